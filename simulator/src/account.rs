@@ -1,0 +1,298 @@
+//! One simulated AWS account in one region: the one way in for every call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::clock::Clock;
+use crate::faults::{Fault, FaultKind, Faults, Strike};
+use crate::inventory::Item;
+use crate::latency::{Latency, LatencyModel};
+use crate::ledger::{Call, Ending, writes};
+use crate::params::{Params, Refusal, lock};
+use crate::protocol::{Reply, Request, decode, encode, encode_refusal};
+use crate::rates::{Rates, throttled};
+use crate::seam::Caller;
+use crate::services::{self, Service};
+use crate::world::World;
+
+/// How an account is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The account's number.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// Draws AWS's durations between p10 and p90 from this seed; `None` takes the medians.
+    pub seed: Option<u64>,
+    /// Multiplies every duration: 1.0 is AWS's pace, 0.01 a hundred times faster (for tests in real time).
+    pub scale: f64,
+    /// Whether calls are counted against AWS's request rates.
+    pub rates: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            account: "123456789012".into(),
+            region: "eu-central-1".into(),
+            seed: None,
+            scale: 1.0,
+            rates: true,
+        }
+    }
+}
+
+/// A simulated AWS account. Clones are the same account.
+#[derive(Debug, Clone)]
+pub struct Account {
+    clock: Clock,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    world: World,
+    rates: Rates,
+    faults: Faults,
+    ledger: Vec<Call>,
+    occurrences: BTreeMap<String, usize>,
+}
+
+/// What becomes of a call, as its caller sees it.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Answered(Response<Bytes>),
+    /// The connection was lost: the caller cannot know whether the call took effect.
+    Lost,
+    /// No answer ever comes.
+    Never,
+}
+
+impl Account {
+    /// Opens an empty account, as AWS hands it out, on tokio's clock.
+    ///
+    /// # Errors
+    /// When the latency model that is compiled in cannot be read.
+    pub fn open(options: &Options) -> Result<Self, serde_json::Error> {
+        let latency = Latency::new(LatencyModel::built_in()?, options.seed, options.scale);
+        let inner = Inner {
+            world: World::new(&options.account, &options.region, latency),
+            rates: if options.rates { Rates::default() } else { Rates::off() },
+            faults: Faults::default(),
+            ledger: Vec::new(),
+            occurrences: BTreeMap::new(),
+        };
+        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    /// The account's clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Every call so far, in the order in which they took effect.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<Call> {
+        lock(&self.inner).ledger.clone()
+    }
+
+    /// What exists now, nothing that is deleted, terminated or inactive.
+    #[must_use]
+    pub fn inventory(&self) -> Vec<Item> {
+        self.with(|world| world.inventory())
+    }
+
+    /// Arms a fault.
+    pub fn arm(&self, fault: Fault) {
+        lock(&self.inner).faults.arm(fault);
+    }
+
+    /// Takes all armed faults away.
+    pub fn disarm(&self) {
+        lock(&self.inner).faults.disarm();
+    }
+
+    /// The faults that struck so far.
+    #[must_use]
+    pub fn strikes(&self) -> Vec<Strike> {
+        lock(&self.inner).faults.strikes.clone()
+    }
+
+    /// Works on the world as it is now: how an installation is seeded, and how a test looks at what stands.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
+        let mut inner = lock(&self.inner);
+        let now = self.clock.elapsed();
+        inner.world.advance(now);
+        work(&mut inner.world)
+    }
+
+    /// Answers one call: see the crate's documentation for the way it goes.
+    pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
+        let made_at = self.clock.elapsed();
+        let service = match services::find(&request) {
+            Ok(service) => service,
+            Err(refusal) => return Delivery::Answered(unroutable(&refusal)),
+        };
+        let decoded = match service.route {
+            Some(route) => route(&request),
+            None => decode(service.protocol, &request),
+        };
+        let (operation, params) = match decoded {
+            Ok(decoded) => decoded,
+            Err(refusal) => {
+                return Delivery::Answered(encode_refusal(service.protocol, "undecoded", &refusal));
+            }
+        };
+        let latency = lock(&self.inner).world.latency.call(service.name, &operation);
+        pause(latency).await;
+        let delivery = lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
+        if matches!(delivery, Delivery::Never) {
+            std::future::pending::<()>().await;
+        }
+        delivery
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the simulator is what makes time pass; nothing else waits")]
+async fn pause(latency: Duration) {
+    tokio::time::sleep(latency).await;
+}
+
+fn unroutable(refusal: &Refusal) -> Response<Bytes> {
+    encode_refusal(crate::protocol::Protocol::RestJson, "unrouted", refusal)
+}
+
+impl Inner {
+    /// The moment in which a call takes effect, or does not.
+    fn take(
+        &mut self,
+        service: &'static Service,
+        operation: &str,
+        params: &Params,
+        caller: &Caller,
+        at: Duration,
+        now: Duration,
+    ) -> Delivery {
+        self.world.advance(now);
+        let number = self.ledger.len();
+        let occurrence = self.occurrences.entry(format!("{}:{operation}", service.name)).or_default();
+        *occurrence += 1;
+        let occurrence = *occurrence;
+        let fault = self.faults.strike(service.name, operation, caller.name());
+        if let Some(kind) = &fault {
+            self.faults.strikes.push(Strike { call: number, at: now, kind: kind.clone() });
+        }
+        let answer = match fault.as_ref().and_then(|kind| refused_by(kind, service, operation)) {
+            _ if fault == Some(FaultKind::LostBefore) => None,
+            Some(refusal) => Some(Err(refusal)),
+            None => Some(self.act(service, operation, params, fault.as_ref(), now)),
+        };
+        let (ending, delivery) = outcome(service, operation, number, fault.as_ref(), answer);
+        if fault == Some(FaultKind::Killed) {
+            caller.kill();
+        }
+        self.ledger.push(Call {
+            number,
+            at,
+            caller: caller.name().into(),
+            service: service.name.into(),
+            operation: operation.into(),
+            occurrence,
+            writes: writes(operation),
+            ending,
+        });
+        delivery
+    }
+
+    fn act(
+        &mut self,
+        service: &Service,
+        operation: &str,
+        params: &Params,
+        fault: Option<&FaultKind>,
+        now: Duration,
+    ) -> Result<Reply, Refusal> {
+        self.rates.take(service.name, operation, now)?;
+        self.world.doomed = fault == Some(&FaultKind::ResourceFails);
+        let reply = (service.act)(&mut self.world, operation, params)?;
+        if params.was_checked() {
+            Ok(reply)
+        } else {
+            Err(Refusal::new(
+                "InternalFailure",
+                format!("the simulator's {}:{operation} does not check its parameters", service.name),
+            ))
+        }
+    }
+}
+
+/// The refusal that a fault makes of a call, for the faults that do.
+fn refused_by(kind: &FaultKind, service: &Service, operation: &str) -> Option<Refusal> {
+    match kind {
+        FaultKind::Throttled => Some(throttled(service.name)),
+        FaultKind::ServerError => {
+            Some(Refusal::new("InternalFailure", "An internal error has occurred").status(500))
+        }
+        FaultKind::AccessDenied => Some(denied(service.name, operation)),
+        FaultKind::Refused { code, message } => Some(Refusal::new(code, message.clone())),
+        FaultKind::ResourceFails if !can_fail(service.name, operation) => {
+            Some(Refusal::new("InternalFailure", "An internal error has occurred").status(400))
+        }
+        FaultKind::LostBefore
+        | FaultKind::LostAfter
+        | FaultKind::Killed
+        | FaultKind::Hangs
+        | FaultKind::ResourceFails => None,
+    }
+}
+
+/// Whether what an operation makes has a `failed` state of its own.
+fn can_fail(service: &str, operation: &str) -> bool {
+    matches!(
+        (service, operation),
+        ("ec2", "CreateNatGateway" | "CreateVpcEndpoint" | "RunInstances")
+            | ("elasticloadbalancing", "CreateLoadBalancer")
+            | ("rds", "CreateDBInstance")
+            | ("ecs", "CreateService")
+            | ("acm", "RequestCertificate")
+    )
+}
+
+fn denied(service: &str, operation: &str) -> Refusal {
+    let message = format!("User is not authorized to perform: {service}:{operation}");
+    match service {
+        "ec2" => Refusal::new("UnauthorizedOperation", message).status(403),
+        "elasticloadbalancing" | "rds" | "iam" | "sts" | "route53" | "s3" => {
+            Refusal::new("AccessDenied", message).status(403)
+        }
+        "sns" => Refusal::new("AuthorizationError", message).status(403),
+        _ => Refusal::new("AccessDeniedException", message),
+    }
+}
+
+fn outcome(
+    service: &Service,
+    operation: &str,
+    number: usize,
+    fault: Option<&FaultKind>,
+    answer: Option<Result<Reply, Refusal>>,
+) -> (Ending, Delivery) {
+    let request_id = format!("00000000-0000-4000-8000-{number:012x}");
+    match (fault, answer) {
+        (_, None) => (Ending::LostBefore, Delivery::Lost),
+        (Some(FaultKind::LostAfter), Some(_)) => (Ending::LostAfter, Delivery::Lost),
+        (Some(FaultKind::Killed | FaultKind::Hangs), Some(_)) => (Ending::NeverHeard, Delivery::Never),
+        (_, Some(Ok(reply))) => {
+            (Ending::Done, Delivery::Answered(encode(service.protocol, operation, &request_id, reply)))
+        }
+        (_, Some(Err(refusal))) => (
+            Ending::Refused(refusal.code.clone()),
+            Delivery::Answered(encode_refusal(service.protocol, &request_id, &refusal)),
+        ),
+    }
+}

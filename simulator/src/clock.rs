@@ -1,0 +1,52 @@
+//! Simulated time: tokio's clock since the account was opened, shown as a date when AWS would show one.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_smithy_async::time::TimeSource;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+/// 2026-01-01T00:00:00Z, when every simulation starts (seconds since 1970).
+const START: u64 = 1_767_225_600;
+
+/// The time in a simulated account.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    opened: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Self {
+        Self { opened: Instant::now() }
+    }
+
+    /// How long the account has been open.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// The date and time after `elapsed`, as RFC 3339 text with milliseconds.
+    #[must_use]
+    pub fn date(elapsed: Duration) -> String {
+        let millis = i128::from(START) * 1_000_000_000 + elapsed.as_millis() as i128 * 1_000_000;
+        OffsetDateTime::from_unix_timestamp_nanos(millis)
+            .ok()
+            .and_then(|date| date.format(&Rfc3339).ok())
+            .unwrap_or_default()
+    }
+
+    /// The date and time after `elapsed`, as seconds since 1970 (the JSON protocols' form).
+    #[must_use]
+    pub fn epoch_seconds(elapsed: Duration) -> f64 {
+        START as f64 + elapsed.as_millis() as f64 / 1000.0
+    }
+}
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(START) + self.elapsed()
+    }
+}

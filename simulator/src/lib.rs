@@ -1,0 +1,33 @@
+//! AWS in a box: the calls that Stackdrop makes, with AWS's durations, refusals and faults.
+//!
+//! An [`Account`] is one simulated AWS account in one region. It is spoken to over the real wire protocols: by an
+//! unmodified SDK in this process through [`Account::http_client`], or by any SDK through the loopback server of
+//! [`serve`]. It lives on tokio's clock, so that under a paused clock a fifteen-minute deployment takes
+//! milliseconds and is the same each time.
+//!
+//! How a call goes through the house: [`Account::call`] finds the service by the signature's name, decodes the
+//! request by that service's protocol into [`Params`](params::Params), waits the call's latency, applies rates and
+//! faults, brings the world up to now, lets the service's own file act, writes the ledger, encodes the answer.
+
+mod account;
+mod clock;
+mod faults;
+mod inventory;
+mod latency;
+mod ledger;
+mod params;
+mod protocol;
+mod rates;
+mod seam;
+mod serve;
+mod services;
+mod world;
+
+pub use account::{Account, Options};
+pub use clock::Clock;
+pub use faults::{Fault, FaultKind, Strike, When};
+pub use inventory::Item;
+pub use latency::{Latency, LatencyModel};
+pub use ledger::{Call, Ending};
+pub use seam::{Caller, as_caller};
+pub use serve::serve;

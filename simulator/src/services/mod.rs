@@ -1,0 +1,89 @@
+//! One file a service: its state, its rules, its refusals.
+
+use crate::params::{Params, Refusal};
+use crate::protocol::{Protocol, Reply, Request};
+use crate::world::World;
+
+pub(crate) mod acm;
+pub(crate) mod autoscaling;
+pub(crate) mod ec2;
+pub(crate) mod ecs;
+pub(crate) mod elb;
+pub(crate) mod iam;
+pub(crate) mod logs;
+pub(crate) mod rds;
+pub(crate) mod route53;
+pub(crate) mod s3;
+pub(crate) mod scheduler;
+pub(crate) mod secrets;
+pub(crate) mod sfn;
+pub(crate) mod sns;
+pub(crate) mod ssm;
+pub(crate) mod sts;
+
+/// How one service is reached.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// The name in the signature's credential scope.
+    pub(crate) name: &'static str,
+    pub(crate) protocol: Protocol,
+    /// For the REST protocols: finds the operation of a request.
+    pub(crate) route: Option<fn(&Request) -> Result<(String, Params), Refusal>>,
+    /// Does what the operation asks for. Reads all parameters, calls `Params::done`, and only then changes anything.
+    pub(crate) act: fn(&mut World, &str, &Params) -> Result<Reply, Refusal>,
+}
+
+static SERVICES: [Service; 16] = [
+    rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
+    rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
+    rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
+    rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act),
+    rpc(
+        "elasticloadbalancing",
+        Protocol::Query("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
+        elb::act,
+    ),
+    rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act),
+    rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act),
+    rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act),
+    rest("route53", Protocol::RestXml("https://route53.amazonaws.com/doc/2013-04-01/"), route53::route, route53::act),
+    rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act),
+    rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act),
+    rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act),
+    rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act),
+    rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act),
+    rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act),
+    rpc("sts", Protocol::Query("https://sts.amazonaws.com/doc/2011-06-15/"), sts::act),
+];
+
+type Act = fn(&mut World, &str, &Params) -> Result<Reply, Refusal>;
+type Route = fn(&Request) -> Result<(String, Params), Refusal>;
+
+const fn rpc(name: &'static str, protocol: Protocol, act: Act) -> Service {
+    Service { name, protocol, route: None, act }
+}
+
+const fn rest(name: &'static str, protocol: Protocol, route: Route, act: Act) -> Service {
+    Service { name, protocol, route: Some(route), act }
+}
+
+/// Finds the service that a request is signed for.
+///
+/// # Errors
+/// When it carries no signature of a service that is known here.
+pub(crate) fn find(request: &Request) -> Result<&'static Service, Refusal> {
+    let scope = request.header("authorization").and_then(|text| text.split("Credential=").nth(1));
+    let name = scope.and_then(|scope| scope.split(',').next()?.split('/').nth(3)).unwrap_or_default();
+    SERVICES.iter().find(|service| service.name == name).ok_or_else(|| {
+        Refusal::new(
+            "MissingAuthenticationToken",
+            format!("the request is signed for the service \"{name}\", which is not simulated"),
+        )
+        .status(403)
+    })
+}
+
+/// The refusal of an operation that the simulator does not know.
+pub(crate) fn unknown(service: &str, operation: &str) -> Refusal {
+    Refusal::new("InvalidAction", format!("the simulator does not know the operation {service}:{operation}"))
+}

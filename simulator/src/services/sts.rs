@@ -1,0 +1,23 @@
+//! STS: who is calling.
+
+use serde_json::json;
+
+use super::unknown;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "GetCallerIdentity" => {
+            params.done()?;
+            Ok(json!({
+                "Arn": format!("arn:aws:sts::{}:assumed-role/stackdrop/simulated", world.account),
+                "UserId": "AROASIMULATED:simulated",
+                "Account": world.account,
+            })
+            .into())
+        }
+        _ => Err(unknown("sts", operation)),
+    }
+}
