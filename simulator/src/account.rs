@@ -150,7 +150,8 @@ impl Account {
         };
         let latency = lock(&self.inner).world.latency.call(service.name, &operation);
         pause(latency).await;
-        let delivery = lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
+        let delivery =
+            lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
         if matches!(delivery, Delivery::Never) {
             std::future::pending::<()>().await;
         }

@@ -106,8 +106,8 @@ impl Faults {
         let mut struck = None;
         for (fault, seen) in &mut self.armed {
             let service_matches = fault.service == "*" || fault.service == service;
-            let operation_matches = fault.operation == operation
-                || (fault.operation == "*" && creates(operation));
+            let operation_matches =
+                fault.operation == operation || (fault.operation == "*" && creates(operation));
             if !(service_matches && operation_matches && caller.starts_with(&fault.caller)) {
                 continue;
             }

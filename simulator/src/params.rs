@@ -1,6 +1,5 @@
 //! What a caller sent, whatever the protocol, and the refusal it may get.
 
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,7 +88,10 @@ impl Params {
     /// `MissingParameter` when it was not sent or is empty.
     pub(crate) fn required(&self, key: &str) -> Result<String, Refusal> {
         self.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
-            Refusal::new("MissingParameter", format!("The request must contain the parameter {}", self.shown(key)))
+            Refusal::new(
+                "MissingParameter",
+                format!("The request must contain the parameter {}", self.shown(key)),
+            )
         })
     }
 
@@ -133,7 +135,10 @@ impl Params {
     /// The list of texts at `key`, empty when it was not sent.
     pub(crate) fn list(&self, key: &str) -> Vec<String> {
         self.value(key); // an empty list is a leaf of its own
-        self.indexes(key).into_iter().filter_map(|index| self.text(&format!("{key}{SEPARATOR}{index}"))).collect()
+        self.indexes(key)
+            .into_iter()
+            .filter_map(|index| self.text(&format!("{key}{SEPARATOR}{index}")))
+            .collect()
     }
 
     /// The list of structures at `key`, empty when it was not sent.
@@ -167,7 +172,8 @@ impl Params {
 
     /// The names directly below this structure.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}{SEPARATOR}", self.prefix) };
+        let prefix =
+            if self.prefix.is_empty() { String::new() } else { format!("{}{SEPARATOR}", self.prefix) };
         let names: BTreeSet<String> = self
             .leaves
             .keys()
@@ -228,7 +234,8 @@ pub(crate) fn join(parts: &[&str]) -> String {
 
 /// Turns a JSON document into leaves. Empty lists and objects are leaves of their own; nulls are left out.
 pub(crate) fn flatten(value: &Value, path: &str, leaves: &mut BTreeMap<String, Value>) {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}{SEPARATOR}{name}") };
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}{SEPARATOR}{name}") };
     match value {
         Value::Null => {}
         Value::Object(fields) if !fields.is_empty() => {

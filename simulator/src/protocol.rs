@@ -36,9 +36,12 @@ pub(crate) struct Request {
 impl Request {
     /// The request behind an HTTP message whose body has been read.
     pub(crate) fn from_parts(parts: http::request::Parts, body: Bytes) -> Self {
-        let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        let query =
+            form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         let mut headers = parts.headers;
-        if let (None, Some(Ok(host))) = (headers.get(http::header::HOST), parts.uri.authority().map(|a| a.as_str().parse())) {
+        if let (None, Some(Ok(host))) =
+            (headers.get(http::header::HOST), parts.uri.authority().map(|a| a.as_str().parse()))
+        {
             headers.insert(http::header::HOST, host);
         }
         Self { method: parts.method, path: parts.uri.path().to_owned(), query, headers, body }
@@ -169,7 +172,8 @@ pub(crate) fn encode(protocol: Protocol, operation: &str, request_id: &str, repl
     let (content_type, body) = match (protocol, reply.body) {
         (_, Body::Raw(bytes)) => ("application/octet-stream", bytes),
         (Protocol::Ec2(namespace), Body::Document(document)) => {
-            let mut xml = format!(r#"<{operation}Response xmlns="{namespace}"><requestId>{request_id}</requestId>"#);
+            let mut xml =
+                format!(r#"<{operation}Response xmlns="{namespace}"><requestId>{request_id}</requestId>"#);
             element_content(&document, "item", &mut xml);
             close(&mut xml, &format!("{operation}Response"));
             ("text/xml;charset=UTF-8", xml.into())
@@ -316,7 +320,16 @@ mod tests {
     fn query_lists_lose_their_wrappers_and_keep_their_structure() {
         assert_eq!(without_wrappers(&["Tags", "Tag", "1", "Key"]), ["Tags", "1", "Key"]);
         assert_eq!(
-            without_wrappers(&["Actions", "member", "1", "ForwardConfig", "TargetGroups", "member", "2", "Weight"]),
+            without_wrappers(&[
+                "Actions",
+                "member",
+                "1",
+                "ForwardConfig",
+                "TargetGroups",
+                "member",
+                "2",
+                "Weight"
+            ]),
             ["Actions", "1", "ForwardConfig", "TargetGroups", "2", "Weight"]
         );
         assert_eq!(without_wrappers(&["Names", "member", "1"]), ["Names", "1"]);

@@ -23,7 +23,9 @@ pub async fn serve(account: Account, listener: TcpListener) -> std::io::Result<(
 }
 
 async fn answer(State(account): State<Account>, parts: Parts, body: Bytes) -> Response {
-    let caller = Caller::new(parts.headers.get("x-stackdrop-caller").and_then(|name| name.to_str().ok()).unwrap_or_default());
+    let caller = Caller::new(
+        parts.headers.get("x-stackdrop-caller").and_then(|name| name.to_str().ok()).unwrap_or_default(),
+    );
     match account.call(&caller, Request::from_parts(parts, body)).await {
         Delivery::Answered(response) => {
             let (parts, body) = response.into_parts();

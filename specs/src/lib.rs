@@ -4,7 +4,7 @@ mod model;
 mod name;
 
 pub use model::{
-    AccessLogs, Database, DatabaseClient, DatabaseValue, HealthCheck, Instance, LoadBalancer, Nat, Network, OnDelete,
-    OnFailure, Redeploy, Route, Scaling, Service, Spec,
+    AccessLogs, Database, DatabaseClient, DatabaseValue, HealthCheck, Instance, LoadBalancer, Nat, Network,
+    OnDelete, OnFailure, Redeploy, Route, Scaling, Service, Spec,
 };
 pub use name::StackName;

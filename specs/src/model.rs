@@ -314,13 +314,25 @@ pub enum OnDelete {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { cidr: Ipv4Net::new_assert(std::net::Ipv4Addr::from([10, 0, 0, 0]), 16), zones: 2, nat: Nat::Single }
+        Self {
+            cidr: Ipv4Net::new_assert(std::net::Ipv4Addr::from([10, 0, 0, 0]), 16),
+            zones: 2,
+            nat: Nat::Single,
+        }
     }
 }
 
 impl Default for HealthCheck {
     fn default() -> Self {
-        Self { path: "/".into(), interval: 10, timeout: 5, healthy: 2, unhealthy: 3, codes: "200-399".into(), grace: 60 }
+        Self {
+            path: "/".into(),
+            interval: 10,
+            timeout: 5,
+            healthy: 2,
+            unhealthy: 3,
+            codes: "200-399".into(),
+            grace: 60,
+        }
     }
 }
 

@@ -46,7 +46,12 @@ static SERVICES: [Service; 16] = [
     rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act),
     rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act),
     rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act),
-    rest("route53", Protocol::RestXml("https://route53.amazonaws.com/doc/2013-04-01/"), route53::route, route53::act),
+    rest(
+        "route53",
+        Protocol::RestXml("https://route53.amazonaws.com/doc/2013-04-01/"),
+        route53::route,
+        route53::act,
+    ),
     rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act),
     rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act),
     rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act),

@@ -1,0 +1,104 @@
+//! What paths are read from: the state's input, and the context object `$$`.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// One execution, as its starter names it.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// `$$.Execution.Id`.
+    pub arn: String,
+    /// `$$.Execution.Name`.
+    pub name: String,
+    /// `$$.StateMachine.Id`; its last part is `$$.StateMachine.Name`.
+    pub machine_arn: String,
+    /// `$$.Execution.StartTime`; the times of states follow from it and tokio's clock.
+    pub start_time: SystemTime,
+    /// `$$.Execution.Input`, the input of the first state.
+    pub input: Value,
+}
+
+impl Execution {
+    /// An execution of the state machine called `machine`, with ARNs of an account that does not exist.
+    #[must_use]
+    pub fn new(machine: &str, name: &str, start_time: SystemTime, input: Value) -> Self {
+        let arn = |kind: &str, rest: &str| format!("arn:aws:states:us-east-1:000000000000:{kind}:{rest}");
+        Self {
+            arn: arn("execution", &format!("{machine}:{name}")),
+            name: name.to_owned(),
+            machine_arn: arn("stateMachine", machine),
+            start_time,
+            input,
+        }
+    }
+}
+
+/// Where in the machine a state is: inside which Parallel or Map, for which of the Map's items.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The state that this chain is a branch of.
+    pub(crate) parent: Option<String>,
+    /// The nearest Map's item.
+    pub(crate) item: Option<Item>,
+}
+
+/// One of a Map's items.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) index: usize,
+    pub(crate) value: Value,
+}
+
+/// The context object of one attempt of one state. Made into JSON only when a path asks.
+pub(crate) struct Context<'a> {
+    pub(crate) execution: &'a Execution,
+    pub(crate) state: &'a str,
+    /// Since the execution's start.
+    pub(crate) entered: Duration,
+    pub(crate) retries: u32,
+    pub(crate) item: Option<&'a Item>,
+}
+
+impl Context<'_> {
+    /// The object that `$$` is.
+    pub(crate) fn value(&self) -> Value {
+        let execution = self.execution;
+        let machine_name = execution.machine_arn.rsplit(':').next().unwrap_or_default();
+        let mut context = json!({
+            "Execution": {
+                "Id": execution.arn,
+                "Input": execution.input,
+                "Name": execution.name,
+                "StartTime": date(execution.start_time, Duration::ZERO),
+            },
+            "State": {
+                "EnteredTime": date(execution.start_time, self.entered),
+                "Name": self.state,
+                "RetryCount": self.retries,
+            },
+            "StateMachine": { "Id": execution.machine_arn, "Name": machine_name },
+        });
+        if let (Value::Object(members), Some(item)) = (&mut context, self.item) {
+            members.insert("Map".to_owned(), json!({ "Item": { "Index": item.index, "Value": item.value } }));
+        }
+        context
+    }
+}
+
+/// What a path, template or condition is evaluated on.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) input: &'a Value,
+    pub(crate) context: &'a Context<'a>,
+}
+
+/// RFC 3339 with milliseconds in UTC, as Step Functions writes times.
+fn date(start: SystemTime, elapsed: Duration) -> String {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let date = start.checked_add(elapsed).map(OffsetDateTime::from);
+    // Only a year with five digits can not be written; nothing is better than a wrong time then.
+    date.and_then(|date| date.format(form).ok()).unwrap_or_default()
+}

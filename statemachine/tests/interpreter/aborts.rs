@@ -1,0 +1,88 @@
+//! The ends that no Catch sees: a timeout of the machine, `StopExecution`.
+
+use serde_json::{Value, json};
+use stackdrop_statemachine::{Abort, Ending, Failure, Options, Status};
+
+use crate::support::{Answer, Script, definition, events, execution, load, machine, pause, run, task, with};
+
+fn caught() -> Value {
+    json!({
+        "T": task("f", json!({ "Catch": [{ "ErrorEquals": ["States.ALL"], "Next": "Undo" }], "End": true })),
+        "Undo": task("undo", json!({ "End": true })),
+    })
+}
+
+fn hanging() -> Script {
+    Script::new().function("f", &[Answer::Hangs]).function("undo", &[Answer::Returns(json!(1))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_runs_too_long_times_out_without_any_catch() {
+    let machine = load(&with(definition(caught()), json!({ "TimeoutSeconds": 600 }))).unwrap();
+    let script = hanging();
+    let outcome = machine.run(&execution(json!({})), &script, &(), &Options::default()).await;
+    assert_eq!(outcome.status, Status::TimedOut);
+    assert!((outcome.seconds - 600.0).abs() < 0.05, "{}", outcome.seconds);
+    assert_eq!(script.calls().len(), 1);
+    assert_eq!(outcome.steps[0].ending, Ending::Aborted);
+    assert_eq!(events(&outcome)[4..], ["TaskStateAborted T", "ExecutionTimedOut"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_execution_is_aborted_without_any_catch() {
+    let (machine, execution, script, abort) =
+        (machine(caught()), execution(json!({})), hanging(), Abort::default());
+    let options = Options { abort: abort.clone(), ..Options::default() };
+    let stop = async {
+        pause(42.0).await;
+        abort.stop("Stopped", "by hand");
+    };
+    let (outcome, ()) = tokio::join!(machine.run(&execution, &script, &(), &options), stop);
+    assert_eq!(outcome.status, Status::Aborted(Failure::new("Stopped", "by hand")));
+    assert!((outcome.seconds - 42.0).abs() < 0.05, "{}", outcome.seconds);
+    assert_eq!(script.calls().len(), 1);
+    assert_eq!(events(&outcome)[4..], ["TaskStateAborted T", "ExecutionAborted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_was_stopped_before_it_starts_runs_nothing() {
+    let (script, options) = (hanging(), Options::default());
+    options.abort.stop("Stopped", "");
+    let outcome = machine(caught()).run(&execution(json!({})), &script, &(), &options).await;
+    assert!(matches!(outcome.status, Status::Aborted(_)), "{:?}", outcome.status);
+    assert_eq!(script.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_ends_times_out_after_a_year_rather_than_hang() {
+    let outcome = run(caught(), json!({}), &hanging()).await;
+    assert_eq!(outcome.status, Status::TimedOut);
+    assert!((outcome.seconds - 31_536_000.0).abs() < 0.05, "{}", outcome.seconds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_run_gives_the_same_history() {
+    let retry = json!([{ "ErrorEquals": ["E"], "JitterStrategy": "FULL", "IntervalSeconds": 9 }]);
+    let branch = |name: &str| definition(json!({ name: task("f", json!({ "Retry": retry, "End": true })) }));
+    let states = json!({ "P": { "Type": "Parallel", "Branches": [branch("A"), branch("B")], "End": true } });
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let answers = ["E", "E", "E"].map(Answer::Fails).into_iter().chain([Answer::Returns(json!(1))]);
+        let script = Script::new().slow_function("f", 1.5, &answers.collect::<Vec<_>>());
+        outcomes.push(run(states.clone(), json!({}), &script).await);
+    }
+    assert!(matches!(outcomes[0].status, Status::Succeeded(_)), "{:?}", outcomes[0].status);
+    assert_eq!(outcomes[0], outcomes[1]);
+}
+
+#[test]
+fn an_execution_can_be_moved_between_threads() {
+    fn is_send(future: impl Future<Output = stackdrop_statemachine::Outcome> + Send) {
+        drop(future);
+    }
+    let (machine, script) = (machine(caught()), ());
+    let tasks =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let entered = tasks.block_on(async { hanging() });
+    is_send(machine.run(&execution(json!({})), &entered, &script, &Options::default()));
+}

@@ -1,0 +1,198 @@
+//! Parallel and Map.
+
+use serde_json::{Value, json};
+use stackdrop_statemachine::Ending;
+
+use crate::support::{Answer, Script, definition, events, failed, output, run, succeeded, task, with};
+
+fn parallel(branches: &[Value], more: Value) -> Value {
+    let branches: Vec<_> = branches.iter().map(|states| definition(states.clone())).collect();
+    with(json!({ "Type": "Parallel", "Branches": branches }), more)
+}
+
+fn map(states: Value, more: Value) -> Value {
+    with(json!({ "Type": "Map", "ItemProcessor": definition(states) }), more)
+}
+
+fn returns(value: Value) -> Vec<Answer> {
+    vec![Answer::Returns(value)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn branches_run_at_the_same_time_and_their_outputs_come_in_branch_order() {
+    let branch =
+        |name: &str, f: &str| json!({ name: task(f, json!({ "OutputPath": "$.Payload", "End": true })) });
+    let states =
+        json!({ "P": parallel(&[branch("A", "slow"), branch("B", "fast")], json!({ "End": true })) });
+    let script = Script::new().slow_function("slow", 20.0, &returns(json!("slow"))).slow_function(
+        "fast",
+        5.0,
+        &returns(json!("fast")),
+    );
+    let outcome = run(states, json!({ "x": 1 }), &script).await;
+    assert!((outcome.seconds - 20.0).abs() < 0.05, "{}", outcome.seconds);
+    assert!(script.calls().iter().all(|call| call.payload == json!({ "x": 1 })));
+    let parents: Vec<_> =
+        outcome.steps.iter().map(|step| (step.name.as_str(), step.parent.as_deref())).collect();
+    assert_eq!(parents, [("P", None), ("A", Some("P")), ("B", Some("P"))]);
+    assert_eq!(outcome.transitions, 3);
+    assert_eq!(succeeded(outcome), json!(["slow", "fast"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_of_a_parallel_has_awss_events() {
+    let branch = json!({ "B": { "Type": "Pass", "End": true } });
+    let outcome =
+        run(json!({ "P": parallel(&[branch], json!({ "End": true })) }), json!({}), &Script::new()).await;
+    assert_eq!(
+        events(&outcome),
+        [
+            "ExecutionStarted",
+            "ParallelStateEntered P",
+            "ParallelStateStarted P",
+            "PassStateEntered B",
+            "PassStateExited B",
+            "ParallelStateSucceeded P",
+            "ParallelStateExited P",
+            "ExecutionSucceeded"
+        ]
+    );
+    let ids: Vec<u64> = outcome.history.iter().map(|event| event.id).collect();
+    assert_eq!(ids, (1..=8).collect::<Vec<u64>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_branch_that_fails_stops_the_others_and_gives_the_parallel_its_error() {
+    let a = json!({ "A": task("slow", json!({ "Next": "Never" })), "Never": task("never", json!({ "End": true })) });
+    let b = json!({ "B": task("bad", json!({ "End": true })) });
+    let catch = json!([{ "ErrorEquals": ["Quota"], "ResultPath": "$.failed", "Next": "Caught" }]);
+    let states = json!({
+        "P": parallel(&[a, b], json!({ "Catch": catch, "End": true })),
+        "Caught": { "Type": "Succeed" },
+    });
+    let script = Script::new()
+        .slow_function("slow", 100.0, &returns(json!(1)))
+        .slow_function("bad", 7.0, &[Answer::Fails("Quota")])
+        .function("never", &returns(json!(1)));
+    let outcome = run(states, json!({ "id": 1 }), &script).await;
+    assert!((outcome.seconds - 7.0).abs() < 0.05, "{}", outcome.seconds);
+    assert_eq!(script.calls().len(), 2);
+    let slow = outcome.steps.iter().find(|step| step.name == "A").unwrap();
+    assert_eq!(slow.ending, Ending::Aborted);
+    assert!((slow.end - 7.0).abs() < 0.05, "{slow:?}");
+    let names = events(&outcome);
+    let from = names.iter().position(|name| name == "TaskFailed B").unwrap();
+    assert_eq!(
+        names[from + 1..from + 4],
+        ["TaskStateAborted A", "ParallelStateFailed P", "ParallelStateExited P"]
+    );
+    let output = succeeded(outcome);
+    assert_eq!((&output["id"], &output["failed"]["Error"]), (&json!(1), &json!("Quota")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fail_state_inside_a_branch_fails_the_parallel_not_the_execution() {
+    let branch = json!({ "F": { "Type": "Fail", "Error": "Mine" } });
+    let states = json!({
+        "P": parallel(&[branch], json!({ "Catch": [{ "ErrorEquals": ["Mine"], "Next": "C" }], "End": true })),
+        "C": { "Type": "Succeed" },
+    });
+    assert_eq!(output(states, json!({})).await, json!({ "Error": "Mine", "Cause": "" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parallel_is_retried_as_a_whole() {
+    let a = json!({ "A": task("good", json!({ "End": true })) });
+    let b = json!({ "B": task("bad", json!({ "End": true })) });
+    let retry = json!([{ "ErrorEquals": ["E"], "IntervalSeconds": 10 }]);
+    let select = json!({ "a.$": "$[0].Payload", "b.$": "$[1].Payload" });
+    let states = json!({
+        "P": parallel(&[a, b], json!({ "Retry": retry, "ResultSelector": select, "End": true })),
+    });
+    let script = Script::new()
+        .function("good", &returns(json!("a")))
+        .function("bad", &[Answer::Fails("E"), Answer::Returns(json!("b"))]);
+    let outcome = run(states, json!({}), &script).await;
+    assert_eq!(script.calls().len(), 4);
+    assert_eq!(outcome.transitions, 6);
+    assert_eq!(succeeded(outcome), json!({ "a": "a", "b": "b" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parallel_gives_its_parameters_to_every_branch() {
+    let branch = |name: &str| json!({ name: { "Type": "Pass", "End": true } });
+    let more = json!({ "Parameters": { "only.$": "$.a" }, "End": true });
+    let states = json!({ "P": parallel(&[branch("A"), branch("B")], more) });
+    assert_eq!(output(states, json!({ "a": 1, "b": 2 })).await, json!([{ "only": 1 }, { "only": 1 }]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_runs_its_processor_for_each_item_in_order_of_the_items() {
+    let states = json!({
+        "M": map(
+            json!({ "Each": { "Type": "Pass", "Parameters": { "it.$": "$", "n.$": "$$.Map.Item.Index" }, "End": true } }),
+            json!({ "ItemsPath": "$.list", "ResultPath": "$.out", "End": true }),
+        ),
+    });
+    let result = output(states, json!({ "list": ["a", "b"] })).await;
+    assert_eq!(result["out"], json!([{ "it": "a", "n": 0 }, { "it": "b", "n": 1 }]));
+    assert_eq!(result["list"], json!(["a", "b"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_selector_sees_the_item_and_the_states_input() {
+    let selector = json!({ "all.$": "$.x", "it.$": "$$.Map.Item.Value.id" });
+    let more = json!({ "ItemsPath": "$.list", "ItemSelector": selector, "End": true });
+    let states = json!({ "M": map(json!({ "Each": { "Type": "Pass", "End": true } }), more) });
+    let result = output(states, json!({ "x": 9, "list": [{ "id": 1 }] })).await;
+    assert_eq!(result, json!([{ "all": 9, "it": 1 }]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_iterations_run_at_a_time_than_allowed() {
+    let each = json!({ "Each": task("f", json!({ "OutputPath": "$.Payload", "End": true })) });
+    for (at_once, seconds) in [(1, 50.0), (2, 30.0), (0, 10.0)] {
+        let states = json!({ "M": map(each.clone(), json!({ "MaxConcurrency": at_once, "End": true })) });
+        let script = Script::new().slow_function("f", 10.0, &returns(json!(1)));
+        let outcome = run(states, json!([1, 2, 3, 4, 5]), &script).await;
+        assert!((outcome.seconds - seconds).abs() < 0.05, "{at_once} at a time: {}", outcome.seconds);
+        assert_eq!(succeeded(outcome), json!([1, 1, 1, 1, 1]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_iteration_that_fails_stops_the_others_and_fails_the_map() {
+    let test = json!({ "Variable": "$", "NumericEquals": 2, "Next": "Bad" });
+    let each = json!({
+        "Which": { "Type": "Choice", "Choices": [test], "Default": "Slow" },
+        "Slow": { "Type": "Wait", "Seconds": 60, "End": true },
+        "Bad": { "Type": "Fail", "Error": "Two" },
+    });
+    let states = json!({ "M": map(each, json!({ "MaxConcurrency": 2, "End": true })) });
+    let outcome = run(states, json!([1, 2, 3]), &Script::new()).await;
+    let names = events(&outcome);
+    let count = |kind: &str| names.iter().filter(|name| name.starts_with(kind)).count();
+    assert_eq!(count("MapIterationStarted"), 2);
+    assert_eq!(count("MapIterationFailed"), 1);
+    assert_eq!(count("MapIterationAborted"), 1);
+    assert_eq!(count("WaitStateAborted"), 1);
+    assert_eq!(names[names.len() - 2..], ["MapStateFailed M", "ExecutionFailed"]);
+    assert_eq!(failed(outcome).error, "Two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_of_nothing_is_an_empty_array_and_of_no_array_a_runtime_error() {
+    let states =
+        json!({ "M": map(json!({ "Each": { "Type": "Pass", "End": true } }), json!({ "End": true })) });
+    assert_eq!(output(states.clone(), json!([])).await, json!([]));
+    assert_eq!(failed(run(states, json!({}), &Script::new()).await).error, "States.Runtime");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_inside_a_map_still_sees_the_item() {
+    let inner =
+        json!({ "I": { "Type": "Pass", "Parameters": { "it.$": "$$.Map.Item.Value" }, "End": true } });
+    let each = json!({ "Each": parallel(&[inner], json!({ "End": true })) });
+    let result = output(json!({ "M": map(each, json!({ "End": true })) }), json!(["a", "b"])).await;
+    assert_eq!(result, json!([[{ "it": "a" }], [{ "it": "b" }]]));
+}

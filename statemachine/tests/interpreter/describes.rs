@@ -1,0 +1,98 @@
+//! What a loaded machine tells about itself, and substitutions.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use stackdrop_statemachine::{Machine, StateInfo, StateKind};
+
+use crate::support::{definition, load, task, with};
+
+fn example() -> Machine {
+    let parameters =
+        json!({ "FunctionName": "network", "Payload": { "action": "ensure", "spec.$": "$.spec" } });
+    let retry =
+        json!([{ "ErrorEquals": ["Pending"], "IntervalSeconds": 15, "BackoffRate": 1, "MaxAttempts": 40 }]);
+    let catch = json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": "$.failed", "Next": "Failed" }]);
+    let states = json!({
+        "Network": task("network", json!({
+            "Parameters": parameters, "TimeoutSeconds": 60, "Retry": retry, "Catch": catch, "Next": "Which",
+        })),
+        "Which": {
+            "Type": "Choice",
+            "Choices": [{ "Variable": "$.keep", "IsPresent": true, "Next": "Failed" }],
+            "Default": "Settle",
+        },
+        "Settle": {
+            "Type": "Parallel",
+            "Branches": [definition(json!({ "One": { "Type": "Succeed" } })), definition(json!({ "Two": { "Type": "Succeed" } }))],
+            "End": true,
+        },
+        "Failed": { "Type": "Fail", "Error": "Failed" },
+    });
+    load(&with(definition(states), json!({ "TimeoutSeconds": 3600, "Comment": "why", "Version": "1.0" })))
+        .unwrap()
+}
+
+#[test]
+fn states_are_told_in_the_order_of_the_file_with_those_inside_after_their_parent() {
+    let machine = example();
+    let names: Vec<_> = machine.states().map(|state| (state.name, state.parent)).collect();
+    let expected = [
+        ("Network", None),
+        ("Which", None),
+        ("Settle", None),
+        ("One", Some("Settle")),
+        ("Two", Some("Settle")),
+        ("Failed", None),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((machine.start_at(), machine.timeout_seconds()), ("Network", Some(3600)));
+}
+
+#[test]
+fn a_task_tells_its_function_payload_retries_catches_and_timeout() {
+    let machine = example();
+    let state: StateInfo<'_> = machine.states().next().unwrap();
+    assert_eq!((state.kind, state.function), (StateKind::Task, Some("network")));
+    assert_eq!(state.payload.unwrap()["action"], "ensure");
+    assert_eq!(state.payload.unwrap()["spec.$"], "$.spec");
+    assert_eq!((state.timeout_seconds, state.next), (Some(60), Some("Which")));
+    let retrier = &state.retries[0];
+    assert_eq!(
+        (retrier.errors.as_slice(), retrier.interval_seconds),
+        (["Pending".to_owned()].as_slice(), 15)
+    );
+    assert_eq!((retrier.max_attempts, retrier.max_delay_seconds, retrier.full_jitter), (40, None, false));
+    let catcher = &state.catches[0];
+    assert_eq!((catcher.next.as_str(), catcher.result_path().as_deref()), ("Failed", Some("$.failed")));
+}
+
+#[test]
+fn a_choice_tells_where_it_may_lead_and_a_parallel_its_branches() {
+    let machine = example();
+    let states: Vec<_> = machine.states().collect();
+    assert_eq!(states[1].choices, ["Failed", "Settle"]);
+    assert_eq!(states[2].branches, ["One", "Two"]);
+}
+
+fn substituted(text: &str, values: &[(&str, &str)]) -> Result<Machine, String> {
+    let values: BTreeMap<String, String> =
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Machine::load(text, &values).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_substitution_puts_the_functions_name_in() {
+    let text = definition(json!({ "T": task("${Network}", json!({ "End": true })) })).to_string();
+    let machine = substituted(&text, &[("Network", "arn:aws:lambda:x")]).unwrap();
+    assert_eq!(machine.states().next().unwrap().function, Some("arn:aws:lambda:x"));
+}
+
+#[test]
+fn a_substitution_that_is_missing_unused_or_misspelt_is_refused() {
+    let text = "{\n\"Comment\": \"${Network} ${not one}\"}";
+    let error = substituted(text, &[("Other", "x")]).unwrap_err();
+    assert!(error.contains("line 2: `${Network}` has no substitution"), "{error}");
+    assert!(error.contains("line 2: `${` does not start a `${Name}`"), "{error}");
+    assert!(error.contains("the substitution `Other` is not used"), "{error}");
+}
