@@ -3,7 +3,7 @@
 use super::unknown;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
-use crate::protocol::{Reply, Request};
+use crate::protocol::Reply;
 use crate::world::World;
 
 /// What stands of this service.
@@ -14,10 +14,11 @@ pub(crate) fn act(_: &mut World, operation: &str, _: &Params) -> Result<Reply, R
     Err(unknown("logs", operation))
 }
 
-pub(crate) fn route(_: &Request) -> Result<(String, Params), Refusal> {
-    Err(unknown("logs", ""))
-}
-
 pub(crate) fn advance(_: &mut World) {}
 
 pub(crate) fn inventory(_: &World, _: &mut Vec<Item>) {}
+
+/// Whether a log group exists.
+pub(crate) fn exists(_: &World, _name: &str) -> bool {
+    false
+}

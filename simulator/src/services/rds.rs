@@ -3,7 +3,7 @@
 use super::unknown;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
-use crate::protocol::{Reply, Request};
+use crate::protocol::Reply;
 use crate::world::World;
 
 /// What stands of this service.
@@ -12,10 +12,6 @@ pub(crate) struct State {}
 
 pub(crate) fn act(_: &mut World, operation: &str, _: &Params) -> Result<Reply, Refusal> {
     Err(unknown("rds", operation))
-}
-
-pub(crate) fn route(_: &Request) -> Result<(String, Params), Refusal> {
-    Err(unknown("rds", ""))
 }
 
 pub(crate) fn advance(_: &mut World) {}

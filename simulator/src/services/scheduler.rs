@@ -21,3 +21,6 @@ pub(crate) fn route(_: &Request) -> Result<(String, Params), Refusal> {
 pub(crate) fn advance(_: &mut World) {}
 
 pub(crate) fn inventory(_: &World, _: &mut Vec<Item>) {}
+
+/// Puts a schedule group into the account.
+pub(crate) fn seed_group(_: &mut World, _name: &str) {}

@@ -3,7 +3,7 @@
 use super::unknown;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
-use crate::protocol::{Reply, Request};
+use crate::protocol::Reply;
 use crate::world::World;
 
 /// What stands of this service.
@@ -14,10 +14,12 @@ pub(crate) fn act(_: &mut World, operation: &str, _: &Params) -> Result<Reply, R
     Err(unknown("sfn", operation))
 }
 
-pub(crate) fn route(_: &Request) -> Result<(String, Params), Refusal> {
-    Err(unknown("sfn", ""))
-}
-
 pub(crate) fn advance(_: &mut World) {}
 
 pub(crate) fn inventory(_: &World, _: &mut Vec<Item>) {}
+
+/// An execution has started.
+pub(crate) fn started(_: &mut World, _arn: &str) {}
+
+/// An execution has ended.
+pub(crate) fn ended(_: &mut World, _arn: &str, _status: &'static str) {}

@@ -1,0 +1,90 @@
+//! What stands in an account before anything is deployed: what the spec refers to, and what Stackdrop's own
+//! installation brings.
+
+use crate::account::Account;
+use crate::services::{acm, ecs, route53, s3, scheduler, secrets, sfn, sns};
+
+/// Something that is there from the start, made by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seed {
+    /// A versioned bucket.
+    Bucket {
+        /// Its name.
+        name: String,
+    },
+    /// An issued certificate.
+    Certificate {
+        /// Its ARN.
+        arn: String,
+        /// The name that it is for.
+        domain: String,
+    },
+    /// A public hosted zone that is delegated to Route 53.
+    HostedZone {
+        /// Its id, such as `Z0123456789ABCDEFGHIJ`.
+        id: String,
+        /// Its name, such as `example.com`.
+        name: String,
+    },
+    /// A secret in Secrets Manager.
+    Secret {
+        /// Its ARN.
+        arn: String,
+    },
+    /// An SNS topic.
+    Topic {
+        /// Its ARN.
+        arn: String,
+    },
+    /// A schedule group of EventBridge Scheduler.
+    ScheduleGroup {
+        /// Its name.
+        name: String,
+    },
+    /// An image that no registry has: tasks that want it never start.
+    NoSuchImage {
+        /// The image, as a task definition names it.
+        image: String,
+    },
+    /// An image whose container ends at once with this exit code.
+    CrashingImage {
+        /// The image, as a task definition names it.
+        image: String,
+        /// The exit code.
+        exit_code: i32,
+    },
+    /// An image whose container runs but never passes a health check.
+    UnhealthyImage {
+        /// The image, as a task definition names it.
+        image: String,
+    },
+}
+
+impl Account {
+    /// Puts something into the account.
+    pub fn seed(&self, seed: &Seed) {
+        self.with(|world| match seed {
+            Seed::Bucket { name } => s3::seed_bucket(world, name),
+            Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
+            Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
+            Seed::Secret { arn } => secrets::seed(world, arn),
+            Seed::Topic { arn } => sns::seed_topic(world, arn),
+            Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
+            Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
+            Seed::CrashingImage { image, exit_code } => {
+                ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));
+            }
+            Seed::UnhealthyImage { image } => ecs::seed_image(world, image, ecs::ImageView::Unhealthy),
+        });
+    }
+
+    /// Tells the account that an execution of a state machine has started: `DescribeExecution` knows it as `RUNNING`.
+    pub fn execution_started(&self, arn: &str) {
+        self.with(|world| sfn::started(world, arn));
+    }
+
+    /// Tells the account how an execution ended: `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
+    pub fn execution_ended(&self, arn: &str, status: &'static str) {
+        self.with(|world| sfn::ended(world, arn, status));
+    }
+}
