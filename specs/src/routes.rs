@@ -1,0 +1,201 @@
+//! Which request goes to which service: the listener's rules with their priorities.
+//!
+//! A user writes patterns; the order in which a load balancer must ask them follows from how precise they are.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::{Service, Spec};
+
+/// The first priority given by itself. Below it there is room for those a user writes, to be asked earlier.
+const FIRST_AUTOMATIC: u16 = 1000;
+/// The largest priority that a listener rule can have (`CreateRule`, `Priority`).
+pub(crate) const LAST_PRIORITY: u16 = 50_000;
+
+/// One listener rule as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RoutePlan {
+    /// Unique in the stack; lower ones are asked first.
+    pub priority: u16,
+    /// The service that gets the request.
+    pub service: String,
+    /// The path pattern, if there is one.
+    pub path: Option<String>,
+    /// The host pattern, if there is one.
+    pub host: Option<String>,
+}
+
+impl Service {
+    /// Whether no request from outside comes here.
+    #[must_use]
+    pub fn is_worker(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The most tasks that the spec lets run at once, an update in progress aside.
+    #[must_use]
+    pub fn most_tasks(&self) -> u32 {
+        self.scaling.as_ref().map_or(self.count, |scaling| scaling.max.max(self.count))
+    }
+
+    /// Whether a task is given a value of the stack's database.
+    #[must_use]
+    pub fn uses_database(&self) -> bool {
+        !self.database.is_empty()
+    }
+}
+
+impl Spec {
+    /// Every route of every service with its final priority, in the order in which they are asked.
+    ///
+    /// What the user set stays. The others get 1000, 1001, … with more precise patterns first: a route that matches only
+    /// requests that another matches too always comes before it. The result depends on the spec alone.
+    #[must_use]
+    pub fn routes(&self) -> Vec<RoutePlan> {
+        let all = self.services.iter().flat_map(|(name, service)| {
+            service.routes.iter().map(move |route| RoutePlan {
+                priority: route.priority.unwrap_or(0),
+                service: name.clone(),
+                path: route.path.clone(),
+                host: route.host.clone(),
+            })
+        });
+        let (mut routes, mut automatic): (Vec<_>, Vec<_>) = all.partition(|route| route.priority != 0);
+        let taken: BTreeSet<u16> = routes.iter().map(|route| route.priority).collect();
+        automatic.sort_by_cached_key(precision);
+        let free = (FIRST_AUTOMATIC..=LAST_PRIORITY).filter(|priority| !taken.contains(priority));
+        routes
+            .extend(automatic.into_iter().zip(free).map(|(route, priority)| RoutePlan { priority, ..route }));
+        routes.sort();
+        routes
+    }
+
+    /// The services that the load balancer sends requests to, by name.
+    pub fn routed_services(&self) -> impl Iterator<Item = (&String, &Service)> {
+        self.services.iter().filter(|(_, service)| !service.is_worker())
+    }
+
+    /// The container ports that the load balancer connects to.
+    #[must_use]
+    pub fn container_ports(&self) -> BTreeSet<u16> {
+        self.routed_services().filter_map(|(_, service)| service.port).collect()
+    }
+
+    /// How often each priority is asked for by the user.
+    pub(crate) fn set_priorities(&self) -> BTreeMap<u16, usize> {
+        let mut uses = BTreeMap::new();
+        for priority in self.services.values().flat_map(|service| &service.routes).filter_map(|r| r.priority)
+        {
+            *uses.entry(priority).or_default() += 1;
+        }
+        uses
+    }
+}
+
+/// Orders routes so that a more precise one comes first: by host, then by path; the names only make it total.
+fn precision(route: &RoutePlan) -> (PatternOrder, PatternOrder, String) {
+    (pattern_order(route.host.as_deref()), pattern_order(route.path.as_deref()), route.service.clone())
+}
+
+/// Smaller means asked earlier.
+type PatternOrder = (u8, Reverse<usize>, Reverse<usize>, Reverse<usize>, usize, String);
+
+/// If everything that pattern A matches is matched by B and not the other way round, A is smaller.
+///
+/// Why it holds: A's text before its first wildcard is at least as long as B's (A's matches vary after it, so B must
+/// too); then A has at least as many literal characters, then at least as many `?`, then no more `*`.
+fn pattern_order(pattern: Option<&str>) -> PatternOrder {
+    let Some(pattern) = pattern else { return (2, Reverse(0), Reverse(0), Reverse(0), 0, String::new()) };
+    let wildcard = |c: char| c == '*' || c == '?';
+    let prefix = pattern.chars().take_while(|c| !wildcard(*c)).count();
+    let literals = pattern.chars().filter(|c| !wildcard(*c)).count();
+    let singles = pattern.chars().filter(|c| *c == '?').count();
+    let stars = pattern.chars().filter(|c| *c == '*').count();
+    (
+        u8::from(stars + singles > 0),
+        Reverse(prefix),
+        Reverse(literals),
+        Reverse(singles),
+        stars,
+        pattern.to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All texts of up to five characters of a tiny alphabet that a pattern matches.
+    fn matches(pattern: &str) -> BTreeSet<String> {
+        let mut texts = vec![String::new()];
+        for length in 0..5 {
+            let longer: Vec<_> = texts
+                .iter()
+                .filter(|text| text.len() == length)
+                .flat_map(|text| ["a", "b", "c"].map(|letter| format!("{text}{letter}")))
+                .collect();
+            texts.extend(longer);
+        }
+        texts.into_iter().filter(|text| glob(pattern.as_bytes(), text.as_bytes())).collect()
+    }
+
+    fn glob(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], rest) => rest.is_empty(),
+            ([b'*', more @ ..], _) => (0..=text.len()).any(|skipped| glob(more, &text[skipped..])),
+            ([b'?', more @ ..], [_, rest @ ..]) => glob(more, rest),
+            ([c, more @ ..], [d, rest @ ..]) if c == d => glob(more, rest),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        // The letter `c` is in no pattern: so what a wildcard lets through is not mistaken for a literal.
+        #[test]
+        fn a_pattern_that_matches_less_is_asked_first(one in "[ab*?]{1,4}", two in "[ab*?]{1,4}") {
+            prop_assume!(!one.contains("**") && !two.contains("**"));
+            let (first, second) = (matches(&one), matches(&two));
+            if first != second && first.is_subset(&second) && !first.is_empty() {
+                prop_assert!(pattern_order(Some(&one)) < pattern_order(Some(&two)), "{} {}", one, two);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_user_set_stays_and_the_rest_is_ordered_by_precision() {
+        let spec: Spec = serde_json::from_value(serde_json::json!({
+            "stack": "shop",
+            "services": {
+                "web": { "image": "web", "routes": [{ "path": "/*" }, { "path": "/login" }, { "path": "/old/*", "priority": 1001 }] },
+                "api": { "image": "api", "routes": [{ "path": "/api/*" }, { "host": "api.example.com" }, { "host": "*.example.com", "path": "/api/*" }] },
+                "mail": { "image": "mail" },
+            },
+        }))
+        .unwrap();
+        let listing: String = spec
+            .routes()
+            .iter()
+            .map(|r| {
+                format!(
+                    "{} {} {} {}\n",
+                    r.priority,
+                    r.service,
+                    r.host.as_deref().unwrap_or("-"),
+                    r.path.as_deref().unwrap_or("-")
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(listing, @"
+        1000 api api.example.com -
+        1001 web - /old/*
+        1002 api *.example.com /api/*
+        1003 web - /login
+        1004 api - /api/*
+        1005 web - /*
+        ");
+    }
+}
