@@ -36,6 +36,20 @@ impl Execution {
     }
 }
 
+impl Execution {
+    /// The time at so long after its start; `None` for what no date can hold.
+    pub(crate) fn time_at(&self, elapsed: Duration) -> Option<OffsetDateTime> {
+        self.start_time.checked_add(elapsed).map(OffsetDateTime::from)
+    }
+
+    /// RFC 3339 with milliseconds in UTC, as Step Functions writes times.
+    fn date_at(&self, elapsed: Duration) -> String {
+        let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        // Only a year with five digits can not be written; nothing is better than a wrong time then.
+        self.time_at(elapsed).and_then(|date| date.format(form).ok()).unwrap_or_default()
+    }
+}
+
 /// Where in the machine a state is: inside which Parallel or Map, for which of the Map's items.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
@@ -72,10 +86,10 @@ impl Context<'_> {
                 "Id": execution.arn,
                 "Input": execution.input,
                 "Name": execution.name,
-                "StartTime": date(execution.start_time, Duration::ZERO),
+                "StartTime": execution.date_at(Duration::ZERO),
             },
             "State": {
-                "EnteredTime": date(execution.start_time, self.entered),
+                "EnteredTime": execution.date_at(self.entered),
                 "Name": self.state,
                 "RetryCount": self.retries,
             },
@@ -93,12 +107,4 @@ impl Context<'_> {
 pub(crate) struct Scope<'a> {
     pub(crate) input: &'a Value,
     pub(crate) context: &'a Context<'a>,
-}
-
-/// RFC 3339 with milliseconds in UTC, as Step Functions writes times.
-fn date(start: SystemTime, elapsed: Duration) -> String {
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let date = start.checked_add(elapsed).map(OffsetDateTime::from);
-    // Only a year with five digits can not be written; nothing is better than a wrong time then.
-    date.and_then(|date| date.format(form).ok()).unwrap_or_default()
 }

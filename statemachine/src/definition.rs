@@ -1,7 +1,5 @@
 //! What a loaded workflow is.
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +7,8 @@ use serde_json::Value;
 use crate::choice::Rule;
 use crate::path::{Filter, Path, ResultPath};
 use crate::retry::{Catcher, Retrier};
-use crate::template::{Query, Template};
+use crate::template::Template;
+use crate::value::{Delay, Text};
 
 /// A workflow, read and checked, ready to run any number of times.
 #[derive(Debug, Clone)]
@@ -74,23 +73,9 @@ pub(crate) struct Map {
     pub(crate) chain: Chain,
 }
 
-/// How long a Wait waits.
-#[derive(Debug, Clone)]
-pub(crate) enum Delay {
-    Fixed(Duration),
-    Selected(Path),
-}
-
-/// A text of a Fail state.
-#[derive(Debug, Clone)]
-pub(crate) enum Text {
-    Fixed(String),
-    Selected(Query),
-}
-
 /// The kinds of states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the States Language's own names")]
+#[expect(missing_docs, reason = "the States Language's own names")]
 pub enum StateKind {
     Task,
     Choice,
@@ -169,14 +154,5 @@ impl State {
             Work::Pass { .. } | Work::Parallel { .. } | Work::Wait(Delay::Fixed(_)) | Work::Succeed => {}
         }
         paths
-    }
-}
-
-impl Text {
-    fn paths(&self) -> Vec<&Path> {
-        match self {
-            Self::Fixed(_) => Vec::new(),
-            Self::Selected(query) => query.paths(),
-        }
     }
 }

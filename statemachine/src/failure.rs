@@ -46,6 +46,23 @@ impl Failure {
         Self::new(error_type, cause.to_string())
     }
 
+    /// What went wrong, in words for people: the message of a Lambda function's error, or the cause itself.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let error: Option<Value> = serde_json::from_str(&self.cause).ok();
+        let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
+        message.unwrap_or(&self.cause).to_owned()
+    }
+
+    /// As the details of an event have it: without a cause when there is none.
+    pub(crate) fn detail(&self) -> Value {
+        if self.cause.is_empty() {
+            json!({ "error": self.error })
+        } else {
+            json!({ "error": self.error, "cause": self.cause })
+        }
+    }
+
     /// The error output that a `Catch` hands on.
     pub(crate) fn output(&self) -> Value {
         json!({ "Error": self.error, "Cause": self.cause })
@@ -55,8 +72,12 @@ impl Failure {
         Self::new(names::RUNTIME, cause)
     }
 
-    pub(crate) fn data_limit(what: &str) -> Self {
-        let cause = format!("{what} has a size exceeding the maximum number of bytes service limit.");
+    /// In AWS's words; `name` is the state's, or `lambda`.
+    pub(crate) fn data_limit(name: &str) -> Self {
+        let cause = format!(
+            "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes \
+             service limit."
+        );
         Self::new(names::DATA_LIMIT_EXCEEDED, cause)
     }
 

@@ -29,7 +29,7 @@ pub struct Event {
 
 /// The kinds of events. Displayed under AWS's names, such as `TaskStateEntered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "AWS's own names")]
+#[expect(missing_docs, reason = "AWS's own names")]
 pub enum EventKind {
     ExecutionStarted,
     ExecutionSucceeded,
@@ -119,11 +119,19 @@ pub(crate) struct History {
     pub(crate) steps: Vec<Step>,
     /// What AWS bills: each state entered, and each retry.
     pub(crate) transitions: u64,
+    /// What ends the execution from outside any state leaves no event but the execution's last.
+    is_sealed: bool,
 }
 
 impl History {
     pub(crate) fn new() -> Self {
-        Self { events: Vec::new(), steps: Vec::new(), transitions: 0 }
+        Self { events: Vec::new(), steps: Vec::new(), transitions: 0, is_sealed: false }
+    }
+
+    /// Takes no more events but the execution's last: states that a stopped, timed out or runtime-failed
+    /// execution cuts short have no `…StateAborted` in AWS.
+    pub(crate) fn seal(&mut self) {
+        self.is_sealed = true;
     }
 
     /// Adds an event and gives its id. The last place is kept for the execution's end.
@@ -134,6 +142,9 @@ impl History {
         state: Option<&str>,
         detail: Value,
     ) -> Result<u64, Failure> {
+        if self.is_sealed {
+            return Err(Failure::runtime("The execution has ended."));
+        }
         if self.events.len() + 1 >= HISTORY_EVENTS_MAX {
             let cause =
                 format!("The execution reached the maximum number of history events ({HISTORY_EVENTS_MAX}).");

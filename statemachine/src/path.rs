@@ -88,6 +88,26 @@ impl Path {
         }
     }
 
+    /// The selected value, or the error that its lack is.
+    pub(crate) fn require(&self, scope: &Scope<'_>) -> Result<Value, Failure> {
+        self.select(scope).ok_or_else(|| {
+            let path = self.text();
+            Failure::runtime(format!("Invalid path '{path}' : No results for path: {}", self.bracketed()))
+        })
+    }
+
+    /// As AWS's messages write it: `$['name'][0]`.
+    fn bracketed(&self) -> String {
+        let root = match self.root {
+            Root::Input => "$",
+            Root::Context => "$$",
+        };
+        self.steps.iter().fold(root.to_owned(), |text, step| match step {
+            Step::Name(name) => format!("{text}['{name}']"),
+            Step::Index(index) => format!("{text}[{index}]"),
+        })
+    }
+
     fn is_in_context(&self) -> bool {
         let steps = self.steps.iter().map(|step| match step {
             Step::Name(name) => format!(".{name}"),
@@ -195,12 +215,7 @@ impl Filter {
     pub(crate) fn apply(&self, scope: &Scope<'_>) -> Result<Value, Failure> {
         match self {
             Self::Nothing => Ok(Value::Object(Map::new())),
-            Self::At(path) => path.select(scope).ok_or_else(|| {
-                Failure::runtime(format!(
-                    "Invalid path '{}': there is no such value in '{}'",
-                    path.text, scope.input
-                ))
-            }),
+            Self::At(path) => path.require(scope),
         }
     }
 

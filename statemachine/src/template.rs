@@ -13,7 +13,8 @@ pub(crate) enum Template {
     Literal(Value),
     Object(Vec<(String, Template)>),
     Array(Vec<Template>),
-    Query(Query),
+    /// With the field's name, `.$` and all.
+    Query(String, Query),
 }
 
 /// The value of a `.$` field: a path or an intrinsic function.
@@ -51,7 +52,7 @@ impl Template {
                 (None, value) => (key.as_str(), Self::read(value, &place)?),
                 (Some(name), Value::String(text)) => {
                     let query = Query::parse(text).map_err(|message| Problem::new(&place, message))?;
-                    (name, Self::Query(query))
+                    (name, Self::Query(key.clone(), query))
                 }
                 (Some(_), _) => {
                     return Err(Problem::new(&place, "a `.$` field's value is a path or intrinsic function"));
@@ -69,7 +70,7 @@ impl Template {
         match self {
             Self::Literal(value) => Ok(value.clone()),
             Self::Array(items) => items.iter().map(|item| item.evaluate(scope)).collect(),
-            Self::Query(query) => query.evaluate(scope),
+            Self::Query(field, query) => query.evaluate(field, scope),
             Self::Object(members) => members
                 .iter()
                 .map(|(name, template)| Ok((name.clone(), template.evaluate(scope)?)))
@@ -84,7 +85,7 @@ impl Template {
             Self::Literal(_) => Vec::new(),
             Self::Array(items) => items.iter().flat_map(Self::paths).collect(),
             Self::Object(members) => members.iter().flat_map(|(_, template)| template.paths()).collect(),
-            Self::Query(query) => query.paths(),
+            Self::Query(_, query) => query.paths(),
         }
     }
 }
@@ -96,18 +97,25 @@ impl Query {
         if reader.rest.is_empty() { Ok(query) } else { Err(reader.refuse("something follows its end")) }
     }
 
-    pub(crate) fn evaluate(&self, scope: Scope<'_>) -> Result<Value, Failure> {
+    /// What the field of this name gets.
+    pub(crate) fn evaluate(&self, field: &str, scope: Scope<'_>) -> Result<Value, Failure> {
         match self {
             Self::Path(path) => path.select(&scope).ok_or_else(|| {
                 let (path, input) = (path.text(), scope.input);
-                Failure::runtime(format!("The JSONPath '{path}' could not be found in the input '{input}'"))
+                Failure::runtime(format!(
+                    "The JSONPath '{path}' specified for the field '{field}' could not be found in the input \
+                     '{input}'"
+                ))
             }),
             Self::Literal(value) => Ok(value.clone()),
-            Self::Format(pieces, arguments) => format(pieces, arguments, scope),
-            Self::JsonToString(argument) => {
-                argument.evaluate(scope).map(|value| Value::String(value.to_string()))
+            Self::Format(pieces, arguments) => {
+                let arguments = arguments.iter().map(|argument| argument.evaluate(field, scope));
+                format(pieces, &arguments.collect::<Result<Vec<_>, _>>()?)
             }
-            Self::StringToJson(argument) => match argument.evaluate(scope)? {
+            Self::JsonToString(argument) => {
+                argument.evaluate(field, scope).map(|value| Value::String(value.to_string()))
+            }
+            Self::StringToJson(argument) => match argument.evaluate(field, scope)? {
                 Value::String(text) => serde_json::from_str(&text).map_err(|error| {
                     intrinsic_failure(&format!("States.StringToJson was given '{text}': {error}"))
                 }),
@@ -132,13 +140,13 @@ fn intrinsic_failure(cause: &str) -> Failure {
     Failure::new(names::INTRINSIC_FAILURE, cause)
 }
 
-fn format(pieces: &[String], arguments: &[Query], scope: Scope<'_>) -> Result<Value, Failure> {
+fn format(pieces: &[String], arguments: &[Value]) -> Result<Value, Failure> {
     let mut text = String::new();
     for (index, piece) in pieces.iter().enumerate() {
         text.push_str(piece);
-        match arguments.get(index).map(|argument| argument.evaluate(scope)).transpose()? {
+        match arguments.get(index) {
             None => {}
-            Some(Value::String(argument)) => text.push_str(&argument),
+            Some(Value::String(argument)) => text.push_str(argument),
             Some(argument @ (Value::Null | Value::Bool(_) | Value::Number(_))) => {
                 text.push_str(&argument.to_string());
             }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::context::{Context, Place};
-use crate::definition::State;
+use crate::definition::{State, StateKind};
 use crate::engine::Run;
 use crate::execution::StepEvent;
-use crate::failure::Failure;
+use crate::failure::{Failure, names};
 use crate::history::{Ending, EventKind, Step};
 
 /// One visit to a state, open until it is left; when it is dropped before, it was aborted.
@@ -91,9 +91,35 @@ impl<'r, 's> Visit<'r, 's> {
         self.run.record(kind, Some(&self.state.name), json!({ "output": output })).map(|_| ())
     }
 
+    /// Its attempts are used up. AWS records that of a Parallel or Map once, not with each attempt.
+    pub(crate) fn gave_up(&mut self, failure: &Failure) -> Result<(), Failure> {
+        let kind = self.state.kind();
+        if failure.error != names::RUNTIME && matches!(kind, StateKind::Parallel | StateKind::Map) {
+            let failed = EventKind::StateFailed(kind);
+            let recorded = self.run.record(failed, Some(&self.state.name), failure.detail());
+            recorded.map_err(|full| self.fail(full))?;
+        }
+        Ok(())
+    }
+
+    /// It failed and nothing caught it. Inside a branch AWS ends it with `…StateAborted`, like the states beside
+    /// it; a runtime error ends the whole execution on the spot.
     pub(crate) fn fail(&mut self, failure: Failure) -> Failure {
+        if failure.error == names::RUNTIME {
+            self.run.history().seal();
+        } else if self.place.parent.is_some() {
+            self.record_abort();
+        }
         self.leave(Ending::Failed(failure.clone()));
         failure
+    }
+
+    /// Only the kinds that take time have such an event.
+    fn record_abort(&self) {
+        let kind = self.state.kind();
+        if matches!(kind, StateKind::Task | StateKind::Parallel | StateKind::Map | StateKind::Wait) {
+            record_if_room(self.run, EventKind::StateAborted(kind), &self.state.name, json!({}));
+        }
     }
 
     pub(crate) fn leave(&mut self, ending: Ending) {
@@ -112,8 +138,7 @@ impl<'r, 's> Visit<'r, 's> {
 impl Drop for Visit<'_, '_> {
     fn drop(&mut self) {
         if self.is_open {
-            let kind = EventKind::StateAborted(self.state.kind());
-            record_if_room(self.run, kind, &self.state.name, json!({}));
+            self.record_abort();
             self.leave(Ending::Aborted);
         }
     }
@@ -135,7 +160,7 @@ impl Drop for IterationGuard<'_> {
     }
 }
 
-/// An abort is recorded unless the history is full: then that is what ends the execution already.
+/// An abort is recorded unless the history is full or sealed: then that is what ends the execution already.
 fn record_if_room(run: &Run<'_>, kind: EventKind, state: &str, detail: Value) {
     drop(run.record(kind, Some(state), detail));
 }

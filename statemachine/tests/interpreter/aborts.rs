@@ -1,7 +1,7 @@
 //! The ends that no Catch sees: a timeout of the machine, `StopExecution`.
 
 use serde_json::{Value, json};
-use stackdrop_statemachine::{Abort, Ending, Failure, Options, Status};
+use stackdrop_statemachine::{Abort, Ending, Failure, Options, Status, TaskFuture, Tasks};
 
 use crate::support::{Answer, Script, definition, events, execution, load, machine, pause, run, task, with};
 
@@ -25,7 +25,7 @@ async fn a_machine_that_runs_too_long_times_out_without_any_catch() {
     assert!((outcome.seconds - 600.0).abs() < 0.05, "{}", outcome.seconds);
     assert_eq!(script.calls().len(), 1);
     assert_eq!(outcome.steps[0].ending, Ending::Aborted);
-    assert_eq!(events(&outcome)[4..], ["TaskStateAborted T", "ExecutionTimedOut"]);
+    assert_eq!(events(&outcome)[4..], ["ExecutionTimedOut"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,8 @@ async fn a_stopped_execution_is_aborted_without_any_catch() {
     assert_eq!(outcome.status, Status::Aborted(Failure::new("Stopped", "by hand")));
     assert!((outcome.seconds - 42.0).abs() < 0.05, "{}", outcome.seconds);
     assert_eq!(script.calls().len(), 1);
-    assert_eq!(events(&outcome)[4..], ["TaskStateAborted T", "ExecutionAborted"]);
+    assert_eq!(outcome.steps[0].ending, Ending::Aborted);
+    assert_eq!(events(&outcome)[4..], ["ExecutionAborted"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,6 +74,62 @@ async fn the_same_run_gives_the_same_history() {
     }
     assert!(matches!(outcomes[0].status, Status::Succeeded(_)), "{:?}", outcomes[0].status);
     assert_eq!(outcomes[0], outcomes[1]);
+}
+
+/// Functions of which `slow` takes a minute and `bad` fails after ten seconds. Counts those that end early.
+#[derive(Default)]
+struct Killable {
+    killed: std::sync::atomic::AtomicU32,
+}
+
+/// Held by a function while it is at work.
+struct AtWork<'a>(&'a Killable);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.killed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Tasks for Killable {
+    fn invoke<'a>(&'a self, function: &'a str, _payload: Value) -> TaskFuture<'a> {
+        Box::pin(async move {
+            let at_work = AtWork(self);
+            pause(if function == "slow" { 60.0 } else { 10.0 }).await;
+            std::mem::forget(at_work);
+            if function == "bad" { Err(Failure::of_lambda("Bad", "")) } else { Ok(json!(1)) }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_killed_where_it_stands_when_nobody_waits_for_it_any_more() {
+    let slow = |name: &str, more: Value| json!({ name: task("slow", with(more, json!({ "End": true }))) });
+    let bad = json!({ "Bad": task("bad", json!({ "End": true })) });
+    let branches = json!([definition(slow("S", json!({}))), definition(bad)]);
+    let parallel = json!({ "P": { "Type": "Parallel", "Branches": branches, "End": true } });
+    for (reason, states, limit, killed, seconds) in [
+        ("it is done in time", slow("S", json!({ "TimeoutSeconds": 61 })), None, 0, 60.0),
+        ("its state times out", slow("S", json!({ "TimeoutSeconds": 20 })), None, 1, 20.0),
+        ("the branch beside it fails", parallel, None, 1, 10.0),
+        ("the machine times out", slow("S", json!({})), Some(30), 1, 30.0),
+    ] {
+        let limit = limit.map_or(json!({}), |seconds| json!({ "TimeoutSeconds": seconds }));
+        let machine = load(&with(definition(states), limit)).unwrap();
+        let tasks = Killable::default();
+        let outcome = machine.run(&execution(json!({})), &tasks, &(), &Options::default()).await;
+        assert_eq!(tasks.killed.into_inner(), killed, "{reason}");
+        assert!((outcome.seconds - seconds).abs() < 0.05, "{reason}: {}", outcome.seconds);
+    }
+
+    let (machine, execution, tasks, options) =
+        (machine(slow("S", json!({}))), execution(json!({})), Killable::default(), Options::default());
+    let stop = async {
+        pause(5.0).await;
+        options.abort.stop("Stopped", "");
+    };
+    tokio::join!(machine.run(&execution, &tasks, &(), &options), stop);
+    assert_eq!(tasks.killed.into_inner(), 1);
 }
 
 #[test]

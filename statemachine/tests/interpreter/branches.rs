@@ -83,8 +83,8 @@ async fn the_first_branch_that_fails_stops_the_others_and_gives_the_parallel_its
     let names = events(&outcome);
     let from = names.iter().position(|name| name == "TaskFailed B").unwrap();
     assert_eq!(
-        names[from + 1..from + 4],
-        ["TaskStateAborted A", "ParallelStateFailed P", "ParallelStateExited P"]
+        names[from + 1..from + 5],
+        ["TaskStateAborted B", "TaskStateAborted A", "ParallelStateFailed P", "ParallelStateExited P"]
     );
     let output = succeeded(outcome);
     assert_eq!((&output["id"], &output["failed"]["Error"]), (&json!(1), &json!("Quota")));
@@ -115,7 +115,56 @@ async fn a_parallel_is_retried_as_a_whole() {
     let outcome = run(states, json!({}), &script).await;
     assert_eq!(script.calls().len(), 4);
     assert_eq!(outcome.transitions, 6);
+    let names = events(&outcome);
+    assert_eq!(names.iter().filter(|name| *name == "ParallelStateStarted P").count(), 2);
+    assert!(!names.contains(&"ParallelStateFailed P".to_owned()), "it did not give up: {names:?}");
     assert_eq!(succeeded(outcome), json!({ "a": "a", "b": "b" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parallel_that_gives_up_has_failed_once_with_the_branchs_own_error() {
+    let branch = json!({ "F": { "Type": "Fail", "Error": "Mine", "Cause": "why" } });
+    let retry = json!([{ "ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 2 }]);
+    let states = json!({ "P": parallel(&[branch], json!({ "Retry": retry, "End": true })) });
+    let outcome = run(states, json!({}), &Script::new()).await;
+    let names = events(&outcome);
+    assert_eq!(names.iter().filter(|name| *name == "ParallelStateStarted P").count(), 3);
+    assert_eq!(names[names.len() - 2..], ["ParallelStateFailed P", "ExecutionFailed"]);
+    assert_eq!(failed(outcome), stackdrop_statemachine::Failure::new("Mine", "why"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_error_in_a_branch_ends_the_whole_execution_on_the_spot() {
+    let wait = json!({ "W": { "Type": "Wait", "Seconds": 60, "End": true } });
+    let bad = json!({ "B": { "Type": "Pass", "InputPath": "$.none", "End": true } });
+    let catch = json!([{ "ErrorEquals": ["States.ALL"], "Next": "C" }]);
+    let states = json!({
+        "P": parallel(&[wait, bad], json!({ "Catch": catch, "End": true })),
+        "C": { "Type": "Succeed" },
+    });
+    let outcome = run(states, json!({}), &Script::new()).await;
+    let names = events(&outcome);
+    assert_eq!(names[3..], ["WaitStateEntered W", "PassStateEntered B", "ExecutionFailed"]);
+    let endings: Vec<_> = outcome.steps.iter().map(|step| (step.name.as_str(), &step.ending)).collect();
+    assert!(matches!(
+        endings[..],
+        [("P", Ending::Failed(_)), ("W", Ending::Aborted), ("B", Ending::Failed(_))]
+    ));
+    assert_eq!(failed(outcome).error, "States.Runtime");
+}
+
+#[tokio::test(start_paused = true)]
+async fn outputs_of_branches_that_are_too_large_together_fail_the_parallel() {
+    let branch = |name: &str| json!({ name: { "Type": "Pass", "Result": "x".repeat(150_000), "End": true } });
+    let more = json!({ "ResultPath": null, "End": true });
+    let outcome =
+        run(json!({ "P": parallel(&[branch("A"), branch("B")], more) }), json!({}), &Script::new()).await;
+    let failure = failed(outcome);
+    assert_eq!(failure.error, "States.DataLimitExceeded");
+    assert_eq!(
+        failure.cause,
+        "The state/task 'P' returned a result with a size exceeding the maximum number of bytes service limit."
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,10 +80,83 @@ async fn a_path_that_selects_nothing_ends_the_execution_and_names_state_and_path
     assert_eq!(
         failure.cause,
         "An error occurred while executing the state 'P' (entered at the event id #2). \
-         The JSONPath '$.none' could not be found in the input '{}'"
+         The JSONPath '$.none' specified for the field 'b.$' could not be found in the input '{}'"
     );
-    assert_eq!(error_of(pass(json!({ "InputPath": "$.none" })), json!({})).await, "States.Runtime");
-    assert_eq!(error_of(pass(json!({ "OutputPath": "$.none" })), json!({})).await, "States.Runtime");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_in_a_state_itself_is_told_in_awss_words() {
+    let wait = json!({ "P": { "Type": "Wait", "SecondsPath": "$.s", "End": true } });
+    let fail = |field: &str| json!({ "P": { "Type": "Fail", "Error": "E", field: "$.no" } });
+    let fail_error = json!({ "P": { "Type": "Fail", "ErrorPath": "$.no" } });
+    let each = json!({ "StartAt": "E", "States": { "E": { "Type": "Succeed" } } });
+    let map = json!({ "P": { "Type": "Map", "ItemsPath": "$.s", "ItemProcessor": each, "End": true } });
+    let rule = json!({ "Variable": "$.no", "IsNull": true, "Next": "E" });
+    let choice =
+        json!({ "P": { "Type": "Choice", "Choices": [rule], "Default": "E" }, "E": { "Type": "Succeed" } });
+    let seconds = |seconds: Value| json!({ "s": seconds });
+    for (states, input, message) in [
+        (
+            pass(json!({ "InputPath": "$.a.b" })),
+            json!({}),
+            "Invalid path '$.a.b' : No results for path: $['a']['b']",
+        ),
+        (
+            pass(json!({ "OutputPath": "$.a[0]" })),
+            json!({}),
+            "Invalid path '$.a[0]' : No results for path: $['a'][0]",
+        ),
+        (wait.clone(), json!({}), "The SecondsPath parameter does not reference an input value: $.s"),
+        (
+            wait.clone(),
+            seconds(json!(-1)),
+            "The SecondsPath parameter references a negative value: $.s == -1",
+        ),
+        (
+            wait.clone(),
+            seconds(json!(1.5)),
+            "The SecondsPath parameter cannot be parsed as a long value: $.s == 1.5",
+        ),
+        (wait, seconds(json!(100_000_000)), "Wait state delay is too long."),
+        (map, seconds(json!("x")), "Map state input must be an array but was: \"x\""),
+        (
+            choice,
+            json!({}),
+            "Invalid path '$.no': The choice state's condition path references an invalid value.",
+        ),
+        (
+            fail("CausePath"),
+            json!({}),
+            "The JSONPath '$.no' specified for the field 'CausePath' could not be found in the input '{}'",
+        ),
+        (
+            fail_error,
+            json!({}),
+            "The JSONPath '$.no' specified for the field 'ErrorPath' could not be found in the input '{}'",
+        ),
+    ] {
+        let failure = failed(run(states, input, &Script::new()).await);
+        assert_eq!(failure.error, "States.Runtime");
+        let prefix = "An error occurred while executing the state 'P' (entered at the event id #2). ";
+        assert_eq!(failure.cause, format!("{prefix}{message}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_goes_through_input_path_parameters_result_selector_result_path_and_output_path() {
+    let parameters = json!({ "FunctionName": "f", "Payload": { "sent.$": "$.a" } });
+    let states = json!({ "T": task("f", json!({
+        "InputPath": "$.in",
+        "Parameters": parameters,
+        "ResultSelector": { "got.$": "$.Payload.b" },
+        "ResultPath": "$.in.out",
+        "OutputPath": "$.in",
+        "End": true,
+    })) });
+    let script = Script::new().function("f", &[Answer::Returns(json!({ "b": 2, "c": 3 }))]);
+    let result = succeeded(run(states, json!({ "in": { "a": 1 }, "beside": 0 }), &script).await);
+    assert_eq!(script.calls()[0].payload, json!({ "sent": 1 }));
+    assert_eq!(result, json!({ "a": 1, "out": { "got": 2 } }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,9 +239,40 @@ async fn a_task_gets_its_payload_and_its_answer_is_wrapped_as_lambda_invoke_does
     let script = Script::new().function("network", &[Answer::Returns(json!({ "vpc": "v" }))]);
     let result = succeeded(run(states, json!({ "spec": [1] }), &script).await);
     assert_eq!(script.calls()[0].payload, json!({ "action": "ensure", "spec": [1] }));
-    assert_eq!(result["Payload"], json!({ "vpc": "v" }));
-    assert_eq!(result["StatusCode"], 200);
-    assert_eq!(result["ExecutedVersion"], "$LATEST");
+    let id = "00000000-0000-4000-8000-000000000004";
+    let trace = "root=1-00000000-000000000000000000000004;parent=0000000000000004;sampled=0";
+    assert_eq!(
+        result,
+        json!({
+            "ExecutedVersion": "$LATEST",
+            "Payload": { "vpc": "v" },
+            "SdkHttpMetadata": {
+                "AllHttpHeaders": {
+                    "Connection": ["keep-alive"],
+                    "Content-Length": ["11"],
+                    "Content-Type": ["application/json"],
+                    "Date": ["Thu, 01 Jan 2026 00:00:00 GMT"],
+                    "X-Amz-Executed-Version": ["$LATEST"],
+                    "X-Amzn-Trace-Id": [trace],
+                    "x-amzn-Remapped-Content-Length": ["0"],
+                    "x-amzn-RequestId": [id],
+                },
+                "HttpHeaders": {
+                    "Connection": "keep-alive",
+                    "Content-Length": "11",
+                    "Content-Type": "application/json",
+                    "Date": "Thu, 01 Jan 2026 00:00:00 GMT",
+                    "X-Amz-Executed-Version": "$LATEST",
+                    "X-Amzn-Trace-Id": trace,
+                    "x-amzn-Remapped-Content-Length": "0",
+                    "x-amzn-RequestId": id,
+                },
+                "HttpStatusCode": 200,
+            },
+            "SdkResponseMetadata": { "RequestId": id },
+            "StatusCode": 200,
+        })
+    );
 }
 
 #[tokio::test(start_paused = true)]

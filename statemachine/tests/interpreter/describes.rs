@@ -75,6 +75,14 @@ fn a_choice_tells_where_it_may_lead_and_a_parallel_its_branches() {
     assert_eq!(states[2].branches, ["One", "Two"]);
 }
 
+#[test]
+fn the_file_with_every_feature_is_loaded() {
+    let names = BTreeMap::from([("AdmitFunction".to_owned(), "admit".to_owned())]);
+    let machine = Machine::load(include_str!("../every-feature.asl.json"), &names).unwrap();
+    let kinds: std::collections::BTreeSet<_> = machine.states().map(|state| state.kind).collect();
+    assert_eq!(kinds.len(), 8, "{kinds:?}");
+}
+
 fn substituted(text: &str, values: &[(&str, &str)]) -> Result<Machine, String> {
     let values: BTreeMap<String, String> =
         values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -182,6 +182,58 @@ async fn a_catch_adds_the_error_where_result_path_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_catch_adds_the_error_to_what_the_state_was_given_whatever_its_own_paths_are() {
+    let parameters = json!({ "FunctionName": "f", "Payload": { "only.$": "$.a" } });
+    let states = json!({
+        "T": task("f", json!({
+            "InputPath": "$.in",
+            "Parameters": parameters,
+            "ResultSelector": { "x.$": "$.Payload" },
+            "ResultPath": "$.result",
+            "OutputPath": "$.in",
+            "Catch": [{ "ErrorEquals": ["E"], "ResultPath": "$.failed", "Next": "Undo" }],
+            "Next": "Undo",
+        })),
+        "Undo": { "Type": "Succeed" },
+    });
+    let script = Script::new().function("f", &[Answer::Fails("E")]);
+    let output = succeeded(run(states, json!({ "in": { "a": 1 }, "ids": [7] }), &script).await);
+    assert_eq!(output["in"], json!({ "a": 1 }));
+    assert_eq!(output["ids"], json!([7]));
+    assert_eq!(output["failed"]["Error"], "E");
+    assert!(output.get("result").is_none(), "{output}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_catch_that_matches_decides() {
+    let catch = |name: &str, next: &str| json!({ "ErrorEquals": [name], "Next": next });
+    let end = |result: &str| json!({ "Type": "Pass", "Result": result, "End": true });
+    let states = json!({
+        "T": task("f", json!({
+            "Catch": [catch("A", "First"), catch("States.TaskFailed", "Second"), catch("States.ALL", "Third")],
+            "Next": "First",
+        })),
+        "First": end("first"), "Second": end("second"), "Third": end("third"),
+    });
+    for (error, expected) in [("A", "first"), ("B", "second"), ("States.Timeout", "third")] {
+        let script = Script::new().function("f", &[Answer::Fails(error)]);
+        assert_eq!(succeeded(run(states.clone(), json!({}), &script).await), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_failure_has_a_message_for_people() {
+    for (failure, message) in [
+        (Failure::of_lambda("Pending", "the NAT gateway is pending"), "the NAT gateway is pending"),
+        (Failure::new("Mine", "as it is"), "as it is"),
+        (Failure::new("Mine", "7"), "7"),
+        (Failure::new("States.Timeout", ""), ""),
+    ] {
+        assert_eq!(failure.message(), message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_catch_with_result_path_null_hands_the_input_on() {
     let catch = json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": null, "Next": "Caught" }]);
     assert_eq!(caught("Quota", catch, json!({ "ids": [1] })).await.unwrap(), json!({ "ids": [1] }));
@@ -268,17 +320,24 @@ impl Watch for Lines {
 
     fn retrying(&self, step: &StepEvent<'_>, failure: &Failure, after_seconds: f64) {
         let line = format!(
-            "{:.0} {} attempt {}: {}, {after_seconds:.0} s",
-            step.at_seconds, step.name, step.attempt, failure.error
+            "{:.0} {} attempt {}: {} ({}), {after_seconds:.0} s",
+            step.at_seconds,
+            step.name,
+            step.attempt,
+            failure.error,
+            failure.message()
         );
         self.0.lock().unwrap().push(line);
     }
 
     fn left(&self, step: &stackdrop_statemachine::Step) {
         self.0.lock().unwrap().push(format!(
-            "{:.0} < {} {}",
+            "{:.0}-{:.0} < {} of {:?} after {}: {}",
+            step.start,
             step.end,
             step.name,
+            step.parent,
+            step.attempts,
             step.ending == Ending::Done
         ));
     }
@@ -291,5 +350,33 @@ async fn a_watch_is_told_as_it_goes() {
     let lines = Lines::default();
     let machine = machine(retried(json!([{ "ErrorEquals": ["Pending"], "IntervalSeconds": 10 }])));
     machine.run(&execution(json!({})), &script, &lines, &Options::default()).await;
-    assert_eq!(*lines.0.lock().unwrap(), ["0 > Task T", "3 T attempt 1: Pending, 10 s", "16 < T true"]);
+    assert_eq!(
+        *lines.0.lock().unwrap(),
+        ["0 > Task T", "3 T attempt 1: Pending (as scripted), 10 s", "0-16 < T of None after 2: true"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_told_of_every_branch_and_of_what_is_cut_short() {
+    let script = Script::new().slow_function("slow", 60.0, &[Answer::Returns(json!(1))]).slow_function(
+        "bad",
+        4.0,
+        &[Answer::Fails("E")],
+    );
+    let branch = |name: &str, function: &str| json!({ "StartAt": name, "States": { name: task(function, json!({ "End": true })) } });
+    let branches = json!([branch("A", "slow"), branch("B", "bad")]);
+    let states = json!({ "P": { "Type": "Parallel", "Branches": branches, "End": true } });
+    let lines = Lines::default();
+    machine(states).run(&execution(json!({})), &script, &lines, &Options::default()).await;
+    assert_eq!(
+        *lines.0.lock().unwrap(),
+        [
+            "0 > Parallel P",
+            "0 > Task A",
+            "0 > Task B",
+            "0-4 < B of Some(\"P\") after 1: false",
+            "0-4 < A of Some(\"P\") after 1: false",
+            "0-4 < P of None after 1: false"
+        ]
+    );
 }

@@ -1,7 +1,7 @@
 //! The limits of Step Functions on data and history.
 
 use serde_json::{Value, json};
-use stackdrop_statemachine::{Ending, HISTORY_EVENTS_MAX};
+use stackdrop_statemachine::{Ending, Failure, HISTORY_EVENTS_MAX};
 
 use crate::support::{Answer, Script, failed, run, succeeded, task};
 
@@ -39,9 +39,10 @@ async fn a_result_that_is_too_large_fails_the_task_and_no_wildcard_catches_it() 
     let script = Script::new().function("f", &[Answer::Returns(json_of(262_144))]);
     let outcome = run(endless("f"), json!({}), &script).await;
     assert!(matches!(&outcome.steps[0].ending, Ending::Failed(f) if f.error == "States.DataLimitExceeded"));
-    assert_eq!(failed(outcome).error, "States.DataLimitExceeded");
+    let message = "The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.";
+    assert_eq!(failed(outcome), Failure::new("States.DataLimitExceeded", message));
 
-    let script = Script::new().function("f", &[Answer::Returns(json_of(262_000))]);
+    let script = Script::new().function("f", &[Answer::Returns(json_of(260_000))]);
     succeeded(run(endless("f"), json!({}), &script).await);
 }
 

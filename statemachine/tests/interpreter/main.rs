@@ -1,4 +1,6 @@
 //! The interpreter, feature by feature: what it runs, what it refuses, and when things happen.
+//!
+//! Each module says `cfg(test)`, because clippy's leave to `unwrap` in tests ends where that is not said.
 
 #[cfg(test)]
 mod aborts;

@@ -63,28 +63,44 @@ fn a_file_larger_than_a_mebibyte_is_refused() {
 #[test]
 fn unknown_fields_of_the_machine_are_refused() {
     let machine = with(definition(pass(json!({}))), json!({ "Timeout": 1 }));
-    assert!(problems(&machine)[0].starts_with("/Timeout: unknown field"), "{:?}", problems(&machine));
+    assert_eq!(
+        problems(&machine),
+        [
+            "/Timeout: a workflow may have only `Comment`, `Version`, `QueryLanguage`, `StartAt`, `TimeoutSeconds`, `States`"
+        ]
+    );
     let machine = with(definition(pass(json!({}))), json!({ "QueryLanguage": "JSONata" }));
     assert!(problems(&machine)[0].starts_with("/QueryLanguage: unknown variant"), "{:?}", problems(&machine));
-    assert!(problems(&json!({ "States": {} }))[0].contains("missing field `StartAt`"));
+    assert_eq!(problems(&json!({ "States": {} })), [": it needs `StartAt`"]);
+    assert_eq!(problems(&json!([])), [": a workflow is an object"]);
 }
 
 #[test]
 fn fields_that_a_kind_of_state_does_not_have_are_refused() {
+    let end = |state: Value| with(state, json!({ "End": true }));
+    let task = |function: &str, more: Value| end(task(function, more));
+    let map =
+        end(json!({ "Type": "Map", "ItemProcessor": definition(json!({ "E": { "Type": "Succeed" } })) }));
+    let rule = json!({ "Variable": "$.a", "IsNull": true, "Next": "S" });
     for (state, field) in [
-        (json!({ "Type": "Wait", "Seconds": 1 }), "ResultPath"),
-        (json!({ "Type": "Pass" }), "Retry"),
-        (json!({ "Type": "Pass" }), "TimeoutSeconds"),
-        (json!({ "Type": "Succeed" }), "Next"),
+        (end(json!({ "Type": "Wait", "Seconds": 1 })), "ResultPath"),
+        (end(json!({ "Type": "Wait", "Seconds": 1 })), "TimestampPath"),
+        (end(json!({ "Type": "Pass" })), "ResultSelector"),
+        (end(json!({ "Type": "Pass" })), "TimeoutSeconds"),
+        (json!({ "Type": "Succeed" }), "Output"),
         (json!({ "Type": "Fail", "Error": "E" }), "InputPath"),
-        (json!({ "Type": "Map" }), "Parameters"),
-        (json!({ "Type": "Map" }), "ToleratedFailureCount"),
+        (map.clone(), "ItemReader"),
+        (map.clone(), "Iterator"),
+        (map.clone(), "MaxConcurrencyPath"),
+        (map, "ToleratedFailureCount"),
+        (task("f", json!({})), "Credentials"),
+        (task("f", json!({})), "HeartbeatSecondsPath"),
         (task("f", json!({})), "HeartbeatSeconds"),
         (task("f", json!({})), "TimeoutSecondsPath"),
         (task("f", json!({})), "Assign"),
         (task("f", json!({})), "Arguments"),
         (task("f", json!({})), "QueryLanguage"),
-        (json!({ "Type": "Choice" }), "Next"),
+        (json!({ "Type": "Choice", "Choices": [rule], "Default": "S" }), "Assign"),
     ] {
         let kind = state["Type"].as_str().unwrap().to_owned();
         let message = format!("a {kind} state may have only");
@@ -109,7 +125,7 @@ fn null_is_refused_where_it_means_nothing() {
 #[test]
 fn a_state_of_no_known_kind_is_refused() {
     refused(json!({ "S": { "Type": "Tusk" } }), "/States/S/Type", "unknown variant `Tusk`");
-    refused(json!({ "S": { "End": true } }), "/States/S/Type", "invalid type: null");
+    refused(json!({ "S": { "End": true } }), "/States/S", "it needs `Type`");
     refused(json!({ "S": 1 }), "/States/S", "a state is an object");
 }
 
@@ -126,6 +142,50 @@ fn all_problems_are_told_at_once() {
         "C": { "Type": "Wait", "End": true },
     });
     assert_eq!(problems(&definition(states)).len(), 3);
+}
+
+#[test]
+fn all_problems_of_one_state_are_told_at_once_each_at_its_place() {
+    let state = json!({
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage",
+        "Comment": null,
+        "InputPath": "$..a",
+        "Parameters": { "FunctionName.$": "$.f", "Qualifier": "live", "Payload": {} },
+        "TimeoutSeconds": 0,
+        "HeartbeatSeconds": 10,
+        "Retry": [
+            { "ErrorEquals": ["E"], "BackoffRate": 0.5 },
+            { "ErrorEquals": ["E"] },
+            { "ErrorEquals": [], "Next": "S" },
+        ],
+        "Catch": [{ "ErrorEquals": ["States.Runtime"], "Next": "S" }, { "ErrorEquals": ["E"] }],
+        "Next": "S",
+        "End": true,
+    });
+    let error = load(&definition(json!({ "S": state }))).unwrap_err();
+    assert_eq!(error.to_string(), TOLD_OF_ONE_STATE.trim_end());
+}
+
+const TOLD_OF_ONE_STATE: &str = r#"the workflow can not be loaded:
+  /States/S/Comment: it can not be null
+  /States/S/HeartbeatSeconds: a Task state may have only `Comment`, `Resource`, `Parameters`, `TimeoutSeconds`, `InputPath`, `OutputPath`, `Next`, `End`, `ResultPath`, `ResultSelector`, `Retry`, `Catch`
+  /States/S/InputPath: `$..a` is not a path that is known here: a name is missing after `.`
+  /States/S/Retry/0: `BackoffRate` is at least 1.0
+  /States/S/Retry/2/Next: unknown field `Next`, expected one of `Comment`, `ErrorEquals`, `IntervalSeconds`, `BackoffRate`, `MaxAttempts`, `MaxDelaySeconds`, `JitterStrategy`
+  /States/S/Catch/0: `States.Runtime` is never retried or caught
+  /States/S/Catch/1: missing field `Next`
+  /States/S: it needs either `Next` or `"End": true`
+  /States/S/Resource: unknown variant `arn:aws:states:::sqs:sendMessage`, expected `arn:aws:states:::lambda:invoke`
+  /States/S/TimeoutSeconds: it is between 1 and 99999999
+  /States/S/Parameters/FunctionName.$: it is a text, the same for every run
+  /States/S/Parameters/Qualifier: `Qualifier` is neither `FunctionName` nor `Payload`
+"#;
+
+#[test]
+fn a_pass_has_either_parameters_or_a_result() {
+    let both = json!({ "Parameters": {}, "Result": 1 });
+    refused(pass(both), "/States/S", "both `Parameters` and `Result`");
 }
 
 #[test]
@@ -206,9 +266,10 @@ fn a_task_other_than_lambda_invoke_is_refused() {
     );
     refused(invoke(json!({ "Payload": {} })), "/States/S/Parameters", "needs `FunctionName` and `Payload`");
     let selected = json!({ "FunctionName.$": "$.f", "Payload": {} });
-    refused(invoke(selected), "/States/S/Parameters/FunctionName", "the same for every run");
+    refused(invoke(selected), "/States/S/Parameters/FunctionName.$", "the same for every run");
     let asynchronous = json!({ "FunctionName": "f", "Payload": {}, "InvocationType": "Event" });
-    refused(invoke(asynchronous), "/States/S/Parameters", "`InvocationType` is neither");
+    let place = "/States/S/Parameters/InvocationType";
+    refused(invoke(asynchronous), place, "`InvocationType` is neither");
 }
 
 #[test]
@@ -299,7 +360,7 @@ fn a_choice_without_default_or_rules_is_refused() {
     refused(
         json!({ "S": { "Type": "Choice", "Choices": [rule] }, "E": end }),
         "/States/S",
-        "a Choice needs `Default`",
+        "it needs `Default`",
     );
     let states = json!({ "S": { "Type": "Choice", "Choices": [], "Default": "E" }, "E": end });
     refused(states, "/States/S/Choices", "it is empty");
@@ -372,7 +433,8 @@ fn waits_and_timeouts_out_of_range_are_refused() {
         "either `Seconds` or `SecondsPath`",
     );
     refused(wait(json!({ "Seconds": 100_000_000 })), "/States/S/Seconds", "between 0 and 99999999");
-    refused(wait(json!({ "Timestamp": "2026-01-01T00:00:00Z" })), "/States/S/Timestamp", "may have only");
+    let until = json!({ "Seconds": 1, "Timestamp": "2026-01-01T00:00:00Z" });
+    refused(wait(until), "/States/S/Timestamp", "may have only");
     refused(
         one(task("f", json!({ "TimeoutSeconds": 0 }))),
         "/States/S/TimeoutSeconds",
@@ -387,6 +449,8 @@ fn a_fail_that_can_not_be_told_from_another_is_refused() {
     refused(json!({ "S": { "Type": "Fail" } }), "/States/S", "needs `Error` or `ErrorPath`");
     let both = json!({ "S": { "Type": "Fail", "Error": "E", "ErrorPath": "$.e" } });
     refused(both, "/States/S", "both `Error` and `ErrorPath`");
+    let json = json!({ "S": { "Type": "Fail", "Error": "E", "CausePath": "States.StringToJson($.c)" } });
+    refused(json, "/States/S/CausePath", "makes no text");
     let path = json!({ "S": { "Type": "Fail", "Error": "E", "CausePath": "$.*" } });
     refused(path, "/States/S/CausePath", "not a path that is known here");
 }
@@ -394,8 +458,8 @@ fn a_fail_that_can_not_be_told_from_another_is_refused() {
 #[test]
 fn parallels_and_maps_that_are_not_known_are_refused() {
     refused(one(json!({ "Type": "Parallel", "Branches": [] })), "/States/S/Branches", "it is empty");
-    refused(one(json!({ "Type": "Parallel" })), "/States/S/Branches", "invalid type: null");
-    refused(one(json!({ "Type": "Map" })), "/States/S", "a Map needs `ItemProcessor`");
+    refused(one(json!({ "Type": "Parallel" })), "/States/S", "it needs `Branches`");
+    refused(one(json!({ "Type": "Map" })), "/States/S", "it needs `ItemProcessor`");
     let chain = definition(json!({ "I": { "Type": "Succeed" } }));
     let map = |more: Value, chain: &Value| one(with(json!({ "Type": "Map", "ItemProcessor": chain }), more));
     refused(map(json!({ "MaxConcurrency": 41 }), &chain), "/States/S/MaxConcurrency", "at most 40");
@@ -405,5 +469,5 @@ fn parallels_and_maps_that_are_not_known_are_refused() {
     let inline = with(chain, json!({ "ProcessorConfig": { "Mode": "INLINE" } }));
     load(&definition(map(json!({}), &inline))).unwrap();
     let parallel = one(json!({ "Type": "Parallel", "Branches": [inline] }));
-    refused(parallel, "/States/S/Branches/0/ProcessorConfig", "a branch has none");
+    refused(parallel, "/States/S/Branches/0/ProcessorConfig", "a branch may have only");
 }

@@ -77,7 +77,7 @@ impl Tasks for Script {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the scripted functions take time")]
+#[expect(clippy::disallowed_methods, reason = "the scripted functions take time")]
 pub(crate) async fn pause(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }

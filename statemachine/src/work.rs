@@ -1,0 +1,148 @@
+//! What states do: invoke a function, run branches, go through items.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::context::{Context, Item, Place, Scope};
+use crate::definition::{Chain, Map, StateKind, Task, Work};
+use crate::engine::{Run, fits};
+use crate::failure::{Failure, names};
+use crate::history::EventKind;
+use crate::invocation;
+use crate::join::{self, Boxed};
+use crate::visit::{IterationGuard, Visit};
+
+impl Run<'_> {
+    /// The result of the kinds that have one.
+    pub(crate) async fn result(
+        &self,
+        visit: &Visit<'_, '_>,
+        work: &Work,
+        scope: Scope<'_>,
+        given: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let given = given.unwrap_or(scope.input);
+        match work {
+            Work::Task(task) => self.task(visit, task, scope).await,
+            Work::Parallel { branches } => self.parallel(visit, branches, given).await,
+            Work::Map(map) => self.map(visit, map, scope).await,
+            Work::Pass { result: Some(result) } => Ok(result.clone()),
+            Work::Pass { result: None }
+            | Work::Choice { .. }
+            | Work::Wait(_)
+            | Work::Succeed
+            | Work::Fail { .. } => Ok(given.clone()),
+        }
+    }
+
+    async fn task(&self, visit: &Visit<'_, '_>, task: &Task, scope: Scope<'_>) -> Result<Value, Failure> {
+        let name = visit.state.name.as_str();
+        let payload = task.payload.evaluate(scope);
+        let payload = payload.map_err(|failure| failure.within(name, visit.entered_event))?;
+        fits(&payload, name)?;
+        let mut scheduled = json!({
+            "resourceType": "lambda",
+            "resource": "invoke",
+            "parameters": { "FunctionName": task.function, "Payload": payload },
+        });
+        if let Some(seconds) = task.timeout_seconds {
+            scheduled["timeoutInSeconds"] = seconds.into();
+        }
+        self.record(EventKind::TaskScheduled, Some(name), scheduled)?;
+        let invocation = self.record(EventKind::TaskStarted, Some(name), json!({}))?;
+        let call = self.tasks.invoke(&task.function, payload);
+        let answer = match task.timeout_seconds {
+            None => call.await,
+            Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds.into()), call).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => {
+                    // AWS gives no cause with a timeout.
+                    let failure = Failure::new(names::TIMEOUT, "");
+                    self.record(EventKind::TaskTimedOut, Some(name), failure.detail())?;
+                    return Err(failure);
+                }
+            },
+        };
+        let now = self.execution.time_at(self.start.elapsed());
+        let result = answer.map(|payload| invocation::result(&payload, invocation, now)).and_then(|result| {
+            // AWS names the service here, not the state.
+            fits(&result, "lambda").map(|()| result)
+        });
+        match &result {
+            Ok(output) => self.record(EventKind::TaskSucceeded, Some(name), json!({ "output": output }))?,
+            Err(failure) => self.record(EventKind::TaskFailed, Some(name), failure.detail())?,
+        };
+        result
+    }
+
+    async fn parallel(
+        &self,
+        visit: &Visit<'_, '_>,
+        branches: &[Chain],
+        input: &Value,
+    ) -> Result<Value, Failure> {
+        let name = visit.state.name.as_str();
+        self.record(EventKind::StateStarted(StateKind::Parallel), Some(name), json!({}))?;
+        let place = Place { parent: Some(name.to_owned()), item: visit.place.item.clone() };
+        let branches: Vec<_> =
+            branches.iter().map(|branch| self.chain(branch, input.clone(), place.clone())).collect();
+        let at_once = branches.len();
+        self.joined(visit, branches, at_once).await
+    }
+
+    async fn map(&self, visit: &Visit<'_, '_>, map: &Map, scope: Scope<'_>) -> Result<Value, Failure> {
+        let name = visit.state.name.as_str();
+        let within = |failure: Failure| failure.within(name, visit.entered_event);
+        let items = match map.items.require(&scope).map_err(within)? {
+            Value::Array(items) => items,
+            other => {
+                let cause = format!("Map state input must be an array but was: {other}");
+                return Err(within(Failure::runtime(cause)));
+            }
+        };
+        self.record(EventKind::StateStarted(StateKind::Map), Some(name), json!({ "length": items.len() }))?;
+        let mut iterations: Vec<Boxed<'_, _>> = Vec::with_capacity(items.len());
+        for (index, value) in items.into_iter().enumerate() {
+            let item = Item { index, value };
+            let input = match &map.selector {
+                None => item.value.clone(),
+                Some(selector) => {
+                    let context = Context { item: Some(&item), ..*scope.context };
+                    selector.evaluate(Scope { input: scope.input, context: &context }).map_err(within)?
+                }
+            };
+            fits(&input, name)?;
+            iterations.push(Box::pin(self.iteration(name, &map.chain, input, item)));
+        }
+        self.joined(visit, iterations, map.at_once).await
+    }
+
+    async fn iteration(&self, name: &str, chain: &Chain, input: Value, item: Item) -> Result<Value, Failure> {
+        let detail = json!({ "name": name, "index": item.index });
+        self.record(EventKind::MapIterationStarted, Some(name), detail.clone())?;
+        let mut guard = IterationGuard { run: self, name, detail: Some(detail.clone()) };
+        let place = Place { parent: Some(name.to_owned()), item: Some(item) };
+        let result = self.chain(chain, input, place).await;
+        guard.detail = None;
+        let kind =
+            if result.is_ok() { EventKind::MapIterationSucceeded } else { EventKind::MapIterationFailed };
+        // Where nothing more can be recorded, the failure that is the reason must not be lost.
+        match (self.record(kind, Some(name), detail), result) {
+            (Err(full), Ok(_)) => Err(full),
+            (_, result) => result,
+        }
+    }
+
+    async fn joined(
+        &self,
+        visit: &Visit<'_, '_>,
+        chains: Vec<Boxed<'_, Result<Value, Failure>>>,
+        at_once: usize,
+    ) -> Result<Value, Failure> {
+        let outputs = join::all(chains, at_once).await?;
+        let kind = EventKind::StateSucceeded(visit.state.kind());
+        self.record(kind, Some(&visit.state.name), json!({}))?;
+        Ok(Value::Array(outputs))
+    }
+}
