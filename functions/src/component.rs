@@ -1,0 +1,252 @@
+//! What a component promises.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stackdrop_specs::Spec;
+
+use crate::aws::Aws;
+use crate::error::StepError;
+use crate::stack::{Deployment, Stack};
+use crate::{database, egress, instance, load_balancer, network, security_groups, service};
+
+/// One part of a stack. Every action may be asked again at any time, after any crash.
+#[expect(async_fn_in_trait, reason = "called in this crate only, through `crate::COMPONENTS`")]
+pub trait Component: Sync {
+    /// What dependents need from it (ids, ARNs, endpoints).
+    type Outputs: Serialize + DeserializeOwned + Send;
+
+    /// Read only. What `ensure` would change, and what would make it fail.
+    async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError>;
+
+    /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. A component that
+    /// the spec does not have is removed.
+    async fn ensure(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+
+    /// Read only. `Pending` until healthy, `Unhealthy` with AWS's own reason when it never will be; then the
+    /// outputs, complete.
+    async fn settle(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+
+    /// Deletes what can go now, found by name and tag; absent is success. Returns what is left and who holds it.
+    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError>;
+}
+
+/// What a component is given to work with.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// The clients.
+    pub aws: &'a Aws,
+    /// Names and tags.
+    pub stack: Stack,
+    /// What to bring about.
+    pub spec: &'a Spec,
+    /// What the components before have made.
+    pub outputs: &'a Outputs,
+    /// The deployment, for what is not in the fields above.
+    pub deployment: &'a Deployment,
+}
+
+impl<'a> Work<'a> {
+    /// The work of one step of a deployment.
+    #[must_use]
+    pub fn new(aws: &'a Aws, deployment: &'a Deployment) -> Self {
+        Self {
+            aws,
+            stack: Stack::of(deployment),
+            spec: &deployment.spec,
+            outputs: &deployment.outputs,
+            deployment,
+        }
+    }
+
+    /// The outputs of the network, which everything else stands in.
+    pub(crate) fn network(&self) -> Result<&network::Outputs, StepError> {
+        self.outputs.network.as_ref().ok_or_else(|| before("network"))
+    }
+
+    /// The ids of the security groups.
+    pub(crate) fn groups(&self) -> Result<&security_groups::Outputs, StepError> {
+        self.outputs.security_groups.as_ref().ok_or_else(|| before("security-groups"))
+    }
+}
+
+fn before(component: &str) -> StepError {
+    StepError::Defect(format!(
+        "the workflow asked for this step before `{component}` had reported its outputs"
+    ))
+}
+
+/// What the components have made so far.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outputs {
+    /// Of `network`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<network::Outputs>,
+    /// Of `security-groups`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_groups: Option<security_groups::Outputs>,
+    /// Of `database`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<database::Outputs>,
+    /// Of `load-balancer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<load_balancer::Outputs>,
+    /// Of `egress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<egress::Outputs>,
+    /// Of `instance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<instance::Outputs>,
+    /// Of `service`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<service::Outputs>,
+}
+
+/// What a component would change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What `ensure` would do, resource by resource, in order. Empty: everything is as the spec says, and healthy.
+    pub changes: Vec<Change>,
+    /// What would make it fail.
+    pub problems: Vec<Problem>,
+}
+
+impl Plan {
+    /// Adds a change.
+    pub(crate) fn change(&mut self, verb: Verb, resource: impl Into<String>) -> &mut Self {
+        self.changes.push(Change { verb, resource: resource.into(), fields: Vec::new() });
+        self
+    }
+
+    /// Adds an update of one field, with its value now and then. Never a secret's value.
+    pub(crate) fn update(
+        &mut self,
+        resource: &str,
+        field: &str,
+        from: impl ToString,
+        to: impl ToString,
+    ) -> &mut Self {
+        let field = FieldChange { field: field.into(), from: from.to_string(), to: to.to_string() };
+        match self
+            .changes
+            .iter_mut()
+            .find(|change| change.verb == Verb::Update && change.resource == resource)
+        {
+            Some(change) => change.fields.push(field),
+            None => self.changes.push(Change {
+                verb: Verb::Update,
+                resource: resource.into(),
+                fields: vec![field],
+            }),
+        }
+        self
+    }
+
+    /// Adds a problem.
+    pub(crate) fn problem(
+        &mut self,
+        resource: impl Into<String>,
+        why: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> &mut Self {
+        self.problems.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
+        self
+    }
+}
+
+/// One change to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// What is done.
+    pub verb: Verb,
+    /// The resource's role in the stack, such as `subnet/private/b`.
+    pub resource: String,
+    /// What differs, for an update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+}
+
+/// What is done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// It is created.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is removed.
+    Remove,
+    /// It is as the spec says, but not healthy yet.
+    Settle,
+}
+
+/// One field of a resource that differs from the spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// Its value in the account.
+    pub from: String,
+    /// Its value by the spec.
+    pub to: String,
+}
+
+/// Something that would make a deployment fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// The resource that could not be brought about.
+    pub resource: String,
+    /// Why.
+    pub why: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+/// What one run of `remove` found and could not finish.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removal {
+    /// How many resources of the component this run found.
+    pub found: usize,
+    /// What is still there, and who holds it.
+    pub left: Vec<Leftover>,
+}
+
+impl Removal {
+    /// Notes a resource that is still there.
+    pub(crate) fn leave(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        self.left.push(Leftover { resource: resource.into(), id: id.into(), why: why.into() });
+    }
+
+    /// Adds what another part of the same component reports.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.found += other.found;
+        self.left.extend(other.left);
+    }
+}
+
+/// A resource that is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leftover {
+    /// Its role in the stack.
+    pub resource: String,
+    /// AWS's id, ARN or name.
+    pub id: String,
+    /// What it waits for, or who holds it.
+    pub why: String,
+}
+
+impl std::fmt::Display for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({})", self.resource, self.id, self.why)
+    }
+}

@@ -1,0 +1,247 @@
+//! The last step: records how the deployment ended, keeps the schedule in step, frees the lock, announces.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stackdrop_specs::OnFailure;
+
+use crate::aws::Aws;
+use crate::component::{Outputs, Removal, Work};
+use crate::error::{StepError, names};
+use crate::records::{self, Outcome, Record, When};
+use crate::stack::{Baseline, Deployment, Failure};
+use crate::{database, schedule};
+
+/// The function's name.
+pub const NAME: &str = "conclude";
+
+#[derive(Debug, Deserialize)]
+struct Request {
+    deployment: Deployment,
+}
+
+/// How a deployment ended, in the words that the workflow's last state and the record need.
+#[derive(Debug)]
+struct Verdict {
+    result: Outcome,
+    step: Option<String>,
+    error: Option<String>,
+    message: Option<String>,
+    removed: usize,
+    left: Vec<String>,
+}
+
+/// Concludes a deployment.
+///
+/// # Errors
+/// When the bucket, the scheduler or RDS refuse what concludes it.
+pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    let Request { deployment } = serde_json::from_value(payload)
+        .map_err(|error| StepError::Defect(format!("the workflow's input for `conclude`: {error}")))?;
+    let verdict = judge(&deployment);
+    let outputs = outputs(&deployment);
+    match verdict.result {
+        Outcome::Succeeded => succeed(aws, &deployment, &outputs).await?,
+        Outcome::Planned => {
+            let key = records::plan_key(deployment.stack.as_str());
+            records::write(aws, &key, &deployment.plan, When::Always).await?;
+        }
+        _ => {}
+    }
+    let record = record(aws, &deployment, &verdict, outputs);
+    records::keep(aws, &record).await?;
+    records::unlock(aws, deployment.stack.as_str(), &deployment.execution).await?;
+    if let Err(error) = records::announce(aws, &record).await {
+        // The stack is as the record says, announced or not.
+        tracing::error!(error = error.chain(), "The deployment's end could not be announced.");
+    }
+    Ok(json!({
+        "result": record.result,
+        "error": record.error,
+        "cause": record.message,
+        "outputs": record.outputs,
+        "removed": record.removed,
+        "left": record.left,
+    }))
+}
+
+fn judge(deployment: &Deployment) -> Verdict {
+    let problems = problems(deployment);
+    let verdict =
+        |result| Verdict { result, step: None, error: None, message: None, removed: 0, left: Vec::new() };
+    if let Some(failure) = first(&deployment.first_failure) {
+        return restored(deployment, failure);
+    }
+    if let Some(failure) = first(&deployment.failed) {
+        return failed(deployment, failure);
+    }
+    if !problems.is_empty() && !deployment.source.plan_only {
+        return Verdict {
+            step: Some("Plan".into()),
+            error: Some(names::PREFLIGHT_FAILED.into()),
+            message: Some(format!("Nothing was changed. {}", problems.join("\n"))),
+            ..verdict(Outcome::Failed)
+        };
+    }
+    if deployment.source.plan_only { verdict(Outcome::Planned) } else { verdict(Outcome::Succeeded) }
+}
+
+/// A deployment whose undo was the baseline.
+fn restored(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verdict {
+    let said = said(failure);
+    let (result, error, message, left) = match first(&deployment.failed) {
+        None => {
+            let baseline =
+                deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
+            let message =
+                format!("{step} failed: {said}\nThe stack is as the deployment {baseline} left it.");
+            (Outcome::Failed, failure.error.clone(), message, Vec::new())
+        }
+        Some((second, undo)) => {
+            let left = self::said(undo);
+            let message = format!(
+                "{step} failed: {said}\nThe baseline could not be restored: {second} failed: {left}\n\
+                 Start the stack's deployment again once the cause is gone: it goes on from here."
+            );
+            (Outcome::UndoFailed, names::UNDO_FAILED.into(), message, vec![format!("{second}: {left}")])
+        }
+    };
+    Verdict { result, step: Some(step.clone()), error: Some(error), message: Some(message), removed: 0, left }
+}
+
+/// A deployment that was left as it stood, or whose undo was the removal of the stack.
+fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verdict {
+    let mut verdict = Verdict {
+        result: Outcome::Failed,
+        step: Some(step.clone()),
+        error: Some(failure.error.clone()),
+        message: None,
+        removed: 0,
+        left: Vec::new(),
+    };
+    let said = said(failure);
+    if deployment.spec.on_failure == OnFailure::Keep {
+        verdict.result = Outcome::Kept;
+        verdict.message = Some(format!(
+            "{step} failed: {said}\nEverything was left as it stood (onFailure: keep). The next deployment goes on from here."
+        ));
+        return verdict;
+    }
+    verdict.removed = removals(deployment).map(|removal| removal.found).sum();
+    verdict.left = left(deployment);
+    if verdict.left.is_empty() {
+        verdict.message = Some(format!(
+            "{step} failed: {said}\nEverything that had been created was removed ({} resources).",
+            verdict.removed
+        ));
+    } else {
+        verdict.result = Outcome::UndoFailed;
+        verdict.error = Some(names::UNDO_FAILED.into());
+        verdict.message = Some(format!(
+            "{step} failed: {said}\nNot everything could be removed:\n{}\nStart the stack's deployment again once \
+             the cause is gone: it goes on from here.",
+            verdict.left.join("\n")
+        ));
+    }
+    verdict
+}
+
+/// The one step that failed: a deployment ends, or is undone, at its first.
+fn first(failed: &BTreeMap<String, Failure>) -> Option<(&String, &Failure)> {
+    failed.first_key_value()
+}
+
+/// What a failed step said, for people: the message inside the JSON text that Lambda makes of an error.
+fn said(failure: &Failure) -> String {
+    let inner = serde_json::from_str::<Value>(&failure.cause).ok();
+    let message = inner.as_ref().and_then(|cause| cause.get("errorMessage")?.as_str());
+    match message.unwrap_or(&failure.cause) {
+        "" => failure.error.clone(),
+        message if failure.error == names::PENDING => format!("it gave up {message}"),
+        message => message.to_owned(),
+    }
+}
+
+fn removals(deployment: &Deployment) -> impl Iterator<Item = Removal> {
+    deployment.removed.values().filter_map(|value| serde_json::from_value(value.clone()).ok())
+}
+
+/// What is left after the removal chain: what the clearing branches and the removing steps gave up on.
+fn left(deployment: &Deployment) -> Vec<String> {
+    let cleared = deployment
+        .cleared
+        .iter()
+        .filter_map(|branch| serde_json::from_value::<Failure>(branch.get("failure")?.clone()).ok());
+    // A removing step that failed is asked again by its clearing branch: the branch has the last word.
+    let chain = deployment
+        .undo_failed
+        .iter()
+        .filter(|(step, _)| ["Clear", "RemoveSecurityGroups", "RemoveNetwork"].contains(&step.as_str()))
+        .map(|(_, failure)| failure.clone());
+    cleared.chain(chain).map(|failure| said(&failure)).collect()
+}
+
+fn problems(deployment: &Deployment) -> Vec<String> {
+    let plans = deployment.plan.iter().filter_map(|plan| plan.get("problems")?.as_array()).flatten();
+    plans
+        .filter_map(|problem| serde_json::from_value::<crate::component::Problem>(problem.clone()).ok())
+        .map(|problem| format!("{}: {}; {}", problem.resource, problem.why, problem.fix))
+        .collect()
+}
+
+/// What the stack has made: what Settle read last, over what the steps reported, over the baseline's where a
+/// deployment had nothing to change.
+fn outputs(deployment: &Deployment) -> Outputs {
+    let (steps, settled) = (&deployment.outputs, &deployment.settled);
+    if steps.network.is_none() && deployment.failed.is_empty() {
+        return deployment.baseline.as_ref().map(|baseline| baseline.outputs.clone()).unwrap_or_default();
+    }
+    Outputs {
+        network: steps.network.clone(),
+        security_groups: steps.security_groups.clone(),
+        database: settled.database.clone().or_else(|| steps.database.clone()),
+        load_balancer: settled.load_balancer.clone().or_else(|| steps.load_balancer.clone()),
+        egress: settled.egress.clone().or_else(|| steps.egress.clone()),
+        instance: settled.instance.clone().or_else(|| steps.instance.clone()),
+        service: settled.service.clone().or_else(|| steps.service.clone()),
+    }
+}
+
+/// Makes the deployment the baseline.
+async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<(), StepError> {
+    let unchanged = deployment.outputs.network.is_none();
+    if !unchanged {
+        database::protect(&Work::new(aws, deployment)).await?;
+    }
+    schedule::keep(aws, deployment).await?;
+    let baseline = Baseline {
+        deployment: deployment.id.clone(),
+        version: deployment.source.version.clone(),
+        spec: deployment.spec.clone(),
+        outputs: outputs.clone(),
+    };
+    let key = records::baseline_key(deployment.stack.as_str());
+    records::write(aws, &key, &baseline, When::Always).await.map(drop)
+}
+
+fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Outputs) -> Record {
+    // What a failed deployment made is gone again, unless it was kept.
+    let stands = matches!(verdict.result, Outcome::Succeeded | Outcome::Kept | Outcome::UndoFailed);
+    Record {
+        stack: deployment.stack.to_string(),
+        deployment: deployment.id.clone(),
+        execution: deployment.execution.clone(),
+        result: verdict.result,
+        source: Some(deployment.source.clone()),
+        started: deployment.started.clone(),
+        ended: Some(aws.now()),
+        step: verdict.step.clone(),
+        error: verdict.error.clone(),
+        message: verdict.message.clone(),
+        plan: deployment.plan.clone(),
+        outputs: if stands { outputs } else { Outputs::default() },
+        removed: verdict.removed,
+        left: verdict.left.clone(),
+    }
+}

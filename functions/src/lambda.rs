@@ -1,0 +1,85 @@
+//! The one door: event in, action run, result or named error out.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::aws::Aws;
+use crate::component::{Component, Removal, Work};
+use crate::error::StepError;
+use crate::stack::Deployment;
+use crate::{COMPONENTS, admit, conclude};
+
+/// What a step asks of a component's function.
+#[derive(Debug, Deserialize)]
+struct Request {
+    action: Action,
+    deployment: Deployment,
+}
+
+/// The four actions of a component, one of them in two manners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Plan,
+    Ensure,
+    Settle,
+    /// Deletes what can go now, and reports what is left.
+    Remove,
+    /// The same, and `Pending` until nothing is left.
+    Clear,
+}
+
+/// Runs a function, by its name, with the payload that the workflow sends.
+///
+/// # Errors
+/// As the functions do: see [`StepError`].
+pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    match function {
+        admit::NAME => admit::run(payload, aws).await,
+        conclude::NAME => conclude::run(payload, aws).await,
+        name => {
+            let part = COMPONENTS.iter().find(|part| part.name == name);
+            let part = part.ok_or_else(|| StepError::Defect(format!("there is no function `{name}`")))?;
+            (part.run)(payload, aws).await
+        }
+    }
+}
+
+/// Runs one action of one component.
+pub(crate) async fn act<C: Component>(
+    component: &C,
+    name: &'static str,
+    payload: Value,
+    aws: &Aws,
+) -> Result<Value, StepError> {
+    let Request { action, deployment } = serde_json::from_value(payload)
+        .map_err(|error| StepError::Defect(format!("the workflow's input for `{name}`: {error}")))?;
+    let work = Work::new(aws, &deployment);
+    match action {
+        Action::Plan => {
+            let plan = component.plan(&work).await?;
+            let (changed, blocked) = (!plan.changes.is_empty(), !plan.problems.is_empty());
+            answer(&json!({
+                "component": name, "changed": changed, "blocked": blocked,
+                "changes": plan.changes, "problems": plan.problems,
+            }))
+        }
+        Action::Ensure => answer(&component.ensure(&work).await?),
+        Action::Settle => answer(&component.settle(&work).await?),
+        Action::Remove => answer(&component.remove(&work).await?),
+        Action::Clear => answer(&cleared(component.remove(&work).await?)?),
+    }
+}
+
+/// Nothing left, or `Pending` with what is.
+pub(crate) fn cleared(removal: Removal) -> Result<Removal, StepError> {
+    if removal.left.is_empty() {
+        return Ok(removal);
+    }
+    let left: Vec<String> = removal.left.iter().map(ToString::to_string).collect();
+    Err(StepError::pending(format!("the removal of {}", left.join(", "))))
+}
+
+fn answer(result: &impl serde::Serialize) -> Result<Value, StepError> {
+    serde_json::to_value(result).map_err(|error| StepError::Defect(format!("writing the result: {error}")))
+}

@@ -1,0 +1,79 @@
+//! The S3 gateway endpoint: it costs nothing, and image layers and packages come through it.
+
+use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
+
+use super::found::Found;
+use super::tables::private_role;
+use super::{NAME, plan_missing, plan_tags};
+use crate::component::{Plan, Removal, Work};
+use crate::error::{Answer, StepError};
+use crate::tagging;
+
+/// The S3 endpoint's role.
+pub(super) const ROLE: &str = "endpoint/s3";
+
+/// Whether an endpoint is there and will last. EC2 shows deleted ones for a while, its states in either case.
+pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| {
+        !["deleting", "deleted", "failed"].iter().any(|gone| state.as_str().eq_ignore_ascii_case(gone))
+    })
+}
+
+/// The private route tables that do not lead to it yet.
+fn missing_tables(work: &Work<'_>, found: &Found, endpoint: Option<&VpcEndpoint>) -> Vec<String> {
+    let has =
+        |id: &str| endpoint.is_some_and(|endpoint| endpoint.route_table_ids().iter().any(|has| has == id));
+    let zones = work.spec.network.zone_letters().into_iter();
+    let tables = zones.filter_map(|zone| found.tables.get(&private_role(zone))?.route_table_id());
+    tables.filter(|id| !has(id)).map(str::to_owned).collect()
+}
+
+pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+    let Some(endpoint) = &found.endpoint else { return plan_missing(ROLE, plan) };
+    plan_tags(work, ROLE, endpoint.tags(), plan);
+    for table in missing_tables(work, found, Some(endpoint)) {
+        plan.update(ROLE, "routeTables", "(none)", table);
+    }
+}
+
+pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<(), StepError> {
+    let missing = missing_tables(work, found, found.endpoint.as_ref());
+    let late = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
+    let Some(endpoint) = &found.endpoint else {
+        let call = work
+            .aws
+            .ec2
+            .create_vpc_endpoint()
+            .vpc_id(vpc)
+            .vpc_endpoint_type(VpcEndpointType::Gateway)
+            .service_name(format!("com.amazonaws.{}.s3", work.aws.settings.region))
+            .set_route_table_ids(Some(missing))
+            .client_token(work.stack.token(ROLE, &[]))
+            .tag_specifications(tagging::specification(
+                ResourceType::VpcEndpoint,
+                work.stack.tags(NAME, ROLE),
+            ));
+        let call = call.send().await;
+        call.pending_on(&late, "the route tables to be visible", "creating the S3 gateway endpoint")?;
+        return Ok(());
+    };
+    let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+    tagging::add(work, id, work.stack.missing_tags(NAME, ROLE, &tagging::read(endpoint.tags()))).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_add_route_table_ids(Some(missing));
+    call.send()
+        .await
+        .pending_on(&late, "the route tables to be visible", format!("leading to {id}"))
+        .map(drop)
+}
+
+pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
+    let Some(id) = found.endpoint.as_ref().and_then(VpcEndpoint::vpc_endpoint_id) else { return Ok(()) };
+    let left = crate::egress::delete_endpoints(work, &[id.to_owned()]).await?;
+    for (id, why) in left {
+        removal.leave(ROLE, id, why);
+    }
+    Ok(())
+}

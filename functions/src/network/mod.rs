@@ -1,0 +1,131 @@
+//! The VPC and what lies in it: subnets, internet gateway, route tables, S3 gateway endpoint.
+
+mod endpoint;
+mod found;
+mod gateway;
+mod subnets;
+mod tables;
+mod vpc;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stackdrop_specs::Tier;
+
+use crate::component::{Component, Plan, Removal, Verb, Work};
+use crate::error::StepError;
+use found::Found;
+
+/// The component's name.
+pub const NAME: &str = "network";
+
+/// The network of a stack.
+#[derive(Debug)]
+pub struct Network;
+
+/// What other components need of the network. Zones are the letters of the plan: `a`, `b`, `c`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outputs {
+    /// The VPC.
+    pub vpc: String,
+    /// Public subnets by zone.
+    pub public_subnets: BTreeMap<String, String>,
+    /// Private subnets by zone.
+    pub private_subnets: BTreeMap<String, String>,
+    /// Database subnets by zone.
+    pub database_subnets: BTreeMap<String, String>,
+    /// The route tables of the private subnets by zone.
+    pub private_tables: BTreeMap<String, String>,
+}
+
+impl Outputs {
+    /// The ids of the private subnets.
+    #[must_use]
+    pub fn private(&self) -> Vec<String> {
+        self.private_subnets.values().cloned().collect()
+    }
+
+    /// The ids of the public subnets.
+    #[must_use]
+    pub fn public(&self) -> Vec<String> {
+        self.public_subnets.values().cloned().collect()
+    }
+}
+
+impl Component for Network {
+    type Outputs = Outputs;
+
+    async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let found = Found::read(work).await?;
+        let mut plan = Plan::default();
+        vpc::plan(work, &found, &mut plan);
+        subnets::plan(work, &found, &mut plan);
+        gateway::plan(work, &found, &mut plan);
+        tables::plan(work, &found, &mut plan);
+        endpoint::plan(work, &found, &mut plan);
+        Ok(plan)
+    }
+
+    async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        let found = Found::read(work).await?;
+        let vpc = vpc::ensure(work, &found).await?;
+        // What needs nothing but the VPC is made at once; the rest needs these to be visible.
+        let made = tokio::try_join!(
+            vpc::ensure_dns(work, &found, &vpc),
+            vpc::strip_default_group(work, &found),
+            subnets::ensure(work, &found, &vpc),
+            gateway::ensure(work, &found, &vpc),
+            tables::ensure(work, &found, &vpc),
+        )?;
+        let ((), (), subnets_made, gateway_made, tables_made) = made;
+        if subnets_made || gateway_made || tables_made || !subnets::available(&found) {
+            return Err(StepError::pending("the subnets, route tables and internet gateway to be available"));
+        }
+        tokio::try_join!(
+            tables::associate(work, &found),
+            tables::lead_out(work, &found),
+            endpoint::ensure(work, &found, &vpc),
+        )?;
+        found.outputs(work)
+    }
+
+    async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        work.network().cloned()
+    }
+
+    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        let mut removal = Removal { found: found.count(), left: Vec::new() };
+        endpoint::remove(work, &found, &mut removal).await?;
+        gateway::remove(work, &found, &mut removal).await?;
+        if !removal.left.is_empty() {
+            // An internet gateway that cannot go yet tells that public addresses are still there, and so are the
+            // interfaces that would hold the subnets.
+            found.leave_all_but_the_gateway(&mut removal);
+            return Ok(removal);
+        }
+        subnets::remove(work, &found, &mut removal).await?;
+        tables::remove(work, &found, &mut removal).await?;
+        vpc::remove(work, &found, &mut removal).await?;
+        Ok(removal)
+    }
+}
+
+/// The role of a subnet.
+fn subnet_role(tier: Tier, zone: char) -> String {
+    format!("subnet/{tier}/{zone}")
+}
+
+/// Notes missing tags of a resource as a change.
+fn plan_tags(work: &Work<'_>, role: &str, tags: &[aws_sdk_ec2::types::Tag], plan: &mut Plan) {
+    for (key, value) in work.stack.missing_tags(NAME, role, &crate::tagging::read(tags)) {
+        let now = tags.iter().find(|tag| tag.key() == Some(key.as_str())).and_then(|tag| tag.value());
+        plan.update(role, &format!("tags.{key}"), now.unwrap_or("(none)"), value);
+    }
+}
+
+/// Notes that a resource is missing.
+fn plan_missing(role: &str, plan: &mut Plan) {
+    plan.change(Verb::Create, role);
+}

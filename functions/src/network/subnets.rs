@@ -1,0 +1,152 @@
+//! The subnets: public, private and database ones, one of each in every zone.
+
+use aws_sdk_ec2::types::{ResourceType, Subnet, SubnetState};
+use futures::future::try_join_all;
+use stackdrop_specs::SubnetPlan;
+
+use super::found::Found;
+use super::{NAME, plan_missing, plan_tags, subnet_role};
+use crate::aws::once;
+use crate::component::{Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::holders::holders;
+use crate::tagging;
+
+pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+    let wanted = work.spec.network.subnets();
+    for subnet in &wanted {
+        let role = subnet_role(subnet.tier, subnet.zone);
+        match found.subnets.get(&role) {
+            None => plan_missing(&role, plan),
+            Some(there) => {
+                if there.state() != Some(&SubnetState::Available) {
+                    plan.change(Verb::Settle, &role);
+                }
+                plan_tags(work, &role, there.tags(), plan);
+            }
+        }
+    }
+    for role in superfluous(work, found) {
+        plan.problem(
+            role,
+            "network.zones can't shrink: the database and the load balancer stand in all zones",
+            "set network.zones back, or deploy a stack with another name",
+        );
+    }
+}
+
+fn superfluous<'f>(work: &Work<'_>, found: &'f Found) -> impl Iterator<Item = &'f String> {
+    let wanted = work.spec.network.subnets();
+    found
+        .subnets
+        .keys()
+        .filter(move |role| !wanted.iter().any(|subnet| subnet_role(subnet.tier, subnet.zone) == **role))
+}
+
+/// Creates the missing ones. Whether there were any.
+pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<bool, StepError> {
+    let wanted = work.spec.network.subnets();
+    let missing: Vec<&SubnetPlan> = wanted
+        .iter()
+        .filter(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone)))
+        .collect();
+    for (role, subnet) in &found.subnets {
+        let missing = work.stack.missing_tags(NAME, role, &tagging::read(subnet.tags()));
+        tagging::add(work, subnet.subnet_id().unwrap_or_default(), missing).await?;
+    }
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let zones = zones(work, found).await?;
+    try_join_all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
+    Ok(true)
+}
+
+/// The names of the zones by the plan's letters. Where subnets stand already, a letter keeps its zone.
+async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+    let call = work.aws.ec2.describe_availability_zones().filters(tagging::filter("state", "available"));
+    let call = call.filters(tagging::filter("zone-type", "availability-zone"));
+    let answer = call.send().await.doing("listing the region's availability zones")?;
+    let names = answer.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned));
+    let mut free: Vec<String> = names.collect();
+    free.sort();
+    let taken: Vec<Option<String>> = (b'a'..=b'c')
+        .map(|letter| {
+            let suffix = format!("/{}", char::from(letter));
+            let there = found.subnets.iter().find(|(role, _)| role.ends_with(&suffix));
+            there.and_then(|(_, subnet)| subnet.availability_zone().map(str::to_owned))
+        })
+        .collect();
+    free.retain(|name| !taken.iter().flatten().any(|taken| taken == name));
+    let mut free = free.into_iter();
+    Ok(taken.into_iter().filter_map(|taken| taken.or_else(|| free.next())).collect())
+}
+
+async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String]) -> Result<(), StepError> {
+    let role = subnet_role(plan.tier, plan.zone);
+    let zone = zones.get(plan.zone_index()).ok_or_else(|| {
+        StepError::InvalidSpec(format!(
+            "network.zones is {}, but the region has only {} availability zones",
+            work.spec.network.zones,
+            zones.len()
+        ))
+    })?;
+    let call = work
+        .aws
+        .ec2
+        .create_subnet()
+        .vpc_id(vpc)
+        .availability_zone(zone)
+        .cidr_block(plan.cidr.to_string())
+        .tag_specifications(tagging::specification(ResourceType::Subnet, work.stack.tags(NAME, &role)))
+        .customize()
+        .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
+    // A conflict: a lost answer has made it, and EC2 does not show it yet; or somebody else took the range.
+    let made = call.send().await.unless(&["InvalidSubnet.Conflict"]).doing(format!("creating the {role}"))?;
+    match made {
+        Some(answer) => {
+            tracing::info!(id = answer.subnet().and_then(Subnet::subnet_id), role, "Subnet created.");
+            Ok(())
+        }
+        None => conflict(work, vpc, plan).await,
+    }
+}
+
+/// Who has the range: ours, shown late, or somebody else's subnet.
+async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), StepError> {
+    let call = work.aws.ec2.describe_subnets().filters(tagging::filter("vpc-id", vpc));
+    let answer = call.send().await.doing("looking for the subnet that has the range")?;
+    let foreign = answer.subnets().iter().find(|subnet| {
+        let range = subnet.cidr_block().and_then(|range| range.parse::<ipnet::Ipv4Net>().ok());
+        let overlaps = range.is_some_and(|range| range.contains(&plan.cidr) || plan.cidr.contains(&range));
+        overlaps && !work.stack.owns(&tagging::read(subnet.tags()))
+    });
+    match foreign {
+        Some(subnet) => Err(StepError::Foreign {
+            what: format!("the subnet {}", subnet.subnet_id().unwrap_or_default()),
+            fix: format!("it has addresses of {}, which the stack needs: delete it", plan.cidr),
+        }),
+        None => Err(StepError::pending(format!("the subnet with {} to be visible", plan.cidr))),
+    }
+}
+
+/// Whether all subnets that there are can be used.
+pub(super) fn available(found: &Found) -> bool {
+    found.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
+}
+
+pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
+    let deletions = found.subnets.iter().map(async |(role, subnet)| {
+        let id = subnet.subnet_id().unwrap_or_default();
+        let call = work.aws.ec2.delete_subnet().subnet_id(id).send().await;
+        if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
+            tracing::info!(id, role, "Subnet deleted.");
+            return Ok(None);
+        }
+        Ok::<_, StepError>(Some((role, id, holders(work, "subnet-id", id).await?)))
+    });
+    for (role, id, why) in try_join_all(deletions).await?.into_iter().flatten() {
+        removal.leave(role, id, why);
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! A stack's names and tags, and what a step is given: the deployment so far.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use stackdrop_specs::{Spec, StackName};
+
+use crate::component::Outputs;
+
+/// The tag that says which stack a resource belongs to.
+pub const TAG_STACK: &str = "stackdrop:stack";
+/// The tag that says which component made it.
+pub const TAG_COMPONENT: &str = "stackdrop:component";
+/// The tag that says what it is in the stack, such as `subnet/private/b`.
+pub const TAG_ROLE: &str = "stackdrop:role";
+/// The tag that says which deployment created it.
+pub const TAG_DEPLOYMENT: &str = "stackdrop:deployment";
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// The workflow's state, as every step is given it: what Admit returned, and what the steps since have added.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    /// The stack's name.
+    pub stack: StackName,
+    /// The deployment's id: the execution's name.
+    pub id: String,
+    /// The execution's ARN.
+    pub execution: String,
+    /// Where the spec was read.
+    pub source: Source,
+    /// When it was admitted (RFC 3339).
+    pub started: String,
+    /// What to bring about. While restoring: the baseline's spec.
+    pub spec: Spec,
+    /// The last deployment that succeeded, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+    /// Whether a failed update is being taken back to the baseline.
+    #[serde(default)]
+    pub restoring: bool,
+    /// What the steps so far have made.
+    #[serde(default)]
+    pub outputs: Outputs,
+    /// What the steps of the plan reported, one entry a component.
+    #[serde(default)]
+    pub plan: Vec<Value>,
+    /// What Settle's branches reported.
+    #[serde(default)]
+    pub settled: Outputs,
+    /// The step that failed, with its error. While restoring: the step that failed at that.
+    #[serde(default)]
+    pub failed: BTreeMap<String, Failure>,
+    /// The failure that led to the restoring.
+    #[serde(default)]
+    pub first_failure: BTreeMap<String, Failure>,
+    /// What the removing steps reported, by component.
+    #[serde(default)]
+    pub removed: BTreeMap<String, Value>,
+    /// What the clearing branches reported.
+    #[serde(default)]
+    pub cleared: Vec<Value>,
+    /// The removing steps that failed.
+    #[serde(default)]
+    pub undo_failed: BTreeMap<String, Failure>,
+}
+
+/// Step Functions' error output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Failure {
+    /// The error's name.
+    pub error: String,
+    /// For people, or the JSON text that a function's error becomes.
+    #[serde(default)]
+    pub cause: String,
+}
+
+/// The object in the bucket that a deployment goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Its key.
+    pub key: String,
+    /// Its S3 version.
+    pub version: String,
+    /// Whether nothing is to be changed.
+    #[serde(default)]
+    pub plan_only: bool,
+}
+
+/// The last deployment that succeeded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// That deployment's id.
+    pub deployment: String,
+    /// The S3 version of its spec.
+    pub version: String,
+    /// Its spec.
+    pub spec: Spec,
+    /// What it made.
+    pub outputs: Outputs,
+}
+
+/// A stack, as far as names and tags go.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Its name.
+    pub name: StackName,
+    deployment: String,
+    user_tags: Tags,
+}
+
+impl Stack {
+    /// The stack of a deployment.
+    #[must_use]
+    pub fn of(deployment: &Deployment) -> Self {
+        Self {
+            name: deployment.stack.clone(),
+            deployment: deployment.id.clone(),
+            user_tags: deployment.spec.tags.clone(),
+        }
+    }
+
+    /// The name of the resource with this role, such as `shop-subnet-private-b`.
+    #[must_use]
+    pub fn resource(&self, role: &str) -> String {
+        format!("{}-{}", self.name, role.replace('/', "-"))
+    }
+
+    /// The tags that a resource carries from its creation on.
+    #[must_use]
+    pub fn tags(&self, component: &str, role: &str) -> Tags {
+        let mut tags = self.lasting_tags(component, role);
+        tags.insert(TAG_DEPLOYMENT.into(), self.deployment.clone());
+        tags
+    }
+
+    /// The tags that a resource shall have whichever deployment created it: what drift is measured against.
+    #[must_use]
+    pub fn lasting_tags(&self, component: &str, role: &str) -> Tags {
+        let mut tags = self.user_tags.clone();
+        tags.insert("Name".into(), self.resource(role));
+        tags.insert(TAG_STACK.into(), self.name.to_string());
+        tags.insert(TAG_COMPONENT.into(), component.into());
+        tags.insert(TAG_ROLE.into(), role.into());
+        tags
+    }
+
+    /// The tags that are missing or different on a resource. Tags that others have added are left alone.
+    #[must_use]
+    pub fn missing_tags(&self, component: &str, role: &str, found: &Tags) -> Tags {
+        let wanted = self.lasting_tags(component, role);
+        wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect()
+    }
+
+    /// Whether a resource with these tags is this stack's.
+    #[must_use]
+    pub fn owns(&self, tags: &Tags) -> bool {
+        tags.get(TAG_STACK).is_some_and(|stack| stack == self.name.as_str())
+    }
+
+    /// A client token: 32 hexadecimal digits (within every API's limit and alphabet) made of the deployment, the
+    /// role and the ids of dead predecessors. EC2's tokens outlive the resource by a day, so one of the stack and
+    /// role alone would hand out the dead one.
+    #[must_use]
+    pub fn token(&self, role: &str, dead: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.name.as_str(), &self.deployment, role].iter().chain(dead) {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        hex::encode(&hash.finalize()[..16])
+    }
+}

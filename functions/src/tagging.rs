@@ -1,0 +1,56 @@
+//! EC2's tags: as a filter for what is ours, and in the shape that its create calls take.
+
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+
+use crate::component::Work;
+use crate::error::{Answer, StepError};
+use crate::stack::{TAG_COMPONENT, TAG_ROLE, TAG_STACK, Tags};
+
+/// A filter by one value.
+pub(crate) fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+/// A filter by any of several values.
+pub(crate) fn filter_any(name: &str, values: &[&str]) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.iter().map(ToString::to_string).collect())).build()
+}
+
+/// The filters for what a component of this stack has made.
+pub(crate) fn ours(work: &Work<'_>, component: &str) -> Vec<Filter> {
+    vec![
+        filter(&format!("tag:{TAG_STACK}"), work.stack.name.as_str()),
+        filter(&format!("tag:{TAG_COMPONENT}"), component),
+    ]
+}
+
+/// The tags that a create call puts on what it makes.
+pub(crate) fn specification(kind: ResourceType, tags: Tags) -> TagSpecification {
+    TagSpecification::builder().resource_type(kind).set_tags(Some(ec2_tags(tags))).build()
+}
+
+/// Tags in EC2's shape.
+pub(crate) fn ec2_tags(tags: Tags) -> Vec<Tag> {
+    tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Tags from EC2's shape.
+pub(crate) fn read(tags: &[Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+        .collect()
+}
+
+/// The role that a resource's tags name; empty when they name none.
+pub(crate) fn role(tags: &[Tag]) -> &str {
+    tags.iter().find(|tag| tag.key() == Some(TAG_ROLE)).and_then(Tag::value).unwrap_or_default()
+}
+
+/// Puts missing tags on an EC2 resource of ours.
+pub(crate) async fn add(work: &Work<'_>, id: &str, tags: Tags) -> Result<(), StepError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let call = work.aws.ec2.create_tags().resources(id).set_tags(Some(ec2_tags(tags)));
+    call.send().await.doing(format!("tagging {id}")).map(drop)
+}
