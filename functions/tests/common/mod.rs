@@ -1,0 +1,119 @@
+//! What the tests of every component need: an account, the clients, and a driver that asks again on `Pending`.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use serde_json::{Value, json};
+use stackdrop_functions::error::StepError;
+use stackdrop_functions::{Aws, Settings, handle};
+use stackdrop_simulator::{Account, Options, Seed};
+use stackdrop_specs::Spec;
+
+/// The example spec.
+pub const SHOP: &str = include_str!("../../../specs/shop.yaml");
+
+/// An account as Stackdrop's installation leaves it.
+pub fn account() -> Account {
+    let account = Account::open(&Options::default()).unwrap();
+    account.seed(&Seed::Bucket { name: settings().bucket });
+    account.seed(&Seed::Topic { arn: settings().topic });
+    account.seed(&Seed::ScheduleGroup { name: settings().schedule_group });
+    account
+}
+
+/// Where Stackdrop is installed.
+pub fn settings() -> Settings {
+    Settings {
+        bucket: "stackdrop-123456789012".into(),
+        state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy".into(),
+        topic: "arn:aws:sns:eu-central-1:123456789012:stackdrop".into(),
+        schedule_group: "stackdrop".into(),
+        schedule_role: "arn:aws:iam::123456789012:role/stackdrop/schedule".into(),
+        region: "eu-central-1".into(),
+        account: "123456789012".into(),
+    }
+}
+
+/// The configuration of an SDK that talks to the account, with the SDK's own retries.
+pub fn sdk(account: &Account) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            "AKIDSIMULATED",
+            "simulated",
+            None,
+            None,
+            "simulation",
+        )))
+        .http_client(account.http_client())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(account.clock())
+        .retry_config(RetryConfig::standard())
+        .build()
+}
+
+/// The functions' clients of the account.
+pub fn aws(account: &Account) -> Aws {
+    Aws::new(&sdk(account), settings())
+}
+
+/// The workflow's state at the start of a deployment of a spec.
+pub fn deployment(spec: &str) -> Value {
+    let mut spec = Spec::read(spec.as_bytes()).unwrap();
+    spec.region = Some("eu-central-1".into());
+    json!({
+        "stack": spec.stack,
+        "id": "first",
+        "execution": "arn:aws:states:eu-central-1:123456789012:execution:stackdrop-deploy:first",
+        "source": { "key": "specs/shop.yaml", "version": "1" },
+        "started": "2026-01-01T00:00:00Z",
+        "spec": spec,
+        "outputs": {},
+    })
+}
+
+/// Runs one action once.
+pub async fn act(aws: &Aws, component: &str, action: &str, deployment: &Value) -> Result<Value, StepError> {
+    handle(component, json!({ "action": action, "deployment": deployment }), aws).await
+}
+
+/// Runs one action until it is no longer `Pending` (or `Transient`), as the workflow does, at most for an hour.
+pub async fn until_done(
+    aws: &Aws,
+    component: &str,
+    action: &str,
+    deployment: &Value,
+) -> Result<Value, StepError> {
+    for _ in 0..720 {
+        match act(aws, component, action, deployment).await {
+            Err(StepError::Pending(_) | StepError::Transient { .. }) => {
+                tokio::time::advance(Duration::from_secs(5)).await;
+            }
+            done => return done,
+        }
+    }
+    act(aws, component, action, deployment).await
+}
+
+/// Ensures components in order and puts their outputs where the workflow would.
+pub async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
+    for component in components {
+        let outputs = until_done(aws, component, "ensure", deployment).await.unwrap();
+        let key = match *component {
+            "security-groups" => "securityGroups",
+            "load-balancer" => "loadBalancer",
+            other => other,
+        };
+        deployment["outputs"][key] = outputs;
+    }
+}
+
+/// The writing calls so far, by name.
+pub fn writes(account: &Account) -> Vec<String> {
+    account.ledger().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
+}
