@@ -1,6 +1,6 @@
 //! What a component promises.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use stackdrop_specs::Spec;
 
 use crate::aws::Aws;
@@ -79,26 +79,34 @@ fn before(component: &str) -> StepError {
 #[serde(rename_all = "camelCase", default)]
 pub struct Outputs {
     /// Of `network`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub network: Option<network::Outputs>,
     /// Of `security-groups`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub security_groups: Option<security_groups::Outputs>,
     /// Of `database`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub database: Option<database::Outputs>,
     /// Of `load-balancer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub load_balancer: Option<load_balancer::Outputs>,
     /// Of `egress`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub egress: Option<egress::Outputs>,
     /// Of `instance`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub instance: Option<instance::Outputs>,
     /// Of `service`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
     pub service: Option<service::Outputs>,
+}
+
+/// Reads outputs as they are, or as the workflow keeps them: Step Functions can't make a function's bare answer the
+/// value of a field of its state, so they stand there as `{ "payload": … }`.
+fn reported<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    let value = value.map(|mut value| value.get_mut("payload").map(serde_json::Value::take).unwrap_or(value));
+    value.map(serde_json::from_value).transpose().map_err(serde::de::Error::custom)
 }
 
 /// What a component would change.

@@ -130,7 +130,9 @@ fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verd
     }
     verdict.removed = removals(deployment).map(|removal| removal.found).sum();
     verdict.left = left(deployment);
-    if verdict.left.is_empty() {
+    if deployment.removed.is_empty() && deployment.undo_failed.is_empty() {
+        verdict.message = Some(format!("{step} failed: {said}\nNothing was changed."));
+    } else if verdict.left.is_empty() {
         verdict.message = Some(format!(
             "{step} failed: {said}\nEverything that had been created was removed ({} resources).",
             verdict.removed
