@@ -1,0 +1,197 @@
+//! Interface endpoints: with `nat: none` the only way to AWS's services.
+
+use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
+use futures::future::try_join_all;
+use stackdrop_specs::Nat;
+
+use super::NAME;
+use super::found::Found;
+use crate::component::{Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::tagging;
+
+/// How many are asked for in one run: EC2 allows a burst of four (Amazon EC2 API, "request throttling").
+const AT_ONCE: usize = 3;
+
+/// The services that the stack reaches through endpoints: only those it needs, since each costs money in each zone.
+pub(super) fn services(work: &Work<'_>) -> Vec<&'static str> {
+    if work.spec.network.nat != Nat::None {
+        return Vec::new();
+    }
+    let spec = work.spec;
+    let tasks = !spec.services.is_empty();
+    let secrets = spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
+    let shells = spec.instance.is_some() || spec.services.values().any(|service| service.exec);
+    [
+        ("ec2messages", spec.instance.is_some()),
+        ("ecr.api", tasks),
+        ("ecr.dkr", tasks),
+        ("logs", tasks),
+        ("secretsmanager", secrets),
+        ("ssm", spec.instance.is_some()),
+        ("ssmmessages", shells),
+    ]
+    .into_iter()
+    .filter_map(|(service, needed)| needed.then_some(service))
+    .collect()
+}
+
+/// The role of a service's endpoint.
+pub(super) fn role(service: &str) -> String {
+    format!("endpoint/{service}")
+}
+
+/// Whether the spec asks for an endpoint with this role.
+pub(super) fn is_wanted(work: &Work<'_>, of_role: &str) -> bool {
+    services(work).iter().any(|service| role(service) == of_role)
+}
+
+/// Whether there is one that the spec does not ask for.
+pub(super) fn has_superfluous(work: &Work<'_>, found: &Found) -> bool {
+    found.endpoints.keys().any(|role| !is_wanted(work, role))
+}
+
+/// The state in lower case: EC2 gives it in either.
+pub(super) fn state(endpoint: &VpcEndpoint) -> String {
+    endpoint.state().map(|state| state.as_str().to_ascii_lowercase()).unwrap_or_default()
+}
+
+pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+    for role in services(work).into_iter().map(role) {
+        match found.endpoints.get(&role) {
+            None => drop(plan.change(Verb::Create, role)),
+            Some(endpoint) => {
+                for (key, value) in work.stack.missing_tags(NAME, &role, &tagging::read(endpoint.tags())) {
+                    plan.update(&role, &format!("tags.{key}"), "(none)", value);
+                }
+                if state(endpoint) != "available" {
+                    plan.change(Verb::Settle, role);
+                }
+            }
+        }
+    }
+    for role in found.endpoints.keys().filter(|role| !is_wanted(work, role)) {
+        plan.change(Verb::Remove, role);
+    }
+}
+
+/// Creates the missing ones, a few a run, and gives each the subnets of zones that were added.
+pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
+    for (role, endpoint) in &found.endpoints {
+        let missing = work.stack.missing_tags(NAME, role, &tagging::read(endpoint.tags()));
+        tagging::add(work, endpoint.vpc_endpoint_id().unwrap_or_default(), missing).await?;
+        add_subnets(work, role, endpoint).await?;
+    }
+    let missing: Vec<&str> =
+        services(work).into_iter().filter(|service| !found.endpoints.contains_key(&role(service))).collect();
+    for service in &missing {
+        failed(found, &role(service))?;
+    }
+    let now = missing.iter().take(AT_ONCE);
+    let made = try_join_all(now.map(|service| create(work, found, service))).await?;
+    found.endpoints.extend(made);
+    if missing.len() > AT_ONCE {
+        return Err(StepError::pending(format!("{} more interface endpoints to be asked for", missing.len() - AT_ONCE)));
+    }
+    Ok(())
+}
+
+async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String, VpcEndpoint), StepError> {
+    let (role, network) = (role(service), work.network()?);
+    let leaving = found.leaving_endpoints.iter().filter(|endpoint| tagging::role(endpoint.tags()) == role);
+    let dead: Vec<&str> = leaving.filter_map(VpcEndpoint::vpc_endpoint_id).collect();
+    if !dead.is_empty() {
+        // Its private name is taken until it is gone.
+        return Err(StepError::pending(format!("the former {role} to be gone")));
+    }
+    let call = work
+        .aws
+        .ec2
+        .create_vpc_endpoint()
+        .vpc_id(&network.vpc)
+        .vpc_endpoint_type(VpcEndpointType::Interface)
+        .service_name(format!("com.amazonaws.{}.{service}", work.aws.settings.region))
+        .set_subnet_ids(Some(network.private()))
+        .set_security_group_ids(work.groups()?.endpoints.clone().map(|group| vec![group]))
+        .private_dns_enabled(true)
+        .client_token(work.stack.token(&role, &dead))
+        .tag_specifications(tagging::specification(ResourceType::VpcEndpoint, work.stack.tags(NAME, &role)));
+    let late = ["InvalidSubnetId.NotFound", "InvalidSubnetID.NotFound", "InvalidGroup.NotFound", "InvalidSecurityGroupId.NotFound"];
+    let waits_for = "the subnets and the security group to be visible";
+    let answer = call.send().await.pending_on(&late, waits_for, format!("creating the {role}"))?;
+    let endpoint = answer.vpc_endpoint.ok_or_else(|| StepError::lacking("the endpoint"))?;
+    tracing::info!(id = endpoint.vpc_endpoint_id(), role, "Interface endpoint created.");
+    Ok((role, endpoint))
+}
+
+async fn add_subnets(work: &Work<'_>, role: &str, endpoint: &VpcEndpoint) -> Result<(), StepError> {
+    let missing: Vec<String> = work
+        .network()?
+        .private()
+        .into_iter()
+        .filter(|subnet| !endpoint.subnet_ids().contains(subnet))
+        .collect();
+    if missing.is_empty() || !is_wanted(work, role) {
+        return Ok(());
+    }
+    let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_add_subnet_ids(Some(missing));
+    call.send().await.doing(format!("giving the {role} {id} more subnets")).map(drop)
+}
+
+fn failed(found: &Found, of_role: &str) -> Result<(), StepError> {
+    match found.failed_endpoints.iter().find(|endpoint| tagging::role(endpoint.tags()) == of_role) {
+        None => Ok(()),
+        Some(endpoint) => Err(StepError::Unhealthy {
+            what: format!("the {of_role} {}", endpoint.vpc_endpoint_id().unwrap_or_default()),
+            why: endpoint.last_error().and_then(|error| error.message()).unwrap_or("no reason given").to_owned(),
+        }),
+    }
+}
+
+/// `Pending` until every endpoint that the spec asks for is available.
+pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+    for role in services(work).into_iter().map(role) {
+        failed(found, &role)?;
+        if found.endpoints.get(&role).map(state).as_deref() != Some("available") {
+            return Err(StepError::pending(format!("the {role} to be available")));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the endpoints with these roles.
+pub(super) async fn remove(
+    work: &Work<'_>,
+    found: &Found,
+    which: impl Fn(&str) -> bool,
+) -> Result<Removal, StepError> {
+    let standing = found.endpoints.values().chain(&found.failed_endpoints);
+    let going: Vec<&VpcEndpoint> = standing.filter(|endpoint| which(tagging::role(endpoint.tags()))).collect();
+    let ids: Vec<String> = going.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
+    let mut removal = Removal { found: going.len() + found.leaving_endpoints.len(), left: Vec::new() };
+    let refused = if ids.is_empty() { Vec::new() } else { delete(work, &ids).await? };
+    for endpoint in going.into_iter().chain(&found.leaving_endpoints) {
+        let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+        let why = refused.iter().find(|(refused, _)| refused == id).map(|(_, why)| why.as_str());
+        removal.leave(tagging::role(endpoint.tags()), id, why.unwrap_or("is being deleted"));
+    }
+    Ok(removal)
+}
+
+/// Deletes VPC endpoints and returns those that would not go, with AWS's reason.
+pub(crate) async fn delete(work: &Work<'_>, ids: &[String]) -> Result<Vec<(String, String)>, StepError> {
+    let call = work.aws.ec2.delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids.to_vec()));
+    let answer = call.send().await.doing("deleting VPC endpoints")?;
+    // Refusals come inside a successful answer.
+    let left = answer.unsuccessful().iter().filter_map(|item| {
+        let error = item.error()?;
+        let code = error.code().unwrap_or_default();
+        let absent = code.starts_with("InvalidVpcEndpoint") && code.ends_with("NotFound");
+        (!absent).then(|| {
+            let id = item.resource_id().unwrap_or_default().to_owned();
+            (id, format!("{code}: {}", error.message().unwrap_or_default()))
+        })
+    });
+    Ok(left.collect())
+}
