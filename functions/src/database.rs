@@ -6,6 +6,8 @@ use crate::error::StepError;
 
 /// The component's name.
 pub const NAME: &str = "database";
+/// The port that PostgreSQL listens on.
+pub(crate) const PORT: u16 = 5432;
 
 /// The PostgreSQL database of a stack.
 #[derive(Debug)]

@@ -1,0 +1,323 @@
+//! The security groups: who may reach whom, on which port, and nobody else.
+
+mod found;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{IpPermission, ResourceType};
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::component::{Component, Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::holders::holders;
+use crate::stack::Tags;
+use crate::tagging;
+use found::{Found, Owned};
+use rules::{Group, Rule};
+
+/// The component's name.
+pub const NAME: &str = "security-groups";
+
+/// The security groups of a stack.
+#[derive(Debug)]
+pub struct SecurityGroups;
+
+/// The ids of the security groups. A group whose user the spec does not have is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outputs {
+    /// Of the load balancer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<String>,
+    /// Of the ECS tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Of the EC2 instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Of the interface endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<String>,
+    /// Of the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+}
+
+impl Component for SecurityGroups {
+    type Outputs = Outputs;
+
+    async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let found = Found::read(work).await?;
+        let mut plan = Plan::default();
+        for group in wanted_groups(work) {
+            let role = group.role();
+            let Some(owned) = found.get(group) else {
+                plan.change(Verb::Create, role);
+                continue;
+            };
+            for (key, value) in work.stack.missing_tags(NAME, role, &owned.tags) {
+                let now = owned.tags.get(&key).map_or("(none)", String::as_str);
+                plan.update(role, &format!("tags.{key}"), now, value);
+            }
+            plan_rules(work, owned, &mut plan);
+        }
+        // A group that the spec wants no longer is always listed, though the deployment that drops its user can't
+        // delete it yet: that one comes off only behind this component. The next deployment finds the group unused
+        // and deletes it, and with the one after that the plan is empty.
+        for owned in unwanted(work, &found) {
+            plan.change(Verb::Remove, owned.group.role());
+        }
+        for (group, id) in found.foreign.iter().filter(|(group, _)| group.is_wanted(work.spec)) {
+            let name = work.stack.resource(group.role());
+            plan.problem(group.role(), format!("{id} has the name {name} already"), fix(&name));
+        }
+        Ok(plan)
+    }
+
+    async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        let vpc = &work.network()?.vpc;
+        let mut found = Found::read(work).await?;
+        found.groups.retain(|owned| owned.vpc == *vpc);
+        let missing: Vec<Group> = wanted_groups(work).filter(|group| found.get(*group).is_none()).collect();
+        if !missing.is_empty() {
+            try_join_all(missing.iter().map(|group| create(work, vpc, *group))).await?;
+            return Err(StepError::pending("the security groups to be visible"));
+        }
+        let differences: Vec<Difference<'_>> = wanted_groups(work)
+            .filter_map(|group| found.get(group))
+            .map(|owned| Difference::of(work, owned))
+            .collect();
+        // What is missing comes first: nobody who shall get through is ever shut out.
+        try_join_all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
+        try_join_all(differences.iter().map(|difference| difference.tidy(work))).await?;
+        remove_unwanted(work, &found).await?;
+        Ok(found.outputs(work))
+    }
+
+    async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        work.groups().cloned()
+    }
+
+    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        let mut removal = Removal { found: found.groups.len(), left: Vec::new() };
+        // Groups that name each other hold each other, so all such rules go before any group.
+        try_join_all(found.groups.iter().map(|owned| {
+            let rules = owned.cross_rules().map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect();
+            revoke(work, &owned.id, rules)
+        }))
+        .await?;
+        let deletions = found.groups.iter().map(async |owned| {
+            let why = if delete(work, owned).await? { None } else { Some(held_by(work, &owned.id).await?) };
+            Ok::<_, StepError>((owned, why))
+        });
+        for (owned, why) in try_join_all(deletions).await? {
+            if let Some(why) = why {
+                removal.leave(owned.group.role(), &owned.id, why);
+            }
+        }
+        Ok(removal)
+    }
+}
+
+fn wanted_groups(work: &Work<'_>) -> impl Iterator<Item = Group> {
+    Group::ALL.into_iter().filter(|group| group.is_wanted(work.spec))
+}
+
+fn unwanted<'f>(work: &Work<'_>, found: &'f Found) -> impl Iterator<Item = &'f Owned> {
+    found.groups.iter().filter(|owned| !owned.group.is_wanted(work.spec))
+}
+
+/// The way out where somebody else's group has one of our names.
+fn fix(name: &str) -> String {
+    format!("delete it, or deploy a stack with another name: the stack needs the name {name} in its VPC")
+}
+
+/// In what a group's rules differ from those that the spec asks for.
+#[derive(Debug)]
+struct Difference<'f> {
+    owned: &'f Owned,
+    missing: BTreeMap<Rule, &'static str>,
+    superfluous: Vec<(&'f str, &'f Rule)>,
+    /// Missing tags of rules that this stack has made. The rule that EC2 puts into a new group has none, and needs none.
+    rule_tags: BTreeMap<&'f str, Tags>,
+    /// Missing tags of the group itself.
+    tags: Tags,
+}
+
+impl<'f> Difference<'f> {
+    fn of(work: &Work<'_>, owned: &'f Owned) -> Self {
+        let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+        let wanted = rules::wanted(work.spec, owned.group);
+        let tolerated = rules::tolerated(work.spec, baseline, owned.group);
+        let (right, superfluous): (Vec<_>, Vec<_>) = owned
+            .rules
+            .iter()
+            .partition(|there| wanted.contains_key(&there.rule) || tolerated.contains(&there.rule));
+        let has = |rule: &Rule| owned.rules.iter().any(|there| there.rule == *rule);
+        let rule_tags = right.iter().filter(|there| work.stack.owns(&there.tags)).filter_map(|there| {
+            let tags = work.stack.missing_tags(NAME, &owned.group.rules_role(), &there.tags);
+            (!tags.is_empty()).then_some((there.id.as_str(), tags))
+        });
+        let rule_tags = rule_tags.collect();
+        let superfluous = superfluous.iter().map(|there| (there.id.as_str(), &there.rule)).collect();
+        let missing = wanted.into_iter().filter(|(rule, _)| !has(rule)).collect();
+        let tags = work.stack.missing_tags(NAME, owned.group.role(), &owned.tags);
+        Self { owned, missing, superfluous, rule_tags, tags }
+    }
+
+    /// Adds the missing rules, those of one direction in one call.
+    async fn authorise(&self, work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+        let permissions = |out: bool| -> Option<Vec<IpPermission>> {
+            let rules = self.missing.iter().filter(|(rule, _)| rule.out == out);
+            rules.map(|(rule, why)| rule.permission(why, |group| found.id(group))).collect()
+        };
+        let (Some(ingress), Some(egress)) = (permissions(false), permissions(true)) else {
+            return Err(StepError::pending("the security groups to be visible"));
+        };
+        let (id, count) = (&self.owned.id, self.missing.len());
+        let doing = format!("adding {count} rules to {id}");
+        let tags = || {
+            let tags = work.stack.tags(NAME, &self.owned.group.rules_role());
+            tagging::specification(ResourceType::SecurityGroupRule, tags)
+        };
+        // One duplicate refuses the whole call: an earlier answer was lost, or somebody was faster. What is then
+        // still missing shows when the rules are read again.
+        let passing = ["InvalidPermission.Duplicate", "InvalidGroup.NotFound"];
+        let waits_for = "the security groups and their rules to be visible";
+        if !ingress.is_empty() {
+            let call = work.aws.ec2.authorize_security_group_ingress().group_id(id);
+            let call = call.set_ip_permissions(Some(ingress)).tag_specifications(tags());
+            call.send().await.pending_on(&passing, waits_for, &doing)?;
+        }
+        if !egress.is_empty() {
+            let call = work.aws.ec2.authorize_security_group_egress().group_id(id);
+            let call = call.set_ip_permissions(Some(egress)).tag_specifications(tags());
+            call.send().await.pending_on(&passing, waits_for, &doing)?;
+        }
+        if count > 0 {
+            let added: Vec<String> = self.missing.keys().map(ToString::to_string).collect();
+            tracing::info!(id, role = self.owned.group.role(), ?added, "Security group rules added.");
+        }
+        Ok(())
+    }
+
+    /// Takes away what is too much, and completes the tags.
+    async fn tidy(&self, work: &Work<'_>) -> Result<(), StepError> {
+        if !revoke(work, &self.owned.id, self.superfluous.clone()).await? {
+            return Err(StepError::pending("the security group rules to be visible"));
+        }
+        tagging::add(work, &self.owned.id, self.tags.clone()).await?;
+        try_join_all(self.rule_tags.iter().map(|(id, tags)| tagging::add(work, id, tags.clone()))).await?;
+        Ok(())
+    }
+}
+
+fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
+    let difference = Difference::of(work, owned);
+    let role = owned.group.role();
+    for rule in difference.missing.keys() {
+        plan.update(role, &rule.to_string(), "(none)", "allowed");
+    }
+    for (_, rule) in &difference.superfluous {
+        plan.update(role, &rule.to_string(), "allowed", "(none)");
+    }
+    for (id, tags) in &difference.rule_tags {
+        for (key, value) in tags {
+            plan.update(role, &format!("{id}.tags.{key}"), "(none or another)", value);
+        }
+    }
+}
+
+async fn create(work: &Work<'_>, vpc: &str, group: Group) -> Result<(), StepError> {
+    let (role, name) = (group.role(), work.stack.resource(group.role()));
+    let call = work
+        .aws
+        .ec2
+        .create_security_group()
+        .group_name(&name)
+        .description(group.description())
+        .vpc_id(vpc)
+        .tag_specifications(tagging::specification(ResourceType::SecurityGroup, work.stack.tags(NAME, role)));
+    let doing = format!("creating the security group {name}");
+    // The name is unique in the VPC, so that a repeat can't make a second group.
+    let made = call.send().await.unless(&["InvalidGroup.Duplicate"]).unless(&["InvalidVpcID.NotFound"]);
+    if let Some(answer) = made.doing(doing)?.flatten() {
+        tracing::info!(id = answer.group_id(), role, "Security group created.");
+        return Ok(());
+    }
+    match found::find_named(work, vpc, &name).await? {
+        Some((id, false)) => {
+            Err(StepError::Foreign { what: format!("the security group {id}"), fix: fix(&name) })
+        }
+        // A lost answer has made it, or the VPC is not visible yet.
+        Some((_, true)) | None => Ok(()),
+    }
+}
+
+/// Takes rules away. Whether all of them were there: EC2 refuses the whole call when one is not.
+async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<bool, StepError> {
+    let ids = |out: bool| -> Option<Vec<String>> {
+        let ids = rules.iter().filter(|(_, rule)| rule.out == out).map(|(id, _)| (*id).to_owned());
+        Some(ids.collect()).filter(|ids: &Vec<String>| !ids.is_empty())
+    };
+    let absent =
+        ["InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound", "InvalidGroup.NotFound"];
+    let doing = format!("taking {} rules from {id}", rules.len());
+    let mut all = true;
+    if let Some(ingress) = ids(false) {
+        let call = work.aws.ec2.revoke_security_group_ingress().group_id(id);
+        let call = call.set_security_group_rule_ids(Some(ingress)).send().await;
+        all &= call.unless(&absent).doing(&doing)?.is_some();
+    }
+    if let Some(egress) = ids(true) {
+        let call = work.aws.ec2.revoke_security_group_egress().group_id(id);
+        let call = call.set_security_group_rule_ids(Some(egress)).send().await;
+        all &= call.unless(&absent).doing(&doing)?.is_some();
+    }
+    if !rules.is_empty() {
+        let taken: Vec<String> = rules.iter().map(|(_, rule)| rule.to_string()).collect();
+        tracing::info!(id, ?taken, "Security group rules taken away.");
+    }
+    Ok(all)
+}
+
+/// Deletes the groups that the spec wants no longer, as far as they are free. Their own rules go with them: until
+/// then they serve, since what stands in such a group comes off only behind this component.
+async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+    let unwanted: Vec<&Owned> = unwanted(work, found).collect();
+    // The groups that stay have lost their rules that name these with the superfluous ones.
+    let is_unwanted = |group: Group| !group.is_wanted(work.spec);
+    try_join_all(unwanted.iter().map(|owned| {
+        let between = owned.cross_rules().filter(|(_, peer)| is_unwanted(*peer));
+        revoke(work, &owned.id, between.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
+    }))
+    .await?;
+    try_join_all(unwanted.iter().map(|owned| delete(work, owned))).await.map(drop)
+}
+
+/// Whether it is gone.
+async fn delete(work: &Work<'_>, owned: &Owned) -> Result<bool, StepError> {
+    let (id, role) = (owned.id.as_str(), owned.group.role());
+    let call = work.aws.ec2.delete_security_group().group_id(id).send().await;
+    let absent = ["InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound"];
+    let held = ["DependencyViolation", "InvalidGroup.InUse"];
+    let gone = call.gone(&absent, &held, format!("deleting {id}"))?;
+    if gone {
+        tracing::info!(id, role, "Security group deleted.");
+    }
+    Ok(gone)
+}
+
+/// Who keeps a group from being deleted: network interfaces, or rules of groups that are not of this stack. Those are
+/// named, and never changed.
+async fn held_by(work: &Work<'_>, id: &str) -> Result<String, StepError> {
+    let (interfaces, referring) =
+        tokio::try_join!(holders(work, "group-id", id), found::find_referring(work, id))?;
+    if referring.is_empty() {
+        return Ok(interfaces);
+    }
+    Ok(format!("rules of other security groups refer to it: {}; {interfaces}", referring.join(", ")))
+}

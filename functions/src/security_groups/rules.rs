@@ -1,0 +1,252 @@
+//! Which groups a stack has, and who may reach whom: the architecture's security in one table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use aws_sdk_ec2::types::{IpPermission, IpRange, SecurityGroupRule, UserIdGroupPair};
+use stackdrop_specs::{DatabaseClient, Nat, Spec};
+
+use crate::database::PORT as POSTGRES;
+
+/// Everything, in IPv4. The VPC has no IPv6 range.
+const ANYWHERE: &str = "0.0.0.0/0";
+const HTTPS: u16 = 443;
+const HTTP: u16 = 80;
+
+/// Whom a group is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    LoadBalancer,
+    Service,
+    Instance,
+    Endpoints,
+    Database,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 5] =
+        [Self::LoadBalancer, Self::Service, Self::Instance, Self::Endpoints, Self::Database];
+
+    /// Its role in the stack.
+    pub(super) fn role(self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "load-balancer",
+            Self::Service => "service",
+            Self::Instance => "instance",
+            Self::Endpoints => "endpoints",
+            Self::Database => "database",
+        }
+    }
+
+    /// The role of its rules. One call authorises several rules and gives all of them the same tags.
+    pub(super) fn rules_role(self) -> String {
+        format!("{}/rules", self.role())
+    }
+
+    /// Its description, which EC2 can't change: the words must stay as they are.
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "The load balancer, reached from the allowed ranges",
+            Self::Service => "The tasks of the ECS services, reached from the load balancer and each other",
+            Self::Instance => "The EC2 instance, reached through Systems Manager",
+            Self::Endpoints => "The interface endpoints, reached from the services and the instance",
+            Self::Database => "The database, reached from whom the spec allows",
+        }
+    }
+
+    /// Whether the spec has what the group is for.
+    pub(super) fn is_wanted(self, spec: &Spec) -> bool {
+        match self {
+            Self::LoadBalancer => spec.load_balancer.is_some(),
+            Self::Service => !spec.services.is_empty(),
+            Self::Instance => spec.instance.is_some(),
+            Self::Endpoints => spec.network.nat == Nat::None,
+            Self::Database => spec.database.is_some(),
+        }
+    }
+}
+
+/// The other end of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Peer {
+    /// A group of this stack.
+    Group(Group),
+    /// A range of addresses, a prefix list, or a group that is not of this stack.
+    Other(String),
+}
+
+/// What a rule permits. A rule has one peer: EC2 merges several only where it shows whole groups.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rule {
+    pub(super) out: bool,
+    protocol: String,
+    /// The first and the last port; -1 where a protocol has none.
+    ports: (i32, i32),
+    pub(super) peer: Peer,
+}
+
+impl Rule {
+    fn tcp_in(port: u16, peer: Peer) -> Self {
+        Self { out: false, protocol: "tcp".into(), ports: (port.into(), port.into()), peer }
+    }
+
+    fn all(out: bool, peer: Peer) -> Self {
+        Self { out, protocol: "-1".into(), ports: (-1, -1), peer }
+    }
+
+    /// A rule as EC2 shows it. `ours` tells the groups of this stack by id.
+    pub(super) fn read(rule: &SecurityGroupRule, ours: impl Fn(&str) -> Option<Group>) -> Self {
+        let referenced = rule.referenced_group_info().and_then(|group| group.group_id());
+        let peer = match referenced.and_then(&ours) {
+            Some(group) => Peer::Group(group),
+            None => {
+                let texts = [rule.cidr_ipv4(), rule.cidr_ipv6(), rule.prefix_list_id(), referenced];
+                Peer::Other(texts.into_iter().flatten().next().unwrap_or_default().to_owned())
+            }
+        };
+        Self {
+            out: rule.is_egress().unwrap_or_default(),
+            protocol: rule.ip_protocol().unwrap_or_default().to_owned(),
+            ports: (rule.from_port().unwrap_or(-1), rule.to_port().unwrap_or(-1)),
+            peer,
+        }
+    }
+
+    /// In the shape that the authorising calls take. `None` while the peer's id is not known.
+    pub(super) fn permission(&self, why: &str, id: impl Fn(Group) -> Option<String>) -> Option<IpPermission> {
+        let permission = IpPermission::builder().ip_protocol(&self.protocol);
+        // AWS keeps no ports for protocol -1.
+        let permission = if self.protocol == "-1" {
+            permission
+        } else {
+            permission.from_port(self.ports.0).to_port(self.ports.1)
+        };
+        let permission = match &self.peer {
+            Peer::Group(group) => permission.user_id_group_pairs(
+                UserIdGroupPair::builder().group_id(id(*group)?).description(why).build(),
+            ),
+            Peer::Other(range) => {
+                permission.ip_ranges(IpRange::builder().cidr_ip(range).description(why).build())
+            }
+        };
+        Some(permission.build())
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (way, side) = if self.out { ("out", "to") } else { ("in", "from") };
+        match (self.protocol.as_str(), self.ports) {
+            ("-1", _) => write!(f, "{way} all")?,
+            (protocol, (first, last)) if first == last => write!(f, "{way} {protocol} {first}")?,
+            (protocol, (first, last)) => write!(f, "{way} {protocol} {first}-{last}")?,
+        }
+        match &self.peer {
+            Peer::Group(group) => write!(f, " {side} {}", group.role()),
+            Peer::Other(text) => write!(f, " {side} {text}"),
+        }
+    }
+}
+
+/// The rules that a group shall have, each with what it is for.
+pub(super) fn wanted(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> {
+    let anywhere = || Peer::Other(ANYWHERE.into());
+    let out = || (Rule::all(true, anywhere()), "Everything may be reached from here");
+    // A group is named by rules only while it is there.
+    let from = |group: Group| group.is_wanted(spec).then_some(Peer::Group(group));
+    let mut rules = BTreeMap::new();
+    match group {
+        Group::LoadBalancer => {
+            rules.extend([out()]);
+            let Some(balancer) = &spec.load_balancer else { return rules };
+            for range in &balancer.allowed_cidrs {
+                let range = || Peer::Other(range.trunc().to_string());
+                rules.insert(Rule::tcp_in(HTTPS, range()), "HTTPS from the allowed ranges");
+                if balancer.redirect_http {
+                    rules.insert(Rule::tcp_in(HTTP, range()), "HTTP, which is redirected to HTTPS");
+                }
+            }
+        }
+        Group::Service => {
+            rules.extend([out()]);
+            rules.insert(Rule::all(false, Peer::Group(group)), "Tasks reach each other");
+            if let Some(balancer) = from(Group::LoadBalancer) {
+                let ports = spec.container_ports().into_iter();
+                rules.extend(ports.map(|port| {
+                    (Rule::tcp_in(port, balancer.clone()), "Requests and health checks of the load balancer")
+                }));
+            }
+        }
+        Group::Instance => {
+            rules.extend([out()]);
+            let vpc = Peer::Other(spec.network.cidr.trunc().to_string());
+            rules.insert(Rule::tcp_in(HTTPS, vpc), "HTTPS from inside the VPC");
+        }
+        // Endpoints and the database only ever answer, and an answer needs no rule of its own: so nothing goes out.
+        Group::Endpoints => {
+            let clients = [from(Group::Service), from(Group::Instance)].into_iter().flatten();
+            rules.extend(clients.map(|client| (Rule::tcp_in(HTTPS, client), "Calls of AWS services")));
+        }
+        Group::Database => {
+            let allowed = spec.database.iter().flat_map(|database| &database.allow);
+            let clients = allowed.filter_map(|client| match client {
+                DatabaseClient::Services => from(Group::Service),
+                DatabaseClient::Instance => from(Group::Instance),
+            });
+            rules.extend(clients.map(|client| (Rule::tcp_in(POSTGRES, client), "PostgreSQL")));
+        }
+    }
+    rules
+}
+
+/// Rules that are neither added nor taken away: the way to the container ports of the baseline, on which tasks still
+/// answer until the service has been rolled out behind this component. The next deployment, whose baseline has the
+/// new ports only, takes them away.
+pub(super) fn tolerated(spec: &Spec, baseline: Option<&Spec>, group: Group) -> BTreeSet<Rule> {
+    if group != Group::Service || !Group::LoadBalancer.is_wanted(spec) {
+        return BTreeSet::new();
+    }
+    let ports = baseline.map(Spec::container_ports).unwrap_or_default();
+    ports.into_iter().map(|port| Rule::tcp_in(port, Peer::Group(Group::LoadBalancer))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(rest: &str) -> Spec {
+        Spec::read(format!("stack: shop\n{rest}").as_bytes()).unwrap()
+    }
+
+    fn shown(spec: &Spec, group: Group) -> Vec<String> {
+        wanted(spec, group).keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_group_is_there_only_with_what_it_is_for() {
+        let spec = spec("instance: {}\n");
+        let wanted: Vec<Group> = Group::ALL.into_iter().filter(|group| group.is_wanted(&spec)).collect();
+        assert_eq!(wanted, [Group::Instance]);
+        assert_eq!(shown(&spec, Group::Instance), ["in tcp 443 from 10.0.0.0/16", "out all to 0.0.0.0/0"]);
+    }
+
+    #[test]
+    fn a_database_is_reached_by_nobody_that_is_not_there() {
+        let spec = spec("database: { allow: [services, instance] }\ninstance: {}\n");
+        assert_eq!(shown(&spec, Group::Database), ["in tcp 5432 from instance"]);
+    }
+
+    #[test]
+    fn ports_of_the_baseline_stay_open_while_the_service_is_rolled_out() {
+        let with_port = |port: u16| {
+            spec(&format!(
+                "loadBalancer: {{ domain: shop.example.com, hostedZoneId: Z0123456789ABCDEFGHIJ }}\nservices:\n  web: {{ image: nginx, port: {port}, routes: [{{ path: /* }}] }}\n"
+            ))
+        };
+        let (before, after) = (with_port(8080), with_port(9090));
+        let kept: Vec<String> =
+            tolerated(&after, Some(&before), Group::Service).iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["in tcp 8080 from load-balancer"]);
+        assert!(tolerated(&after, Some(&before), Group::Database).is_empty());
+    }
+}
