@@ -22,6 +22,7 @@ mod seam;
 mod seed;
 mod serve;
 mod services;
+mod view;
 mod world;
 
 pub use account::{Account, Options};
@@ -33,3 +34,4 @@ pub use ledger::{Call, Ending};
 pub use seam::{Caller, as_caller};
 pub use seed::Seed;
 pub use serve::serve;
+pub use view::{GroupView, InterfaceView, Origin, RuleView, Source};

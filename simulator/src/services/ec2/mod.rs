@@ -1,17 +1,74 @@
 //! EC2: networks, addresses, interfaces, instances.
+//!
+//! One file a resource. Nothing here counts how often it is asked: each resource keeps the times at which it becomes
+//! available and at which it goes, and its state follows from `world.now`.
 
+mod address;
+mod catalogue;
+mod endpoint;
+mod endpoint_change;
+mod gateway;
+mod group;
+mod instance;
+mod instance_change;
+mod interface;
+mod launch;
+mod listing;
+mod nat;
+mod paths;
+mod profile;
+mod query;
+mod route;
+mod route_table;
+mod rule;
+mod rule_change;
+mod subnet;
+mod tagging;
+mod thing;
+mod token;
+mod view;
+mod volume;
+mod vpc;
+mod zone;
+
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::unknown;
-use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
+use query::describe;
+use thing::{Thing, every, known};
+
+pub(crate) use listing::inventory;
+pub(crate) use view::{connects, interfaces, security_groups};
+
+/// The public image of Amazon Linux 2023 for x86-64, as Systems Manager's public parameters name it.
+pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
+/// The public image of Amazon Linux 2023 for 64-bit ARM.
+pub(crate) const AMI_ARM64: &str = "ami-0a12023000000a064";
 
 /// What stands of this service.
 #[derive(Debug, Default)]
-pub(crate) struct State {}
+pub(crate) struct State {
+    vpcs: BTreeMap<String, vpc::Vpc>,
+    subnets: BTreeMap<String, subnet::Subnet>,
+    gateways: BTreeMap<String, gateway::InternetGateway>,
+    tables: BTreeMap<String, route_table::RouteTable>,
+    addresses: BTreeMap<String, address::Address>,
+    nats: BTreeMap<String, nat::NatGateway>,
+    endpoints: BTreeMap<String, endpoint::Endpoint>,
+    groups: BTreeMap<String, group::Group>,
+    rules: BTreeMap<String, rule::Rule>,
+    interfaces: BTreeMap<String, interface::Interface>,
+    instances: BTreeMap<String, instance::Instance>,
+    volumes: BTreeMap<String, volume::Volume>,
+    profiles: BTreeMap<String, profile::Association>,
+    /// What client tokens were used for, by operation and token.
+    tokens: BTreeMap<(String, String), token::Used>,
+}
 
 /// A network interface that another service asks for.
 #[derive(Debug, Clone)]
@@ -59,58 +116,214 @@ pub(crate) struct InstanceFacts {
 }
 
 /// Makes an interface for another service: it holds its groups and its subnet until it is detached.
-pub(crate) fn attach_interface(_: &mut World, _: &Attachment<'_>) -> Result<Attached, Refusal> {
-    Err(unknown("ec2", "attach"))
+///
+/// # Errors
+/// When the subnet or a group is unknown, in another VPC or not available yet, or the subnet is full.
+pub(crate) fn attach_interface(world: &mut World, attachment: &Attachment<'_>) -> Result<Attached, Refusal> {
+    interface::attach(world, attachment)
 }
 
 /// Takes an interface away at once; one that is not there is no error.
-pub(crate) fn detach_interface(_: &mut World, _id: &str) {}
+pub(crate) fn detach_interface(world: &mut World, id: &str) {
+    interface::release(world, id, world.now);
+}
 
 /// Takes an interface away at that time (an ENI that lingers).
-pub(crate) fn detach_interface_at(_: &mut World, _id: &str, _at: Duration) {}
+pub(crate) fn detach_interface_at(world: &mut World, id: &str, at: Duration) {
+    interface::release(world, id, at);
+}
 
 /// Gives an interface other groups.
-pub(crate) fn set_interface_groups(_: &mut World, _id: &str, _groups: &[String]) {}
+pub(crate) fn set_interface_groups(world: &mut World, id: &str, groups: &[String]) {
+    interface::set_groups(world, id, groups);
+}
+
+/// Whether a VPC exists.
+pub(crate) fn vpc_exists(world: &World, id: &str) -> bool {
+    world.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
+}
 
 /// A subnet, if it exists.
-pub(crate) fn subnet(_: &World, _id: &str) -> Option<SubnetFacts> {
-    None
+pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
+    let subnet = world.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;
+    Some(SubnetFacts {
+        vpc: subnet.vpc.clone(),
+        zone: subnet.zone.clone(),
+        available: subnet.is_available(world.now),
+        public: paths::is_public(world, &subnet.vpc, id),
+    })
 }
 
 /// The VPC of a security group, if the group exists.
-pub(crate) fn group_vpc(_: &World, _id: &str) -> Option<String> {
-    None
+pub(crate) fn group_vpc(world: &World, id: &str) -> Option<String> {
+    world.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
 }
 
 /// Whether a connection from an interface with `from` groups and address to one with `to` groups on a TCP port
 /// passes both the egress rules of the one and the ingress rules of the other.
 pub(crate) fn may_connect(
-    _: &World,
-    _from: &[String],
-    _from_address: Ipv4Addr,
-    _to: &[String],
-    _to_address: Ipv4Addr,
-    _port: u16,
+    world: &World,
+    from: &[String],
+    from_address: Ipv4Addr,
+    to: &[String],
+    to_address: Ipv4Addr,
+    port: u16,
 ) -> bool {
-    false
+    paths::passes(
+        world,
+        paths::End { net: from_address.into(), groups: from },
+        paths::End { net: to_address.into(), groups: to },
+        port,
+    )
 }
 
 /// Whether an interface in a subnet with these groups reaches an AWS service (`ssm`, `ecr.api`, `logs`, …, or
 /// `internet` for any other host) now: by an available NAT gateway, by an available interface endpoint that lets
 /// it in (`s3`: a gateway endpoint), or, with a public address, by the internet gateway.
-pub(crate) fn reaches(_: &World, _subnet: &str, _groups: &[String], _service: &str) -> bool {
-    false
+///
+/// It counts as having a public address when some interface in that subnet with these groups has one;
+/// [`reaches_from`] is told.
+pub(crate) fn reaches(world: &World, subnet: &str, groups: &[String], service: &str) -> bool {
+    let public = every::<interface::Interface>(world).any(|interface| {
+        interface.subnet == subnet && interface.groups == groups && interface.has_public_address(world.now)
+    });
+    reaches_from(world, subnet, groups, public, service)
+}
+
+/// [`reaches`] for an interface of which is known whether it has a public address.
+pub(crate) fn reaches_from(
+    world: &World,
+    subnet: &str,
+    groups: &[String],
+    public: bool,
+    service: &str,
+) -> bool {
+    paths::reaches(world, subnet, groups, public, service)
 }
 
 /// Every instance that is not terminated.
-pub(crate) fn instances(_: &World) -> Vec<InstanceFacts> {
-    Vec::new()
+pub(crate) fn instances(world: &World) -> Vec<InstanceFacts> {
+    every::<instance::Instance>(world)
+        .filter_map(|instance| {
+            let interface = instance.attached(world)?;
+            Some(InstanceFacts {
+                id: instance.id.clone(),
+                subnet: instance.subnet.clone(),
+                groups: interface.groups.clone(),
+                address: interface.address,
+                running_since: instance.running_since(world.now),
+                profile: profile::associated(world, &instance.id),
+            })
+        })
+        .collect()
 }
 
-pub(crate) fn act(_: &mut World, operation: &str, _: &Params) -> Result<Reply, Refusal> {
-    Err(unknown("ec2", operation))
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match network(world, operation, params) {
+        Some(answer) => answer,
+        None => firewall(world, operation, params)
+            .or_else(|| machines(world, operation, params))
+            .unwrap_or_else(|| Err(unknown("ec2", operation))),
+    }
 }
 
-pub(crate) fn advance(_: &mut World) {}
+type Answer = Option<Result<Reply, Refusal>>;
 
-pub(crate) fn inventory(_: &World, _: &mut Vec<Item>) {}
+/// VPCs and the ways in and out of them.
+fn network(world: &mut World, operation: &str, params: &Params) -> Answer {
+    Some(match operation {
+        "DescribeAvailabilityZones" => zone::describe(world, params),
+        "CreateVpc" => vpc::create(world, params),
+        "DescribeVpcs" => describe::<vpc::Vpc>(world, params),
+        "DeleteVpc" => vpc::delete(world, params),
+        "ModifyVpcAttribute" => vpc::modify_attribute(world, params),
+        "DescribeVpcAttribute" => vpc::describe_attribute(world, params),
+        "CreateSubnet" => subnet::create(world, params),
+        "DescribeSubnets" => describe::<subnet::Subnet>(world, params),
+        "DeleteSubnet" => subnet::delete(world, params),
+        "ModifySubnetAttribute" => subnet::modify_attribute(world, params),
+        "CreateInternetGateway" => gateway::create(world, params),
+        "AttachInternetGateway" => gateway::attach(world, params),
+        "DetachInternetGateway" => gateway::detach(world, params),
+        "DeleteInternetGateway" => gateway::delete(world, params),
+        "DescribeInternetGateways" => describe::<gateway::InternetGateway>(world, params),
+        "CreateRouteTable" => route_table::create(world, params),
+        "DescribeRouteTables" => describe::<route_table::RouteTable>(world, params),
+        "DeleteRouteTable" => route_table::delete(world, params),
+        "AssociateRouteTable" => route_table::associate(world, params),
+        "DisassociateRouteTable" => route_table::disassociate(world, params),
+        "CreateRoute" => route::create(world, params),
+        "ReplaceRoute" => route::replace(world, params),
+        "DeleteRoute" => route::delete(world, params),
+        "AllocateAddress" => address::allocate(world, params),
+        "DescribeAddresses" => address::describe(world, params),
+        "ReleaseAddress" => address::release(world, params),
+        "CreateNatGateway" => nat::create(world, params),
+        "DescribeNatGateways" => describe::<nat::NatGateway>(world, params),
+        "DeleteNatGateway" => nat::delete(world, params),
+        "CreateVpcEndpoint" => endpoint::create(world, params),
+        "DescribeVpcEndpoints" => describe::<endpoint::Endpoint>(world, params),
+        "ModifyVpcEndpoint" => endpoint_change::modify(world, params),
+        "DeleteVpcEndpoints" => endpoint::delete(world, params),
+        _ => return None,
+    })
+}
+
+/// Security groups, interfaces and tags.
+fn firewall(world: &mut World, operation: &str, params: &Params) -> Answer {
+    Some(match operation {
+        "CreateSecurityGroup" => group::create(world, params),
+        "DescribeSecurityGroups" => describe::<group::Group>(world, params),
+        "DeleteSecurityGroup" => group::delete(world, params),
+        "DescribeSecurityGroupRules" => describe::<rule::Rule>(world, params),
+        "AuthorizeSecurityGroupIngress" => rule_change::authorize(world, params, false),
+        "AuthorizeSecurityGroupEgress" => rule_change::authorize(world, params, true),
+        "RevokeSecurityGroupIngress" => rule_change::revoke(world, params, false),
+        "RevokeSecurityGroupEgress" => rule_change::revoke(world, params, true),
+        "ModifySecurityGroupRules" => rule_change::modify(world, params),
+        "CreateNetworkInterface" => interface::create(world, params),
+        "DescribeNetworkInterfaces" => describe::<interface::Interface>(world, params),
+        "DeleteNetworkInterface" => interface::delete(world, params),
+        "CreateTags" => tagging::create(world, params),
+        "DeleteTags" => tagging::delete(world, params),
+        "DescribeTags" => tagging::describe(world, params),
+        _ => return None,
+    })
+}
+
+/// Instances, their disks, their profiles.
+fn machines(world: &mut World, operation: &str, params: &Params) -> Answer {
+    Some(match operation {
+        "DescribeInstanceTypes" => catalogue::describe_types(params),
+        "DescribeImages" => catalogue::describe_images(world, params),
+        "RunInstances" => launch::run(world, params),
+        "DescribeInstances" => instance::describe(world, params),
+        "TerminateInstances" => instance_change::terminate(world, params),
+        "StopInstances" => instance_change::stop(world, params),
+        "StartInstances" => instance_change::start(world, params),
+        "ModifyInstanceAttribute" => instance_change::modify_attribute(world, params),
+        "DescribeInstanceAttribute" => instance_change::describe_attribute(world, params),
+        "ModifyInstanceMetadataOptions" => instance_change::modify_metadata(world, params),
+        "DescribeVolumes" => describe::<volume::Volume>(world, params),
+        "ModifyVolume" => volume::modify(world, params),
+        "DescribeIamInstanceProfileAssociations" => profile::describe(world, params),
+        "AssociateIamInstanceProfile" => profile::associate(world, params),
+        "DisassociateIamInstanceProfile" => profile::disassociate(world, params),
+        "ReplaceIamInstanceProfileAssociation" => profile::replace(world, params),
+        _ => return None,
+    })
+}
+
+/// Forgets what is gone for good. Nothing depends on when this is asked: states follow from the time.
+pub(crate) fn advance(world: &mut World) {
+    let now = world.now;
+    let stays = |gone: Option<Duration>| gone.is_none_or(|gone| now < gone);
+    let state = &mut world.ec2;
+    state.interfaces.retain(|_, interface| stays(interface.gone()));
+    state.volumes.retain(|_, volume| stays(volume.gone()));
+    state.profiles.retain(|_, association| !association.is_gone(now));
+    // These are remembered for as long as their client tokens are, though nobody sees them any more.
+    state.instances.retain(|_, instance| stays(instance.forgotten()));
+    state.nats.retain(|_, nat| stays(nat.forgotten()));
+    state.endpoints.retain(|_, endpoint| stays(endpoint.forgotten()));
+}

@@ -1,0 +1,185 @@
+//! Elastic IP addresses.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::interface::{Interface, Public};
+use super::query::{Filters, select};
+use super::thing::{Kind, Thing, done, every, find, invalid, known, tag_set};
+use super::{State, tagging};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quota of elastic IP addresses in a region.
+const MOST_ADDRESSES: usize = 5;
+/// Where the simulated public addresses begin: a range that is kept for tests of networks (RFC 2544).
+const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
+
+#[derive(Debug)]
+pub(crate) struct Address {
+    id: String,
+    pub(super) public: Ipv4Addr,
+    born: Duration,
+    tags: Tags,
+}
+
+impl Address {
+    /// The interface that it is mapped to.
+    fn interface<'w>(&self, world: &'w World) -> Option<(&'w Interface, &'w Public)> {
+        every::<Interface>(world).find_map(|interface| {
+            let public = interface.public(world.now)?;
+            (public.allocation.as_deref() == Some(&self.id)).then_some((interface, public))
+        })
+    }
+}
+
+impl Thing for Address {
+    const KIND: Kind = Kind::Address;
+    const IDS: &'static str = "AllocationId";
+    const SET: &'static str = "addressesSet";
+    const FILTERS: &'static [&'static str] = &[
+        "allocation-id",
+        "public-ip",
+        "domain",
+        "association-id",
+        "network-interface-id",
+        "network-interface-owner-id",
+        "private-ip-address",
+        "instance-id",
+        "network-border-group",
+    ];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.addresses
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.addresses
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        let of_mapping = |value: fn(&World, &Interface, &Public) -> String| {
+            self.interface(world)
+                .map(|(interface, public)| value(world, interface, public))
+                .into_iter()
+                .collect()
+        };
+        match filter {
+            "allocation-id" => vec![self.id.clone()],
+            "public-ip" => vec![self.public.to_string()],
+            "domain" => vec!["vpc".into()],
+            "association-id" => of_mapping(|_, _, public| public.association.clone()),
+            "network-interface-id" => of_mapping(|_, interface, _| interface.id().into()),
+            "network-interface-owner-id" => of_mapping(|world, _, _| world.account.clone()),
+            "private-ip-address" => of_mapping(|_, interface, _| interface.address.to_string()),
+            "network-border-group" => vec![world.region.clone()],
+            // Elastic addresses are only mapped to NAT gateways here.
+            _ => Vec::new(),
+        }
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let mapping = self.interface(world);
+        json!({
+            "allocationId": self.id,
+            "publicIp": self.public.to_string(),
+            "domain": "vpc",
+            "publicIpv4Pool": "amazon",
+            "networkBorderGroup": world.region,
+            "associationId": mapping.map(|(_, public)| &public.association),
+            "networkInterfaceId": mapping.map(|(interface, _)| interface.id()),
+            "networkInterfaceOwnerId": mapping.map(|_| &world.account),
+            "privateIpAddress": mapping.map(|(interface, _)| interface.address.to_string()),
+            "tagSet": tag_set(&self.tags),
+        })
+    }
+}
+
+/// A public address that nobody had before.
+pub(super) fn new_public(world: &mut World) -> Ipv4Addr {
+    let number = u32::try_from(world.number()).unwrap_or_default();
+    Ipv4Addr::from(FIRST_PUBLIC.saturating_add(number))
+}
+
+/// Whether an elastic address is mapped to an interface.
+pub(super) fn is_associated(world: &World, id: &str) -> bool {
+    world.ec2.addresses.get(id).is_some_and(|address| address.interface(world).is_some())
+}
+
+pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let domain = params.text("Domain").unwrap_or_else(|| "vpc".into());
+    let group = params.text("NetworkBorderGroup");
+    let tags = tagging::for_new(params, Kind::Address)?;
+    params.done()?;
+    if domain != "vpc" {
+        return Err(invalid(&domain, "domain", "It is 'vpc'."));
+    }
+    if let Some(group) = group.filter(|group| *group != world.region) {
+        return Err(Refusal::new(
+            "InvalidAddress.NetworkBorderGroup",
+            format!("There is no network border group {group}"),
+        ));
+    }
+    if every::<Address>(world).count() >= MOST_ADDRESSES {
+        return Err(Refusal::new(
+            "AddressLimitExceeded",
+            "The maximum number of addresses has been reached.",
+        ));
+    }
+    let address = Address { id: world.id("eipalloc"), public: new_public(world), born: world.now, tags };
+    let answer = json!({
+        "allocationId": address.id,
+        "publicIp": address.public.to_string(),
+        "domain": "vpc",
+        "publicIpv4Pool": "amazon",
+        "networkBorderGroup": world.region,
+    });
+    world.ec2.addresses.insert(address.id.clone(), address);
+    Ok(answer.into())
+}
+
+pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list(Address::IDS);
+    let publics = params.list("PublicIp");
+    let filters = Filters::read(params, Address::FILTERS)?;
+    params.done()?;
+    for wanted in &publics {
+        let is_there = every::<Address>(world)
+            .any(|address| known(world, address) && address.public.to_string() == *wanted);
+        if !is_there {
+            return Err(Refusal::new("InvalidAddress.NotFound", format!("Address '{wanted}' not found.")));
+        }
+    }
+    let found: Vec<Value> = select::<Address>(world, &ids, &filters)?
+        .into_iter()
+        .filter(|address| publics.is_empty() || publics.contains(&address.public.to_string()))
+        .map(|address| address.document(world))
+        .collect();
+    Ok(json!({ Address::SET: found }).into())
+}
+
+pub(super) fn release(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AllocationId")?;
+    params.done()?;
+    let address = find::<Address>(world, &id)?;
+    if is_associated(world, &id) {
+        return Err(Refusal::new("InvalidIPAddress.InUse", format!("Address {} is in use.", address.public)));
+    }
+    world.ec2.addresses.remove(&id);
+    Ok(done())
+}

@@ -1,0 +1,320 @@
+//! What AWS offers: instance types and public images.
+
+use serde_json::{Value, json};
+
+use super::query::{Filters, Page};
+use super::{AMI_ARM64, AMI_X86_64};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// The account of Amazon Linux's images.
+const AMAZON: &str = "137112412989";
+/// The smallest root disk that the images fit on, in GiB.
+pub(super) const IMAGE_GIB: i64 = 8;
+/// Where the images have their root disk.
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
+
+/// An instance type.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct InstanceType {
+    pub(super) name: String,
+    pub(super) architecture: &'static str,
+    pub(super) vcpus: u32,
+    mib: u64,
+    burstable: bool,
+    /// On-demand list price for Linux in us-east-1, US dollars an hour.
+    pub(super) hourly: f64,
+}
+
+/// Burstable families: name, architecture, and the price of the size `large`, from which the others follow.
+const BURSTABLE: [(&str, &str, f64); 4] =
+    [("t2", "x86_64", 0.0928), ("t3", "x86_64", 0.0832), ("t3a", "x86_64", 0.0752), ("t4g", "arm64", 0.0672)];
+/// Their sizes: vCPUs (those of t2 differ), MiB, and the price in parts of `large`.
+const BURSTABLE_SIZES: [(&str, u32, u32, u64, f64); 7] = [
+    ("nano", 2, 1, 512, 0.0625),
+    ("micro", 2, 1, 1024, 0.125),
+    ("small", 2, 1, 2048, 0.25),
+    ("medium", 2, 2, 4096, 0.5),
+    ("large", 2, 2, 8192, 1.0),
+    ("xlarge", 4, 4, 16384, 2.0),
+    ("2xlarge", 8, 8, 32768, 4.0),
+];
+/// The other families: name, architecture, GiB a vCPU, and the price of the size `large`.
+const STEADY: [(&str, &str, u64, f64); 18] = [
+    ("c5", "x86_64", 2, 0.085),
+    ("c6a", "x86_64", 2, 0.0765),
+    ("c6g", "arm64", 2, 0.068),
+    ("c6i", "x86_64", 2, 0.085),
+    ("c7g", "arm64", 2, 0.0725),
+    ("c7i", "x86_64", 2, 0.08925),
+    ("m5", "x86_64", 4, 0.096),
+    ("m5a", "x86_64", 4, 0.086),
+    ("m6a", "x86_64", 4, 0.0864),
+    ("m6g", "arm64", 4, 0.077),
+    ("m6i", "x86_64", 4, 0.096),
+    ("m7g", "arm64", 4, 0.0816),
+    ("m7i", "x86_64", 4, 0.1008),
+    ("r5", "x86_64", 8, 0.126),
+    ("r6g", "arm64", 8, 0.1008),
+    ("r6i", "x86_64", 8, 0.126),
+    ("r7g", "arm64", 8, 0.1071),
+    ("r7i", "x86_64", 8, 0.1323),
+];
+const STEADY_SIZES: [(&str, u32); 4] = [("large", 2), ("xlarge", 4), ("2xlarge", 8), ("4xlarge", 16)];
+
+/// Every instance type, by name.
+fn instance_types() -> Vec<InstanceType> {
+    let mut types = Vec::new();
+    for (family, architecture, large) in BURSTABLE {
+        for (size, vcpus, vcpus_of_t2, mib, part) in BURSTABLE_SIZES {
+            types.push(InstanceType {
+                name: format!("{family}.{size}"),
+                architecture,
+                vcpus: if family == "t2" { vcpus_of_t2 } else { vcpus },
+                mib,
+                burstable: true,
+                hourly: large * part,
+            });
+        }
+    }
+    for (family, architecture, gib, large) in STEADY {
+        for (size, vcpus) in STEADY_SIZES {
+            types.push(InstanceType {
+                name: format!("{family}.{size}"),
+                architecture,
+                vcpus,
+                mib: u64::from(vcpus) * gib * 1024,
+                burstable: false,
+                hourly: large * f64::from(vcpus) / 2.0,
+            });
+        }
+    }
+    types.sort_by(|one, other| one.name.cmp(&other.name));
+    types
+}
+
+/// The instance type with this name.
+///
+/// # Errors
+/// `InvalidParameterValue` when AWS has none.
+pub(super) fn instance_type(name: &str) -> Result<InstanceType, Refusal> {
+    instance_types().into_iter().find(|each| each.name == name).ok_or_else(|| {
+        Refusal::new("InvalidParameterValue", format!("Invalid value '{name}' for InstanceType."))
+    })
+}
+
+/// An image's architecture.
+///
+/// # Errors
+/// `InvalidAMIID.NotFound` or `InvalidAMIID.Malformed`.
+pub(super) fn architecture_of(image: &str) -> Result<&'static str, Refusal> {
+    match image {
+        AMI_X86_64 => Ok("x86_64"),
+        AMI_ARM64 => Ok("arm64"),
+        _ if image.starts_with("ami-") => {
+            Err(Refusal::new("InvalidAMIID.NotFound", format!("The image id '[{image}]' does not exist")))
+        }
+        _ => Err(Refusal::new(
+            "InvalidAMIID.Malformed",
+            format!("Invalid id: \"{image}\" (expecting \"ami-...\")"),
+        )),
+    }
+}
+
+/// Checks that an image runs on an instance type.
+///
+/// # Errors
+/// `InvalidParameterValue` when it does not.
+pub(super) fn check_architectures(image: &str, of_image: &str, kind: &InstanceType) -> Result<(), Refusal> {
+    if kind.architecture == of_image {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "InvalidParameterValue",
+        format!(
+            "The architecture '{}' of the specified instance type does not match the architecture '{of_image}' of the specified AMI {image}. Specify an instance type and an AMI that have matching architectures, and try again.",
+            kind.architecture
+        ),
+    ))
+}
+
+impl InstanceType {
+    fn values(&self, filter: &str) -> Vec<String> {
+        vec![match filter {
+            "instance-type" => self.name.clone(),
+            "processor-info.supported-architecture" => self.architecture.into(),
+            "vcpu-info.default-vcpus" => self.vcpus.to_string(),
+            "memory-info.size-in-mib" => self.mib.to_string(),
+            "burstable-performance-supported" => self.burstable.to_string(),
+            "current-generation" => (!self.name.starts_with("t2.")).to_string(),
+            "hypervisor" => self.hypervisor().into(),
+            "supported-root-device-type" => "ebs".into(),
+            _ => "hvm".into(),
+        }]
+    }
+
+    fn hypervisor(&self) -> &'static str {
+        if self.name.starts_with("t2.") { "xen" } else { "nitro" }
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "instanceType": self.name,
+            "currentGeneration": !self.name.starts_with("t2."),
+            "freeTierEligible": false,
+            "supportedUsageClasses": ["on-demand", "spot"],
+            "supportedRootDeviceTypes": ["ebs"],
+            "supportedVirtualizationTypes": ["hvm"],
+            "bareMetal": false,
+            "hypervisor": self.hypervisor(),
+            "processorInfo": { "supportedArchitectures": [self.architecture] },
+            "vCpuInfo": { "defaultVCpus": self.vcpus },
+            "memoryInfo": { "sizeInMiB": self.mib },
+            "instanceStorageSupported": false,
+            "burstablePerformanceSupported": self.burstable,
+        })
+    }
+}
+
+pub(super) fn describe_types(params: &Params) -> Result<Reply, Refusal> {
+    let wanted = params.list("InstanceType");
+    let filters = Filters::read(
+        params,
+        &[
+            "instance-type",
+            "processor-info.supported-architecture",
+            "vcpu-info.default-vcpus",
+            "memory-info.size-in-mib",
+            "burstable-performance-supported",
+            "current-generation",
+            "hypervisor",
+            "supported-root-device-type",
+            "supported-virtualization-type",
+        ],
+    )?;
+    let page = Page::read(params)?;
+    params.done()?;
+    let all = instance_types();
+    let unknown: Vec<&str> =
+        wanted.iter().filter(|name| all.iter().all(|each| each.name != **name)).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::new(
+            "InvalidInstanceType",
+            format!("The following supplied instance types do not exist: [{}]", unknown.join(", ")),
+        ));
+    }
+    let found = all
+        .iter()
+        .filter(|each| wanted.is_empty() || wanted.contains(&each.name))
+        .filter(|each| filters.pass(&Tags::new(), |filter| each.values(filter)))
+        .map(InstanceType::document)
+        .collect();
+    Ok(page.answer("instanceTypeSet", found))
+}
+
+/// A public image.
+struct Image {
+    id: &'static str,
+    architecture: &'static str,
+}
+
+const IMAGES: [Image; 2] =
+    [Image { id: AMI_X86_64, architecture: "x86_64" }, Image { id: AMI_ARM64, architecture: "arm64" }];
+
+impl Image {
+    fn name(&self) -> String {
+        format!("al2023-ami-2023.9.20251208.0-kernel-6.12-{}", self.architecture)
+    }
+
+    fn values(&self, filter: &str) -> Vec<String> {
+        vec![match filter {
+            "image-id" => self.id.into(),
+            "name" => self.name(),
+            "architecture" => self.architecture.into(),
+            "state" => "available".into(),
+            "owner-alias" => "amazon".into(),
+            "owner-id" => AMAZON.into(),
+            "root-device-name" => ROOT_DEVICE.into(),
+            "root-device-type" => "ebs".into(),
+            "virtualization-type" => "hvm".into(),
+            "image-type" => "machine".into(),
+            _ => "true".into(),
+        }]
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "imageId": self.id,
+            "imageLocation": format!("amazon/{}", self.name()),
+            "imageState": "available",
+            "imageOwnerId": AMAZON,
+            "imageOwnerAlias": "amazon",
+            "name": self.name(),
+            "description": "Amazon Linux 2023 AMI",
+            "creationDate": "2025-12-08T20:00:00.000Z",
+            "isPublic": true,
+            "architecture": self.architecture,
+            "imageType": "machine",
+            "enaSupport": true,
+            "hypervisor": "xen",
+            "platformDetails": "Linux/UNIX",
+            "rootDeviceName": ROOT_DEVICE,
+            "rootDeviceType": "ebs",
+            "virtualizationType": "hvm",
+            "imdsSupport": "v2.0",
+            "blockDeviceMapping": [{
+                "deviceName": ROOT_DEVICE,
+                "ebs": {
+                    "deleteOnTermination": true,
+                    "snapshotId": "snap-0a120230000000001",
+                    "volumeSize": IMAGE_GIB,
+                    "volumeType": "gp3",
+                    "encrypted": false,
+                },
+            }],
+        })
+    }
+}
+
+pub(super) fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list("ImageId");
+    let owners = params.list("Owner");
+    let filters = Filters::read(
+        params,
+        &[
+            "image-id",
+            "name",
+            "architecture",
+            "state",
+            "owner-alias",
+            "owner-id",
+            "root-device-name",
+            "root-device-type",
+            "virtualization-type",
+            "image-type",
+            "is-public",
+        ],
+    )?;
+    // Neither deprecated nor disabled images are simulated.
+    params.ignore("IncludeDeprecated");
+    params.ignore("IncludeDisabled");
+    let page = Page::read(params)?;
+    params.done()?;
+    for id in &ids {
+        architecture_of(id)?;
+    }
+    if let Some(unknown) = owners.iter().find(|owner| {
+        !matches!(owner.as_str(), "self" | "amazon" | "aws-marketplace" | AMAZON) && **owner != world.account
+    }) {
+        return Err(Refusal::new("InvalidUserID.Malformed", format!("Invalid user id: \"{unknown}\"")));
+    }
+    let found = IMAGES
+        .iter()
+        .filter(|image| ids.is_empty() || ids.iter().any(|id| id == image.id))
+        .filter(|_| owners.is_empty() || owners.iter().any(|owner| owner == "amazon" || owner == AMAZON))
+        .filter(|image| filters.pass(&Tags::new(), |filter| image.values(filter)))
+        .map(Image::document)
+        .collect();
+    Ok(page.answer("imagesSet", found))
+}

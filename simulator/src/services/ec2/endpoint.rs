@@ -1,0 +1,524 @@
+//! VPC endpoints: ways to AWS services that stay inside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::interface::{self, Holder, Wanted};
+use super::route_table::RouteTable;
+use super::subnet::Subnet;
+use super::thing::{Kind, Thing, every, find, invalid, tag_set};
+use super::{State, group, subnet, tagging, token, vpc};
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quotas of interface and gateway endpoints (the latter is for the region).
+const MOST_INTERFACE_ENDPOINTS: usize = 50;
+const MOST_GATEWAY_ENDPOINTS: usize = 20;
+/// How long a deleted endpoint is still described as `deleted`, in seconds (terraform waits through that state too).
+const DELETED_SECONDS: f64 = 10.0;
+
+/// The services that have interface endpoints here, by the last part of their name.
+const INTERFACE_SERVICES: [&str; 22] = [
+    "autoscaling",
+    "ec2",
+    "ec2messages",
+    "ecr.api",
+    "ecr.dkr",
+    "ecs",
+    "ecs-agent",
+    "ecs-telemetry",
+    "elasticloadbalancing",
+    "events",
+    "kms",
+    "lambda",
+    "logs",
+    "monitoring",
+    "rds",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "ssmmessages",
+    "sts",
+];
+const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    id: String,
+    pub(super) vpc: String,
+    /// The service by the last part of its name, such as `ecr.api`.
+    pub(super) service: String,
+    pub(super) is_gateway: bool,
+    pub(super) tables: BTreeSet<String>,
+    /// The interface in each subnet.
+    pub(super) interfaces: BTreeMap<String, String>,
+    pub(super) groups: Vec<String>,
+    pub(super) private_dns: bool,
+    pub(super) policy: String,
+    born: Duration,
+    /// When it becomes available (again), or fails.
+    pub(super) ready: Duration,
+    fails: bool,
+    /// When its deletion is done, and when it is no longer described.
+    deletion: Option<(Duration, Duration)>,
+    pub(super) tags: Tags,
+}
+
+/// The policy of an endpoint that was given none.
+pub(super) const FULL_ACCESS: &str =
+    r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
+
+impl Endpoint {
+    pub(super) fn state(&self, now: Duration) -> &'static str {
+        match self.deletion {
+            Some((deleted, _)) if now >= deleted => "deleted",
+            Some(_) => "deleting",
+            None if now < self.ready => "pending",
+            None if self.fails => "failed",
+            None => "available",
+        }
+    }
+
+    pub(super) fn is_available(&self, now: Duration) -> bool {
+        self.state(now) == "available"
+    }
+
+    /// Whether it holds what it refers to, and its service's private name: until it is deleted.
+    pub(super) fn stands(&self, now: Duration) -> bool {
+        self.state(now) != "deleted"
+    }
+
+    pub(super) fn routes_in(&self, table: &str) -> bool {
+        self.is_gateway && self.tables.contains(table)
+    }
+
+    pub(super) fn forgotten(&self) -> Option<Duration> {
+        self.deletion.map(|(deleted, _)| deleted + token::OUTLIVES)
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.is_gateway { "Gateway" } else { "Interface" }
+    }
+
+    fn dns_entries(&self, world: &World) -> Value {
+        if self.is_gateway || !self.is_available(world.now) {
+            return json!([]);
+        }
+        let suffix = format!("{}.{}", self.service, world.region);
+        let mut entries = vec![json!({
+            "dnsName": format!("{}-{}.{suffix}.vpce.amazonaws.com", self.id, &self.id[self.id.len() - 8..]),
+            "hostedZoneId": "Z273ZU8SZ5RJPC",
+        })];
+        if self.private_dns {
+            entries.push(json!({ "dnsName": private_name(&self.service, &world.region) }));
+        }
+        entries.into()
+    }
+}
+
+/// The name by which SDKs call a service: `api.ecr.eu-central-1.amazonaws.com` for `ecr.api`.
+fn private_name(service: &str, region: &str) -> String {
+    let host = match service {
+        "ecr.api" => "api.ecr",
+        "ecr.dkr" => "*.dkr.ecr",
+        other => other,
+    };
+    format!("{host}.{region}.amazonaws.com")
+}
+
+/// The prefix list of a gateway endpoint's service.
+pub(super) fn prefix_list(service: &str) -> &'static str {
+    if service == "s3" { "pl-00000000000000003" } else { "pl-00000000000000004" }
+}
+
+impl Thing for Endpoint {
+    const KIND: Kind = Kind::Endpoint;
+    const IDS: &'static str = "VpcEndpointId";
+    const SET: &'static str = "vpcEndpointSet";
+    const FILTERS: &'static [&'static str] =
+        &["vpc-endpoint-id", "vpc-id", "service-name", "vpc-endpoint-state", "vpc-endpoint-type"];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.endpoints
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.endpoints
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+    fn gone(&self) -> Option<Duration> {
+        self.deletion.map(|(_, gone)| gone)
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        vec![match filter {
+            "vpc-endpoint-id" => self.id.clone(),
+            "vpc-id" => self.vpc.clone(),
+            "service-name" => full_name(world, &self.service),
+            "vpc-endpoint-state" => self.state(world.now).into(),
+            _ => self.kind().into(),
+        }]
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let state = self.state(world.now);
+        let failure = (state == "failed").then(|| {
+            json!({ "code": "InternalError", "message": "The endpoint's network interfaces could not be created." })
+        });
+        json!({
+            "vpcEndpointId": self.id,
+            "vpcEndpointType": self.kind(),
+            "vpcId": self.vpc,
+            "serviceName": full_name(world, &self.service),
+            "state": state,
+            "policyDocument": self.policy,
+            "routeTableIdSet": self.tables,
+            "subnetIdSet": self.interfaces.keys().collect::<Vec<_>>(),
+            "networkInterfaceIdSet": self.interfaces.values().collect::<Vec<_>>(),
+            "groupSet": group::identifiers(world, &self.groups),
+            "ipAddressType": "ipv4",
+            "privateDnsEnabled": self.private_dns,
+            "requesterManaged": false,
+            "dnsEntrySet": self.dns_entries(world),
+            "creationTimestamp": Clock::date(self.born),
+            "tagSet": tag_set(&self.tags),
+            "ownerId": world.account,
+            "lastError": failure,
+        })
+    }
+}
+
+fn full_name(world: &World, service: &str) -> String {
+    format!("com.amazonaws.{}.{service}", world.region)
+}
+
+/// What `CreateVpcEndpoint` asks for.
+#[derive(Debug)]
+struct Request {
+    vpc: String,
+    service: String,
+    is_gateway: bool,
+    tables: Vec<String>,
+    subnets: Vec<String>,
+    groups: Vec<String>,
+    private_dns: bool,
+    policy: String,
+    tags: Tags,
+}
+
+impl Request {
+    fn read(world: &World, params: &Params) -> Result<Self, Refusal> {
+        let kind = params.text("VpcEndpointType").unwrap_or_else(|| "Gateway".into());
+        let name = params.required("ServiceName")?;
+        let is_gateway = kind == "Gateway";
+        let address_type = params.text("IpAddressType").unwrap_or_else(|| "ipv4".into());
+        let private_dns = params.flag("PrivateDnsEnabled")?;
+        let request = Self {
+            vpc: params.required("VpcId")?,
+            service: service(world, &name, is_gateway)?,
+            is_gateway,
+            tables: params.list("RouteTableId"),
+            subnets: params.list("SubnetId"),
+            groups: params.list("SecurityGroupId"),
+            // AWS's default for interface endpoints is true.
+            private_dns: private_dns.unwrap_or(!is_gateway),
+            policy: params.text("PolicyDocument").unwrap_or_else(|| FULL_ACCESS.into()),
+            tags: tagging::for_new(params, Kind::Endpoint)?,
+        };
+        params.done()?;
+        if !matches!(kind.as_str(), "Gateway" | "Interface") {
+            return Err(invalid(
+                &kind,
+                "vpcEndpointType",
+                "The simulator has gateway and interface endpoints.",
+            ));
+        }
+        if address_type != "ipv4" {
+            return Err(invalid(&address_type, "ipAddressType", "The simulated network has no IPv6."));
+        }
+        request.check_combination()?;
+        Ok(request)
+    }
+
+    fn check_combination(&self) -> Result<(), Refusal> {
+        let misplaced = if self.is_gateway {
+            if self.private_dns {
+                Some("private DNS")
+            } else if self.subnets.is_empty() && self.groups.is_empty() {
+                None
+            } else {
+                Some("subnets or security groups")
+            }
+        } else {
+            (!self.tables.is_empty()).then_some("route tables")
+        };
+        if let Some(what) = misplaced {
+            let kind = if self.is_gateway { "Gateway" } else { "Interface" };
+            return Err(Refusal::new(
+                "InvalidParameter",
+                format!("Endpoint type ({kind}) does not support {what}."),
+            ));
+        }
+        serde_json::from_str::<Value>(&self.policy)
+            .map(|_| ())
+            .map_err(|_| Refusal::new("InvalidPolicyDocument", "The policy document is no valid JSON."))
+    }
+}
+
+fn service(world: &World, name: &str, is_gateway: bool) -> Result<String, Refusal> {
+    let services: &[&str] = if is_gateway { &GATEWAY_SERVICES } else { &INTERFACE_SERVICES };
+    name.strip_prefix(&format!("com.amazonaws.{}.", world.region))
+        .filter(|service| services.contains(service))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            Refusal::new("InvalidServiceName", format!("The Vpc Endpoint Service '{name}' does not exist"))
+        })
+}
+
+pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let client_token = params.text("ClientToken");
+    let request = Request::read(world, params)?;
+    let token = client_token.as_deref();
+    let before = token::used(world, "CreateVpcEndpoint", token, &request)?;
+    if let Some(endpoint) = before.and_then(|ids| world.ec2.endpoints.get(ids.first()?)) {
+        return Ok(answer(world, endpoint, token));
+    }
+    check(world, &request)?;
+    let id = world.id("vpce");
+    let groups = match &request {
+        Request { is_gateway: true, .. } => Vec::new(),
+        Request { groups, vpc, .. } if groups.is_empty() => group::default_of(world, vpc),
+        Request { groups, .. } => groups.clone(),
+    };
+    let mut interfaces = BTreeMap::new();
+    for subnet in &request.subnets {
+        let interface = make_interface(world, &id, subnet, &groups)?;
+        interfaces.insert(subnet.clone(), interface);
+    }
+    token::remember(world, "CreateVpcEndpoint", token, &request, vec![id.clone()]);
+    let kind = if request.is_gateway { "vpc_endpoint_gateway_s3" } else { "vpc_endpoint_interface" };
+    let endpoint = Endpoint {
+        id: id.clone(),
+        vpc: request.vpc,
+        service: request.service,
+        is_gateway: request.is_gateway,
+        tables: request.tables.into_iter().collect(),
+        interfaces,
+        groups,
+        private_dns: request.private_dns,
+        policy: request.policy,
+        born: world.now,
+        ready: world.ready(kind),
+        fails: world.doomed,
+        deletion: None,
+        tags: request.tags,
+    };
+    if endpoint.fails {
+        for interface in endpoint.interfaces.values() {
+            interface::release(world, interface, endpoint.ready);
+        }
+    }
+    let answer = answer(world, &endpoint, token);
+    world.ec2.endpoints.insert(id, endpoint);
+    Ok(answer)
+}
+
+/// The answer to a create. The state's case varies with the call on AWS, so it does here.
+fn answer(world: &World, endpoint: &Endpoint, client_token: Option<&str>) -> Reply {
+    let mut document = endpoint.document(world);
+    if endpoint.state(world.now) == "pending" {
+        document["state"] = "Pending".into();
+    }
+    json!({ "vpcEndpoint": document, "clientToken": client_token }).into()
+}
+
+/// The interface of an endpoint in a subnet.
+///
+/// # Errors
+/// Those of [`interface::make`].
+pub(super) fn make_interface(
+    world: &mut World,
+    endpoint: &str,
+    subnet: &str,
+    groups: &[String],
+) -> Result<String, Refusal> {
+    interface::make(
+        world,
+        Wanted {
+            subnet: subnet.into(),
+            groups: groups.to_vec(),
+            description: format!("VPC Endpoint Interface {endpoint}"),
+            kind: "vpc_endpoint".into(),
+            holder: Holder::Service { requester: "amazon-aws".into(), resource: Some(endpoint.into()) },
+            address: None,
+            tags: Tags::new(),
+        },
+    )
+}
+
+/// Checks everything before anything is made: a refused call leaves no interface behind.
+fn check(world: &World, request: &Request) -> Result<(), Refusal> {
+    vpc::usable(world, &request.vpc)?;
+    let vpc = &request.vpc;
+    check_subnets(world, vpc, &request.subnets)?;
+    interface::check_groups(world, vpc, &request.groups)?;
+    check_tables(world, vpc, &request.service, &request.tables)?;
+    if request.private_dns {
+        check_private_dns(world, vpc, &request.service, None)?;
+    }
+    let standing = |endpoint: &&Endpoint| {
+        endpoint.stands(world.now)
+            && endpoint.is_gateway == request.is_gateway
+            && (request.is_gateway || endpoint.vpc == *vpc)
+    };
+    let most = if request.is_gateway { MOST_GATEWAY_ENDPOINTS } else { MOST_INTERFACE_ENDPOINTS };
+    if every::<Endpoint>(world).filter(standing).count() >= most {
+        return Err(Refusal::new(
+            "VpcEndpointLimitExceeded",
+            format!("The maximum number of VPC endpoints has been reached for {vpc}."),
+        ));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When a subnet is not there, belongs to another VPC, is full, or shares its zone with another.
+pub(super) fn check_subnets(world: &World, vpc: &str, subnets: &[String]) -> Result<(), Refusal> {
+    let mut zones = BTreeSet::new();
+    for id in subnets {
+        let subnet: &Subnet = subnet::usable(world, id)?;
+        if subnet.vpc != vpc {
+            return Err(Refusal::new(
+                "InvalidParameter",
+                format!("The subnet {id} does not belong to the VPC {vpc}."),
+            ));
+        }
+        subnet.free_address(world)?;
+        if !zones.insert(&subnet.zone) {
+            return Err(Refusal::new(
+                "DuplicateSubnetsInSameZone",
+                format!("Found another VPC endpoint subnet in the availability zone of {id}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When a table is not there, belongs to another VPC, or has a route to the service by another endpoint.
+pub(super) fn check_tables(
+    world: &World,
+    vpc: &str,
+    service: &str,
+    tables: &[String],
+) -> Result<(), Refusal> {
+    for id in tables {
+        if find::<RouteTable>(world, id)?.vpc != vpc {
+            return Err(Refusal::new(
+                "InvalidParameter",
+                format!("The route table {id} does not belong to the VPC {vpc}."),
+            ));
+        }
+        let other =
+            |other: &Endpoint| other.stands(world.now) && other.service == service && other.routes_in(id);
+        if every::<Endpoint>(world).any(other) {
+            let list = prefix_list(service);
+            return Err(Refusal::new(
+                "RouteAlreadyExists",
+                format!("route table {id} already has a route with destination-prefix-list-id {list}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When the VPC does not resolve private names, or another endpoint than `own` has the service's name.
+pub(super) fn check_private_dns(
+    world: &World,
+    vpc: &str,
+    service: &str,
+    own: Option<&str>,
+) -> Result<(), Refusal> {
+    let resolves = world.ec2.vpcs.get(vpc).is_some_and(|vpc| vpc.resolves_private_names(world.now));
+    if !resolves {
+        return Err(Refusal::new(
+            "InvalidParameter",
+            format!(
+                "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for {vpc}"
+            ),
+        ));
+    }
+    let conflicts = |other: &Endpoint| {
+        other.private_dns
+            && !other.is_gateway
+            && other.vpc == vpc
+            && other.service == service
+            && own != Some(&other.id)
+            && other.stands(world.now)
+    };
+    if every::<Endpoint>(world).any(conflicts) {
+        return Err(Refusal::new(
+            "InvalidParameter",
+            format!(
+                "private-dns-enabled cannot be set because there is already a conflicting DNS domain for {} in the VPC {vpc}",
+                private_name(service, &world.region)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Starts the deletion of an endpoint that is not being deleted yet.
+pub(super) fn start_deletion(world: &mut World, id: &str) {
+    let Some(endpoint) = world.ec2.endpoints.get(id) else { return };
+    if endpoint.deletion.is_some() {
+        return;
+    }
+    let kind = if endpoint.is_gateway { "vpc_endpoint_gateway_s3" } else { "vpc_endpoint_interface" };
+    let interfaces: Vec<String> = endpoint.interfaces.values().cloned().collect();
+    let deleted = world.gone(kind);
+    let gone = deleted + world.latency.seconds(DELETED_SECONDS);
+    for interface in interfaces {
+        interface::release(world, &interface, deleted);
+    }
+    if let Some(endpoint) = world.ec2.endpoints.get_mut(id) {
+        endpoint.deletion = Some((deleted, gone));
+    }
+}
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list("VpcEndpointId");
+    params.done()?;
+    if ids.is_empty() {
+        return Err(Refusal::new("MissingParameter", "The request must contain the parameter VpcEndpointId"));
+    }
+    let mut unsuccessful = Vec::new();
+    for id in ids {
+        match find::<Endpoint>(world, &id) {
+            Ok(_) => start_deletion(world, &id),
+            // The call itself succeeds whatever becomes of the single endpoints, and has its own code for them.
+            Err(refusal) => unsuccessful.push(json!({
+                "resourceId": id,
+                "error": { "code": "InvalidVpcEndpoint.NotFound", "message": refusal.message },
+            })),
+        }
+    }
+    Ok(json!({ "unsuccessful": unsuccessful }).into())
+}

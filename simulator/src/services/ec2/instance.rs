@@ -1,0 +1,368 @@
+//! Instances: what they are and how they look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::catalogue::ROOT_DEVICE;
+use super::interface::Interface;
+use super::query::{Filters, Page, select};
+use super::thing::{DESCRIBED_AFTERWARDS, Kind, Late, Thing, tag_set};
+use super::{State, profile, token, volume};
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(super) id: String,
+    pub(super) reservation: String,
+    pub(super) image: String,
+    pub(super) architecture: &'static str,
+    pub(super) kind: String,
+    pub(super) vpc: String,
+    pub(super) subnet: String,
+    pub(super) zone: String,
+    pub(super) interface: String,
+    /// Whether it gets one of AWS's public addresses whenever it starts.
+    pub(super) wants_public_address: bool,
+    pub(super) born: Duration,
+    pub(super) power: Power,
+    pub(super) ending: Option<Ending>,
+    pub(super) client_token: Option<String>,
+    pub(super) metadata: Metadata,
+    pub(super) is_protected: Late<bool>,
+    pub(super) settings: Settings,
+    pub(super) tags: Tags,
+}
+
+/// Settings that are kept and shown, and have no effect here.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) checks_source: bool,
+    pub(super) monitoring: bool,
+    pub(super) ebs_optimized: bool,
+    pub(super) shutdown_behaviour: String,
+    pub(super) user_data: Option<String>,
+}
+
+/// What an instance does until it is terminated.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Power {
+    /// It is `pending` until then, and `running` from then on.
+    Starting(Duration),
+    /// It is `stopping` until then, and `stopped` from then on.
+    Stopping(Duration),
+}
+
+/// How an instance is terminated.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    /// From when on it is `shutting-down`.
+    pub(super) begins: Duration,
+    /// From when on it is `terminated`.
+    pub(super) done: Duration,
+    pub(super) reason: &'static str,
+    pub(super) message: &'static str,
+}
+
+/// An instance's state, by AWS's code and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InstanceState(u8, &'static str);
+
+impl InstanceState {
+    pub(super) const PENDING: Self = Self(0, "pending");
+    pub(super) const RUNNING: Self = Self(16, "running");
+    pub(super) const SHUTTING_DOWN: Self = Self(32, "shutting-down");
+    pub(super) const TERMINATED: Self = Self(48, "terminated");
+    pub(super) const STOPPING: Self = Self(64, "stopping");
+    pub(super) const STOPPED: Self = Self(80, "stopped");
+
+    pub(super) fn name(self) -> &'static str {
+        self.1
+    }
+
+    pub(super) fn document(self) -> Value {
+        json!({ "code": self.0, "name": self.1 })
+    }
+}
+
+/// The settings of the instance metadata service.
+#[derive(Debug, Clone)]
+pub(super) struct Metadata {
+    pub(super) tokens: String,
+    pub(super) hop_limit: i64,
+    pub(super) endpoint: String,
+    pub(super) ipv6: String,
+    pub(super) tags: String,
+    /// From when on the settings are `applied`.
+    pub(super) applied: Duration,
+}
+
+impl Metadata {
+    /// The API's own defaults. An image can ask for others (Amazon Linux 2023 does); that is left out, so that
+    /// whoever wants `IMDSv2` only has to say so.
+    pub(super) fn default_settings() -> Self {
+        Self {
+            tokens: "optional".into(),
+            hop_limit: 1,
+            endpoint: "enabled".into(),
+            ipv6: "disabled".into(),
+            tags: "disabled".into(),
+            applied: Duration::ZERO,
+        }
+    }
+
+    /// The same settings with those that were sent.
+    ///
+    /// # Errors
+    /// `InvalidParameterValue` for a value that AWS does not have.
+    pub(super) fn with(mut self, params: &Params) -> Result<Self, Refusal> {
+        let choice = |name: &str, current: &mut String, values: [&str; 2]| {
+            let Some(value) = params.text(name) else { return Ok(()) };
+            if !values.contains(&value.as_str()) {
+                return Err(super::thing::invalid(&value, name, "Unknown value."));
+            }
+            *current = value;
+            Ok(())
+        };
+        choice("HttpTokens", &mut self.tokens, ["optional", "required"])?;
+        choice("HttpEndpoint", &mut self.endpoint, ["enabled", "disabled"])?;
+        choice("HttpProtocolIpv6", &mut self.ipv6, ["enabled", "disabled"])?;
+        choice("InstanceMetadataTags", &mut self.tags, ["enabled", "disabled"])?;
+        if let Some(limit) = params.int("HttpPutResponseHopLimit")? {
+            if !(1..=64).contains(&limit) {
+                return Err(super::thing::invalid(
+                    &limit.to_string(),
+                    "HttpPutResponseHopLimit",
+                    "It is from 1 to 64.",
+                ));
+            }
+            self.hop_limit = limit;
+        }
+        Ok(self)
+    }
+
+    pub(super) fn document(&self, now: Duration) -> Value {
+        json!({
+            "state": if now < self.applied { "pending" } else { "applied" },
+            "httpTokens": self.tokens,
+            "httpPutResponseHopLimit": self.hop_limit,
+            "httpEndpoint": self.endpoint,
+            "httpProtocolIpv6": self.ipv6,
+            "instanceMetadataTags": self.tags,
+        })
+    }
+}
+
+impl Instance {
+    pub(super) fn state(&self, now: Duration) -> InstanceState {
+        match (&self.ending, self.power) {
+            (Some(ending), _) if now >= ending.done => InstanceState::TERMINATED,
+            (Some(ending), _) if now >= ending.begins => InstanceState::SHUTTING_DOWN,
+            (_, Power::Starting(running)) if now < running => InstanceState::PENDING,
+            (_, Power::Starting(_)) => InstanceState::RUNNING,
+            (_, Power::Stopping(stopped)) if now < stopped => InstanceState::STOPPING,
+            (_, Power::Stopping(_)) => InstanceState::STOPPED,
+        }
+    }
+
+    pub(super) fn is_terminated(&self, now: Duration) -> bool {
+        self.state(now) == InstanceState::TERMINATED
+    }
+
+    /// Since when it runs, if it does.
+    pub(super) fn running_since(&self, now: Duration) -> Option<Duration> {
+        match self.power {
+            Power::Starting(running) if self.state(now) == InstanceState::RUNNING => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Its interface, as long as it has one.
+    pub(super) fn attached<'w>(&self, world: &'w World) -> Option<&'w Interface> {
+        world.ec2.interfaces.get(&self.interface).filter(|_| !self.is_terminated(world.now))
+    }
+
+    /// From when on not even its token is remembered.
+    pub(super) fn forgotten(&self) -> Option<Duration> {
+        self.ending.as_ref().map(|ending| ending.done + token::OUTLIVES)
+    }
+
+    fn interface_documents(&self, world: &World, interface: &Interface) -> Value {
+        json!([{
+            "networkInterfaceId": interface.id(),
+            "subnetId": interface.subnet,
+            "vpcId": interface.vpc,
+            "description": interface.description,
+            "ownerId": world.account,
+            "status": "in-use",
+            "interfaceType": "interface",
+            "privateIpAddress": interface.address.to_string(),
+            "sourceDestCheck": self.settings.checks_source,
+            "groupSet": interface.group_set(world),
+            "association": interface.association(world),
+            "attachment": {
+                "attachmentId": interface.id().replace("eni-", "eni-attach-"),
+                "deviceIndex": 0,
+                "status": "attached",
+                "attachTime": Clock::date(self.born),
+                "deleteOnTermination": true,
+            },
+        }])
+    }
+}
+
+impl Thing for Instance {
+    const KIND: Kind = Kind::Instance;
+    const IDS: &'static str = "InstanceId";
+    const SET: &'static str = "reservationSet";
+    const FILTERS: &'static [&'static str] = &[
+        "instance-id",
+        "image-id",
+        "instance-type",
+        "instance-state-name",
+        "instance-state-code",
+        "architecture",
+        "availability-zone",
+        "client-token",
+        "iam-instance-profile.arn",
+        "instance.group-id",
+        "ip-address",
+        "metadata-options.http-tokens",
+        "network-interface.network-interface-id",
+        "owner-id",
+        "private-ip-address",
+        "reservation-id",
+        "subnet-id",
+        "vpc-id",
+    ];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.instances
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.instances
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+    fn gone(&self) -> Option<Duration> {
+        self.ending.as_ref().map(|ending| ending.done + DESCRIBED_AFTERWARDS)
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        let interface = self.attached(world);
+        let of_interface = |value: fn(&Interface) -> String| interface.map(value).into_iter().collect();
+        match filter {
+            "instance-id" => vec![self.id.clone()],
+            "image-id" => vec![self.image.clone()],
+            "instance-type" => vec![self.kind.clone()],
+            "instance-state-name" => vec![self.state(world.now).name().into()],
+            "instance-state-code" => vec![self.state(world.now).0.to_string()],
+            "architecture" => vec![self.architecture.into()],
+            "availability-zone" => vec![self.zone.clone()],
+            "client-token" => self.client_token.iter().cloned().collect(),
+            "iam-instance-profile.arn" => profile::arn_of(world, &self.id).into_iter().collect(),
+            "instance.group-id" => interface.map(|one| one.groups.clone()).unwrap_or_default(),
+            "ip-address" => interface
+                .and_then(|one| one.public(world.now))
+                .map(|public| public.address.to_string())
+                .into_iter()
+                .collect(),
+            "metadata-options.http-tokens" => vec![self.metadata.tokens.clone()],
+            "network-interface.network-interface-id" => of_interface(|one| one.id().into()),
+            "owner-id" => vec![world.account.clone()],
+            "private-ip-address" => of_interface(|one| one.address.to_string()),
+            "reservation-id" => vec![self.reservation.clone()],
+            "subnet-id" => of_interface(|one| one.subnet.clone()),
+            _ => of_interface(|one| one.vpc.clone()),
+        }
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let state = self.state(world.now);
+        // A terminated instance has left its network: AWS shows neither subnet nor VPC, addresses or groups of it.
+        let interface = self.attached(world);
+        let ending = self.ending.as_ref().filter(|ending| world.now >= ending.begins);
+        let public = interface.and_then(|one| one.public(world.now)).map(|public| public.address.to_string());
+        json!({
+            "instanceId": self.id,
+            "imageId": self.image,
+            "instanceState": state.document(),
+            "privateDnsName": interface.map(|one| format!("ip-{}.{}.compute.internal", one.address.to_string().replace('.', "-"), world.region)),
+            "reason": ending.map(|ending| ending.message),
+            "amiLaunchIndex": 0,
+            "instanceType": self.kind,
+            "launchTime": Clock::date(self.born),
+            "placement": { "availabilityZone": self.zone, "tenancy": "default" },
+            "monitoring": { "state": if self.settings.monitoring { "enabled" } else { "disabled" } },
+            "subnetId": interface.map(|one| &one.subnet),
+            "vpcId": interface.map(|one| &one.vpc),
+            "privateIpAddress": interface.map(|one| one.address.to_string()),
+            "ipAddress": public,
+            "sourceDestCheck": interface.map(|_| self.settings.checks_source),
+            "groupSet": interface.map_or_else(|| json!([]), |one| one.group_set(world)),
+            "stateReason": ending.map(|ending| json!({ "code": ending.reason, "message": ending.message })),
+            "architecture": self.architecture,
+            "rootDeviceType": "ebs",
+            "rootDeviceName": ROOT_DEVICE,
+            "blockDeviceMapping": volume::mappings(world, &self.id),
+            "virtualizationType": "hvm",
+            "clientToken": self.client_token,
+            "tagSet": tag_set(&self.tags),
+            "hypervisor": "xen",
+            "networkInterfaceSet": interface.map_or_else(|| json!([]), |one| self.interface_documents(world, one)),
+            "iamInstanceProfile": profile::shown(world, &self.id),
+            "ebsOptimized": self.settings.ebs_optimized,
+            "enaSupport": true,
+            "metadataOptions": self.metadata.document(world.now),
+        })
+    }
+}
+
+/// Instances by reservation.
+pub(super) fn reservations(world: &World, instances: Vec<&Instance>) -> Vec<Value> {
+    let mut reservations: IndexMap<&str, Vec<Value>> = IndexMap::new();
+    for instance in instances {
+        reservations.entry(&instance.reservation).or_default().push(instance.document(world));
+    }
+    reservations
+        .into_iter()
+        .map(|(id, instances)| {
+            json!({
+                "reservationId": id,
+                "ownerId": world.account,
+                "groupSet": [],
+                "instancesSet": instances,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list(Instance::IDS);
+    let filters = Filters::read(params, Instance::FILTERS)?;
+    let page = Page::read(params)?;
+    params.done()?;
+    if page.is_limited() && !ids.is_empty() {
+        return Err(Refusal::new(
+            "InvalidParameterCombination",
+            "The parameter instancesSet cannot be used with the parameter maxResults",
+        ));
+    }
+    let found = select::<Instance>(world, &ids, &filters)?;
+    Ok(page.answer(Instance::SET, reservations(world, found)))
+}

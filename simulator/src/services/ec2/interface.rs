@@ -1,0 +1,420 @@
+//! Network interfaces: those of NAT gateways, endpoints and instances, those that other services ask for, and those
+//! that somebody made by hand.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::group::{self, Group};
+use super::thing::{Kind, Thing, done, every, find, find_mut, tag_set};
+use super::{Attached, Attachment, State, address, subnet, tagging, token};
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quota of security groups for one interface.
+const MOST_GROUPS: usize = 5;
+
+#[derive(Debug)]
+pub(crate) struct Interface {
+    id: String,
+    pub(super) vpc: String,
+    pub(super) subnet: String,
+    pub(super) zone: String,
+    pub(super) groups: Vec<String>,
+    pub(super) address: Ipv4Addr,
+    pub(super) description: String,
+    kind: String,
+    pub(super) holder: Holder,
+    public: Option<Public>,
+    born: Duration,
+    gone: Option<Duration>,
+    tags: Tags,
+}
+
+/// A public address that the internet gateway maps to an interface.
+#[derive(Debug, Clone)]
+pub(super) struct Public {
+    pub(super) address: Ipv4Addr,
+    /// The elastic address that it is; `None` for one of AWS's own.
+    pub(super) allocation: Option<String>,
+    pub(super) association: String,
+    /// From when on it is not mapped any more, if that is settled.
+    until: Option<Duration>,
+}
+
+/// What an interface belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Nothing: it was made by hand.
+    Nobody,
+    /// The instance with this id.
+    Instance(String),
+    /// A service of AWS, which shows as this requester; the id is that of the NAT gateway or endpoint, where it is one.
+    Service { requester: String, resource: Option<String> },
+}
+
+/// An interface that is to be made.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) subnet: String,
+    pub(super) groups: Vec<String>,
+    pub(super) description: String,
+    pub(super) kind: String,
+    pub(super) holder: Holder,
+    /// A certain private address; else a free one.
+    pub(super) address: Option<String>,
+    pub(super) tags: Tags,
+}
+
+impl Interface {
+    /// Its public address at that time.
+    pub(super) fn public(&self, now: Duration) -> Option<&Public> {
+        self.public.as_ref().filter(|public| public.until.is_none_or(|until| now < until))
+    }
+
+    pub(super) fn has_public_address(&self, now: Duration) -> bool {
+        self.public(now).is_some()
+    }
+
+    fn is_managed(&self) -> bool {
+        matches!(self.holder, Holder::Service { .. })
+    }
+
+    fn status(&self) -> &'static str {
+        if self.holder == Holder::Nobody { "available" } else { "in-use" }
+    }
+
+    /// The account that the attachment shows as its owner.
+    fn attachment_owner<'w>(&'w self, world: &'w World) -> Option<&'w str> {
+        match &self.holder {
+            Holder::Nobody => None,
+            Holder::Instance(_) => Some(&world.account),
+            Holder::Service { requester, .. } => Some(requester),
+        }
+    }
+
+    fn instance(&self) -> Option<&str> {
+        match &self.holder {
+            Holder::Instance(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Its groups as `groupSet` shows them.
+    pub(super) fn group_set(&self, world: &World) -> Value {
+        group::identifiers(world, &self.groups)
+    }
+
+    /// Its mapping as `association` shows it.
+    pub(super) fn association(&self, world: &World) -> Option<Value> {
+        let public = self.public(world.now)?;
+        Some(json!({
+            "publicIp": public.address.to_string(),
+            "ipOwnerId": if public.allocation.is_some() { &world.account } else { "amazon" },
+            "allocationId": public.allocation,
+            "associationId": public.allocation.as_ref().map(|_| &public.association),
+        }))
+    }
+}
+
+impl Thing for Interface {
+    const KIND: Kind = Kind::Interface;
+    const IDS: &'static str = "NetworkInterfaceId";
+    const SET: &'static str = "networkInterfaceSet";
+    const FILTERS: &'static [&'static str] = &[
+        "network-interface-id",
+        "description",
+        "requester-id",
+        "requester-managed",
+        "group-id",
+        "group-name",
+        "subnet-id",
+        "vpc-id",
+        "availability-zone",
+        "status",
+        "interface-type",
+        "owner-id",
+        "private-ip-address",
+        "addresses.private-ip-address",
+        "attachment.instance-id",
+        "attachment.instance-owner-id",
+        "attachment.status",
+        "association.public-ip",
+        "association.allocation-id",
+    ];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.interfaces
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.interfaces
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+    fn gone(&self) -> Option<Duration> {
+        self.gone
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        let some = |value: Option<&str>| value.map(str::to_owned).into_iter().collect();
+        let public = self.public(world.now);
+        match filter {
+            "network-interface-id" => vec![self.id.clone()],
+            "description" => vec![self.description.clone()],
+            "requester-id" => match &self.holder {
+                Holder::Service { requester, .. } => vec![requester.clone()],
+                _ => Vec::new(),
+            },
+            "requester-managed" => vec![self.is_managed().to_string()],
+            "group-id" => self.groups.clone(),
+            "group-name" => self
+                .groups
+                .iter()
+                .filter_map(|id| world.ec2.groups.get(id).map(|group| group.name.clone()))
+                .collect(),
+            "subnet-id" => vec![self.subnet.clone()],
+            "vpc-id" => vec![self.vpc.clone()],
+            "availability-zone" => vec![self.zone.clone()],
+            "status" => vec![self.status().into()],
+            "interface-type" => vec![self.kind.clone()],
+            "owner-id" => vec![world.account.clone()],
+            "private-ip-address" | "addresses.private-ip-address" => vec![self.address.to_string()],
+            "attachment.instance-id" => some(self.instance()),
+            "attachment.instance-owner-id" => some(self.attachment_owner(world)),
+            "attachment.status" => some((self.holder != Holder::Nobody).then_some("attached")),
+            "association.public-ip" => public.map(|public| public.address.to_string()).into_iter().collect(),
+            _ => some(public.and_then(|public| public.allocation.as_deref())),
+        }
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let requester = match &self.holder {
+            Holder::Service { requester, .. } => Some(requester),
+            _ => None,
+        };
+        let attachment = self.attachment_owner(world).map(|owner| {
+            json!({
+                "attachmentId": self.id.replace("eni-", "eni-attach-"),
+                "instanceId": self.instance(),
+                "instanceOwnerId": owner,
+                "deviceIndex": i32::from(self.is_managed()),
+                "status": "attached",
+                "attachTime": Clock::date(self.born),
+                "deleteOnTermination": !self.is_managed(),
+            })
+        });
+        json!({
+            "networkInterfaceId": self.id,
+            "subnetId": self.subnet,
+            "vpcId": self.vpc,
+            "availabilityZone": self.zone,
+            "description": self.description,
+            "ownerId": world.account,
+            "requesterId": requester,
+            "requesterManaged": self.is_managed(),
+            "status": self.status(),
+            "interfaceType": self.kind,
+            "privateIpAddress": self.address.to_string(),
+            "sourceDestCheck": self.kind != "nat_gateway",
+            "groupSet": self.group_set(world),
+            "attachment": attachment,
+            "association": self.association(world),
+            "privateIpAddressesSet": [{
+                "privateIpAddress": self.address.to_string(),
+                "primary": true,
+                "association": self.association(world),
+            }],
+            "tagSet": tag_set(&self.tags),
+        })
+    }
+}
+
+/// Checks that groups can go on an interface in a VPC.
+///
+/// # Errors
+/// `InvalidGroup.NotFound` (also for a group of another VPC) or `SecurityGroupsPerInterfaceLimitExceeded`.
+pub(super) fn check_groups(world: &World, vpc: &str, groups: &[String]) -> Result<(), Refusal> {
+    for id in groups {
+        if find::<Group>(world, id)?.vpc != vpc {
+            return Err(Refusal::new(
+                "InvalidGroup.NotFound",
+                format!(
+                    "You have specified two resources that belong to different networks: security group {id} is not in {vpc}."
+                ),
+            ));
+        }
+    }
+    if groups.len() > MOST_GROUPS {
+        return Err(Refusal::new(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            "The maximum number of security groups per interface has been reached.",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes an interface.
+///
+/// # Errors
+/// When the subnet, the groups or the address are not to be had.
+pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal> {
+    let subnet = subnet::usable(world, &wanted.subnet)?;
+    check_groups(world, &subnet.vpc, &wanted.groups)?;
+    let address = match &wanted.address {
+        Some(wanted) => subnet.claim(world, wanted)?,
+        None => subnet.free_address(world)?,
+    };
+    let (vpc, zone) = (subnet.vpc.clone(), subnet.zone.clone());
+    let id = world.id("eni");
+    let interface = Interface {
+        id: id.clone(),
+        vpc,
+        subnet: wanted.subnet,
+        zone,
+        groups: wanted.groups,
+        address,
+        description: wanted.description,
+        kind: wanted.kind,
+        holder: wanted.holder,
+        public: None,
+        born: world.now,
+        gone: None,
+        tags: wanted.tags,
+    };
+    world.ec2.interfaces.insert(id.clone(), interface);
+    Ok(id)
+}
+
+/// Maps a public address to an interface: an elastic one, or one of AWS's own.
+pub(super) fn map_public(world: &mut World, id: &str, allocation: Option<&str>) {
+    let elastic = allocation.and_then(|id| world.ec2.addresses.get(id)).map(|address| address.public);
+    let address = elastic.unwrap_or_else(|| address::new_public(world));
+    let association = world.id("eipassoc");
+    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
+        let allocation = allocation.map(str::to_owned);
+        interface.public = Some(Public { address, allocation, association, until: None });
+    }
+}
+
+/// Takes the public address away at that time. It still counts as mapped for a while after: AWS refuses to detach the
+/// internet gateway for as long as the latency model says that detaching takes.
+pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
+    let now = world.now;
+    let Some(interface) = world.ec2.interfaces.get_mut(id) else { return };
+    if !interface.has_public_address(now) {
+        return;
+    }
+    if let Some(public) = &mut interface.public {
+        public.until = Some(public.until.map_or(at, |until| until.min(at)));
+    }
+    let vpc = interface.vpc.clone();
+    let mapped_until = at + world.latency.delete("internet_gateway");
+    if let Some(vpc) = world.ec2.vpcs.get_mut(&vpc) {
+        vpc.mapped_until = vpc.mapped_until.max(mapped_until);
+    }
+}
+
+/// Takes an interface away at that time, or earlier if that was settled already.
+pub(super) fn release(world: &mut World, id: &str, at: Duration) {
+    unmap_public(world, id, at);
+    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
+        interface.gone = Some(interface.gone.map_or(at, |gone| gone.min(at)));
+    }
+}
+
+/// Makes an interface for another service.
+///
+/// # Errors
+/// Those of [`make`].
+pub(super) fn attach(world: &mut World, attachment: &Attachment<'_>) -> Result<Attached, Refusal> {
+    let id = make(
+        world,
+        Wanted {
+            subnet: attachment.subnet.into(),
+            groups: attachment.groups.to_vec(),
+            description: attachment.description.into(),
+            kind: attachment.kind.into(),
+            holder: Holder::Service { requester: attachment.requester.into(), resource: None },
+            address: None,
+            tags: Tags::new(),
+        },
+    )?;
+    if attachment.public {
+        map_public(world, &id, None);
+    }
+    let address = world.ec2.interfaces.get(&id).map_or(Ipv4Addr::UNSPECIFIED, |interface| interface.address);
+    Ok(Attached { interface: id, address })
+}
+
+pub(super) fn set_groups(world: &mut World, id: &str, groups: &[String]) {
+    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
+        interface.groups = groups.to_vec();
+    }
+}
+
+pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let subnet = params.required("SubnetId")?;
+    let groups = params.list("SecurityGroupId");
+    let description = params.text("Description").unwrap_or_default();
+    let address = params.text("PrivateIpAddress");
+    let client_token = params.text("ClientToken");
+    let tags = tagging::for_new(params, Kind::Interface)?;
+    params.done()?;
+    let request = (&subnet, &groups, &description, &address, &tags);
+    let token = client_token.as_deref();
+    let before = token::used(world, "CreateNetworkInterface", token, &request)?;
+    if let Some(interface) = before.and_then(|ids| world.ec2.interfaces.get(ids.first()?)) {
+        return Ok(
+            json!({ "networkInterface": interface.document(world), "clientToken": client_token }).into()
+        );
+    }
+    let vpc = subnet::usable(world, &subnet)?.vpc.clone();
+    let used = if groups.is_empty() { group::default_of(world, &vpc) } else { groups.clone() };
+    let wanted = Wanted {
+        subnet: subnet.clone(),
+        groups: used,
+        description: description.clone(),
+        kind: "interface".into(),
+        holder: Holder::Nobody,
+        address: address.clone(),
+        tags: tags.clone(),
+    };
+    let id = make(world, wanted)?;
+    token::remember(world, "CreateNetworkInterface", token, &request, vec![id.clone()]);
+    let document = world.ec2.interfaces.get(&id).map(|interface| interface.document(world));
+    Ok(json!({ "networkInterface": document, "clientToken": client_token }).into())
+}
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("NetworkInterfaceId")?;
+    params.done()?;
+    // Whoever holds it gives it back: nobody else can delete an interface of a service or of an instance.
+    if find::<Interface>(world, &id)?.holder != Holder::Nobody {
+        return Err(Refusal::new(
+            "InvalidParameterValue",
+            format!("Network interface '{id}' is currently in use."),
+        ));
+    }
+    let now = world.now;
+    find_mut::<Interface>(world, &id)?.gone = Some(now);
+    Ok(done())
+}
+
+/// The interfaces of a group.
+pub(super) fn any_with_group(world: &World, group: &str) -> bool {
+    every::<Interface>(world).any(|interface| interface.groups.iter().any(|each| each == group))
+}

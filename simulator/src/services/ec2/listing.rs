@@ -1,0 +1,99 @@
+//! What of EC2 exists and what it costs (us-east-1 list prices).
+
+use super::address::Address;
+use super::catalogue;
+use super::endpoint::Endpoint;
+use super::gateway::InternetGateway;
+use super::group::Group;
+use super::instance::{Instance, InstanceState};
+use super::interface::{Holder, Interface};
+use super::nat::NatGateway;
+use super::route_table::RouteTable;
+use super::subnet::Subnet;
+use super::thing::{Thing, every};
+use super::volume::Volume;
+use super::vpc::Vpc;
+use crate::inventory::Item;
+use crate::world::World;
+
+/// A public IPv4 address, in use or idle.
+const PUBLIC_ADDRESS_HOURLY: f64 = 0.005;
+const NAT_GATEWAY_HOURLY: f64 = 0.045;
+/// An interface endpoint in one zone.
+const ENDPOINT_HOURLY: f64 = 0.01;
+
+fn item<T: Thing>(kind: &str, thing: &T) -> Item {
+    Item::new(kind, thing.id(), thing.tags())
+}
+
+/// Adds what exists, without what AWS makes and takes away together with something else: main route tables, default
+/// security groups, the interfaces of services and instances.
+pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+    let now = world.now;
+    items.extend(every::<Vpc>(world).map(|vpc| item("AWS::EC2::VPC", vpc)));
+    items.extend(every::<Subnet>(world).map(|subnet| item("AWS::EC2::Subnet", subnet)));
+    items.extend(every::<InternetGateway>(world).map(|gateway| item("AWS::EC2::InternetGateway", gateway)));
+    items.extend(
+        every::<RouteTable>(world)
+            .filter(|table| !table.main)
+            .map(|table| item("AWS::EC2::RouteTable", table)),
+    );
+    items.extend(
+        every::<Address>(world).map(|address| item("AWS::EC2::EIP", address).hourly(PUBLIC_ADDRESS_HOURLY)),
+    );
+    items.extend(
+        every::<NatGateway>(world)
+            .filter(|nat| nat.stands(now))
+            .map(|nat| item("AWS::EC2::NatGateway", nat).hourly(NAT_GATEWAY_HOURLY)),
+    );
+    items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.stands(now)).map(|endpoint| {
+        let zones = u32::try_from(endpoint.interfaces.len()).unwrap_or_default();
+        item("AWS::EC2::VPCEndpoint", endpoint).hourly(ENDPOINT_HOURLY * f64::from(zones))
+    }));
+    items.extend(
+        every::<Group>(world)
+            .filter(|group| !group.is_default())
+            .map(|group| item("AWS::EC2::SecurityGroup", group).named(&group.name)),
+    );
+    items.extend(
+        every::<Interface>(world)
+            .filter(|interface| interface.holder == Holder::Nobody)
+            .map(|interface| item("AWS::EC2::NetworkInterface", interface)),
+    );
+    items.extend(
+        every::<Instance>(world)
+            .filter(|instance| !instance.is_terminated(now))
+            .map(|instance| instance_item(world, instance)),
+    );
+    items.extend(every::<Volume>(world).map(|volume| {
+        let gib = i32::try_from(volume.disk.gib).map_or(0.0, f64::from);
+        item("AWS::EC2::Volume", volume).monthly(gib_month(&volume.disk.kind) * gib)
+    }));
+}
+
+fn instance_item(world: &World, instance: &Instance) -> Item {
+    let mut item = item("AWS::EC2::Instance", instance);
+    let stopped = matches!(
+        instance.state(world.now),
+        InstanceState::STOPPING | InstanceState::STOPPED | InstanceState::SHUTTING_DOWN
+    );
+    if !stopped {
+        item = item.hourly(catalogue::instance_type(&instance.kind).map_or(0.0, |kind| kind.hourly));
+    }
+    if instance.attached(world).is_some_and(|interface| interface.has_public_address(world.now)) {
+        item = item.hourly(PUBLIC_ADDRESS_HOURLY);
+    }
+    item
+}
+
+/// What a GiB of a volume costs in a month.
+fn gib_month(kind: &str) -> f64 {
+    match kind {
+        "gp3" => 0.08,
+        "gp2" => 0.10,
+        "io1" | "io2" => 0.125,
+        "st1" => 0.045,
+        "sc1" => 0.015,
+        _ => 0.05,
+    }
+}

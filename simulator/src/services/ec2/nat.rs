@@ -1,0 +1,311 @@
+//! NAT gateways.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::address::{self, Address};
+use super::interface::{self, Holder, Interface, Wanted};
+use super::thing::{DESCRIBED_AFTERWARDS, Kind, Thing, every, find, find_mut, invalid, tag_set};
+use super::{State, gateway, paths, subnet, tagging, token};
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quota of NAT gateways in a zone.
+const MOST_IN_ZONE: usize = 5;
+
+#[derive(Debug)]
+pub(crate) struct NatGateway {
+    id: String,
+    pub(super) vpc: String,
+    subnet: String,
+    zone: String,
+    public: bool,
+    allocation: Option<String>,
+    public_address: Option<String>,
+    association: Option<String>,
+    interface: String,
+    private_address: String,
+    born: Duration,
+    /// When it becomes available, or fails.
+    ready: Duration,
+    /// Why it fails: code and message.
+    failure: Option<(&'static str, String)>,
+    /// When its deletion is done, if it was asked for.
+    deleted_at: Option<Duration>,
+    tags: Tags,
+}
+
+impl NatGateway {
+    fn state(&self, now: Duration) -> &'static str {
+        match (self.deleted_at, &self.failure) {
+            (Some(gone), _) if now >= gone => "deleted",
+            (Some(_), _) => "deleting",
+            (None, _) if now < self.ready => "pending",
+            (None, Some(_)) => "failed",
+            (None, None) => "available",
+        }
+    }
+
+    /// Whether it holds its subnet and its address: it neither failed nor is it deleted.
+    pub(super) fn stands(&self, now: Duration) -> bool {
+        !matches!(self.state(now), "deleted" | "failed")
+    }
+
+    pub(super) fn is_available(&self, now: Duration) -> bool {
+        self.state(now) == "available"
+    }
+
+    pub(super) fn is_deleting(&self, now: Duration) -> bool {
+        self.state(now) == "deleting"
+    }
+
+    /// Whether a route to it is no black hole: a pending one counts, for AWS takes routes to it.
+    pub(super) fn takes_routes(&self, now: Duration) -> bool {
+        self.stands(now)
+    }
+
+    pub(super) fn subnet(&self) -> &str {
+        &self.subnet
+    }
+
+    /// When it ended, if it did.
+    fn ended(&self) -> Option<Duration> {
+        match (self.deleted_at, &self.failure) {
+            (Some(gone), _) => Some(gone),
+            (None, Some(_)) => Some(self.ready),
+            (None, None) => None,
+        }
+    }
+
+    /// From when on not even its token is remembered.
+    pub(super) fn forgotten(&self) -> Option<Duration> {
+        self.ended().map(|ended| ended + token::OUTLIVES)
+    }
+}
+
+impl Thing for NatGateway {
+    const KIND: Kind = Kind::NatGateway;
+    const IDS: &'static str = "NatGatewayId";
+    const SET: &'static str = "natGatewaySet";
+    const FILTERS: &'static [&'static str] = &["nat-gateway-id", "state", "subnet-id", "vpc-id"];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.nats
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.nats
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+    fn gone(&self) -> Option<Duration> {
+        self.ended().map(|ended| ended + DESCRIBED_AFTERWARDS)
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        vec![match filter {
+            "nat-gateway-id" => self.id.clone(),
+            "state" => self.state(world.now).into(),
+            "subnet-id" => self.subnet.clone(),
+            _ => self.vpc.clone(),
+        }]
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let state = self.state(world.now);
+        let failure = self.failure.as_ref().filter(|_| state == "failed");
+        let deleted = self.deleted_at.filter(|gone| world.now >= *gone);
+        json!({
+            "natGatewayId": self.id,
+            "vpcId": self.vpc,
+            "subnetId": self.subnet,
+            "state": state,
+            "connectivityType": if self.public { "public" } else { "private" },
+            "createTime": Clock::date(self.born),
+            "deleteTime": deleted.map(Clock::date),
+            "failureCode": failure.map(|(code, _)| code),
+            "failureMessage": failure.map(|(_, message)| message),
+            "natGatewayAddressSet": [{
+                "allocationId": self.allocation,
+                // AWS shows the address only once the gateway has it.
+                "publicIp": self.public_address.as_ref().filter(|_| state != "pending"),
+                "associationId": self.association.as_ref().filter(|_| state != "pending"),
+                "networkInterfaceId": self.interface,
+                "privateIp": self.private_address,
+                "isPrimary": true,
+            }],
+            "tagSet": tag_set(&self.tags),
+        })
+    }
+}
+
+/// What `CreateNatGateway` asks for.
+#[derive(Debug)]
+struct Request {
+    subnet: String,
+    allocation: Option<String>,
+    public: bool,
+    tags: Tags,
+}
+
+impl Request {
+    fn read(params: &Params) -> Result<Self, Refusal> {
+        let connectivity = params.text("ConnectivityType").unwrap_or_else(|| "public".into());
+        let request = Self {
+            subnet: params.required("SubnetId")?,
+            allocation: params.text("AllocationId"),
+            public: connectivity == "public",
+            tags: tagging::for_new(params, Kind::NatGateway)?,
+        };
+        params.done()?;
+        if !matches!(connectivity.as_str(), "public" | "private") {
+            return Err(invalid(&connectivity, "connectivityType", "It is 'public' or 'private'."));
+        }
+        match (request.public, &request.allocation) {
+            (true, None) => {
+                Err(Refusal::new("MissingParameter", "The request must contain the parameter AllocationId"))
+            }
+            (false, Some(_)) => Err(Refusal::new(
+                "InvalidParameterCombination",
+                "AllocationId may not be used with the connectivity type private",
+            )),
+            _ => Ok(request),
+        }
+    }
+
+    /// Why the gateway will fail, if it will.
+    fn failure(&self, world: &World) -> Option<(&'static str, String)> {
+        let subnet = world.ec2.subnets.get(&self.subnet)?;
+        if world.doomed {
+            return Some((
+                "InternalError",
+                "Network interface could not be created for the NAT gateway; please try again.".into(),
+            ));
+        }
+        if self.public && !gateway::is_attached_to(world, &subnet.vpc) {
+            return Some((
+                "Gateway.NotAttached",
+                format!("Network {} has no Internet gateway attached", subnet.vpc),
+            ));
+        }
+        // AWS lets a public NAT gateway stand in a subnet without a way out, where it never carries anything.
+        (self.public && !paths::is_public(world, &subnet.vpc, &self.subnet)).then(|| {
+            ("Gateway.NotAttached", format!("Subnet {} has no route to an Internet gateway", self.subnet))
+        })
+    }
+}
+
+pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let client_token = params.text("ClientToken");
+    let request = Request::read(params)?;
+    let token = client_token.as_deref();
+    let before = token::used(world, "CreateNatGateway", token, &request)?;
+    if let Some(nat) = before.and_then(|ids| world.ec2.nats.get(ids.first()?)) {
+        return Ok(json!({ "natGateway": nat.document(world), "clientToken": client_token }).into());
+    }
+    check(world, &request)?;
+    let id = world.id("nat");
+    let interface = interface::make(
+        world,
+        Wanted {
+            subnet: request.subnet.clone(),
+            groups: Vec::new(),
+            description: format!("Interface for NAT Gateway {id}"),
+            kind: "nat_gateway".into(),
+            holder: Holder::Service { requester: "amazon-aws".into(), resource: Some(id.clone()) },
+            address: None,
+            tags: Tags::new(),
+        },
+    )?;
+    if let Some(allocation) = &request.allocation {
+        interface::map_public(world, &interface, Some(allocation));
+    }
+    let failure = request.failure(world);
+    let ready = world.ready("nat_gateway");
+    if failure.is_some() {
+        interface::release(world, &interface, ready);
+    }
+    token::remember(world, "CreateNatGateway", token, &request, vec![id.clone()]);
+    let attached = find_made(world, &interface)?;
+    let public = attached.public(world.now);
+    let nat = NatGateway {
+        id: id.clone(),
+        vpc: attached.vpc.clone(),
+        zone: attached.zone.clone(),
+        subnet: request.subnet,
+        public: request.public,
+        allocation: request.allocation,
+        public_address: public.map(|public| public.address.to_string()),
+        association: public.map(|public| public.association.clone()),
+        private_address: attached.address.to_string(),
+        interface,
+        born: world.now,
+        ready,
+        failure,
+        deleted_at: None,
+        tags: request.tags,
+    };
+    let document = nat.document(world);
+    world.ec2.nats.insert(id, nat);
+    Ok(json!({ "natGateway": document, "clientToken": client_token }).into())
+}
+
+/// The interface that was made a moment ago, which calls do not see yet.
+fn find_made<'w>(world: &'w World, id: &str) -> Result<&'w Interface, Refusal> {
+    world.ec2.interfaces.get(id).ok_or_else(|| Kind::Interface.not_found(id))
+}
+
+fn check(world: &World, request: &Request) -> Result<(), Refusal> {
+    let zone = &subnet::usable(world, &request.subnet)?.zone;
+    if let Some(id) = &request.allocation {
+        find::<Address>(world, id)?;
+        if address::is_associated(world, id) {
+            return Err(Refusal::new(
+                "Resource.AlreadyAssociated",
+                format!("Elastic IP address [{id}] is already associated"),
+            ));
+        }
+    }
+    let in_zone = every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.stands(world.now)).count();
+    if in_zone >= MOST_IN_ZONE {
+        return Err(Refusal::new(
+            "NatGatewayLimitExceeded",
+            format!("The maximum number of NAT gateways has been reached in {zone}."),
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("NatGatewayId")?;
+    params.done()?;
+    let now = world.now;
+    let nat = find::<NatGateway>(world, &id)?;
+    match nat.state(now) {
+        "deleted" => return Err(Kind::NatGateway.not_found(&id)),
+        "deleting" => {}
+        // What failed has nothing left that would take time to delete.
+        "failed" => find_mut::<NatGateway>(world, &id)?.deleted_at = Some(now),
+        _ => {
+            let gone = world.gone("nat_gateway");
+            let nat = find_mut::<NatGateway>(world, &id)?;
+            nat.deleted_at = Some(gone);
+            let interface = nat.interface.clone();
+            interface::release(world, &interface, gone);
+        }
+    }
+    Ok(json!({ "natGatewayId": id }).into())
+}

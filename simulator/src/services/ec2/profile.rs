@@ -1,0 +1,264 @@
+//! Instance profiles on instances.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::instance::Instance;
+use super::query::{Filters, Page};
+use super::thing::find;
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::services::iam::{self, ProfileView};
+use crate::world::{Tags, World};
+
+/// How long associating and disassociating take on an instance that runs, in seconds.
+const CHANGE_SECONDS: f64 = 2.0;
+
+/// An instance profile on an instance.
+#[derive(Debug)]
+pub(crate) struct Association {
+    id: String,
+    instance: String,
+    arn: String,
+    born: Duration,
+    /// When it is really associated.
+    ready: Duration,
+    /// When it is gone, if that is settled.
+    gone: Option<Duration>,
+}
+
+impl Association {
+    fn state(&self, now: Duration) -> &'static str {
+        match self.gone {
+            Some(gone) if now >= gone => "disassociated",
+            Some(_) => "disassociating",
+            None if now < self.ready => "associating",
+            None => "associated",
+        }
+    }
+
+    fn document(&self, now: Duration) -> Value {
+        json!({
+            "associationId": self.id,
+            "instanceId": self.instance,
+            "iamInstanceProfile": { "arn": self.arn, "id": profile_id(&self.arn) },
+            "state": self.state(now),
+            "timestamp": Clock::date(self.born),
+        })
+    }
+
+    pub(super) fn is_gone(&self, now: Duration) -> bool {
+        self.gone.is_some_and(|gone| gone <= now)
+    }
+}
+
+/// A profile's id, made of its ARN: IAM's own ids are not known here.
+fn profile_id(arn: &str) -> String {
+    let sum = arn.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("AIPA{sum:017X}")
+}
+
+/// A profile that a call names, as its ARN.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    name: Option<String>,
+    arn: Option<String>,
+}
+
+impl Named {
+    /// The structure `IamInstanceProfile`, if it was sent.
+    pub(super) fn read(params: &Params) -> Option<Self> {
+        let section = params.section("IamInstanceProfile")?;
+        Some(Self { name: section.text("Name"), arn: section.text("Arn") })
+    }
+
+    /// The profile's ARN, when EC2 can use it.
+    ///
+    /// # Errors
+    /// `InvalidParameterValue`: AWS does not say whether a profile is missing or has not reached EC2 yet.
+    pub(super) fn resolve(&self, world: &World) -> Result<String, Refusal> {
+        let (field, given) = match (&self.name, &self.arn) {
+            (Some(name), None) => ("name", name),
+            (None, Some(arn)) => ("arn", arn),
+            _ => {
+                return Err(Refusal::new(
+                    "InvalidParameterCombination",
+                    "An instance profile is given by exactly one of its name and its ARN",
+                ));
+            }
+        };
+        match iam::profile_view(world, given) {
+            ProfileView::Ready { arn, .. } => Ok(arn),
+            ProfileView::NoRole => Err(Refusal::new(
+                "InvalidParameterValue",
+                format!("IAM Instance Profile \"{given}\" has no associated IAM Roles"),
+            )),
+            ProfileView::Absent | ProfileView::Propagating => {
+                let what = if field == "name" { "name" } else { "ARN" };
+                Err(Refusal::new(
+                    "InvalidParameterValue",
+                    format!(
+                        "Value ({given}) for parameter iamInstanceProfile.{field} is invalid. Invalid IAM Instance Profile {what}"
+                    ),
+                ))
+            }
+        }
+    }
+}
+
+/// Puts a profile on an instance: `associating` until `ready`.
+pub(super) fn make(world: &mut World, instance: &str, arn: String, ready: Duration) -> Value {
+    let association = Association {
+        id: world.id("iip-assoc"),
+        instance: instance.into(),
+        arn,
+        born: world.now,
+        ready,
+        gone: None,
+    };
+    let document = association.document(world.now);
+    world.ec2.profiles.insert(association.id.clone(), association);
+    document
+}
+
+/// The association of an instance that stands.
+fn of<'w>(world: &'w World, instance: &str) -> Option<&'w Association> {
+    world
+        .ec2
+        .profiles
+        .values()
+        .find(|association| association.instance == instance && !association.is_gone(world.now))
+}
+
+/// What `iamInstanceProfile` of an instance shows.
+pub(super) fn shown(world: &World, instance: &str) -> Option<Value> {
+    let association = of(world, instance)?;
+    Some(json!({ "arn": association.arn, "id": profile_id(&association.arn) }))
+}
+
+/// The ARN of the profile that an instance has, also while it is not really associated yet.
+pub(super) fn arn_of(world: &World, instance: &str) -> Option<String> {
+    of(world, instance).map(|association| association.arn.clone())
+}
+
+/// The ARN of the profile that an instance can really use.
+pub(super) fn associated(world: &World, instance: &str) -> Option<String> {
+    of(world, instance)
+        .filter(|association| association.state(world.now) == "associated")
+        .map(|association| association.arn.clone())
+}
+
+/// Takes the profile off an instance that ends at that time.
+pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
+    for association in world.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
+        association.gone = Some(association.gone.map_or(at, |gone| gone.min(at)));
+    }
+}
+
+/// The instance of an association, if its state lets its profile be changed.
+fn check_changeable(world: &World, instance: &str) -> Result<(), Refusal> {
+    let instance_state = find::<Instance>(world, instance)?.state(world.now);
+    if matches!(instance_state.name(), "running" | "stopped") {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "IncorrectInstanceState",
+        format!("The instance {instance} is not in the 'running' or 'stopped' states."),
+    ))
+}
+
+pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let instance = params.required("InstanceId")?;
+    let profile = Named::read(params).ok_or_else(missing_profile)?;
+    params.done()?;
+    check_changeable(world, &instance)?;
+    let arn = profile.resolve(world)?;
+    if of(world, &instance).is_some() {
+        return Err(Refusal::new(
+            "IncorrectState",
+            format!("There is an existing association for instance {instance}"),
+        ));
+    }
+    let ready = world.now + world.latency.seconds(CHANGE_SECONDS);
+    let document = make(world, &instance, arn, ready);
+    Ok(json!({ "iamInstanceProfileAssociation": document }).into())
+}
+
+fn missing_profile() -> Refusal {
+    Refusal::new("MissingParameter", "The request must contain the parameter IamInstanceProfile")
+}
+
+/// An association whose profile can be changed now.
+fn changeable<'w>(world: &'w World, id: &str) -> Result<&'w Association, Refusal> {
+    let association = world
+        .ec2
+        .profiles
+        .get(id)
+        .filter(|association| !association.is_gone(world.now))
+        .ok_or_else(|| not_found(id))?;
+    check_changeable(world, &association.instance)?;
+    match association.state(world.now) {
+        "associated" => Ok(association),
+        state => Err(Refusal::new(
+            "IncorrectState",
+            format!("The association {id} is in the state '{state}', not 'associated'."),
+        )),
+    }
+}
+
+fn not_found(id: &str) -> Refusal {
+    Refusal::new("InvalidAssociationID.NotFound", format!("An invalid association-id of '{id}' was given"))
+}
+
+pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AssociationId")?;
+    params.done()?;
+    changeable(world, &id)?;
+    let now = world.now;
+    let gone = now + world.latency.seconds(CHANGE_SECONDS);
+    let association = world.ec2.profiles.get_mut(&id).ok_or_else(|| not_found(&id))?;
+    association.gone = Some(gone);
+    Ok(json!({ "iamInstanceProfileAssociation": association.document(now) }).into())
+}
+
+pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AssociationId")?;
+    let profile = Named::read(params).ok_or_else(missing_profile)?;
+    params.done()?;
+    let instance = changeable(world, &id)?.instance.clone();
+    let arn = profile.resolve(world)?;
+    let now = world.now;
+    if let Some(old) = world.ec2.profiles.get_mut(&id) {
+        old.gone = Some(now);
+    }
+    let ready = now + world.latency.seconds(CHANGE_SECONDS);
+    let document = make(world, &instance, arn, ready);
+    Ok(json!({ "iamInstanceProfileAssociation": document }).into())
+}
+
+pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list("AssociationId");
+    let filters = Filters::read(params, &["instance-id", "state"])?;
+    let page = Page::read(params)?;
+    params.done()?;
+    let all = || world.ec2.profiles.values().filter(|association| !association.is_gone(world.now));
+    if let Some(unknown) = ids.iter().find(|id| all().all(|association| association.id != **id)) {
+        return Err(not_found(unknown));
+    }
+    let found = all()
+        .filter(|association| ids.is_empty() || ids.contains(&association.id))
+        .filter(|association| {
+            filters.pass(&Tags::new(), |filter| {
+                vec![if filter == "state" {
+                    association.state(world.now).into()
+                } else {
+                    association.instance.clone()
+                }]
+            })
+        })
+        .map(|association| association.document(world.now))
+        .collect();
+    Ok(page.answer("iamInstanceProfileAssociationSet", found))
+}

@@ -1,0 +1,267 @@
+//! Route tables and their associations.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::endpoint::Endpoint;
+use super::route::{self, Route};
+use super::thing::{Kind, Thing, done, every, find, find_mut, has_dependencies, lag, tag_set};
+use super::{State, subnet, tagging, token, vpc};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quota of route tables in a VPC.
+const MOST_TABLES: usize = 200;
+
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    id: String,
+    pub(super) vpc: String,
+    /// Whether it is the one that AWS made with the VPC, for subnets without a table of their own.
+    pub(super) main: bool,
+    born: Duration,
+    tags: Tags,
+    pub(super) routes: Vec<Route>,
+    associations: Vec<Association>,
+}
+
+/// A subnet that uses a table; for the main table there is one without a subnet.
+#[derive(Debug)]
+struct Association {
+    id: String,
+    subnet: Option<String>,
+    born: Duration,
+}
+
+impl RouteTable {
+    pub(super) fn forget_subnet(&mut self, subnet: &str) {
+        self.associations.retain(|association| association.subnet.as_deref() != Some(subnet));
+    }
+
+    fn subnets(&self) -> impl Iterator<Item = &str> {
+        self.associations.iter().filter_map(|association| association.subnet.as_deref())
+    }
+
+    fn association_documents(&self, world: &World) -> Value {
+        self.associations
+            .iter()
+            .map(|association| {
+                json!({
+                    "routeTableAssociationId": association.id,
+                    "routeTableId": self.id,
+                    "subnetId": association.subnet,
+                    "main": association.subnet.is_none(),
+                    "associationState": { "state": association.state(world) },
+                })
+            })
+            .collect()
+    }
+}
+
+impl Association {
+    fn state(&self, world: &World) -> &'static str {
+        if world.now < self.born + lag(world) { "associating" } else { "associated" }
+    }
+}
+
+impl Thing for RouteTable {
+    const KIND: Kind = Kind::RouteTable;
+    const IDS: &'static str = "RouteTableId";
+    const SET: &'static str = "routeTableSet";
+    const FILTERS: &'static [&'static str] = &[
+        "route-table-id",
+        "vpc-id",
+        "owner-id",
+        "association.main",
+        "association.subnet-id",
+        "association.route-table-id",
+        "association.route-table-association-id",
+        "route.destination-cidr-block",
+        "route.destination-prefix-list-id",
+        "route.gateway-id",
+        "route.nat-gateway-id",
+        "route.origin",
+        "route.state",
+    ];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.tables
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.tables
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        let of_routes = |field: &str| {
+            route::documents(world, self)
+                .iter()
+                .filter_map(|route| Some(route.get(field)?.as_str()?.to_owned()))
+                .collect()
+        };
+        match filter {
+            "route-table-id" => vec![self.id.clone()],
+            "vpc-id" => vec![self.vpc.clone()],
+            "owner-id" => vec![world.account.clone()],
+            "association.main" => {
+                self.associations.iter().map(|one| one.subnet.is_none().to_string()).collect()
+            }
+            "association.subnet-id" => self.subnets().map(str::to_owned).collect(),
+            "association.route-table-id" => self.associations.iter().map(|_| self.id.clone()).collect(),
+            "association.route-table-association-id" => {
+                self.associations.iter().map(|one| one.id.clone()).collect()
+            }
+            "route.destination-cidr-block" => of_routes("destinationCidrBlock"),
+            "route.destination-prefix-list-id" => of_routes("destinationPrefixListId"),
+            "route.gateway-id" => of_routes("gatewayId"),
+            "route.nat-gateway-id" => of_routes("natGatewayId"),
+            "route.origin" => of_routes("origin"),
+            _ => of_routes("state"),
+        }
+    }
+
+    fn document(&self, world: &World) -> Value {
+        json!({
+            "routeTableId": self.id,
+            "vpcId": self.vpc,
+            "ownerId": world.account,
+            "routeSet": route::documents(world, self),
+            "associationSet": self.association_documents(world),
+            "propagatingVgwSet": [],
+            "tagSet": tag_set(&self.tags),
+        })
+    }
+}
+
+/// The table that routes a subnet: its own, or the VPC's main one.
+pub(super) fn of_subnet<'w>(world: &'w World, vpc: &str, subnet: &str) -> Option<&'w RouteTable> {
+    let own = every::<RouteTable>(world).find(|table| table.subnets().any(|each| each == subnet));
+    own.or_else(|| every::<RouteTable>(world).find(|table| table.main && table.vpc == vpc))
+}
+
+/// The main table that AWS makes with a VPC.
+pub(super) fn make_main(world: &mut World, vpc: &str) {
+    let id = world.id("rtb");
+    let association = Association { id: world.id("rtbassoc"), subnet: None, born: world.now };
+    let table = RouteTable {
+        id: id.clone(),
+        vpc: vpc.into(),
+        main: true,
+        born: world.now,
+        tags: Tags::new(),
+        routes: Vec::new(),
+        associations: vec![association],
+    };
+    world.ec2.tables.insert(id, table);
+}
+
+pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let vpc = params.required("VpcId")?;
+    let client_token = params.text("ClientToken");
+    let tags = tagging::for_new(params, Kind::RouteTable)?;
+    params.done()?;
+    let request = (vpc, tags);
+    let token = client_token.as_deref();
+    let before = token::used(world, "CreateRouteTable", token, &request)?;
+    if let Some(table) = before.and_then(|ids| world.ec2.tables.get(ids.first()?)) {
+        return Ok(json!({ "routeTable": table.document(world), "clientToken": client_token }).into());
+    }
+    vpc::usable(world, &request.0)?;
+    if every::<RouteTable>(world).filter(|table| table.vpc == request.0).count() >= MOST_TABLES {
+        return Err(Refusal::new(
+            "RouteTableLimitExceeded",
+            "The maximum number of route tables has been reached.",
+        ));
+    }
+    let id = world.id("rtb");
+    token::remember(world, "CreateRouteTable", token, &request, vec![id.clone()]);
+    let table = RouteTable {
+        id: id.clone(),
+        vpc: request.0,
+        main: false,
+        born: world.now,
+        tags: request.1,
+        routes: Vec::new(),
+        associations: Vec::new(),
+    };
+    let document = table.document(world);
+    world.ec2.tables.insert(id, table);
+    Ok(json!({ "routeTable": document, "clientToken": client_token }).into())
+}
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("RouteTableId")?;
+    params.done()?;
+    let table = find::<RouteTable>(world, &id)?;
+    // Whether AWS lets a table go that a gateway endpoint still writes its route into is not documented: refused.
+    let has_endpoint =
+        every::<Endpoint>(world).any(|endpoint| endpoint.stands(world.now) && endpoint.routes_in(&id));
+    if table.main || !table.associations.is_empty() || has_endpoint {
+        return Err(has_dependencies("routeTable", &id));
+    }
+    world.ec2.tables.remove(&id);
+    Ok(done())
+}
+
+pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("RouteTableId")?;
+    let subnet_id = params.required("SubnetId")?;
+    params.done()?;
+    let table = find::<RouteTable>(world, &id)?;
+    let subnet = subnet::usable(world, &subnet_id)?;
+    if table.vpc != subnet.vpc {
+        return Err(Refusal::new(
+            "InvalidParameterValue",
+            format!("Route table {id} and subnet {subnet_id} belong to different networks"),
+        ));
+    }
+    if every::<RouteTable>(world).any(|other| other.subnets().any(|each| each == subnet_id)) {
+        return Err(Refusal::new(
+            "Resource.AlreadyAssociated",
+            format!("the specified association for route table {id} conflicts with an existing association"),
+        ));
+    }
+    let association = Association { id: world.id("rtbassoc"), subnet: Some(subnet_id), born: world.now };
+    let answer = json!({
+        "associationId": association.id,
+        "associationState": { "state": association.state(world) },
+    });
+    find_mut::<RouteTable>(world, &id)?.associations.push(association);
+    Ok(answer.into())
+}
+
+pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AssociationId")?;
+    params.done()?;
+    let not_found =
+        || Refusal::new("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"));
+    let table = world
+        .ec2
+        .tables
+        .values_mut()
+        .find(|table| table.associations.iter().any(|association| association.id == id))
+        .ok_or_else(not_found)?;
+    let is_main = table.associations.iter().any(|one| one.id == id && one.subnet.is_none());
+    if is_main {
+        return Err(Refusal::new(
+            "InvalidParameterValue",
+            format!("cannot disassociate the main route table association {id}"),
+        ));
+    }
+    table.associations.retain(|association| association.id != id);
+    Ok(done())
+}

@@ -1,0 +1,362 @@
+//! Security group rules: what they are, and how requests write them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde_json::{Value, json};
+
+use super::State;
+use super::group::{self, Group};
+use super::thing::{Kind, Thing, find, invalid, tag_set};
+use crate::params::{Params, Refusal};
+use crate::world::{Tags, World};
+
+/// One rule: one protocol, one range of ports, one peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(super) id: String,
+    pub(super) group: String,
+    pub(super) egress: bool,
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, another protocol's number, or `-1` for all.
+    pub(super) protocol: String,
+    /// The first port (the type for ICMP); none for protocols without ports.
+    pub(super) from: Option<i64>,
+    pub(super) to: Option<i64>,
+    pub(super) peer: Peer,
+    pub(super) description: Option<String>,
+    pub(super) born: Duration,
+    pub(super) tags: Tags,
+}
+
+/// The other end of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Peer {
+    Cidr(Ipv4Net),
+    Cidr6(Ipv6Net),
+    Group(String),
+    PrefixList(String),
+}
+
+/// What a rule says, without the identity that it gets once it is made.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) protocol: String,
+    pub(super) from: Option<i64>,
+    pub(super) to: Option<i64>,
+    pub(super) peer: Peer,
+    pub(super) description: Option<String>,
+}
+
+impl Terms {
+    /// Whether it permits the same as a rule: descriptions do not tell rules apart.
+    pub(super) fn are_of(&self, rule: &Rule) -> bool {
+        (&self.protocol, self.from, self.to, &self.peer) == (&rule.protocol, rule.from, rule.to, &rule.peer)
+    }
+
+    pub(super) fn same(&self, other: &Self) -> bool {
+        (&self.protocol, self.from, self.to, &self.peer)
+            == (&other.protocol, other.from, other.to, &other.peer)
+    }
+
+    /// As AWS writes it in a refusal.
+    pub(super) fn shown(&self) -> String {
+        let peer = match &self.peer {
+            Peer::Cidr(cidr) => cidr.to_string(),
+            Peer::Cidr6(cidr) => cidr.to_string(),
+            Peer::Group(id) | Peer::PrefixList(id) => id.clone(),
+        };
+        let protocol = if self.protocol == "-1" { "ALL".to_owned() } else { self.protocol.to_uppercase() };
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => {
+                format!("peer: {peer}, {protocol}, from port: {from}, to port: {to}, ALLOW")
+            }
+            _ => format!("peer: {peer}, {protocol}, ALLOW"),
+        }
+    }
+}
+
+impl Rule {
+    pub(super) fn peer_group(&self) -> Option<&str> {
+        match &self.peer {
+            Peer::Group(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Its value for one of the `ip-permission` filters of `DescribeSecurityGroups`.
+    pub(super) fn value(&self, field: &str) -> Option<String> {
+        match field {
+            "cidr" => match &self.peer {
+                Peer::Cidr(cidr) => Some(cidr.to_string()),
+                _ => None,
+            },
+            "group-id" => self.peer_group().map(str::to_owned),
+            "from-port" => self.from.map(|port| port.to_string()),
+            "to-port" => self.to.map(|port| port.to_string()),
+            _ => Some(self.protocol.clone()),
+        }
+    }
+
+    /// Whether it lets TCP traffic to a port pass.
+    pub(super) fn permits_tcp(&self, port: u16) -> bool {
+        let within = self.from.is_some_and(|from| from <= i64::from(port))
+            && self.to.is_some_and(|to| i64::from(port) <= to);
+        self.protocol == "-1" || (self.protocol == "tcp" && within)
+    }
+}
+
+impl Thing for Rule {
+    const KIND: Kind = Kind::Rule;
+    const IDS: &'static str = "SecurityGroupRuleId";
+    const SET: &'static str = "securityGroupRuleSet";
+    const FILTERS: &'static [&'static str] = &["group-id", "security-group-rule-id"];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.rules
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.rules
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+
+    fn values(&self, _: &World, filter: &str) -> Vec<String> {
+        vec![if filter == "group-id" { self.group.clone() } else { self.id.clone() }]
+    }
+
+    fn document(&self, world: &World) -> Value {
+        let (mut cidr, mut cidr6, mut list, mut referenced) = (None, None, None, None);
+        match &self.peer {
+            Peer::Cidr(net) => cidr = Some(net.to_string()),
+            Peer::Cidr6(net) => cidr6 = Some(net.to_string()),
+            Peer::PrefixList(id) => list = Some(id),
+            Peer::Group(id) => {
+                let vpc = world.ec2.groups.get(id).map(|group| &group.vpc);
+                referenced = Some(json!({ "groupId": id, "userId": world.account, "vpcId": vpc }));
+            }
+        }
+        json!({
+            "securityGroupRuleId": self.id,
+            "securityGroupRuleArn": world.arn("ec2", &format!("security-group-rule/{}", self.id)),
+            "groupId": self.group,
+            "groupOwnerId": world.account,
+            "isEgress": self.egress,
+            "ipProtocol": self.protocol,
+            // Unlike in permissions, -1 stands here for what has no ports.
+            "fromPort": self.from.unwrap_or(-1),
+            "toPort": self.to.unwrap_or(-1),
+            "cidrIpv4": cidr,
+            "cidrIpv6": cidr6,
+            "prefixListId": list,
+            "referencedGroupInfo": referenced,
+            "description": self.description,
+            "tagSet": tag_set(&self.tags),
+        })
+    }
+}
+
+/// Makes the rule that lets everything pass, as AWS does in new groups.
+pub(super) fn make_all_traffic(world: &mut World, group: &str, egress: bool, peer: Peer) {
+    let terms = Terms { protocol: "-1".into(), from: None, to: None, peer, description: None };
+    make(world, group, egress, terms, Tags::new());
+}
+
+/// Makes a rule and tells its id.
+pub(super) fn make(world: &mut World, group: &str, egress: bool, terms: Terms, tags: Tags) -> String {
+    let id = world.id("sgr");
+    let rule = Rule {
+        id: id.clone(),
+        group: group.into(),
+        egress,
+        protocol: terms.protocol,
+        from: terms.from,
+        to: terms.to,
+        peer: terms.peer,
+        description: terms.description,
+        born: world.now,
+        tags,
+    };
+    world.ec2.rules.insert(id.clone(), rule);
+    id
+}
+
+/// A protocol and its ports as AWS keeps them.
+///
+/// # Errors
+/// `InvalidParameterValue` for an unknown protocol, and for ports that are missing or out of order.
+pub(super) fn protocol_and_ports(
+    protocol: &str,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> Result<(String, Option<i64>, Option<i64>), Refusal> {
+    let name = match protocol.to_lowercase().as_str() {
+        "-1" | "all" => "-1".to_owned(),
+        "tcp" | "6" => "tcp".into(),
+        "udp" | "17" => "udp".into(),
+        "icmp" | "1" => "icmp".into(),
+        "icmpv6" | "58" => "icmpv6".into(),
+        number if number.parse::<u8>().is_ok() => number.into(),
+        _ => return Err(invalid(protocol, "IpProtocol", "Unknown IP protocol.")),
+    };
+    let (from, to) = match (name.as_str(), from, to) {
+        ("tcp" | "udp", Some(from), Some(to)) => {
+            let valid = 0..=65535;
+            if !valid.contains(&from) || !valid.contains(&to) || from > to {
+                return Err(Refusal::new(
+                    "InvalidParameterValue",
+                    format!("Invalid TCP/UDP port range ({from}:{to})"),
+                ));
+            }
+            (Some(from), Some(to))
+        }
+        ("tcp" | "udp", ..) => {
+            return Err(Refusal::new(
+                "InvalidParameterValue",
+                "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
+            ));
+        }
+        ("icmp" | "icmpv6", from, to) => (from.or(Some(-1)), to.or(Some(-1))),
+        // Other protocols have no ports, whatever was sent.
+        _ => (None, None),
+    };
+    Ok((name, from, to))
+}
+
+fn cidr(text: &str) -> Result<Ipv4Net, Refusal> {
+    // Host bits are refused: whoever sets them means another network than the one that would be let in.
+    text.parse::<Ipv4Net>().ok().filter(|net| net.trunc() == *net).ok_or_else(|| malformed(text))
+}
+
+fn cidr6(text: &str) -> Result<Ipv6Net, Refusal> {
+    text.parse::<Ipv6Net>().ok().filter(|net| net.trunc() == *net).ok_or_else(|| malformed(text))
+}
+
+fn malformed(text: &str) -> Refusal {
+    Refusal::new("InvalidParameterValue", format!("CIDR block {text} is malformed"))
+}
+
+fn description(of: &Params) -> Result<Option<String>, Refusal> {
+    let description = of.text("Description").filter(|text| !text.is_empty());
+    match description {
+        Some(text) if !group::is_plain(&text) => Err(invalid(
+            &text,
+            "Description",
+            "Valid are up to 255 of the characters a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*",
+        )),
+        description => Ok(description),
+    }
+}
+
+/// The rules that `IpPermissions` stand for.
+///
+/// # Errors
+/// `InvalidParameterValue` and `MissingParameter` for what AWS does not take.
+pub(super) fn read_permissions(params: &Params) -> Result<Vec<Terms>, Refusal> {
+    let mut rules = Vec::new();
+    for permission in params.structs("IpPermissions") {
+        let protocol = permission.required("IpProtocol")?;
+        let (from, to) = (permission.int("FromPort")?, permission.int("ToPort")?);
+        let mut peers = Vec::new();
+        for range in permission.structs("IpRanges") {
+            peers.push((Peer::Cidr(cidr(&range.required("CidrIp")?)?), description(&range)?));
+        }
+        for range in permission.structs("Ipv6Ranges") {
+            peers.push((Peer::Cidr6(cidr6(&range.required("CidrIpv6")?)?), description(&range)?));
+        }
+        for pair in permission.structs("Groups") {
+            // The account and the VPC of a group follow from its id; AWS takes them as they were read.
+            pair.ignore("UserId");
+            pair.ignore("VpcId");
+            pair.ignore("GroupName");
+            peers.push((Peer::Group(pair.required("GroupId")?), description(&pair)?));
+        }
+        for list in permission.structs("PrefixListIds") {
+            peers.push((Peer::PrefixList(list.required("PrefixListId")?), description(&list)?));
+        }
+        if peers.is_empty() {
+            return Err(Refusal::new(
+                "MissingParameter",
+                "The request must contain a source or destination of each permission",
+            ));
+        }
+        let (protocol, from, to) = protocol_and_ports(&protocol, from, to)?;
+        for (peer, description) in peers {
+            rules.push(Terms { protocol: protocol.clone(), from, to, peer, description });
+        }
+    }
+    for (place, terms) in rules.iter().enumerate() {
+        if rules[..place].iter().any(|earlier| earlier.same(terms)) {
+            return Err(Refusal::new(
+                "InvalidParameterValue",
+                "The same permission must not appear multiple times",
+            ));
+        }
+    }
+    Ok(rules)
+}
+
+/// The one rule that `SecurityGroupRule` of `ModifySecurityGroupRules` describes.
+///
+/// # Errors
+/// `InvalidParameterValue` and `MissingParameter` for what AWS does not take.
+pub(super) fn read_single(params: &Params) -> Result<Terms, Refusal> {
+    let protocol = params.required("IpProtocol")?;
+    let (protocol, from, to) = protocol_and_ports(&protocol, params.int("FromPort")?, params.int("ToPort")?)?;
+    let mut peers = Vec::new();
+    if let Some(text) = params.text("CidrIpv4") {
+        peers.push(Peer::Cidr(cidr(&text)?));
+    }
+    if let Some(text) = params.text("CidrIpv6") {
+        peers.push(Peer::Cidr6(cidr6(&text)?));
+    }
+    peers.extend(params.text("ReferencedGroupId").map(Peer::Group));
+    peers.extend(params.text("PrefixListId").map(Peer::PrefixList));
+    let description = description(params)?;
+    match (peers.pop(), peers.is_empty()) {
+        (Some(peer), true) => Ok(Terms { protocol, from, to, peer, description }),
+        _ => Err(Refusal::new(
+            "InvalidParameterCombination",
+            "A rule has exactly one of CidrIpv4, CidrIpv6, PrefixListId and ReferencedGroupId",
+        )),
+    }
+}
+
+/// Checks that what rules refer to is there and in the group's own VPC (peering is not simulated).
+///
+/// # Errors
+/// `InvalidGroup.NotFound` and `InvalidPrefixListID.NotFound`.
+pub(super) fn check_peers(world: &World, vpc: &str, rules: &[Terms]) -> Result<(), Refusal> {
+    for terms in rules {
+        match &terms.peer {
+            Peer::Group(id) if find::<Group>(world, id)?.vpc != vpc => {
+                return Err(Refusal::new(
+                    "InvalidGroup.NotFound",
+                    format!(
+                        "You have specified two resources that belong to different networks: security group {id} is not in {vpc}."
+                    ),
+                ));
+            }
+            Peer::PrefixList(id)
+                if ["s3", "dynamodb"].iter().all(|service| super::endpoint::prefix_list(service) != id) =>
+            {
+                return Err(Refusal::new(
+                    "InvalidPrefixListID.NotFound",
+                    format!("The prefix list ID '{id}' does not exist"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

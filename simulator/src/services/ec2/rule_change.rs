@@ -1,0 +1,154 @@
+//! Authorising, revoking and modifying security group rules.
+
+use serde_json::{Value, json};
+
+use super::group::Group;
+use super::rule::{self, Rule, Terms};
+use super::tagging;
+use super::thing::{Kind, Thing, done, every, find, find_mut};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+/// AWS's default quota of rules of a group in one direction.
+const MOST_RULES: usize = 60;
+
+fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<Item = &'w Rule> {
+    let group = group.to_owned();
+    every::<Rule>(world).filter(move |rule| rule.group == group && rule.egress == egress)
+}
+
+pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Result<Reply, Refusal> {
+    let group = params.required("GroupId")?;
+    let rules = rule::read_permissions(params)?;
+    let tags = tagging::for_new(params, Kind::Rule)?;
+    params.done()?;
+    let vpc = find::<Group>(world, &group)?.vpc.clone();
+    if rules.is_empty() {
+        return Err(missing_permissions());
+    }
+    rule::check_peers(world, &vpc, &rules)?;
+    // All or nothing: one duplicate refuses the whole call.
+    if let Some(terms) =
+        rules.iter().find(|terms| rules_of(world, &group, egress).any(|rule| terms.are_of(rule)))
+    {
+        return Err(duplicate(terms));
+    }
+    if rules_of(world, &group, egress).count() + rules.len() > MOST_RULES {
+        return Err(Refusal::new(
+            "RulesPerSecurityGroupLimitExceeded",
+            "The maximum number of rules per security group has been reached.",
+        ));
+    }
+    let made: Vec<String> =
+        rules.into_iter().map(|terms| rule::make(world, &group, egress, terms, tags.clone())).collect();
+    let documents: Vec<Value> =
+        made.iter().filter_map(|id| Some(world.ec2.rules.get(id)?.document(world))).collect();
+    Ok(json!({ "return": true, "securityGroupRuleSet": documents }).into())
+}
+
+fn missing_permissions() -> Refusal {
+    Refusal::new("MissingParameter", "The request must contain the parameter ipPermissions")
+}
+
+fn duplicate(terms: &Terms) -> Refusal {
+    Refusal::new(
+        "InvalidPermission.Duplicate",
+        format!("the specified rule \"{}\" already exists", terms.shown()),
+    )
+}
+
+pub(super) fn revoke(world: &mut World, params: &Params, egress: bool) -> Result<Reply, Refusal> {
+    let group = params.required("GroupId")?;
+    let ids = params.list("SecurityGroupRuleId");
+    let rules = rule::read_permissions(params)?;
+    params.done()?;
+    find::<Group>(world, &group)?;
+    let revoked = match (ids.is_empty(), rules.is_empty()) {
+        (true, true) => return Err(missing_permissions()),
+        (false, false) => {
+            return Err(Refusal::new(
+                "InvalidParameterCombination",
+                "The parameters securityGroupRuleIds and ipPermissions may not be used together",
+            ));
+        }
+        (false, true) => by_id(world, &group, egress, &ids)?,
+        (true, false) => by_terms(world, &group, egress, &rules)?,
+    };
+    let removed: Vec<Rule> = revoked.iter().filter_map(|id| world.ec2.rules.remove(id)).collect();
+    let documents: Vec<Value> = removed
+        .iter()
+        .map(|rule| {
+            let mut document = rule.document(world);
+            // Here AWS names the group plainly.
+            document["referencedGroupId"] = rule.peer_group().into();
+            document["referencedGroupInfo"] = Value::Null;
+            document
+        })
+        .collect();
+    Ok(json!({ "return": true, "revokedSecurityGroupRuleSet": documents }).into())
+}
+
+fn by_id(world: &World, group: &str, egress: bool, ids: &[String]) -> Result<Vec<String>, Refusal> {
+    for id in ids {
+        let rule = find::<Rule>(world, id)?;
+        if rule.group != group || rule.egress != egress {
+            return Err(Kind::Rule.not_found(id));
+        }
+    }
+    Ok(ids.to_vec())
+}
+
+fn by_terms(world: &World, group: &str, egress: bool, rules: &[Terms]) -> Result<Vec<String>, Refusal> {
+    rules
+        .iter()
+        .map(|terms| {
+            rules_of(world, group, egress)
+                .find(|rule| terms.are_of(rule))
+                .map(|rule| rule.id().to_owned())
+                .ok_or_else(|| {
+                    Refusal::new(
+                        "InvalidPermission.NotFound",
+                        "The specified rule does not exist in this security group.",
+                    )
+                })
+        })
+        .collect()
+}
+
+pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let group = params.required("GroupId")?;
+    let mut changes = Vec::new();
+    for update in params.structs("SecurityGroupRule") {
+        let id = update.required("SecurityGroupRuleId")?;
+        let rule = update.section("SecurityGroupRule").ok_or_else(|| {
+            Refusal::new("MissingParameter", "The request must contain the parameter SecurityGroupRule")
+        })?;
+        changes.push((id, rule::read_single(&rule)?));
+    }
+    params.done()?;
+    let vpc = find::<Group>(world, &group)?.vpc.clone();
+    for (id, terms) in &changes {
+        let rule = find::<Rule>(world, id)?;
+        if rule.group != group {
+            return Err(Kind::Rule.not_found(id));
+        }
+        // AWS: a rule keeps its kind of source or destination.
+        if std::mem::discriminant(&rule.peer) != std::mem::discriminant(&terms.peer) {
+            return Err(Refusal::new(
+                "InvalidParameterValue",
+                format!("You may not change the type of the source or destination of the rule {id}"),
+            ));
+        }
+        rule::check_peers(world, &vpc, std::slice::from_ref(terms))?;
+        if rules_of(world, &group, rule.egress).any(|other| other.id != *id && terms.are_of(other)) {
+            return Err(duplicate(terms));
+        }
+    }
+    for (id, terms) in changes {
+        let rule = find_mut::<Rule>(world, &id)?;
+        (rule.protocol, rule.from, rule.to) = (terms.protocol, terms.from, terms.to);
+        (rule.peer, rule.description) = (terms.peer, terms.description);
+    }
+    Ok(done())
+}

@@ -1,0 +1,267 @@
+//! VPCs and their attributes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde_json::{Value, json};
+
+use super::State;
+use super::endpoint::Endpoint;
+use super::gateway::InternetGateway;
+use super::group::{self, Group};
+use super::interface::Interface;
+use super::nat::NatGateway;
+use super::route_table::{self, RouteTable};
+use super::rule::Rule;
+use super::subnet::Subnet;
+use super::tagging;
+use super::thing::{Kind, Late, Thing, done, every, find, find_mut, has_dependencies, invalid, tag_set};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{Tags, World};
+
+/// AWS's default quota of VPCs in a region.
+const MOST_VPCS: usize = 5;
+/// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
+pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
+
+#[derive(Debug)]
+pub(crate) struct Vpc {
+    id: String,
+    pub(super) cidr: Ipv4Net,
+    tenancy: String,
+    born: Duration,
+    ready: Duration,
+    tags: Tags,
+    dns_support: Late<bool>,
+    dns_hostnames: Late<bool>,
+    /// Until when a public address that is gone still counts as mapped through the internet gateway.
+    pub(super) mapped_until: Duration,
+}
+
+impl Vpc {
+    /// Whether both DNS attributes are on, which private DNS names of endpoints need.
+    pub(super) fn resolves_private_names(&self, now: Duration) -> bool {
+        self.dns_support.shown(now) && self.dns_hostnames.shown(now)
+    }
+
+    fn state(&self, now: Duration) -> &'static str {
+        if now < self.ready { "pending" } else { "available" }
+    }
+}
+
+impl Thing for Vpc {
+    const KIND: Kind = Kind::Vpc;
+    const IDS: &'static str = "VpcId";
+    const SET: &'static str = "vpcSet";
+    const FILTERS: &'static [&'static str] = &[
+        "vpc-id",
+        "cidr",
+        "cidr-block-association.cidr-block",
+        "state",
+        "is-default",
+        "owner-id",
+        "dhcp-options-id",
+    ];
+
+    fn all(state: &State) -> &BTreeMap<String, Self> {
+        &state.vpcs
+    }
+    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
+        &mut state.vpcs
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn born(&self) -> Duration {
+        self.born
+    }
+
+    fn values(&self, world: &World, filter: &str) -> Vec<String> {
+        vec![match filter {
+            "vpc-id" => self.id.clone(),
+            "cidr" | "cidr-block-association.cidr-block" => self.cidr.to_string(),
+            "state" => self.state(world.now).into(),
+            "is-default" => "false".into(),
+            "owner-id" => world.account.clone(),
+            _ => "dopt-default".into(),
+        }]
+    }
+
+    fn document(&self, world: &World) -> Value {
+        json!({
+            "vpcId": self.id,
+            "ownerId": world.account,
+            "state": self.state(world.now),
+            "cidrBlock": self.cidr.to_string(),
+            "cidrBlockAssociationSet": [{
+                "associationId": format!("vpc-cidr-assoc-{}", self.id.trim_start_matches("vpc-")),
+                "cidrBlock": self.cidr.to_string(),
+                "cidrBlockState": { "state": "associated" },
+            }],
+            "dhcpOptionsId": "dopt-default",
+            "tagSet": tag_set(&self.tags),
+            "instanceTenancy": self.tenancy,
+            "isDefault": false,
+        })
+    }
+}
+
+/// A VPC that something can be put into.
+///
+/// AWS takes some calls on a pending VPC. Here it takes none: nothing documents which, and a deployer that relies on
+/// it has a race. The code is EC2's general one for a resource that is not in the state that a call needs.
+///
+/// # Errors
+/// `InvalidVpcID.NotFound`, or `IncorrectState` while it is pending.
+pub(super) fn usable<'w>(world: &'w World, id: &str) -> Result<&'w Vpc, Refusal> {
+    let vpc = find::<Vpc>(world, id)?;
+    if world.now < vpc.ready {
+        return Err(Refusal::new(
+            "IncorrectState",
+            format!("The vpc '{id}' is in the state 'pending'; it can be used once it is 'available'."),
+        ));
+    }
+    Ok(vpc)
+}
+
+/// A block of addresses: AWS takes sizes from /16 to /28 and clears the host bits.
+///
+/// # Errors
+/// `InvalidParameterValue` when it is no block, `range` (an error code) when it has another size.
+pub(super) fn block(text: &str, range: &str) -> Result<Ipv4Net, Refusal> {
+    let block: Ipv4Net =
+        text.parse().map_err(|_| invalid(text, "cidrBlock", "This is not a valid CIDR block."))?;
+    if (16..=28).contains(&block.prefix_len()) {
+        Ok(block.trunc())
+    } else {
+        Err(Refusal::new(range, format!("The CIDR '{text}' is invalid.")))
+    }
+}
+
+pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let cidr = params.required("CidrBlock")?;
+    let tenancy = params.text("InstanceTenancy").unwrap_or_else(|| "default".into());
+    let ipv6 = params.flag("AmazonProvidedIpv6CidrBlock")?.unwrap_or_default();
+    let tags = tagging::for_new(params, Kind::Vpc)?;
+    params.done()?;
+    let cidr = block(&cidr, "InvalidVpc.Range")?;
+    if !matches!(tenancy.as_str(), "default" | "dedicated") {
+        return Err(invalid(&tenancy, "instanceTenancy", "It is 'default' or 'dedicated'."));
+    }
+    if ipv6 {
+        return Err(Refusal::new("UnsupportedOperation", "The simulated network has no IPv6."));
+    }
+    if every::<Vpc>(world).count() >= MOST_VPCS {
+        return Err(Refusal::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
+    }
+    let id = world.id("vpc");
+    let vpc = Vpc {
+        id: id.clone(),
+        cidr,
+        tenancy,
+        born: world.now,
+        ready: world.ready("vpc"),
+        tags,
+        // AWS's defaults for a VPC that is not the default one.
+        dns_support: Late::new(true),
+        dns_hostnames: Late::new(false),
+        mapped_until: Duration::ZERO,
+    };
+    let document = vpc.document(world);
+    world.ec2.vpcs.insert(id.clone(), vpc);
+    // AWS makes these by itself, and takes them away with the VPC.
+    route_table::make_main(world, &id);
+    group::make_default(world, &id);
+    Ok(json!({ "vpc": document }).into())
+}
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("VpcId")?;
+    params.done()?;
+    find::<Vpc>(world, &id)?;
+    if is_depended_on(world, &id) {
+        return Err(has_dependencies("vpc", &id));
+    }
+    world.ec2.tables.retain(|_, table| table.vpc != id);
+    let gone: Vec<String> =
+        every::<Group>(world).filter(|group| group.vpc == id).map(|group| group.id().into()).collect();
+    world.ec2.rules.retain(|_, rule| !gone.contains(&rule.group));
+    world.ec2.groups.retain(|_, group| group.vpc != id);
+    world.ec2.vpcs.remove(&id);
+    Ok(done())
+}
+
+fn is_depended_on(world: &World, id: &str) -> bool {
+    every::<Subnet>(world).any(|subnet| subnet.vpc == id)
+        || every::<InternetGateway>(world).any(|gateway| gateway.vpc.as_deref() == Some(id))
+        || every::<RouteTable>(world).any(|table| table.vpc == id && !table.main)
+        || every::<Group>(world).any(|group| group.vpc == id && !group.is_default())
+        || every::<Interface>(world).any(|interface| interface.vpc == id)
+        || every::<NatGateway>(world).any(|nat| nat.vpc == id && nat.stands(world.now))
+        || every::<Endpoint>(world).any(|endpoint| endpoint.vpc == id && endpoint.stands(world.now))
+        || refers_from_elsewhere(world, id)
+}
+
+/// Whether a rule of a group in another VPC names a group of this one.
+fn refers_from_elsewhere(world: &World, id: &str) -> bool {
+    let vpc_of = |group: &str| world.ec2.groups.get(group).map(|group| group.vpc.as_str());
+    every::<Rule>(world)
+        .any(|rule| vpc_of(&rule.group) != Some(id) && rule.peer_group().and_then(vpc_of) == Some(id))
+}
+
+pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("VpcId")?;
+    let attribute = |name| params.section(name).map(|section| section.flag("Value")).transpose();
+    let support = attribute("EnableDnsSupport")?.flatten();
+    let hostnames = attribute("EnableDnsHostnames")?.flatten();
+    params.done()?;
+    let (now, shows) = (world.now, world.now + world.latency.seconds(ATTRIBUTE_SECONDS));
+    let vpc = find_mut::<Vpc>(world, &id)?;
+    match (support, hostnames) {
+        (Some(on), None) => vpc.dns_support.set(on, now, shows),
+        (None, Some(on)) => {
+            // AWS: DNS host names can only be on while DNS resolution is.
+            if on && !vpc.dns_support.shown(now) {
+                return Err(Refusal::new(
+                    "InvalidParameterCombination",
+                    format!("DNS support must be enabled in VPC '{id}' for DNS hostnames to be enabled."),
+                ));
+            }
+            vpc.dns_hostnames.set(on, now, shows);
+        }
+        (None, None) => {
+            return Err(Refusal::new(
+                "MissingParameter",
+                "The request must contain exactly one attribute of the VPC",
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Refusal::new(
+                "InvalidParameterCombination",
+                "Fields for multiple attribute types specified",
+            ));
+        }
+    }
+    Ok(done())
+}
+
+pub(super) fn describe_attribute(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("VpcId")?;
+    let attribute = params.required("Attribute")?;
+    params.done()?;
+    let vpc = find::<Vpc>(world, &id)?;
+    let value = match attribute.as_str() {
+        "enableDnsSupport" => vpc.dns_support.shown(world.now),
+        "enableDnsHostnames" => vpc.dns_hostnames.shown(world.now),
+        _ => return Err(invalid(&attribute, "attribute", "Unknown attribute.")),
+    };
+    Ok(json!({ "vpcId": id, attribute: { "value": value } }).into())
+}
