@@ -121,19 +121,12 @@ pub struct Plan {
 
 impl Plan {
     /// Adds a change.
-    pub(crate) fn change(&mut self, verb: Verb, resource: impl Into<String>) -> &mut Self {
+    pub(crate) fn change(&mut self, verb: Verb, resource: impl Into<String>) {
         self.changes.push(Change { verb, resource: resource.into(), fields: Vec::new() });
-        self
     }
 
     /// Adds an update of one field, with its value now and then. Never a secret's value.
-    pub(crate) fn update(
-        &mut self,
-        resource: &str,
-        field: &str,
-        from: impl ToString,
-        to: impl ToString,
-    ) -> &mut Self {
+    pub(crate) fn update(&mut self, resource: &str, field: &str, from: impl ToString, to: impl ToString) {
         let field = FieldChange { field: field.into(), from: from.to_string(), to: to.to_string() };
         match self
             .changes
@@ -147,7 +140,6 @@ impl Plan {
                 fields: vec![field],
             }),
         }
-        self
     }
 
     /// Adds a problem.
@@ -156,9 +148,8 @@ impl Plan {
         resource: impl Into<String>,
         why: impl Into<String>,
         fix: impl Into<String>,
-    ) -> &mut Self {
+    ) {
         self.problems.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
-        self
     }
 }
 

@@ -17,6 +17,7 @@ pub mod lambda;
 pub mod load_balancer;
 pub mod network;
 mod records;
+mod roles;
 mod schedule;
 pub mod security_groups;
 pub mod service;

@@ -20,7 +20,8 @@ pub(super) fn services(work: &Work<'_>) -> Vec<&'static str> {
     }
     let spec = work.spec;
     let tasks = !spec.services.is_empty();
-    let secrets = spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
+    let secrets =
+        spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
     let shells = spec.instance.is_some() || spec.services.values().any(|service| service.exec);
     [
         ("ec2messages", spec.instance.is_some()),
@@ -59,7 +60,7 @@ pub(super) fn state(endpoint: &VpcEndpoint) -> String {
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     for role in services(work).into_iter().map(role) {
         match found.endpoints.get(&role) {
-            None => drop(plan.change(Verb::Create, role)),
+            None => plan.change(Verb::Create, role),
             Some(endpoint) => {
                 for (key, value) in work.stack.missing_tags(NAME, &role, &tagging::read(endpoint.tags())) {
                     plan.update(&role, &format!("tags.{key}"), "(none)", value);
@@ -91,7 +92,10 @@ pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), Ste
     let made = try_join_all(now.map(|service| create(work, found, service))).await?;
     found.endpoints.extend(made);
     if missing.len() > AT_ONCE {
-        return Err(StepError::pending(format!("{} more interface endpoints to be asked for", missing.len() - AT_ONCE)));
+        return Err(StepError::pending(format!(
+            "{} more interface endpoints to be asked for",
+            missing.len() - AT_ONCE
+        )));
     }
     Ok(())
 }
@@ -116,7 +120,12 @@ async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String
         .private_dns_enabled(true)
         .client_token(work.stack.token(&role, &dead))
         .tag_specifications(tagging::specification(ResourceType::VpcEndpoint, work.stack.tags(NAME, &role)));
-    let late = ["InvalidSubnetId.NotFound", "InvalidSubnetID.NotFound", "InvalidGroup.NotFound", "InvalidSecurityGroupId.NotFound"];
+    let late = [
+        "InvalidSubnetId.NotFound",
+        "InvalidSubnetID.NotFound",
+        "InvalidGroup.NotFound",
+        "InvalidSecurityGroupId.NotFound",
+    ];
     let waits_for = "the subnets and the security group to be visible";
     let answer = call.send().await.pending_on(&late, waits_for, format!("creating the {role}"))?;
     let endpoint = answer.vpc_endpoint.ok_or_else(|| StepError::lacking("the endpoint"))?;
@@ -144,7 +153,11 @@ fn failed(found: &Found, of_role: &str) -> Result<(), StepError> {
         None => Ok(()),
         Some(endpoint) => Err(StepError::Unhealthy {
             what: format!("the {of_role} {}", endpoint.vpc_endpoint_id().unwrap_or_default()),
-            why: endpoint.last_error().and_then(|error| error.message()).unwrap_or("no reason given").to_owned(),
+            why: endpoint
+                .last_error()
+                .and_then(|error| error.message())
+                .unwrap_or("no reason given")
+                .to_owned(),
         }),
     }
 }
@@ -167,8 +180,10 @@ pub(super) async fn remove(
     which: impl Fn(&str) -> bool,
 ) -> Result<Removal, StepError> {
     let standing = found.endpoints.values().chain(&found.failed_endpoints);
-    let going: Vec<&VpcEndpoint> = standing.filter(|endpoint| which(tagging::role(endpoint.tags()))).collect();
-    let ids: Vec<String> = going.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
+    let going: Vec<&VpcEndpoint> =
+        standing.filter(|endpoint| which(tagging::role(endpoint.tags()))).collect();
+    let ids: Vec<String> =
+        going.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
     let mut removal = Removal { found: going.len() + found.leaving_endpoints.len(), left: Vec::new() };
     let refused = if ids.is_empty() { Vec::new() } else { delete(work, &ids).await? };
     for endpoint in going.into_iter().chain(&found.leaving_endpoints) {

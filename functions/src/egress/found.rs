@@ -76,7 +76,8 @@ impl Found {
             let role = nat::role(&zone);
             let gateway = self.gateways.get(&role).and_then(NatGateway::nat_gateway_id);
             let gateway = gateway.ok_or_else(|| StepError::pending(format!("the {role} to be visible")))?;
-            let address = self.addresses.get(&nat::address_role(&zone)).and_then(|all| all.first()?.public_ip());
+            let address =
+                self.addresses.get(&nat::address_role(&zone)).and_then(|all| all.first()?.public_ip());
             outputs.nat_gateways.insert(zone, gateway.to_owned());
             outputs.addresses.extend(address.map(str::to_owned));
         }
@@ -121,8 +122,13 @@ async fn find_tables(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, St
     let mut filters = ours(work, crate::network::NAME);
     filters.push(filter(&format!("tag:{}", crate::stack::TAG_ROLE), "route-table/private/*"));
     let call = work.aws.ec2.describe_route_tables().set_filters(Some(filters));
-    let tables: Vec<RouteTable> =
-        call.into_paginator().items().send().try_collect().await.doing("looking for the private route tables")?;
+    let tables: Vec<RouteTable> = call
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .doing("looking for the private route tables")?;
     let zone = |table: &RouteTable| tagging::role(table.tags()).rsplit('/').next().map(str::to_owned);
     Ok(tables.into_iter().filter_map(|table| Some((zone(&table)?, table))).collect())
 }

@@ -41,18 +41,19 @@ pub(super) fn is_wanted(work: &Work<'_>, of_role: &str) -> bool {
 /// Whether there is something that the spec does not ask for: what it no longer wants, or a lost answer's double.
 pub(super) fn has_superfluous(work: &Work<'_>, found: &Found) -> bool {
     let roles = found.gateways.keys().chain(found.addresses.keys());
-    roles.into_iter().any(|role| !is_wanted(work, role)) || found.addresses.values().any(|same| same.len() > 1)
+    roles.into_iter().any(|role| !is_wanted(work, role))
+        || found.addresses.values().any(|same| same.len() > 1)
 }
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     for zone in zones(work) {
         let (address_role, role) = (address_role(&zone), role(&zone));
         match found.addresses.get(&address_role).and_then(|same| same.first()) {
-            None => drop(plan.change(Verb::Create, &address_role)),
+            None => plan.change(Verb::Create, &address_role),
             Some(address) => plan_tags(work, &address_role, address.tags(), plan),
         }
         match found.gateways.get(&role) {
-            None => drop(plan.change(Verb::Create, &role)),
+            None => plan.change(Verb::Create, &role),
             Some(gateway) => {
                 plan_tags(work, &role, gateway.tags(), plan);
                 if gateway.state() != Some(&NatGatewayState::Available) {
@@ -81,7 +82,8 @@ fn plan_tags(work: &Work<'_>, role: &str, tags: &[aws_sdk_ec2::types::Tag], plan
 /// Allocates the missing addresses.
 pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     let zones = zones(work);
-    let missing = zones.iter().map(|zone| address_role(zone)).filter(|role| !found.addresses.contains_key(role));
+    let missing =
+        zones.iter().map(|zone| address_role(zone)).filter(|role| !found.addresses.contains_key(role));
     let made = try_join_all(missing.map(async |role| {
         let call = work
             .aws
@@ -202,7 +204,8 @@ pub(super) async fn remove(
     found: &Found,
     which: impl Fn(&str) -> bool,
 ) -> Result<Removal, StepError> {
-    let gateways: Vec<(&String, &NatGateway)> = found.gateways.iter().filter(|(role, _)| which(role)).collect();
+    let gateways: Vec<(&String, &NatGateway)> =
+        found.gateways.iter().filter(|(role, _)| which(role)).collect();
     let mut removal = Removal { found: gateways.len() + found.leaving.len(), left: Vec::new() };
     try_join_all(gateways.iter().map(|(role, gateway)| delete(work, role, gateway))).await?;
     let leaving = found.leaving.iter().map(|gateway| (tagging::role(gateway.tags()), gateway));

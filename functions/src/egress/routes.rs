@@ -52,10 +52,10 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
                     let from = route.nat_gateway_id().or(route.gateway_id()).unwrap_or("(other)");
                     plan.update(&role(&zone), "natGateway", from, wanted.unwrap_or("(new)"));
                 }
-                None => drop(plan.change(Verb::Create, role(&zone))),
+                None => plan.change(Verb::Create, role(&zone)),
             },
             None if nat::zones(work).is_empty() => {}
-            None => drop(plan.change(Verb::Create, role(&zone))),
+            None => plan.change(Verb::Create, role(&zone)),
         }
     }
 }

@@ -1,0 +1,96 @@
+//! The EC2 instance, reached through Systems Manager only, with the role that lets its agent report.
+
+mod found;
+mod profile;
+mod server;
+
+use serde::{Deserialize, Serialize};
+
+use crate::component::{Component, Plan, Removal, Work};
+use crate::error::StepError;
+use crate::roles::{self, Role};
+use found::Found;
+
+/// The component's name.
+pub const NAME: &str = "instance";
+
+/// The EC2 instance of a stack.
+#[derive(Debug)]
+pub struct Instance;
+
+/// What others need of the instance. Empty when the spec has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outputs {
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// How to open a shell on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<String>,
+}
+
+/// The role that the instance acts as: what Systems Manager's agent needs, and nothing else.
+const ROLE: Role = Role {
+    component: NAME,
+    role: "role/instance",
+    principal: "ec2.amazonaws.com",
+    managed: Some("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"),
+    policy: None,
+};
+
+impl Component for Instance {
+    type Outputs = Outputs;
+
+    async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let found = Found::read(work).await?;
+        let mut plan = Plan::default();
+        let Some(spec) = &work.spec.instance else {
+            found.plan_removal(work, &mut plan);
+            return Ok(plan);
+        };
+        roles::plan(work, &ROLE, found.role.as_ref(), &mut plan);
+        profile::plan(work, &found, &mut plan);
+        server::plan(work, spec, &found, &mut plan).await?;
+        Ok(plan)
+    }
+
+    async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        let Some(spec) = &work.spec.instance else {
+            crate::lambda::cleared(self.remove(work).await?)?;
+            return Ok(Outputs::default());
+        };
+        let found = Found::read(work).await?;
+        roles::ensure(work, &ROLE, found.role.as_ref()).await?;
+        profile::ensure(work, &found).await?;
+        let id = server::ensure(work, spec, &found).await?;
+        Ok(outputs(work, &id))
+    }
+
+    async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        if work.spec.instance.is_none() {
+            return Ok(Outputs::default());
+        }
+        let id = server::settle(work).await?;
+        Ok(outputs(work, &id))
+    }
+
+    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        let mut removal = server::remove(work, &found).await?;
+        if removal.left.is_empty() {
+            removal.join(profile::remove(work, &found).await?);
+            removal.join(roles::remove(work, &ROLE).await?);
+        } else {
+            // They go when the instance is gone.
+            removal.found += usize::from(found.role.is_some()) + usize::from(found.profile.is_some());
+        }
+        Ok(removal)
+    }
+}
+
+fn outputs(work: &Work<'_>, id: &str) -> Outputs {
+    let region = &work.aws.settings.region;
+    let connect = format!("aws ssm start-session --target {id} --region {region}");
+    Outputs { id: Some(id.to_owned()), connect: Some(connect) }
+}

@@ -1,0 +1,428 @@
+//! The instance itself.
+
+use aws_sdk_ec2::types::{
+    ArchitectureType, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
+    IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
+    InstanceStateName, InstanceType, ResourceType, VolumeType,
+};
+use stackdrop_specs::Instance as Spec;
+
+use super::NAME;
+use super::found::{Found, find_instances, state};
+use super::profile;
+use crate::component::{Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::roles;
+use crate::stack::TAG_DEPLOYMENT;
+use crate::tagging::{self, filter};
+
+/// The instance's role in the stack.
+pub(super) const ROLE: &str = "instance";
+
+/// The root disk of Amazon Linux 2023.
+const ROOT_DEVICE: &str = "/dev/xvda";
+
+pub(super) async fn plan(
+    work: &Work<'_>,
+    spec: &Spec,
+    found: &Found,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let Some(instance) = found.instances.first() else {
+        plan.change(Verb::Create, ROLE);
+        return Ok(());
+    };
+    for difference in differences(work, spec, instance) {
+        plan.update(ROLE, difference.field, difference.from, difference.to);
+    }
+    if let Some((from, to)) = disk_growth(work, spec) {
+        if to > from {
+            plan.update(ROLE, "disk", from, to);
+        } else {
+            plan.problem(
+                ROLE,
+                format!("instance.disk can't shrink from {from} GiB to {to} GiB"),
+                format!("set instance.disk to {from} or more"),
+            );
+        }
+    }
+    if let (Some(now), true) = (instance.architecture(), spec.instance_type != type_of(instance)) {
+        let then = architecture(work, &spec.instance_type).await?;
+        if now.as_str() != then.as_str() {
+            plan.problem(
+                ROLE,
+                format!(
+                    "instance.type can't change from {} ({now}) to {} ({then}): the disk has another architecture",
+                    type_of(instance),
+                    spec.instance_type
+                ),
+                "choose a type of the same architecture, or take the instance out of the spec and put it back",
+            );
+        }
+    }
+    match state(instance) {
+        Some(InstanceStateName::Running) => {}
+        Some(InstanceStateName::Stopped | InstanceStateName::Stopping) => {
+            plan.update(ROLE, "state", "stopped", "running");
+        }
+        _ => plan.change(Verb::Settle, ROLE),
+    }
+    Ok(())
+}
+
+struct Difference {
+    field: &'static str,
+    from: String,
+    to: String,
+}
+
+fn type_of(instance: &Instance) -> &str {
+    instance.instance_type().map_or("", InstanceType::as_str)
+}
+
+/// What differs between the instance and the spec, and can be changed in place.
+fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut compare = |field, from: String, to: String| {
+        if from != to {
+            differences.push(Difference { field, from, to });
+        }
+    };
+    compare("type", type_of(instance).into(), spec.instance_type.clone());
+    let tokens = instance.metadata_options().and_then(|options| options.http_tokens());
+    compare("metadata.httpTokens", tokens.map_or("", HttpTokensState::as_str).into(), "required".into());
+    let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());
+    compare("profile", profile.unwrap_or("(none)").into(), roles::name(work, profile::ROLE));
+    if let Some(wanted) = wanted_groups(work) {
+        let mut groups: Vec<&str> =
+            instance.security_groups().iter().filter_map(|group| group.group_id()).collect();
+        groups.sort_unstable();
+        compare("securityGroups", groups.join(","), wanted);
+    }
+    for (key, to) in work.stack.missing_tags(NAME, ROLE, &tagging::read(instance.tags())) {
+        let from = instance.tags().iter().find(|tag| tag.key() == Some(key.as_str()));
+        let from = from.and_then(|tag| tag.value()).unwrap_or("(none)").to_owned();
+        compare("tags", format!("{key}={from}"), format!("{key}={to}"));
+    }
+    differences
+}
+
+/// The group that the instance shall have, where it is known: not while planning.
+fn wanted_groups(work: &Work<'_>) -> Option<String> {
+    work.outputs.security_groups.as_ref().and_then(|groups| groups.instance.clone())
+}
+
+/// The disk's size by the baseline and by the spec, where they differ. A disk's size does not drift.
+fn disk_growth(work: &Work<'_>, spec: &Spec) -> Option<(u32, u32)> {
+    let before = work.deployment.baseline.as_ref()?.spec.instance.as_ref()?.disk;
+    (before != spec.disk).then_some((before, spec.disk))
+}
+
+/// Creates or changes the instance, and returns its id.
+pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, StepError> {
+    let Some(instance) = found.instances.first() else { return create(work, spec, found).await };
+    let id = instance.instance_id().unwrap_or_default();
+    if state(instance) == Some(&InstanceStateName::ShuttingDown) {
+        return Err(StepError::pending(format!("the former instance {id} to be terminated")));
+    }
+    if let Some((from, to)) = disk_growth(work, spec).filter(|(from, to)| to > from) {
+        grow_disk(work, instance, from, to).await?;
+    }
+    for difference in differences(work, spec, instance) {
+        change(work, spec, instance, &difference).await?;
+    }
+    match state(instance) {
+        Some(InstanceStateName::Stopped) => {
+            work.aws.ec2.start_instances().instance_ids(id).send().await.doing(format!("starting {id}"))?;
+            tracing::info!(id, "Instance started.");
+        }
+        Some(InstanceStateName::Stopping) => {
+            return Err(StepError::pending(format!("the instance {id} to be stopped")));
+        }
+        _ => {}
+    }
+    Ok(id.to_owned())
+}
+
+async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, StepError> {
+    let mine = |instance: &&Instance| {
+        tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
+    };
+    if let Some(dead) = found.dead.iter().find(mine).filter(|_| !work.deployment.restoring) {
+        return Err(ended(dead));
+    }
+    let image = image(work, &spec.instance_type).await?;
+    let network = work.network()?;
+    let subnet =
+        network.private_subnets.values().next().ok_or_else(|| StepError::lacking("a private subnet"))?;
+    let interface = InstanceNetworkInterfaceSpecification::builder()
+        .device_index(0)
+        .subnet_id(subnet)
+        .set_groups(work.groups()?.instance.clone().map(|group| vec![group]))
+        .associate_public_ip_address(false)
+        .delete_on_termination(true)
+        .build();
+    let tags = work.stack.tags(NAME, ROLE);
+    let specification = |kind| tagging::specification(kind, tags.clone());
+    let dead: Vec<&str> = found.dead.iter().filter_map(Instance::instance_id).collect();
+    let call = work
+        .aws
+        .ec2
+        .run_instances()
+        .image_id(image)
+        .instance_type(spec.instance_type.as_str().into())
+        .min_count(1)
+        .max_count(1)
+        .client_token(work.stack.token(ROLE, &dead))
+        .network_interfaces(interface)
+        .iam_instance_profile(
+            IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build(),
+        )
+        .metadata_options(
+            InstanceMetadataOptionsRequest::builder()
+                .http_tokens(HttpTokensState::Required)
+                .http_endpoint(InstanceMetadataEndpointState::Enabled)
+                .http_put_response_hop_limit(1)
+                .build(),
+        )
+        .block_device_mappings(root_disk(spec.disk))
+        .tag_specifications(specification(ResourceType::Instance))
+        .tag_specifications(specification(ResourceType::Volume))
+        .tag_specifications(specification(ResourceType::NetworkInterface));
+    let answer = profile_may_be_late(call.send().await.doing("creating the instance"))?;
+    let instance = answer.instances().first().ok_or_else(|| StepError::lacking("the instance"))?;
+    if state(instance) == Some(&InstanceStateName::Terminated) {
+        return Err(ended(instance));
+    }
+    let id = instance.instance_id().unwrap_or_default();
+    tracing::info!(id, "Instance created.");
+    Ok(id.to_owned())
+}
+
+fn root_disk(gib: u32) -> BlockDeviceMapping {
+    let disk = EbsBlockDevice::builder()
+        .volume_size(i32::try_from(gib).unwrap_or(i32::MAX))
+        .volume_type(VolumeType::Gp3)
+        .encrypted(true)
+        .delete_on_termination(true)
+        .build();
+    BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(disk).build()
+}
+
+/// A fresh profile reaches EC2 after some seconds. The code is a general one, so the message decides.
+fn profile_may_be_late<T>(result: Result<T, StepError>) -> Result<T, StepError> {
+    result.map_err(|error| match &error {
+        StepError::Refused { source, .. }
+            if source.code == "InvalidParameterValue"
+                && ["Invalid IAM Instance Profile", "has no associated IAM Roles"]
+                    .iter()
+                    .any(|late| source.message.contains(late)) =>
+        {
+            StepError::pending("the instance profile to reach EC2")
+        }
+        _ => error,
+    })
+}
+
+/// The newest Amazon Linux 2023 for the type's architecture, by AWS's public parameter.
+async fn image(work: &Work<'_>, instance_type: &str) -> Result<String, StepError> {
+    let architecture = architecture(work, instance_type).await?;
+    let name = format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}");
+    let answer = work.aws.ssm.get_parameter().name(&name).send().await.doing(format!("reading {name}"))?;
+    answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| StepError::lacking("the image's id"))
+}
+
+async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<ArchitectureType, StepError> {
+    let call = work.aws.ec2.describe_instance_types().instance_types(instance_type.into()).send().await;
+    let unknown = || {
+        StepError::InvalidSpec(format!(
+            "instance.type: {instance_type} is no instance type of {}",
+            work.aws.settings.region
+        ))
+    };
+    let answer = call.unless(&["InvalidInstanceType"]).doing(format!("looking up {instance_type}"))?;
+    let answer = answer.ok_or_else(unknown)?;
+    let info = answer.instance_types().first().and_then(|info| info.processor_info());
+    let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
+    let architectures = info.map(|info| info.supported_architectures()).unwrap_or_default();
+    architectures.iter().find(|architecture| known.contains(architecture)).cloned().ok_or_else(unknown)
+}
+
+/// Brings one field about.
+async fn change(
+    work: &Work<'_>,
+    spec: &Spec,
+    instance: &Instance,
+    difference: &Difference,
+) -> Result<(), StepError> {
+    let id = instance.instance_id().unwrap_or_default();
+    let ec2 = &work.aws.ec2;
+    let doing =
+        format!("changing {} of {id} from {} to {}", difference.field, difference.from, difference.to);
+    match difference.field {
+        "type" => change_type(work, instance, &spec.instance_type, &doing).await?,
+        "metadata.httpTokens" => {
+            let call = ec2.modify_instance_metadata_options().instance_id(id);
+            call.http_tokens(HttpTokensState::Required).send().await.doing(&doing)?;
+        }
+        "profile" => associate(work, instance, &doing).await?,
+        "securityGroups" => {
+            let call = ec2.modify_instance_attribute().instance_id(id).groups(&difference.to);
+            call.send().await.doing(&doing)?;
+        }
+        _ => {
+            let missing = work.stack.missing_tags(NAME, ROLE, &tagging::read(instance.tags()));
+            tagging::add(work, id, missing).await?;
+        }
+    }
+    tracing::info!(id, field = difference.field, "Instance changed.");
+    Ok(())
+}
+
+/// The type changes while the instance is stopped; `ensure` starts it again afterwards.
+async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str) -> Result<(), StepError> {
+    let id = instance.instance_id().unwrap_or_default();
+    match state(instance) {
+        Some(InstanceStateName::Stopped) => {
+            let to = AttributeValue::builder().value(to).build();
+            work.aws
+                .ec2
+                .modify_instance_attribute()
+                .instance_id(id)
+                .instance_type(to)
+                .send()
+                .await
+                .doing(doing)?;
+            Ok(())
+        }
+        Some(InstanceStateName::Running) => {
+            let call = work.aws.ec2.stop_instances().instance_ids(id).send().await;
+            call.doing(format!("stopping {id} to change its type"))?;
+            Err(StepError::pending(format!("the instance {id} to be stopped")))
+        }
+        _ => Err(StepError::pending(format!("the instance {id} to be running or stopped"))),
+    }
+}
+
+/// An instance may come up without its profile, and without an error: then it is associated here.
+async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
+    let id = instance.instance_id().unwrap_or_default();
+    if state(instance) != Some(&InstanceStateName::Running) {
+        return Err(StepError::pending(format!("the instance {id} to run before it is given its profile")));
+    }
+    let profile = IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build();
+    match association(work, id).await? {
+        Some((association, _)) => {
+            let call = work.aws.ec2.replace_iam_instance_profile_association().association_id(association);
+            profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
+        }
+        None => {
+            let call = work.aws.ec2.associate_iam_instance_profile().instance_id(id);
+            profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
+        }
+    }
+}
+
+async fn association(
+    work: &Work<'_>,
+    id: &str,
+) -> Result<Option<(String, IamInstanceProfileAssociationState)>, StepError> {
+    let call = work.aws.ec2.describe_iam_instance_profile_associations().filters(filter("instance-id", id));
+    let answer = call.send().await.doing(format!("asking for the profile of {id}"))?;
+    let found = answer.iam_instance_profile_associations.unwrap_or_default().into_iter();
+    Ok(found.filter_map(|association| Some((association.association_id?, association.state?))).find(
+        |(_, state)| {
+            use IamInstanceProfileAssociationState::{Associated, Associating};
+            matches!(state, Associated | Associating)
+        },
+    ))
+}
+
+async fn grow_disk(work: &Work<'_>, instance: &Instance, from: u32, to: u32) -> Result<(), StepError> {
+    let disk = instance.block_device_mappings().iter().find(|disk| disk.device_name() == Some(ROOT_DEVICE));
+    let Some(volume) = disk.and_then(|disk| disk.ebs()?.volume_id()) else { return Ok(()) };
+    let doing = format!("growing the disk {volume} from {from} to {to} GiB");
+    let call = work.aws.ec2.describe_volumes().volume_ids(volume).send().await.doing(&doing)?;
+    let size = call.volumes().first().and_then(|volume| volume.size()).unwrap_or_default();
+    let wanted = i32::try_from(to).unwrap_or(i32::MAX);
+    if size >= wanted {
+        return Ok(());
+    }
+    let call = work.aws.ec2.modify_volume().volume_id(volume).size(wanted).send().await;
+    call.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing).map(drop)
+}
+
+fn ended(instance: &Instance) -> StepError {
+    let reason = instance.state_reason();
+    StepError::Unhealthy {
+        what: format!("the instance {}", instance.instance_id().unwrap_or_default()),
+        why: format!(
+            "{}: {}",
+            reason.and_then(|reason| reason.code()).unwrap_or("terminated"),
+            reason.and_then(|reason| reason.message()).unwrap_or("no reason given")
+        ),
+    }
+}
+
+/// The instance's id once it runs, has its profile, and its agent has reported.
+pub(super) async fn settle(work: &Work<'_>) -> Result<String, StepError> {
+    let instances = find_instances(work).await?;
+    let mine = |instance: &&Instance| {
+        tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
+    };
+    let standing = instances.iter().find(|instance| state(instance) != Some(&InstanceStateName::Terminated));
+    let Some(instance) = standing else {
+        return Err(match instances.iter().find(mine) {
+            Some(dead) => ended(dead),
+            None => StepError::pending("the instance to be visible"),
+        });
+    };
+    let id = instance.instance_id().unwrap_or_default();
+    match state(instance) {
+        Some(InstanceStateName::Running) => {}
+        Some(InstanceStateName::ShuttingDown) => return Err(ended(instance)),
+        _ => return Err(StepError::pending(format!("the instance {id} to run"))),
+    }
+    let (association, online) = tokio::try_join!(association(work, id), is_online(work, id))?;
+    match association {
+        Some((_, IamInstanceProfileAssociationState::Associated)) => {}
+        _ => return Err(StepError::pending(format!("the instance profile to be associated with {id}"))),
+    }
+    if online {
+        Ok(id.to_owned())
+    } else {
+        Err(StepError::pending(format!("the SSM agent of {id} to report")))
+    }
+}
+
+async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
+    let filter = aws_sdk_ssm::types::InstanceInformationStringFilter::builder().key("InstanceIds").values(id);
+    let filter = filter.build().map_err(|error| StepError::Defect(error.to_string()))?;
+    let call = work.aws.ssm.describe_instance_information().filters(filter).send().await;
+    // SSM refuses to filter by an instance that it has not heard of.
+    let answer = call.unless(&["InvalidInstanceId"]).doing(format!("asking whether {id} is online"))?;
+    Ok(answer.is_some_and(|answer| {
+        let online = aws_sdk_ssm::types::PingStatus::Online;
+        answer.instance_information_list().iter().any(|node| node.ping_status() == Some(&online))
+    }))
+}
+
+pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let mut removal = Removal { found: found.instances.len(), left: Vec::new() };
+    for instance in &found.instances {
+        let id = instance.instance_id().unwrap_or_default();
+        let mut why = "is being terminated";
+        if state(instance) != Some(&InstanceStateName::ShuttingDown) {
+            let call = work.aws.ec2.terminate_instances().instance_ids(id).send().await;
+            let doing = format!("terminating {id}");
+            if call.gone(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {
+                tracing::info!(id, "Instance terminated.");
+            } else {
+                why = "termination protection was put on by hand: take it off";
+            }
+        }
+        removal.leave(ROLE, id, why);
+    }
+    Ok(removal)
+}

@@ -1,0 +1,231 @@
+//! IAM roles that a stack's resources act as: created with their tags, under a path of Stackdrop's own.
+
+use serde_json::{Value, json};
+
+use crate::component::{Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::stack::Tags;
+
+/// The path of every role and profile that Stackdrop makes, so that a policy can name them all.
+pub(crate) const PATH: &str = "/stackdrop/";
+
+/// The name of the one inline policy of a role.
+const POLICY: &str = "stackdrop";
+
+/// A role as it shall be.
+#[derive(Debug)]
+pub(crate) struct Role {
+    /// The component that it belongs to.
+    pub(crate) component: &'static str,
+    /// Its role in the stack, such as `role/task`.
+    pub(crate) role: &'static str,
+    /// Who acts as it, such as `ec2.amazonaws.com`.
+    pub(crate) principal: &'static str,
+    /// The ARN of the managed policy attached to it.
+    pub(crate) managed: Option<&'static str>,
+    /// Its inline policy.
+    pub(crate) policy: Option<Value>,
+}
+
+/// A role as it stands.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) arn: String,
+    tags: Tags,
+    managed: bool,
+    policy: Option<Value>,
+}
+
+impl Found {
+    /// Whether the role is this stack's.
+    pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
+        work.stack.owns(&self.tags)
+    }
+}
+
+impl Role {
+    /// Its name. IAM's names are the account's, whatever the region, so the region is part of it.
+    pub(crate) fn name(&self, work: &Work<'_>) -> String {
+        name(work, self.role)
+    }
+
+    fn trust(&self) -> String {
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": self.principal },
+                "Action": "sts:AssumeRole",
+            }],
+        })
+        .to_string()
+    }
+}
+
+/// The name of an IAM thing with this role in the stack: at most 64 characters, which is IAM's limit for roles.
+pub(crate) fn name(work: &Work<'_>, role: &str) -> String {
+    let last = role.rsplit('/').next().unwrap_or(role);
+    format!("stackdrop-{}-{last}-{}", work.stack.name, work.aws.settings.region)
+}
+
+/// Tags in IAM's shape.
+pub(crate) fn iam_tags(tags: Tags) -> Result<Vec<aws_sdk_iam::types::Tag>, StepError> {
+    let tag = |(key, value)| aws_sdk_iam::types::Tag::builder().key(key).value(value).build();
+    tags.into_iter()
+        .map(|pair| tag(pair).map_err(|error| StepError::Defect(format!("writing a tag: {error}"))))
+        .collect()
+}
+
+/// Tags from IAM's shape.
+pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
+    tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
+}
+
+/// The role, if it is there: ours, or somebody else's with the same name.
+pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>, StepError> {
+    let name = wanted.name(work);
+    let (role, managed, policy) = tokio::try_join!(
+        find_role(work, &name),
+        find_managed(work, &name, wanted.managed),
+        find_policy(work, &name, wanted.policy.is_some())
+    )?;
+    Ok(role.map(|role| Found { arn: role.arn().to_owned(), tags: read_tags(role.tags()), managed, policy }))
+}
+
+async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
+    let call = work.aws.iam.get_role().role_name(name).send().await;
+    let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {name}"))?;
+    Ok(answer.and_then(|answer| answer.role))
+}
+
+async fn find_managed(work: &Work<'_>, name: &str, arn: Option<&str>) -> Result<bool, StepError> {
+    let Some(arn) = arn else { return Ok(false) };
+    let call = work.aws.iam.list_attached_role_policies().role_name(name).send().await;
+    let answer = call.unless(&["NoSuchEntity"]).doing(format!("listing the policies of {name}"))?;
+    Ok(answer.is_some_and(|answer| {
+        answer.attached_policies().iter().any(|policy| policy.policy_arn() == Some(arn))
+    }))
+}
+
+async fn find_policy(work: &Work<'_>, name: &str, wanted: bool) -> Result<Option<Value>, StepError> {
+    if !wanted {
+        return Ok(None);
+    }
+    let call = work.aws.iam.get_role_policy().role_name(name).policy_name(POLICY).send().await;
+    let answer = call.unless(&["NoSuchEntity"]).doing(format!("reading the policy of {name}"))?;
+    let document = answer.map(|answer| answer.policy_document);
+    // IAM answers with the document URL-encoded.
+    let text = document.and_then(|text| {
+        percent_encoding::percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    });
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Notes what `ensure` would do.
+pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: &mut Plan) {
+    let Some(found) = found else { return plan.change(Verb::Create, wanted.role) };
+    if !found.is_ours(work) {
+        plan.problem(
+            wanted.role,
+            format!("the role {} is not of this stack", wanted.name(work)),
+            "delete it",
+        );
+        return;
+    }
+    for (key, value) in work.stack.missing_tags(wanted.component, wanted.role, &found.tags) {
+        let from = found.tags.get(&key).map_or("(none)", String::as_str);
+        plan.update(wanted.role, &format!("tags.{key}"), from, value);
+    }
+    if let Some(arn) = wanted.managed.filter(|_| !found.managed) {
+        plan.update(wanted.role, "policies", "(none)", arn);
+    }
+    if wanted.policy.is_some() && wanted.policy != found.policy {
+        let shown = |policy: &Option<Value>| policy.as_ref().map_or("(none)".into(), Value::to_string);
+        plan.update(wanted.role, "policy", shown(&found.policy), shown(&wanted.policy));
+    }
+}
+
+/// Creates or changes the role, and returns its ARN.
+pub(crate) async fn ensure(
+    work: &Work<'_>,
+    wanted: &Role,
+    found: Option<&Found>,
+) -> Result<String, StepError> {
+    let name = wanted.name(work);
+    let arn = match found {
+        Some(found) => {
+            keep_tags(work, wanted, found, &name).await?;
+            found.arn.clone()
+        }
+        None => create(work, wanted, &name).await?,
+    };
+    if let Some(policy) = wanted.managed.filter(|_| !found.is_some_and(|found| found.managed)) {
+        let call = work.aws.iam.attach_role_policy().role_name(&name).policy_arn(policy).send().await;
+        let waits_for = format!("the role {name} to be visible");
+        call.pending_on(&["NoSuchEntity"], &waits_for, format!("attaching {policy} to {name}"))?;
+    }
+    if let Some(policy) = &wanted.policy
+        && found.and_then(|found| found.policy.as_ref()) != Some(policy)
+    {
+        let call = work.aws.iam.put_role_policy().role_name(&name).policy_name(POLICY);
+        let call = call.policy_document(policy.to_string()).send().await;
+        let waits_for = format!("the role {name} to be visible");
+        call.pending_on(&["NoSuchEntity"], &waits_for, format!("giving {name} its policy"))?;
+    }
+    Ok(arn)
+}
+
+async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
+    if !found.is_ours(work) {
+        return Err(StepError::Foreign { what: format!("the role {name}"), fix: "delete it".into() });
+    }
+    let missing = work.stack.missing_tags(wanted.component, wanted.role, &found.tags);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let call = work.aws.iam.tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
+    call.doing(format!("tagging {name}")).map(drop)
+}
+
+async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
+    let call = work
+        .aws
+        .iam
+        .create_role()
+        .role_name(name)
+        .path(PATH)
+        .assume_role_policy_document(wanted.trust())
+        .description(format!("What the {} of the stack {} acts as", wanted.component, work.stack.name))
+        .set_tags(Some(iam_tags(work.stack.tags(wanted.component, wanted.role))?));
+    // A lost answer has made it: the next attempt sees whose it is.
+    let waits_for = format!("the role {name} to be visible");
+    let answer =
+        call.send().await.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
+    tracing::info!(name, "Role created.");
+    answer.role.map(|role| role.arn).ok_or_else(|| StepError::lacking("the role"))
+}
+
+/// Deletes a role of ours with its policies.
+pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, StepError> {
+    let name = wanted.name(work);
+    let mut removal = Removal::default();
+    let found = find_role(work, &name).await?;
+    if !found.is_some_and(|role| work.stack.owns(&read_tags(role.tags()))) {
+        return Ok(removal);
+    }
+    removal.found = 1;
+    let gone = ["NoSuchEntity"];
+    if let Some(policy) = wanted.managed {
+        let call = work.aws.iam.detach_role_policy().role_name(&name).policy_arn(policy).send().await;
+        call.unless(&gone).doing(format!("detaching {policy} from {name}"))?;
+    }
+    let call = work.aws.iam.delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
+    call.unless(&gone).doing(format!("deleting the policy of {name}"))?;
+    let call = work.aws.iam.delete_role().role_name(&name).send().await;
+    if call.gone(&gone, &["DeleteConflict"], format!("deleting the role {name}"))? {
+        tracing::info!(name, "Role deleted.");
+    } else {
+        removal.leave(wanted.role, name, "a policy or an instance profile that was added by hand holds it");
+    }
+    Ok(removal)
+}
