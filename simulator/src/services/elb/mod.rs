@@ -1,0 +1,267 @@
+//! Elastic Load Balancing v2: application load balancers, their listeners and rules, target groups and targets.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::unknown;
+use crate::inventory::Item;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+mod actions;
+mod attributes;
+mod conditions;
+mod listeners;
+mod load_balancers;
+mod rules;
+mod ssl_policies;
+mod tags;
+mod target_groups;
+mod targets;
+
+/// What stands of this service, by ARN.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    load_balancers: BTreeMap<String, load_balancers::LoadBalancer>,
+    /// Names of deleted load balancers whose interfaces linger, and until when: they can't be used again before.
+    held_names: BTreeMap<String, Duration>,
+    target_groups: BTreeMap<String, target_groups::TargetGroup>,
+    listeners: BTreeMap<String, listeners::Listener>,
+    rules: BTreeMap<String, rules::Rule>,
+    /// When the world was last brought up to date. Calls change it only at such moments.
+    looked_at: Duration,
+}
+
+/// For how many seconds after its creation a thing is not known to other calls. A read right after a create may say
+/// that it does not exist; Terraform allows two minutes for that, usual is less than a second.
+const UNKNOWN_SECONDS: f64 = 0.5;
+
+/// The most items of one page (`PageSize`).
+const PAGE: usize = 400;
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "CreateLoadBalancer" => load_balancers::create(world, params),
+        "DescribeLoadBalancers" => load_balancers::describe(world, params),
+        "DescribeLoadBalancerAttributes" => load_balancers::describe_attributes(world, params),
+        "ModifyLoadBalancerAttributes" => load_balancers::modify_attributes(world, params),
+        "SetSecurityGroups" => load_balancers::set_security_groups(world, params),
+        "SetSubnets" => load_balancers::set_subnets(world, params),
+        "DeleteLoadBalancer" => load_balancers::delete(world, params),
+        "CreateTargetGroup" => target_groups::create(world, params),
+        "DescribeTargetGroups" => target_groups::describe(world, params),
+        "ModifyTargetGroup" => target_groups::modify(world, params),
+        "DescribeTargetGroupAttributes" => target_groups::describe_attributes(world, params),
+        "ModifyTargetGroupAttributes" => target_groups::modify_attributes(world, params),
+        "DeleteTargetGroup" => target_groups::delete(world, params),
+        "RegisterTargets" => targets::register(world, params),
+        "DeregisterTargets" => targets::deregister(world, params),
+        "DescribeTargetHealth" => targets::describe_health(world, params),
+        "CreateListener" => listeners::create(world, params),
+        "DescribeListeners" => listeners::describe(world, params),
+        "DescribeListenerCertificates" => listeners::describe_certificates(world, params),
+        "ModifyListener" => listeners::modify(world, params),
+        "DeleteListener" => listeners::delete(world, params),
+        "CreateRule" => rules::create(world, params),
+        "DescribeRules" => rules::describe(world, params),
+        "ModifyRule" => rules::modify(world, params),
+        "SetRulePriorities" => rules::set_priorities(world, params),
+        "DeleteRule" => rules::delete(world, params),
+        "DescribeTags" => tags::describe(world, params),
+        "AddTags" => tags::add(world, params),
+        "RemoveTags" => tags::remove(world, params),
+        "DescribeSSLPolicies" => ssl_policies::describe(params),
+        _ => Err(unknown("elasticloadbalancing", operation)),
+    }
+}
+
+pub(crate) fn advance(world: &mut World) {
+    let now = world.now;
+    targets::notice_changes(world);
+    world.elb.held_names.retain(|_, until| *until > now);
+    world.elb.looked_at = now;
+}
+
+pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+    load_balancers::inventory(world, items);
+    target_groups::inventory(world, items);
+    listeners::inventory(world, items);
+    rules::inventory(world, items);
+}
+
+/// What ECS asks of a target group.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetGroupFacts {
+    pub(crate) vpc: String,
+    pub(crate) port: u16,
+    /// `ip` or `instance`.
+    pub(crate) target_type: String,
+    /// Whether a listener or a rule of some load balancer sends requests to it.
+    pub(crate) attached: bool,
+    /// Whether that load balancer is `active`.
+    pub(crate) active: bool,
+    pub(crate) deregistration_delay: Duration,
+}
+
+/// A target group, if it exists.
+pub(crate) fn target_group(world: &World, arn: &str) -> Option<TargetGroupFacts> {
+    let group = target_groups::find(world, arn).ok()?;
+    let load_balancer = load_balancers::using(world, arn);
+    Some(TargetGroupFacts {
+        vpc: group.vpc.clone(),
+        port: group.port,
+        target_type: group.target_type.clone(),
+        attached: load_balancer.is_some(),
+        active: load_balancer.is_some_and(|load_balancer| load_balancer.is_active(world.now)),
+        deregistration_delay: group.deregistration_delay(),
+    })
+}
+
+/// A target that ECS registers.
+#[derive(Debug, Clone)]
+pub(crate) struct NewTarget<'a> {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
+    /// The groups of the task's interface: the load balancer's must be let in by them.
+    pub(crate) groups: &'a [String],
+    pub(crate) zone: &'a str,
+    /// Whether it answers health checks well (an image that is `Unhealthy` does not).
+    pub(crate) answers: bool,
+}
+
+/// Registers a target (an ECS task's address) at that time, which may lie a little in the past (an event that fires
+/// late): `initial`, then healthy or not by checks. A group that no active load balancer uses has its targets
+/// `unused`.
+pub(crate) fn register_target_at(world: &mut World, arn: &str, target: &NewTarget<'_>, at: Duration) {
+    targets::put(world, arn, targets::Target::of(target, at));
+}
+
+/// Deregisters a target at that time: `draining` for the group's deregistration delay, then gone.
+pub(crate) fn deregister_target_at(world: &mut World, arn: &str, address: Ipv4Addr, port: u16, at: Duration) {
+    targets::drain(world, arn, &(address.to_string(), port), at);
+}
+
+/// When a target became, or will become, healthy if nothing is changed; `None` if it will not.
+pub(crate) fn healthy_at(world: &World, arn: &str, address: Ipv4Addr, port: u16) -> Option<Duration> {
+    targets::healthy_at(world, arn, &(address.to_string(), port))
+}
+
+/// Registers a target that answers well, now.
+pub(crate) fn register_target(
+    world: &mut World,
+    arn: &str,
+    address: Ipv4Addr,
+    port: u16,
+    groups: &[String],
+    zone: &str,
+) {
+    let at = world.now;
+    register_target_at(world, arn, &NewTarget { address, port, groups, zone, answers: true }, at);
+}
+
+/// Deregisters a target: `draining` for the group's deregistration delay, then gone.
+pub(crate) fn deregister_target(world: &mut World, arn: &str, address: Ipv4Addr, port: u16) {
+    let at = world.now;
+    deregister_target_at(world, arn, address, port, at);
+}
+
+/// A target's state as AWS names it (`initial`, `healthy`, `unhealthy`, `unused`, `draining`), if it is there.
+pub(crate) fn target_state(world: &World, arn: &str, address: Ipv4Addr, port: u16) -> Option<&'static str> {
+    targets::state(world, arn, &(address.to_string(), port))
+}
+
+/// Whether a load balancer has this DNS name (for an alias record).
+pub(crate) fn is_load_balancer_name(world: &World, dns: &str) -> bool {
+    load_balancers::by_dns_name(world, dns).is_some()
+}
+
+/// The hosted zone that an alias to a load balancer of this region names.
+pub(crate) fn hosted_zone(world: &World) -> &'static str {
+    load_balancers::hosted_zone(&world.region)
+}
+
+/// The refusal of a value that AWS checks before anything else.
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("ValidationError", message)
+}
+
+/// The refusal of settings that do not go together.
+fn misconfigured(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidConfigurationRequest", message)
+}
+
+/// Whether a thing that was created then is known to other calls by now.
+fn is_known(world: &World, created: Duration) -> bool {
+    created + world.latency.seconds(UNKNOWN_SECONDS) <= world.now
+}
+
+/// Checks the name of a load balancer or a target group (`what`).
+fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+    if name.len() > 32 {
+        return Err(invalid(format!("The {what} name '{name}' cannot be longer than '32' characters")));
+    }
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(invalid(format!(
+            "The {what} name '{name}' can only contain characters that are alphanumeric characters or hyphens(-)"
+        )));
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        return Err(invalid(format!("The {what} name '{name}' cannot begin or end with '-'")));
+    }
+    if what == "load balancer" && name.starts_with("internal-") {
+        return Err(invalid(format!("The {what} name '{name}' cannot begin with 'internal-'")));
+    }
+    Ok(())
+}
+
+/// A whole number within AWS's range, or its default.
+fn ranged(params: &Params, key: &str, low: i64, high: i64) -> Result<Option<i64>, Refusal> {
+    match params.int(key)? {
+        Some(number) if !(low..=high).contains(&number) => {
+            Err(invalid(format!("{key} must be between {low} and {high}, not {number}")))
+        }
+        number => Ok(number),
+    }
+}
+
+/// A port, if one was sent.
+fn port(params: &Params) -> Result<Option<u16>, Refusal> {
+    let number = ranged(params, "Port", 1, 65535)?;
+    Ok(number.and_then(|number| u16::try_from(number).ok()))
+}
+
+/// One page of a listing.
+struct Page {
+    size: usize,
+    from: usize,
+}
+
+impl Page {
+    fn read(params: &Params) -> Result<Self, Refusal> {
+        let size = ranged(params, "PageSize", 1, 400)?.and_then(|size| usize::try_from(size).ok());
+        let from = match params.text("Marker") {
+            None => 0,
+            Some(marker) => {
+                marker.parse().map_err(|_| invalid(format!("The marker '{marker}' is not valid")))?
+            }
+        };
+        Ok(Self { size: size.unwrap_or(PAGE), from })
+    }
+
+    /// The page's items under `name`, with the marker of the next page if there is one.
+    fn of(&self, name: &str, items: Vec<Value>) -> Reply {
+        let total = items.len();
+        let end = self.from.saturating_add(self.size);
+        let items: Vec<Value> = items.into_iter().skip(self.from).take(self.size).collect();
+        let mut document = serde_json::Map::new();
+        document.insert(name.to_owned(), Value::Array(items));
+        if end < total {
+            document.insert("NextMarker".into(), Value::String(end.to_string()));
+        }
+        Value::Object(document).into()
+    }
+}
