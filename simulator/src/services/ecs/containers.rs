@@ -1,0 +1,247 @@
+//! Containers of a task definition, in the form in which ECS takes and gives them back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::client;
+use crate::params::Refusal;
+
+/// A container definition. What was not sent comes back with ECS's own defaults, or not at all.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) image: String,
+    #[serde(default)]
+    cpu: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_reservation: Option<i64>,
+    #[serde(default)]
+    pub(super) port_mappings: Vec<PortMapping>,
+    #[serde(default = "yes")]
+    pub(super) essential: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_point: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) environment: Vec<Variable>,
+    #[serde(default)]
+    mount_points: Vec<Value>,
+    #[serde(default)]
+    volumes_from: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux_parameters: Option<LinuxParameters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secrets: Option<Vec<Secret>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_timeout: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_timeout: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_consistency: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_directory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readonly_root_filesystem: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interactive: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pseudo_terminal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker_labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ulimits: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) log_configuration: Option<LogConfiguration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health_check: Option<HealthCheck>,
+    #[serde(default)]
+    system_controls: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PortMapping {
+    pub(super) container_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_port: Option<u16>,
+    #[serde(default = "tcp")]
+    protocol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_protocol: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Variable {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Secret {
+    name: String,
+    pub(super) value_from: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LinuxParameters {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_process_enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Value>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct LogConfiguration {
+    log_driver: String,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, String>,
+    #[serde(default)]
+    secret_options: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct HealthCheck {
+    command: Vec<String>,
+    #[serde(default = "thirty")]
+    pub(super) interval: u32,
+    #[serde(default = "five")]
+    timeout: u32,
+    #[serde(default = "three")]
+    pub(super) retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) start_period: Option<u32>,
+}
+
+// ECS's own defaults. Source: `ContainerDefinition` and `HealthCheck` in the ECS API reference.
+fn yes() -> bool {
+    true
+}
+fn tcp() -> String {
+    "tcp".into()
+}
+fn thirty() -> u32 {
+    30
+}
+fn five() -> u32 {
+    5
+}
+fn three() -> u32 {
+    3
+}
+
+impl Container {
+    /// The log group and the start of the stream's name, for a container that writes to `CloudWatch` Logs.
+    pub(super) fn log_target(&self) -> Option<(&str, String)> {
+        let options = &self.log_configuration.as_ref()?.options;
+        let stream = format!("{}/{}", options.get("awslogs-stream-prefix")?, self.name);
+        Some((options.get("awslogs-group")?, stream))
+    }
+
+    /// Checks a container by itself, and fills in what ECS fills in.
+    pub(super) fn check(&mut self, region: &str, memory_of_task: i64) -> Result<(), Refusal> {
+        let legal = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+        if self.name.is_empty() || self.name.len() > 255 || !self.name.chars().all(legal) {
+            return Err(client(format!("Invalid container name '{}'.", self.name)));
+        }
+        if self.image.is_empty() || self.image.contains(char::is_whitespace) {
+            return Err(client("Container.image should not be null or empty."));
+        }
+        if self.memory.or(self.memory_reservation).unwrap_or_default() > memory_of_task {
+            return Err(client(format!(
+                "Invalid setting for container '{}'. The memory of a container must not exceed the task's 'memory'.",
+                self.name
+            )));
+        }
+        for mapping in &mut self.port_mappings {
+            let host = *mapping.host_port.get_or_insert(mapping.container_port);
+            if host != mapping.container_port {
+                return Err(client(
+                    "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
+                ));
+            }
+        }
+        self.check_secrets()?;
+        self.check_logs(region)?;
+        self.check_health()
+    }
+
+    fn check_secrets(&self) -> Result<(), Refusal> {
+        let secrets = self.secrets.as_deref().unwrap_or_default();
+        for (place, secret) in secrets.iter().enumerate() {
+            let taken = self.environment.iter().any(|variable| variable.name == secret.name)
+                || secrets[..place].iter().any(|other| other.name == secret.name);
+            if taken {
+                return Err(client(format!(
+                    "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '{}'.",
+                    secret.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logs(&self, region: &str) -> Result<(), Refusal> {
+        const KNOWN: [&str; 7] = [
+            "awslogs-group",
+            "awslogs-region",
+            "awslogs-stream-prefix",
+            "awslogs-create-group",
+            "awslogs-multiline-pattern",
+            "mode",
+            "max-buffer-size",
+        ];
+        let Some(logs) = &self.log_configuration else { return Ok(()) };
+        if logs.log_driver != "awslogs" {
+            return Err(client(format!(
+                "the simulator knows the log driver awslogs only, not {}",
+                logs.log_driver
+            )));
+        }
+        for option in ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"] {
+            if !logs.options.contains_key(option) {
+                return Err(client(format!("Log driver awslogs requires options: {option}")));
+            }
+        }
+        if logs.options.get("awslogs-region").is_some_and(|named| named != region) {
+            return Err(client("the simulator has no other region to write logs to"));
+        }
+        if logs.options.get("awslogs-create-group").is_some_and(|create| create == "true") {
+            return Err(client("the simulator's tasks do not create log groups"));
+        }
+        match logs.options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
+            Some(option) => Err(client(format!("Log driver awslogs disallows options: {option}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Source of the bounds: `HealthCheck` in the ECS API reference.
+    fn check_health(&self) -> Result<(), Refusal> {
+        let Some(health) = &self.health_check else { return Ok(()) };
+        let legal = (5..=300).contains(&health.interval)
+            && (2..=120).contains(&health.timeout)
+            && (1..=10).contains(&health.retries)
+            && health.start_period.is_none_or(|period| period <= 300)
+            && matches!(health.command.first().map(String::as_str), Some("CMD" | "CMD-SHELL" | "NONE"));
+        if legal {
+            Ok(())
+        } else {
+            Err(client(format!("Invalid health check of container '{}'.", self.name)))
+        }
+    }
+}

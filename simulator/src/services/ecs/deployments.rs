@@ -1,0 +1,301 @@
+//! Deployments of a service, in both of ECS's views: the service's own list, and service deployments with the
+//! revisions that they lead to.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::requests::{LoadBalancer, Network};
+use super::services::{self, Service};
+use super::{clusters, invalid, missing, page};
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+/// One entry of a service's `deployments`; the first of them is the `PRIMARY` one.
+#[derive(Debug, Clone)]
+pub(super) struct Deployment {
+    /// The number in `ecs-svc/NUMBER` and in the service revision's ARN.
+    pub(super) number: u64,
+    pub(super) definition: String,
+    pub(super) network: Network,
+    pub(super) load_balancers: Vec<LoadBalancer>,
+    pub(super) platform: String,
+    pub(super) created: Duration,
+    pub(super) updated: Duration,
+    pub(super) rollout: Rollout,
+    pub(super) reason: String,
+    /// Failed tasks since the last success.
+    pub(super) failed: usize,
+    /// No task is started before this.
+    pub(super) next_launch: Duration,
+    /// How long a task takes to run once it was started.
+    pub(super) starts_within: Duration,
+    /// Whether a fault makes its tasks crash.
+    pub(super) doomed: bool,
+    /// Whether it ever was completed: what can be rolled back to.
+    pub(super) proven: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rollout {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+impl Deployment {
+    pub(super) fn id(&self) -> String {
+        id(self.number)
+    }
+}
+
+/// A service deployment: the story of one change, its rollback included.
+#[derive(Debug)]
+pub(super) struct Story {
+    number: u64,
+    pub(super) target: u64,
+    sources: Vec<u64>,
+    created: Duration,
+    pub(super) rolls_back: bool,
+    /// How it ended: when that shows, with which status and reason.
+    ending: Option<(Duration, &'static str, String)>,
+}
+
+impl Story {
+    pub(super) fn begin(world: &mut World, target: u64, sources: Vec<u64>) -> Self {
+        Self { number: world.number(), target, sources, created: world.now, rolls_back: false, ending: None }
+    }
+
+    /// Ends the story, unless it has ended before.
+    pub(super) fn end(&mut self, at: Duration, status: &'static str, reason: impl Into<String>) {
+        if self.ending.is_none() {
+            self.ending = Some((at, status, reason.into()));
+        }
+    }
+
+    fn status(&self, world: &World) -> (&'static str, Option<&str>) {
+        match &self.ending {
+            Some((at, status, reason)) if *at <= world.now => {
+                (*status, Some(reason.as_str()).filter(|reason| !reason.is_empty()))
+            }
+            _ if self.rolls_back => ("ROLLBACK_IN_PROGRESS", None),
+            _ if world.now < self.created + world.latency.seconds(1.0) => ("PENDING", None),
+            _ => ("IN_PROGRESS", None),
+        }
+    }
+
+    fn finished(&self, now: Duration) -> Option<Duration> {
+        self.ending.as_ref().map(|(at, _, _)| *at).filter(|at| *at <= now)
+    }
+}
+
+pub(super) fn id(number: u64) -> String {
+    format!("ecs-svc/{}", digits(number))
+}
+
+/// Numbers of ECS's length.
+fn digits(number: u64) -> u64 {
+    1_000_000_000_000_000_000 + number
+}
+
+/// The entries of `deployments` in `DescribeServices`.
+pub(super) fn documents(world: &World, key: &str, service: &Service) -> Vec<Value> {
+    let entries = service.deployments.iter().enumerate();
+    entries
+        .map(|(place, deployment)| {
+            let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, deployment.number));
+            let is =
+                |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
+            let mut document = json!({
+                "id": deployment.id(),
+                "status": if place == 0 { "PRIMARY" } else { "ACTIVE" },
+                "taskDefinition": deployment.definition,
+                "desiredCount": if place == 0 { service.desired } else { 0 },
+                "pendingCount": is(&["PROVISIONING", "PENDING"]),
+                "runningCount": is(&["RUNNING"]),
+                "failedTasks": deployment.failed,
+                "createdAt": Clock::epoch_seconds(deployment.created),
+                "updatedAt": Clock::epoch_seconds(deployment.updated),
+                "launchType": "FARGATE",
+                "platformVersion": "1.4.0",
+                "platformFamily": "Linux",
+                "networkConfiguration": { "awsvpcConfiguration": deployment.network },
+                "rolloutState": match deployment.rollout {
+                    Rollout::InProgress => "IN_PROGRESS",
+                    Rollout::Completed => "COMPLETED",
+                    Rollout::Failed => "FAILED",
+                },
+                "rolloutStateReason": deployment.reason,
+            });
+            if place > 0 {
+                document["desiredCount"] = json!(tasks().filter(|task| !task.is_stopping()).count());
+            }
+            document
+        })
+        .collect()
+}
+
+pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let cluster = clusters::known(world, params.text("cluster").as_deref())?;
+    let named = super::needed(params, "service", "Service cannot be blank.")?;
+    let wanted = params.list("status");
+    let created = params.section("createdAt");
+    let after = created.as_ref().map(|created| created.float("after")).transpose()?.flatten();
+    let before = created.as_ref().map(|created| created.float("before")).transpose()?.flatten();
+    let (key, service) = services::find(world, &cluster, &named)?;
+    // The newest first. Source: ListServiceDeployments in the ECS API reference.
+    let stories = service.stories.iter().rev().filter(|story| {
+        let at = Clock::epoch_seconds(story.created);
+        (wanted.is_empty() || wanted.iter().any(|status| status == story.status(world).0))
+            && after.is_none_or(|after| at >= after)
+            && before.is_none_or(|before| at <= before)
+    });
+    let briefs = stories
+        .map(|story| {
+            let (status, reason) = story.status(world);
+            let mut brief = json!({
+                "serviceDeploymentArn": story_arn(world, &key, story),
+                "serviceArn": service.arn,
+                "clusterArn": world.arn("ecs", &format!("cluster/{cluster}")),
+                "startedAt": Clock::epoch_seconds(story.created),
+                "createdAt": Clock::epoch_seconds(story.created),
+                "targetServiceRevisionArn": revision_arn(world, &key, story.target),
+                "status": status,
+            });
+            if let Some(reason) = reason {
+                brief["statusReason"] = json!(reason);
+            }
+            if let Some(at) = story.finished(world.now) {
+                brief["finishedAt"] = json!(Clock::epoch_seconds(at));
+            }
+            brief
+        })
+        .collect();
+    page(params, "serviceDeployments", briefs, 20)
+}
+
+pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arns = params.list("serviceDeploymentArns");
+    params.done()?;
+    if arns.is_empty() || arns.len() > 20 {
+        return Err(invalid("Between 1 and 20 service deployments can be described at a time."));
+    }
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for arn in arns {
+        let story = world.ecs.services.iter().find_map(|(key, service)| {
+            let story = service.stories.iter().find(|story| story_arn(world, key, story) == arn)?;
+            Some(full_document(world, key, service, story))
+        });
+        match story {
+            Some(document) => found.push(document),
+            None => failures.push(missing(&arn)),
+        }
+    }
+    Ok(json!({ "serviceDeployments": found, "failures": failures }).into())
+}
+
+pub(super) fn describe_revisions(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arns = params.list("serviceRevisionArns");
+    params.done()?;
+    if arns.is_empty() || arns.len() > 20 {
+        return Err(invalid("Between 1 and 20 service revisions can be described at a time."));
+    }
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for arn in arns {
+        let revision = world.ecs.services.iter().find_map(|(key, service)| {
+            let revision =
+                service.revisions.iter().find(|one| revision_arn(world, key, one.number) == arn)?;
+            Some(json!({
+                "serviceRevisionArn": arn,
+                "serviceArn": service.arn,
+                "clusterArn": world.arn("ecs", &format!("cluster/{}", service.cluster)),
+                "taskDefinition": revision.definition,
+                "launchType": "FARGATE",
+                "platformVersion": "1.4.0",
+                "platformFamily": "Linux",
+                "loadBalancers": revision.load_balancers,
+                "networkConfiguration": { "awsvpcConfiguration": revision.network },
+                "guardDutyEnabled": false,
+                "createdAt": Clock::epoch_seconds(revision.created),
+            }))
+        });
+        match revision {
+            Some(document) => found.push(document),
+            None => failures.push(missing(&arn)),
+        }
+    }
+    Ok(json!({ "serviceRevisions": found, "failures": failures }).into())
+}
+
+fn full_document(world: &World, key: &str, service: &Service, story: &Story) -> Value {
+    let (status, reason) = story.status(world);
+    let failures = service.deployments.iter().find(|one| one.number == story.target);
+    let failures = failures.map_or(0, |deployment| deployment.failed);
+    let breaker = service.rolling.deployment_circuit_breaker;
+    let breaker_status = match status {
+        _ if !breaker.enable => "DISABLED",
+        "SUCCESSFUL" => "MONITORING_COMPLETE",
+        "STOPPED" | "ROLLBACK_IN_PROGRESS" | "ROLLBACK_SUCCESSFUL" | "ROLLBACK_FAILED" => "TRIGGERED",
+        _ => "MONITORING",
+    };
+    let mut document = json!({
+        "serviceDeploymentArn": story_arn(world, key, story),
+        "serviceArn": service.arn,
+        "clusterArn": world.arn("ecs", &format!("cluster/{}", service.cluster)),
+        "createdAt": Clock::epoch_seconds(story.created),
+        "startedAt": Clock::epoch_seconds(story.created),
+        "sourceServiceRevisions":
+            story.sources.iter().map(|number| revision_summary(world, key, *number, 0)).collect::<Vec<_>>(),
+        "targetServiceRevision": revision_summary(world, key, story.target, service.desired),
+        "status": status,
+        "deploymentConfiguration": service.rolling,
+        "deploymentCircuitBreaker": {
+            "status": breaker_status,
+            "failureCount": failures,
+            "threshold": super::scheduler::breaker_threshold(service.desired),
+        },
+    });
+    if let Some(reason) = reason {
+        document["statusReason"] = json!(reason);
+    }
+    if let Some(at) = story.finished(world.now) {
+        document["finishedAt"] = json!(Clock::epoch_seconds(at));
+    }
+    if story.rolls_back
+        && let Some(to) = service.deployments.first()
+    {
+        document["rollback"] = json!({
+            "reason": "Service deployment rolled back because the circuit breaker threshold was exceeded.",
+            "startedAt": Clock::epoch_seconds(to.updated),
+            "serviceRevisionArn": revision_arn(world, key, to.number),
+        });
+    }
+    document
+}
+
+fn revision_summary(world: &World, key: &str, number: u64, requested: usize) -> Value {
+    let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, number));
+    let is = |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
+    json!({
+        "arn": revision_arn(world, key, number),
+        "requestedTaskCount": requested,
+        "runningTaskCount": is(&["RUNNING"]),
+        "pendingTaskCount": is(&["PROVISIONING", "PENDING"]),
+    })
+}
+
+/// The ARN of the newest service deployment.
+pub(super) fn newest_arn(world: &World, key: &str, service: &Service) -> Option<String> {
+    service.stories.last().map(|story| story_arn(world, key, story))
+}
+
+fn story_arn(world: &World, key: &str, story: &Story) -> String {
+    world.arn("ecs", &format!("service-deployment/{key}/{:021}", story.number))
+}
+
+/// A service revision carries the number of the deployment that brought it.
+pub(super) fn revision_arn(world: &World, key: &str, number: u64) -> String {
+    world.arn("ecs", &format!("service-revision/{key}/{}", digits(number)))
+}

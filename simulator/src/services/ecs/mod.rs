@@ -1,0 +1,242 @@
+//! ECS on Fargate: clusters, task definitions, services, and the scheduler that keeps services as they should be.
+
+mod clusters;
+mod containers;
+mod definitions;
+mod deployments;
+mod requests;
+mod scheduler;
+mod services;
+mod start;
+mod tagging;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use self::clusters::Cluster;
+use self::definitions::Definition;
+use self::services::Service;
+use self::tasks::Task;
+use super::unknown;
+use crate::inventory::Item;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{self, Tags, World};
+
+/// What stands of this service.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// By name. A deleted one stays, `INACTIVE`, until one of its name is made again.
+    clusters: BTreeMap<String, Cluster>,
+    /// By family, the revisions in their order.
+    definitions: BTreeMap<String, Vec<Definition>>,
+    /// By `CLUSTER/SERVICE`. A deleted one stays, `INACTIVE`, until one of its name is made again.
+    services: BTreeMap<String, Service>,
+    /// By ARN; the ids are given in order.
+    tasks: BTreeMap<String, Task>,
+    images: BTreeMap<String, ImageView>,
+    /// Up to when the scheduler has worked.
+    scheduled_until: Duration,
+}
+
+/// A cluster or service is unknown to reads, and to those that need it, for this long after it was made.
+/// The order of magnitude is a guess; that it happens is known (Terraform retries such reads for two minutes).
+const UNSEEN_SECONDS: f64 = 0.5;
+
+/// us-east-1 list prices for Linux on x86 or Arm without the Arm rebate, by vCPU and by GB in an hour.
+const VCPU_HOURLY_USD: f64 = 0.04048;
+const GB_HOURLY_USD: f64 = 0.004_445;
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "CreateCluster" => clusters::create(world, params),
+        "DescribeClusters" => clusters::describe(world, params),
+        "ListClusters" => clusters::list(world, params),
+        "DeleteCluster" => clusters::delete(world, params),
+        "RegisterTaskDefinition" => definitions::register(world, params),
+        "DescribeTaskDefinition" => definitions::describe(world, params),
+        "ListTaskDefinitions" => definitions::list(world, params),
+        "ListTaskDefinitionFamilies" => definitions::list_families(world, params),
+        "DeregisterTaskDefinition" => definitions::deregister(world, params),
+        "DeleteTaskDefinitions" => definitions::delete(world, params),
+        "CreateService" => services::create(world, params),
+        "DescribeServices" => services::describe(world, params),
+        "ListServices" => services::list(world, params),
+        "UpdateService" => services::update(world, params),
+        "DeleteService" => services::delete(world, params),
+        "ListServiceDeployments" => deployments::list(world, params),
+        "DescribeServiceDeployments" => deployments::describe(world, params),
+        "DescribeServiceRevisions" => deployments::describe_revisions(world, params),
+        "ListTasks" => tasks::list(world, params),
+        "DescribeTasks" => tasks::describe(world, params),
+        "TagResource" => tagging::tag(world, params),
+        "UntagResource" => tagging::untag(world, params),
+        "ListTagsForResource" => tagging::list(world, params),
+        _ => Err(unknown("ecs", operation)),
+    }
+}
+
+pub(crate) fn advance(world: &mut World) {
+    scheduler::advance(world);
+}
+
+pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+    for cluster in world.ecs.clusters.values() {
+        if !cluster.is_inactive(world.now) {
+            items.push(Item::new("AWS::ECS::Cluster", &cluster.arn, &cluster.tags).named(&cluster.name));
+        }
+    }
+    for definition in world.ecs.definitions.values().flatten() {
+        if definition.is_active() {
+            let name = format!("{}:{}", definition.family, definition.revision);
+            items.push(Item::new("AWS::ECS::TaskDefinition", &definition.arn, &definition.tags).named(&name));
+        }
+    }
+    for (key, service) in &world.ecs.services {
+        if service.is_inactive() {
+            continue;
+        }
+        let tasks = world.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
+        let hourly = tasks.map(|task| {
+            f64::from(task.cpu) / 1024.0 * VCPU_HOURLY_USD + f64::from(task.memory) / 1024.0 * GB_HOURLY_USD
+        });
+        let item = Item::new("AWS::ECS::Service", &service.arn, &service.tags).named(&service.name);
+        items.push(item.hourly(hourly.sum()));
+    }
+}
+
+/// What a container of an image does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageView {
+    /// No registry has it.
+    Missing,
+    /// It ends at once with this exit code.
+    Crashes(i32),
+    /// It runs, and never passes a health check.
+    Unhealthy,
+}
+
+/// Says what containers of an image do; any other image runs well.
+pub(crate) fn seed_image(world: &mut World, image: &str, view: ImageView) {
+    world.ecs.images.insert(image.into(), view);
+}
+
+/// Whether there is an active service behind a scalable target's resource id, `service/CLUSTER/SERVICE`.
+pub(crate) fn is_active_service(world: &World, resource: &str) -> bool {
+    let key = resource.strip_prefix("service/").unwrap_or(resource);
+    world.ecs.services.get(key).is_some_and(Service::is_active)
+}
+
+/// Brings a service's desired count between the bounds of its scalable target.
+pub(crate) fn keep_within(world: &mut World, resource: &str, least: i64, most: i64) {
+    let key = resource.strip_prefix("service/").unwrap_or(resource);
+    if let Some(service) = world.ecs.services.get_mut(key)
+        && let (Ok(least), Ok(most)) = (usize::try_from(least), usize::try_from(most))
+    {
+        service.desired = service.desired.clamp(least, most.max(least));
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidParameterException", message)
+}
+
+fn client(message: impl Into<String>) -> Refusal {
+    Refusal::new("ClientException", message)
+}
+
+/// A required text; ECS answers a missing one with `InvalidParameterException`.
+fn needed(params: &Params, key: &str, message: &str) -> Result<String, Refusal> {
+    params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| invalid(message))
+}
+
+/// The part of a JSON request at `key`, in a form that knows each of its fields: one that it does not know is an
+/// error, so that the whole part may be marked as read.
+fn part<T: DeserializeOwned>(params: &Params, key: &str) -> Result<Option<T>, Refusal> {
+    let body = body(params)?;
+    params.ignore(key);
+    match body.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(part) => serde_json::from_value(part.clone())
+            .map(Some)
+            .map_err(|error| Refusal::new("SerializationException", format!("{key}: {error}"))),
+    }
+}
+
+fn body(params: &Params) -> Result<Value, Refusal> {
+    let body = params.body();
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
+    serde_json::from_slice(&body).map_err(|error| Refusal::new("SerializationException", error.to_string()))
+}
+
+/// Tags as ECS writes them.
+fn tags_of(params: &Params) -> Result<Tags, Refusal> {
+    let tags = world::tags(params, "tags", "key", "value").map_err(|refusal| invalid(refusal.message))?;
+    within_limit(&tags)?;
+    Ok(tags)
+}
+
+fn within_limit(tags: &Tags) -> Result<(), Refusal> {
+    if tags.len() > 50 {
+        return Err(invalid("Too many tags: a resource can have no more than 50."));
+    }
+    Ok(())
+}
+
+fn tag_list(tags: &Tags) -> Value {
+    tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+}
+
+/// Whether `include` asks for tags; any other word in it is refused unless it is in `known`.
+fn includes_tags(params: &Params, known: &[&str]) -> Result<bool, Refusal> {
+    let include = params.list("include");
+    match include.iter().find(|word| *word != "TAGS" && !known.contains(&word.as_str())) {
+        Some(word) => Err(invalid(format!("Unsupported include option: {word}"))),
+        None => Ok(include.iter().any(|word| word == "TAGS")),
+    }
+}
+
+/// A text that must be one of a few, if it was sent.
+fn one_of(params: &Params, key: &str, allowed: &[&str]) -> Result<Option<String>, Refusal> {
+    match params.text(key) {
+        Some(text) if !allowed.contains(&text.as_str()) => {
+            Err(invalid(format!("Invalid value {text} for {key}: it must be one of {}", allowed.join(", "))))
+        }
+        text => Ok(text),
+    }
+}
+
+/// One page of a list of texts under `name`, by `nextToken` and `maxResults`.
+fn page(params: &Params, name: &str, all: Vec<Value>, usual: usize) -> Result<Reply, Refusal> {
+    let size = match params.int("maxResults")? {
+        None => usual,
+        Some(size) => usize::try_from(size)
+            .ok()
+            .filter(|size| (1..=100).contains(size))
+            .ok_or_else(|| invalid("maxResults must be between 1 and 100."))?,
+    };
+    let start = match params.text("nextToken") {
+        Some(token) => token.parse().map_err(|_| invalid("Invalid token"))?,
+        None => 0,
+    };
+    params.done()?;
+    let total = all.len();
+    let items: Vec<Value> = all.into_iter().skip(start).take(size).collect();
+    let end = start + items.len();
+    let mut answer = json!({ name: items });
+    if end < total {
+        answer["nextToken"] = json!(end.to_string());
+    }
+    Ok(answer.into())
+}
+
+/// How a failure to describe one thing is told, without failing the whole call.
+fn missing(arn: &str) -> Value {
+    json!({ "arn": arn, "reason": "MISSING" })
+}

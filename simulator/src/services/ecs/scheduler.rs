@@ -1,0 +1,592 @@
+//! The scheduler: starts and stops tasks so that services come to be as they should.
+//!
+//! It works in ticks of one second on a grid of its own. When it is asked late it goes through the ticks that it has
+//! missed, each with the world at that moment, so that what comes out does not depend on how often it is asked.
+
+use std::time::Duration;
+
+use super::definitions::{self, Definition};
+use super::deployments::{Deployment, Rollout, id};
+use super::services::{Service, Status};
+use super::start::{self, Outcome, Roles};
+use super::tasks::{Behaviour, Stop, Task};
+use crate::services::{ec2, elb, logs};
+use crate::world::{Tags, World};
+
+const TICK_SECONDS: f64 = 1.0;
+
+/// A task looks for its image, its logs and its secrets this long after its start (its interface is attached then),
+/// and gives up on what it does not reach this long after its start.
+const PREPARE_SECONDS: f64 = 10.0;
+const GIVE_UP_SECONDS: f64 = 60.0;
+
+/// How long a container that crashes runs.
+const CRASH_SECONDS: f64 = 2.0;
+
+/// From the signal to end until the task is `STOPPED` and its interface gone; the rest of the model's figure for
+/// deleting a service is the deregistration delay. A task whose containers have ended by themselves is faster.
+const STOP_SECONDS: f64 = 60.0;
+const CLEAN_UP_SECONDS: f64 = 5.0;
+
+/// When the scheduler tries again to start a task whose role is not visible yet, or cannot be used at all.
+const PROPAGATION_RETRY_SECONDS: f64 = 5.0;
+const PLACEMENT_RETRY_SECONDS: f64 = 30.0;
+
+/// Failed starts are spaced out, from the first of these to the second.
+/// Source of the ceiling: "Service throttle logic" in the ECS developer guide.
+const BACKOFF_SECONDS: (f64, f64) = (5.0, 900.0);
+
+/// From the last healthy task to the end of the service deployment.
+const CONCLUDE_SECONDS: f64 = 3.0;
+
+pub(super) fn advance(world: &mut World) {
+    let now = world.now;
+    let tick = world.latency.seconds(TICK_SECONDS).max(Duration::from_millis(1));
+    while is_busy(world) && world.ecs.scheduled_until + tick <= now {
+        let at = world.ecs.scheduled_until + tick;
+        look(world, at);
+    }
+    // Nothing moves by itself now: one look is enough to see what calls have changed (a group's rules, say).
+    let missed = now.saturating_sub(world.ecs.scheduled_until).as_nanos() / tick.as_nanos();
+    if let Ok(missed) = u32::try_from(missed)
+        && missed > 0
+    {
+        let at = world.ecs.scheduled_until + tick * missed;
+        look(world, at);
+    }
+    world.now = now;
+}
+
+/// One tick at a moment of the past, or now.
+fn look(world: &mut World, at: Duration) {
+    world.now = at;
+    world.ecs.scheduled_until = at;
+    if world.ecs.services.values().all(Service::is_inactive)
+        && world.ecs.tasks.values().all(|task| task.ended)
+    {
+        return;
+    }
+    elb::advance(world);
+    ec2::advance(world);
+    let tasks: Vec<String> =
+        world.ecs.tasks.iter().filter(|(_, task)| !task.ended).map(|(arn, _)| arn.clone()).collect();
+    for arn in tasks {
+        if let Some(mut task) = world.ecs.tasks.remove(&arn) {
+            go_on(world, &mut task);
+            world.ecs.tasks.insert(arn, task);
+        }
+    }
+    let services: Vec<String> = world.ecs.services.keys().cloned().collect();
+    for key in services {
+        if let Some(mut service) = world.ecs.services.remove(&key) {
+            match service.status {
+                Status::Active => keep(world, &key, &mut service),
+                Status::Draining(until) => drain(world, &key, &mut service, until),
+                Status::Inactive => {}
+            }
+            world.ecs.services.insert(key, service);
+        }
+    }
+}
+
+/// Whether something will happen by itself.
+fn is_busy(world: &World) -> bool {
+    let moving = |task: &Task| !task.ended && (task.is_stopping() || !task.announced);
+    let unsettled = |service: &Service| match service.status {
+        Status::Inactive => false,
+        Status::Draining(until) => world.ecs.scheduled_until < until,
+        Status::Active => {
+            !service.steady
+                && service.deployments.first().is_some_and(|primary| primary.rollout != Rollout::Failed)
+        }
+    };
+    world.ecs.tasks.values().any(moving) || world.ecs.services.values().any(unsettled)
+}
+
+/// How many failed tasks in a deployment trip the circuit breaker: half of the desired count, between 3 and 200.
+/// Source: `DeploymentCircuitBreaker` in the ECS API reference.
+pub(super) fn breaker_threshold(desired: usize) -> usize {
+    desired.div_ceil(2).clamp(3, 200)
+}
+
+/// Lets a task go on.
+fn go_on(world: &mut World, task: &mut Task) {
+    if let Some(stop) = &task.stop {
+        task.ended = stop.stopped_at <= world.now;
+        return;
+    }
+    let Some(definition) = definitions::find(world, &task.definition).cloned() else { return };
+    match task.running_at {
+        None if task.prepares_at <= world.now => prepare(world, task, &definition),
+        Some(at) if at <= world.now => {
+            if !task.announced {
+                announce(world, task, &definition, at);
+            }
+            judge(world, task, &definition, at);
+        }
+        _ => {}
+    }
+}
+
+/// Finds out whether a task can start.
+fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
+    match start::outcome(world, task, definition) {
+        Outcome::Runs(behaviour) => {
+            let doomed = deployment_of(world, task).is_some_and(|deployment| deployment.doomed);
+            task.running_at = Some(world.now + task.runs_after);
+            task.behaviour = if doomed { Behaviour::Crashes(1) } else { behaviour };
+        }
+        Outcome::Unreachable(_) if world.now < task.gives_up_at => {}
+        Outcome::Unreachable(reason) | Outcome::Fails(reason) => {
+            stop(world, task, "TaskFailedToStart", &reason);
+            count_failure(world, task);
+        }
+    }
+}
+
+/// Tells target groups and logs that a task runs.
+fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Duration) {
+    task.announced = true;
+    for container in &definition.containers {
+        if let Some((group, _)) = container.log_target() {
+            logs::write(world, group, &start::stream(task, container), at, "starting");
+        }
+    }
+    let Some(deployment) = deployment_of(world, task) else { return };
+    for load_balancer in deployment.load_balancers.clone() {
+        let arn = &load_balancer.target_group_arn;
+        let target = elb::NewTarget {
+            address: task.address,
+            port: load_balancer.container_port,
+            groups: &task.groups,
+            zone: &task.zone,
+            answers: task.behaviour == Behaviour::Well,
+        };
+        elb::register_target_at(world, arn, &target, at);
+        tell(world, &task.service, &format!("registered 1 targets in (target-group {arn})"));
+        task.registered.push(load_balancer);
+    }
+}
+
+/// Ends a running task that crashes or is not healthy.
+fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at: Duration) {
+    if let Behaviour::Crashes(code) = task.behaviour {
+        let crashed_at = running_at + world.latency.seconds(CRASH_SECONDS);
+        if crashed_at <= world.now {
+            for container in &definition.containers {
+                if let Some((group, _)) = container.log_target() {
+                    let line = format!("error: exiting with code {code}");
+                    logs::write(world, group, &start::stream(task, container), crashed_at, &line);
+                }
+            }
+            stop(world, task, "EssentialContainerExited", "Essential container in task exited");
+            count_failure(world, task);
+        }
+        return;
+    }
+    let grace = world.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
+    if world.now < running_at + world.latency.seconds(f64::from(grace)) {
+        return;
+    }
+    if task.container_health(definition, world) == Some("UNHEALTHY") {
+        stop(world, task, "ServiceSchedulerInitiated", "Task failed container health checks");
+        count_failure(world, task);
+        return;
+    }
+    let sick = task.registered.iter().find(|at| {
+        elb::target_state(world, &at.target_group_arn, task.address, at.container_port) == Some("unhealthy")
+    });
+    if let Some(sick) = sick.cloned() {
+        let (port, arn) = (sick.container_port, &sick.target_group_arn);
+        tell(
+            world,
+            &task.service,
+            &format!(
+                "(port {port}) is unhealthy in (target-group {arn}) due to (reason Health checks failed)."
+            ),
+        );
+        let reason = format!("Task failed ELB health checks in (target-group {arn})");
+        stop(world, task, "ServiceSchedulerInitiated", &reason);
+        count_failure(world, task);
+    }
+}
+
+/// Begins to stop a task: out of its target groups first, then the signal to end, then its interface.
+fn stop(world: &mut World, task: &mut Task, code: &'static str, reason: &str) {
+    let since = world.now;
+    let mut drained_at = since;
+    for at in std::mem::take(&mut task.registered) {
+        let arn = &at.target_group_arn;
+        // A group that no active load balancer uses has no connections to drain.
+        if let Some(group) = elb::target_group(world, arn)
+            && group.attached
+            && group.active
+            && code == "ServiceSchedulerInitiated"
+        {
+            drained_at = drained_at.max(since + group.deregistration_delay);
+        }
+        elb::deregister_target_at(world, arn, task.address, at.container_port, since);
+    }
+    let by_itself = code != "ServiceSchedulerInitiated";
+    let takes = if by_itself { CLEAN_UP_SECONDS } else { STOP_SECONDS };
+    let stopped_at = drained_at + world.latency.seconds(takes);
+    ec2::detach_interface_at(world, &task.interface, stopped_at);
+    task.stop = Some(Stop {
+        since,
+        drained_at,
+        stopped_at,
+        code,
+        reason: reason.into(),
+        container_reason: reason.starts_with("CannotPull").then(|| reason.into()),
+    });
+}
+
+fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {
+    let service = world.ecs.services.get(&task.service)?;
+    service.deployments.iter().find(|deployment| deployment.number == task.deployment)
+}
+
+/// Counts a failed task against its deployment, and puts the next start off.
+fn count_failure(world: &mut World, task: &Task) {
+    let now = world.now;
+    let (first, most) = BACKOFF_SECONDS;
+    let Some(service) = world.ecs.services.get_mut(&task.service) else { return };
+    service.steady = false;
+    let desired = service.desired.max(1);
+    let Some(deployment) = service.deployments.iter_mut().find(|one| one.number == task.deployment) else {
+        return;
+    };
+    deployment.failed += 1;
+    deployment.updated = now;
+    let rounds = u32::try_from(deployment.failed / desired).unwrap_or(u32::MAX).min(16);
+    let wait = (first * f64::from(2_u32.pow(rounds))).min(most);
+    deployment.next_launch = now + world.latency.seconds(wait);
+}
+
+fn tell(world: &mut World, key: &str, text: &str) {
+    if let Some(mut service) = world.ecs.services.remove(key) {
+        service.tell(world, text);
+        world.ecs.services.insert(key.into(), service);
+    }
+}
+
+/// Keeps an active service as it should be, or brings it there.
+fn keep(world: &mut World, key: &str, service: &mut Service) {
+    trip(world, service);
+    let Some(primary) = service.deployments.first().map(|primary| primary.number) else { return };
+    if service.deployments.first().is_some_and(|primary| primary.rollout != Rollout::Failed) {
+        let live = tasks_of(world, key, |task| !task.is_stopping());
+        let wanted =
+            service.desired.saturating_sub(live.iter().filter(|task| task.deployment == primary).count());
+        let room = (service.desired * service.rolling.maximum_percent / 100).saturating_sub(live.len());
+        launch(world, key, service, wanted.min(room));
+        scale_in(world, key, service, primary);
+    }
+    conclude(world, key, service, primary);
+}
+
+/// What the scheduler knows of a task.
+struct View {
+    arn: String,
+    deployment: u64,
+    running: bool,
+    healthy: bool,
+}
+
+fn tasks_of(world: &World, key: &str, wanted: impl Fn(&Task) -> bool) -> Vec<View> {
+    let tasks = world.ecs.tasks.values().filter(|task| task.service == key && !task.ended && wanted(task));
+    tasks
+        .map(|task| View {
+            arn: task.arn.clone(),
+            deployment: task.deployment,
+            running: task.is_running(world.now),
+            healthy: is_healthy(world, task),
+        })
+        .collect()
+}
+
+/// Whether a task counts as healthy: running, by its container's own check, and in each target group.
+fn is_healthy(world: &World, task: &Task) -> bool {
+    let definition = definitions::find(world, &task.definition);
+    let by_container = definition.and_then(|definition| task.container_health(definition, world));
+    task.is_running(world.now)
+        && task.announced
+        && !matches!(task.behaviour, Behaviour::Crashes(_))
+        && by_container.is_none_or(|health| health == "HEALTHY")
+        && task.registered.iter().all(|at| {
+            elb::target_state(world, &at.target_group_arn, task.address, at.container_port) == Some("healthy")
+        })
+}
+
+/// Trips the circuit breaker when too many tasks of a deployment under way have failed.
+///
+/// Without anything to roll back to, the deployment stays the primary one, `FAILED`, and no more tasks are started.
+/// The service deployment is then `ROLLBACK_FAILED` where a rollback was asked for and `STOPPED` where it was not:
+/// ECS has no status "failed", its documents name these two for a deployment that the breaker ended, and which of
+/// them a first deployment gets is not documented.
+fn trip(world: &mut World, service: &mut Service) {
+    let breaker = service.rolling.deployment_circuit_breaker;
+    let threshold = breaker_threshold(service.desired);
+    let now = world.now;
+    let Some(primary) = service.deployments.first_mut() else { return };
+    if !breaker.enable || primary.rollout != Rollout::InProgress || primary.failed < threshold {
+        return;
+    }
+    primary.rollout = Rollout::Failed;
+    primary.updated = now;
+    primary.reason = "ECS deployment circuit breaker: tasks failed to start.".into();
+    let failed = primary.id();
+    service.tell(world, &format!("(deployment {failed}) deployment failed: tasks failed to start."));
+    let proven = service.deployments.iter().skip(1).position(|older| older.proven);
+    let rolled_back_before = service.stories.last().is_some_and(|story| story.rolls_back);
+    if let Some(place) = proven.filter(|_| breaker.rollback && !rolled_back_before) {
+        roll_back(world, service, place + 1);
+        return;
+    }
+    let (status, reason) = if breaker.rollback {
+        (
+            "ROLLBACK_FAILED",
+            "The deployment circuit breaker was triggered (tasks failed to start), and there is no completed deployment to roll back to.",
+        )
+    } else {
+        ("STOPPED", "The deployment circuit breaker was triggered: tasks failed to start.")
+    };
+    if let Some(story) = service.stories.last_mut() {
+        story.end(now, status, reason);
+    }
+}
+
+/// Makes an older deployment, the one at `place`, the primary one again.
+fn roll_back(world: &mut World, service: &mut Service, place: usize) {
+    let now = world.now;
+    let mut back = service.deployments.remove(place);
+    back.rollout = Rollout::InProgress;
+    back.updated = now;
+    back.failed = 0;
+    back.next_launch = now;
+    back.reason = format!("ECS deployment circuit breaker: rolling back to deploymentId {}.", back.id());
+    service.tell(world, &format!("rolling back to (deployment {}).", back.id()));
+    service.deployments.insert(0, back);
+    if let Some(story) = service.stories.last_mut() {
+        story.rolls_back = true;
+    }
+}
+
+/// Starts up to `count` tasks of the primary deployment, if its roles can be assumed by now.
+fn launch(world: &mut World, key: &str, service: &mut Service, count: usize) {
+    let Some(deployment) = service.deployments.first().cloned() else { return };
+    if count == 0 || world.now < deployment.next_launch {
+        return;
+    }
+    let Some(definition) = definitions::find(world, &deployment.definition).cloned() else { return };
+    let (role, counts, wait) = match start::roles(world, &definition) {
+        Roles::Ready => {
+            let started: Vec<String> =
+                (0..count).map_while(|_| place(world, key, service, &deployment, &definition)).collect();
+            if !started.is_empty() {
+                let list: Vec<String> = started.iter().map(|task| format!("(task {task})")).collect();
+                service.tell(world, &format!("has started {} tasks: {}.", list.len(), list.join(" ")));
+            }
+            return;
+        }
+        Roles::Propagating(role) => (role, false, PROPAGATION_RETRY_SECONDS),
+        // A task that cannot be launched counts as failed. Source: `failedTasks` in the ECS API reference.
+        Roles::Unassumable(role) => (role, true, PLACEMENT_RETRY_SECONDS),
+    };
+    service.tell(
+        world,
+        &format!(
+            "failed to launch a task with (error ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.)."
+        ),
+    );
+    put_off(world, service, wait, counts);
+}
+
+fn put_off(world: &World, service: &mut Service, seconds: f64, counts_as_failure: bool) {
+    let until = world.now + world.latency.seconds(seconds);
+    if let Some(primary) = service.deployments.first_mut() {
+        primary.next_launch = until;
+        primary.failed += usize::from(counts_as_failure);
+    }
+}
+
+/// Starts one task in the subnet that has the fewest of the service's tasks; gives its id.
+fn place(
+    world: &mut World,
+    key: &str,
+    service: &mut Service,
+    deployment: &Deployment,
+    definition: &Definition,
+) -> Option<String> {
+    let network = &deployment.network;
+    let load = |subnet: &String| {
+        let tasks = world.ecs.tasks.values();
+        tasks.filter(|task| task.service == key && !task.is_stopping() && task.subnet == *subnet).count()
+    };
+    let subnet = network.subnets.iter().min_by_key(|subnet| load(subnet))?.clone();
+    let number = world.number();
+    let attachment_id = format!("00000000-0000-4000-8000-{number:012x}");
+    let made = ec2::attach_interface(
+        world,
+        &ec2::Attachment {
+            subnet: &subnet,
+            groups: &network.security_groups,
+            description: &world.arn("ecs", &format!("attachment/{attachment_id}")),
+            requester: "amazon-ecs",
+            kind: "interface",
+            public: network.is_public(),
+        },
+    );
+    let attached = match made {
+        Ok(attached) => attached,
+        Err(refusal) => {
+            service.tell(world, &format!("was unable to place a task. Reason: {}.", refusal.message));
+            put_off(world, service, PLACEMENT_RETRY_SECONDS, true);
+            return None;
+        }
+    };
+    let id = format!("{number:032x}");
+    let now = world.now;
+    let prepare = world.latency.seconds(PREPARE_SECONDS);
+    let zone = ec2::subnet(world, &subnet).map(|subnet| subnet.zone).unwrap_or_default();
+    let task = Task {
+        arn: world.arn("ecs", &format!("task/{}/{id}", service.cluster)),
+        id: id.clone(),
+        cluster: service.cluster.clone(),
+        service: key.into(),
+        deployment: deployment.number,
+        definition: definition.arn.clone(),
+        cpu: definition.cpu,
+        memory: definition.memory,
+        attachment: attachment_id,
+        interface: attached.interface,
+        address: attached.address,
+        subnet,
+        zone,
+        groups: network.security_groups.clone(),
+        exec: service.exec,
+        tags: propagated(service, definition),
+        created: now,
+        prepares_at: now + prepare,
+        gives_up_at: now + world.latency.seconds(GIVE_UP_SECONDS),
+        runs_after: deployment.starts_within.saturating_sub(prepare),
+        running_at: None,
+        behaviour: Behaviour::Well,
+        announced: false,
+        registered: Vec::new(),
+        stop: None,
+        ended: false,
+    };
+    world.ecs.tasks.insert(task.arn.clone(), task);
+    Some(id)
+}
+
+fn propagated(service: &Service, definition: &Definition) -> Tags {
+    match service.propagate.as_deref() {
+        Some("SERVICE") => service.tags.clone(),
+        Some("TASK_DEFINITION") => definition.tags.clone(),
+        _ => Tags::new(),
+    }
+}
+
+/// Stops tasks that are not wanted any more: of the primary deployment when it has too many, of older ones as far as
+/// enough healthy tasks stay.
+fn scale_in(world: &mut World, key: &str, service: &mut Service, primary: u64) {
+    let live = tasks_of(world, key, |task| !task.is_stopping());
+    let (current, older): (Vec<&View>, Vec<&View>) = live.iter().partition(|task| task.deployment == primary);
+    let mut unwanted: Vec<String> =
+        current.iter().skip(service.desired).map(|task| task.arn.clone()).collect();
+    let least = (service.desired * service.rolling.minimum_healthy_percent).div_ceil(100);
+    let healthy = live.iter().filter(|task| task.healthy).count();
+    let mut spare = healthy.saturating_sub(least);
+    for task in older {
+        if !task.healthy {
+            unwanted.push(task.arn.clone());
+        } else if spare > 0 {
+            spare -= 1;
+            unwanted.push(task.arn.clone());
+        }
+    }
+    let by = service.deployments.first().map(Deployment::id).unwrap_or_default();
+    end(world, service, &unwanted, &format!("Scaling activity initiated by (deployment {by})"));
+}
+
+fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str) {
+    let mut stopped = Vec::new();
+    for arn in tasks {
+        if let Some(mut task) = world.ecs.tasks.remove(arn) {
+            for at in &task.registered {
+                service.tell(
+                    world,
+                    &format!("deregistered 1 targets in (target-group {})", at.target_group_arn),
+                );
+            }
+            stop(world, &mut task, "ServiceSchedulerInitiated", reason);
+            stopped.push(format!("(task {})", task.id));
+            world.ecs.tasks.insert(arn.clone(), task);
+        }
+    }
+    if !stopped.is_empty() {
+        service.tell(world, &format!("has stopped {} running tasks: {}.", stopped.len(), stopped.join(" ")));
+    }
+}
+
+/// Says that a service is steady once all its tasks are healthy, and that its deployment is completed once the older
+/// ones have no task left.
+fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
+    let tasks = tasks_of(world, key, |_| true);
+    let good = tasks.iter().filter(|task| task.deployment == primary && task.running && task.healthy).count();
+    let others = tasks.iter().any(|task| task.deployment != primary);
+    let stopping =
+        world.ecs.tasks.values().any(|task| task.service == key && !task.ended && task.is_stopping());
+    let now = world.now;
+    let settled_at = now + world.latency.seconds(CONCLUDE_SECONDS);
+    let desired = service.desired;
+    let Some(deployment) = service.deployments.first_mut() else { return };
+    if deployment.rollout == Rollout::Failed || good != desired || others {
+        // A task that was lost, or a rule that was changed: it is no longer as it should be.
+        service.steady = service.steady && good >= desired && !others;
+        return;
+    }
+    if deployment.rollout == Rollout::InProgress {
+        deployment.rollout = Rollout::Completed;
+        deployment.updated = now;
+        deployment.proven = true;
+        deployment.failed = 0;
+        let name = id(primary);
+        deployment.reason = format!("ECS deployment {name} completed.");
+        service.deployments.truncate(1);
+        service.tell(world, &format!("(deployment {name}) deployment completed."));
+        if let Some(story) = service.stories.last_mut() {
+            if story.rolls_back {
+                story.end(
+                    settled_at,
+                    "ROLLBACK_SUCCESSFUL",
+                    "Service deployment rolled back because the circuit breaker threshold was exceeded.",
+                );
+            } else {
+                story.end(settled_at, "SUCCESSFUL", "");
+            }
+        }
+    }
+    if !service.steady && !stopping {
+        service.steady = true;
+        service.tell(world, "has reached a steady state.");
+    }
+}
+
+/// Stops everything of a service that is being deleted. It is `INACTIVE` when nothing is left, unless one of its roles
+/// is gone: then ECS cannot clean up, and it stays `DRAINING` until the role is there again.
+fn drain(world: &mut World, key: &str, service: &mut Service, until: Duration) {
+    let live: Vec<String> =
+        tasks_of(world, key, |task| !task.is_stopping()).into_iter().map(|task| task.arn).collect();
+    end(world, service, &live, "Scaling activity initiated by service deletion");
+    let left = tasks_of(world, key, |_| true);
+    let stuck = service.deployments.iter().any(|deployment| {
+        definitions::find(world, &deployment.definition)
+            .is_some_and(|definition| start::lacks_a_role(world, definition))
+    });
+    if left.is_empty() && world.now >= until && !stuck {
+        service.status = Status::Inactive;
+    }
+}

@@ -1,0 +1,195 @@
+//! What a task needs to start: roles, an image, a log group, secrets, and a way to each of them.
+
+use super::ImageView;
+use super::containers::Container;
+use super::definitions::Definition;
+use super::tasks::{Behaviour, Task};
+use crate::services::{ec2, iam, logs, secrets};
+use crate::world::World;
+
+/// What comes of a task's start.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It will run.
+    Runs(Behaviour),
+    /// It does not get through to something, and tries again until it gives up, with this reason.
+    Unreachable(String),
+    /// It has failed for this reason.
+    Fails(String),
+}
+
+/// Whether the roles of a definition can be assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Roles {
+    Ready,
+    /// A role that other services do not see yet.
+    Propagating(String),
+    /// A role that does not exist or does not trust tasks.
+    Unassumable(String),
+}
+
+pub(super) fn roles(world: &World, definition: &Definition) -> Roles {
+    for role in definition.roles() {
+        match iam::role_view(world, role, "ecs-tasks.amazonaws.com") {
+            iam::RoleView::Ready => {}
+            iam::RoleView::Propagating => return Roles::Propagating(role.clone()),
+            iam::RoleView::Absent | iam::RoleView::NotTrusting => return Roles::Unassumable(role.clone()),
+        }
+    }
+    Roles::Ready
+}
+
+/// Whether a role of a definition has been deleted: a draining service is then stuck.
+pub(super) fn lacks_a_role(world: &World, definition: &Definition) -> bool {
+    definition
+        .roles()
+        .any(|role| iam::role_view(world, role, "ecs-tasks.amazonaws.com") == iam::RoleView::Absent)
+}
+
+/// What comes of a task's start now. Secrets come first, then images, then logs, as on Fargate.
+pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Outcome {
+    let containers = &definition.containers;
+    let problem = containers
+        .iter()
+        .find_map(|container| secret_problem(world, task, definition, container))
+        .or_else(|| containers.iter().find_map(|container| image_problem(world, task, definition, container)))
+        .or_else(|| containers.iter().find_map(|container| log_problem(world, task, definition, container)));
+    problem.unwrap_or_else(|| {
+        let essential = containers.iter().filter(|container| container.essential);
+        let views = essential.filter_map(|container| world.ecs.images.get(&container.image));
+        let behaviour = views.fold(Behaviour::Well, |worst, view| match (worst, view) {
+            (crash @ Behaviour::Crashes(_), _) => crash,
+            (_, ImageView::Crashes(code)) => Behaviour::Crashes(*code),
+            (_, ImageView::Unhealthy) => Behaviour::Unhealthy,
+            (other, ImageView::Missing) => other,
+        });
+        Outcome::Runs(behaviour)
+    })
+}
+
+/// The repository's ARN of an image in a private registry of ECR, and whether it is in this region.
+pub(super) fn private_registry(image: &str) -> Option<(String, String)> {
+    let (host, rest) = image.split_once('/')?;
+    let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let repository = rest.split(['@', ':']).next().unwrap_or(rest);
+    Some((format!("arn:aws:ecr:{region}:{account}:repository/{repository}"), region.to_owned()))
+}
+
+fn image_problem(
+    world: &World,
+    task: &Task,
+    definition: &Definition,
+    container: &Container,
+) -> Option<Outcome> {
+    let image = &container.image;
+    let private = private_registry(image);
+    let services: &[&str] = match &private {
+        Some((_, region)) if *region == world.region => &["ecr.api", "ecr.dkr", "s3"],
+        _ => &["internet"],
+    };
+    if !services.iter().all(|service| ec2::reaches(world, &task.subnet, &task.groups, service)) {
+        return Some(Outcome::Unreachable(format!(
+            "CannotPullContainerError: The task cannot pull {image} from the registry. There is a connection issue between the task and the registry. Check your task network configuration. : failed to copy: httpReadSeeker: failed open: failed to do request: dial tcp: i/o timeout"
+        )));
+    }
+    if let Some((repository, _)) = private {
+        let role = definition.execution_role.as_deref().unwrap_or_default();
+        let needs = [("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
+        if let Some((action, on)) =
+            needs.iter().find(|(action, on)| !iam::role_allows(world, role, action, on))
+        {
+            return Some(Outcome::Fails(format!(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 1 time(s): AccessDeniedException: {}",
+                denied(role, &task.id, action, on)
+            )));
+        }
+    }
+    let missing = world.ecs.images.get(image) == Some(&ImageView::Missing);
+    missing.then(|| {
+        Outcome::Fails(format!(
+            "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"
+        ))
+    })
+}
+
+fn secret_problem(
+    world: &World,
+    task: &Task,
+    definition: &Definition,
+    container: &Container,
+) -> Option<Outcome> {
+    const FETCHING: &str = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: service call has been retried 1 time(s): failed to fetch secret";
+    let role = definition.execution_role.as_deref().unwrap_or_default();
+    for secret in container.secrets.iter().flatten() {
+        let named = &secret.value_from;
+        // The ARN itself, without `:key:stage:version`.
+        let arn = named.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
+        if !arn.starts_with(&world.arn("secretsmanager", "secret:")) {
+            return Some(Outcome::Fails(format!(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: The simulator holds no parameter or secret {named}"
+            )));
+        }
+        if !ec2::reaches(world, &task.subnet, &task.groups, "secretsmanager") {
+            return Some(Outcome::Unreachable(format!(
+                "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret from asm: There is a connection issue between the task and AWS Secrets Manager. Check your task network configuration. failed to fetch secret {arn} from secrets manager: operation error Secrets Manager: GetSecretValue, https response error StatusCode: 0, RequestID: , canceled, context deadline exceeded"
+            )));
+        }
+        if !iam::role_allows(world, role, "secretsmanager:GetSecretValue", &arn) {
+            let denied = denied(role, &task.id, "secretsmanager:GetSecretValue", &arn);
+            return Some(Outcome::Fails(format!(
+                "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denied}"
+            )));
+        }
+        if !secrets::exists(world, &arn) {
+            return Some(Outcome::Fails(format!(
+                "{FETCHING} {arn} from secrets manager: ResourceNotFoundException: Secrets Manager can't find the specified secret."
+            )));
+        }
+    }
+    None
+}
+
+fn log_problem(
+    world: &World,
+    task: &Task,
+    definition: &Definition,
+    container: &Container,
+) -> Option<Outcome> {
+    const VALIDATING: &str = "ResourceInitializationError: failed to validate logger args:";
+    let (group, _) = container.log_target()?;
+    if !ec2::reaches(world, &task.subnet, &task.groups, "logs") {
+        return Some(Outcome::Unreachable(format!(
+            "{VALIDATING} The task cannot find the Amazon CloudWatch log group defined in the task definition. There is a connection issue between the task and Amazon CloudWatch. Check your network configuration. : exit status 1"
+        )));
+    }
+    let role = definition.execution_role.as_deref().unwrap_or_default();
+    let stream = world.arn("logs", &format!("log-group:{group}:log-stream:{}", stream(task, container)));
+    for action in ["logs:CreateLogStream", "logs:PutLogEvents"] {
+        if !iam::role_allows(world, role, action, &stream) {
+            return Some(Outcome::Fails(format!(
+                "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: {} : exit status 1",
+                denied(role, &task.id, action, &stream)
+            )));
+        }
+    }
+    (!logs::exists(world, group)).then(|| {
+        Outcome::Fails(format!(
+            "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. : exit status 1"
+        ))
+    })
+}
+
+/// The name of a container's log stream: `prefix/container/task`.
+pub(super) fn stream(task: &Task, container: &Container) -> String {
+    container.log_target().map(|(_, start)| format!("{start}/{}", task.id)).unwrap_or_default()
+}
+
+fn denied(role: &str, session: &str, action: &str, on: &str) -> String {
+    let account = role.split(':').nth(4).unwrap_or_default();
+    let name = role.rsplit('/').next().unwrap_or_default();
+    format!(
+        "User: arn:aws:sts::{account}:assumed-role/{name}/{session} is not authorized to perform: {action} on resource: {on} because no identity-based policy allows the {action} action"
+    )
+}

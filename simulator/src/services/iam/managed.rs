@@ -1,0 +1,62 @@
+//! The managed policies of AWS that are known here, by what they allow (on every resource, as AWS writes them).
+
+/// What a managed policy allows, or nothing for one that AWS does not have.
+pub(crate) fn actions(arn: &str) -> Option<&'static [&'static str]> {
+    Some(match arn.strip_prefix("arn:aws:iam::aws:policy/")? {
+        "AmazonSSMManagedInstanceCore" => &SSM_CORE,
+        "service-role/AmazonECSTaskExecutionRolePolicy" => &ECS_EXECUTION,
+        "service-role/AmazonRDSEnhancedMonitoringRole" => {
+            &["logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:CreateLogStream", "logs:PutLogEvents"]
+        }
+        "service-role/AWSLambdaBasicExecutionRole" => {
+            &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+        }
+        "CloudWatchAgentServerPolicy" => {
+            &["cloudwatch:PutMetricData", "logs:PutLogEvents", "logs:CreateLogStream", "logs:CreateLogGroup"]
+        }
+        "AmazonEC2ContainerRegistryReadOnly" => &[
+            "ecr:GetAuthorizationToken",
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:GetDownloadUrlForLayer",
+            "ecr:BatchGetImage",
+            "ecr:Describe*",
+            "ecr:List*",
+        ],
+        "AmazonS3ReadOnlyAccess" => &["s3:Get*", "s3:List*", "s3:Describe*"],
+        "SecretsManagerReadWrite" => &["secretsmanager:*"],
+        "CloudWatchLogsFullAccess" => &["logs:*"],
+        "AdministratorAccess" => &["*"],
+        _ => return None,
+    })
+}
+
+/// Source: the policy's document in the IAM console, version 2.
+static SSM_CORE: [&str; 17] = [
+    "ssm:DescribeAssociation",
+    "ssm:GetDeployablePatchSnapshotForInstance",
+    "ssm:GetDocument",
+    "ssm:DescribeDocument",
+    "ssm:GetManifest",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:ListAssociations",
+    "ssm:ListInstanceAssociations",
+    "ssm:PutInventory",
+    "ssm:PutComplianceItems",
+    "ssm:PutConfigurePackageResult",
+    "ssm:UpdateAssociationStatus",
+    "ssm:UpdateInstanceAssociationStatus",
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:*",
+    "ec2messages:*",
+];
+
+/// Source: "Amazon ECS task execution IAM role" in the ECS developer guide.
+static ECS_EXECUTION: [&str; 6] = [
+    "ecr:GetAuthorizationToken",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:BatchGetImage",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+];

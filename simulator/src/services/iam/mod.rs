@@ -1,0 +1,309 @@
+//! IAM: roles, instance profiles, and how long other services take to see them.
+
+mod documents;
+mod managed;
+mod profiles;
+mod roles;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::documents::{Context, Document};
+use super::unknown;
+use crate::inventory::Item;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::{self, Tags, World};
+
+/// What stands of this service.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// By name: AWS keeps names unique in the account, whatever their case.
+    roles: BTreeMap<String, Role>,
+    profiles: BTreeMap<String, Profile>,
+    /// Profile names that EC2 has seen before: it sees them again sooner.
+    known_profiles: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Role {
+    id: String,
+    path: String,
+    created: Duration,
+    /// When other services see it.
+    visible_at: Duration,
+    trust: Document,
+    description: Option<String>,
+    max_session_seconds: i64,
+    /// ARNs of managed policies.
+    attached: BTreeSet<String>,
+    inline: BTreeMap<String, Document>,
+    tags: Tags,
+    /// The service that it is linked to; such a role belongs to the account and to that service.
+    linked_to: Option<String>,
+}
+
+#[derive(Debug)]
+struct Profile {
+    id: String,
+    path: String,
+    created: Duration,
+    /// When EC2 sees it.
+    visible_at: Duration,
+    /// The role in it, and when EC2 sees it there.
+    role: Option<(String, Duration)>,
+    tags: Tags,
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "CreateRole" => roles::create(world, params),
+        "GetRole" => roles::get(world, params),
+        "ListRoles" => roles::list(world, params),
+        "DeleteRole" => roles::delete(world, params),
+        "UpdateAssumeRolePolicy" => roles::update_trust(world, params),
+        "TagRole" => roles::tag(world, params),
+        "UntagRole" => roles::untag(world, params),
+        "ListRoleTags" => roles::list_tags(world, params),
+        "AttachRolePolicy" => roles::attach(world, params),
+        "DetachRolePolicy" => roles::detach(world, params),
+        "ListAttachedRolePolicies" => roles::list_attached(world, params),
+        "PutRolePolicy" => roles::put_policy(world, params),
+        "GetRolePolicy" => roles::get_policy(world, params),
+        "ListRolePolicies" => roles::list_policies(world, params),
+        "DeleteRolePolicy" => roles::delete_policy(world, params),
+        "CreateServiceLinkedRole" => roles::create_service_linked(world, params),
+        "CreateInstanceProfile" => profiles::create(world, params),
+        "GetInstanceProfile" => profiles::get(world, params),
+        "DeleteInstanceProfile" => profiles::delete(world, params),
+        "AddRoleToInstanceProfile" => profiles::add_role(world, params),
+        "RemoveRoleFromInstanceProfile" => profiles::remove_role(world, params),
+        "TagInstanceProfile" => profiles::tag(world, params),
+        "UntagInstanceProfile" => profiles::untag(world, params),
+        "ListInstanceProfileTags" => profiles::list_tags(world, params),
+        "ListInstanceProfilesForRole" => profiles::list_for_role(world, params),
+        _ => Err(unknown("iam", operation)),
+    }
+}
+
+/// Nothing happens by itself: visibility follows from the times at which things were made.
+pub(crate) fn advance(_: &mut World) {}
+
+/// Service-linked roles are left out: they belong to the account and stay when a stack goes.
+pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (name, role) in &world.iam.roles {
+        if role.linked_to.is_none() {
+            items.push(Item::new("AWS::IAM::Role", name, &role.tags).named(name));
+        }
+    }
+    for (name, profile) in &world.iam.profiles {
+        items.push(Item::new("AWS::IAM::InstanceProfile", name, &profile.tags).named(name));
+    }
+}
+
+/// How a role looks to a service that is to assume it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoleView {
+    /// It does not exist.
+    Absent,
+    /// It exists, but other services do not see it yet.
+    Propagating,
+    /// Its trust policy does not name the service.
+    NotTrusting,
+    /// The service can assume it.
+    Ready,
+}
+
+/// How a role (its ARN or name) looks to a service principal such as `ecs-tasks.amazonaws.com`.
+pub(crate) fn role_view(world: &World, role: &str, principal: &str) -> RoleView {
+    let Some(role) = find_role(world, role) else { return RoleView::Absent };
+    if world.now < role.visible_at {
+        RoleView::Propagating
+    } else if role.trust.trusts(principal, &context(world)) {
+        RoleView::Ready
+    } else {
+        RoleView::NotTrusting
+    }
+}
+
+/// Whether a role's policies, inline or attached, allow an action on a resource. Managed policies count by what they
+/// are known to allow.
+pub(crate) fn role_allows(world: &World, role: &str, action: &str, resource: &str) -> bool {
+    let Some(role) = find_role(world, role) else { return false };
+    let context = context(world);
+    let verdicts: Vec<bool> =
+        role.inline.values().filter_map(|policy| policy.verdict(action, resource, &context)).collect();
+    let managed = role
+        .attached
+        .iter()
+        .filter_map(|arn| managed::actions(arn))
+        .flatten()
+        .any(|allowed| documents::matches(allowed, action));
+    !verdicts.contains(&false) && (managed || verdicts.contains(&true))
+}
+
+/// How an instance profile looks to EC2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProfileView {
+    /// It does not exist in IAM.
+    Absent,
+    /// EC2 does not see it yet.
+    Propagating,
+    /// EC2 sees it, without a role in it.
+    NoRole,
+    /// EC2 can use it.
+    Ready {
+        /// The profile's ARN.
+        arn: String,
+        /// The ARN of the role in it.
+        role: String,
+    },
+}
+
+/// How an instance profile (its ARN or name) looks to EC2.
+pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
+    let name = last_part(profile);
+    let Some(profile_) = world.iam.profiles.get(name) else { return ProfileView::Absent };
+    if profile.starts_with("arn:") && profile != profiles::arn(world, name, profile_) {
+        return ProfileView::Absent;
+    }
+    if world.now < profile_.visible_at {
+        return ProfileView::Propagating;
+    }
+    match &profile_.role {
+        Some((role, seen_at)) if world.now >= *seen_at => match world.iam.roles.get(role) {
+            Some(found) => ProfileView::Ready {
+                arn: profiles::arn(world, name, profile_),
+                role: roles::arn(world, role, found),
+            },
+            None => ProfileView::NoRole,
+        },
+        _ => ProfileView::NoRole,
+    }
+}
+
+/// Makes a service-linked role if the account does not have it yet, as a service does on its first use. Returns
+/// whether it was there before.
+pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
+    roles::link(world, service).is_none()
+}
+
+fn context(world: &World) -> Context {
+    Context { account: world.account.clone(), region: world.region.clone() }
+}
+
+/// A role by its ARN (which must be exact, path and account included) or name.
+fn find_role<'a>(world: &'a World, role: &str) -> Option<&'a Role> {
+    let name = last_part(role);
+    let found = world.iam.roles.get(name)?;
+    (!role.starts_with("arn:") || role == roles::arn(world, name, found)).then_some(found)
+}
+
+fn last_part(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+fn no_such(message: String) -> Refusal {
+    Refusal::new("NoSuchEntity", message).status(404)
+}
+
+fn conflict(code: &str, message: impl Into<String>) -> Refusal {
+    Refusal::new(code, message).status(409)
+}
+
+/// A required parameter; IAM names a missing one as a validation error.
+fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
+    params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
+        invalid(format!(
+            "1 validation error detected: Value null at '{key}' failed to satisfy constraint: Member must not be null"
+        ))
+    })
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("ValidationError", message)
+}
+
+/// A name of at most `longest` characters out of those that IAM allows.
+fn name(params: &Params, key: &str, longest: usize) -> Result<String, Refusal> {
+    let name = needed(params, key)?;
+    let legal = |character: char| character.is_ascii_alphanumeric() || "+=,.@_-".contains(character);
+    if !name.chars().all(legal) {
+        return Err(invalid(format!(
+            "The specified value for {key} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
+        )));
+    }
+    if name.len() > longest {
+        return Err(invalid(format!(
+            "1 validation error detected: Value at '{key}' failed to satisfy constraint: Member must have length less than or equal to {longest}"
+        )));
+    }
+    Ok(name)
+}
+
+/// A path such as `/` or `/stackdrop/`.
+fn path(params: &Params) -> Result<String, Refusal> {
+    let path = params.text("Path").unwrap_or_else(|| "/".into());
+    if path.starts_with('/') && path.ends_with('/') {
+        Ok(path)
+    } else {
+        Err(invalid(
+            "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+        ))
+    }
+}
+
+/// The tags that were sent, IAM's own code on those that it refuses.
+fn tags_of(params: &Params) -> Result<Tags, Refusal> {
+    let tags = world::tags(params, "Tags", "Key", "Value")
+        .map_err(|refusal| Refusal::new("InvalidInput", refusal.message))?;
+    within_limit(&tags)?;
+    Ok(tags)
+}
+
+fn within_limit(tags: &Tags) -> Result<(), Refusal> {
+    if tags.len() > 50 {
+        return Err(invalid(
+            "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50",
+        ));
+    }
+    Ok(())
+}
+
+/// Tags with others added to them, unless there would be more than AWS allows.
+fn with_more(old: &Tags, more: Tags) -> Result<Tags, Refusal> {
+    let mut tags = old.clone();
+    tags.extend(more);
+    if tags.len() > 50 {
+        return Err(conflict("LimitExceeded", "Cannot exceed quota for TagsPerResource: 50"));
+    }
+    Ok(tags)
+}
+
+fn tag_list(tags: &Tags) -> Value {
+    tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
+}
+
+/// One page of a list under `name`, by `Marker` and `MaxItems` (100 unless told).
+fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> {
+    let start = match params.text("Marker") {
+        Some(marker) => marker.parse().map_err(|_| invalid("Invalid Marker."))?,
+        None => 0,
+    };
+    let size = params.int("MaxItems")?.unwrap_or(100);
+    let size = usize::try_from(size).ok().filter(|size| (1..=1000).contains(size)).ok_or_else(|| {
+        invalid("1 validation error detected: Value at 'maxItems' failed to satisfy constraint: Member must have value between 1 and 1000")
+    })?;
+    params.done()?;
+    let total = all.len();
+    let items: Vec<Value> = all.into_iter().skip(start).take(size).collect();
+    let end = start + items.len();
+    Ok(json!({
+        name: items,
+        "IsTruncated": end < total,
+        "Marker": (end < total).then(|| end.to_string()),
+    })
+    .into())
+}
