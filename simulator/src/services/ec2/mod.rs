@@ -31,6 +31,9 @@ mod volume;
 mod vpc;
 mod zone;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
