@@ -51,7 +51,7 @@ pub struct Fault {
     pub service: String,
     /// The operation; `*` for the first that creates anything.
     pub operation: String,
-    /// Only calls made by a caller whose name starts with this. Empty: any.
+    /// Only calls made by a caller whose name ends with this, such as `/network/ensure`. Empty: any.
     pub caller: String,
     /// Which of its calls (counted among those that match).
     pub when: When,
@@ -66,9 +66,9 @@ impl Fault {
         Self { service: service.into(), operation: operation.into(), caller: String::new(), when, kind }
     }
 
-    /// The same fault, only for callers whose name starts with `caller`.
+    /// The same fault, only for callers whose name ends with `caller`.
     #[must_use]
-    pub fn by(mut self, caller: &str) -> Self {
+    pub fn during(mut self, caller: &str) -> Self {
         self.caller = caller.into();
         self
     }
@@ -108,7 +108,7 @@ impl Faults {
             let service_matches = fault.service == "*" || fault.service == service;
             let operation_matches =
                 fault.operation == operation || (fault.operation == "*" && creates(operation));
-            if !(service_matches && operation_matches && caller.starts_with(&fault.caller)) {
+            if !(service_matches && operation_matches && caller.ends_with(&fault.caller)) {
                 continue;
             }
             *seen += 1;

@@ -1,0 +1,44 @@
+//! The event that S3 sends by EventBridge when an object is created.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use stackdrop_functions::Settings;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The event of an upload (Amazon S3 User Guide, "EventBridge event message structure").
+pub(super) fn created(
+    settings: &Settings,
+    key: &str,
+    version: &str,
+    size: usize,
+    etag: Option<&str>,
+    now: SystemTime,
+) -> Value {
+    json!({
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": settings.account,
+        "time": OffsetDateTime::from(now).format(&Rfc3339).unwrap_or_default(),
+        "region": settings.region,
+        "resources": [format!("arn:aws:s3:::{}", settings.bucket)],
+        "detail": {
+            "version": "0",
+            "bucket": { "name": settings.bucket },
+            "object": {
+                "key": key,
+                "size": size,
+                "etag": etag.unwrap_or_default().trim_matches('"'),
+                "version-id": version,
+                "sequencer": "00617F08299329D189",
+            },
+            "request-id": "N4N7GDK58NMKJ12R",
+            "requester": settings.account,
+            "source-ip-address": "192.0.2.1",
+            "reason": "PutObject",
+        },
+    })
+}

@@ -1,0 +1,305 @@
+//! One simulated account in which specs are deployed, one after the other.
+
+mod driver;
+mod event;
+mod seeds;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use aws_smithy_async::time::TimeSource;
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use serde_json::{Value, json};
+use stackdrop_functions::{Aws, Settings, component};
+use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
+
+use driver::Functions;
+pub use driver::{FUNCTION_SECONDS_MAX, camel, substitutions};
+
+/// The workflow file that AWS runs too.
+pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
+
+/// The account's number where a spec names none.
+const ACCOUNT: &str = "123456789012";
+/// The region where a spec names none.
+const REGION: &str = "eu-central-1";
+
+/// How a rehearsal is set.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// Draws AWS's durations between p10 and p90 from this seed; `None` takes the medians.
+    pub seed: Option<u64>,
+    /// Images that behave badly, foreign things: what the account holds besides what the specs refer to.
+    pub seeds: Vec<stackdrop_simulator::Seed>,
+}
+
+/// A simulated account with Stackdrop installed in it.
+#[derive(Debug)]
+pub struct Rehearsal {
+    account: Account,
+    sdk: SdkConfig,
+    aws: Aws,
+    machine: Machine,
+    model: LatencyModel,
+    seed: u64,
+    started: Mutex<usize>,
+}
+
+/// A deployment that has ended.
+#[derive(Debug)]
+pub struct Deployed {
+    /// The deployment's id: the execution's name.
+    pub id: String,
+    /// What the execution came to.
+    pub outcome: Outcome,
+    /// The calls that it made, in order.
+    pub calls: Vec<Call>,
+    /// The best that AWS allows for this spec at the medians, in seconds; `None` for what is no spec.
+    pub bound_seconds: Option<f64>,
+}
+
+impl Deployed {
+    /// How it ended, in one word: that of its record, or else of the execution.
+    #[must_use]
+    pub fn result(&self) -> String {
+        let said = self.conclusion().and_then(|conclusion| Some(conclusion.get("result")?.as_str()?.to_owned()));
+        said.unwrap_or_else(|| match &self.outcome.status {
+            Status::Succeeded(output) => match output.get("verdict").and_then(Value::as_str) {
+                Some("superseded") => "Superseded".into(),
+                _ => "Succeeded".into(),
+            },
+            Status::Failed(failure) if failure.error == "InvalidSpec" || failure.error == "InvalidEvent" => {
+                "Rejected".into()
+            }
+            Status::Failed(_) => "Failed".into(),
+            Status::TimedOut => "TimedOut".into(),
+            Status::Aborted(_) => "Aborted".into(),
+        })
+    }
+
+    /// Whether the stack is as the spec says.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        matches!(self.outcome.status, Status::Succeeded(_))
+    }
+
+    /// The error that it ended with, in words.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match &self.outcome.status {
+            Status::Succeeded(_) => None,
+            Status::Failed(failure) | Status::Aborted(failure) => {
+                Some(format!("{}: {}", failure.error, failure.message()))
+            }
+            Status::TimedOut => Some("the execution ran longer than the workflow allows".into()),
+        }
+    }
+
+    /// What Conclude answered, if the deployment came that far.
+    #[must_use]
+    pub fn conclusion(&self) -> Option<Value> {
+        let name = "Conclude";
+        let events = self.outcome.history.iter().rev();
+        let mut exits = events.filter(|event| {
+            event.state.as_deref() == Some(name) && event.kind.to_string() == "TaskStateExited"
+        });
+        let output = exits.next()?.detail.get("output")?;
+        Some(match output {
+            Value::String(text) => serde_json::from_str(text).ok()?,
+            other => other.clone(),
+        })
+    }
+
+    /// What it made.
+    #[must_use]
+    pub fn outputs(&self) -> Value {
+        self.conclusion().and_then(|conclusion| conclusion.get("outputs").cloned()).unwrap_or_else(|| json!({}))
+    }
+
+    /// How often each call was made, by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.calls {
+            *counts.entry(call.name()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+impl Rehearsal {
+    /// Opens an account that holds what these specs refer to, and installs Stackdrop in it.
+    ///
+    /// # Errors
+    /// When the workflow file does not load, or the specs do not agree on the account or region.
+    pub fn open(setting: &Setting, specs: &[&Spec]) -> Result<Self> {
+        let model = LatencyModel::built_in().context("reading the latency model")?;
+        let region = seeds::region(specs)?.unwrap_or_else(|| REGION.into());
+        let number = seeds::account(specs)?.unwrap_or_else(|| ACCOUNT.into());
+        let account = Account::open(&stackdrop_simulator::Options {
+            account: number.clone(),
+            region: region.clone(),
+            seed: setting.seed,
+            ..stackdrop_simulator::Options::default()
+        })
+        .context("opening the simulated account")?;
+        let settings = Settings {
+            bucket: format!("stackdrop-{number}-{region}"),
+            state_machine: format!("arn:aws:states:{region}:{number}:stateMachine:stackdrop-deploy"),
+            topic: format!("arn:aws:sns:{region}:{number}:stackdrop"),
+            schedule_group: "stackdrop".into(),
+            schedule_role: format!("arn:aws:iam::{number}:role/stackdrop/schedule"),
+            region: region.clone(),
+            account: number,
+        };
+        for seed in seeds::installation(&settings).iter().chain(&seeds::of_specs(specs)).chain(&setting.seeds) {
+            account.seed(seed);
+        }
+        let sdk = sdk(&account, &region);
+        let aws = Aws::new(&sdk, settings);
+        let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
+            let problems: Vec<String> =
+                error.problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
+            anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
+        })?;
+        let seed = setting.seed.unwrap_or_default();
+        // The SDK draws the jitter of its retries from this generator, a thread's own.
+        fastrand::seed(seed);
+        Ok(Self { account, sdk, aws, machine, model, seed, started: Mutex::new(0) })
+    }
+
+    /// The simulated account.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The functions' clients.
+    #[must_use]
+    pub fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// The configuration for other SDK clients of the account.
+    #[must_use]
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    /// The workflow.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Uploads a spec, as a user would, and deploys that version of it.
+    ///
+    /// # Errors
+    /// When the upload fails.
+    pub async fn deploy(&self, spec: &str, watch: &dyn Watch) -> Result<Deployed> {
+        let name = stack_of(spec)?;
+        let event = self.upload(&format!("specs/{name}.yaml"), spec.as_bytes()).await?;
+        Ok(self.run(event, watch, &Abort::default()).await)
+    }
+
+    /// Uploads an object, and returns the event that EventBridge delivers of it.
+    ///
+    /// # Errors
+    /// When the upload fails.
+    pub async fn upload(&self, key: &str, bytes: &[u8]) -> Result<Value> {
+        let bucket = &self.aws.settings.bucket;
+        let put = aws_sdk_s3::Client::new(&self.sdk).put_object().bucket(bucket).key(key).body(bytes.to_vec().into());
+        let answer = as_caller(Caller::new("user"), put.send()).await.context("uploading the spec")?;
+        let Some(version) = answer.version_id() else { bail!("the bucket {bucket} is not versioned") };
+        let now = self.account.clock().now();
+        Ok(event::created(&self.aws.settings, key, version, bytes.len(), answer.e_tag(), now))
+    }
+
+    /// Runs one execution of the workflow with an input.
+    pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
+        let id = self.next_id();
+        let settings = &self.aws.settings;
+        let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
+        let execution = Execution {
+            arn: format!("{arn}:{id}"),
+            name: id.clone(),
+            machine_arn: settings.state_machine.clone(),
+            start_time: self.account.clock().now(),
+            input,
+        };
+        let before = self.account.ledger().len();
+        self.account.execution_started(&execution.arn);
+        let functions = Functions::new(&self.account, &self.aws, &self.model, &id);
+        let options = Options { seed: self.seed, abort: abort.clone() };
+        let outcome = self.machine.run(&execution, &functions, watch, &options).await;
+        self.account.execution_ended(
+            &execution.arn,
+            match outcome.status {
+                Status::Succeeded(_) => "SUCCEEDED",
+                Status::Failed(_) => "FAILED",
+                Status::TimedOut => "TIMED_OUT",
+                Status::Aborted(_) => "ABORTED",
+            },
+        );
+        // Others may have been at work meanwhile: a call names the execution that made it.
+        let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
+        let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
+        let bound_seconds = admitted_spec(&outcome).map(|spec| crate::bound::seconds(&spec, &self.model));
+        Deployed { id, outcome, calls, bound_seconds }
+    }
+
+    fn next_id(&self) -> String {
+        let mut started = self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *started += 1;
+        format!("deployment-{started}")
+    }
+}
+
+/// The spec that Admit read, from the workflow's state after it.
+fn admitted_spec(outcome: &Outcome) -> Option<Spec> {
+    let mut events = outcome.history.iter();
+    let exit = events.find(|event| {
+        event.state.as_deref() == Some("Admit") && event.kind.to_string() == "TaskStateExited"
+    })?;
+    let output = match exit.detail.get("output")? {
+        Value::String(text) => serde_json::from_str(text).ok()?,
+        other => other.clone(),
+    };
+    serde_json::from_value(output.get("spec")?.clone()).ok()
+}
+
+fn stack_of(spec: &str) -> Result<String> {
+    match Spec::read(spec.as_bytes()) {
+        Ok(spec) => Ok(spec.stack.to_string()),
+        Err(errors) => bail!("{errors}"),
+    }
+}
+
+/// An unmodified SDK that talks to the account, on its clock.
+fn sdk(account: &Account, region: &str) -> SdkConfig {
+    let credentials = Credentials::new("AKIDSIMULATED", "simulated", None, None, "simulation");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(account.http_client())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .time_source(account.clock())
+        .retry_config(RetryConfig::standard())
+        .build()
+}
+
+/// What the components reported, as the functions' own type.
+///
+/// # Errors
+/// When it is not of that shape.
+pub fn outputs_of(deployed: &Deployed) -> Result<component::Outputs> {
+    serde_json::from_value(deployed.outputs()).context("reading the outputs")
+}

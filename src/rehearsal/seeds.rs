@@ -1,0 +1,71 @@
+//! What the simulated account holds before anything is deployed: Stackdrop's installation, and what specs refer to.
+
+use anyhow::{Result, bail};
+use stackdrop_functions::Settings;
+use stackdrop_simulator::Seed;
+use stackdrop_specs::Spec;
+
+/// What Stackdrop's own installation brings.
+pub(super) fn installation(settings: &Settings) -> Vec<Seed> {
+    vec![
+        Seed::Bucket { name: settings.bucket.clone() },
+        Seed::Topic { arn: settings.topic.clone() },
+        Seed::ScheduleGroup { name: settings.schedule_group.clone() },
+    ]
+}
+
+/// What the specs say is there: a rehearsal takes them at their word.
+pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
+    let mut seeds: Vec<Seed> = Vec::new();
+    let mut add = |seed| {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    };
+    for spec in specs {
+        if let Some(load_balancer) = &spec.load_balancer {
+            let domain = load_balancer.domain.clone().unwrap_or_else(|| "example.com".into());
+            if let Some(arn) = &load_balancer.certificate_arn {
+                add(Seed::Certificate { arn: arn.clone(), domain: domain.clone() });
+            }
+            if let Some(id) = &load_balancer.hosted_zone_id {
+                let parent = domain.split_once('.').filter(|(_, parent)| parent.contains('.'));
+                let name = parent.map_or(domain.as_str(), |(_, parent)| parent);
+                add(Seed::HostedZone { id: id.clone(), name: name.into() });
+            }
+            if let Some(logs) = &load_balancer.access_logs {
+                add(Seed::Bucket { name: logs.bucket.clone() });
+            }
+        }
+        for value in spec.services.values().flat_map(|service| service.secrets.values()) {
+            // An ARN has seven parts; what follows chooses a key, stage and version of the secret.
+            let arn = value.split(':').take(7).collect::<Vec<_>>().join(":");
+            add(Seed::Secret { arn });
+        }
+    }
+    seeds
+}
+
+/// The region that the specs are for, if any says.
+pub(super) fn region(specs: &[&Spec]) -> Result<Option<String>> {
+    agreed("region", specs.iter().filter_map(|spec| spec.region.clone()))
+}
+
+/// The account that the specs' ARNs are of, if any has one.
+pub(super) fn account(specs: &[&Spec]) -> Result<Option<String>> {
+    let certificates = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.certificate_arn.as_ref());
+    let secrets = specs.iter().flat_map(|spec| spec.services.values()).flat_map(|service| service.secrets.values());
+    let accounts = certificates.chain(secrets).filter_map(|arn| arn.split(':').nth(4).map(str::to_owned));
+    agreed("account", accounts)
+}
+
+fn agreed(what: &str, values: impl Iterator<Item = String>) -> Result<Option<String>> {
+    let mut agreed: Option<String> = None;
+    for value in values {
+        match &agreed {
+            Some(first) if *first != value => bail!("one {what} is rehearsed at a time, not {first} and {value}"),
+            _ => agreed = Some(value),
+        }
+    }
+    Ok(agreed)
+}

@@ -1,0 +1,139 @@
+//! The workflow file, the list of components and the error names say the same.
+
+use std::collections::BTreeSet;
+
+use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, camel, substitutions};
+use stackdrop_functions::COMPONENTS;
+use stackdrop_functions::error::names;
+use stackdrop_statemachine::{Machine, StateInfo, StateKind};
+
+fn machine() -> Machine {
+    Machine::load(WORKFLOW, &substitutions()).unwrap()
+}
+
+fn tasks(machine: &Machine) -> Vec<StateInfo<'_>> {
+    machine.states().filter(|state| state.kind == StateKind::Task).collect()
+}
+
+fn action(state: &StateInfo<'_>) -> String {
+    state.payload.and_then(|payload| payload.get("action")?.as_str()).unwrap_or("run").to_owned()
+}
+
+/// The states on the way from one to another by `Next`, Choices by their last way.
+fn way<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
+    let mut way = Vec::new();
+    let mut name = from.to_owned();
+    while name != to {
+        let state = machine.states().find(|state| state.name == name).unwrap();
+        way.push(state.name);
+        name = state.next.or(state.choices.last().copied()).unwrap().to_owned();
+    }
+    way
+}
+
+#[test]
+fn components_are_built_in_the_order_of_their_list() {
+    let machine = machine();
+    let built: Vec<String> = way(&machine, "Network", "Conclude")
+        .into_iter()
+        .filter(|name| COMPONENTS.iter().any(|part| camel(part.name) == *name))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(built, COMPONENTS.iter().map(|part| camel(part.name)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_undo_takes_them_away_in_the_opposite_order() {
+    let machine = machine();
+    let removed: Vec<&str> = way(&machine, "RemoveService", "Conclude");
+    assert_eq!(
+        removed,
+        [
+            "RemoveService",
+            "RemoveInstance",
+            "RemoveEgress",
+            "RemoveLoadBalancer",
+            "RemoveDatabase",
+            "Clear",
+            "RemoveSecurityGroups",
+            "RemoveNetwork"
+        ]
+    );
+}
+
+#[test]
+fn every_component_is_planned_ensured_and_removed() {
+    let machine = machine();
+    let asked: BTreeSet<(String, String)> =
+        tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
+    for part in &COMPONENTS {
+        for action in ["plan", "ensure", "clear"] {
+            assert!(asked.contains(&(part.name.to_owned(), action.to_owned())), "nobody asks {} to {action}", part.name);
+        }
+    }
+}
+
+#[test]
+fn a_step_that_may_change_something_leads_to_its_undo() {
+    let machine = machine();
+    for state in tasks(&machine).iter().filter(|state| state.parent.is_none()) {
+        let caught = state.catches.first();
+        match action(state).as_str() {
+            "ensure" | "settle" => {
+                let catcher = caught.unwrap_or_else(|| panic!("{} catches nothing", state.name));
+                assert_eq!((catcher.errors.as_slice(), catcher.next.as_str()), (&["States.ALL".to_owned()][..], "Undo"));
+            }
+            "remove" | "clear" => {
+                // An undo that fails goes on: what can go shall go.
+                assert_eq!(caught.unwrap().next, state.next.unwrap(), "{}", state.name);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn all_steps_are_asked_again_for_the_same_passing_faults() {
+    let machine = machine();
+    let transient = |state: &StateInfo<'_>| state.retries.last().cloned().unwrap();
+    let states = tasks(&machine);
+    for state in &states {
+        assert_eq!(transient(state), transient(&states[0]), "{}", state.name);
+        assert!(transient(state).errors.iter().any(|error| error == names::TRANSIENT));
+    }
+}
+
+#[test]
+fn every_wait_has_a_limit_and_a_fixed_pace() {
+    let machine = machine();
+    for state in tasks(&machine) {
+        let pending = state.retries.iter().find(|retrier| retrier.errors == [names::PENDING]);
+        let waits = action(&state) != "remove";
+        assert_eq!(pending.is_some(), waits, "{}", state.name);
+        if let Some(pending) = pending {
+            assert!((1.0..=1.0).contains(&pending.backoff_rate), "{}", state.name);
+            assert!(pending.interval_seconds * pending.max_attempts <= 4 * 3600, "{}", state.name);
+        }
+    }
+}
+
+#[test]
+fn no_function_is_still_at_work_when_its_state_has_failed() {
+    let machine = machine();
+    for state in tasks(&machine) {
+        assert!(u64::from(state.timeout_seconds.unwrap()) > FUNCTION_SECONDS_MAX, "{}", state.name);
+    }
+}
+
+#[test]
+fn the_workflow_knows_no_error_that_functions_do_not_have() {
+    let machine = machine();
+    let aws = ["Lambda.", "States.", "Runtime.", "Sandbox."];
+    for state in tasks(&machine) {
+        let errors = state.retries.iter().flat_map(|retrier| &retrier.errors);
+        for error in errors.chain(state.catches.iter().flat_map(|catcher| &catcher.errors)) {
+            let known = names::ALL.contains(&error.as_str()) || aws.iter().any(|prefix| error.starts_with(prefix));
+            assert!(known, "{}: {error}", state.name);
+        }
+    }
+}

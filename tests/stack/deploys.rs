@@ -1,0 +1,178 @@
+//! What stands after a deployment, and who may reach whom.
+
+use std::net::Ipv4Addr;
+
+use stackdrop::Rehearsal;
+use stackdrop_simulator::{InterfaceView, Origin};
+
+use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, standing};
+
+/// The ports that are tried: every one that something listens on, and some that nobody may reach.
+const PORTS: [u16; 8] = [22, 80, 443, 3000, 3389, 5432, 8080, 9000];
+
+/// What an interface belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    LoadBalancer,
+    Task,
+    Instance,
+    Database,
+    Endpoint,
+    Nat,
+}
+
+fn kind(interface: &InterfaceView) -> Kind {
+    let description = interface.description.as_str();
+    if interface.instance.is_some() {
+        Kind::Instance
+    } else if description.starts_with("ELB app/") {
+        Kind::LoadBalancer
+    } else if description.starts_with("RDS") {
+        Kind::Database
+    } else if description.starts_with("VPC Endpoint") {
+        Kind::Endpoint
+    } else if description.starts_with("Interface for NAT") {
+        Kind::Nat
+    } else if description.contains(":attachment/") {
+        Kind::Task
+    } else {
+        panic!("what is {interface:?}?")
+    }
+}
+
+/// What DESIGN's table of security groups allows, port by port. `container` is where the tasks listen.
+fn allowed(from: Option<Kind>, to: Kind, port: u16, container: u16) -> bool {
+    match (from, to) {
+        // Nobody connects to a NAT gateway, and the database connects to nobody.
+        (_, Kind::Nat) | (Some(Kind::Database | Kind::Endpoint), _) => false,
+        (_, Kind::LoadBalancer) => port == 443 || port == 80,
+        (None | Some(Kind::Nat), _) => false,
+        (Some(Kind::Task), Kind::Task) => true,
+        (Some(Kind::LoadBalancer), Kind::Task) => port == container,
+        (Some(Kind::Instance), Kind::Task) => false,
+        // HTTPS from the VPC is the only way in besides Systems Manager.
+        (Some(_), Kind::Instance) => port == 443,
+        (Some(Kind::Task), Kind::Database) => port == 5432,
+        (Some(_), Kind::Database) => false,
+        (Some(Kind::Task | Kind::Instance), Kind::Endpoint) => port == 443,
+        (Some(_), Kind::Endpoint) => false,
+    }
+}
+
+/// Tries every pair of interfaces on every port, and from the internet.
+fn assert_reach(rehearsal: &Rehearsal, container: u16) {
+    let account = rehearsal.account();
+    let interfaces = account.interfaces();
+    let stranger = Origin::Internet(Ipv4Addr::new(203, 0, 113, 7));
+    for to in &interfaces {
+        for port in PORTS {
+            let reached = account.connects(stranger.clone(), &to.id, port);
+            assert_eq!(reached, allowed(None, kind(to), port, container), "internet -> {:?}:{port}", kind(to));
+            for from in interfaces.iter().filter(|from| from.id != to.id && kind(from) != Kind::Nat) {
+                let reached = account.connects(Origin::Interface(from.id.clone()), &to.id, port);
+                let (from, to) = (kind(from), kind(to));
+                assert_eq!(reached, allowed(Some(from), to, port, container), "{from:?} -> {to:?}:{port}");
+            }
+        }
+    }
+}
+
+fn count(rehearsal: &Rehearsal, wanted: Kind) -> usize {
+    rehearsal.account().interfaces().iter().filter(|interface| kind(interface) == wanted).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_example_becomes_a_running_stack() {
+    let rehearsal = rehearsal(SHOP);
+    let deployed = deployed(&rehearsal, SHOP).await;
+    insta::assert_snapshot!(standing(&rehearsal).join("\n"));
+    let outputs = stackdrop::rehearsal::outputs_of(&deployed).unwrap();
+    assert!(outputs.load_balancer.unwrap().url.unwrap().starts_with("https://"));
+    assert!(outputs.database.unwrap().host.unwrap().ends_with(".rds.amazonaws.com"));
+    assert!(outputs.instance.unwrap().connect.unwrap().starts_with("aws ssm start-session"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_reaches_more_than_the_architecture_allows() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    assert!(count(&rehearsal, Kind::Task) >= 2, "several tasks run");
+    assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer stands in both zones");
+    assert_eq!(count(&rehearsal, Kind::Database), 1);
+    assert_eq!(count(&rehearsal, Kind::Instance), 1);
+    assert_reach(&rehearsal, 8080);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() {
+    let rehearsal = rehearsal(PRIVATE);
+    deployed(&rehearsal, PRIVATE).await;
+    assert_eq!(count(&rehearsal, Kind::Nat), 0);
+    assert!(count(&rehearsal, Kind::Endpoint) > 0);
+    assert_reach(&rehearsal, 8080);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shortest_spec_deploys() {
+    let rehearsal = rehearsal(MINIMAL);
+    deployed(&rehearsal, MINIMAL).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_load_balancers_and_nat_gateways_have_public_addresses() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    for interface in rehearsal.account().interfaces() {
+        let may = matches!(kind(&interface), Kind::LoadBalancer | Kind::Nat);
+        assert_eq!(interface.public, may, "{interface:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_can_carry_tags_carries_ours() {
+    for spec in [SHOP, PRIVATE, MINIMAL] {
+        let rehearsal = rehearsal(spec);
+        deployed(&rehearsal, spec).await;
+        // IAM and Route 53's records have no tags to carry, or AWS makes these by itself.
+        let without = [
+            "AWS::Route53::RecordSet",
+            "AWS::SecretsManager::Secret",
+            "AWS::IAM::ServiceLinkedRole",
+            "AWS::ApplicationAutoScaling::ScalingPolicy",
+            "AWS::Scheduler::Schedule",
+        ];
+        for item in rehearsal.account().inventory() {
+            assert!(!item.component.is_empty() || without.contains(&item.kind.as_str()), "{item:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_deployment_of_the_same_spec_changes_nothing_and_reads_little() {
+    for spec in [SHOP, PRIVATE, MINIMAL] {
+        let rehearsal = rehearsal(spec);
+        deployed(&rehearsal, spec).await;
+        let before = standing(&rehearsal);
+        let second = deployed(&rehearsal, spec).await;
+        assert_eq!(changes(&second), Vec::<String>::new());
+        assert_eq!(standing(&rehearsal), before);
+        if spec == SHOP {
+            let reads = second.calls.iter().filter(|call| !call.writes).count();
+            assert!(reads <= 45, "{reads} reading calls: {:#?}", second.counts());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_history() {
+    let spec = stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap();
+    let mut histories = Vec::new();
+    for seed in [7, 7, 8] {
+        let setting = stackdrop::Setting { seed: Some(seed), ..Default::default() };
+        let rehearsal = Rehearsal::open(&setting, &[&spec]).unwrap();
+        let deployed = deployed(&rehearsal, SHOP).await;
+        histories.push(serde_json::to_string(&deployed.outcome.history).unwrap());
+    }
+    assert_eq!(histories[0], histories[1]);
+    assert_ne!(histories[0], histories[2]);
+}

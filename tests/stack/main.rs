@@ -1,0 +1,53 @@
+//! Whole stacks, rehearsed: the real workflow file, functions and SDK clients against the simulated account.
+
+mod agrees; // the workflow file, the list of components and the error names say the same
+mod command; // what a person sees who runs the command
+mod deploys; // what stands after a deployment, and who may reach whom
+mod records; // what the bucket remembers, and what starts a deployment or does not
+mod repeats; // everything twice
+mod undoes; // a failure anywhere leaves nothing behind
+
+use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_specs::Spec;
+
+/// The example spec.
+const SHOP: &str = include_str!("../../specs/shop.yaml");
+/// The example without a way to the internet: two services, one of them a worker; domain instead of certificate.
+const PRIVATE: &str = include_str!("../../specs/private.yaml");
+/// The shortest useful spec.
+const MINIMAL: &str = include_str!("../../specs/minimal.yaml");
+
+/// An account in which nothing is deployed yet.
+fn rehearsal(spec: &str) -> Rehearsal {
+    let spec = Spec::read(spec.as_bytes()).unwrap();
+    Rehearsal::open(&Setting::default(), &[&spec]).unwrap()
+}
+
+/// Deploys a spec, and expects that it succeeds.
+async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
+    let deployed = rehearsal.deploy(spec, &()).await.unwrap();
+    assert!(deployed.succeeded(), "{}: {:?}", deployed.result(), deployed.error());
+    deployed
+}
+
+/// What stands in the account, as `type name` lines.
+fn standing(rehearsal: &Rehearsal) -> Vec<String> {
+    let mut names: Vec<String> =
+        rehearsal.account().inventory().into_iter().map(|item| format!("{} {}", item.kind, item.name)).collect();
+    names.sort();
+    names
+}
+
+/// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.
+fn changes(deployed: &Deployed) -> Vec<String> {
+    let calls = deployed.calls.iter().filter(|call| call.writes && call.service != "s3" && call.service != "sns");
+    calls.map(stackdrop_simulator::Call::name).collect()
+}
+
+/// The first step that failed.
+fn failed_step(deployed: &Deployed) -> Option<String> {
+    use stackdrop_statemachine::Ending;
+    let failed = |ending: &Ending| matches!(ending, Ending::Caught { .. } | Ending::Failed(_));
+    let steps = &deployed.outcome.steps;
+    steps.iter().filter(|step| step.parent.is_none()).find(|step| failed(&step.ending)).map(|step| step.name.clone())
+}

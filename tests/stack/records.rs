@@ -1,0 +1,161 @@
+//! What the bucket remembers, and what starts a deployment or does not.
+
+use serde_json::{Value, json};
+use stackdrop::Rehearsal;
+use stackdrop_statemachine::Abort;
+
+use crate::{SHOP, changes, deployed, rehearsal, standing};
+
+async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
+    let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
+    let answer = s3.get_object().bucket(&rehearsal.aws().settings.bucket).key(key).send().await.ok()?;
+    let bytes = answer.body.collect().await.unwrap().to_vec();
+    Some(serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_leaves_a_baseline_a_status_and_a_record_and_no_lock() {
+    let rehearsal = rehearsal(SHOP);
+    let deployed = deployed(&rehearsal, SHOP).await;
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!((&status["result"], &status["deployment"]), (&json!("Succeeded"), &json!(deployed.id)));
+    let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", deployed.id)).await.unwrap();
+    assert_eq!(record, status);
+    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    assert_eq!(baseline["outputs"], deployed.outputs());
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_event_delivered_twice_deploys_once() {
+    let rehearsal = rehearsal(SHOP);
+    let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let first = rehearsal.run(event.clone(), &(), &Abort::default()).await;
+    let second = rehearsal.run(event, &(), &Abort::default()).await;
+    assert_eq!((first.result().as_str(), second.result().as_str()), ("Succeeded", "Superseded"));
+    assert_eq!(changes(&second), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_version_delivered_after_a_newer_one_touches_nothing() {
+    let rehearsal = rehearsal(SHOP);
+    let old = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let new = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let late = rehearsal.run(old, &(), &Abort::default()).await;
+    assert_eq!(late.result(), "Superseded");
+    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    let newest = rehearsal.run(new, &(), &Abort::default()).await;
+    assert_eq!(newest.result(), "Succeeded", "{:?}", newest.error());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_uploads_at_once_deploy_one_after_the_other() {
+    let rehearsal = rehearsal(SHOP);
+    let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let by_hand = json!({ "stack": "shop" });
+    let (abort, no_watch) = (Abort::default(), ());
+    let (first, second) =
+        tokio::join!(rehearsal.run(event, &no_watch, &abort), rehearsal.run(by_hand, &no_watch, &abort));
+    let results = [first.result(), second.result()];
+    assert!(results.iter().all(|result| result == "Succeeded" || result == "Superseded"), "{results:?}");
+    let created = |deployed: &stackdrop::Deployed| changes(deployed).contains(&"ec2:CreateVpc".to_owned());
+    assert!(created(&first) != created(&second), "one of them made the stack, the other found it made");
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_was_stopped_by_hand_does_not_hold_up_the_next() {
+    let rehearsal = rehearsal(SHOP);
+    let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let abort = Abort::default();
+    let watch = StopAt("LoadBalancer", abort.clone());
+    let stopped = rehearsal.run(event, &watch, &abort).await;
+    assert_eq!(stopped.result(), "Aborted");
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "no Catch runs then");
+    let next = deployed(&rehearsal, SHOP).await;
+    assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+}
+
+/// Stops the execution when a state is entered.
+struct StopAt(&'static str, Abort);
+
+impl stackdrop_statemachine::Watch for StopAt {
+    fn entered(&self, step: &stackdrop_statemachine::StepEvent<'_>) {
+        if step.name == self.0 {
+            self.1.stop("Stopped", "by the test");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() {
+    let rehearsal = rehearsal(SHOP);
+    let bad = SHOP.replacen("zones: 2", "zones: 7", 1).replacen("count: 2", "count: many", 1);
+    assert_ne!(bad, SHOP);
+    let event = rehearsal.upload("specs/shop.yaml", bad.as_bytes()).await.unwrap();
+    let refused = rehearsal.run(event, &(), &Abort::default()).await;
+    assert_eq!(refused.result(), "Rejected");
+    assert!(refused.error().unwrap().contains("zones"), "{:?}", refused.error());
+    assert!(refused.outcome.seconds < 15.0);
+    assert_eq!(changes(&refused), Vec::<String>::new());
+    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Rejected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_and_inputs_that_start_nothing_say_why() {
+    let rehearsal = rehearsal(SHOP);
+    let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let mut other_bucket = upload.clone();
+    other_bucket["detail"]["bucket"]["name"] = json!("elsewhere");
+    let mut other_key = upload.clone();
+    other_key["detail"]["object"]["key"] = json!("stacks/shop/status.json");
+    let mut deleted = upload.clone();
+    deleted["detail-type"] = json!("Object Deleted");
+    let mut gone = upload.clone();
+    gone["detail"]["object"]["version-id"] = json!("no-such-version");
+    let cases = [
+        (json!({ "stack": "nowhere" }), "there is no spec of the stack nowhere"),
+        (json!({ "stack": "Not A Name" }), "is no stack name"),
+        (json!({ "stock": "shop" }), "neither an S3 event nor"),
+        (json!([1, 2]), "neither an S3 event nor"),
+        (other_bucket, "specs are read from"),
+        (other_key, "is no spec"),
+        (deleted, "starts no deployment"),
+        (gone, "was deleted before it could be read"),
+    ];
+    for (input, said) in cases {
+        let refused = rehearsal.run(input, &(), &Abort::default()).await;
+        assert_eq!(refused.result(), "Rejected", "{said}");
+        assert!(refused.error().unwrap().contains(said), "{:?}", refused.error());
+        assert_eq!(changes(&refused), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
+    let rehearsal = rehearsal(SHOP);
+    let event = rehearsal.upload("plans/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let planned = rehearsal.run(event, &(), &Abort::default()).await;
+    assert_eq!(planned.result(), "Planned", "{:?}", planned.error());
+    assert_eq!(changes(&planned), Vec::<String>::new());
+    let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
+    let created = plan.as_array().unwrap().iter().flat_map(|part| part["changes"].as_array().unwrap());
+    let created: Vec<&str> = created.filter(|change| change["verb"] == "create").filter_map(|change| change["resource"].as_str()).collect();
+    for resource in ["vpc", "subnet/private/a", "nat/a", "instance"] {
+        assert!(created.contains(&resource), "{created:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_in_place_is_refused_before_anything_is_touched() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let changed = SHOP.replacen("10.0.0.0/16", "10.1.0.0/16", 1);
+    assert_ne!(changed, SHOP);
+    let refused = rehearsal.deploy(&changed, &()).await.unwrap();
+    assert_eq!(refused.result(), "Failed");
+    let error = refused.error().unwrap();
+    assert!(error.contains("PreflightFailed") && error.contains("network.cidr"), "{error}");
+    assert_eq!(changes(&refused), Vec::<String>::new());
+}

@@ -1,0 +1,76 @@
+//! Everything twice.
+
+use serde_json::{Value, json};
+use stackdrop_functions::{COMPONENTS, handle};
+
+use crate::{PRIVATE, SHOP, deployed, rehearsal, standing};
+
+/// The workflow's state as it was when Settle began.
+fn state_before_settle(deployed: &stackdrop::Deployed) -> Value {
+    let entered = deployed.outcome.history.iter().find(|event| {
+        event.state.as_deref() == Some("Settle") && event.kind.to_string() == "ParallelStateEntered"
+    });
+    match &entered.unwrap().detail["input"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_ensure_of_everything_makes_no_writing_call() {
+    for spec in [SHOP, PRIVATE] {
+        let rehearsal = rehearsal(spec);
+        let deployed = deployed(&rehearsal, spec).await;
+        let mut state = state_before_settle(&deployed);
+        // Deletion protection went on when the stack had succeeded, so there is a baseline now.
+        state["baseline"] = json!({
+            "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
+        });
+        let before = rehearsal.account().ledger().len();
+        for part in &COMPONENTS {
+            let payload = json!({ "action": "ensure", "deployment": state });
+            handle(part.name, payload, rehearsal.aws()).await.unwrap();
+        }
+        let writes: Vec<String> = rehearsal.account().ledger()[before..]
+            .iter()
+            .filter(|call| call.writes)
+            .map(stackdrop_simulator::Call::name)
+            .collect();
+        assert_eq!(writes, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_plan_means_that_ensure_changes_nothing() {
+    let rehearsal = rehearsal(SHOP);
+    let deployed = deployed(&rehearsal, SHOP).await;
+    let mut state = state_before_settle(&deployed);
+    state["outputs"] = json!({});
+    state["baseline"] = json!({
+        "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
+    });
+    for part in &COMPONENTS {
+        let payload = json!({ "action": "plan", "deployment": state });
+        let plan = handle(part.name, payload, rehearsal.aws()).await.unwrap();
+        assert_eq!(plan["changes"], json!([]), "{}", part.name);
+        assert_eq!(plan["problems"], json!([]), "{}", part.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn removing_what_is_not_there_is_a_success() {
+    let rehearsal = rehearsal(SHOP);
+    let state = json!({
+        "stack": "shop", "id": "first", "execution": "arn", "started": "2026-01-01T00:00:00Z",
+        "source": { "key": "specs/shop.yaml", "version": "1" },
+        "spec": stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap(),
+    });
+    for part in &COMPONENTS {
+        for action in ["remove", "clear"] {
+            let payload = json!({ "action": action, "deployment": state });
+            let removal = handle(part.name, payload, rehearsal.aws()).await.unwrap();
+            assert_eq!(removal, json!({ "found": 0, "left": [] }), "{}", part.name);
+        }
+    }
+    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+}

@@ -1,0 +1,140 @@
+//! A failure anywhere leaves nothing behind.
+
+use std::collections::BTreeSet;
+
+use stackdrop::rehearsal::camel;
+use stackdrop_functions::COMPONENTS;
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
+use stackdrop_specs::Spec;
+
+use crate::{PRIVATE, SHOP, deployed, failed_step, rehearsal, standing};
+
+fn refused() -> FaultKind {
+    FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_component_that_fails_is_undone_with_all_before_it() {
+    for part in &COMPONENTS {
+        let rehearsal = rehearsal(SHOP);
+        let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/ensure", part.name));
+        rehearsal.account().arm(fault);
+        let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
+        assert_eq!(deployed.result(), "Failed", "{}: {:?}", part.name, deployed.error());
+        assert_eq!(failed_step(&deployed), Some(camel(part.name)));
+        let error = deployed.error().unwrap();
+        assert!(error.contains(&camel(part.name)) && error.contains("the test says no"), "{error}");
+        assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {} failed", part.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_that_creates_may_be_refused() {
+    for spec in [SHOP, PRIVATE] {
+        let all = rehearsal(spec);
+        let creating: BTreeSet<(String, String)> = deployed(&all, spec)
+            .await
+            .calls
+            .into_iter()
+            .filter(|call| call.writes && !["s3", "sns"].contains(&call.service.as_str()))
+            .filter(|call| call.caller.ends_with("/ensure"))
+            .map(|call| (call.service, call.operation))
+            .collect();
+        assert!(creating.len() > 20, "{creating:?}");
+        for (service, operation) in creating {
+            let rehearsal = rehearsal(spec);
+            rehearsal.account().arm(Fault::at(&service, &operation, When::From(1), refused()).during("/ensure"));
+            let deployed = rehearsal.deploy(spec, &()).await.unwrap();
+            assert_eq!(deployed.result(), "Failed", "{service}:{operation}: {:?}", deployed.error());
+            assert!(deployed.error().unwrap().contains("the test says no"), "{service}:{operation}: {:?}", deployed.error());
+            assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {service}:{operation} was refused");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_by_itself_is_said_in_awss_words_and_undone() {
+    let failing = [
+        ("ec2", "CreateNatGateway", "AwaitEgress"),
+        ("ec2", "RunInstances", "Settle"),
+        ("rds", "CreateDBInstance", "AwaitDatabase"),
+        ("elasticloadbalancing", "CreateLoadBalancer", "Settle"),
+        ("ecs", "CreateService", "Settle"),
+    ];
+    for (service, operation, step) in failing {
+        let rehearsal = rehearsal(SHOP);
+        rehearsal.account().arm(Fault::at(service, operation, When::From(1), FaultKind::ResourceFails));
+        let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
+        assert_eq!(deployed.result(), "Failed", "{operation}: {:?}", deployed.error());
+        assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
+        assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {operation} came to nothing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_does_not_run_is_named_and_its_stack_removed() {
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
+    let image = spec.services.values().next().unwrap().image.clone();
+    let seeds = [
+        (Seed::NoSuchImage { image: image.clone() }, "CannotPull"),
+        (Seed::CrashingImage { image: image.clone(), exit_code: 3 }, "3"),
+        (Seed::UnhealthyImage { image }, "health"),
+    ];
+    for (seed, said) in seeds {
+        let setting = stackdrop::Setting { seeds: vec![seed], ..Default::default() };
+        let rehearsal = stackdrop::Rehearsal::open(&setting, &[&spec]).unwrap();
+        let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
+        assert_eq!(deployed.result(), "Failed", "{:?}", deployed.error());
+        let error = deployed.error().unwrap();
+        assert!(error.contains(said), "{error}");
+        assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_to_be_kept_leaves_everything_for_looking_and_the_next_deployment_goes_on() {
+    let kept = SHOP.replacen("onFailure: rollback", "onFailure: keep", 1);
+    assert_ne!(kept, SHOP);
+    let rehearsal = rehearsal(&kept);
+    rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    let first = rehearsal.deploy(&kept, &()).await.unwrap();
+    assert_eq!(first.result(), "Kept", "{:?}", first.error());
+    assert!(standing(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
+    rehearsal.account().disarm();
+    let second = deployed(&rehearsal, &kept).await;
+    assert!(!crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()), "the database is the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_held_up_names_what_is_left_and_goes_on_when_started_again() {
+    let rehearsal = rehearsal(SHOP);
+    let account = rehearsal.account();
+    account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    account.arm(Fault::at("ec2", "DeleteNatGateway", When::From(1), refused()));
+    let first = rehearsal.deploy(SHOP, &()).await.unwrap();
+    assert_eq!(first.result(), "UndoFailed", "{:?}", first.error());
+    let error = first.error().unwrap();
+    assert!(error.contains("nat-"), "{error}");
+    assert!(standing(&rehearsal).iter().any(|item| item.contains("NatGateway")));
+    account.disarm();
+    account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    let second = rehearsal.deploy(SHOP, &()).await.unwrap();
+    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_deployment_that_fails_ends_where_the_last_good_one_was() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let before = standing(&rehearsal);
+    let changed = SHOP.replacen("type: t3.micro", "type: t3.small", 1);
+    assert_ne!(changed, SHOP);
+    rehearsal.account().arm(Fault::at("ec2", "ModifyInstanceAttribute", When::Only(1), refused()));
+    let second = rehearsal.deploy(&changed, &()).await.unwrap();
+    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert!(second.error().unwrap().contains("deployment-1"), "{:?}", second.error());
+    assert_eq!(standing(&rehearsal), before);
+    let third = deployed(&rehearsal, SHOP).await;
+    assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline stands");
+}
