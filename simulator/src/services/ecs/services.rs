@@ -373,11 +373,12 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let strategy = one_of(params, "schedulingStrategy", &["REPLICA", "DAEMON"])?;
     let none =
         launch_type.is_some_and(|kind| kind != "FARGATE") || strategy.is_some_and(|kind| kind != "REPLICA");
+    // One that is draining is not listed. Source: `DeleteService` in the ECS API reference.
     let services = world
         .ecs
         .services
         .values()
-        .filter(|service| !none && service.cluster == cluster && !service.is_inactive())
+        .filter(|service| !none && service.cluster == cluster && service.is_active())
         .filter(|service| service.seen_at <= world.now)
         .map(|service| json!(service.arn))
         .collect();

@@ -1,0 +1,360 @@
+//! IAM, Secrets Manager: what they keep, what they refuse, and when other services see it.
+
+mod common;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use aws_sdk_iam::Client;
+use aws_sdk_iam::error::ProvideErrorMetadata;
+use aws_sdk_iam::types::Tag;
+use common::{account, sdk};
+use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
+
+const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+
+fn trust(service: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}]}}"#
+    )
+}
+
+fn policy(action: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"*"}}]}}"#
+    )
+}
+
+/// The code and the message of a refusal.
+fn refused<T: Debug, E: ProvideErrorMetadata>(answer: Result<T, E>) -> (String, String) {
+    let error = match answer {
+        Ok(answer) => panic!("it was not refused: {answer:?}"),
+        Err(error) => error,
+    };
+    (error.code().unwrap_or_default().into(), error.message().unwrap_or_default().into())
+}
+
+fn assert_refused<T: Debug, E: ProvideErrorMetadata>(answer: Result<T, E>, code: &str, message: &str) {
+    let (got, text) = refused(answer);
+    assert_eq!(got, code, "{text}");
+    assert!(text.contains(message), "{text:?} does not contain {message:?}");
+}
+
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+async fn role(iam: &Client, name: &str) {
+    iam.create_role()
+        .role_name(name)
+        .assume_role_policy_document(trust("ec2.amazonaws.com"))
+        .send()
+        .await
+        .unwrap();
+}
+
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+async fn profile(iam: &Client, name: &str, with: Option<&str>) {
+    iam.create_instance_profile().instance_profile_name(name).send().await.unwrap();
+    if let Some(role) = with {
+        iam.add_role_to_instance_profile().instance_profile_name(name).role_name(role).send().await.unwrap();
+    }
+}
+
+fn iam(account: &Account) -> Client {
+    Client::new(&sdk(account))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_comes_back_as_it_was_made() {
+    let account = account();
+    let iam = iam(&account);
+    let tag = Tag::builder().key("stackdrop:component").value("service").build().unwrap();
+    let made = iam
+        .create_role()
+        .role_name("shop-task")
+        .path("/stackdrop/")
+        .description("what the tasks may do")
+        .assume_role_policy_document(trust("ecs-tasks.amazonaws.com"))
+        .tags(tag.clone())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(made.role().unwrap().arn(), "arn:aws:iam::123456789012:role/stackdrop/shop-task");
+    let role = iam.get_role().role_name("shop-task").send().await.unwrap().role.unwrap();
+    assert_eq!(role.tags(), [tag]);
+    assert_eq!(role.description(), Some("what the tasks may do"));
+    let document = role.assume_role_policy_document().unwrap();
+    assert!(document.starts_with("%7B%22Version%22%3A%222012-10-17%22"), "{document}");
+    let found = iam.list_roles().path_prefix("/stackdrop/").send().await.unwrap();
+    assert_eq!(found.roles()[0].role_name(), "shop-task");
+    assert!(found.roles()[0].tags().is_empty(), "ListRoles leaves tags out");
+    assert!(iam.list_roles().path_prefix("/other/").send().await.unwrap().roles().is_empty());
+    let item = &account.inventory()[0];
+    assert_eq!((item.kind.as_str(), item.component.as_str()), ("AWS::IAM::Role", "service"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_is_deleted_only_when_nothing_hangs_on_it() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    profile(&iam, "p", Some("r")).await;
+    iam.attach_role_policy().role_name("r").policy_arn(CORE).send().await.unwrap();
+    iam.put_role_policy()
+        .role_name("r")
+        .policy_name("own")
+        .policy_document(policy("s3:GetObject"))
+        .send()
+        .await
+        .unwrap();
+    let delete = || iam.delete_role().role_name("r").send();
+    assert_refused(delete().await, "DeleteConflict", "must remove roles from instance profile first");
+    assert_refused(
+        iam.delete_instance_profile().instance_profile_name("p").send().await,
+        "DeleteConflict",
+        "must remove roles from instance profile first",
+    );
+    iam.remove_role_from_instance_profile().instance_profile_name("p").role_name("r").send().await.unwrap();
+    iam.delete_instance_profile().instance_profile_name("p").send().await.unwrap();
+    assert_refused(delete().await, "DeleteConflict", "must detach all policies first");
+    iam.detach_role_policy().role_name("r").policy_arn(CORE).send().await.unwrap();
+    assert_refused(delete().await, "DeleteConflict", "must delete policies first");
+    iam.delete_role_policy().role_name("r").policy_name("own").send().await.unwrap();
+    delete().await.unwrap();
+    assert!(account.inventory().is_empty());
+    assert_refused(delete().await, "NoSuchEntity", "The role with name r cannot be found.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_exist_is_named() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    profile(&iam, "p", None).await;
+    let none = "NoSuchEntity";
+    let message = "The role with name nobody cannot be found.";
+    assert_refused(iam.get_role().role_name("nobody").send().await, none, message);
+    assert_refused(iam.list_role_tags().role_name("nobody").send().await, none, message);
+    assert_refused(iam.list_role_policies().role_name("nobody").send().await, none, message);
+    assert_refused(iam.list_attached_role_policies().role_name("nobody").send().await, none, message);
+    assert_refused(iam.list_instance_profiles_for_role().role_name("nobody").send().await, none, message);
+    assert_refused(
+        iam.add_role_to_instance_profile().instance_profile_name("p").role_name("nobody").send().await,
+        none,
+        message,
+    );
+    assert_refused(
+        iam.remove_role_from_instance_profile().instance_profile_name("p").role_name("r").send().await,
+        none,
+        "The role with name r cannot be found.",
+    );
+    assert_refused(
+        iam.get_instance_profile().instance_profile_name("nothing").send().await,
+        none,
+        "Instance Profile nothing cannot be found.",
+    );
+    assert_refused(
+        iam.attach_role_policy().role_name("r").policy_arn("arn:aws:iam::aws:policy/Nothing").send().await,
+        none,
+        "does not exist or is not attachable",
+    );
+    assert_refused(
+        iam.detach_role_policy().role_name("r").policy_arn(CORE).send().await,
+        none,
+        "was not found",
+    );
+    for answer in [
+        refused(iam.get_role_policy().role_name("r").policy_name("own").send().await),
+        refused(iam.delete_role_policy().role_name("r").policy_name("own").send().await),
+    ] {
+        assert_eq!(answer, (none.into(), "The role policy with name own cannot be found.".into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_taken_once_and_a_profile_takes_one_role() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    role(&iam, "second").await;
+    profile(&iam, "p", Some("r")).await;
+    let again = iam.create_role().role_name("R").assume_role_policy_document(trust("ec2.amazonaws.com"));
+    assert_refused(again.send().await, "EntityAlreadyExists", "Role with name R already exists.");
+    assert_refused(
+        iam.create_instance_profile().instance_profile_name("p").send().await,
+        "EntityAlreadyExists",
+        "Instance Profile p already exists.",
+    );
+    assert_refused(
+        iam.add_role_to_instance_profile().instance_profile_name("p").role_name("second").send().await,
+        "LimitExceeded",
+        "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
+    );
+    let found = iam.list_instance_profiles_for_role().role_name("r").send().await.unwrap();
+    assert_eq!(found.instance_profiles()[0].roles()[0].role_name(), "r");
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_policies_are_refused() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    let statement = |inside: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{{{inside}}}]}}"#);
+    for (document, reason) in [
+        ("{".to_owned(), "invalid Json"),
+        ("{}".to_owned(), "Syntax errors"),
+        (r#"{"Version":"2026-01-01","Statement":[]}"#.to_owned(), "Syntax errors"),
+        (statement(r#""Action":"s3:GetObject","Resource":"*""#), "Effect"),
+        (statement(r#""Effect":"Allow","Resource":"*""#), "must contain actions"),
+        (statement(r#""Effect":"Allow","Action":"GetObject","Resource":"*""#), "prefaced by a vendor"),
+        (statement(r#""Effect":"Allow","Action":"s3:GetObject""#), "must contain resources"),
+        (statement(r#""Effect":"Allow","Action":"s3:GetObject","Resource":"shop""#), "ARN format"),
+        (trust("ec2.amazonaws.com"), "should not specify a principal"),
+    ] {
+        let put = iam.put_role_policy().role_name("r").policy_name("p").policy_document(&document);
+        assert_refused(put.send().await, "MalformedPolicyDocument", reason);
+    }
+    for (document, reason) in [
+        (policy("sts:AssumeRole"), "Resource"),
+        (
+            trust("ecs-task.amazonaws.com"),
+            r#"Invalid principal in policy: "SERVICE":"ecs-task.amazonaws.com""#,
+        ),
+        (statement(r#""Effect":"Allow","Action":"sts:AssumeRole""#), "Principal"),
+    ] {
+        let update = iam.update_assume_role_policy().role_name("r").policy_document(&document);
+        assert_refused(update.send().await, "MalformedPolicyDocument", reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inline_policy_comes_back_encoded_and_is_listed() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    let document = policy("logs:PutLogEvents");
+    let put = iam.put_role_policy().role_name("r").policy_name("own").policy_document(&document);
+    put.send().await.unwrap();
+    iam.attach_role_policy().role_name("r").policy_arn(CORE).send().await.unwrap();
+    let got = iam.get_role_policy().role_name("r").policy_name("own").send().await.unwrap();
+    assert_eq!(
+        got.policy_document(),
+        document
+            .replace('{', "%7B")
+            .replace('}', "%7D")
+            .replace('"', "%22")
+            .replace(':', "%3A")
+            .replace(',', "%2C")
+            .replace('[', "%5B")
+            .replace(']', "%5D")
+            .replace('*', "%2A")
+    );
+    let names = iam.list_role_policies().role_name("r").send().await.unwrap();
+    assert_eq!(names.policy_names(), ["own"]);
+    let attached = iam.list_attached_role_policies().role_name("r").send().await.unwrap();
+    assert_eq!(attached.attached_policies()[0].policy_arn(), Some(CORE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_linked_role_is_made_once_and_belongs_to_the_account() {
+    let account = account();
+    let iam = iam(&account);
+    let create = || iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").send();
+    let role = create().await.unwrap().role.unwrap();
+    assert_eq!(
+        role.arn(),
+        "arn:aws:iam::123456789012:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+    );
+    assert_refused(create().await, "InvalidInput", "has been taken in this account");
+    assert_refused(
+        iam.delete_role().role_name("AWSServiceRoleForECS").send().await,
+        "UnmodifiableEntity",
+        "only modifiable by AWS",
+    );
+    assert!(account.inventory().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_added_and_taken_away() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    profile(&iam, "p", None).await;
+    let tag = |key: &str| Tag::builder().key(key).value("1").build().unwrap();
+    iam.tag_role().role_name("r").tags(tag("a")).tags(tag("b")).send().await.unwrap();
+    iam.untag_role().role_name("r").tag_keys("a").send().await.unwrap();
+    assert_eq!(iam.list_role_tags().role_name("r").send().await.unwrap().tags(), [tag("b")]);
+    iam.tag_instance_profile().instance_profile_name("p").tags(tag("c")).send().await.unwrap();
+    let profile = iam.get_instance_profile().instance_profile_name("p").send().await.unwrap();
+    assert_eq!(profile.instance_profile().unwrap().tags(), [tag("c")]);
+    let reserved = iam.tag_role().role_name("r").tags(tag("aws:mine")).send().await;
+    assert_refused(reserved, "InvalidInput", "reserved");
+    let many = (0..51).map(|number| tag(&format!("t{number}")));
+    let many = iam.tag_role().role_name("r").set_tags(Some(many.collect())).send().await;
+    assert_refused(many, "ValidationError", "50");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_parameter_is_refused() {
+    let account = account();
+    let iam = iam(&account);
+    let role = iam
+        .create_role()
+        .role_name("r")
+        .assume_role_policy_document(trust("ec2.amazonaws.com"))
+        .permissions_boundary("arn:aws:iam::aws:policy/AdministratorAccess");
+    assert_refused(role.send().await, "UnknownParameter", "PermissionsBoundary");
+    assert!(account.inventory().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_leaves_the_role_there() {
+    let account = account();
+    let iam = iam(&account);
+    account.arm(Fault::at("iam", "CreateRole", When::Only(1), FaultKind::LostAfter));
+    let create =
+        || iam.create_role().role_name("r").assume_role_policy_document(trust("ec2.amazonaws.com")).send();
+    create().await.unwrap_err();
+    assert_refused(create().await, "EntityAlreadyExists", "already exists");
+    assert_eq!(account.inventory().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_described_and_never_read() {
+    let account = account();
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
+    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
+    account.seed(&Seed::Secret { arn: arn.into() });
+    let described = secrets.describe_secret().secret_id("shop/key").send().await.unwrap();
+    assert_eq!(described.arn(), Some(arn));
+    assert_refused(
+        secrets.get_secret_value().secret_id(arn).send().await,
+        "AccessDeniedException",
+        "secretsmanager:GetSecretValue",
+    );
+    assert_refused(
+        secrets.describe_secret().secret_id("nothing").send().await,
+        "ResourceNotFoundException",
+        "can't find the specified secret",
+    );
+    assert!(account.inventory().is_empty(), "a seeded secret is somebody else's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_deleted_holds_its_name_until_its_recovery_window_is_over() {
+    let account = account();
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
+    let create = || secrets.create_secret().name("own").secret_string("x").send();
+    create().await.unwrap();
+    assert_refused(create().await, "ResourceExistsException", "already exists");
+    assert_eq!(account.inventory().len(), 1);
+    let both = secrets.delete_secret().secret_id("own").recovery_window_in_days(7);
+    assert_refused(
+        both.clone().force_delete_without_recovery(true).send().await,
+        "InvalidParameterException",
+        "in conjunction with",
+    );
+    both.send().await.unwrap();
+    assert!(account.inventory().is_empty());
+    assert_refused(create().await, "InvalidRequestException", "already scheduled for deletion");
+    tokio::time::advance(Duration::from_hours(8 * 24)).await;
+    create().await.unwrap();
+}

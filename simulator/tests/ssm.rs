@@ -1,0 +1,71 @@
+//! Systems Manager: the images that its public parameters name, and when an instance reports in.
+
+mod common;
+mod ssm_network;
+
+use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
+use common::{account, sdk};
+use ssm_network::{Network, assert_refused, wait};
+
+#[tokio::test(start_paused = true)]
+async fn the_public_parameters_name_the_newest_images() {
+    let account = account();
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account));
+    let base = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default";
+    let mut images = Vec::new();
+    for architecture in ["x86_64", "arm64"] {
+        let got = ssm.get_parameter().name(format!("{base}-{architecture}")).send().await.unwrap();
+        images.push(got.parameter.unwrap().value.unwrap());
+    }
+    assert!(images.iter().all(|image| image.starts_with("ami-")));
+    assert_ne!(images[0], images[1]);
+    let nothing = ssm.get_parameter().name("/nothing").send().await;
+    assert_refused(nothing, "ParameterNotFound", "/nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_with_a_role_and_a_way_out_reports_in_and_is_lost_when_it_ends() {
+    let network = Network::open(true).await;
+    let id = network.launch(true).await;
+    assert_eq!(network.ping(&id).await, None);
+    wait(30).await;
+    assert_eq!(network.ping(&id).await, None, "not before the agent has registered");
+    wait(120).await;
+    assert_eq!(network.ping(&id).await, Some(PingStatus::Online));
+    let filter = |key: &str, value: &str| {
+        InstanceInformationStringFilter::builder().key(key).values(value).build().unwrap()
+    };
+    let by_tag = network.ssm.describe_instance_information().filters(filter("tag:Name", "shop"));
+    assert_eq!(by_tag.send().await.unwrap().instance_information_list()[0].instance_id(), Some(id.as_str()));
+    for (key, value, code) in [
+        ("Colour", "red", "InvalidFilterKey"),
+        ("InstanceIds", "shop", "InvalidInstanceInformationFilterValue"),
+    ] {
+        let asked = network.ssm.describe_instance_information().filters(filter(key, value)).send().await;
+        assert_refused(asked, code, "valid");
+    }
+    network.terminate(&id).await;
+    wait(90).await;
+    assert_eq!(network.ping(&id).await, Some(PingStatus::ConnectionLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_without_a_role_never_reports_in() {
+    let network = Network::open(true).await;
+    let id = network.launch(false).await;
+    wait(3600).await;
+    assert_eq!(network.ping(&id).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_found_no_way_out_at_boot_tries_again_only_after_half_an_hour() {
+    let network = Network::open(false).await;
+    let id = network.launch(true).await;
+    wait(60).await;
+    assert_eq!(network.ping(&id).await, None);
+    network.open_way_out().await;
+    wait(1200).await;
+    assert_eq!(network.ping(&id).await, None, "there is a way out, and it has not looked again");
+    wait(900).await;
+    assert_eq!(network.ping(&id).await, Some(PingStatus::Online));
+}
