@@ -4,6 +4,7 @@ mod clusters;
 mod containers;
 mod definitions;
 mod deployments;
+mod lifecycle;
 mod requests;
 mod scheduler;
 mod services;
@@ -137,7 +138,9 @@ pub(crate) fn keep_within(world: &mut World, resource: &str, least: i64, most: i
     if let Some(service) = world.ecs.services.get_mut(key)
         && let (Ok(least), Ok(most)) = (usize::try_from(least), usize::try_from(most))
     {
-        service.desired = service.desired.clamp(least, most.max(least));
+        let desired = service.desired.clamp(least, most.max(least));
+        service.steady = service.steady && desired == service.desired;
+        service.desired = desired;
     }
 }
 

@@ -116,15 +116,8 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if let Some(fields) = request.as_object_mut() {
         fields.remove("clientToken");
     }
-    if let Some(old) = world.ecs.services.get(&key) {
-        match old.status {
-            Status::Draining(_) => return Err(invalid("Unable to Start a service that is still Draining.")),
-            Status::Active if token.is_some() && old.token == token && old.request == request => {
-                return Ok(json!({ "service": document(world, &key, old, true) }).into());
-            }
-            Status::Active => return Err(invalid("Creation of service was not idempotent.")),
-            Status::Inactive => {}
-        }
+    if let Some(answer) = repeated(world, &key, token.as_deref(), &request)? {
+        return Ok(answer);
     }
     let network = network?;
     let desired =
@@ -169,6 +162,24 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let answer = json!({ "service": document(world, &key, &service, true) });
     world.ecs.services.insert(key, service);
     Ok(answer.into())
+}
+
+/// The answer to a creation whose name is taken already: the same service, for the same request with the same token.
+fn repeated(
+    world: &World,
+    key: &str,
+    token: Option<&str>,
+    request: &Value,
+) -> Result<Option<Reply>, Refusal> {
+    let Some(old) = world.ecs.services.get(key) else { return Ok(None) };
+    match old.status {
+        Status::Inactive => Ok(None),
+        Status::Draining(_) => Err(invalid("Unable to Start a service that is still Draining.")),
+        Status::Active if token.is_some() && old.token.as_deref() == token && old.request == *request => {
+            Ok(Some(json!({ "service": document(world, key, old, true) }).into()))
+        }
+        Status::Active => Err(invalid("Creation of service was not idempotent.")),
+    }
 }
 
 /// What `CreateService` and `UpdateService` both take, as it was sent.

@@ -1,0 +1,183 @@
+//! A task's life: what it needs to start, its announcement, the checks that end it, its stop.
+
+use std::time::Duration;
+
+use super::definitions::{self, Definition};
+use super::deployments::Deployment;
+use super::start::{self, Outcome};
+use super::tasks::{Behaviour, Stop, Task};
+use crate::services::{ec2, elb, logs};
+use crate::world::World;
+
+/// How long a container that crashes runs.
+const CRASH_SECONDS: f64 = 2.0;
+
+/// From the signal to end until the task is `STOPPED` and its interface gone; the rest of the model's figure for
+/// deleting a service is the deregistration delay. A task whose containers have ended by themselves is faster.
+const STOP_SECONDS: f64 = 60.0;
+const CLEAN_UP_SECONDS: f64 = 5.0;
+
+/// Failed starts are spaced out, from the first of these to the second.
+/// Source of the ceiling: "Service throttle logic" in the ECS developer guide.
+const BACKOFF_SECONDS: (f64, f64) = (5.0, 900.0);
+
+/// Lets a task go on.
+pub(super) fn go_on(world: &mut World, task: &mut Task) {
+    if let Some(stop) = &task.stop {
+        task.ended = stop.stopped_at <= world.now;
+        return;
+    }
+    let Some(definition) = definitions::find(world, &task.definition).cloned() else { return };
+    match task.running_at {
+        None if task.prepares_at <= world.now => prepare(world, task, &definition),
+        Some(at) if at <= world.now => {
+            if !task.announced {
+                announce(world, task, &definition, at);
+            }
+            judge(world, task, &definition, at);
+        }
+        _ => {}
+    }
+}
+
+/// Finds out whether a task can start.
+fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
+    match start::outcome(world, task, definition) {
+        Outcome::Runs(behaviour) => {
+            let doomed = deployment_of(world, task).is_some_and(|deployment| deployment.doomed);
+            task.running_at = Some(world.now + task.runs_after);
+            task.behaviour = if doomed { Behaviour::Crashes(1) } else { behaviour };
+        }
+        Outcome::Unreachable(_) if world.now < task.gives_up_at => {}
+        Outcome::Unreachable(reason) | Outcome::Fails(reason) => {
+            stop(world, task, "TaskFailedToStart", &reason);
+            count_failure(world, task);
+        }
+    }
+}
+
+/// Tells target groups and logs that a task runs.
+fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Duration) {
+    task.announced = true;
+    for container in &definition.containers {
+        if let Some((group, _)) = container.log_target() {
+            logs::write(world, group, &start::stream(task, container), at, "starting");
+        }
+    }
+    let Some(deployment) = deployment_of(world, task) else { return };
+    for load_balancer in deployment.load_balancers.clone() {
+        let arn = &load_balancer.target_group_arn;
+        let target = elb::NewTarget {
+            address: task.address,
+            port: load_balancer.container_port,
+            groups: &task.groups,
+            zone: &task.zone,
+            answers: task.behaviour == Behaviour::Well,
+        };
+        elb::register_target_at(world, arn, &target, at);
+        tell(world, &task.service, &format!("registered 1 targets in (target-group {arn})"));
+        task.registered.push(load_balancer);
+    }
+}
+
+/// Ends a running task that crashes or is not healthy.
+fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at: Duration) {
+    if let Behaviour::Crashes(code) = task.behaviour {
+        let crashed_at = running_at + world.latency.seconds(CRASH_SECONDS);
+        if crashed_at <= world.now {
+            for container in &definition.containers {
+                if let Some((group, _)) = container.log_target() {
+                    let line = format!("error: exiting with code {code}");
+                    logs::write(world, group, &start::stream(task, container), crashed_at, &line);
+                }
+            }
+            stop(world, task, "EssentialContainerExited", "Essential container in task exited");
+            count_failure(world, task);
+        }
+        return;
+    }
+    let grace = world.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
+    if world.now < running_at + world.latency.seconds(f64::from(grace)) {
+        return;
+    }
+    if task.container_health(definition, world) == Some("UNHEALTHY") {
+        stop(world, task, "ServiceSchedulerInitiated", "Task failed container health checks");
+        count_failure(world, task);
+        return;
+    }
+    let sick = task.registered.iter().find(|at| {
+        elb::target_state(world, &at.target_group_arn, task.address, at.container_port) == Some("unhealthy")
+    });
+    if let Some(sick) = sick.cloned() {
+        let (port, arn) = (sick.container_port, &sick.target_group_arn);
+        tell(
+            world,
+            &task.service,
+            &format!(
+                "(port {port}) is unhealthy in (target-group {arn}) due to (reason Health checks failed)."
+            ),
+        );
+        let reason = format!("Task failed ELB health checks in (target-group {arn})");
+        stop(world, task, "ServiceSchedulerInitiated", &reason);
+        count_failure(world, task);
+    }
+}
+
+/// Begins to stop a task: out of its target groups first, then the signal to end, then its interface.
+pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reason: &str) {
+    let since = world.now;
+    let mut drained_at = since;
+    for at in std::mem::take(&mut task.registered) {
+        let arn = &at.target_group_arn;
+        // A group that no active load balancer uses has no connections to drain.
+        if let Some(group) = elb::target_group(world, arn)
+            && group.attached
+            && group.active
+            && code == "ServiceSchedulerInitiated"
+        {
+            drained_at = drained_at.max(since + group.deregistration_delay);
+        }
+        elb::deregister_target_at(world, arn, task.address, at.container_port, since);
+    }
+    let by_itself = code != "ServiceSchedulerInitiated";
+    let takes = if by_itself { CLEAN_UP_SECONDS } else { STOP_SECONDS };
+    let stopped_at = drained_at + world.latency.seconds(takes);
+    ec2::detach_interface_at(world, &task.interface, stopped_at);
+    task.stop = Some(Stop {
+        since,
+        drained_at,
+        stopped_at,
+        code,
+        reason: reason.into(),
+        container_reason: reason.starts_with("CannotPull").then(|| reason.into()),
+    });
+}
+
+fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {
+    let service = world.ecs.services.get(&task.service)?;
+    service.deployments.iter().find(|deployment| deployment.number == task.deployment)
+}
+
+/// Counts a failed task against its deployment, and puts the next start off.
+fn count_failure(world: &mut World, task: &Task) {
+    let now = world.now;
+    let (first, most) = BACKOFF_SECONDS;
+    let Some(service) = world.ecs.services.get_mut(&task.service) else { return };
+    service.steady = false;
+    let desired = service.desired.max(1);
+    let Some(deployment) = service.deployments.iter_mut().find(|one| one.number == task.deployment) else {
+        return;
+    };
+    deployment.failed += 1;
+    deployment.updated = now;
+    let rounds = u32::try_from(deployment.failed / desired).unwrap_or(u32::MAX).min(16);
+    let wait = (first * f64::from(2_u32.pow(rounds))).min(most);
+    deployment.next_launch = now + world.latency.seconds(wait);
+}
+
+fn tell(world: &mut World, key: &str, text: &str) {
+    if let Some(mut service) = world.ecs.services.remove(key) {
+        service.tell(world, text);
+        world.ecs.services.insert(key.into(), service);
+    }
+}
