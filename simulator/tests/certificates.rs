@@ -1,5 +1,11 @@
 //! Certificates and the records that validate them, as an SDK sees them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test's helper does not expect fails the test"
+)]
+
 mod common;
 
 use std::time::Duration;

@@ -97,7 +97,6 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
 #[derive(Debug, Clone)]
 pub(crate) struct TargetGroupFacts {
     pub(crate) vpc: String,
-    pub(crate) port: u16,
     /// `ip` or `instance`.
     pub(crate) target_type: String,
     /// Whether a listener or a rule of some load balancer sends requests to it.
@@ -113,7 +112,6 @@ pub(crate) fn target_group(world: &World, arn: &str) -> Option<TargetGroupFacts>
     let load_balancer = load_balancers::using(world, arn);
     Some(TargetGroupFacts {
         vpc: group.vpc.clone(),
-        port: group.port,
         target_type: group.target_type.clone(),
         attached: load_balancer.is_some(),
         active: load_balancer.is_some_and(|load_balancer| load_balancer.is_active(world.now)),
@@ -143,30 +141,6 @@ pub(crate) fn register_target_at(world: &mut World, arn: &str, target: &NewTarge
 /// Deregisters a target at that time: `draining` for the group's deregistration delay, then gone.
 pub(crate) fn deregister_target_at(world: &mut World, arn: &str, address: Ipv4Addr, port: u16, at: Duration) {
     targets::drain(world, arn, &(address.to_string(), port), at);
-}
-
-/// When a target became, or will become, healthy if nothing is changed; `None` if it will not.
-pub(crate) fn healthy_at(world: &World, arn: &str, address: Ipv4Addr, port: u16) -> Option<Duration> {
-    targets::healthy_at(world, arn, &(address.to_string(), port))
-}
-
-/// Registers a target that answers well, now.
-pub(crate) fn register_target(
-    world: &mut World,
-    arn: &str,
-    address: Ipv4Addr,
-    port: u16,
-    groups: &[String],
-    zone: &str,
-) {
-    let at = world.now;
-    register_target_at(world, arn, &NewTarget { address, port, groups, zone, answers: true }, at);
-}
-
-/// Deregisters a target: `draining` for the group's deregistration delay, then gone.
-pub(crate) fn deregister_target(world: &mut World, arn: &str, address: Ipv4Addr, port: u16) {
-    let at = world.now;
-    deregister_target_at(world, arn, address, port, at);
 }
 
 /// A target's state as AWS names it (`initial`, `healthy`, `unhealthy`, `unused`, `draining`), if it is there.

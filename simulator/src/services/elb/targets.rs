@@ -209,19 +209,6 @@ pub(super) fn settle(world: &mut World, arn: &str) {
     }
 }
 
-/// When a target became, or will become, healthy if nothing is changed.
-pub(super) fn healthy_at(world: &World, arn: &str, key: &Key) -> Option<Duration> {
-    let group = world.elb.target_groups.get(arn)?;
-    let target = group.targets.get(key).filter(|target| target.draining_until.is_none())?;
-    let phase = phase(world, group, target);
-    let from = phase.since.max(load_balancers::using(world, arn)?.ready_at);
-    match (phase.condition, phase.before) {
-        (Condition::Passing, Health::Healthy) => Some(from),
-        (Condition::Passing, _) => Some(from + group.check.until_healthy()),
-        _ => None,
-    }
-}
-
 /// A target's state as AWS names it, if it is there.
 pub(super) fn state(world: &World, arn: &str, key: &Key) -> Option<&'static str> {
     let group = world.elb.target_groups.get(arn)?;

@@ -1,0 +1,131 @@
+//! Targets and their health.
+
+use crate::common::sdk;
+use crate::site::{Network, seconds};
+use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerStateEnum, TargetDescription};
+
+/// A running instance with the targets' group, and its address.
+async fn instance(network: &Network) -> (String, String) {
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&network.account));
+    let image = ssm
+        .get_parameter()
+        .name("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64")
+        .send()
+        .await
+        .unwrap();
+    let made = network
+        .ec2
+        .run_instances()
+        .image_id(image.parameter().unwrap().value().unwrap())
+        .instance_type(aws_sdk_ec2::types::InstanceType::T3Micro)
+        .min_count(1)
+        .max_count(1)
+        .subnet_id(&network.private)
+        .security_group_ids(&network.back)
+        .send()
+        .await
+        .unwrap();
+    let made = made.instances()[0].clone();
+    seconds(60.0).await;
+    (made.instance_id().unwrap().to_owned(), made.private_ip_address().unwrap().to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_is_healthy_after_its_checks_once_the_load_balancer_is_active() {
+    let network = Network::new().await;
+    network.let_in().await;
+    let (_, address) = instance(&network).await;
+    let group = network.target_group("shop").await;
+    let target = TargetDescription::builder().id(&address).build();
+    network.elb.register_targets().target_group_arn(&group).targets(target).send().await.unwrap();
+    assert_eq!(network.health(&group).await, ("unused".into(), "Target.NotInUse".into()));
+    let load_balancer = network.load_balancer("shop").await;
+    network.http(&load_balancer, 80, &group).await;
+    seconds(60.0).await;
+    assert_eq!(network.health(&group).await.0, "unused", "nobody checks before the load balancer is active");
+    seconds(80.0).await;
+    assert_eq!(network.state(&load_balancer).await, LoadBalancerStateEnum::Active);
+    assert_eq!(network.health(&group).await, ("initial".into(), "Elb.InitialHealthChecking".into()));
+    seconds(20.0).await;
+    assert_eq!(network.health(&group).await, ("healthy".into(), String::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_not_let_in_is_unhealthy_until_a_rule_lets_it_in() {
+    let network = Network::new().await;
+    let (id, address) = instance(&network).await;
+    let load_balancer = network.load_balancer("shop").await;
+    let group = network.target_group("shop").await;
+    network.http(&load_balancer, 80, &group).await;
+    seconds(150.0).await;
+    let target = TargetDescription::builder().id(&address).build();
+    network.elb.register_targets().target_group_arn(&group).targets(target.clone()).send().await.unwrap();
+    assert_eq!(network.health(&group).await, ("initial".into(), "Elb.RegistrationInProgress".into()));
+    seconds(10.0).await;
+    assert_eq!(network.health(&group).await, ("initial".into(), "Elb.InitialHealthChecking".into()));
+    seconds(20.0).await;
+    assert_eq!(network.health(&group).await, ("unhealthy".into(), "Target.Timeout".into()));
+    network.let_in().await;
+    seconds(19.0).await;
+    assert_eq!(network.health(&group).await.0, "unhealthy");
+    seconds(1.0).await;
+    assert_eq!(network.health(&group).await.0, "healthy");
+
+    network.elb.deregister_targets().target_group_arn(&group).targets(target).send().await.unwrap();
+    assert_eq!(network.health(&group).await, ("draining".into(), "Target.DeregistrationInProgress".into()));
+    seconds(300.0).await;
+    assert_eq!(network.health(&group).await, (String::new(), String::new()));
+
+    let wrong = |id: &str| {
+        let target = TargetDescription::builder().id(id).build();
+        network.elb.register_targets().target_group_arn(&group).targets(target).send()
+    };
+    for id in [id.as_str(), "8.8.8.8", "10.0.0"] {
+        let error = wrong(id).await.unwrap_err().into_service_error();
+        assert!(error.is_invalid_target_exception(), "{id}");
+    }
+    let absent = TargetDescription::builder().id("10.0.0.200").build();
+    let asked = network.elb.describe_target_health().target_group_arn(&group).targets(absent.clone());
+    let asked = asked.send().await.unwrap();
+    let health = asked.target_health_descriptions()[0].target_health().unwrap();
+    assert_eq!(health.reason().unwrap().as_str(), "Target.NotRegistered");
+    let deregister = network.elb.deregister_targets().target_group_arn(&group).targets(absent).send().await;
+    assert!(deregister.unwrap_err().into_service_error().is_invalid_target_exception());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_in_a_zone_without_a_node_is_not_used() {
+    let network = Network::new().await;
+    let load_balancer = network.load_balancer("shop").await;
+    let group = network.target_group("shop").await;
+    network.http(&load_balancer, 80, &group).await;
+    seconds(150.0).await;
+    let target = TargetDescription::builder().id("10.0.9.9").availability_zone("eu-central-1c").build();
+    network.elb.register_targets().target_group_arn(&group).targets(target).send().await.unwrap();
+    seconds(60.0).await;
+    assert_eq!(network.health(&group).await, ("unused".into(), "Target.NotInUse".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_group_that_loses_its_listener_is_not_in_use_and_starts_anew_with_the_next() {
+    let network = Network::new().await;
+    network.let_in().await;
+    let (_, address) = instance(&network).await;
+    let load_balancer = network.load_balancer("shop").await;
+    let group = network.target_group("shop").await;
+    let listener = network.http(&load_balancer, 80, &group).await;
+    let target = TargetDescription::builder().id(&address).build();
+    network.elb.register_targets().target_group_arn(&group).targets(target).send().await.unwrap();
+    seconds(170.0).await;
+    assert_eq!(network.health(&group).await.0, "healthy");
+    network.elb.delete_listener().listener_arn(listener.listener_arn().unwrap()).send().await.unwrap();
+    assert_eq!(network.health(&group).await, ("unused".into(), "Target.NotInUse".into()));
+    network.http(&load_balancer, 80, &group).await;
+    assert_eq!(network.health(&group).await.0, "initial");
+    seconds(20.0).await;
+    assert_eq!(network.health(&group).await.0, "healthy");
+    // A stricter check does not undo what the old one found out.
+    let modify = network.elb.modify_target_group().target_group_arn(&group).healthy_threshold_count(10);
+    modify.send().await.unwrap();
+    assert_eq!(network.health(&group).await.0, "healthy");
+}
