@@ -123,7 +123,7 @@ async fn launches_that_aws_does_not_take_are_refused() {
     let interface = || InstanceNetworkInterfaceSpecification::builder().device_index(0);
     let root = |ebs: EbsBlockDevice| BlockDeviceMapping::builder().device_name("/dev/xvda").ebs(ebs).build();
     let disk = EbsBlockDevice::builder;
-    for (call, expected) in [
+    let calls = vec![
         (site.launch().image_id("ami-00000000000000000"), "InvalidAMIID.NotFound"),
         (site.launch().image_id("linux"), "InvalidAMIID.Malformed"),
         (site.launch().instance_type(InstanceType::from("t3.mega")), "InvalidParameterValue"),
@@ -147,7 +147,8 @@ async fn launches_that_aws_does_not_take_are_refused() {
         ),
         (site.launch().block_device_mappings(root(disk().iops(10).build())), "InvalidParameterCombination"),
         (site.launch().dry_run(true), "UnknownParameter"),
-    ] {
+    ];
+    for (call, expected) in calls {
         assert_eq!(code(call.send().await), expected);
         // RunInstances has a small bucket of its own.
         wait(1.0).await;

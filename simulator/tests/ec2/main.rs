@@ -1,5 +1,7 @@
 //! The simulated EC2 against an unmodified SDK.
 
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
