@@ -13,7 +13,7 @@ use crate::inventory::Item;
 use crate::latency::{Latency, LatencyModel};
 use crate::ledger::{Call, Ending, writes};
 use crate::params::{Params, Refusal, lock};
-use crate::protocol::{Reply, Request, decode, encode, encode_refusal};
+use crate::protocol::{Protocol, Reply, Request, decode, encode, encode_refusal};
 use crate::rates::{Rates, throttled};
 use crate::seam::Caller;
 use crate::services::{self, Service};
@@ -133,14 +133,26 @@ impl Account {
 
     /// Answers one call: see the crate's documentation for the way it goes.
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
+        let delivery = self.answer(caller, &request).await;
+        match delivery {
+            // HTTP: an answer to HEAD has no body, so that an error's code is not seen either.
+            Delivery::Answered(response) if request.method == http::Method::HEAD => {
+                Delivery::Answered(response.map(|_| Bytes::new()))
+            }
+            delivery => delivery,
+        }
+    }
+
+    async fn answer(&self, caller: &Caller, request: &Request) -> Delivery {
         let made_at = self.clock.elapsed();
-        let service = match services::find(&request) {
+        let service = match services::find(request) {
             Ok(service) => service,
             Err(refusal) => return Delivery::Answered(unroutable(&refusal)),
         };
         let decoded = match service.route {
-            Some(route) => route(&request),
-            None => decode(service.protocol, &request),
+            _ if request.body.len() > largest_body(service) => Err(too_large(service)),
+            Some(route) => route(request),
+            None => decode(service.protocol, request),
         };
         let (operation, params) = match decoded {
             Ok(decoded) => decoded,
@@ -164,8 +176,26 @@ async fn pause(latency: Duration) {
     tokio::time::sleep(latency).await;
 }
 
+/// The most bytes that a service takes in one request.
+fn largest_body(service: &Service) -> usize {
+    if service.name == "s3" { LARGEST_BODY } else { 1 << 20 }
+}
+
+/// The most bytes that any request may have: what S3 would still take (5 GB) has no place in memory.
+pub(crate) const LARGEST_BODY: usize = 64 << 20;
+
+/// The refusal of a request whose body is too large.
+fn too_large(service: &Service) -> Refusal {
+    match service.protocol {
+        Protocol::RestXml(_) => {
+            Refusal::new("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+        }
+        _ => Refusal::new("RequestEntityTooLarge", "The request body is too large").status(413),
+    }
+}
+
 fn unroutable(refusal: &Refusal) -> Response<Bytes> {
-    encode_refusal(crate::protocol::Protocol::RestJson, "unrouted", refusal)
+    encode_refusal(Protocol::RestJson, "unrouted", refusal)
 }
 
 impl Inner {
@@ -265,12 +295,15 @@ fn can_fail(service: &str, operation: &str) -> bool {
 }
 
 fn denied(service: &str, operation: &str) -> Refusal {
-    let message = format!("User is not authorized to perform: {service}:{operation}");
+    let message = format!(
+        "User is not authorized to perform: {service}:{operation} because no identity-based policy allows the action"
+    );
     match service {
         "ec2" => Refusal::new("UnauthorizedOperation", message).status(403),
         "elasticloadbalancing" | "rds" | "iam" | "sts" | "route53" | "s3" => {
             Refusal::new("AccessDenied", message).status(403)
         }
+        "scheduler" => Refusal::new("AccessDeniedException", message).status(403),
         "sns" => Refusal::new("AuthorizationError", message).status(403),
         _ => Refusal::new("AccessDeniedException", message),
     }

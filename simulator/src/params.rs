@@ -16,12 +16,25 @@ pub(crate) struct Refusal {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) status: StatusCode,
+    /// Headers that go with it (S3 tells some things only there).
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     /// A refusal with status 400, as most are.
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), status: StatusCode::BAD_REQUEST }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            status: StatusCode::BAD_REQUEST,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same refusal with one more header.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// The same refusal with another HTTP status.

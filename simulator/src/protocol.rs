@@ -1,9 +1,10 @@
 //! The wire protocols: requests into [`Params`], answers and refusals into what the SDKs read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::params::{Params, Refusal, flatten, join};
@@ -62,7 +63,7 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
     pub(crate) body: Body,
 }
 
@@ -92,6 +93,18 @@ impl Reply {
     pub(crate) fn empty() -> Self {
         Value::Object(Map::new()).into()
     }
+
+    /// The same answer with another HTTP status.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same answer with one more header; a `content-type` stands in for the protocol's own.
+    pub(crate) fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
 }
 
 /// Reads the operation and its parameters of a request in one of the RPC protocols.
@@ -100,8 +113,8 @@ impl Reply {
 /// `InvalidAction` and the like when the request is not of that form.
 pub(crate) fn decode(protocol: Protocol, request: &Request) -> Result<(String, Params), Refusal> {
     match protocol {
-        Protocol::Ec2(_) => form(&request.body, false),
-        Protocol::Query(_) => form(&request.body, true),
+        Protocol::Ec2(_) => form(request, false),
+        Protocol::Query(_) => form(request, true),
         Protocol::Json(_, prefix) => json(request, prefix),
         Protocol::RestXml(_) | Protocol::RestJson => {
             Err(Refusal::new("InvalidAction", "a REST service routes its requests itself"))
@@ -109,10 +122,12 @@ pub(crate) fn decode(protocol: Protocol, request: &Request) -> Result<(String, P
     }
 }
 
-fn form(body: &[u8], wrapped: bool) -> Result<(String, Params), Refusal> {
+/// Reads a form: its fields stand in the body, or in the query string (AWS takes both).
+fn form(request: &Request, wrapped: bool) -> Result<(String, Params), Refusal> {
     let mut action = None;
     let mut leaves = BTreeMap::new();
-    for (key, value) in form_urlencoded::parse(body) {
+    let from_query = request.query.iter().map(|(key, value)| (Cow::from(key), Cow::from(value)));
+    for (key, value) in from_query.chain(form_urlencoded::parse(&request.body)) {
         match key.as_ref() {
             "Action" => action = Some(value.into_owned()),
             "Version" => {}
@@ -182,7 +197,9 @@ pub(crate) fn encode(protocol: Protocol, operation: &str, request_id: &str, repl
             let mut xml = format!(r#"<{operation}Response xmlns="{namespace}"><{operation}Result>"#);
             element_content(&document, "member", &mut xml);
             close(&mut xml, &format!("{operation}Result"));
-            xml += &format!("<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>");
+            xml.push_str("<ResponseMetadata>");
+            element("RequestId", &Value::from(request_id), "member", &mut xml);
+            close(&mut xml, "ResponseMetadata");
             close(&mut xml, &format!("{operation}Response"));
             ("text/xml", xml.into())
         }
@@ -204,17 +221,20 @@ pub(crate) fn encode(protocol: Protocol, operation: &str, request_id: &str, repl
         }
     };
     let mut headers = reply.headers;
-    headers.push(("content-type", content_type.to_owned()));
-    headers.push(("x-amzn-requestid", request_id.to_owned()));
-    response(reply.status, &headers, body)
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        headers.push(("content-type".into(), content_type.to_owned()));
+    }
+    headers.extend(request_ids(protocol, request_id));
+    response(reply.status, headers, body)
 }
 
 /// Writes a refusal in the protocol's form.
 pub(crate) fn encode_refusal(protocol: Protocol, request_id: &str, refusal: &Refusal) -> Response<Bytes> {
-    let Refusal { code, message, status } = refusal;
+    let Refusal { code, message, status, .. } = refusal;
     let (code_xml, message_xml) = (escaped(code), escaped(message));
     let fault = if status.is_server_error() { "Receiver" } else { "Sender" };
-    let mut headers = vec![("x-amzn-requestid", request_id.to_owned())];
+    let mut headers: Vec<(Cow<'static, str>, String)> =
+        refusal.headers.iter().map(|(name, value)| (Cow::from(*name), value.clone())).collect();
     let (content_type, body) = match protocol {
         Protocol::Ec2(_) => (
             "text/xml;charset=UTF-8",
@@ -223,10 +243,10 @@ pub(crate) fn encode_refusal(protocol: Protocol, request_id: &str, refusal: &Ref
                  <RequestID>{request_id}</RequestID></Response>"
             ),
         ),
-        Protocol::RestXml(namespace) if namespace.contains("s3") => (
+        Protocol::RestXml(namespace) if is_s3(namespace) => (
             "application/xml",
             format!(
-                "<Error><Code>{code_xml}</Code><Message>{message_xml}</Message><RequestId>{request_id}</RequestId></Error>"
+                r#"<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code_xml}</Code><Message>{message_xml}</Message><RequestId>{request_id}</RequestId></Error>"#
             ),
         ),
         Protocol::Query(namespace) | Protocol::RestXml(namespace) => (
@@ -235,28 +255,50 @@ pub(crate) fn encode_refusal(protocol: Protocol, request_id: &str, refusal: &Ref
                 r#"<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{code_xml}</Code><Message>{message_xml}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"#
             ),
         ),
-        Protocol::Json(..) => (
-            "application/x-amz-json-1.1",
+        Protocol::Json(version, _) => (
+            if version == "1.0" { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" },
             serde_json::json!({ "__type": code, "message": message }).to_string(),
         ),
         Protocol::RestJson => {
-            headers.push(("x-amzn-errortype", code.clone()));
+            headers.push(("x-amzn-errortype".into(), code.clone()));
             ("application/json", serde_json::json!({ "Message": message, "message": message }).to_string())
         }
     };
-    headers.push(("content-type", content_type.to_owned()));
-    response(*status, &headers, body.into())
+    headers.push(("content-type".into(), content_type.to_owned()));
+    headers.extend(request_ids(protocol, request_id));
+    response(*status, headers, body.into())
 }
 
-fn response(status: StatusCode, headers: &[(&'static str, String)], body: Bytes) -> Response<Bytes> {
+fn is_s3(namespace: &str) -> bool {
+    namespace.contains("//s3.")
+}
+
+/// The headers in which a service names the request: S3 has its own.
+fn request_ids(protocol: Protocol, request_id: &str) -> Vec<(Cow<'static, str>, String)> {
+    match protocol {
+        Protocol::RestXml(namespace) if is_s3(namespace) => vec![
+            ("x-amz-request-id".into(), request_id.to_owned()),
+            ("x-amz-id-2".into(), format!("host/{request_id}")),
+        ],
+        _ => vec![("x-amzn-requestid".into(), request_id.to_owned())],
+    }
+}
+
+fn response(status: StatusCode, headers: Vec<(Cow<'static, str>, String)>, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     for (name, value) in headers {
-        if let Ok(value) = value.parse() {
-            response.headers_mut().insert(*name, value);
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            response.headers_mut().insert(name, value);
         }
     }
     response
+}
+
+fn open(xml: &mut String, name: &str) {
+    xml.push('<');
+    xml.push_str(name);
+    xml.push('>');
 }
 
 fn close(xml: &mut String, name: &str) {
@@ -286,7 +328,7 @@ fn element_content(value: &Value, item: &str, xml: &mut String) {
                         }
                     }
                     (None, Some((wrapper, inner)), Value::Array(items)) => {
-                        xml.push_str(&format!("<{wrapper}>"));
+                        open(xml, wrapper);
                         for each in items {
                             element(inner, each, item, xml);
                         }
@@ -300,16 +342,30 @@ fn element_content(value: &Value, item: &str, xml: &mut String) {
 }
 
 fn element(name: &str, value: &Value, item: &str, xml: &mut String) {
-    xml.push('<');
-    xml.push_str(name);
-    xml.push('>');
+    open(xml, name);
     element_content(value, item, xml);
     close(xml, name);
 }
 
-/// Text with XML's own characters escaped.
+/// Text as it may stand inside an XML element.
+///
+/// Carriage returns would be read back as line feeds, so they go as references. Characters that XML 1.0 cannot hold
+/// at all, not even as a reference, become U+FFFD: a document that no parser accepts would help nobody.
 pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let mut xml = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => xml.push_str("&amp;"),
+            '<' => xml.push_str("&lt;"),
+            '>' => xml.push_str("&gt;"),
+            '"' => xml.push_str("&quot;"),
+            '\r' => xml.push_str("&#xD;"),
+            '\t' | '\n' => xml.push(character),
+            '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}' => xml.push('\u{fffd}'),
+            _ => xml.push(character),
+        }
+    }
+    xml
 }
 
 #[cfg(test)]
@@ -334,5 +390,71 @@ mod tests {
         );
         assert_eq!(without_wrappers(&["Names", "member", "1"]), ["Names", "1"]);
         assert_eq!(without_wrappers(&["Attributes", "entry", "1", "key"]), ["Attributes", "1", "key"]);
+    }
+
+    fn text(response: &Response<Bytes>) -> String {
+        String::from_utf8(response.body().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_hold_never_reach_a_document() {
+        assert_eq!(escaped("a & <b> \"c\"\n\td"), "a &amp; &lt;b&gt; &quot;c&quot;\n\td");
+        assert_eq!(escaped("line\r\n"), "line&#xD;\n");
+        assert_eq!(escaped("\u{0}\u{b}\u{1f}\u{ffff}ü"), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}ü");
+    }
+
+    #[test]
+    fn each_protocol_has_its_own_form_of_a_refusal() {
+        let refusal = Refusal::new("Odd", "a <b>").status(404).header("x-amz-delete-marker", "true");
+        let cases = [
+            (Protocol::Ec2("n"), "<Response><Errors><Error><Code>Odd</Code><Message>a &lt;b&gt;</Message>"),
+            (Protocol::Query("n"), r#"<ErrorResponse xmlns="n"><Error><Type>Sender</Type><Code>Odd</Code>"#),
+            (
+                Protocol::RestXml("http://s3.x/"),
+                r#"<?xml version="1.0" encoding="UTF-8"?><Error><Code>Odd</Code>"#,
+            ),
+            (Protocol::RestXml("n"), r#"<ErrorResponse xmlns="n">"#),
+            (Protocol::Json("1.0", "P"), r#"{"__type":"Odd","message":"a <b>"}"#),
+            (Protocol::RestJson, r#"{"Message":"a <b>","message":"a <b>"}"#),
+        ];
+        for (protocol, start) in cases {
+            let response = encode_refusal(protocol, "id", &refusal);
+            assert_eq!(response.status(), 404);
+            assert_eq!(response.headers()["x-amz-delete-marker"], "true");
+            assert!(text(&response).starts_with(start), "{protocol:?}: {}", text(&response));
+        }
+        let response = encode_refusal(Protocol::Json("1.0", "P"), "id", &refusal);
+        assert_eq!(response.headers()["content-type"], "application/x-amz-json-1.0");
+        let response = encode_refusal(Protocol::RestJson, "id", &refusal);
+        assert_eq!(response.headers()["x-amzn-errortype"], "Odd");
+    }
+
+    #[test]
+    fn a_form_is_read_from_the_body_and_from_the_query_string() {
+        let request = Request {
+            method: Method::GET,
+            path: "/".into(),
+            query: vec![("Action".into(), "DescribeVpcs".into()), ("VpcId.1".into(), "vpc-1".into())],
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"Version=2016-11-15&MaxResults=5"),
+        };
+        let (action, params) = decode(Protocol::Ec2("n"), &request).unwrap();
+        assert_eq!(action, "DescribeVpcs");
+        assert_eq!(params.list("VpcId"), ["vpc-1"]);
+        assert_eq!(params.int("MaxResults").unwrap(), Some(5));
+        params.done().unwrap();
+    }
+
+    #[test]
+    fn a_reply_may_bring_its_own_content_type_and_any_header() {
+        let reply = Reply::empty()
+            .header("content-type", "text/yaml")
+            .header(format!("x-amz-meta-{}", "owner"), "shop")
+            .status(StatusCode::NO_CONTENT);
+        let response = encode(Protocol::RestXml("http://s3.x/"), "PutObject", "id", reply);
+        assert_eq!(response.status(), 204);
+        assert_eq!(response.headers()["content-type"], "text/yaml");
+        assert_eq!(response.headers()["x-amz-meta-owner"], "shop");
+        assert_eq!(response.headers()["x-amz-request-id"], "id");
     }
 }

@@ -1,16 +1,18 @@
 //! The same account on a loopback port, for SDKs and tools outside this process.
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::request::Parts;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tokio::net::TcpListener;
 
-use crate::account::{Account, Delivery};
-use crate::protocol::Request;
+use crate::account::{Account, Delivery, LARGEST_BODY};
+use crate::protocol;
 use crate::seam::Caller;
+
+/// The header in which a caller from outside may give its name for the ledger.
+const CALLER: &str = "x-stackdrop-caller";
 
 /// Answers every request that reaches the listener until the task is dropped.
 ///
@@ -22,15 +24,15 @@ pub async fn serve(account: Account, listener: TcpListener) -> std::io::Result<(
     axum::serve(listener, Router::new().fallback(answer).with_state(account)).await
 }
 
-async fn answer(State(account): State<Account>, parts: Parts, body: Bytes) -> Response {
-    let caller = Caller::new(
-        parts.headers.get("x-stackdrop-caller").and_then(|name| name.to_str().ok()).unwrap_or_default(),
-    );
-    match account.call(&caller, Request::from_parts(parts, body)).await {
-        Delivery::Answered(response) => {
-            let (parts, body) = response.into_parts();
-            (parts.status, parts.headers, body).into_response()
-        }
+async fn answer(State(account): State<Account>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let name = parts.headers.get(CALLER).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let caller = Caller::new(name);
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    match account.call(&caller, protocol::Request::from_parts(parts, body)).await {
+        Delivery::Answered(response) => response.map(Body::from),
         Delivery::Lost | Delivery::Never => StatusCode::BAD_GATEWAY.into_response(),
     }
 }

@@ -1,0 +1,99 @@
+//! S3: versioned buckets with conditional writes, strongly consistent as S3 is.
+//!
+//! Source of the rules: the S3 API reference and user guide ("How S3 Versioning works", "Conditional writes",
+//! "Working with delete markers", "Checking object integrity").
+
+mod buckets;
+mod listing;
+mod objects;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::unknown;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+use objects::Version;
+pub(crate) use wire::route;
+
+/// What stands of this service.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    buckets: BTreeMap<String, Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    made_at: Duration,
+    versioning: Versioning,
+    /// The versions of each key, the newest last; no key without a version.
+    objects: BTreeMap<String, Vec<Version>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Versioning {
+    /// It was never on.
+    Never,
+    Enabled,
+    Suspended,
+}
+
+impl Bucket {
+    fn new(made_at: Duration, versioning: Versioning) -> Self {
+        Self { made_at, versioning, objects: BTreeMap::new() }
+    }
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "ListBuckets" => buckets::list(world, params),
+        "CreateBucket" => buckets::create(world, params),
+        "DeleteBucket" => buckets::delete(world, params),
+        "HeadBucket" => buckets::head(world, params),
+        "GetBucketLocation" => buckets::location(world, params),
+        "PutBucketVersioning" => buckets::put_versioning(world, params),
+        "GetBucketVersioning" => buckets::get_versioning(world, params),
+        "PutObject" => objects::put(world, params),
+        "GetObject" | "HeadObject" => objects::get(world, params),
+        "DeleteObject" => objects::delete(world, params),
+        "ListObjectsV2" => listing::objects(world, params),
+        "ListObjectVersions" => listing::versions(world, params),
+        _ => Err(unknown("s3", operation)),
+    }
+}
+
+/// The name of the bucket that a request is for, and whether it may be asked at all.
+fn bucket_name(world: &World, params: &Params) -> Result<String, Refusal> {
+    let name = params.required("Bucket")?;
+    match params.text("x-amz-expected-bucket-owner") {
+        Some(owner) if owner != world.account => {
+            Err(Refusal::new("AccessDenied", "Access Denied").status(403))
+        }
+        _ => Ok(name),
+    }
+}
+
+impl State {
+    fn bucket(&mut self, name: &str) -> Result<&mut Bucket, Refusal> {
+        self.buckets
+            .get_mut(name)
+            .ok_or_else(|| Refusal::new("NoSuchBucket", "The specified bucket does not exist").status(404))
+    }
+}
+
+/// Puts an empty, versioned bucket into the account.
+pub(crate) fn seed_bucket(world: &mut World, name: &str) {
+    let bucket = Bucket::new(world.now, Versioning::Enabled);
+    world.s3.buckets.entry(name.to_owned()).or_insert(bucket);
+}
+
+/// Whether a bucket exists (a load balancer asks it of its access logs' bucket).
+pub(crate) fn bucket_exists(world: &World, name: &str) -> bool {
+    world.s3.buckets.contains_key(name)
+}
+
+// There is no inventory: what is in a bucket are Stackdrop's own records, which outlive every stack, and the bucket
+// itself belongs to the installation.
