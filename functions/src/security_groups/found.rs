@@ -123,13 +123,13 @@ async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, Ste
     let call = work.aws.ec2.describe_security_groups().filters(filter_any("group-name", &wanted));
     let found: Vec<SecurityGroup> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the security groups")?;
-    let named = found.into_iter().filter_map(|found| {
+    let with_role = found.into_iter().filter_map(|found| {
         let (_, group) = names.iter().find(|(name, _)| found.group_name() == Some(name))?;
         Some((*group, found))
     });
-    let mut named: Vec<_> = named.collect();
-    named.sort_by(|(a, found_a), (b, found_b)| (a, found_a.group_id()).cmp(&(b, found_b.group_id())));
-    Ok(named)
+    let mut all: Vec<_> = with_role.collect();
+    all.sort_by(|(one, a), (other, b)| (one, a.group_id()).cmp(&(other, b.group_id())));
+    Ok(all)
 }
 
 async fn find_rules(work: &Work<'_>, groups: &[&str]) -> Result<Vec<SecurityGroupRule>, StepError> {

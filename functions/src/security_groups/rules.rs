@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_sdk_ec2::types::{IpPermission, IpRange, SecurityGroupRule, UserIdGroupPair};
-use stackdrop_specs::{DatabaseClient, Nat, Spec};
-
-use crate::database::PORT as POSTGRES;
+use stackdrop_specs::{DATABASE_PORT, DatabaseClient, Nat, Spec};
 
 /// Everything, in IPv4. The VPC has no IPv6 range.
 const ANYWHERE: &str = "0.0.0.0/0";
@@ -97,13 +95,9 @@ impl Rule {
     /// A rule as EC2 shows it. `ours` tells the groups of this stack by id.
     pub(super) fn read(rule: &SecurityGroupRule, ours: impl Fn(&str) -> Option<Group>) -> Self {
         let referenced = rule.referenced_group_info().and_then(|group| group.group_id());
-        let peer = match referenced.and_then(&ours) {
-            Some(group) => Peer::Group(group),
-            None => {
-                let texts = [rule.cidr_ipv4(), rule.cidr_ipv6(), rule.prefix_list_id(), referenced];
-                Peer::Other(texts.into_iter().flatten().next().unwrap_or_default().to_owned())
-            }
-        };
+        let texts = [rule.cidr_ipv4(), rule.cidr_ipv6(), rule.prefix_list_id(), referenced];
+        let other = || Peer::Other(texts.into_iter().flatten().next().unwrap_or_default().to_owned());
+        let peer = referenced.and_then(ours).map_or_else(other, Peer::Group);
         Self {
             out: rule.is_egress().unwrap_or_default(),
             protocol: rule.ip_protocol().unwrap_or_default().to_owned(),
@@ -193,7 +187,7 @@ pub(super) fn wanted(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> 
                 DatabaseClient::Services => from(Group::Service),
                 DatabaseClient::Instance => from(Group::Instance),
             });
-            rules.extend(clients.map(|client| (Rule::tcp_in(POSTGRES, client), "PostgreSQL")));
+            rules.extend(clients.map(|client| (Rule::tcp_in(DATABASE_PORT, client), "PostgreSQL")));
         }
     }
     rules

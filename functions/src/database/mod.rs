@@ -1,0 +1,162 @@
+//! The PostgreSQL database: subnet group, parameter group and instance.
+
+mod found;
+mod instance;
+mod parameter_group;
+mod settings;
+mod subnet_group;
+
+use aws_sdk_rds::types::Tag;
+use serde::{Deserialize, Serialize};
+
+use crate::component::{Component, Plan, Removal, Verb, Work};
+use crate::error::{Answer, StepError};
+use crate::lambda::cleared;
+use crate::stack::Tags;
+use found::Found;
+
+/// The component's name.
+pub const NAME: &str = "database";
+/// The parameter that makes PostgreSQL refuse connections without TLS.
+const FORCE_TLS: &str = "rds.force_ssl";
+
+/// The PostgreSQL database of a stack.
+#[derive(Debug)]
+pub struct Database;
+
+/// What others need of the database. All empty when the spec has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outputs {
+    /// The instance's identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<String>,
+    /// The endpoint's host name. RDS tells it some minutes after the creation: `settle` has it, `ensure` may not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The ARN of the secret that RDS manages, with the keys `username` and `password`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Whether a service is given values of the database, so that it has to wait for it.
+    pub awaited: bool,
+}
+
+impl Component for Database {
+    type Outputs = Outputs;
+
+    async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let found = Found::read(work).await?;
+        let mut plan = Plan::default();
+        let Some(spec) = &work.spec.database else {
+            plan_removal(&found, &mut plan);
+            return Ok(plan);
+        };
+        subnet_group::plan(work, &found, &mut plan);
+        parameter_group::plan(work, spec, &found, &mut plan);
+        instance::plan(work, spec, &found, &mut plan);
+        for (role, what) in &found.foreign {
+            plan.problem(*role, format!("{what} is not of this stack"), FIX);
+        }
+        Ok(plan)
+    }
+
+    async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        let found = Found::read(work).await?;
+        let Some(spec) = &work.spec.database else {
+            instance::refuse_protected(&found)?;
+            cleared(remove(work, &found).await?)?;
+            return Ok(Outputs::default());
+        };
+        if let Some((_, what)) = found.foreign.first() {
+            return Err(StepError::Foreign { what: what.clone(), fix: FIX.into() });
+        }
+        tokio::try_join!(subnet_group::ensure(work, &found), parameter_group::ensure(work, spec, &found))?;
+        instance::ensure(work, spec, &found).await
+    }
+
+    async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
+        match &work.spec.database {
+            Some(spec) => instance::settle(work, spec).await,
+            None => Ok(Outputs::default()),
+        }
+    }
+
+    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        remove(work, &Found::read(work).await?).await
+    }
+}
+
+/// The way out where somebody else's resource has one of our names.
+const FIX: &str = "delete it, or deploy a stack with another name";
+
+/// Puts deletion protection on, if the spec asks for it: only once the stack stands, so that an undo is never in its way.
+pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
+    match &work.spec.database {
+        Some(spec) if spec.deletion_protection => instance::protect(work, spec).await,
+        _ => Ok(()),
+    }
+}
+
+/// Deletes the instance and, once it is gone, the groups: RDS keeps what a database still uses.
+async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let mut removal = Removal { found: found.count(), left: Vec::new() };
+    if let Some(there) = &found.instance {
+        removal.join(instance::remove(work, there).await?);
+    }
+    if !removal.left.is_empty() {
+        let why = "waits until the database is gone";
+        if found.subnet_group.is_some() {
+            removal.leave(subnet_group::ROLE, subnet_group::name(work), why);
+        }
+        for group in &found.parameter_groups {
+            removal.leave(parameter_group::ROLE, &group.name, why);
+        }
+        return Ok(removal);
+    }
+    let (subnets, parameters) =
+        tokio::try_join!(subnet_group::remove(work, found), parameter_group::remove(work, found))?;
+    removal.join(subnets);
+    removal.join(parameters);
+    Ok(removal)
+}
+
+/// Notes that everything of a database that the spec has no longer goes.
+fn plan_removal(found: &Found, plan: &mut Plan) {
+    if let Some(there) = &found.instance {
+        instance::plan_removal(there, plan);
+    }
+    if found.subnet_group.is_some() {
+        plan.change(Verb::Remove, subnet_group::ROLE);
+    }
+    for group in &found.parameter_groups {
+        plan.change(Verb::Remove, format!("{} ({})", parameter_group::ROLE, group.name));
+    }
+}
+
+/// Notes missing tags of a resource as a change.
+fn plan_tags(work: &Work<'_>, role: &str, tags: &Tags, plan: &mut Plan) {
+    for (key, value) in work.stack.missing_tags(NAME, role, tags) {
+        let now = tags.get(&key).map_or("(none)", String::as_str);
+        plan.update(role, &format!("tags.{key}"), now, value);
+    }
+}
+
+/// Tags in RDS's shape.
+fn rds_tags(tags: Tags) -> Vec<Tag> {
+    tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Puts missing tags on a resource of ours.
+async fn tag(work: &Work<'_>, arn: &str, tags: Tags) -> Result<(), StepError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let call = work.aws.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(tags)));
+    call.send().await.pending_on(
+        &["InvalidDBInstanceState"],
+        "the database to take its tags",
+        format!("tagging {arn}"),
+    )?;
+    tracing::info!(arn, "Tags added.");
+    Ok(())
+}
