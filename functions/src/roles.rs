@@ -23,7 +23,8 @@ pub(crate) struct Role {
     pub(crate) principal: &'static str,
     /// The ARN of the managed policy attached to it.
     pub(crate) managed: Option<&'static str>,
-    /// Its inline policy.
+    /// Its inline policy: `null` for one that has none, so that one which is there is deleted; `None` for one that
+    /// never has any, so that none is looked for.
     pub(crate) policy: Option<Value>,
 }
 
@@ -59,6 +60,11 @@ impl Role {
             }],
         })
         .to_string()
+    }
+
+    /// The inline policy that it shall have, if any.
+    fn document(&self) -> Option<&Value> {
+        self.policy.as_ref().filter(|policy| !policy.is_null())
     }
 }
 
@@ -139,9 +145,9 @@ pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: 
     if let Some(arn) = wanted.managed.filter(|_| !found.managed) {
         plan.update(wanted.role, "policies", "(none)", arn);
     }
-    if wanted.policy.is_some() && wanted.policy != found.policy {
-        let shown = |policy: &Option<Value>| policy.as_ref().map_or("(none)".into(), Value::to_string);
-        plan.update(wanted.role, "policy", shown(&found.policy), shown(&wanted.policy));
+    if wanted.policy.is_some() && wanted.document() != found.policy.as_ref() {
+        let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
+        plan.update(wanted.role, "policy", shown(found.policy.as_ref()), shown(wanted.document()));
     }
 }
 
@@ -164,13 +170,18 @@ pub(crate) async fn ensure(
         let waits_for = format!("the role {name} to be visible");
         call.pending_on(&["NoSuchEntity"], &waits_for, format!("attaching {policy} to {name}"))?;
     }
-    if let Some(policy) = &wanted.policy
-        && found.and_then(|found| found.policy.as_ref()) != Some(policy)
-    {
-        let call = work.aws.iam.put_role_policy().role_name(&name).policy_name(POLICY);
-        let call = call.policy_document(policy.to_string()).send().await;
-        let waits_for = format!("the role {name} to be visible");
-        call.pending_on(&["NoSuchEntity"], &waits_for, format!("giving {name} its policy"))?;
+    match (wanted.document(), found.and_then(|found| found.policy.as_ref())) {
+        (Some(policy), held) if held != Some(policy) => {
+            let call = work.aws.iam.put_role_policy().role_name(&name).policy_name(POLICY);
+            let call = call.policy_document(policy.to_string()).send().await;
+            let waits_for = format!("the role {name} to be visible");
+            call.pending_on(&["NoSuchEntity"], &waits_for, format!("giving {name} its policy"))?;
+        }
+        (None, Some(_)) if wanted.policy.is_some() => {
+            let call = work.aws.iam.delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
+            call.unless(&["NoSuchEntity"]).doing(format!("taking its policy from {name}"))?;
+        }
+        _ => {}
     }
     Ok(arn)
 }

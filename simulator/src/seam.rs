@@ -78,7 +78,10 @@ impl HttpConnector for Seam {
         let account = self.0.clone();
         let caller = CALLER.try_with(Clone::clone).unwrap_or_default();
         HttpConnectorFuture::new(async move {
-            match account.call(&caller, read(request).await?).await {
+            let request = read(request).await?;
+            // A task of its own: a request that was sent takes effect, whether or not the caller is still there.
+            let call = tokio::spawn(async move { account.call(&caller, request).await });
+            match call.await.map_err(|error| ConnectorError::other(error.into(), None))? {
                 Delivery::Answered(response) => write(response),
                 Delivery::Lost | Delivery::Never => {
                     Err(ConnectorError::io("the connection was closed before an answer came".into()))

@@ -11,6 +11,9 @@ use stackdrop_statemachine::{Ending, Failure, StateKind, Step, StepEvent, Watch}
 
 use super::say;
 
+/// How much of a message stands beside its step; the whole of an error follows below.
+const NOTE_CHARACTERS_MAX: usize = 100;
+
 /// Prints each step as it ends, with its simulated time.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -36,16 +39,23 @@ impl Watch for Live {
 fn line(step: &Step, waited: Option<&str>) -> String {
     let name = if step.parent.is_some() { format!("  {}", step.name) } else { step.name.clone() };
     let note = match &step.ending {
-        Ending::Done => waited.map(first_line).unwrap_or_default().to_owned(),
-        Ending::Caught { failure, .. } | Ending::Failed(failure) => format!("FAILED: {}", first_line(&failure.message())),
+        Ending::Done => waited.map(first_line).unwrap_or_default(),
+        Ending::Caught { failure, .. } | Ending::Failed(failure) => {
+            format!("FAILED: {}", first_line(&failure.message()))
+        }
         Ending::Aborted => "stopped".to_owned(),
     };
     let text = format!("{:>8.1} s {:>7.1} s  {name:<22} {note}", step.start, step.end - step.start);
     text.trim_end().to_owned()
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The first line of a text, cut where a terminal would wrap it.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(NOTE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// What is about to happen.
@@ -64,9 +74,17 @@ pub(super) fn opening(file: &Path, spec: &Spec, seed: Option<u64>) -> String {
 pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> String {
     let mut lines = vec![String::new()];
     match deployed.error() {
-        None => lines.push(format!("{} after {:.1} simulated seconds.", deployed.result(), deployed.outcome.seconds)),
+        None => lines.push(format!(
+            "{} after {:.1} simulated seconds.",
+            deployed.result(),
+            deployed.outcome.seconds
+        )),
         Some(error) => {
-            lines.push(format!("{} after {:.1} simulated seconds.", deployed.result(), deployed.outcome.seconds));
+            lines.push(format!(
+                "{} after {:.1} simulated seconds.",
+                deployed.result(),
+                deployed.outcome.seconds
+            ));
             lines.push(error);
         }
     }
@@ -120,7 +138,8 @@ fn inventory(rehearsal: &Rehearsal) -> Vec<String> {
     if items.is_empty() {
         return vec![String::new(), "Nothing is left in the account.".into()];
     }
-    let mut lines = vec![String::new(), format!("{} resources stand in the account. Each month they cost:", items.len())];
+    let mut lines =
+        vec![String::new(), format!("{} resources stand in the account. Each month they cost:", items.len())];
     let mut total = 0.0;
     for item in items.iter().filter(|item| item.monthly_usd > 0.0) {
         total += item.monthly_usd;

@@ -19,6 +19,11 @@ pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
     })
 }
 
+/// Whether an endpoint is being deleted: it still holds its route tables.
+pub(super) fn is_leaving(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+}
+
 /// The private route tables that do not lead to it yet.
 fn missing_tables(work: &Work<'_>, found: &Found, endpoint: Option<&VpcEndpoint>) -> Vec<String> {
     let has =
@@ -70,10 +75,14 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 }
 
 pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
-    let Some(id) = found.endpoint.as_ref().and_then(VpcEndpoint::vpc_endpoint_id) else { return Ok(()) };
-    let left = crate::egress::delete_endpoints(work, &[id.to_owned()]).await?;
-    for (id, why) in left {
-        removal.leave(ROLE, id, why);
+    let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
+    if let Some(endpoint) = &found.endpoint {
+        let refused = crate::egress::delete_endpoints(work, &[id(endpoint)]).await?;
+        let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
+        removal.leave(ROLE, id(endpoint), why);
+    }
+    if let Some(endpoint) = &found.leaving_endpoint {
+        removal.leave(ROLE, id(endpoint), "is being deleted");
     }
     Ok(())
 }

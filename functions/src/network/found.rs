@@ -27,17 +27,20 @@ pub(super) struct Found {
     pub(super) gateways: Vec<InternetGateway>,
     pub(super) tables: BTreeMap<String, RouteTable>,
     pub(super) endpoint: Option<VpcEndpoint>,
+    /// An S3 endpoint on its way out: it still holds the route tables.
+    pub(super) leaving_endpoint: Option<VpcEndpoint>,
 }
 
 impl Found {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
-        let (mut vpcs, subnets, mut gateways, tables, endpoint) = tokio::try_join!(
+        let (mut vpcs, subnets, mut gateways, tables, endpoints) = tokio::try_join!(
             find_vpcs(work),
             find_subnets(work),
             find_gateways(work),
             find_tables(work),
-            find_endpoint(work),
+            find_endpoints(work),
         )?;
+        let (endpoint, leaving_endpoint) = endpoints;
         // EC2 does not say which is older; the one in use is kept.
         vpcs.sort_by_key(|vpc| {
             (!subnets.iter().any(|subnet| subnet.vpc_id() == vpc.vpc_id()), vpc.vpc_id().map(str::to_owned))
@@ -59,7 +62,17 @@ impl Found {
         let tables = tables.into_iter().filter(|table| inside(table.vpc_id()));
         let subnets = subnets.map(|subnet| (role(subnet.tags()).to_owned(), subnet)).collect();
         let tables = tables.map(|table| (role(table.tags()).to_owned(), table)).collect();
-        Ok(Self { vpcs, dns_support, dns_hostnames, default_group, subnets, gateways, tables, endpoint })
+        Ok(Self {
+            vpcs,
+            dns_support,
+            dns_hostnames,
+            default_group,
+            subnets,
+            gateways,
+            tables,
+            endpoint,
+            leaving_endpoint,
+        })
     }
 
     /// The VPC that is kept.
@@ -76,9 +89,9 @@ impl Found {
             + usize::from(self.endpoint.is_some())
     }
 
-    /// Notes everything as still there, save what a removal has noted or removed already.
-    pub(super) fn leave_all_but_the_gateway(&self, removal: &mut Removal) {
-        let why = "waits until the internet gateway is gone";
+    /// Notes that nothing else was touched, because what the removal has noted already goes first.
+    pub(super) fn leave_the_rest(&self, removal: &mut Removal) {
+        let why = "goes when the internet gateway and the S3 endpoint are gone";
         for (role, subnet) in &self.subnets {
             removal.leave(role, subnet.subnet_id().unwrap_or_default(), why);
         }
@@ -147,13 +160,14 @@ async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
     pages.send().try_collect().await.doing("looking for the route tables")
 }
 
-async fn find_endpoint(work: &Work<'_>) -> Result<Option<VpcEndpoint>, StepError> {
+/// The S3 endpoint that stands, and one that is being deleted.
+async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
     let call = work.aws.ec2.describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
     let found: Vec<VpcEndpoint> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
-    Ok(found
-        .into_iter()
-        .find(|endpoint| endpoint::stands(endpoint) && role(endpoint.tags()) == endpoint::ROLE))
+    let found = found.into_iter().filter(|endpoint| role(endpoint.tags()) == endpoint::ROLE);
+    let (standing, gone): (Vec<_>, Vec<_>) = found.partition(endpoint::stands);
+    Ok((standing.into_iter().next(), gone.into_iter().find(endpoint::is_leaving)))
 }
 
 async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<SecurityGroup>, StepError> {

@@ -101,8 +101,8 @@ impl Component for Network {
         gateway::remove(work, &found, &mut removal).await?;
         if !removal.left.is_empty() {
             // An internet gateway that cannot go yet tells that public addresses are still there, and so are the
-            // interfaces that would hold the subnets.
-            found.leave_all_but_the_gateway(&mut removal);
+            // interfaces that would hold the subnets; an endpoint holds its route tables until it is gone.
+            found.leave_the_rest(&mut removal);
             return Ok(removal);
         }
         subnets::remove(work, &found, &mut removal).await?;

@@ -171,7 +171,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
         if gone {
             tracing::info!(id, role, "Route table deleted.");
         } else {
-            removal.leave(role, id, "a subnet that is not of this stack uses it");
+            removal.leave(role, id, "a subnet or an endpoint that is not of this stack uses it");
         }
     }
     Ok(())
