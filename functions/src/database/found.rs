@@ -66,7 +66,7 @@ impl Found {
             }
             None => {}
         }
-        for group in parameter_groups {
+        for group in parameter_groups.into_iter().flatten() {
             if work.stack.owns(&group.tags) {
                 found.parameter_groups.push(group);
             } else {
@@ -133,7 +133,7 @@ async fn find_subnet_group(
     };
     let tags = find_tags(work, &arn).await?;
     let subnets = group.subnets().iter().filter_map(|subnet| subnet.subnet_identifier().map(str::to_owned));
-    Ok(Some(SubnetGroup { arn, subnets: subnets.collect(), tags }))
+    Ok(tags.map(|tags| SubnetGroup { arn, subnets: subnets.collect(), tags }))
 }
 
 async fn describe_subnet_group(work: &Work<'_>, name: &str) -> Result<Option<DbSubnetGroup>, StepError> {
@@ -156,13 +156,13 @@ async fn find_parameter_groups(work: &Work<'_>) -> Result<Vec<DbParameterGroup>,
 }
 
 /// A parameter group with its tags and, for the wanted one, whether it forces TLS.
-async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<ParameterGroup, StepError> {
+async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<ParameterGroup>, StepError> {
     let name = group.db_parameter_group_name.unwrap_or_default();
     let arn = group.db_parameter_group_arn.unwrap_or_default();
     let wanted = work.spec.database.as_ref().is_some_and(|spec| parameter_group::name(work, spec) == name);
     let forces_tls = async { if wanted { find_forced_tls(work, &name).await } else { Ok(false) } };
     let (tags, forces_tls) = tokio::try_join!(find_tags(work, &arn), forces_tls)?;
-    Ok(ParameterGroup { name, arn, tags, forces_tls })
+    Ok(tags.map(|tags| ParameterGroup { name, arn, tags, forces_tls }))
 }
 
 async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
@@ -178,12 +178,12 @@ async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError>
     }))
 }
 
-/// The tags of a group. One that has just gone has none, and so is nobody's.
-async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
+/// The tags of a group; `None` when it has gone since it was listed.
+async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Tags>, StepError> {
     let call = work.aws.rds.list_tags_for_resource().resource_name(arn).send().await;
     let absent = ["DBSubnetGroupNotFoundFault", "DBParameterGroupNotFound"];
     let answer = call.unless(&absent).doing(format!("reading the tags of {arn}"))?;
-    Ok(answer.map(|answer| tags(answer.tag_list())).unwrap_or_default())
+    Ok(answer.map(|answer| tags(answer.tag_list())))
 }
 
 /// What RDS has said last about an instance: its newest events, in the order in which they came.

@@ -11,12 +11,12 @@ use crate::error::{Answer, StepError};
 
 /// The instance's role.
 pub(super) const ROLE: &str = "instance";
-/// The master user. RDS refuses reserved words, `admin` and `postgres` among them on some engines.
+/// The master user. RDS refuses names that the engine reserves, such as `rdsadmin`.
 const MASTER_USER: &str = "stackdrop";
 /// Why a protected instance stays, with the way out.
 const PROTECTED: &str = "deletion protection is on: set database.deletionProtection: false and deploy first";
 /// What RDS says about an instance that it is at work on.
-const BUSY: [&str; 1] = ["InvalidDBInstanceState"];
+pub(super) const BUSY: &str = "InvalidDBInstanceState";
 
 /// The instance's identifier.
 pub(super) fn identifier(work: &Work<'_>) -> String {
@@ -226,7 +226,7 @@ async fn modify(work: &Work<'_>, differences: &[Difference]) -> Result<(), StepE
     let fields: Vec<&str> = differences.iter().map(|difference| difference.field).collect();
     let doing = format!("changing {} of the database {id}", fields.join(", "));
     let waits_for = format!("the database {id} to take the change of {}", fields.join(", "));
-    let late = [BUSY[0], "DBParameterGroupNotFound"];
+    let late = [BUSY, "DBParameterGroupNotFound"];
     call.send().await.pending_on(&late, &waits_for, doing)?;
     tracing::info!(id, ?fields, "Database changed.");
     Ok(())
@@ -314,21 +314,21 @@ pub(super) async fn remove(work: &Work<'_>, there: &DbInstance) -> Result<Remova
 /// Refusals of a deletion after which it is there still, and may be asked again: RDS is at work on it, or a final
 /// snapshot with this name exists, of an attempt that went wrong later.
 fn holds(code: &str) -> bool {
-    [BUSY[0], "DBSnapshotAlreadyExists"].contains(&code)
+    [BUSY, "DBSnapshotAlreadyExists"].contains(&code)
 }
 
 /// The final snapshot's name, if one is taken, and whether automated backups outlive the instance.
 ///
-/// A database that never served has nothing to keep. RDS refuses a final snapshot of an instance in a state of failure;
-/// if one was wanted, the automated backups are kept in its place.
+/// A database that never served has nothing to keep. In some states RDS refuses a final snapshot (API reference of
+/// `DeleteDBInstance`); if one was wanted, the automated backups are kept in its place.
 fn farewell(work: &Work<'_>, there: &DbInstance) -> (Option<String>, bool) {
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
     let wanted = baseline.is_some_and(|served| {
         work.spec.database.as_ref().map_or(served.final_snapshot, |spec| spec.final_snapshot)
     });
-    let impossible = status(there) == "creating" || is_beyond_help(there);
-    if !wanted || impossible {
-        return (None, wanted && status(there) != "creating");
+    let refused = ["creating", "failed", "incompatible-network", "incompatible-restore"];
+    if !wanted || refused.contains(&status(there)) {
+        return (None, wanted);
     }
     // The same name again would be refused, so it is made of this deployment and this instance.
     let generation = work.stack.token("final-snapshot", &[there.dbi_resource_id().unwrap_or_default()]);

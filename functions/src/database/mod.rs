@@ -153,7 +153,7 @@ async fn tag(work: &Work<'_>, arn: &str, tags: Tags) -> Result<(), StepError> {
     }
     let call = work.aws.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(tags)));
     call.send().await.pending_on(
-        &["InvalidDBInstanceState"],
+        &[instance::BUSY],
         "the database to take its tags",
         format!("tagging {arn}"),
     )?;

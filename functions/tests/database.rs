@@ -1,0 +1,380 @@
+//! The database: made and awaited, changed in place, protected, removed with what it has served.
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
+
+mod common;
+
+use std::time::Duration;
+
+use aws_sdk_rds::types::{ApplyMethod, DbInstance, Parameter};
+use common::{act, aws, deployment, ensure, until_done};
+use serde_json::{Value, json};
+use stackdrop_functions::Aws;
+use stackdrop_functions::error::StepError;
+use stackdrop_simulator::{Account, Call, Fault, FaultKind, When};
+
+const NAME: &str = "database";
+
+const SPEC: &str = "
+stack: shop
+services:
+  web: { image: nginx, database: { DB_HOST: host } }
+database: { version: '16', class: db.t4g.small, storage: 20, maxStorage: 100, name: orders }
+";
+
+/// An account in which everything stands that a database stands in, and the clients.
+async fn ground(spec: &str) -> (Account, Aws, Value) {
+    let account = common::account();
+    let aws = aws(&account);
+    let mut deployment = deployment(spec);
+    ensure(&aws, &["network", "security-groups"], &mut deployment).await;
+    later(5).await;
+    (account, aws, deployment)
+}
+
+/// The same, with the database, settled.
+async fn built(spec: &str) -> (Account, Aws, Value) {
+    let (account, aws, mut deployment) = ground(spec).await;
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &mut deployment).await;
+    (account, aws, deployment)
+}
+
+async fn settle(aws: &Aws, deployment: &mut Value) {
+    deployment["outputs"][NAME] = until_done(aws, NAME, "settle", deployment).await.unwrap();
+}
+
+/// Ends a deployment as one that has succeeded and begins the next, of the same spec.
+fn next(deployment: &mut Value) {
+    deployment["baseline"] = json!({
+        "deployment": deployment["id"], "version": "1",
+        "spec": deployment["spec"], "outputs": deployment["outputs"],
+    });
+    deployment["id"] = "next".into();
+}
+
+async fn later(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+async fn instance(aws: &Aws) -> Option<DbInstance> {
+    let call = aws.rds.describe_db_instances().db_instance_identifier("shop-database");
+    call.send().await.ok().and_then(|answer| answer.db_instances().first().cloned())
+}
+
+fn writes_since(account: &Account, before: usize) -> Vec<String> {
+    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+}
+
+/// The types of what exists of the component.
+fn standing(account: &Account) -> Vec<String> {
+    let mut all: Vec<String> =
+        account.inventory().into_iter().filter(|item| item.component == NAME).map(|item| item.kind).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn ensure_goes_on_at_once_and_settle_waits_for_endpoint_and_secret() {
+    let (_account, aws, mut deployment) = ground(SPEC).await;
+    let outputs = until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(outputs, json!({ "identifier": "shop-database", "awaited": true }));
+    deployment["outputs"][NAME] = outputs;
+    later(5).await;
+    let waiting = act(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    assert!(matches!(&waiting, StepError::Pending(what) if what.contains("it is creating")), "{waiting}");
+    settle(&aws, &mut deployment).await;
+    let outputs = &deployment["outputs"][NAME];
+    assert!(outputs["host"].as_str().unwrap().starts_with("shop-database."), "{outputs}");
+    assert!(outputs["secret"].as_str().unwrap().starts_with("arn:aws:secretsmanager:"), "{outputs}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_database_is_encrypted_private_and_refuses_what_is_not_tls() {
+    let (_account, aws, deployment) = built(SPEC).await;
+    let there = instance(&aws).await.unwrap();
+    assert_eq!(there.storage_encrypted(), Some(true));
+    assert_eq!(there.publicly_accessible(), Some(false));
+    assert_eq!(there.storage_type(), Some("gp3"));
+    assert_eq!((there.allocated_storage(), there.max_allocated_storage()), (Some(20), Some(100)));
+    assert_eq!(there.db_name(), Some("orders"));
+    assert_eq!(there.master_username(), Some("stackdrop"));
+    assert_eq!(there.backup_retention_period(), Some(7));
+    assert_eq!(there.copy_tags_to_snapshot(), Some(true));
+    let groups: Vec<_> =
+        there.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
+    assert_eq!(groups, [deployment["outputs"]["securityGroups"]["database"].as_str().unwrap()]);
+    // Only a stack that stands is protected: this deployment may yet fail in a later step.
+    assert_eq!(there.deletion_protection(), Some(false));
+    let call = aws.rds.describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
+    let parameters = call.send().await.unwrap();
+    let set: Vec<_> = parameters
+        .parameters()
+        .iter()
+        .map(|parameter| (parameter.parameter_name().unwrap(), parameter.parameter_value().unwrap()))
+        .collect();
+    assert_eq!(set, [("rds.force_ssl", "1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    deployment["spec"]["database"]["deletionProtection"] = json!(false);
+    next(&mut deployment);
+    let planning = json!({ "outputs": {} });
+    let mut plan_only = deployment.clone();
+    plan_only["outputs"] = planning["outputs"].clone();
+    let before = account.ledger().len();
+    let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
+    assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
+    assert_eq!(account.ledger().len() - before, 5, "reading calls");
+    let outputs = act(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(outputs, deployment["outputs"][NAME]);
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_of_a_new_stack_creates_everything() {
+    let account = common::account();
+    let plan = act(&aws(&account), NAME, "plan", &deployment(SPEC)).await.unwrap();
+    let expected = ["subnet-group", "parameter-group", "instance"]
+        .map(|resource| json!({ "verb": "create", "resource": resource }));
+    assert_eq!(plan["changes"], json!(expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_without_a_database_has_nothing_to_do() {
+    let (account, aws, deployment) = ground("stack: shop\n").await;
+    let before = account.ledger().len();
+    assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
+    assert_eq!(act(&aws, NAME, "ensure", &deployment).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(act(&aws, NAME, "settle", &deployment).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_the_creation_makes_no_second_database() {
+    let (account, aws, mut deployment) = ground(SPEC).await;
+    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::LostAfter));
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &mut deployment).await;
+    let expected = ["AWS::RDS::DBInstance", "AWS::RDS::DBParameterGroup", "AWS::RDS::DBSubnetGroup"];
+    assert_eq!(standing(&account), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
+    let (_account, aws, mut deployment) = built(SPEC).await;
+    let call = aws.rds.modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    call.backup_retention_period(0).send().await.unwrap();
+    let off = Parameter::builder().parameter_name("rds.force_ssl").parameter_value("0");
+    let off = off.apply_method(ApplyMethod::Immediate).build();
+    let call = aws.rds.modify_db_parameter_group().db_parameter_group_name("shop-postgres16").parameters(off);
+    call.send().await.unwrap();
+    later(3600).await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let expected = json!([
+        { "verb": "update", "resource": "parameter-group",
+          "fields": [{ "field": "rds.force_ssl", "from": "0", "to": "1" }] },
+        { "verb": "update", "resource": "instance",
+          "fields": [{ "field": "backupDays", "from": "0", "to": "7" }] },
+    ]);
+    assert_eq!(plan["changes"], expected);
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    settle(&aws, &mut deployment).await;
+    assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn size_class_and_standby_change_in_place() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    next(&mut deployment);
+    let database = &mut deployment["spec"]["database"];
+    database["class"] = json!("db.t4g.medium");
+    database["storage"] = json!(40);
+    database["maxStorage"] = json!(200);
+    database["multiAz"] = json!(true);
+    let before = account.ledger().len();
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(writes_since(&account, before), ["rds:ModifyDBInstance"]);
+    settle(&aws, &mut deployment).await;
+    let there = instance(&aws).await.unwrap();
+    assert_eq!(there.db_instance_class(), Some("db.t4g.medium"));
+    assert_eq!((there.allocated_storage(), there.max_allocated_storage()), (Some(40), Some(200)));
+    assert_eq!(there.multi_az(), Some(true));
+    // Without a ceiling, storage does not grow by itself any more.
+    deployment["spec"]["database"]["maxStorage"] = Value::Null;
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    settle(&aws, &mut deployment).await;
+    let before = account.ledger().len();
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_can_change_is_refused_with_a_way_out() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    next(&mut deployment);
+    let database = &mut deployment["spec"]["database"];
+    database["name"] = json!("invoices");
+    database["storage"] = json!(10);
+    database["version"] = json!("15");
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let problems: Vec<String> = plan["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| format!("{} / {}", problem["why"].as_str().unwrap(), problem["fix"].as_str().unwrap()))
+        .collect();
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(problems[0].contains("database.name") && problems[0].contains("back to orders"), "{problems:#?}");
+    assert!(problems[1].contains("database.storage") && problems[1].contains("20 or more"), "{problems:#?}");
+    assert!(problems[2].contains("database.version") && problems[2].contains("to 16"), "{problems:#?}");
+    let before = account.ledger().len();
+    let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
+    let changed = writes_since(&account, before);
+    assert!(!changed.contains(&"rds:ModifyDBInstance".to_owned()), "{changed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_major_upgrade_brings_its_parameter_group_and_the_next_deployment_drops_the_old_one() {
+    let (_account, aws, mut deployment) = built(SPEC).await;
+    next(&mut deployment);
+    deployment["spec"]["database"]["version"] = json!("17");
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    settle(&aws, &mut deployment).await;
+    let there = instance(&aws).await.unwrap();
+    assert!(there.engine_version().unwrap().starts_with("17"), "{there:?}");
+    assert_eq!(there.db_parameter_groups()[0].db_parameter_group_name(), Some("shop-postgres17"));
+    next(&mut deployment);
+    deployment["spec"]["database"]["deletionProtection"] = json!(false);
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let expected = json!([{ "verb": "remove", "resource": "parameter-group (shop-postgres16)" }]);
+    assert_eq!(plan["changes"], expected);
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minor_version_that_rds_has_upgraded_by_itself_is_no_difference() {
+    let (_account, aws, mut deployment) = built(SPEC).await;
+    let now = instance(&aws).await.unwrap().engine_version().unwrap().to_owned();
+    let (major, minor) = now.split_once('.').unwrap();
+    let older = minor.parse::<u32>().unwrap().saturating_sub(1);
+    deployment["spec"]["database"]["version"] = json!(format!("{major}.{older}"));
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn protection_that_is_off_is_planned_once_there_is_a_baseline() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
+    next(&mut deployment);
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let fields = json!([{ "field": "deletionProtection", "from": "false", "to": "true" }]);
+    assert_eq!(plan["changes"], json!([{ "verb": "update", "resource": "instance", "fields": fields }]));
+    // The last step puts it on, not this one.
+    let before = account.ledger().len();
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+    // But what a baseline had, its restoration brings back.
+    deployment["restoring"] = json!(true);
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    settle(&aws, &mut deployment).await;
+    assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_database_is_not_removed_by_dropping_it() {
+    let (_account, aws, mut deployment) = built(SPEC).await;
+    let call = aws.rds.modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    call.deletion_protection(true).send().await.unwrap();
+    later(600).await;
+    next(&mut deployment);
+    let mut dropped = deployment.clone();
+    dropped["spec"]["database"] = Value::Null;
+    dropped["spec"]["services"] = json!({});
+    let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
+    assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
+    let error = act(&aws, NAME, "ensure", &dropped).await.unwrap_err();
+    assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
+    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    assert_eq!(removal["found"], 3);
+    assert!(
+        removal["left"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
+        "{removal}"
+    );
+    // The way out: one deployment that takes the protection off, one that drops the database.
+    deployment["spec"]["database"]["deletionProtection"] = json!(false);
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    settle(&aws, &mut deployment).await;
+    next(&mut deployment);
+    dropped["baseline"] = deployment["baseline"].clone();
+    let waiting = act(&aws, NAME, "ensure", &dropped).await.unwrap_err();
+    assert!(matches!(&waiting, StepError::Pending(what) if what.contains("deleting")), "{waiting}");
+    assert_eq!(until_done(&aws, NAME, "ensure", &dropped).await.unwrap(), json!({ "awaited": false }));
+    assert!(instance(&aws).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_never_served_is_removed_without_a_snapshot() {
+    let (account, aws, deployment) = ground(SPEC).await;
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    later(20).await;
+    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    assert_eq!(removal["found"], 3);
+    let left: Vec<&str> =
+        removal["left"].as_array().unwrap().iter().map(|left| left["resource"].as_str().unwrap()).collect();
+    assert_eq!(left, ["instance", "subnet-group", "parameter-group"]);
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(standing(&account), Vec::<String>::new());
+    let snapshots = aws.rds.describe_db_snapshots().send().await;
+    assert!(snapshots.map_or(0, |answer| answer.db_snapshots().len()) == 0);
+    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    assert_eq!(removal, json!({ "found": 0, "left": [] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_has_served_leaves_a_final_snapshot() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    next(&mut deployment);
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    let snapshots: Vec<_> =
+        account.inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBSnapshot").collect();
+    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
+    assert!(snapshots[0].id.contains("shop-database-final-"), "{snapshots:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_fails_says_why() {
+    let (account, aws, deployment) = ground(SPEC).await;
+    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
+    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let error = until_done(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::Unhealthy { what, .. } if what.contains("shop-database")), "{error}");
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(standing(&account), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_of_somebody_else_with_our_name_stands_in_the_way() {
+    let (_account, aws, deployment) = ground(SPEC).await;
+    let call = aws.rds.create_db_instance().db_instance_identifier("shop-database").engine("postgres");
+    let subnets = deployment["outputs"]["network"]["databaseSubnets"].as_object().unwrap();
+    let group = aws.rds.create_db_subnet_group().db_subnet_group_name("theirs");
+    let group = group.db_subnet_group_description("by hand");
+    let ids = subnets.values().map(|id| id.as_str().unwrap().to_owned()).collect();
+    group.set_subnet_ids(Some(ids)).send().await.unwrap();
+    later(5).await;
+    let call = call.db_subnet_group_name("theirs").db_instance_class("db.t4g.micro").allocated_storage(20);
+    let call = call.engine_version("16").storage_type("gp3").storage_encrypted(true);
+    call.manage_master_user_password(true).master_username("theirs").send().await.unwrap();
+    later(5).await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert!(plan["problems"][0]["why"].as_str().unwrap().contains("shop-database"), "{plan}");
+    let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::Foreign { .. }), "{error}");
+    assert_eq!(act(&aws, NAME, "remove", &deployment).await.unwrap(), json!({ "found": 0, "left": [] }));
+    assert!(instance(&aws).await.is_some());
+}
