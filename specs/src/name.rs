@@ -2,18 +2,25 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::forms;
 
 /// A stack's name: a DNS label (lower-case letters, digits, single hyphens inside) of at most 20 characters.
 ///
 /// Checked once, here, so that every name derived from it is legal in AWS.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("format" = "stack-name", "pattern" = forms::STACK, "maxLength" = StackName::LONGEST), example = &"shop")]
 pub struct StackName(String);
 
 impl StackName {
     /// The longest name, in characters: what is left of an ALB's 32 for the longest suffix.
     pub const LONGEST: usize = 20;
+    /// What a name looks like, in words.
+    pub(crate) const RIGHT: &str =
+        "at most 20 lower-case letters, digits and single hyphens, the first a letter and the last no hyphen";
 
     /// The name as text.
     #[must_use]
@@ -34,10 +41,7 @@ impl TryFrom<String> for StackName {
         if label {
             Ok(Self(name))
         } else {
-            Err(format!(
-                "`{name}` is no stack name: it must start with a letter and have at most {} lower-case letters, digits and single hyphens",
-                Self::LONGEST
-            ))
+            Err(format!("`{}` is no stack name", crate::problem::shortened(&name)))
         }
     }
 }

@@ -5,9 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// How much of an offending text is repeated in a message.
-const LONGEST_TEXT: usize = 80;
-/// How much of the line that it stands in is shown.
-const LONGEST_LINE: usize = 120;
+const LONGEST_TEXT: usize = 120;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -18,28 +16,33 @@ pub struct Problem {
     pub column: usize,
     /// Where in the spec, such as `services.web.cpu`; empty for the file as a whole.
     pub path: String,
-    /// The offending text as it stands in the file.
+    /// The offending text as it stands in the file: its first line, if it has more.
     pub text: String,
-    /// What is wrong with it.
+    /// What is wrong.
     pub message: String,
     /// What would be right.
     pub right: String,
-    /// The line that it stands in.
+    /// The line that it stands in; of a very long line, the part around it.
     pub source: String,
+    /// How many characters of `source` stand before it.
+    #[serde(skip)]
+    pub(crate) before: usize,
 }
 
 /// Everything that is wrong with a spec, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecErrors {
     problems: Vec<Problem>,
+    /// How many more there are than are told.
+    more: usize,
 }
 
 impl SpecErrors {
     /// Puts the problems in the order of the file.
-    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(mut problems: Vec<Problem>, more: usize) -> Self {
         problems.sort();
         problems.dedup();
-        Self { problems }
+        Self { problems, more }
     }
 
     /// The problems in the order of the file.
@@ -48,26 +51,31 @@ impl SpecErrors {
         &self.problems
     }
 
+    /// How many more problems there are, in a file that is wrong from end to end.
+    #[must_use]
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
     /// All problems as a compiler shows them, with `file` in each place.
     #[must_use]
     pub fn render(&self, file: &str) -> String {
-        self.problems
-            .iter()
-            .map(|problem| problem.block(&format!("{file}:{}:{}", problem.line, problem.column)))
-            .collect::<Vec<_>>()
-            .join("\n")
+        self.blocks(|problem| format!("{file}:{}:{}", problem.line, problem.column))
+    }
+
+    fn blocks(&self, place: impl Fn(&Problem) -> String) -> String {
+        let mut blocks: Vec<String> =
+            self.problems.iter().map(|problem| problem.block(&place(problem))).collect();
+        if self.more > 0 {
+            blocks.push(format!("and {} more\n", self.more));
+        }
+        blocks.join("\n")
     }
 }
 
 impl fmt::Display for SpecErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
+        f.write_str(&self.blocks(Problem::place))
     }
 }
 
@@ -75,38 +83,36 @@ impl std::error::Error for SpecErrors {}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.block(&format!("line {}, column {}", self.line, self.column)))
+        f.write_str(&self.block(&self.place()))
     }
 }
 
 impl Problem {
+    fn place(&self) -> String {
+        format!("line {}, column {}", self.line, self.column)
+    }
+
     /// The message, the place, the line with the offending text marked, and what would be right.
     fn block(&self, place: &str) -> String {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let colon = if self.path.is_empty() { "" } else { ": " };
-        let mut block = format!("error: {}{colon}{}\n{margin}--> {place}\n", self.path, self.message);
-        if !self.source.is_empty() {
-            let (source, before) = self.shown_line();
-            let width = self.text.lines().next().unwrap_or("").chars().count();
-            let marks = "^".repeat(width.clamp(1, source.chars().count().saturating_sub(before).max(1)));
-            let indent: String =
-                source.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            block += &format!("{margin} |\n{number} | {source}\n{margin} | {indent}{marks}\n");
+        let mut lines =
+            vec![format!("error: {}{colon}{}", self.path, self.message), format!("{margin}--> {place}")];
+        if !self.source.trim().is_empty() {
+            let room = self.source.chars().count().saturating_sub(self.before).max(1);
+            let marks = "^".repeat(self.text.chars().count().clamp(1, room));
+            let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+            let indent: String = self.source.chars().take(self.before).map(blank).collect();
+            lines.push(format!("{margin} |"));
+            lines.push(format!("{number} | {}", self.source));
+            lines.push(format!("{margin} | {indent}{marks}"));
         }
         if !self.right.is_empty() {
-            block += &format!("{margin} = right: {}\n", self.right);
+            lines.push(format!("{margin} = right: {}", self.right));
         }
-        block
-    }
-
-    /// The part of the line that is shown, and how many characters of it stand before the offending text.
-    fn shown_line(&self) -> (String, usize) {
-        let before = self.column.saturating_sub(1);
-        // In a line too long to show (a JSON spec may have but one) the part around the text is shown.
-        let skipped = if self.source.chars().count() <= LONGEST_LINE { 0 } else { before.saturating_sub(40) };
-        let shown = self.source.chars().skip(skipped).take(LONGEST_LINE).collect();
-        (shown, before - skipped)
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 

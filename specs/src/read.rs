@@ -1,7 +1,17 @@
 //! From bytes to a checked spec.
 
-use crate::Spec;
-use crate::problem::{Problem, SpecErrors};
+mod syntax;
+
+use serde_json::{Value as Json, json};
+
+use crate::fargate::memories;
+use crate::findings::{File, Findings};
+use crate::path::Path;
+use crate::problem::SpecErrors;
+use crate::schema::schema_ref;
+use crate::shape::Walk;
+use crate::tree::{Node, Place};
+use crate::{Spec, rules};
 
 /// The largest spec, in bytes: many times what ten services need, and little enough to travel with every step's input
 /// (Step Functions carries 256 KiB).
@@ -14,21 +24,86 @@ impl Spec {
     ///
     /// Everything that is wrong with it, at once.
     pub fn read(text: &[u8]) -> Result<Self, SpecErrors> {
-        let whole = |message: String, line, column| {
-            SpecErrors::new(vec![Problem {
-                line,
-                column,
-                path: String::new(),
-                text: String::new(),
-                message,
-                right: String::new(),
-                source: String::new(),
-            }])
+        let text = decode(text)?;
+        let tree = Node::parse(text)
+            .map_err(|error| at(text, syntax::place(text, &error), syntax::explain(&error)))?;
+        let mut findings = Findings::new(text, &tree);
+        let mut walk = Walk { findings: &mut findings, root: schema_ref() };
+        let Some(mut json) = walk.value(&tree, schema_ref(), &Path::default(), Place::default()) else {
+            return findings.conclude(()).and_then(|()| Err(whole(text, "this is no spec", "a map")));
         };
-        if text.len() > LONGEST_SPEC {
-            return Err(whole(format!("the spec has {} bytes", text.len()), 1, 1));
-        }
-        let text = std::str::from_utf8(text).map_err(|error| whole(error.to_string(), 1, 1))?;
-        serde_saphyr::from_str(text).map_err(|error| whole(error.to_string(), 1, 1))
+        fill_in_memory(&mut json);
+        // The walk has checked or replaced every value, so what it leaves always becomes a spec.
+        let spec: Self = serde_json::from_value(json).map_err(|error| whole(text, &error.to_string(), ""))?;
+        rules::check(&spec, &mut findings);
+        findings.conclude(spec)
     }
+}
+
+/// The one default that depends on another value: the least memory that Fargate offers for the CPU units.
+fn fill_in_memory(spec: &mut Json) {
+    let services = spec.get_mut("services").and_then(Json::as_object_mut);
+    for service in
+        services.into_iter().flat_map(|services| services.values_mut()).filter_map(Json::as_object_mut)
+    {
+        let cpu = service.get("cpu").and_then(Json::as_u64).and_then(|cpu| u32::try_from(cpu).ok());
+        if let Some(least) = cpu.and_then(|cpu| memories(cpu).first().copied()) {
+            service.entry("memory").or_insert_with(|| json!(least));
+        }
+    }
+}
+
+/// A problem of the file as a whole.
+fn whole(text: &str, message: &str, right: &str) -> SpecErrors {
+    at(text, Place::default(), (message.to_owned(), right.to_owned()))
+}
+
+fn at(text: &str, place: Place, (message, right): (String, String)) -> SpecErrors {
+    SpecErrors::new(vec![File(text).problem(place, &Path::default(), message, right)], 0)
+}
+
+/// The text in the bytes, if it can be a spec's.
+fn decode(bytes: &[u8]) -> Result<&str, SpecErrors> {
+    if bytes.len() > LONGEST_SPEC {
+        return Err(whole(
+            "",
+            &format!("the file has {} bytes", bytes.len()),
+            &format!("at most {LONGEST_SPEC}"),
+        ));
+    }
+    // A byte order mark, or ASCII with a zero byte beside each character.
+    let wide = bytes.starts_with(&[0xFF, 0xFE])
+        || bytes.starts_with(&[0xFE, 0xFF])
+        || matches!(bytes, [0, second, 0, fourth, ..] if *second != 0 && *fourth != 0)
+        || matches!(bytes, [first, 0, third, 0, ..] if *first != 0 && *third != 0);
+    if wide {
+        return Err(whole("", "the file is in UTF-16", "the same file saved as UTF-8"));
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = bytes
+                .get(..error.valid_up_to())
+                .and_then(|good| std::str::from_utf8(good).ok())
+                .unwrap_or("");
+            let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+            let place = Place { start: good.len(), end: good.len() };
+            let message = format!("the byte 0x{byte:02X} is not UTF-8");
+            return Err(at(good, place, (message, "the same file saved as UTF-8".into())));
+        }
+    };
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    if let Some((start, control)) =
+        text.char_indices().find(|(_, c)| c.is_control() && !"\t\n\r\u{85}".contains(*c))
+    {
+        let place = Place { start, end: start + control.len_utf8() };
+        let message = format!("the control character U+{:04X} can't be in a spec", u32::from(control));
+        return Err(at(text, place, (message, "text; is this the right file?".into())));
+    }
+    let says_nothing =
+        |line: &str| line.is_empty() || line.starts_with('#') || line == "---" || line == "...";
+    if text.lines().map(str::trim).all(says_nothing) {
+        return Err(whole(text, "the spec is empty", "at least `stack: NAME`"));
+    }
+    Ok(text)
 }

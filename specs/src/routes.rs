@@ -176,20 +176,15 @@ mod tests {
             },
         }))
         .unwrap();
-        let listing: String = spec
+        let listing: Vec<String> = spec
             .routes()
             .iter()
-            .map(|r| {
-                format!(
-                    "{} {} {} {}\n",
-                    r.priority,
-                    r.service,
-                    r.host.as_deref().unwrap_or("-"),
-                    r.path.as_deref().unwrap_or("-")
-                )
+            .map(|route| {
+                let shown = |pattern: &Option<String>| pattern.clone().unwrap_or("-".into());
+                format!("{} {} {} {}", route.priority, route.service, shown(&route.host), shown(&route.path))
             })
             .collect();
-        insta::assert_snapshot!(listing, @"
+        insta::assert_snapshot!(listing.join("\n"), @"
         1000 api api.example.com -
         1001 web - /old/*
         1002 api *.example.com /api/*

@@ -134,11 +134,9 @@ mod tests {
     }
 
     fn listing(cidr: &str, zones: u8) -> String {
-        network(cidr.parse().unwrap(), zones)
-            .subnets()
-            .iter()
-            .map(|subnet| format!("{}/{} {}\n", subnet.tier, subnet.zone, subnet.cidr))
-            .collect()
+        let subnets = network(cidr.parse().unwrap(), zones).subnets();
+        let lines = subnets.iter().map(|subnet| format!("{}/{} {}", subnet.tier, subnet.zone, subnet.cidr));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]

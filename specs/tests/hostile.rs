@@ -1,0 +1,226 @@
+//! Files that are no specs at all, by accident or on purpose: each is refused at once, and says why.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::Value;
+use stackdrop_specs::{LONGEST_SPEC, Spec, schema};
+
+fn said(bytes: &[u8]) -> String {
+    let errors = Spec::read(bytes).unwrap_err();
+    let told: Vec<String> = errors
+        .problems()
+        .iter()
+        .map(|p| format!("{}:{} {} | {}", p.line, p.column, p.message, p.right))
+        .collect();
+    told.join("\n")
+}
+
+fn utf16(text: &str, mark: bool, big: bool) -> Vec<u8> {
+    let units = mark.then_some(0xFEFF).into_iter().chain(text.encode_utf16());
+    units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+}
+
+fn alias_bomb(levels: usize) -> String {
+    let mut bomb = "stack: shop\na0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..levels {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        bomb += format!("a{level}: &a{level} [{aliases}]\n").as_str();
+    }
+    bomb
+}
+
+#[test]
+fn hostile_files() {
+    let corpus: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
+        ("empty", vec![]),
+        ("blank", b" \n\n\t\n".to_vec()),
+        ("comments only", b"# nothing\n---\n# here\n".to_vec()),
+        ("byte order mark only", b"\xEF\xBB\xBF".to_vec()),
+        ("binary", b"\x7FELF\x02\x01\x01\x00\x00\x00".to_vec()),
+        ("gzip", b"\x1F\x8B\x08\x00\x00\x00\x00\x00".to_vec()),
+        ("zero bytes", vec![0; 64]),
+        ("latin-1", b"stack: shop\ntags: { caf\xE9: yes }\n".to_vec()),
+        ("utf-16 with mark", utf16("stack: shop\n", true, false)),
+        ("utf-16 without mark", utf16("stack: shop\n", false, true)),
+        ("terminal escape", b"stack: \"shop\x1B[2J\"\n".to_vec()),
+        ("huge", vec![b'#'; LONGEST_SPEC + 1]),
+        ("several documents", b"stack: shop\n---\nstack: shop\n".to_vec()),
+        ("duplicate keys", b"stack: shop\nstack: stop\n".to_vec()),
+        ("alias bomb", alias_bomb(40).into_bytes()),
+        ("small alias bomb", alias_bomb(5).into_bytes()),
+        ("deep lists", format!("stack: {}", "[".repeat(60_000)).into_bytes()),
+        ("deep maps", (0..200).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>().into_bytes()),
+        ("deep blocks", format!("stack: shop\nx:\n  {}a", "- ".repeat(20_000)).into_bytes()),
+        ("many values", format!("stack: shop\nservices: [{}]", "1,".repeat(32_000)).into_bytes()),
+        ("many anchors", (0..200).map(|n| format!("a{n}: &a{n} x\n")).collect::<String>().into_bytes()),
+        ("merge of nothing", b"<<: 1\nstack: shop\n".to_vec()),
+        ("long key", format!("stack: shop\n? {}\n: x\n", "k".repeat(60_000)).into_bytes()),
+        ("html", b"<!DOCTYPE html><html><body>Access Denied</body></html>".to_vec()),
+        ("a spec's listing", b"specs/shop.yaml".to_vec()),
+        ("include", b"stack: !include /etc/passwd\n".to_vec()),
+        ("property", b"stack: ${HOME}\n".to_vec()),
+    ]);
+    let told: String = corpus.iter().fold(String::new(), |told, (name, bytes)| {
+        let said = said(bytes);
+        assert!(said.len() < 4096, "{name}: {said}");
+        format!("{told}## {name}\n{said}\n\n")
+    });
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_file_that_is_wrong_from_end_to_end_is_told_in_part() {
+    let text: String = (0..3000).map(|n| format!("unknown{n}: {n}\n")).collect();
+    let errors = Spec::read(text.as_bytes()).unwrap_err();
+    assert_eq!((errors.problems().len(), errors.more()), (100, 2901));
+    assert!(errors.to_string().ends_with("\nand 2901 more\n"));
+}
+
+#[test]
+fn what_is_harmless_is_read() {
+    for text in [
+        "\u{FEFF}stack: shop\n",
+        "stack: shop\r\ntags:\r\n  a: b\r\n",
+        "%YAML 1.2\n---\nstack: shop\n...\n",
+        "{\"stack\": \"shop\"}",
+        "stack: shop",
+        "x-y: &x { image: nginx }\n",
+    ] {
+        let read = Spec::read(text.as_bytes());
+        assert_eq!(read.is_ok(), !text.starts_with("x-y"), "{text}: {read:?}");
+    }
+    let aliases =
+        "stack: shop\nservices:\n  a: &a { image: nginx, cpu: 512 }\n  b: { <<: *a, count: 1 }\n  c: *a\n";
+    let spec = Spec::read(aliases.as_bytes()).unwrap();
+    assert_eq!(spec.services["a"], spec.services["c"]);
+    assert_eq!((spec.services["b"].cpu, spec.services["b"].memory, spec.services["b"].count), (512, 1024, 1));
+}
+
+/// What is written without quotes and looks like a number or a boolean is taken as it stands.
+#[test]
+fn plain_numbers_stay_as_they_are_written() {
+    let text = "stack: shop\ntags: { version: 1.10, cost: 0755 }\nservices: { web: { image: nginx, command: [sleep, 1_000], environment: { A: 1e3, B: no, C: true, D: 0x10 } } }\ndatabase: { version: 17.10 }\n";
+    let spec = Spec::read(text.as_bytes()).unwrap();
+    assert_eq!(spec.tags.values().collect::<Vec<_>>(), ["0755", "1.10"]);
+    assert_eq!(spec.services["web"].command, ["sleep", "1_000"]);
+    assert_eq!(spec.services["web"].environment.values().collect::<Vec<_>>(), ["1e3", "no", "true", "0x10"]);
+    assert_eq!(spec.database.unwrap().version, "17.10");
+}
+
+const SHOP: &str = include_str!("../shop.yaml");
+const PRIVATE: &str = include_str!("../private.yaml");
+
+/// Values that a spec may hold anywhere, most of them wrong.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0_u32..70_000).prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        prop_oneof![Just("10.0.0.0/16"), Just("single"), Just("host"), Just("17"), Just("/*"), Just("nginx")]
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 5, |inner| {
+        let key = prop_oneof![
+            Just("path".to_owned()),
+            Just("image".to_owned()),
+            Just("min".to_owned()),
+            Just("schedule".to_owned()),
+            Just("allow".to_owned()),
+            "[a-zA-Z]{1,8}",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(key, inner, 0..5).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+/// Every place in a spec at which something can be put in, changed or taken out.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                places(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        Value::Array(list) => {
+            for (index, inner) in list.iter().enumerate() {
+                places(inner, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is told must point into the file, and be a rule's, not serde's.
+fn sensible(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let Err(errors) = Spec::read(bytes) else { return Ok(()) };
+    prop_assert!(!errors.problems().is_empty());
+    let text = String::from_utf8_lossy(bytes);
+    for problem in errors.problems() {
+        prop_assert!(problem.line >= 1 && problem.line <= text.split('\n').count().max(1), "{problem:?}");
+        prop_assert!(problem.column >= 1 && !problem.message.is_empty(), "{problem:?}");
+        prop_assert!(
+            !problem.message.contains("invalid type") && !problem.message.contains("missing field"),
+            "{problem:?}"
+        );
+        prop_assert!(text.contains(problem.text.trim_end_matches('…')), "{problem:?}");
+    }
+    prop_assert!(!errors.to_string().is_empty());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_bytes_make_it_fall(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        sensible(&bytes)?;
+    }
+
+    #[test]
+    fn no_yaml_makes_it_fall(text in "[ -~\n\t\u{e9}\u{1F980}&*!|>'\"%@`{}\\[\\],?:#-]{0,200}") {
+        sensible(text.as_bytes())?;
+    }
+
+    #[test]
+    fn a_spec_with_pieces_missing_is_told_sensibly(start in 0..SHOP.len(), length in 0_usize..200, more in "[ a-z:\n\\[\\]{}*&0-9'-]{0,12}") {
+        let mut bytes = SHOP.as_bytes().to_vec();
+        bytes.splice(start..(start + length).min(SHOP.len()), more.into_bytes());
+        sensible(&bytes)?;
+    }
+
+    #[test]
+    fn a_spec_with_a_strange_value_is_told_sensibly(
+        private in any::<bool>(), place in any::<prop::sample::Index>(), strange in any_value(),
+    ) {
+        let mut spec = serde_json::to_value(Spec::read(if private { PRIVATE } else { SHOP }.as_bytes()).unwrap()).unwrap();
+        let mut all = Vec::new();
+        places(&spec, "", &mut all);
+        *spec.pointer_mut(place.get(all.as_slice())).unwrap() = strange;
+        sensible(&serde_json::to_vec(&spec).unwrap())?;
+        sensible(&serde_json::to_vec_pretty(&spec).unwrap())?;
+    }
+
+    /// Whatever the reader takes, an editor takes too: the schema is never the stricter of the two.
+    #[test]
+    fn the_schema_refuses_nothing_that_the_reader_takes(
+        private in any::<bool>(), place in any::<prop::sample::Index>(), strange in any_value(),
+    ) {
+        let mut spec = serde_json::to_value(Spec::read(if private { PRIVATE } else { SHOP }.as_bytes()).unwrap()).unwrap();
+        let mut all = Vec::new();
+        places(&spec, "", &mut all);
+        *spec.pointer_mut(place.get(all.as_slice())).unwrap() = strange;
+        if let Ok(read) = Spec::read(&serde_json::to_vec(&spec).unwrap()) {
+            let wrong = jsonschema::validate(&schema(), &spec).err().map(|error| error.to_string());
+            prop_assert_eq!(wrong, None);
+            let again = serde_json::to_vec(&read).unwrap();
+            prop_assert_eq!(Spec::read(&again).unwrap(), read);
+        }
+    }
+}
