@@ -68,7 +68,11 @@ fn every_component_is_planned_ensured_and_removed() {
         tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
     for part in &COMPONENTS {
         for action in ["plan", "ensure", "clear"] {
-            assert!(asked.contains(&(part.name.to_owned(), action.to_owned())), "nobody asks {} to {action}", part.name);
+            assert!(
+                asked.contains(&(part.name.to_owned(), action.to_owned())),
+                "nobody asks {} to {action}",
+                part.name
+            );
         }
     }
 }
@@ -81,7 +85,10 @@ fn a_step_that_may_change_something_leads_to_its_undo() {
         match action(state).as_str() {
             "ensure" | "settle" => {
                 let catcher = caught.unwrap_or_else(|| panic!("{} catches nothing", state.name));
-                assert_eq!((catcher.errors.as_slice(), catcher.next.as_str()), (&["States.ALL".to_owned()][..], "Undo"));
+                assert_eq!(
+                    (catcher.errors.as_slice(), catcher.next.as_str()),
+                    (&["States.ALL".to_owned()][..], "Undo")
+                );
             }
             "remove" | "clear" => {
                 // An undo that fails goes on: what can go shall go.
@@ -132,7 +139,8 @@ fn the_workflow_knows_no_error_that_functions_do_not_have() {
     for state in tasks(&machine) {
         let errors = state.retries.iter().flat_map(|retrier| &retrier.errors);
         for error in errors.chain(state.catches.iter().flat_map(|catcher| &catcher.errors)) {
-            let known = names::ALL.contains(&error.as_str()) || aws.iter().any(|prefix| error.starts_with(prefix));
+            let known =
+                names::ALL.contains(&error.as_str()) || aws.iter().any(|prefix| error.starts_with(prefix));
             assert!(known, "{}: {error}", state.name);
         }
     }

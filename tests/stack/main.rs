@@ -32,15 +32,20 @@ async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
 
 /// What stands in the account, as `type name` lines.
 fn standing(rehearsal: &Rehearsal) -> Vec<String> {
-    let mut names: Vec<String> =
-        rehearsal.account().inventory().into_iter().map(|item| format!("{} {}", item.kind, item.name)).collect();
+    let mut names: Vec<String> = rehearsal
+        .account()
+        .inventory()
+        .into_iter()
+        .map(|item| format!("{} {}", item.kind, item.name))
+        .collect();
     names.sort();
     names
 }
 
 /// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.
 fn changes(deployed: &Deployed) -> Vec<String> {
-    let calls = deployed.calls.iter().filter(|call| call.writes && call.service != "s3" && call.service != "sns");
+    let calls =
+        deployed.calls.iter().filter(|call| call.writes && call.service != "s3" && call.service != "sns");
     calls.map(stackdrop_simulator::Call::name).collect()
 }
 
@@ -49,5 +54,9 @@ fn failed_step(deployed: &Deployed) -> Option<String> {
     use stackdrop_statemachine::Ending;
     let failed = |ending: &Ending| matches!(ending, Ending::Caught { .. } | Ending::Failed(_));
     let steps = &deployed.outcome.steps;
-    steps.iter().filter(|step| step.parent.is_none()).find(|step| failed(&step.ending)).map(|step| step.name.clone())
+    steps
+        .iter()
+        .filter(|step| step.parent.is_none())
+        .find(|step| failed(&step.ending))
+        .map(|step| step.name.clone())
 }

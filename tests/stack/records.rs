@@ -141,7 +141,10 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
     assert_eq!(changes(&planned), Vec::<String>::new());
     let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
     let created = plan.as_array().unwrap().iter().flat_map(|part| part["changes"].as_array().unwrap());
-    let created: Vec<&str> = created.filter(|change| change["verb"] == "create").filter_map(|change| change["resource"].as_str()).collect();
+    let created: Vec<&str> = created
+        .filter(|change| change["verb"] == "create")
+        .filter_map(|change| change["resource"].as_str())
+        .collect();
     for resource in ["vpc", "subnet/private/a", "nat/a", "instance"] {
         assert!(created.contains(&resource), "{created:?}");
     }
@@ -151,7 +154,7 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
 async fn what_cannot_change_in_place_is_refused_before_anything_is_touched() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let changed = SHOP.replacen("10.0.0.0/16", "10.1.0.0/16", 1);
+    let changed = SHOP.replacen("10.20.0.0/16", "10.21.0.0/16", 1);
     assert_ne!(changed, SHOP);
     let refused = rehearsal.deploy(&changed, &()).await.unwrap();
     assert_eq!(refused.result(), "Failed");

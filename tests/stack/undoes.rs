@@ -43,10 +43,16 @@ async fn every_call_that_creates_may_be_refused() {
         assert!(creating.len() > 20, "{creating:?}");
         for (service, operation) in creating {
             let rehearsal = rehearsal(spec);
-            rehearsal.account().arm(Fault::at(&service, &operation, When::From(1), refused()).during("/ensure"));
+            rehearsal
+                .account()
+                .arm(Fault::at(&service, &operation, When::From(1), refused()).during("/ensure"));
             let deployed = rehearsal.deploy(spec, &()).await.unwrap();
             assert_eq!(deployed.result(), "Failed", "{service}:{operation}: {:?}", deployed.error());
-            assert!(deployed.error().unwrap().contains("the test says no"), "{service}:{operation}: {:?}", deployed.error());
+            assert!(
+                deployed.error().unwrap().contains("the test says no"),
+                "{service}:{operation}: {:?}",
+                deployed.error()
+            );
             assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {service}:{operation} was refused");
         }
     }
@@ -102,7 +108,10 @@ async fn a_failure_that_is_to_be_kept_leaves_everything_for_looking_and_the_next
     assert!(standing(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
     rehearsal.account().disarm();
     let second = deployed(&rehearsal, &kept).await;
-    assert!(!crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()), "the database is the same");
+    assert!(
+        !crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()),
+        "the database is the same"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Address, NatGateway, NatGatewayState, RouteTable, VpcEndpoint};
 
+use stackdrop_specs::Nat;
+
 use super::{NAME, Outputs, endpoints, nat};
 use crate::component::Work;
 use crate::error::{Answer, StepError};
 use crate::tagging::{self, filter, ours, role};
 
 /// Everything of this stack's way out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Found {
     /// Elastic addresses by role; more than one of a role only after a lost answer.
     pub(super) addresses: BTreeMap<String, Vec<Address>>,
@@ -38,16 +40,19 @@ impl Found {
             find_endpoints(work),
             find_tables(work)
         )?;
-        let mut found = Self {
-            addresses,
-            gateways: BTreeMap::new(),
-            leaving: Vec::new(),
-            dead: Vec::new(),
-            endpoints: BTreeMap::new(),
-            leaving_endpoints: Vec::new(),
-            failed_endpoints: Vec::new(),
-            tables,
-        };
+        Ok(Self { addresses, tables, ..Self::sort(gateways, endpoints) })
+    }
+
+    /// Only what has to become available, since it is asked for again and again.
+    pub(super) async fn read_wanted(work: &Work<'_>) -> Result<Self, StepError> {
+        Ok(match work.spec.network.nat {
+            Nat::None => Self::sort(Vec::new(), find_endpoints(work).await?),
+            Nat::Single | Nat::PerZone => Self::sort(find_gateways(work).await?, Vec::new()),
+        })
+    }
+
+    fn sort(gateways: Vec<NatGateway>, endpoints: Vec<VpcEndpoint>) -> Self {
+        let mut found = Self::default();
         for gateway in gateways {
             match gateway.state() {
                 Some(NatGatewayState::Available | NatGatewayState::Pending) => {
@@ -67,7 +72,7 @@ impl Found {
                 }
             }
         }
-        Ok(found)
+        found
     }
 
     pub(super) fn outputs(&self, work: &Work<'_>) -> Result<Outputs, StepError> {

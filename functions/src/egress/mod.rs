@@ -57,10 +57,11 @@ impl Component for Egress {
     }
 
     async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
-        let found = Found::read(work).await?;
+        let found = Found::read_wanted(work).await?;
         nat::settle(work, &found)?;
         endpoints::settle(work, &found)?;
-        found.outputs(work)
+        // `ensure` has reported all of it.
+        Ok(work.outputs.egress.clone().unwrap_or_default())
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
