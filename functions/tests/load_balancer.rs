@@ -263,7 +263,7 @@ async fn what_stands_is_left_alone_and_read_cheaply() {
     later["outputs"] = json!({});
     let before = account.ledger().len();
     assert_eq!(changes(&aws, &later).await, Vec::<String>::new());
-    // One a load balancer, one a target group's attributes: with one target group it is 8.
+    // One of these is for the second target group's attributes: with one group it is 8.
     assert_eq!(account.ledger().len() - before, 9);
 }
 

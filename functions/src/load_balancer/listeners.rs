@@ -32,7 +32,6 @@ fn not_found() -> Action {
         .content_type(kind)
         .message_body(text)
         .build();
-    // The builder asks for nothing but the type, which stands here.
     Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(answer).build()
 }
 
