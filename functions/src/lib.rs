@@ -16,13 +16,14 @@ pub mod instance;
 pub mod lambda;
 pub mod load_balancer;
 pub mod network;
-mod records;
+pub mod records;
 mod roles;
 mod schedule;
 pub mod security_groups;
 pub mod service;
 pub mod stack;
 mod tagging;
+mod together;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -14,6 +14,7 @@ const POLICY: &str = "stackdrop";
 
 /// A role as it shall be.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the design's word for a place in the stack meets IAM's")]
 pub(crate) struct Role {
     /// The component that it belongs to.
     pub(crate) component: &'static str,

@@ -213,7 +213,7 @@ pub(super) async fn remove(
         removal.leave(role, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
     }
     for (role, same) in &found.addresses {
-        let superfluous = if which(role) { 0 } else { 1 };
+        let superfluous = usize::from(!which(role));
         for address in same.iter().skip(superfluous) {
             removal.found += 1;
             release(work, role, address, &mut removal).await?;

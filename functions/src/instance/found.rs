@@ -27,7 +27,7 @@ impl Found {
         let (dead, mut instances): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
-        instances.sort_by_key(|instance| instance.launch_time().map(|time| time.secs()));
+        instances.sort_by_key(|instance| instance.launch_time().map(aws_sdk_ec2::primitives::DateTime::secs));
         Ok(Self { role, profile, instances, dead })
     }
 

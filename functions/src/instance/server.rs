@@ -245,7 +245,7 @@ async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Architectu
     let answer = answer.ok_or_else(unknown)?;
     let info = answer.instance_types().first().and_then(|info| info.processor_info());
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
-    let architectures = info.map(|info| info.supported_architectures()).unwrap_or_default();
+    let architectures = info.map(aws_sdk_ec2::types::ProcessorInfo::supported_architectures).unwrap_or_default();
     architectures.iter().find(|architecture| known.contains(architecture)).cloned().ok_or_else(unknown)
 }
 
@@ -344,7 +344,7 @@ async fn grow_disk(work: &Work<'_>, instance: &Instance, from: u32, to: u32) -> 
     let Some(volume) = disk.and_then(|disk| disk.ebs()?.volume_id()) else { return Ok(()) };
     let doing = format!("growing the disk {volume} from {from} to {to} GiB");
     let call = work.aws.ec2.describe_volumes().volume_ids(volume).send().await.doing(&doing)?;
-    let size = call.volumes().first().and_then(|volume| volume.size()).unwrap_or_default();
+    let size = call.volumes().first().and_then(aws_sdk_ec2::types::Volume::size).unwrap_or_default();
     let wanted = i32::try_from(to).unwrap_or(i32::MAX);
     if size >= wanted {
         return Ok(());
@@ -385,9 +385,8 @@ pub(super) async fn settle(work: &Work<'_>) -> Result<String, StepError> {
         _ => return Err(StepError::pending(format!("the instance {id} to run"))),
     }
     let (association, online) = tokio::try_join!(association(work, id), is_online(work, id))?;
-    match association {
-        Some((_, IamInstanceProfileAssociationState::Associated)) => {}
-        _ => return Err(StepError::pending(format!("the instance profile to be associated with {id}"))),
+    if !matches!(association, Some((_, IamInstanceProfileAssociationState::Associated))) {
+        return Err(StepError::pending(format!("the instance profile to be associated with {id}")));
     }
     if online {
         Ok(id.to_owned())

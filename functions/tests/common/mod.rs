@@ -14,10 +14,10 @@ use stackdrop_simulator::{Account, Options, Seed};
 use stackdrop_specs::Spec;
 
 /// The example spec.
-pub const SHOP: &str = include_str!("../../../specs/shop.yaml");
+pub(crate) const SHOP: &str = include_str!("../../../specs/shop.yaml");
 
 /// An account as Stackdrop's installation leaves it.
-pub fn account() -> Account {
+pub(crate) fn account() -> Account {
     let account = Account::open(&Options::default()).unwrap();
     account.seed(&Seed::Bucket { name: settings().bucket });
     account.seed(&Seed::Topic { arn: settings().topic });
@@ -26,7 +26,7 @@ pub fn account() -> Account {
 }
 
 /// Where Stackdrop is installed.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         bucket: "stackdrop-123456789012".into(),
         state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy".into(),
@@ -39,7 +39,7 @@ pub fn settings() -> Settings {
 }
 
 /// The configuration of an SDK that talks to the account, with the SDK's own retries.
-pub fn sdk(account: &Account) -> SdkConfig {
+pub(crate) fn sdk(account: &Account) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
@@ -58,12 +58,12 @@ pub fn sdk(account: &Account) -> SdkConfig {
 }
 
 /// The functions' clients of the account.
-pub fn aws(account: &Account) -> Aws {
+pub(crate) fn aws(account: &Account) -> Aws {
     Aws::new(&sdk(account), settings())
 }
 
 /// The workflow's state at the start of a deployment of a spec.
-pub fn deployment(spec: &str) -> Value {
+pub(crate) fn deployment(spec: &str) -> Value {
     let mut spec = Spec::read(spec.as_bytes()).unwrap();
     spec.region = Some("eu-central-1".into());
     json!({
@@ -78,12 +78,12 @@ pub fn deployment(spec: &str) -> Value {
 }
 
 /// Runs one action once.
-pub async fn act(aws: &Aws, component: &str, action: &str, deployment: &Value) -> Result<Value, StepError> {
+pub(crate) async fn act(aws: &Aws, component: &str, action: &str, deployment: &Value) -> Result<Value, StepError> {
     handle(component, json!({ "action": action, "deployment": deployment }), aws).await
 }
 
 /// Runs one action until it is no longer `Pending` (or `Transient`), as the workflow does, at most for an hour.
-pub async fn until_done(
+pub(crate) async fn until_done(
     aws: &Aws,
     component: &str,
     action: &str,
@@ -101,7 +101,7 @@ pub async fn until_done(
 }
 
 /// Ensures components in order and puts their outputs where the workflow would.
-pub async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
+pub(crate) async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
     for component in components {
         let outputs = until_done(aws, component, "ensure", deployment).await.unwrap();
         let key = match *component {
@@ -114,6 +114,6 @@ pub async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
 }
 
 /// The writing calls so far, by name.
-pub fn writes(account: &Account) -> Vec<String> {
+pub(crate) fn writes(account: &Account) -> Vec<String> {
     account.ledger().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
 }

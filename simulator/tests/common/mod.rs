@@ -6,16 +6,22 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use stackdrop_simulator::{Account, Options};
 
 /// An empty account at the model's medians.
-pub fn account() -> Account {
+pub(crate) fn account() -> Account {
     Account::open(&Options::default()).unwrap()
 }
 
 /// The configuration of an SDK that talks to the account, without retries: a refusal is seen as it is.
-pub fn sdk(account: &Account) -> SdkConfig {
+pub(crate) fn sdk(account: &Account) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIDSIMULATED", "simulated", None, None, "simulation")))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            "AKIDSIMULATED",
+            "simulated",
+            None,
+            None,
+            "simulation",
+        )))
         .http_client(account.http_client())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .time_source(account.clock())
