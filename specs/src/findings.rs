@@ -71,12 +71,17 @@ impl<'a> Findings<'a> {
         self.broken.push(path);
     }
 
+    /// Whether further problems are only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= MOST
+    }
+
     /// Reports what stands at a place of the file.
     pub(crate) fn at(&mut self, place: Place, path: &Path, message: String, right: String) {
-        if self.problems.len() < MOST {
-            self.problems.push(self.file.problem(place, path, message, right));
-        } else {
+        if self.is_full() {
             self.more += 1;
+        } else {
+            self.problems.push(self.file.problem(place, path, message, right));
         }
     }
 

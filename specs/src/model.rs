@@ -41,7 +41,7 @@ pub struct Spec {
     pub network: Network,
     /// The load balancer. Left out: no way in from the internet; then no service may have routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(rename("loadBalancer"), dive)]
+    #[garde(dive)]
     pub load_balancer: Option<LoadBalancer>,
     /// The ECS services by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,19 +102,19 @@ pub enum Nat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
-    /// An issued ACM certificate of this region. Either this, or `domain` and `hostedZoneId`.
+    /// An issued ACM certificate of this region. Left out: `domain` and `hostedZoneId` are needed, and a certificate is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(rename("certificateArn"), inner(custom(checks::certificate)))]
+    #[garde(inner(custom(checks::certificate)))]
     #[schemars(extend("pattern" = forms::CERTIFICATE))]
     pub certificate_arn: Option<String>,
-    /// The name that the load balancer answers to, such as `shop.example.com`.
+    /// The name that the load balancer answers to, such as `shop.example.com`. Beside `certificateArn`: a name that the certificate must cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::domain)))]
     #[schemars(extend("pattern" = forms::DOMAIN), length(max = 64))]
     pub domain: Option<String>,
     /// The Route 53 zone that `domain` lies in; with it comes an alias record and, unless `certificateArn` is given, a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(rename("hostedZoneId"), inner(custom(checks::hosted_zone)))]
+    #[garde(inner(custom(checks::hosted_zone)))]
     #[schemars(extend("pattern" = forms::HOSTED_ZONE))]
     pub hosted_zone_id: Option<String>,
     /// Who may connect.
@@ -128,11 +128,11 @@ pub struct LoadBalancer {
     pub redirect_http: bool,
     /// Seconds after which an idle connection is closed, 1 to 4000.
     #[serde(default = "sixty")]
-    #[garde(rename("idleTimeout"), range(min = 1, max = 4000))]
+    #[garde(range(min = 1, max = 4000))]
     pub idle_timeout: u16,
     /// Where access logs go. Left out: none are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(rename("accessLogs"), dive)]
+    #[garde(dive)]
     pub access_logs: Option<AccessLogs>,
 }
 

@@ -19,8 +19,7 @@ impl StackName {
     /// The longest name, in characters: what is left of an ALB's 32 for the longest suffix.
     pub const LONGEST: usize = 20;
     /// What a name looks like, in words.
-    pub(crate) const RIGHT: &str =
-        "at most 20 lower-case letters, digits and single hyphens, the first a letter and the last no hyphen";
+    pub(crate) const RIGHT: &str = "at most 20 lower-case letters, digits and single hyphens, starting with a letter, not with `internal-` or `sg-`";
 
     /// The name as text.
     #[must_use]
@@ -38,7 +37,9 @@ impl TryFrom<String> for StackName {
             && !name.ends_with('-')
             && !name.contains("--")
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if label {
+        // AWS keeps ALB names with `internal-` and security group names with `sg-` in front for itself.
+        let kept = ["internal", "sg"].iter().any(|kept| name.split('-').next() == Some(kept));
+        if label && !kept {
             Ok(Self(name))
         } else {
             Err(format!("`{}` is no stack name", crate::problem::shortened(&name)))

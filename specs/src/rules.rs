@@ -49,18 +49,35 @@ fn fields(spec: &Spec, findings: &mut Findings<'_>) {
     }
 }
 
-/// `garde`'s paths give their parts by serialization only: pairs of a kind and a name.
+/// The path in the spec. `garde`'s paths give their parts by serialization only (pairs of a kind and a name), and name
+/// fields as Rust does.
 fn path_of(place: &garde::Path) -> Path {
     let parts = serde_json::to_value(place).unwrap_or_default();
-    let steps = parts.as_array().into_iter().flatten().filter_map(|part| {
-        let name = part.get(1).and_then(Json::as_str)?;
-        match part.get(0).and_then(Json::as_str)? {
-            "key" => Some(Step::Key(name.to_owned())),
-            "index" => name.parse().ok().map(Step::Index),
-            _ => None,
+    let mut steps = Vec::new();
+    for part in parts.as_array().into_iter().flatten() {
+        let name = part.get(1).and_then(Json::as_str).unwrap_or_default();
+        match part.get(0).and_then(Json::as_str) {
+            // The names of services are the user's.
+            Some("key") if steps == [Step::from("services")] => steps.push(name.into()),
+            Some("key") => steps.push(field(name).as_str().into()),
+            Some("index") => steps.extend(name.parse().ok().map(Step::Index)),
+            _ => {}
         }
-    });
-    Path(steps.collect())
+    }
+    Path(steps)
+}
+
+/// A field's name in a spec.
+fn field(name: &str) -> String {
+    if name == "instance_type" {
+        return "type".into();
+    }
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        name + &head.to_ascii_uppercase() + tail
+    })
 }
 
 fn tags(spec: &Spec, findings: &mut Findings<'_>) {

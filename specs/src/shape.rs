@@ -125,13 +125,16 @@ impl Walk<'_, '_> {
     }
 
     fn unknown_key(&mut self, key: &str, place: Place, path: &Path, known: &Map<String, Json>) {
+        if self.findings.is_full() {
+            return self.findings.at(place, path, String::new(), String::new());
+        }
         let near = nearest(key, known.keys().map(String::as_str));
         let right = if let Some(near) = near {
             // What was meant to be there is not known: its absence must not be reported too.
             self.findings.distrust(path.child(near));
             format!("`{near}`")
         } else if let Some(home) = self.home_of(key) {
-            format!("`{key}` belongs into {home}")
+            format!("`{key}` belongs in {home}")
         } else {
             format!("one of {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
         };
@@ -199,10 +202,10 @@ impl Walk<'_, '_> {
     fn wrong_type(&self, node: &Node, schema: &Json) -> (String, String) {
         let found = match &node.value {
             Value::Null => {
-                return (
-                    "nothing is written here".into(),
-                    format!("{}; or leave the key out", self.right(schema)),
-                );
+                let free = has_type(schema, "string") && choices(schema).is_empty();
+                let empty = if free { ", `\"\"` for an empty one" } else { "" };
+                let right = format!("{}{empty}; or leave the key out", self.right(schema));
+                return ("nothing is written here".into(), right);
             }
             Value::Bool(_) => "true or false",
             Value::Number(_) => "a number",
@@ -210,7 +213,9 @@ impl Walk<'_, '_> {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         };
-        let quotes = if has_type(schema, "string") && matches!(node.value, Value::Bool(_) | Value::Number(_))
+        let quotes = if has_type(schema, "string")
+            && choices(schema).is_empty()
+            && matches!(node.value, Value::Bool(_) | Value::Number(_))
         {
             ", in quotes"
         } else if matches!(&node.value, Value::Text(text) if text.parse::<f64>().is_ok()) {
@@ -336,7 +341,7 @@ fn range(text: &str) -> Result<(), (String, String)> {
         return Ok(());
     }
     let right = if text.parse::<std::net::Ipv4Addr>().is_ok() {
-        format!("with the prefix's length behind it: {text}/32 for this address alone")
+        format!("{text}/32 for this address alone; a smaller number behind the slash for a range")
     } else {
         "an address and the prefix's length, such as 10.0.0.0/16".to_owned()
     };

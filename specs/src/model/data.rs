@@ -12,7 +12,7 @@ use crate::{checks, forms};
 pub struct Instance {
     /// The instance type.
     #[serde(rename = "type")]
-    #[garde(rename("type"), custom(checks::instance_type))]
+    #[garde(custom(checks::instance_type))]
     #[schemars(extend("pattern" = forms::INSTANCE_TYPE))]
     pub instance_type: String,
     /// The root disk's size in GiB, 8 to 16384. It only grows.
@@ -37,14 +37,14 @@ pub struct Database {
     pub storage: u32,
     /// The size that storage may grow to by itself, in GiB. Left out: it doesn't.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(rename("maxStorage"), inner(range(min = 22, max = 65_536)))]
+    #[garde(inner(range(min = 22, max = 65_536)))]
     #[schemars(range(min = 22, max = 65_536))]
     pub max_storage: Option<u32>,
     /// Whether a standby stands in another zone.
     #[garde(skip)]
     pub multi_az: bool,
     /// For how many days backups are kept, 0 (none) to 35.
-    #[garde(rename("backupDays"), range(max = 35))]
+    #[garde(range(max = 35))]
     pub backup_days: u8,
     /// Whether AWS refuses to delete the database, once the stack stands.
     #[garde(skip)]

@@ -26,10 +26,10 @@ pub struct Service {
     #[garde(skip)]
     #[schemars(extend("enum" = fargate::CPUS))]
     pub cpu: u32,
-    /// Memory in MiB: a size that Fargate offers for `cpu`.
+    /// Memory in MiB: a size that Fargate offers for `cpu`. Left out: the least of them.
     #[serde(default = "half_gib")]
     #[garde(skip)]
-    #[schemars(range(min = 512, max = 122_880))]
+    #[schemars(range(min = 512, max = 122_880), extend("default" = serde_json::Value::Null))]
     pub memory: u32,
     /// How many tasks run (with `scaling`: how many at first).
     #[serde(default = "two")]
@@ -41,7 +41,7 @@ pub struct Service {
     pub scaling: Option<Scaling>,
     /// How the load balancer tells whether a task is well.
     #[serde(default)]
-    #[garde(rename("healthCheck"), dive)]
+    #[garde(dive)]
     pub health_check: HealthCheck,
     /// Replaces the image's command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -116,7 +116,7 @@ pub struct Scaling {
     pub max: u32,
     /// The average CPU use, in percent, that scaling aims at.
     #[serde(default = "seventy_percent")]
-    #[garde(rename("cpuPercent"), range(min = 1, max = 100))]
+    #[garde(range(min = 1, max = 100))]
     pub cpu_percent: u8,
 }
 

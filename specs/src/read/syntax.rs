@@ -50,6 +50,9 @@ pub(super) fn explain(error: &Error) -> (String, String) {
         _ => {
             let said = error.to_string();
             let said = said.split(" at line ").next().unwrap_or(&said);
+            if said.contains("recursion limit") {
+                return budget(&BudgetBreach::Depth { depth: usize::MAX });
+            }
             return (said.to_owned(), hint(said).to_owned());
         }
     };
@@ -74,8 +77,6 @@ fn hint(said: &str) -> &'static str {
         "the same indentation as the line before it; or quotes around a text with `: ` inside or `:` at its end"
     } else if said.contains("tab") {
         "spaces: YAML has no tabs for indentation"
-    } else if said.contains("recursion limit") {
-        "five levels at most are of use in a spec"
     } else if said.contains("unexpected character") {
         "quotes around a text that starts with a special character"
     } else {

@@ -10,12 +10,15 @@ use crate::{LoadBalancer, Route, Spec};
 
 /// A security group has 60 inbound rules; each range needs two, for HTTPS and for the redirect.
 const MOST_RANGES: usize = 30;
+/// An ALB has 1000 targets, and an update runs old and new tasks side by side.
+const MOST_TASKS: u32 = 500;
 
 pub(super) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     patterns(spec, findings);
     let Some(load_balancer) = &spec.load_balancer else { return };
     certificate(spec, load_balancer, findings);
     ranges(load_balancer, findings);
+    targets(spec, findings);
     if spec.routed_services().next().is_none() {
         let routes = spec.services.keys().map(|name| at!["services", name, "routes"]);
         let needs: Vec<Path> = routes.chain([at!["services"]]).collect();
@@ -94,6 +97,19 @@ fn ranges(load_balancer: &LoadBalancer, findings: &mut Findings<'_>) {
                 );
             }
         }
+    }
+}
+
+fn targets(spec: &Spec, findings: &mut Findings<'_>) {
+    let tasks = spec.routed_services().map(|(_, service)| service.most_tasks()).fold(0, u32::saturating_add);
+    if tasks > MOST_TASKS {
+        let needs: Vec<Path> = spec.services.keys().map(|name| at!["services", name]).collect();
+        findings.value(
+            &at!["services"],
+            &needs,
+            format!("there may be {tasks} tasks that requests are sent to"),
+            format!("at most {MOST_TASKS}: half of an ALB's targets, since an update runs old and new tasks"),
+        );
     }
 }
 

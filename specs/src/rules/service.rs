@@ -13,8 +13,6 @@ use crate::{Nat, Service, Spec};
 /// The longest `STACK-SERVICE`: an ALB's target groups have 32 characters, of which five are for the suffix of a
 /// target group that replaces another.
 const LONGEST_NAME: usize = 27;
-/// How many tasks one service may have: twice as many, during an update, are the 1000 targets of an ALB.
-const MOST_ROUTED_TASKS: u32 = 500;
 /// A task definition has 64 KiB in all (ECS, "Service quotas"); this is left for what the spec says in it.
 const LONGEST_TEXTS: usize = 48 * 1024;
 /// Variables that ECS or Fargate sets itself.
@@ -115,7 +113,7 @@ fn count(service: &Service, here: &Path, findings: &mut Findings<'_>) {
         findings.value(
             &here.child("count"),
             &[min, max],
-            format!("{} tasks are not within `scaling`", service.count),
+            format!("a count of {} is not within `scaling`", service.count),
             format!("{} to {}", scaling.min, scaling.max),
         );
     }
@@ -212,14 +210,6 @@ fn routes(spec: &Spec, service: &Service, here: &Path, findings: &mut Findings<'
             &[at!["loadBalancer"]],
             "there is no load balancer to send requests here",
             "a `loadBalancer:` in the spec, or no `routes`",
-        );
-    }
-    if service.most_tasks() > MOST_ROUTED_TASKS {
-        findings.value(
-            &here.child("count"),
-            &[here.child("scaling")],
-            format!("a load balancer can't send requests to an update of {} tasks", service.most_tasks()),
-            format!("at most {MOST_ROUTED_TASKS}"),
         );
     }
 }
