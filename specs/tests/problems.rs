@@ -5,6 +5,13 @@
 
 use stackdrop_specs::{Spec, SpecErrors};
 
+/// A snapshot without the expression that made it.
+macro_rules! snapshot {
+    ($told:expr) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($told) })
+    };
+}
+
 /// Reads a spec that is wrong.
 fn problems(text: &str) -> SpecErrors {
     match Spec::read(text.as_bytes()) {
@@ -51,7 +58,7 @@ fn each(texts: &[String]) -> String {
 
 #[test]
 fn mistakes_in_the_syntax() {
-    insta::assert_snapshot!(told(&[
+    snapshot!(told(&[
         "stack: shop\n region: eu-central-1\n",
         "stack: shop\nregion: \"eu-central-1\n",
         "stack: shop\n\ttags: {}\n",
@@ -70,7 +77,7 @@ fn mistakes_in_the_syntax() {
 
 #[test]
 fn keys_that_are_unknown_missing_or_there_twice() {
-    insta::assert_snapshot!(told(&[
+    snapshot!(told(&[
         "region: eu-central-1\n",
         "stack: shop\nload_balancer: {}\nNetwork: { zone: 2 }\ninstnace: {}\n",
         "stack: shop\nroutes: []\nversion: 1\n",
@@ -83,7 +90,7 @@ fn keys_that_are_unknown_missing_or_there_twice() {
 
 #[test]
 fn values_of_the_wrong_type() {
-    insta::assert_snapshot!(told(&[
+    snapshot!(told(&[
         "stack: 12\nregion: [eu-central-1]\ntags: []\nnetwork: 10.0.0.0/16\n",
         "stack: shop\nnetwork:\n  zones: '2'\n  nat: singel\n  cidr: 10.0.0.0\n",
         "stack: shop\ninstance:\ndatabase: ~\n",
@@ -96,7 +103,7 @@ fn values_of_the_wrong_type() {
 fn names_regions_and_tags() {
     let long = "x".repeat(129);
     let many = (0..41).map(|n| format!("k{n}: v")).collect::<Vec<_>>().join(", ");
-    insta::assert_snapshot!(each(&[
+    snapshot!(each(&[
         "stack: Shop\nregion: Frankfurt\n".into(),
         "stack: a-very-long-stack-name\n".into(),
         "stack: shop-\n".into(),
@@ -109,7 +116,7 @@ fn names_regions_and_tags() {
 
 #[test]
 fn networks() {
-    insta::assert_snapshot!(told(&[
+    snapshot!(told(&[
         "stack: shop\nnetwork: { cidr: 10.0.0.1/16, zones: 4 }\n",
         "stack: shop\nnetwork: { cidr: 10.0.0.0/8, zones: 1 }\n",
         "stack: shop\nnetwork: { cidr: 10.0.0.0/25 }\n",
@@ -124,7 +131,7 @@ fn networks() {
 #[test]
 fn load_balancers() {
     let more = (0..31).map(|n| format!("10.{n}.0.0/16")).collect::<Vec<_>>().join(", ");
-    insta::assert_snapshot!(each(&[
+    snapshot!(each(&[
         load_balancer("  idleTimeout: 60\n"),
         load_balancer("  domain: shop.example.com\n"),
         load_balancer("  hostedZoneId: Z0123456789ABCDEFGHIJ\n"),
@@ -152,7 +159,7 @@ fn load_balancers() {
 #[test]
 fn route_patterns() {
     let many = (0..51).map(|n| format!("{{ path: /{n} }}")).collect::<Vec<_>>().join(", ");
-    insta::assert_snapshot!(each(&[
+    snapshot!(each(&[
         routes(
             "{ path: 'api' }, { path: '/a b' }, { path: '/**' }, { host: Example.com }, { host: localhost }, { host: example.c0m }"
         ),
@@ -170,7 +177,7 @@ fn route_patterns() {
 #[test]
 fn services() {
     let many = (0..11).map(|n| format!("s{n}: {{ image: nginx }}")).collect::<Vec<_>>().join(", ");
-    insta::assert_snapshot!(each(&[
+    snapshot!(each(&[
         format!("stack: shop\nservices: {{ {many} }}\n"),
         "stack: shop\nservices:\n  web: { image: 'https://nginx' }\n  api: { image: 'Nginx:latest' }\n"
             .into(),
@@ -203,7 +210,7 @@ fn services() {
 
 #[test]
 fn instances_databases_and_schedules() {
-    insta::assert_snapshot!(told(&[
+    snapshot!(told(&[
         "stack: shop\ninstance: { type: micro, disk: 4 }\n",
         "stack: shop\ninstance: { type: db.t4g.micro }\n",
         "stack: shop\ndatabase: { version: 12, class: t4g.micro, storage: 10, maxStorage: 21, backupDays: 36, name: Shop }\n",
@@ -221,7 +228,7 @@ fn instances_databases_and_schedules() {
 /// Unknown keys, wrong types and broken rules are told together, and nothing is concluded from what could not be read.
 #[test]
 fn everything_at_once() {
-    insta::assert_snapshot!(told(&["
+    snapshot!(told(&["
 stack: The Shop
 regoin: eu-central-1
 loadBalancer:
@@ -248,6 +255,6 @@ database:
 #[test]
 fn programs_get_the_same_as_people() {
     let errors = problems("stack: shop\nnetwork:\n  zones: 9\n  nat: nine\n");
-    insta::assert_snapshot!(serde_json::to_string_pretty(&errors).unwrap());
-    insta::assert_snapshot!(errors.render("specs/shop.yaml"));
+    snapshot!(serde_json::to_string_pretty(&errors).unwrap());
+    snapshot!(errors.render("specs/shop.yaml"));
 }
