@@ -1,0 +1,611 @@
+//! The services: how they come up, what is read, repaired, rolled out and rolled back, and how they go.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ecs::types::Tag;
+use common::{act, aws, deployment, ensure, until_done, writes};
+use serde_json::{Value, json};
+use stackdrop_functions::Aws;
+use stackdrop_functions::error::StepError;
+use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
+
+const NAME: &str = "service";
+const CERTIFICATE: &str =
+    "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555";
+const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf";
+
+/// One service without requests from outside.
+const WORKER: &str = "
+stack: shop
+services:
+  mail: { image: mail, count: 1 }
+";
+
+/// One service behind the load balancer, with scaling, and a secret.
+const WEB: &str = "
+stack: shop
+loadBalancer:
+  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555
+services:
+  web:
+    image: web
+    port: 8080
+    routes: [{ path: /* }]
+    scaling: { min: 2, max: 6 }
+    environment: { LOG_LEVEL: info }
+    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf:token::' }
+";
+
+fn account() -> Account {
+    let account = common::account();
+    account.seed(&Seed::Certificate { arn: CERTIFICATE.into(), domain: "*.example.com".into() });
+    account.seed(&Seed::Secret { arn: TOKEN.into() });
+    account.seed(&Seed::CrashingImage { image: "crashing".into(), exit_code: 3 });
+    account.seed(&Seed::UnhealthyImage { image: "sick".into() });
+    account.seed(&Seed::NoSuchImage { image: "missing".into() });
+    account
+}
+
+/// Everything that the services of a spec stand on.
+async fn ground(account: &Account, spec: &str) -> (Aws, Value) {
+    let aws = aws(account);
+    let mut deployment = deployment(spec);
+    ensure(&aws, &["network", "security-groups", "load-balancer", "egress"], &mut deployment).await;
+    deployment["outputs"]["egress"] = until_done(&aws, "egress", "settle", &deployment).await.unwrap();
+    (aws, deployment)
+}
+
+/// An account with the spec's services, settled.
+async fn built(spec: &str) -> (Account, Aws, Value) {
+    let account = account();
+    let (aws, mut deployment) = ground(&account, spec).await;
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    (account, aws, deployment)
+}
+
+async fn settle(aws: &Aws, deployment: &Value) -> Result<Value, StepError> {
+    until_done(aws, NAME, "settle", deployment).await
+}
+
+/// The next deployment, with a changed spec, up to the services.
+async fn next(aws: &Aws, deployment: &Value, id: &str, spec: &str) -> Value {
+    let mut next = changed(deployment, id, spec);
+    ensure(aws, &["network", "security-groups", "load-balancer", "egress", NAME], &mut next).await;
+    next
+}
+
+/// The next deployment, with a changed spec, before any of its steps.
+fn changed(deployment: &Value, id: &str, spec: &str) -> Value {
+    let mut next = common::deployment(spec);
+    next["id"] = json!(id);
+    next["outputs"] = deployment["outputs"].clone();
+    next["baseline"] = json!({
+        "deployment": deployment["id"], "version": "1",
+        "spec": deployment["spec"], "outputs": deployment["outputs"],
+    });
+    next
+}
+
+/// What `plan` lists, a line a change: `update service/web count`.
+async fn changes(aws: &Aws, deployment: &Value) -> Vec<String> {
+    let mut deployment = deployment.clone();
+    deployment["outputs"] = json!({});
+    let plan = act(aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!(plan["problems"], json!([]), "{plan}");
+    let mut lines = Vec::new();
+    for change in plan["changes"].as_array().unwrap() {
+        let line = format!("{} {}", change["verb"].as_str().unwrap(), change["resource"].as_str().unwrap());
+        match change["fields"].as_array() {
+            Some(fields) => lines
+                .extend(fields.iter().map(|field| format!("{line} {}", field["field"].as_str().unwrap()))),
+            None => lines.push(line),
+        }
+    }
+    lines
+}
+
+/// The kinds and names of what exists of the component.
+fn inventory(account: &Account) -> BTreeSet<String> {
+    let items = account.inventory();
+    let ours = items.iter().filter(|item| item.component == NAME);
+    ours.map(|item| format!("{} {}", item.kind, item.name)).collect()
+}
+
+/// Another `ensure` writes nothing, and the plan is empty.
+async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
+    let before = writes(account).len();
+    let outputs = until_done(aws, NAME, "ensure", deployment).await.unwrap();
+    assert_eq!(writes(account)[before..], [] as [String; 0]);
+    assert_eq!(outputs, deployment["outputs"][NAME]);
+    assert_eq!(changes(aws, deployment).await, [] as [&str; 0]);
+}
+
+fn refused(operation: &str) -> Fault {
+    let kind = FaultKind::Refused { code: "AccessDeniedException".into(), message: "no".into() };
+    Fault::at("ecs", operation, When::Only(1), kind)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
+    let account = account();
+    let (aws, mut deployment) = ground(&account, WORKER).await;
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "create role/execution",
+            "create role/task",
+            "create cluster",
+            "create log-group/mail",
+            "create task-definition/mail",
+            "create service/mail",
+        ]
+    );
+    ensure(&aws, &[NAME], &mut deployment).await;
+    let settled = settle(&aws, &deployment).await.unwrap();
+    assert_eq!(settled, deployment["outputs"][NAME]);
+    let expected = [
+        "AWS::ECS::Cluster shop",
+        "AWS::ECS::Service mail",
+        "AWS::ECS::TaskDefinition shop-mail:1",
+        "AWS::IAM::Role stackdrop-shop-execution-eu-central-1",
+        "AWS::IAM::Role stackdrop-shop-task-eu-central-1",
+        "AWS::Logs::LogGroup /stackdrop/shop/mail",
+    ];
+    assert_eq!(inventory(&account).iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_behind_the_load_balancer_is_read_in_ten_calls() {
+    let (account, aws, deployment) = built(WEB).await;
+    assert_at_rest(&account, &aws, &deployment).await;
+    let before = account.ledger().len();
+    assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
+    let calls: Vec<String> = account.ledger()[before..].iter().map(stackdrop_simulator::Call::name).collect();
+    assert_eq!(calls.len(), 10, "{calls:?}");
+    let service = described(&aws, "web").await;
+    assert_eq!((service.desired_count(), service.running_count()), (2, 2));
+    assert_eq!(service.health_check_grace_period_seconds(), Some(60));
+    let role = &inventory(&account);
+    assert!(role.contains("AWS::ApplicationAutoScaling::ScalingPolicy shop-web-cpu"), "{role:?}");
+}
+
+async fn described(aws: &Aws, name: &str) -> aws_sdk_ecs::types::Service {
+    let call = aws.ecs.describe_services().cluster("shop").services(name);
+    call.send().await.unwrap().services.unwrap().remove(0)
+}
+
+async fn policy(aws: &Aws, role: &str) -> Option<Value> {
+    let call = aws.iam.get_role_policy().role_name(format!("stackdrop-shop-{role}-eu-central-1"));
+    let answer = call.policy_name("stackdrop").send().await.ok()?;
+    let text = percent_decoded(&answer.policy_document);
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_allow_exactly_what_the_spec_needs() {
+    const IMAGE: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
+    let plain = WORKER.replace("image: mail", &format!("image: '{IMAGE}', secrets: {{ TOKEN: '{TOKEN}' }}"));
+    let exec = plain.replace("count: 1", "count: 1, exec: true");
+    let (account, aws, deployment) = built(&plain).await;
+    let logs = "arn:aws:logs:eu-central-1:123456789012:log-group:/stackdrop/shop/*";
+    let repository = "arn:aws:ecr:eu-central-1:123456789012:repository/shop/mail";
+    let resources = |policy: &Value| -> Vec<String> {
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        statements.map(|one| format!("{} on {}", one["Action"], one["Resource"]).replace('"', "")).collect()
+    };
+    assert_eq!(
+        resources(&policy(&aws, "execution").await.unwrap()),
+        [
+            format!("[logs:CreateLogStream,logs:PutLogEvents] on {logs}"),
+            "ecr:GetAuthorizationToken on *".into(),
+            format!(
+                "[ecr:BatchCheckLayerAvailability,ecr:BatchGetImage,ecr:GetDownloadUrlForLayer] on [{repository}]"
+            ),
+            format!("secretsmanager:GetSecretValue on [{TOKEN}]"),
+        ]
+    );
+    assert_eq!(policy(&aws, "task").await, None);
+    // Exec goes on, and off again.
+    let deployment = next(&aws, &deployment, "second", &exec).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert_eq!(policy(&aws, "task").await.unwrap()["Statement"][0]["Action"].as_array().unwrap().len(), 4);
+    assert!(described(&aws, "mail").await.enable_execute_command());
+    assert_at_rest(&account, &aws, &deployment).await;
+    let deployment = next(&aws, &deployment, "third", &plain).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert_eq!(policy(&aws, "task").await, None);
+    assert!(!described(&aws, "mail").await.enable_execute_command());
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_are_given_the_databases_values_and_never_a_password() {
+    const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1-AbCdEf";
+    let spec = WORKER.replace(
+        "count: 1",
+        "count: 1, database: { PGHOST: host, PGPORT: port, PGDATABASE: name, PGUSER: username, PGPASSWORD: password }",
+    ) + "database: { name: orders }\n";
+    let account = account();
+    account.seed(&Seed::Secret { arn: SECRET.into() });
+    let (aws, mut deployment) = ground(&account, &spec).await;
+    let early = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(&early, StepError::Pending(text) if text == "the database's host name"), "{early:?}");
+    deployment["outputs"]["database"] =
+        json!({ "identifier": "shop", "host": "db.example", "secret": SECRET, "awaited": true });
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    let arn = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
+    let call = aws.ecs.describe_task_definition().task_definition(arn).send().await.unwrap();
+    let definition = call.task_definition.unwrap();
+    let container = &definition.container_definitions()[0];
+    let variables: Vec<(&str, &str)> =
+        container.environment().iter().map(|pair| (pair.name().unwrap(), pair.value().unwrap())).collect();
+    assert_eq!(variables, [("PGDATABASE", "orders"), ("PGHOST", "db.example"), ("PGPORT", "5432")]);
+    let secrets: Vec<(&str, String)> =
+        container.secrets().iter().map(|secret| (secret.name(), secret.value_from().to_owned())).collect();
+    assert_eq!(
+        secrets,
+        [("PGPASSWORD", format!("{SECRET}:password::")), ("PGUSER", format!("{SECRET}:username::"))]
+    );
+    // A plan does not know the database's outputs, and reads the values from what stands.
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
+    let (account, aws, mut deployment) = built(WEB).await;
+    let ecs = &aws.ecs;
+    let web = described(&aws, "web").await;
+    let group = "/stackdrop/shop/web";
+    aws.logs.delete_retention_policy().log_group_name(group).send().await.unwrap();
+    let untag = ecs.untag_resource().resource_arn(web.service_arn().unwrap());
+    untag.tag_keys("Name").send().await.unwrap();
+    let cluster = web.cluster_arn().unwrap();
+    ecs.untag_resource().resource_arn(cluster).tag_keys("stackdrop:role").send().await.unwrap();
+    let update = ecs.update_service().cluster("shop").service("web").health_check_grace_period_seconds(5);
+    update.propagate_tags(aws_sdk_ecs::types::PropagateTags::TaskDefinition).send().await.unwrap();
+    let target = aws
+        .autoscaling
+        .register_scalable_target()
+        .service_namespace("ecs".into())
+        .resource_id("service/shop/web")
+        .scalable_dimension("ecs:service:DesiredCount".into())
+        .max_capacity(3);
+    target.send().await.unwrap();
+    let role = aws.iam.delete_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
+    role.policy_name("stackdrop").send().await.unwrap();
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "update role/execution policy",
+            "update cluster tags.stackdrop:role",
+            "update log-group/web logDays",
+            "update service/web healthCheck.grace",
+            "update service/web propagateTags",
+            "update service/web tags.Name",
+            "update scalable-target/web max",
+            "update scalable-target/web tags",
+        ]
+    );
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
+    let (account, aws, mut deployment) = built(WORKER).await;
+    let ours = described(&aws, "mail").await.task_definition.unwrap();
+    let mut theirs = aws
+        .ecs
+        .describe_task_definition()
+        .task_definition(&ours)
+        .send()
+        .await
+        .unwrap()
+        .task_definition
+        .unwrap();
+    theirs.container_definitions.as_mut().unwrap()[0].image = Some("other".into());
+    let call = aws.ecs.register_task_definition().family("shop-mail");
+    let call = call
+        .cpu("256")
+        .memory("512")
+        .network_mode("awsvpc".into())
+        .requires_compatibilities("FARGATE".into());
+    let call = call
+        .execution_role_arn(theirs.execution_role_arn.as_ref().unwrap())
+        .task_role_arn(theirs.task_role_arn.as_ref().unwrap());
+    call.set_container_definitions(theirs.container_definitions).send().await.unwrap();
+    aws.ecs
+        .update_service()
+        .cluster("shop")
+        .service("mail")
+        .task_definition("shop-mail:2")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        ["update task-definition/mail image", "update service/mail taskDefinition"]
+    );
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    // The revision that is still there from before serves again: none is registered.
+    assert_eq!(described(&aws, "mail").await.task_definition.unwrap(), ours);
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_deleted_behind_our_back_is_made_again() {
+    let (account, aws, mut deployment) = built(WORKER).await;
+    aws.ecs.delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
+    let gone = settle(&aws, &deployment).await.unwrap_err();
+    assert!(matches!(gone, StepError::Unhealthy { .. }), "{gone:?}");
+    assert_eq!(changes(&aws, &deployment).await, ["create service/mail"]);
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_the_spec_is_made_in_place() {
+    let (account, aws, mut deployment) = built(WORKER).await;
+    let specs = [
+        ("count", WORKER.replace("count: 1", "count: 3")),
+        ("image", WORKER.replace("image: mail", "image: 'mail:2'")),
+        ("size", WORKER.replace("count: 1", "count: 1, cpu: 512, memory: 1024")),
+        ("logs", WORKER.replace("count: 1", "count: 1, logDays: 7")),
+        ("scaling", WORKER.replace("count: 1", "count: 2, scaling: { min: 2, max: 4, cpuPercent: 50 }")),
+        ("percent", WORKER.replace("count: 1", "count: 1, scaling: { min: 1, max: 4, cpuPercent: 60 }")),
+        ("plain", WORKER.into()),
+        ("tags", WORKER.replace("stack: shop", "stack: shop\ntags: { team: red }")),
+        ("command", WORKER.replace("count: 1", "count: 1, command: [serve], environment: { LEVEL: debug }")),
+    ];
+    for (id, spec) in specs {
+        deployment = changed(&deployment, id, &spec);
+        assert_ne!(changes(&aws, &deployment).await, [] as [&str; 0], "{id}");
+        ensure(&aws, &["network", "security-groups", NAME], &mut deployment).await;
+        settle(&aws, &deployment).await.unwrap();
+        assert_at_rest(&account, &aws, &deployment).await;
+    }
+    let service = described(&aws, "mail").await;
+    assert_eq!(service.desired_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_put_behind_the_load_balancer_and_taken_away_from_it() {
+    let worker = format!("{WEB}  api: {{ image: api, port: 9090, count: 1 }}\n");
+    let routed = worker.replace("count: 1", "count: 1, routes: [{ path: /api/* }]");
+    let (account, aws, deployment) = built(&worker).await;
+    assert!(described(&aws, "api").await.load_balancers().is_empty());
+    let deployment = next(&aws, &deployment, "second", &routed).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert_eq!(described(&aws, "api").await.load_balancers().len(), 1);
+    assert_at_rest(&account, &aws, &deployment).await;
+    let deployment = next(&aws, &deployment, "third", &worker).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert!(described(&aws, "api").await.load_balancers().is_empty());
+    assert_at_rest(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_count_is_left_to_scaling() {
+    let (account, aws, deployment) = built(WEB).await;
+    let update = aws.ecs.update_service().cluster("shop").service("web").desired_count(5);
+    update.send().await.unwrap();
+    settle(&aws, &deployment).await.unwrap();
+    assert_at_rest(&account, &aws, &deployment).await;
+    assert_eq!(described(&aws, "web").await.desired_count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_rollout_that_fails_is_told_with_everything_that_aws_knows() {
+    for (image, telling) in [
+        ("crashing", vec!["Essential container in task exited", "exit code 3", "exiting with code 3"]),
+        ("missing", vec!["CannotPullContainerError", "missing: not found"]),
+    ] {
+        let account = account();
+        let (aws, mut deployment) =
+            ground(&account, &WORKER.replace("image: mail", &format!("image: {image}"))).await;
+        ensure(&aws, &[NAME], &mut deployment).await;
+        let failed = settle(&aws, &deployment).await.unwrap_err();
+        let StepError::Unhealthy { what, why } = &failed else { panic!("{failed:?}") };
+        assert_eq!(what, "the service mail");
+        for text in telling {
+            assert!(why.contains(text), "{text} is not in {why}");
+        }
+        // The same again within the deployment starts nothing; the next deployment starts it again.
+        let before = writes(&account).len();
+        until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+        assert_eq!(writes(&account)[before..], [] as [String; 0]);
+        assert_eq!(
+            changes(
+                &aws,
+                &changed(&deployment, "second", &WORKER.replace("image: mail", &format!("image: {image}")))
+            )
+            .await,
+            ["update service/mail rollout"]
+        );
+        let deployment = next(&aws, &deployment, "third", WORKER).await;
+        settle(&aws, &deployment).await.unwrap();
+        assert_at_rest(&account, &aws, &deployment).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_passes_its_health_checks_fails_with_the_targets_reason() {
+    let account = account();
+    let (aws, mut deployment) = ground(&account, &WEB.replace("image: web", "image: sick")).await;
+    ensure(&aws, &[NAME], &mut deployment).await;
+    let failed = settle(&aws, &deployment).await.unwrap_err();
+    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
+    assert!(why.contains("health checks"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_ecs_rolls_back_is_a_failure_and_the_baseline_needs_no_write() {
+    let (account, aws, first) = built(WORKER).await;
+    let second = next(&aws, &first, "second", &WORKER.replace("image: mail", "image: crashing")).await;
+    let failed = settle(&aws, &second).await.unwrap_err();
+    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
+    assert!(why.contains("ROLLBACK") && why.contains("exit code 3"), "{why}");
+    // The workflow takes the stack back to the baseline while ECS does the same.
+    let mut back = changed(&first, "second", WORKER);
+    let before = writes(&account).len();
+    ensure(&aws, &[NAME], &mut back).await;
+    assert_eq!(writes(&account)[before..], [] as [String; 0]);
+    settle(&aws, &back).await.unwrap();
+    assert_at_rest(&account, &aws, &back).await;
+    // Long after the rollback, what was asked for is still not there.
+    let failed = settle(&aws, &second).await.unwrap_err();
+    assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_the_spec_drops_or_renames_goes() {
+    let two = format!("{WORKER}  tidy: {{ image: tidy, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
+    let (account, aws, deployment) = built(&two).await;
+    let dropped = changed(&deployment, "second", WORKER);
+    assert_eq!(
+        changes(&aws, &dropped).await,
+        ["remove scalable-target/tidy", "remove service/tidy", "remove log-group/tidy"]
+    );
+    let deployment = next(&aws, &deployment, "second", WORKER).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert!(!inventory(&account).iter().any(|item| item.contains("tidy")), "{:?}", inventory(&account));
+    assert_at_rest(&account, &aws, &deployment).await;
+    let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
+    assert_at_rest(&account, &aws, &deployment).await;
+    // Without any service nothing of it is left, the cluster neither.
+    let none = changed(&deployment, "fourth", "stack: shop\n");
+    assert_eq!(
+        changes(&aws, &none).await,
+        [
+            "remove service/post",
+            "remove log-group/post",
+            "remove cluster",
+            "remove task-definition (shop-post:1)",
+            "remove role/execution",
+            "remove role/task",
+        ]
+    );
+    let outputs = until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    assert_eq!(outputs, json!({ "services": {} }));
+    assert_eq!(inventory(&account), BTreeSet::new());
+    assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
+    let before = writes(&account).len();
+    until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    assert_eq!(writes(&account)[before..], [] as [String; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gone() {
+    let (account, aws, mut deployment) = built(WEB).await;
+    deployment["outputs"] = json!({});
+    let first = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    // Service, target, policy, cluster, log group, task definition and two roles.
+    assert_eq!(first["found"], 8, "{first}");
+    let left = first["left"].as_array().unwrap();
+    assert!(left[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
+    assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), BTreeSet::new());
+    let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    assert_eq!(again, json!({ "found": 0, "left": [] }));
+    // The service-linked role is the account's.
+    let linked = aws.iam.get_role().role_name("AWSServiceRoleForECS").send().await;
+    assert!(linked.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_told_and_left_alone() {
+    let account = account();
+    let (aws, deployment) = ground(&account, WORKER).await;
+    aws.logs.create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
+    aws.ecs.create_cluster().cluster_name("shop").send().await.unwrap_err();
+    aws.ecs.create_cluster().cluster_name("shop").send().await.unwrap();
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let role = "stackdrop-shop-task-eu-central-1";
+    aws.iam.create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let problems: Vec<&str> =
+        plan["problems"].as_array().unwrap().iter().map(|one| one["resource"].as_str().unwrap()).collect();
+    assert_eq!(problems, ["role/task", "cluster", "log-group/mail"]);
+    let refused = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    let kinds: BTreeSet<String> = account.inventory().into_iter().map(|item| item.kind).collect();
+    for kind in ["AWS::Logs::LogGroup", "AWS::ECS::Cluster", "AWS::IAM::Role"] {
+        assert!(kinds.contains(kind), "{kind} has gone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_family_of_another_stack_is_not_written_into() {
+    let (account, aws, deployment) = built(WORKER).await;
+    let family = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
+    let tag = Tag::builder().key("stackdrop:stack").value("other").build();
+    aws.ecs.tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
+    let mut changed = changed(&deployment, "second", &WORKER.replace("image: mail", "image: new"));
+    let plan = act(&aws, NAME, "plan", &changed).await.unwrap();
+    assert_eq!(plan["problems"][0]["resource"], "task-definition/mail");
+    let refused = until_done(&aws, NAME, "ensure", &changed).await.unwrap_err();
+    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
+    changed["outputs"] = json!({});
+    until_done(&aws, NAME, "clear", &changed).await.unwrap();
+    assert_eq!(account.inventory().iter().filter(|item| item.kind == "AWS::ECS::TaskDefinition").count(), 1);
+}
+
+/// Every call that changes something, up to the service as it shall be.
+async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
+    let account = account();
+    let (aws, mut deployment) = ground(&account, spec).await;
+    let before = account.ledger().len();
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    let calls: BTreeSet<String> = account.ledger()[before..]
+        .iter()
+        .filter(|call| call.writes && call.service != "iam")
+        .map(stackdrop_simulator::Call::name)
+        .collect();
+    calls.into_iter().map(|call| (call, inventory(&account))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_leaves_nothing_twice() {
+    for (call, expected) in calls_of(WEB).await {
+        let (service, operation) = call.split_once(':').unwrap();
+        let account = account();
+        let (aws, mut deployment) = ground(&account, WEB).await;
+        account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
+        ensure(&aws, &[NAME], &mut deployment).await;
+        settle(&aws, &deployment).await.unwrap();
+        assert_eq!(account.strikes().len(), 1, "{call}");
+        assert_eq!(inventory(&account), expected, "{call}");
+        assert_at_rest(&account, &aws, &deployment).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_call_is_refused_removal_leaves_nothing() {
+    for operation in ["CreateCluster", "RegisterTaskDefinition", "CreateService"] {
+        let account = account();
+        let (aws, deployment) = ground(&account, WORKER).await;
+        account.arm(refused(operation));
+        let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+        assert!(matches!(failed, StepError::Refused { .. }), "{operation}: {failed:?}");
+        until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+        assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
+    }
+}
