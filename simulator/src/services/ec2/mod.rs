@@ -162,6 +162,12 @@ pub(crate) fn group_vpc(world: &World, id: &str) -> Option<String> {
     world.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
 }
 
+/// The default security group of a VPC.
+pub(crate) fn default_group(world: &World, vpc: &str) -> Option<String> {
+    let group = every::<group::Group>(world).find(|group| group.vpc == vpc && group.is_default())?;
+    Some(group.id().to_owned())
+}
+
 /// Whether a connection from an interface with `from` groups and address to one with `to` groups on a TCP port
 /// passes both the egress rules of the one and the ingress rules of the other.
 pub(crate) fn may_connect(

@@ -1,0 +1,254 @@
+//! Changes of an instance that take time: how long, what is shown meanwhile, and what becomes of them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::instance::{Instance, Settings};
+use super::{catalogue, create, events, parameter_groups};
+use crate::services::ec2;
+use crate::world::World;
+
+/// For how long an accepted modification is not to be seen in the status: RDS still says `available`.
+const ACCEPTED_SECONDS: u32 = 5;
+/// How long storage is optimised after it has grown.
+const OPTIMISED_SECONDS: u32 = 1800;
+/// Source: API reference and user guide: storage can't be modified again for six hours.
+const LOCKED_SECONDS: u32 = 6 * 3600;
+/// The first backup after backups were switched on.
+const BACKUP_SECONDS: u32 = 45;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Class(String),
+    Version(&'static str),
+    Storage(u32),
+    StorageType(String),
+    Iops(Option<u32>),
+    Throughput(Option<u32>),
+    BackupDays(u32),
+    MultiAz(bool),
+    Groups(Vec<String>),
+    ParameterGroup(String),
+    Port(u16),
+    Public(bool),
+    IamAuthentication(bool),
+    Insights(Option<u32>),
+    LogExports(Vec<String>),
+    Certificate(String),
+    /// Another master password, or who keeps it.
+    Password,
+}
+
+impl Change {
+    /// The status while it is being made, and for how long, in seconds. No log shows these one by one: they are of the
+    /// size that RDS users report.
+    fn work(&self, settings: &Settings) -> (&'static str, u32) {
+        match self {
+            Self::Version(version) if catalogue::major(version) > catalogue::major(settings.version) => {
+                ("upgrading", 900)
+            }
+            Self::Version(_) => ("upgrading", 420),
+            Self::MultiAz(true) => ("modifying", 600),
+            Self::Class(_) => ("modifying", 300),
+            Self::MultiAz(false) | Self::Port(_) => ("modifying", 120),
+            Self::Password => ("resetting-master-credentials", 60),
+            Self::LogExports(_) => ("configuring-log-exports", 30),
+            Self::IamAuthentication(_) => ("configuring-iam-database-auth", 60),
+            Self::Storage(_)
+            | Self::StorageType(_)
+            | Self::Iops(_)
+            | Self::Throughput(_)
+            | Self::BackupDays(_)
+            | Self::Public(_)
+            | Self::Insights(_)
+            | Self::Certificate(_) => ("modifying", 60),
+            Self::Groups(_) | Self::ParameterGroup(_) => ("modifying", 30),
+        }
+    }
+
+    /// Whether it waits for the maintenance window unless it is to be applied immediately.
+    /// Source: "Settings for DB instances", column "Apply immediately".
+    pub(super) fn waits_for_window(&self, settings: &Settings) -> bool {
+        match self {
+            Self::BackupDays(days) => (*days == 0) != (settings.backup_days == 0),
+            Self::Groups(_)
+            | Self::Public(_)
+            | Self::Insights(_)
+            | Self::LogExports(_)
+            | Self::ParameterGroup(_)
+            | Self::Port(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether it changes the storage.
+    pub(super) fn is_of_storage(&self) -> bool {
+        matches!(self, Self::Storage(_) | Self::StorageType(_) | Self::Iops(_) | Self::Throughput(_))
+    }
+
+    /// The change as `PendingModifiedValues` shows it, where it does.
+    pub(super) fn pending_value(&self) -> Option<(&'static str, Value)> {
+        let value = match self {
+            Self::Class(class) => ("DBInstanceClass", json!(class)),
+            Self::Version(version) => ("EngineVersion", json!(version)),
+            Self::Storage(size) => ("AllocatedStorage", json!(size)),
+            Self::StorageType(name) => ("StorageType", json!(name)),
+            Self::Iops(Some(iops)) => ("Iops", json!(iops)),
+            Self::Throughput(Some(throughput)) => ("StorageThroughput", json!(throughput)),
+            Self::BackupDays(days) => ("BackupRetentionPeriod", json!(days)),
+            Self::MultiAz(on) => ("MultiAZ", json!(on)),
+            Self::Port(port) => ("Port", json!(port)),
+            Self::IamAuthentication(on) => ("IAMDatabaseAuthenticationEnabled", json!(on)),
+            Self::Certificate(name) => ("CACertificateIdentifier", json!(name)),
+            Self::Password => ("MasterUserPassword", json!("****")),
+            Self::Iops(None)
+            | Self::Throughput(None)
+            | Self::Groups(_)
+            | Self::ParameterGroup(_)
+            | Self::Public(_)
+            | Self::Insights(_)
+            | Self::LogExports(_) => return None,
+        };
+        Some(value)
+    }
+
+    fn apply(self, settings: &mut Settings) {
+        match self {
+            Self::Class(class) => settings.class = class,
+            Self::Version(version) => {
+                // A default group goes with the major version.
+                if settings.parameter_group
+                    == parameter_groups::default_name(catalogue::major(settings.version))
+                {
+                    settings.parameter_group = parameter_groups::default_name(catalogue::major(version));
+                }
+                settings.version = version;
+            }
+            Self::Storage(size) => settings.storage = size,
+            Self::StorageType(name) => settings.storage_type = name,
+            Self::Iops(iops) => settings.iops = iops,
+            Self::Throughput(throughput) => settings.throughput = throughput,
+            Self::BackupDays(days) => settings.backup_days = days,
+            Self::MultiAz(on) => settings.multi_az = on,
+            Self::Groups(groups) => settings.groups = groups,
+            Self::ParameterGroup(name) => settings.parameter_group = name,
+            Self::Port(port) => settings.port = port,
+            Self::Public(on) => settings.public = on,
+            Self::IamAuthentication(on) => settings.iam_authentication = on,
+            Self::Insights(days) => settings.insights_days = days,
+            Self::LogExports(types) => settings.log_exports = types,
+            Self::Certificate(name) => settings.certificate = name,
+            Self::Password => {}
+        }
+    }
+}
+
+/// Adds changes to others; the later one of a kind counts.
+pub(super) fn merge(into: &mut Vec<Change>, changes: Vec<Change>) {
+    for change in changes {
+        into.retain(|old| std::mem::discriminant(old) != std::mem::discriminant(&change));
+        into.push(change);
+    }
+}
+
+/// Starts to make changes: the states that the instance goes through from then on.
+pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration, second: Duration) {
+    let before = &instance.settings;
+    let Some((status, seconds)) =
+        changes.iter().map(|change| change.work(before)).max_by_key(|(_, seconds)| *seconds)
+    else {
+        return;
+    };
+    let optimised_until = instance.phases.last().map(|(_, until)| *until).filter(|until| *until > at);
+    let accepted_until = at + second * ACCEPTED_SECONDS;
+    let done_at = accepted_until + second * seconds;
+    let shown = if optimised_until.is_some() { "storage-optimization" } else { "available" };
+    instance.phases = vec![(shown, accepted_until), (status, done_at)];
+    let starts_backups =
+        before.backup_days == 0 && changes.iter().any(|change| matches!(change, Change::BackupDays(_)));
+    let mut end = done_at;
+    if starts_backups {
+        end += second * BACKUP_SECONDS;
+        instance.phases.push(("backing-up", end));
+    }
+    if changes.iter().any(Change::is_of_storage) {
+        instance.storage_locked_until = done_at + second * LOCKED_SECONDS;
+        instance.phases.push(("storage-optimization", end + second * OPTIMISED_SECONDS));
+    } else if let Some(until) = optimised_until.filter(|until| *until > end) {
+        instance.phases.push(("storage-optimization", until));
+    }
+    instance.work = Some((done_at, changes));
+}
+
+/// Lets an instance's changes take effect, and those begin that waited for their window.
+pub(super) fn advance(world: &mut World, id: &str) {
+    let (now, second) = (world.now, world.latency.seconds(1.0));
+    loop {
+        let Some(instance) = world.rds.instances.get_mut(id) else { return };
+        if instance.deletion.is_some() {
+            return;
+        }
+        if let Some((at, changes)) = instance.work.take_if(|(at, _)| *at <= now) {
+            take_effect(world, id, at, changes);
+        } else if instance.work.is_none()
+            && instance.is_available(now)
+            && let Some((window, changes)) = instance.waiting.take_if(|(at, _)| *at <= now)
+        {
+            // A window that came while other work was being done is used as soon as that is over.
+            let idle_since = instance.phases.iter().rfind(|(status, _)| *status != "storage-optimization");
+            let at = idle_since.map_or(window, |(_, until)| window.max(*until));
+            begin(instance, changes, at, second);
+        } else {
+            return;
+        }
+    }
+}
+
+fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) {
+    let Some(instance) = world.rds.instances.get_mut(id) else { return };
+    let major = catalogue::major(instance.settings.version);
+    let mut leaving = Vec::new();
+    let (mut joins, mut upgraded) = (false, false);
+    for change in changes {
+        match &change {
+            Change::ParameterGroup(_) => instance.awaits_reboot = true,
+            Change::Version(version) => upgraded = catalogue::major(version) > major,
+            Change::MultiAz(true) => joins = true,
+            Change::MultiAz(false) => leaving = instance.nodes.split_off(1),
+            _ => {}
+        }
+        change.apply(&mut instance.settings);
+    }
+    // An upgrade restarts the engine, and with it all parameters take effect.
+    instance.awaits_reboot &= !upgraded;
+    let groups = instance.settings.groups.clone();
+    let staying: Vec<String> = instance.nodes.iter().map(|node| node.interface.clone()).collect();
+    for interface in staying {
+        ec2::set_interface_groups(world, &interface, &groups);
+    }
+    for node in leaving {
+        ec2::detach_interface_at(world, &node.interface, at);
+    }
+    if joins {
+        add_standby(world, id);
+    }
+    events::add(world, id, at, "configuration change", "Finished applying modifications to the DB instance");
+}
+
+/// Gives an instance its standby. That there is a place was checked when the change was asked for; if the subnet has
+/// filled up since, RDS would go on trying.
+fn add_standby(world: &mut World, id: &str) {
+    let Some(instance) = world.rds.instances.get(id) else { return };
+    let Some(group) = world.rds.subnet_groups.get(&instance.subnet_group) else { return };
+    let settings = instance.settings.clone();
+    let primary = instance.nodes.first().map(|node| node.zone.clone());
+    let places = create::standby_place(world, group, &settings).unwrap_or_default();
+    let Some(place) = places.into_iter().find(|place| Some(&place.zone) != primary.as_ref()) else { return };
+    if let Ok(node) = create::attach(world, &place, &settings)
+        && let Some(instance) = world.rds.instances.get_mut(id)
+    {
+        instance.nodes.push(node);
+    }
+}

@@ -1,0 +1,152 @@
+//! How an instance goes, and how it restarts.
+
+use super::instance::{self, Deletion, Instance, wrong_state};
+use super::query::identifier;
+use super::snapshots::{SNAPSHOTS, Snapshot};
+use super::{Retained, contradiction, document, events};
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::services::{ec2, secrets};
+use crate::world::World;
+use std::time::Duration;
+
+/// What a final snapshot adds: it takes minutes with data in the database, a minute without.
+const SNAPSHOT_SECONDS: f64 = 60.0;
+/// How long a reboot takes.
+const REBOOT_SECONDS: u32 = 60;
+/// Source: API reference, `DeleteDBInstance`: no final snapshot in these states; and none while it is being created.
+const NO_SNAPSHOT_STATES: [&str; 4] = ["creating", "failed", "incompatible-restore", "incompatible-network"];
+
+pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("DBInstanceIdentifier")?.to_ascii_lowercase();
+    let skip = params.flag("SkipFinalSnapshot")?.unwrap_or(false);
+    let snapshot = params.text("FinalDBSnapshotIdentifier");
+    let delete_backups = params.flag("DeleteAutomatedBackups")?.unwrap_or(true);
+    params.done()?;
+    let instance = instance::find(world, &id)?;
+    let snapshot = check(world, &id, instance, skip, snapshot)?;
+    let vpc = world.rds.subnet_groups.get(&instance.subnet_group).map(|group| group.vpc.clone());
+    let keeps_backups =
+        !delete_backups && instance.settings.backup_days > 0 && instance.has_served(world.now);
+    let nodes: Vec<String> = instance.nodes.iter().map(|node| node.interface.clone()).collect();
+    let mut until = world.gone("rds_postgres_single_az");
+    if snapshot.is_some() {
+        until += world.latency.seconds(SNAPSHOT_SECONDS);
+    }
+    let now = world.now;
+    if let (Some(name), Some(instance)) = (snapshot, world.rds.instances.get(&id)) {
+        let snapshot = Snapshot::of(&id, instance, &vpc.unwrap_or_default(), now, until);
+        world.rds.snapshots.insert(name, snapshot);
+    }
+    if let Some(instance) = world.rds.instances.get_mut(&id) {
+        instance.deletion = Some(Deletion { until, keeps_backups });
+        instance.work = None;
+        instance.waiting = None;
+    }
+    for interface in nodes {
+        ec2::detach_interface_at(world, &interface, until);
+    }
+    events::forget_future(world, &id);
+    events::add(world, &id, until, "deletion", "DB instance deleted");
+    document::reply(world, &id)
+}
+
+/// Whether it may be deleted so; gives the final snapshot's name.
+fn check(
+    world: &World,
+    id: &str,
+    instance: &Instance,
+    skip: bool,
+    snapshot: Option<String>,
+) -> Result<Option<String>, Refusal> {
+    if instance.deletion.is_some() {
+        return Err(wrong_state(format!("Instance {id} is already being deleted.")));
+    }
+    if instance.protected {
+        return Err(contradiction(
+            "Cannot delete protected DB Instance, please disable deletion protection and try again.",
+        ));
+    }
+    let Some(snapshot) = snapshot else {
+        return if skip {
+            Ok(None)
+        } else {
+            Err(contradiction("FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."))
+        };
+    };
+    if skip {
+        return Err(contradiction(
+            "FinalDBSnapshotIdentifier can not be specified when deleting a DB instance with SkipFinalSnapshot",
+        ));
+    }
+    let snapshot = identifier("FinalDBSnapshotIdentifier", &snapshot, 255)?;
+    let status = instance.status(world.now);
+    if NO_SNAPSHOT_STATES.contains(&status) {
+        return Err(wrong_state(format!(
+            "Cannot create a snapshot because the database instance {id} is not currently in the available state: \
+             {status}."
+        )));
+    }
+    if world.rds.snapshots.contains_key(&snapshot) {
+        return Err(Refusal::new(
+            "DBSnapshotAlreadyExists",
+            format!(
+                "Cannot create the snapshot because a snapshot with the identifier {snapshot} already exists."
+            ),
+        ));
+    }
+    if world.rds.snapshots.len() >= SNAPSHOTS {
+        return Err(Refusal::new(
+            "SnapshotQuotaExceeded",
+            format!("Cannot create more than {SNAPSHOTS} manual snapshots"),
+        ));
+    }
+    Ok(Some(snapshot))
+}
+
+/// Takes an instance away whose deletion has come to its end, with its secret; its interfaces go by themselves.
+pub(super) fn advance(world: &mut World, id: &str) {
+    let now = world.now;
+    let ended =
+        |instance: &Instance| instance.deletion.as_ref().is_some_and(|deletion| deletion.until <= now);
+    if !world.rds.instances.get(id).is_some_and(ended) {
+        return;
+    }
+    let Some(instance) = world.rds.instances.remove(id) else { return };
+    if let Some(secret) = &instance.secret {
+        secrets::delete_managed(world, &secret.arn);
+    }
+    if let Some(deletion) = instance.deletion.filter(|deletion| deletion.keeps_backups) {
+        let days = u64::from(instance.settings.backup_days);
+        world.rds.retained.push(Retained {
+            resource_id: instance.resource_id,
+            gibibytes: instance.settings.storage,
+            tags: instance.tags,
+            until: deletion.until + Duration::from_secs(days * 86_400),
+        });
+    }
+}
+
+pub(super) fn reboot(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("DBInstanceIdentifier")?.to_ascii_lowercase();
+    let failover = params.flag("ForceFailover")?.unwrap_or(false);
+    params.done()?;
+    let (now, second) = (world.now, world.latency.seconds(1.0));
+    let instance = instance::find_mut(world, &id)?;
+    if !instance.is_available(now) || instance.work.is_some() {
+        return Err(wrong_state(format!("Database instance {id} is not in available state.")));
+    }
+    if failover && !instance.settings.multi_az {
+        return Err(contradiction("Failover is only supported on Multi-AZ DB Instances"));
+    }
+    let optimised_until = instance.phases.last().map(|(_, until)| *until).filter(|until| *until > now);
+    let until = now + second * REBOOT_SECONDS;
+    instance.phases = vec![("rebooting", until)];
+    instance.phases.extend(optimised_until.map(|until| ("storage-optimization", until)));
+    instance.awaits_reboot = false;
+    if failover {
+        instance.nodes.reverse();
+    }
+    events::add(world, &id, until, "availability", "DB instance restarted");
+    document::reply(world, &id)
+}

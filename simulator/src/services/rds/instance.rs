@@ -1,0 +1,169 @@
+//! A DB instance: what is known of it, and what state it is in at any time.
+
+use std::time::Duration;
+
+use crate::params::Refusal;
+use crate::world::{Tags, World};
+
+use super::change::Change;
+use super::visible;
+
+/// A DB instance.
+#[expect(clippy::struct_excessive_bools, reason = "they are RDS's own switches, each by itself")]
+#[derive(Debug)]
+pub(super) struct Instance {
+    /// AWS's own id, such as `db-ABCDEFGHIJKL`.
+    pub(super) resource_id: String,
+    pub(super) settings: Settings,
+    pub(super) master_username: String,
+    pub(super) db_name: Option<String>,
+    pub(super) subnet_group: String,
+    /// The primary first, then the standby.
+    pub(super) nodes: Vec<Node>,
+    /// The key that encrypts its storage; `None` for one that is not encrypted.
+    pub(super) kms_key: Option<String>,
+    pub(super) secret: Option<Secret>,
+    pub(super) protected: bool,
+    pub(super) copies_tags: bool,
+    pub(super) minor_upgrades: bool,
+    pub(super) max_storage: Option<u32>,
+    pub(super) backup_window: String,
+    pub(super) maintenance_window: String,
+    pub(super) lifecycle_support: String,
+    pub(super) tags: Tags,
+    pub(super) made_at: Duration,
+    pub(super) birth: Birth,
+    /// Whether parameters wait for a reboot.
+    pub(super) awaits_reboot: bool,
+    /// The states that it goes through until it is available again, each with its end.
+    pub(super) phases: Vec<(&'static str, Duration)>,
+    /// What takes effect at that time.
+    pub(super) work: Option<(Duration, Vec<Change>)>,
+    /// What waits for a maintenance window, and the start of that window.
+    pub(super) waiting: Option<(Duration, Vec<Change>)>,
+    /// Until when its storage can't be changed again.
+    pub(super) storage_locked_until: Duration,
+    pub(super) deletion: Option<Deletion>,
+}
+
+/// What can be changed with a modification that takes time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) class: String,
+    pub(super) version: &'static str,
+    pub(super) storage: u32,
+    pub(super) storage_type: String,
+    pub(super) iops: Option<u32>,
+    pub(super) throughput: Option<u32>,
+    pub(super) backup_days: u32,
+    pub(super) multi_az: bool,
+    pub(super) groups: Vec<String>,
+    pub(super) parameter_group: String,
+    pub(super) port: u16,
+    pub(super) public: bool,
+    pub(super) iam_authentication: bool,
+    /// For how many days Performance Insights keeps its data; `None` while it is off.
+    pub(super) insights_days: Option<u32>,
+    pub(super) log_exports: Vec<String>,
+    pub(super) certificate: String,
+}
+
+/// Where one machine of an instance stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) interface: String,
+    pub(super) subnet: String,
+    pub(super) zone: String,
+}
+
+/// A master password that RDS keeps in Secrets Manager.
+#[derive(Debug, Clone)]
+pub(super) struct Secret {
+    pub(super) arn: String,
+    pub(super) kms_key: String,
+    pub(super) active_at: Duration,
+}
+
+/// When the steps of its creation end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    /// From when on it has an endpoint.
+    pub(super) endpoint_at: Duration,
+    /// The end of `creating`.
+    pub(super) creating_until: Duration,
+    /// The end of the first backup.
+    pub(super) available_at: Duration,
+    /// When the creation fails, for one that is doomed.
+    pub(super) fails_at: Option<Duration>,
+}
+
+/// A deletion that is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Deletion {
+    pub(super) until: Duration,
+    pub(super) keeps_backups: bool,
+}
+
+impl Instance {
+    pub(super) fn status(&self, now: Duration) -> &'static str {
+        if self.deletion.is_some() {
+            return "deleting";
+        }
+        if self.birth.fails_at.is_some_and(|at| now >= at) {
+            return "failed";
+        }
+        if now < self.birth.creating_until {
+            return "creating";
+        }
+        if now < self.birth.available_at {
+            return "backing-up";
+        }
+        self.phases.iter().find(|(_, until)| now < *until).map_or("available", |(status, _)| status)
+    }
+
+    /// Whether it takes modifications: the time in which storage is optimised counts as available.
+    pub(super) fn is_available(&self, now: Duration) -> bool {
+        ["available", "storage-optimization"].contains(&self.status(now))
+    }
+
+    /// Whether it ever became available.
+    pub(super) fn has_served(&self, now: Duration) -> bool {
+        self.birth.fails_at.is_none() && now >= self.birth.available_at
+    }
+
+    pub(super) fn stands_in(&self, subnet: &str) -> bool {
+        self.nodes.iter().any(|node| node.subnet == subnet)
+    }
+
+    /// The changes that have been accepted and have not taken effect.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Change> {
+        self.waiting.iter().chain(&self.work).flat_map(|(_, changes)| changes)
+    }
+
+    /// Whether a parameter group is held by it, now or by a change to come.
+    pub(super) fn uses(&self, parameter_group: &str) -> bool {
+        self.settings.parameter_group == parameter_group
+            || self
+                .pending()
+                .any(|change| matches!(change, Change::ParameterGroup(name) if name == parameter_group))
+    }
+}
+
+/// The instance that a caller names.
+pub(super) fn find<'w>(world: &'w World, id: &str) -> Result<&'w Instance, Refusal> {
+    let instance = world.rds.instances.get(&id.to_ascii_lowercase());
+    instance.filter(|instance| visible(world, instance.made_at)).ok_or_else(|| not_found(id))
+}
+
+pub(super) fn find_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Instance, Refusal> {
+    find(world, id)?;
+    world.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: &str) -> Refusal {
+    Refusal::new("DBInstanceNotFound", format!("DBInstance {id} not found.")).status(404)
+}
+
+pub(super) fn wrong_state(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidDBInstanceState", message)
+}

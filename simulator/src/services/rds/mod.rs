@@ -1,0 +1,154 @@
+//! RDS for PostgreSQL: subnet groups, parameter groups, instances, snapshots, events.
+//!
+//! Source of rules, codes and messages where a file names none: the RDS API reference, the RDS user guide for
+//! PostgreSQL, and what tools report in public.
+
+mod catalogue;
+mod change;
+mod checks;
+mod create;
+mod delete;
+mod document;
+mod events;
+mod instance;
+mod modify;
+mod parameter_groups;
+mod parameters;
+mod query;
+mod snapshots;
+mod subnet_groups;
+mod tagging;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::unknown;
+use crate::inventory::Item;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+use events::Event;
+use instance::Instance;
+use parameter_groups::ParameterGroup;
+use snapshots::Snapshot;
+use subnet_groups::SubnetGroup;
+
+/// How long after its creation a thing is still unknown to whoever reads it by name or refers to it: RDS shows it
+/// late ("does not exist" right after a subnet group's creation is known from other deployers).
+const LAG_SECONDS: f64 = 0.5;
+
+/// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    subnet_groups: BTreeMap<String, SubnetGroup>,
+    parameter_groups: BTreeMap<String, ParameterGroup>,
+    instances: BTreeMap<String, Instance>,
+    snapshots: BTreeMap<String, Snapshot>,
+    /// Automated backups that outlive their instance.
+    retained: Vec<Retained>,
+    /// In no order; some lie in the future.
+    events: Vec<Event>,
+}
+
+/// Automated backups that were kept when their instance was deleted.
+#[derive(Debug)]
+struct Retained {
+    resource_id: String,
+    gibibytes: u32,
+    tags: crate::world::Tags,
+    until: Duration,
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "CreateDBSubnetGroup" => subnet_groups::create(world, params),
+        "DescribeDBSubnetGroups" => subnet_groups::describe(world, params),
+        "ModifyDBSubnetGroup" => subnet_groups::modify(world, params),
+        "DeleteDBSubnetGroup" => subnet_groups::delete(world, params),
+        "CreateDBParameterGroup" => parameter_groups::create(world, params),
+        "DescribeDBParameterGroups" => parameter_groups::describe(world, params),
+        "ModifyDBParameterGroup" => parameter_groups::modify(world, params),
+        "ResetDBParameterGroup" => parameter_groups::reset(world, params),
+        "DescribeDBParameters" => parameter_groups::describe_parameters(world, params),
+        "DeleteDBParameterGroup" => parameter_groups::delete(world, params),
+        "CreateDBInstance" => create::create(world, params),
+        "DescribeDBInstances" => document::describe(world, params),
+        "ModifyDBInstance" => modify::modify(world, params),
+        "RebootDBInstance" => delete::reboot(world, params),
+        "DeleteDBInstance" => delete::delete(world, params),
+        "DescribeDBSnapshots" => snapshots::describe(world, params),
+        "DeleteDBSnapshot" => snapshots::delete(world, params),
+        "AddTagsToResource" => tagging::add(world, params),
+        "RemoveTagsFromResource" => tagging::remove(world, params),
+        "ListTagsForResource" => tagging::list(world, params),
+        "DescribeOrderableDBInstanceOptions" => catalogue::describe_orderable(world, params),
+        "DescribeDBEngineVersions" => catalogue::describe_versions(world, params),
+        "DescribeEvents" => events::describe(world, params),
+        _ => Err(unknown("rds", operation)),
+    }
+}
+
+/// Whether something made then can be seen now.
+fn visible(world: &World, made_at: Duration) -> bool {
+    world.now >= made_at + world.latency.seconds(LAG_SECONDS)
+}
+
+/// A refusal of a value.
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidParameterValue", message)
+}
+
+/// A refusal of values that do not go together.
+fn contradiction(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidParameterCombination", message)
+}
+
+/// Lets instances become what they are on the way to.
+pub(crate) fn advance(world: &mut World) {
+    let ids: Vec<String> = world.rds.instances.keys().cloned().collect();
+    for id in ids {
+        change::advance(world, &id);
+        delete::advance(world, &id);
+    }
+    let now = world.now;
+    world.rds.retained.retain(|backups| backups.until > now);
+}
+
+/// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
+/// the most that they can cost. Managed secrets are listed by Secrets Manager.
+pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+    let rds = &world.rds;
+    for (name, group) in &rds.subnet_groups {
+        items.push(Item::new("AWS::RDS::DBSubnetGroup", name, &group.tags).named(name));
+    }
+    for (name, group) in &rds.parameter_groups {
+        items.push(Item::new("AWS::RDS::DBParameterGroup", name, &group.tags).named(name));
+    }
+    for (id, instance) in &rds.instances {
+        let copies = if instance.settings.multi_az { 2.0 } else { 1.0 };
+        let class = catalogue::class(&instance.settings.class).map_or(0.0, |class| class.hourly());
+        let storage = catalogue::storage_monthly(&instance.settings.storage_type);
+        items.push(
+            Item::new("AWS::RDS::DBInstance", id, &instance.tags)
+                .named(id)
+                .hourly(class * copies)
+                .monthly(storage * f64::from(instance.settings.storage) * copies),
+        );
+    }
+    for (id, snapshot) in &rds.snapshots {
+        items.push(
+            Item::new("AWS::RDS::DBSnapshot", id, &snapshot.tags)
+                .named(id)
+                .monthly(catalogue::BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
+        );
+    }
+    for backups in &rds.retained {
+        items.push(
+            Item::new("AWS::RDS::DBInstanceAutomatedBackup", &backups.resource_id, &backups.tags)
+                .named(&backups.resource_id)
+                .monthly(catalogue::BACKUP_MONTHLY * f64::from(backups.gibibytes)),
+        );
+    }
+}
