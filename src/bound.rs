@@ -21,10 +21,8 @@ pub fn seconds(spec: &Spec, model: &LatencyModel) -> f64 {
     let instance = spec.instance.as_ref().map(|_| {
         egress + made("ec2_instance_running") + model.create_seconds("ssm_agent_online_after_running")
     });
-    let database = spec
-        .database
-        .as_ref()
-        .map(|_| subnets + made("db_subnet_group") + made("rds_postgres_single_az"));
+    let database =
+        spec.database.as_ref().map(|_| subnets + made("db_subnet_group") + made("rds_postgres_single_az"));
     let load_balancer = spec.load_balancer.as_ref().map(|load_balancer| {
         let certificate = if load_balancer.certificate_arn.is_none() {
             call + made("route53_record_insync") + model.create_seconds("acm_certificate_dns_validated")

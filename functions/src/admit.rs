@@ -77,27 +77,39 @@ enum AskedAction {
 
 /// Admits a deployment, or says why not.
 ///
+/// Everything is read anew each time that the workflow asks, so that what was waited for is seen.
+///
 /// # Errors
 /// `InvalidEvent`, `InvalidSpec` (both recorded), `Pending` while another deployment of the stack is at work.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `admit`: {error}")))?;
     let start = understand(&event, &aws.settings.bucket)?;
-    let source = locate(aws, &start).await?;
-    let spec = match read_spec(aws, &source).await {
+    let (source, text) = newest(aws, &start).await?;
+    if let Start::Uploaded { version, .. } = &start
+        && *version != source.version
+    {
+        let reason = format!("a newer version of {} exists: {}", source.key, source.version);
+        let source = Source { version: version.clone(), ..source };
+        return supersede(aws, source, &execution, reason).await;
+    }
+    let spec = match text.and_then(|text| understand_spec(aws, &source.key, &text)) {
         Ok(spec) => spec,
-        Err(error @ (StepError::InvalidSpec(_) | StepError::InvalidEvent(_))) => {
+        Err(error) => {
             reject(aws, &execution, &source, &error).await?;
             return Err(error);
         }
-        Err(error) => return Err(error),
     };
-    lock(aws, spec.stack.as_str(), &execution).await?;
-    let uploaded = matches!(start, Start::Uploaded { .. });
-    if let Some(reason) = superseded(aws, &spec, &source, &execution, uploaded).await? {
-        return supersede(aws, &spec, source, &execution, reason).await;
+    let lock = lock(aws, spec.stack.as_str(), &execution).await?;
+    if matches!(start, Start::Uploaded { .. })
+        && let Some(earlier) = earlier(aws, &spec, &source, &execution).await?
+    {
+        let reason = format!("the deployment {earlier} went by the same version");
+        let superseded = supersede(aws, source, &execution, reason).await?;
+        records::unlock(aws, spec.stack.as_str(), &lock).await?;
+        return Ok(superseded);
     }
-    admit(aws, spec, source, &execution).await
+    admit(aws, spec, source, lock, &execution).await
 }
 
 fn understand(event: &Value, bucket: &str) -> Result<Start, StepError> {
@@ -135,14 +147,18 @@ fn understand(event: &Value, bucket: &str) -> Result<Start, StepError> {
 }
 
 /// The stack's name and whether it is for planning only, from an object's key.
-fn parts_of(key: &str) -> Result<(&str, bool), StepError> {
+fn parts_of(key: &str) -> Result<(StackName, bool), StepError> {
     let (plan_only, file) = match key.split_once('/') {
         Some(("specs", file)) => (false, file),
         Some(("plans", file)) => (true, file),
         _ => return Err(bad_key(key)),
     };
     let (name, extension) = file.rsplit_once('.').ok_or_else(|| bad_key(key))?;
-    if ["yaml", "yml", "json"].contains(&extension) { Ok((name, plan_only)) } else { Err(bad_key(key)) }
+    if !["yaml", "yml", "json"].contains(&extension) {
+        return Err(bad_key(key));
+    }
+    let stack = StackName::try_from(name.to_owned()).map_err(StepError::InvalidEvent)?;
+    Ok((stack, plan_only))
 }
 
 fn bad_key(key: &str) -> StepError {
@@ -151,57 +167,59 @@ fn bad_key(key: &str) -> StepError {
     ))
 }
 
-/// The object and version to go by.
-async fn locate(aws: &Aws, start: &Start) -> Result<Source, StepError> {
-    let (stack, plan_only) = match start {
+/// The newest version of the spec with its text. A text that can't be read at all is an error of its own, since the
+/// refusal is recorded under the version.
+async fn newest(aws: &Aws, start: &Start) -> Result<(Source, Result<Vec<u8>, StepError>), StepError> {
+    match start {
         Start::Uploaded { key, version } => {
             let (_, plan_only) = parts_of(key)?;
-            return Ok(Source { key: key.clone(), version: version.clone(), plan_only });
+            let found = read_newest(aws, key, plan_only).await?;
+            found.ok_or_else(|| {
+                StepError::InvalidEvent(format!(
+                    "{key} at version {version} was deleted before it could be read"
+                ))
+            })
         }
-        Start::Asked { stack, plan_only } => (stack, *plan_only),
-    };
-    for extension in ["yaml", "yml", "json"] {
-        let key = format!("specs/{stack}.{extension}");
-        if let Some(version) = newest(aws, &key).await? {
-            return Ok(Source { key, version, plan_only });
+        Start::Asked { stack, plan_only } => {
+            for extension in ["yaml", "yml", "json"] {
+                let key = format!("specs/{stack}.{extension}");
+                if let Some(found) = read_newest(aws, &key, *plan_only).await? {
+                    return Ok(found);
+                }
+            }
+            Err(StepError::InvalidEvent(format!(
+                "there is no spec of the stack {stack}: upload it to s3://{}/specs/{stack}.yaml",
+                aws.settings.bucket
+            )))
         }
     }
-    Err(StepError::InvalidEvent(format!(
-        "there is no spec of the stack {stack}: upload it to s3://{}/specs/{stack}.yaml",
-        aws.settings.bucket
-    )))
 }
 
-/// The newest version of an object, if the object is there.
-async fn newest(aws: &Aws, key: &str) -> Result<Option<String>, StepError> {
-    let call = aws.s3.head_object().bucket(&aws.settings.bucket).key(key).send().await;
-    // HEAD has no body, so S3 names the error by its status alone.
-    let answer = call.unless(&["NotFound", "NoSuchKey"]).doing(format!("looking for {key}"))?;
-    Ok(answer.and_then(|answer| answer.version_id))
-}
-
-async fn read_spec(aws: &Aws, source: &Source) -> Result<Spec, StepError> {
-    let Source { key, version, .. } = source;
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).version_id(version).send().await;
-    let gone = ["NoSuchKey", "NoSuchVersion", "MethodNotAllowed"];
-    let answer =
-        call.unless(&gone).doing(format!("reading {key} at version {version}"))?.ok_or_else(|| {
-            StepError::InvalidEvent(format!("{key} at version {version} was deleted before it could be read"))
-        })?;
+async fn read_newest(
+    aws: &Aws,
+    key: &str,
+    plan_only: bool,
+) -> Result<Option<(Source, Result<Vec<u8>, StepError>)>, StepError> {
+    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).send().await;
+    let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
+    let version = answer.version_id().unwrap_or_default().to_owned();
+    let source = Source { key: key.to_owned(), version, plan_only };
     let longest = i64::try_from(stackdrop_specs::LONGEST_SPEC).unwrap_or(i64::MAX);
     if let Some(length) = answer.content_length().filter(|length| *length > longest) {
-        return Err(StepError::InvalidSpec(format!(
-            "{key} has {length} bytes; a spec has at most {longest}"
-        )));
+        let error = StepError::InvalidSpec(format!("{key} has {length} bytes; a spec has at most {longest}"));
+        return Ok(Some((source, Err(error))));
     }
-    let bytes = records::body(answer.body, key).await?;
-    let mut spec = Spec::read(&bytes).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
+    let text = records::body(answer.body, key).await?;
+    Ok(Some((source, Ok(text))))
+}
+
+fn understand_spec(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
+    let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
     let (name, _) = parts_of(key)?;
-    if spec.stack.as_str() != name {
+    if spec.stack != name {
         return Err(StepError::InvalidSpec(format!(
-            "{key} describes the stack {}: upload it as {}, or set `stack: {name}`",
-            spec.stack,
-            key.replace(name, spec.stack.as_str())
+            "{key} describes the stack {}: upload it under that name, or set `stack: {name}`",
+            spec.stack
         )));
     }
     let here = &aws.settings.region;
@@ -217,14 +235,14 @@ async fn read_spec(aws: &Aws, source: &Source) -> Result<Spec, StepError> {
     }
 }
 
-/// Takes the lock. One whose execution is no longer running is taken over.
-async fn lock(aws: &Aws, stack: &str, execution: &Execution) -> Result<(), StepError> {
+/// Takes the lock, and returns its `ETag`. One whose execution is no longer running is taken over.
+async fn lock(aws: &Aws, stack: &str, execution: &Execution) -> Result<String, StepError> {
     let key = records::lock_key(stack);
     let held = records::read::<Lock>(aws, &key).await?;
     let mine = Lock { execution: execution.id.clone(), deployment: execution.name.clone(), since: aws.now() };
-    let taken = match &held {
+    let taken = match held {
         None => records::write(aws, &key, &mine, When::Absent).await?,
-        Some((lock, _)) if lock.execution == execution.id => true,
+        Some((lock, etag)) if lock.execution == execution.id => Some(etag),
         Some((lock, _)) if is_running(aws, &lock.execution).await? => {
             return Err(StepError::pending(format!(
                 "the deployment {} of the stack {stack}, at work since {}",
@@ -233,10 +251,10 @@ async fn lock(aws: &Aws, stack: &str, execution: &Execution) -> Result<(), StepE
         }
         Some((lock, etag)) => {
             tracing::warn!(deployment = lock.deployment, "Lock of an execution that has ended taken over.");
-            records::write(aws, &key, &mine, When::Unchanged(etag)).await?
+            records::write(aws, &key, &mine, When::Unchanged(&etag)).await?
         }
     };
-    if taken { Ok(()) } else { Err(StepError::pending(format!("another deployment of the stack {stack}"))) }
+    taken.ok_or_else(|| StepError::pending(format!("another deployment of the stack {stack}")))
 }
 
 async fn is_running(aws: &Aws, execution: &str) -> Result<bool, StepError> {
@@ -249,50 +267,35 @@ async fn is_running(aws: &Aws, execution: &str) -> Result<bool, StepError> {
     }))
 }
 
-/// Why there is nothing to deploy, if so: asked once the lock is held, since it may have been waited for.
-async fn superseded(
+/// The deployment that went by the same version before, if any: S3 and EventBridge may deliver an event twice.
+async fn earlier(
     aws: &Aws,
     spec: &Spec,
     source: &Source,
     execution: &Execution,
-    uploaded: bool,
 ) -> Result<Option<String>, StepError> {
-    let Source { key, version, .. } = source;
-    match newest(aws, key).await? {
-        None => return Ok(Some(format!("{key} has been deleted since"))),
-        Some(newest) if newest != *version => {
-            return Ok(Some(format!("a newer version of {key} exists: {newest}")));
-        }
-        Some(_) => {}
-    }
-    if !uploaded {
-        return Ok(None);
-    }
-    // The same version delivered twice: what it led to stands in the status.
     let status = records::read::<Record>(aws, &records::status_key(spec.stack.as_str())).await?;
     let earlier = status.map(|(status, _)| status).filter(|status| {
         status.result != Outcome::Running
             && status.deployment != execution.name
             && status.source.as_ref() == Some(source)
     });
-    Ok(earlier.map(|earlier| format!("the deployment {} went by the same version", earlier.deployment)))
+    Ok(earlier.map(|earlier| earlier.deployment))
 }
 
+/// Ends a deployment that another one makes superfluous. It is recorded as history, not as status: that is the other's.
 async fn supersede(
     aws: &Aws,
-    spec: &Spec,
     source: Source,
     execution: &Execution,
     reason: String,
 ) -> Result<Value, StepError> {
-    let stack = spec.stack.as_str();
-    let mut record = record(aws, stack, execution, source, Outcome::Superseded);
+    let (stack, _) = parts_of(&source.key)?;
+    let mut record = record(aws, stack.as_str(), execution, source, Outcome::Superseded);
     record.ended = Some(aws.now());
     record.message = Some(reason.clone());
-    // Not as status: that is the other deployment's.
-    let key = records::history_key(stack, &execution.name);
+    let key = records::history_key(stack.as_str(), &execution.name);
     records::write(aws, &key, &record, When::Always).await?;
-    records::unlock(aws, stack, &execution.id).await?;
     Ok(json!({ "verdict": "superseded", "stack": stack, "reason": reason }))
 }
 
@@ -304,7 +307,6 @@ async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let Ok(stack) = StackName::try_from(stack.to_owned()) else { return Ok(()) };
     let mut record = record(aws, stack.as_str(), execution, source.clone(), Outcome::Rejected);
     record.ended = Some(aws.now());
     record.step = Some("Admit".into());
@@ -318,7 +320,13 @@ async fn reject(
     Ok(())
 }
 
-async fn admit(aws: &Aws, spec: Spec, source: Source, execution: &Execution) -> Result<Value, StepError> {
+async fn admit(
+    aws: &Aws,
+    spec: Spec,
+    source: Source,
+    lock: String,
+    execution: &Execution,
+) -> Result<Value, StepError> {
     let stack = spec.stack.as_str();
     let baseline = records::read::<Baseline>(aws, &records::baseline_key(stack)).await?;
     let record = record(aws, stack, execution, source, Outcome::Running);
@@ -329,6 +337,7 @@ async fn admit(aws: &Aws, spec: Spec, source: Source, execution: &Execution) -> 
         "id": execution.name,
         "execution": execution.id,
         "source": record.source,
+        "lock": lock,
         "started": record.started,
         "spec": spec,
         "baseline": baseline.map(|(baseline, _)| baseline),

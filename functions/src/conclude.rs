@@ -51,7 +51,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }
     let record = record(aws, &deployment, &verdict, outputs);
     records::keep(aws, &record).await?;
-    records::unlock(aws, deployment.stack.as_str(), &deployment.execution).await?;
+    records::unlock(aws, deployment.stack.as_str(), &deployment.lock).await?;
     if let Err(error) = records::announce(aws, &record).await {
         // The stack is as the record says, announced or not.
         tracing::error!(error = error.chain(), "The deployment's end could not be announced.");

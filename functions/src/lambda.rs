@@ -35,8 +35,8 @@ enum Action {
 /// As the functions do: see [`StepError`].
 pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
     match function {
-        admit::NAME => admit::run(payload, aws).await,
-        conclude::NAME => conclude::run(payload, aws).await,
+        admit::NAME => Box::pin(admit::run(payload, aws)).await,
+        conclude::NAME => Box::pin(conclude::run(payload, aws)).await,
         name => {
             let part = COMPONENTS.iter().find(|part| part.name == name);
             let part = part.ok_or_else(|| StepError::Defect(format!("there is no function `{name}`")))?;

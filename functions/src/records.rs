@@ -143,13 +143,13 @@ pub(crate) async fn body(body: ByteStream, key: &str) -> Result<Vec<u8>, StepErr
     Ok(bytes.to_vec())
 }
 
-/// Writes an object. Whether it was written: not when the condition does not hold.
+/// Writes an object, and returns its `ETag`; `None` when the condition does not hold, so that it was not written.
 pub(crate) async fn write(
     aws: &Aws,
     key: &str,
     value: &impl Serialize,
     when: When<'_>,
-) -> Result<bool, StepError> {
+) -> Result<Option<String>, StepError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|error| StepError::Defect(format!("writing {key}: {error}")))?;
     let call = aws.s3.put_object().bucket(&aws.settings.bucket).key(key);
@@ -161,10 +161,13 @@ pub(crate) async fn write(
     };
     // A conditional write that races with another is refused with 409, one that comes late with 412.
     let refused = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
-    match when {
-        When::Always => call.send().await.doing(format!("writing {key}")).map(|_| true),
-        _ => call.send().await.gone(&[], &refused, format!("writing {key}")),
-    }
+    let answer = match when {
+        When::Always => Some(call.send().await.doing(format!("writing {key}"))?),
+        When::Absent | When::Unchanged(_) => {
+            call.send().await.unless(&refused).doing(format!("writing {key}"))?
+        }
+    };
+    Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
 }
 
 /// Writes a deployment's record, as history and as the stack's status.
@@ -174,13 +177,9 @@ pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
         .map(drop)
 }
 
-/// Frees the stack's lock, if this execution still holds it.
-pub(crate) async fn unlock(aws: &Aws, stack: &str, execution: &str) -> Result<(), StepError> {
+/// Frees the stack's lock, if it is still the one with this `ETag`: if another execution has taken it over, it stays.
+pub(crate) async fn unlock(aws: &Aws, stack: &str, etag: &str) -> Result<(), StepError> {
     let key = lock_key(stack);
-    let Some((lock, etag)) = read::<Lock>(aws, &key).await? else { return Ok(()) };
-    if lock.execution != execution {
-        return Ok(());
-    }
     let call = aws.s3.delete_object().bucket(&aws.settings.bucket).key(&key).if_match(etag).send().await;
     call.unless(&["PreconditionFailed", "NoSuchKey"]).doing("freeing the lock").map(drop)
 }

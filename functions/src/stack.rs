@@ -33,6 +33,9 @@ pub struct Deployment {
     pub execution: String,
     /// Where the spec was read.
     pub source: Source,
+    /// The `ETag` of the stack's lock, while this deployment holds it.
+    #[serde(default)]
+    pub lock: String,
     /// When it was admitted (RFC 3339).
     pub started: String,
     /// What to bring about. While restoring: the baseline's spec.

@@ -46,11 +46,7 @@ impl Rehearse {
         in_simulated_time(self.rehearse(&specs, fault))
     }
 
-    async fn rehearse(
-        &self,
-        specs: &[(PathBuf, String, Spec)],
-        fault: Option<Fault>,
-    ) -> Result<ExitCode> {
+    async fn rehearse(&self, specs: &[(PathBuf, String, Spec)], fault: Option<Fault>) -> Result<ExitCode> {
         let setting = Setting { seed: self.seed, ..Setting::default() };
         let known: Vec<&Spec> = specs.iter().map(|(_, _, spec)| spec).collect();
         let rehearsal = Rehearsal::open(&setting, &known)?;
@@ -71,10 +67,13 @@ impl Rehearse {
             deployments.push(deployed);
         }
         if self.json {
-            say(&serde_json::to_string_pretty(&document(&rehearsal, &deployments)).context("writing the report")?);
+            say(&serde_json::to_string_pretty(&document(&rehearsal, &deployments))
+                .context("writing the report")?);
         }
         if let (Some(asked), true) = (&self.fail, rehearsal.account().strikes().is_empty()) {
-            complain(&format!("error: --fail {asked}: this deployment makes no such call, so nothing was refused"));
+            complain(&format!(
+                "error: --fail {asked}: this deployment makes no such call, so nothing was refused"
+            ));
             return Ok(ExitCode::FAILURE);
         }
         let all_good = deployments.iter().all(Deployed::succeeded);
@@ -101,7 +100,10 @@ fn fault(asked: &str) -> Result<Fault> {
     }
     let names: Vec<&str> = COMPONENTS.iter().map(|part| part.name).collect();
     if !names.contains(&asked) {
-        bail!("--fail takes a component ({}) or a call such as ec2:CreateNatGateway, not {asked:?}", names.join(", "));
+        bail!(
+            "--fail takes a component ({}) or a call such as ec2:CreateNatGateway, not {asked:?}",
+            names.join(", ")
+        );
     }
     Ok(Fault::at("*", "*", When::Only(1), refused).during(&format!("/{asked}/ensure")))
 }

@@ -49,8 +49,9 @@ impl Simulate {
             }
             // From here on the account lives at the pace of the world outside.
             tokio::time::resume();
-            let listener =
-                TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
+            let listener = TcpListener::bind(self.listen)
+                .await
+                .with_context(|| format!("listening on {}", self.listen))?;
             let address = listener.local_addr().context("asking for the address")?;
             let settings = &rehearsal.aws().settings;
             say(&format!(

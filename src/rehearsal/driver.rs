@@ -65,7 +65,10 @@ impl Tasks for Functions<'_> {
 
 impl std::fmt::Debug for Functions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Functions").field("execution", &self.execution).field("at", &self.account.clock().elapsed()).finish_non_exhaustive()
+        f.debug_struct("Functions")
+            .field("execution", &self.execution)
+            .field("at", &self.account.clock().elapsed())
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +85,10 @@ pub fn camel(name: &str) -> String {
     name.split('-')
         .map(|word| {
             let mut letters = word.chars();
-            letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+            letters
+                .next()
+                .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+                .unwrap_or_default()
         })
         .collect()
 }

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
-use aws_smithy_async::time::TimeSource;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_functions::{Aws, Settings, component};
 use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
@@ -69,7 +69,8 @@ impl Deployed {
     /// How it ended, in one word: that of its record, or else of the execution.
     #[must_use]
     pub fn result(&self) -> String {
-        let said = self.conclusion().and_then(|conclusion| Some(conclusion.get("result")?.as_str()?.to_owned()));
+        let said =
+            self.conclusion().and_then(|conclusion| Some(conclusion.get("result")?.as_str()?.to_owned()));
         said.unwrap_or_else(|| match &self.outcome.status {
             Status::Succeeded(output) => match output.get("verdict").and_then(Value::as_str) {
                 Some("superseded") => "Superseded".into(),
@@ -120,7 +121,9 @@ impl Deployed {
     /// What it made.
     #[must_use]
     pub fn outputs(&self) -> Value {
-        self.conclusion().and_then(|conclusion| conclusion.get("outputs").cloned()).unwrap_or_else(|| json!({}))
+        self.conclusion()
+            .and_then(|conclusion| conclusion.get("outputs").cloned())
+            .unwrap_or_else(|| json!({}))
     }
 
     /// How often each call was made, by name.
@@ -159,14 +162,18 @@ impl Rehearsal {
             region: region.clone(),
             account: number,
         };
-        for seed in seeds::installation(&settings).iter().chain(&seeds::of_specs(specs)).chain(&setting.seeds) {
+        for seed in seeds::installation(&settings).iter().chain(&seeds::of_specs(specs)).chain(&setting.seeds)
+        {
             account.seed(seed);
         }
         let sdk = sdk(&account, &region);
         let aws = Aws::new(&sdk, settings);
         let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
-            let problems: Vec<String> =
-                error.problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
+            let problems: Vec<String> = error
+                .problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.pointer, problem.message))
+                .collect();
             anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
         })?;
         let seed = setting.seed.unwrap_or_default();
@@ -215,7 +222,11 @@ impl Rehearsal {
     /// When the upload fails.
     pub async fn upload(&self, key: &str, bytes: &[u8]) -> Result<Value> {
         let bucket = &self.aws.settings.bucket;
-        let put = aws_sdk_s3::Client::new(&self.sdk).put_object().bucket(bucket).key(key).body(bytes.to_vec().into());
+        let put = aws_sdk_s3::Client::new(&self.sdk)
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(bytes.to_vec().into());
         let answer = as_caller(Caller::new("user"), put.send()).await.context("uploading the spec")?;
         let Some(version) = answer.version_id() else { bail!("the bucket {bucket} is not versioned") };
         let now = self.account.clock().now();

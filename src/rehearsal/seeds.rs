@@ -54,7 +54,8 @@ pub(super) fn region(specs: &[&Spec]) -> Result<Option<String>> {
 /// The account that the specs' ARNs are of, if any has one.
 pub(super) fn account(specs: &[&Spec]) -> Result<Option<String>> {
     let certificates = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.certificate_arn.as_ref());
-    let secrets = specs.iter().flat_map(|spec| spec.services.values()).flat_map(|service| service.secrets.values());
+    let secrets =
+        specs.iter().flat_map(|spec| spec.services.values()).flat_map(|service| service.secrets.values());
     let accounts = certificates.chain(secrets).filter_map(|arn| arn.split(':').nth(4).map(str::to_owned));
     agreed("account", accounts)
 }
@@ -63,7 +64,9 @@ fn agreed(what: &str, values: impl Iterator<Item = String>) -> Result<Option<Str
     let mut agreed: Option<String> = None;
     for value in values {
         match &agreed {
-            Some(first) if *first != value => bail!("one {what} is rehearsed at a time, not {first} and {value}"),
+            Some(first) if *first != value => {
+                bail!("one {what} is rehearsed at a time, not {first} and {value}")
+            }
             _ => agreed = Some(value),
         }
     }

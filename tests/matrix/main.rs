@@ -94,7 +94,8 @@ fn lasting(call: &Call) -> Vec<Case> {
         case("access denied", FaultKind::AccessDenied, When::From(n), true),
         case("fails from here on", refused(), When::From(n), true),
     ];
-    let can_fail = ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
+    let can_fail =
+        ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
     if can_fail.contains(&call.operation.as_str()) {
         cases.push(case("resource fails", FaultKind::ResourceFails, When::Only(n), false));
     }
@@ -103,7 +104,12 @@ fn lasting(call: &Call) -> Vec<Case> {
 
 /// Runs work in simulated time.
 fn simulated<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 fn open() -> Rehearsal {
@@ -111,8 +117,12 @@ fn open() -> Rehearsal {
 }
 
 fn standing(rehearsal: &Rehearsal) -> Vec<String> {
-    let mut names: Vec<String> =
-        rehearsal.account().inventory().into_iter().map(|item| format!("{} {}", item.kind, item.name)).collect();
+    let mut names: Vec<String> = rehearsal
+        .account()
+        .inventory()
+        .into_iter()
+        .map(|item| format!("{} {}", item.kind, item.name))
+        .collect();
     names.sort();
     names
 }
@@ -201,7 +211,11 @@ async fn undoes(case: &Case, nth: usize, lasting: bool) -> Result<&'static str, 
     let error = first.error().unwrap_or_default();
     let concluding = case.call.caller.contains("/conclude/");
     if !lasting {
-        return Err(format!("leaked after a passing fault ({}): {}\n{error}", first.result(), left.join(", ")));
+        return Err(format!(
+            "leaked after a passing fault ({}): {}\n{error}",
+            first.result(),
+            left.join(", ")
+        ));
     }
     if first.result() != "UndoFailed" && !concluding {
         return Err(format!("ended as {} with {} left: {error}", first.result(), left.join(", ")));
@@ -212,16 +226,23 @@ async fn undoes(case: &Case, nth: usize, lasting: bool) -> Result<&'static str, 
     if standing(&rehearsal).is_empty() {
         Ok("failed clean")
     } else {
-        Err(format!("still there after another start ({}): {}", second.result(), standing(&rehearsal).join(", ")))
+        Err(format!(
+            "still there after another start ({}): {}",
+            second.result(),
+            standing(&rehearsal).join(", ")
+        ))
     }
 }
 
 /// As [`struck`], where the fault that caused the undo strikes too.
 fn struck_beside(rehearsal: &Rehearsal, case: &Case) -> Result<(), String> {
     let ledger = rehearsal.account().ledger();
-    let hits = rehearsal.account().strikes().into_iter().map(|strike| &ledger[strike.call]).any(|hit| {
-        (hit.name(), &hit.caller) == (case.call.name(), &case.call.caller)
-    });
+    let hits = rehearsal
+        .account()
+        .strikes()
+        .into_iter()
+        .map(|strike| &ledger[strike.call])
+        .any(|hit| (hit.name(), &hit.caller) == (case.call.name(), &case.call.caller));
     if hits { Ok(()) } else { Err("it never struck".into()) }
 }
 
@@ -233,7 +254,12 @@ fn difference(before: &[String], now: &[String]) -> String {
 }
 
 /// Runs all cases on all cores, prints one line a kind of fault, and fails with every case that went wrong.
-fn run_all(title: &str, cases: &[Case], ledger: &[Call], run: impl Fn(&Case, usize) -> Result<&'static str, String> + Sync) {
+fn run_all(
+    title: &str,
+    cases: &[Case],
+    ledger: &[Call],
+    run: impl Fn(&Case, usize) -> Result<&'static str, String> + Sync,
+) {
     let only = std::env::var("MATRIX").unwrap_or_default();
     let every: usize = std::env::var("MATRIX_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let cases: Vec<&Case> =
@@ -297,7 +323,9 @@ fn undisturbed() -> (Vec<Call>, Vec<String>) {
 fn a_passing_fault_at_any_call_changes_nothing() {
     let (ledger, reference) = undisturbed();
     let cases: Vec<Case> = ledger.iter().flat_map(passing).collect();
-    run_all("Passing faults in a deployment", &cases, &ledger, |case, nth| simulated(survives(case, nth, &reference)));
+    run_all("Passing faults in a deployment", &cases, &ledger, |case, nth| {
+        simulated(survives(case, nth, &reference))
+    });
 }
 
 #[test]
@@ -319,7 +347,8 @@ fn a_fault_at_any_call_of_an_undo_ends_clean_in_the_end() {
         assert!(standing(&rehearsal).is_empty());
         deployed.calls
     });
-    let undo = |call: &&Call| ["/remove", "/clear", "/conclude/run"].iter().any(|end| call.caller.ends_with(end));
+    let undo =
+        |call: &&Call| ["/remove", "/clear", "/conclude/run"].iter().any(|end| call.caller.ends_with(end));
     let passing: Vec<Case> = ledger.iter().filter(undo).flat_map(passing).collect();
     run_all("Passing faults in an undo", &passing, &ledger, |case, nth| simulated(undoes(case, nth, false)));
     let lasting: Vec<Case> = ledger.iter().filter(undo).flat_map(lasting).collect();
