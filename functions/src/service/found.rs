@@ -7,7 +7,7 @@ use aws_sdk_applicationautoscaling::types::{
 };
 use aws_sdk_cloudwatchlogs::types::LogGroup;
 use aws_sdk_ecs::types::{Cluster, ClusterField, Service, ServiceField};
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 
 use super::definition::{self, Definition};
 use super::{NAME, cluster, cluster_name, family, fargate, logs, permissions, read_tags, scaling};
@@ -52,7 +52,12 @@ impl Group {
 }
 
 impl Found {
-    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+    /// Boxed, since every action awaits it and the futures of SDK calls are large.
+    pub(super) fn read<'w>(work: &'w Work<'w>) -> BoxFuture<'w, Result<Self, StepError>> {
+        Box::pin(Self::read_all(work))
+    }
+
+    async fn read_all(work: &Work<'_>) -> Result<Self, StepError> {
         let (execution_role, task_role) =
             (permissions::by_name("role/execution"), permissions::by_name("role/task"));
         let (execution, task, cluster, groups) = tokio::try_join!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 
 use super::found::Found;
 use super::{cluster, definition, family, fargate, logs, permissions, read_tags, scaling};
@@ -102,8 +102,15 @@ fn leave_revisions(removal: &mut Removal, revisions: &[String], left: usize) {
     }
 }
 
-/// Removes everything of this component.
-pub(super) async fn remove_all(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+/// Removes everything of this component. Boxed, as [`Found::read`] is.
+pub(super) fn remove_all<'w>(
+    work: &'w Work<'w>,
+    found: &'w Found,
+) -> BoxFuture<'w, Result<Removal, StepError>> {
+    Box::pin(remove_in_order(work, found))
+}
+
+async fn remove_in_order(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
     let names = names(work, found);
     let mut known = names.clone();
     known.extend(work.spec.services.keys().cloned());
