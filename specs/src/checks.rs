@@ -143,7 +143,7 @@ pub(crate) fn domain(name: &str, _: &()) -> garde::Result {
 }
 
 pub(crate) fn hosted_zone(id: &str, _: &()) -> garde::Result {
-    let right = (6..=32).contains(&id.len())
+    let right = (2..=32).contains(&id.len())
         && id.starts_with('Z')
         && id.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     unless(right, || format!("`{id}` is no hosted zone's id"), "the id alone, such as Z0123456789ABCDEFGHIJ")

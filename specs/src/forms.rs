@@ -12,7 +12,7 @@ pub(crate) const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]$";
 pub(crate) const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?$";
 pub(crate) const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$";
-pub(crate) const HOSTED_ZONE: &str = "^Z[A-Z0-9]{5,31}$";
+pub(crate) const HOSTED_ZONE: &str = "^Z[A-Z0-9]{1,31}$";
 pub(crate) const BUCKET: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
 pub(crate) const PATH_PATTERN: &str = "^[/*?][A-Za-z0-9_.$/~\"'@:+&*?-]*$";
 pub(crate) const HOST_PATTERN: &str = "^[a-z0-9.*?-]+\\.[a-z*?]+$";
