@@ -31,18 +31,19 @@ impl Clock {
     /// The date and time after `elapsed`, as RFC 3339 text with milliseconds.
     #[must_use]
     pub fn date(elapsed: Duration) -> String {
-        let millis = i128::from(START) * 1_000_000_000 + elapsed.as_millis() as i128 * 1_000_000;
-        OffsetDateTime::from_unix_timestamp_nanos(millis)
-            .ok()
-            .and_then(|date| date.format(&Rfc3339).ok())
-            .unwrap_or_default()
+        OffsetDateTime::from(UNIX_EPOCH + since_1970(elapsed)).format(&Rfc3339).unwrap_or_default()
     }
 
     /// The date and time after `elapsed`, as seconds since 1970 (the JSON protocols' form).
     #[must_use]
     pub fn epoch_seconds(elapsed: Duration) -> f64 {
-        START as f64 + elapsed.as_millis() as f64 / 1000.0
+        since_1970(elapsed).as_secs_f64()
     }
+}
+
+/// In whole milliseconds: AWS shows no finer ones.
+fn since_1970(elapsed: Duration) -> Duration {
+    Duration::from_secs(START) + Duration::new(elapsed.as_secs(), elapsed.subsec_millis() * 1_000_000)
 }
 
 impl TimeSource for Clock {

@@ -89,8 +89,9 @@ impl Latency {
             }
             None => p50,
         };
-        // Whole milliseconds: tokio's timer has no finer ones.
-        Duration::from_millis((seconds * self.scale * 1000.0).round() as u64)
+        // Whole milliseconds, rounded: tokio's timer has no finer ones.
+        let duration = Duration::from_secs_f64(seconds * self.scale + 0.0005);
+        Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
     }
 
     /// How long the call itself takes to answer, apart from what AWS does behind it.

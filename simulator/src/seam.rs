@@ -94,7 +94,7 @@ impl HttpConnector for Seam {
 async fn read(request: HttpRequest) -> Result<Request, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|error| ConnectorError::io(error))?.to_bytes();
+    let body = body.collect().await.map_err(ConnectorError::io)?.to_bytes();
     Ok(Request::from_parts(parts, body))
 }
 

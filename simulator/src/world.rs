@@ -85,11 +85,6 @@ impl World {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
     }
 
-    /// Now as RFC 3339 text (the XML protocols' form).
-    pub(crate) fn date(&self) -> String {
-        Clock::date(self.now)
-    }
-
     /// Now as seconds since 1970 (the JSON protocols' form).
     pub(crate) fn epoch(&self) -> f64 {
         Clock::epoch_seconds(self.now)

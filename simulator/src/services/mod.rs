@@ -28,9 +28,9 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) protocol: Protocol,
     /// For the REST protocols: finds the operation of a request.
-    pub(crate) route: Option<fn(&Request) -> Result<(String, Params), Refusal>>,
+    pub(crate) route: Option<Route>,
     /// Does what the operation asks for. Reads all parameters, calls `Params::done`, and only then changes anything.
-    pub(crate) act: fn(&mut World, &str, &Params) -> Result<Reply, Refusal>,
+    pub(crate) act: Act,
 }
 
 static SERVICES: [Service; 16] = [

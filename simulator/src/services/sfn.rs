@@ -1,25 +1,285 @@
-//! To be written.
+//! Step Functions: that executions exist, and how they stand. What runs them is not here: whoever does asks
+//! [`Account::executions`] what was started and tells with [`Account::execution_ended`] how it went.
+//!
+//! The state machines belong to the installation, so each well-formed ARN of this account is one. Source of rules and
+//! messages: API reference, `StartExecution`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::unknown;
-use crate::inventory::Item;
+use crate::account::Account;
+use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
+/// An execution's name is taken for 90 days after its end.
+const KEPT: Duration = Duration::from_hours(90 * 24);
+/// The most bytes of an input.
+const LONGEST_INPUT: usize = 262_144;
+/// What no name may hold, besides control characters.
+const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
+
 /// What stands of this service.
 #[derive(Debug, Default)]
-pub(crate) struct State {}
-
-pub(crate) fn act(_: &mut World, operation: &str, _: &Params) -> Result<Reply, Refusal> {
-    Err(unknown("sfn", operation))
+pub(crate) struct State {
+    /// In the order in which they started.
+    executions: Vec<ExecutionView>,
+    stopped: BTreeMap<String, (Option<String>, Option<String>)>,
 }
 
+/// An execution of a state machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionView {
+    /// Its ARN.
+    pub arn: String,
+    /// The state machine's ARN.
+    pub state_machine: String,
+    /// Its name.
+    pub name: String,
+    /// The input, a JSON text.
+    pub input: String,
+    /// `RUNNING`, `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
+    pub status: &'static str,
+    /// When it started, since the account was opened.
+    pub started_at: Duration,
+    /// When it ended.
+    pub ended_at: Option<Duration>,
+}
+
+impl Account {
+    /// Every execution that was started so far, by a call or by
+    /// [`execution_started`](Account::execution_started), in order. One that is `ABORTED` was stopped by a call.
+    #[must_use]
+    pub fn executions(&self) -> Vec<ExecutionView> {
+        self.with(|world| world.sfn.executions.clone())
+    }
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "StartExecution" => start(world, params),
+        "DescribeExecution" => describe(world, params),
+        "ListExecutions" => list(world, params),
+        "StopExecution" => stop(world, params),
+        _ => Err(unknown("states", operation)),
+    }
+}
+
+/// Executions do nothing by themselves.
 pub(crate) fn advance(_: &mut World) {}
 
-pub(crate) fn inventory(_: &World, _: &mut Vec<Item>) {}
-
 /// An execution has started.
-pub(crate) fn started(_: &mut World, _arn: &str) {}
+pub(crate) fn started(world: &mut World, arn: &str) {
+    let now = world.now;
+    if world.sfn.find(arn).is_none() {
+        let (machine, name) = machine_and_name(arn).unwrap_or_default();
+        world.sfn.executions.push(ExecutionView {
+            arn: arn.into(),
+            state_machine: machine,
+            name,
+            input: "{}".into(),
+            status: "RUNNING",
+            started_at: now,
+            ended_at: None,
+        });
+    }
+}
 
 /// An execution has ended.
-pub(crate) fn ended(_: &mut World, _arn: &str, _status: &'static str) {}
+pub(crate) fn ended(world: &mut World, arn: &str, status: &'static str) {
+    started(world, arn);
+    let now = world.now;
+    if let Some(execution) = world.sfn.find_mut(arn).filter(|execution| execution.status == "RUNNING") {
+        execution.status = status;
+        execution.ended_at = Some(now);
+    }
+}
+
+impl State {
+    fn find(&self, arn: &str) -> Option<&ExecutionView> {
+        self.executions.iter().rfind(|execution| execution.arn == arn)
+    }
+
+    fn find_mut(&mut self, arn: &str) -> Option<&mut ExecutionView> {
+        self.executions.iter_mut().rfind(|execution| execution.arn == arn)
+    }
+}
+
+/// The parts of `arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME`.
+fn machine_and_name(arn: &str) -> Option<(String, String)> {
+    let (front, rest) = arn.split_once(":execution:")?;
+    let (machine, name) = rest.split_once(':')?;
+    Some((format!("{front}:stateMachine:{machine}"), name.to_owned()))
+}
+
+fn invalid_arn(arn: &str) -> Refusal {
+    Refusal::new("InvalidArn", format!("Invalid Arn: '{arn}'"))
+}
+
+fn validation(message: impl Into<String>) -> Refusal {
+    Refusal::new("ValidationException", message)
+}
+
+fn machine_name<'a>(world: &World, arn: &'a str) -> Result<&'a str, Refusal> {
+    arn.strip_prefix(&world.arn("states", "stateMachine:"))
+        .filter(|name| !name.is_empty() && !name.contains(':'))
+        .ok_or_else(|| invalid_arn(arn))
+}
+
+fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
+    params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
+        validation(format!("1 validation error detected: Value null at '{key}' failed to satisfy constraint: Member must not be null"))
+    })
+}
+
+fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let machine_arn = needed(params, "stateMachineArn")?;
+    let name = params.text("name");
+    let input = params.text("input").unwrap_or_else(|| "{}".into());
+    params.ignore("traceHeader"); // X-Ray sees nothing here
+    params.done()?;
+    let machine = machine_name(world, &machine_arn)?.to_owned();
+    let name = match name {
+        Some(name) => name,
+        None => format!("00000000-0000-4000-8000-{:012x}", world.number()),
+    };
+    let illegal = |c: char| c.is_control() || c.is_whitespace() || ILLEGAL.contains(c) || !c.is_ascii();
+    if !(1..=80).contains(&name.len()) || name.contains(illegal) {
+        return Err(Refusal::new("InvalidName", format!("Invalid Name: '{name}'")));
+    }
+    if input.len() > LONGEST_INPUT {
+        return Err(validation(
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less than or equal to 262144",
+        ));
+    }
+    if serde_json::from_str::<Value>(&input).is_err() {
+        return Err(Refusal::new(
+            "InvalidExecutionInput",
+            format!("Invalid State Machine Execution Input: '{input}'"),
+        ));
+    }
+    let arn = world.arn("states", &format!("execution:{machine}:{name}"));
+    let now = world.now;
+    let forgotten = |it: &ExecutionView| it.ended_at.is_some_and(|ended_at| ended_at + KEPT <= now);
+    if let Some(there) = world.sfn.find(&arn).filter(|there| !forgotten(there)) {
+        // The same start again, while it runs: the first one's answer.
+        if there.status == "RUNNING" && there.input == input {
+            return Ok(started_reply(there));
+        }
+        return Err(Refusal::new("ExecutionAlreadyExists", format!("Execution Already Exists: '{arn}'")));
+    }
+    let execution = ExecutionView {
+        arn,
+        state_machine: machine_arn,
+        name,
+        input,
+        status: "RUNNING",
+        started_at: now,
+        ended_at: None,
+    };
+    let reply = started_reply(&execution);
+    world.sfn.executions.push(execution);
+    Ok(reply)
+}
+
+fn started_reply(execution: &ExecutionView) -> Reply {
+    json!({
+        "executionArn": execution.arn,
+        "startDate": Clock::epoch_seconds(execution.started_at),
+    })
+    .into()
+}
+
+/// What both descriptions of an execution tell.
+fn summary(execution: &ExecutionView) -> Value {
+    let mut summary = json!({
+        "executionArn": execution.arn,
+        "stateMachineArn": execution.state_machine,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": Clock::epoch_seconds(execution.started_at),
+        "redriveCount": 0,
+    });
+    if let Some(ended_at) = execution.ended_at {
+        summary["stopDate"] = json!(Clock::epoch_seconds(ended_at));
+    }
+    summary
+}
+
+/// The execution that a caller names.
+fn find<'w>(world: &'w World, arn: &str) -> Result<&'w ExecutionView, Refusal> {
+    if !arn.starts_with(&world.arn("states", "execution:")) || machine_and_name(arn).is_none() {
+        return Err(invalid_arn(arn));
+    }
+    world
+        .sfn
+        .find(arn)
+        .filter(|it| it.ended_at.is_none_or(|ended_at| world.now < ended_at + KEPT))
+        .ok_or_else(|| Refusal::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'")))
+}
+
+fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arn = needed(params, "executionArn")?;
+    params.ignore("includedData"); // nothing here is encrypted
+    params.done()?;
+    let execution = find(world, &arn)?;
+    let mut document = summary(execution);
+    document["input"] = json!(execution.input);
+    document["inputDetails"] = json!({ "included": true });
+    if let Some((error, cause)) = world.sfn.stopped.get(&arn) {
+        document["error"] = json!(error);
+        document["cause"] = json!(cause);
+    }
+    Ok(document.into())
+}
+
+fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let machine = needed(params, "stateMachineArn")?;
+    let status = params.text("statusFilter");
+    let size = params.int("maxResults")?.unwrap_or(0);
+    let token = params.text("nextToken");
+    params.done()?;
+    machine_name(world, &machine)?;
+    // 0 means the default, 100.
+    let size = match usize::try_from(size) {
+        Ok(0) => 100,
+        Ok(size @ 1..=1000) => size,
+        _ => return Err(validation("maxResults must be between 0 and 1000")),
+    };
+    let after: usize = match &token {
+        None => 0,
+        Some(token) => {
+            token.parse().map_err(|_| Refusal::new("InvalidToken", format!("Invalid Token: '{token}'")))?
+        }
+    };
+    let mut found: Vec<&ExecutionView> = world
+        .sfn
+        .executions
+        .iter()
+        .filter(|it| it.state_machine == machine && status.as_ref().is_none_or(|status| status == it.status))
+        .collect();
+    found.reverse(); // "Results are sorted by time, with the most recent execution first."
+    let next = (found.len() > after + size).then(|| (after + size).to_string());
+    let page: Vec<Value> = found.into_iter().skip(after).take(size).map(summary).collect();
+    let mut document = json!({ "executions": page });
+    if let Some(next) = next {
+        document["nextToken"] = json!(next);
+    }
+    Ok(document.into())
+}
+
+fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arn = needed(params, "executionArn")?;
+    let (error, cause) = (params.text("error"), params.text("cause"));
+    params.done()?;
+    let running = find(world, &arn)?.status == "RUNNING";
+    if running {
+        ended(world, &arn, "ABORTED");
+        world.sfn.stopped.insert(arn, (error, cause));
+    }
+    Ok(json!({ "stopDate": world.epoch() }).into())
+}
