@@ -70,7 +70,10 @@ impl Component for Database {
         if let Some((_, what)) = found.foreign.first() {
             return Err(StepError::Foreign { what: what.clone(), fix: FIX.into() });
         }
-        tokio::try_join!(subnet_group::ensure(work, &found), parameter_group::ensure(work, spec, &found))?;
+        // Both run to their end, whatever becomes of the other: neither is dropped in the middle of a creation.
+        let (subnets, parameters) =
+            tokio::join!(subnet_group::ensure(work, &found), parameter_group::ensure(work, spec, &found));
+        subnets.and(parameters)?;
         instance::ensure(work, spec, &found).await
     }
 

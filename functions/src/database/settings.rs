@@ -209,8 +209,9 @@ fn version(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<Differen
         all.push(Difference { field: "version", from: now.into(), to: spec.version.clone(), setting });
     }
     let group = parameter_group::name(work, spec);
-    // A version that can't go back keeps its group too.
-    if major(&spec.version) >= major(now) && !instance::uses(there, &group) {
+    // An upgrade under way brings its group, and a version that can't go back keeps its own.
+    let is_upgrading = pending.is_some() && !instance::is_available(there);
+    if major(&spec.version) >= major(now) && !is_upgrading && !instance::uses(there, &group) {
         let from = there.db_parameter_groups().iter().filter_map(|group| group.db_parameter_group_name());
         let from = from.collect::<Vec<_>>().join(", ");
         let setting = Setting::ParameterGroup(group.clone());
