@@ -8,8 +8,8 @@ use std::time::Duration;
 use aws_sdk_rds::types::{ApplyMethod, DbInstance, Parameter};
 use common::{act, aws, deployment, ensure, until_done};
 use serde_json::{Value, json};
-use stackdrop_functions::Aws;
 use stackdrop_functions::error::StepError;
+use stackdrop_functions::{Aws, handle};
 use stackdrop_simulator::{Account, Call, Fault, FaultKind, When};
 
 const NAME: &str = "database";
@@ -120,9 +120,9 @@ async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     let (account, aws, mut deployment) = built(SPEC).await;
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
     next(&mut deployment);
-    let planning = json!({ "outputs": {} });
+    // While planning, no outputs are known but the baseline's.
     let mut plan_only = deployment.clone();
-    plan_only["outputs"] = planning["outputs"].clone();
+    plan_only["outputs"] = json!({});
     let before = account.ledger().len();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
@@ -283,6 +283,19 @@ async fn protection_that_is_off_is_planned_once_there_is_a_baseline() {
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_step_of_a_deployment_puts_protection_on() {
+    let (account, aws, deployment) = built(SPEC).await;
+    handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
+    later(5).await;
+    assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
+    // Asked again, it finds it on.
+    let before = account.ledger().len();
+    handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
+    let changed = writes_since(&account, before);
+    assert!(!changed.contains(&"rds:ModifyDBInstance".to_owned()), "{changed:?}");
 }
 
 #[tokio::test(start_paused = true)]
