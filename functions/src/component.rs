@@ -126,7 +126,10 @@ impl Plan {
     }
 
     /// Adds an update of one field, with its value now and then. Never a secret's value.
-    #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have: texts, numbers, switches")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over what they have: texts, numbers, switches"
+    )]
     pub(crate) fn update(&mut self, resource: &str, field: &str, from: impl ToString, to: impl ToString) {
         let field = FieldChange { field: field.into(), from: from.to_string(), to: to.to_string() };
         match self

@@ -269,14 +269,16 @@ fn run_all(
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| {
+            let work = || {
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(place) else { return };
                     let result = run(case, nth_of_step(ledger, &case.call));
                     results.lock().unwrap().push((place, result));
                 }
-            });
+            };
+            // Unoptimised futures are large: more than a thread's usual stack.
+            std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, work).unwrap();
         }
     });
     let mut results = results.into_inner().unwrap();

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use stackdrop::Rehearsal;
 use stackdrop_simulator::{InterfaceView, Origin};
+use stackdrop_specs::{DatabaseClient, Spec};
 
 use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, standing};
 
@@ -40,20 +41,27 @@ fn kind(interface: &InterfaceView) -> Kind {
     }
 }
 
-/// What DESIGN's table of security groups allows, port by port. `container` is where the tasks listen.
-fn allowed(from: Option<Kind>, to: Kind, port: u16, container: u16) -> bool {
+/// What the architecture allows on a port, by what a spec says. `from` is `None` for a stranger on the internet.
+fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u16) -> bool {
+    let load_balancer = spec.load_balancer.as_ref();
+    let admitted = load_balancer.is_some_and(|load_balancer| {
+        let listens = port == 443 || (port == 80 && load_balancer.redirect_http);
+        listens && load_balancer.allowed_cidrs.iter().any(|range| range.contains(&address))
+    });
+    let container = spec.container_ports().contains(&port);
+    let clients = spec.database.as_ref().map(|database| database.allow.clone()).unwrap_or_default();
     match (from, to) {
         // Nobody connects to a NAT gateway, and the database connects to nobody.
         (_, Kind::Nat) | (Some(Kind::Database | Kind::Endpoint), _) => false,
-        (_, Kind::LoadBalancer) => port == 443 || port == 80,
+        (_, Kind::LoadBalancer) => admitted,
         (None | Some(Kind::Nat), _) => false,
         (Some(Kind::Task), Kind::Task) => true,
-        (Some(Kind::LoadBalancer), Kind::Task) => port == container,
+        (Some(Kind::LoadBalancer), Kind::Task) => container,
         (Some(Kind::Instance), Kind::Task) => false,
         // HTTPS from the VPC is the only way in besides Systems Manager.
         (Some(_), Kind::Instance) => port == 443,
-        // The examples allow the tasks, and `shop.yaml` the instance.
-        (Some(Kind::Task | Kind::Instance), Kind::Database) => port == 5432,
+        (Some(Kind::Task), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Services),
+        (Some(Kind::Instance), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Instance),
         (Some(_), Kind::Database) => false,
         (Some(Kind::Task | Kind::Instance), Kind::Endpoint) => port == 443,
         (Some(_), Kind::Endpoint) => false,
@@ -61,23 +69,23 @@ fn allowed(from: Option<Kind>, to: Kind, port: u16, container: u16) -> bool {
 }
 
 /// Tries every pair of interfaces on every port, and from the internet.
-fn assert_reach(rehearsal: &Rehearsal, container: u16) {
+fn assert_reach(rehearsal: &Rehearsal, spec: &str) {
+    let spec = Spec::read(spec.as_bytes()).unwrap();
     let account = rehearsal.account();
     let interfaces = account.interfaces();
-    let stranger = Origin::Internet(Ipv4Addr::new(203, 0, 113, 7));
+    // The first is admitted by `private.yaml`, the second is not.
+    let strangers = [Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(192, 0, 2, 9)];
     for to in &interfaces {
         for port in PORTS {
-            let reached = account.connects(stranger.clone(), &to.id, port);
-            assert_eq!(
-                reached,
-                allowed(None, kind(to), port, container),
-                "internet -> {:?}:{port}",
-                kind(to)
-            );
+            for stranger in strangers {
+                let reached = account.connects(Origin::Internet(stranger), &to.id, port);
+                let expected = allowed(&spec, None, stranger, kind(to), port);
+                assert_eq!(reached, expected, "{stranger} -> {:?}:{port}", kind(to));
+            }
             for from in interfaces.iter().filter(|from| from.id != to.id && kind(from) != Kind::Nat) {
                 let reached = account.connects(Origin::Interface(from.id.clone()), &to.id, port);
-                let (from, to) = (kind(from), kind(to));
-                assert_eq!(reached, allowed(Some(from), to, port, container), "{from:?} -> {to:?}:{port}");
+                let expected = allowed(&spec, Some(kind(from)), from.address, kind(to), port);
+                assert_eq!(reached, expected, "{:?} -> {:?}:{port}", kind(from), kind(to));
             }
         }
     }
@@ -106,7 +114,7 @@ async fn nobody_reaches_more_than_the_architecture_allows() {
     assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer stands in both zones");
     assert_eq!(count(&rehearsal, Kind::Database), 1);
     assert_eq!(count(&rehearsal, Kind::Instance), 1);
-    assert_reach(&rehearsal, 80);
+    assert_reach(&rehearsal, SHOP);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +123,7 @@ async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() 
     deployed(&rehearsal, PRIVATE).await;
     assert_eq!(count(&rehearsal, Kind::Nat), 0);
     assert!(count(&rehearsal, Kind::Endpoint) > 0);
-    assert_reach(&rehearsal, 8080);
+    assert_reach(&rehearsal, PRIVATE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +179,7 @@ async fn a_second_deployment_of_the_same_spec_changes_nothing_and_reads_little()
 
 #[tokio::test(start_paused = true)]
 async fn the_same_seed_gives_the_same_history() {
-    let spec = stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap();
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let mut histories = Vec::new();
     for seed in [7, 7, 8] {
         let setting = stackdrop::Setting { seed: Some(seed), ..Default::default() };

@@ -1,7 +1,6 @@
 //! The parameter group: PostgreSQL that refuses connections without TLS. Each major version has its own.
 
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
-use futures::future::try_join_all;
 use stackdrop_specs::Database;
 
 use super::found::{Found, ParameterGroup};
@@ -9,6 +8,7 @@ use super::settings::major;
 use super::{FORCE_TLS, NAME, instance, plan_tags, rds_tags, tag};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::together;
 
 /// The parameter group's role.
 pub(super) const ROLE: &str = "parameter-group";
@@ -63,7 +63,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
             }
         }
     }
-    try_join_all(outdated(work, spec, found).into_iter().map(|group| delete(work, &group.name)))
+    together::all(outdated(work, spec, found).into_iter().map(|group| delete(work, &group.name)))
         .await
         .map(drop)
 }
@@ -105,7 +105,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
         let gone = delete(work, &group.name).await?;
         Ok::<_, StepError>((group, gone))
     });
-    for (group, _) in try_join_all(deletions).await?.into_iter().filter(|(_, gone)| !gone) {
+    for (group, _) in together::all(deletions).await?.into_iter().filter(|(_, gone)| !gone) {
         removal.leave(ROLE, &group.name, "RDS says that a database instance still uses it");
     }
     Ok(removal)

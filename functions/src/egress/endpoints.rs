@@ -1,7 +1,6 @@
 //! Interface endpoints: with `nat: none` the only way to AWS's services.
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
-use futures::future::try_join_all;
 use stackdrop_specs::Nat;
 
 use super::NAME;
@@ -9,6 +8,7 @@ use super::found::Found;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::tagging;
+use crate::together;
 
 /// How many are asked for in one run: EC2 allows a burst of four (Amazon EC2 API, "request throttling").
 const AT_ONCE: usize = 3;
@@ -89,7 +89,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), Ste
         failed(found, &role(service))?;
     }
     let now = missing.iter().take(AT_ONCE);
-    let made = try_join_all(now.map(|service| create(work, found, service))).await?;
+    let made = together::all(now.map(|service| create(work, found, service))).await?;
     found.endpoints.extend(made);
     if missing.len() > AT_ONCE {
         return Err(StepError::pending(format!(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Work};
 use crate::error::StepError;
+use crate::together;
 pub(crate) use endpoints::delete as delete_endpoints;
 use found::Found;
 
@@ -69,7 +70,8 @@ impl Component for Egress {
         let mut removal = Removal::default();
         // Routes may lead nowhere until their tables go with the network.
         let (gateways, endpoints) =
-            tokio::try_join!(nat::remove(work, &found, |_| true), endpoints::remove(work, &found, |_| true))?;
+            together::both(nat::remove(work, &found, |_| true), endpoints::remove(work, &found, |_| true))
+                .await?;
         removal.join(gateways);
         removal.join(endpoints);
         Ok(removal)
@@ -83,10 +85,11 @@ async fn remove_superfluous(work: &Work<'_>, found: &Found) -> Result<Removal, S
     }
     nat::settle(work, found)?;
     endpoints::settle(work, found)?;
-    let (mut removal, endpoints) = tokio::try_join!(
+    let (mut removal, endpoints) = together::both(
         nat::remove(work, found, |role| !nat::is_wanted(work, role)),
         endpoints::remove(work, found, |role| !endpoints::is_wanted(work, role)),
-    )?;
+    )
+    .await?;
     removal.join(endpoints);
     Ok(removal)
 }

@@ -1,7 +1,6 @@
 //! NAT gateways and their elastic addresses: one for all zones, or one in each.
 
 use aws_sdk_ec2::types::{Address, DomainType, NatGateway, NatGatewayState, ResourceType};
-use futures::future::try_join_all;
 use stackdrop_specs::Nat;
 
 use super::NAME;
@@ -11,6 +10,7 @@ use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::stack::TAG_DEPLOYMENT;
 use crate::tagging;
+use crate::together;
 
 /// The zones that have a NAT gateway of their own.
 pub(super) fn zones(work: &Work<'_>) -> Vec<String> {
@@ -84,7 +84,7 @@ pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Resu
     let zones = zones(work);
     let missing =
         zones.iter().map(|zone| address_role(zone)).filter(|role| !found.addresses.contains_key(role));
-    let made = try_join_all(missing.map(async |role| {
+    let made = together::all(missing.map(async |role| {
         let call = work
             .aws
             .ec2
@@ -125,7 +125,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), Ste
     for zone in &missing {
         failed(work, found, &role(zone))?;
     }
-    let made = try_join_all(missing.iter().map(|zone| create(work, found, zone))).await?;
+    let made = together::all(missing.iter().map(|zone| create(work, found, zone))).await?;
     found.gateways.extend(missing.iter().map(|zone| role(zone)).zip(made));
     Ok(())
 }
@@ -207,7 +207,7 @@ pub(super) async fn remove(
     let gateways: Vec<(&String, &NatGateway)> =
         found.gateways.iter().filter(|(role, _)| which(role)).collect();
     let mut removal = Removal { found: gateways.len() + found.leaving.len(), left: Vec::new() };
-    try_join_all(gateways.iter().map(|(role, gateway)| delete(work, role, gateway))).await?;
+    together::all(gateways.iter().map(|(role, gateway)| delete(work, role, gateway))).await?;
     let leaving = found.leaving.iter().map(|gateway| (tagging::role(gateway.tags()), gateway));
     for (role, gateway) in gateways.iter().map(|(role, gateway)| (role.as_str(), *gateway)).chain(leaving) {
         removal.leave(role, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");

@@ -1,12 +1,12 @@
 //! The private route tables' way to the NAT gateways.
 
 use aws_sdk_ec2::types::{NatGateway, NatGatewayState, Route, RouteState, RouteTable};
-use futures::future::try_join_all;
 
 use super::found::Found;
 use super::nat;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::together;
 
 /// Everything outside the VPC.
 const ANYWHERE: &str = "0.0.0.0/0";
@@ -64,7 +64,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 /// use is changed only when the gateway works.
 pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
     let zones: Vec<String> = work.spec.network.zone_letters().into_iter().map(String::from).collect();
-    try_join_all(zones.iter().map(|zone| ensure_one(work, found, zone))).await.map(drop)
+    together::all(zones.iter().map(|zone| ensure_one(work, found, zone))).await.map(drop)
 }
 
 async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), StepError> {

@@ -245,7 +245,8 @@ async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Architectu
     let answer = answer.ok_or_else(unknown)?;
     let info = answer.instance_types().first().and_then(|info| info.processor_info());
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
-    let architectures = info.map(aws_sdk_ec2::types::ProcessorInfo::supported_architectures).unwrap_or_default();
+    let architectures =
+        info.map(aws_sdk_ec2::types::ProcessorInfo::supported_architectures).unwrap_or_default();
     architectures.iter().find(|architecture| known.contains(architecture)).cloned().ok_or_else(unknown)
 }
 
@@ -312,16 +313,12 @@ async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<
         return Err(StepError::pending(format!("the instance {id} to run before it is given its profile")));
     }
     let profile = IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build();
-    match association(work, id).await? {
-        Some((association, _)) => {
-            let call = work.aws.ec2.replace_iam_instance_profile_association().association_id(association);
-            profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
-        }
-        None => {
-            let call = work.aws.ec2.associate_iam_instance_profile().instance_id(id);
-            profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
-        }
+    if let Some((association, _)) = association(work, id).await? {
+        let call = work.aws.ec2.replace_iam_instance_profile_association().association_id(association);
+        return profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop);
     }
+    let call = work.aws.ec2.associate_iam_instance_profile().instance_id(id);
+    profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
 }
 
 async fn association(

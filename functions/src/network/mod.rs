@@ -9,11 +9,13 @@ mod vpc;
 
 use std::collections::BTreeMap;
 
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use stackdrop_specs::Tier;
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
+use crate::together;
 use found::Found;
 
 /// The component's name.
@@ -71,22 +73,23 @@ impl Component for Network {
         let found = Found::read(work).await?;
         let vpc = vpc::ensure(work, &found).await?;
         // What needs nothing but the VPC is made at once; the rest needs these to be visible.
-        let made = tokio::try_join!(
-            vpc::ensure_dns(work, &found, &vpc),
-            vpc::strip_default_group(work, &found),
-            subnets::ensure(work, &found, &vpc),
-            gateway::ensure(work, &found, &vpc),
-            tables::ensure(work, &found, &vpc),
-        )?;
-        let ((), (), subnets_made, gateway_made, tables_made) = made;
-        if subnets_made || gateway_made || tables_made || !subnets::available(&found) {
+        let making: [BoxFuture<'_, Result<bool, StepError>>; 5] = [
+            Box::pin(async { vpc::ensure_dns(work, &found, &vpc).await.map(|()| false) }),
+            Box::pin(async { vpc::strip_default_group(work, &found).await.map(|()| false) }),
+            Box::pin(subnets::ensure(work, &found, &vpc)),
+            Box::pin(gateway::ensure(work, &found, &vpc)),
+            Box::pin(tables::ensure(work, &found, &vpc)),
+        ];
+        let made = together::all(making).await?.contains(&true);
+        if made || !subnets::available(&found) {
             return Err(StepError::pending("the subnets, route tables and internet gateway to be available"));
         }
-        tokio::try_join!(
-            tables::associate(work, &found),
-            tables::lead_out(work, &found),
-            endpoint::ensure(work, &found, &vpc),
-        )?;
+        let making: [BoxFuture<'_, Result<(), StepError>>; 3] = [
+            Box::pin(tables::associate(work, &found)),
+            Box::pin(tables::lead_out(work, &found)),
+            Box::pin(endpoint::ensure(work, &found, &vpc)),
+        ];
+        together::all(making).await?;
         found.outputs(work)
     }
 

@@ -1,7 +1,6 @@
 //! The subnets: public, private and database ones, one of each in every zone.
 
 use aws_sdk_ec2::types::{ResourceType, Subnet, SubnetState};
-use futures::future::try_join_all;
 use stackdrop_specs::SubnetPlan;
 
 use super::found::Found;
@@ -11,6 +10,7 @@ use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::holders::holders;
 use crate::tagging;
+use crate::together;
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     let wanted = work.spec.network.subnets();
@@ -58,7 +58,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         return Ok(false);
     }
     let zones = zones(work, found).await?;
-    try_join_all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
+    together::all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
     Ok(true)
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
         }
         Ok::<_, StepError>(Some((role, id, holders(work, "subnet-id", id).await?)))
     });
-    for (role, id, why) in try_join_all(deletions).await?.into_iter().flatten() {
+    for (role, id, why) in together::all(deletions).await?.into_iter().flatten() {
         removal.leave(role, id, why);
     }
     Ok(())

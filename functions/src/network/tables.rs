@@ -2,7 +2,6 @@
 //! adds its routes), and one without a way out for the database.
 
 use aws_sdk_ec2::types::{ResourceType, RouteTable, Subnet};
-use futures::future::try_join_all;
 use stackdrop_specs::Tier;
 
 use super::found::Found;
@@ -10,6 +9,7 @@ use super::{NAME, gateway, plan_missing, plan_tags, subnet_role};
 use crate::component::{Plan, Removal, Work};
 use crate::error::{Answer, StepError};
 use crate::tagging;
+use crate::together;
 
 const PUBLIC: &str = "route-table/public";
 const DATABASE: &str = "route-table/database";
@@ -82,7 +82,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     }
     let missing: Vec<String> =
         wanted(work).into_iter().filter(|role| !found.tables.contains_key(role)).collect();
-    try_join_all(missing.iter().map(|role| create(work, vpc, role))).await?;
+    together::all(missing.iter().map(|role| create(work, vpc, role))).await?;
     Ok(!missing.is_empty())
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn associate(work: &Work<'_>, found: &Found) -> Result<(), Step
         let (subnet, table) = (found.subnets.get(subnet)?, found.tables.get(table)?);
         (!is_associated(table, subnet)).then_some((subnet, table))
     });
-    try_join_all(missing.map(async |(subnet, table)| {
+    together::all(missing.map(async |(subnet, table)| {
         let (subnet, table) =
             (subnet.subnet_id().unwrap_or_default(), table.route_table_id().unwrap_or_default());
         let call = work.aws.ec2.associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
@@ -167,7 +167,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
             call.gone(&["InvalidRouteTableID.NotFound"], &["DependencyViolation"], doing)?,
         ))
     });
-    for (role, id, gone) in try_join_all(removals).await? {
+    for (role, id, gone) in together::all(removals).await? {
         if gone {
             tracing::info!(id, role, "Route table deleted.");
         } else {

@@ -8,7 +8,7 @@ use crate::aws::once;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::holders::holders;
-use crate::tagging;
+use crate::{tagging, together};
 
 /// The VPC's role.
 pub(super) const ROLE: &str = "vpc";
@@ -49,7 +49,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, StepError> {
     let Some(vpc) = found.vpc() else {
         let gateway = async { if found.gateways.is_empty() { gateway::create(work).await } else { Ok(()) } };
-        tokio::try_join!(create(work), gateway)?;
+        together::both(create(work), gateway).await?;
         return Err(StepError::pending("the VPC to be available"));
     };
     let id = vpc.vpc_id().ok_or_else(|| StepError::lacking("the VPC's id"))?;

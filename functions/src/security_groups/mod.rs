@@ -6,7 +6,6 @@ mod rules;
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{IpPermission, ResourceType};
-use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
@@ -14,6 +13,7 @@ use crate::error::{Answer, StepError};
 use crate::holders::holders;
 use crate::stack::Tags;
 use crate::tagging;
+use crate::together;
 use found::{Found, Owned};
 use rules::{Group, Rule};
 
@@ -82,7 +82,7 @@ impl Component for SecurityGroups {
         found.groups.retain(|owned| owned.vpc == *vpc);
         let missing: Vec<Group> = wanted_groups(work).filter(|group| found.get(*group).is_none()).collect();
         if !missing.is_empty() {
-            try_join_all(missing.iter().map(|group| create(work, vpc, *group))).await?;
+            together::all(missing.iter().map(|group| create(work, vpc, *group))).await?;
             return Err(StepError::pending("the security groups to be visible"));
         }
         let differences: Vec<Difference<'_>> = wanted_groups(work)
@@ -90,8 +90,8 @@ impl Component for SecurityGroups {
             .map(|owned| Difference::of(work, owned))
             .collect();
         // What is missing comes first: nobody who shall get through is ever shut out.
-        try_join_all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
-        try_join_all(differences.iter().map(|difference| difference.tidy(work))).await?;
+        together::all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
+        together::all(differences.iter().map(|difference| difference.tidy(work))).await?;
         remove_unwanted(work, &found).await?;
         Ok(found.outputs(work))
     }
@@ -104,7 +104,7 @@ impl Component for SecurityGroups {
         let found = Found::read(work).await?;
         let mut removal = Removal { found: found.groups.len(), left: Vec::new() };
         // Groups that name each other hold each other, so all such rules go before any group.
-        try_join_all(found.groups.iter().map(|owned| {
+        together::all(found.groups.iter().map(|owned| {
             let rules = owned.cross_rules().map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect();
             revoke(work, &owned.id, rules)
         }))
@@ -113,7 +113,7 @@ impl Component for SecurityGroups {
             let why = if delete(work, owned).await? { None } else { Some(held_by(work, &owned.id).await?) };
             Ok::<_, StepError>((owned, why))
         });
-        for (owned, why) in try_join_all(deletions).await? {
+        for (owned, why) in together::all(deletions).await? {
             if let Some(why) = why {
                 removal.leave(owned.group.role(), &owned.id, why);
             }
@@ -210,7 +210,7 @@ impl<'f> Difference<'f> {
             return Err(StepError::pending("the security group rules to be visible"));
         }
         tagging::add(work, &self.owned.id, self.tags.clone()).await?;
-        try_join_all(self.rule_tags.iter().map(|(id, tags)| tagging::add(work, id, tags.clone()))).await?;
+        together::all(self.rule_tags.iter().map(|(id, tags)| tagging::add(work, id, tags.clone()))).await?;
         Ok(())
     }
 }
@@ -290,12 +290,12 @@ async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<(), StepError
     let unwanted: Vec<&Owned> = unwanted(work, found).collect();
     // The groups that stay have lost their rules that name these with the superfluous ones.
     let is_unwanted = |group: Group| !group.is_wanted(work.spec);
-    try_join_all(unwanted.iter().map(|owned| {
+    together::all(unwanted.iter().map(|owned| {
         let between = owned.cross_rules().filter(|(_, peer)| is_unwanted(*peer));
         revoke(work, &owned.id, between.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
     }))
     .await?;
-    try_join_all(unwanted.iter().map(|owned| delete(work, owned))).await.map(drop)
+    together::all(unwanted.iter().map(|owned| delete(work, owned))).await.map(drop)
 }
 
 /// Whether it is gone.

@@ -78,7 +78,12 @@ pub(crate) fn deployment(spec: &str) -> Value {
 }
 
 /// Runs one action once.
-pub(crate) async fn act(aws: &Aws, component: &str, action: &str, deployment: &Value) -> Result<Value, StepError> {
+pub(crate) async fn act(
+    aws: &Aws,
+    component: &str,
+    action: &str,
+    deployment: &Value,
+) -> Result<Value, StepError> {
     handle(component, json!({ "action": action, "deployment": deployment }), aws).await
 }
 
