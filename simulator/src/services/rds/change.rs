@@ -191,7 +191,10 @@ pub(super) fn advance(world: &mut World, id: &str) {
             return;
         }
         if let Some((at, changes)) = instance.work.take_if(|(at, _)| *at <= now) {
+            // Whoever looks late must see what would have been seen at the time.
+            world.now = at;
             take_effect(world, id, at, changes);
+            world.now = now;
         } else if instance.work.is_none()
             && instance.is_available(now)
             && let Some((window, changes)) = instance.waiting.take_if(|(at, _)| *at <= now)

@@ -39,6 +39,9 @@ use subnet_groups::SubnetGroup;
 /// late ("does not exist" right after a subnet group's creation is known from other deployers).
 const LAG_SECONDS: f64 = 0.5;
 
+/// A secret in a month.
+const SECRET_MONTHLY: f64 = 0.40;
+
 /// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -117,7 +120,7 @@ pub(crate) fn advance(world: &mut World) {
 }
 
 /// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
-/// the most that they can cost. Managed secrets are listed by Secrets Manager.
+/// the most that they can cost. The secret that RDS keeps counts with its instance, with which it comes and goes.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     let rds = &world.rds;
     for (name, group) in &rds.subnet_groups {
@@ -130,11 +133,12 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
         let copies = if instance.settings.multi_az { 2.0 } else { 1.0 };
         let class = catalogue::class(&instance.settings.class).map_or(0.0, |class| class.hourly());
         let storage = catalogue::storage_monthly(&instance.settings.storage_type);
+        let secret = instance.secret.as_ref().map_or(0.0, |_| SECRET_MONTHLY);
         items.push(
             Item::new("AWS::RDS::DBInstance", id, &instance.tags)
                 .named(id)
                 .hourly(class * copies)
-                .monthly(storage * f64::from(instance.settings.storage) * copies),
+                .monthly(storage * f64::from(instance.settings.storage) * copies + secret),
         );
     }
     for (id, snapshot) in &rds.snapshots {

@@ -1,0 +1,46 @@
+//! What RDS offers.
+
+use crate::site::{Site, code};
+
+#[tokio::test(start_paused = true)]
+async fn versions_are_found_by_major_version_family_and_default() {
+    let site = Site::bare().await;
+    let ask = || site.rds.describe_db_engine_versions().engine("postgres");
+    let versions = async |call: aws_sdk_rds::operation::describe_db_engine_versions::builders::DescribeDBEngineVersionsFluentBuilder| {
+        let found = call.send().await.unwrap().db_engine_versions.unwrap_or_default();
+        found.into_iter().filter_map(|version| version.engine_version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(ask().engine_version("17.4")).await, ["17.4"]);
+    assert_eq!(versions(ask().engine_version("18")).await, ["18.1", "18.2"]);
+    assert_eq!(versions(ask().default_only(true)).await, ["17.7"]);
+    assert_eq!(versions(ask().engine_version("16").default_only(true)).await, ["16.11"]);
+    assert_eq!(versions(ask().db_parameter_group_family("postgres14")).await.len(), 4);
+    assert_eq!(versions(ask().engine_version("12")).await, [""; 0]);
+    let found = ask().engine_version("16.11").send().await.unwrap();
+    let targets = found.db_engine_versions()[0].valid_upgrade_target();
+    assert!(targets.iter().all(|target| target.is_major_version_upgrade() == Some(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn classes_are_offered_by_version_and_zone() {
+    let site = Site::bare().await;
+    let ask = |class: &str| {
+        site.rds
+            .describe_orderable_db_instance_options()
+            .engine("postgres")
+            .engine_version("17.4")
+            .db_instance_class(class)
+    };
+    let options = ask("db.m5.large").send().await.unwrap();
+    let options = options.orderable_db_instance_options();
+    let zones: Vec<_> = options[0].availability_zones().iter().filter_map(|zone| zone.name()).collect();
+    assert_eq!(zones, ["eu-central-1a", "eu-central-1b"]);
+    let storage: Vec<_> = options.iter().filter_map(|option| option.storage_type()).collect();
+    assert_eq!(storage, ["gp2", "gp3", "io1", "io2", "standard"]);
+    assert_eq!(options[1].min_storage_size(), Some(20));
+    assert_eq!(ask("db.m5.nano").send().await.unwrap().orderable_db_instance_options(), []);
+    let all = site.rds.describe_orderable_db_instance_options().engine("postgres").engine_version("17.4");
+    let all: Vec<_> = all.into_paginator().items().send().try_collect().await.unwrap();
+    assert!(all.len() > 100, "they come in pages");
+    assert_eq!(code(ask("db.m5.large").max_records(500).send().await), "InvalidParameterValue");
+}

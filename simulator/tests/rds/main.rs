@@ -1,0 +1,17 @@
+//! RDS against an unmodified SDK.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test's helper does not expect fails the test"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod catalogue;
+mod create;
+mod delete;
+mod groups;
+mod modify;
+mod site;
