@@ -17,6 +17,11 @@ pub trait Component: Sync {
     /// Read only. What `ensure` would change, and what would make it fail.
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError>;
 
+    /// Read only. What would keep the stack from being removed. Asked before anything is touched.
+    async fn plan_removal(&self, _work: &Work<'_>) -> Result<Plan, StepError> {
+        Ok(Plan::default())
+    }
+
     /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. A component that
     /// the spec does not have is removed.
     async fn ensure(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;

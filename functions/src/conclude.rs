@@ -43,6 +43,10 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let outputs = outputs(&deployment);
     match verdict.result {
         Outcome::Succeeded => succeed(aws, &deployment, &outputs).await?,
+        Outcome::Destroyed => {
+            schedule::remove(aws, deployment.stack.as_str()).await?;
+            records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?;
+        }
         Outcome::Planned => {
             let key = records::plan_key(deployment.stack.as_str());
             records::write(aws, &key, &deployment.plan, When::Always).await?;
@@ -84,7 +88,26 @@ fn judge(deployment: &Deployment) -> Verdict {
             ..verdict(Outcome::Failed)
         };
     }
+    if deployment.destroying {
+        return destroyed(deployment);
+    }
     if deployment.source.plan_only { verdict(Outcome::Planned) } else { verdict(Outcome::Succeeded) }
+}
+
+/// A stack that was to be removed.
+fn destroyed(deployment: &Deployment) -> Verdict {
+    let removed = removals(deployment).map(|removal| removal.found).sum();
+    let left = left(deployment);
+    if left.is_empty() {
+        let message = Some(format!("The stack was removed ({removed} resources)."));
+        return Verdict { result: Outcome::Destroyed, step: None, error: None, message, removed, left };
+    }
+    let message = format!(
+        "Not everything could be removed:\n{}\nStart the removal again once the cause is gone: it goes on from here.",
+        left.join("\n")
+    );
+    let error = Some(names::UNDO_FAILED.into());
+    Verdict { result: Outcome::UndoFailed, step: None, error, message: Some(message), removed, left }
 }
 
 /// A deployment whose undo was the baseline.

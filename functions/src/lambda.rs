@@ -57,7 +57,11 @@ pub(crate) async fn act<C: Component>(
     let work = Work::new(aws, &deployment);
     match action {
         Action::Plan => {
-            let plan = component.plan(&work).await?;
+            let plan = if deployment.destroying {
+                component.plan_removal(&work).await?
+            } else {
+                component.plan(&work).await?
+            };
             let (changed, blocked) = (!plan.changes.is_empty(), !plan.problems.is_empty());
             answer(&json!({
                 "component": name, "changed": changed, "blocked": blocked,

@@ -34,6 +34,10 @@ pub enum Outcome {
     Superseded,
     /// The spec or the event was refused; nothing was changed.
     Rejected,
+    /// The stack was removed.
+    Destroyed,
+    /// The spec was deleted, and the stack stays (`onDelete: retain`).
+    Retained,
     /// It failed and everything that it made was removed, or the baseline was restored.
     Failed,
     /// It failed, and was left as it stood (`onFailure: keep`).
@@ -175,6 +179,12 @@ pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
     let (history, status) = (history_key(&record.stack, &record.deployment), status_key(&record.stack));
     tokio::try_join!(write(aws, &history, record, When::Always), write(aws, &status, record, When::Always))
         .map(drop)
+}
+
+/// Deletes an object; one that is not there is no error.
+pub(crate) async fn delete(aws: &Aws, key: &str) -> Result<(), StepError> {
+    let call = aws.s3.delete_object().bucket(&aws.settings.bucket).key(key);
+    call.send().await.doing(format!("deleting {key}")).map(drop)
 }
 
 /// Frees the stack's lock, if it is still the one with this `ETag`: if another execution has taken it over, it stays.

@@ -28,7 +28,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
     let target = Target::builder()
         .arn(&aws.settings.state_machine)
         .role_arn(&aws.settings.schedule_role)
-        .input(json!({ "stack": stack }).to_string())
+        .input(json!({ "stack": stack, "refreshImage": redeploy.refresh_image }).to_string())
         .build()
         .map_err(defect)?;
     // Exactly at the time: nothing else is gained by a window.
@@ -57,7 +57,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
     update.send().await.doing(&doing).map(drop)
 }
 
-async fn remove(aws: &Aws, stack: &str) -> Result<(), StepError> {
+pub(crate) async fn remove(aws: &Aws, stack: &str) -> Result<(), StepError> {
     let call = aws.scheduler.delete_schedule().name(stack).group_name(&aws.settings.schedule_group);
     let gone = call.send().await.unless(&["ResourceNotFoundException"]);
     gone.doing(format!("removing the schedule of {stack}")).map(drop)

@@ -43,6 +43,12 @@ pub struct Deployment {
     /// The last deployment that succeeded, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
+    /// Whether the services' tasks are to be started anew, so that a moved image tag is followed.
+    #[serde(default)]
+    pub refresh_image: bool,
+    /// Whether the stack is to be removed.
+    #[serde(default)]
+    pub destroying: bool,
     /// Whether a failed update is being taken back to the baseline.
     #[serde(default)]
     pub restoring: bool,
@@ -70,6 +76,15 @@ pub struct Deployment {
     /// The removing steps that failed.
     #[serde(default)]
     pub undo_failed: BTreeMap<String, Failure>,
+}
+
+impl Deployment {
+    /// Since when tasks count as fresh (seconds since 1970), if they are to be started anew.
+    pub(crate) fn fresh_since(&self) -> Option<i64> {
+        let started =
+            time::OffsetDateTime::parse(&self.started, &time::format_description::well_known::Rfc3339);
+        started.ok().filter(|_| self.refresh_image).map(time::OffsetDateTime::unix_timestamp)
+    }
 }
 
 /// Step Functions' error output.

@@ -74,6 +74,7 @@ impl Deployed {
         said.unwrap_or_else(|| match &self.outcome.status {
             Status::Succeeded(output) => match output.get("verdict").and_then(Value::as_str) {
                 Some("superseded") => "Superseded".into(),
+                Some("retained") => "Retained".into(),
                 _ => "Succeeded".into(),
             },
             Status::Failed(failure) if failure.error == "InvalidSpec" || failure.error == "InvalidEvent" => {
@@ -231,6 +232,18 @@ impl Rehearsal {
         let Some(version) = answer.version_id() else { bail!("the bucket {bucket} is not versioned") };
         let now = self.account.clock().now();
         Ok(event::created(&self.aws.settings, key, version, bytes.len(), answer.e_tag(), now))
+    }
+
+    /// Deletes an object, and returns the event that EventBridge delivers of it.
+    ///
+    /// # Errors
+    /// When the deletion fails.
+    pub async fn delete(&self, key: &str) -> Result<Value> {
+        let s3 = aws_sdk_s3::Client::new(&self.sdk);
+        let delete = s3.delete_object().bucket(&self.aws.settings.bucket).key(key);
+        let answer = as_caller(Caller::new("user"), delete.send()).await.context("deleting the spec")?;
+        let marker = answer.version_id().unwrap_or_default();
+        Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
     }
 
     /// Runs one execution of the workflow with an input.

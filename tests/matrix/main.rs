@@ -4,6 +4,12 @@
 //! Each case is a whole deployment in simulated time, so there are thousands; they share the machine's cores.
 //! `MATRIX=ec2:CreateVpc` runs only the cases at calls whose name contains that; `MATRIX_EVERY=7` only each seventh.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on shall end, and says what it counted"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;

@@ -42,6 +42,7 @@ fn kind(interface: &InterfaceView) -> Kind {
 }
 
 /// What the architecture allows on a port, by what a spec says. `from` is `None` for a stranger on the internet.
+#[allow(clippy::match_same_arms, reason = "a table: one line for each pair")]
 fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u16) -> bool {
     let load_balancer = spec.load_balancer.as_ref();
     let admitted = load_balancer.is_some_and(|load_balancer| {

@@ -1,8 +1,11 @@
 //! Whole stacks, rehearsed: the real workflow file, functions and SDK clients against the simulated account.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
+mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod undoes; // a failure anywhere leaves nothing behind

@@ -110,8 +110,8 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     other_bucket["detail"]["bucket"]["name"] = json!("elsewhere");
     let mut other_key = upload.clone();
     other_key["detail"]["object"]["key"] = json!("stacks/shop/status.json");
-    let mut deleted = upload.clone();
-    deleted["detail-type"] = json!("Object Deleted");
+    let mut restored = upload.clone();
+    restored["detail-type"] = json!("Object Restore Completed");
     let cases = [
         (json!({ "stack": "nowhere" }), "there is no spec of the stack nowhere"),
         (json!({ "stack": "Not A Name" }), "is no stack name"),
@@ -119,7 +119,7 @@ async fn events_and_inputs_that_start_nothing_say_why() {
         (json!([1, 2]), "neither an S3 event nor"),
         (other_bucket, "specs are read from"),
         (other_key, "is no spec"),
-        (deleted, "starts no deployment"),
+        (restored, "starts nothing"),
     ];
     for (input, said) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;

@@ -60,6 +60,13 @@ impl Component for Database {
         Ok(plan)
     }
 
+    async fn plan_removal(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let found = Found::read(work).await?;
+        let mut plan = Plan::default();
+        plan_removal(&found, &mut plan);
+        Ok(plan)
+    }
+
     async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
         let found = Found::read(work).await?;
         let Some(spec) = &work.spec.database else {

@@ -80,6 +80,8 @@ struct Wanted<'a> {
     /// Unknown to a plan.
     place: Option<&'a Place>,
     deployment: &'a str,
+    /// Tasks started before this time (seconds since 1970) shall make room for fresh ones.
+    fresh_since: Option<i64>,
 }
 
 impl Wanted<'_> {
@@ -183,6 +185,14 @@ fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
         found.availability_zone_rebalancing().map_or("DISABLED", AvailabilityZoneRebalancing::as_str);
     note(Part::Spread, "zoneRebalancing", spread.to_owned(), "ENABLED".to_owned());
     network_differences(found, wanted, &mut list);
+    if list.is_empty() && is_stale(found, wanted) {
+        list.push(Difference {
+            part: Part::Restart,
+            field: "image",
+            from: "as it was pulled before".into(),
+            to: "the newest of its tag".into(),
+        });
+    }
     if list.is_empty() && has_failed_before(found, wanted) {
         list.push(Difference {
             part: Part::Restart,
@@ -233,6 +243,12 @@ fn rolling_of(configuration: Option<&DeploymentConfiguration>) -> String {
     )
 }
 
+/// Whether tasks from before a redeploy that is to follow the image's tag still run. Any other change starts fresh ones.
+fn is_stale(found: &Service, wanted: &Wanted<'_>) -> bool {
+    let begun = primary(found).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs);
+    wanted.fresh_since.is_some_and(|since| begun.is_some_and(|begun| begun < since))
+}
+
 /// Whether ECS has given a rollout up that an earlier deployment began: it does not try again by itself. One of this
 /// very deployment is reported by `settle`, not started again.
 fn has_failed_before(found: &Service, wanted: &Wanted<'_>) -> bool {
@@ -266,6 +282,7 @@ pub(super) fn plan(
         definition: definition.filter(|_| !registers),
         place: around.place.as_ref(),
         deployment: &work.deployment.id,
+        fresh_since: work.deployment.fresh_since(),
     };
     let differences = differences(service, &wanted);
     for difference in &differences {
@@ -292,6 +309,7 @@ pub(super) async fn ensure(
         definition: Some(definition),
         place: around.place.as_ref(),
         deployment: &work.deployment.id,
+        fresh_since: work.deployment.fresh_since(),
     };
     let Some(service) = found.services.get(name) else {
         return create(work, found, &wanted, definition).await;

@@ -1,0 +1,99 @@
+//! What comes after the first deployment: redeploys that follow an image's tag, drift, removal.
+
+use serde_json::json;
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_statemachine::Abort;
+
+use crate::{SHOP, changes, deployed, rehearsal, standing};
+
+async fn asked(rehearsal: &Rehearsal, input: serde_json::Value) -> Deployed {
+    rehearsal.run(input, &(), &Abort::default()).await
+}
+
+fn unprotected() -> String {
+    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+    assert_ne!(spec, SHOP);
+    spec
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redeploy_that_follows_the_image_starts_the_tasks_anew_and_nothing_else() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let before = standing(&rehearsal);
+    let refreshed = asked(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
+    assert_eq!(refreshed.result(), "Succeeded", "{:?}", refreshed.error());
+    assert_eq!(changes(&refreshed), ["ecs:UpdateService"]);
+    assert_eq!(standing(&rehearsal), before);
+    let plain = asked(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(changes(&plain), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_changed_by_hand_is_put_right_by_the_next_redeploy() {
+    let rehearsal = rehearsal(SHOP);
+    let first = deployed(&rehearsal, SHOP).await;
+    let outputs = stackdrop::rehearsal::outputs_of(&first).unwrap();
+    let group = outputs.security_groups.unwrap().database.unwrap();
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let rule = aws_sdk_ec2::types::IpPermission::builder()
+        .ip_protocol("tcp")
+        .from_port(5432)
+        .to_port(5432)
+        .ip_ranges(anyone)
+        .build();
+    ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
+    let repaired = asked(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(repaired.result(), "Succeeded", "{:?}", repaired.error());
+    assert_eq!(changes(&repaired), ["ec2:RevokeSecurityGroupIngress"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_with_a_protected_database_is_not_removed_by_half() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let refused = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(refused.result(), "Failed");
+    assert!(refused.error().unwrap().contains("deletionProtection: false"), "{:?}", refused.error());
+    assert_eq!(changes(&refused), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_stack_leaves_its_final_snapshot_and_nothing_else() {
+    let spec = unprotected();
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let removed = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(removed.result(), "Destroyed", "{:?}", removed.error());
+    let left = standing(&rehearsal);
+    assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");
+    let again = deployed(&rehearsal, &spec).await;
+    assert!(changes(&again).contains(&"ec2:CreateVpc".to_owned()), "it is a first deployment again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleting_the_spec_keeps_the_stack_unless_it_says_otherwise() {
+    for (on_delete, result) in [("retain", "Retained"), ("destroy", "Destroyed")] {
+        let spec = unprotected().replacen("onDelete: retain", &format!("onDelete: {on_delete}"), 1);
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        let before = standing(&rehearsal);
+        let event = rehearsal.delete("specs/shop.yaml").await.unwrap();
+        let deleted = asked(&rehearsal, event).await;
+        assert_eq!(deleted.result(), result, "{:?}", deleted.error());
+        if on_delete == "retain" {
+            assert_eq!(standing(&rehearsal), before);
+        } else {
+            assert!(standing(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_nobody_knows_cannot_be_removed() {
+    let rehearsal = rehearsal(SHOP);
+    let refused = asked(&rehearsal, json!({ "stack": "nobody", "action": "destroy" })).await;
+    assert_eq!(refused.result(), "Rejected");
+    assert!(refused.error().unwrap().contains("nothing is known"), "{:?}", refused.error());
+}
