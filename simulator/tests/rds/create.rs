@@ -194,7 +194,7 @@ async fn instances_are_refused_for_what_is_wrong_in_them() {
     };
     let value = "InvalidParameterValue";
     let combination = "InvalidParameterCombination";
-    let cases = [
+    let cases = vec![
         ("an identifier with an underscore", new().db_instance_identifier("a_b"), value),
         ("an identifier with two hyphens", new().db_instance_identifier("a--b"), value),
         ("an identifier that ends with a hyphen", new().db_instance_identifier("a-"), value),

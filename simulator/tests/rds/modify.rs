@@ -252,7 +252,7 @@ async fn an_instance_that_is_not_available_takes_no_change() {
 async fn changes_are_refused_for_what_is_wrong_in_them() {
     let site = Site::with_database().await;
     let new = || site.modify();
-    let cases = [
+    let cases = vec![
         ("a class", new().db_instance_class("db.x"), "InvalidParameterValue"),
         ("backups", new().backup_retention_period(36), "InvalidParameterValue"),
         ("a storage type", new().storage_type("sc1"), "StorageTypeNotSupported"),

@@ -126,7 +126,7 @@ fn operation(request: &Request, bucket: bool, key: bool) -> Result<&'static str,
         (&Method::GET, true, false) if request.query("list-type") == Some("2") => "ListObjectsV2",
         (&Method::HEAD, true, false) => "HeadBucket",
         (&Method::DELETE, true, false) => "DeleteBucket",
-        _ => return Err(unknown("s3", request.query("x-id").unwrap_or(request.method.as_str()))),
+        _ => return Err(unknown("s3", &format!("{} {}", request.method, request.path))),
     };
     Ok(operation)
 }
