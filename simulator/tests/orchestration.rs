@@ -297,7 +297,10 @@ async fn executions_are_listed_newest_first_and_can_be_stopped() {
     let list = || client.list_executions().state_machine_arn(MACHINE);
     let pages = list().max_results(2).into_paginator().items().send();
     let names: Vec<_> = pages.try_collect().await.unwrap();
-    assert_eq!(names.iter().map(|execution| execution.name()).collect::<Vec<_>>(), ["d3", "d2", "d1"]);
+    assert_eq!(
+        names.iter().map(aws_sdk_sfn::types::ExecutionListItem::name).collect::<Vec<_>>(),
+        ["d3", "d2", "d1"]
+    );
     let aborted = list().status_filter(ExecutionStatus::Aborted).send().await.unwrap();
     assert_eq!(aborted.executions().len(), 1);
     assert_eq!(code(list().next_token("x").send().await), "InvalidToken");
