@@ -128,7 +128,7 @@ fn check_json(message: &str) -> Result<(), Refusal> {
 
 fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = params.required("Name")?;
-    let tags = world::tags(params, "Tags", "Key", "Value")?;
+    let tags = world::tags(params, "Tags", "Key", "Value").map_err(|refusal| invalid(&refusal.message))?;
     let mut attributes = BTreeMap::new();
     for entry in params.structs("Attributes") {
         let key = entry.required("key")?;
@@ -138,6 +138,12 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         attributes.insert(key, entry.text("value").unwrap_or_default());
     }
     params.done()?;
+    if tags.len() > 50 {
+        return Err(Refusal::new(
+            "TagLimitExceeded",
+            "Could not complete request: tag quota of per resource exceeded",
+        ));
+    }
     let legal = (1..=256).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !legal {
