@@ -22,13 +22,18 @@ pub trait Component: Sync {
         Ok(Plan::default())
     }
 
-    /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. A component that
-    /// the spec does not have is removed.
+    /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. What the spec has no
+    /// longer is left for `tidy`: something may use it until the end.
     async fn ensure(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
 
     /// Read only. `Pending` until healthy, `Unhealthy` with AWS's own reason when it never will be; then the
     /// outputs, complete.
     async fn settle(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+
+    /// Deletes what the spec has no longer, once everything that it has is healthy; returns what is left.
+    async fn tidy(&self, _work: &Work<'_>) -> Result<Removal, StepError> {
+        Ok(Removal::default())
+    }
 
     /// Deletes what can go now, found by name and tag; absent is success. Returns what is left and who holds it.
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError>;
@@ -136,7 +141,8 @@ impl Plan {
         reason = "callers hand over what they have: texts, numbers, switches"
     )]
     pub(crate) fn update(&mut self, resource: &str, field: &str, from: impl ToString, to: impl ToString) {
-        let field = FieldChange { field: field.into(), from: from.to_string(), to: to.to_string() };
+        let field =
+            FieldChange { field: field.into(), from: shown(&from.to_string()), to: shown(&to.to_string()) };
         match self
             .changes
             .iter_mut()
@@ -159,6 +165,17 @@ impl Plan {
         fix: impl Into<String>,
     ) {
         self.problems.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
+    }
+}
+
+/// The longest value that a plan shows, characters: plans travel in the workflow's state, which AWS limits.
+const VALUE_CHARACTERS_MAX: usize = 120;
+
+/// A value as a plan shows it.
+fn shown(value: &str) -> String {
+    match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
     }
 }
 

@@ -39,14 +39,19 @@ struct Verdict {
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `conclude`: {error}")))?;
-    let verdict = judge(&deployment);
+    let mut verdict = judge(&deployment);
     let outputs = outputs(&deployment);
+    if deployment.destroying && deployment.failed.is_empty() && !deployment.removed.is_empty() {
+        // Also when something is left: nobody wants the night's redeploy to build it up again.
+        schedule::remove(aws, deployment.stack.as_str()).await?;
+    }
     match verdict.result {
-        Outcome::Succeeded => succeed(aws, &deployment, &outputs).await?,
-        Outcome::Destroyed => {
-            schedule::remove(aws, deployment.stack.as_str()).await?;
-            records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?;
+        Outcome::Succeeded => {
+            let faults = succeed(aws, &deployment, &outputs).await?;
+            let said = verdict.message.into_iter().chain(faults).collect::<Vec<_>>().join("\n");
+            verdict.message = Some(said).filter(|said| !said.is_empty());
         }
+        Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
         Outcome::Planned => {
             let key = records::plan_key(deployment.stack.as_str());
             records::write(aws, &key, &deployment.plan, When::Always).await?;
@@ -70,6 +75,9 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }))
 }
 
+/// The steps that take away what the spec has no longer, when all that it has is healthy.
+const TIDYING: [&str; 2] = ["Tidy", "TidySecurityGroups"];
+
 fn judge(deployment: &Deployment) -> Verdict {
     let problems = problems(deployment);
     let verdict =
@@ -77,8 +85,16 @@ fn judge(deployment: &Deployment) -> Verdict {
     if let Some(failure) = first(&deployment.first_failure) {
         return restored(deployment, failure);
     }
-    if let Some(failure) = first(&deployment.failed) {
-        return failed(deployment, failure);
+    if let Some((step, failure)) = first(&deployment.failed) {
+        if TIDYING.contains(&step.as_str()) {
+            let message = format!(
+                "The stack is as the spec says, but what the spec has no longer could not be removed: {}\nThe next \
+                 deployment goes on with it.",
+                said(failure)
+            );
+            return Verdict { message: Some(message), ..verdict(Outcome::Succeeded) };
+        }
+        return failed(deployment, (step, failure));
     }
     if !problems.is_empty() && !deployment.source.plan_only {
         return Verdict {
@@ -114,6 +130,13 @@ fn destroyed(deployment: &Deployment) -> Verdict {
 fn restored(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verdict {
     let said = said(failure);
     let (result, error, message, left) = match first(&deployment.failed) {
+        Some((step, tidying)) if TIDYING.contains(&step.as_str()) => {
+            let left = self::said(tidying);
+            let message = format!(
+                "{step} failed: {said}\nThe baseline is restored, but something of the update is left: {left}"
+            );
+            (Outcome::UndoFailed, names::UNDO_FAILED.into(), message, vec![left])
+        }
         None => {
             let baseline =
                 deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
@@ -144,7 +167,7 @@ fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verd
         left: Vec::new(),
     };
     let said = said(failure);
-    if deployment.spec.on_failure == OnFailure::Keep {
+    if deployment.spec.on_failure == OnFailure::Keep && step != "Plan" {
         verdict.result = Outcome::Kept;
         verdict.message = Some(format!(
             "{step} failed: {said}\nEverything was left as it stood (onFailure: keep). The next deployment goes on from here."
@@ -233,13 +256,9 @@ fn outputs(deployment: &Deployment) -> Outputs {
     }
 }
 
-/// Makes the deployment the baseline.
-async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<(), StepError> {
-    let unchanged = deployment.outputs.network.is_none();
-    if !unchanged {
-        database::protect(&Work::new(aws, deployment)).await?;
-    }
-    schedule::keep(aws, deployment).await?;
+/// Makes the deployment the baseline; then what comes after success. A refusal of that is said, and takes nothing back:
+/// the stack stands.
+async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let baseline = Baseline {
         deployment: deployment.id.clone(),
         version: deployment.source.version.clone(),
@@ -247,12 +266,25 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         outputs: outputs.clone(),
     };
     let key = records::baseline_key(deployment.stack.as_str());
-    records::write(aws, &key, &baseline, When::Always).await.map(drop)
+    records::write(aws, &key, &baseline, When::Always).await?;
+    let changed = deployment.outputs.network.is_some();
+    let work = Work::new(aws, deployment);
+    let protected = if changed { database::protect(&work).await } else { Ok(()) };
+    let mut faults = Vec::new();
+    for result in [protected, schedule::keep(aws, deployment).await] {
+        match result {
+            Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => return Err(error),
+            Err(error) => faults.push(format!("The stack stands, but: {}", error.chain())),
+            Ok(()) => {}
+        }
+    }
+    Ok(faults)
 }
 
 fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Outputs) -> Record {
-    // What a failed deployment made is gone again, unless it was kept.
+    // What a failed deployment made is gone again, unless it was kept; what stood before stands.
     let stands = matches!(verdict.result, Outcome::Succeeded | Outcome::Kept | Outcome::UndoFailed);
+    let before = deployment.baseline.as_ref().filter(|_| verdict.result != Outcome::Destroyed);
     Record {
         stack: deployment.stack.to_string(),
         deployment: deployment.id.clone(),
@@ -265,7 +297,11 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Output
         error: verdict.error.clone(),
         message: verdict.message.clone(),
         plan: deployment.plan.clone(),
-        outputs: if stands { outputs } else { Outputs::default() },
+        outputs: if stands {
+            outputs
+        } else {
+            before.map(|before| before.outputs.clone()).unwrap_or_default()
+        },
         removed: verdict.removed,
         left: verdict.left.clone(),
     }

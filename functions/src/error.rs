@@ -161,13 +161,17 @@ impl fmt::Display for AwsError {
 impl Error for AwsError {}
 
 /// Codes of a refusal that passes by itself. Most come with HTTP status 400, so the status does not tell.
-const PASSING: [&str; 19] = [
+const PASSING: [&str; 23] = [
+    "ConcurrentModification",
+    "ConcurrentUpdateException",
     "EC2ThrottledException",
+    "EntityTemporarilyUnmodifiable",
     "InternalError",
     "InternalFailure",
     "InternalServerError",
     "LimitExceededException.Throttling",
     "OperationAborted",
+    "OperationAbortedException",
     "PriorRequestNotComplete",
     "RequestLimitExceeded",
     "RequestThrottled",

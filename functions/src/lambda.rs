@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
-use crate::component::{Component, Removal, Work};
+use crate::component::{Component, Removal, Verb, Work};
 use crate::error::StepError;
 use crate::stack::Deployment;
 use crate::{COMPONENTS, admit, conclude};
@@ -16,13 +16,15 @@ struct Request {
     deployment: Deployment,
 }
 
-/// The four actions of a component, one of them in two manners.
+/// The actions of a component; the removal in two manners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Action {
     Plan,
     Ensure,
     Settle,
+    /// Deletes what the spec has no longer; `Pending` until nothing of that is left.
+    Tidy,
     /// Deletes what can go now, and reports what is left.
     Remove,
     /// The same, and `Pending` until nothing is left.
@@ -52,8 +54,12 @@ pub(crate) async fn act<C: Component>(
     payload: Value,
     aws: &Aws,
 ) -> Result<Value, StepError> {
-    let Request { action, deployment } = serde_json::from_value(payload)
+    let Request { action, mut deployment } = serde_json::from_value::<Request>(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `{name}`: {error}")))?;
+    if let (Action::Plan, Some(baseline)) = (action, &deployment.baseline) {
+        // Nobody has reported anything yet: what was made last time tells a difference from what is there now.
+        deployment.outputs = baseline.outputs.clone();
+    }
     let work = Work::new(aws, &deployment);
     match action {
         Action::Plan => {
@@ -63,13 +69,15 @@ pub(crate) async fn act<C: Component>(
                 component.plan(&work).await?
             };
             let (changed, blocked) = (!plan.changes.is_empty(), !plan.problems.is_empty());
+            let drops = plan.changes.iter().any(|change| change.verb == Verb::Remove);
             answer(&json!({
-                "component": name, "changed": changed, "blocked": blocked,
+                "component": name, "changed": changed, "blocked": blocked, "drops": drops,
                 "changes": plan.changes, "problems": plan.problems,
             }))
         }
         Action::Ensure => answer(&component.ensure(&work).await?),
         Action::Settle => answer(&component.settle(&work).await?),
+        Action::Tidy => answer(&cleared(component.tidy(&work).await?)?),
         Action::Remove => answer(&component.remove(&work).await?),
         Action::Clear => answer(&cleared(component.remove(&work).await?)?),
     }

@@ -174,11 +174,13 @@ pub(crate) async fn write(
     Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
 }
 
-/// Writes a deployment's record, as history and as the stack's status.
+/// Writes a deployment's record, as history and, unless it was only a plan, as the stack's status.
 pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
-    let (history, status) = (history_key(&record.stack, &record.deployment), status_key(&record.stack));
-    tokio::try_join!(write(aws, &history, record, When::Always), write(aws, &status, record, When::Always))
-        .map(drop)
+    write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
+    if record.result != Outcome::Planned {
+        write(aws, &status_key(&record.stack), record, When::Always).await?;
+    }
+    Ok(())
 }
 
 /// Deletes an object; one that is not there is no error.

@@ -79,11 +79,11 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Since when tasks count as fresh (seconds since 1970), if they are to be started anew.
-    pub(crate) fn fresh_since(&self) -> Option<i64> {
+    /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
+    pub(crate) fn admitted_at(&self) -> i64 {
         let started =
             time::OffsetDateTime::parse(&self.started, &time::format_description::well_known::Rfc3339);
-        started.ok().filter(|_| self.refresh_image).map(time::OffsetDateTime::unix_timestamp)
+        started.map_or(0, time::OffsetDateTime::unix_timestamp)
     }
 }
 

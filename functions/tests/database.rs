@@ -308,6 +308,7 @@ async fn a_protected_database_is_not_removed_by_dropping_it() {
     let mut dropped = deployment.clone();
     dropped["spec"]["database"] = Value::Null;
     dropped["spec"]["services"] = json!({});
+    dropped["baseline"] = deployment["baseline"].clone();
     let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
     assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
     let error = act(&aws, NAME, "ensure", &dropped).await.unwrap_err();
@@ -324,9 +325,11 @@ async fn a_protected_database_is_not_removed_by_dropping_it() {
     settle(&aws, &mut deployment).await;
     next(&mut deployment);
     dropped["baseline"] = deployment["baseline"].clone();
-    let waiting = act(&aws, NAME, "ensure", &dropped).await.unwrap_err();
+    assert_eq!(act(&aws, NAME, "ensure", &dropped).await.unwrap(), json!({ "awaited": false }));
+    assert!(instance(&aws).await.is_some(), "services may use it until the end");
+    let waiting = act(&aws, NAME, "tidy", &dropped).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(what) if what.contains("deleting")), "{waiting}");
-    assert_eq!(until_done(&aws, NAME, "ensure", &dropped).await.unwrap(), json!({ "awaited": false }));
+    until_done(&aws, NAME, "tidy", &dropped).await.unwrap();
     assert!(instance(&aws).await.is_none());
 }
 

@@ -497,7 +497,10 @@ async fn what_is_gone_from_the_spec_is_removed() {
             "remove target-group/web",
         ]
     );
+    let before = inventory(&account);
     assert_eq!(until_done(&aws, NAME, "ensure", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
+    assert_eq!(inventory(&account), before, "services may stand behind it until the end");
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
     assert_at_rest(&account, &aws, &deployment).await;
 }

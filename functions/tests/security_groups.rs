@@ -271,9 +271,11 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
     assert_eq!(plan["changes"], json!([{ "verb": "remove", "resource": "instance" }]));
 
     let id = interface.network_interface().unwrap().network_interface_id().unwrap();
+    let held = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
+    assert!(held.to_string().contains(id), "{held}");
     aws.ec2.delete_network_interface().network_interface_id(id).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
     later().await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }

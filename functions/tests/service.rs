@@ -82,6 +82,8 @@ async fn next(aws: &Aws, deployment: &Value, id: &str, spec: &str) -> Value {
 fn changed(deployment: &Value, id: &str, spec: &str) -> Value {
     let mut next = common::deployment(spec);
     next["id"] = json!(id);
+    // Later than whatever the deployments before it began.
+    next["started"] = json!("2026-06-01T00:00:00Z");
     next["outputs"] = deployment["outputs"].clone();
     next["baseline"] = json!({
         "deployment": deployment["id"], "version": "1",

@@ -97,3 +97,51 @@ async fn a_stack_that_nobody_knows_cannot_be_removed() {
     assert_eq!(refused.result(), "Rejected");
     assert!(refused.error().unwrap().contains("nothing is known"), "{:?}", refused.error());
 }
+
+/// The same stack with nothing but a worker.
+const WORKER: &str = "
+stack: shop
+region: eu-central-1
+network: { cidr: 10.20.0.0/16 }
+services:
+  web: { image: 'public.ecr.aws/docker/library/nginx:1.29' }
+";
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spec_drops_goes_when_nothing_uses_it_any_more() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &unprotected()).await;
+    let dropping = deployed(&rehearsal, WORKER).await;
+    let calls = changes(&dropping);
+    let place = |call: &str| calls.iter().position(|made| made == call).unwrap();
+    assert!(
+        place("ecs:UpdateService") < place("rds:DeleteDBInstance"),
+        "the service lets go first: {calls:?}"
+    );
+    let gone =
+        ["DBInstance", "LoadBalancer", "TargetGroup", "EC2::Instance", "shop-database", "InstanceProfile"];
+    for item in standing(&rehearsal) {
+        let snapshot = item.starts_with("AWS::RDS::DBSnapshot");
+        assert!(snapshot || !gone.iter().any(|gone| item.contains(gone)), "{item}");
+    }
+    let third = deployed(&rehearsal, WORKER).await;
+    assert_eq!(changes(&third), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_fails_leaves_nothing_of_what_it_added() {
+    use stackdrop_simulator::{Fault, FaultKind, When};
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, WORKER).await;
+    let before = standing(&rehearsal);
+    let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
+    let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
+    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    // A revision of a task definition is a record, not a thing that runs: the next change may use it again.
+    let after: Vec<String> =
+        standing(&rehearsal).into_iter().filter(|item| !item.ends_with("web:2")).collect();
+    assert_eq!(after, before);
+    let next = deployed(&rehearsal, WORKER).await;
+    assert_eq!(changes(&next), Vec::<String>::new());
+}

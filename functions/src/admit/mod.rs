@@ -37,7 +37,7 @@ struct Execution {
 /// Everything is read anew each time that the workflow asks, so that what was waited for is seen.
 ///
 /// # Errors
-/// `InvalidEvent`, `InvalidSpec` (both recorded), `Pending` while another deployment of the stack is at work.
+/// `InvalidEvent`, `InvalidSpec` (recorded), `Pending` while another deployment of the stack is at work.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `admit`: {error}")))?;
@@ -93,21 +93,28 @@ async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Va
 async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, StepError> {
     let (stack, plan_only) = parts_of(key)?;
     let source = Source { key: key.to_owned(), version: String::new(), plan_only };
-    if read_newest(aws, key, plan_only).await?.is_some() {
-        let reason = format!("{key} was uploaded again");
-        return supersede(aws, source, execution, Outcome::Superseded, reason).await;
+    if plan_only {
+        return supersede(aws, source, execution, Outcome::Retained, format!("{key} was only a plan")).await;
     }
-    let baseline = baseline(aws, &stack).await?.filter(|_| !plan_only);
-    let destroys = baseline.as_ref().is_some_and(|baseline| baseline.spec.on_delete == OnDelete::Destroy);
-    let Some(baseline) = baseline.filter(|_| destroys) else {
-        let reason = format!("{key} was deleted; what stands of the stack {stack} stays (onDelete: retain)");
-        return supersede(aws, source, execution, Outcome::Retained, reason).await;
-    };
+    // Only once nobody else is at work does the baseline say what stands.
     let lock = lock::take(aws, stack.as_str(), execution).await?;
-    let spec = baseline.spec.clone();
-    let baseline = Some(baseline);
-    admit(aws, execution, Admitted { spec, source, lock, baseline, refresh_image: false, destroying: true })
-        .await
+    let baseline = baseline(aws, &stack).await?;
+    let (outcome, reason) = match (newest(aws, &stack, false).await?, &baseline) {
+        (Some((there, _)), _) => {
+            (Outcome::Superseded, format!("there is a spec of the stack: {}", there.key))
+        }
+        (None, None) => (Outcome::Retained, format!("no deployment of the stack {stack} has succeeded")),
+        (None, Some(baseline)) if baseline.spec.on_delete == OnDelete::Destroy => {
+            let (spec, baseline) = (baseline.spec.clone(), Some(baseline.clone()));
+            let destroying = true;
+            let admitted = Admitted { spec, source, lock, baseline, refresh_image: false, destroying };
+            return admit(aws, execution, admitted).await;
+        }
+        (None, Some(_)) => (Outcome::Retained, format!("the stack {stack} stays (onDelete: retain)")),
+    };
+    let ended = supersede(aws, source, execution, outcome, reason).await?;
+    records::unlock(aws, stack.as_str(), &lock).await?;
+    Ok(ended)
 }
 
 /// Somebody wants the stack removed.
@@ -278,7 +285,9 @@ struct Admitted {
 async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<Value, StepError> {
     let stack = admitted.spec.stack.as_str();
     let record = record(aws, stack, execution, admitted.source, Outcome::Running);
-    records::write(aws, &records::status_key(stack), &record, When::Always).await?;
+    if !record.source.as_ref().is_some_and(|source| source.plan_only) {
+        records::write(aws, &records::status_key(stack), &record, When::Always).await?;
+    }
     Ok(json!({
         "verdict": "admitted",
         "stack": stack,

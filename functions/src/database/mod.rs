@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
-use crate::lambda::cleared;
 use crate::stack::Tags;
 use found::Found;
 
@@ -71,7 +70,6 @@ impl Component for Database {
         let found = Found::read(work).await?;
         let Some(spec) = &work.spec.database else {
             instance::refuse_protected(&found)?;
-            cleared(remove(work, &found).await?)?;
             return Ok(Outputs::default());
         };
         if let Some((_, what)) = found.foreign.first() {
@@ -89,6 +87,15 @@ impl Component for Database {
             Some(spec) => instance::settle(work, spec).await,
             None => Ok(Outputs::default()),
         }
+    }
+
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        if work.spec.database.is_some() {
+            return Ok(Removal::default());
+        }
+        let found = Found::read(work).await?;
+        instance::refuse_protected(&found)?;
+        remove(work, &found).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {

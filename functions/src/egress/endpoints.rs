@@ -7,6 +7,7 @@ use super::NAME;
 use super::found::Found;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::stack::TAG_DEPLOYMENT;
 use crate::tagging;
 use crate::together;
 
@@ -86,7 +87,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), Ste
     let missing: Vec<&str> =
         services(work).into_iter().filter(|service| !found.endpoints.contains_key(&role(service))).collect();
     for service in &missing {
-        failed(found, &role(service))?;
+        failed(work, found, &role(service))?;
     }
     let now = missing.iter().take(AT_ONCE);
     let made = together::all(now.map(|service| create(work, found, service))).await?;
@@ -102,9 +103,17 @@ pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), Ste
 
 async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String, VpcEndpoint), StepError> {
     let (role, network) = (role(service), work.network()?);
-    let leaving = found.leaving_endpoints.iter().filter(|endpoint| tagging::role(endpoint.tags()) == role);
-    let dead: Vec<&str> = leaving.filter_map(VpcEndpoint::vpc_endpoint_id).collect();
-    if !dead.is_empty() {
+    let former = |endpoint: &&VpcEndpoint| tagging::role(endpoint.tags()) == role;
+    let failed: Vec<String> = found
+        .failed_endpoints
+        .iter()
+        .filter(former)
+        .filter_map(|failed| failed.vpc_endpoint_id.clone())
+        .collect();
+    if !failed.is_empty() {
+        delete(work, &failed).await?;
+    }
+    if !failed.is_empty() || found.leaving_endpoints.iter().any(|leaving| former(&leaving)) {
         // Its private name is taken until it is gone.
         return Err(StepError::pending(format!("the former {role} to be gone")));
     }
@@ -118,7 +127,7 @@ async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String
         .set_subnet_ids(Some(network.private()))
         .set_security_group_ids(work.groups()?.endpoints.clone().map(|group| vec![group]))
         .private_dns_enabled(true)
-        .client_token(work.stack.token(&role, &dead))
+        .client_token(work.stack.token(&role, &[]))
         .tag_specifications(tagging::specification(ResourceType::VpcEndpoint, work.stack.tags(NAME, &role)));
     let late = [
         "InvalidSubnetId.NotFound",
@@ -148,10 +157,14 @@ async fn add_subnets(work: &Work<'_>, role: &str, endpoint: &VpcEndpoint) -> Res
     call.send().await.doing(format!("giving the {role} {id} more subnets")).map(drop)
 }
 
-fn failed(found: &Found, of_role: &str) -> Result<(), StepError> {
-    match found.failed_endpoints.iter().find(|endpoint| tagging::role(endpoint.tags()) == of_role) {
-        None => Ok(()),
-        Some(endpoint) => Err(StepError::Unhealthy {
+/// An error if this deployment has made this endpoint already, and it failed: another would fail alike.
+fn failed(work: &Work<'_>, found: &Found, of_role: &str) -> Result<(), StepError> {
+    let mine = |endpoint: &&VpcEndpoint| {
+        tagging::role(endpoint.tags()) == of_role
+            && tagging::read(endpoint.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
+    };
+    match found.failed_endpoints.iter().find(mine) {
+        Some(endpoint) if !work.deployment.restoring => Err(StepError::Unhealthy {
             what: format!("the {of_role} {}", endpoint.vpc_endpoint_id().unwrap_or_default()),
             why: endpoint
                 .last_error()
@@ -159,13 +172,14 @@ fn failed(found: &Found, of_role: &str) -> Result<(), StepError> {
                 .unwrap_or("no reason given")
                 .to_owned(),
         }),
+        _ => Ok(()),
     }
 }
 
 /// `Pending` until every endpoint that the spec asks for is available.
 pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
     for role in services(work).into_iter().map(role) {
-        failed(found, &role)?;
+        failed(work, found, &role)?;
         if found.endpoints.get(&role).map(state).as_deref() != Some("available") {
             return Err(StepError::pending(format!("the {role} to be available")));
         }

@@ -57,7 +57,6 @@ impl Component for Instance {
 
     async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
         let Some(spec) = &work.spec.instance else {
-            crate::lambda::cleared(self.remove(work).await?)?;
             return Ok(Outputs::default());
         };
         let found = Found::read(work).await?;
@@ -73,6 +72,10 @@ impl Component for Instance {
         }
         let id = server::settle(work).await?;
         Ok(outputs(work, &id))
+    }
+
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        if work.spec.instance.is_some() { Ok(Removal::default()) } else { self.remove(work).await }
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {

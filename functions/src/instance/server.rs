@@ -309,7 +309,7 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
 /// An instance may come up without its profile, and without an error: then it is associated here.
 async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
-    if state(instance) != Some(&InstanceStateName::Running) {
+    if !matches!(state(instance), Some(InstanceStateName::Running | InstanceStateName::Stopped)) {
         return Err(StepError::pending(format!("the instance {id} to run before it is given its profile")));
     }
     let profile = IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build();

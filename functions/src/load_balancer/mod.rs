@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
-use crate::lambda::cleared;
 use balancer::Handle;
 use certificate::Progress;
 use found::{Found, Purpose};
@@ -73,8 +72,6 @@ impl Component for LoadBalancer {
 
     async fn ensure(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
         let Some(wanted) = &work.spec.load_balancer else {
-            let found = Found::read(work, Purpose::Drop).await?;
-            cleared(remove(work, &found).await?)?;
             return Ok(Outputs::default());
         };
         let found = Found::read(work, Purpose::Compare).await?;
@@ -126,6 +123,14 @@ impl Component for LoadBalancer {
         work.outputs.load_balancer.clone().ok_or_else(|| {
             StepError::Defect("the workflow asked to settle the load balancer before it was made".into())
         })
+    }
+
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        if work.spec.load_balancer.is_some() {
+            return Ok(Removal::default());
+        }
+        let found = Found::read(work, Purpose::Drop).await?;
+        remove(work, &found).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
@@ -230,6 +235,10 @@ async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
         if !dns::delete_alias(work, alias).await? {
             removal.leave(dns::ROLE, &alias.domain, "it has just been changed");
         }
+    }
+    if !removal.left.is_empty() {
+        // Without the load balancer nothing would tell any more that the alias is ours.
+        return Ok(removal);
     }
     if let Some(balancer) = &found.balancer {
         removal.found += 1;

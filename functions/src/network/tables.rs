@@ -111,10 +111,11 @@ pub(super) async fn associate(work: &Work<'_>, found: &Found) -> Result<(), Step
         let (subnet, table) =
             (subnet.subnet_id().unwrap_or_default(), table.route_table_id().unwrap_or_default());
         let call = work.aws.ec2.associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
-        // Somebody gave the subnet another table: `Resource.AlreadyAssociated` says so, and it is not ours to undo.
+        // `Resource.AlreadyAssociated`: a lost answer has done it, which the next look shows; or somebody gave the
+        // subnet another table, which is not ours to undo.
         call.pending_on(
-            &["InvalidSubnetID.NotFound", "InvalidRouteTableID.NotFound"],
-            "the route tables to be visible",
+            &["InvalidSubnetID.NotFound", "InvalidRouteTableID.NotFound", "Resource.AlreadyAssociated"],
+            &format!("{subnet} to have the route table {table}, and no other that was given to it by hand"),
             format!("giving {subnet} the route table {table}"),
         )
     }))

@@ -63,9 +63,7 @@ impl Component for SecurityGroups {
             }
             plan_rules(work, owned, &mut plan);
         }
-        // A group that the spec wants no longer is always listed, though the deployment that drops its user can't
-        // delete it yet: that one comes off only behind this component. The next deployment finds the group unused
-        // and deletes it, and with the one after that the plan is empty.
+        // They go when the deployment tidies up: their users come off only behind this component.
         for owned in unwanted(work, &found) {
             plan.change(Verb::Remove, owned.group.role());
         }
@@ -92,12 +90,16 @@ impl Component for SecurityGroups {
         // What is missing comes first: nobody who shall get through is ever shut out.
         together::all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
         together::all(differences.iter().map(|difference| difference.tidy(work))).await?;
-        remove_unwanted(work, &found).await?;
         Ok(found.outputs(work))
     }
 
     async fn settle(&self, work: &Work<'_>) -> Result<Outputs, StepError> {
         work.groups().cloned()
+    }
+
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        remove_unwanted(work, &found).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
@@ -284,9 +286,8 @@ async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<
     Ok(all)
 }
 
-/// Deletes the groups that the spec wants no longer, as far as they are free. Their own rules go with them: until
-/// then they serve, since what stands in such a group comes off only behind this component.
-async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+/// Deletes the groups that the spec wants no longer. Their own rules go with them.
+async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
     let unwanted: Vec<&Owned> = unwanted(work, found).collect();
     // The groups that stay have lost their rules that name these with the superfluous ones.
     let is_unwanted = |group: Group| !group.is_wanted(work.spec);
@@ -295,7 +296,17 @@ async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<(), StepError
         revoke(work, &owned.id, between.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
     }))
     .await?;
-    together::all(unwanted.iter().map(|owned| delete(work, owned))).await.map(drop)
+    let deletions = unwanted.iter().map(async |owned| {
+        let why = if delete(work, owned).await? { None } else { Some(held_by(work, &owned.id).await?) };
+        Ok::<_, StepError>((owned, why))
+    });
+    let mut removal = Removal { found: unwanted.len(), left: Vec::new() };
+    for (owned, why) in together::all(deletions).await? {
+        if let Some(why) = why {
+            removal.leave(owned.group.role(), &owned.id, why);
+        }
+    }
+    Ok(removal)
 }
 
 /// Whether it is gone.

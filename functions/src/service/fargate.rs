@@ -18,7 +18,6 @@ use super::{
 };
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
-use crate::stack::TAG_DEPLOYMENT;
 
 /// No task less than wanted, and as many again, while new ones take over.
 const HEALTHY_PERCENT: (i32, i32) = (100, 200);
@@ -79,9 +78,10 @@ struct Wanted<'a> {
     definition: Option<&'a str>,
     /// Unknown to a plan.
     place: Option<&'a Place>,
-    deployment: &'a str,
-    /// Tasks started before this time (seconds since 1970) shall make room for fresh ones.
-    fresh_since: Option<i64>,
+    /// When this deployment was admitted (seconds since 1970).
+    since: i64,
+    /// Whether tasks from before shall make room for fresh ones.
+    refresh: bool,
 }
 
 impl Wanted<'_> {
@@ -245,16 +245,19 @@ fn rolling_of(configuration: Option<&DeploymentConfiguration>) -> String {
 
 /// Whether tasks from before a redeploy that is to follow the image's tag still run. Any other change starts fresh ones.
 fn is_stale(found: &Service, wanted: &Wanted<'_>) -> bool {
-    let begun = primary(found).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs);
-    wanted.fresh_since.is_some_and(|since| begun.is_some_and(|begun| begun < since))
+    wanted.refresh && begun(found).is_some_and(|begun| begun < wanted.since)
 }
 
 /// Whether ECS has given a rollout up that an earlier deployment began: it does not try again by itself. One of this
 /// very deployment is reported by `settle`, not started again.
 fn has_failed_before(found: &Service, wanted: &Wanted<'_>) -> bool {
     let state = primary(found).and_then(Deployment::rollout_state);
-    let made_by = read_tags(found.tags()).remove(TAG_DEPLOYMENT);
-    state == Some(&DeploymentRolloutState::Failed) && made_by.as_deref() != Some(wanted.deployment)
+    state == Some(&DeploymentRolloutState::Failed) && begun(found).is_some_and(|begun| begun < wanted.since)
+}
+
+/// When the newest rollout began (seconds since 1970).
+fn begun(found: &Service) -> Option<i64> {
+    primary(found).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs)
 }
 
 pub(super) fn plan(
@@ -281,8 +284,8 @@ pub(super) fn plan(
         spec,
         definition: definition.filter(|_| !registers),
         place: around.place.as_ref(),
-        deployment: &work.deployment.id,
-        fresh_since: work.deployment.fresh_since(),
+        since: work.deployment.admitted_at(),
+        refresh: work.deployment.refresh_image,
     };
     let differences = differences(service, &wanted);
     for difference in &differences {
@@ -308,8 +311,8 @@ pub(super) async fn ensure(
         spec,
         definition: Some(definition),
         place: around.place.as_ref(),
-        deployment: &work.deployment.id,
-        fresh_since: work.deployment.fresh_since(),
+        since: work.deployment.admitted_at(),
+        refresh: work.deployment.refresh_image,
     };
     let Some(service) = found.services.get(name) else {
         return create(work, found, &wanted, definition).await;
