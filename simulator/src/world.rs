@@ -132,21 +132,32 @@ impl World {
     }
 }
 
-/// Reads a list of `{ key_name, value_name }` structures as tags.
+/// Reads a list of `{ key_name, value_name }` structures as tags. The code of a refusal is EC2's: services that have
+/// one of their own for it put that in its place.
 ///
 /// # Errors
-/// When a key is missing or starts with `aws:`, which AWS keeps for itself.
+/// When a key is missing, starts with `aws:` (which AWS keeps for itself) or is given twice, or when a key has more than
+/// 128 characters or a value more than 256.
 pub(crate) fn tags(params: &Params, list: &str, key: &str, value: &str) -> Result<Tags, Refusal> {
+    let refused = |message: String| Refusal::new("InvalidParameterValue", message);
     let mut tags = Tags::new();
     for tag in params.structs(list) {
         let name = tag.required(key)?;
-        if name.starts_with("aws:") {
-            return Err(Refusal::new(
-                "InvalidParameterValue",
-                format!("Tag keys starting with 'aws:' are reserved for internal use: {name}"),
-            ));
+        let text = tag.text(value).unwrap_or_default();
+        if name.to_ascii_lowercase().starts_with("aws:") {
+            return Err(refused(format!(
+                "Tag keys starting with 'aws:' are reserved for internal use: {name}"
+            )));
         }
-        tags.insert(name, tag.text(value).unwrap_or_default());
+        if name.chars().count() > 128 || text.chars().count() > 256 {
+            return Err(refused(format!(
+                "Tag key or value is too long: {name}. Keys take 128, values 256 characters."
+            )));
+        }
+        if tags.contains_key(&name) {
+            return Err(refused(format!("Duplicate tag key '{name}' specified.")));
+        }
+        tags.insert(name, text);
     }
     Ok(tags)
 }

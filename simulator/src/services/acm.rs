@@ -237,14 +237,6 @@ fn named(params: &Params) -> Result<String, Refusal> {
 fn read_tags(params: &Params) -> Result<Tags, Refusal> {
     let tags = world::tags(params, "Tags", "Key", "Value")
         .map_err(|refusal| Refusal::new("InvalidTagException", refusal.message))?;
-    let too_long =
-        |(key, value): (&String, &String)| key.chars().count() > 128 || value.chars().count() > 256;
-    if tags.iter().any(too_long) {
-        return Err(Refusal::new(
-            "InvalidTagException",
-            "Tag keys can have at most 128 characters and tag values at most 256",
-        ));
-    }
     check_tag_count(&tags)?;
     Ok(tags)
 }

@@ -259,6 +259,11 @@ async fn tags_that_aws_does_not_take_are_refused() {
         .tag_specifications(tags(ResourceType::Vpc, &[("a", "b")]))
         .tag_specifications(tags(ResourceType::Vpc, &[("c", "d")]));
     assert_eq!(code(twice.send().await), "InvalidParameterValue");
+    let same = create().tag_specifications(tags(ResourceType::Vpc, &[("a", "b"), ("a", "c")]));
+    assert_eq!(
+        refusal(same.send().await),
+        ("InvalidParameterValue".into(), "Duplicate tag key 'a' specified.".into())
+    );
     let names: Vec<String> = (0..51).map(|number| format!("key{number}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     let too_many = create().tag_specifications(tags(ResourceType::Vpc, &many));

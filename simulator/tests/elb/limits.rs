@@ -57,6 +57,17 @@ async fn quotas_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn there_are_no_more_than_three_thousand_target_groups() {
+    let network = Network::new().await;
+    for number in 0..3000 {
+        network.target_group(&format!("shop-{number}")).await;
+    }
+    let create = network.elb.create_target_group().name("one-more").protocol(ProtocolEnum::Http).port(80);
+    let one_more = create.vpc_id(&network.vpc).send().await;
+    assert!(one_more.unwrap_err().into_service_error().is_too_many_target_groups_exception());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_balancer_uses_at_most_a_hundred_target_groups() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;

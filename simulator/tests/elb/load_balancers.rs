@@ -1,7 +1,7 @@
 //! Load balancers: how they come and go, and what cannot be.
 
 use crate::common::sdk;
-use crate::site::{Network, code, forward, group, message, path, seconds, tag};
+use crate::site::{Network, code, forward, group, message, path, seconds, subnet, tag};
 use aws_sdk_elasticloadbalancingv2::error::ProvideErrorMetadata;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
@@ -91,7 +91,8 @@ async fn load_balancers_that_cannot_be_are_refused() {
         (good().scheme("sideways".into()), "InvalidScheme"),
         (good().tags(tag("a", "1")).tags(tag("a", "2")), "DuplicateTagKeys"),
         (good().set_tags(Some((0..51).map(|n| tag(&n.to_string(), "")).collect())), "TooManyTags"),
-        (good().tags(tag("aws:mine", "1")), "InvalidParameterValue"),
+        (good().tags(tag("aws:mine", "1")), "ValidationError"),
+        (good().tags(tag("a", &"v".repeat(257))), "ValidationError"),
         (good().customer_owned_ipv4_pool("pool"), "UnknownParameter"),
     ];
     for (request, expected) in cases {
@@ -112,6 +113,38 @@ async fn a_group_of_another_vpc_is_refused() {
     let create = network.elb.create_load_balancer().name("shop").security_groups(&foreign);
     let result = create.set_subnets(Some(network.public.to_vec())).send().await;
     assert_eq!(code(result), "InvalidConfigurationRequest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subnet_without_eight_free_addresses_has_no_place_for_a_load_balancer() {
+    let network = Network::new().await;
+    let small = subnet(&network.ec2, &network.vpc, "10.0.9.0/28", "eu-central-1a").await;
+    seconds(5.0).await;
+    let create = |first: &str| {
+        let subnets = vec![first.to_owned(), network.public[1].clone()];
+        let create = network.elb.create_load_balancer().name("shop").security_groups(&network.front);
+        create.scheme(LoadBalancerSchemeEnum::Internal).set_subnets(Some(subnets)).send()
+    };
+    assert_eq!(code(create(&small).await), "InvalidSubnet", "it is smaller than a /27");
+    let tight = subnet(&network.ec2, &network.vpc, "10.0.9.32/27", "eu-central-1a").await;
+    seconds(5.0).await;
+    // A /27 has 27 addresses for use; twenty of them are taken.
+    for _ in 0..20 {
+        network.ec2.create_network_interface().subnet_id(&tight).send().await.unwrap();
+        seconds(1.0).await;
+    }
+    assert_eq!(code(create(&tight).await), "InvalidSubnet", "it has seven free addresses");
+    assert!(network.account.interfaces().iter().all(|interface| interface.requester != "amazon-elb"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_load_balancer_makes_the_service_linked_role() {
+    let network = Network::new().await;
+    let iam = aws_sdk_iam::Client::new(&crate::common::sdk(&network.account));
+    let role = || iam.get_role().role_name("AWSServiceRoleForElasticLoadBalancing").send();
+    role().await.unwrap_err();
+    network.load_balancer("shop").await;
+    role().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

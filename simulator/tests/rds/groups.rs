@@ -239,6 +239,9 @@ async fn tags_are_put_on_and_taken_off_by_arn() {
         assert_eq!(code(add(&arn, tag("a", "1")).await), wanted, "{arn}");
     }
     assert_eq!(code(add(arn, tag("aws:a", "1")).await), "InvalidParameterValue");
+    assert_eq!(code(add(arn, tag("a", &"v".repeat(257))).await), "InvalidParameterValue");
+    let twice = site.rds.add_tags_to_resource().resource_name(arn).tags(tag("a", "1")).tags(tag("a", "2"));
+    assert_eq!(code(twice.send().await), "InvalidParameterValue");
     let many = (0..50).map(|number| tag(&format!("t{number}"), "")).collect();
     let many = site.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(many)).send().await;
     assert_eq!(code(many), "InvalidParameterValue");

@@ -103,6 +103,9 @@ pub(crate) struct SubnetFacts {
     pub(crate) available: bool,
     /// Whether its route table leads to an attached internet gateway.
     pub(crate) public: bool,
+    /// The length of its block's prefix, and how many of its addresses are free.
+    pub(crate) prefix: u8,
+    pub(crate) free: usize,
 }
 
 /// What Systems Manager asks of an instance.
@@ -154,6 +157,8 @@ pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
         zone: subnet.zone.clone(),
         available: subnet.is_available(world.now),
         public: paths::is_public(world, &subnet.vpc, id),
+        prefix: subnet.cidr.prefix_len(),
+        free: subnet.free(world),
     })
 }
 

@@ -51,7 +51,7 @@ impl Subnet {
     }
 
     /// How many addresses are free: AWS keeps the first four and the last of each subnet.
-    fn free(&self, world: &World) -> usize {
+    pub(super) fn free(&self, world: &World) -> usize {
         (1_usize << (32 - self.cidr.prefix_len())) - 5 - self.taken(world).len()
     }
 

@@ -56,15 +56,6 @@ fn check(tags: &Tags) -> Result<(), Refusal> {
     if tags.len() > MOST_TAGS {
         return Err(Refusal::new("TagLimitExceeded", "More than 50 tags specified"));
     }
-    for (key, value) in tags {
-        // AWS: keys up to 128 characters, values up to 256.
-        if key.chars().count() > 128 || value.chars().count() > 256 {
-            return Err(Refusal::new(
-                "InvalidParameterValue",
-                format!("Tag key or value is too long: {key}. Keys take 128, values 256 characters."),
-            ));
-        }
-    }
     Ok(())
 }
 

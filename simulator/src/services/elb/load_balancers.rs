@@ -12,11 +12,15 @@ use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::services::{ec2, s3};
+use crate::services::{ec2, iam, s3};
 use crate::world::{Tags, World};
 
 /// How many load balancers an account may have in a region (AWS's default quota).
 const QUOTA: usize = 50;
+/// "Ensure that your subnets have a CIDR block with at least a /27 bitmask and at least eight free IP addresses" (user
+/// guide, "Subnets for your load balancer").
+const SMALLEST_PREFIX: u8 = 27;
+const FREE_ADDRESSES: usize = 8;
 /// How many security groups an interface may have (AWS's default quota).
 const GROUPS: usize = 5;
 
@@ -224,8 +228,10 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if world.elb.load_balancers.len() >= QUOTA {
         return Err(Refusal::new("TooManyLoadBalancers", "The quota for load balancers has been reached"));
     }
-    let (vpc, places) = places(world, &wanted.subnets, &wanted.scheme)?;
+    let (vpc, places) = places(world, &wanted.subnets, &wanted.scheme, &[])?;
     check_groups(world, &wanted.groups, &vpc)?;
+    // The service makes its role with the first load balancer; here it is there at once.
+    iam::ensure_service_linked(world, "elasticloadbalancing.amazonaws.com");
     let load_balancer = build(world, wanted, vpc, &places)?;
     let reply = json!({ "LoadBalancers": [load_balancer.document(world)] }).into();
     world.elb.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
@@ -263,8 +269,13 @@ struct Place {
     zone: String,
 }
 
-/// Where the nodes go, by zone, and the VPC that they are in.
-fn places(world: &World, subnets: &[String], scheme: &str) -> Result<(String, Vec<Place>), Refusal> {
+/// Where the nodes go, by zone, and the VPC that they are in. `nodes` are those that are there already.
+fn places(
+    world: &World,
+    subnets: &[String],
+    scheme: &str,
+    nodes: &[Node],
+) -> Result<(String, Vec<Place>), Refusal> {
     let mut vpcs = BTreeSet::new();
     let mut zones = BTreeMap::new();
     for id in subnets {
@@ -278,6 +289,15 @@ fn places(world: &World, subnets: &[String], scheme: &str) -> Result<(String, Ve
             return Err(Refusal::new(
                 "InvalidSubnet",
                 format!("VPC {} has no internet gateway that subnet {id} has a route to", facts.vpc),
+            ));
+        }
+        let is_new = nodes.iter().all(|node| node.subnet != *id);
+        if is_new && (facts.prefix > SMALLEST_PREFIX || facts.free < FREE_ADDRESSES) {
+            return Err(Refusal::new(
+                "InvalidSubnet",
+                format!(
+                    "Not enough IP space available in {id}. ELB requires at least {FREE_ADDRESSES} free IP addresses in each subnet, and a /{SMALLEST_PREFIX} bitmask"
+                ),
             ));
         }
         if zones.insert(facts.zone, id.clone()).is_some() {
@@ -500,7 +520,7 @@ pub(super) fn set_subnets(world: &mut World, params: &Params) -> Result<Reply, R
     let subnets = params.list("Subnets");
     params.done()?;
     let load_balancer = find(world, &arn)?.clone();
-    let (vpc, places) = places(world, &subnets, &load_balancer.scheme)?;
+    let (vpc, places) = places(world, &subnets, &load_balancer.scheme, &load_balancer.nodes)?;
     if vpc != load_balancer.vpc {
         return Err(misconfigured("The subnets must belong to the load balancer's VPC"));
     }

@@ -119,6 +119,15 @@ pub(crate) fn target_group(world: &World, arn: &str) -> Option<TargetGroupFacts>
     })
 }
 
+/// Whether a target group gets requests from a load balancer, both by the ends of their ARNs, as in the label by which
+/// Application Auto Scaling names them: `app/NAME/HASH/targetgroup/NAME/HASH`.
+pub(crate) fn is_label(world: &World, label: &str) -> bool {
+    world.elb.target_groups.values().any(|group| {
+        let end = group.arn.rsplit(':').next().unwrap_or_default();
+        load_balancers::using(world, &group.arn).is_some_and(|user| format!("{}/{end}", user.path()) == label)
+    })
+}
+
 /// A target that ECS registers.
 #[derive(Debug, Clone)]
 pub(crate) struct NewTarget<'a> {

@@ -1,5 +1,7 @@
 //! Tags of load balancers, target groups, listeners and rules.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{invalid, listeners, load_balancers, rules, target_groups};
@@ -14,19 +16,13 @@ const ARNS: usize = 20;
 
 /// Reads the list `Tags` of a request.
 pub(super) fn read(params: &Params) -> Result<Tags, Refusal> {
-    let sent = params.structs("Tags").len();
-    let tags = world::tags(params, "Tags", "Key", "Value")?;
-    if tags.len() < sent {
+    let sent = params.structs("Tags");
+    let keys: BTreeSet<String> = sent.iter().filter_map(|tag| tag.text("Key")).collect();
+    if keys.len() < sent.len() {
         return Err(Refusal::new("DuplicateTagKeys", "Tag keys must be unique"));
     }
+    let tags = world::tags(params, "Tags", "Key", "Value").map_err(|refusal| invalid(refusal.message))?;
     check_count(&tags)?;
-    for (key, value) in &tags {
-        if key.chars().count() > 128 || value.chars().count() > 256 {
-            return Err(invalid(format!(
-                "The tag '{key}' is too long: keys have at most 128 characters, values 256"
-            )));
-        }
-    }
     Ok(tags)
 }
 

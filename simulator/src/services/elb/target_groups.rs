@@ -16,6 +16,9 @@ use crate::protocol::Reply;
 use crate::services::ec2;
 use crate::world::{Tags, World};
 
+/// How many target groups an account may have in a region (AWS's default quota).
+const QUOTA: usize = 3000;
+
 #[derive(Debug, Clone)]
 pub(super) struct TargetGroup {
     pub(super) arn: String,
@@ -251,6 +254,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
                 wanted.name
             ),
         ));
+    }
+    if world.elb.target_groups.len() >= QUOTA {
+        return Err(Refusal::new("TooManyTargetGroups", "The quota for target groups has been reached"));
     }
     let path = format!("targetgroup/{}/{:016x}", wanted.name, world.number());
     wanted.arn = world.arn("elasticloadbalancing", &path);
