@@ -1,7 +1,7 @@
 //! Security groups and their rules.
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, ResourceType, SecurityGroupRuleRequest, SecurityGroupRuleUpdate,
+    IpPermission, IpRange, ResourceType, SecurityGroupRuleRequest, SecurityGroupRuleUpdate, UserIdGroupPair,
 };
 use stackdrop_simulator::Source;
 
@@ -127,6 +127,13 @@ async fn rules_that_aws_does_not_take_are_refused() {
     let foreign = vpc(&site.ec2, "10.1.0.0/16").await;
     let foreign = group(&site.ec2, &foreign, "b").await;
     assert_eq!(code(authorize(tcp_of(443, &foreign)).await), "InvalidGroup.NotFound");
+    let of_other_account = |account: &str| {
+        let pair = UserIdGroupPair::builder().group_id(&own).user_id(account).build();
+        let rule = IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22);
+        authorize(rule.user_id_group_pairs(pair).build())
+    };
+    assert_eq!(code(of_other_account("999999999999").await), "InvalidGroup.NotFound");
+    of_other_account("123456789012").await.unwrap();
     let mut many = site.ec2.authorize_security_group_ingress().group_id(&own);
     for port in 1..=60 {
         many = many.ip_permissions(tcp(port, "10.0.0.0/8"));
@@ -206,6 +213,8 @@ async fn a_rule_changes_in_place_but_keeps_its_kind_of_source() {
     assert_eq!(code(other_kind), "InvalidParameterValue");
     let duplicate = modify(request().from_port(443).to_port(443).cidr_ipv4("0.0.0.0/0").build()).await;
     assert_eq!(code(duplicate), "InvalidPermission.Duplicate");
+    let nothing = site.ec2.modify_security_group_rules().group_id(&own).send().await;
+    assert_eq!(code(nothing), "MissingParameter");
     let none = modify(request().from_port(443).to_port(443).build()).await;
     assert_eq!(code(none), "InvalidParameterCombination");
 }

@@ -2,10 +2,10 @@
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
-    IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance, InstanceAttributeName,
-    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, ResourceType,
-    VolumeType,
+    AttributeBooleanValue, AttributeValue, BlockDeviceMapping, CreditSpecificationRequest, EbsBlockDevice,
+    HttpTokensState, IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance,
+    InstanceAttributeName, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
+    InstanceType, ResourceType, VolumeType,
 };
 use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
@@ -123,6 +123,7 @@ async fn launches_that_aws_does_not_take_are_refused() {
     let interface = || InstanceNetworkInterfaceSpecification::builder().device_index(0);
     let root = |ebs: EbsBlockDevice| BlockDeviceMapping::builder().device_name("/dev/xvda").ebs(ebs).build();
     let disk = EbsBlockDevice::builder;
+    let credits = |of: &str| CreditSpecificationRequest::builder().cpu_credits(of).build();
     let calls = vec![
         (site.launch().image_id("ami-00000000000000000"), "InvalidAMIID.NotFound"),
         (site.launch().image_id("linux"), "InvalidAMIID.Malformed"),
@@ -146,6 +147,11 @@ async fn launches_that_aws_does_not_take_are_refused() {
             "InvalidParameterDependency",
         ),
         (site.launch().block_device_mappings(root(disk().iops(10).build())), "InvalidParameterCombination"),
+        (site.launch().credit_specification(credits("plenty")), "InvalidParameterValue"),
+        (
+            site.launch().instance_type(InstanceType::M5Large).credit_specification(credits("standard")),
+            "InvalidParameterCombination",
+        ),
         (site.launch().dry_run(true), "UnknownParameter"),
     ];
     for (call, expected) in calls {

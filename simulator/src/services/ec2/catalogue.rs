@@ -22,7 +22,7 @@ pub(super) struct InstanceType {
     pub(super) architecture: &'static str,
     pub(super) vcpus: u32,
     mib: u64,
-    burstable: bool,
+    pub(super) burstable: bool,
     /// On-demand list price for Linux in us-east-1, US dollars an hour.
     pub(super) hourly: f64,
 }

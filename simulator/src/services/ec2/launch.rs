@@ -104,7 +104,7 @@ impl Launch {
             check_tenancy(placement)?;
         }
         // The credits of burstable types change the price, which is an estimate here, and nothing else.
-        params.ignore("CreditSpecification");
+        let credits = params.section("CreditSpecification").and_then(|section| section.text("CpuCredits"));
         let monitoring = params.section("Monitoring").map(|section| section.flag("Enabled")).transpose()?;
         let launch = Self {
             image: params.required("ImageId")?,
@@ -140,6 +140,7 @@ impl Launch {
             ));
         }
         launch.check_values()?;
+        check_credits(credits.as_deref(), &launch.kind)?;
         Ok(launch)
     }
 
@@ -159,6 +160,22 @@ impl Launch {
         check_shutdown_behaviour(&self.settings.shutdown_behaviour)?;
         self.settings.user_data.as_deref().map_or(Ok(()), check_user_data)
     }
+}
+
+/// # Errors
+/// `InvalidParameterValue` for credits that AWS does not have, `InvalidParameterCombination` for a type without any.
+fn check_credits(credits: Option<&str>, kind: &str) -> Result<(), Refusal> {
+    let Some(credits) = credits else { return Ok(()) };
+    if !matches!(credits, "standard" | "unlimited") {
+        return Err(invalid(credits, "cpuCredits", "It is 'standard' or 'unlimited'."));
+    }
+    if catalogue::instance_type(kind)?.burstable {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "InvalidParameterCombination",
+        format!("The instance type {kind} does not support CPU credits."),
+    ))
 }
 
 fn check_tenancy(placement: &Params) -> Result<(), Refusal> {

@@ -262,7 +262,7 @@ fn description(of: &Params) -> Result<Option<String>, Refusal> {
 ///
 /// # Errors
 /// `InvalidParameterValue` and `MissingParameter` for what AWS does not take.
-pub(super) fn read_permissions(params: &Params) -> Result<Vec<Terms>, Refusal> {
+pub(super) fn read_permissions(account: &str, params: &Params) -> Result<Vec<Terms>, Refusal> {
     let mut rules = Vec::new();
     for permission in params.structs("IpPermissions") {
         let protocol = permission.required("IpProtocol")?;
@@ -275,10 +275,10 @@ pub(super) fn read_permissions(params: &Params) -> Result<Vec<Terms>, Refusal> {
             peers.push((Peer::Cidr6(cidr6(&range.required("CidrIpv6")?)?), description(&range)?));
         }
         for pair in permission.structs("Groups") {
-            // The account and the VPC of a group follow from its id; AWS takes them as they were read.
-            pair.ignore("UserId");
+            // The VPC of a group follows from its id, and its name is shown nowhere; AWS takes them as they were read.
             pair.ignore("VpcId");
             pair.ignore("GroupName");
+            check_owner(account, &pair)?;
             peers.push((Peer::Group(pair.required("GroupId")?), description(&pair)?));
         }
         for list in permission.structs("PrefixListIds") {
@@ -304,6 +304,17 @@ pub(super) fn read_permissions(params: &Params) -> Result<Vec<Terms>, Refusal> {
         }
     }
     Ok(rules)
+}
+
+/// A group of another account needs a peering of VPCs, which is not simulated.
+fn check_owner(account: &str, pair: &Params) -> Result<(), Refusal> {
+    match pair.text("UserId").filter(|owner| owner != account) {
+        None => Ok(()),
+        Some(owner) => Err(Refusal::new(
+            "InvalidGroup.NotFound",
+            format!("There is no group of the account {owner} that this VPC could refer to."),
+        )),
+    }
 }
 
 /// The one rule that `SecurityGroupRule` of `ModifySecurityGroupRules` describes.

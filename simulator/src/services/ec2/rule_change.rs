@@ -20,7 +20,7 @@ fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<It
 
 pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Result<Reply, Refusal> {
     let group = params.required("GroupId")?;
-    let rules = rule::read_permissions(params)?;
+    let rules = rule::read_permissions(&world.account, params)?;
     let tags = tagging::for_new(params, Kind::Rule)?;
     params.done()?;
     let vpc = find::<Group>(world, &group)?.vpc.clone();
@@ -61,7 +61,7 @@ fn duplicate(terms: &Terms) -> Refusal {
 pub(super) fn revoke(world: &mut World, params: &Params, egress: bool) -> Result<Reply, Refusal> {
     let group = params.required("GroupId")?;
     let ids = params.list("SecurityGroupRuleId");
-    let rules = rule::read_permissions(params)?;
+    let rules = rule::read_permissions(&world.account, params)?;
     params.done()?;
     find::<Group>(world, &group)?;
     let revoked = match (ids.is_empty(), rules.is_empty()) {
@@ -127,6 +127,12 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         changes.push((id, rule::read_single(&rule)?));
     }
     params.done()?;
+    if changes.is_empty() {
+        return Err(Refusal::new(
+            "MissingParameter",
+            "The request must contain the parameter SecurityGroupRules",
+        ));
+    }
     let vpc = find::<Group>(world, &group)?.vpc.clone();
     for (id, terms) in &changes {
         let rule = find::<Rule>(world, id)?;
