@@ -1,5 +1,7 @@
 //! IAM, Secrets Manager: what they keep, what they refuse, and when other services see it.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
 mod common;
 
 use std::fmt::Debug;
@@ -287,9 +289,34 @@ async fn tags_are_added_and_taken_away() {
     assert_eq!(profile.instance_profile().unwrap().tags(), [tag("c")]);
     let reserved = iam.tag_role().role_name("r").tags(tag("aws:mine")).send().await;
     assert_refused(reserved, "InvalidInput", "reserved");
+    let twice = iam.tag_role().role_name("r").tags(tag("a")).tags(tag("a")).send().await;
+    assert_refused(twice, "InvalidInput", "Duplicate tag key");
+    let long = iam.tag_role().role_name("r").tags(tag(&"k".repeat(129))).send().await;
+    assert_refused(long, "InvalidInput", "too long");
     let many = (0..51).map(|number| tag(&format!("t{number}")));
     let many = iam.tag_role().role_name("r").set_tags(Some(many.collect())).send().await;
     assert_refused(many, "ValidationError", "50");
+}
+
+#[tokio::test(start_paused = true)]
+async fn profiles_are_listed_below_a_path_without_their_tags() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    profile(&iam, "p", Some("r")).await;
+    let create = iam.create_instance_profile().instance_profile_name("q").path("/stackdrop/");
+    create.tags(Tag::builder().key("a").value("1").build().unwrap()).send().await.unwrap();
+    let all = iam.list_instance_profiles().send().await.unwrap();
+    let names: Vec<_> = all
+        .instance_profiles()
+        .iter()
+        .map(aws_sdk_iam::types::InstanceProfile::instance_profile_name)
+        .collect();
+    assert_eq!(names, ["p", "q"]);
+    assert_eq!(all.instance_profiles()[0].roles()[0].role_name(), "r");
+    let below = iam.list_instance_profiles().path_prefix("/stackdrop/").send().await.unwrap();
+    assert_eq!(below.instance_profiles().len(), 1);
+    assert!(below.instance_profiles()[0].tags().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,6 +363,55 @@ async fn secrets_are_described_and_never_read() {
         "can't find the specified secret",
     );
     assert!(account.inventory().is_empty(), "a seeded secret is somebody else's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_are_listed_the_newest_first_and_by_filters() {
+    use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SortOrderType};
+    let account = account();
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
+    for name in ["shop/a", "shop/b", "other"] {
+        secrets.create_secret().name(name).description(name).send().await.unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let names = |list: &[aws_sdk_secretsmanager::types::SecretListEntry]| -> Vec<String> {
+        list.iter().filter_map(|entry| entry.name().map(str::to_owned)).collect()
+    };
+    let list = || secrets.list_secrets();
+    assert_eq!(names(list().send().await.unwrap().secret_list()), ["other", "shop/b", "shop/a"]);
+    let filter = |value: &str| Filter::builder().key(FilterNameStringType::Name).values(value).build();
+    let of_shop = list().filters(filter("shop/")).sort_order(SortOrderType::Asc).send().await.unwrap();
+    assert_eq!(names(of_shop.secret_list()), ["shop/a", "shop/b"]);
+    let others = list().filters(filter("!shop/")).send().await.unwrap();
+    assert_eq!(names(others.secret_list()), ["other"]);
+    let first = list().max_results(2).send().await.unwrap();
+    let rest = list().max_results(2).next_token(first.next_token().unwrap()).send().await.unwrap();
+    assert_eq!((names(rest.secret_list()), rest.next_token()), (vec!["shop/a".to_owned()], None));
+    secrets.delete_secret().secret_id("other").send().await.unwrap();
+    assert_eq!(list().send().await.unwrap().secret_list().len(), 2, "what is to be deleted is not listed");
+    let all = list().include_planned_deletion(true).send().await.unwrap();
+    assert_eq!(all.secret_list().len(), 3);
+    assert_refused(list().max_results(101).send().await, "InvalidParameterException", "MaxResults");
+    assert_refused(list().next_token("x").send().await, "InvalidNextTokenException", "NextToken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_creation_of_a_secret_is_the_same_only_with_its_token_and_value() {
+    let account = account();
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
+    let token = "0".repeat(32);
+    let create = |value: &str| {
+        secrets.create_secret().name("own").secret_string(value).client_request_token(&token).send()
+    };
+    let first = create("x").await.unwrap();
+    assert_eq!(first.version_id(), Some(token.as_str()));
+    assert_eq!(create("x").await.unwrap().arn(), first.arn());
+    assert_refused(create("y").await, "ResourceExistsException", "already exists");
+    let long = secrets.create_secret().name("long").secret_string("x".repeat(65_537)).send().await;
+    assert_refused(long, "InvalidParameterException", "longer than");
+    let odd = secrets.create_secret().name("a b").secret_string("x").send().await;
+    assert_refused(odd, "ValidationException", "Invalid name");
+    assert_eq!(account.inventory().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,18 @@ pub(crate) fn exists(world: &World, name: &str) -> bool {
     world.logs.groups.contains_key(name)
 }
 
+/// Makes a group for a service that writes to it, unless it is there. It has neither tags nor a retention, and stays
+/// when what wrote to it goes.
+pub(crate) fn ensure(world: &mut World, name: &str, at: Duration) {
+    world.logs.groups.entry(name.into()).or_insert_with(|| Group {
+        created: at,
+        class: "STANDARD".into(),
+        retention_days: None,
+        tags: Tags::new(),
+        streams: BTreeMap::new(),
+    });
+}
+
 /// Writes a line into a stream, which is made if it is not there. Without the group the line is lost, as on AWS.
 pub(crate) fn write(world: &mut World, group: &str, stream: &str, at: Duration, line: &str) {
     if let Some(group) = world.logs.groups.get_mut(group) {
@@ -165,7 +177,15 @@ fn list_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 fn describe_streams(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = group_name(params)?;
     let prefix = params.text("logStreamNamePrefix").unwrap_or_default();
-    let by_time = params.text("orderBy").as_deref() == Some("LastEventTime");
+    let by_time = match params.text("orderBy").as_deref() {
+        None | Some("LogStreamName") => false,
+        Some("LastEventTime") => true,
+        Some(other) => {
+            return Err(invalid(format!(
+                "1 validation error detected: Value '{other}' at 'orderBy' failed to satisfy constraint: Member must satisfy enum value set: [LogStreamName, LastEventTime]"
+            )));
+        }
+    };
     let descending = params.flag("descending")?.unwrap_or(false);
     if by_time && !prefix.is_empty() {
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
@@ -360,8 +380,11 @@ fn checked(tags: Tags) -> Result<Tags, Refusal> {
     if let Some(key) = tags.keys().find(|key| key.starts_with("aws:")) {
         return Err(invalid(format!("Tag keys starting with 'aws:' are reserved for internal use: {key}")));
     }
-    if tags.len() > 50 {
-        return Err(invalid("A resource can have no more than 50 tags."));
+    let unfit = |(key, value): (&String, &String)| {
+        !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256
+    };
+    if tags.len() > 50 || tags.iter().any(unfit) {
+        return Err(invalid("A resource can have no more than 50 tags, of 128 and 256 characters."));
     }
     Ok(tags)
 }

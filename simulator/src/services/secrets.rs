@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::unknown;
 use crate::clock::Clock;
@@ -25,6 +26,10 @@ struct Secret {
     created: Duration,
     origin: Origin,
     description: Option<String>,
+    /// The key that encrypts it, where it is not the account's own.
+    key: Option<String>,
+    /// The token of its creation, and a digest of what it holds: the value itself is not kept.
+    version: Option<(String, String)>,
     tags: Tags,
     /// When it was asked to be deleted, and when it will be gone.
     deleted: Option<(Duration, Duration)>,
@@ -38,15 +43,18 @@ enum Origin {
     /// A call made it.
     Created,
     /// A service manages it for a resource of its own.
-    Managed(String),
+    Managed(&'static str),
 }
 
 const DAY_SECONDS: u64 = 86_400;
+/// The most bytes of a value (quota).
+const LONGEST_VALUE: usize = 65_536;
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateSecret" => create(world, params),
         "DescribeSecret" => describe(world, params),
+        "ListSecrets" => list(world, params),
         "DeleteSecret" => delete(world, params),
         "TagResource" => tag(world, params),
         "UntagResource" => untag(world, params),
@@ -75,14 +83,19 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Makes the secret that a service manages for a resource, and returns its ARN.
-pub(crate) fn create_managed(world: &mut World, owner: &str, name: &str) -> String {
+/// Makes the secret that a service (`rds`) manages for the resource with the ARN `owner`, and returns its ARN.
+pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &str, name: &str) -> String {
     let secret = Secret {
         name: name.into(),
         created: world.now,
-        origin: Origin::Managed(owner.into()),
-        description: None,
-        tags: Tags::new(),
+        origin: Origin::Managed(service),
+        description: Some(format!("Secret associated with primary RDS DB instance: {owner}")),
+        key: None,
+        version: None,
+        tags: Tags::from([
+            ("aws:rds:primaryDBInstanceArn".into(), owner.into()),
+            ("aws:secretsmanager:owningService".into(), service.into()),
+        ]),
         deleted: None,
     };
     add(world, secret)
@@ -109,6 +122,8 @@ pub(crate) fn seed(world: &mut World, arn: &str) {
         created: world.now,
         origin: Origin::Seeded,
         description: None,
+        key: None,
+        version: None,
         tags: Tags::new(),
         deleted: None,
     };
@@ -119,13 +134,16 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = needed(params, "Name")?;
     let description = params.text("Description");
     let tags = tags_of(params)?;
-    // The value, its key and the retry token: the token makes a retry find its own secret, which the name does too.
-    for meaningless in ["SecretString", "SecretBinary", "KmsKeyId", "ClientRequestToken"] {
-        params.ignore(meaningless);
-    }
+    let key = params.text("KmsKeyId");
+    let version = version_of(params)?;
     params.done()?;
+    check_name(&name)?;
     purge(world);
-    if let Some(taken) = world.secrets.secrets.values().find(|secret| secret.name == name) {
+    if let Some((arn, taken)) = world.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
+        // The same creation again, by its token: the first one's answer.
+        if taken.deleted.is_none() && version.is_some() && taken.version == version {
+            return Ok(json!({ "ARN": arn, "Name": name, "VersionId": version_id(arn, taken) }).into());
+        }
         return Err(if taken.deleted.is_some() {
             Refusal::new(
                 "InvalidRequestException",
@@ -143,11 +161,18 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         created: world.now,
         origin: Origin::Created,
         description,
+        key,
+        version,
         tags,
         deleted: None,
     };
     let arn = add(world, secret);
-    Ok(json!({ "ARN": arn, "Name": name, "VersionId": version(&arn) }).into())
+    let id = world
+        .secrets
+        .secrets
+        .get(&arn)
+        .and_then(|secret| secret.version.is_some().then(|| version_id(&arn, secret)));
+    Ok(json!({ "ARN": arn, "Name": name, "VersionId": id }).into())
 }
 
 fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -156,14 +181,24 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     purge(world);
     let arn = find(world, &id)?;
     let secret = world.secrets.secrets.get(&arn).ok_or_else(not_found)?;
+    Ok(document(&arn, secret, "VersionIdsToStages").into())
+}
+
+/// A secret as both descriptions show it, which name the list of its versions differently.
+fn document(arn: &str, secret: &Secret, versions: &str) -> Value {
+    let is_empty = secret.origin == Origin::Created && secret.version.is_none();
+    let stages = if is_empty { json!({}) } else { json!({ version_id(arn, secret): ["AWSCURRENT"] }) };
     let mut document = json!({
         "ARN": arn,
         "Name": secret.name,
         "CreatedDate": Clock::epoch_seconds(secret.created),
         "LastChangedDate": Clock::epoch_seconds(secret.created),
-        "VersionIdsToStages": { version(&arn): ["AWSCURRENT"] },
+        versions: stages,
         "Tags": tag_list(&secret.tags),
     });
+    if let Some(key) = &secret.key {
+        document["KmsKeyId"] = json!(key);
+    }
     if let Some(description) = &secret.description {
         document["Description"] = json!(description);
     }
@@ -176,7 +211,82 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         // Source: "Password management with Amazon RDS and AWS Secrets Manager": every seven days.
         document["RotationRules"] = json!({ "AutomaticallyAfterDays": 7 });
     }
-    Ok(document.into())
+    document
+}
+
+/// The most secrets of one page (API reference).
+const PAGE: usize = 100;
+
+fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let mut filters = Vec::new();
+    for filter in params.structs("Filters") {
+        let key = needed(&filter, "Key")?;
+        if !["name", "description", "tag-key", "tag-value", "owning-service"].contains(&key.as_str()) {
+            return Err(invalid(format!("Invalid filter key: {key}")));
+        }
+        filters.push((key, filter.list("Values")));
+    }
+    let with_deleted = params.flag("IncludePlannedDeletion")?.unwrap_or(false);
+    let newest_first = match params.text("SortOrder").as_deref() {
+        None | Some("desc") => true,
+        Some("asc") => false,
+        Some(other) => return Err(invalid(format!("Invalid SortOrder: {other}"))),
+    };
+    let size = params.int("MaxResults")?.map_or(Ok(PAGE), |size| {
+        usize::try_from(size)
+            .ok()
+            .filter(|size| (1..=PAGE).contains(size))
+            .ok_or_else(|| invalid(format!("MaxResults must be between 1 and {PAGE}.")))
+    })?;
+    let from: usize = match params.text("NextToken") {
+        None => 0,
+        Some(token) => token
+            .parse()
+            .map_err(|_| Refusal::new("InvalidNextTokenException", "The NextToken value is invalid."))?,
+    };
+    params.done()?;
+    purge(world);
+    let mut found: Vec<(&String, &Secret)> = world
+        .secrets
+        .secrets
+        .iter()
+        .filter(|(_, secret)| with_deleted || secret.deleted.is_none())
+        .filter(|(_, secret)| filters.iter().all(|(key, wanted)| secret.passes(key, wanted)))
+        .collect();
+    found.sort_by_key(|(_, secret)| secret.created);
+    if newest_first {
+        found.reverse();
+    }
+    let end = from.saturating_add(size);
+    let next = (end < found.len()).then(|| end.to_string());
+    let page = found.into_iter().skip(from).take(size);
+    let page: Vec<Value> =
+        page.map(|(arn, secret)| document(arn, secret, "SecretVersionsToStages")).collect();
+    let mut answer = json!({ "SecretList": page });
+    if let Some(next) = next {
+        answer["NextToken"] = json!(next);
+    }
+    Ok(answer.into())
+}
+
+impl Secret {
+    /// Whether it passes a filter: each looks for the beginning of a text, and `!` before it for its absence.
+    fn passes(&self, key: &str, wanted: &[String]) -> bool {
+        let texts: Vec<&str> = match key {
+            "name" => vec![&self.name],
+            "description" => self.description.as_deref().into_iter().collect(),
+            "tag-key" => self.tags.keys().map(String::as_str).collect(),
+            "tag-value" => self.tags.values().map(String::as_str).collect(),
+            _ => match self.origin {
+                Origin::Managed(service) => vec![service],
+                Origin::Seeded | Origin::Created => Vec::new(),
+            },
+        };
+        let begins = |start: &str| texts.iter().any(|text| text.starts_with(start));
+        wanted
+            .iter()
+            .any(|text| text.strip_prefix('!').map_or_else(|| begins(text), |absent| !begins(absent)))
+    }
 }
 
 fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -272,6 +382,44 @@ fn changeable<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Secret, Ref
     }
 }
 
+/// The token and a digest of the value that a creation brings, if it brings one.
+fn version_of(params: &Params) -> Result<Option<(String, String)>, Refusal> {
+    let (text, bytes) = (params.text("SecretString"), params.text("SecretBinary"));
+    let token = params.text("ClientRequestToken");
+    if token.as_ref().is_some_and(|token| !(32..=64).contains(&token.len())) {
+        return Err(invalid("The ClientRequestToken must have between 32 and 64 characters."));
+    }
+    let value = match (text, bytes) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("You can't specify both a binary secret value and a string secret value."));
+        }
+        (None, None) => return Ok(None),
+        (Some(value), None) | (None, Some(value)) => value,
+    };
+    if value.len() > LONGEST_VALUE {
+        return Err(invalid(format!("The secret value can't be longer than {LONGEST_VALUE} bytes.")));
+    }
+    let token = token.ok_or_else(|| invalid("You must provide a ClientRequestToken value."))?;
+    Ok(Some((token, hex::encode(Sha256::digest(value)))))
+}
+
+/// Source: `Name` of `CreateSecret` in the API reference.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let legal = |character: char| character.is_ascii_alphanumeric() || "/_+=.@-!".contains(character);
+    if name.len() <= 512 && name.chars().all(legal) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "ValidationException",
+        "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!",
+    ))
+}
+
+/// The id of its one version: the token of its creation.
+fn version_id(arn: &str, secret: &Secret) -> String {
+    secret.version.as_ref().map_or_else(|| version(arn), |(token, _)| token.clone())
+}
+
 fn version(arn: &str) -> String {
     let number = arn.rsplit('-').next().unwrap_or_default();
     format!("00000000-0000-4000-9000-{number:0>12}").to_lowercase()
@@ -293,6 +441,10 @@ fn within_limit(tags: &Tags) -> Result<(), Refusal> {
         return Err(Refusal::new("InvalidParameterException", "A secret can have no more than 50 tags."));
     }
     Ok(())
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new("InvalidParameterException", message)
 }
 
 fn needed(params: &Params, key: &str) -> Result<String, Refusal> {

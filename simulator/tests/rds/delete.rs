@@ -1,6 +1,8 @@
 //! How an instance goes.
 
-use crate::site::{GONE_SECONDS, Site, code, refusal, wait};
+use aws_sdk_rds::types::CloudwatchLogsExportConfiguration;
+
+use crate::site::{AVAILABLE_SECONDS, GONE_SECONDS, Site, code, refusal, wait};
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_goes_with_its_secret_and_its_interface() {
@@ -123,4 +125,27 @@ async fn backups_that_are_kept_cost_until_they_expire() {
     assert_eq!(site.kinds(), ["AWS::RDS::DBSubnetGroup", "AWS::RDS::DBInstanceAutomatedBackup"]);
     wait(7.0 * 86_400.0).await;
     assert_eq!(site.kinds(), ["AWS::RDS::DBSubnetGroup"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exported_logs_stay_behind_in_their_groups() {
+    let site = Site::open().await;
+    site.create().enable_cloudwatch_logs_exports("postgresql").send().await.unwrap();
+    let groups = || -> Vec<String> {
+        let items = site.account.inventory().into_iter();
+        items.filter(|item| item.kind == "AWS::Logs::LogGroup").map(|item| item.id).collect()
+    };
+    wait(60.0).await;
+    assert!(groups().is_empty(), "nothing is written before it runs");
+    wait(AVAILABLE_SECONDS - 60.0).await;
+    assert_eq!(groups(), ["/aws/rds/instance/shop/postgresql"]);
+    let upgrades = CloudwatchLogsExportConfiguration::builder().enable_log_types("upgrade").build();
+    site.modify().cloudwatch_logs_export_configuration(upgrades).send().await.unwrap();
+    wait(120.0).await;
+    assert_eq!(groups().len(), 2);
+    let delete = site.rds.delete_db_instance().db_instance_identifier("shop").skip_final_snapshot(true);
+    delete.send().await.unwrap();
+    wait(GONE_SECONDS).await;
+    assert_eq!(site.kinds(), ["AWS::RDS::DBSubnetGroup"]);
+    assert_eq!(groups().len(), 2);
 }

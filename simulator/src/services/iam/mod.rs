@@ -83,6 +83,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
         "TagInstanceProfile" => profiles::tag(world, params),
         "UntagInstanceProfile" => profiles::untag(world, params),
         "ListInstanceProfileTags" => profiles::list_tags(world, params),
+        "ListInstanceProfiles" => profiles::list(world, params),
         "ListInstanceProfilesForRole" => profiles::list_for_role(world, params),
         _ => Err(unknown("iam", operation)),
     }

@@ -112,6 +112,22 @@ pub(super) fn list_tags(world: &mut World, params: &Params) -> Result<Reply, Ref
     Ok(json!({ "Tags": tags, "IsTruncated": false }).into())
 }
 
+pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let prefix = params.text("PathPrefix").unwrap_or_else(|| "/".into());
+    let below = world.iam.profiles.iter().filter(|(_, profile)| profile.path.starts_with(&prefix));
+    let profiles = below
+        .map(|(name, profile)| {
+            let mut document = document(world, name, profile);
+            // The list leaves the tags out. Source: the operation's page in the IAM API reference.
+            if let Some(fields) = document.as_object_mut() {
+                fields.remove("Tags");
+            }
+            document
+        })
+        .collect();
+    page(params, "InstanceProfiles", profiles)
+}
+
 pub(super) fn list_for_role(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let role = needed(params, "RoleName")?;
     roles::role(world, &role)?;

@@ -23,7 +23,7 @@ mod windows;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::unknown;
+use super::{logs, unknown};
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -112,11 +112,25 @@ fn contradiction(message: impl Into<String>) -> Refusal {
 pub(crate) fn advance(world: &mut World) {
     let ids: Vec<String> = world.rds.instances.keys().cloned().collect();
     for id in ids {
+        export_logs(world, &id);
         change::advance(world, &id);
+        export_logs(world, &id);
         delete::advance(world, &id);
     }
     let now = world.now;
     world.rds.retained.retain(|backups| backups.until > now);
+}
+
+/// RDS makes a log group for each kind of log that an instance exports, once it runs, and leaves it behind.
+fn export_logs(world: &mut World, id: &str) {
+    let Some(instance) = world.rds.instances.get(id) else { return };
+    let at = instance.birth.creating_until;
+    if instance.birth.fails_at.is_some() || world.now < at {
+        return;
+    }
+    for log in instance.settings.log_exports.clone() {
+        logs::ensure(world, &format!("/aws/rds/instance/{id}/{log}"), at);
+    }
 }
 
 /// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
