@@ -289,7 +289,7 @@ fn can_fail(service: &str, operation: &str) -> bool {
         ("ec2", "CreateNatGateway" | "CreateVpcEndpoint" | "RunInstances")
             | ("elasticloadbalancing", "CreateLoadBalancer")
             | ("rds", "CreateDBInstance")
-            | ("ecs", "CreateService")
+            | ("ecs", "CreateService" | "UpdateService")
             | ("acm", "RequestCertificate")
     )
 }

@@ -1,5 +1,7 @@
 //! ECS on Fargate with its scaling and its logs: what becomes of services, and what is refused.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
 mod common;
 mod ecs_shop;
 

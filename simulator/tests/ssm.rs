@@ -1,5 +1,7 @@
 //! Systems Manager: the images that its public parameters name, and when an instance reports in.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
 mod common;
 mod ssm_network;
 

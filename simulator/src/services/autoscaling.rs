@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ecs, iam, unknown};
+use super::{ecs, elb, iam, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -221,6 +221,11 @@ fn tracked(world: &World, params: &Params) -> Result<Policy, Refusal> {
             "Resource label must be specified for ALBRequestCountPerTarget, and for it only",
         ));
     }
+    if let Some(label) = label.as_ref().filter(|label| !elb::is_label(world, label)) {
+        return Err(validation(format!(
+            "Resource label {label} does not name a load balancer and a target group that it uses."
+        )));
+    }
     let policy = Policy {
         arn: String::new(),
         created: world.now,
@@ -409,9 +414,12 @@ fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> 
 }
 
 fn checked(tags: Tags) -> Result<Tags, Refusal> {
-    if tags.len() > 50 || tags.keys().any(|key| key.starts_with("aws:")) {
+    let unfit = |(key, value): (&String, &String)| {
+        key.starts_with("aws:") || !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256
+    };
+    if tags.len() > 50 || tags.iter().any(unfit) {
         return Err(validation(
-            "A resource can have no more than 50 tags, and none whose key starts with aws:",
+            "A resource can have no more than 50 tags, of 128 and 256 characters, and none whose key starts with aws:",
         ));
     }
     Ok(tags)

@@ -1,6 +1,7 @@
 //! A shop to deploy services into: a network with a way out, a load balancer, roles, a log group, a cluster.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::fmt::Debug;
 use std::time::Duration;

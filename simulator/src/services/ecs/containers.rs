@@ -145,7 +145,28 @@ fn three() -> u32 {
     3
 }
 
+impl PortMapping {
+    fn check(&self) -> Result<(), Refusal> {
+        let protocols = self.protocol == "tcp" || self.protocol == "udp";
+        let of_app =
+            self.app_protocol.as_deref().is_none_or(|name| ["http", "http2", "grpc"].contains(&name));
+        if self.container_port > 0 && protocols && of_app {
+            return Ok(());
+        }
+        Err(client(format!("Invalid port mapping of container port {}.", self.container_port)))
+    }
+}
+
 impl Container {
+    pub(super) fn cpu(&self) -> i64 {
+        self.cpu
+    }
+
+    /// What it is sure to get of the task's memory.
+    pub(super) fn reserved_memory(&self) -> i64 {
+        self.memory_reservation.or(self.memory).unwrap_or_default()
+    }
+
     /// The log group and the start of the stream's name, for a container that writes to `CloudWatch` Logs.
     pub(super) fn log_target(&self) -> Option<(&str, String)> {
         let options = &self.log_configuration.as_ref()?.options;
@@ -162,13 +183,21 @@ impl Container {
         if self.image.is_empty() || self.image.contains(char::is_whitespace) {
             return Err(client("Container.image should not be null or empty."));
         }
+        if self.cpu < 0 || [self.memory, self.memory_reservation].into_iter().flatten().any(|mib| mib < 6) {
+            return Err(client(format!(
+                "Invalid setting for container '{}'. CPU must not be negative, and memory at least 6 MiB.",
+                self.name
+            )));
+        }
         if self.memory.or(self.memory_reservation).unwrap_or_default() > memory_of_task {
             return Err(client(format!(
                 "Invalid setting for container '{}'. The memory of a container must not exceed the task's 'memory'.",
                 self.name
             )));
         }
+        self.check_limits()?;
         for mapping in &mut self.port_mappings {
+            mapping.check()?;
             let host = *mapping.host_port.get_or_insert(mapping.container_port);
             if host != mapping.container_port {
                 return Err(client(
@@ -176,9 +205,50 @@ impl Container {
                 ));
             }
         }
+        let mappings = &self.port_mappings;
+        let same = |one: &PortMapping, other: &PortMapping| {
+            (one.container_port, &one.protocol) == (other.container_port, &other.protocol)
+        };
+        if mappings
+            .iter()
+            .enumerate()
+            .any(|(place, one)| mappings[..place].iter().any(|other| same(one, other)))
+        {
+            return Err(client(format!("Container '{}' maps a port more than once.", self.name)));
+        }
         self.check_secrets()?;
         self.check_logs(region)?;
         self.check_health()
+    }
+
+    /// What Fargate has no place for, and how long it waits at most.
+    /// Source: `ContainerDefinition` in the ECS API reference; "Task definition differences for Fargate".
+    fn check_limits(&self) -> Result<(), Refusal> {
+        if !(self.mount_points.is_empty() && self.volumes_from.is_empty() && self.system_controls.is_empty())
+        {
+            return Err(client(
+                "Unknown volume: the simulator's tasks have neither volumes nor system controls.",
+            ));
+        }
+        if self.ulimits.as_ref().is_some_and(|limits| limits.iter().any(|limit| limit["name"] != "nofile")) {
+            return Err(client("Fargate only supports the ulimit nofile."));
+        }
+        let capabilities =
+            self.linux_parameters.as_ref().and_then(|parameters| parameters.capabilities.as_ref());
+        let added = capabilities.and_then(|capabilities| capabilities["add"].as_array());
+        if added.is_some_and(|added| added.iter().any(|name| name != "SYS_PTRACE")) {
+            return Err(client("Fargate can only add the capability SYS_PTRACE."));
+        }
+        let waits = [self.start_timeout, self.stop_timeout];
+        if waits.into_iter().flatten().any(|seconds| !(2..=120).contains(&seconds)) {
+            return Err(client(
+                "On Fargate, startTimeout and stopTimeout must be between 2 and 120 seconds.",
+            ));
+        }
+        if self.version_consistency.as_ref().is_some_and(|text| text != "enabled" && text != "disabled") {
+            return Err(client("versionConsistency must be enabled or disabled."));
+        }
+        Ok(())
     }
 
     fn check_secrets(&self) -> Result<(), Refusal> {

@@ -69,7 +69,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
     let compatibilities = params.list("requiresCompatibilities");
     let containers: Option<Vec<Container>> = part(params, "containerDefinitions")?;
     let runtime = runtime(params)?;
-    let ephemeral_storage: Option<Value> = part(params, "ephemeralStorage")?;
+    let ephemeral_storage = ephemeral_storage(params)?;
     let (volumes, placement) = (params.list("volumes"), params.list("placementConstraints"));
     let tags = tags_of(params)?;
     params.done()?;
@@ -86,8 +86,12 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
     if !volumes.is_empty() || !placement.is_empty() {
         return Err(client("the simulator knows neither volumes nor placement constraints"));
     }
-    let containers =
-        checked(containers.unwrap_or_default(), execution_role.is_some(), i64::from(memory), &world.region)?;
+    let containers = checked(
+        containers.unwrap_or_default(),
+        execution_role.is_some(),
+        (i64::from(cpu), i64::from(memory)),
+        &world.region,
+    )?;
     let revision = world
         .ecs
         .definitions
@@ -263,8 +267,22 @@ fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     }
 }
 
+/// Source of the bounds: `EphemeralStorage` in the ECS API reference.
+fn ephemeral_storage(params: &Params) -> Result<Option<Value>, Refusal> {
+    let storage = params.section("ephemeralStorage").map(|section| section.int("sizeInGiB")).transpose()?;
+    match storage {
+        None => Ok(None),
+        Some(Some(size)) if (21..=200).contains(&size) => Ok(Some(json!({ "sizeInGiB": size }))),
+        Some(_) => Err(client("The ephemeral storage must be between 21 and 200 GiB.")),
+    }
+}
+
 fn runtime(params: &Params) -> Result<Option<Value>, Refusal> {
-    let runtime: Option<Value> = part(params, "runtimePlatform")?;
+    let runtime = params.section("runtimePlatform");
+    let runtime = runtime.map(|platform| {
+        let text = |key: &str| Some((key.to_owned(), json!(platform.text(key)?)));
+        ["cpuArchitecture", "operatingSystemFamily"].into_iter().filter_map(text).collect::<Value>()
+    });
     if let Some(runtime) = &runtime {
         let architecture = runtime.get("cpuArchitecture").and_then(Value::as_str);
         let system = runtime.get("operatingSystemFamily").and_then(Value::as_str);
@@ -280,11 +298,21 @@ fn runtime(params: &Params) -> Result<Option<Value>, Refusal> {
 fn checked(
     mut containers: Vec<Container>,
     has_execution_role: bool,
-    memory: i64,
+    (cpu, memory): (i64, i64),
     region: &str,
 ) -> Result<Vec<Container>, Refusal> {
     if containers.is_empty() || containers.len() > 10 {
         return Err(client("Container list cannot be empty, and holds 10 containers at most."));
+    }
+    // Together they can't have more than the task. Source: `cpu` and `memory` in the ECS API reference.
+    let cpus: i64 = containers.iter().map(Container::cpu).sum();
+    let reserved: i64 = containers.iter().map(Container::reserved_memory).sum();
+    for (what, together, whole) in [("cpu", cpus, cpu), ("memory", reserved, memory)] {
+        if together > whole {
+            return Err(client(format!(
+                "Invalid 'cpu' or 'memory' setting for task: the containers' {what} together exceeds the task's."
+            )));
+        }
     }
     if !containers.iter().any(|container| container.essential) {
         return Err(client("At least one container should be essential."));

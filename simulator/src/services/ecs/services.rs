@@ -109,6 +109,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let controller = params.section("deploymentController").and_then(|section| section.text("type"));
     let tags = tags_of(params)?;
     params.done()?;
+    check_token(token.as_deref())?;
     service_linked_role(world)?;
     let cluster = clusters::usable(world, cluster.as_deref())?;
     let key = format!("{cluster}/{name}");
@@ -195,8 +196,7 @@ impl Options {
         Ok(Self {
             exec: params.flag("enableExecuteCommand")?,
             managed_tags: params.flag("enableECSManagedTags")?,
-            propagate: one_of(params, "propagateTags", &["TASK_DEFINITION", "SERVICE", "NONE"])?
-                .filter(|source| source != "NONE"),
+            propagate: one_of(params, "propagateTags", &["TASK_DEFINITION", "SERVICE", "NONE"])?,
             rebalancing: one_of(params, "availabilityZoneRebalancing", &["ENABLED", "DISABLED"])?,
         })
     }
@@ -211,6 +211,13 @@ impl Options {
             _ => Ok("DISABLED".into()),
         }
     }
+}
+
+/// "Up to 36 ASCII characters in the range of 33-126 (inclusive) are allowed" (SDK text).
+fn check_token(token: Option<&str>) -> Result<(), Refusal> {
+    let fits =
+        |token: &str| (1..=36).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if token.is_none_or(fits) { Ok(()) } else { Err(invalid("Invalid idempotency token.")) }
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
