@@ -308,6 +308,14 @@ async fn zones_are_found_by_name_and_by_id() {
     // The list begins at the next name when there is none of this one.
     assert_eq!(names(from("example.org").await.unwrap()), ["other.org."]);
     seconds(1.0).await;
+    let all = house.dns.list_hosted_zones().max_items(1).send().await.unwrap();
+    assert_eq!(
+        (all.hosted_zones()[0].id(), all.next_marker()),
+        (&*format!("/hostedzone/{ZONE}"), Some("ZOTHER"))
+    );
+    let rest = house.dns.list_hosted_zones().marker(all.next_marker().unwrap()).send().await.unwrap();
+    assert_eq!((rest.hosted_zones()[0].name(), rest.is_truncated()), ("other.org.", false));
+    seconds(1.0).await;
     let page = house.dns.list_hosted_zones_by_name().max_items(1).send().await.unwrap();
     assert!(page.is_truncated);
     assert_eq!(page.next_dns_name(), Some("other.org."));
@@ -444,8 +452,8 @@ async fn a_batch_is_done_as_a_whole_or_not_at_all() {
 #[tokio::test(start_paused = true)]
 async fn paths_and_parameters_that_are_not_simulated_are_refused() {
     let house = House::new();
-    let result = house.dns.list_hosted_zones().send().await;
-    assert!(message(result).contains("GET /2013-04-01/hostedzone"));
+    let result = house.dns.list_health_checks().send().await;
+    assert!(message(result).contains("GET /2013-04-01/healthcheck"));
     let result =
         house.dns.list_resource_record_sets().hosted_zone_id(ZONE).start_record_name("a.example.com");
     let result = result.start_record_type(RrType::A).start_record_identifier("blue").send().await;

@@ -184,6 +184,14 @@ async fn a_group_takes_its_schedules_with_it() {
     let gone = client.get_schedule().name("shop").group_name("mine").send().await;
     assert_eq!(code(gone), "ResourceNotFoundException");
     assert_eq!(code(client.delete_schedule_group().name("default").send().await), "ValidationException");
+    assert_eq!(code(client.list_schedules().state("ASLEEP".into()).send().await), "ValidationException");
+    let tag =
+        |key: usize| aws_sdk_scheduler::types::Tag::builder().key(key.to_string()).value("").build().unwrap();
+    for keys in [vec![1, 1], (0..51).collect()] {
+        let tags = keys.into_iter().map(tag).collect();
+        let call = client.create_schedule_group().name("tagged").set_tags(Some(tags));
+        assert_eq!(code(call.send().await), "ValidationException");
+    }
 }
 
 const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:stackdrop";
@@ -202,6 +210,9 @@ async fn what_is_published_can_be_looked_at() {
     assert_eq!((messages.len(), messages[1].subject.as_deref()), (2, None));
     let attributes = sns.get_topic_attributes().topic_arn(TOPIC).send().await.unwrap();
     assert_eq!(attributes.attributes().unwrap()["Owner"], "123456789012");
+    let topics = sns.list_topics().send().await.unwrap();
+    assert_eq!((topics.topics()[0].topic_arn(), topics.next_token()), (Some(TOPIC), None));
+    assert_eq!(code(sns.list_topics().next_token("x").send().await), "InvalidParameter");
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,6 +225,12 @@ async fn messages_are_refused_for_what_is_wrong_in_them() {
     let other = sns.create_topic().name("stackdrop").attributes("DisplayName", "other").send().await;
     assert_eq!(code(other), "InvalidParameter");
     assert_eq!(code(sns.create_topic().name("a b").send().await), "InvalidParameter");
+    let tag = |key: usize| aws_sdk_sns::types::Tag::builder().key(key.to_string()).value("").build().unwrap();
+    let tagged = |keys: Vec<usize>| {
+        sns.create_topic().name("tagged").set_tags(Some(keys.into_iter().map(tag).collect())).send()
+    };
+    assert_eq!(code(tagged(vec![1, 1]).await), "InvalidParameter");
+    assert_eq!(code(tagged((0..51).collect()).await), "TagLimitExceeded");
     let publish = || sns.publish().topic_arn(TOPIC).message("m");
     let cases = [
         ("an absent topic", publish().topic_arn(format!("{TOPIC}-2")), "NotFound"),
@@ -304,6 +321,10 @@ async fn executions_are_listed_newest_first_and_can_be_stopped() {
     let aborted = list().status_filter(ExecutionStatus::Aborted).send().await.unwrap();
     assert_eq!(aborted.executions().len(), 1);
     assert_eq!(code(list().next_token("x").send().await), "InvalidToken");
+    assert_eq!(code(list().status_filter("ASLEEP".into()).send().await), "ValidationException");
+    account.execution_ended(&account.executions()[0].arn, "SUCCEEDED");
+    tokio::time::advance(Duration::from_hours(91 * 24)).await;
+    assert_eq!(list().send().await.unwrap().executions().len(), 1, "what ended is kept for 90 days");
 }
 
 #[tokio::test(start_paused = true)]

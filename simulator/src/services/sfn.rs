@@ -20,6 +20,8 @@ use crate::world::World;
 const KEPT: Duration = Duration::from_hours(90 * 24);
 /// The most bytes of an input.
 const LONGEST_INPUT: usize = 262_144;
+/// What `ListExecutions` can be asked for.
+const STATUSES: [&str; 6] = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"];
 /// What no name may hold, besides control characters.
 const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
@@ -244,6 +246,11 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let token = params.text("nextToken");
     params.done()?;
     machine_name(world, &machine)?;
+    if let Some(other) = status.as_ref().filter(|status| !STATUSES.contains(&status.as_str())) {
+        return Err(validation(format!(
+            "1 validation error detected: Value '{other}' at 'statusFilter' failed to satisfy constraint: Member must satisfy enum value set"
+        )));
+    }
     // 0 means the default, 100.
     let size = match usize::try_from(size) {
         Ok(0) => 100,
@@ -260,6 +267,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         .sfn
         .executions
         .iter()
+        .filter(|it| it.ended_at.is_none_or(|ended_at| world.now < ended_at + KEPT))
         .filter(|it| it.state_machine == machine && status.as_ref().is_none_or(|status| status == it.status))
         .collect();
     found.reverse(); // "Results are sorted by time, with the most recent execution first."

@@ -58,6 +58,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
         "Publish" => publish(world, params),
         "CreateTopic" => create(world, params),
         "GetTopicAttributes" => attributes(world, params),
+        "ListTopics" => list(world, params),
         _ => Err(unknown("sns", operation)),
     }
 }
@@ -161,6 +162,22 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         }
     }
     Ok(json!({ "TopicArn": arn }).into())
+}
+
+/// The most topics of one page (API reference).
+const PAGE: usize = 100;
+
+fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let token = params.text("NextToken");
+    params.done()?;
+    let from: usize = match token {
+        None => 0,
+        Some(token) => token.parse().map_err(|_| invalid("NextToken"))?,
+    };
+    let arns = world.sns.topics.keys().skip(from).take(PAGE);
+    let topics: Vec<_> = arns.map(|arn| json!({ "TopicArn": arn })).collect();
+    let next = (world.sns.topics.len() > from + PAGE).then(|| (from + PAGE).to_string());
+    Ok(json!({ "Topics": topics, "NextToken": next }).into())
 }
 
 fn attributes(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

@@ -52,6 +52,7 @@ const NAME_SERVERS: [&str; 4] =
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetHostedZone" => get_hosted_zone(world, params),
+        "ListHostedZones" => list_hosted_zones(world, params),
         "ListHostedZonesByName" => list_hosted_zones_by_name(world, params),
         "ListResourceRecordSets" => list_resource_record_sets(world, params),
         "ChangeResourceRecordSets" => changes::change(world, params),
@@ -169,6 +170,27 @@ fn max_items(params: &Params, most: usize) -> Result<usize, Refusal> {
         Some(Ok(number)) if number > 0 => Ok(number.min(most)),
         Some(_) => Err(invalid("The maximum number of items must be positive")),
     }
+}
+
+/// Lists zones in the order of their ids.
+fn list_hosted_zones(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let marker = params.text("Marker");
+    let most = max_items(params, ZONES)?;
+    params.done()?;
+    let mut zones =
+        world.route53.zones.values().filter(|zone| marker.as_ref().is_none_or(|first| zone.id >= *first));
+    let page: Vec<Value> = zones.by_ref().take(most).map(Zone::document).collect();
+    let next = zones.next().map(|zone| zone.id.clone());
+    Ok(rooted(
+        "ListHostedZonesResponse",
+        json!({
+            "HostedZones/HostedZone": page,
+            "Marker": marker,
+            "IsTruncated": next.is_some(),
+            "NextMarker": next,
+            "MaxItems": most.to_string(),
+        }),
+    ))
 }
 
 /// Lists zones in the order of their names *from* a name on: the first need not be the one that was asked for.

@@ -26,6 +26,11 @@ struct Way<'a> {
 fn way<'a>(method: &Method, path: &'a str) -> Option<Way<'a>> {
     let parts: Vec<&str> = path.strip_prefix("/2013-04-01/")?.split('/').collect();
     let way = match (method, parts.as_slice()) {
+        (&Method::GET, ["hostedzone"]) => Way {
+            operation: "ListHostedZones",
+            id: None,
+            query: &[("marker", "Marker"), ("maxitems", "MaxItems")],
+        },
         (&Method::GET, ["hostedzonesbyname"]) => Way {
             operation: "ListHostedZonesByName",
             id: None,

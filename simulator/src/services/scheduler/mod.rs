@@ -207,8 +207,11 @@ fn check_group(world: &World, group: &str) -> Result<(), Refusal> {
 fn create_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = name(params, "Name")?;
     let token = params.text("ClientToken");
-    let tags = world::tags(params, "Tags", "Key", "Value")?;
+    let tags = world::tags(params, "Tags", "Key", "Value").map_err(|refusal| invalid(refusal.message))?;
     params.done()?;
+    if tags.len() > 50 {
+        return Err(invalid("A schedule group can have at most 50 tags"));
+    }
     let arn = world.arn("scheduler", &format!("schedule-group/{name}"));
     let request = json!([name, tags]);
     let reply = Reply::from(json!({ "ScheduleGroupArn": arn }));

@@ -103,6 +103,9 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let state = params.text("State");
     let page = Page::read(params)?;
     params.done()?;
+    if let Some(other) = state.as_ref().filter(|state| !["ENABLED", "DISABLED"].contains(&state.as_str())) {
+        return Err(invalid(format!("Invalid State: {other}")));
+    }
     if let Some(group) = &group {
         check_group(world, group)?;
     }
