@@ -1,4 +1,5 @@
 //! What the tests of every service need: an account, and an unmodified SDK that talks to it.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
