@@ -76,7 +76,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
 }
 
 /// The steps that take away what the spec has no longer, when all that it has is healthy.
-const TIDYING: [&str; 2] = ["Tidy", "TidySecurityGroups"];
+const TIDYING: [&str; 3] = ["Tidy", "TidySecurityGroups", "TidyNetwork"];
 
 fn judge(deployment: &Deployment) -> Verdict {
     let problems = problems(deployment);

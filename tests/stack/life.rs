@@ -145,3 +145,22 @@ async fn an_update_that_fails_leaves_nothing_of_what_it_added() {
     let next = deployed(&rehearsal, WORKER).await;
     assert_eq!(changes(&next), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_update_to_a_third_zone_that_fails_leaves_no_third_zone() {
+    use stackdrop_simulator::{Fault, FaultKind, When};
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let before = standing(&rehearsal);
+    let wider = SHOP.replacen("zones: 2", "zones: 3", 1);
+    assert_ne!(wider, SHOP);
+    let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
+    let failed = rehearsal.deploy(&wider, &()).await.unwrap();
+    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(standing(&rehearsal), before);
+    let next = deployed(&rehearsal, SHOP).await;
+    assert_eq!(changes(&next), Vec::<String>::new());
+    let wide = deployed(&rehearsal, &wider).await;
+    assert!(changes(&wide).contains(&"ec2:CreateSubnet".to_owned()));
+}

@@ -74,6 +74,22 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         .map(drop)
 }
 
+/// Takes the endpoint off the private tables that the spec has no longer: it would hold them.
+pub(super) async fn let_go(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+    let Some(endpoint) = &found.endpoint else { return Ok(()) };
+    let tables = found.tables.iter().filter(|(role, _)| !super::tables::is_wanted(work, role));
+    let held: Vec<String> = tables
+        .filter_map(|(_, table)| table.route_table_id().map(str::to_owned))
+        .filter(|id| endpoint.route_table_ids().contains(id))
+        .collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_remove_route_table_ids(Some(held));
+    call.send().await.doing(format!("taking {id} off route tables that are no longer needed")).map(drop)
+}
+
 pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
     if let Some(endpoint) = &found.endpoint {

@@ -97,6 +97,17 @@ impl Component for Network {
         work.network().cloned()
     }
 
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        let mut removal = Removal::default();
+        subnets::remove(work, &found, &mut removal, |role| !subnets::is_wanted(work, role)).await?;
+        if removal.left.is_empty() {
+            endpoint::let_go(work, &found).await?;
+            tables::remove(work, &found, &mut removal, |role| !tables::is_wanted(work, role)).await?;
+        }
+        Ok(removal)
+    }
+
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
         let found = Found::read(work).await?;
         let mut removal = Removal { found: found.count(), left: Vec::new() };
@@ -108,8 +119,8 @@ impl Component for Network {
             found.leave_the_rest(&mut removal);
             return Ok(removal);
         }
-        subnets::remove(work, &found, &mut removal).await?;
-        tables::remove(work, &found, &mut removal).await?;
+        subnets::remove(work, &found, &mut removal, |_| true).await?;
+        tables::remove(work, &found, &mut removal, |_| true).await?;
         vpc::remove(work, &found, &mut removal).await?;
         Ok(removal)
     }

@@ -26,21 +26,24 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             }
         }
     }
-    for role in superfluous(work, found) {
+    let before = work.deployment.baseline.as_ref().map_or(0, |baseline| baseline.spec.network.zones);
+    if before > work.spec.network.zones {
         plan.problem(
-            role,
+            "subnet",
             "network.zones can't shrink: the database and the load balancer stand in all zones",
-            "set network.zones back, or deploy a stack with another name",
+            format!("set network.zones to {before}, or deploy a stack with another name"),
         );
+        return;
+    }
+    // What a failed update to more zones has left.
+    for role in found.subnets.keys().filter(|role| !is_wanted(work, role)) {
+        plan.change(Verb::Remove, role);
     }
 }
 
-fn superfluous<'f>(work: &Work<'_>, found: &'f Found) -> impl Iterator<Item = &'f String> {
-    let wanted = work.spec.network.subnets();
-    found
-        .subnets
-        .keys()
-        .filter(move |role| !wanted.iter().any(|subnet| subnet_role(subnet.tier, subnet.zone) == **role))
+/// Whether the spec asks for a subnet with this role.
+pub(super) fn is_wanted(work: &Work<'_>, role: &str) -> bool {
+    work.spec.network.subnets().iter().any(|subnet| subnet_role(subnet.tier, subnet.zone) == role)
 }
 
 /// Creates the missing ones. Whether there were any.
@@ -135,8 +138,14 @@ pub(super) fn available(found: &Found) -> bool {
     found.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
 }
 
-pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
-    let deletions = found.subnets.iter().map(async |(role, subnet)| {
+/// Deletes the subnets with these roles.
+pub(super) async fn remove(
+    work: &Work<'_>,
+    found: &Found,
+    removal: &mut Removal,
+    which: impl Fn(&str) -> bool,
+) -> Result<(), StepError> {
+    let deletions = found.subnets.iter().filter(|(role, _)| which(role)).map(async |(role, subnet)| {
         let id = subnet.subnet_id().unwrap_or_default();
         let call = work.aws.ec2.delete_subnet().subnet_id(id).send().await;
         if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {

@@ -6,7 +6,7 @@ use stackdrop_specs::Tier;
 
 use super::found::Found;
 use super::{NAME, gateway, plan_missing, plan_tags, subnet_role};
-use crate::component::{Plan, Removal, Work};
+use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::tagging;
 use crate::together;
@@ -25,6 +25,11 @@ pub(super) fn private_role(zone: char) -> String {
 fn wanted(work: &Work<'_>) -> Vec<String> {
     let private = work.spec.network.zone_letters().into_iter().map(private_role);
     [PUBLIC.to_owned(), DATABASE.to_owned()].into_iter().chain(private).collect()
+}
+
+/// Whether the spec asks for a table with this role.
+pub(super) fn is_wanted(work: &Work<'_>, role: &str) -> bool {
+    wanted(work).iter().any(|wanted| wanted == role)
 }
 
 /// Each subnet's role with the role of its route table.
@@ -59,6 +64,9 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             None => plan_missing(&role, plan),
             Some(table) => plan_tags(work, &role, table.tags(), plan),
         }
+    }
+    for role in found.tables.keys().filter(|role| !is_wanted(work, role)) {
+        plan.change(Verb::Remove, role);
     }
     for (subnet_role, table_role) in pairs(work) {
         if let (Some(subnet), Some(table)) = (found.subnets.get(&subnet_role), found.tables.get(&table_role))
@@ -149,9 +157,14 @@ pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepE
     }
 }
 
-/// Deletes the tables. Their associations went with the subnets; what is left of them is taken off first.
-pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
-    let removals = found.tables.iter().map(async |(role, table)| {
+/// Deletes the tables with these roles. Their associations went with the subnets; what is left of them is taken off first.
+pub(super) async fn remove(
+    work: &Work<'_>,
+    found: &Found,
+    removal: &mut Removal,
+    which: impl Fn(&str) -> bool,
+) -> Result<(), StepError> {
+    let removals = found.tables.iter().filter(|(role, _)| which(role)).map(async |(role, table)| {
         let id = table.route_table_id().unwrap_or_default();
         for association in table.associations().iter().filter(|association| association.main() != Some(true))
         {
