@@ -30,6 +30,19 @@ async fn a_redeploy_that_follows_the_image_starts_the_tasks_anew_and_nothing_els
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newer_image_that_does_not_run_is_taken_back_and_told() {
+    use stackdrop_simulator::{Fault, FaultKind, When};
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let before = standing(&rehearsal);
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
+    let refreshed = asked(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
+    assert_eq!(refreshed.result(), "Failed", "{:?}", refreshed.error());
+    assert!(refreshed.error().unwrap().contains("the service web"), "{:?}", refreshed.error());
+    assert_eq!(standing(&rehearsal), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_changed_by_hand_is_put_right_by_the_next_redeploy() {
     let rehearsal = rehearsal(SHOP);
     let first = deployed(&rehearsal, SHOP).await;

@@ -68,6 +68,12 @@ async fn follow(
     if rollout != newest_id && newest.task_definition() != Some(wanted) {
         return Err(superseded(work, name, service, rollout).await?);
     }
+    if rollout != newest_id
+        && let Some(brief) = find_service_deployment(work, name, rollout).await?
+    {
+        // Fresh tasks of the same revision that were taken back look just like the old ones.
+        judge(work, name, service, rollout, &brief).await?;
+    }
     let follows = if rollout == newest_id { rollout } else { newest_id };
     match newest.rollout_state() {
         Some(DeploymentRolloutState::Failed) => {
