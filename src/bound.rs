@@ -3,11 +3,8 @@
 //! It is the longest path through what AWS itself makes wait, each of AWS's durations once, plus one control call for
 //! each resource on that path. Nothing of a run goes into it.
 
-use stackdrop_simulator::LatencyModel;
+use stackdrop_simulator::{LatencyModel, MULTI_AZ_FACTOR};
 use stackdrop_specs::{Nat, Spec};
-
-/// How much longer a database with a standby takes, as the simulator has it: no figure of the model.
-const MULTI_AZ_FACTOR: f64 = 1.5;
 
 /// The bound in seconds, at the model's medians.
 #[must_use]

@@ -5,7 +5,7 @@ use stackdrop_specs::Spec;
 
 use crate::aws::Aws;
 use crate::error::StepError;
-use crate::stack::{Deployment, Stack};
+use crate::stack::{Deployment, Stack, Tags};
 use crate::{database, egress, instance, load_balancer, network, security_groups, service};
 
 /// One part of a stack. Every action may be asked again at any time, after any crash.
@@ -154,6 +154,14 @@ impl Plan {
                 resource: resource.into(),
                 fields: vec![field],
             }),
+        }
+    }
+
+    /// Adds an update for each tag that a resource lacks, or has with another value.
+    pub(crate) fn tags(&mut self, work: &Work<'_>, component: &str, role: &str, found: &Tags) {
+        for (key, value) in work.stack.missing_tags(component, role, found) {
+            let now = found.get(&key).map_or("(none)", String::as_str);
+            self.update(role, &format!("tags.{key}"), now, value);
         }
     }
 

@@ -139,10 +139,7 @@ pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: 
         );
         return;
     }
-    for (key, value) in work.stack.missing_tags(wanted.component, wanted.role, &found.tags) {
-        let from = found.tags.get(&key).map_or("(none)", String::as_str);
-        plan.update(wanted.role, &format!("tags.{key}"), from, value);
-    }
+    plan.tags(work, wanted.component, wanted.role, &found.tags);
     if let Some(arn) = wanted.managed.filter(|_| !found.managed) {
         plan.update(wanted.role, "policies", "(none)", arn);
     }

@@ -7,6 +7,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
+/// How much longer a database with a standby takes to create: no figure of the model, which has single instances only.
+pub const MULTI_AZ_FACTOR: f64 = 1.5;
+
 /// The durations that public logs show (see `latency-model.json` for each figure's source), in seconds.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LatencyModel {

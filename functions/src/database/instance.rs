@@ -5,7 +5,7 @@ use stackdrop_specs::{DATABASE_PORT, Database};
 
 use super::found::{self, Found};
 use super::settings::{self, Difference, STORAGE_TYPE, size};
-use super::{NAME, Outputs, parameter_group, plan_tags, rds_tags, subnet_group, tag};
+use super::{NAME, Outputs, parameter_group, rds_tags, subnet_group, tag};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -113,7 +113,7 @@ pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut P
     for (why, fix) in settings::refusals(work, spec, there) {
         plan.problem(ROLE, why, fix);
     }
-    plan_tags(work, ROLE, &found::tags_of(there), plan);
+    plan.tags(work, NAME, ROLE, &found::tags_of(there));
     let mut differences = settings::differences(work, spec, there);
     if work.deployment.baseline.is_some() && lacks_protection(spec, there) {
         differences.push(settings::protection_difference(true));

@@ -150,14 +150,6 @@ fn plan_removal(found: &Found, plan: &mut Plan) {
     }
 }
 
-/// Notes missing tags of a resource as a change.
-fn plan_tags(work: &Work<'_>, role: &str, tags: &Tags, plan: &mut Plan) {
-    for (key, value) in work.stack.missing_tags(NAME, role, tags) {
-        let now = tags.get(&key).map_or("(none)", String::as_str);
-        plan.update(role, &format!("tags.{key}"), now, value);
-    }
-}
-
 /// Tags in RDS's shape.
 fn rds_tags(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()

@@ -5,7 +5,7 @@ use stackdrop_specs::Database;
 
 use super::found::{Found, ParameterGroup};
 use super::settings::major;
-use super::{FORCE_TLS, NAME, instance, plan_tags, rds_tags, tag};
+use super::{FORCE_TLS, NAME, instance, rds_tags, tag};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::together;
@@ -38,7 +38,7 @@ pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut P
             plan.change(Verb::Create, ROLE);
         }
         Some(group) => {
-            plan_tags(work, ROLE, &group.tags, plan);
+            plan.tags(work, NAME, ROLE, &group.tags);
             if !group.forces_tls {
                 plan.update(ROLE, FORCE_TLS, "0", "1");
             }

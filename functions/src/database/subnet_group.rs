@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::found::Found;
-use super::{NAME, plan_tags, rds_tags, tag};
+use super::{NAME, rds_tags, tag};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -27,7 +27,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         plan.change(Verb::Create, ROLE);
         return;
     };
-    plan_tags(work, ROLE, &group.tags, plan);
+    plan.tags(work, NAME, ROLE, &group.tags);
     // The ids of subnets that are yet to be made are not known, but how many there will be is.
     let zones = usize::from(work.spec.network.zones);
     let differs = known_subnets(work).is_some_and(|subnets| subnets != group.subnets);

@@ -63,9 +63,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         match found.endpoints.get(&role) {
             None => plan.change(Verb::Create, role),
             Some(endpoint) => {
-                for (key, value) in work.stack.missing_tags(NAME, &role, &tagging::read(endpoint.tags())) {
-                    plan.update(&role, &format!("tags.{key}"), "(none)", value);
-                }
+                plan.tags(work, NAME, &role, &tagging::read(endpoint.tags()));
                 if state(endpoint) != "available" {
                     plan.change(Verb::Settle, role);
                 }

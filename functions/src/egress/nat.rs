@@ -50,12 +50,12 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         let (address_role, role) = (address_role(&zone), role(&zone));
         match found.addresses.get(&address_role).and_then(|same| same.first()) {
             None => plan.change(Verb::Create, &address_role),
-            Some(address) => plan_tags(work, &address_role, address.tags(), plan),
+            Some(address) => plan.tags(work, NAME, &address_role, &tagging::read(address.tags())),
         }
         match found.gateways.get(&role) {
             None => plan.change(Verb::Create, &role),
             Some(gateway) => {
-                plan_tags(work, &role, gateway.tags(), plan);
+                plan.tags(work, NAME, &role, &tagging::read(gateway.tags()));
                 if gateway.state() != Some(&NatGatewayState::Available) {
                     plan.change(Verb::Settle, &role);
                 }
@@ -70,12 +70,6 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         for address in same.iter().skip(kept) {
             plan.change(Verb::Remove, format!("{role} ({})", address.public_ip().unwrap_or_default()));
         }
-    }
-}
-
-fn plan_tags(work: &Work<'_>, role: &str, tags: &[aws_sdk_ec2::types::Tag], plan: &mut Plan) {
-    for (key, value) in work.stack.missing_tags(NAME, role, &tagging::read(tags)) {
-        plan.update(role, &format!("tags.{key}"), "(none)", value);
     }
 }
 

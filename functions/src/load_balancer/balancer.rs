@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::found::{ABSENT, Balancer, Found, add_tags, elb_tags, plan_tags};
+use super::found::{ABSENT, Balancer, Found, add_tags, elb_tags};
 use crate::component::{Outputs, Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::stack::TAG_DEPLOYMENT;
@@ -127,7 +127,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     for (key, (from, to)) in differing_attributes(work, Some(balancer)) {
         plan.update(ROLE, key, from, to);
     }
-    plan_tags(work, ROLE, &balancer.tags, plan);
+    plan.tags(work, NAME, ROLE, &balancer.tags);
     if !serves(detail) {
         plan.change(Verb::Settle, ROLE);
     }

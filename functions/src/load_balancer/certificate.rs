@@ -323,10 +323,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
                 plan.change(Verb::Create, RECORD_ROLE);
             }
             Some(own) => {
-                for (key, value) in work.stack.missing_tags(NAME, ROLE, &own.tags) {
-                    let now = own.tags.get(&key).map_or("(none)", String::as_str);
-                    plan.update(ROLE, &format!("tags.{key}"), now, value);
-                }
+                plan.tags(work, NAME, ROLE, &own.tags);
                 if own.record.as_ref().is_some_and(|record| matches!(record.standing, Lookup::Absent)) {
                     plan.change(Verb::Create, RECORD_ROLE);
                 }

@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use super::certificate::Certificates;
 use super::dns::Aliases;
 use super::{NAME, groups, listeners};
-use crate::component::{Plan, Work};
+use crate::component::Work;
 use crate::error::{Answer, StepError};
 use crate::stack::{TAG_ROLE, Tags};
 use crate::tagging::filter;
@@ -347,12 +347,4 @@ pub(super) async fn add_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags
     }
     let call = work.aws.elb.add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
     call.send().await.doing(format!("tagging {arn}")).map(drop)
-}
-
-/// Notes missing tags as a change.
-pub(super) fn plan_tags(work: &Work<'_>, role: &str, tags: &Tags, plan: &mut Plan) {
-    for (key, value) in work.stack.missing_tags(NAME, role, tags) {
-        let now = tags.get(&key).map_or("(none)", String::as_str);
-        plan.update(role, &format!("tags.{key}"), now, value);
-    }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{HealthCheck, Service};
 
 use super::NAME;
-use super::found::{ABSENT, Found, Group, add_tags, elb_tags, plan_tags};
+use super::found::{ABSENT, Found, Group, add_tags, elb_tags};
 use super::rules;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -126,7 +126,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         for (key, from, to) in differing_attributes(Some(group)) {
             plan.update(&role, key, from, to);
         }
-        plan_tags(work, &role, &group.tags, plan);
+        plan.tags(work, NAME, &role, &group.tags);
     }
 }
 

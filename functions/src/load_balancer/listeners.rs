@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::NAME;
 use super::balancer::Handle;
-use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags, plan_tags};
+use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -106,7 +106,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, certificate: Option<&str>, pl
                 for (field, from, to) in differing(&listener.detail, certificate) {
                     plan.update(role, field, from, to);
                 }
-                plan_tags(work, role, &listener.tags, plan);
+                plan.tags(work, NAME, role, &listener.tags);
             }
             (Some(_), false) => {
                 plan.change(Verb::Remove, role);

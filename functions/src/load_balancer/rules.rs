@@ -11,7 +11,7 @@ use futures::future::{join_all, try_join_all};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::RoutePlan;
 
-use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags, plan_tags};
+use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags};
 use super::{NAME, Obstacle};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -162,7 +162,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     let routes = work.spec.routes();
     let changes = changes(found, &routes, &groups);
     for (rule, role) in &changes.kept {
-        plan_tags(work, role, &rule.tags, plan);
+        plan.tags(work, NAME, role, &rule.tags);
     }
     for (rule, route) in changes.redirect {
         let now = target(rule).and_then(|arn| found.groups.iter().find(|group| group.arn() == arn));

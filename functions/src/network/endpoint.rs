@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 
 use super::found::Found;
 use super::tables::private_role;
-use super::{NAME, plan_missing, plan_tags};
+use super::{NAME, plan_missing};
 use crate::component::{Plan, Removal, Work};
 use crate::error::{Answer, StepError};
 use crate::tagging;
@@ -35,7 +35,7 @@ fn missing_tables(work: &Work<'_>, found: &Found, endpoint: Option<&VpcEndpoint>
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     let Some(endpoint) = &found.endpoint else { return plan_missing(ROLE, plan) };
-    plan_tags(work, ROLE, endpoint.tags(), plan);
+    plan.tags(work, NAME, ROLE, &tagging::read(endpoint.tags()));
     for table in missing_tables(work, found, Some(endpoint)) {
         plan.update(ROLE, "routeTables", "(none)", table);
     }

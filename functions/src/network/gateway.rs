@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{InternetGateway, ResourceType};
 
 use super::found::Found;
-use super::{NAME, plan_missing, plan_tags};
+use super::{NAME, plan_missing};
 use crate::aws::once;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -29,7 +29,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         }
     }
     if let Some(gateway) = found.gateways.first() {
-        plan_tags(work, ROLE, gateway.tags(), plan);
+        plan.tags(work, NAME, ROLE, &tagging::read(gateway.tags()));
     }
     for double in found.gateways.iter().skip(1) {
         plan.change(Verb::Remove, format!("{ROLE} ({})", double.internet_gateway_id().unwrap_or_default()));

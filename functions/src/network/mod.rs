@@ -131,14 +131,6 @@ fn subnet_role(tier: Tier, zone: char) -> String {
     format!("subnet/{tier}/{zone}")
 }
 
-/// Notes missing tags of a resource as a change.
-fn plan_tags(work: &Work<'_>, role: &str, tags: &[aws_sdk_ec2::types::Tag], plan: &mut Plan) {
-    for (key, value) in work.stack.missing_tags(NAME, role, &crate::tagging::read(tags)) {
-        let now = tags.iter().find(|tag| tag.key() == Some(key.as_str())).and_then(|tag| tag.value());
-        plan.update(role, &format!("tags.{key}"), now.unwrap_or("(none)"), value);
-    }
-}
-
 /// Notes that a resource is missing.
 fn plan_missing(role: &str, plan: &mut Plan) {
     plan.change(Verb::Create, role);

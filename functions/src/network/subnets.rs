@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{ResourceType, Subnet, SubnetState};
 use stackdrop_specs::SubnetPlan;
 
 use super::found::Found;
-use super::{NAME, plan_missing, plan_tags, subnet_role};
+use super::{NAME, plan_missing, subnet_role};
 use crate::aws::once;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -22,7 +22,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
                 if there.state() != Some(&SubnetState::Available) {
                     plan.change(Verb::Settle, &role);
                 }
-                plan_tags(work, &role, there.tags(), plan);
+                plan.tags(work, NAME, &role, &tagging::read(there.tags()));
             }
         }
     }

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::{ResourceType, RouteTable, Subnet};
 use stackdrop_specs::Tier;
 
 use super::found::Found;
-use super::{NAME, gateway, plan_missing, plan_tags, subnet_role};
+use super::{NAME, gateway, plan_missing, subnet_role};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::tagging;
@@ -62,7 +62,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     for role in wanted(work) {
         match found.tables.get(&role) {
             None => plan_missing(&role, plan),
-            Some(table) => plan_tags(work, &role, table.tags(), plan),
+            Some(table) => plan.tags(work, NAME, &role, &tagging::read(table.tags())),
         }
     }
     for role in found.tables.keys().filter(|role| !is_wanted(work, role)) {

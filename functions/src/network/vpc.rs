@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, ResourceType, VpcState};
 
 use super::found::Found;
-use super::{NAME, gateway, plan_missing, plan_tags};
+use super::{NAME, gateway, plan_missing};
 use crate::aws::once;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -28,7 +28,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     if vpc.state() != Some(&VpcState::Available) {
         plan.change(Verb::Settle, ROLE);
     }
-    plan_tags(work, ROLE, vpc.tags(), plan);
+    plan.tags(work, NAME, ROLE, &tagging::read(vpc.tags()));
     for (field, on) in [("enableDnsSupport", found.dns_support), ("enableDnsHostnames", found.dns_hostnames)]
     {
         if !on {

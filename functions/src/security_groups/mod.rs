@@ -57,10 +57,7 @@ impl Component for SecurityGroups {
                 plan.change(Verb::Create, role);
                 continue;
             };
-            for (key, value) in work.stack.missing_tags(NAME, role, &owned.tags) {
-                let now = owned.tags.get(&key).map_or("(none)", String::as_str);
-                plan.update(role, &format!("tags.{key}"), now, value);
-            }
+            plan.tags(work, NAME, role, &owned.tags);
             plan_rules(work, owned, &mut plan);
         }
         // They go when the deployment tidies up: their users come off only behind this component.

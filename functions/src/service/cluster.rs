@@ -3,9 +3,7 @@
 use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName};
 
 use super::found::Found;
-use super::{
-    NAME, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, plan_tags, read_tags,
-};
+use super::{NAME, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, read_tags};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
 
@@ -40,7 +38,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             if cluster.status() != Some("ACTIVE") {
                 plan.change(Verb::Settle, ROLE);
             }
-            plan_tags(work, ROLE, &read_tags(cluster.tags()), plan);
+            plan.tags(work, NAME, ROLE, &read_tags(cluster.tags()));
         }
     }
 }

@@ -12,9 +12,7 @@ use stackdrop_specs::{DatabaseValue, Service};
 
 use super::found::Found;
 use super::surroundings::{DATABASE_PORT, Surroundings};
-use super::{
-    NAME, ecs_tags, family, foreign, keep_tags, logs, permissions, plan_foreign, plan_tags, read_tags,
-};
+use super::{NAME, ecs_tags, family, foreign, keep_tags, logs, permissions, plan_foreign, read_tags};
 use crate::aws::once;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -232,7 +230,7 @@ pub(super) fn plan(
     }
     let wanted = Content::wanted(work, name, service, around);
     if definition.serves(work, &wanted) {
-        plan_tags(work, &role, &definition.tags, plan);
+        plan.tags(work, NAME, &role, &definition.tags);
         return false;
     }
     let then = wanted.fields();

@@ -13,8 +13,8 @@ use super::definition::revision;
 use super::found::Found;
 use super::surroundings::{Place, Surroundings};
 use super::{
-    NAME, Running, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, plan_tags,
-    read_tags, scaling,
+    NAME, Running, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, read_tags,
+    scaling,
 };
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
@@ -294,7 +294,7 @@ pub(super) fn plan(
     if differences.is_empty() && !is_steady(service) {
         plan.change(Verb::Settle, &role);
     }
-    plan_tags(work, &role, &tags, plan);
+    plan.tags(work, NAME, &role, &tags);
 }
 
 /// Creates the service or changes what differs.

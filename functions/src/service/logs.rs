@@ -3,7 +3,7 @@
 use stackdrop_specs::Service;
 
 use super::found::{Found, Group};
-use super::{NAME, foreign, plan_foreign, plan_tags};
+use super::{NAME, foreign, plan_foreign};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -40,7 +40,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, name: &str, service: &Service
         plan.update(&role, "logDays", now, service.log_days);
     }
     if let Some(tags) = &group.tags {
-        plan_tags(work, &role, tags, plan);
+        plan.tags(work, NAME, &role, tags);
     }
 }
 

@@ -171,14 +171,6 @@ async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Resu
     call.send().await.doing(format!("tagging {arn}")).map(drop)
 }
 
-/// Notes missing tags of a resource as a change.
-fn plan_tags(work: &Work<'_>, role: &str, found: &Tags, plan: &mut Plan) {
-    for (key, value) in work.stack.missing_tags(NAME, role, found) {
-        let now = found.get(&key).map_or("(none)", String::as_str);
-        plan.update(role, &format!("tags.{key}"), now, value);
-    }
-}
-
 /// A resource with our name that is not ours.
 fn foreign(what: &str, id: &str) -> StepError {
     StepError::Foreign {

@@ -12,6 +12,7 @@ use super::parameter_groups::default_name;
 use super::query::identifier;
 use super::subnet_groups::{self, Member, SubnetGroup};
 use super::{contradiction, document, events, invalid, tagging, windows};
+use crate::latency::MULTI_AZ_FACTOR;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::{ec2, iam, secrets};
@@ -21,8 +22,6 @@ use crate::world::World;
 const INSTANCES: usize = 40;
 const STORAGE_GIBIBYTES: u64 = 100_000;
 
-/// What multi-AZ adds to the time that a creation takes.
-const MULTI_AZ_FACTOR: f64 = 1.5;
 /// The first backup of an empty database is short: at most this many seconds of the whole.
 const BACKUP_SECONDS: f64 = 45.0;
 /// When RDS has made the secret of the master password.
