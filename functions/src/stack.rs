@@ -52,6 +52,9 @@ pub struct Deployment {
     /// Whether a failed update is being taken back to the baseline.
     #[serde(default)]
     pub restoring: bool,
+    /// While restoring: the spec that failed, whose additions are to be taken away again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted: Option<Spec>,
     /// What the steps so far have made.
     #[serde(default)]
     pub outputs: Outputs,

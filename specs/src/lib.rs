@@ -26,8 +26,8 @@ mod subnets;
 mod tree;
 
 pub use model::{
-    AccessLogs, Database, DatabaseClient, DatabaseValue, HealthCheck, Instance, LoadBalancer, Nat, Network,
-    OnDelete, OnFailure, Redeploy, Route, Scaling, Service, Spec,
+    AccessLogs, Approval, Database, DatabaseClient, DatabaseValue, Drift, HealthCheck, Instance,
+    LoadBalancer, Managed, Nat, Network, OnDelete, OnFailure, Redeploy, Route, Scaling, Service, Spec,
 };
 pub use name::StackName;
 pub use problem::{Problem, SpecErrors};

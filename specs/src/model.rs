@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::data::{Database, DatabaseClient, Instance};
-pub use self::service::{DatabaseValue, HealthCheck, Route, Scaling, Service};
+pub use self::service::{DatabaseValue, HealthCheck, Managed, Route, Scaling, Service};
 use crate::{StackName, checks, forms};
 
 /// Everything that one stack is made of.
@@ -60,6 +60,10 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub redeploy: Option<Redeploy>,
+    /// Whether somebody must agree to a plan before a deployment changes anything.
+    #[serde(default)]
+    #[garde(skip)]
+    pub approval: Approval,
     /// What a failed deployment does.
     #[serde(default)]
     #[garde(skip)]
@@ -167,6 +171,32 @@ pub struct Redeploy {
     #[serde(default)]
     #[garde(skip)]
     pub refresh_image: bool,
+    /// What a scheduled redeploy does about drift: what was changed, deleted or added by hand.
+    #[serde(default)]
+    #[garde(skip)]
+    pub drift: Drift,
+}
+
+/// What a scheduled redeploy does about drift.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drift {
+    /// It puts right what was changed by hand, and says what it was.
+    #[default]
+    Repair,
+    /// It only says what was changed by hand.
+    Report,
+}
+
+/// Whether somebody must agree to a plan before a deployment changes anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// Nobody need agree.
+    #[default]
+    None,
+    /// The plan is announced, and the deployment waits until somebody agrees to it or rejects it.
+    Required,
 }
 
 /// What a failed deployment does.

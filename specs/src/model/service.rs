@@ -1,6 +1,6 @@
 //! An ECS service and what the load balancer asks of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use garde::Validate;
 use schemars::JsonSchema;
@@ -76,6 +76,20 @@ pub struct Service {
     #[garde(skip)]
     #[schemars(extend("enum" = forms::LOG_DAYS))]
     pub log_days: u32,
+    /// What something else looks after once the service stands, such as a pipeline that sets the image: left as it is.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[garde(skip)]
+    pub managed_elsewhere: BTreeSet<Managed>,
+}
+
+/// A part of a service that something else may look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Managed {
+    /// The container image: `image` is only what the service starts with.
+    Image,
+    /// How many tasks run: `count` is only what the service starts with. With `scaling` that is so anyway.
+    Count,
 }
 
 /// A value of the stack's database.
