@@ -5,7 +5,7 @@ mod event;
 mod seeds;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use aws_config::retry::RetryConfig;
@@ -20,8 +20,8 @@ use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
-use driver::Functions;
-pub use driver::{FUNCTION_SECONDS_MAX, camel, substitutions};
+use driver::{Functions, Invocations};
+pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -45,7 +45,8 @@ pub struct Setting {
 pub struct Rehearsal {
     account: Account,
     sdk: SdkConfig,
-    aws: Aws,
+    aws: Arc<Aws>,
+    invocations: Invocations,
     machine: Machine,
     model: LatencyModel,
     seed: u64,
@@ -168,7 +169,7 @@ impl Rehearsal {
             account.seed(seed);
         }
         let sdk = sdk(&account, &region);
-        let aws = Aws::new(&sdk, settings);
+        let aws = Arc::new(Aws::new(&sdk, settings));
         let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
             let problems: Vec<String> = error
                 .problems
@@ -180,7 +181,8 @@ impl Rehearsal {
         let seed = setting.seed.unwrap_or_default();
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);
-        Ok(Self { account, sdk, aws, machine, model, seed, started: Mutex::new(0) })
+        let invocations = Invocations::default();
+        Ok(Self { account, sdk, aws, invocations, machine, model, seed, started: Mutex::new(0) })
     }
 
     /// The simulated account.
@@ -193,6 +195,12 @@ impl Rehearsal {
     #[must_use]
     pub fn aws(&self) -> &Aws {
         &self.aws
+    }
+
+    /// Every run of a function so far. One may still be at work when its execution has ended.
+    #[must_use]
+    pub fn invocations(&self) -> Vec<Invocation> {
+        self.invocations.all().clone()
     }
 
     /// The configuration for other SDK clients of the account.
@@ -260,7 +268,7 @@ impl Rehearsal {
         };
         let before = self.account.ledger().len();
         self.account.execution_started(&execution.arn);
-        let functions = Functions::new(&self.account, &self.aws, &self.model, &id);
+        let functions = Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &id);
         let options = Options { seed: self.seed, abort: abort.clone() };
         let outcome = self.machine.run(&execution, &functions, watch, &options).await;
         self.account.execution_ended(
