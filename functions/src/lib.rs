@@ -16,6 +16,7 @@ pub mod instance;
 pub mod lambda;
 pub mod load_balancer;
 pub mod network;
+mod quotas;
 pub mod records;
 mod roles;
 mod schedule;

@@ -78,8 +78,8 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 /// Creates the missing ones, a few a run, and gives each the subnets of zones that were added.
 pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     for (role, endpoint) in &found.endpoints {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(endpoint.tags()));
-        tagging::add(work, endpoint.vpc_endpoint_id().unwrap_or_default(), missing).await?;
+        let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(endpoint.tags())).await?;
         add_subnets(work, role, endpoint).await?;
     }
     let missing: Vec<&str> =

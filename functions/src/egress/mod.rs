@@ -43,6 +43,7 @@ impl Component for Egress {
         nat::plan(work, &found, &mut plan);
         routes::plan(work, &found, &mut plan);
         endpoints::plan(work, &found, &mut plan);
+        nat::check_quota(work, &found, &mut plan).await?;
         Ok(plan)
     }
 
