@@ -20,8 +20,8 @@ use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
-use driver::{Functions, Invocations};
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
+use driver::{Functions, Invocations};
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -252,6 +252,14 @@ impl Rehearsal {
         let answer = as_caller(Caller::new("user"), delete.send()).await.context("deleting the spec")?;
         let marker = answer.version_id().unwrap_or_default();
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
+    }
+
+    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input.
+    #[must_use]
+    pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
+        let executions = self.account.executions();
+        let execution = executions.iter().rfind(|execution| execution.name == id)?;
+        Some(event::interrupted(execution, self.account.clock().now(), input))
     }
 
     /// Runs one execution of the workflow with an input.
