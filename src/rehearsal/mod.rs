@@ -20,8 +20,8 @@ use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
-use driver::{Functions, Invocations};
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
+use driver::{Functions, Invocations};
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");

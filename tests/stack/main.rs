@@ -8,6 +8,7 @@ mod deploys; // what stands after a deployment, and who may reach whom
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
+mod storms; // random weather
 mod undoes; // a failure anywhere leaves nothing behind
 
 use stackdrop::{Deployed, Rehearsal, Setting};
