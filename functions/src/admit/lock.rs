@@ -32,7 +32,10 @@ pub(super) async fn take(aws: &Aws, stack: &str, execution: &Execution) -> Resul
                 )));
             }
             Holder::Gone => {
-                tracing::warn!(deployment = lock.deployment, "Lock of an execution that has ended taken over.");
+                tracing::warn!(
+                    deployment = lock.deployment,
+                    "Lock of an execution that has ended taken over."
+                );
                 records::write(aws, &key, &mine, When::Unchanged(&etag)).await?
             }
         },
