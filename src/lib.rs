@@ -3,5 +3,6 @@
 
 pub mod bound;
 pub mod rehearsal;
+pub mod storm;
 
 pub use rehearsal::{Deployed, Rehearsal, Setting};

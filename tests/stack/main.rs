@@ -12,6 +12,7 @@ mod records; // what the bucket remembers, and what starts a deployment or does 
 mod repeats; // everything twice
 mod undoes;
 mod watching; // what is announced; drift; going back // a failure anywhere leaves nothing behind
+mod storms; // random weather
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
