@@ -161,14 +161,18 @@ fn read_tags(tags: &[Tag]) -> Tags {
         .collect()
 }
 
-/// Puts missing tags on an ECS resource of ours.
+/// Puts missing tags on an ECS resource of ours, and takes off those that the spec has dropped.
 async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Result<(), StepError> {
-    let missing = work.stack.missing_tags(NAME, role, found);
-    if missing.is_empty() {
-        return Ok(());
+    let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
+    if !missing.is_empty() {
+        let call = work.aws.ecs.tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
+        call.send().await.doing(format!("tagging {arn}"))?;
     }
-    let call = work.aws.ecs.tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
-    call.send().await.doing(format!("tagging {arn}")).map(drop)
+    if !stale.is_empty() {
+        let call = work.aws.ecs.untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
+        call.send().await.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
 }
 
 /// A resource with our name that is not ours.
