@@ -3,6 +3,7 @@
 mod found;
 mod instance;
 mod parameter_group;
+mod preflight;
 mod settings;
 mod subnet_group;
 
@@ -53,6 +54,7 @@ impl Component for Database {
         subnet_group::plan(work, &found, &mut plan);
         parameter_group::plan(work, spec, &found, &mut plan);
         instance::plan(work, spec, &found, &mut plan);
+        preflight::plan(work, spec, &found, &mut plan).await?;
         for (role, what) in &found.foreign {
             plan.problem(*role, format!("{what} is not of this stack"), FIX);
         }
