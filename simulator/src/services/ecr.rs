@@ -78,9 +78,9 @@ pub(crate) fn seed(world: &mut World, image: &str) {
         Selector::Tag(tag) => {
             let digest = format!("sha256:{}", hex::encode(Sha256::digest(image)));
             // A tag is that of one image: it moves.
-            images.values_mut().for_each(|tags| {
+            for tags in images.values_mut() {
                 tags.remove(&tag);
-            });
+            }
             images.entry(digest).or_default().insert(tag);
         }
     }
