@@ -10,9 +10,9 @@ mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
+mod storms;
 mod undoes;
-mod watching; // what is announced; drift; going back // a failure anywhere leaves nothing behind
-mod storms; // random weather
+mod watching; // what is announced; drift; going back // a failure anywhere leaves nothing behind // random weather
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;

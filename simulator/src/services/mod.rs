@@ -7,6 +7,7 @@ use crate::world::World;
 pub(crate) mod acm;
 pub(crate) mod autoscaling;
 pub(crate) mod ec2;
+pub(crate) mod ecr;
 pub(crate) mod ecs;
 pub(crate) mod elb;
 pub(crate) mod events;
@@ -39,6 +40,7 @@ static SERVICES: [Service; 18] = [
     rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
     rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
     rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
+    rpc("ecr", Protocol::Json("1.1", "AmazonEC2ContainerRegistry_V20150921"), ecr::act),
     rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act),
     rpc(
         "elasticloadbalancing",
