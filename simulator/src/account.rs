@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use stackdrop_figures::LatencyModel;
 
 use crate::clock::Clock;
 use crate::faults::{Fault, FaultKind, Faults, Strike};
 use crate::inventory::Item;
-use crate::latency::{Latency, LatencyModel};
+use crate::latency::Latency;
 use crate::ledger::{Call, Ending, writes};
 use crate::params::{Params, Refusal, lock};
 use crate::protocol::{Protocol, Reply, Request, decode, encode, encode_refusal};
@@ -74,11 +75,9 @@ pub(crate) enum Delivery {
 
 impl Account {
     /// Opens an empty account, as AWS hands it out, on tokio's clock.
-    ///
-    /// # Errors
-    /// When the latency model that is compiled in cannot be read.
-    pub fn open(options: &Options) -> Result<Self, serde_json::Error> {
-        let latency = Latency::new(LatencyModel::built_in()?, options.seed, options.scale);
+    #[must_use]
+    pub fn open(options: &Options) -> Self {
+        let latency = Latency::new(LatencyModel::built_in(), options.seed, options.scale);
         let inner = Inner {
             world: World::new(&options.account, &options.region, latency),
             rates: if options.rates { Rates::default() } else { Rates::off() },
@@ -86,7 +85,7 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) })
+        Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// The account's clock.

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use stackdrop_figures::LatencyModel;
 use stackdrop_functions::{Aws, admit, conclude, handle};
-use stackdrop_simulator::{Account, Caller, LatencyModel, as_caller};
+use stackdrop_simulator::{Account, Caller, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
 
 /// How long Lambda lets a function run: shorter than each state's `TimeoutSeconds` (a test compares).
