@@ -3,6 +3,7 @@
 //! The simulator uses these figures for what exists, the functions for what is planned, so that a plan and its rehearsal
 //! can't disagree. There is nothing else in this crate: it is part of every function's program.
 
+pub mod changes;
 mod latency;
 pub mod prices;
 mod table;

@@ -47,6 +47,11 @@ impl Default for Options {
     }
 }
 
+/// Options that no account can be opened with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadOptions(String);
+
 /// A simulated AWS account. Clones are the same account.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -75,8 +80,19 @@ pub(crate) enum Delivery {
 
 impl Account {
     /// Opens an empty account, as AWS hands it out, on tokio's clock.
-    #[must_use]
-    pub fn open(options: &Options) -> Self {
+    ///
+    /// # Errors
+    /// When the scale is no factor, or the account's number none of AWS's.
+    pub fn open(options: &Options) -> Result<Self, BadOptions> {
+        if !(options.scale.is_finite() && options.scale > 0.0) {
+            return Err(BadOptions(format!("durations can't be multiplied by {}", options.scale)));
+        }
+        if options.account.len() != 12 || !options.account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadOptions(format!(
+                "an account's number has twelve digits, not {:?}",
+                options.account
+            )));
+        }
         let latency = Latency::new(LatencyModel::built_in(), options.seed, options.scale);
         let inner = Inner {
             world: World::new(&options.account, &options.region, latency),
@@ -85,7 +101,7 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) }
+        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) })
     }
 
     /// The account's clock.

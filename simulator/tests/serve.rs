@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Serves an account a thousand times faster than AWS: these tests run in real time.
 async fn open() -> (Account, SocketAddr) {
-    let account = Account::open(&Options { scale: 0.001, ..Options::default() });
+    let account = Account::open(&Options { scale: 0.001, ..Options::default() }).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(account.clone(), listener));

@@ -153,7 +153,8 @@ impl Rehearsal {
             region: region.clone(),
             seed: setting.seed,
             ..stackdrop_simulator::Options::default()
-        });
+        })
+        .context("opening the simulated account")?;
         let settings = Settings {
             bucket: format!("stackdrop-{number}-{region}"),
             state_machine: format!("arn:aws:states:{region}:{number}:stateMachine:stackdrop-deploy"),

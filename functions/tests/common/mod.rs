@@ -18,7 +18,7 @@ pub(crate) const SHOP: &str = include_str!("../../../specs/shop.yaml");
 
 /// An account as Stackdrop's installation leaves it.
 pub(crate) fn account() -> Account {
-    let account = Account::open(&Options::default());
+    let account = Account::open(&Options::default()).unwrap();
     account.seed(&Seed::Bucket { name: settings().bucket });
     account.seed(&Seed::Topic { arn: settings().topic });
     account.seed(&Seed::ScheduleGroup { name: settings().schedule_group });

@@ -8,7 +8,7 @@ use stackdrop_simulator::{Account, Options};
 
 /// An empty account at the model's medians.
 pub(crate) fn account() -> Account {
-    Account::open(&Options::default())
+    Account::open(&Options::default()).unwrap()
 }
 
 /// The configuration of an SDK that talks to the account, without retries: a refusal is seen as it is.
