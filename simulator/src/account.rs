@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use stackdrop_figures::LatencyModel;
 
 use crate::clock::Clock;
 use crate::faults::{Fault, FaultKind, Faults, Strike};
 use crate::inventory::Item;
-use crate::latency::{Latency, LatencyModel};
+use crate::latency::Latency;
 use crate::ledger::{Call, Ending, writes};
 use crate::params::{Params, Refusal, lock};
 use crate::protocol::{Protocol, Reply, Request, decode, encode, encode_refusal};
@@ -46,6 +47,11 @@ impl Default for Options {
     }
 }
 
+/// Options that no account can be opened with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadOptions(String);
+
 /// A simulated AWS account. Clones are the same account.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -78,9 +84,18 @@ impl Account {
     /// Opens an empty account, as AWS hands it out, on tokio's clock.
     ///
     /// # Errors
-    /// When the latency model that is compiled in cannot be read.
-    pub fn open(options: &Options) -> Result<Self, serde_json::Error> {
-        let latency = Latency::new(LatencyModel::built_in()?, options.seed, options.scale);
+    /// When the scale is no factor, or the account's number none of AWS's.
+    pub fn open(options: &Options) -> Result<Self, BadOptions> {
+        if !(options.scale.is_finite() && options.scale > 0.0) {
+            return Err(BadOptions(format!("durations can't be multiplied by {}", options.scale)));
+        }
+        if options.account.len() != 12 || !options.account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadOptions(format!(
+                "an account's number has twelve digits, not {:?}",
+                options.account
+            )));
+        }
+        let latency = Latency::new(LatencyModel::built_in(), options.seed, options.scale);
         let inner = Inner {
             world: World::new(&options.account, &options.region, latency),
             rates: if options.rates { Rates::default() } else { Rates::off() },

@@ -25,11 +25,11 @@ mod services;
 mod view;
 mod world;
 
-pub use account::{Account, Options};
+pub use account::{Account, BadOptions, Options};
 pub use clock::Clock;
 pub use faults::{Fault, FaultKind, Strike, When};
 pub use inventory::Item;
-pub use latency::{Latency, LatencyModel, MULTI_AZ_FACTOR};
+pub use latency::Latency;
 pub use ledger::{Call, Ending};
 pub use seam::{Caller, as_caller};
 pub use seed::Seed;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use stackdrop_figures::LatencyModel;
 pub use stackdrop_functions::lambda::FUNCTION_SECONDS_MAX;
 use stackdrop_functions::{Aws, admit, conclude, handle};
-use stackdrop_simulator::{Account, Caller, LatencyModel, as_caller};
+use stackdrop_simulator::{Account, Caller, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
 use tokio::sync::oneshot;
 

@@ -36,7 +36,7 @@ pub(crate) struct Service {
     pub(crate) act: Act,
 }
 
-static SERVICES: [Service; 18] = [
+static SERVICES: [Service; 19] = [
     rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
     rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
     rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
