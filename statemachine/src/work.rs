@@ -64,7 +64,7 @@ impl Run<'_> {
                 }
             },
         };
-        let now = self.execution.time_at(self.start.elapsed());
+        let now = self.execution.time_at(self.elapsed());
         let result = answer.map(|payload| invocation::result(&payload, invocation, now)).and_then(|result| {
             // AWS names the service here, not the state.
             fits(&result, "lambda").map(|()| result)

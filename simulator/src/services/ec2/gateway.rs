@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 /// AWS's quota follows that of VPCs.
 const MOST_GATEWAYS: usize = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InternetGateway {
     id: String,
     /// The VPC that it is attached to.

@@ -23,7 +23,7 @@ const MOST_VCPUS: u32 = 32;
 const PROFILE_SECONDS: f64 = 1.0;
 
 /// What a launch asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Launch {
     image: String,
     kind: String,
@@ -42,7 +42,7 @@ struct Launch {
 }
 
 /// Where a launch puts its instances.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Network {
     subnet: Option<String>,
     groups: Vec<String>,

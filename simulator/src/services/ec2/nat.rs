@@ -17,7 +17,7 @@ use crate::world::{Tags, World};
 /// AWS's default quota of NAT gateways in a zone.
 const MOST_IN_ZONE: usize = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NatGateway {
     id: String,
     pub(super) vpc: String,
@@ -153,7 +153,7 @@ impl Thing for NatGateway {
 }
 
 /// What `CreateNatGateway` asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Request {
     subnet: String,
     allocation: Option<String>,

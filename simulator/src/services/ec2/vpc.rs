@@ -26,7 +26,7 @@ const MOST_VPCS: usize = 5;
 /// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Vpc {
     id: String,
     pub(super) cidr: Ipv4Net,

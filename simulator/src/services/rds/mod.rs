@@ -43,7 +43,7 @@ const LAG_SECONDS: f64 = 0.5;
 const SECRET_MONTHLY: f64 = 0.40;
 
 /// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     subnet_groups: BTreeMap<String, SubnetGroup>,
     parameter_groups: BTreeMap<String, ParameterGroup>,
@@ -56,7 +56,7 @@ pub(crate) struct State {
 }
 
 /// Automated backups that were kept when their instance was deleted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Retained {
     resource_id: String,
     gibibytes: u32,
