@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
 mod agrees; // the workflow file, the list of components and the error names say the same
+mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
+mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod storms; // random weather
+mod twice; // every action twice, and killed at each of its calls
 mod undoes; // a failure anywhere leaves nothing behind
 
 use stackdrop::{Deployed, Rehearsal, Setting};
