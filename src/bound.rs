@@ -3,7 +3,7 @@
 //! It is the longest path through what AWS itself makes wait, each of AWS's durations once, plus one control call for
 //! each resource on that path. Nothing of a run goes into it.
 
-use stackdrop_simulator::{LatencyModel, MULTI_AZ_FACTOR};
+use stackdrop_figures::{LatencyModel, MULTI_AZ_FACTOR};
 use stackdrop_specs::{Nat, Spec};
 
 /// The bound in seconds, at the model's medians.

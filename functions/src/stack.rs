@@ -1,6 +1,6 @@
 //! A stack's names and tags, and what a step is given: the deployment so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{Spec, StackName};
 
 use crate::component::Outputs;
+use crate::records::{Outcome, Record, Trigger};
 
 /// The tag that says which stack a resource belongs to.
 pub const TAG_STACK: &str = "stackdrop:stack";
@@ -22,6 +23,10 @@ pub const TAG_DEPLOYMENT: &str = "stackdrop:deployment";
 pub type Tags = BTreeMap<String, String>;
 
 /// The workflow's state, as every step is given it: what Admit returned, and what the steps since have added.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a deployment is for; each is a switch of the workflow's state"
+)]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
@@ -49,6 +54,12 @@ pub struct Deployment {
     /// Whether the stack is to be removed.
     #[serde(default)]
     pub destroying: bool,
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// Whether drift is only to be reported.
+    #[serde(default)]
+    pub report_only: bool,
     /// Whether a failed update is being taken back to the baseline.
     #[serde(default)]
     pub restoring: bool,
@@ -61,6 +72,12 @@ pub struct Deployment {
     /// What the steps of the plan reported, one entry a component.
     #[serde(default)]
     pub plan: Vec<Value>,
+    /// The plan that somebody was asked about, by its components' fingerprints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Value>,
+    /// What somebody answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Value>,
     /// What Settle's branches reported.
     #[serde(default)]
     pub settled: Outputs,
@@ -82,6 +99,35 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Its record so far.
+    pub(crate) fn record(&self, result: Outcome) -> Record {
+        Record {
+            stack: self.stack.to_string(),
+            deployment: self.id.clone(),
+            execution: self.execution.clone(),
+            result,
+            source: Some(self.source.clone()),
+            trigger: self.trigger,
+            started: self.started.clone(),
+            ended: None,
+            step: None,
+            error: None,
+            message: None,
+            next: None,
+            drift: Vec::new(),
+            plan: self.plan.clone(),
+            outputs: Outputs::default(),
+            removed: 0,
+            left: Vec::new(),
+        }
+    }
+
+    /// Whether the spec is the one that the last good deployment went by: what differs then has drifted.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let before = self.baseline.as_ref();
+        before.is_some_and(|before| before.version == self.source.version && before.spec == self.spec)
+    }
+
     /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
     pub(crate) fn admitted_at(&self) -> i64 {
         let started =
@@ -120,12 +166,24 @@ pub struct Source {
 pub struct Baseline {
     /// That deployment's id.
     pub deployment: String,
+    /// The S3 key of its spec.
+    #[serde(default)]
+    pub key: String,
     /// The S3 version of its spec.
     pub version: String,
     /// Its spec.
     pub spec: Spec,
     /// What it made.
     pub outputs: Outputs,
+}
+
+impl Baseline {
+    /// Where its spec was read.
+    pub(crate) fn source(&self) -> Source {
+        let key =
+            if self.key.is_empty() { format!("specs/{}.yaml", self.spec.stack) } else { self.key.clone() };
+        Source { key, version: self.version.clone(), plan_only: false }
+    }
 }
 
 /// A stack, as far as names and tags go.
@@ -135,6 +193,8 @@ pub struct Stack {
     pub name: StackName,
     deployment: String,
     user_tags: Tags,
+    /// Keys that an earlier spec had and this one has not.
+    dropped_tags: BTreeSet<String>,
 }
 
 impl Stack {
@@ -145,6 +205,7 @@ impl Stack {
             name: deployment.stack.clone(),
             deployment: deployment.id.clone(),
             user_tags: deployment.spec.tags.clone(),
+            dropped_tags: dropped_tags(deployment),
         }
     }
 
@@ -180,6 +241,13 @@ impl Stack {
         wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect()
     }
 
+    /// The keys of tags on a resource that the last spec had and this one has no longer. Tags that others have added
+    /// are not among them.
+    #[must_use]
+    pub fn stale_tags(&self, found: &Tags) -> Vec<String> {
+        self.dropped_tags.iter().filter(|key| found.contains_key(*key)).cloned().collect()
+    }
+
     /// Whether a resource with these tags is this stack's.
     #[must_use]
     pub fn owns(&self, tags: &Tags) -> bool {
@@ -198,4 +266,12 @@ impl Stack {
         }
         hex::encode(&hash.finalize()[..16])
     }
+}
+
+/// The keys of the tags that the baseline's spec, or while restoring the one that failed, has and this one has not.
+fn dropped_tags(deployment: &Deployment) -> BTreeSet<String> {
+    let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+    let before = baseline.into_iter().chain(&deployment.attempted);
+    let keys = before.flat_map(|spec| spec.tags.keys());
+    keys.filter(|key| !deployment.spec.tags.contains_key(*key)).cloned().collect()
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use stackdrop_figures::LatencyModel;
 use stackdrop_functions::{Aws, Settings};
-use stackdrop_simulator::{Account, LatencyModel, Snapshot};
+use stackdrop_simulator::{Account, Snapshot};
 use stackdrop_statemachine::{Abort, Arrival, Machine, Options, StepEvent, Watch};
 
 use super::driver::{Invocation, Invocations};

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use stackdrop_figures::LatencyModel;
 pub use stackdrop_functions::lambda::FUNCTION_SECONDS_MAX;
 use stackdrop_functions::{Aws, admit, conclude, handle};
-use stackdrop_simulator::{Account, Caller, LatencyModel, as_caller};
+use stackdrop_simulator::{Account, Caller, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
 use tokio::sync::oneshot;
 
@@ -143,6 +144,13 @@ impl Tasks for Functions<'_> {
             });
             let unanswered = Err(Failure::new("Lambda.Unknown", "the invocation ended without an answer"));
             heard.await.unwrap_or(unanswered)
+        })
+    }
+
+    fn answer<'a>(&'a self, token: &'a str) -> TaskFuture<'a> {
+        Box::pin(async move {
+            let answer = self.lambda.account.task_answer(token).await;
+            answer.map_err(|(error, cause)| Failure::new(error, cause))
         })
     }
 }

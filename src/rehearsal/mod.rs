@@ -16,8 +16,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
+use stackdrop_figures::LatencyModel;
 use stackdrop_functions::{Aws, Settings, component};
-use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
+use stackdrop_simulator::{Account, Call, Caller, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
@@ -147,7 +148,7 @@ impl Rehearsal {
     /// # Errors
     /// When the workflow file does not load, or the specs do not agree on the account or region.
     pub fn open(setting: &Setting, specs: &[&Spec]) -> Result<Self> {
-        let model = LatencyModel::built_in().context("reading the latency model")?;
+        let model = LatencyModel::built_in();
         let region = seeds::region(specs)?.unwrap_or_else(|| REGION.into());
         let number = seeds::account(specs)?.unwrap_or_else(|| ACCOUNT.into());
         let account = Account::open(&stackdrop_simulator::Options {
@@ -255,6 +256,14 @@ impl Rehearsal {
         let answer = as_caller(Caller::new("user"), delete.send()).await.context("deleting the spec")?;
         let marker = answer.version_id().unwrap_or_default();
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
+    }
+
+    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input.
+    #[must_use]
+    pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
+        let executions = self.account.executions();
+        let execution = executions.iter().rfind(|execution| execution.name == id)?;
+        Some(event::interrupted(execution, self.account.clock().now(), input))
     }
 
     /// Runs one execution of the workflow with an input.

@@ -1,6 +1,6 @@
 //! The subnets: public, private and database ones, one of each in every zone.
 
-use aws_sdk_ec2::types::{ResourceType, Subnet, SubnetState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet, SubnetState};
 use stackdrop_specs::SubnetPlan;
 
 use super::found::Found;
@@ -23,6 +23,9 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
                     plan.change(Verb::Settle, &role);
                 }
                 plan.tags(work, NAME, &role, &tagging::read(there.tags()));
+                if there.map_public_ip_on_launch() == Some(true) {
+                    plan.update(&role, "mapPublicIpOnLaunch", true, false);
+                }
             }
         }
     }
@@ -54,8 +57,13 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         .filter(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone)))
         .collect();
     for (role, subnet) in &found.subnets {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(subnet.tags()));
-        tagging::add(work, subnet.subnet_id().unwrap_or_default(), missing).await?;
+        let id = subnet.subnet_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(subnet.tags())).await?;
+        if subnet.map_public_ip_on_launch() == Some(true) && is_wanted(work, role) {
+            let off = AttributeBooleanValue::builder().value(false).build();
+            let call = work.aws.ec2.modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
+            call.send().await.doing(format!("keeping public addresses off {id}"))?;
+        }
     }
     if missing.is_empty() {
         return Ok(false);
@@ -66,7 +74,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 }
 
 /// The names of the zones by the plan's letters. Where subnets stand already, a letter keeps its zone.
-async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+pub(super) async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
     let call = work.aws.ec2.describe_availability_zones().filters(tagging::filter("state", "available"));
     let call = call.filters(tagging::filter("zone-type", "availability-zone"));
     let answer = call.send().await.doing("listing the region's availability zones")?;

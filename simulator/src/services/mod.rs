@@ -7,10 +7,13 @@ use crate::world::World;
 pub(crate) mod acm;
 pub(crate) mod autoscaling;
 pub(crate) mod ec2;
+pub(crate) mod ecr;
 pub(crate) mod ecs;
 pub(crate) mod elb;
+pub(crate) mod events;
 pub(crate) mod iam;
 pub(crate) mod logs;
+pub(crate) mod quotas;
 pub(crate) mod rds;
 pub(crate) mod route53;
 pub(crate) mod s3;
@@ -33,16 +36,18 @@ pub(crate) struct Service {
     pub(crate) act: Act,
 }
 
-static SERVICES: [Service; 16] = [
+static SERVICES: [Service; 19] = [
     rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
     rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
     rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
+    rpc("ecr", Protocol::Json("1.1", "AmazonEC2ContainerRegistry_V20150921"), ecr::act),
     rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act),
     rpc(
         "elasticloadbalancing",
         Protocol::Query("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
         elb::act,
     ),
+    rpc("events", Protocol::Json("1.1", "AWSEvents"), events::act),
     rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act),
     rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act),
     rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act),
@@ -55,6 +60,7 @@ static SERVICES: [Service; 16] = [
     rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act),
     rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act),
     rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act),
+    rpc("servicequotas", Protocol::Json("1.1", "ServiceQuotasV20190624"), quotas::act),
     rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act),
     rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act),
     rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act),
