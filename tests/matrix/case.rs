@@ -1,5 +1,6 @@
 //! One fault at one call: which there are, and whether it struck.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use stackdrop::Rehearsal;
@@ -24,7 +25,7 @@ enum Lasts {
     Once,
     /// Until the SDK has given up.
     SdkGivesUp,
-    /// As long as this action of this component is asked for: the undo can do its work.
+    /// As long as this action of this component is asked for.
     Action,
 }
 
@@ -32,6 +33,22 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {} #{} of {}", self.name, self.call.name(), self.call.occurrence, self.call.caller)
     }
+}
+
+/// The cases of these calls. Without `MATRIX`, of the reads that one action repeats (a wait asks every few seconds)
+/// only the first and the last: what is in between sees the same account.
+pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<Case> {
+    let of = |call: &Call| (call.caller.clone(), call.name());
+    let mut ends: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
+    for call in calls {
+        ends.entry(of(call)).or_insert((call.number, call.number)).1 = call.number;
+    }
+    let repeated = |call: &Call| {
+        let (first, last) = ends[&of(call)];
+        !call.writes && call.number != first && call.number != last
+    };
+    let all = std::env::var_os("MATRIX").is_some();
+    calls.iter().filter(|call| all || !repeated(call)).flat_map(kinds).collect()
 }
 
 /// Faults that pass: they must not show.
@@ -62,7 +79,7 @@ pub(crate) fn lasting(call: &Call) -> Vec<Case> {
         case("fails from here on", refused("RefusedByTest", "the test says no"), Lasts::Action),
     ];
     if has_a_failed_state(call) {
-        cases.push(case("resource fails", FaultKind::ResourceFails, Lasts::Once));
+        cases.push(case("resource fails", FaultKind::ResourceFails, Lasts::Action));
     }
     if let Some(code) = quota(&call.service, &call.operation) {
         let message = "You have reached the limit of your account";
@@ -71,10 +88,20 @@ pub(crate) fn lasting(call: &Call) -> Vec<Case> {
     cases
 }
 
+/// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that.
+pub(crate) fn lasting_until_noticed(call: &Call) -> Vec<Case> {
+    let mut cases = lasting(call);
+    for case in cases.iter_mut().filter(|case| case.name != "fails from here on") {
+        case.lasts = Lasts::Once;
+    }
+    cases
+}
+
 fn has_a_failed_state(call: &Call) -> bool {
     let can_fail =
         ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
-    can_fail.contains(&call.operation.as_str())
+    // What AWS refused in the undisturbed run makes nothing that could fail.
+    can_fail.contains(&call.operation.as_str()) && call.ending == Ending::Done
 }
 
 /// The code with which an operation says that a quota is reached (its page in the service's API reference).
@@ -146,6 +173,16 @@ impl Case {
         } else {
             Err(format!("it struck {} of {}", hit.name(), hit.caller))
         }
+    }
+
+    /// Whether the call is made by an action that is asked until nothing is left.
+    pub(crate) fn clears(&self) -> bool {
+        self.action().ends_with("/clear")
+    }
+
+    /// The function that makes the call: the component, of a component's.
+    pub(crate) fn component(&self) -> &str {
+        self.call.caller.split('/').nth(1).unwrap_or_default()
     }
 
     /// What AWS said to the call that it struck.

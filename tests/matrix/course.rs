@@ -119,11 +119,16 @@ pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), Stri
     if now == shall {
         return Ok(());
     }
-    let missing = shall.iter().filter(|name| !now.contains(name)).map(|name| format!("-{name}"));
-    let added = now.iter().filter(|name| !shall.contains(name)).map(|name| format!("+{name}"));
-    let count = format!("{} resources instead of {}", now.len(), shall.len());
-    let difference: Vec<String> = missing.chain(added).chain([count]).collect();
-    Err(format!("leaked or lost: {}", difference.join(" ")))
+    let without = |all: &[String], others: &[String]| {
+        let mut rest = all.to_vec();
+        for other in others {
+            if let Some(place) = rest.iter().position(|name| name == other) {
+                rest.remove(place);
+            }
+        }
+        rest
+    };
+    Err(format!("leaked: {:?}, lost: {:?}", without(&now, shall), without(shall, &now)))
 }
 
 /// `Ok` if no execution holds the stack's lock.

@@ -1,8 +1,9 @@
 //! The fault matrix: for every call to AWS that a deployment, an undo, an update, a restoring or a removal makes, the
 //! same again with one fault at that call. Nothing may be lost, doubled or left, whatever the fault.
 //!
-//! All of it runs by default. `MATRIX=ec2:CreateVpc` runs the cases whose line contains that: a fault's name, a call, its
-//! place among the calls of its operation, a caller (`killed at ec2:CreateVpc #1 of deployment-1/network/ensure`).
+//! By default every writing call, and of each read that an action repeats the first and the last; `MATRIX=all` runs all.
+//! `MATRIX=ec2:CreateVpc` runs the cases whose line contains that: a fault's name, a call, its place among the calls of
+//! its operation, a caller (`killed at ec2:CreateVpc #1 of deployment-1/network/ensure`).
 //!
 //! A case begins at the step in which its call lies, from a checkpoint of the undisturbed run: what comes before is the
 //! same to the byte, which [`what_follows_a_checkpoint_is_what_would_have_followed_without_it`] shows.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::case::{Case, lasting, passing};
+use crate::case::{Case, cases, lasting, passing};
 use crate::course::{Course, deploy, lock_is_free, open, run, standing, stands};
 use crate::tally::{Ended, Verdict, run_all};
 use crate::undo::names_what_is_left;
@@ -34,7 +34,7 @@ pub(crate) fn course() -> Course {
 #[test]
 fn a_passing_fault_at_any_call_of_a_removal_changes_nothing() {
     let course = course();
-    let cases: Vec<Case> = course.calls().iter().flat_map(passing).collect();
+    let cases = cases(course.calls(), passing);
     run_all("Passing faults in a removal", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
@@ -49,7 +49,7 @@ fn a_passing_fault_at_any_call_of_a_removal_changes_nothing() {
 #[test]
 fn a_lasting_fault_at_any_call_of_a_removal_ends_clean_when_it_is_started_again() {
     let (course, before) = (course(), deployment::made());
-    let cases: Vec<Case> = course.calls().iter().flat_map(lasting).collect();
+    let cases = cases(course.calls(), lasting);
     run_all("Lasting faults in a removal", &cases, |case| simulated(ends_clean(&course, case, &before)));
 }
 
@@ -68,7 +68,7 @@ async fn ends_clean(course: &Course, case: &Case, before: &[String]) -> Verdict 
         }
         _ => {
             same("the result", deployed.result().as_str(), "UndoFailed")?;
-            names_what_is_left(&rehearsal, &error)?;
+            names_what_is_left(case, &rehearsal, &error)?;
         }
     }
     if step != "Conclude" {

@@ -1,8 +1,9 @@
 //! Faults while a failed first deployment is undone.
 
+use stackdrop::Rehearsal;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::case::{Case, lasting, passing};
+use crate::case::{Case, cases, lasting, passing};
 use crate::course::{Course, deploy, lock_is_free, open, standing, stands, upload};
 use crate::tally::{Ended, Verdict, run_all};
 use crate::{SHOP, same, simulated};
@@ -29,7 +30,7 @@ pub(crate) fn course() -> Course {
 #[test]
 fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
     let course = course();
-    let cases: Vec<Case> = course.calls_from("RemoveService").iter().flat_map(passing).collect();
+    let cases = cases(course.calls_from("RemoveService"), passing);
     run_all("Passing faults in an undo", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
@@ -47,7 +48,7 @@ fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
 #[test]
 fn a_lasting_fault_at_any_call_of_an_undo_ends_clean_when_it_is_started_again() {
     let course = course();
-    let cases: Vec<Case> = course.calls_from("RemoveService").iter().flat_map(lasting).collect();
+    let cases = cases(course.calls_from("RemoveService"), lasting);
     run_all("Lasting faults in an undo", &cases, |case| simulated(ends_clean(&course, case)));
 }
 
@@ -57,14 +58,17 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
     let concluding = course.step(&case.call) == "Conclude";
     if !standing(&rehearsal).is_empty() {
         same("the result", deployed.result().as_str(), "UndoFailed")?;
-        names_what_is_left(&rehearsal, &error)?;
-    } else if !concluding {
-        same("the result", deployed.result().as_str(), "Failed")?;
+        names_what_is_left(case, &rehearsal, &error)?;
+    } else if !concluding && deployed.result() != "Failed" {
+        // It was gone, which the refused call kept the last to look from seeing.
+        same("the result", deployed.result().as_str(), "UndoFailed")?;
+        same("whether it was a read in the last look", !case.call.writes && case.clears(), true)?;
+        names_what_is_left(case, &rehearsal, &error)?;
     }
     if !concluding {
         lock_is_free(&rehearsal).await?;
     }
-    if concluding || !standing(&rehearsal).is_empty() {
+    if deployed.result() != "Failed" || concluding {
         rehearsal.account().disarm();
         rehearsal.account().arm(reason());
         let again = deploy(&rehearsal, SHOP).await;
@@ -75,12 +79,15 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
     Ok(Ended::FailedClean)
 }
 
-/// Each resource that stands is named by its id or its name.
-pub(crate) fn names_what_is_left(rehearsal: &stackdrop::Rehearsal, error: &str) -> Result<(), String> {
+/// Each resource that stands is named by its id or its name. Of the component whose own call was refused: what AWS said,
+/// since it can't always know what it has.
+pub(crate) fn names_what_is_left(case: &Case, rehearsal: &Rehearsal, error: &str) -> Result<(), String> {
+    let code = case.code(rehearsal).unwrap_or_default();
+    same("whether the cause is named", error.contains(&code), true)?;
     let items = rehearsal.account().inventory();
     let unnamed: Vec<String> = items
         .iter()
-        .filter(|item| item.kind != "AWS::RDS::DBSnapshot")
+        .filter(|item| item.kind != "AWS::RDS::DBSnapshot" && item.component != case.component())
         .filter(|item| !error.contains(&item.id) && !error.contains(&item.name))
         .map(|item| format!("{} {} ({})", item.kind, item.name, item.id))
         .collect();

@@ -86,7 +86,7 @@ async fn record(
     source: Option<&Source>,
     when: When<'_>,
 ) -> Result<(), StepError> {
-    let execution = Execution { id: it.execution.clone(), name: it.name.clone() };
+    let execution = Execution { id: it.execution.clone(), name: it.name.clone(), ..Execution::default() };
     let mut record =
         Record::begin(aws, it.stack.as_str(), &execution.name, &execution.id, Outcome::Interrupted);
     record.source = source.cloned();
