@@ -61,13 +61,20 @@ pub struct Account {
     answered: Arc<tokio::sync::Notify>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     world: World,
     rates: Rates,
     faults: Faults,
     ledger: Vec<Call>,
     occurrences: BTreeMap<String, usize>,
+}
+
+/// An account as it stood at one moment: whatever is opened from it goes on from there, apart from all others.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    inner: Inner,
+    elapsed: Duration,
 }
 
 /// What becomes of a call, as its caller sees it.
@@ -104,6 +111,19 @@ impl Account {
             occurrences: BTreeMap::new(),
         };
         Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)), answered: Arc::default() })
+    }
+
+    /// The account as it stands now. What was called and has not taken effect yet is not in it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { inner: lock(&self.inner).clone(), elapsed: self.clock.elapsed() }
+    }
+
+    /// Opens an account that goes on from a snapshot, on the clock of the runtime that this is called in.
+    #[must_use]
+    pub fn resume(snapshot: &Snapshot) -> Self {
+        let inner = Arc::new(Mutex::new(snapshot.inner.clone()));
+        Self { clock: Clock::resume(snapshot.elapsed), inner, answered: Arc::default() }
     }
 
     /// The account's clock.

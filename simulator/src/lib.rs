@@ -25,7 +25,7 @@ mod services;
 mod view;
 mod world;
 
-pub use account::{Account, BadOptions, Options};
+pub use account::{Account, BadOptions, Options, Snapshot};
 pub use clock::Clock;
 pub use faults::{Fault, FaultKind, Strike, When};
 pub use inventory::Item;

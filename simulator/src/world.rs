@@ -16,7 +16,7 @@ use crate::services::{
 pub(crate) type Tags = BTreeMap<String, String>;
 
 /// The account's state: one part a service, each owned by that service's file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     /// Now, since the account was opened.
     pub(crate) now: Duration,

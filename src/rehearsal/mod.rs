@@ -1,5 +1,6 @@
 //! One simulated account in which specs are deployed, one after the other.
 
+mod checkpoint;
 mod driver;
 mod event;
 mod seeds;
@@ -22,6 +23,7 @@ use stackdrop_simulator::{Account, Call, Caller, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
+pub use checkpoint::Checkpoint;
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 use driver::{Functions, Invocations};
 
@@ -49,8 +51,8 @@ pub struct Rehearsal {
     sdk: SdkConfig,
     aws: Arc<Aws>,
     invocations: Invocations,
-    machine: Machine,
-    model: LatencyModel,
+    machine: Arc<Machine>,
+    model: Arc<LatencyModel>,
     seed: u64,
     started: Mutex<usize>,
 }
@@ -184,6 +186,7 @@ impl Rehearsal {
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);
         let invocations = Invocations::default();
+        let (machine, model) = (Arc::new(machine), Arc::new(model));
         Ok(Self { account, sdk, aws, invocations, machine, model, seed, started: Mutex::new(0) })
     }
 
@@ -283,21 +286,34 @@ impl Rehearsal {
 
     /// Runs one execution of the workflow with an input.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
+        let underway = self.begin(input);
+        let functions = self.functions(&underway.execution);
+        let options = Options { seed: self.seed, abort: abort.clone() };
+        let outcome = self.machine.run(&underway.execution, &functions, watch, &options).await;
+        self.end(&underway, outcome)
+    }
+
+    fn begin(&self, input: Value) -> Underway {
         let id = self.next_id();
         let settings = &self.aws.settings;
         let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
         let execution = Execution {
             arn: format!("{arn}:{id}"),
-            name: id.clone(),
+            name: id,
             machine_arn: settings.state_machine.clone(),
             start_time: self.account.clock().now(),
             input,
         };
-        let before = self.account.ledger().len();
         self.account.execution_started(&execution.arn);
-        let functions = Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &id);
-        let options = Options { seed: self.seed, abort: abort.clone() };
-        let outcome = self.machine.run(&execution, &functions, watch, &options).await;
+        Underway { execution, calls_before: self.account.ledger().len() }
+    }
+
+    fn functions<'r>(&'r self, execution: &'r Execution) -> Functions<'r> {
+        Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &execution.name)
+    }
+
+    fn end(&self, underway: &Underway, outcome: Outcome) -> Deployed {
+        let Underway { execution, calls_before } = underway;
         self.account.execution_ended(
             &execution.arn,
             match outcome.status {
@@ -308,10 +324,11 @@ impl Rehearsal {
             },
         );
         // Others may have been at work meanwhile: a call names the execution that made it.
-        let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
-        let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
+        let mine = format!("{}/", execution.name);
+        let calls = self.account.ledger().split_off(*calls_before);
+        let calls = calls.into_iter().filter(|call| call.caller.starts_with(&mine)).collect();
         let bound_seconds = admitted_spec(&outcome).map(|spec| crate::bound::seconds(&spec, &self.model));
-        Deployed { id, outcome, calls, bound_seconds }
+        Deployed { id: execution.name.clone(), outcome, calls, bound_seconds }
     }
 
     fn next_id(&self) -> String {
@@ -319,6 +336,14 @@ impl Rehearsal {
         *started += 1;
         format!("deployment-{started}")
     }
+}
+
+/// An execution that has begun.
+#[derive(Debug, Clone)]
+struct Underway {
+    execution: Execution,
+    /// How many calls the ledger had before it.
+    calls_before: usize,
 }
 
 /// The spec that Admit read, from the workflow's state after it.

@@ -4,13 +4,16 @@
 
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod approval; // somebody agrees to a plan, or does not
+mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
+mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod storms; // random weather
+mod twice; // every action twice, and killed at each of its calls
 mod undoes; // a failure anywhere leaves nothing behind
 mod watching; // what is announced; drift; going back
 

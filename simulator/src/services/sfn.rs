@@ -26,7 +26,7 @@ const STATUSES: [&str; 6] = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABO
 const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// In the order in which they started.
     executions: Vec<ExecutionView>,

@@ -20,7 +20,7 @@ use crate::world::World;
 pub(super) const NULL_VERSION: &str = "null";
 
 /// One version of an object, or a delete marker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Version {
     pub(super) id: String,
     pub(super) made_at: Duration,
@@ -28,7 +28,7 @@ pub(super) struct Version {
     pub(super) content: Option<Content>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Content {
     pub(super) body: Bytes,
     pub(super) etag: String,

@@ -27,7 +27,7 @@ const DEFAULT_GROUP: &str = "default";
 const DELETION_SECONDS: f64 = 10.0;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name; without the default group.
     groups: BTreeMap<String, Group>,
@@ -37,7 +37,7 @@ pub(crate) struct State {
     tokens: BTreeMap<(String, String), Value>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     made_at: Duration,
     tags: Tags,

@@ -17,7 +17,7 @@ use crate::world::World;
 /// The most characters of a target's input.
 const LONGEST_INPUT: usize = 262_144;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Schedule {
     made_at: Duration,
     changed_at: Duration,
