@@ -157,11 +157,27 @@ impl Plan {
         }
     }
 
-    /// Adds an update for each tag that a resource lacks, or has with another value.
+    /// Adds an update for each tag that a resource lacks, has with another value, or has from an earlier spec.
     pub(crate) fn tags(&mut self, work: &Work<'_>, component: &str, role: &str, found: &Tags) {
+        self.tags_of(work, component, role, role, "", found);
+    }
+
+    /// The same for a part of a resource that has tags, and a role, of its own.
+    pub(crate) fn tags_of(
+        &mut self,
+        work: &Work<'_>,
+        component: &str,
+        resource: &str,
+        role: &str,
+        prefix: &str,
+        found: &Tags,
+    ) {
+        let now = |key: &str| found.get(key).map_or("(none)", String::as_str);
         for (key, value) in work.stack.missing_tags(component, role, found) {
-            let now = found.get(&key).map_or("(none)", String::as_str);
-            self.update(role, &format!("tags.{key}"), now, value);
+            self.update(resource, &format!("{prefix}tags.{key}"), now(&key), value);
+        }
+        for key in work.stack.stale_tags(found) {
+            self.update(resource, &format!("{prefix}tags.{key}"), now(&key), "(none)");
         }
     }
 

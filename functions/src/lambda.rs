@@ -9,6 +9,10 @@ use crate::error::StepError;
 use crate::stack::Deployment;
 use crate::{COMPONENTS, admit, conclude};
 
+/// How long Lambda lets a function run, in seconds: shorter than each state's `TimeoutSeconds`, and what taking over
+/// the lock of a stopped execution waits for.
+pub const FUNCTION_SECONDS_MAX: u64 = 60;
+
 /// What a step asks of a component's function.
 #[derive(Debug, Deserialize)]
 struct Request {

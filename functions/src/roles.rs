@@ -189,11 +189,16 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
         return Err(StepError::Foreign { what: format!("the role {name}"), fix: "delete it".into() });
     }
     let missing = work.stack.missing_tags(wanted.component, wanted.role, &found.tags);
-    if missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        let call = work.aws.iam.tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
+        call.doing(format!("tagging {name}"))?;
     }
-    let call = work.aws.iam.tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
-    call.doing(format!("tagging {name}")).map(drop)
+    let stale = work.stack.stale_tags(&found.tags);
+    if !stale.is_empty() {
+        let call = work.aws.iam.untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
+        call.doing(format!("taking tags from {name}"))?;
+    }
+    Ok(())
 }
 
 async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {

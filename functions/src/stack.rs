@@ -1,6 +1,6 @@
 //! A stack's names and tags, and what a step is given: the deployment so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -135,6 +135,8 @@ pub struct Stack {
     pub name: StackName,
     deployment: String,
     user_tags: Tags,
+    /// Keys that an earlier spec had and this one has not.
+    dropped_tags: BTreeSet<String>,
 }
 
 impl Stack {
@@ -145,6 +147,7 @@ impl Stack {
             name: deployment.stack.clone(),
             deployment: deployment.id.clone(),
             user_tags: deployment.spec.tags.clone(),
+            dropped_tags: dropped_tags(deployment),
         }
     }
 
@@ -180,6 +183,13 @@ impl Stack {
         wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect()
     }
 
+    /// The keys of tags on a resource that the last spec had and this one has no longer. Tags that others have added
+    /// are not among them.
+    #[must_use]
+    pub fn stale_tags(&self, found: &Tags) -> Vec<String> {
+        self.dropped_tags.iter().filter(|key| found.contains_key(*key)).cloned().collect()
+    }
+
     /// Whether a resource with these tags is this stack's.
     #[must_use]
     pub fn owns(&self, tags: &Tags) -> bool {
@@ -198,4 +208,12 @@ impl Stack {
         }
         hex::encode(&hash.finalize()[..16])
     }
+}
+
+/// The keys of the tags that the baseline's spec, or while restoring the one that failed, has and this one has not.
+fn dropped_tags(deployment: &Deployment) -> BTreeSet<String> {
+    let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+    let before = baseline.into_iter().chain(&deployment.attempted);
+    let keys = before.flat_map(|spec| spec.tags.keys());
+    keys.filter(|key| !deployment.spec.tags.contains_key(*key)).cloned().collect()
 }

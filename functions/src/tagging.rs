@@ -46,11 +46,37 @@ pub(crate) fn role(tags: &[Tag]) -> &str {
     tags.iter().find(|tag| tag.key() == Some(TAG_ROLE)).and_then(Tag::value).unwrap_or_default()
 }
 
-/// Puts missing tags on an EC2 resource of ours.
-pub(crate) async fn add(work: &Work<'_>, id: &str, tags: Tags) -> Result<(), StepError> {
+/// Gives an EC2 resource of ours the tags that it lacks, and takes those from it that the spec has no longer.
+pub(crate) async fn keep(
+    work: &Work<'_>,
+    component: &str,
+    role: &str,
+    id: &str,
+    found: &Tags,
+) -> Result<(), StepError> {
+    add(work, &[id], work.stack.missing_tags(component, role, found)).await?;
+    take(work, &[id], &work.stack.stale_tags(found)).await
+}
+
+/// Puts tags on EC2 resources of ours.
+pub(crate) async fn add(work: &Work<'_>, ids: &[&str], tags: Tags) -> Result<(), StepError> {
     if tags.is_empty() {
         return Ok(());
     }
-    let call = work.aws.ec2.create_tags().resources(id).set_tags(Some(ec2_tags(tags)));
-    call.send().await.doing(format!("tagging {id}")).map(drop)
+    let call = work.aws.ec2.create_tags().set_resources(owned(ids)).set_tags(Some(ec2_tags(tags)));
+    call.send().await.doing(format!("tagging {}", ids.join(", "))).map(drop)
+}
+
+/// Takes tags from EC2 resources of ours, whatever their values are.
+pub(crate) async fn take(work: &Work<'_>, ids: &[&str], keys: &[String]) -> Result<(), StepError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
+    let call = work.aws.ec2.delete_tags().set_resources(owned(ids)).set_tags(Some(tags));
+    call.send().await.doing(format!("taking tags from {}", ids.join(", "))).map(drop)
+}
+
+fn owned(ids: &[&str]) -> Option<Vec<String>> {
+    Some(ids.iter().map(ToString::to_string).collect())
 }

@@ -56,6 +56,7 @@ pub(crate) fn throttled(service: &str) -> Refusal {
         "elasticloadbalancing" | "rds" | "iam" | "sts" | "sns" | "route53" => {
             Refusal::new("Throttling", "Rate exceeded")
         }
+        "servicequotas" => Refusal::new("TooManyRequestsException", "Rate exceeded"),
         _ => Refusal::new("ThrottlingException", "Rate exceeded"),
     }
 }

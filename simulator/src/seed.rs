@@ -2,7 +2,7 @@
 //! installation brings.
 
 use crate::account::Account;
-use crate::services::{acm, ecs, route53, s3, scheduler, secrets, sfn, sns};
+use crate::services::{acm, ec2, ecs, quotas, route53, s3, scheduler, secrets, sfn, sns};
 
 /// Something that is there from the start, made by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,22 @@ pub enum Seed {
         /// Its name.
         name: String,
     },
+    /// How many of a thing the account may have.
+    Quota {
+        /// The service's code, such as `vpc`.
+        service: String,
+        /// The quota's code, such as `L-F678F1CE`.
+        code: String,
+        /// The number.
+        value: u32,
+    },
+    /// An instance type that a zone does not have.
+    NotOffered {
+        /// The type, such as `t4g.small`.
+        instance_type: String,
+        /// The zone, such as `eu-central-1a`.
+        zone: String,
+    },
     /// An image that no registry has: tasks that want it never start.
     NoSuchImage {
         /// The image, as a task definition names it.
@@ -70,6 +86,8 @@ impl Account {
             Seed::Secret { arn } => secrets::seed(world, arn),
             Seed::Topic { arn } => sns::seed_topic(world, arn),
             Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
+            Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
+            Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),
             Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
             Seed::CrashingImage { image, exit_code } => {
                 ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));

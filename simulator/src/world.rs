@@ -8,7 +8,7 @@ use crate::inventory::Item;
 use crate::latency::Latency;
 use crate::params::{Params, Refusal};
 use crate::services::{
-    acm, autoscaling, ec2, ecs, elb, iam, logs, rds, route53, s3, scheduler, secrets, sfn, sns, ssm,
+    acm, autoscaling, ec2, ecs, elb, iam, logs, quotas, rds, route53, s3, scheduler, secrets, sfn, sns, ssm,
 };
 
 /// Tags by key.
@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) route53: route53::State,
     pub(crate) secrets: secrets::State,
     pub(crate) logs: logs::State,
+    pub(crate) quotas: quotas::State,
     pub(crate) s3: s3::State,
     pub(crate) scheduler: scheduler::State,
     pub(crate) sns: sns::State,
@@ -62,6 +63,7 @@ impl World {
             route53: route53::State::default(),
             secrets: secrets::State::default(),
             logs: logs::State::default(),
+            quotas: quotas::State::default(),
             s3: s3::State::default(),
             scheduler: scheduler::State::default(),
             sns: sns::State::default(),

@@ -5,6 +5,7 @@
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
+mod estimates; // what a plan says of cost and time, and what they come to
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice

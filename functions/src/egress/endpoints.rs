@@ -1,7 +1,7 @@
 //! Interface endpoints: with `nat: none` the only way to AWS's services.
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
-use stackdrop_specs::Nat;
+use stackdrop_specs::{Nat, Spec};
 
 use super::NAME;
 use super::found::Found;
@@ -16,10 +16,14 @@ const AT_ONCE: usize = 3;
 
 /// The services that the stack reaches through endpoints: only those it needs, since each costs money in each zone.
 pub(super) fn services(work: &Work<'_>) -> Vec<&'static str> {
-    if work.spec.network.nat != Nat::None {
+    services_of(work.spec)
+}
+
+/// The same, of a spec.
+pub(crate) fn services_of(spec: &Spec) -> Vec<&'static str> {
+    if spec.network.nat != Nat::None {
         return Vec::new();
     }
-    let spec = work.spec;
     let tasks = !spec.services.is_empty();
     let secrets =
         spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
@@ -78,8 +82,8 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 /// Creates the missing ones, a few a run, and gives each the subnets of zones that were added.
 pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     for (role, endpoint) in &found.endpoints {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(endpoint.tags()));
-        tagging::add(work, endpoint.vpc_endpoint_id().unwrap_or_default(), missing).await?;
+        let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(endpoint.tags())).await?;
         add_subnets(work, role, endpoint).await?;
     }
     let missing: Vec<&str> =

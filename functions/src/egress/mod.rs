@@ -1,6 +1,6 @@
 //! The way out of the private subnets: NAT gateways with their addresses and routes, or interface endpoints.
 
-mod endpoints;
+pub(crate) mod endpoints;
 mod found;
 mod nat;
 mod routes;
@@ -43,6 +43,7 @@ impl Component for Egress {
         nat::plan(work, &found, &mut plan);
         routes::plan(work, &found, &mut plan);
         endpoints::plan(work, &found, &mut plan);
+        nat::check_quota(work, &found, &mut plan).await?;
         Ok(plan)
     }
 

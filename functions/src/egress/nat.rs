@@ -8,6 +8,7 @@ use super::found::Found;
 use crate::aws::once;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::quotas::{self, ELASTIC_ADDRESSES, Need};
 use crate::stack::TAG_DEPLOYMENT;
 use crate::tagging;
 use crate::together;
@@ -73,6 +74,31 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     }
 }
 
+/// Notes a problem when the account may not have the missing addresses. What the spec no longer wants goes only when
+/// the new ones work, so it makes no room for them.
+pub(super) async fn check_quota(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
+    let zones = zones(work);
+    let missing: Vec<String> = zones
+        .iter()
+        .map(|zone| address_role(zone))
+        .filter(|role| !found.addresses.contains_key(role))
+        .collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let all = work.aws.ec2.describe_addresses().send().await;
+    let all = all.doing("counting the elastic addresses of the region")?;
+    let fewer = match work.spec.network.nat {
+        Nat::PerZone => "set network.nat to single or none",
+        Nat::Single | Nat::None => "set network.nat to none",
+    };
+    let need = Need {
+        resource: first,
+        used: quotas::count(all.addresses().len()),
+        more: quotas::count(missing.len()),
+        instead: &format!("release addresses that nobody uses, or {fewer}"),
+    };
+    quotas::check(work, ELASTIC_ADDRESSES, need, plan).await
+}
+
 /// Allocates the missing addresses.
 pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     let zones = zones(work);
@@ -104,12 +130,12 @@ pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Resu
 pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     for (role, same) in &found.addresses {
         let Some(address) = same.first() else { continue };
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(address.tags()));
-        tagging::add(work, address.allocation_id().unwrap_or_default(), missing).await?;
+        let id = address.allocation_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(address.tags())).await?;
     }
     for (role, gateway) in &found.gateways {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(gateway.tags()));
-        tagging::add(work, gateway.nat_gateway_id().unwrap_or_default(), missing).await?;
+        let id = gateway.nat_gateway_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(gateway.tags())).await?;
     }
     let missing: Vec<String> =
         zones(work).into_iter().filter(|zone| !found.gateways.contains_key(&role(zone))).collect();

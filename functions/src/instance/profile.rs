@@ -24,9 +24,13 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     if !is_ours(work, profile) {
         let name = profile.instance_profile_name();
         plan.problem(ROLE, format!("the instance profile {name} is not of this stack"), "delete it");
-    } else if !has_role(work, profile) {
-        plan.update(ROLE, "role", "(none)", IAM_ROLE.name(work));
+        return;
     }
+    if !has_role(work, profile) {
+        let held = profile.roles().first().map_or("(none)", |role| role.role_name());
+        plan.update(ROLE, "role", held, IAM_ROLE.name(work));
+    }
+    plan.tags(work, NAME, ROLE, &read_tags(profile.tags()));
 }
 
 /// Creates the profile and puts the role into it. Both may be late to be seen.
@@ -39,8 +43,14 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
                 fix: "delete it".into(),
             });
         }
-        Some(profile) if has_role(work, profile) => return Ok(()),
-        Some(_) => {}
+        Some(profile) => {
+            keep_tags(work, profile, &name).await?;
+            if has_role(work, profile) {
+                return Ok(());
+            }
+            // It holds one role: another that was put in by hand makes room.
+            empty(work, profile).await?;
+        }
         None => {
             let call = work.aws.iam.create_instance_profile().instance_profile_name(&name).path(roles::PATH);
             let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, ROLE))?)).send().await;
@@ -57,6 +67,32 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
     call.send().await.pending_on(&late, &waits_for, format!("putting {role} into {name}")).map(drop)
 }
 
+async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Result<(), StepError> {
+    let found = read_tags(profile.tags());
+    let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &found), work.stack.stale_tags(&found));
+    if !missing.is_empty() {
+        let call = work.aws.iam.tag_instance_profile().instance_profile_name(name);
+        let call = call.set_tags(Some(iam_tags(missing)?)).send().await;
+        call.doing(format!("tagging {name}"))?;
+    }
+    if !stale.is_empty() {
+        let call = work.aws.iam.untag_instance_profile().instance_profile_name(name);
+        call.set_tag_keys(Some(stale)).send().await.doing(format!("taking tags from {name}"))?;
+    }
+    Ok(())
+}
+
+/// Takes whatever role it holds out of a profile.
+async fn empty(work: &Work<'_>, profile: &InstanceProfile) -> Result<(), StepError> {
+    let name = profile.instance_profile_name();
+    for role in profile.roles() {
+        let call = work.aws.iam.remove_role_from_instance_profile().instance_profile_name(name);
+        let call = call.role_name(role.role_name()).send().await;
+        call.unless(&["NoSuchEntity"]).doing(format!("taking {} out of {name}", role.role_name()))?;
+    }
+    Ok(())
+}
+
 /// Deletes a profile of ours, its role taken out first.
 pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
     let mut removal = Removal::default();
@@ -65,11 +101,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
     };
     removal.found = 1;
     let name = profile.instance_profile_name();
-    for role in profile.roles() {
-        let call = work.aws.iam.remove_role_from_instance_profile().instance_profile_name(name);
-        let call = call.role_name(role.role_name()).send().await;
-        call.unless(&["NoSuchEntity"]).doing(format!("taking {} out of {name}", role.role_name()))?;
-    }
+    empty(work, profile).await?;
     let call = work.aws.iam.delete_instance_profile().instance_profile_name(name).send().await;
     if call.gone(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting {name}"))? {
         tracing::info!(name, "Instance profile deleted.");

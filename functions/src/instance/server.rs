@@ -36,6 +36,7 @@ pub(super) async fn plan(
     for difference in differences(work, spec, instance) {
         plan.update(ROLE, difference.field, difference.from, difference.to);
     }
+    plan.tags(work, NAME, ROLE, &tagging::read(instance.tags()));
     if let Some((from, to)) = disk_growth(work, spec) {
         if to > from {
             plan.update(ROLE, "disk", from, to);
@@ -100,11 +101,6 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
         groups.sort_unstable();
         compare("securityGroups", groups.join(","), wanted);
     }
-    for (key, to) in work.stack.missing_tags(NAME, ROLE, &tagging::read(instance.tags())) {
-        let from = instance.tags().iter().find(|tag| tag.key() == Some(key.as_str()));
-        let from = from.and_then(|tag| tag.value()).unwrap_or("(none)").to_owned();
-        compare("tags", format!("{key}={from}"), format!("{key}={to}"));
-    }
     differences
 }
 
@@ -129,6 +125,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Resul
     if let Some((from, to)) = disk_growth(work, spec).filter(|(from, to)| to > from) {
         grow_disk(work, instance, from, to).await?;
     }
+    keep_tags(work, instance).await?;
     for difference in differences(work, spec, instance) {
         change(work, spec, instance, &difference).await?;
     }
@@ -272,13 +269,22 @@ async fn change(
             let call = ec2.modify_instance_attribute().instance_id(id).groups(&difference.to);
             call.send().await.doing(&doing)?;
         }
-        _ => {
-            let missing = work.stack.missing_tags(NAME, ROLE, &tagging::read(instance.tags()));
-            tagging::add(work, id, missing).await?;
-        }
+        other => return Err(StepError::Defect(format!("nothing is known of changing {other} of {id}"))),
     }
     tracing::info!(id, field = difference.field, "Instance changed.");
     Ok(())
+}
+
+/// The disk and the interface have the tags of their instance, from the call that made all three.
+async fn keep_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError> {
+    let disk = instance.block_device_mappings().iter().find(|disk| disk.device_name() == Some(ROOT_DEVICE));
+    let disk = disk.and_then(|disk| disk.ebs()?.volume_id());
+    let interface =
+        instance.network_interfaces().iter().find_map(|interface| interface.network_interface_id());
+    let all: Vec<&str> = instance.instance_id().into_iter().chain(disk).chain(interface).collect();
+    let found = tagging::read(instance.tags());
+    tagging::add(work, &all, work.stack.missing_tags(NAME, ROLE, &found)).await?;
+    tagging::take(work, &all, &work.stack.stale_tags(&found)).await
 }
 
 /// The type changes while the instance is stopped; `ensure` starts it again afterwards.

@@ -63,7 +63,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         return Ok(());
     };
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-    tagging::add(work, id, work.stack.missing_tags(NAME, ROLE, &tagging::read(endpoint.tags()))).await?;
+    tagging::keep(work, NAME, ROLE, id, &tagging::read(endpoint.tags())).await?;
     if missing.is_empty() {
         return Ok(());
     }

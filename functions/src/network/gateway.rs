@@ -46,7 +46,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         return Ok(true);
     };
     if let Some(gateway) = found.gateways.first() {
-        tagging::add(work, id, work.stack.missing_tags(NAME, ROLE, &tagging::read(gateway.tags()))).await?;
+        tagging::keep(work, NAME, ROLE, id, &tagging::read(gateway.tags())).await?;
     }
     if attached {
         return Ok(false);

@@ -3,6 +3,7 @@
 mod endpoint;
 mod found;
 mod gateway;
+mod preflight;
 mod subnets;
 mod tables;
 mod vpc;
@@ -66,6 +67,7 @@ impl Component for Network {
         gateway::plan(work, &found, &mut plan);
         tables::plan(work, &found, &mut plan);
         endpoint::plan(work, &found, &mut plan);
+        preflight::plan(work, &found, &mut plan).await?;
         Ok(plan)
     }
 

@@ -54,8 +54,8 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         .filter(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone)))
         .collect();
     for (role, subnet) in &found.subnets {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(subnet.tags()));
-        tagging::add(work, subnet.subnet_id().unwrap_or_default(), missing).await?;
+        let id = subnet.subnet_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(subnet.tags())).await?;
     }
     if missing.is_empty() {
         return Ok(false);
@@ -66,7 +66,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 }
 
 /// The names of the zones by the plan's letters. Where subnets stand already, a letter keeps its zone.
-async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+pub(super) async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
     let call = work.aws.ec2.describe_availability_zones().filters(tagging::filter("state", "available"));
     let call = call.filters(tagging::filter("zone-type", "availability-zone"));
     let answer = call.send().await.doing("listing the region's availability zones")?;

@@ -85,8 +85,8 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 /// Creates the missing ones. Whether there were any.
 pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<bool, StepError> {
     for (role, table) in &found.tables {
-        let missing = work.stack.missing_tags(NAME, role, &tagging::read(table.tags()));
-        tagging::add(work, table.route_table_id().unwrap_or_default(), missing).await?;
+        let id = table.route_table_id().unwrap_or_default();
+        tagging::keep(work, NAME, role, id, &tagging::read(table.tags())).await?;
     }
     let missing: Vec<String> =
         wanted(work).into_iter().filter(|role| !found.tables.contains_key(role)).collect();

@@ -66,7 +66,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, Ste
     if vpc.state() != Some(&VpcState::Available) {
         return Err(StepError::pending(format!("the VPC {id} to be available")));
     }
-    tagging::add(work, id, work.stack.missing_tags(NAME, ROLE, &tagging::read(vpc.tags()))).await?;
+    tagging::keep(work, NAME, ROLE, id, &tagging::read(vpc.tags())).await?;
     Ok(id.to_owned())
 }
 

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::holders::holders;
-use crate::stack::Tags;
 use crate::tagging;
 use crate::together;
-use found::{Found, Owned};
+use found::{Found, Owned, OwnedRule};
 use rules::{Group, Rule};
 
 /// The component's name.
@@ -140,10 +139,8 @@ struct Difference<'f> {
     owned: &'f Owned,
     missing: BTreeMap<Rule, &'static str>,
     superfluous: Vec<(&'f str, &'f Rule)>,
-    /// Missing tags of rules that this stack has made. The rule that EC2 puts into a new group has none, and needs none.
-    rule_tags: BTreeMap<&'f str, Tags>,
-    /// Missing tags of the group itself.
-    tags: Tags,
+    /// The rules that this stack has made. The one that EC2 puts into a new group has no tags, and needs none.
+    own: Vec<&'f OwnedRule>,
 }
 
 impl<'f> Difference<'f> {
@@ -156,15 +153,10 @@ impl<'f> Difference<'f> {
             .iter()
             .partition(|there| wanted.contains_key(&there.rule) || tolerated.contains(&there.rule));
         let has = |rule: &Rule| owned.rules.iter().any(|there| there.rule == *rule);
-        let rule_tags = right.iter().filter(|there| work.stack.owns(&there.tags)).filter_map(|there| {
-            let tags = work.stack.missing_tags(NAME, &owned.group.rules_role(), &there.tags);
-            (!tags.is_empty()).then_some((there.id.as_str(), tags))
-        });
-        let rule_tags = rule_tags.collect();
+        let own = right.into_iter().filter(|there| work.stack.owns(&there.tags)).collect();
         let superfluous = superfluous.iter().map(|there| (there.id.as_str(), &there.rule)).collect();
         let missing = wanted.into_iter().filter(|(rule, _)| !has(rule)).collect();
-        let tags = work.stack.missing_tags(NAME, owned.group.role(), &owned.tags);
-        Self { owned, missing, superfluous, rule_tags, tags }
+        Self { owned, missing, superfluous, own }
     }
 
     /// Adds the missing rules, those of one direction in one call.
@@ -208,9 +200,10 @@ impl<'f> Difference<'f> {
         if !revoke(work, &self.owned.id, self.superfluous.clone()).await? {
             return Err(StepError::pending("the security group rules to be visible"));
         }
-        tagging::add(work, &self.owned.id, self.tags.clone()).await?;
-        together::all(self.rule_tags.iter().map(|(id, tags)| tagging::add(work, id, tags.clone()))).await?;
-        Ok(())
+        let (owned, role) = (self.owned, self.owned.group.rules_role());
+        tagging::keep(work, NAME, owned.group.role(), &owned.id, &owned.tags).await?;
+        let rules = self.own.iter().map(|rule| tagging::keep(work, NAME, &role, &rule.id, &rule.tags));
+        together::all(rules).await.map(drop)
     }
 }
 
@@ -223,10 +216,8 @@ fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
     for (_, rule) in &difference.superfluous {
         plan.update(role, &rule.to_string(), "allowed", "(none)");
     }
-    for (id, tags) in &difference.rule_tags {
-        for (key, value) in tags {
-            plan.update(role, &format!("{id}.tags.{key}"), "(none or another)", value);
-        }
+    for rule in &difference.own {
+        plan.tags_of(work, NAME, role, &owned.group.rules_role(), &format!("{}.", rule.id), &rule.tags);
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod ecs;
 pub(crate) mod elb;
 pub(crate) mod iam;
 pub(crate) mod logs;
+pub(crate) mod quotas;
 pub(crate) mod rds;
 pub(crate) mod route53;
 pub(crate) mod s3;
@@ -33,7 +34,7 @@ pub(crate) struct Service {
     pub(crate) act: Act,
 }
 
-static SERVICES: [Service; 16] = [
+static SERVICES: [Service; 17] = [
     rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
     rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
     rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
@@ -55,6 +56,7 @@ static SERVICES: [Service; 16] = [
     rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act),
     rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act),
     rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act),
+    rpc("servicequotas", Protocol::Json("1.1", "ServiceQuotasV20190624"), quotas::act),
     rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act),
     rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act),
     rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act),

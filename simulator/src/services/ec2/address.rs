@@ -12,10 +12,9 @@ use super::thing::{Kind, Thing, done, every, find, invalid, known, tag_set};
 use super::{State, tagging};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// AWS's default quota of elastic IP addresses in a region.
-const MOST_ADDRESSES: usize = 5;
 /// Where the simulated public addresses begin: a range that is kept for tests of networks (RFC 2544).
 const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 
@@ -135,7 +134,7 @@ pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refu
             format!("There is no network border group {group}"),
         ));
     }
-    if every::<Address>(world).count() >= MOST_ADDRESSES {
+    if !quotas::has_room(world, quotas::ADDRESSES, every::<Address>(world).count()) {
         return Err(Refusal::new(
             "AddressLimitExceeded",
             "The maximum number of addresses has been reached.",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::query::{Filters, Page};
-use super::{AMI_ARM64, AMI_X86_64};
+use super::{AMI_ARM64, AMI_X86_64, zone};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
@@ -207,6 +207,74 @@ pub(super) fn describe_types(params: &Params) -> Result<Reply, Refusal> {
         .map(InstanceType::document)
         .collect();
     Ok(page.answer("instanceTypeSet", found))
+}
+
+/// Takes an instance type from a zone.
+pub(crate) fn seed_not_offered(world: &mut World, instance_type: &str, zone: &str) {
+    world.ec2.not_offered.insert((instance_type.to_owned(), zone.to_owned()));
+}
+
+fn is_offered(world: &World, instance_type: &str, zone: &str) -> bool {
+    !world.ec2.not_offered.contains(&(instance_type.to_owned(), zone.to_owned()))
+}
+
+/// Checks that a zone has an instance type.
+///
+/// # Errors
+/// `Unsupported`, in the words that EC2 has for it, when it has not.
+pub(super) fn check_offered(world: &World, instance_type: &str, in_zone: &str) -> Result<(), Refusal> {
+    if is_offered(world, instance_type, in_zone) {
+        return Ok(());
+    }
+    let others: Vec<String> =
+        zone::names(world).into_iter().filter(|zone| is_offered(world, instance_type, zone)).collect();
+    Err(Refusal::new(
+        "Unsupported",
+        format!(
+            "Your requested instance type ({instance_type}) is not supported in your requested Availability Zone ({in_zone}). Please retry your request by not specifying an Availability Zone or choosing {}.",
+            others.join(", ")
+        ),
+    ))
+}
+
+/// Which types the region, or each of its zones, has. A type that AWS does not have is no error here: nobody offers it.
+pub(super) fn describe_offerings(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let by = params.text("LocationType").unwrap_or_else(|| "region".into());
+    let filters = Filters::read(params, &["instance-type", "location"])?;
+    let page = Page::read(params)?;
+    params.done()?;
+    let locations: Vec<(String, String)> = match by.as_str() {
+        "region" => zone::names(world).map(|zone| (world.region.clone(), zone)).into(),
+        "availability-zone" => zone::names(world).map(|zone| (zone.clone(), zone)).into(),
+        "availability-zone-id" => zone::names(world).map(|zone| (zone::id_of(world, &zone), zone)).into(),
+        other => {
+            return Err(Refusal::new(
+                "InvalidParameterValue",
+                format!("Value ({other}) for parameter locationType is invalid."),
+            ));
+        }
+    };
+    let types = instance_types();
+    let mut found: Vec<(&str, String)> = locations
+        .iter()
+        .flat_map(|(location, zone)| {
+            types.iter().map(move |each| (each.name.as_str(), location.clone(), zone))
+        })
+        .filter(|(name, _, zone)| is_offered(world, name, zone))
+        .map(|(name, location, _)| (name, location))
+        .filter(|(name, location)| {
+            filters.pass(&Tags::new(), |filter| {
+                vec![if filter == "location" { location.clone() } else { (*name).to_owned() }]
+            })
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    let found = found
+        .into_iter()
+        .map(|(name, location)| json!({ "instanceType": name, "location": location, "locationType": by }))
+        .collect();
+    Ok(page.answer("instanceTypeOfferingSet", found))
 }
 
 /// A public image.

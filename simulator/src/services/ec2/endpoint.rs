@@ -13,10 +13,10 @@ use super::{State, group, subnet, tagging, token, vpc};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// AWS's default quotas of interface and gateway endpoints (the latter is for the region).
-const MOST_INTERFACE_ENDPOINTS: usize = 50;
+/// AWS's default quota of gateway endpoints in a region.
 const MOST_GATEWAY_ENDPOINTS: usize = 20;
 /// How long a deleted endpoint is still described as `deleted`, in seconds (terraform waits through that state too).
 const DELETED_SECONDS: f64 = 10.0;
@@ -387,8 +387,13 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
             && endpoint.is_gateway == request.is_gateway
             && (request.is_gateway || endpoint.vpc == *vpc)
     };
-    let most = if request.is_gateway { MOST_GATEWAY_ENDPOINTS } else { MOST_INTERFACE_ENDPOINTS };
-    if every::<Endpoint>(world).filter(standing).count() >= most {
+    let count = every::<Endpoint>(world).filter(standing).count();
+    let has_room = if request.is_gateway {
+        count < MOST_GATEWAY_ENDPOINTS
+    } else {
+        quotas::has_room(world, quotas::INTERFACE_ENDPOINTS, count)
+    };
+    if !has_room {
         return Err(Refusal::new(
             "VpcEndpointLimitExceeded",
             format!("The maximum number of VPC endpoints has been reached for {vpc}."),

@@ -11,10 +11,8 @@ use super::vpc::Vpc;
 use super::{State, tagging, vpc};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
-
-/// AWS's quota follows that of VPCs.
-const MOST_GATEWAYS: usize = 5;
 
 #[derive(Debug)]
 pub(crate) struct InternetGateway {
@@ -80,7 +78,7 @@ pub(super) fn is_attached_to(world: &World, vpc: &str) -> bool {
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let tags = tagging::for_new(params, Kind::InternetGateway)?;
     params.done()?;
-    if every::<InternetGateway>(world).count() >= MOST_GATEWAYS {
+    if !quotas::has_room(world, quotas::INTERNET_GATEWAYS, every::<InternetGateway>(world).count()) {
         return Err(Refusal::new(
             "InternetGatewayLimitExceeded",
             "The maximum number of internet gateways has been reached.",

@@ -14,11 +14,9 @@ use super::volume::{self, Disk};
 use super::{group, subnet, tagging, token};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// How many vCPUs of on-demand standard instances may run. A new account's quota is lower and grows by itself; this is
-/// what an account that is in use has at least.
-const MOST_VCPUS: u32 = 32;
 /// How long after the start of an instance its profile is really associated, in seconds.
 const PROFILE_SECONDS: f64 = 1.0;
 
@@ -228,6 +226,7 @@ fn check(world: &World, launch: &Launch) -> Result<Checked, Refusal> {
         .clone()
         .ok_or_else(|| Refusal::new("VPCIdNotSpecified", "No default VPC for this user"))?;
     let subnet = subnet::usable(world, &subnet_id)?;
+    catalogue::check_offered(world, &kind.name, &subnet.zone)?;
     if let Some(zone) = launch.zone.as_ref().filter(|zone| **zone != subnet.zone) {
         return Err(Refusal::new(
             "InvalidParameterValue",
@@ -264,11 +263,12 @@ fn check_quota(world: &World, kind: &InstanceType, count: i64) -> Result<(), Ref
         .map(|kind| kind.vcpus)
         .sum();
     let asked = u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(kind.vcpus);
-    if used.saturating_add(asked) > MOST_VCPUS {
+    let most = quotas::limit(world, quotas::STANDARD_VCPUS);
+    if f64::from(used.saturating_add(asked)) > most {
         return Err(Refusal::new(
             "VcpuLimitExceeded",
             format!(
-                "You have requested more vCPU capacity than your current vCPU limit of {MOST_VCPUS} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+                "You have requested more vCPU capacity than your current vCPU limit of {most} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
             ),
         ));
     }

@@ -34,7 +34,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ use crate::world::World;
 use query::describe;
 use thing::{Thing, every, known};
 
+pub(crate) use catalogue::seed_not_offered;
 pub(crate) use listing::inventory;
 pub(crate) use view::{connects, interfaces, security_groups};
 
@@ -69,6 +70,8 @@ pub(crate) struct State {
     instances: BTreeMap<String, instance::Instance>,
     volumes: BTreeMap<String, volume::Volume>,
     profiles: BTreeMap<String, profile::Association>,
+    /// Instance types with the zones that do not have them.
+    not_offered: BTreeSet<(String, String)>,
     /// What client tokens were used for, by operation and token.
     tokens: BTreeMap<(String, String), token::Used>,
 }
@@ -308,6 +311,7 @@ fn firewall(world: &mut World, operation: &str, params: &Params) -> Answer {
 /// Instances, their disks, their profiles.
 fn machines(world: &mut World, operation: &str, params: &Params) -> Answer {
     Some(match operation {
+        "DescribeInstanceTypeOfferings" => catalogue::describe_offerings(world, params),
         "DescribeInstanceTypes" => catalogue::describe_types(params),
         "DescribeImages" => catalogue::describe_images(world, params),
         "RunInstances" => launch::run(world, params),

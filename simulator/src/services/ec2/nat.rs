@@ -12,10 +12,8 @@ use super::{State, gateway, paths, subnet, tagging, token};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
-
-/// AWS's default quota of NAT gateways in a zone.
-const MOST_IN_ZONE: usize = 5;
 
 #[derive(Debug)]
 pub(crate) struct NatGateway {
@@ -280,7 +278,7 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
         }
     }
     let in_zone = every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.stands(world.now)).count();
-    if in_zone >= MOST_IN_ZONE {
+    if !quotas::has_room(world, quotas::NAT_GATEWAYS, in_zone) {
         return Err(Refusal::new(
             "NatGatewayLimitExceeded",
             format!("The maximum number of NAT gateways has been reached in {zone}."),

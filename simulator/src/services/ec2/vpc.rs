@@ -19,10 +19,9 @@ use super::tagging;
 use super::thing::{Kind, Late, Thing, done, every, find, find_mut, has_dependencies, invalid, tag_set};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// AWS's default quota of VPCs in a region.
-const MOST_VPCS: usize = 5;
 /// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
@@ -159,7 +158,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if ipv6 {
         return Err(Refusal::new("UnsupportedOperation", "The simulated network has no IPv6."));
     }
-    if every::<Vpc>(world).count() >= MOST_VPCS {
+    if !quotas::has_room(world, quotas::VPCS, every::<Vpc>(world).count()) {
         return Err(Refusal::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
     }
     let id = world.id("vpc");
