@@ -2,5 +2,6 @@
 //! a paused clock. The command and the tests both drive them through [`Rehearsal`].
 
 pub mod rehearsal;
+pub mod storm;
 
 pub use rehearsal::{Deployed, Rehearsal, Setting};

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
-use crate::component::{Component, Removal, Verb, Work};
+use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
 use crate::stack::Deployment;
 use crate::{COMPONENTS, admit, conclude};
@@ -76,6 +77,7 @@ pub(crate) async fn act<C: Component>(
             let drops = plan.changes.iter().any(|change| change.verb == Verb::Remove);
             answer(&json!({
                 "component": name, "changed": changed, "blocked": blocked, "drops": drops,
+                "fingerprint": fingerprint(&plan)?,
                 "changes": plan.changes, "problems": plan.problems,
             }))
         }
@@ -85,6 +87,13 @@ pub(crate) async fn act<C: Component>(
         Action::Remove => answer(&component.remove(&work).await?),
         Action::Clear => answer(&cleared(component.remove(&work).await?)?),
     }
+}
+
+/// Tells this plan of a component from any other: what an approval is bound to.
+fn fingerprint(plan: &Plan) -> Result<String, StepError> {
+    let text =
+        serde_json::to_vec(plan).map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
+    Ok(hex::encode(&Sha256::digest(text)[..16]))
 }
 
 /// Nothing left, or `Pending` with what is.

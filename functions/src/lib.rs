@@ -5,6 +5,7 @@
 //! the names in [`error::names`], and the workflow file alone says what follows.
 
 pub mod admit;
+pub mod announce;
 pub mod aws;
 pub mod component;
 pub mod conclude;
@@ -24,6 +25,7 @@ mod schedule;
 pub mod security_groups;
 pub mod service;
 pub mod stack;
+pub mod summary;
 mod tagging;
 mod together;
 

@@ -23,7 +23,6 @@ pub(crate) const INTERNET_GATEWAYS: Quota =
 pub(crate) const ELASTIC_ADDRESSES: Quota =
     Quota { service: "ec2", code: "L-0263D0A3", things: "elastic addresses" };
 /// vCPUs of all Fargate tasks and pods in a region that are not Spot.
-#[expect(dead_code, reason = "the services' plan is about to check it")]
 pub(crate) const FARGATE_VCPUS: Quota =
     Quota { service: "fargate", code: "L-3032A538", things: "vCPUs of Fargate tasks" };
 

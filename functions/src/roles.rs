@@ -39,6 +39,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// What its inline policy says.
+    pub(crate) fn policy(&self) -> Option<&Value> {
+        self.policy.as_ref()
+    }
+
     /// Whether the role is this stack's.
     pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
         work.stack.owns(&self.tags)

@@ -394,3 +394,50 @@ async fn a_database_of_somebody_else_with_our_name_stands_in_the_way() {
     assert_eq!(act(&aws, NAME, "remove", &deployment).await.unwrap(), json!({ "found": 0, "left": [] }));
     assert!(instance(&aws).await.is_some());
 }
+
+/// The problems of a plan, each as `why; fix`.
+fn problems(plan: &Value) -> Vec<String> {
+    let problems = plan["problems"].as_array().unwrap().iter();
+    problems
+        .map(|problem| format!("{}; {}", problem["why"].as_str().unwrap(), problem["fix"].as_str().unwrap()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_what_rds_does_not_offer_and_what_it_does() {
+    let spec = |database: &str| format!("stack: shop\ndatabase: {{ name: orders, {database} }}");
+    for (database, said) in [
+        (
+            "version: '18.9', class: db.t4g.small",
+            "RDS has no PostgreSQL 18.9 (database.version); set database.version to one that it has: 18.1, 18.2",
+        ),
+        ("version: '17.3', class: db.t4g.small", "it has: 17.2, 17.4, 17.5, 17.6, 17.7"),
+        (
+            "version: '17', class: db.t4g.4xlarge",
+            "RDS does not offer database.class db.t4g.4xlarge for PostgreSQL 17.7",
+        ),
+    ] {
+        let account = common::account();
+        let plan = act(&aws(&account), NAME, "plan", &deployment(&spec(database))).await.unwrap();
+        let problems = problems(&plan);
+        assert!(problems.len() == 1 && problems[0].contains(said), "{database}: {problems:?}");
+        assert_eq!(common::writes(&account), Vec::<String>::new());
+    }
+    let account = common::account();
+    let plain = spec("version: '17', class: db.m5.large, multiAz: true");
+    let plan = act(&aws(&account), NAME, "plan", &deployment(&plain)).await.unwrap();
+    assert_eq!(problems(&plan), Vec::<String>::new(), "two zones have it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_to_a_version_that_rds_does_not_have_is_refused_by_the_plan() {
+    let (account, aws, mut deployment) = built(SPEC).await;
+    next(&mut deployment);
+    deployment["spec"]["database"]["class"] = json!("db.m5.large");
+    assert_eq!(problems(&act(&aws, NAME, "plan", &deployment).await.unwrap()), Vec::<String>::new());
+    let before = account.ledger().len();
+    deployment["spec"]["database"]["version"] = json!("17.1");
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert!(problems(&plan)[0].contains("RDS has no PostgreSQL 17.1"), "{plan}");
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}

@@ -17,6 +17,9 @@ const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555";
 const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf";
 
+/// An image in the account's own registry.
+const MAIL: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
+
 /// One service without requests from outside.
 const WORKER: &str = "
 stack: shop
@@ -46,6 +49,7 @@ fn account() -> Account {
     account.seed(&Seed::CrashingImage { image: "crashing".into(), exit_code: 3 });
     account.seed(&Seed::UnhealthyImage { image: "sick".into() });
     account.seed(&Seed::NoSuchImage { image: "missing".into() });
+    account.seed(&Seed::Image { image: MAIL.into() });
     account
 }
 
@@ -138,6 +142,7 @@ async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
     assert_eq!(
         changes(&aws, &deployment).await,
         [
+            "create AWSServiceRoleForECS (of the account)",
             "create role/execution",
             "create role/task",
             "create cluster",
@@ -194,8 +199,7 @@ fn percent_decoded(text: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn roles_allow_exactly_what_the_spec_needs() {
-    const IMAGE: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
-    let plain = WORKER.replace("image: mail", &format!("image: '{IMAGE}', secrets: {{ TOKEN: '{TOKEN}' }}"));
+    let plain = WORKER.replace("image: mail", &format!("image: '{MAIL}', secrets: {{ TOKEN: '{TOKEN}' }}"));
     let exec = plain.replace("count: 1", "count: 1, exec: true");
     let (account, aws, deployment) = built(&plain).await;
     let logs = "arn:aws:logs:eu-central-1:123456789012:log-group:/stackdrop/shop/*";
@@ -611,4 +615,116 @@ async fn whatever_call_is_refused_removal_leaves_nothing() {
         until_done(&aws, NAME, "clear", &deployment).await.unwrap();
         assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
     }
+}
+
+/// The problems of a plan, each as `resource: why; fix`.
+async fn problems(aws: &Aws, deployment: &Value) -> Vec<String> {
+    let mut deployment = deployment.clone();
+    deployment["outputs"] = json!({});
+    let plan = act(aws, NAME, "plan", &deployment).await.unwrap();
+    let text = |problem: &Value, field: &str| problem[field].as_str().unwrap().to_owned();
+    let problems = plan["problems"].as_array().unwrap().iter();
+    problems
+        .map(|one| format!("{}: {}; {}", text(one, "resource"), text(one, "why"), text(one, "fix")))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_names_every_image_and_secret_that_does_not_exist_and_the_vcpus_that_are_lacking() {
+    const NONE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf";
+    let account = account();
+    let aws = aws(&account);
+    let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+    let spec = format!(
+        "
+stack: shop
+services:
+  tag: {{ image: '{registry}/shop/mail:2' }}
+  repository: {{ image: '{registry}/shop/male:1' }}
+  digest: {{ image: '{registry}/shop/mail@sha256:{}' }}
+  secret: {{ image: '{MAIL}', secrets: {{ GOOD: '{TOKEN}', BAD: '{NONE}:key::' }} }}
+  elsewhere: {{ image: '{}/shop/mail:2' }}
+  large: {{ image: mail, cpu: 4096, memory: 8192, count: 10 }}
+",
+        "0".repeat(64),
+        registry.replace("123456789012", "210987654321"),
+    );
+    let problems = problems(&aws, &deployment(&spec)).await;
+    for (at, said) in [
+        (0, "service/digest: there is no image"),
+        (1, "this account's registry has no repository shop/male"),
+        (2, "the repository shop/mail has none with the tag 2; push it first"),
+        (
+            3,
+            "there is no secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf (services.secret.secrets.BAD)",
+        ),
+        (4, "service/large: 0 of the"),
+    ] {
+        assert!(problems[at].contains(said), "{said}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 5, "{problems:#?}");
+    assert_eq!(writes(&account), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pipeline_sets_stays_when_other_fields_change() {
+    let managed = WORKER.replace("count: 1", "count: 1, managedElsewhere: [image, count]");
+    let (account, aws, deployment) = built(&managed).await;
+    let there = described(&aws, "mail").await;
+    let now = aws.ecs.describe_task_definition().task_definition(there.task_definition().unwrap());
+    let now = now.send().await.unwrap().task_definition.unwrap();
+    let mut container = now.container_definitions()[0].clone();
+    container.image = Some("mail:of-the-pipeline".into());
+    let set =
+        aws.ecs.register_task_definition().family(now.family().unwrap()).container_definitions(container);
+    let set = set.network_mode(now.network_mode().unwrap().clone());
+    let set = set.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
+    let set = set.cpu(now.cpu().unwrap()).memory(now.memory().unwrap());
+    let set =
+        set.execution_role_arn(now.execution_role_arn().unwrap()).task_role_arn(now.task_role_arn().unwrap());
+    let set = set.send().await.unwrap().task_definition.unwrap();
+    let update = aws.ecs.update_service().cluster("shop").service("mail").desired_count(3);
+    update.task_definition(set.task_definition_arn().unwrap()).send().await.unwrap();
+    let same = changed(&deployment, "second", &managed);
+    tokio::time::advance(std::time::Duration::from_secs(300)).await;
+    // The pipeline's revision is taken over by its tags, and nothing is rolled out.
+    let tagged = changes(&aws, &same).await;
+    assert!(
+        !tagged.is_empty() && tagged.iter().all(|line| line.contains("task-definition/mail tags.")),
+        "{tagged:?}"
+    );
+    let before = writes(&account).len();
+    let second = next(&aws, &deployment, "second", &managed).await;
+    assert_eq!(writes(&account)[before..], ["ecs:TagResource"]);
+    assert_eq!(changes(&aws, &changed(&second, "second again", &managed)).await, Vec::<String>::new());
+    let more = managed.replace("count: 1,", "count: 1, environment: { A: b },");
+    let third = next(&aws, &second, "third", &more).await;
+    settle(&aws, &third).await.unwrap();
+    let there = described(&aws, "mail").await;
+    let now = aws.ecs.describe_task_definition().task_definition(there.task_definition().unwrap());
+    let now = now.send().await.unwrap().task_definition.unwrap();
+    assert_eq!(now.container_definitions()[0].image(), Some("mail:of-the-pipeline"));
+    assert_eq!(there.desired_count(), 3);
+    assert_ne!(now.revision(), set.revision());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_from_before_may_read_their_secrets_until_the_new_ones_are_settled() {
+    const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/other-AbCdEf";
+    let spec =
+        |secret: &str| WORKER.replace("count: 1", &format!("count: 1, secrets: {{ TOKEN: '{secret}' }}"));
+    let (account, aws, deployment) = built(&spec(TOKEN)).await;
+    account.seed(&Seed::Secret { arn: OTHER.into() });
+    let secrets = async || policy(&aws, "execution").await.unwrap()["Statement"][1]["Resource"].clone();
+    let planned = changes(&aws, &changed(&deployment, "second", &spec(OTHER))).await;
+    assert!(planned.contains(&format!("remove role/execution (access to {TOKEN})")), "{planned:?}");
+    assert!(planned.contains(&"remove task-definition/mail (shop-mail:1)".to_owned()), "{planned:?}");
+    let second = next(&aws, &deployment, "second", &spec(OTHER)).await;
+    assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both while the old task runs");
+    settle(&aws, &second).await.unwrap();
+    until_done(&aws, NAME, "tidy", &second).await.unwrap();
+    assert_eq!(secrets().await, json!([OTHER]));
+    let revisions = aws.ecs.list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
+    assert_eq!(revisions.task_definition_arns().len(), 1);
+    assert_at_rest(&account, &aws, &second).await;
 }

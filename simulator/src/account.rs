@@ -57,6 +57,8 @@ pub struct BadOptions(String);
 pub struct Account {
     clock: Clock,
     inner: Arc<Mutex<Inner>>,
+    /// Wakes tasks that wait for an answer by token: one was sent.
+    answered: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) })
+        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)), answered: Arc::default() })
     }
 
     /// The account's clock.
@@ -146,6 +148,11 @@ impl Account {
         work(&mut inner.world)
     }
 
+    /// Wakes at the next answer that is sent to a task, counted from now.
+    pub(crate) fn answer_sent(&self) -> impl Future<Output = ()> + '_ {
+        self.answered.notified()
+    }
+
     /// Answers one call: see the crate's documentation for the way it goes.
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
         let delivery = self.answer(caller, &request).await;
@@ -179,6 +186,9 @@ impl Account {
         pause(latency).await;
         let delivery =
             lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
+        if operation.starts_with("SendTask") {
+            self.answered.notify_waiters();
+        }
         if matches!(delivery, Delivery::Never) {
             std::future::pending::<()>().await;
         }

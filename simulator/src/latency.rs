@@ -62,7 +62,9 @@ impl Latency {
             ("ec2", "DeleteRouteTable") => ("route_table", false),
             ("ec2", "CreateRoute" | "ReplaceRoute") => ("route", true),
             ("ec2", "DeleteRoute") => ("route", false),
-            ("ec2", "AssociateRouteTable") => ("route_table_association", true),
+            ("ec2", "AssociateRouteTable" | "ReplaceRouteTableAssociation") => {
+                ("route_table_association", true)
+            }
             ("ec2", "DisassociateRouteTable") => ("route_table_association", false),
             ("ec2", "CreateSecurityGroup") => ("security_group", true),
             ("ec2", "DeleteSecurityGroup") => ("security_group", false),

@@ -34,6 +34,8 @@ pub use ledger::{Call, Ending};
 pub use seam::{Caller, as_caller};
 pub use seed::Seed;
 pub use serve::serve;
+pub use services::events::EventView;
+pub use services::sfn::Answer;
 pub use services::sfn::ExecutionView;
 pub use services::sns::MessageView;
 pub use view::{GroupView, InterfaceView, Origin, RuleView, Source};

@@ -2,7 +2,7 @@
 //! installation brings.
 
 use crate::account::Account;
-use crate::services::{acm, ec2, ecs, quotas, route53, s3, scheduler, secrets, sfn, sns};
+use crate::services::{acm, ec2, ecr, ecs, quotas, route53, s3, scheduler, secrets, sfn, sns};
 
 /// Something that is there from the start, made by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,11 @@ pub enum Seed {
     Secret {
         /// Its ARN.
         arn: String,
+    },
+    /// An image in the account's private registry of ECR, with its repository.
+    Image {
+        /// The image, as a task definition names it.
+        image: String,
     },
     /// An SNS topic.
     Topic {
@@ -84,6 +89,7 @@ impl Account {
             Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
             Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
             Seed::Secret { arn } => secrets::seed(world, arn),
+            Seed::Image { image } => ecr::seed(world, image),
             Seed::Topic { arn } => sns::seed_topic(world, arn),
             Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
             Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),

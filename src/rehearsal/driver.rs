@@ -136,6 +136,13 @@ impl Tasks for Functions<'_> {
             heard.await.unwrap_or(unanswered)
         })
     }
+
+    fn answer<'a>(&'a self, token: &'a str) -> TaskFuture<'a> {
+        Box::pin(async move {
+            let answer = self.lambda.account.task_answer(token).await;
+            answer.map_err(|(error, cause)| Failure::new(error, cause))
+        })
+    }
 }
 
 /// The workflow file's `${…}`: each function under the name that its handler has.

@@ -255,6 +255,14 @@ impl Rehearsal {
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
     }
 
+    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input.
+    #[must_use]
+    pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
+        let executions = self.account.executions();
+        let execution = executions.iter().rfind(|execution| execution.name == id)?;
+        Some(event::interrupted(execution, self.account.clock().now(), input))
+    }
+
     /// Runs one execution of the workflow with an input.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
         let id = self.next_id();

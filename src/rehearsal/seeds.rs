@@ -37,6 +37,9 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
                 add(Seed::Bucket { name: logs.bucket.clone() });
             }
         }
+        for service in spec.services.values() {
+            add(Seed::Image { image: service.image.clone() });
+        }
         for value in spec.services.values().flat_map(|service| service.secrets.values()) {
             // An ARN has seven parts; what follows chooses a key, stage and version of the secret.
             let arn = value.split(':').take(7).collect::<Vec<_>>().join(":");

@@ -2,23 +2,55 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Execution;
+use super::{Execution, approval};
 use crate::aws::{self, Aws};
 use crate::error::{Answer, StepError};
 use crate::lambda::FUNCTION_SECONDS_MAX;
 use crate::records::{self, Lock, When};
+use crate::stack::Source;
+
+/// What is to be done with the stack, for whoever finds the lock.
+#[derive(Debug)]
+pub(super) struct Purpose<'a> {
+    pub(super) source: &'a Source,
+    pub(super) destroying: bool,
+    /// Whether a deployment that waits for approval has to make way: somebody wants something newer.
+    pub(super) insists: bool,
+}
+
+impl<'a> Purpose<'a> {
+    /// To deploy, as somebody wants it.
+    pub(super) fn deploy(source: &'a Source) -> Self {
+        Self { source, destroying: false, insists: true }
+    }
+}
 
 /// Takes the lock, and returns its `ETag`. One whose execution has ended is taken over
 /// once none of its functions can be at work any more.
-pub(super) async fn take(aws: &Aws, stack: &str, execution: &Execution) -> Result<String, StepError> {
+///
+/// # Errors
+/// `Pending` while another deployment is at work; `Superseded` when it waits for approval, and this one yields to it.
+pub(super) async fn take(
+    aws: &Aws,
+    stack: &str,
+    execution: &Execution,
+    purpose: &Purpose<'_>,
+) -> Result<String, StepError> {
     let key = records::lock_key(stack);
     let held = records::read::<Lock>(aws, &key).await?;
-    let mine = Lock { execution: execution.id.clone(), deployment: execution.name.clone(), since: aws.now() };
+    let mine = Lock {
+        execution: execution.id.clone(),
+        deployment: execution.name.clone(),
+        since: aws.now(),
+        source: purpose.source.clone(),
+        destroying: purpose.destroying,
+    };
     let taken = match held {
         None => records::write(aws, &key, &mine, When::Absent).await?,
         Some((lock, etag)) if lock.execution == execution.id => Some(etag),
         Some((lock, etag)) => match holder(aws, &lock.execution).await? {
             Holder::Running => {
+                approval::make_way(aws, stack, &lock, purpose.insists).await?;
                 return Err(StepError::pending(format!(
                     "the deployment {} of the stack {stack}, at work since {}",
                     lock.deployment, lock.since

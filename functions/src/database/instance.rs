@@ -5,7 +5,7 @@ use stackdrop_specs::{DATABASE_PORT, Database};
 
 use super::found::{self, Found};
 use super::settings::{self, Difference, STORAGE_TYPE, size};
-use super::{NAME, Outputs, parameter_group, rds_tags, subnet_group, tag};
+use super::{NAME, Outputs, keep_tags, parameter_group, rds_tags, subnet_group};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -164,7 +164,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
         return Err(StepError::InvalidSpec(text.join("; ")));
     }
     let arn = there.db_instance_arn().unwrap_or_default();
-    tag(work, arn, work.stack.missing_tags(NAME, ROLE, &found::tags_of(there))).await?;
+    keep_tags(work, arn, ROLE, &found::tags_of(there)).await?;
     modify(work, &settings::differences(work, spec, there)).await?;
     Ok(outputs(work, Some(there)))
 }

@@ -3,6 +3,7 @@
 mod found;
 mod instance;
 mod parameter_group;
+mod preflight;
 mod settings;
 mod subnet_group;
 
@@ -53,6 +54,7 @@ impl Component for Database {
         subnet_group::plan(work, &found, &mut plan);
         parameter_group::plan(work, spec, &found, &mut plan);
         instance::plan(work, spec, &found, &mut plan);
+        preflight::plan(work, spec, &found, &mut plan).await?;
         for (role, what) in &found.foreign {
             plan.problem(*role, format!("{what} is not of this stack"), FIX);
         }
@@ -155,17 +157,19 @@ fn rds_tags(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Puts missing tags on a resource of ours.
-async fn tag(work: &Work<'_>, arn: &str, tags: Tags) -> Result<(), StepError> {
-    if tags.is_empty() {
-        return Ok(());
+/// Puts missing tags on a resource of ours, and takes off those that the spec has dropped.
+async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, found: &Tags) -> Result<(), StepError> {
+    const WAITS_FOR: &str = "the database to take its tags";
+    let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
+    if !missing.is_empty() {
+        let call = work.aws.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
+        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;
+        tracing::info!(arn, "Tags added.");
     }
-    let call = work.aws.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(tags)));
-    call.send().await.pending_on(
-        &[instance::BUSY],
-        "the database to take its tags",
-        format!("tagging {arn}"),
-    )?;
-    tracing::info!(arn, "Tags added.");
+    if !stale.is_empty() {
+        let call = work.aws.rds.remove_tags_from_resource().resource_name(arn).set_tag_keys(Some(stale));
+        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("taking tags off {arn}"))?;
+        tracing::info!(arn, "Tags taken off.");
+    }
     Ok(())
 }

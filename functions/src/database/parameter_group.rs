@@ -5,7 +5,7 @@ use stackdrop_specs::Database;
 
 use super::found::{Found, ParameterGroup};
 use super::settings::major;
-use super::{FORCE_TLS, NAME, instance, rds_tags, tag};
+use super::{FORCE_TLS, NAME, instance, keep_tags, rds_tags};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::together;
@@ -57,7 +57,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
             force_tls(work, &name).await?;
         }
         Some(group) => {
-            tag(work, &group.arn, work.stack.missing_tags(NAME, ROLE, &group.tags)).await?;
+            keep_tags(work, &group.arn, ROLE, &group.tags).await?;
             if !group.forces_tls {
                 force_tls(work, &name).await?;
             }

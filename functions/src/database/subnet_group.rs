@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::found::Found;
-use super::{NAME, rds_tags, tag};
+use super::{NAME, keep_tags, rds_tags};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -63,7 +63,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
         tracing::info!(name, "Subnet group created.");
         return Ok(());
     };
-    tag(work, &group.arn, work.stack.missing_tags(NAME, ROLE, &group.tags)).await?;
+    keep_tags(work, &group.arn, ROLE, &group.tags).await?;
     if group.subnets == wanted {
         return Ok(());
     }

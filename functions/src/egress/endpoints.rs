@@ -1,6 +1,7 @@
 //! Interface endpoints: with `nat: none` the only way to AWS's services.
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
+use serde_json::{Value, json};
 use stackdrop_specs::{Nat, Spec};
 
 use super::NAME;
@@ -68,6 +69,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             None => plan.change(Verb::Create, role),
             Some(endpoint) => {
                 plan.tags(work, NAME, &role, &tagging::read(endpoint.tags()));
+                Difference::of(work, endpoint).plan(endpoint, &role, plan);
                 if state(endpoint) != "available" {
                     plan.change(Verb::Settle, role);
                 }
@@ -79,12 +81,14 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     }
 }
 
-/// Creates the missing ones, a few a run, and gives each the subnets of zones that were added.
+/// Creates the missing ones, a few a run, and changes what differs: subnets of zones that were added, and drift.
 pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
     for (role, endpoint) in &found.endpoints {
         let id = endpoint.vpc_endpoint_id().unwrap_or_default();
         tagging::keep(work, NAME, role, id, &tagging::read(endpoint.tags())).await?;
-        add_subnets(work, role, endpoint).await?;
+        if is_wanted(work, role) {
+            Difference::of(work, endpoint).repair(work, role, id).await?;
+        }
     }
     let missing: Vec<&str> =
         services(work).into_iter().filter(|service| !found.endpoints.contains_key(&role(service))).collect();
@@ -144,19 +148,109 @@ async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String
     Ok((role, endpoint))
 }
 
-async fn add_subnets(work: &Work<'_>, role: &str, endpoint: &VpcEndpoint) -> Result<(), StepError> {
-    let missing: Vec<String> = work
-        .network()?
-        .private()
-        .into_iter()
-        .filter(|subnet| !endpoint.subnet_ids().contains(subnet))
-        .collect();
-    if missing.is_empty() || !is_wanted(work, role) {
-        return Ok(());
+/// In what an endpoint differs from what it shall be. What this component stands in is known from the outputs of the
+/// steps before it; while planning, from those of the baseline.
+#[derive(Debug, Default)]
+struct Difference {
+    missing_subnets: Vec<String>,
+    extra_subnets: Vec<String>,
+    missing_groups: Vec<String>,
+    extra_groups: Vec<String>,
+    lacks_private_names: bool,
+    has_policy: bool,
+}
+
+impl Difference {
+    fn of(work: &Work<'_>, endpoint: &VpcEndpoint) -> Self {
+        let without = |all: &[String], these: &[String]| -> Vec<String> {
+            all.iter().filter(|id| !these.contains(id)).cloned().collect()
+        };
+        let mut difference = Self {
+            lacks_private_names: endpoint.private_dns_enabled() == Some(false),
+            has_policy: !gives_full_access(endpoint),
+            ..Self::default()
+        };
+        if let Some(network) = &work.outputs.network {
+            let (there, wanted) = (endpoint.subnet_ids(), network.private());
+            difference.missing_subnets = without(&wanted, there);
+            difference.extra_subnets = without(there, &wanted);
+        }
+        if let Some(wanted) =
+            work.outputs.security_groups.as_ref().and_then(|groups| groups.endpoints.clone())
+        {
+            let there: Vec<String> =
+                endpoint.groups().iter().filter_map(|group| group.group_id.clone()).collect();
+            let wanted = [wanted];
+            difference.missing_groups = without(&wanted, &there);
+            difference.extra_groups = without(&there, &wanted);
+        }
+        difference
     }
-    let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_add_subnet_ids(Some(missing));
-    call.send().await.doing(format!("giving the {role} {id} more subnets")).map(drop)
+
+    fn plan(&self, endpoint: &VpcEndpoint, role: &str, plan: &mut Plan) {
+        for (field, missing, extra) in [
+            ("subnets", &self.missing_subnets, &self.extra_subnets),
+            ("securityGroups", &self.missing_groups, &self.extra_groups),
+        ] {
+            for id in missing {
+                plan.update(role, field, "(none)", id);
+            }
+            for id in extra {
+                plan.update(role, field, id, "(none)");
+            }
+        }
+        if self.lacks_private_names {
+            plan.update(role, "privateDnsEnabled", false, true);
+        }
+        if self.has_policy {
+            plan.update(role, "policy", endpoint.policy_document().unwrap_or_default(), "full access");
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let lists = [&self.missing_subnets, &self.extra_subnets, &self.missing_groups, &self.extra_groups];
+        lists.into_iter().all(Vec::is_empty) && !self.lacks_private_names && !self.has_policy
+    }
+
+    /// Changes all of it in one call, which an endpoint takes while it is available.
+    async fn repair(self, work: &Work<'_>, role: &str, id: &str) -> Result<(), StepError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let some = |ids: Vec<String>| Some(ids).filter(|ids| !ids.is_empty());
+        let call = work
+            .aws
+            .ec2
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id)
+            .set_add_subnet_ids(some(self.missing_subnets))
+            .set_remove_subnet_ids(some(self.extra_subnets))
+            .set_add_security_group_ids(some(self.missing_groups))
+            .set_remove_security_group_ids(some(self.extra_groups))
+            .set_private_dns_enabled(self.lacks_private_names.then_some(true))
+            .set_reset_policy(self.has_policy.then_some(true));
+        let waits_for = format!("the {role} {id} to be available");
+        call.send().await.pending_on(&["IncorrectState"], &waits_for, format!("changing the {role} {id}"))?;
+        tracing::info!(id, role, "Interface endpoint changed.");
+        Ok(())
+    }
+}
+
+/// Whether an endpoint lets everything through, as AWS makes it: its policy is one statement that allows all.
+pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
+    let Some(text) = endpoint.policy_document() else { return true };
+    let Ok(policy) = serde_json::from_str::<Value>(text) else { return false };
+    let statements = match &policy["Statement"] {
+        Value::Array(statements) => statements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let [statement] = statements else { return false };
+    let everyone = statement["Principal"] == "*" || statement["Principal"] == json!({ "AWS": "*" });
+    everyone
+        && statement["Effect"] == "Allow"
+        && statement["Action"] == "*"
+        && statement["Resource"] == "*"
+        && statement["Condition"].is_null()
 }
 
 /// An error if this deployment has made this endpoint already, and it failed: another would fail alike.

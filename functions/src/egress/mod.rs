@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Plan, Removal, Work};
 use crate::error::StepError;
 use crate::together;
-pub(crate) use endpoints::delete as delete_endpoints;
+pub(crate) use endpoints::{delete as delete_endpoints, gives_full_access};
 use found::Found;
 
 /// The component's name.

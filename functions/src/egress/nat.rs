@@ -172,7 +172,13 @@ async fn create(work: &Work<'_>, found: &Found, zone: &str) -> Result<NatGateway
         .tag_specifications(tagging::specification(ResourceType::Natgateway, work.stack.tags(NAME, &role)));
     let late = ["InvalidSubnetID.NotFound", "InvalidAllocationID.NotFound", "InvalidElasticIpID.NotFound"];
     let waits_for = "the subnet and the elastic address to be visible";
-    let answer = call.send().await.pending_on(&late, waits_for, format!("creating the {role}"))?;
+    let held = "its former NAT gateway to let go of the elastic address";
+    let answer = call
+        .send()
+        .await
+        .unless(&["Resource.AlreadyAssociated"])
+        .pending_on(&late, waits_for, format!("creating the {role}"))?
+        .ok_or_else(|| StepError::pending(format!("{role}: {held}")))?;
     let gateway = answer.nat_gateway.ok_or_else(|| StepError::lacking("the NAT gateway"))?;
     tracing::info!(id = gateway.nat_gateway_id(), role, "NAT gateway created.");
     Ok(gateway)

@@ -6,6 +6,7 @@ use super::found::Found;
 use super::nat;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::network::target;
 use crate::together;
 
 /// Everything outside the VPC.
@@ -49,8 +50,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             Some(table) if wanted.is_some() && leads_to(table, wanted) => {}
             Some(table) => match default_route(table) {
                 Some(route) => {
-                    let from = route.nat_gateway_id().or(route.gateway_id()).unwrap_or("(other)");
-                    plan.update(&role(&zone), "natGateway", from, wanted.unwrap_or("(new)"));
+                    plan.update(&role(&zone), "natGateway", target(route), wanted.unwrap_or("(new)"));
                 }
                 None => plan.change(Verb::Create, role(&zone)),
             },
@@ -87,7 +87,11 @@ async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), St
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
             call.unless(&["RouteAlreadyExists"]).pending_on(&late, waits_for, doing).map(drop)
         }
-        Some(_) if gateway.and_then(NatGateway::state) != Some(&NatGatewayState::Available) => {
+        // Nothing goes by a black hole, so there is nothing to keep up.
+        Some(route)
+            if route.state() != Some(&RouteState::Blackhole)
+                && gateway.and_then(NatGateway::state) != Some(&NatGatewayState::Available) =>
+        {
             Err(StepError::pending(format!("{gateway_id} to be available before {id} is led to it")))
         }
         Some(_) => {

@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::found::{ABSENT, Balancer, Found, add_tags, elb_tags};
+use super::found::{ABSENT, Balancer, Found, elb_tags, keep_tags};
 use crate::component::{Outputs, Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::stack::TAG_DEPLOYMENT;
@@ -159,7 +159,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Handle, Ste
         let call = work.aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets));
         call.send().await.doing(format!("moving {arn} to other subnets")).map(drop)
     };
-    tokio::try_join!(groups, subnets, add_tags(work, arn, ROLE, &balancer.tags))?;
+    tokio::try_join!(groups, subnets, keep_tags(work, arn, ROLE, &balancer.tags))?;
     Handle::of(detail)
 }
 

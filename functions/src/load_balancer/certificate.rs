@@ -359,7 +359,7 @@ pub(super) async fn ensure(
     };
     let Some(own) = current(work, found) else { return request(work, found, domain).await };
     let arn = own.arn();
-    add_tags(work, own).await?;
+    keep_tags(work, own).await?;
     let Some(record) = &own.record else {
         return Ok(Progress::Waiting(format!("ACM to name the validation record of {arn}")));
     };
@@ -409,14 +409,21 @@ fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
     tags.map_err(|error| StepError::Defect(format!("writing tags: {error}")))
 }
 
-async fn add_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
-    let missing = work.stack.missing_tags(NAME, ROLE, &own.tags);
-    if missing.is_empty() {
-        return Ok(());
+async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
+    let arn = own.arn();
+    let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
+    if !missing.is_empty() {
+        let call = work.aws.acm.add_tags_to_certificate().certificate_arn(arn);
+        let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
+        call.doing(format!("tagging {arn}"))?;
     }
-    let call = work.aws.acm.add_tags_to_certificate().certificate_arn(own.arn());
-    let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
-    call.doing(format!("tagging {}", own.arn())).map(drop)
+    if !stale.is_empty() {
+        let stale = stale.into_iter().filter_map(|key| Some((key.clone(), own.tags.get(&key)?.clone())));
+        let call = work.aws.acm.remove_tags_from_certificate().certificate_arn(arn);
+        let call = call.set_tags(Some(acm_tags(stale.collect())?)).send().await;
+        call.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
 }
 
 /// Deletes own certificates that nothing uses any more. One that a listener has just left goes later.

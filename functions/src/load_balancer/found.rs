@@ -339,12 +339,16 @@ pub(super) fn elb_tags(tags: Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types:
     tags.into_iter().map(tag).collect()
 }
 
-/// Puts missing tags on something of ours.
-pub(super) async fn add_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags) -> Result<(), StepError> {
-    let missing = work.stack.missing_tags(NAME, role, tags);
-    if missing.is_empty() {
-        return Ok(());
+/// Puts missing tags on something of ours, and takes off those that the spec has dropped.
+pub(super) async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags) -> Result<(), StepError> {
+    let (missing, stale) = (work.stack.missing_tags(NAME, role, tags), work.stack.stale_tags(tags));
+    if !missing.is_empty() {
+        let call = work.aws.elb.add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
+        call.send().await.doing(format!("tagging {arn}"))?;
     }
-    let call = work.aws.elb.add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
-    call.send().await.doing(format!("tagging {arn}")).map(drop)
+    if !stale.is_empty() {
+        let call = work.aws.elb.remove_tags().resource_arns(arn).set_tag_keys(Some(stale));
+        call.send().await.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{HealthCheck, Service};
 
 use super::NAME;
-use super::found::{ABSENT, Found, Group, add_tags, elb_tags};
+use super::found::{ABSENT, Found, Group, elb_tags, keep_tags};
 use super::rules;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -152,7 +152,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<BTreeMap<St
 }
 
 async fn update(work: &Work<'_>, service: &str, group: &Group, wanted: &Service) -> Result<(), StepError> {
-    add_tags(work, group.arn(), &role(service), &group.tags).await?;
+    keep_tags(work, group.arn(), &role(service), &group.tags).await?;
     if differing_check(&group.detail, &wanted.health_check).is_empty() {
         return Ok(());
     }

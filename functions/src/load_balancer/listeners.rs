@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::NAME;
 use super::balancer::Handle;
-use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags};
+use super::found::{ABSENT, Found, Tagged, elb_tags, keep_tags};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -193,7 +193,7 @@ async fn update(
     certificate: Option<&str>,
 ) -> Result<String, StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
-    add_tags(work, arn, role, &listener.tags).await?;
+    keep_tags(work, arn, role, &listener.tags).await?;
     if differing(&listener.detail, certificate).is_empty() {
         return Ok(arn.to_owned());
     }

@@ -11,7 +11,7 @@ use futures::future::{join_all, try_join_all};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::RoutePlan;
 
-use super::found::{ABSENT, Found, Tagged, add_tags, elb_tags};
+use super::found::{ABSENT, Found, Tagged, elb_tags, keep_tags};
 use super::{NAME, Obstacle};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -211,7 +211,7 @@ pub(super) async fn ensure(
             changes
                 .kept
                 .iter()
-                .map(async |(rule, role)| { add_tags(work, arn(&rule.detail), role, &rule.tags).await })
+                .map(async |(rule, role)| { keep_tags(work, arn(&rule.detail), role, &rule.tags).await })
         ),
     );
     for done in created.into_iter().chain(redirected).chain(tagged) {

@@ -6,6 +6,7 @@ use super::found::Found;
 use super::tables::private_role;
 use super::{NAME, plan_missing};
 use crate::component::{Plan, Removal, Work};
+use crate::egress::gives_full_access;
 use crate::error::{Answer, StepError};
 use crate::tagging;
 
@@ -33,11 +34,23 @@ fn missing_tables(work: &Work<'_>, found: &Found, endpoint: Option<&VpcEndpoint>
     tables.filter(|id| !has(id)).map(str::to_owned).collect()
 }
 
+/// The tables that somebody has let lead to it.
+fn foreign_tables(found: &Found, endpoint: &VpcEndpoint) -> Vec<String> {
+    let ours = |id: &str| found.tables.values().any(|table| table.route_table_id() == Some(id));
+    endpoint.route_table_ids().iter().filter(|id| !ours(id)).cloned().collect()
+}
+
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     let Some(endpoint) = &found.endpoint else { return plan_missing(ROLE, plan) };
     plan.tags(work, NAME, ROLE, &tagging::read(endpoint.tags()));
     for table in missing_tables(work, found, Some(endpoint)) {
         plan.update(ROLE, "routeTables", "(none)", table);
+    }
+    for table in foreign_tables(found, endpoint) {
+        plan.update(ROLE, "routeTables", table, "(none)");
+    }
+    if !gives_full_access(endpoint) {
+        plan.update(ROLE, "policy", endpoint.policy_document().unwrap_or_default(), "full access");
     }
 }
 
@@ -64,14 +77,25 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     };
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
     tagging::keep(work, NAME, ROLE, id, &tagging::read(endpoint.tags())).await?;
-    if missing.is_empty() {
+    let (foreign, resets) = (foreign_tables(found, endpoint), !gives_full_access(endpoint));
+    if missing.is_empty() && foreign.is_empty() && !resets {
         return Ok(());
     }
-    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_add_route_table_ids(Some(missing));
+    let some = |ids: Vec<String>| Some(ids).filter(|ids| !ids.is_empty());
+    let call = work
+        .aws
+        .ec2
+        .modify_vpc_endpoint()
+        .vpc_endpoint_id(id)
+        .set_add_route_table_ids(some(missing))
+        .set_remove_route_table_ids(some(foreign))
+        .set_reset_policy(resets.then_some(true));
     call.send()
         .await
-        .pending_on(&late, "the route tables to be visible", format!("leading to {id}"))
+        .unless(&["IncorrectState"])
+        .pending_on(&late, "the route tables to be visible", format!("changing {id}"))?
         .map(drop)
+        .ok_or_else(|| StepError::pending(format!("{id} to be available")))
 }
 
 /// Takes the endpoint off the private tables that the spec has no longer: it would hold them.

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc, VpcAttributeName,
-    VpcEndpoint,
+    AttributeBooleanValue, InternetGateway, RouteTable, RouteTableAssociation, SecurityGroup, Subnet, Vpc,
+    VpcAttributeName, VpcEndpoint,
 };
 use stackdrop_specs::Tier;
 
 use super::{NAME, Outputs, endpoint, gateway, subnet_role, tables, vpc};
 use crate::component::{Removal, Work};
 use crate::error::{Answer, StepError};
-use crate::tagging::{filter, ours, role};
+use crate::tagging::{filter, filter_any, ours, role};
 
 /// Everything of this stack's network.
 #[derive(Debug)]
@@ -168,6 +168,28 @@ async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<
     let found = found.into_iter().filter(|endpoint| role(endpoint.tags()) == endpoint::ROLE);
     let (standing, gone): (Vec<_>, Vec<_>) = found.partition(endpoint::stands);
     Ok((standing.into_iter().next(), gone.into_iter().find(endpoint::is_leaving)))
+}
+
+/// The association that each of these subnets has now, with the table that it is with.
+pub(super) async fn find_associations(
+    work: &Work<'_>,
+    subnets: &[&str],
+) -> Result<Vec<(RouteTableAssociation, String)>, StepError> {
+    let call = work.aws.ec2.describe_route_tables().filters(filter_any("association.subnet-id", subnets));
+    let tables: Vec<RouteTable> = call
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .doing("asking which tables the subnets use")?;
+    let associations = tables.into_iter().flat_map(|table| {
+        let id = table.route_table_id.unwrap_or_default();
+        table.associations.unwrap_or_default().into_iter().map(move |association| (association, id.clone()))
+    });
+    Ok(associations
+        .filter(|(association, _)| association.subnet_id().is_some_and(|id| subnets.contains(&id)))
+        .collect())
 }
 
 async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<SecurityGroup>, StepError> {

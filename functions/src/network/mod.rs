@@ -4,6 +4,7 @@ mod endpoint;
 mod found;
 mod gateway;
 mod preflight;
+mod routes;
 mod subnets;
 mod tables;
 mod vpc;
@@ -18,6 +19,7 @@ use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
 use crate::together;
 use found::Found;
+pub(crate) use routes::target;
 
 /// The component's name.
 pub const NAME: &str = "network";
@@ -65,7 +67,7 @@ impl Component for Network {
         vpc::plan(work, &found, &mut plan);
         subnets::plan(work, &found, &mut plan);
         gateway::plan(work, &found, &mut plan);
-        tables::plan(work, &found, &mut plan);
+        tables::plan(work, &found, &mut plan).await?;
         endpoint::plan(work, &found, &mut plan);
         preflight::plan(work, &found, &mut plan).await?;
         Ok(plan)
@@ -86,9 +88,10 @@ impl Component for Network {
         if made || !subnets::available(&found) {
             return Err(StepError::pending("the subnets, route tables and internet gateway to be available"));
         }
-        let making: [BoxFuture<'_, Result<(), StepError>>; 3] = [
+        let making: [BoxFuture<'_, Result<(), StepError>>; 4] = [
             Box::pin(tables::associate(work, &found)),
             Box::pin(tables::lead_out(work, &found)),
+            Box::pin(routes::take_off(work, &found)),
             Box::pin(endpoint::ensure(work, &found, &vpc)),
         ];
         together::all(making).await?;

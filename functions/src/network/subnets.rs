@@ -1,6 +1,6 @@
 //! The subnets: public, private and database ones, one of each in every zone.
 
-use aws_sdk_ec2::types::{ResourceType, Subnet, SubnetState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet, SubnetState};
 use stackdrop_specs::SubnetPlan;
 
 use super::found::Found;
@@ -23,6 +23,9 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
                     plan.change(Verb::Settle, &role);
                 }
                 plan.tags(work, NAME, &role, &tagging::read(there.tags()));
+                if there.map_public_ip_on_launch() == Some(true) {
+                    plan.update(&role, "mapPublicIpOnLaunch", true, false);
+                }
             }
         }
     }
@@ -56,6 +59,11 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     for (role, subnet) in &found.subnets {
         let id = subnet.subnet_id().unwrap_or_default();
         tagging::keep(work, NAME, role, id, &tagging::read(subnet.tags())).await?;
+        if subnet.map_public_ip_on_launch() == Some(true) && is_wanted(work, role) {
+            let off = AttributeBooleanValue::builder().value(false).build();
+            let call = work.aws.ec2.modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
+            call.send().await.doing(format!("keeping public addresses off {id}"))?;
+        }
     }
     if missing.is_empty() {
         return Ok(false);

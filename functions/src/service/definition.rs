@@ -8,7 +8,7 @@ use aws_sdk_ecs::types::{
     TaskDefinitionStatus, TransportProtocol,
 };
 use futures::future::try_join_all;
-use stackdrop_specs::{DatabaseValue, Service};
+use stackdrop_specs::{DatabaseValue, Managed, Service};
 
 use super::found::Found;
 use super::surroundings::{DATABASE_PORT, Surroundings};
@@ -29,6 +29,8 @@ pub(super) struct Definition {
     pub(super) arn: String,
     is_active: bool,
     tags: Tags,
+    /// The container's image.
+    pub(super) image: String,
     /// What it says; `None` if it has something in it that Stackdrop never writes.
     pub(super) content: Option<Content>,
 }
@@ -43,9 +45,11 @@ impl Definition {
         self.tags.contains_key(TAG_STACK) && !self.is_ours(work)
     }
 
-    /// Whether tasks can be started from it and are as they should be.
-    fn serves(&self, work: &Work<'_>, wanted: &Content) -> bool {
-        self.is_active && self.is_ours(work) && self.content.as_ref() == Some(wanted)
+    /// Whether tasks can be started from it and are as they should be. A pipeline that sets the image registers its
+    /// own revisions: one that says what it should is made ours by its tags.
+    fn serves(&self, work: &Work<'_>, service: &Service, wanted: &Content) -> bool {
+        let usable = self.is_ours(work) || sets_image(service) && !self.is_of_another(work);
+        self.is_active && usable && self.content.as_ref() == Some(wanted)
     }
 }
 
@@ -67,8 +71,23 @@ pub(super) struct Content {
 /// The options of the log driver that are set; others that AWS adds are left alone.
 const LOG_OPTIONS: [&str; 3] = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"];
 
+/// Whether something else sets the service's image.
+fn sets_image(service: &Service) -> bool {
+    service.managed_elsewhere.contains(&Managed::Image)
+}
+
+/// The image that a service shall run: the spec's, or, where something else looks after it, the one that it runs.
+pub(super) fn image<'a>(work: &Work<'_>, found: &'a Found, name: &str, service: &'a Service) -> &'a str {
+    let stands = found.standing(work, name).is_some();
+    let running = found.definitions.get(name).filter(|_| stands && sets_image(service));
+    running
+        .map(|definition| definition.image.as_str())
+        .filter(|image| !image.is_empty())
+        .unwrap_or(&service.image)
+}
+
 impl Content {
-    fn wanted(work: &Work<'_>, name: &str, service: &Service, around: &Surroundings) -> Self {
+    fn wanted(work: &Work<'_>, found: &Found, name: &str, service: &Service, around: &Surroundings) -> Self {
         let mut environment = service.environment.clone();
         let mut secrets = service.secrets.clone();
         let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
@@ -88,7 +107,7 @@ impl Content {
         let region = work.aws.settings.region.clone();
         let log = LOG_OPTIONS.map(str::to_owned).into_iter();
         Self {
-            image: service.image.clone(),
+            image: image(work, found, name, service).to_owned(),
             cpu: service.cpu.to_string(),
             memory: service.memory.to_string(),
             port: service.port.map(i32::from),
@@ -135,6 +154,11 @@ impl Content {
                 .map(|arn| arn.unwrap_or_default().to_owned()),
             log: LOG_OPTIONS.into_iter().filter_map(option).collect(),
         })
+    }
+
+    /// How many CPU units a task takes.
+    pub(super) fn cpu_units(&self) -> Option<f64> {
+        self.cpu.parse().ok()
     }
 
     /// The fields by name, in words. Secrets are named by their ARNs, which tell nothing.
@@ -206,8 +230,16 @@ pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definiti
         arn: definition.task_definition_arn().unwrap_or_default().to_owned(),
         is_active: definition.status() == Some(&TaskDefinitionStatus::Active),
         tags,
+        image: image_of(definition).to_owned(),
         content: Content::of(definition),
     }))
+}
+
+/// The image of a revision's first essential container: that of a revision of ours, whatever somebody has put beside it.
+fn image_of(definition: &TaskDefinition) -> &str {
+    let containers = definition.container_definitions();
+    let first = containers.iter().find(|container| container.essential() != Some(false));
+    first.and_then(ContainerDefinition::image).unwrap_or_default()
 }
 
 /// Notes what differs. Whether a revision is registered, so that the service gets another one.
@@ -228,10 +260,13 @@ pub(super) fn plan(
         plan_foreign(&role, "task definition", &definition.arn, plan);
         return true;
     }
-    let wanted = Content::wanted(work, name, service, around);
-    if definition.serves(work, &wanted) {
+    let wanted = Content::wanted(work, found, name, service, around);
+    if definition.serves(work, service, &wanted) {
         plan.tags(work, NAME, &role, &definition.tags);
         return false;
+    }
+    if !sets_image(service) && definition.is_ours(work) {
+        plan.change(Verb::Remove, format!("{role} ({})", revision(&definition.arn)));
     }
     let then = wanted.fields();
     let now = definition.content.as_ref().map(Content::fields).unwrap_or_default();
@@ -265,10 +300,10 @@ pub(super) async fn ensure(
     service: &Service,
     around: &Surroundings,
 ) -> Result<String, StepError> {
-    let wanted = Content::wanted(work, name, service, around);
+    let wanted = Content::wanted(work, found, name, service, around);
     let mut seen = BTreeSet::new();
     if let Some(definition) = found.definitions.get(name) {
-        if let Some(arn) = taken(work, name, definition, &wanted).await? {
+        if let Some(arn) = taken(work, name, service, definition, &wanted).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn.clone());
@@ -282,7 +317,7 @@ pub(super) async fn ensure(
             continue;
         }
         let Some(definition) = find(work, &named).await? else { continue };
-        if let Some(arn) = taken(work, name, &definition, &wanted).await? {
+        if let Some(arn) = taken(work, name, service, &definition, &wanted).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn);
@@ -294,13 +329,14 @@ pub(super) async fn ensure(
 async fn taken(
     work: &Work<'_>,
     name: &str,
+    service: &Service,
     definition: &Definition,
     wanted: &Content,
 ) -> Result<Option<String>, StepError> {
     if definition.is_of_another(work) {
         return Err(foreign("task definition", &definition.arn));
     }
-    if !definition.serves(work, wanted) {
+    if !definition.serves(work, service, wanted) {
         return Ok(None);
     }
     keep_tags(work, &role(name), &definition.arn, &definition.tags).await?;
@@ -361,6 +397,21 @@ pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<
         ours.extend(read.into_iter().flatten().filter(|found| found.is_ours(work)).map(|found| found.arn));
     }
     Ok(ours)
+}
+
+/// The revisions of ours that no deployment of a service of the spec uses any more. A pipeline that sets a service's
+/// image may go back to an earlier one, so all of that service's stay.
+pub(super) async fn find_unused(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+    let services = work.spec.services.iter().filter(|(_, service)| !sets_image(service));
+    let unused = services.filter_map(|(name, _)| Some((name, found.standing(work, name)?)));
+    let unused = unused.map(async |(name, service)| {
+        let used = service.deployments().iter().filter_map(|deployment| deployment.task_definition());
+        let used: BTreeSet<&str> = used.chain(service.task_definition()).collect();
+        let mut revisions = find_revisions(work, &family(work, name)).await?;
+        revisions.retain(|arn| !used.contains(arn.as_str()));
+        Ok::<_, StepError>(revisions)
+    });
+    Ok(try_join_all(unused).await?.into_iter().flatten().collect())
 }
 
 /// Deregisters and deletes revisions. How many are left for the next run.

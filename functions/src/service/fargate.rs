@@ -7,7 +7,7 @@ use aws_sdk_ecs::types::{
     DeploymentConfiguration, DeploymentRolloutState, LaunchType, LoadBalancer, NetworkConfiguration,
     PropagateTags, Service,
 };
-use stackdrop_specs::Service as Spec;
+use stackdrop_specs::{Managed, Service as Spec};
 
 use super::definition::revision;
 use super::found::Found;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
+use crate::summary;
 
 /// No task less than wanted, and as many again, while new ones take over.
 const HEALTHY_PERCENT: (i32, i32) = (100, 200);
@@ -67,6 +68,11 @@ struct Difference {
     field: &'static str,
     from: String,
     to: String,
+}
+
+/// Whether the number of tasks is the spec's: not where scaling, or something else, looks after it.
+pub(super) fn keeps_count(spec: &Spec) -> bool {
+    spec.scaling.is_none() && !spec.managed_elsewhere.contains(&Managed::Count)
 }
 
 /// The service as it shall be.
@@ -155,7 +161,7 @@ fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
     let used = found.task_definition().unwrap_or_default();
     let shall = wanted.definition.map_or("a new revision", revision);
     note(Part::Definition, "taskDefinition", revision(used).to_owned(), shall.to_owned());
-    if wanted.spec.scaling.is_none() {
+    if keeps_count(wanted.spec) {
         note(Part::Count, "count", found.desired_count().to_string(), wanted.count().to_string());
     }
     let routed = !wanted.spec.is_worker();
@@ -189,7 +195,7 @@ fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
         list.push(Difference {
             part: Part::Restart,
             field: "image",
-            from: "as it was pulled before".into(),
+            from: summary::PULLED_BEFORE.into(),
             to: "the newest of its tag".into(),
         });
     }

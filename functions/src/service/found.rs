@@ -130,6 +130,7 @@ impl Found {
             let ours = self.cluster.as_ref().is_some_and(|found| cluster::is_ours(work, found));
             ours && work.stack.owns(&tags)
                 && work.stack.missing_tags(NAME, &fargate::role(name), &tags).is_empty()
+                && work.stack.stale_tags(&tags).is_empty()
         })
     }
 

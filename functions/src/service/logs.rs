@@ -83,13 +83,17 @@ async fn create(work: &Work<'_>, name: &str, full: &str) -> Result<(), StepError
 
 async fn keep_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), StepError> {
     let Some(tags) = &group.tags else { return Ok(()) };
-    let missing = work.stack.missing_tags(NAME, &role(name), tags);
-    if missing.is_empty() {
-        return Ok(());
+    let (missing, stale) = (work.stack.missing_tags(NAME, &role(name), tags), work.stack.stale_tags(tags));
+    if !missing.is_empty() {
+        let tags = missing.into_iter().collect();
+        let call = work.aws.logs.tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;
+        call.doing(format!("tagging {}", group.arn))?;
     }
-    let tags = missing.into_iter().collect();
-    let call = work.aws.logs.tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;
-    call.doing(format!("tagging {}", group.arn)).map(drop)
+    if !stale.is_empty() {
+        let call = work.aws.logs.untag_resource().resource_arn(&group.arn).set_tag_keys(Some(stale)).send();
+        call.await.doing(format!("taking tags off {}", group.arn))?;
+    }
+    Ok(())
 }
 
 /// Deletes a log group of ours.

@@ -7,6 +7,8 @@ mod fargate;
 mod found;
 mod logs;
 mod permissions;
+mod preflight;
+mod registry;
 mod removal;
 mod rollout;
 mod scaling;
@@ -67,8 +69,10 @@ impl Component for Service {
             return Ok(plan);
         }
         let around = Surroundings::found(work, &found);
-        let execution = permissions::execution(work, &around);
+        preflight::plan(work, &found, &mut plan).await?;
+        let execution = permissions::execution(work, &found, &around);
         roles::plan(work, &execution, found.execution.as_ref(), &mut plan);
+        permissions::plan_narrowing(work, &found, &around, &mut plan);
         roles::plan(work, &permissions::task(work), found.task.as_ref(), &mut plan);
         cluster::plan(work, &found, &mut plan);
         for (name, service) in &work.spec.services {
@@ -88,7 +92,7 @@ impl Component for Service {
             return Ok(Outputs::default());
         }
         let around = Surroundings::reported(work)?;
-        let execution = permissions::execution(work, &around);
+        let execution = permissions::execution(work, &found, &around);
         let task = permissions::task(work);
         let roles = [(&execution, &found.execution), (&task, &found.task)];
         let roles = roles.map(|(role, found)| roles::ensure(work, role, found.as_ref()));
@@ -117,6 +121,17 @@ impl Component for Service {
             return Ok(Outputs::default());
         }
         rollout::settle(work).await
+    }
+
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        if work.spec.services.is_empty() {
+            return Ok(Removal::default());
+        }
+        let found = Found::read(work).await?;
+        let around = Surroundings::reported(work)?;
+        let execution = permissions::narrow_execution(work, &found, &around);
+        roles::ensure(work, &execution, found.execution.as_ref()).await?;
+        removal::remove_unused(work, &found).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
@@ -161,14 +176,18 @@ fn read_tags(tags: &[Tag]) -> Tags {
         .collect()
 }
 
-/// Puts missing tags on an ECS resource of ours.
+/// Puts missing tags on an ECS resource of ours, and takes off those that the spec has dropped.
 async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Result<(), StepError> {
-    let missing = work.stack.missing_tags(NAME, role, found);
-    if missing.is_empty() {
-        return Ok(());
+    let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
+    if !missing.is_empty() {
+        let call = work.aws.ecs.tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
+        call.send().await.doing(format!("tagging {arn}"))?;
     }
-    let call = work.aws.ecs.tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
-    call.send().await.doing(format!("tagging {arn}")).map(drop)
+    if !stale.is_empty() {
+        let call = work.aws.ecs.untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
+        call.send().await.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
 }
 
 /// A resource with our name that is not ours.

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::NAME;
+use super::definition::image;
+use super::found::Found;
+use super::registry::Private;
 use super::surroundings::Surroundings;
-use crate::component::Work;
+use crate::component::{Plan, Verb, Work};
 use crate::roles::{self, Role};
 
 /// Who assumes both roles.
@@ -14,8 +17,29 @@ const PRINCIPAL: &str = "ecs-tasks.amazonaws.com";
 
 /// The role that ECS starts tasks with: it may pull the spec's images, write to this stack's log groups and read
 /// exactly the secrets that tasks are given.
-pub(super) fn execution(work: &Work<'_>, around: &Surroundings) -> Role {
-    role("role/execution", execution_policy(work, around))
+///
+/// Until a deployment has settled it may also do what it could before: tasks from before may be started anew, by ECS
+/// itself or on the way back. What is too much then is taken away by `tidy`.
+pub(super) fn execution(work: &Work<'_>, found: &Found, around: &Surroundings) -> Role {
+    let needs = Access::needed(work, found, around);
+    let access = held(work, found).map_or(needs.clone(), |held| needs.with(&held));
+    role("role/execution", access.policy(work))
+}
+
+/// The same role with nothing that the tasks of the spec do not need.
+pub(super) fn narrow_execution(work: &Work<'_>, found: &Found, around: &Surroundings) -> Role {
+    role("role/execution", Access::needed(work, found, around).policy(work))
+}
+
+/// Notes what the execution role may still do and need not.
+pub(super) fn plan_narrowing(work: &Work<'_>, found: &Found, around: &Surroundings, plan: &mut Plan) {
+    let Some(held) = held(work, found) else { return };
+    let needs = Access::needed(work, found, around);
+    for superfluous in
+        held.repositories.difference(&needs.repositories).chain(held.secrets.difference(&needs.secrets))
+    {
+        plan.change(Verb::Remove, format!("role/execution (access to {superfluous})"));
+    }
 }
 
 /// The role of the tasks themselves: it may do nothing, save what ECS exec needs.
@@ -53,81 +77,92 @@ pub(super) fn arn(work: &Work<'_>, role: &str) -> String {
     format!("arn:aws:iam::{account}:role{path}{}", roles::name(work, role))
 }
 
-fn execution_policy(work: &Work<'_>, around: &Surroundings) -> Value {
-    let (region, account) = (&work.aws.settings.region, &work.aws.settings.account);
-    let groups = format!("arn:aws:logs:{region}:{account}:log-group:/stackdrop/{}/*", work.stack.name);
-    let mut statements = vec![json!({
-        "Effect": "Allow",
-        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-        "Resource": groups,
-    })];
-    let repositories: BTreeSet<String> =
-        work.spec.services.values().filter_map(|service| repository(&service.image)).collect();
-    if !repositories.is_empty() {
-        statements.push(json!({
-            "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*",
-        }));
-        statements.push(json!({
-            "Effect": "Allow",
-            "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            "Resource": repositories,
-        }));
-    }
-    let secrets = secrets(work, around);
-    if !secrets.is_empty() {
-        statements.push(json!({
-            "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets,
-        }));
-    }
-    json!({ "Version": "2012-10-17", "Statement": statements })
+/// What the execution role may reach, besides the stack's log groups: ARNs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Access {
+    repositories: BTreeSet<String>,
+    secrets: BTreeSet<String>,
 }
 
-/// The ARNs of all secrets that tasks are given, without the key that may stand behind one.
-fn secrets(work: &Work<'_>, around: &Surroundings) -> BTreeSet<String> {
-    let services = || work.spec.services.values();
-    let named = services().flat_map(|service| service.secrets.values()).map(|secret| secret_arn(secret));
-    let database = services()
-        .any(|service| service.database.values().any(|value| value.is_secret()))
-        .then(|| around.secret().to_owned());
-    named.chain(database).collect()
+impl Access {
+    fn needed(work: &Work<'_>, found: &Found, around: &Surroundings) -> Self {
+        let services = || work.spec.services.iter();
+        let images =
+            services().flat_map(|(name, service)| [image(work, found, name, service), &service.image]);
+        let named = services().flat_map(|(_, service)| service.secrets.values());
+        let database = services()
+            .any(|(_, service)| service.database.values().any(|value| value.is_secret()))
+            .then(|| around.secret().to_owned());
+        Self {
+            repositories: images.filter_map(Private::read).map(|image| image.repository_arn()).collect(),
+            secrets: named.map(|secret| secret_arn(secret)).chain(database).collect(),
+        }
+    }
+
+    fn with(mut self, other: &Self) -> Self {
+        self.repositories.extend(other.repositories.iter().cloned());
+        self.secrets.extend(other.secrets.iter().cloned());
+        self
+    }
+
+    fn policy(&self, work: &Work<'_>) -> Value {
+        let (region, account) = (&work.aws.settings.region, &work.aws.settings.account);
+        let groups = format!("arn:aws:logs:{region}:{account}:log-group:/stackdrop/{}/*", work.stack.name);
+        let mut statements = vec![json!({
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": groups,
+        })];
+        if !self.repositories.is_empty() {
+            statements.push(json!({
+                "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*",
+            }));
+            statements.push(json!({
+                "Effect": "Allow",
+                "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                "Resource": self.repositories,
+            }));
+        }
+        if !self.secrets.is_empty() {
+            statements.push(json!({
+                "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": self.secrets,
+            }));
+        }
+        json!({ "Version": "2012-10-17", "Statement": statements })
+    }
+
+    /// What a policy gives access to, if it is one that we would write.
+    fn of(work: &Work<'_>, policy: &Value) -> Option<Self> {
+        let mut access = Self::default();
+        for arn in
+            policy.pointer("/Statement")?.as_array()?.iter().filter_map(|one| one.get("Resource")?.as_array())
+        {
+            for arn in arn.iter().filter_map(Value::as_str) {
+                if arn.starts_with("arn:aws:ecr:") {
+                    access.repositories.insert(arn.to_owned());
+                } else {
+                    access.secrets.insert(arn.to_owned());
+                }
+            }
+        }
+        (access.policy(work) == *policy).then_some(access)
+    }
+}
+
+/// What the execution role has access to; `None` if there is no role of ours, or somebody has rewritten its policy.
+fn held(work: &Work<'_>, found: &Found) -> Option<Access> {
+    let role = found.execution.as_ref().filter(|role| role.is_ours(work))?;
+    Access::of(work, role.policy()?)
 }
 
 /// A secret's ARN has seven fields; ECS takes a key, a stage and a version behind it.
-fn secret_arn(value_from: &str) -> String {
+pub(super) fn secret_arn(value_from: &str) -> String {
     value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":")
-}
-
-/// The ARN of an image's repository, if a registry of ECR has it.
-fn repository(image: &str) -> Option<String> {
-    let (host, path) = image.split_once('/')?;
-    let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let name = path.split(['@', ':']).next()?;
-    Some(format!("arn:aws:ecr:{region}:{account}:repository/{name}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_images_in_ecr_have_a_repository_to_be_allowed() {
-        for (image, expected) in [
-            ("nginx", None),
-            ("public.ecr.aws/nginx/nginx:1.27", None),
-            (
-                "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/web:v1",
-                Some("arn:aws:ecr:eu-central-1:123456789012:repository/shop/web"),
-            ),
-            (
-                "123456789012.dkr.ecr.eu-central-1.amazonaws.com/web@sha256:abc",
-                Some("arn:aws:ecr:eu-central-1:123456789012:repository/web"),
-            ),
-        ] {
-            assert_eq!(repository(image).as_deref(), expected, "{image}");
-        }
-    }
 
     #[test]
     fn a_secret_is_allowed_without_the_key_behind_it() {

@@ -96,6 +96,14 @@ pub(super) async fn remove_stale(work: &Work<'_>, found: &Found) -> Result<Remov
     Ok(all)
 }
 
+/// Removes the revisions that no service uses any more.
+pub(super) async fn remove_unused(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let unused = definition::find_unused(work, found).await?;
+    let mut removal = Removal { found: unused.len(), left: Vec::new() };
+    leave_revisions(&mut removal, &unused, definition::remove(work, &unused).await?);
+    Ok(removal)
+}
+
 fn leave_revisions(removal: &mut Removal, revisions: &[String], left: usize) {
     for arn in revisions.iter().rev().take(left) {
         removal.leave("task-definition", definition::revision(arn), "there are more than one run deletes");

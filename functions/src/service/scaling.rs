@@ -10,6 +10,7 @@ use super::found::Found;
 use super::{NAME, cluster_name, fargate, read_tags};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
+use crate::stack::Tags;
 
 /// The role of a service's scalable target.
 pub(super) fn target_role(name: &str) -> String {
@@ -91,19 +92,21 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, name: &str, service: &Service
         Some(_) => {}
     }
     // The tags of a target are not read: they follow those of its service.
-    let missing = missing_tags(work, found, name);
-    if target.is_some() && !missing.is_empty() {
+    let (missing, stale) = differing_tags(work, found, name);
+    if target.is_some() && !(missing.is_empty() && stale.is_empty()) {
         plan.update(&target_role(name), "tags", "those of before", "those of the service");
     }
 }
 
-fn missing_tags(work: &Work<'_>, found: &Found, name: &str) -> crate::stack::Tags {
+/// The tags that a target lacks, and the keys of those that it has no longer to have.
+fn differing_tags(work: &Work<'_>, found: &Found, name: &str) -> (Tags, Vec<String>) {
     let standing = found.standing(work, name);
     standing.map_or_else(Default::default, |service| {
         let tags = read_tags(service.tags());
         let missing = work.stack.missing_tags(NAME, &fargate::role(name), &tags);
         let wanted = work.stack.lasting_tags(NAME, &target_role(name));
-        wanted.into_iter().filter(|(key, _)| missing.contains_key(key)).collect()
+        let missing = wanted.into_iter().filter(|(key, _)| missing.contains_key(key)).collect();
+        (missing, work.stack.stale_tags(&tags))
     })
 }
 
@@ -132,12 +135,19 @@ pub(super) async fn ensure(
 
 /// Gives a target the tags that its service is about to get.
 pub(super) async fn keep_tags(work: &Work<'_>, found: &Found, name: &str) -> Result<(), StepError> {
-    let missing = missing_tags(work, found, name);
+    let (missing, stale) = differing_tags(work, found, name);
     let arn = found.targets.get(name).and_then(|target| target.scalable_target_arn());
-    let Some(arn) = arn.filter(|_| !missing.is_empty()) else { return Ok(()) };
-    let tags = missing.into_iter().collect();
-    let call = work.aws.autoscaling.tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await;
-    call.doing(format!("tagging {arn}")).map(drop)
+    let Some(arn) = arn else { return Ok(()) };
+    if !missing.is_empty() {
+        let tags = missing.into_iter().collect();
+        let call = work.aws.autoscaling.tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await;
+        call.doing(format!("tagging {arn}"))?;
+    }
+    if !stale.is_empty() {
+        let call = work.aws.autoscaling.untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
+        call.send().await.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
 }
 
 /// A repeated call changes the target that is there; only the first may bring tags.

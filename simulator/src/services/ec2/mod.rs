@@ -268,6 +268,7 @@ fn network(world: &mut World, operation: &str, params: &Params) -> Answer {
         "DescribeRouteTables" => describe::<route_table::RouteTable>(world, params),
         "DeleteRouteTable" => route_table::delete(world, params),
         "AssociateRouteTable" => route_table::associate(world, params),
+        "ReplaceRouteTableAssociation" => route_table::replace_association(world, params),
         "DisassociateRouteTable" => route_table::disassociate(world, params),
         "CreateRoute" => route::create(world, params),
         "ReplaceRoute" => route::replace(world, params),

@@ -244,6 +244,42 @@ pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Ref
     Ok(answer.into())
 }
 
+/// Moves a subnet to another table, or a VPC's main association: the subnet is never without one.
+pub(super) fn replace_association(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AssociationId")?;
+    let table_id = params.required("RouteTableId")?;
+    params.done()?;
+    let table = find::<RouteTable>(world, &table_id)?;
+    let Some(from) =
+        every::<RouteTable>(world).find(|table| table.associations.iter().any(|one| one.id == id))
+    else {
+        return Err(Refusal::new(
+            "InvalidAssociationID.NotFound",
+            format!("The association ID '{id}' does not exist"),
+        ));
+    };
+    if table.vpc != from.vpc {
+        return Err(Refusal::new(
+            "InvalidParameterValue",
+            format!("Route table {table_id} and association {id} belong to different networks"),
+        ));
+    }
+    let from = from.id.clone();
+    let mut moved = Vec::new();
+    if let Some(from) = world.ec2.tables.get_mut(&from) {
+        moved = from.associations.extract_if(.., |one| one.id == id).collect();
+        from.main &= moved.iter().all(|one| one.subnet.is_some());
+    }
+    let (new, born) = (world.id("rtbassoc"), world.now);
+    let table = find_mut::<RouteTable>(world, &table_id)?;
+    for mut one in moved {
+        table.main |= one.subnet.is_none();
+        (one.id, one.born) = (new.clone(), born);
+        table.associations.push(one);
+    }
+    Ok(json!({ "newAssociationId": new, "associationState": { "state": "associating" } }).into())
+}
+
 pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AssociationId")?;
     params.done()?;

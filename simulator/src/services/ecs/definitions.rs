@@ -343,7 +343,7 @@ fn checked(
 }
 
 fn start_needs_role(image: &str) -> bool {
-    super::start::private_registry(image).is_some()
+    crate::services::ecr::Reference::read(image).is_some()
 }
 
 fn document(definition: &Definition) -> Value {

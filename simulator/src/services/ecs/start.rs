@@ -4,7 +4,7 @@ use super::ImageView;
 use super::containers::Container;
 use super::definitions::Definition;
 use super::tasks::{Behaviour, Task};
-use crate::services::{ec2, iam, logs, secrets};
+use crate::services::{ec2, ecr, iam, logs, secrets};
 use crate::world::World;
 
 /// What comes of a task's start.
@@ -67,16 +67,6 @@ pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Ou
     })
 }
 
-/// The repository's ARN of an image in a private registry of ECR, and whether it is in this region.
-pub(super) fn private_registry(image: &str) -> Option<(String, String)> {
-    let (host, rest) = image.split_once('/')?;
-    let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let repository = rest.split(['@', ':']).next().unwrap_or(rest);
-    Some((format!("arn:aws:ecr:{region}:{account}:repository/{repository}"), region.to_owned()))
-}
-
 fn image_problem(
     world: &World,
     task: &Task,
@@ -84,9 +74,9 @@ fn image_problem(
     container: &Container,
 ) -> Option<Outcome> {
     let image = &container.image;
-    let private = private_registry(image);
+    let private = ecr::Reference::read(image);
     let services: &[&str] = match &private {
-        Some((_, region)) if *region == world.region => &["ecr.api", "ecr.dkr", "s3"],
+        Some(private) if private.region == world.region => &["ecr.api", "ecr.dkr", "s3"],
         _ => &["internet"],
     };
     if !services.iter().all(|service| ec2::reaches(world, &task.subnet, &task.groups, service)) {
@@ -94,7 +84,8 @@ fn image_problem(
             "CannotPullContainerError: The task cannot pull {image} from the registry. There is a connection issue between the task and the registry. Check your task network configuration. : failed to copy: httpReadSeeker: failed open: failed to do request: dial tcp: i/o timeout"
         )));
     }
-    if let Some((repository, _)) = private {
+    if let Some(private) = &private {
+        let repository = private.repository_arn();
         let role = definition.execution_role.as_deref().unwrap_or_default();
         let needs = [("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
         if let Some((action, on)) =
@@ -106,7 +97,8 @@ fn image_problem(
             )));
         }
     }
-    let missing = world.ecs.images.get(image) == Some(&ImageView::Missing);
+    let missing = world.ecs.images.get(image) == Some(&ImageView::Missing)
+        || private.is_some_and(|private| !ecr::has(world, &private));
     missing.then(|| {
         Outcome::Fails(format!(
             "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"

@@ -1,0 +1,200 @@
+//! ECR: which images the account's private registry holds. Nothing is pushed or pulled through here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::unknown;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+/// What stands of this service: by repository, by digest, the tags of an image.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// An image in a private registry, as a task definition names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) repository: String,
+    selector: Selector,
+}
+
+/// Which image of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selector {
+    Tag(String),
+    Digest(String),
+}
+
+impl Reference {
+    /// Reads an image's name; `None` if no private registry of ECR has it.
+    pub(crate) fn read(image: &str) -> Option<Self> {
+        let (host, rest) = image.split_once('/')?;
+        let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..]
+        else {
+            return None;
+        };
+        let (repository, selector) = match (rest.split_once('@'), rest.split_once(':')) {
+            // A digest decides, whatever tag stands before it.
+            (Some((name, digest)), _) => {
+                (name.split(':').next().unwrap_or(name), Selector::Digest(digest.to_owned()))
+            }
+            (None, Some((name, tag))) => (name, Selector::Tag(tag.to_owned())),
+            (None, None) => (rest, Selector::Tag("latest".into())),
+        };
+        Some(Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            repository: repository.to_owned(),
+            selector,
+        })
+    }
+
+    /// The repository's ARN.
+    pub(crate) fn repository_arn(&self) -> String {
+        format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository)
+    }
+
+    /// Whether it is in the registry that is simulated.
+    fn is_here(&self, world: &World) -> bool {
+        self.account == world.account && self.region == world.region
+    }
+}
+
+/// Puts an image of somebody else into the account's registry. Images of other registries are not kept.
+pub(crate) fn seed(world: &mut World, image: &str) {
+    let Some(reference) = Reference::read(image).filter(|reference| reference.is_here(world)) else { return };
+    let images = world.ecr.repositories.entry(reference.repository).or_default();
+    match reference.selector {
+        Selector::Digest(digest) => {
+            images.entry(digest).or_default();
+        }
+        Selector::Tag(tag) => {
+            let digest = format!("sha256:{}", hex::encode(Sha256::digest(image)));
+            // A tag is that of one image: it moves.
+            for tags in images.values_mut() {
+                tags.remove(&tag);
+            }
+            images.entry(digest).or_default().insert(tag);
+        }
+    }
+}
+
+/// Whether a task can pull an image: what is said about other registries is believed.
+pub(crate) fn has(world: &World, reference: &Reference) -> bool {
+    if !reference.is_here(world) {
+        return true;
+    }
+    let images = world.ecr.repositories.get(&reference.repository);
+    images.is_some_and(|images| match &reference.selector {
+        Selector::Digest(digest) => images.contains_key(digest),
+        Selector::Tag(tag) => images.values().any(|tags| tags.contains(tag)),
+    })
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "DescribeImages" => describe_images(world, params),
+        _ => Err(unknown("ecr", operation)),
+    }
+}
+
+fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let name = params.required("repositoryName")?;
+    let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
+    let asked: Vec<(Option<String>, Option<String>)> = params
+        .structs("imageIds")
+        .iter()
+        .map(|asked| (asked.text("imageDigest"), asked.text("imageTag")))
+        .collect();
+    params.done()?;
+    if registry != world.account {
+        // Another account answers only if its repository's policy says so.
+        let arn = format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region);
+        return Err(Refusal::new(
+            "AccessDeniedException",
+            format!(
+                "User: arn:aws:sts::{}:assumed-role/stackdrop/simulated is not authorized to perform: ecr:DescribeImages on resource: {arn} because no resource-based policy allows the ecr:DescribeImages action",
+                world.account
+            ),
+        ));
+    }
+    let Some(images) = world.ecr.repositories.get(&name) else {
+        return Err(Refusal::new(
+            "RepositoryNotFoundException",
+            format!("The repository with name '{name}' does not exist in the registry with id '{registry}'"),
+        ));
+    };
+    let mut found = BTreeMap::new();
+    for (digest, tag) in &asked {
+        if digest.is_none() && tag.is_none() {
+            return Err(Refusal::new(
+                "InvalidParameterException",
+                "Invalid parameter at 'imageIds' failed to satisfy constraint: 'must have a digest or a tag'",
+            ));
+        }
+        let fits = |(known, tags): &(&String, &BTreeSet<String>)| {
+            digest.as_ref().is_none_or(|digest| digest == *known)
+                && tag.as_ref().is_none_or(|tag| tags.contains(tag))
+        };
+        let Some((digest, tags)) = images.iter().find(fits) else {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".into());
+            return Err(Refusal::new(
+                "ImageNotFoundException",
+                format!(
+                    "The image with imageId {{imageDigest:'{}', imageTag:'{}'}} does not exist within the repository with name '{name}' in the registry with id '{registry}'",
+                    shown(digest),
+                    shown(tag)
+                ),
+            ));
+        };
+        found.insert(digest, tags);
+    }
+    if asked.is_empty() {
+        found.extend(images);
+    }
+    let details: Vec<Value> = found
+        .into_iter()
+        .map(|(digest, tags)| {
+            let mut detail = json!({
+                "registryId": registry,
+                "repositoryName": name,
+                "imageDigest": digest,
+                "imageSizeInBytes": 48_000_000,
+                "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            });
+            // An image without a tag has no such field, rather than an empty list.
+            if !tags.is_empty() {
+                detail["imageTags"] = json!(tags);
+            }
+            detail
+        })
+        .collect();
+    Ok(json!({ "imageDetails": details }).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_named_by_tag_or_by_digest_and_latest_is_what_is_meant_by_neither() {
+        let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+        for (rest, repository, selector) in [
+            ("web", "web", Selector::Tag("latest".into())),
+            ("shop/web:v1", "shop/web", Selector::Tag("v1".into())),
+            ("web@sha256:abc", "web", Selector::Digest("sha256:abc".into())),
+            ("web:v1@sha256:abc", "web", Selector::Digest("sha256:abc".into())),
+        ] {
+            let read = Reference::read(&format!("{registry}/{rest}")).unwrap();
+            assert_eq!((read.repository.as_str(), &read.selector), (repository, &selector), "{rest}");
+        }
+        assert_eq!(Reference::read("public.ecr.aws/nginx/nginx:1.27"), None);
+    }
+}
