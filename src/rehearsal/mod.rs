@@ -2,6 +2,8 @@
 
 mod driver;
 mod event;
+mod live;
+mod pace;
 mod seeds;
 
 use std::collections::BTreeMap;
@@ -17,12 +19,13 @@ use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::{Aws, Settings, component, estimate};
-use stackdrop_simulator::{Account, Call, Caller, as_caller};
+use stackdrop_simulator::{Account, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 use driver::{Functions, Invocations};
+pub use pace::at_pace;
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -265,11 +268,20 @@ impl Rehearsal {
 
     /// Runs one execution of the workflow with an input.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
-        let id = self.next_id();
+        self.run_as(self.next_id(), input, watch, abort).await
+    }
+
+    /// The ARN of the execution with this name.
+    fn execution_arn(&self, name: &str) -> String {
+        let machine = self.aws.settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
+        format!("{machine}:{name}")
+    }
+
+    /// Runs an execution under a name.
+    async fn run_as(&self, id: String, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
         let settings = &self.aws.settings;
-        let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
         let execution = Execution {
-            arn: format!("{arn}:{id}"),
+            arn: self.execution_arn(&id),
             name: id.clone(),
             machine_arn: settings.state_machine.clone(),
             start_time: self.account.clock().now(),
@@ -280,15 +292,8 @@ impl Rehearsal {
         let functions = Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &id);
         let options = Options { seed: self.seed, abort: abort.clone() };
         let outcome = self.machine.run(&execution, &functions, watch, &options).await;
-        self.account.execution_ended(
-            &execution.arn,
-            match outcome.status {
-                Status::Succeeded(_) => "SUCCEEDED",
-                Status::Failed(_) => "FAILED",
-                Status::TimedOut => "TIMED_OUT",
-                Status::Aborted(_) => "ABORTED",
-            },
-        );
+        let (status, end) = end_of(&outcome.status);
+        self.account.execution_ended_with(&execution.arn, status, end);
         // Others may have been at work meanwhile: a call names the execution that made it.
         let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
         let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
@@ -300,6 +305,23 @@ impl Rehearsal {
         let mut started = self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *started += 1;
         format!("deployment-{started}")
+    }
+}
+
+/// How an execution ended, as `DescribeExecution` tells it.
+fn end_of(status: &Status) -> (&'static str, ExecutionEnd) {
+    let failed = |failure: &stackdrop_statemachine::Failure| ExecutionEnd {
+        output: None,
+        error: Some(failure.error.clone()),
+        cause: Some(failure.cause.clone()),
+    };
+    match status {
+        Status::Succeeded(output) => {
+            ("SUCCEEDED", ExecutionEnd { output: Some(output.to_string()), ..ExecutionEnd::default() })
+        }
+        Status::Failed(failure) => ("FAILED", failed(failure)),
+        Status::TimedOut => ("TIMED_OUT", ExecutionEnd::default()),
+        Status::Aborted(failure) => ("ABORTED", failed(failure)),
     }
 }
 
