@@ -35,11 +35,16 @@ async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
         .unwrap();
 }
 
+#[expect(clippy::disallowed_methods, reason = "time passes for the account that Stackdrop lives in")]
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
 /// Waits until so many executions have ended, and gives all, the oldest first.
 async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionStatus)> {
     let machine = &rehearsal.aws().settings.state_machine;
     loop {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        pause(Duration::from_secs(5)).await;
         let listed = sfn(rehearsal).list_executions().state_machine_arn(machine).send().await.unwrap();
         let mut all: Vec<_> = listed.executions.into_iter().map(|it| (it.execution_arn, it.status)).collect();
         all.reverse();
@@ -119,7 +124,7 @@ async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
         };
         let opened = rules();
         // The account was opened at midnight UTC: three in Berlin is two hours later.
-        tokio::time::sleep(Duration::from_hours(2)).await;
+        pause(Duration::from_hours(2)).await;
         let executions = ended(&rehearsal, 2).await;
         assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
         assert_eq!(rules(), opened - 1, "the rule that was added by hand is gone");
@@ -138,7 +143,7 @@ async fn an_execution_is_started_and_stopped_by_the_api() {
         let input = r#"{"stack":"shop","refreshImage":true}"#;
         let start = sfn(&rehearsal).start_execution().state_machine_arn(machine).name("by-hand").input(input);
         let arn = start.send().await.unwrap().execution_arn;
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        pause(Duration::from_secs(30)).await;
         let stop = sfn(&rehearsal).stop_execution().execution_arn(&arn).error("Hand").cause("enough");
         stop.send().await.unwrap();
         let described = sfn(&rehearsal).describe_execution().execution_arn(&arn).send().await.unwrap();

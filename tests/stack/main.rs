@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
+mod account; // what a person sees who works with an account
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod approval; // somebody agrees to a plan, or does not
 mod command; // what a person sees who runs the command
