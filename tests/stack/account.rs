@@ -176,8 +176,7 @@ fn what_fails_says_so_by_its_exit_code_and_in_words() {
 fn a_plan_waits_until_somebody_agrees() {
     let served = Served::open("approval", &["--with", "specs/shop.yaml"]);
     assert!(served.says(5, &["approve", "shop"]).contains("No plan of the stack shop"));
-    let spec =
-        served.spec("shop.yaml", &[("onFailure: rollback", "approval: required\nonFailure: rollback")]);
+    let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);
 
     let waiting = served.says(5, &["deploy", &spec]);
     contains_all(&waiting, &["Waiting", "network: create vpc", "stackdrop approve shop"]);

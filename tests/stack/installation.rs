@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType};
+use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType, StateEnteredEventDetails};
 use stackdrop::Rehearsal;
 
 use crate::{SHOP, rehearsal, standing};
@@ -79,7 +79,7 @@ async fn what_an_execution_goes_through_can_be_asked() {
         assert!(history.iter().skip(1).all(|event| (1..event.id).contains(&event.previous_event_id)));
         assert_eq!(history.last().unwrap().r#type, HistoryEventType::ExecutionSucceeded);
         let entered = history.iter().filter_map(|event| event.state_entered_event_details());
-        let names: Vec<&str> = entered.map(|details| details.name()).collect();
+        let names: Vec<&str> = entered.map(StateEnteredEventDetails::name).collect();
         assert!(names.starts_with(&["Admit", "Admitted", "Plan"]), "{names:?}");
         let last =
             sfn(&rehearsal).get_execution_history().execution_arn(&arn).reverse_order(true).max_results(2);

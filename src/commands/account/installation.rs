@@ -14,7 +14,7 @@ use super::{At, pause};
 /// The state machine's name.
 const MACHINE: &str = "stackdrop-deploy";
 /// How long EventBridge is given to start an execution.
-const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const STARTED_WITHIN: Duration = Duration::from_mins(1);
 /// How often, meanwhile, it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many executions back it is looked for: so many may have been started since.

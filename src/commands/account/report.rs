@@ -98,9 +98,10 @@ impl Ended<'_> {
     }
 
     fn text(&self) -> String {
-        let after = match self.followed.waits {
-            true => String::new(),
-            false => format!(" after {}", in_words(self.followed.seconds)),
+        let after = if self.followed.waits {
+            String::new()
+        } else {
+            format!(" after {}", in_words(self.followed.seconds))
         };
         let result = json!(self.result);
         let result = result.as_str().unwrap_or_default();
