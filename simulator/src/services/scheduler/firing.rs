@@ -164,7 +164,6 @@ impl Field {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 mod tests {
     use super::*;
 
