@@ -59,6 +59,8 @@ pub struct Account {
     inner: Arc<Mutex<Inner>>,
     /// Wakes tasks that wait for an answer by token: one was sent.
     answered: Arc<tokio::sync::Notify>,
+    /// Wakes who plays the installation: something happened that it reacts to, or a schedule is another.
+    stirred: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Debug, Clone)]
@@ -110,7 +112,12 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)), answered: Arc::default() })
+        Ok(Self {
+            clock: Clock::start(),
+            inner: Arc::new(Mutex::new(inner)),
+            answered: Arc::default(),
+            stirred: Arc::default(),
+        })
     }
 
     /// The account as it stands now. What was called and has not taken effect yet is not in it.
@@ -123,7 +130,12 @@ impl Account {
     #[must_use]
     pub fn resume(snapshot: &Snapshot) -> Self {
         let inner = Arc::new(Mutex::new(snapshot.inner.clone()));
-        Self { clock: Clock::resume(snapshot.elapsed), inner, answered: Arc::default() }
+        Self {
+            clock: Clock::resume(snapshot.elapsed),
+            inner,
+            answered: Arc::default(),
+            stirred: Arc::default(),
+        }
     }
 
     /// The account's clock.
@@ -173,6 +185,12 @@ impl Account {
         self.answered.notified()
     }
 
+    /// Wakes when there may be more [`happenings`](Account::happenings), or another next schedule, counted from when
+    /// this is enabled or first polled.
+    pub fn stirred(&self) -> tokio::sync::futures::Notified<'_> {
+        self.stirred.notified()
+    }
+
     /// Answers one call: see the crate's documentation for the way it goes.
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
         let delivery = self.answer(caller, &request).await;
@@ -208,6 +226,9 @@ impl Account {
             lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
         if operation.starts_with("SendTask") {
             self.answered.notify_waiters();
+        }
+        if matches!(service.name, "s3" | "scheduler" | "states") && writes(&operation) {
+            self.stirred.notify_waiters();
         }
         if matches!(delivery, Delivery::Never) {
             std::future::pending::<()>().await;

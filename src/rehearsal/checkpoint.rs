@@ -65,7 +65,7 @@ impl Rehearsal {
 
     /// Runs one execution as [`Rehearsal::run`] does, and gives a checkpoint for each step that it came to.
     pub async fn run_with_checkpoints(&self, input: Value) -> (Deployed, Vec<Checkpoint>) {
-        let underway = self.begin(input);
+        let underway = self.begin(self.next_id(), input);
         let began = self.account.clock().elapsed();
         let taken = Taken { rehearsal: self, checkpoints: Mutex::default() };
         let options = Options { seed: self.seed, abort: Abort::default() };

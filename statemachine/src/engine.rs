@@ -137,7 +137,12 @@ impl Run<'_> {
     }
 
     pub(crate) fn record(&self, kind: EventKind, state: Option<&str>, detail: Value) -> Result<u64, Failure> {
-        self.history().record(self.elapsed(), kind, state, detail)
+        let mut history = self.history();
+        let id = history.record(self.elapsed(), kind, state, detail)?;
+        if let Some(event) = history.events.last() {
+            self.watch.recorded(event);
+        }
+        Ok(id)
     }
 
     /// How long the execution has run.
@@ -168,6 +173,9 @@ impl Run<'_> {
             Status::Aborted(failure) => (EventKind::ExecutionAborted, failure.detail()),
         };
         history.close(elapsed, kind, detail);
+        if let Some(event) = history.events.last() {
+            self.watch.recorded(event);
+        }
         let History { events, steps, transitions, .. } = history;
         Outcome { status, seconds: elapsed.as_secs_f64(), steps, transitions, history: events }
     }

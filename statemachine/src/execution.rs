@@ -41,6 +41,8 @@ pub trait Watch: Sync {
     fn entered(&self, _step: &StepEvent<'_>) {}
     /// An attempt failed; the next one follows after so many seconds.
     fn retrying(&self, _step: &StepEvent<'_>, _failure: &Failure, _after_seconds: f64) {}
+    /// An event was added to the execution's history. The history waits until this returns.
+    fn recorded(&self, _event: &Event) {}
     /// A state was left. The finished step tells how it ended, and when.
     fn left(&self, _step: &Step) {}
 }

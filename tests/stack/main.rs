@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
+mod account; // what a person sees who works with an account
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod approval; // somebody agrees to a plan, or does not
 mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
 mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
+mod estimates; // what a plan says of cost and time, and what they come to
+mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not

@@ -155,8 +155,8 @@ async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Va
             aws.settings.bucket
         )),
         Some(version) => StepError::InvalidEvent(format!(
-            "the spec of the stack {stack} has no version {version}: the records under stacks/{stack}/history/ \
-             name those that were deployed"
+            "the spec of the stack {stack} has no version {version}: `stackdrop history {stack}` lists those \
+             that were deployed"
         )),
     })?;
     let (spec, source) = understand_or_reject(aws, execution, found).await?;
