@@ -53,10 +53,6 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
             verdict.message = Some(said).filter(|said| !said.is_empty());
         }
         Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
-        Outcome::Planned => {
-            let key = records::plan_key(deployment.stack.as_str());
-            records::write(aws, &key, &deployment.plan, When::Always).await?;
-        }
         _ => {}
     }
     let record = record(aws, &deployment, &verdict, outputs);
@@ -132,7 +128,7 @@ fn judge(deployment: &Deployment) -> Verdict {
         return destroyed(deployment);
     }
     if deployment.source.plan_only {
-        return verdict(Outcome::Planned);
+        return Verdict { message: Some(summary::of_plan(deployment)), ..verdict(Outcome::Planned) };
     }
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
         let message = Some("What differs was only reported (drift: report); nothing was changed.".into());

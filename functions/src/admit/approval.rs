@@ -36,7 +36,7 @@ pub(super) async fn ask(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     };
     records::write(aws, &records::approval_key(stack), &approval, When::Always).await?;
     let mut record = deployment.record(Outcome::Waiting);
-    record.message = Some(format!("{} changes wait for approval.", approval.changes.len()));
+    record.message = Some(summary::of_plan(&deployment));
     record.next = Some(format!(
         "Agree with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. By hand: the token is in \
          s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output '{{\"approved\":true}}'` \

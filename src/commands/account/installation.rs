@@ -105,7 +105,13 @@ impl Installation {
         let Some(answer) = answer.unless(&["NoSuchKey"], format!("reading {key}"))? else { return Ok(None) };
         let bytes = answer.body.collect().await.with_context(|| format!("reading {key}"))?;
         let record = serde_json::from_slice(&bytes.into_bytes());
-        record.with_context(|| format!("the record s3://{}/{key}", self.bucket)).map(Some)
+        record.map(Some).with_context(|| {
+            format!(
+                "s3://{}/{key} is not as this version of the command knows it: use the one that the installation came \
+                 with",
+                self.bucket
+            )
+        })
     }
 
     /// Uploads an object, and gives its version.

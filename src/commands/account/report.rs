@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
-use stackdrop_functions::estimate::Estimate;
 use stackdrop_functions::records::{Outcome, Record};
 use stackdrop_functions::summary;
 
@@ -21,17 +20,11 @@ pub(super) async fn conclude(
 ) -> Result<u8> {
     let status = format!("stacks/{stack}/status.json");
     let history = format!("stacks/{stack}/history/{}.json", followed.name());
-    let document: Option<Value> = installation.read(if followed.waits { &status } else { &history }).await?;
-    let record: Option<Record> = document.clone().map(serde_json::from_value).transpose().context(
-        "the record is not as this version of the command knows it: use the one that the installation came with",
-    )?;
+    let record: Option<Record> = installation.read(if followed.waits { &status } else { &history }).await?;
     let result = record.as_ref().map_or_else(|| without_record(followed), |record| record.result);
     let plan = record.as_ref().map(|record| record.plan.as_slice()).unwrap_or_default();
     let problems = summary::problems(plan);
-    let estimate = document.as_ref().and_then(|document| document.get("estimate"));
-    let estimate = estimate.and_then(|estimate| serde_json::from_value::<Estimate>(estimate.clone()).ok());
-    let ended =
-        Ended { stack, followed, result, record: record.as_ref(), plan, problems: &problems, estimate };
+    let ended = Ended { stack, followed, result, record: record.as_ref(), plan, problems: &problems };
     if at.json {
         say(&serde_json::to_string_pretty(&ended.document()).context("writing the report")?);
     } else {
@@ -70,7 +63,6 @@ struct Ended<'a> {
     record: Option<&'a Record>,
     plan: &'a [Value],
     problems: &'a [String],
-    estimate: Option<Estimate>,
 }
 
 impl Ended<'_> {
@@ -92,7 +84,7 @@ impl Ended<'_> {
             "version": self.record.and_then(|record| Some(record.source.as_ref()?.version.as_str())),
             "changes": summary::lines(self.plan),
             "problems": self.problems,
-            "estimate": self.estimate,
+            "estimate": self.record.and_then(|record| record.estimate),
             "outputs": self.record.map(|record| &record.outputs),
         })
     }
@@ -108,7 +100,7 @@ impl Ended<'_> {
         let mut lines = vec![String::new(), format!("{result}{after}: {}.", self.result.in_words())];
         lines.extend(self.message().map(str::to_owned));
         if matches!(self.result, Outcome::Planned | Outcome::Waiting) {
-            lines.extend(plan(self.plan, self.problems, self.estimate.as_ref()));
+            lines.extend(summary::lines(self.plan).iter().map(|change| format!("  {change}")));
         }
         lines.extend(self.record.and_then(|record| record.next.clone()));
         if self.result == Outcome::Succeeded {
@@ -117,26 +109,4 @@ impl Ended<'_> {
         }
         lines.join("\n")
     }
-}
-
-/// A plan for people.
-fn plan(plan: &[Value], problems: &[String], estimate: Option<&Estimate>) -> Vec<String> {
-    let changes = summary::lines(plan);
-    let mut lines = match changes.len() {
-        0 => vec!["Nothing would be changed.".to_owned()],
-        number => vec![format!("{number} changes:")],
-    };
-    lines.extend(changes.iter().map(|change| format!("  {change}")));
-    if !problems.is_empty() {
-        lines.push("It would fail:".into());
-        lines.extend(problems.iter().map(|problem| format!("  {problem}")));
-    }
-    if let Some(Estimate { monthly_usd_now, monthly_usd_then, seconds }) = estimate {
-        lines.push(format!(
-            "It would take about {}. The stack would cost {monthly_usd_then:.2} USD a month, now {monthly_usd_now:.2} (us-east-1 \
-             list prices, without traffic and usage).",
-            in_words(*seconds)
-        ));
-    }
-    lines
 }
