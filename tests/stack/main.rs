@@ -5,10 +5,13 @@
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
+mod drifts_network; // what was done by hand to network, way out, groups and instance
 mod life; // what comes after the first deployment: redeploys, removal
+mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod undoes; // a failure anywhere leaves nothing behind
+mod updates_network; // what the spec changes of them, changed in place
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
