@@ -12,6 +12,7 @@ mod records; // what the bucket remembers, and what starts a deployment or does 
 mod repeats; // everything twice
 mod undoes; // a failure anywhere leaves nothing behind
 mod updates_network; // what the spec changes of them, changed in place
+mod updates_service; // each field of databases, load balancers and services alone
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
