@@ -6,13 +6,14 @@ mod agrees; // the workflow file, the list of components and the error names say
 mod approval; // somebody agrees to a plan, or does not
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
+mod estimates; // what a plan says of cost and time, and what they come to
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
-mod storms;
-mod undoes;
-mod watching; // what is announced; drift; going back // a failure anywhere leaves nothing behind // random weather
+mod storms; // random weather
+mod undoes; // a failure anywhere leaves nothing behind
+mod watching; // what is announced; drift; going back
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
