@@ -107,11 +107,21 @@ impl Aws {
         }
     }
 
+    /// Now, by the clock that the clients use.
+    pub(crate) fn clock(&self) -> std::time::SystemTime {
+        self.time.now()
+    }
+
     /// Now, as RFC 3339 text in UTC with whole seconds, by the clock that the clients use.
     pub(crate) fn now(&self) -> String {
-        let now = OffsetDateTime::from(self.time.now());
-        now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
+        shown(self.clock())
     }
+}
+
+/// A moment as RFC 3339 text in UTC with whole seconds.
+pub(crate) fn shown(moment: std::time::SystemTime) -> String {
+    let moment = OffsetDateTime::from(moment);
+    moment.replace_nanosecond(0).unwrap_or(moment).format(&Rfc3339).unwrap_or_default()
 }
 
 /// For a create call that has no client token: the SDK must not repeat it by itself, since a lost answer may have

@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stackdrop_specs::OnFailure;
 
+use crate::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
 use crate::component::{Outputs, Removal, Work};
 use crate::error::{StepError, names};
 use crate::records::{self, Outcome, Record, When};
 use crate::stack::{Baseline, Deployment, Failure};
-use crate::{database, schedule};
+use crate::{database, schedule, summary};
 
 /// The function's name.
 pub const NAME: &str = "conclude";
@@ -60,11 +61,11 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }
     let record = record(aws, &deployment, &verdict, outputs);
     records::keep(aws, &record).await?;
-    records::unlock(aws, deployment.stack.as_str(), &deployment.lock).await?;
-    if let Err(error) = records::announce(aws, &record).await {
-        // The stack is as the record says, announced or not.
-        tracing::error!(error = error.chain(), "The deployment's end could not be announced.");
+    if deployment.asked.is_some() {
+        records::delete(aws, &records::approval_key(deployment.stack.as_str())).await?;
     }
+    records::unlock(aws, deployment.stack.as_str(), &deployment.lock).await?;
+    tell(aws, &record).await;
     Ok(json!({
         "result": record.result,
         "error": record.error,
@@ -75,11 +76,31 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }))
 }
 
+/// Tells how a deployment ended, and what had drifted.
+async fn tell(aws: &Aws, record: &Record) {
+    let good = [
+        Outcome::Succeeded,
+        Outcome::Planned,
+        Outcome::Destroyed,
+        Outcome::Retained,
+        Outcome::Superseded,
+        Outcome::Drifted,
+    ];
+    if !record.drift.is_empty() {
+        announce(aws, &Announcement::of(Event::DriftFound, record)).await;
+    }
+    let event = if good.contains(&record.result) { Event::Succeeded } else { Event::Failed };
+    announce(aws, &Announcement::of(event, record)).await;
+}
+
+/// The steps in which somebody is asked about the plan: nothing was changed yet.
+const ASKING: [&str; 2] = ["AwaitApproval", "Answered"];
+
 /// The steps that take away what the spec has no longer, when all that it has is healthy.
 const TIDYING: [&str; 3] = ["Tidy", "TidySecurityGroups", "TidyNetwork"];
 
 fn judge(deployment: &Deployment) -> Verdict {
-    let problems = problems(deployment);
+    let problems = summary::problems(&deployment.plan);
     let verdict =
         |result| Verdict { result, step: None, error: None, message: None, removed: 0, left: Vec::new() };
     if let Some(failure) = first(&deployment.first_failure) {
@@ -94,6 +115,9 @@ fn judge(deployment: &Deployment) -> Verdict {
             );
             return Verdict { message: Some(message), ..verdict(Outcome::Succeeded) };
         }
+        if ASKING.contains(&step.as_str()) {
+            return unanswered(step, failure);
+        }
         return failed(deployment, (step, failure));
     }
     if !problems.is_empty() && !deployment.source.plan_only {
@@ -107,7 +131,39 @@ fn judge(deployment: &Deployment) -> Verdict {
     if deployment.destroying {
         return destroyed(deployment);
     }
-    if deployment.source.plan_only { verdict(Outcome::Planned) } else { verdict(Outcome::Succeeded) }
+    if deployment.source.plan_only {
+        return verdict(Outcome::Planned);
+    }
+    if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
+        let message = Some("What differs was only reported (drift: report); nothing was changed.".into());
+        return Verdict { message, ..verdict(Outcome::Drifted) };
+    }
+    verdict(Outcome::Succeeded)
+}
+
+/// A deployment that was to be approved, and was not.
+fn unanswered(step: &str, failure: &Failure) -> Verdict {
+    let (said, what) = (said(failure), told(step, failure));
+    let (result, error, message) = match failure.error.as_str() {
+        names::SUPERSEDED => (Outcome::Superseded, None, format!("Nothing was changed: {said}.")),
+        names::DECLINED => {
+            (Outcome::Declined, Some(names::DECLINED.into()), format!("Nothing was changed: {said}."))
+        }
+        "States.Timeout" => (
+            Outcome::Failed,
+            Some(failure.error.clone()),
+            "Nothing was changed: nobody agreed to the plan, or rejected it, in three days.".into(),
+        ),
+        // Whoever rejects may name the failure as they like.
+        other if step == "AwaitApproval" && !names::ALL.contains(&other) => (
+            Outcome::Declined,
+            Some(names::DECLINED.into()),
+            format!("Nothing was changed: the plan was rejected ({said})."),
+        ),
+        other => (Outcome::Failed, Some(other.to_owned()), format!("{what}\nNothing was changed.")),
+    };
+    let step = error.as_ref().map(|_| step.to_owned());
+    Verdict { result, step, error, message: Some(message), removed: 0, left: Vec::new() }
 }
 
 /// A stack that was to be removed.
@@ -128,26 +184,24 @@ fn destroyed(deployment: &Deployment) -> Verdict {
 
 /// A deployment whose undo was the baseline.
 fn restored(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verdict {
-    let said = said(failure);
+    let what = told(step, failure);
     let (result, error, message, left) = match first(&deployment.failed) {
         Some((step, tidying)) if TIDYING.contains(&step.as_str()) => {
             let left = self::said(tidying);
-            let message = format!(
-                "{step} failed: {said}\nThe baseline is restored, but something of the update is left: {left}"
-            );
+            let message =
+                format!("{what}\nThe baseline is restored, but something of the update is left: {left}");
             (Outcome::UndoFailed, names::UNDO_FAILED.into(), message, vec![left])
         }
         None => {
             let baseline =
                 deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
-            let message =
-                format!("{step} failed: {said}\nThe stack is as the deployment {baseline} left it.");
+            let message = format!("{what}\nThe stack is as the deployment {baseline} left it.");
             (Outcome::Failed, failure.error.clone(), message, Vec::new())
         }
         Some((second, undo)) => {
             let left = self::said(undo);
             let message = format!(
-                "{step} failed: {said}\nThe baseline could not be restored: {second} failed: {left}\n\
+                "{what}\nThe baseline could not be restored: {second} failed: {left}\n\
                  Start the stack's deployment again once the cause is gone: it goes on from here."
             );
             (Outcome::UndoFailed, names::UNDO_FAILED.into(), message, vec![format!("{second}: {left}")])
@@ -166,28 +220,36 @@ fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verd
         removed: 0,
         left: Vec::new(),
     };
-    let said = said(failure);
+    let what = told(step, failure);
+    if deployment.destroying {
+        verdict.result = Outcome::UndoFailed;
+        verdict.left = left(deployment);
+        verdict.message = Some(format!(
+            "{what}\nThe removal of the stack is not finished: start it again, it goes on from here."
+        ));
+        return verdict;
+    }
     if deployment.spec.on_failure == OnFailure::Keep && step != "Plan" {
         verdict.result = Outcome::Kept;
         verdict.message = Some(format!(
-            "{step} failed: {said}\nEverything was left as it stood (onFailure: keep). The next deployment goes on from here."
+            "{what}\nEverything was left as it stood (onFailure: keep). The next deployment goes on from here."
         ));
         return verdict;
     }
     verdict.removed = removals(deployment).map(|removal| removal.found).sum();
     verdict.left = left(deployment);
     if deployment.removed.is_empty() && deployment.undo_failed.is_empty() {
-        verdict.message = Some(format!("{step} failed: {said}\nNothing was changed."));
+        verdict.message = Some(format!("{what}\nNothing was changed."));
     } else if verdict.left.is_empty() {
         verdict.message = Some(format!(
-            "{step} failed: {said}\nEverything that had been created was removed ({} resources).",
+            "{what}\nEverything that had been created was removed ({} resources).",
             verdict.removed
         ));
     } else {
         verdict.result = Outcome::UndoFailed;
         verdict.error = Some(names::UNDO_FAILED.into());
         verdict.message = Some(format!(
-            "{step} failed: {said}\nNot everything could be removed:\n{}\nStart the stack's deployment again once \
+            "{what}\nNot everything could be removed:\n{}\nStart the stack's deployment again once \
              the cause is gone: it goes on from here.",
             verdict.left.join("\n")
         ));
@@ -198,6 +260,17 @@ fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verd
 /// The one step that failed: a deployment ends, or is undone, at its first.
 fn first(failed: &BTreeMap<String, Failure>) -> Option<(&String, &Failure)> {
     failed.first_key_value()
+}
+
+/// Which step failed, and what it said.
+fn told(step: &str, failure: &Failure) -> String {
+    let said = said(failure);
+    // An interruption is not a step's failure: it is told by itself.
+    if failure.error == names::INTERRUPTED {
+        format!("Interrupted: {said}.")
+    } else {
+        format!("{step} failed: {said}")
+    }
 }
 
 /// What a failed step said, for people: the message inside the JSON text that Lambda makes of an error.
@@ -230,14 +303,6 @@ fn left(deployment: &Deployment) -> Vec<String> {
     cleared.chain(chain).map(|failure| said(&failure)).collect()
 }
 
-fn problems(deployment: &Deployment) -> Vec<String> {
-    let plans = deployment.plan.iter().filter_map(|plan| plan.get("problems")?.as_array()).flatten();
-    plans
-        .filter_map(|problem| serde_json::from_value::<crate::component::Problem>(problem.clone()).ok())
-        .map(|problem| format!("{}: {}; {}", problem.resource, problem.why, problem.fix))
-        .collect()
-}
-
 /// What the stack has made: what Settle read last, over what the steps reported, over the baseline's where a
 /// deployment had nothing to change.
 fn outputs(deployment: &Deployment) -> Outputs {
@@ -261,6 +326,7 @@ fn outputs(deployment: &Deployment) -> Outputs {
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let baseline = Baseline {
         deployment: deployment.id.clone(),
+        key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
         spec: deployment.spec.clone(),
         outputs: outputs.clone(),
@@ -285,18 +351,14 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Output
     // What a failed deployment made is gone again, unless it was kept; what stood before stands.
     let stands = matches!(verdict.result, Outcome::Succeeded | Outcome::Kept | Outcome::UndoFailed);
     let before = deployment.baseline.as_ref().filter(|_| verdict.result != Outcome::Destroyed);
+    let drifted = deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying;
     Record {
-        stack: deployment.stack.to_string(),
-        deployment: deployment.id.clone(),
-        execution: deployment.execution.clone(),
-        result: verdict.result,
-        source: Some(deployment.source.clone()),
-        started: deployment.started.clone(),
         ended: Some(aws.now()),
         step: verdict.step.clone(),
         error: verdict.error.clone(),
         message: verdict.message.clone(),
-        plan: deployment.plan.clone(),
+        next: next_step(deployment, verdict),
+        drift: if drifted { summary::drift(&deployment.plan) } else { Vec::new() },
         outputs: if stands {
             outputs
         } else {
@@ -304,5 +366,47 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Output
         },
         removed: verdict.removed,
         left: verdict.left.clone(),
+        ..deployment.record(verdict.result)
+    }
+}
+
+/// What a person should do now, by how the deployment ended.
+fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
+    let stack = &deployment.stack;
+    let again = format!("start {{ \"stack\": \"{stack}\" }}, or upload the spec again");
+    let message = verdict.message.as_deref().unwrap_or_default();
+    let denied =
+        ["AccessDenied", "UnauthorizedOperation", "not authorized"].iter().any(|word| message.contains(word));
+    match (verdict.result, verdict.error.as_deref()) {
+        (Outcome::UndoFailed, _) if deployment.destroying => Some(format!(
+            "Free what holds each resource that is left, then start {{ \"stack\": \"{stack}\", \"action\": \"destroy\" }} again."
+        )),
+        (Outcome::UndoFailed, _) => {
+            Some(format!("Free what holds each resource that is left, then {again}: it goes on from here."))
+        }
+        (Outcome::Drifted, _) => Some(format!(
+            "To have it put right, start {{ \"stack\": \"{stack}\" }}; or change the spec to what is there."
+        )),
+        (Outcome::Failed | Outcome::Kept, Some(error)) => Some(match error {
+            _ if denied => format!(
+                "Allow the call to the role that AWS names, or find the permissions boundary or service control policy \
+                 that denies it; then {again}."
+            ),
+            names::PREFLIGHT_FAILED => "Put each of the problems right, then upload the spec again.".into(),
+            names::UNHEALTHY => format!(
+                "Put right what AWS names as the reason, then upload the spec again. `stackdrop logs {stack}` shows \
+                 what containers wrote."
+            ),
+            names::FOREIGN => {
+                "Rename or remove what stands in the way, or choose another name for the stack.".into()
+            }
+            names::PENDING => {
+                format!("AWS took longer than the step waits. Look at what it waited for, then {again}.")
+            }
+            names::TRANSIENT => format!("AWS, or the network, failed again and again. Later, {again}."),
+            names::DEFECT => "Report this with the execution's history: it is a defect of Stackdrop.".into(),
+            _ => format!("Put right what AWS refused, then {again}."),
+        }),
+        _ => None,
     }
 }

@@ -9,7 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::denied;
 
-/// Every error name that a function ends with. The workflow's `Retry` and `Catch` compare them.
+/// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
 pub mod names {
     /// Not done yet: ask again at a fixed pace.
     pub const PENDING: &str = "Pending";
@@ -29,11 +29,17 @@ pub mod names {
     pub const PREFLIGHT_FAILED: &str = "PreflightFailed";
     /// The undo could not take everything away, or could not restore the baseline.
     pub const UNDO_FAILED: &str = "UndoFailed";
+    /// Somebody rejected the plan; nothing was touched.
+    pub const DECLINED: &str = "Declined";
+    /// Another deployment took this one's place while it waited for approval; nothing was touched.
+    pub const SUPERSEDED: &str = "Superseded";
+    /// The execution was stopped by hand, or timed out, so that no step of it could undo anything.
+    pub const INTERRUPTED: &str = "Interrupted";
     /// A mistake in Stackdrop itself.
     pub const DEFECT: &str = "Defect";
 
     /// All of them.
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 13] = [
         PENDING,
         TRANSIENT,
         REFUSED,
@@ -43,6 +49,9 @@ pub mod names {
         INVALID_EVENT,
         PREFLIGHT_FAILED,
         UNDO_FAILED,
+        DECLINED,
+        SUPERSEDED,
+        INTERRUPTED,
         DEFECT,
     ];
 }
@@ -93,6 +102,12 @@ pub enum StepError {
     /// What started the execution is not understood.
     #[error("{0}")]
     InvalidEvent(String),
+    /// Somebody rejected the plan.
+    #[error("{0}")]
+    Declined(String),
+    /// Another deployment took this one's place.
+    #[error("{0}")]
+    Superseded(String),
     /// A mistake in Stackdrop itself, or a workflow file that does not fit these functions.
     #[error("{0} (this is a defect of Stackdrop: please report it)")]
     Defect(String),
@@ -110,6 +125,8 @@ impl StepError {
             Self::Foreign { .. } => names::FOREIGN,
             Self::InvalidSpec(_) => names::INVALID_SPEC,
             Self::InvalidEvent(_) => names::INVALID_EVENT,
+            Self::Declined(_) => names::DECLINED,
+            Self::Superseded(_) => names::SUPERSEDED,
             Self::Defect(_) => names::DEFECT,
         }
     }

@@ -2,12 +2,17 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
-use crate::component::{Component, Removal, Verb, Work};
+use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
 use crate::stack::Deployment;
 use crate::{COMPONENTS, admit, conclude};
+
+/// How long Lambda lets a function run, in seconds: shorter than each state's `TimeoutSeconds`, and what taking over
+/// the lock of a stopped execution waits for.
+pub const FUNCTION_SECONDS_MAX: u64 = 60;
 
 /// What a step asks of a component's function.
 #[derive(Debug, Deserialize)]
@@ -72,6 +77,7 @@ pub(crate) async fn act<C: Component>(
             let drops = plan.changes.iter().any(|change| change.verb == Verb::Remove);
             answer(&json!({
                 "component": name, "changed": changed, "blocked": blocked, "drops": drops,
+                "fingerprint": fingerprint(&plan)?,
                 "changes": plan.changes, "problems": plan.problems,
             }))
         }
@@ -81,6 +87,13 @@ pub(crate) async fn act<C: Component>(
         Action::Remove => answer(&component.remove(&work).await?),
         Action::Clear => answer(&cleared(component.remove(&work).await?)?),
     }
+}
+
+/// Tells this plan of a component from any other: what an approval is bound to.
+fn fingerprint(plan: &Plan) -> Result<String, StepError> {
+    let text =
+        serde_json::to_vec(plan).map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
+    Ok(hex::encode(&Sha256::digest(text)[..16]))
 }
 
 /// Nothing left, or `Pending` with what is.

@@ -5,6 +5,7 @@
 //! the names in [`error::names`], and the workflow file alone says what follows.
 
 pub mod admit;
+pub mod announce;
 pub mod aws;
 pub mod component;
 pub mod conclude;
@@ -12,6 +13,7 @@ pub mod database;
 mod denied;
 pub mod egress;
 pub mod error;
+pub mod estimate;
 mod holders;
 pub mod instance;
 pub mod lambda;
@@ -24,6 +26,7 @@ mod schedule;
 pub mod security_groups;
 pub mod service;
 pub mod stack;
+pub mod summary;
 mod tagging;
 mod together;
 

@@ -3,11 +3,13 @@
 use aws_sdk_s3::primitives::ByteStream;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
 use crate::component::Outputs;
 use crate::error::{Answer, StepError};
 use crate::stack::Source;
+use crate::summary;
 
 /// Which execution is at work on a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,27 @@ pub(crate) struct Lock {
     pub(crate) deployment: String,
     /// When it was taken (RFC 3339).
     pub(crate) since: String,
+    /// What it goes by: whoever looks after it when it was stopped needs that.
+    pub(crate) source: Source,
+    /// Whether it removes the stack.
+    #[serde(default)]
+    pub(crate) destroying: bool,
+}
+
+/// A plan that waits for approval: `stacks/NAME/approval.json`, there only as long as somebody is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The deployment that waits.
+    pub deployment: String,
+    /// Its execution's ARN.
+    pub execution: String,
+    /// The task's token: whoever sends a success with it agrees, whoever sends a failure rejects.
+    pub token: String,
+    /// Since when it waits (RFC 3339).
+    pub since: String,
+    /// What would be changed, one line a resource.
+    pub changes: Vec<String>,
 }
 
 /// How a deployment ended, or that it is under way.
@@ -44,6 +67,54 @@ pub enum Outcome {
     Kept,
     /// It failed, and so did the undo: the record names what is left.
     UndoFailed,
+    /// Its plan waits until somebody agrees to it; nothing was changed.
+    Waiting,
+    /// Somebody rejected its plan; nothing was changed.
+    Declined,
+    /// The account is not as the last deployment left it, which was only to be reported (`drift: report`).
+    Drifted,
+    /// Its execution was stopped by hand or timed out; another deployment looks after what it left.
+    Interrupted,
+}
+
+impl Outcome {
+    /// What a person would say of a deployment.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Running => "is under way",
+            Self::Succeeded => "the stack is as its spec says",
+            Self::Planned => "the plan is made, nothing was changed",
+            Self::Superseded => "was superseded",
+            Self::Rejected => "was refused",
+            Self::Destroyed => "the stack was removed",
+            Self::Retained => "the stack stays, though its spec was deleted",
+            Self::Failed => "failed",
+            Self::Kept => "failed, and was left as it stood",
+            Self::UndoFailed => "failed, and could not be undone",
+            Self::Waiting => "waits for approval",
+            Self::Declined => "was rejected, nothing was changed",
+            Self::Drifted => "the account is not as the last deployment left it",
+            Self::Interrupted => "was stopped",
+        }
+    }
+}
+
+/// What started a deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A version of a spec was uploaded.
+    Upload,
+    /// A spec was deleted.
+    Deletion,
+    /// Somebody started the execution.
+    #[default]
+    Hand,
+    /// The stack's schedule.
+    Schedule,
+    /// An execution that was stopped or timed out.
+    Interruption,
 }
 
 /// One deployment, for people and programs: `stacks/NAME/history/DEPLOYMENT.json`, and as `status.json` the last one.
@@ -61,6 +132,9 @@ pub struct Record {
     /// The object that it went by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// When it was admitted (RFC 3339).
     pub started: String,
     /// When it ended (RFC 3339).
@@ -75,6 +149,12 @@ pub struct Record {
     /// What went wrong and what to do about it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What to do now, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// What differed in the account from what the last deployment had left, one line a resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
     /// What was planned, by component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Value>,
@@ -87,6 +167,37 @@ pub struct Record {
     /// What the undo could not remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+}
+
+impl Record {
+    /// The record of a deployment that begins now.
+    pub(crate) fn begin(aws: &Aws, stack: &str, deployment: &str, execution: &str, result: Outcome) -> Self {
+        Self {
+            stack: stack.into(),
+            deployment: deployment.into(),
+            execution: execution.into(),
+            result,
+            source: None,
+            trigger: Trigger::default(),
+            started: aws.now(),
+            ended: None,
+            step: None,
+            error: None,
+            message: None,
+            next: None,
+            drift: Vec::new(),
+            plan: Vec::new(),
+            outputs: Outputs::default(),
+            removed: 0,
+            left: Vec::new(),
+        }
+    }
+
+    /// What was planned, one line a resource.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
+        summary::lines(&self.plan)
+    }
 }
 
 /// When a write to the bucket is to happen.
@@ -110,6 +221,16 @@ pub(crate) fn baseline_key(stack: &str) -> String {
 
 pub(crate) fn status_key(stack: &str) -> String {
     format!("stacks/{stack}/status.json")
+}
+
+pub(crate) fn approval_key(stack: &str) -> String {
+    format!("stacks/{stack}/approval.json")
+}
+
+/// The claim on a version of a spec. S3's version ids are "URL-ready, opaque strings" of up to 1,024 bytes (S3 User
+/// Guide, "How S3 Versioning works"), so the key has a hash of one.
+pub(crate) fn claim_key(stack: &str, version: &str) -> String {
+    format!("stacks/{stack}/versions/{}.json", hex::encode(&Sha256::digest(version.as_bytes())[..16]))
 }
 
 pub(crate) fn plan_key(stack: &str) -> String {
@@ -194,13 +315,4 @@ pub(crate) async fn unlock(aws: &Aws, stack: &str, etag: &str) -> Result<(), Ste
     let key = lock_key(stack);
     let call = aws.s3.delete_object().bucket(&aws.settings.bucket).key(&key).if_match(etag).send().await;
     call.unless(&["PreconditionFailed", "NoSuchKey"]).doing("freeing the lock").map(drop)
-}
-
-/// Announces how a deployment ended. The record carries no secret: neither specs nor outputs have any.
-pub(crate) async fn announce(aws: &Aws, record: &Record) -> Result<(), StepError> {
-    let text = serde_json::to_string_pretty(record)
-        .map_err(|error| StepError::Defect(format!("writing the announcement: {error}")))?;
-    let subject = format!("Stackdrop: {} {:?}", record.stack, record.result);
-    let call = aws.sns.publish().topic_arn(&aws.settings.topic).subject(subject).message(text);
-    call.send().await.doing("announcing how the deployment ended").map(drop)
 }

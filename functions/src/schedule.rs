@@ -28,7 +28,9 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
     let target = Target::builder()
         .arn(&aws.settings.state_machine)
         .role_arn(&aws.settings.schedule_role)
-        .input(json!({ "stack": stack, "refreshImage": redeploy.refresh_image }).to_string())
+        .input(json!({
+            "stack": stack, "action": "redeploy", "refreshImage": redeploy.refresh_image, "drift": redeploy.drift,
+        }).to_string())
         .build()
         .map_err(defect)?;
     // Exactly at the time: nothing else is gained by a window.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{Spec, StackName};
 
 use crate::component::Outputs;
+use crate::records::{Outcome, Record, Trigger};
 
 /// The tag that says which stack a resource belongs to.
 pub const TAG_STACK: &str = "stackdrop:stack";
@@ -49,6 +50,12 @@ pub struct Deployment {
     /// Whether the stack is to be removed.
     #[serde(default)]
     pub destroying: bool,
+    /// What started it.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// Whether drift is only to be reported.
+    #[serde(default)]
+    pub report_only: bool,
     /// Whether a failed update is being taken back to the baseline.
     #[serde(default)]
     pub restoring: bool,
@@ -61,6 +68,12 @@ pub struct Deployment {
     /// What the steps of the plan reported, one entry a component.
     #[serde(default)]
     pub plan: Vec<Value>,
+    /// The plan that somebody was asked about, by its components' fingerprints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Value>,
+    /// What somebody answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Value>,
     /// What Settle's branches reported.
     #[serde(default)]
     pub settled: Outputs,
@@ -82,6 +95,35 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Its record so far.
+    pub(crate) fn record(&self, result: Outcome) -> Record {
+        Record {
+            stack: self.stack.to_string(),
+            deployment: self.id.clone(),
+            execution: self.execution.clone(),
+            result,
+            source: Some(self.source.clone()),
+            trigger: self.trigger,
+            started: self.started.clone(),
+            ended: None,
+            step: None,
+            error: None,
+            message: None,
+            next: None,
+            drift: Vec::new(),
+            plan: self.plan.clone(),
+            outputs: Outputs::default(),
+            removed: 0,
+            left: Vec::new(),
+        }
+    }
+
+    /// Whether the spec is the one that the last good deployment went by: what differs then has drifted.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let before = self.baseline.as_ref();
+        before.is_some_and(|before| before.version == self.source.version && before.spec == self.spec)
+    }
+
     /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
     pub(crate) fn admitted_at(&self) -> i64 {
         let started =
@@ -120,12 +162,24 @@ pub struct Source {
 pub struct Baseline {
     /// That deployment's id.
     pub deployment: String,
+    /// The S3 key of its spec.
+    #[serde(default)]
+    pub key: String,
     /// The S3 version of its spec.
     pub version: String,
     /// Its spec.
     pub spec: Spec,
     /// What it made.
     pub outputs: Outputs,
+}
+
+impl Baseline {
+    /// Where its spec was read.
+    pub(crate) fn source(&self) -> Source {
+        let key =
+            if self.key.is_empty() { format!("specs/{}.yaml", self.spec.stack) } else { self.key.clone() };
+        Source { key, version: self.version.clone(), plan_only: false }
+    }
 }
 
 /// A stack, as far as names and tags go.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use stackdrop_figures::LatencyModel;
 
 use crate::clock::Clock;
 use crate::faults::{Fault, FaultKind, Faults, Strike};
 use crate::inventory::Item;
-use crate::latency::{Latency, LatencyModel};
+use crate::latency::Latency;
 use crate::ledger::{Call, Ending, writes};
 use crate::params::{Params, Refusal, lock};
 use crate::protocol::{Protocol, Reply, Request, decode, encode, encode_refusal};
@@ -46,11 +47,18 @@ impl Default for Options {
     }
 }
 
+/// Options that no account can be opened with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadOptions(String);
+
 /// A simulated AWS account. Clones are the same account.
 #[derive(Debug, Clone)]
 pub struct Account {
     clock: Clock,
     inner: Arc<Mutex<Inner>>,
+    /// Wakes tasks that wait for an answer by token: one was sent.
+    answered: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Debug)]
@@ -76,9 +84,18 @@ impl Account {
     /// Opens an empty account, as AWS hands it out, on tokio's clock.
     ///
     /// # Errors
-    /// When the latency model that is compiled in cannot be read.
-    pub fn open(options: &Options) -> Result<Self, serde_json::Error> {
-        let latency = Latency::new(LatencyModel::built_in()?, options.seed, options.scale);
+    /// When the scale is no factor, or the account's number none of AWS's.
+    pub fn open(options: &Options) -> Result<Self, BadOptions> {
+        if !(options.scale.is_finite() && options.scale > 0.0) {
+            return Err(BadOptions(format!("durations can't be multiplied by {}", options.scale)));
+        }
+        if options.account.len() != 12 || !options.account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadOptions(format!(
+                "an account's number has twelve digits, not {:?}",
+                options.account
+            )));
+        }
+        let latency = Latency::new(LatencyModel::built_in(), options.seed, options.scale);
         let inner = Inner {
             world: World::new(&options.account, &options.region, latency),
             rates: if options.rates { Rates::default() } else { Rates::off() },
@@ -86,7 +103,7 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)) })
+        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)), answered: Arc::default() })
     }
 
     /// The account's clock.
@@ -131,6 +148,11 @@ impl Account {
         work(&mut inner.world)
     }
 
+    /// Wakes at the next answer that is sent to a task, counted from now.
+    pub(crate) fn answer_sent(&self) -> impl Future<Output = ()> + '_ {
+        self.answered.notified()
+    }
+
     /// Answers one call: see the crate's documentation for the way it goes.
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
         let delivery = self.answer(caller, &request).await;
@@ -164,6 +186,9 @@ impl Account {
         pause(latency).await;
         let delivery =
             lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
+        if operation.starts_with("SendTask") {
+            self.answered.notify_waiters();
+        }
         if matches!(delivery, Delivery::Never) {
             std::future::pending::<()>().await;
         }

@@ -1,55 +1,10 @@
 //! How long AWS takes: the latency model, drawn from or taken at its median.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
-
-/// How much longer a database with a standby takes to create: no figure of the model, which has single instances only.
-pub const MULTI_AZ_FACTOR: f64 = 1.5;
-
-/// The durations that public logs show (see `latency-model.json` for each figure's source), in seconds.
-#[derive(Debug, Clone, Deserialize)]
-pub struct LatencyModel {
-    operations: BTreeMap<String, Operation>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Operation {
-    create: Spread,
-    delete: Spread,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Spread {
-    p10: f64,
-    p50: f64,
-    p90: f64,
-}
-
-impl LatencyModel {
-    /// The model that comes with the simulator.
-    ///
-    /// # Errors
-    /// When the file that is compiled in is not a latency model (a test reads it).
-    pub fn built_in() -> Result<Self, serde_json::Error> {
-        serde_json::from_str(include_str!("latency-model.json"))
-    }
-
-    /// The median seconds that creating a thing takes; 0 for a thing that the model does not know.
-    #[must_use]
-    pub fn create_seconds(&self, thing: &str) -> f64 {
-        self.operations.get(thing).map_or(0.0, |operation| operation.create.p50)
-    }
-
-    /// Whether the model has figures for a thing.
-    #[must_use]
-    pub fn knows(&self, thing: &str) -> bool {
-        self.operations.contains_key(thing)
-    }
-}
+use stackdrop_figures::{LatencyModel, Spread};
 
 /// Durations for one simulation: the medians, or draws between p10 and p90 from a seed.
 #[derive(Debug, Clone)]
@@ -66,13 +21,13 @@ impl Latency {
 
     /// How long creating a thing takes this time. `thing` is a key of the latency model.
     pub(crate) fn create(&mut self, thing: &str) -> Duration {
-        let spread = self.model.operations.get(thing).map(|operation| operation.create);
+        let spread = self.model.create(thing);
         self.draw(thing, spread)
     }
 
     /// How long deleting a thing takes this time. `thing` is a key of the latency model.
     pub(crate) fn delete(&mut self, thing: &str) -> Duration {
-        let spread = self.model.operations.get(thing).map(|operation| operation.delete);
+        let spread = self.model.delete(thing);
         self.draw(thing, spread)
     }
 

@@ -8,8 +8,8 @@ use crate::inventory::Item;
 use crate::latency::Latency;
 use crate::params::{Params, Refusal};
 use crate::services::{
-    acm, autoscaling, ec2, ecr, ecs, elb, iam, logs, quotas, rds, route53, s3, scheduler, secrets, sfn, sns,
-    ssm,
+    acm, autoscaling, ec2, ecr, ecs, elb, events, iam, logs, quotas, rds, route53, s3, scheduler, secrets,
+    sfn, sns, ssm,
 };
 
 /// Tags by key.
@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) secrets: secrets::State,
     pub(crate) logs: logs::State,
     pub(crate) quotas: quotas::State,
+    pub(crate) events: events::State,
     pub(crate) s3: s3::State,
     pub(crate) scheduler: scheduler::State,
     pub(crate) sns: sns::State,
@@ -67,6 +68,7 @@ impl World {
             secrets: secrets::State::default(),
             logs: logs::State::default(),
             quotas: quotas::State::default(),
+            events: events::State::default(),
             s3: s3::State::default(),
             scheduler: scheduler::State::default(),
             sns: sns::State::default(),

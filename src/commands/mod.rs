@@ -3,6 +3,7 @@
 mod rehearse;
 mod report;
 mod simulate;
+mod storm;
 mod validate;
 
 use std::future::Future;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Rehearse(rehearse::Rehearse),
     /// Serve a simulated AWS account on a loopback port, for the AWS CLI and any SDK.
     Simulate(simulate::Simulate),
+    /// Rehearse in random weather, one storm a seed, and say after which something is wrong.
+    Storm(storm::Storm),
 }
 
 impl Command {
@@ -30,6 +33,7 @@ impl Command {
             Self::Validate(validate) => validate.run(),
             Self::Rehearse(rehearse) => rehearse.run(),
             Self::Simulate(simulate) => simulate.run(),
+            Self::Storm(storm) => storm.run(),
         }
     }
 }

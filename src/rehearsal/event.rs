@@ -1,9 +1,11 @@
-//! The events that S3 sends by EventBridge when an object is created or deleted.
+//! The events that EventBridge delivers: of S3 when an object is created or deleted, of Step Functions when an execution
+//! was stopped.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use stackdrop_functions::Settings;
+use stackdrop_simulator::{Clock, ExecutionView};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -38,7 +40,7 @@ fn event(settings: &Settings, kind: &str, key: &str, version: &str, now: SystemT
         "detail-type": kind,
         "source": "aws.s3",
         "account": settings.account,
-        "time": OffsetDateTime::from(now).format(&Rfc3339).unwrap_or_default(),
+        "time": text(now),
         "region": settings.region,
         "resources": [format!("arn:aws:s3:::{}", settings.bucket)],
         "detail": {
@@ -48,6 +50,41 @@ fn event(settings: &Settings, kind: &str, key: &str, version: &str, now: SystemT
             "request-id": "N4N7GDK58NMKJ12R",
             "requester": settings.account,
             "source-ip-address": "192.0.2.1",
+        },
+    })
+}
+
+fn text(moment: SystemTime) -> String {
+    OffsetDateTime::from(moment).format(&Rfc3339).unwrap_or_default()
+}
+
+/// The event of an execution that ended as it did (Step Functions Developer Guide, "Automating Step Functions event
+/// delivery with EventBridge").
+pub(super) fn interrupted(execution: &ExecutionView, now: SystemTime, input: &Value) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit")]
+    let millis = |at: Duration| (Clock::epoch_seconds(at) * 1000.0) as i64;
+    json!({
+        "version": "0",
+        "id": format!("{}-status", execution.name),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": execution.arn.split(':').nth(4),
+        "time": text(now),
+        "region": execution.arn.split(':').nth(3),
+        "resources": [execution.arn],
+        "detail": {
+            "executionArn": execution.arn,
+            "stateMachineArn": execution.state_machine,
+            "name": execution.name,
+            "status": execution.status,
+            "startDate": millis(execution.started_at),
+            "stopDate": execution.ended_at.map(millis),
+            "input": input.to_string(),
+            "inputDetails": { "included": true },
+            "output": null,
+            "outputDetails": null,
+            "error": null,
+            "cause": null,
         },
     })
 }

@@ -5,7 +5,7 @@ mod event;
 mod seeds;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use aws_config::retry::RetryConfig;
@@ -15,13 +15,14 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
-use stackdrop_functions::{Aws, Settings, component};
-use stackdrop_simulator::{Account, Call, Caller, LatencyModel, as_caller};
+use stackdrop_figures::LatencyModel;
+use stackdrop_functions::{Aws, Settings, component, estimate};
+use stackdrop_simulator::{Account, Call, Caller, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
-use driver::Functions;
-pub use driver::{FUNCTION_SECONDS_MAX, camel, substitutions};
+pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
+use driver::{Functions, Invocations};
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -45,7 +46,8 @@ pub struct Setting {
 pub struct Rehearsal {
     account: Account,
     sdk: SdkConfig,
-    aws: Aws,
+    aws: Arc<Aws>,
+    invocations: Invocations,
     machine: Machine,
     model: LatencyModel,
     seed: u64,
@@ -144,7 +146,7 @@ impl Rehearsal {
     /// # Errors
     /// When the workflow file does not load, or the specs do not agree on the account or region.
     pub fn open(setting: &Setting, specs: &[&Spec]) -> Result<Self> {
-        let model = LatencyModel::built_in().context("reading the latency model")?;
+        let model = LatencyModel::built_in();
         let region = seeds::region(specs)?.unwrap_or_else(|| REGION.into());
         let number = seeds::account(specs)?.unwrap_or_else(|| ACCOUNT.into());
         let account = Account::open(&stackdrop_simulator::Options {
@@ -168,7 +170,7 @@ impl Rehearsal {
             account.seed(seed);
         }
         let sdk = sdk(&account, &region);
-        let aws = Aws::new(&sdk, settings);
+        let aws = Arc::new(Aws::new(&sdk, settings));
         let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
             let problems: Vec<String> = error
                 .problems
@@ -180,7 +182,8 @@ impl Rehearsal {
         let seed = setting.seed.unwrap_or_default();
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);
-        Ok(Self { account, sdk, aws, machine, model, seed, started: Mutex::new(0) })
+        let invocations = Invocations::default();
+        Ok(Self { account, sdk, aws, invocations, machine, model, seed, started: Mutex::new(0) })
     }
 
     /// The simulated account.
@@ -193,6 +196,12 @@ impl Rehearsal {
     #[must_use]
     pub fn aws(&self) -> &Aws {
         &self.aws
+    }
+
+    /// Every run of a function so far. One may still be at work when its execution has ended.
+    #[must_use]
+    pub fn invocations(&self) -> Vec<Invocation> {
+        self.invocations.all().clone()
     }
 
     /// The configuration for other SDK clients of the account.
@@ -246,6 +255,14 @@ impl Rehearsal {
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
     }
 
+    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input.
+    #[must_use]
+    pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
+        let executions = self.account.executions();
+        let execution = executions.iter().rfind(|execution| execution.name == id)?;
+        Some(event::interrupted(execution, self.account.clock().now(), input))
+    }
+
     /// Runs one execution of the workflow with an input.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
         let id = self.next_id();
@@ -260,7 +277,7 @@ impl Rehearsal {
         };
         let before = self.account.ledger().len();
         self.account.execution_started(&execution.arn);
-        let functions = Functions::new(&self.account, &self.aws, &self.model, &id);
+        let functions = Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &id);
         let options = Options { seed: self.seed, abort: abort.clone() };
         let outcome = self.machine.run(&execution, &functions, watch, &options).await;
         self.account.execution_ended(
@@ -275,7 +292,7 @@ impl Rehearsal {
         // Others may have been at work meanwhile: a call names the execution that made it.
         let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
         let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
-        let bound_seconds = admitted_spec(&outcome).map(|spec| crate::bound::seconds(&spec, &self.model));
+        let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
         Deployed { id, outcome, calls, bound_seconds }
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Comparison {
     IsPresent(bool),
     IsNull(bool),
     StringEquals(String),
+    /// The same text stands at both places.
+    StringEqualsPath(Path),
     BooleanEquals(bool),
     /// The orders in which the test holds, and the number.
     Numeric(&'static [Ordering], f64),
@@ -52,6 +54,7 @@ struct Raw {
     is_present: Option<bool>,
     is_null: Option<bool>,
     string_equals: Option<String>,
+    string_equals_path: Option<Path>,
     boolean_equals: Option<bool>,
     numeric_equals: Option<f64>,
     numeric_less_than: Option<f64>,
@@ -81,6 +84,7 @@ impl TryFrom<Raw> for Test {
             raw.is_present.map(Comparison::IsPresent),
             raw.is_null.map(Comparison::IsNull),
             raw.string_equals.map(Comparison::StringEquals),
+            raw.string_equals_path.map(Comparison::StringEqualsPath),
             raw.boolean_equals.map(Comparison::BooleanEquals),
             numeric(raw.numeric_equals, &[Ordering::Equal]),
             numeric(raw.numeric_less_than, &[Ordering::Less]),
@@ -141,13 +145,11 @@ impl Test {
             Self::Compare(path, Comparison::IsPresent(wanted)) => {
                 Ok(path.select(&scope).is_some() == *wanted)
             }
-            Self::Compare(path, how) => match path.select(&scope) {
-                Some(value) => Ok(how.holds(&value)),
-                None => Err(Failure::runtime(format!(
-                    "Invalid path '{}': The choice state's condition path references an invalid value.",
-                    path.text()
-                ))),
-            },
+            Self::Compare(path, Comparison::StringEqualsPath(other)) => {
+                let (value, other) = (required(path, scope)?, required(other, scope)?);
+                Ok(value.is_string() && value == other)
+            }
+            Self::Compare(path, how) => Ok(how.holds(&required(path, scope)?)),
         }
     }
 
@@ -156,9 +158,19 @@ impl Test {
         match self {
             Self::And(tests) | Self::Or(tests) => tests.iter().flat_map(Self::paths).collect(),
             Self::Not(test) => test.paths(),
+            Self::Compare(path, Comparison::StringEqualsPath(other)) => vec![path, other],
             Self::Compare(path, _) => vec![path],
         }
     }
+}
+
+fn required(path: &Path, scope: Scope<'_>) -> Result<Value, Failure> {
+    path.select(&scope).ok_or_else(|| {
+        Failure::runtime(format!(
+            "Invalid path '{}': The choice state's condition path references an invalid value.",
+            path.text()
+        ))
+    })
 }
 
 impl Comparison {
@@ -167,6 +179,8 @@ impl Comparison {
             Self::IsPresent(wanted) => *wanted,
             Self::IsNull(wanted) => value.is_null() == *wanted,
             Self::StringEquals(text) => value.as_str() == Some(text),
+            // Compared with what stands elsewhere, which `Test::holds` knows.
+            Self::StringEqualsPath(_) => false,
             Self::BooleanEquals(wanted) => value.as_bool() == Some(*wanted),
             Self::Numeric(orders, number) => {
                 let order = value.as_f64().and_then(|value| value.partial_cmp(number));

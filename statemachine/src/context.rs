@@ -74,6 +74,8 @@ pub(crate) struct Context<'a> {
     pub(crate) entered: Duration,
     pub(crate) retries: u32,
     pub(crate) item: Option<&'a Item>,
+    /// `$$.Task.Token`, while a task that waits for one starts.
+    pub(crate) token: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -97,6 +99,9 @@ impl Context<'_> {
         });
         if let (Value::Object(members), Some(item)) = (&mut context, self.item) {
             members.insert("Map".to_owned(), json!({ "Item": { "Index": item.index, "Value": item.value } }));
+        }
+        if let (Value::Object(members), Some(token)) = (&mut context, self.token) {
+            members.insert("Task".to_owned(), json!({ "Token": token }));
         }
         context
     }

@@ -61,6 +61,8 @@ pub(crate) struct Task {
     /// As it is written, for those who read the workflow.
     pub(crate) payload_text: Value,
     pub(crate) timeout_seconds: Option<u32>,
+    /// Whether its result is what somebody answers with its token.
+    pub(crate) waits_for_token: bool,
 }
 
 /// The same chain for each item of an array.

@@ -23,6 +23,15 @@ pub trait Tasks: Sync {
     /// # Errors
     /// Those of the function ([`Failure::of_lambda`]) and those of the service that runs it.
     fn invoke<'a>(&'a self, function: &'a str, payload: Value) -> TaskFuture<'a>;
+
+    /// What somebody answers with a task's token, by `SendTaskSuccess` or `SendTaskFailure`. Nobody ever does, unless
+    /// this says otherwise.
+    ///
+    /// # Errors
+    /// The failure that was sent.
+    fn answer<'a>(&'a self, _token: &'a str) -> TaskFuture<'a> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// What is told about an execution while it runs. All of it is optional; `&()` watches nothing.

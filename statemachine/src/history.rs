@@ -47,6 +47,8 @@ pub enum EventKind {
     StateAborted(StateKind),
     TaskScheduled,
     TaskStarted,
+    /// The function that was given a token has returned.
+    TaskSubmitted,
     TaskSucceeded,
     TaskFailed,
     TaskTimedOut,

@@ -47,9 +47,16 @@ impl Loader {
         let resource = self.required::<Resource>(object, "Resource", pointer);
         let timeout_seconds = self.seconds(object, "TimeoutSeconds", 1, pointer);
         let call = self.call(parameters, pointer);
-        resource?;
+        let waits_for_token = matches!(resource?, Resource::LambdaInvokeWaitForTaskToken);
         let (function, payload, payload_text) = call?;
-        Ok(Work::Task(Task { function, payload, payload_text, timeout_seconds: timeout_seconds? }))
+        if waits_for_token && !payload_text.to_string().contains("$$.Task.Token") {
+            return self.refuse(pointer, "nobody could answer it: its payload lacks `$$.Task.Token`");
+        }
+        let timeout_seconds = timeout_seconds?;
+        if waits_for_token && timeout_seconds.is_none() {
+            return self.refuse(pointer, "it would wait for ever: it needs `TimeoutSeconds`");
+        }
+        Ok(Work::Task(Task { function, payload, payload_text, timeout_seconds, waits_for_token }))
     }
 
     /// The function, its payload, and how that is written.

@@ -112,6 +112,11 @@ fn fields(kind: StateKind) -> (&'static [&'static str], &'static [&'static str])
     }
 }
 
+/// Whether a Task with this `Resource` is answered with its token.
+fn waits_for_token(resource: &Value) -> bool {
+    resource.as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken"))
+}
+
 /// The fields in which `null` means something, alone or inside.
 const NULLABLE: &[&str] =
     &["InputPath", "OutputPath", "ResultPath", "Result", "Parameters", "ResultSelector", "ItemSelector"];
@@ -301,11 +306,31 @@ impl Loader {
         chain
     }
 
+    /// Every use of a token in a state that has none.
+    fn find_tokens(&mut self, value: &Value, pointer: &str) {
+        match value {
+            Value::String(text) if text.contains("$$.Task") => {
+                self.complain(pointer, "only a task whose `Resource` waits for it has a token");
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(index, item)| self.find_tokens(item, &member(pointer, &index.to_string())));
+            }
+            Value::Object(members) if !members.contains_key("States") => {
+                members.iter().for_each(|(name, value)| self.find_tokens(value, &member(pointer, name)));
+            }
+            _ => {}
+        }
+    }
+
     fn state(&mut self, name: &str, value: Value, pointer: &str) -> Read<State> {
         let mut object = self.object(value, "a state", pointer)?;
         let kind: StateKind = self.required(&mut object, "Type", pointer)?;
         let (common, own) = fields(kind);
         self.known(&mut object, &format!("a {kind} state"), &[&["Comment"], own, common].concat(), pointer);
+        if !object.get("Resource").is_some_and(waits_for_token) {
+            self.find_tokens(&Value::Object(object.clone()), pointer);
+        }
         let comment = self.field::<Option<String>>(&mut object, "Comment", pointer);
         let input = self.field::<Filter>(&mut object, "InputPath", pointer);
         let output = self.field::<Filter>(&mut object, "OutputPath", pointer);

@@ -27,8 +27,8 @@ enum Step {
     Index(usize),
 }
 
-/// What the context object holds (`…` stands for "and anything below"). Its other members (the role, the
-/// task token, redrives) are refused at load.
+/// What the context object holds (`…` stands for "and anything below"). Its other members (the role,
+/// redrives) are refused at load.
 const CONTEXT: &[&str] = &[
     "$$",
     "$$.Execution",
@@ -43,6 +43,8 @@ const CONTEXT: &[&str] = &[
     "$$.StateMachine",
     "$$.StateMachine.Id",
     "$$.StateMachine.Name",
+    "$$.Task",
+    "$$.Task.Token",
     "$$.Map",
     "$$.Map.Item",
     "$$.Map.Item.Index",

@@ -18,6 +18,9 @@ pub(crate) enum QueryLanguage {
 pub(crate) enum Resource {
     #[serde(rename = "arn:aws:states:::lambda:invoke")]
     LambdaInvoke,
+    /// The task is done when somebody answers with its token, not when the function returns.
+    #[serde(rename = "arn:aws:states:::lambda:invoke.waitForTaskToken")]
+    LambdaInvokeWaitForTaskToken,
 }
 
 /// How a Map is run.

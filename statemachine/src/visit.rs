@@ -62,6 +62,7 @@ impl<'r, 's> Visit<'r, 's> {
             entered: self.entered,
             retries,
             item: self.place.item.as_ref(),
+            token: None,
         }
     }
 

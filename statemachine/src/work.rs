@@ -38,12 +38,16 @@ impl Run<'_> {
 
     async fn task(&self, visit: &Visit<'_, '_>, task: &Task, scope: Scope<'_>) -> Result<Value, Failure> {
         let name = visit.state.name.as_str();
-        let payload = task.payload.evaluate(scope);
+        // One for each attempt, as in AWS; not secret here.
+        let token = format!("{}.{name}.{}", self.execution.arn, self.history().events.len());
+        let token = task.waits_for_token.then_some(token.as_str());
+        let context = Context { token, ..*scope.context };
+        let payload = task.payload.evaluate(Scope { input: scope.input, context: &context });
         let payload = payload.map_err(|failure| failure.within(name, visit.entered_event))?;
         fits(&payload, name)?;
         let mut scheduled = json!({
             "resourceType": "lambda",
-            "resource": "invoke",
+            "resource": if task.waits_for_token { "invoke.waitForTaskToken" } else { "invoke" },
             "parameters": { "FunctionName": task.function, "Payload": payload },
         });
         if let Some(seconds) = task.timeout_seconds {
@@ -51,7 +55,7 @@ impl Run<'_> {
         }
         self.record(EventKind::TaskScheduled, Some(name), scheduled)?;
         let invocation = self.record(EventKind::TaskStarted, Some(name), json!({}))?;
-        let call = self.tasks.invoke(&task.function, payload);
+        let call = self.called(name, task, payload, token);
         let answer = match task.timeout_seconds {
             None => call.await,
             Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds.into()), call).await {
@@ -65,7 +69,11 @@ impl Run<'_> {
             },
         };
         let now = self.execution.time_at(self.start.elapsed());
-        let result = answer.map(|payload| invocation::result(&payload, invocation, now)).and_then(|result| {
+        let whole = |payload: Value| match token {
+            None => invocation::result(&payload, invocation, now),
+            Some(_) => payload,
+        };
+        let result = answer.map(whole).and_then(|result| {
             // AWS names the service here, not the state.
             fits(&result, "lambda").map(|()| result)
         });
@@ -74,6 +82,20 @@ impl Run<'_> {
             Err(failure) => self.record(EventKind::TaskFailed, Some(name), failure.detail())?,
         };
         result
+    }
+
+    /// The function's answer or, where the task waits for its token, what somebody answers with that.
+    async fn called(
+        &self,
+        name: &str,
+        task: &Task,
+        payload: Value,
+        token: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let answer = self.tasks.invoke(&task.function, payload).await?;
+        let Some(token) = token else { return Ok(answer) };
+        self.record(EventKind::TaskSubmitted, Some(name), json!({}))?;
+        self.tasks.answer(token).await
     }
 
     async fn parallel(

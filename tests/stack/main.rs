@@ -3,16 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
 mod agrees; // the workflow file, the list of components and the error names say the same
+mod approval; // somebody agrees to a plan, or does not
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
 mod drifts_network; // what was done by hand to network, way out, groups and instance
+mod estimates; // what a plan says of cost and time, and what they come to
+mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
+mod storms; // random weather
 mod undoes; // a failure anywhere leaves nothing behind
 mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
+mod watching; // what is announced; drift; going back
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
@@ -51,8 +56,10 @@ fn standing(rehearsal: &Rehearsal) -> Vec<String> {
 
 /// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.
 fn changes(deployed: &Deployed) -> Vec<String> {
-    let calls =
-        deployed.calls.iter().filter(|call| call.writes && call.service != "s3" && call.service != "sns");
+    let calls = deployed
+        .calls
+        .iter()
+        .filter(|call| call.writes && !["s3", "sns", "events"].contains(&call.service.as_str()));
     calls.map(stackdrop_simulator::Call::name).collect()
 }
 

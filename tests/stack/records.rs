@@ -6,7 +6,7 @@ use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, changes, deployed, rehearsal, standing};
 
-async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
+pub(crate) async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let answer = s3.get_object().bucket(&rehearsal.aws().settings.bucket).key(key).send().await.ok()?;
     let bytes = answer.body.collect().await.unwrap().to_vec();

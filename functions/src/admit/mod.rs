@@ -1,17 +1,26 @@
-//! The first step: understands what started the execution, reads and checks the spec, takes the stack's lock.
+//! The first step: understands what started the execution, reads and checks the spec, takes the stack's lock. Also what
+//! comes between plan and deployment when somebody is to agree.
 
+mod approval;
+mod interrupted;
 mod lock;
+mod sources;
 mod start;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-use stackdrop_specs::{OnDelete, Spec, StackName};
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
+
+use crate::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
 use crate::component::Outputs;
-use crate::error::{Answer, StepError};
-use crate::records::{self, Lock, Outcome, Record, When};
-use crate::stack::{Baseline, Source};
+use crate::error::StepError;
+use crate::records::{self, Lock, Outcome, Record, Trigger, When};
+use crate::stack::{Baseline, Failure, Source};
+use lock::Purpose;
+use sources::{newest, read_newest, read_version, understand_or_reject};
 use start::{Asked, Start, Wish, parts_of};
 
 /// The function's name.
@@ -32,26 +41,40 @@ struct Execution {
     name: String,
 }
 
-/// Admits a deployment, or says why not.
+/// Admits a deployment, or says why not; or asks for approval, or takes the answer in.
 ///
 /// Everything is read anew each time that the workflow asks, so that what was waited for is seen.
 ///
 /// # Errors
-/// `InvalidEvent`, `InvalidSpec` (recorded), `Pending` while another deployment of the stack is at work.
+/// `InvalidEvent`, `InvalidSpec` (recorded), `Pending` while another deployment of the stack is at work; `Declined` and
+/// `Superseded` after a question.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    match payload.get("action").and_then(Value::as_str) {
+        None => start(payload, aws).await,
+        Some("ask") => approval::ask(payload, aws).await,
+        Some("answered") => approval::answered(payload, aws).await,
+        Some(other) => Err(StepError::Defect(format!("the workflow asked `admit` to {other}"))),
+    }
+}
+
+async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `admit`: {error}")))?;
-    match start::understand(&event, &aws.settings.bucket)? {
+    match start::understand(&event, &aws.settings)? {
         Start::Uploaded { key, version } => uploaded(aws, &execution, &key, version).await,
         Start::Deleted { key } => deleted(aws, &execution, &key).await,
-        Start::Asked(Asked { stack, action: Wish::Destroy, .. }) => destroy(aws, &execution, &stack).await,
-        Start::Asked(asked) => asked_for(aws, &execution, &asked).await,
+        Start::Interrupted(it) => interrupted::interrupted(aws, &execution, &it).await,
+        Start::Asked(asked) => match asked.action {
+            Wish::Deploy | Wish::Plan => asked_for(aws, &execution, &asked).await,
+            Wish::Redeploy => redeploy(aws, &execution, &asked).await,
+            Wish::Destroy => destroy(aws, &execution, &asked.stack).await,
+        },
     }
 }
 
 /// A version was uploaded: it is deployed if it is the newest, and was not before.
 async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) -> Result<Value, StepError> {
-    let (_, plan_only) = parts_of(key)?;
+    let (stack, plan_only) = parts_of(key)?;
     let (source, text) = read_newest(aws, key, plan_only).await?.ok_or_else(|| {
         StepError::InvalidEvent(format!("{key} at version {version} was deleted before it could be read"))
     })?;
@@ -59,34 +82,98 @@ async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) 
         let reason = format!("a newer version of {key} exists: {}", source.version);
         return supersede(aws, Source { version, ..source }, execution, Outcome::Superseded, reason).await;
     }
-    let spec = understand_or_reject(aws, execution, &source, text).await?;
-    let lock = lock::take(aws, spec.stack.as_str(), execution).await?;
-    if let Some(earlier) = earlier(aws, &spec, &source, execution).await? {
-        let stack = spec.stack.as_str();
-        let reason = format!("the deployment {earlier} went by the same version");
-        let superseded = supersede(aws, source, execution, Outcome::Superseded, reason).await?;
-        records::unlock(aws, stack, &lock).await?;
-        return Ok(superseded);
+    let (spec, source) = understand_or_reject(aws, execution, (source, text)).await?;
+    if let Some(earlier) = claimed(aws, stack.as_str(), &source, execution).await? {
+        let reason = format!("the deployment {earlier} goes by the same version");
+        return supersede(aws, source, execution, Outcome::Superseded, reason).await;
     }
-    let baseline = baseline(aws, &spec.stack).await?;
-    admit(aws, execution, Admitted { spec, source, lock, baseline, refresh_image: false, destroying: false })
-        .await
+    let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
+    let baseline = baseline(aws, &stack).await?;
+    let admitted = Admitted { trigger: Trigger::Upload, ..Admitted::new(spec, source, lock, baseline) };
+    admit(aws, execution, admitted).await
 }
 
-/// A schedule, or somebody by hand, asks for the spec as it is now.
+/// Which deployment goes by a version: the first that claims it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    deployment: String,
+    version: String,
+}
+
+/// Claims a version for this deployment; the other one that has, if any. S3 and EventBridge may deliver an event twice,
+/// at any distance of time.
+async fn claimed(
+    aws: &Aws,
+    stack: &str,
+    source: &Source,
+    execution: &Execution,
+) -> Result<Option<String>, StepError> {
+    let key = records::claim_key(stack, &source.version);
+    let mine = Claim { deployment: execution.name.clone(), version: source.version.clone() };
+    if records::write(aws, &key, &mine, When::Absent).await?.is_some() {
+        return Ok(None);
+    }
+    let there = records::read::<Claim>(aws, &key).await?;
+    let (there, _) = there.ok_or_else(|| StepError::pending("the claim on the spec's version"))?;
+    Ok((there.deployment != execution.name).then_some(there.deployment))
+}
+
+/// Somebody asks for the spec by hand: its newest version, or an earlier one.
 async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Value, StepError> {
     let stack = &asked.stack;
-    let (source, text) = newest(aws, stack, asked.action == Wish::Plan).await?.ok_or_else(|| {
-        StepError::InvalidEvent(format!(
+    let plan_only = asked.action == Wish::Plan;
+    let found = match &asked.version {
+        None => newest(aws, stack, plan_only).await?,
+        Some(version) => sources::given(aws, stack, version).await?,
+    };
+    let found = found.ok_or_else(|| match &asked.version {
+        None => StepError::InvalidEvent(format!(
             "there is no spec of the stack {stack}: upload it to s3://{}/specs/{stack}.yaml",
             aws.settings.bucket
-        ))
+        )),
+        Some(version) => StepError::InvalidEvent(format!(
+            "the spec of the stack {stack} has no version {version}: `stackdrop history {stack}` lists those that \
+             were deployed"
+        )),
     })?;
-    let spec = understand_or_reject(aws, execution, &source, text).await?;
-    let lock = lock::take(aws, stack.as_str(), execution).await?;
+    let (spec, source) = understand_or_reject(aws, execution, found).await?;
+    let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
     let baseline = baseline(aws, stack).await?;
     let refresh_image = asked.refresh_image;
-    admit(aws, execution, Admitted { spec, source, lock, baseline, refresh_image, destroying: false }).await
+    let report_only = asked.drift == Drift::Report;
+    let admitted = Admitted { refresh_image, report_only, ..Admitted::new(spec, source, lock, baseline) };
+    admit(aws, execution, admitted).await
+}
+
+/// The schedule asks for the stack as the last good deployment left it: a newer version that failed is not tried again
+/// each night, and an older one that was gone back to stays.
+async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Value, StepError> {
+    let stack = asked.stack.as_str();
+    let Some(before) = baseline(aws, &asked.stack).await? else {
+        let reason = format!("no deployment of the stack {stack} stands");
+        return ended_as(execution, stack, "superseded", &reason);
+    };
+    let source = before.source();
+    let purpose = Purpose { insists: false, ..Purpose::deploy(&source) };
+    let lock = match lock::take(aws, stack, execution, &purpose).await {
+        Err(StepError::Superseded(reason)) => {
+            return supersede(aws, source, execution, Outcome::Superseded, reason).await;
+        }
+        taken => taken?,
+    };
+    // Whoever held the lock may have made another baseline.
+    let Some(baseline) = baseline(aws, &asked.stack).await? else {
+        records::unlock(aws, stack, &lock).await?;
+        return ended_as(execution, stack, "superseded", "the stack was removed meanwhile");
+    };
+    let (spec, source) = (baseline.spec.clone(), baseline.source());
+    let admitted = Admitted {
+        trigger: Trigger::Schedule,
+        refresh_image: asked.refresh_image,
+        report_only: asked.drift == Drift::Report,
+        ..Admitted::new(spec, source, lock, Some(baseline))
+    };
+    admit(aws, execution, admitted).await
 }
 
 /// A spec was deleted: what follows is what the last good version of it says.
@@ -97,7 +184,8 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
         return supersede(aws, source, execution, Outcome::Retained, format!("{key} was only a plan")).await;
     }
     // Only once nobody else is at work does the baseline say what stands.
-    let lock = lock::take(aws, stack.as_str(), execution).await?;
+    let purpose = Purpose { destroying: true, ..Purpose::deploy(&source) };
+    let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
     let baseline = baseline(aws, &stack).await?;
     let (outcome, reason) = match (newest(aws, &stack, false).await?, &baseline) {
         (Some((there, _)), _) => {
@@ -106,8 +194,11 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
         (None, None) => (Outcome::Retained, format!("no deployment of the stack {stack} has succeeded")),
         (None, Some(baseline)) if baseline.spec.on_delete == OnDelete::Destroy => {
             let (spec, baseline) = (baseline.spec.clone(), Some(baseline.clone()));
-            let destroying = true;
-            let admitted = Admitted { spec, source, lock, baseline, refresh_image: false, destroying };
+            let admitted = Admitted {
+                trigger: Trigger::Deletion,
+                destroying: true,
+                ..Admitted::new(spec, source, lock, baseline)
+            };
             return admit(aws, execution, admitted).await;
         }
         (None, Some(_)) => (Outcome::Retained, format!("the stack {stack} stays (onDelete: retain)")),
@@ -119,117 +210,30 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
 
 /// Somebody wants the stack removed.
 async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<Value, StepError> {
-    let baseline = baseline(aws, stack).await?;
-    let newest = newest(aws, stack, false).await?;
-    let (spec, source) = match (&baseline, newest) {
-        (Some(baseline), newest) => {
+    let before = baseline(aws, stack).await?;
+    let (spec, source) = match (&before, newest(aws, stack, false).await?) {
+        (Some(before), newest) => {
             let key = newest.map_or_else(|| format!("specs/{stack}.yaml"), |(source, _)| source.key);
-            (baseline.spec.clone(), Source { key, version: baseline.version.clone(), plan_only: false })
+            (before.spec.clone(), Source { key, version: before.version.clone(), plan_only: false })
         }
-        (None, Some((source, text))) => (understand_or_reject(aws, execution, &source, text).await?, source),
+        (None, Some(found)) => understand_or_reject(aws, execution, found).await?,
         (None, None) => {
             return Err(StepError::InvalidEvent(format!(
                 "nothing is known of a stack {stack}: it has neither a spec nor a deployment that succeeded"
             )));
         }
     };
-    let lock = lock::take(aws, stack.as_str(), execution).await?;
-    admit(aws, execution, Admitted { spec, source, lock, baseline, refresh_image: false, destroying: true })
-        .await
-}
-
-/// The newest version of a stack's spec with its text.
-async fn newest(
-    aws: &Aws,
-    stack: &StackName,
-    plan_only: bool,
-) -> Result<Option<(Source, Result<Vec<u8>, StepError>)>, StepError> {
-    for extension in start::EXTENSIONS {
-        let found = read_newest(aws, &format!("specs/{stack}.{extension}"), plan_only).await?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
-}
-
-/// The newest version of an object with its text; one that is too long to be read is an error of its own, since its
-/// refusal is recorded under the version.
-async fn read_newest(
-    aws: &Aws,
-    key: &str,
-    plan_only: bool,
-) -> Result<Option<(Source, Result<Vec<u8>, StepError>)>, StepError> {
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).send().await;
-    let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
-    let version = answer.version_id().unwrap_or_default().to_owned();
-    let source = Source { key: key.to_owned(), version, plan_only };
-    let longest = i64::try_from(stackdrop_specs::LONGEST_SPEC).unwrap_or(i64::MAX);
-    if let Some(length) = answer.content_length().filter(|length| *length > longest) {
-        let error = StepError::InvalidSpec(format!("{key} has {length} bytes; a spec has at most {longest}"));
-        return Ok(Some((source, Err(error))));
-    }
-    let text = records::body(answer.body, key).await?;
-    Ok(Some((source, Ok(text))))
-}
-
-/// The spec in a text. A refusal is recorded.
-async fn understand_or_reject(
-    aws: &Aws,
-    execution: &Execution,
-    source: &Source,
-    text: Result<Vec<u8>, StepError>,
-) -> Result<Spec, StepError> {
-    match text.and_then(|text| understand_spec(aws, &source.key, &text)) {
-        Ok(spec) => Ok(spec),
-        Err(error) => {
-            reject(aws, execution, source, &error).await?;
-            Err(error)
-        }
-    }
+    let purpose = Purpose { destroying: true, ..Purpose::deploy(&source) };
+    let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
+    // Whoever held the lock may have made another baseline.
+    let baseline = baseline(aws, stack).await?;
+    let spec = baseline.as_ref().map_or(spec, |baseline| baseline.spec.clone());
+    admit(aws, execution, Admitted { destroying: true, ..Admitted::new(spec, source, lock, baseline) }).await
 }
 
 async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, StepError> {
     let found = records::read::<Baseline>(aws, &records::baseline_key(stack.as_str())).await?;
     Ok(found.map(|(baseline, _)| baseline))
-}
-
-fn understand_spec(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
-    let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
-    let (name, _) = parts_of(key)?;
-    if spec.stack != name {
-        return Err(StepError::InvalidSpec(format!(
-            "{key} describes the stack {}: upload it under that name, or set `stack: {name}`",
-            spec.stack
-        )));
-    }
-    let here = &aws.settings.region;
-    match &spec.region {
-        Some(region) if region != here => Err(StepError::InvalidSpec(format!(
-            "{key} is for the region {region}, but this Stackdrop is installed in {here}: set `region: {here}`, or \
-             upload the spec to the bucket of the one in {region}"
-        ))),
-        _ => {
-            spec.region = Some(here.clone());
-            Ok(spec)
-        }
-    }
-}
-
-/// The deployment that went by the same version before, if any: S3 and EventBridge may deliver an event twice.
-async fn earlier(
-    aws: &Aws,
-    spec: &Spec,
-    source: &Source,
-    execution: &Execution,
-) -> Result<Option<String>, StepError> {
-    let status = records::read::<Record>(aws, &records::status_key(spec.stack.as_str())).await?;
-    let earlier = status.map(|(status, _)| status).filter(|status| {
-        status.result != Outcome::Running
-            && status.deployment != execution.name
-            && status.source.as_ref() == Some(source)
-    });
-    Ok(earlier.map(|earlier| earlier.deployment))
 }
 
 /// Ends a deployment that another one makes superfluous. It is recorded as history, not as status: that is the other's.
@@ -241,16 +245,23 @@ async fn supersede(
     reason: String,
 ) -> Result<Value, StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = record(aws, stack.as_str(), execution, source, result);
+    let mut record = Record::begin(aws, stack.as_str(), &execution.name, &execution.id, result);
+    record.source = Some(source);
     record.ended = Some(aws.now());
     record.message = Some(reason.clone());
     let key = records::history_key(stack.as_str(), &execution.name);
     records::write(aws, &key, &record, When::Always).await?;
     let verdict = if result == Outcome::Retained { "retained" } else { "superseded" };
+    ended_as(execution, stack.as_str(), verdict, &reason)
+}
+
+/// The answer that ends the workflow without a deployment.
+fn ended_as(execution: &Execution, stack: &str, verdict: &str, reason: &str) -> Result<Value, StepError> {
+    tracing::info!(deployment = execution.name, stack, verdict, reason, "Nothing is deployed.");
     Ok(json!({ "verdict": verdict, "stack": stack, "reason": reason }))
 }
 
-/// Records a spec that was refused.
+/// Records a spec that was refused, and tells.
 async fn reject(
     aws: &Aws,
     execution: &Execution,
@@ -258,16 +269,19 @@ async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = record(aws, stack.as_str(), execution, source.clone(), Outcome::Rejected);
+    let mut record = Record::begin(aws, stack.as_str(), &execution.name, &execution.id, Outcome::Rejected);
+    record.source = Some(source.clone());
     record.ended = Some(aws.now());
     record.step = Some("Admit".into());
     record.error = Some(error.name().into());
     record.message = Some(error.chain());
+    record.next = Some("Correct the spec and upload it again. Nothing was changed.".into());
     let key = records::history_key(stack.as_str(), &execution.name);
     records::write(aws, &key, &record, When::Always).await?;
     if records::read::<Lock>(aws, &records::lock_key(stack.as_str())).await?.is_none() {
         records::write(aws, &records::status_key(stack.as_str()), &record, When::Always).await?;
     }
+    announce(aws, &Announcement::of(Event::Failed, &record)).await;
     Ok(())
 }
 
@@ -278,48 +292,50 @@ struct Admitted {
     source: Source,
     lock: String,
     baseline: Option<Baseline>,
+    trigger: Trigger,
     refresh_image: bool,
+    report_only: bool,
     destroying: bool,
+    /// The failure that an interrupted execution amounts to.
+    interruption: Option<BTreeMap<String, Failure>>,
+}
+
+impl Admitted {
+    /// A plain deployment, asked for by hand.
+    fn new(spec: Spec, source: Source, lock: String, baseline: Option<Baseline>) -> Self {
+        let (trigger, interruption) = (Trigger::Hand, None);
+        let (refresh_image, report_only, destroying) = (false, false, false);
+        Self { spec, source, lock, baseline, trigger, refresh_image, report_only, destroying, interruption }
+    }
 }
 
 async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<Value, StepError> {
     let stack = admitted.spec.stack.as_str();
-    let record = record(aws, stack, execution, admitted.source, Outcome::Running);
-    if !record.source.as_ref().is_some_and(|source| source.plan_only) {
+    let mut record = Record::begin(aws, stack, &execution.name, &execution.id, Outcome::Running);
+    record.trigger = admitted.trigger;
+    record.source = Some(admitted.source.clone());
+    if !admitted.source.plan_only {
         records::write(aws, &records::status_key(stack), &record, When::Always).await?;
+        announce(aws, &Announcement::of(Event::Started, &record)).await;
     }
+    let verdict = if admitted.interruption.is_some() { "interrupted" } else { "admitted" };
     Ok(json!({
-        "verdict": "admitted",
+        "verdict": verdict,
         "stack": stack,
         "id": execution.name,
         "execution": execution.id,
         "source": record.source,
         "lock": admitted.lock,
         "started": record.started,
+        "trigger": admitted.trigger,
         "spec": admitted.spec,
         "baseline": admitted.baseline,
         "refreshImage": admitted.refresh_image,
+        "reportOnly": admitted.report_only,
         "destroying": admitted.destroying,
         "restoring": false,
+        "failed": admitted.interruption.unwrap_or_default(),
+        "plan": [],
         "outputs": Outputs::default(),
     }))
-}
-
-fn record(aws: &Aws, stack: &str, execution: &Execution, source: Source, result: Outcome) -> Record {
-    Record {
-        stack: stack.into(),
-        deployment: execution.name.clone(),
-        execution: execution.id.clone(),
-        result,
-        source: Some(source),
-        started: aws.now(),
-        ended: None,
-        step: None,
-        error: None,
-        message: None,
-        plan: Vec::new(),
-        outputs: Outputs::default(),
-        removed: 0,
-        left: Vec::new(),
-    }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, Refusal, StepError};
+use crate::summary;
 
 /// No task less than wanted, and as many again, while new ones take over.
 const HEALTHY_PERCENT: (i32, i32) = (100, 200);
@@ -194,7 +195,7 @@ fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
         list.push(Difference {
             part: Part::Restart,
             field: "image",
-            from: "as it was pulled before".into(),
+            from: summary::PULLED_BEFORE.into(),
             to: "the newest of its tag".into(),
         });
     }

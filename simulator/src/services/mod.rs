@@ -10,6 +10,7 @@ pub(crate) mod ec2;
 pub(crate) mod ecr;
 pub(crate) mod ecs;
 pub(crate) mod elb;
+pub(crate) mod events;
 pub(crate) mod iam;
 pub(crate) mod logs;
 pub(crate) mod quotas;
@@ -35,7 +36,7 @@ pub(crate) struct Service {
     pub(crate) act: Act,
 }
 
-static SERVICES: [Service; 18] = [
+static SERVICES: [Service; 19] = [
     rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
     rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
     rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
@@ -46,6 +47,7 @@ static SERVICES: [Service; 18] = [
         Protocol::Query("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
         elb::act,
     ),
+    rpc("events", Protocol::Json("1.1", "AWSEvents"), events::act),
     rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act),
     rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act),
     rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act),

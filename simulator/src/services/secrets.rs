@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use stackdrop_figures::prices::SECRET_MONTHLY;
 
 use super::unknown;
 use crate::clock::Clock;
@@ -78,7 +79,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     for (arn, secret) in &world.secrets.secrets {
         if secret.origin == Origin::Created && secret.deleted.is_none() {
             let item = Item::new("AWS::SecretsManager::Secret", arn, &secret.tags);
-            items.push(item.named(&secret.name).monthly(0.40));
+            items.push(item.named(&secret.name).monthly(SECRET_MONTHLY));
         }
     }
 }

@@ -31,7 +31,12 @@ pub(crate) struct State {
     /// In the order in which they started.
     executions: Vec<ExecutionView>,
     stopped: BTreeMap<String, (Option<String>, Option<String>)>,
+    /// Tasks that wait for an answer, by token; with the answer once it came.
+    tokens: BTreeMap<String, Option<Answer>>,
 }
+
+/// What was sent with a task's token: an output, or an error and its cause.
+pub type Answer = Result<Value, (String, String)>;
 
 /// An execution of a state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +66,44 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Waits for what is sent with a task's token by `SendTaskSuccess` or `SendTaskFailure`. The token is known from
+    /// here on, and no longer once this is dropped: then its task has timed out.
+    pub async fn task_answer(&self, token: &str) -> Answer {
+        let waiting = Waiting { account: self, token };
+        self.with(|world| world.sfn.tokens.entry(token.to_owned()).or_default().is_some());
+        loop {
+            // Listening begins before looking, so that nothing is missed in between.
+            let sent = self.answer_sent();
+            if let Some(answer) = self.with(|world| world.sfn.tokens.get(token).cloned().flatten()) {
+                drop(waiting);
+                return answer;
+            }
+            sent.await;
+        }
+    }
+}
+
+/// A task that waits; no longer when it is dropped.
+struct Waiting<'a> {
+    account: &'a Account,
+    token: &'a str,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.account.with(|world| world.sfn.tokens.remove(self.token));
+    }
+}
+
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "StartExecution" => start(world, params),
         "DescribeExecution" => describe(world, params),
         "ListExecutions" => list(world, params),
         "StopExecution" => stop(world, params),
+        "SendTaskSuccess" => send_success(world, params),
+        "SendTaskFailure" => send_failure(world, params),
         _ => Err(unknown("states", operation)),
     }
 }
@@ -290,4 +327,48 @@ fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         world.sfn.stopped.insert(arn, (error, cause));
     }
     Ok(json!({ "stopDate": world.epoch() }).into())
+}
+
+/// A token's task, if it waits and nothing was sent yet (API reference, `SendTaskSuccess`: `InvalidToken` for what is
+/// no token, `TaskTimedOut` for a task that does not wait any more).
+fn answer(world: &mut World, token: &str, answer: Answer) -> Result<Reply, Refusal> {
+    if !token.starts_with("arn:aws:states:") {
+        return Err(Refusal::new("InvalidToken", "Invalid Token: 'Invalid token'"));
+    }
+    match world.sfn.tokens.get_mut(token) {
+        Some(place @ None) => {
+            *place = Some(answer);
+            Ok(json!({}).into())
+        }
+        Some(Some(_)) | None => {
+            Err(Refusal::new("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'"))
+        }
+    }
+}
+
+fn send_success(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let token = needed(params, "taskToken")?;
+    let output = needed(params, "output")?;
+    params.done()?;
+    if output.len() > LONGEST_INPUT {
+        return Err(validation(
+            "1 validation error detected: Value at 'output' failed to satisfy constraint: Member must have length less than or equal to 262144",
+        ));
+    }
+    let output = serde_json::from_str(&output)
+        .map_err(|_| Refusal::new("InvalidOutput", format!("Invalid Output: '{output}'")))?;
+    answer(world, &token, Ok(output))
+}
+
+fn send_failure(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let token = needed(params, "taskToken")?;
+    let error = params.text("error").unwrap_or_default();
+    let cause = params.text("cause").unwrap_or_default();
+    params.done()?;
+    if error.len() > 256 || cause.len() > 32_768 {
+        return Err(validation(
+            "1 validation error detected: 'error' has at most 256 and 'cause' at most 32768 characters",
+        ));
+    }
+    answer(world, &token, Err((error, cause)))
 }

@@ -7,6 +7,8 @@ mod aborts;
 #[cfg(test)]
 mod branches;
 #[cfg(test)]
+mod callbacks;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod data;

@@ -23,62 +23,59 @@ pub(super) struct InstanceType {
     pub(super) vcpus: u32,
     mib: u64,
     pub(super) burstable: bool,
-    /// On-demand list price for Linux in us-east-1, US dollars an hour.
-    pub(super) hourly: f64,
 }
 
-/// Burstable families: name, architecture, and the price of the size `large`, from which the others follow.
-const BURSTABLE: [(&str, &str, f64); 4] =
-    [("t2", "x86_64", 0.0928), ("t3", "x86_64", 0.0832), ("t3a", "x86_64", 0.0752), ("t4g", "arm64", 0.0672)];
-/// Their sizes: vCPUs (those of t2 differ), MiB, and the price in parts of `large`.
-const BURSTABLE_SIZES: [(&str, u32, u32, u64, f64); 7] = [
-    ("nano", 2, 1, 512, 0.0625),
-    ("micro", 2, 1, 1024, 0.125),
-    ("small", 2, 1, 2048, 0.25),
-    ("medium", 2, 2, 4096, 0.5),
-    ("large", 2, 2, 8192, 1.0),
-    ("xlarge", 4, 4, 16384, 2.0),
-    ("2xlarge", 8, 8, 32768, 4.0),
+/// Burstable families: name and architecture.
+const BURSTABLE: [(&str, &str); 4] =
+    [("t2", "x86_64"), ("t3", "x86_64"), ("t3a", "x86_64"), ("t4g", "arm64")];
+/// Their sizes: vCPUs (those of t2 differ) and MiB.
+const BURSTABLE_SIZES: [(&str, u32, u32, u64); 7] = [
+    ("nano", 2, 1, 512),
+    ("micro", 2, 1, 1024),
+    ("small", 2, 1, 2048),
+    ("medium", 2, 2, 4096),
+    ("large", 2, 2, 8192),
+    ("xlarge", 4, 4, 16384),
+    ("2xlarge", 8, 8, 32768),
 ];
-/// The other families: name, architecture, GiB a vCPU, and the price of the size `large`.
-const STEADY: [(&str, &str, u64, f64); 18] = [
-    ("c5", "x86_64", 2, 0.085),
-    ("c6a", "x86_64", 2, 0.0765),
-    ("c6g", "arm64", 2, 0.068),
-    ("c6i", "x86_64", 2, 0.085),
-    ("c7g", "arm64", 2, 0.0725),
-    ("c7i", "x86_64", 2, 0.08925),
-    ("m5", "x86_64", 4, 0.096),
-    ("m5a", "x86_64", 4, 0.086),
-    ("m6a", "x86_64", 4, 0.0864),
-    ("m6g", "arm64", 4, 0.077),
-    ("m6i", "x86_64", 4, 0.096),
-    ("m7g", "arm64", 4, 0.0816),
-    ("m7i", "x86_64", 4, 0.1008),
-    ("r5", "x86_64", 8, 0.126),
-    ("r6g", "arm64", 8, 0.1008),
-    ("r6i", "x86_64", 8, 0.126),
-    ("r7g", "arm64", 8, 0.1071),
-    ("r7i", "x86_64", 8, 0.1323),
+/// The other families: name, architecture and GiB a vCPU.
+const STEADY: [(&str, &str, u64); 18] = [
+    ("c5", "x86_64", 2),
+    ("c6a", "x86_64", 2),
+    ("c6g", "arm64", 2),
+    ("c6i", "x86_64", 2),
+    ("c7g", "arm64", 2),
+    ("c7i", "x86_64", 2),
+    ("m5", "x86_64", 4),
+    ("m5a", "x86_64", 4),
+    ("m6a", "x86_64", 4),
+    ("m6g", "arm64", 4),
+    ("m6i", "x86_64", 4),
+    ("m7g", "arm64", 4),
+    ("m7i", "x86_64", 4),
+    ("r5", "x86_64", 8),
+    ("r6g", "arm64", 8),
+    ("r6i", "x86_64", 8),
+    ("r7g", "arm64", 8),
+    ("r7i", "x86_64", 8),
 ];
 const STEADY_SIZES: [(&str, u32); 4] = [("large", 2), ("xlarge", 4), ("2xlarge", 8), ("4xlarge", 16)];
 
 /// Every instance type, by name.
 fn instance_types() -> Vec<InstanceType> {
     let mut types = Vec::new();
-    for (family, architecture, large) in BURSTABLE {
-        for (size, vcpus, vcpus_of_t2, mib, part) in BURSTABLE_SIZES {
+    for (family, architecture) in BURSTABLE {
+        for (size, vcpus, vcpus_of_t2, mib) in BURSTABLE_SIZES {
             types.push(InstanceType {
                 name: format!("{family}.{size}"),
                 architecture,
                 vcpus: if family == "t2" { vcpus_of_t2 } else { vcpus },
                 mib,
                 burstable: true,
-                hourly: large * part,
             });
         }
     }
-    for (family, architecture, gib, large) in STEADY {
+    for (family, architecture, gib) in STEADY {
         for (size, vcpus) in STEADY_SIZES {
             types.push(InstanceType {
                 name: format!("{family}.{size}"),
@@ -86,7 +83,6 @@ fn instance_types() -> Vec<InstanceType> {
                 vcpus,
                 mib: u64::from(vcpus) * gib * 1024,
                 burstable: false,
-                hourly: large * f64::from(vcpus) / 2.0,
             });
         }
     }

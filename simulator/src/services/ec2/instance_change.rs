@@ -1,6 +1,7 @@
 //! Terminating, stopping, starting and changing instances.
 
 use serde_json::{Value, json};
+use stackdrop_figures::changes::INSTANCE_STOP;
 
 use super::catalogue;
 use super::group;
@@ -12,9 +13,6 @@ use super::vpc::ATTRIBUTE_SECONDS;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
-
-/// How long stopping takes, in seconds. The latency model has no figure of it; half a minute is what users see.
-const STOP_SECONDS: f64 = 30.0;
 
 /// Answers a call that changes the power of instances: each one's state before and now.
 fn changes(world: &World, before: Vec<(String, InstanceState)>) -> Result<Reply, Refusal> {
@@ -98,7 +96,7 @@ pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal>
         InstanceState::RUNNING | InstanceState::STOPPING | InstanceState::STOPPED => Ok(()),
         _ => Err(wrong_state(&instance.id, "stopped")),
     })?;
-    let stopped = world.now + world.latency.seconds(STOP_SECONDS);
+    let stopped = world.now + world.latency.seconds(INSTANCE_STOP);
     for (id, state) in &before {
         if *state == InstanceState::RUNNING {
             let instance = find_mut::<Instance>(world, id)?;

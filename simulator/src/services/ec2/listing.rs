@@ -1,7 +1,10 @@
-//! What of EC2 exists and what it costs (us-east-1 list prices).
+//! What of EC2 exists and what it costs.
+
+use stackdrop_figures::prices::{
+    ENDPOINT_HOURLY, NAT_GATEWAY_HOURLY, PUBLIC_ADDRESS_HOURLY, instance_hourly, volume_monthly,
+};
 
 use super::address::Address;
-use super::catalogue;
 use super::endpoint::Endpoint;
 use super::gateway::InternetGateway;
 use super::group::Group;
@@ -15,12 +18,6 @@ use super::volume::Volume;
 use super::vpc::Vpc;
 use crate::inventory::Item;
 use crate::world::World;
-
-/// A public IPv4 address, in use or idle.
-const PUBLIC_ADDRESS_HOURLY: f64 = 0.005;
-const NAT_GATEWAY_HOURLY: f64 = 0.045;
-/// An interface endpoint in one zone.
-const ENDPOINT_HOURLY: f64 = 0.01;
 
 fn item<T: Thing>(kind: &str, thing: &T) -> Item {
     Item::new(kind, thing.id(), thing.tags())
@@ -67,7 +64,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     );
     items.extend(every::<Volume>(world).map(|volume| {
         let gib = i32::try_from(volume.disk.gib).map_or(0.0, f64::from);
-        item("AWS::EC2::Volume", volume).monthly(gib_month(&volume.disk.kind) * gib)
+        item("AWS::EC2::Volume", volume).monthly(volume_monthly(&volume.disk.kind) * gib)
     }));
 }
 
@@ -78,22 +75,10 @@ fn instance_item(world: &World, instance: &Instance) -> Item {
         InstanceState::STOPPING | InstanceState::STOPPED | InstanceState::SHUTTING_DOWN
     );
     if !stopped {
-        item = item.hourly(catalogue::instance_type(&instance.kind).map_or(0.0, |kind| kind.hourly));
+        item = item.hourly(instance_hourly(&instance.kind).unwrap_or_default());
     }
     if instance.attached(world).is_some_and(|interface| interface.has_public_address(world.now)) {
         item = item.hourly(PUBLIC_ADDRESS_HOURLY);
     }
     item
-}
-
-/// What a GiB of a volume costs in a month.
-fn gib_month(kind: &str) -> f64 {
-    match kind {
-        "gp3" => 0.08,
-        "gp2" => 0.10,
-        "io1" | "io2" => 0.125,
-        "st1" => 0.045,
-        "sc1" => 0.015,
-        _ => 0.05,
-    }
 }

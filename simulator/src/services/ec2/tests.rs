@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Attachment, act, advance, attach_interface, detach_interface_at, may_connect, reaches, subnet};
-use crate::latency::{Latency, LatencyModel};
+use crate::latency::Latency;
 use crate::params::{Params, Refusal, join};
 use crate::protocol::Body;
 use crate::world::World;
@@ -17,7 +17,7 @@ struct Account(World);
 impl Account {
     /// A VPC with an attached gateway; a public and a private subnet; a group that lets everything out.
     fn open() -> (Self, Ids) {
-        let latency = Latency::new(LatencyModel::built_in().unwrap(), None, 1.0);
+        let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
         let mut account = Self(World::new("123456789012", "eu-central-1", latency));
         let vpc = account.make("CreateVpc", &[("CidrBlock", "10.0.0.0/16")], "/vpc/vpcId");
         let gateway = account.make("CreateInternetGateway", &[], "/internetGateway/internetGatewayId");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stackdrop_figures::changes::TASK_STOP;
+
 use super::definitions::{self, Definition};
 use super::deployments::Deployment;
 use super::start::{self, Outcome};
@@ -12,9 +14,7 @@ use crate::world::World;
 /// How long a container that crashes runs.
 const CRASH_SECONDS: f64 = 2.0;
 
-/// From the signal to end until the task is `STOPPED` and its interface gone; the rest of the model's figure for
-/// deleting a service is the deregistration delay. A task whose containers have ended by themselves is faster.
-const STOP_SECONDS: f64 = 60.0;
+/// A task whose containers have ended by themselves is gone faster than one that is told to end.
 const CLEAN_UP_SECONDS: f64 = 5.0;
 
 /// Failed starts are spaced out, from the first of these to the second.
@@ -140,7 +140,7 @@ pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reaso
         elb::deregister_target_at(world, arn, task.address, at.container_port, since);
     }
     let by_itself = code != "ServiceSchedulerInitiated";
-    let takes = if by_itself { CLEAN_UP_SECONDS } else { STOP_SECONDS };
+    let takes = if by_itself { CLEAN_UP_SECONDS } else { TASK_STOP };
     let stopped_at = drained_at + world.latency.seconds(takes);
     ec2::detach_interface_at(world, &task.interface, stopped_at);
     task.stop = Some(Stop {

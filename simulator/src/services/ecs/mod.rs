@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use stackdrop_figures::prices::fargate_hourly;
 
 use self::clusters::Cluster;
 use self::definitions::Definition;
@@ -47,10 +48,6 @@ pub(crate) struct State {
 /// A cluster or service is unknown to reads, and to those that need it, for this long after it was made.
 /// The order of magnitude is a guess; that it happens is known (Terraform retries such reads for two minutes).
 const UNSEEN_SECONDS: f64 = 0.5;
-
-/// us-east-1 list prices for Linux on x86 or Arm without the Arm rebate, by vCPU and by GB in an hour.
-const VCPU_HOURLY_USD: f64 = 0.04048;
-const GB_HOURLY_USD: f64 = 0.004_445;
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
@@ -102,9 +99,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
             continue;
         }
         let tasks = world.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
-        let hourly = tasks.map(|task| {
-            f64::from(task.cpu) / 1024.0 * VCPU_HOURLY_USD + f64::from(task.memory) / 1024.0 * GB_HOURLY_USD
-        });
+        let hourly = tasks.map(|task| fargate_hourly(task.cpu, task.memory));
         let item = Item::new("AWS::ECS::Service", &service.arn, &service.tags).named(&service.name);
         items.push(item.hourly(hourly.sum()));
     }

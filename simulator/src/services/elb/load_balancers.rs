@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stackdrop_figures::prices::load_balancer_hourly;
 
 use super::attributes::{self, Attribute, Values};
 use super::{Page, check_name, invalid, is_known, listeners, misconfigured, tags};
@@ -570,7 +571,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(Reply::empty())
 }
 
-/// Us-east-1 list prices: the load balancer 0.0225 USD an hour, each public IPv4 address of its nodes 0.005.
+/// A load balancer costs by itself, and for the public address of each of its nodes.
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
     for each in world.elb.load_balancers.values() {
         let public = if each.scheme == "internal" { 0 } else { each.nodes.len() };
@@ -578,7 +579,7 @@ pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
         items.push(
             Item::new("AWS::ElasticLoadBalancingV2::LoadBalancer", &each.arn, &each.tags)
                 .named(&each.name)
-                .hourly(0.0225 + 0.005 * f64::from(addresses)),
+                .hourly(load_balancer_hourly(addresses)),
         );
     }
 }

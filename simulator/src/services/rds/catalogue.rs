@@ -1,6 +1,4 @@
-//! What RDS offers: versions of PostgreSQL, instance classes, storage types, prices.
-//!
-//! Prices are us-east-1 list prices of PostgreSQL on demand, single-AZ.
+//! What RDS offers: versions of PostgreSQL, instance classes, storage types.
 
 use serde_json::{Value, json};
 
@@ -9,9 +7,6 @@ use super::{contradiction, invalid};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
-
-/// A gibibyte of a snapshot or of retained backups in a month.
-pub(super) const BACKUP_MONTHLY: f64 = 0.095;
 
 /// The major versions.
 pub(super) const MAJORS: [u32; 6] = [13, 14, 15, 16, 17, 18];
@@ -25,110 +20,59 @@ const VERSIONS: [&str; 25] = [
     "18.1", "18.2",
 ];
 
-/// Classes of one family: `xlarge` and above cost the large one's price times their share.
+/// Classes of one family.
 struct Family {
     name: &'static str,
-    /// The sizes below `large`, with their hourly prices.
-    small: &'static [(&'static str, f64)],
-    large: f64,
-    /// The sizes above `large`, in multiples of it.
-    above: &'static [(&'static str, f64)],
+    sizes: &'static [&'static str],
     /// The letters of the zones where RDS has it: older hardware is not in each new zone.
     zones: &'static str,
 }
 
-const UP_TO_2XLARGE: [(&str, f64); 2] = [("xlarge", 2.0), ("2xlarge", 4.0)];
-const UP_TO_16XLARGE: [(&str, f64); 6] = [
-    ("xlarge", 2.0),
-    ("2xlarge", 4.0),
-    ("4xlarge", 8.0),
-    ("8xlarge", 16.0),
-    ("12xlarge", 24.0),
-    ("16xlarge", 32.0),
-];
-const UP_TO_24XLARGE: [(&str, f64); 7] = [
-    ("xlarge", 2.0),
-    ("2xlarge", 4.0),
-    ("4xlarge", 8.0),
-    ("8xlarge", 16.0),
-    ("12xlarge", 24.0),
-    ("16xlarge", 32.0),
-    ("24xlarge", 48.0),
-];
+const BURSTABLE: [&str; 6] = ["micro", "small", "medium", "large", "xlarge", "2xlarge"];
+const UP_TO_16XLARGE: [&str; 7] =
+    ["large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge"];
+const UP_TO_24XLARGE: [&str; 8] =
+    ["large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge"];
 
-const fn family(
-    name: &'static str,
-    large: f64,
-    above: &'static [(&'static str, f64)],
-    zones: &'static str,
-) -> Family {
-    Family { name, small: &[], large, above, zones }
+const fn family(name: &'static str, sizes: &'static [&'static str], zones: &'static str) -> Family {
+    Family { name, sizes, zones }
 }
 
 const FAMILIES: [Family; 10] = [
-    Family {
-        small: &[("micro", 0.018), ("small", 0.036), ("medium", 0.072)],
-        ..family("t3", 0.145, &UP_TO_2XLARGE, "abc")
-    },
-    Family {
-        small: &[("micro", 0.016), ("small", 0.032), ("medium", 0.065)],
-        ..family("t4g", 0.129, &UP_TO_2XLARGE, "abc")
-    },
-    family("m5", 0.178, &UP_TO_24XLARGE, "ab"),
-    family("m6g", 0.159, &UP_TO_16XLARGE, "abc"),
-    family("m6i", 0.178, &UP_TO_24XLARGE, "abc"),
-    family("m7g", 0.168, &UP_TO_16XLARGE, "abc"),
-    family("r5", 0.25, &UP_TO_24XLARGE, "ab"),
-    family("r6g", 0.225, &UP_TO_16XLARGE, "abc"),
-    family("r6i", 0.25, &UP_TO_24XLARGE, "abc"),
-    family("r7g", 0.239, &UP_TO_16XLARGE, "abc"),
+    family("t3", &BURSTABLE, "abc"),
+    family("t4g", &BURSTABLE, "abc"),
+    family("m5", &UP_TO_24XLARGE, "ab"),
+    family("m6g", &UP_TO_16XLARGE, "abc"),
+    family("m6i", &UP_TO_24XLARGE, "abc"),
+    family("m7g", &UP_TO_16XLARGE, "abc"),
+    family("r5", &UP_TO_24XLARGE, "ab"),
+    family("r6g", &UP_TO_16XLARGE, "abc"),
+    family("r6i", &UP_TO_24XLARGE, "abc"),
+    family("r7g", &UP_TO_16XLARGE, "abc"),
 ];
 
 /// An instance class.
 pub(super) struct Class {
     family: &'static Family,
-    hourly: f64,
 }
 
 impl Class {
-    /// What it costs in an hour.
-    pub(super) fn hourly(&self) -> f64 {
-        self.hourly
-    }
-
     /// Whether RDS has it in a zone.
     pub(super) fn is_in(&self, zone: &str) -> bool {
         zone.chars().last().is_some_and(|letter| self.family.zones.contains(letter))
     }
 }
 
-impl Family {
-    fn sizes(&self) -> impl Iterator<Item = (&'static str, f64)> + use<'_> {
-        let above = self.above.iter().map(|(size, share)| (*size, self.large * share));
-        self.small.iter().copied().chain([("large", self.large)]).chain(above)
-    }
-}
-
 /// An instance class by its name.
-pub(super) fn class(name: &str) -> Option<Class> {
+fn class(name: &str) -> Option<Class> {
     let (family, size) = name.strip_prefix("db.")?.split_once('.')?;
     let family = FAMILIES.iter().find(|known| known.name == family)?;
-    let (_, hourly) = family.sizes().find(|(known, _)| *known == size)?;
-    Some(Class { family, hourly })
+    family.sizes.contains(&size).then_some(Class { family })
 }
 
 /// An instance class that a caller asks for.
 pub(super) fn wanted_class(name: &str) -> Result<Class, Refusal> {
     class(name).ok_or_else(|| invalid(format!("Invalid DB Instance class: {name}")))
-}
-
-/// A gibibyte of storage in a month.
-pub(super) fn storage_monthly(storage_type: &str) -> f64 {
-    match storage_type {
-        "io1" | "io2" => 0.125,
-        "standard" => 0.10,
-        _ => 0.115,
-    }
 }
 
 /// The number before the first dot.
@@ -250,7 +194,7 @@ pub(super) fn describe_orderable(world: &mut World, params: &Params) -> Result<R
             continue;
         }
         for family in &FAMILIES {
-            for (size, _) in family.sizes() {
+            for size in family.sizes {
                 let name = format!("db.{}.{size}", family.name);
                 if class.as_ref().is_none_or(|class| *class == name) {
                     documents.extend(orderable(&world.region, known, &name, family));
@@ -315,6 +259,8 @@ pub(super) const STORAGE_TYPES: [StorageType; 5] = [
 
 #[cfg(test)]
 mod tests {
+    use stackdrop_figures::prices::database_hourly;
+
     use super::*;
 
     #[test]
@@ -328,13 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn classes_have_prices_and_zones() {
-        let hourly = |name| class(name).map(|class| class.hourly());
-        assert_eq!(hourly("db.t4g.micro"), Some(0.016));
-        assert_eq!(hourly("db.m7g.large"), Some(0.168));
-        assert_eq!(hourly("db.r7g.2xlarge"), Some(0.239 * 4.0));
-        assert_eq!(hourly("db.m7g.micro"), None);
-        assert_eq!(hourly("t3.micro"), None);
+    fn classes_have_sizes_prices_and_zones() {
+        for family in &FAMILIES {
+            for size in family.sizes {
+                let name = format!("db.{}.{size}", family.name);
+                assert!(class(&name).is_some() && database_hourly(&name).is_some(), "{name}");
+            }
+        }
+        assert!(class("db.m7g.micro").is_none() && class("t3.micro").is_none());
         let old = class("db.m5.large").unwrap();
         assert!(old.is_in("eu-central-1b") && !old.is_in("eu-central-1c"));
     }

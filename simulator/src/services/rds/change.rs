@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stackdrop_figures::changes as times;
 
 use super::instance::{Instance, Settings};
 use super::{catalogue, create, events, parameter_groups};
 use crate::services::ec2;
 use crate::world::World;
 
-/// For how long an accepted modification is not to be seen in the status: RDS still says `available`.
-const ACCEPTED_SECONDS: u32 = 5;
 /// How long storage is optimised after it has grown.
 const OPTIMISED_SECONDS: u32 = 1800;
 /// Source: API reference and user guide: storage can't be modified again for six hours.
@@ -42,17 +41,16 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// The status while it is being made, and for how long, in seconds. No log shows these one by one: they are of the
-    /// size that RDS users report.
+    /// The status while it is being made, and for how long, in seconds.
     fn work(&self, settings: &Settings) -> (&'static str, u32) {
         match self {
             Self::Version(version) if catalogue::major(version) > catalogue::major(settings.version) => {
-                ("upgrading", 900)
+                ("upgrading", times::DATABASE_MAJOR_VERSION)
             }
-            Self::Version(_) => ("upgrading", 420),
-            Self::MultiAz(true) => ("modifying", 600),
-            Self::Class(_) => ("modifying", 300),
-            Self::MultiAz(false) | Self::Port(_) => ("modifying", 120),
+            Self::Version(_) => ("upgrading", times::DATABASE_MINOR_VERSION),
+            Self::MultiAz(true) => ("modifying", times::DATABASE_STANDBY_ADDED),
+            Self::Class(_) => ("modifying", times::DATABASE_CLASS),
+            Self::MultiAz(false) | Self::Port(_) => ("modifying", times::DATABASE_STANDBY_REMOVED),
             Self::Password => ("resetting-master-credentials", 60),
             Self::LogExports(_) => ("configuring-log-exports", 30),
             Self::IamAuthentication(_) => ("configuring-iam-database-auth", 60),
@@ -63,8 +61,8 @@ impl Change {
             | Self::BackupDays(_)
             | Self::Public(_)
             | Self::Insights(_)
-            | Self::Certificate(_) => ("modifying", 60),
-            Self::Groups(_) | Self::ParameterGroup(_) => ("modifying", 30),
+            | Self::Certificate(_) => ("modifying", times::DATABASE_SETTING),
+            Self::Groups(_) | Self::ParameterGroup(_) => ("modifying", times::DATABASE_GROUPS),
         }
     }
 
@@ -162,7 +160,7 @@ pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration,
         return;
     };
     let optimised_until = instance.phases.last().map(|(_, until)| *until).filter(|until| *until > at);
-    let accepted_until = at + second * ACCEPTED_SECONDS;
+    let accepted_until = at + second * times::DATABASE_ACCEPTED;
     let done_at = accepted_until + second * seconds;
     let shown = if optimised_until.is_some() { "storage-optimization" } else { "available" };
     instance.phases = vec![(shown, accepted_until), (status, done_at)];

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use stackdrop_figures::MULTI_AZ_FACTOR;
 
 use super::catalogue;
 use super::checks;
@@ -12,7 +13,6 @@ use super::parameter_groups::default_name;
 use super::query::identifier;
 use super::subnet_groups::{self, Member, SubnetGroup};
 use super::{contradiction, document, events, invalid, tagging, windows};
-use crate::latency::MULTI_AZ_FACTOR;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::{ec2, iam, secrets};

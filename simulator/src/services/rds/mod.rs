@@ -23,6 +23,8 @@ mod windows;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
+
 use super::{logs, unknown};
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -38,9 +40,6 @@ use subnet_groups::SubnetGroup;
 /// How long after its creation a thing is still unknown to whoever reads it by name or refers to it: RDS shows it
 /// late ("does not exist" right after a subnet group's creation is known from other deployers).
 const LAG_SECONDS: f64 = 0.5;
-
-/// A secret in a month.
-const SECRET_MONTHLY: f64 = 0.40;
 
 /// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
 #[derive(Debug, Default)]
@@ -145,8 +144,8 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     }
     for (id, instance) in &rds.instances {
         let copies = if instance.settings.multi_az { 2.0 } else { 1.0 };
-        let class = catalogue::class(&instance.settings.class).map_or(0.0, |class| class.hourly());
-        let storage = catalogue::storage_monthly(&instance.settings.storage_type);
+        let class = database_hourly(&instance.settings.class).unwrap_or_default();
+        let storage = database_storage_monthly(&instance.settings.storage_type);
         let secret = instance.secret.as_ref().map_or(0.0, |_| SECRET_MONTHLY);
         items.push(
             Item::new("AWS::RDS::DBInstance", id, &instance.tags)
@@ -159,14 +158,14 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
         items.push(
             Item::new("AWS::RDS::DBSnapshot", id, &snapshot.tags)
                 .named(id)
-                .monthly(catalogue::BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
+                .monthly(BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
         );
     }
     for backups in &rds.retained {
         items.push(
             Item::new("AWS::RDS::DBInstanceAutomatedBackup", &backups.resource_id, &backups.tags)
                 .named(&backups.resource_id)
-                .monthly(catalogue::BACKUP_MONTHLY * f64::from(backups.gibibytes)),
+                .monthly(BACKUP_MONTHLY * f64::from(backups.gibibytes)),
         );
     }
 }

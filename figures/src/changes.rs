@@ -1,0 +1,25 @@
+//! How long AWS takes to change what stands: no public log shows these one by one; they are of the size that users
+//! report. In seconds.
+
+/// A database's new instance class.
+pub const DATABASE_CLASS: u32 = 300;
+/// A standby is added to a database.
+pub const DATABASE_STANDBY_ADDED: u32 = 600;
+/// A database's standby is taken away, or its port changes.
+pub const DATABASE_STANDBY_REMOVED: u32 = 120;
+/// Another major version of PostgreSQL.
+pub const DATABASE_MAJOR_VERSION: u32 = 900;
+/// Another minor version of PostgreSQL.
+pub const DATABASE_MINOR_VERSION: u32 = 420;
+/// Storage, backups, and most other settings of a database.
+pub const DATABASE_SETTING: u32 = 60;
+/// A database's security groups or parameter group.
+pub const DATABASE_GROUPS: u32 = 30;
+/// For how long an accepted modification of a database is not to be seen in its status.
+pub const DATABASE_ACCEPTED: u32 = 5;
+
+/// An instance stops.
+pub const INSTANCE_STOP: f64 = 30.0;
+
+/// A Fargate task, from the signal to end until it is stopped and its interface gone.
+pub const TASK_STOP: f64 = 60.0;

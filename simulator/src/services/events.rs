@@ -1,0 +1,133 @@
+//! EventBridge: what was put on the default bus. Rules are not here: nothing in the account follows from an event.
+//!
+//! Limits and messages: API reference, `PutEvents`; "Amazon EventBridge quotas".
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::unknown;
+use crate::account::Account;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+/// The most entries of one request.
+const MOST_ENTRIES: usize = 10;
+/// The most bytes of one entry: 256 KiB.
+const LONGEST_ENTRY: usize = 262_144;
+
+/// What stands of this service.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    put: Vec<EventView>,
+}
+
+/// An event that was put on the default bus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventView {
+    /// When, since the account was opened.
+    pub at: Duration,
+    /// Who says so.
+    pub source: String,
+    /// What kind of event it is.
+    pub detail_type: String,
+    /// What happened.
+    pub detail: Value,
+}
+
+impl Account {
+    /// Every event that was put on the default bus so far, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventView> {
+        self.with(|world| world.events.put.clone())
+    }
+}
+
+pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+    match operation {
+        "PutEvents" => put(world, params),
+        _ => Err(unknown("events", operation)),
+    }
+}
+
+fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let mut entries = Vec::new();
+    for entry in params.structs("Entries") {
+        let source = entry.text("Source").unwrap_or_default();
+        let detail_type = entry.text("DetailType").unwrap_or_default();
+        let detail = entry.text("Detail").unwrap_or_default();
+        let bus = entry.text("EventBusName").unwrap_or_else(|| "default".into());
+        let resources = entry.list("Resources");
+        entries.push((source, detail_type, detail, bus, resources));
+    }
+    params.done()?;
+    if entries.is_empty() || entries.len() > MOST_ENTRIES {
+        return Err(Refusal::new(
+            "ValidationException",
+            format!(
+                "1 validation error detected: Value at 'entries' failed to satisfy constraint: Member must have length between 1 and {MOST_ENTRIES}"
+            ),
+        ));
+    }
+    let mut failed = 0;
+    let mut answers = Vec::new();
+    for (source, detail_type, detail, bus, resources) in entries {
+        match accepted(world, &source, &detail_type, &detail, &bus, &resources) {
+            Ok(event) => {
+                world.events.put.push(event);
+                let number = world.number();
+                answers.push(json!({ "EventId": format!("00000000-0000-4000-8000-{number:012x}") }));
+            }
+            // An entry that is refused fails by itself: the call succeeds all the same.
+            Err((code, message)) => {
+                failed += 1;
+                answers.push(json!({ "ErrorCode": code, "ErrorMessage": message }));
+            }
+        }
+    }
+    Ok(json!({ "FailedEntryCount": failed, "Entries": answers }).into())
+}
+
+fn accepted(
+    world: &World,
+    source: &str,
+    detail_type: &str,
+    detail: &str,
+    bus: &str,
+    resources: &[String],
+) -> Result<EventView, (&'static str, String)> {
+    let missing = |what: &str| {
+        Err((
+            "InvalidArgument",
+            format!("Parameter {what} is not valid. Reason: {what} is a required argument."),
+        ))
+    };
+    if source.is_empty() {
+        return missing("Source");
+    }
+    if detail_type.is_empty() {
+        return missing("DetailType");
+    }
+    if detail.is_empty() {
+        return missing("Detail");
+    }
+    if source.starts_with("aws.") {
+        return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+    }
+    if bus != "default" && bus != world.arn("events", "event-bus/default") {
+        return Err(("ResourceNotFoundException", format!("Event bus {bus} does not exist.")));
+    }
+    let size =
+        source.len() + detail_type.len() + detail.len() + resources.iter().map(String::len).sum::<usize>();
+    if size > LONGEST_ENTRY {
+        return Err(("InvalidArgument", "Total size of the entry is over the limit.".into()));
+    }
+    let parsed: Result<Value, _> = serde_json::from_str(detail);
+    match parsed {
+        Ok(detail @ Value::Object(_)) => {
+            Ok(EventView { at: world.now, source: source.into(), detail_type: detail_type.into(), detail })
+        }
+        _ => Err(("MalformedDetail", "Detail is malformed.".into())),
+    }
+}

@@ -1,0 +1,279 @@
+//! What happens in a storm, drawn from its seed.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stackdrop_simulator::{Caller, Fault, FaultKind, Item, When, as_caller};
+use stackdrop_statemachine::Abort;
+use tokio::task::JoinSet;
+
+use super::specs::Variant;
+use super::{Last, STACKS};
+use crate::rehearsal::{Deployed, Rehearsal};
+
+/// Calls that faults may strike: the ones that a stack's life consists of, and those that records and locks are made of.
+const STRUCK: [(&str, &str); 40] = [
+    ("ec2", "CreateVpc"),
+    ("ec2", "CreateSubnet"),
+    ("ec2", "CreateInternetGateway"),
+    ("ec2", "AttachInternetGateway"),
+    ("ec2", "CreateRouteTable"),
+    ("ec2", "CreateRoute"),
+    ("ec2", "AllocateAddress"),
+    ("ec2", "CreateNatGateway"),
+    ("ec2", "CreateVpcEndpoint"),
+    ("ec2", "CreateSecurityGroup"),
+    ("ec2", "AuthorizeSecurityGroupIngress"),
+    ("ec2", "RunInstances"),
+    ("ec2", "TerminateInstances"),
+    ("ec2", "DeleteNatGateway"),
+    ("ec2", "DeleteSecurityGroup"),
+    ("ec2", "DeleteSubnet"),
+    ("ec2", "DeleteVpc"),
+    ("ec2", "DescribeInstances"),
+    ("ec2", "DescribeVpcs"),
+    ("ec2", "DescribeSubnets"),
+    ("rds", "CreateDBSubnetGroup"),
+    ("rds", "CreateDBInstance"),
+    ("rds", "ModifyDBInstance"),
+    ("rds", "DeleteDBInstance"),
+    ("rds", "DescribeDBInstances"),
+    ("elasticloadbalancing", "CreateLoadBalancer"),
+    ("elasticloadbalancing", "CreateTargetGroup"),
+    ("elasticloadbalancing", "CreateListener"),
+    ("elasticloadbalancing", "DeleteLoadBalancer"),
+    ("elasticloadbalancing", "DescribeLoadBalancers"),
+    ("iam", "CreateRole"),
+    ("iam", "PutRolePolicy"),
+    ("iam", "DeleteRole"),
+    ("ecs", "CreateCluster"),
+    ("ecs", "RegisterTaskDefinition"),
+    ("ecs", "CreateService"),
+    ("ecs", "UpdateService"),
+    ("ecs", "DeleteService"),
+    ("ecs", "DescribeServices"),
+    ("logs", "CreateLogGroup"),
+];
+
+/// The bucket's calls, with the functions that make them: the user's own are left alone.
+const RECORDED: [(&str, &str); 5] = [
+    ("GetObject", "/admit/run"),
+    ("PutObject", "/admit/run"),
+    ("GetObject", "/conclude/run"),
+    ("PutObject", "/conclude/run"),
+    ("DeleteObject", "/conclude/run"),
+];
+
+/// An execution that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) stack: &'static str,
+    pub(super) deployed: Deployed,
+}
+
+/// The weather of one storm.
+#[derive(Debug)]
+pub(super) struct Weather<'r> {
+    rng: fastrand::Rng,
+    rehearsal: &'r Rc<Rehearsal>,
+    running: JoinSet<Ended>,
+    aborts: Vec<Abort>,
+    pub(super) history: Vec<String>,
+}
+
+impl<'r> Weather<'r> {
+    pub(super) fn new(seed: u64, rehearsal: &'r Rc<Rehearsal>) -> Self {
+        let rng = fastrand::Rng::with_seed(seed);
+        Self { rng, rehearsal, running: JoinSet::new(), aborts: Vec::new(), history: Vec::new() }
+    }
+
+    pub(super) fn note(&mut self, what: String) {
+        let now = self.rehearsal.account().clock().elapsed().as_secs_f64();
+        self.history.push(format!("{now:>9.1} s  {what}"));
+    }
+
+    /// What a stack is to be in the end.
+    pub(super) fn last(&mut self) -> Last {
+        if self.rng.u8(..4) == 0 { Last::Destroyed } else { Last::Deployed(self.variant()) }
+    }
+
+    /// Lets it blow, and waits until nothing is at work any more.
+    pub(super) async fn blow(&mut self) -> Result<Vec<Ended>> {
+        for _ in 0..self.rng.usize(4..10) {
+            self.happen().await?;
+            // Most things happen while a deployment is at work, some long after it.
+            let gap = if self.rng.u8(..3) == 0 { self.rng.u64(..2400) } else { self.rng.u64(..240) };
+            pause(Duration::from_secs(gap)).await;
+        }
+        self.rehearsal.account().disarm();
+        self.note("the weather is over".into());
+        let mut ended = Vec::new();
+        while let Some(end) = self.running.join_next().await {
+            let end: Ended = end.context("an execution of the storm")?;
+            let error = end.deployed.error().unwrap_or_default();
+            let error = error.lines().next().unwrap_or_default().to_owned();
+            self.note(format!(
+                "{} of {} ended as {} {error}",
+                end.deployed.id,
+                end.stack,
+                end.deployed.result()
+            ));
+            ended.push(end);
+        }
+        Ok(ended)
+    }
+
+    async fn happen(&mut self) -> Result<()> {
+        let stack = if self.rng.u8(..4) == 0 { STACKS[1] } else { STACKS[0] };
+        match self.rng.u8(..20) {
+            0..=7 => self.upload(stack).await?,
+            8 => self.upload_what_is_no_spec(stack).await?,
+            9 => {
+                let refresh = self.rng.bool();
+                self.ask(stack, json!({ "stack": stack, "refreshImage": refresh }));
+            }
+            10 => self.ask(stack, json!({ "stack": stack, "action": "plan" })),
+            11 => self.ask(stack, json!({ "stack": stack, "action": "destroy" })),
+            12 => self.delete(stack).await?,
+            13..=14 => self.stop(),
+            15 => {
+                self.rehearsal.account().disarm();
+                self.note("the faults cease".into());
+            }
+            _ => self.strike(),
+        }
+        Ok(())
+    }
+
+    fn variant(&mut self) -> Variant {
+        Variant::ALL[self.rng.usize(..Variant::ALL.len())]
+    }
+
+    async fn upload(&mut self, stack: &'static str) -> Result<()> {
+        let variant = self.variant();
+        self.note(format!("{stack}: {variant:?} is uploaded"));
+        let event =
+            self.rehearsal.upload(&format!("specs/{stack}.yaml"), variant.text(stack).as_bytes()).await?;
+        if self.rng.u8(..6) == 0 {
+            // EventBridge delivers at least once, at any time, in any order.
+            let late = self.rng.u64(..600);
+            self.start(stack, event.clone(), late);
+        }
+        let late = if self.rng.u8(..4) == 0 { self.rng.u64(..180) } else { 0 };
+        self.start(stack, event, late);
+        Ok(())
+    }
+
+    async fn upload_what_is_no_spec(&mut self, stack: &'static str) -> Result<()> {
+        self.note(format!("{stack}: something that is no spec is uploaded"));
+        let text = Variant::Worker.text(stack).replace("zones: 2", "zones: 9");
+        let event = self.rehearsal.upload(&format!("specs/{stack}.yaml"), text.as_bytes()).await?;
+        self.start(stack, event, 0);
+        Ok(())
+    }
+
+    async fn delete(&mut self, stack: &'static str) -> Result<()> {
+        self.note(format!("{stack}: the spec is deleted"));
+        let event = self.rehearsal.delete(&format!("specs/{stack}.yaml")).await?;
+        self.start(stack, event, 0);
+        Ok(())
+    }
+
+    fn ask(&mut self, stack: &'static str, input: Value) {
+        self.note(format!("{stack}: by hand {input}"));
+        self.start(stack, input, 0);
+    }
+
+    fn start(&mut self, stack: &'static str, input: Value, late: u64) {
+        let (rehearsal, abort) = (Rc::clone(self.rehearsal), Abort::default());
+        self.aborts.push(abort.clone());
+        self.running.spawn_local(async move {
+            pause(Duration::from_secs(late)).await;
+            let deployed = rehearsal.run(input, &(), &abort).await;
+            Ended { stack, deployed }
+        });
+    }
+
+    /// Stops the execution that was started last, or one before it: it may have ended long ago.
+    fn stop(&mut self) {
+        if self.aborts.is_empty() {
+            return;
+        }
+        let place = self.aborts.len() - 1 - self.rng.usize(..self.aborts.len().min(2));
+        self.note(format!("the execution that was started as number {} is stopped", place + 1));
+        self.aborts[place].stop("Stopped", "by the storm");
+    }
+
+    fn strike(&mut self) {
+        let kind = match self.rng.u8(..10) {
+            0 => FaultKind::Throttled,
+            1 => FaultKind::ServerError,
+            2 => FaultKind::LostBefore,
+            3 | 4 => FaultKind::LostAfter,
+            5 | 6 => FaultKind::Killed,
+            7 => FaultKind::Hangs,
+            8 => FaultKind::AccessDenied,
+            _ => FaultKind::ResourceFails,
+        };
+        let first = self.rng.usize(1..4);
+        let when = match self.rng.u8(..6) {
+            0 => When::From(first),
+            1 | 2 => When::Span(first, self.rng.usize(2..12)),
+            _ => When::Only(first),
+        };
+        let fault = if self.rng.u8(..5) == 0 {
+            let (operation, caller) = RECORDED[self.rng.usize(..RECORDED.len())];
+            Fault::at("s3", operation, when, kind).during(caller)
+        } else {
+            let (service, operation) = STRUCK[self.rng.usize(..STRUCK.len())];
+            Fault::at(service, operation, when, kind)
+        };
+        self.note(format!("fault: {fault:?}"));
+        self.rehearsal.account().arm(fault);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the storm's own pace; no function waits here")]
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Puts things of somebody else into the account, whose names look like ours.
+pub(super) async fn foreign(rehearsal: &Rehearsal) -> Result<Vec<Item>> {
+    let aws = rehearsal.aws();
+    let make = async {
+        let vpc = aws.ec2.create_vpc().cidr_block("10.20.0.0/16").send().await.context("a foreign VPC")?;
+        let vpc = vpc.vpc.and_then(|vpc| vpc.vpc_id).context("the VPC's id")?;
+        pause(Duration::from_secs(60)).await; // until it is available
+        let group = aws.ec2.create_security_group().group_name("shop-database").description("not ours");
+        group.vpc_id(&vpc).send().await.context("a foreign security group")?;
+        let subnet = aws.ec2.create_subnet().vpc_id(&vpc).cidr_block("10.20.0.0/24");
+        subnet.send().await.context("a foreign subnet")?;
+        aws.logs.create_log_group().log_group_name("/stackdrop/shopping").send().await.context("a log group")
+    };
+    as_caller(Caller::new("neighbour"), make).await?;
+    let items = rehearsal.account().inventory();
+    anyhow::ensure!(items.len() >= 3, "what the neighbour made stands: {items:?}");
+    Ok(items)
+}
+
+/// A record of the bucket.
+pub(super) async fn object(rehearsal: &Rehearsal, key: &str) -> Result<Option<Value>> {
+    let aws = rehearsal.aws();
+    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key);
+    let answer = match as_caller(Caller::new("user"), call.send()).await {
+        Ok(answer) => answer,
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(aws_sdk_s3::operation::get_object::GetObjectError::is_no_such_key) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error).context("reading a record"),
+    };
+    let bytes = answer.body.collect().await.context("reading a record")?.into_bytes();
+    Ok(Some(serde_json::from_slice(&bytes).context("a record that is no JSON")?))
+}
