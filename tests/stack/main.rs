@@ -14,6 +14,7 @@ mod preflight_network; // what would make them fail, told before anything is tou
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod storms; // random weather
+mod troubles_service; // what goes wrong with databases, load balancers and services
 mod undoes; // a failure anywhere leaves nothing behind
 mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
