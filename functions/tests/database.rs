@@ -419,13 +419,13 @@ async fn a_plan_says_what_rds_does_not_offer_and_what_it_does() {
     ] {
         let account = common::account();
         let plan = act(&aws(&account), NAME, "plan", &deployment(&spec(database))).await.unwrap();
-        let problems = problems(&plan);
-        assert!(problems.len() == 1 && problems[0].contains(said), "{database}: {problems:?}");
+        let told = problems(&plan);
+        assert!(told.len() == 1 && told[0].contains(said), "{database}: {told:?}");
         assert_eq!(common::writes(&account), Vec::<String>::new());
     }
     let account = common::account();
-    let plain = spec("version: '17', class: db.m5.large, multiAz: true");
-    let plan = act(&aws(&account), NAME, "plan", &deployment(&plain)).await.unwrap();
+    let good = spec("version: '17', class: db.m5.large, multiAz: true");
+    let plan = act(&aws(&account), NAME, "plan", &deployment(&good)).await.unwrap();
     assert_eq!(problems(&plan), Vec::<String>::new(), "two zones have it");
 }
 
