@@ -101,7 +101,7 @@ async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
     let without: String = without
         .lines()
         .filter(|line| !line.contains("DB_") && !line.contains("environment2"))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     assert!(read(&without).database.is_none() && read(&without).instance.is_some());
     let rehearsal = rehearsal(SHOP);

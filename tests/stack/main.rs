@@ -19,6 +19,7 @@ mod undoes; // a failure anywhere leaves nothing behind
 mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
 mod watching; // what is announced; drift; going back
+mod way_out; // the old way out is there until the new one has proved itself
 
 use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal, Setting};

@@ -88,6 +88,10 @@ impl Component for SecurityGroups {
         // What is missing comes first: nobody who shall get through is ever shut out.
         together::all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
         together::all(differences.iter().map(|difference| difference.tidy(work))).await?;
+        // Endpoints that the spec has no longer answer for their services' names until they are tidied up.
+        if let Some(owned) = unwanted(work, &found).find(|owned| owned.group == Group::Endpoints) {
+            Difference::of(work, owned).authorise(work, &found).await?;
+        }
         Ok(found.outputs(work))
     }
 
