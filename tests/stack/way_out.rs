@@ -1,6 +1,7 @@
 //! The way out of the private subnets when the spec asks for another: the one of before is there until all is healthy,
 //! since a public address that was released never comes back.
 
+use aws_sdk_ec2::types::IpPermission;
 use serde_json::json;
 use stackdrop::Rehearsal;
 use stackdrop_functions::{COMPONENTS, handle};
@@ -95,7 +96,7 @@ async fn endpoints_on_their_way_out_let_a_new_service_through() {
         groups.find(|group| group.group_name() == Some(name)).unwrap_or_else(|| panic!("no group {name}"))
     };
     let (endpoints, service) = (named("shop-endpoints"), named("shop-service"));
-    let peers = endpoints.ip_permissions().iter().flat_map(|rule| rule.user_id_group_pairs());
+    let peers = endpoints.ip_permissions().iter().flat_map(IpPermission::user_id_group_pairs);
     assert!(peers.into_iter().any(|peer| peer.group_id() == service.group_id()), "{endpoints:#?}");
 }
 
