@@ -9,16 +9,22 @@ mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
 mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
+mod drifts_network; // what was done by hand to network, way out, groups and instance
 mod estimates; // what a plan says of cost and time, and what they come to
 mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
+mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod storms; // random weather
+mod troubles_service; // what goes wrong with databases, load balancers and services
 mod twice; // every action twice, and killed at each of its calls
 mod undoes; // a failure anywhere leaves nothing behind
+mod updates_network; // what the spec changes of them, changed in place
+mod updates_service; // each field of databases, load balancers and services alone
 mod watching; // what is announced; drift; going back
+mod way_out; // the old way out is there until the new one has proved itself
 
 use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal, Setting};
