@@ -352,7 +352,9 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let seed = any::<prop::sample::Index>();
     (seed, prop::collection::vec(Mutation::any(), 1..6)).prop_map(move |(seed, mutations)| {
         let mut bytes = corpus[seed.index(corpus.len())].clone();
-        mutations.iter().for_each(|mutation| mutation.apply(&mut bytes, &corpus));
+        for mutation in &mutations {
+            mutation.apply(&mut bytes, &corpus);
+        }
         bytes
     })
 }
