@@ -8,11 +8,13 @@ mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
+mod permissions; // what each function's role allows
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
-mod storms;
-mod undoes;
-mod watching; // what is announced; drift; going back // a failure anywhere leaves nothing behind // random weather
+mod storms; // random weather
+mod template; // what the template says
+mod undoes; // a failure anywhere leaves nothing behind
+mod watching; // what is announced; drift; going back
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
