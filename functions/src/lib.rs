@@ -12,6 +12,7 @@ pub mod conclude;
 pub mod database;
 pub mod egress;
 pub mod error;
+pub mod estimate;
 mod holders;
 pub mod instance;
 pub mod lambda;

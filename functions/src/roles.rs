@@ -34,8 +34,11 @@ pub(crate) struct Role {
 pub(crate) struct Found {
     pub(crate) arn: String,
     tags: Tags,
-    managed: bool,
+    /// The ARNs of the managed policies attached to it; none for a role that never has any.
+    attached: Vec<String>,
     policy: Option<Value>,
+    /// Who may act as it.
+    trust: Option<Value>,
 }
 
 impl Found {
@@ -56,7 +59,20 @@ impl Role {
         name(work, self.role)
     }
 
-    fn trust(&self) -> String {
+    /// The managed policies that somebody has attached.
+    fn added<'f>(&self, found: &'f Found) -> impl Iterator<Item = &'f str> {
+        let wanted = self.managed;
+        found.attached.iter().map(String::as_str).filter(move |arn| Some(*arn) != wanted)
+    }
+
+    /// The managed policy that it lacks.
+    fn lacking(&self, found: Option<&Found>) -> Option<&'static str> {
+        let has =
+            |arn: &str| found.is_some_and(|found| found.attached.iter().any(|attached| attached == arn));
+        self.managed.filter(|arn| !has(arn))
+    }
+
+    fn trust(&self) -> Value {
         json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -65,7 +81,6 @@ impl Role {
                 "Action": "sts:AssumeRole",
             }],
         })
-        .to_string()
     }
 
     /// The inline policy that it shall have, if any.
@@ -96,12 +111,18 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
 /// The role, if it is there: ours, or somebody else's with the same name.
 pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>, StepError> {
     let name = wanted.name(work);
-    let (role, managed, policy) = tokio::try_join!(
+    let (role, attached, policy) = tokio::try_join!(
         find_role(work, &name),
         find_managed(work, &name, wanted.managed),
         find_policy(work, &name, wanted.policy.is_some())
     )?;
-    Ok(role.map(|role| Found { arn: role.arn().to_owned(), tags: read_tags(role.tags()), managed, policy }))
+    Ok(role.map(|role| Found {
+        arn: role.arn().to_owned(),
+        tags: read_tags(role.tags()),
+        attached,
+        policy,
+        trust: role.assume_role_policy_document().and_then(document),
+    }))
 }
 
 async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
@@ -110,13 +131,14 @@ async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::ty
     Ok(answer.and_then(|answer| answer.role))
 }
 
-async fn find_managed(work: &Work<'_>, name: &str, arn: Option<&str>) -> Result<bool, StepError> {
-    let Some(arn) = arn else { return Ok(false) };
+async fn find_managed(work: &Work<'_>, name: &str, wanted: Option<&str>) -> Result<Vec<String>, StepError> {
+    if wanted.is_none() {
+        return Ok(Vec::new());
+    }
     let call = work.aws.iam.list_attached_role_policies().role_name(name).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("listing the policies of {name}"))?;
-    Ok(answer.is_some_and(|answer| {
-        answer.attached_policies().iter().any(|policy| policy.policy_arn() == Some(arn))
-    }))
+    let policies = answer.and_then(|answer| answer.attached_policies).unwrap_or_default();
+    Ok(policies.into_iter().filter_map(|policy| policy.policy_arn).collect())
 }
 
 async fn find_policy(work: &Work<'_>, name: &str, wanted: bool) -> Result<Option<Value>, StepError> {
@@ -125,12 +147,13 @@ async fn find_policy(work: &Work<'_>, name: &str, wanted: bool) -> Result<Option
     }
     let call = work.aws.iam.get_role_policy().role_name(name).policy_name(POLICY).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("reading the policy of {name}"))?;
-    let document = answer.map(|answer| answer.policy_document);
-    // IAM answers with the document URL-encoded.
-    let text = document.and_then(|text| {
-        percent_encoding::percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-    });
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    Ok(answer.and_then(|answer| document(&answer.policy_document)))
+}
+
+/// A document as IAM answers with it: URL-encoded.
+fn document(encoded: &str) -> Option<Value> {
+    let text = percent_encoding::percent_decode_str(encoded).decode_utf8().ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// Notes what `ensure` would do.
@@ -145,8 +168,15 @@ pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: 
         return;
     }
     plan.tags(work, wanted.component, wanted.role, &found.tags);
-    if let Some(arn) = wanted.managed.filter(|_| !found.managed) {
+    if let Some(arn) = wanted.lacking(Some(found)) {
         plan.update(wanted.role, "policies", "(none)", arn);
+    }
+    for arn in wanted.added(found) {
+        plan.update(wanted.role, "policies", arn, "(none)");
+    }
+    if found.trust.as_ref() != Some(&wanted.trust()) {
+        let now = found.trust.as_ref().map_or("(none)".into(), Value::to_string);
+        plan.update(wanted.role, "trust", now, wanted.trust());
     }
     if wanted.policy.is_some() && wanted.document() != found.policy.as_ref() {
         let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
@@ -164,11 +194,12 @@ pub(crate) async fn ensure(
     let arn = match found {
         Some(found) => {
             keep_tags(work, wanted, found, &name).await?;
+            take_back(work, wanted, found, &name).await?;
             found.arn.clone()
         }
         None => create(work, wanted, &name).await?,
     };
-    if let Some(policy) = wanted.managed.filter(|_| !found.is_some_and(|found| found.managed)) {
+    if let Some(policy) = wanted.lacking(found) {
         let call = work.aws.iam.attach_role_policy().role_name(&name).policy_arn(policy).send().await;
         let waits_for = format!("the role {name} to be visible");
         call.pending_on(&["NoSuchEntity"], &waits_for, format!("attaching {policy} to {name}"))?;
@@ -206,6 +237,21 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
     Ok(())
 }
 
+/// Takes back what somebody has let the role do, and whom act as it.
+async fn take_back(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
+    let iam = &work.aws.iam;
+    if found.trust.as_ref() != Some(&wanted.trust()) {
+        let call = iam.update_assume_role_policy().role_name(name);
+        let call = call.policy_document(wanted.trust().to_string()).send().await;
+        call.doing(format!("setting who may act as {name}"))?;
+    }
+    for arn in wanted.added(found) {
+        let call = iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
+        call.unless(&["NoSuchEntity"]).doing(format!("detaching {arn} from {name}"))?;
+    }
+    Ok(())
+}
+
 async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
     let call = work
         .aws
@@ -213,7 +259,7 @@ async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, St
         .create_role()
         .role_name(name)
         .path(PATH)
-        .assume_role_policy_document(wanted.trust())
+        .assume_role_policy_document(wanted.trust().to_string())
         .description(format!("What the {} of the stack {} acts as", wanted.component, work.stack.name))
         .set_tags(Some(iam_tags(work.stack.tags(wanted.component, wanted.role))?));
     // A lost answer has made it: the next attempt sees whose it is.

@@ -406,15 +406,21 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     let deployment = next(&deployment, &spec);
     assert_eq!(
         changes(&aws, &deployment).await,
-        ["remove rule/any-host/api/_", "remove rule/api.example.com", "update rule/any-host/_ priority"]
+        [
+            "remove rule/any-host/api/_",
+            "remove rule/api.example.com",
+            "remove target-group/api",
+            "update rule/any-host/_ priority"
+        ]
     );
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let waiting = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
+    assert!(waiting.to_string().contains("still registered in it: 10.0.32.10:9090"), "{waiting}");
     assert_eq!(groups(&aws).await.len(), 2);
-    assert_at_rest(&account, &aws, &deployment).await;
     aws.elb.deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(changes(&aws, &deployment).await, ["remove target-group/api"]);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
     assert_eq!(groups(&aws).await.len(), 1);
     assert_at_rest(&account, &aws, &deployment).await;
 }
@@ -463,6 +469,7 @@ async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
     deployment["id"] = json!("second");
     ensure(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
     let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
     assert_eq!(certificates.count(), 1);
@@ -472,12 +479,24 @@ async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
 async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is_free() {
     let (account, aws, deployment) = built(DOMAIN).await;
     let mut deployment = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "create alias-record",
+            "create certificate",
+            "create certificate/validation-record",
+            "remove alias-record (shop.example.com)",
+            "remove certificate (shop.example.com)",
+        ]
+    );
     ensure(&aws, &[NAME], &mut deployment).await;
-    assert!(record(&aws, "shop.example.com", RrType::A).await.is_none());
+    assert!(
+        record(&aws, "shop.example.com", RrType::A).await.is_some(),
+        "nobody is sent away before the end"
+    );
     assert!(record(&aws, "store.example.com", RrType::A).await.is_some());
-    tokio::time::advance(Duration::from_mins(1)).await;
-    assert_eq!(changes(&aws, &deployment).await, ["remove certificate (shop.example.com)"]);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    assert!(record(&aws, "shop.example.com", RrType::A).await.is_none());
     assert_at_rest(&account, &aws, &deployment).await;
     until_done(&aws, NAME, "clear", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
@@ -657,4 +676,59 @@ async fn lost_answers_make_no_doubles() {
         assert_eq!(inventory(&account), expected, "{call}");
         assert_at_rest(&account, &aws, &deployment).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_way_back() {
+    let (account, aws, deployment) = built(DOMAIN).await;
+    let before = inventory(&account);
+    let records = async || {
+        let found = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+        found.resource_record_sets().iter().map(|record| record.name().to_owned()).collect::<Vec<_>>()
+    };
+    let records_before = records().await;
+    let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    ensure(&aws, &[NAME], &mut attempt).await;
+    assert_ne!(inventory(&account), before);
+    let mut back = next(&deployment, DOMAIN);
+    back["restoring"] = json!(true);
+    back["attempted"] = attempt["spec"].clone();
+    back["outputs"] = attempt["outputs"].clone();
+    ensure(&aws, &[NAME], &mut back).await;
+    until_done(&aws, NAME, "tidy", &back).await.unwrap();
+    assert_eq!(records().await, records_before);
+    assert_eq!(inventory(&account), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_finds_what_a_failed_update_that_was_kept_had_made_for_another_domain() {
+    let (account, aws, deployment) = built(DOMAIN).await;
+    let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    ensure(&aws, &[NAME], &mut attempt).await;
+    let mut removed = next(&deployment, DOMAIN);
+    removed["id"] = json!("third");
+    until_done(&aws, NAME, "clear", &removed).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    let records = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+    let kinds: Vec<&str> =
+        records.resource_record_sets().iter().map(|record| record.r#type().as_str()).collect();
+    assert!(kinds.iter().all(|kind| ["NS", "SOA"].contains(kind)), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_logs_need_a_bucket_and_a_plan_says_so_once_only() {
+    let with = |bucket: &str| {
+        let logs = format!("loadBalancer:\n  accessLogs: {{ bucket: {bucket} }}");
+        GIVEN.replacen("loadBalancer:", &logs, 1)
+    };
+    let (account, aws, deployment) = built(GIVEN).await;
+    let before = writes(&account).len();
+    let said = problems(&aws, &next(&deployment, &with("no-such-bucket"))).await;
+    assert!(said.contains("there is no bucket no-such-bucket (loadBalancer.accessLogs.bucket)"), "{said}");
+    account.seed(&Seed::Bucket { name: "shop-logs".into() });
+    let mut deployment = next(&deployment, &with("shop-logs"));
+    assert_eq!(problems(&aws, &deployment).await, "[]");
+    assert_eq!(writes(&account).len(), before);
+    ensure(&aws, &[NAME], &mut deployment).await;
+    assert_at_rest(&account, &aws, &deployment).await;
 }

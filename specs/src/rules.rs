@@ -15,7 +15,7 @@ use crate::checks::{self, ecr_region};
 use crate::findings::Findings;
 use crate::path::{Path, Step, at};
 use crate::subnets::{KEPT_BY_AWS, Tier, size};
-use crate::{DatabaseClient, Nat, Spec};
+use crate::{DatabaseClient, Drift, Nat, Redeploy, Spec};
 
 /// As many services as ECS describes in one call (`DescribeServices`): the state of all is always read at one moment.
 const MOST_SERVICES: usize = 10;
@@ -36,8 +36,22 @@ pub(crate) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     }
     load_balancer::check(spec, findings);
     database(spec, findings);
+    redeploy(spec, findings);
     room(spec, findings);
     length(spec, findings);
+}
+
+/// A redeploy that only reports starts no tasks anew.
+fn redeploy(spec: &Spec, findings: &mut Findings<'_>) {
+    let contradicts = |redeploy: &Redeploy| redeploy.refresh_image && redeploy.drift == Drift::Report;
+    if spec.redeploy.as_ref().is_some_and(contradicts) {
+        findings.value(
+            &at!["redeploy", "refreshImage"],
+            &[at!["redeploy", "drift"]],
+            "a redeploy that only reports drift starts no tasks anew",
+            "`refreshImage: false`, or `drift: repair`",
+        );
+    }
 }
 
 /// Every value by itself, by `garde`.

@@ -219,6 +219,7 @@ fn instances_databases_and_schedules() {
         "stack: shop\ndatabase: { allow: [services, services, instance, everyone] }\n",
         "stack: shop\nredeploy: { schedule: hourly, timezone: Berlin }\n",
         "stack: shop\nredeploy: { schedule: rate(5 minutes) }\n",
+        "stack: shop\nredeploy: { schedule: rate(1 day), refreshImage: true, drift: report }\n",
         "stack: shop\nredeploy: { schedule: cron(0 3 * * *) }\n",
         "stack: shop\nredeploy: { schedule: cron(0 3 * * * *) }\n",
         "stack: shop\nredeploy: { schedule: cron(0 25 * * ? *) }\n",

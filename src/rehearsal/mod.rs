@@ -16,7 +16,7 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_figures::LatencyModel;
-use stackdrop_functions::{Aws, Settings, component};
+use stackdrop_functions::{Aws, Settings, component, estimate};
 use stackdrop_simulator::{Account, Call, Caller, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
@@ -39,6 +39,8 @@ pub struct Setting {
     pub seed: Option<u64>,
     /// Images that behave badly, foreign things: what the account holds besides what the specs refer to.
     pub seeds: Vec<stackdrop_simulator::Seed>,
+    /// Divides AWS's durations; `None` leaves them. For an account that is served in real time.
+    pub speed: Option<f64>,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -153,6 +155,7 @@ impl Rehearsal {
             account: number.clone(),
             region: region.clone(),
             seed: setting.seed,
+            scale: setting.speed.map_or(1.0, f64::recip),
             ..stackdrop_simulator::Options::default()
         })
         .context("opening the simulated account")?;
@@ -292,7 +295,7 @@ impl Rehearsal {
         // Others may have been at work meanwhile: a call names the execution that made it.
         let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
         let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
-        let bound_seconds = admitted_spec(&outcome).map(|spec| crate::bound::seconds(&spec, &self.model));
+        let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
         Deployed { id, outcome, calls, bound_seconds }
     }
 

@@ -96,9 +96,11 @@ fn in_its_own_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 fn open(seed: Option<u64>) -> Result<Rehearsal> {
-    let text = Variant::Whole.text("shop");
-    let spec = Spec::read(text.as_bytes()).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    Rehearsal::open(&Setting { seed, ..Setting::default() }, &[&spec])
+    let read = |variant: Variant| {
+        Spec::read(variant.text("shop").as_bytes()).map_err(|errors| anyhow::anyhow!("{errors}"))
+    };
+    let specs = Variant::ALL.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    Rehearsal::open(&Setting { seed, ..Setting::default() }, &specs.iter().collect::<Vec<_>>())
 }
 
 type End = (&'static str, Last, Vec<String>);

@@ -8,7 +8,7 @@ use crate::records::object;
 use crate::{SHOP, changes, deployed, rehearsal, standing};
 
 fn cautious(spec: &str) -> String {
-    let cautious = spec.replacen("onFailure: rollback", "approval: required\nonFailure: rollback", 1);
+    let cautious = spec.replacen("approval: none", "approval: required", 1);
     assert_ne!(cautious, spec);
     cautious
 }

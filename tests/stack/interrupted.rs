@@ -139,7 +139,7 @@ async fn the_next_upload_may_come_first_and_then_nothing_is_undone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_was_stopped_while_it_waited_for_approval_is_forgotten() {
-    let spec = SHOP.replacen("onFailure: rollback", "approval: required\nonFailure: rollback", 1);
+    let spec = SHOP.replacen("approval: none", "approval: required", 1);
     let rehearsal = rehearsal(&spec);
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "AwaitApproval").await;

@@ -6,6 +6,7 @@ mod agrees; // the workflow file, the list of components and the error names say
 mod approval; // somebody agrees to a plan, or does not
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
+mod estimates; // what a plan says of cost and time, and what they come to
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod permissions; // what each function's role allows

@@ -107,7 +107,7 @@ async fn drift_that_is_only_to_be_reported_is_left_and_told() {
 
 #[tokio::test(start_paused = true)]
 async fn the_schedule_says_what_the_spec_says_about_drift() {
-    let spec = SHOP.replacen("refreshImage: false", "refreshImage: false\n  drift: report", 1);
+    let spec = SHOP.replacen("drift: repair", "drift: report", 1);
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let scheduler = &rehearsal.aws().scheduler;

@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 use serde_json::{Value, json};
-use stackdrop_specs::Nat;
+use stackdrop_specs::{Nat, Spec};
 
 use super::NAME;
 use super::found::Found;
@@ -17,10 +17,14 @@ const AT_ONCE: usize = 3;
 
 /// The services that the stack reaches through endpoints: only those it needs, since each costs money in each zone.
 pub(super) fn services(work: &Work<'_>) -> Vec<&'static str> {
-    if work.spec.network.nat != Nat::None {
+    services_of(work.spec)
+}
+
+/// The same, of a spec.
+pub(crate) fn services_of(spec: &Spec) -> Vec<&'static str> {
+    if spec.network.nat != Nat::None {
         return Vec::new();
     }
-    let spec = work.spec;
     let tasks = !spec.services.is_empty();
     let secrets =
         spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());

@@ -1,6 +1,6 @@
 //! The way out of the private subnets: NAT gateways with their addresses and routes, or interface endpoints.
 
-mod endpoints;
+pub(crate) mod endpoints;
 mod found;
 mod nat;
 mod routes;

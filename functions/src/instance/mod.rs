@@ -1,6 +1,7 @@
 //! The EC2 instance, reached through Systems Manager only, with the role that lets its agent report.
 
 mod found;
+mod offers;
 mod profile;
 mod server;
 

@@ -1,16 +1,16 @@
 //! The instance itself.
 
 use aws_sdk_ec2::types::{
-    ArchitectureType, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
+    Address, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
     IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
-    InstanceStateName, InstanceType, ResourceType, VolumeType,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterface,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType, ResourceType, Volume, VolumeType,
 };
 use stackdrop_specs::Instance as Spec;
 
 use super::NAME;
 use super::found::{Found, find_instances, state};
-use super::profile;
+use super::{offers, profile};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::roles;
@@ -23,6 +23,9 @@ pub(super) const ROLE: &str = "instance";
 /// The root disk of Amazon Linux 2023.
 const ROOT_DEVICE: &str = "/dev/xvda";
 
+/// How far an answer of the instance's metadata may travel: no farther than the instance itself.
+const METADATA_HOPS: i32 = 1;
+
 pub(super) async fn plan(
     work: &Work<'_>,
     spec: &Spec,
@@ -31,36 +34,25 @@ pub(super) async fn plan(
 ) -> Result<(), StepError> {
     let Some(instance) = found.instances.first() else {
         plan.change(Verb::Create, ROLE);
-        return Ok(());
+        return offers::plan_new(work, spec, plan).await;
     };
     for difference in differences(work, spec, instance) {
         plan.update(ROLE, difference.field, difference.from, difference.to);
     }
     plan.tags(work, NAME, ROLE, &tagging::read(instance.tags()));
-    if let Some((from, to)) = disk_growth(work, spec) {
-        if to > from {
-            plan.update(ROLE, "disk", from, to);
+    if let Some(Disk { gib: from, .. }) = other_disk(work, spec, instance).await? {
+        if spec.disk > from {
+            plan.update(ROLE, "disk", from, spec.disk);
         } else {
             plan.problem(
                 ROLE,
-                format!("instance.disk can't shrink from {from} GiB to {to} GiB"),
+                format!("instance.disk can't shrink from {from} GiB to {} GiB", spec.disk),
                 format!("set instance.disk to {from} or more"),
             );
         }
     }
-    if let (Some(now), true) = (instance.architecture(), spec.instance_type != type_of(instance)) {
-        let then = architecture(work, &spec.instance_type).await?;
-        if now.as_str() != then.as_str() {
-            plan.problem(
-                ROLE,
-                format!(
-                    "instance.type can't change from {} ({now}) to {} ({then}): the disk has another architecture",
-                    type_of(instance),
-                    spec.instance_type
-                ),
-                "choose a type of the same architecture, or take the instance out of the spec and put it back",
-            );
-        }
+    if spec.instance_type != type_of(instance) {
+        offers::plan_change(work, spec, instance, plan).await?;
     }
     match state(instance) {
         Some(InstanceStateName::Running) => {}
@@ -78,8 +70,13 @@ struct Difference {
     to: String,
 }
 
-fn type_of(instance: &Instance) -> &str {
+pub(super) fn type_of(instance: &Instance) -> &str {
     instance.instance_type().map_or("", InstanceType::as_str)
+}
+
+/// The zone that an instance is in.
+pub(super) fn zone_of(instance: &Instance) -> &str {
+    instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default()
 }
 
 /// What differs between the instance and the spec, and can be changed in place.
@@ -91,8 +88,15 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
         }
     };
     compare("type", type_of(instance).into(), spec.instance_type.clone());
-    let tokens = instance.metadata_options().and_then(|options| options.http_tokens());
+    let metadata = instance.metadata_options();
+    let tokens = metadata.and_then(|options| options.http_tokens());
     compare("metadata.httpTokens", tokens.map_or("", HttpTokensState::as_str).into(), "required".into());
+    let endpoint = metadata.and_then(|options| options.http_endpoint());
+    let endpoint = endpoint.map_or("", InstanceMetadataEndpointState::as_str);
+    compare("metadata.httpEndpoint", endpoint.into(), "enabled".into());
+    let hops = metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(METADATA_HOPS);
+    compare("metadata.hopLimit", hops.to_string(), METADATA_HOPS.to_string());
+    compare("publicAddress", instance.public_ip_address().unwrap_or("(none)").into(), "(none)".into());
     let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());
     compare("profile", profile.unwrap_or("(none)").into(), roles::name(work, profile::ROLE));
     if let Some(wanted) = wanted_groups(work) {
@@ -104,15 +108,40 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
     differences
 }
 
-/// The group that the instance shall have, where it is known: not while planning.
+/// The group that the instance shall have, where it is known: while planning, from the baseline.
 fn wanted_groups(work: &Work<'_>) -> Option<String> {
     work.outputs.security_groups.as_ref().and_then(|groups| groups.instance.clone())
 }
 
-/// The disk's size by the baseline and by the spec, where they differ. A disk's size does not drift.
-fn disk_growth(work: &Work<'_>, spec: &Spec) -> Option<(u32, u32)> {
-    let before = work.deployment.baseline.as_ref()?.spec.instance.as_ref()?.disk;
-    (before != spec.disk).then_some((before, spec.disk))
+/// A disk as it stands.
+struct Disk {
+    volume: String,
+    gib: u32,
+}
+
+/// The root disk, if it has another size than the spec asks for. EC2 does not tell it with the instance, and nobody can
+/// make a disk smaller: so it is looked at only when the spec asks for another size than the baseline's, or when there
+/// is no baseline to go by.
+async fn other_disk(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Result<Option<Disk>, StepError> {
+    let before = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.instance.as_ref());
+    if before.is_some_and(|before| before.disk == spec.disk) {
+        return Ok(None);
+    }
+    let Some(volume) = root_volume(instance) else { return Ok(None) };
+    let call = work.aws.ec2.describe_volumes().volume_ids(volume).send().await;
+    let answer = call.pending_on(
+        &["InvalidVolume.NotFound"],
+        "the disk to be visible",
+        format!("asking for the size of the disk {volume}"),
+    )?;
+    let gib = answer.volumes().first().and_then(Volume::size).and_then(|gib| u32::try_from(gib).ok());
+    let gib = gib.ok_or_else(|| StepError::lacking("the disk's size"))?;
+    Ok((gib != spec.disk).then(|| Disk { volume: volume.to_owned(), gib }))
+}
+
+fn root_volume(instance: &Instance) -> Option<&str> {
+    let mut disks = instance.block_device_mappings().iter();
+    disks.find(|disk| disk.device_name() == Some(ROOT_DEVICE))?.ebs()?.volume_id()
 }
 
 /// Creates or changes the instance, and returns its id.
@@ -122,8 +151,8 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Resul
     if state(instance) == Some(&InstanceStateName::ShuttingDown) {
         return Err(StepError::pending(format!("the former instance {id} to be terminated")));
     }
-    if let Some((from, to)) = disk_growth(work, spec).filter(|(from, to)| to > from) {
-        grow_disk(work, instance, from, to).await?;
+    if let Some(disk) = other_disk(work, spec, instance).await? {
+        grow(work, &disk, spec.disk).await?;
     }
     keep_tags(work, instance).await?;
     for difference in differences(work, spec, instance) {
@@ -149,10 +178,7 @@ async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, S
     if let Some(dead) = found.dead.iter().find(mine).filter(|_| !work.deployment.restoring) {
         return Err(ended(dead));
     }
-    let image = image(work, &spec.instance_type).await?;
-    let network = work.network()?;
-    let subnet =
-        network.private_subnets.values().next().ok_or_else(|| StepError::lacking("a private subnet"))?;
+    let (image, subnet) = offers::image_and_subnet(work, spec).await?;
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
         .subnet_id(subnet)
@@ -180,7 +206,7 @@ async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, S
             InstanceMetadataOptionsRequest::builder()
                 .http_tokens(HttpTokensState::Required)
                 .http_endpoint(InstanceMetadataEndpointState::Enabled)
-                .http_put_response_hop_limit(1)
+                .http_put_response_hop_limit(METADATA_HOPS)
                 .build(),
         )
         .block_device_mappings(root_disk(spec.disk))
@@ -222,31 +248,6 @@ fn profile_may_be_late<T>(result: Result<T, StepError>) -> Result<T, StepError> 
     })
 }
 
-/// The newest Amazon Linux 2023 for the type's architecture, by AWS's public parameter.
-async fn image(work: &Work<'_>, instance_type: &str) -> Result<String, StepError> {
-    let architecture = architecture(work, instance_type).await?;
-    let name = format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}");
-    let answer = work.aws.ssm.get_parameter().name(&name).send().await.doing(format!("reading {name}"))?;
-    answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| StepError::lacking("the image's id"))
-}
-
-async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<ArchitectureType, StepError> {
-    let call = work.aws.ec2.describe_instance_types().instance_types(instance_type.into()).send().await;
-    let unknown = || {
-        StepError::InvalidSpec(format!(
-            "instance.type: {instance_type} is no instance type of {}",
-            work.aws.settings.region
-        ))
-    };
-    let answer = call.unless(&["InvalidInstanceType"]).doing(format!("looking up {instance_type}"))?;
-    let answer = answer.ok_or_else(unknown)?;
-    let info = answer.instance_types().first().and_then(|info| info.processor_info());
-    let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
-    let architectures =
-        info.map(aws_sdk_ec2::types::ProcessorInfo::supported_architectures).unwrap_or_default();
-    architectures.iter().find(|architecture| known.contains(architecture)).cloned().ok_or_else(unknown)
-}
-
 /// Brings one field about.
 async fn change(
     work: &Work<'_>,
@@ -264,6 +265,15 @@ async fn change(
             let call = ec2.modify_instance_metadata_options().instance_id(id);
             call.http_tokens(HttpTokensState::Required).send().await.doing(&doing)?;
         }
+        "metadata.httpEndpoint" => {
+            let call = ec2.modify_instance_metadata_options().instance_id(id);
+            call.http_endpoint(InstanceMetadataEndpointState::Enabled).send().await.doing(&doing)?;
+        }
+        "metadata.hopLimit" => {
+            let call = ec2.modify_instance_metadata_options().instance_id(id);
+            call.http_put_response_hop_limit(METADATA_HOPS).send().await.doing(&doing)?;
+        }
+        "publicAddress" => take_public_address(work, instance, &doing).await?,
         "profile" => associate(work, instance, &doing).await?,
         "securityGroups" => {
             let call = ec2.modify_instance_attribute().instance_id(id).groups(&difference.to);
@@ -275,13 +285,33 @@ async fn change(
     Ok(())
 }
 
+/// Takes the public address off: an elastic one, which stays its owner's, or one of AWS's own.
+async fn take_public_address(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
+    let ec2 = &work.aws.ec2;
+    let public = instance.public_ip_address().unwrap_or_default();
+    let call = ec2.describe_addresses().filters(filter("public-ip", public));
+    let elastic = call.send().await.doing(format!("asking whose address {public} is"))?;
+    if let Some(association) = elastic.addresses().first().and_then(Address::association_id) {
+        let call = ec2.disassociate_address().association_id(association).send().await;
+        return call.unless(&["InvalidAssociationID.NotFound"]).doing(doing).map(drop);
+    }
+    let interfaces = instance.network_interfaces().iter();
+    let with_address = interfaces.filter(|interface| {
+        interface.association().is_some_and(|association| association.public_ip() == Some(public))
+    });
+    for id in with_address.filter_map(InstanceNetworkInterface::network_interface_id) {
+        let call = ec2.modify_network_interface_attribute().network_interface_id(id);
+        call.associate_public_ip_address(false).send().await.doing(doing)?;
+    }
+    Ok(())
+}
+
 /// The disk and the interface have the tags of their instance, from the call that made all three.
 async fn keep_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError> {
-    let disk = instance.block_device_mappings().iter().find(|disk| disk.device_name() == Some(ROOT_DEVICE));
-    let disk = disk.and_then(|disk| disk.ebs()?.volume_id());
     let interface =
         instance.network_interfaces().iter().find_map(|interface| interface.network_interface_id());
-    let all: Vec<&str> = instance.instance_id().into_iter().chain(disk).chain(interface).collect();
+    let all: Vec<&str> =
+        instance.instance_id().into_iter().chain(root_volume(instance)).chain(interface).collect();
     let found = tagging::read(instance.tags());
     tagging::add(work, &all, work.stack.missing_tags(NAME, ROLE, &found)).await?;
     tagging::take(work, &all, &work.stack.stale_tags(&found)).await
@@ -342,18 +372,19 @@ async fn association(
     ))
 }
 
-async fn grow_disk(work: &Work<'_>, instance: &Instance, from: u32, to: u32) -> Result<(), StepError> {
-    let disk = instance.block_device_mappings().iter().find(|disk| disk.device_name() == Some(ROOT_DEVICE));
-    let Some(volume) = disk.and_then(|disk| disk.ebs()?.volume_id()) else { return Ok(()) };
-    let doing = format!("growing the disk {volume} from {from} to {to} GiB");
-    let call = work.aws.ec2.describe_volumes().volume_ids(volume).send().await.doing(&doing)?;
-    let size = call.volumes().first().and_then(aws_sdk_ec2::types::Volume::size).unwrap_or_default();
-    let wanted = i32::try_from(to).unwrap_or(i32::MAX);
-    if size >= wanted {
+async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
+    let Disk { volume, gib: from } = disk;
+    if *from > to {
+        // A failed update has made it larger, and it can't be made smaller again; else the plan has refused it.
+        tracing::warn!(volume, from, to, "The disk stays as large as it is.");
         return Ok(());
     }
-    let call = work.aws.ec2.modify_volume().volume_id(volume).size(wanted).send().await;
-    call.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing).map(drop)
+    let doing = format!("growing the disk {volume} from {from} to {to} GiB");
+    let call = work.aws.ec2.modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
+    let call = call.send().await;
+    call.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing)?;
+    tracing::info!(volume, from, to, "Disk grown.");
+    Ok(())
 }
 
 fn ended(instance: &Instance) -> StepError {

@@ -67,6 +67,11 @@ fn differing_attributes(
     wanted.filter(|(_, (from, to))| from != to).collect()
 }
 
+/// Whether access logs are to be turned on, or to go elsewhere.
+pub(super) fn changes_logs(work: &Work<'_>, found: &Found) -> bool {
+    differing_attributes(work, found.balancer.as_ref()).keys().any(|key| key.starts_with("access_logs."))
+}
+
 /// What is known of other components: what this deployment has made, or else, while it plans, the last good one.
 fn known<'a, T>(work: &'a Work<'_>, of: impl Fn(&'a Outputs) -> Option<T>) -> Option<T> {
     let baseline = work.deployment.baseline.as_ref();

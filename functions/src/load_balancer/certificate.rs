@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use stackdrop_specs::{LoadBalancer, Spec};
 
 use super::dns::{self, Lookup};
-use super::found::{Found, Purpose};
+use super::found::{Balancer, Found, Purpose, known_specs};
 use super::{NAME, Obstacle};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -52,11 +52,9 @@ fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
     }
 }
 
-/// The domains, with their zones, for which this stack may have requested certificates: by the spec and by the last
-/// good one.
+/// The domains, with their zones, for which this stack may have requested certificates.
 fn own_domains<'a>(work: &'a Work<'_>) -> Vec<(&'a str, &'a str)> {
-    let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
-    [Some(work.spec), baseline].into_iter().flatten().filter_map(own_domain).collect()
+    known_specs(work).filter_map(own_domain).collect()
 }
 
 /// The certificates that matter.
@@ -105,7 +103,7 @@ impl Own {
         self.detail.certificate_arn().unwrap_or_default()
     }
 
-    fn domain(&self) -> &str {
+    pub(super) fn domain(&self) -> &str {
         self.detail.domain_name().unwrap_or_default()
     }
 
@@ -119,6 +117,12 @@ impl Own {
 
     fn is_in_use(&self) -> bool {
         !self.detail.in_use_by().is_empty()
+    }
+
+    /// Whether something uses it that is not the stack's load balancer.
+    fn is_used_elsewhere(&self, found: &Found) -> bool {
+        let balancer = found.balancer.as_ref().map(Balancer::arn);
+        self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
     }
 
     /// How many resources it stands for: itself, and its record.
@@ -238,11 +242,11 @@ fn current<'a>(work: &Work<'_>, found: &'a Found) -> Option<&'a Own> {
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
 }
 
-/// Own certificates that the stack does not go on with and that nothing uses.
-fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Own> {
+/// Own certificates that the stack does not go on with and that nothing of somebody else uses.
+pub(super) fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Own> {
     let kept = current(work, found).map(Own::arn);
-    let rest = found.certificates.own.iter().filter(|own| Some(own.arn()) != kept && !own.is_in_use());
-    rest.collect()
+    let rest = found.certificates.own.iter().filter(|own| Some(own.arn()) != kept);
+    rest.filter(|own| !own.is_used_elsewhere(found)).collect()
 }
 
 /// The certificate that a listener can have now.
@@ -288,10 +292,7 @@ pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -
             };
             let status = detail.status().map_or("unknown", CertificateStatus::as_str);
             if status != CertificateStatus::Issued.as_str() {
-                return vec![spec(
-                    format!("the certificate {arn} is {status}"),
-                    "name one in loadBalancer.certificateArn that is ISSUED".into(),
-                )];
+                return vec![spec(format!("the certificate {arn} is {status}"), way_out(detail))];
             }
             match &wanted.domain {
                 Some(domain) if !covers(detail, domain) => vec![spec(
@@ -313,6 +314,22 @@ pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -
             foreign.into_iter().collect()
         }
     }
+}
+
+/// What to do about a certificate of the user's that is not issued.
+fn way_out(detail: &CertificateDetail) -> String {
+    let pending = detail.status() == Some(&CertificateStatus::PendingValidation);
+    let asked = detail.domain_validation_options().iter().filter_map(|option| option.resource_record());
+    let asked: Vec<String> = asked
+        .map(|record| format!("{} {} {}", record.name(), record.r#type().as_str(), record.value()))
+        .collect();
+    if pending && !asked.is_empty() {
+        return format!(
+            "write the DNS record that ACM asks for ({}), wait until the certificate is ISSUED, and deploy again",
+            asked.join("; ")
+        );
+    }
+    "name one in loadBalancer.certificateArn that is ISSUED, or request this one anew".into()
 }
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
@@ -424,11 +441,6 @@ async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
         call.doing(format!("taking tags off {arn}"))?;
     }
     Ok(())
-}
-
-/// Deletes own certificates that nothing uses any more. One that a listener has just left goes later.
-pub(super) async fn tidy(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    try_join_all(superfluous(work, found).into_iter().map(|own| delete(work, found, own))).await.map(drop)
 }
 
 /// Deletes a certificate and its validation record. If it could not go: why.

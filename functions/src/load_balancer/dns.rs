@@ -2,15 +2,18 @@
 //!
 //! Records carry no tags. So only a record whose value is exactly what we would write counts as ours.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, HostedZoneConfig, ResourceRecord, ResourceRecordSet,
     RrType,
 };
+use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
 use super::Obstacle;
 use super::balancer::Handle;
-use super::found::{Found, Purpose};
+use super::found::{Found, Purpose, known_specs};
 use crate::component::{Outputs, Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 
@@ -103,8 +106,8 @@ fn malformed(error: impl std::fmt::Display) -> StepError {
 pub(super) struct Aliases {
     /// That of the spec.
     wanted: Option<Alias>,
-    /// That of the last good spec, where it was another.
-    former: Option<Alias>,
+    /// Those of the last good spec, and of one that has failed, where they were others.
+    former: Vec<Alias>,
     /// The zone's name and whether it is private; read only where the wanted alias is not there.
     zone: Option<(String, bool)>,
 }
@@ -118,6 +121,11 @@ pub(super) struct Alias {
 }
 
 impl Alias {
+    async fn find(work: &Work<'_>, zone: &str, domain: &str) -> Result<Self, StepError> {
+        let standing = find(work, zone, domain, RrType::A).await?;
+        Ok(Self { zone: zone.to_owned(), domain: domain.to_owned(), standing })
+    }
+
     /// The load balancer that the record leads to, if it is a plain alias.
     fn target(&self) -> Option<String> {
         let Lookup::Record(record) = &self.standing else { return None };
@@ -135,14 +143,16 @@ fn place(spec: &Spec) -> Option<(&str, &str)> {
 impl Aliases {
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
         let wanted = place(work.spec);
-        let former = work.deployment.baseline.as_ref().and_then(|baseline| place(&baseline.spec));
-        let former = former.filter(|former| Some(*former) != wanted);
-        let look = async |place: Option<(&str, &str)>| {
-            let Some((zone, domain)) = place else { return Ok(None) };
-            let standing = find(work, zone, domain, RrType::A).await?;
-            Ok::<_, StepError>(Some(Alias { zone: zone.to_owned(), domain: domain.to_owned(), standing }))
+        let former: BTreeSet<(&str, &str)> =
+            known_specs(work).filter_map(place).filter(|former| Some(*former) != wanted).collect();
+        let wanted = async {
+            match wanted {
+                Some((zone, domain)) => Alias::find(work, zone, domain).await.map(Some),
+                None => Ok(None),
+            }
         };
-        let (wanted, former) = tokio::try_join!(look(wanted), look(former))?;
+        let former = former.into_iter().map(|(zone, domain)| Alias::find(work, zone, domain));
+        let (wanted, former) = tokio::try_join!(wanted, try_join_all(former))?;
         let zone = match &wanted {
             Some(Alias { zone, standing: Lookup::Absent, .. }) if purpose == Purpose::Compare => {
                 find_zone(work, zone).await?
@@ -150,6 +160,21 @@ impl Aliases {
             _ => None,
         };
         Ok(Self { wanted, former, zone })
+    }
+
+    /// Looks for these domains too, in the zones that are known.
+    pub(super) async fn read_more(
+        &mut self,
+        work: &Work<'_>,
+        mut domains: BTreeSet<String>,
+    ) -> Result<(), StepError> {
+        for known in self.wanted.iter().chain(&self.former) {
+            domains.remove(&known.domain);
+        }
+        let zones: BTreeSet<&str> = known_specs(work).filter_map(place).map(|(zone, _)| zone).collect();
+        let pairs = domains.iter().flat_map(|domain| zones.iter().map(move |zone| (zone, domain)));
+        self.former.extend(try_join_all(pairs.map(|(zone, domain)| Alias::find(work, zone, domain))).await?);
+        Ok(())
     }
 
     /// The aliases that lead to our load balancer.
@@ -236,11 +261,11 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
     Vec::new()
 }
 
-/// The former alias, if it still leads to our load balancer.
-fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Option<&'a Alias> {
+/// The former aliases that still lead to our load balancer.
+pub(super) fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Alias> {
     let names = our_names(work, found);
-    let former = found.aliases.former.as_ref();
-    former.filter(|alias| alias.target().is_some_and(|target| names.contains(&target)))
+    let former = found.aliases.former.iter();
+    former.filter(|alias| alias.target().is_some_and(|target| names.contains(&target))).collect()
 }
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
@@ -255,7 +280,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             Standing::Right | Standing::Foreign => {}
         }
     }
-    if let Some(alias) = superfluous(work, found) {
+    for alias in superfluous(work, found) {
         plan.change(Verb::Remove, format!("{ROLE} ({})", alias.domain));
     }
 }
@@ -279,16 +304,6 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, handle: &Handle) -> R
     call.doing(format!("leading {} to the load balancer", alias.domain))?;
     tracing::info!(domain = alias.domain, "Alias record written.");
     Ok(())
-}
-
-/// Deletes the former alias, after the new one stands.
-pub(super) async fn tidy(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    match superfluous(work, found) {
-        Some(alias) if !delete_alias(work, alias).await? => {
-            Err(StepError::pending(format!("the record {} to be read again", alias.domain)))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether it is gone.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, TargetGroup};
 use futures::future::try_join_all;
+use stackdrop_specs::Spec;
 
 use super::certificate::Certificates;
 use super::dns::Aliases;
@@ -26,6 +27,13 @@ pub(super) enum Purpose {
     Drop,
     /// What is removed, wherever it came from: all certificates of the account are asked for their tags.
     Remove,
+}
+
+/// The specs by which this stack may have made something: what is wanted, the last good one, and while returning to
+/// that the one that failed.
+pub(super) fn known_specs<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Spec> {
+    let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+    [Some(work.spec), baseline, work.deployment.attempted.as_ref()].into_iter().flatten()
 }
 
 /// Everything of this stack's load balancer. Only what carries the stack's tag, unless a field's name says so.
@@ -141,6 +149,11 @@ impl Found {
         found.sort_listeners(work, all_listeners, &mut tags);
         found.sort_rules(work, all_rules, &mut tags);
         found.read_users(work, purpose).await?;
+        if purpose == Purpose::Remove {
+            // What a failed update had led to us is known by its certificate only.
+            let domains = found.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
+            found.aliases.read_more(work, domains).await?;
+        }
         Ok(found)
     }
 

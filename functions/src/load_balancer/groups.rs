@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use aws_sdk_elasticloadbalancingv2::types::{
     Matcher, ProtocolEnum, TargetGroup, TargetGroupAttribute, TargetTypeEnum,
 };
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use sha2::{Digest, Sha256};
 use stackdrop_specs::{HealthCheck, Service};
 
 use super::NAME;
-use super::found::{ABSENT, Found, Group, elb_tags, keep_tags};
+use super::found::{ABSENT, Balancer, Found, Group, elb_tags, keep_tags};
 use super::rules;
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -104,13 +104,16 @@ fn differing_check(group: &TargetGroup, check: &HealthCheck) -> Vec<(&'static st
     fields.filter(|(_, from, to)| from != to).collect()
 }
 
-/// Whether a superfluous group can be deleted: nothing is registered in it, and no rule sends requests to it but
-/// ours, which go first.
-fn can_go(found: &Found, group: &Group) -> bool {
-    group.service.is_none()
-        && group.targets.is_empty()
-        && (group.detail.load_balancer_arns().is_empty()
-            || found.rules.iter().any(|rule| rules::target(&rule.detail) == Some(group.arn())))
+/// The groups that no service of the spec has any more, and that nothing of somebody else sends requests to.
+pub(super) fn superfluous(found: &Found) -> Vec<&Group> {
+    let balancer = found.balancer.as_ref().map(Balancer::arn);
+    let rest = found.groups.iter().filter(|group| group.service.is_none());
+    rest.filter(|group| {
+        let balancers = group.detail.load_balancer_arns();
+        let ours = balancers.iter().all(|arn| Some(arn.as_str()) == balancer);
+        ours && !found.foreign_rules.iter().any(|rule| rules::target(rule) == Some(group.arn()))
+    })
+    .collect()
 }
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
@@ -131,7 +134,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 }
 
 pub(super) fn plan_superfluous(found: &Found, plan: &mut Plan) {
-    for group in found.groups.iter().filter(|group| can_go(found, group)) {
+    for group in superfluous(found) {
         plan.change(Verb::Remove, group.role());
     }
 }
@@ -228,24 +231,6 @@ pub(super) async fn configure(
         call.pending_on(&ABSENT, "the target group to be visible", format!("setting up {arn}")).map(drop)
     });
     join_all(calls).await.into_iter().collect()
-}
-
-/// Deletes the superfluous groups that nothing uses any more; their rules are gone. What a service still has
-/// targets in stays until the next deployment.
-pub(super) async fn tidy(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let superfluous = found.groups.iter().filter(|group| group.service.is_none());
-    try_join_all(superfluous.map(async |group| {
-        if !can_go(found, group) || !delete(work, group).await? {
-            tracing::info!(
-                arn = group.arn(),
-                targets = group.targets.join(", "),
-                "Superfluous target group still in use; left for the next deployment."
-            );
-        }
-        Ok(())
-    }))
-    .await
-    .map(drop)
 }
 
 /// Whether it is gone.

@@ -6,6 +6,7 @@ mod dns;
 mod found;
 mod groups;
 mod listeners;
+mod preflight;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
 use balancer::Handle;
 use certificate::Progress;
-use found::{Found, Purpose};
+use found::{Found, Group, Purpose};
 
 /// The component's name.
 pub const NAME: &str = "load-balancer";
@@ -67,6 +68,7 @@ impl Component for LoadBalancer {
         rules::plan(work, &found, &mut plan);
         groups::plan_superfluous(&found, &mut plan);
         dns::plan(work, &found, &mut plan);
+        preflight::plan(work, wanted, &found, &mut plan).await?;
         Ok(plan)
     }
 
@@ -104,11 +106,6 @@ impl Component for LoadBalancer {
         if let Progress::Waiting(waits_for) = certificate {
             return Err(StepError::Pending(waits_for));
         }
-        tokio::try_join!(
-            groups::tidy(work, &found),
-            certificate::tidy(work, &found),
-            dns::tidy(work, &found),
-        )?;
         Ok(outputs(work, handle, groups))
     }
 
@@ -127,7 +124,8 @@ impl Component for LoadBalancer {
 
     async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
         if work.spec.load_balancer.is_some() {
-            return Ok(Removal::default());
+            let found = Found::read(work, Purpose::Compare).await?;
+            return remove_superfluous(work, &found).await;
         }
         let found = Found::read(work, Purpose::Drop).await?;
         remove(work, &found).await
@@ -227,6 +225,25 @@ async fn plan_removal(work: &Work<'_>) -> Result<Plan, StepError> {
     Ok(plan)
 }
 
+/// Deletes what the load balancer that stays has no use for any more: aliases and certificates of an earlier domain,
+/// target groups of services that have gone.
+async fn remove_superfluous(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let mut removal = Removal::default();
+    for alias in dns::superfluous(work, found) {
+        removal.found += 1;
+        if !dns::delete_alias(work, alias).await? {
+            removal.leave(dns::ROLE, &alias.domain, "it has just been changed");
+        }
+    }
+    let (groups, certificates) = tokio::join!(
+        remove_groups(work, groups::superfluous(found)),
+        remove_certificates(work, found, certificate::superfluous(work, found)),
+    );
+    removal.join(groups?);
+    removal.join(certificates?);
+    Ok(removal)
+}
+
 /// Deletes what can go. The alias goes before the load balancer: only while that stands can its name be read.
 async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
     let mut removal = Removal::default();
@@ -252,16 +269,19 @@ async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
         let why = "deleted; its network interfaces are still being released";
         removal.leave(balancer::ROLE, found.interfaces.join(", "), why);
     }
-    let (groups, certificates) = tokio::join!(remove_groups(work, found), remove_certificates(work, found));
+    let (groups, certificates) = tokio::join!(
+        remove_groups(work, found.groups.iter().collect()),
+        remove_certificates(work, found, found.certificates.own.iter().collect()),
+    );
     removal.join(groups?);
     removal.join(certificates?);
     Ok(removal)
 }
 
 /// A group outlives the tasks that are registered in it: ECS takes them out while it stops them.
-async fn remove_groups(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal { found: found.groups.len(), left: Vec::new() };
-    let deletions = join_all(found.groups.iter().map(async |group| {
+async fn remove_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Removal, StepError> {
+    let mut removal = Removal { found: all.len(), left: Vec::new() };
+    let deletions = join_all(all.into_iter().map(async |group| {
         Ok::<_, StepError>((group, group.targets.is_empty() && groups::delete(work, group).await?))
     }));
     for deletion in deletions.await {
@@ -276,10 +296,15 @@ async fn remove_groups(work: &Work<'_>, found: &Found) -> Result<Removal, StepEr
     Ok(removal)
 }
 
-async fn remove_certificates(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let own = &found.certificates.own;
-    let mut removal = Removal { found: own.iter().map(certificate::Own::count).sum(), left: Vec::new() };
-    let deletions = join_all(own.iter().map(async |own| (own, certificate::delete(work, found, own).await)));
+async fn remove_certificates(
+    work: &Work<'_>,
+    found: &Found,
+    own: Vec<&certificate::Own>,
+) -> Result<Removal, StepError> {
+    let count = own.iter().map(|own| own.count()).sum();
+    let mut removal = Removal { found: count, left: Vec::new() };
+    let deletions =
+        join_all(own.into_iter().map(async |own| (own, certificate::delete(work, found, own).await)));
     for (own, left) in deletions.await {
         if let Some(why) = left? {
             removal.leave(certificate::ROLE, own.arn(), why);

@@ -141,7 +141,7 @@ async fn find_vpcs(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
     pages.send().try_collect().await.doing("looking for the VPC")
 }
 
-async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepError> {
+pub(super) async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepError> {
     let pages = work.aws.ec2.describe_subnets().set_filters(Some(ours(work, NAME))).into_paginator().items();
     pages.send().try_collect().await.doing("looking for the subnets")
 }

@@ -131,6 +131,12 @@ impl Component for Network {
     }
 }
 
+/// The names of the zones that the stack's subnets are in, or will be in.
+pub(crate) async fn zone_names(work: &Work<'_>) -> Result<Vec<String>, StepError> {
+    let zones = subnets::zones(work, &found::find_subnets(work).await?).await?;
+    Ok(zones.into_iter().take(work.spec.network.zone_letters().len()).collect())
+}
+
 /// The role of a subnet.
 fn subnet_role(tier: Tier, zone: char) -> String {
     format!("subnet/{tier}/{zone}")

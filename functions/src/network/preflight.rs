@@ -29,7 +29,7 @@ pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Res
     }
     let mut wanted = work.spec.network.subnets().into_iter();
     if wanted.any(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone))) {
-        let there = subnets::zones(work, found).await?.len();
+        let there = subnets::zones(work, found.subnets.values()).await?.len();
         if there < usize::from(work.spec.network.zones) {
             plan.problem(
                 "subnet",

@@ -68,13 +68,16 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     if missing.is_empty() {
         return Ok(false);
     }
-    let zones = zones(work, found).await?;
+    let zones = zones(work, found.subnets.values()).await?;
     together::all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
     Ok(true)
 }
 
 /// The names of the zones by the plan's letters. Where subnets stand already, a letter keeps its zone.
-pub(super) async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+pub(super) async fn zones<'s>(
+    work: &Work<'_>,
+    subnets: impl IntoIterator<Item = &'s Subnet> + Clone,
+) -> Result<Vec<String>, StepError> {
     let call = work.aws.ec2.describe_availability_zones().filters(tagging::filter("state", "available"));
     let call = call.filters(tagging::filter("zone-type", "availability-zone"));
     let answer = call.send().await.doing("listing the region's availability zones")?;
@@ -84,8 +87,9 @@ pub(super) async fn zones(work: &Work<'_>, found: &Found) -> Result<Vec<String>,
     let taken: Vec<Option<String>> = (b'a'..=b'c')
         .map(|letter| {
             let suffix = format!("/{}", char::from(letter));
-            let there = found.subnets.iter().find(|(role, _)| role.ends_with(&suffix));
-            there.and_then(|(_, subnet)| subnet.availability_zone().map(str::to_owned))
+            let mut there = subnets.clone().into_iter();
+            let there = there.find(|subnet| tagging::role(subnet.tags()).ends_with(&suffix));
+            there.and_then(|subnet| subnet.availability_zone().map(str::to_owned))
         })
         .collect();
     free.retain(|name| !taken.iter().flatten().any(|taken| taken == name));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::interface::{Interface, Public};
+use super::instance::Instance;
+use super::interface::{self, Interface, Public};
 use super::query::{Filters, select};
 use super::thing::{Kind, Thing, done, every, find, invalid, known, tag_set};
 use super::{State, tagging};
@@ -170,6 +171,56 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
         .map(|address| address.document(world))
         .collect();
     Ok(json!({ Address::SET: found }).into())
+}
+
+/// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`; in place of an address
+/// that is mapped to something else already it needs `AllowReassociation`, which is not simulated.
+pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AllocationId")?;
+    let instance = params.required("InstanceId")?;
+    params.done()?;
+    find::<Address>(world, &id)?;
+    let interface =
+        find::<Instance>(world, &instance)?.attached(world).map(|interface| interface.id().to_owned());
+    let Some(interface) = interface else {
+        return Err(Refusal::new(
+            "InvalidInstanceID",
+            format!("The instance '{instance}' has no interface."),
+        ));
+    };
+    if is_associated(world, &id) {
+        return Err(Refusal::new(
+            "Resource.AlreadyAssociated",
+            format!("resource {id} is already associated with another resource"),
+        ));
+    }
+    interface::map_public(world, &interface, Some(&id));
+    let association = every::<Interface>(world).find(|each| each.id() == interface);
+    let association = association.and_then(|each| Some(each.public(world.now)?.association.clone()));
+    Ok(json!({ "return": true, "associationId": association }).into())
+}
+
+pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("AssociationId")?;
+    params.done()?;
+    let mapped = every::<Interface>(world).find_map(|interface| {
+        let public = interface.public(world.now)?;
+        (public.association == id).then(|| (interface.id().to_owned(), interface.is_managed()))
+    });
+    match mapped {
+        None => Err(Refusal::new(
+            "InvalidAssociationID.NotFound",
+            format!("The association ID '{id}' does not exist"),
+        )),
+        // A NAT gateway's address goes with it only.
+        Some((_, true)) => {
+            Err(Refusal::new("AuthFailure", "You do not have permission to access the specified resource."))
+        }
+        Some((interface, false)) => {
+            interface::unmap_public(world, &interface, world.now);
+            Ok(done())
+        }
+    }
 }
 
 pub(super) fn release(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

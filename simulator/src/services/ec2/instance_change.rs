@@ -195,6 +195,7 @@ impl Change {
         match self {
             Self::Type(name) => {
                 let kind = catalogue::instance_type(name)?;
+                catalogue::check_offered(world, name, &instance.zone)?;
                 catalogue::check_architectures(&instance.image, instance.architecture, &kind)
             }
             Self::Groups(groups) => interface::check_groups(world, &instance.vpc, groups),

@@ -80,7 +80,7 @@ impl Interface {
         self.public(now).is_some()
     }
 
-    fn is_managed(&self) -> bool {
+    pub(super) fn is_managed(&self) -> bool {
         matches!(self.holder, Holder::Service { .. })
     }
 
@@ -326,6 +326,34 @@ pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
     if let Some(vpc) = world.ec2.vpcs.get_mut(&vpc) {
         vpc.mapped_until = vpc.mapped_until.max(mapped_until);
     }
+}
+
+/// Gives an interface of an instance one of AWS's own public addresses, or takes it. Nothing else of it is changed here.
+pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let id = params.required("NetworkInterfaceId")?;
+    let public = params.flag("AssociatePublicIpAddress")?;
+    params.done()?;
+    let Some(public) = public else {
+        return Err(Refusal::new(
+            "MissingParameter",
+            "The request must contain exactly one attribute of the network interface",
+        ));
+    };
+    let interface = find::<Interface>(world, &id)?;
+    let elastic = interface.public(world.now).is_some_and(|public| public.allocation.is_some());
+    let has = interface.has_public_address(world.now);
+    if elastic || interface.is_managed() {
+        return Err(Refusal::new(
+            "OperationNotPermitted",
+            format!("The public address of the network interface '{id}' can't be changed."),
+        ));
+    }
+    match (public, has) {
+        (true, false) => map_public(world, &id, None),
+        (false, true) => unmap_public(world, &id, world.now),
+        _ => {}
+    }
+    Ok(done())
 }
 
 /// Takes an interface away at that time, or earlier if that was settled already.

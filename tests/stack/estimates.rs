@@ -1,0 +1,127 @@
+//! What a plan says beforehand, against what the rehearsal shows: the same cost to the cent, and about the same time.
+
+use serde_json::Value;
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::estimate::{ComponentPlan, Estimate, monthly_usd, seconds_of, seconds_of_first};
+use stackdrop_specs::Spec;
+
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, rehearsal};
+
+fn read(text: &str) -> Spec {
+    Spec::read(text.as_bytes()).unwrap()
+}
+
+fn bill(rehearsal: &Rehearsal) -> f64 {
+    rehearsal.account().inventory().iter().map(|item| item.monthly_usd).sum()
+}
+
+/// What the plan of a deployment said.
+fn plan_of(deployed: &Deployed) -> Vec<ComponentPlan> {
+    let mut events = deployed.outcome.history.iter().rev();
+    let planned = events.find(|event| {
+        event.state.as_deref() == Some("Plan") && event.kind.to_string() == "ParallelStateExited"
+    });
+    let output = match &planned.unwrap().detail["output"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    };
+    serde_json::from_value(output["plan"].clone()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cost_of_a_spec_is_what_its_stack_costs_to_the_cent() {
+    let larger =
+        SHOP.replacen("nat: single", "nat: per-zone", 1).replacen("multiAz: false", "multiAz: true", 1);
+    let larger = larger.replacen("zones: 2", "zones: 3", 1).replacen("t3.micro", "m7i.xlarge", 1);
+    for spec in [SHOP, PRIVATE, MINIMAL, &larger] {
+        let rehearsal = rehearsal(spec);
+        deployed(&rehearsal, spec).await;
+        let (said, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
+        assert!((said - is).abs() < 0.005, "{}: {said} was said, {is} it is", read(spec).stack);
+    }
+}
+
+/// Fails unless the time that was said is within 15 % of the time that it took, or within two seconds of it.
+fn assert_near(name: &str, said: f64, took: f64) {
+    assert!(
+        (said - took).abs() <= (0.15 * took).max(2.0),
+        "{name}: {said:.1} s was said, {took:.1} s it took"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deployment_takes_about_as_long_as_its_plan_says() {
+    for spec in [SHOP, PRIVATE, MINIMAL] {
+        let rehearsal = rehearsal(spec);
+        let first = deployed(&rehearsal, spec).await;
+        let spec = read(spec);
+        let said = seconds_of(&plan_of(&first), &spec, None);
+        assert_near(spec.stack.as_str(), said, first.outcome.seconds);
+        assert!(said > seconds_of_first(&spec), "nothing is faster than AWS allows");
+    }
+}
+
+/// A change of the example, and what it is called.
+const UPDATES: [(&str, &str, &str); 15] = [
+    ("nothing", "", ""),
+    ("the image", "nginx:1.29", "nginx:1.30"),
+    ("the environment", "LOG_LEVEL: info", "LOG_LEVEL: debug"),
+    ("the database's class", "db.t4g.micro", "db.t4g.small"),
+    ("the database's storage", "storage: 20", "storage: 40"),
+    ("a standby", "multiAz: false", "multiAz: true"),
+    ("backups", "backupDays: 7", "backupDays: 8"),
+    ("a NAT gateway in each zone", "nat: single", "nat: per-zone"),
+    ("a third zone", "zones: 2", "zones: 3"),
+    ("who may connect", "- 0.0.0.0/0", "- 198.51.100.0/24"),
+    ("the idle timeout", "idleTimeout: 60", "idleTimeout: 61"),
+    ("the instance's type", "t3.micro", "t3.small"),
+    ("the health check", "codes: 200-399", "codes: 200-299"),
+    ("the most tasks", "max: 6", "max: 8"),
+    ("the fewest tasks", "count: 2\n    scaling:\n      min: 2", "count: 4\n    scaling:\n      min: 4"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn an_update_takes_about_as_long_as_its_plan_says() {
+    for (name, from, to) in UPDATES {
+        let rehearsal = rehearsal(SHOP);
+        deployed(&rehearsal, SHOP).await;
+        let changed = SHOP.replacen(from, to, 1);
+        assert!(from.is_empty() || changed != SHOP, "{name}");
+        let update = deployed(&rehearsal, &changed).await;
+        let said = seconds_of(&plan_of(&update), &read(&changed), Some(&read(SHOP)));
+        assert_near(name, said, update.outcome.seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
+    let unprotected = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+    let without =
+        unprotected.split("\n# PostgreSQL").next().unwrap().replace("    database:\n", "    environment2:\n");
+    let without: String = without
+        .lines()
+        .filter(|line| !line.contains("DB_") && !line.contains("environment2"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(read(&without).database.is_none() && read(&without).instance.is_some());
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &unprotected).await;
+    let update = deployed(&rehearsal, &without).await;
+    let said = seconds_of(&plan_of(&update), &read(&without), Some(&read(&unprotected)));
+    assert_near("dropping the database", said, update.outcome.seconds);
+}
+
+#[test]
+fn an_estimate_says_what_it_costs_now_and_then() {
+    let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
+    let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
+    let difference = update.monthly_usd_then - update.monthly_usd_now;
+    assert!((difference - 730.0 * 0.05).abs() < 0.011, "another NAT gateway with its address: {difference}");
+    assert!(Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON, "nothing stands yet");
+    let shown = serde_json::to_value(update).unwrap();
+    assert!(
+        shown["monthlyUsdNow"].is_number()
+            && shown["monthlyUsdThen"].is_number()
+            && shown["seconds"].is_number()
+    );
+}
