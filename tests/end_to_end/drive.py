@@ -88,7 +88,8 @@ class Trial:
         undone["left"] = self.standing()
 
         self.simulate()
-        fires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=3)
+        # The next full minute by which the deployment, which makes the schedule, has surely ended.
+        fires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=160)
         scheduled = re.sub(r"cron\(0 3 ", f"cron({fires.minute} {fires.hour} ", spec, count=1)
         scheduled = scheduled.replace("timezone: Europe/Berlin", "timezone: UTC", 1)
         deployed = self.deploy(machine, bucket, scheduled, {undone["execution"]})
@@ -224,10 +225,10 @@ class Trial:
         for page in self.states.get_paginator("get_execution_history").paginate(executionArn=execution):
             entered = (event.get("stateEnteredEventDetails") for event in page["events"])
             steps += [details["name"] for details in entered if details]
-        self.say(f"{described['status']} after {len(steps)} states {described.get('error', '')} {described.get('cause', '')[:300]}")
+        self.say(f"{described['status']} after {len(steps)} states")
         return {
             "execution": execution, "status": described["status"], "error": described.get("error"),
-            "cause": described.get("cause"), "input": json.loads(described["input"]), "steps": steps,
+            "cause": described.get("cause"), "input": json.loads(described["input"]), "states": steps,
         }
 
     def standing(self):

@@ -13,8 +13,6 @@ SIMULATED = {
     "acm", "application-autoscaling", "ec2", "ecr", "ecs", "elasticloadbalancing", "iam", "logs", "rds", "route53",
     "secretsmanager", "servicequotas", "ssm",
 }
-# Of these the installation needs its own, which the simulated account knows nothing of.
-INSTALLS = {"iam", "logs"}
 
 SIGNED_FOR = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
@@ -26,7 +24,6 @@ class Gateway:
     def __init__(self, emulator):
         self.emulator = emulator
         self.simulator = None
-        self.unsigned = 0
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
