@@ -6,6 +6,7 @@ Stackdrop itself runs on (S3, EventBridge, Step Functions, Lambda, ...) by the e
 
 import http.client
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -58,6 +59,11 @@ class Gateway:
             connection.request(request.command, request.path, body, headers)
             answer = connection.getresponse()
             content = answer.read()
+        except OSError as error:
+            # As when AWS can't be reached: whoever asked sees a lost connection, and knows what to do.
+            print(f"{service}: nobody answered on port {port}: {error}", file=sys.stderr, flush=True)
+            request.close_connection = True
+            return
         finally:
             connection.close()
         request.send_response_only(answer.status)
