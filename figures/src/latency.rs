@@ -66,7 +66,6 @@ fn spread([p10, p50, p90]: &[f64; 3]) -> Spread {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 mod tests {
     use std::fmt::Write as _;
 

@@ -394,8 +394,8 @@ fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
             ),
             names::PREFLIGHT_FAILED => "Put each of the problems right, then upload the spec again.".into(),
             names::UNHEALTHY => format!(
-                "Put right what AWS names as the reason, then upload the spec again. `stackdrop logs {stack}` shows \
-                 what containers wrote."
+                "Put right what AWS names as the reason, then upload the spec again. The log groups \
+                 under /stackdrop/{stack}/ show what containers wrote."
             ),
             names::FOREIGN => {
                 "Rename or remove what stands in the way, or choose another name for the stack.".into()

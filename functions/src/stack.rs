@@ -23,6 +23,10 @@ pub const TAG_DEPLOYMENT: &str = "stackdrop:deployment";
 pub type Tags = BTreeMap<String, String>;
 
 /// The workflow's state, as every step is given it: what Admit returned, and what the steps since have added.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a deployment is for; each is a switch of the workflow's state"
+)]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {

@@ -424,8 +424,8 @@ async fn a_plan_says_what_rds_does_not_offer_and_what_it_does() {
         assert_eq!(common::writes(&account), Vec::<String>::new());
     }
     let account = common::account();
-    let plain = spec("version: '17', class: db.m5.large, multiAz: true");
-    let plan = act(&aws(&account), NAME, "plan", &deployment(&plain)).await.unwrap();
+    let two_zones = spec("version: '17', class: db.m5.large, multiAz: true");
+    let plan = act(&aws(&account), NAME, "plan", &deployment(&two_zones)).await.unwrap();
     assert_eq!(problems(&plan), Vec::<String>::new(), "two zones have it");
 }
 

@@ -686,7 +686,7 @@ async fn what_a_pipeline_sets_stays_when_other_fields_change() {
     let update = aws.ecs.update_service().cluster("shop").service("mail").desired_count(3);
     update.task_definition(set.task_definition_arn().unwrap()).send().await.unwrap();
     let same = changed(&deployment, "second", &managed);
-    tokio::time::advance(std::time::Duration::from_secs(300)).await;
+    tokio::time::advance(std::time::Duration::from_mins(5)).await;
     // The pipeline's revision is taken over by its tags, and nothing is rolled out.
     let tagged = changes(&aws, &same).await;
     assert!(

@@ -1,5 +1,7 @@
 //! Service Quotas as its SDK sees it, and that the services hold to it.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
 mod common;
 
 use aws_sdk_ec2::error::ProvideErrorMetadata;

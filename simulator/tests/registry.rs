@@ -1,5 +1,7 @@
 //! ECR as its SDK sees it.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
 mod common;
 
 use aws_sdk_ecr::error::ProvideErrorMetadata;

@@ -116,7 +116,7 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
         let last = weather.last();
         let (deployed, problems) = finish(&rehearsal, stack, last).await?;
         broken.extend(problems.into_iter().map(|problem| format!("{stack}: {problem}")));
-        weather.note(format!("{stack} at last {last:?}: {} as {}", deployed.id, deployed.result()));
+        weather.note(&format!("{stack} at last {last:?}: {} as {}", deployed.id, deployed.result()));
         ends.push((stack, last, standing(&rehearsal.account().inventory(), stack)));
         ended.push(Ended { stack, deployed });
     }

@@ -89,7 +89,7 @@ impl<'r> Weather<'r> {
         Self { rng, rehearsal, running: JoinSet::new(), aborts: Vec::new(), history: Vec::new() }
     }
 
-    pub(super) fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: &str) {
         let now = self.rehearsal.account().clock().elapsed().as_secs_f64();
         self.history.push(format!("{now:>9.1} s  {what}"));
     }
@@ -108,13 +108,13 @@ impl<'r> Weather<'r> {
             pause(Duration::from_secs(gap)).await;
         }
         self.rehearsal.account().disarm();
-        self.note("the weather is over".into());
+        self.note("the weather is over");
         let mut ended = Vec::new();
         while let Some(end) = self.running.join_next().await {
             let end: Ended = end.context("an execution of the storm")?;
             let error = end.deployed.error().unwrap_or_default();
             let error = error.lines().next().unwrap_or_default().to_owned();
-            self.note(format!(
+            self.note(&format!(
                 "{} of {} ended as {} {error}",
                 end.deployed.id,
                 end.stack,
@@ -140,7 +140,7 @@ impl<'r> Weather<'r> {
             13..=14 => self.stop(),
             15 => {
                 self.rehearsal.account().disarm();
-                self.note("the faults cease".into());
+                self.note("the faults cease");
             }
             _ => self.strike(),
         }
@@ -153,7 +153,7 @@ impl<'r> Weather<'r> {
 
     async fn upload(&mut self, stack: &'static str) -> Result<()> {
         let variant = self.variant();
-        self.note(format!("{stack}: {variant:?} is uploaded"));
+        self.note(&format!("{stack}: {variant:?} is uploaded"));
         let event =
             self.rehearsal.upload(&format!("specs/{stack}.yaml"), variant.text(stack).as_bytes()).await?;
         if self.rng.u8(..6) == 0 {
@@ -167,7 +167,7 @@ impl<'r> Weather<'r> {
     }
 
     async fn upload_what_is_no_spec(&mut self, stack: &'static str) -> Result<()> {
-        self.note(format!("{stack}: something that is no spec is uploaded"));
+        self.note(&format!("{stack}: something that is no spec is uploaded"));
         let text = Variant::Worker.text(stack).replace("zones: 2", "zones: 9");
         let event = self.rehearsal.upload(&format!("specs/{stack}.yaml"), text.as_bytes()).await?;
         self.start(stack, event, 0);
@@ -175,14 +175,14 @@ impl<'r> Weather<'r> {
     }
 
     async fn delete(&mut self, stack: &'static str) -> Result<()> {
-        self.note(format!("{stack}: the spec is deleted"));
+        self.note(&format!("{stack}: the spec is deleted"));
         let event = self.rehearsal.delete(&format!("specs/{stack}.yaml")).await?;
         self.start(stack, event, 0);
         Ok(())
     }
 
     fn ask(&mut self, stack: &'static str, input: Value) {
-        self.note(format!("{stack}: by hand {input}"));
+        self.note(&format!("{stack}: by hand {input}"));
         self.start(stack, input, 0);
     }
 
@@ -202,7 +202,7 @@ impl<'r> Weather<'r> {
             return;
         }
         let place = self.aborts.len() - 1 - self.rng.usize(..self.aborts.len().min(2));
-        self.note(format!("the execution that was started as number {} is stopped", place + 1));
+        self.note(&format!("the execution that was started as number {} is stopped", place + 1));
         self.aborts[place].stop("Stopped", "by the storm");
     }
 
@@ -230,7 +230,7 @@ impl<'r> Weather<'r> {
             let (service, operation) = STRUCK[self.rng.usize(..STRUCK.len())];
             Fault::at(service, operation, when, kind)
         };
-        self.note(format!("fault: {fault:?}"));
+        self.note(&format!("fault: {fault:?}"));
         self.rehearsal.account().arm(fault);
     }
 }
@@ -246,7 +246,7 @@ pub(super) async fn foreign(rehearsal: &Rehearsal) -> Result<Vec<Item>> {
     let make = async {
         let vpc = aws.ec2.create_vpc().cidr_block("10.20.0.0/16").send().await.context("a foreign VPC")?;
         let vpc = vpc.vpc.and_then(|vpc| vpc.vpc_id).context("the VPC's id")?;
-        pause(Duration::from_secs(60)).await; // until it is available
+        pause(Duration::from_mins(1)).await; // until it is available
         let group = aws.ec2.create_security_group().group_name("shop-database").description("not ours");
         group.vpc_id(&vpc).send().await.context("a foreign security group")?;
         let subnet = aws.ec2.create_subnet().vpc_id(&vpc).cidr_block("10.20.0.0/24");

@@ -27,7 +27,7 @@ pub(super) async fn interrupted(
     let Some(lock) = held else {
         let reason = format!("the deployment {}, which {}, holds no lock any more", it.name, it.said());
         record(aws, it, None, When::Absent).await?;
-        return ended_as(execution, stack, "superseded", &reason);
+        return Ok(ended_as(execution, stack, "superseded", &reason));
     };
     let (source, destroying) = (lock.source, lock.destroying);
     let purpose = Purpose { source: &source, destroying, insists: true };
@@ -35,12 +35,12 @@ pub(super) async fn interrupted(
     record(aws, it, Some(&source), When::Always).await?;
     if source.plan_only {
         records::unlock(aws, stack, &etag).await?;
-        return ended_as(
+        return Ok(ended_as(
             execution,
             stack,
             "superseded",
             &format!("{} {}, and was only a plan", it.name, it.said()),
-        );
+        ));
     }
     records::delete(aws, &records::approval_key(stack)).await?;
     let baseline = baseline(aws, &it.stack).await?;

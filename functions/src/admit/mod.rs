@@ -132,8 +132,8 @@ async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Va
             aws.settings.bucket
         )),
         Some(version) => StepError::InvalidEvent(format!(
-            "the spec of the stack {stack} has no version {version}: `stackdrop history {stack}` lists those that \
-             were deployed"
+            "the spec of the stack {stack} has no version {version}: the records under stacks/{stack}/history/ \
+             name those that were deployed"
         )),
     })?;
     let (spec, source) = understand_or_reject(aws, execution, found).await?;
@@ -151,7 +151,7 @@ async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Val
     let stack = asked.stack.as_str();
     let Some(before) = baseline(aws, &asked.stack).await? else {
         let reason = format!("no deployment of the stack {stack} stands");
-        return ended_as(execution, stack, "superseded", &reason);
+        return Ok(ended_as(execution, stack, "superseded", &reason));
     };
     let source = before.source();
     let purpose = Purpose { insists: false, ..Purpose::deploy(&source) };
@@ -164,7 +164,7 @@ async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Val
     // Whoever held the lock may have made another baseline.
     let Some(baseline) = baseline(aws, &asked.stack).await? else {
         records::unlock(aws, stack, &lock).await?;
-        return ended_as(execution, stack, "superseded", "the stack was removed meanwhile");
+        return Ok(ended_as(execution, stack, "superseded", "the stack was removed meanwhile"));
     };
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let admitted = Admitted {
@@ -252,13 +252,13 @@ async fn supersede(
     let key = records::history_key(stack.as_str(), &execution.name);
     records::write(aws, &key, &record, When::Always).await?;
     let verdict = if result == Outcome::Retained { "retained" } else { "superseded" };
-    ended_as(execution, stack.as_str(), verdict, &reason)
+    Ok(ended_as(execution, stack.as_str(), verdict, &reason))
 }
 
 /// The answer that ends the workflow without a deployment.
-fn ended_as(execution: &Execution, stack: &str, verdict: &str, reason: &str) -> Result<Value, StepError> {
+fn ended_as(execution: &Execution, stack: &str, verdict: &str, reason: &str) -> Value {
     tracing::info!(deployment = execution.name, stack, verdict, reason, "Nothing is deployed.");
-    Ok(json!({ "verdict": verdict, "stack": stack, "reason": reason }))
+    json!({ "verdict": verdict, "stack": stack, "reason": reason })
 }
 
 /// Records a spec that was refused, and tells.

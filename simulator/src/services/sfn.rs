@@ -69,6 +69,9 @@ impl Account {
 impl Account {
     /// Waits for what is sent with a task's token by `SendTaskSuccess` or `SendTaskFailure`. The token is known from
     /// here on, and no longer once this is dropped: then its task has timed out.
+    ///
+    /// # Errors
+    /// The error and cause that were sent as a failure.
     pub async fn task_answer(&self, token: &str) -> Answer {
         let waiting = Waiting { account: self, token };
         self.with(|world| world.sfn.tokens.entry(token.to_owned()).or_default().is_some());
