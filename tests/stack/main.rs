@@ -7,6 +7,7 @@ mod approval; // somebody agrees to a plan, or does not
 mod command; // what a person sees who runs the command
 mod deploys; // what stands after a deployment, and who may reach whom
 mod estimates; // what a plan says of cost and time, and what they come to
+mod figures; // what a deployment costs by itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod permissions; // what each function's role allows

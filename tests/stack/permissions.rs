@@ -327,7 +327,7 @@ async fn minimal_stands() -> Rehearsal {
 
 /// Two deployments of which the second finds the first waiting for an answer.
 async fn somebody_is_asked() -> Rehearsal {
-    let cautious = with(SHOP, "onFailure: rollback", "approval: required\nonFailure: rollback");
+    let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let event = rehearsal.upload("specs/shop.yaml", cautious.as_bytes()).await.unwrap();
     let destroy = json!({ "stack": "shop", "action": "destroy" });
