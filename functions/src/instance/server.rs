@@ -3,8 +3,9 @@
 use aws_sdk_ec2::types::{
     Address, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
     IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterface,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType, ResourceType, Volume, VolumeType,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataOptionsResponse,
+    InstanceNetworkInterface, InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType,
+    ResourceType, Volume, VolumeType,
 };
 use stackdrop_specs::Instance as Spec;
 
@@ -94,7 +95,9 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
     let endpoint = metadata.and_then(|options| options.http_endpoint());
     let endpoint = endpoint.map_or("", InstanceMetadataEndpointState::as_str);
     compare("metadata.httpEndpoint", endpoint.into(), "enabled".into());
-    let hops = metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or(METADATA_HOPS);
+    let hops = metadata
+        .and_then(InstanceMetadataOptionsResponse::http_put_response_hop_limit)
+        .unwrap_or(METADATA_HOPS);
     compare("metadata.hopLimit", hops.to_string(), METADATA_HOPS.to_string());
     compare("publicAddress", instance.public_ip_address().unwrap_or("(none)").into(), "(none)".into());
     let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());
