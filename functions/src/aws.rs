@@ -124,6 +124,11 @@ pub(crate) fn shown(moment: std::time::SystemTime) -> String {
     moment.replace_nanosecond(0).unwrap_or(moment).format(&Rfc3339).unwrap_or_default()
 }
 
+/// A list for a call that takes none rather than an empty one.
+pub(crate) fn unless_empty(ids: Vec<String>) -> Option<Vec<String>> {
+    Some(ids).filter(|ids| !ids.is_empty())
+}
+
 /// For a create call that has no client token: the SDK must not repeat it by itself, since a lost answer may have
 /// taken effect. It becomes `Transient`, and the next attempt looks first.
 pub(crate) fn once() -> RetryConfig {

@@ -100,7 +100,6 @@ const ASKING: [&str; 2] = ["AwaitApproval", "Answered"];
 const TIDYING: [&str; 3] = ["Tidy", "TidySecurityGroups", "TidyNetwork"];
 
 fn judge(deployment: &Deployment) -> Verdict {
-    let problems = summary::problems(&deployment.plan);
     let verdict =
         |result| Verdict { result, step: None, error: None, message: None, removed: 0, left: Vec::new() };
     if let Some(failure) = first(&deployment.first_failure) {
@@ -120,6 +119,7 @@ fn judge(deployment: &Deployment) -> Verdict {
         }
         return failed(deployment, (step, failure));
     }
+    let problems = summary::problems(&deployment.plan);
     if !problems.is_empty() && !deployment.source.plan_only {
         return Verdict {
             step: Some("Plan".into()),

@@ -170,8 +170,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of a deployment that begins now.
-    pub(crate) fn begin(aws: &Aws, stack: &str, deployment: &str, execution: &str, result: Outcome) -> Self {
+    /// The record of a deployment of which nothing else is known yet. `started` is RFC 3339.
+    pub(crate) fn begin(
+        stack: &str,
+        deployment: &str,
+        execution: &str,
+        started: String,
+        result: Outcome,
+    ) -> Self {
         Self {
             stack: stack.into(),
             deployment: deployment.into(),
@@ -179,7 +185,7 @@ impl Record {
             result,
             source: None,
             trigger: Trigger::default(),
-            started: aws.now(),
+            started,
             ended: None,
             step: None,
             error: None,

@@ -101,24 +101,12 @@ pub struct Deployment {
 impl Deployment {
     /// Its record so far.
     pub(crate) fn record(&self, result: Outcome) -> Record {
+        let Self { stack, id, execution, started, .. } = self;
         Record {
-            stack: self.stack.to_string(),
-            deployment: self.id.clone(),
-            execution: self.execution.clone(),
-            result,
             source: Some(self.source.clone()),
             trigger: self.trigger,
-            started: self.started.clone(),
-            ended: None,
-            step: None,
-            error: None,
-            message: None,
-            next: None,
-            drift: Vec::new(),
             plan: self.plan.clone(),
-            outputs: Outputs::default(),
-            removed: 0,
-            left: Vec::new(),
+            ..Record::begin(stack.as_str(), id, execution, started.clone(), result)
         }
     }
 

@@ -12,6 +12,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
@@ -244,6 +245,23 @@ impl Rehearsal {
         let Some(version) = answer.version_id() else { bail!("the bucket {bucket} is not versioned") };
         let now = self.account.clock().now();
         Ok(event::created(&self.aws.settings, key, version, bytes.len(), answer.e_tag(), now))
+    }
+
+    /// One of the bucket's records, if it is there.
+    ///
+    /// # Errors
+    /// When it can't be read, or is no JSON.
+    pub async fn object(&self, key: &str) -> Result<Option<Value>> {
+        let call = self.aws.s3.get_object().bucket(&self.aws.settings.bucket).key(key);
+        let answer = match as_caller(Caller::new("user"), call.send()).await {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error).with_context(|| format!("reading {key}")),
+        };
+        let bytes = answer.body.collect().await.with_context(|| format!("reading {key}"))?.into_bytes();
+        serde_json::from_slice(&bytes).with_context(|| format!("{key} is no JSON"))
     }
 
     /// Deletes an object, and returns the event that EventBridge delivers of it.

@@ -154,11 +154,10 @@ async fn finish(rehearsal: &Rehearsal, stack: &str, last: Last) -> Result<(Deplo
     if deployed.result() != wanted {
         broken.push(format!("the last deployment ended as {}: {:?}", deployed.result(), deployed.error()));
     }
-    if weather::object(rehearsal, &format!("stacks/{stack}/lock.json")).await?.is_some() {
+    if rehearsal.object(&format!("stacks/{stack}/lock.json")).await?.is_some() {
         broken.push("the lock is still there".into());
     }
-    let status =
-        weather::object(rehearsal, &format!("stacks/{stack}/status.json")).await?.unwrap_or_default();
+    let status = rehearsal.object(&format!("stacks/{stack}/status.json")).await?.unwrap_or_default();
     if status["result"] != wanted || status["deployment"] != deployed.id.as_str() {
         broken.push(format!(
             "status.json says {} of {}, not {wanted} of {}",

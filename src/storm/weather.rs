@@ -258,22 +258,3 @@ pub(super) async fn foreign(rehearsal: &Rehearsal) -> Result<Vec<Item>> {
     anyhow::ensure!(items.len() >= 3, "what the neighbour made stands: {items:?}");
     Ok(items)
 }
-
-/// A record of the bucket.
-pub(super) async fn object(rehearsal: &Rehearsal, key: &str) -> Result<Option<Value>> {
-    let aws = rehearsal.aws();
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key);
-    let answer = match as_caller(Caller::new("user"), call.send()).await {
-        Ok(answer) => answer,
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(aws_sdk_s3::operation::get_object::GetObjectError::is_no_such_key) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(error).context("reading a record"),
-    };
-    let bytes = answer.body.collect().await.context("reading a record")?.into_bytes();
-    Ok(Some(serde_json::from_slice(&bytes).context("a record that is no JSON")?))
-}

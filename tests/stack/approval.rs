@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_statemachine::Abort;
 
-use crate::records::object;
-use crate::{SHOP, changes, deployed, rehearsal, standing};
+use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, standing};
 
 fn cautious(spec: &str) -> String {
     let cautious = spec.replacen("approval: none", "approval: required", 1);
@@ -113,16 +112,7 @@ async fn an_approval_holds_for_the_plan_that_was_shown_and_no_other() {
     let person = async {
         let first = question(&rehearsal).await;
         // Meanwhile somebody changes the account by hand, so that the plan is another.
-        let group = group_of_the_database(&rehearsal).await;
-        let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-        let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
-        let rule = aws_sdk_ec2::types::IpPermission::builder()
-            .ip_protocol("tcp")
-            .from_port(5432)
-            .to_port(5432)
-            .ip_ranges(anyone)
-            .build();
-        ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
+        open_the_database(&rehearsal).await;
         agree(&rehearsal, json!({ "approved": true })).await;
         loop {
             let second = question(&rehearsal).await;
@@ -137,11 +127,6 @@ async fn an_approval_holds_for_the_plan_that_was_shown_and_no_other() {
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
     assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
     assert!(changes(&deployed).contains(&"ec2:RevokeSecurityGroupIngress".to_owned()));
-}
-
-async fn group_of_the_database(rehearsal: &Rehearsal) -> String {
-    let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
-    baseline["outputs"]["securityGroups"]["database"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(start_paused = true)]

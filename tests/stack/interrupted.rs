@@ -1,37 +1,18 @@
 //! Executions that were stopped by hand or timed out: no Catch of theirs ran, and another deployment looks after them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde_json::{Value, json};
-use stackdrop::{Deployed, Rehearsal};
-use stackdrop_statemachine::{Abort, StepEvent, Watch};
+use stackdrop::Rehearsal;
+use stackdrop_statemachine::Abort;
 
-use crate::records::object;
-use crate::{SHOP, changes, deployed, rehearsal, standing};
-
-/// Stops the execution when it comes to a step.
-struct StopAt(&'static str, Abort, AtomicBool);
-
-impl Watch for StopAt {
-    fn entered(&self, step: &StepEvent<'_>) {
-        if step.name == self.0 {
-            self.2.store(true, Ordering::Relaxed);
-            self.1.stop("Stopped", "by hand");
-        }
-    }
-}
+use crate::{SHOP, StopAt, asked, changes, deployed, object, rehearsal, standing, unprotected};
 
 /// Runs an execution with this input and stops it at a step; gives the event of that.
 async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
     let abort = Abort::default();
-    let watch = StopAt(step, abort.clone(), AtomicBool::default());
+    let watch = StopAt(step, abort.clone());
     let stopped = rehearsal.run(input.clone(), &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted", "it came to {step}: {}", watch.2.load(Ordering::Relaxed));
+    assert_eq!(stopped.result(), "Aborted", "it came to {step}");
     rehearsal.interruption(&stopped.id, &input).unwrap()
-}
-
-async fn looked_after(rehearsal: &Rehearsal, event: Value) -> Deployed {
-    rehearsal.run(event, &(), &Abort::default()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,7 +21,7 @@ async fn what_a_stopped_first_deployment_made_is_removed() {
         let rehearsal = rehearsal(SHOP);
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
-        let after = looked_after(&rehearsal, event).await;
+        let after = asked(&rehearsal, event).await;
         assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
         let error = after.error().unwrap();
         assert!(error.contains("Interrupted") && error.contains("was stopped by hand"), "{error}");
@@ -62,7 +43,7 @@ async fn a_stopped_update_returns_to_the_baseline() {
     let upload = rehearsal.upload("specs/shop.yaml", update.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "Instance").await;
     assert_ne!(standing(&rehearsal), before);
-    let after = looked_after(&rehearsal, event).await;
+    let after = asked(&rehearsal, event).await;
     assert_eq!(after.result(), "Failed", "{:?}", after.error());
     assert_eq!(standing(&rehearsal), before);
 }
@@ -74,7 +55,7 @@ async fn a_stopped_deployment_that_is_to_be_kept_is_kept_and_lets_go_of_the_lock
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "LoadBalancer").await;
     let before = standing(&rehearsal);
-    let after = looked_after(&rehearsal, event).await;
+    let after = asked(&rehearsal, event).await;
     assert_eq!(after.result(), "Kept", "{:?}", after.error());
     // The step's function was not stopped with its execution: it may have made more, but nothing is gone.
     let after = standing(&rehearsal);
@@ -91,7 +72,7 @@ async fn a_stopped_undo_is_brought_to_its_end() {
         rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused));
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
-        let after = looked_after(&rehearsal, event).await;
+        let after = asked(&rehearsal, event).await;
         assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "{step}");
     }
@@ -103,22 +84,22 @@ async fn whoever_looks_after_a_stopped_deployment_may_be_stopped_too() {
     let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "Service").await;
     let second = stopped(&rehearsal, event, "Clear").await;
-    let after = looked_after(&rehearsal, second).await;
+    let after = asked(&rehearsal, second).await;
     assert_eq!(after.result(), "Failed", "{:?}", after.error());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_removal_says_that_it_is_not_finished_and_can_be_started_again() {
-    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+    let spec = unprotected();
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let event = stopped(&rehearsal, destroy.clone(), "RemoveDatabase").await;
-    let after = looked_after(&rehearsal, event).await;
+    let after = asked(&rehearsal, event).await;
     assert_eq!(after.result(), "UndoFailed");
     assert!(after.error().unwrap().contains("not finished"), "{:?}", after.error());
-    let again = looked_after(&rehearsal, destroy).await;
+    let again = asked(&rehearsal, destroy).await;
     assert_eq!(again.result(), "Destroyed", "{:?}", again.error());
 }
 
@@ -129,7 +110,7 @@ async fn the_next_upload_may_come_first_and_then_nothing_is_undone() {
     let event = stopped(&rehearsal, upload, "LoadBalancer").await;
     deployed(&rehearsal, SHOP).await;
     let before = standing(&rehearsal);
-    let after = looked_after(&rehearsal, event).await;
+    let after = asked(&rehearsal, event).await;
     assert_eq!(after.result(), "Superseded");
     assert_eq!(standing(&rehearsal), before);
     let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
@@ -143,7 +124,7 @@ async fn a_deployment_that_was_stopped_while_it_waited_for_approval_is_forgotten
     let rehearsal = rehearsal(&spec);
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "AwaitApproval").await;
-    let after = looked_after(&rehearsal, event).await;
+    let after = asked(&rehearsal, event).await;
     assert_eq!(after.result(), "Failed", "{:?}", after.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());

@@ -1,20 +1,8 @@
 //! What comes after the first deployment: redeploys that follow an image's tag, drift, removal.
 
 use serde_json::json;
-use stackdrop::{Deployed, Rehearsal};
-use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, changes, deployed, rehearsal, standing};
-
-async fn asked(rehearsal: &Rehearsal, input: serde_json::Value) -> Deployed {
-    rehearsal.run(input, &(), &Abort::default()).await
-}
-
-fn unprotected() -> String {
-    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
-    assert_ne!(spec, SHOP);
-    spec
-}
+use crate::{SHOP, asked, changes, deployed, open_the_database, rehearsal, standing, unprotected};
 
 #[tokio::test(start_paused = true)]
 async fn a_redeploy_that_follows_the_image_starts_the_tasks_anew_and_nothing_else() {
@@ -45,18 +33,8 @@ async fn a_newer_image_that_does_not_run_is_taken_back_and_told() {
 #[tokio::test(start_paused = true)]
 async fn what_was_changed_by_hand_is_put_right_by_the_next_redeploy() {
     let rehearsal = rehearsal(SHOP);
-    let first = deployed(&rehearsal, SHOP).await;
-    let outputs = stackdrop::rehearsal::outputs_of(&first).unwrap();
-    let group = outputs.security_groups.unwrap().database.unwrap();
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
-    let rule = aws_sdk_ec2::types::IpPermission::builder()
-        .ip_protocol("tcp")
-        .from_port(5432)
-        .to_port(5432)
-        .ip_ranges(anyone)
-        .build();
-    ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
+    deployed(&rehearsal, SHOP).await;
+    open_the_database(&rehearsal).await;
     let repaired = asked(&rehearsal, json!({ "stack": "shop" })).await;
     assert_eq!(repaired.result(), "Succeeded", "{:?}", repaired.error());
     assert_eq!(changes(&repaired), ["ec2:RevokeSecurityGroupIngress"]);

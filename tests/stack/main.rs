@@ -18,8 +18,10 @@ mod template; // what the template says
 mod undoes; // a failure anywhere leaves nothing behind
 mod watching; // what is announced; drift; going back
 
+use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_specs::Spec;
+use stackdrop_statemachine::{Abort, StepEvent, Watch};
 
 /// The example spec.
 const SHOP: &str = include_str!("../../specs/shop.yaml");
@@ -51,6 +53,49 @@ fn standing(rehearsal: &Rehearsal) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Runs an execution with this input: an event, or what somebody asks for by hand.
+async fn asked(rehearsal: &Rehearsal, input: Value) -> Deployed {
+    rehearsal.run(input, &(), &Abort::default()).await
+}
+
+/// Stops the execution when it comes to a step.
+struct StopAt(&'static str, Abort);
+
+impl Watch for StopAt {
+    fn entered(&self, step: &StepEvent<'_>) {
+        if step.name == self.0 {
+            self.1.stop("Stopped", "by the test");
+        }
+    }
+}
+
+/// One of the bucket's records, if it is there.
+async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
+    rehearsal.object(key).await.unwrap()
+}
+
+/// The example with a database that may be removed.
+fn unprotected() -> String {
+    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+    assert_ne!(spec, SHOP);
+    spec
+}
+
+/// Opens the database of the example to everybody, by hand, as nobody should.
+async fn open_the_database(rehearsal: &Rehearsal) {
+    let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    let group = baseline["outputs"]["securityGroups"]["database"].as_str().unwrap();
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let rule = aws_sdk_ec2::types::IpPermission::builder()
+        .ip_protocol("tcp")
+        .from_port(5432)
+        .to_port(5432)
+        .ip_ranges(anyone)
+        .build();
+    ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
 }
 
 /// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.

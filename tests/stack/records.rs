@@ -1,17 +1,9 @@
 //! What the bucket remembers, and what starts a deployment or does not.
 
-use serde_json::{Value, json};
-use stackdrop::Rehearsal;
+use serde_json::json;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, changes, deployed, rehearsal, standing};
-
-pub(crate) async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
-    let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
-    let answer = s3.get_object().bucket(&rehearsal.aws().settings.bucket).key(key).send().await.ok()?;
-    let bytes = answer.body.collect().await.unwrap().to_vec();
-    Some(serde_json::from_slice(&bytes).unwrap())
-}
+use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, standing};
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_leaves_a_baseline_a_status_and_a_record_and_no_lock() {
@@ -75,17 +67,6 @@ async fn a_deployment_that_was_stopped_by_hand_does_not_hold_up_the_next() {
     let next = deployed(&rehearsal, SHOP).await;
     assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
-}
-
-/// Stops the execution when a state is entered.
-struct StopAt(&'static str, Abort);
-
-impl stackdrop_statemachine::Watch for StopAt {
-    fn entered(&self, step: &stackdrop_statemachine::StepEvent<'_>) {
-        if step.name == self.0 {
-            self.1.stop("Stopped", "by the test");
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,9 @@
 //! What people and programs are told, drift, and going back to an earlier version.
 
 use serde_json::{Value, json};
-use stackdrop::{Deployed, Rehearsal};
-use stackdrop_statemachine::Abort;
+use stackdrop::Rehearsal;
 
-use crate::records::object;
-use crate::{SHOP, changes, deployed, rehearsal};
-
-async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
-    rehearsal.run(input, &(), &Abort::default()).await
-}
+use crate::{SHOP, asked, changes, deployed, object, open_the_database, rehearsal};
 
 /// The kinds of what was announced, by the event bus; the topic said the same.
 fn announced(rehearsal: &Rehearsal) -> Vec<String> {
@@ -20,21 +14,6 @@ fn announced(rehearsal: &Rehearsal) -> Vec<String> {
         messages.iter().map(|message| serde_json::from_str(&message.message).unwrap()).collect();
     assert_eq!(messages.iter().map(of).collect::<Vec<_>>(), events);
     events
-}
-
-/// Opens the database's group to everybody, as nobody should.
-async fn open_the_database(rehearsal: &Rehearsal) {
-    let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
-    let group = baseline["outputs"]["securityGroups"]["database"].as_str().unwrap();
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
-    let rule = aws_sdk_ec2::types::IpPermission::builder()
-        .ip_protocol("tcp")
-        .from_port(5432)
-        .to_port(5432)
-        .ip_ranges(anyone)
-        .build();
-    ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +31,7 @@ async fn a_spec_that_is_refused_is_announced_with_all_that_is_wrong() {
     let rehearsal = rehearsal(SHOP);
     let event =
         rehearsal.upload("specs/shop.yaml", b"stack: shop\nnetwork: { zones: 7 }\nnat: x\n").await.unwrap();
-    let refused = run(&rehearsal, event).await;
+    let refused = asked(&rehearsal, event).await;
     assert_eq!(refused.result(), "Rejected");
     assert_eq!(announced(&rehearsal), ["failed"]);
     let message = rehearsal.account().messages().pop().unwrap().message;
@@ -79,7 +58,7 @@ async fn the_schedule_repairs_drift_and_tells_each_difference() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
-    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
     assert_eq!(changes(&night), ["ec2:RevokeSecurityGroupIngress"]);
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
@@ -95,14 +74,14 @@ async fn drift_that_is_only_to_be_reported_is_left_and_told() {
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
     let report = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
-    let night = run(&rehearsal, report.clone()).await;
+    let night = asked(&rehearsal, report.clone()).await;
     assert_eq!(night.result(), "Drifted", "{:?}", night.error());
     assert!(night.succeeded(), "nothing went wrong: it was asked for a report");
     assert_eq!(changes(&night), Vec::<String>::new());
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
-    let again = run(&rehearsal, json!({ "stack": "shop" })).await;
+    let again = asked(&rehearsal, json!({ "stack": "shop" })).await;
     assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "by hand it is put right");
-    assert_eq!(run(&rehearsal, report).await.result(), "Succeeded", "now there is no drift to report");
+    assert_eq!(asked(&rehearsal, report).await.result(), "Succeeded", "now there is no drift to report");
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,12 +103,12 @@ async fn an_earlier_version_can_be_gone_back_to_and_the_schedule_keeps_it() {
     let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     deployed(&rehearsal, &worse).await;
-    let back = run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
+    let back = asked(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
     assert_eq!(back.result(), "Succeeded", "{:?}", back.error());
     assert!(changes(&back).contains(&"ecs:UpdateService".to_owned()));
     let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
     assert_eq!(baseline["version"], good);
-    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!(changes(&night), Vec::<String>::new(), "the newer version is not brought back by night");
 }
 
@@ -139,11 +118,11 @@ async fn a_version_that_does_not_exist_changes_nothing() {
     deployed(&rehearsal, SHOP).await;
     for version in ["nonsense", "00000000000000000000000000000000", ""] {
         let input = json!({ "stack": "shop", "action": "deploy", "version": version });
-        let refused = run(&rehearsal, input).await;
+        let refused = asked(&rehearsal, input).await;
         assert_eq!(refused.result(), "Rejected", "{version}");
         assert!(refused.error().unwrap().contains("has no version"), "{:?}", refused.error());
     }
-    let mixed = run(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
+    let mixed = asked(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
     assert_eq!(mixed.result(), "Rejected");
 }
 
@@ -154,8 +133,8 @@ async fn a_late_second_delivery_of_an_event_deploys_nothing_even_after_other_dep
     let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     let event = rehearsal.upload("specs/shop.yaml", worse.as_bytes()).await.unwrap();
-    assert_eq!(run(&rehearsal, event.clone()).await.result(), "Succeeded");
-    run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
-    let late = run(&rehearsal, event).await;
+    assert_eq!(asked(&rehearsal, event.clone()).await.result(), "Succeeded");
+    asked(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
+    let late = asked(&rehearsal, event).await;
     assert_eq!(late.result(), "Superseded", "the version was deployed, and gone back from");
 }

@@ -39,7 +39,8 @@ pub(super) async fn ask(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     record.message = Some(format!("{} changes wait for approval.", approval.changes.len()));
     record.next = Some(format!(
         "The token is in s3://{}/{}: `aws stepfunctions send-task-success --task-token TOKEN --task-output \
-         '{{\"approved\":true}}'` agrees, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer version of the spec takes this one's place.",
+         '{{\"approved\":true}}'` agrees, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer \
+         version of the spec takes this one's place.",
         aws.settings.bucket,
         records::approval_key(stack)
     ));

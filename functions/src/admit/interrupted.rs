@@ -86,11 +86,9 @@ async fn record(
     source: Option<&Source>,
     when: When<'_>,
 ) -> Result<(), StepError> {
-    let execution = Execution { id: it.execution.clone(), name: it.name.clone() };
-    let mut record =
-        Record::begin(aws, it.stack.as_str(), &execution.name, &execution.id, Outcome::Interrupted);
+    let (started, result) = (it.started.clone(), Outcome::Interrupted);
+    let mut record = Record::begin(it.stack.as_str(), &it.name, &it.execution, started, result);
     record.source = source.cloned();
-    record.started.clone_from(&it.started);
     record.ended = Some(it.stopped.clone());
     record.error = Some(names::INTERRUPTED.into());
     record.message = Some(format!("It {}.", it.said()));

@@ -236,6 +236,11 @@ async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, Step
     Ok(found.map(|(baseline, _)| baseline))
 }
 
+/// The record of this deployment, which begins now.
+fn begun(aws: &Aws, stack: &str, execution: &Execution, result: Outcome) -> Record {
+    Record::begin(stack, &execution.name, &execution.id, aws.now(), result)
+}
+
 /// Ends a deployment that another one makes superfluous. It is recorded as history, not as status: that is the other's.
 async fn supersede(
     aws: &Aws,
@@ -245,7 +250,7 @@ async fn supersede(
     reason: String,
 ) -> Result<Value, StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = Record::begin(aws, stack.as_str(), &execution.name, &execution.id, result);
+    let mut record = begun(aws, stack.as_str(), execution, result);
     record.source = Some(source);
     record.ended = Some(aws.now());
     record.message = Some(reason.clone());
@@ -269,7 +274,7 @@ async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = Record::begin(aws, stack.as_str(), &execution.name, &execution.id, Outcome::Rejected);
+    let mut record = begun(aws, stack.as_str(), execution, Outcome::Rejected);
     record.source = Some(source.clone());
     record.ended = Some(aws.now());
     record.step = Some("Admit".into());
@@ -311,7 +316,7 @@ impl Admitted {
 
 async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<Value, StepError> {
     let stack = admitted.spec.stack.as_str();
-    let mut record = Record::begin(aws, stack, &execution.name, &execution.id, Outcome::Running);
+    let mut record = begun(aws, stack, execution, Outcome::Running);
     record.trigger = admitted.trigger;
     record.source = Some(admitted.source.clone());
     if !admitted.source.plan_only {

@@ -6,6 +6,7 @@ use stackdrop_specs::{Nat, Spec};
 
 use super::NAME;
 use super::found::Found;
+use crate::aws::unless_empty;
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::stack::TAG_DEPLOYMENT;
@@ -217,16 +218,15 @@ impl Difference {
         if self.is_empty() {
             return Ok(());
         }
-        let some = |ids: Vec<String>| Some(ids).filter(|ids| !ids.is_empty());
         let call = work
             .aws
             .ec2
             .modify_vpc_endpoint()
             .vpc_endpoint_id(id)
-            .set_add_subnet_ids(some(self.missing_subnets))
-            .set_remove_subnet_ids(some(self.extra_subnets))
-            .set_add_security_group_ids(some(self.missing_groups))
-            .set_remove_security_group_ids(some(self.extra_groups))
+            .set_add_subnet_ids(unless_empty(self.missing_subnets))
+            .set_remove_subnet_ids(unless_empty(self.extra_subnets))
+            .set_add_security_group_ids(unless_empty(self.missing_groups))
+            .set_remove_security_group_ids(unless_empty(self.extra_groups))
             .set_private_dns_enabled(self.lacks_private_names.then_some(true))
             .set_reset_policy(self.has_policy.then_some(true));
         let waits_for = format!("the {role} {id} to be available");

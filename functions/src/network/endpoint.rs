@@ -5,6 +5,7 @@ use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 use super::found::Found;
 use super::tables::private_role;
 use super::{NAME, plan_missing};
+use crate::aws::unless_empty;
 use crate::component::{Plan, Removal, Work};
 use crate::egress::gives_full_access;
 use crate::error::{Answer, StepError};
@@ -81,14 +82,13 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     if missing.is_empty() && foreign.is_empty() && !resets {
         return Ok(());
     }
-    let some = |ids: Vec<String>| Some(ids).filter(|ids| !ids.is_empty());
     let call = work
         .aws
         .ec2
         .modify_vpc_endpoint()
         .vpc_endpoint_id(id)
-        .set_add_route_table_ids(some(missing))
-        .set_remove_route_table_ids(some(foreign))
+        .set_add_route_table_ids(unless_empty(missing))
+        .set_remove_route_table_ids(unless_empty(foreign))
         .set_reset_policy(resets.then_some(true));
     call.send()
         .await

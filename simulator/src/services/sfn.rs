@@ -64,22 +64,18 @@ impl Account {
     pub fn executions(&self) -> Vec<ExecutionView> {
         self.with(|world| world.sfn.executions.clone())
     }
-}
 
-impl Account {
     /// Waits for what is sent with a task's token by `SendTaskSuccess` or `SendTaskFailure`. The token is known from
     /// here on, and no longer once this is dropped: then its task has timed out.
     ///
     /// # Errors
     /// The error and cause that were sent as a failure.
     pub async fn task_answer(&self, token: &str) -> Answer {
-        let waiting = Waiting { account: self, token };
-        self.with(|world| world.sfn.tokens.entry(token.to_owned()).or_default().is_some());
+        let _waiting = Waiting::begin(self, token);
         loop {
             // Listening begins before looking, so that nothing is missed in between.
             let sent = self.answer_sent();
             if let Some(answer) = self.with(|world| world.sfn.tokens.get(token).cloned().flatten()) {
-                drop(waiting);
                 return answer;
             }
             sent.await;
@@ -91,6 +87,13 @@ impl Account {
 struct Waiting<'a> {
     account: &'a Account,
     token: &'a str,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(account: &'a Account, token: &'a str) -> Self {
+        account.with(|world| world.sfn.tokens.insert(token.to_owned(), None));
+        Self { account, token }
+    }
 }
 
 impl Drop for Waiting<'_> {
