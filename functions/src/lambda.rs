@@ -46,7 +46,7 @@ pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, 
     let run = async move {
         let ended = run(function, payload, aws).await;
         match &ended {
-            Ok(_) => {}
+            Ok(_) => tracing::info!("Done."),
             Err(StepError::Pending(waits_for)) => tracing::info!(waits_for, "Not done yet."),
             Err(error) => {
                 tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");

@@ -99,9 +99,8 @@ async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
     let without =
         unprotected.split("\n# PostgreSQL").next().unwrap().replace("    database:\n", "    environment2:\n");
     let without: String = without
-        .lines()
+        .split_inclusive('\n')
         .filter(|line| !line.contains("DB_") && !line.contains("environment2"))
-        .map(|line| format!("{line}\n"))
         .collect();
     assert!(read(&without).database.is_none() && read(&without).instance.is_some());
     let rehearsal = rehearsal(SHOP);

@@ -72,7 +72,6 @@ impl Used {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::print_stdout, reason = "figures to be read")]
 async fn a_deployment_costs_less_than_a_cent_and_a_redeploy_without_changes_hardly_anything() {
     let megabytes = template()["Parameters"]["MemorySize"]["Default"].as_f64().unwrap();
     let rehearsal = rehearsal(SHOP);
