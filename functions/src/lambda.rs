@@ -60,7 +60,8 @@ pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, 
 /// What every line of a step's log says: whose it is.
 fn span(function: &str, payload: &Value) -> tracing::Span {
     let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
-    let stack = text("/deployment/stack").or_else(|| text("/event/stack"));
+    let stack = text("/deployment/stack").map(str::to_owned);
+    let stack = stack.or_else(|| admit::stack_of(payload.get("event")?));
     let deployment = text("/deployment/id").or_else(|| text("/execution/Name"));
     let step = text("/action").map_or_else(|| function.to_owned(), |action| format!("{function}/{action}"));
     tracing::info_span!("step", stack, deployment, step)
