@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::aws::Aws;
 use crate::error::{Answer, AwsError, StepError};
+use crate::estimate::Estimate;
 use crate::records::{Outcome, Record};
 
 /// The source of Stackdrop's events.
@@ -64,6 +65,9 @@ pub struct Announcement<'a> {
     /// What to do now, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What the plan comes to: USD a month and seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// What was, or would be, changed: one line a resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
@@ -97,6 +101,7 @@ impl<'a> Announcement<'a> {
             error: record.error.as_deref(),
             message: record.message.as_deref(),
             next: record.next.clone(),
+            estimate: record.estimate,
             changes,
         }
     }

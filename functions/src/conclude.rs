@@ -53,10 +53,6 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
             verdict.message = Some(said).filter(|said| !said.is_empty());
         }
         Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
-        Outcome::Planned => {
-            let key = records::plan_key(deployment.stack.as_str());
-            records::write(aws, &key, &deployment.plan, When::Always).await?;
-        }
         _ => {}
     }
     let record = record(aws, &deployment, &verdict, outputs);
@@ -132,7 +128,7 @@ fn judge(deployment: &Deployment) -> Verdict {
         return destroyed(deployment);
     }
     if deployment.source.plan_only {
-        return verdict(Outcome::Planned);
+        return Verdict { message: Some(summary::of_plan(deployment)), ..verdict(Outcome::Planned) };
     }
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
         let message = Some("What differs was only reported (drift: report); nothing was changed.".into());
@@ -324,25 +320,33 @@ fn outputs(deployment: &Deployment) -> Outputs {
 /// Makes the deployment the baseline; then what comes after success. A refusal of that is said, and takes nothing back:
 /// the stack stands.
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
+    let mut faults = Vec::new();
+    let mut note = |result: Result<(), StepError>| match result {
+        Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => Err(error),
+        Err(error) => {
+            faults.push(format!("The stack stands, but: {}", error.chain()));
+            Ok(false)
+        }
+        Ok(()) => Ok(true),
+    };
+    let mut spec = deployment.spec.clone();
+    if !note(schedule::keep(aws, deployment).await)? {
+        // The next deployment compares with what the schedule is, and tries again.
+        spec.redeploy = deployment.baseline.as_ref().and_then(|before| before.spec.redeploy.clone());
+    }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
         key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
-        spec: deployment.spec.clone(),
+        spec,
         outputs: outputs.clone(),
     };
     let key = records::baseline_key(deployment.stack.as_str());
     records::write(aws, &key, &baseline, When::Always).await?;
     let changed = deployment.outputs.network.is_some();
     let work = Work::new(aws, deployment);
-    let protected = if changed { database::protect(&work).await } else { Ok(()) };
-    let mut faults = Vec::new();
-    for result in [protected, schedule::keep(aws, deployment).await] {
-        match result {
-            Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => return Err(error),
-            Err(error) => faults.push(format!("The stack stands, but: {}", error.chain())),
-            Ok(()) => {}
-        }
+    if changed {
+        note(database::protect(&work).await)?;
     }
     Ok(faults)
 }
@@ -394,8 +398,8 @@ fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
             ),
             names::PREFLIGHT_FAILED => "Put each of the problems right, then upload the spec again.".into(),
             names::UNHEALTHY => format!(
-                "Put right what AWS names as the reason, then upload the spec again. The log groups \
-                 under /stackdrop/{stack}/ show what containers wrote."
+                "Put right what AWS names as the reason, then upload the spec again. `stackdrop logs {stack}` shows \
+                 what containers wrote."
             ),
             names::FOREIGN => {
                 "Rename or remove what stands in the way, or choose another name for the stack.".into()

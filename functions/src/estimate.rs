@@ -4,6 +4,8 @@
 
 mod duration;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use stackdrop_figures::prices;
 use stackdrop_specs::{Database, Nat, Spec};
@@ -33,6 +35,16 @@ pub struct Estimate {
     pub monthly_usd_then: f64,
     /// How long the deployment will take.
     pub seconds: f64,
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { monthly_usd_now: now, monthly_usd_then: then, seconds } = self;
+        let minutes = (seconds / 60.0).ceil();
+        let takes =
+            if minutes > 1.0 { format!("{minutes:.0} minutes") } else { format!("{seconds:.0} seconds") };
+        write!(f, "about {takes}, {then:.2} USD a month (now {now:.2}; list prices, without usage)")
+    }
 }
 
 impl Estimate {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::aws::Aws;
 use crate::component::Outputs;
 use crate::error::{Answer, StepError};
+use crate::estimate::Estimate;
 use crate::stack::Source;
 use crate::summary;
 
@@ -155,6 +156,9 @@ pub struct Record {
     /// What differed in the account from what the last deployment had left, one line a resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+    /// What the plan comes to: USD a month and seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// What was planned, by component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Value>,
@@ -192,6 +196,7 @@ impl Record {
             message: None,
             next: None,
             drift: Vec::new(),
+            estimate: None,
             plan: Vec::new(),
             outputs: Outputs::default(),
             removed: 0,
@@ -239,7 +244,7 @@ pub(crate) fn claim_key(stack: &str, version: &str) -> String {
     format!("stacks/{stack}/versions/{}.json", hex::encode(&Sha256::digest(version.as_bytes())[..16]))
 }
 
-pub(crate) fn plan_key(stack: &str) -> String {
+fn plan_key(stack: &str) -> String {
     format!("stacks/{stack}/plan.json")
 }
 
@@ -301,13 +306,12 @@ pub(crate) async fn write(
     Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
 }
 
-/// Writes a deployment's record, as history and, unless it was only a plan, as the stack's status.
+/// Writes a deployment's record, as history and as the stack's status; of a plan, as the stack's newest plan.
 pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
-    if record.result != Outcome::Planned {
-        write(aws, &status_key(&record.stack), record, When::Always).await?;
-    }
-    Ok(())
+    let planned = record.result == Outcome::Planned;
+    let newest = if planned { plan_key(&record.stack) } else { status_key(&record.stack) };
+    write(aws, &newest, record, When::Always).await.map(drop)
 }
 
 /// Deletes an object; one that is not there is no error.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{Spec, StackName};
 
 use crate::component::Outputs;
+use crate::estimate::{ComponentPlan, Estimate};
 use crate::records::{Outcome, Record, Trigger};
 
 /// The tag that says which stack a resource belongs to.
@@ -105,9 +106,20 @@ impl Deployment {
         Record {
             source: Some(self.source.clone()),
             trigger: self.trigger,
+            estimate: self.estimate(),
             plan: self.plan.clone(),
             ..Record::begin(stack.as_str(), id, execution, started.clone(), result)
         }
+    }
+
+    /// What its plan comes to; `None` before there is one, and for the removal of the stack.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        if self.plan.is_empty() || self.destroying {
+            return None;
+        }
+        let plans = self.plan.iter().filter_map(|plan| serde_json::from_value(plan.clone()).ok());
+        let plans: Vec<ComponentPlan> = plans.collect();
+        Some(Estimate::of(&plans, &self.spec, self.baseline.as_ref().map(|before| &before.spec)))
     }
 
     /// Whether the spec is the one that the last good deployment went by: what differs then has drifted.

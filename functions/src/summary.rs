@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::component::{Change, Problem, Verb};
+use crate::stack::Deployment;
 
 /// What the plans of the components (as the workflow's state has them) would change, one line a resource.
 #[must_use]
@@ -17,6 +18,20 @@ pub fn drift(plans: &[Value]) -> Vec<String> {
         .filter(|(_, change)| change.verb != Verb::Settle && !is_refresh(change))
         .map(|(component, change)| line(component, &change))
         .collect()
+}
+
+/// A plan in a few words: how much it would change, what that takes and costs, and what would make it fail.
+pub(crate) fn of_plan(deployment: &Deployment) -> String {
+    let changes = match lines(&deployment.plan).len() {
+        0 => "Nothing would be changed".to_owned(),
+        1 => "1 change".to_owned(),
+        number => format!("{number} changes"),
+    };
+    let comes_to = deployment.estimate().map(|estimate| format!(": {estimate}")).unwrap_or_default();
+    let problems = problems(&deployment.plan);
+    let problems =
+        if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };
+    format!("{changes}{comes_to}.{problems}")
 }
 
 /// What would make the plans fail.

@@ -59,15 +59,24 @@ pub struct Account {
     inner: Arc<Mutex<Inner>>,
     /// Wakes tasks that wait for an answer by token: one was sent.
     answered: Arc<tokio::sync::Notify>,
+    /// Wakes who plays the installation: something happened that it reacts to, or a schedule is another.
+    stirred: Arc<tokio::sync::Notify>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     world: World,
     rates: Rates,
     faults: Faults,
     ledger: Vec<Call>,
     occurrences: BTreeMap<String, usize>,
+}
+
+/// An account as it stood at one moment: whatever is opened from it goes on from there, apart from all others.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    inner: Inner,
+    elapsed: Duration,
 }
 
 /// What becomes of a call, as its caller sees it.
@@ -103,7 +112,30 @@ impl Account {
             ledger: Vec::new(),
             occurrences: BTreeMap::new(),
         };
-        Ok(Self { clock: Clock::start(), inner: Arc::new(Mutex::new(inner)), answered: Arc::default() })
+        Ok(Self {
+            clock: Clock::start(),
+            inner: Arc::new(Mutex::new(inner)),
+            answered: Arc::default(),
+            stirred: Arc::default(),
+        })
+    }
+
+    /// The account as it stands now. What was called and has not taken effect yet is not in it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { inner: lock(&self.inner).clone(), elapsed: self.clock.elapsed() }
+    }
+
+    /// Opens an account that goes on from a snapshot, on the clock of the runtime that this is called in.
+    #[must_use]
+    pub fn resume(snapshot: &Snapshot) -> Self {
+        let inner = Arc::new(Mutex::new(snapshot.inner.clone()));
+        Self {
+            clock: Clock::resume(snapshot.elapsed),
+            inner,
+            answered: Arc::default(),
+            stirred: Arc::default(),
+        }
     }
 
     /// The account's clock.
@@ -153,6 +185,12 @@ impl Account {
         self.answered.notified()
     }
 
+    /// Wakes when there may be more [`happenings`](Account::happenings), or another next schedule, counted from when
+    /// this is enabled or first polled.
+    pub fn stirred(&self) -> tokio::sync::futures::Notified<'_> {
+        self.stirred.notified()
+    }
+
     /// Answers one call: see the crate's documentation for the way it goes.
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Delivery {
         let delivery = self.answer(caller, &request).await;
@@ -188,6 +226,9 @@ impl Account {
             lock(&self.inner).take(service, &operation, &params, caller, made_at, self.clock.elapsed());
         if operation.starts_with("SendTask") {
             self.answered.notify_waiters();
+        }
+        if matches!(service.name, "s3" | "scheduler" | "states") && writes(&operation) {
+            self.stirred.notify_waiters();
         }
         if matches!(delivery, Delivery::Never) {
             std::future::pending::<()>().await;

@@ -14,18 +14,25 @@ const START: u64 = 1_767_225_600;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     opened: Instant,
+    /// What had passed before that, in the account that this one goes on from.
+    before: Duration,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub(crate) fn start() -> Self {
-        Self { opened: Instant::now() }
+        Self::resume(Duration::ZERO)
+    }
+
+    /// A clock that goes on from `before`.
+    pub(crate) fn resume(before: Duration) -> Self {
+        Self { opened: Instant::now(), before }
     }
 
     /// How long the account has been open.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.opened.elapsed()
+        self.before + self.opened.elapsed()
     }
 
     /// The date and time after `elapsed`, as RFC 3339 text with milliseconds.

@@ -86,7 +86,7 @@ pub struct Strike {
 }
 
 /// The faults of one account.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
     armed: Vec<(Fault, usize)>,
     pub(crate) strikes: Vec<Strike>,

@@ -12,6 +12,7 @@
 mod account;
 mod clock;
 mod faults;
+mod happenings;
 mod inventory;
 mod latency;
 mod ledger;
@@ -25,9 +26,10 @@ mod services;
 mod view;
 mod world;
 
-pub use account::{Account, BadOptions, Options};
+pub use account::{Account, BadOptions, Options, Snapshot};
 pub use clock::Clock;
 pub use faults::{Fault, FaultKind, Strike, When};
+pub use happenings::Happening;
 pub use inventory::Item;
 pub use latency::Latency;
 pub use ledger::{Call, Ending};
@@ -36,6 +38,6 @@ pub use seed::Seed;
 pub use serve::serve;
 pub use services::events::EventView;
 pub use services::sfn::Answer;
-pub use services::sfn::ExecutionView;
+pub use services::sfn::{ExecutionEnd, ExecutionView, HistoryEvent};
 pub use services::sns::MessageView;
 pub use view::{GroupView, InterfaceView, Origin, RuleView, Source};

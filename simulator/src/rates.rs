@@ -16,7 +16,7 @@ struct Bucket {
 }
 
 /// The buckets of one account.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rates {
     buckets: BTreeMap<(String, &'static str), Bucket>,
     off: bool,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::happenings::Happening;
 use crate::inventory::Item;
 use crate::latency::Latency;
 use crate::params::{Params, Refusal};
@@ -16,7 +17,7 @@ use crate::services::{
 pub(crate) type Tags = BTreeMap<String, String>;
 
 /// The account's state: one part a service, each owned by that service's file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     /// Now, since the account was opened.
     pub(crate) now: Duration,
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) latency: Latency,
     /// Whether what the current call makes shall end in its `failed` state (a fault).
     pub(crate) doomed: bool,
+    /// What others react to, in order.
+    pub(crate) happenings: Vec<Happening>,
     ids: u64,
     pub(crate) ec2: ec2::State,
     pub(crate) elb: elb::State,
@@ -54,6 +57,7 @@ impl World {
             region: region.into(),
             latency,
             doomed: false,
+            happenings: Vec::new(),
             ids: 0,
             ec2: ec2::State::default(),
             elb: elb::State::default(),
@@ -118,6 +122,7 @@ impl World {
         ssm::advance(self);
         ec2::advance(self);
         iam::advance(self);
+        scheduler::advance(self);
         sfn::advance(self);
     }
 

@@ -1,5 +1,6 @@
 //! The commands, and how they speak.
 
+mod account;
 mod rehearse;
 mod report;
 mod simulate;
@@ -21,6 +22,22 @@ pub(crate) enum Command {
     Validate(validate::Validate),
     /// Deploy a spec into a simulated AWS account: what is made, in which order, how long it takes, what it costs.
     Rehearse(rehearse::Rehearse),
+    /// Upload a spec to an account, and follow its deployment to the end.
+    Deploy(account::deploy::Deploy),
+    /// Show what a deployment would change, cost and take; nothing is changed.
+    Plan(account::plan::Plan),
+    /// Show how a stack stands.
+    Status(account::status::Status),
+    /// List a stack's deployments, the newest first.
+    History(account::history::History),
+    /// Show what the containers of a stack's services have written.
+    Logs(account::logs::Logs),
+    /// Agree to the plan that waits for approval.
+    Approve(account::answer::Approve),
+    /// Reject the plan that waits for approval.
+    Reject(account::answer::Reject),
+    /// Remove a stack and all that is in it.
+    Destroy(account::destroy::Destroy),
     /// Serve a simulated AWS account on a loopback port, for the AWS CLI and any SDK.
     Simulate(simulate::Simulate),
     /// Rehearse in random weather, one storm a seed, and say after which something is wrong.
@@ -32,6 +49,14 @@ impl Command {
         match self {
             Self::Validate(validate) => validate.run(),
             Self::Rehearse(rehearse) => rehearse.run(),
+            Self::Deploy(deploy) => deploy.run(),
+            Self::Plan(plan) => plan.run(),
+            Self::Status(status) => status.run(),
+            Self::History(history) => history.run(),
+            Self::Logs(logs) => logs.run(),
+            Self::Approve(approve) => approve.run(),
+            Self::Reject(reject) => reject.run(),
+            Self::Destroy(destroy) => destroy.run(),
             Self::Simulate(simulate) => simulate.run(),
             Self::Storm(storm) => storm.run(),
         }

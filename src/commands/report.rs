@@ -106,7 +106,7 @@ pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> String {
     lines.join("\n")
 }
 
-fn outputs(outputs: &Value) -> Vec<String> {
+pub(super) fn outputs(outputs: &Value) -> Vec<String> {
     let mut flat = Vec::new();
     flatten("", outputs, &mut flat);
     if flat.is_empty() {

@@ -5,36 +5,33 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use stackdrop::rehearsal::at_pace;
 use stackdrop::{Rehearsal, Setting};
 use stackdrop_simulator::serve;
+use stackdrop_specs::Spec;
 use tokio::net::TcpListener;
 
 use super::rehearse::fault;
 use super::{in_simulated_time, read, say};
 
-/// Serve a simulated AWS account on a loopback port, for the AWS CLI and any SDK.
+/// Serve a simulated AWS account, with Stackdrop installed and at work in it, on a loopback port.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
-    /// Where to listen: a loopback address.
+    /// Where to listen: a loopback address. Port 0 takes one that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4599")]
     listen: SocketAddr,
     /// Serve the account as it stands after rehearsing this spec.
     #[arg(long, value_name = "SPEC")]
     after: Option<PathBuf>,
-    /// Serve the account as it is before this spec is deployed: with the certificates and secrets that it refers to.
-    #[arg(long, value_name = "SPEC", conflicts_with = "after")]
-    before: Option<PathBuf>,
-    /// Let AWS take this many times less time than it does.
-    #[arg(long, value_name = "N", value_parser = speed)]
-    speed: Option<f64>,
+    /// Have in the account what this spec refers to: certificate, hosted zone, secrets. May be given several times.
+    #[arg(long, value_name = "SPEC")]
+    with: Vec<PathBuf>,
+    /// How many times as fast as real time simulated time passes: at 60 a deployment of six minutes takes six seconds.
+    #[arg(long, value_name = "N", default_value_t = 60.0)]
+    speed: f64,
     /// Refuse a call such as `ec2:CreateNatGateway`, each time that it is made.
     #[arg(long, value_name = "CALL")]
     fail: Option<String>,
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    let speed: f64 = text.parse().map_err(|_| "this is no number".to_owned())?;
-    if (1.0..=1000.0).contains(&speed) { Ok(speed) } else { Err("from 1 to 1000".into()) }
 }
 
 impl Simulate {
@@ -44,46 +41,53 @@ impl Simulate {
             "--listen {}: the simulated account trusts everybody, so it listens on a loopback address only",
             self.listen
         );
-        let fault = self.fail.as_deref().map(fault).transpose()?;
-        let spec = match self.after.as_ref().or(self.before.as_ref()) {
-            None => None,
-            Some(file) => match read(file)? {
+        ensure!(
+            self.speed > 0.0 && self.speed <= 1e6,
+            "--speed {}: a number above 0, at most 1000000",
+            self.speed
+        );
+        let mut specs = Vec::new();
+        for file in self.after.iter().chain(&self.with) {
+            match read(file)? {
                 None => return Ok(ExitCode::FAILURE),
-                spec => spec,
-            },
-        };
-        in_simulated_time(async move {
-            let known: Vec<_> = spec.iter().map(|(_, spec)| spec).collect();
-            let setting = Setting { speed: self.speed, ..Setting::default() };
-            let rehearsal = Rehearsal::open(&setting, &known)?;
-            if let Some((text, _)) = spec.as_ref().filter(|_| self.before.is_none()) {
-                let deployed = rehearsal.deploy(text, &()).await?;
-                say(&format!(
-                    "The rehearsal ended as {} after {:.1} simulated seconds.",
-                    deployed.result(),
-                    deployed.outcome.seconds
-                ));
+                Some(spec) => specs.push(spec),
             }
-            if let Some(fault) = fault {
-                rehearsal.account().arm(fault);
-            }
-            // From here on the account lives at the pace of the world outside.
-            tokio::time::resume();
-            let listener = TcpListener::bind(self.listen)
-                .await
-                .with_context(|| format!("listening on {}", self.listen))?;
-            let address = listener.local_addr().context("asking for the address")?;
-            let settings = &rehearsal.aws().settings;
+        }
+        in_simulated_time(self.serve(&specs))
+    }
+
+    async fn serve(&self, specs: &[(String, Spec)]) -> Result<ExitCode> {
+        let known: Vec<&Spec> = specs.iter().map(|(_, spec)| spec).collect();
+        let fault = self.fail.as_deref().map(fault).transpose()?;
+        let rehearsal = Rehearsal::open(&Setting::default(), &known)?;
+        if let Some((text, _)) = specs.first().filter(|_| self.after.is_some()) {
+            let deployed = rehearsal.deploy(text, &()).await?;
             say(&format!(
-                "An AWS account ({}, {}) is served on http://{address}; Ctrl-C ends it. For example:\n  \
-                 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws --region {} --endpoint-url http://{address} ec2 describe-vpcs",
-                settings.account, settings.region, settings.region
+                "The rehearsal ended as {} after {:.1} simulated seconds.",
+                deployed.result(),
+                deployed.outcome.seconds
             ));
-            tokio::select! {
-                served = serve(rehearsal.account().clone(), listener) => served.context("serving")?,
-                stopped = tokio::signal::ctrl_c() => stopped.context("waiting for Ctrl-C")?,
-            }
-            Ok(ExitCode::SUCCESS)
-        })
+        }
+        if let Some(fault) = fault {
+            rehearsal.account().arm(fault);
+        }
+        let listener =
+            TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
+        let address = listener.local_addr().context("asking for the address")?;
+        let settings = &rehearsal.aws().settings;
+        say(&format!(
+            "An AWS account ({}, {}) with Stackdrop installed is served on http://{address}, {} times as fast as real time; \
+             Ctrl-C ends it. For example:\n  \
+             export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION={} AWS_ENDPOINT_URL=http://{address}\n  \
+             stackdrop deploy specs/shop.yaml\n  aws ec2 describe-vpcs",
+            settings.account, settings.region, self.speed, settings.region
+        ));
+        tokio::select! {
+            never = rehearsal.live() => match never {},
+            paced = at_pace(self.speed) => match paced.context("keeping the pace")? {},
+            served = serve(rehearsal.account().clone(), listener) => served.context("serving")?,
+            stopped = tokio::signal::ctrl_c() => stopped.context("waiting for Ctrl-C")?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

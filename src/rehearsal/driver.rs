@@ -29,6 +29,10 @@ pub struct Invocation {
 pub(super) struct Invocations(Arc<Mutex<Vec<Invocation>>>);
 
 impl Invocations {
+    pub(super) fn resume(before: Vec<Invocation>) -> Self {
+        Self(Arc::new(Mutex::new(before)))
+    }
+
     pub(super) fn all(&self) -> MutexGuard<'_, Vec<Invocation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,6 +84,12 @@ impl<'r> Functions<'r> {
             invocations: invocations.clone(),
         };
         Self { lambda, execution }
+    }
+
+    /// The same, where the execution has invoked these functions before: they start no more.
+    pub(super) fn warmed(self, functions: impl IntoIterator<Item = String>) -> Self {
+        self.lambda.warm.lock().unwrap_or_else(PoisonError::into_inner).extend(functions);
+        self
     }
 }
 

@@ -1,7 +1,10 @@
 //! One simulated account in which specs are deployed, one after the other.
 
+mod checkpoint;
 mod driver;
 mod event;
+mod live;
+mod pace;
 mod seeds;
 
 use std::collections::BTreeMap;
@@ -18,12 +21,14 @@ use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::{Aws, Settings, component, estimate};
-use stackdrop_simulator::{Account, Call, Caller, as_caller};
+use stackdrop_simulator::{Account, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
+pub use checkpoint::Checkpoint;
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 use driver::{Functions, Invocations};
+pub use pace::at_pace;
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -40,8 +45,6 @@ pub struct Setting {
     pub seed: Option<u64>,
     /// Images that behave badly, foreign things: what the account holds besides what the specs refer to.
     pub seeds: Vec<stackdrop_simulator::Seed>,
-    /// Divides AWS's durations; `None` leaves them. For an account that is served in real time.
-    pub speed: Option<f64>,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -51,8 +54,8 @@ pub struct Rehearsal {
     sdk: SdkConfig,
     aws: Arc<Aws>,
     invocations: Invocations,
-    machine: Machine,
-    model: LatencyModel,
+    machine: Arc<Machine>,
+    model: Arc<LatencyModel>,
     seed: u64,
     started: Mutex<usize>,
 }
@@ -156,7 +159,6 @@ impl Rehearsal {
             account: number.clone(),
             region: region.clone(),
             seed: setting.seed,
-            scale: setting.speed.map_or(1.0, f64::recip),
             ..stackdrop_simulator::Options::default()
         })
         .context("opening the simulated account")?;
@@ -187,6 +189,7 @@ impl Rehearsal {
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);
         let invocations = Invocations::default();
+        let (machine, model) = (Arc::new(machine), Arc::new(model));
         Ok(Self { account, sdk, aws, invocations, machine, model, seed, started: Mutex::new(0) })
     }
 
@@ -286,41 +289,82 @@ impl Rehearsal {
 
     /// Runs one execution of the workflow with an input.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
-        let id = self.next_id();
+        self.run_as(self.next_id(), input, watch, abort).await
+    }
+
+    /// The ARN of the execution with this name.
+    fn execution_arn(&self, name: &str) -> String {
+        let machine = self.aws.settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
+        format!("{machine}:{name}")
+    }
+
+    /// Runs an execution under a name.
+    async fn run_as(&self, id: String, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
+        let underway = self.begin(id, input);
+        let functions = self.functions(&underway.execution);
+        let options = Options { seed: self.seed, abort: abort.clone() };
+        let outcome = self.machine.run(&underway.execution, &functions, watch, &options).await;
+        self.end(&underway, outcome)
+    }
+
+    fn begin(&self, id: String, input: Value) -> Underway {
         let settings = &self.aws.settings;
-        let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
         let execution = Execution {
-            arn: format!("{arn}:{id}"),
-            name: id.clone(),
+            arn: self.execution_arn(&id),
+            name: id,
             machine_arn: settings.state_machine.clone(),
             start_time: self.account.clock().now(),
             input,
         };
-        let before = self.account.ledger().len();
         self.account.execution_started(&execution.arn);
-        let functions = Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &id);
-        let options = Options { seed: self.seed, abort: abort.clone() };
-        let outcome = self.machine.run(&execution, &functions, watch, &options).await;
-        self.account.execution_ended(
-            &execution.arn,
-            match outcome.status {
-                Status::Succeeded(_) => "SUCCEEDED",
-                Status::Failed(_) => "FAILED",
-                Status::TimedOut => "TIMED_OUT",
-                Status::Aborted(_) => "ABORTED",
-            },
-        );
+        Underway { execution, calls_before: self.account.ledger().len() }
+    }
+
+    fn functions<'r>(&'r self, execution: &'r Execution) -> Functions<'r> {
+        Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &execution.name)
+    }
+
+    fn end(&self, underway: &Underway, outcome: Outcome) -> Deployed {
+        let Underway { execution, calls_before } = underway;
+        let (status, end) = end_of(&outcome.status);
+        self.account.execution_ended_with(&execution.arn, status, end);
         // Others may have been at work meanwhile: a call names the execution that made it.
-        let mine = |call: &Call| call.caller.starts_with(&format!("{id}/"));
-        let calls = self.account.ledger().split_off(before).into_iter().filter(mine).collect();
+        let mine = format!("{}/", execution.name);
+        let calls = self.account.ledger().split_off(*calls_before);
+        let calls = calls.into_iter().filter(|call| call.caller.starts_with(&mine)).collect();
         let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
-        Deployed { id, outcome, calls, bound_seconds }
+        Deployed { id: execution.name.clone(), outcome, calls, bound_seconds }
     }
 
     fn next_id(&self) -> String {
         let mut started = self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *started += 1;
         format!("deployment-{started}")
+    }
+}
+
+/// An execution that has begun.
+#[derive(Debug, Clone)]
+struct Underway {
+    execution: Execution,
+    /// How many calls the ledger had before it.
+    calls_before: usize,
+}
+
+/// How an execution ended, as `DescribeExecution` tells it.
+fn end_of(status: &Status) -> (&'static str, ExecutionEnd) {
+    let failed = |failure: &stackdrop_statemachine::Failure| ExecutionEnd {
+        output: None,
+        error: Some(failure.error.clone()),
+        cause: Some(failure.cause.clone()),
+    };
+    match status {
+        Status::Succeeded(output) => {
+            ("SUCCEEDED", ExecutionEnd { output: Some(output.to_string()), ..ExecutionEnd::default() })
+        }
+        Status::Failed(failure) => ("FAILED", failed(failure)),
+        Status::TimedOut => ("TIMED_OUT", ExecutionEnd::default()),
+        Status::Aborted(failure) => ("ABORTED", failed(failure)),
     }
 }
 

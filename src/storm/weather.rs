@@ -61,9 +61,9 @@ const STRUCK: [(&str, &str); 40] = [
 const RECORDED: [(&str, &str); 5] = [
     ("GetObject", "/admit/run"),
     ("PutObject", "/admit/run"),
-    ("GetObject", "/conclude/run"),
-    ("PutObject", "/conclude/run"),
-    ("DeleteObject", "/conclude/run"),
+    ("GetObject", "/conclude/conclude"),
+    ("PutObject", "/conclude/conclude"),
+    ("DeleteObject", "/conclude/conclude"),
 ];
 
 /// An execution that has ended.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::context::{Execution, Place, Scope};
 use crate::definition::{Chain, Machine, State, Work};
-use crate::execution::{Options, Outcome, Status, Tasks, Watch};
+use crate::execution::{Arrival, Options, Outcome, Status, Tasks, Watch};
 use crate::failure::Failure;
 use crate::history::{Ending, EventKind, History};
 use crate::join::Boxed;
@@ -33,11 +33,36 @@ impl Machine {
         watch: &dyn Watch,
         options: &Options,
     ) -> Outcome {
+        self.go(execution, None, tasks, watch, options).await
+    }
+
+    /// Runs the machine from a state on, as if it had come there: for trying several ways on from one place. The
+    /// history begins with that state.
+    pub async fn resume(
+        &self,
+        execution: &Execution,
+        from: &Arrival,
+        tasks: &dyn Tasks,
+        watch: &dyn Watch,
+        options: &Options,
+    ) -> Outcome {
+        self.go(execution, Some(from), tasks, watch, options).await
+    }
+
+    async fn go(
+        &self,
+        execution: &Execution,
+        from: Option<&Arrival>,
+        tasks: &dyn Tasks,
+        watch: &dyn Watch,
+        options: &Options,
+    ) -> Outcome {
         let run = Run {
             execution,
             tasks,
             watch,
             start: Instant::now(),
+            before: from.map_or(Duration::ZERO, |from| from.elapsed),
             history: Mutex::new(History::new()),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(options.seed)),
         };
@@ -50,9 +75,9 @@ impl Machine {
                 run.history().seal();
                 Status::Aborted(failure)
             } => status,
-            result = run.whole(&self.chain) => result.map_or_else(Status::Failed, Status::Succeeded),
+            result = run.whole(&self.chain, from) => result.map_or_else(Status::Failed, Status::Succeeded),
             status = async {
-                pause(limit).await;
+                pause(limit.saturating_sub(run.before)).await;
                 run.history().seal();
                 Status::TimedOut
             } => status,
@@ -69,7 +94,29 @@ pub(crate) async fn pause(duration: Duration) {
 
 /// Refuses what is larger than Step Functions passes on; `name` is the state's, or what AWS calls the task.
 pub(crate) fn fits(value: &Value, name: &str) -> Result<(), Failure> {
-    if value.to_string().len() > PAYLOAD_BYTES_MAX { Err(Failure::data_limit(name)) } else { Ok(()) }
+    // Each state's input and output are looked at several times: only what comes near the limit is written out for it.
+    if bytes_at_most(value) <= PAYLOAD_BYTES_MAX || value.to_string().len() <= PAYLOAD_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(Failure::data_limit(name))
+    }
+}
+
+/// What a value takes at most when it is written as JSON.
+fn bytes_at_most(value: &Value) -> usize {
+    /// JSON writes a byte as up to six: `\u001f`.
+    const ESCAPED: usize = 6;
+    let text = |text: &str| text.len() * ESCAPED + 2;
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        // `-1.7976931348623157e308`, and no integer is longer.
+        Value::Number(_) => 24,
+        Value::String(string) => text(string),
+        Value::Array(items) => 2 + items.iter().map(|item| bytes_at_most(item) + 1).sum::<usize>(),
+        Value::Object(members) => {
+            2 + members.iter().map(|(name, member)| text(name) + bytes_at_most(member) + 2).sum::<usize>()
+        }
+    }
 }
 
 /// One execution under way.
@@ -77,7 +124,9 @@ pub(crate) struct Run<'a> {
     pub(crate) execution: &'a Execution,
     pub(crate) tasks: &'a dyn Tasks,
     pub(crate) watch: &'a dyn Watch,
-    pub(crate) start: Instant,
+    start: Instant,
+    /// How long the execution had run before that.
+    before: Duration,
     history: Mutex<History>,
     jitter: Mutex<ChaCha8Rng>,
 }
@@ -88,10 +137,26 @@ impl Run<'_> {
     }
 
     pub(crate) fn record(&self, kind: EventKind, state: Option<&str>, detail: Value) -> Result<u64, Failure> {
-        self.history().record(self.start.elapsed(), kind, state, detail)
+        let mut history = self.history();
+        let id = history.record(self.elapsed(), kind, state, detail)?;
+        if let Some(event) = history.events.last() {
+            self.watch.recorded(event);
+        }
+        Ok(id)
     }
 
-    async fn whole(&self, chain: &Chain) -> Result<Value, Failure> {
+    /// How long the execution has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.before + self.start.elapsed()
+    }
+
+    async fn whole(&self, chain: &Chain, from: Option<&Arrival>) -> Result<Value, Failure> {
+        if let Some(Arrival { state, input, .. }) = from {
+            if !chain.states.contains_key(state) {
+                return Err(Failure::runtime(format!("There is no state {state} to go on from.")));
+            }
+            return self.from(chain, state, input.clone(), Place::default()).await;
+        }
         let input = &self.execution.input;
         self.record(EventKind::ExecutionStarted, None, json!({ "input": input }))?;
         fits(input, &self.execution.name)?;
@@ -99,7 +164,7 @@ impl Run<'_> {
     }
 
     fn close(self, status: Status) -> Outcome {
-        let elapsed = self.start.elapsed();
+        let elapsed = self.elapsed();
         let mut history = self.history.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (kind, detail) = match &status {
             Status::Succeeded(output) => (EventKind::ExecutionSucceeded, json!({ "output": output })),
@@ -108,6 +173,9 @@ impl Run<'_> {
             Status::Aborted(failure) => (EventKind::ExecutionAborted, failure.detail()),
         };
         history.close(elapsed, kind, detail);
+        if let Some(event) = history.events.last() {
+            self.watch.recorded(event);
+        }
         let History { events, steps, transitions, .. } = history;
         Outcome { status, seconds: elapsed.as_secs_f64(), steps, transitions, history: events }
     }
@@ -119,8 +187,19 @@ impl Run<'_> {
         input: Value,
         place: Place,
     ) -> Boxed<'r, Result<Value, Failure>> {
+        self.from(chain, &chain.start_at, input, place)
+    }
+
+    /// The same from one of its states on.
+    fn from<'r>(
+        &'r self,
+        chain: &'r Chain,
+        state: &'r str,
+        input: Value,
+        place: Place,
+    ) -> Boxed<'r, Result<Value, Failure>> {
         Box::pin(async move {
-            let (mut name, mut input) = (Some(chain.start_at.as_str()), input);
+            let (mut name, mut input) = (Some(state), input);
             // `check` has made sure that every name is a state's.
             while let Some(state) = name.and_then(|name| chain.states.get(name)) {
                 (name, input) = self.state(state, input, &place).await?;

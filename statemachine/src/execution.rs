@@ -1,6 +1,7 @@
 //! What an execution is given, and what comes of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -40,6 +41,8 @@ pub trait Watch: Sync {
     fn entered(&self, _step: &StepEvent<'_>) {}
     /// An attempt failed; the next one follows after so many seconds.
     fn retrying(&self, _step: &StepEvent<'_>, _failure: &Failure, _after_seconds: f64) {}
+    /// An event was added to the execution's history. The history waits until this returns.
+    fn recorded(&self, _event: &Event) {}
     /// A state was left. The finished step tells how it ended, and when.
     fn left(&self, _step: &Step) {}
 }
@@ -68,6 +71,17 @@ pub struct Options {
     pub seed: u64,
     /// Keep a clone to stop the execution.
     pub abort: Abort,
+}
+
+/// A state that an execution has come to: where another can go on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// The state's name; one that no Parallel or Map is around.
+    pub state: String,
+    /// The state's input.
+    pub input: Value,
+    /// Since the execution's start.
+    pub elapsed: Duration,
 }
 
 /// Stops executions, as `StopExecution` does: no Catch is run.

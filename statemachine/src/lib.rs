@@ -88,7 +88,7 @@ mod work;
 
 pub use context::Execution;
 pub use definition::{Machine, StateKind};
-pub use execution::{Abort, Options, Outcome, Status, StepEvent, TaskFuture, Tasks, Watch};
+pub use execution::{Abort, Arrival, Options, Outcome, Status, StepEvent, TaskFuture, Tasks, Watch};
 pub use failure::{Failure, names};
 pub use history::{Ending, Event, EventKind, HISTORY_EVENTS_MAX, Step};
 pub use info::StateInfo;

@@ -30,7 +30,7 @@ impl<'r, 's> Visit<'r, 's> {
         input: &Value,
         place: &'r Place,
     ) -> Result<Self, Failure> {
-        let entered = run.start.elapsed();
+        let entered = run.elapsed();
         let kind = state.kind();
         let entered_event =
             run.record(EventKind::StateEntered(kind), Some(&state.name), json!({ "input": input }))?;
@@ -71,7 +71,7 @@ impl<'r, 's> Visit<'r, 's> {
             name: &self.state.name,
             kind: self.state.kind(),
             parent: self.place.parent.as_deref(),
-            at_seconds: self.run.start.elapsed().as_secs_f64(),
+            at_seconds: self.run.elapsed().as_secs_f64(),
             attempt,
         }
     }
@@ -128,7 +128,7 @@ impl<'r, 's> Visit<'r, 's> {
         let step = {
             let mut history = self.run.history();
             let step = &mut history.steps[self.step];
-            step.end = self.run.start.elapsed().as_secs_f64();
+            step.end = self.run.elapsed().as_secs_f64();
             step.ending = ending;
             step.clone()
         };

@@ -68,7 +68,7 @@ impl Run<'_> {
                 }
             },
         };
-        let now = self.execution.time_at(self.start.elapsed());
+        let now = self.execution.time_at(self.elapsed());
         let whole = |payload: Value| match token {
             None => invocation::result(&payload, invocation, now),
             Some(_) => payload,

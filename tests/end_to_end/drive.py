@@ -154,7 +154,7 @@ class Trial:
             self.end_simulator()
         port = free_port()
         command = [self.given.stackdrop, "simulate", "--listen", f"127.0.0.1:{port}", "--speed", str(SPEED)]
-        command += ["--before", self.given.root / "specs/shop.yaml", *more]
+        command += ["--with", self.given.root / "specs/shop.yaml", *more]
         process, self.end_simulator = self.start(f"simulator-{port}", command, {"PATH": os.environ["PATH"]})
 
         def answers():

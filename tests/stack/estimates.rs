@@ -98,10 +98,8 @@ async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
     let unprotected = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     let without =
         unprotected.split("\n# PostgreSQL").next().unwrap().replace("    database:\n", "    environment2:\n");
-    let without: String = without
-        .split_inclusive('\n')
-        .filter(|line| !line.contains("DB_") && !line.contains("environment2"))
-        .collect();
+    let kept = without.lines().filter(|line| !line.contains("DB_") && !line.contains("environment2"));
+    let without = kept.collect::<Vec<_>>().join("\n");
     assert!(read(&without).database.is_none() && read(&without).instance.is_some());
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected).await;

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
+mod account; // what a person sees who works with an account
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod approval; // somebody agrees to a plan, or does not
+mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
+mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
 mod estimates; // what a plan says of cost and time, and what they come to
 mod figures; // what a deployment costs by itself
+mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod permissions; // what each function's role allows
@@ -15,6 +19,7 @@ mod records; // what the bucket remembers, and what starts a deployment or does 
 mod repeats; // everything twice
 mod storms; // random weather
 mod template; // what the template says
+mod twice; // every action twice, and killed at each of its calls
 mod undoes; // a failure anywhere leaves nothing behind
 mod watching; // what is announced; drift; going back
 

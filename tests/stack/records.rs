@@ -134,7 +134,8 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
     assert_eq!(planned.result(), "Planned", "{:?}", planned.error());
     assert_eq!(changes(&planned), Vec::<String>::new());
     let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
-    let created = plan.as_array().unwrap().iter().flat_map(|part| part["changes"].as_array().unwrap());
+    let created =
+        plan["plan"].as_array().unwrap().iter().flat_map(|part| part["changes"].as_array().unwrap());
     let created: Vec<&str> = created
         .filter(|change| change["verb"] == "create")
         .filter_map(|change| change["resource"].as_str())
@@ -142,6 +143,8 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
     for resource in ["vpc", "subnet/private/a", "nat/a", "instance"] {
         assert!(created.contains(&resource), "{created:?}");
     }
+    let message = plan["message"].as_str().unwrap();
+    assert!(message.contains("minutes") && message.contains("USD a month (now 0.00;"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

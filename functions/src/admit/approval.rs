@@ -36,11 +36,12 @@ pub(super) async fn ask(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     };
     records::write(aws, &records::approval_key(stack), &approval, When::Always).await?;
     let mut record = deployment.record(Outcome::Waiting);
-    record.message = Some(format!("{} changes wait for approval.", approval.changes.len()));
+    record.message = Some(summary::of_plan(&deployment));
     record.next = Some(format!(
-        "The token is in s3://{}/{}: `aws stepfunctions send-task-success --task-token TOKEN --task-output \
-         '{{\"approved\":true}}'` agrees, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer \
-         version of the spec takes this one's place.",
+        "Agree with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. By hand: the token is in \
+         s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output '{{\"approved\":true}}'` \
+         agrees, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer version of the spec takes this \
+         one's place.",
         aws.settings.bucket,
         records::approval_key(stack)
     ));

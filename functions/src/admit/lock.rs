@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Execution, approval};
+use super::{Execution, Held, approval};
 use crate::aws::{self, Aws};
 use crate::error::{Answer, StepError};
 use crate::lambda::FUNCTION_SECONDS_MAX;
@@ -72,7 +72,9 @@ pub(super) async fn take(
             }
         },
     };
-    taken.ok_or_else(|| StepError::pending(format!("another deployment of the stack {stack}")))
+    let etag = taken.ok_or_else(|| StepError::pending(format!("another deployment of the stack {stack}")))?;
+    execution.holds.get_or_init(|| Held { stack: stack.to_owned(), etag: etag.clone() });
+    Ok(etag)
 }
 
 /// How long after its end an execution's functions may still be at work: `StopExecution`, or a workflow's time limit,

@@ -8,6 +8,7 @@ mod sources;
 mod start;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,11 +36,21 @@ struct Request {
 }
 
 /// `$$.Execution` of the context object, as far as it is needed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Execution {
     id: String,
     name: String,
+    /// The lock that it has taken.
+    #[serde(skip)]
+    holds: OnceLock<Held>,
+}
+
+/// A stack's lock in hand.
+#[derive(Debug)]
+struct Held {
+    stack: String,
+    etag: String,
 }
 
 /// Admits a deployment, or says why not; or asks for approval, or takes the answer in.
@@ -61,14 +72,26 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
 async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `admit`: {error}")))?;
-    match start::understand(&event, &aws.settings)? {
-        Start::Uploaded { key, version } => uploaded(aws, &execution, &key, version).await,
-        Start::Deleted { key } => deleted(aws, &execution, &key).await,
-        Start::Interrupted(it) => interrupted::interrupted(aws, &execution, &it).await,
+    let admitted = begin(start::understand(&event, &aws.settings)?, aws, &execution).await;
+    if let (Err(error), Some(Held { stack, etag })) = (&admitted, execution.holds.get())
+        && !matches!(error, StepError::Pending(_) | StepError::Transient { .. })
+        && let Err(stuck) = records::unlock(aws, stack, etag).await
+    {
+        // Nothing comes after a failed Admit. The next deployment takes over what stays.
+        tracing::error!(stack, error = stuck.chain(), "The lock could not be freed.");
+    }
+    admitted
+}
+
+async fn begin(start: Start, aws: &Aws, execution: &Execution) -> Result<Value, StepError> {
+    match start {
+        Start::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
+        Start::Deleted { key } => deleted(aws, execution, &key).await,
+        Start::Interrupted(it) => interrupted::interrupted(aws, execution, &it).await,
         Start::Asked(asked) => match asked.action {
-            Wish::Deploy | Wish::Plan => asked_for(aws, &execution, &asked).await,
-            Wish::Redeploy => redeploy(aws, &execution, &asked).await,
-            Wish::Destroy => destroy(aws, &execution, &asked.stack).await,
+            Wish::Deploy | Wish::Plan => asked_for(aws, execution, &asked).await,
+            Wish::Redeploy => redeploy(aws, execution, &asked).await,
+            Wish::Destroy => destroy(aws, execution, &asked.stack).await,
         },
     }
 }
@@ -133,8 +156,8 @@ async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Va
             aws.settings.bucket
         )),
         Some(version) => StepError::InvalidEvent(format!(
-            "the spec of the stack {stack} has no version {version}: the records under stacks/{stack}/history/ \
-             name those that were deployed"
+            "the spec of the stack {stack} has no version {version}: `stackdrop history {stack}` lists those \
+             that were deployed"
         )),
     })?;
     let (spec, source) = understand_or_reject(aws, execution, found).await?;

@@ -135,7 +135,9 @@ pub(super) fn understand(event: &Value, settings: &Settings) -> Result<Start, St
     if deleted {
         return Ok(Start::Deleted { key });
     }
-    let version = version.ok_or_else(|| {
+    // Where versioning is suspended every object has the version "null" (Amazon S3 User Guide, "Working with objects in a
+    // versioning-suspended bucket"): two uploads could not be told apart.
+    let version = version.filter(|version| version != "null").ok_or_else(|| {
         StepError::InvalidEvent(format!(
             "the event names no version: turn on versioning of the bucket {bucket}"
         ))

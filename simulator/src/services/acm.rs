@@ -14,7 +14,7 @@ use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
 /// What stands of this service: certificates by ARN.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     certificates: BTreeMap<String, Certificate>,
 }

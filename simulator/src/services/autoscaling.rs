@@ -13,13 +13,13 @@ use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By resource id, such as `service/CLUSTER/SERVICE`.
     targets: BTreeMap<String, Target>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Target {
     arn: String,
     created: Duration,
@@ -38,7 +38,7 @@ struct Suspended {
     scheduled: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Policy {
     arn: String,
     created: Duration,

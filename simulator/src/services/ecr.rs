@@ -11,7 +11,7 @@ use crate::protocol::Reply;
 use crate::world::World;
 
 /// What stands of this service: by repository, by digest, the tags of an image.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }

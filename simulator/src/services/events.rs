@@ -18,7 +18,7 @@ const MOST_ENTRIES: usize = 10;
 const LONGEST_ENTRY: usize = 262_144;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     put: Vec<EventView>,
 }

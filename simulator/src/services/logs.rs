@@ -13,12 +13,12 @@ use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     groups: BTreeMap<String, Group>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     created: Duration,
     class: String,
@@ -27,7 +27,7 @@ struct Group {
     streams: BTreeMap<String, Stream>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stream {
     created: Duration,
     lines: Vec<(Duration, String)>,

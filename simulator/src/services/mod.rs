@@ -25,7 +25,7 @@ pub(crate) mod ssm;
 pub(crate) mod sts;
 
 /// How one service is reached.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     /// The name in the signature's credential scope.
     pub(crate) name: &'static str,

@@ -73,7 +73,7 @@ const fn quota(key: Key, service: &'static str, name: &'static str, default: f64
 }
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// What was applied to this account, by service and code.
     applied: BTreeMap<(String, String), f64>,

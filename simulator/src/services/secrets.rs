@@ -15,13 +15,13 @@ use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.
     secrets: BTreeMap<String, Secret>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Secret {
     name: String,
     created: Duration,
@@ -37,7 +37,7 @@ struct Secret {
 }
 
 /// Who made a secret.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
     /// It was there before anything was deployed.
     Seeded,

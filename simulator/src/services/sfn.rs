@@ -4,14 +4,18 @@
 //! The state machines belong to the installation, so each well-formed ARN of this account is one. Source of rules and
 //! messages: API reference, `StartExecution`.
 
+mod history;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use self::history::{ExecutionEnd, HistoryEvent};
 use super::unknown;
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::happenings::Happening;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -26,11 +30,14 @@ const STATUSES: [&str; 6] = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABO
 const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// In the order in which they started.
     executions: Vec<ExecutionView>,
-    stopped: BTreeMap<String, (Option<String>, Option<String>)>,
+    /// What came of those that have ended, as far as it was told.
+    ends: BTreeMap<String, ExecutionEnd>,
+    /// What each went through, as far as it was told, with the times.
+    histories: BTreeMap<String, Vec<(Duration, HistoryEvent)>>,
     /// Tasks that wait for an answer, by token; with the answer once it came.
     tokens: BTreeMap<String, Option<Answer>>,
 }
@@ -107,6 +114,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
         "StartExecution" => start(world, params),
         "DescribeExecution" => describe(world, params),
         "ListExecutions" => list(world, params),
+        "GetExecutionHistory" => history::get(world, params),
         "StopExecution" => stop(world, params),
         "SendTaskSuccess" => send_success(world, params),
         "SendTaskFailure" => send_failure(world, params),
@@ -227,6 +235,8 @@ fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         ended_at: None,
     };
     let reply = started_reply(&execution);
+    let (arn, input) = (execution.arn.clone(), execution.input.clone());
+    world.happenings.push(Happening::ExecutionStarted { arn, input });
     world.sfn.executions.push(execution);
     Ok(reply)
 }
@@ -275,9 +285,16 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut document = summary(execution);
     document["input"] = json!(execution.input);
     document["inputDetails"] = json!({ "included": true });
-    if let Some((error, cause)) = world.sfn.stopped.get(&arn) {
-        document["error"] = json!(error);
-        document["cause"] = json!(cause);
+    if let Some(end) = world.sfn.ends.get(&arn) {
+        let members = [("output", &end.output), ("error", &end.error), ("cause", &end.cause)];
+        for (name, value) in members {
+            if let Some(value) = value {
+                document[name] = json!(value);
+            }
+        }
+        if end.output.is_some() {
+            document["outputDetails"] = json!({ "included": true });
+        }
     }
     Ok(document.into())
 }
@@ -330,7 +347,9 @@ fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let running = find(world, &arn)?.status == "RUNNING";
     if running {
         ended(world, &arn, "ABORTED");
-        world.sfn.stopped.insert(arn, (error, cause));
+        let (said, why) = (error.clone().unwrap_or_default(), cause.clone().unwrap_or_default());
+        world.happenings.push(Happening::ExecutionStopped { arn: arn.clone(), error: said, cause: why });
+        world.sfn.ends.insert(arn, ExecutionEnd { output: None, error, cause });
     }
     Ok(json!({ "stopDate": world.epoch() }).into())
 }

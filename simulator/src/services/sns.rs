@@ -19,14 +19,14 @@ const LONGEST: usize = 262_144;
 const LONGEST_SUBJECT: usize = 100;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.
     topics: BTreeMap<String, Topic>,
     published: Vec<MessageView>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Topic {
     attributes: BTreeMap<String, String>,
     tags: Tags,

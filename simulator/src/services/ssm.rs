@@ -13,13 +13,13 @@ use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// What is known of the agent on each instance that ever ran.
     agents: BTreeMap<String, Agent>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Agent {
     /// When the instance came to run: a new start is a new boot.
     booted: Duration,

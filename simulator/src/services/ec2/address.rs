@@ -19,7 +19,7 @@ use crate::world::{Tags, World};
 /// Where the simulated public addresses begin: a range that is kept for tests of networks (RFC 2544).
 const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Address {
     id: String,
     pub(super) public: Ipv4Addr,

@@ -48,7 +48,7 @@ const INTERFACE_SERVICES: [&str; 22] = [
 ];
 const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     id: String,
     pub(super) vpc: String,
@@ -209,7 +209,7 @@ fn full_name(world: &World, service: &str) -> String {
 }
 
 /// What `CreateVpcEndpoint` asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Request {
     vpc: String,
     service: String,

@@ -10,7 +10,7 @@ use crate::protocol::Reply;
 use crate::world::World;
 
 /// What `ModifyVpcEndpoint` asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
     id: String,
     add_tables: Vec<String>,

@@ -14,7 +14,7 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::{Tags, World};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InternetGateway {
     id: String,
     /// The VPC that it is attached to.

@@ -15,7 +15,7 @@ use crate::world::{Tags, World};
 /// AWS's default quota of security groups in a region.
 const MOST_GROUPS: usize = 2500;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Group {
     id: String,
     pub(super) name: String,

@@ -18,7 +18,7 @@ use crate::world::{Tags, World};
 /// AWS's default quota of security groups for one interface.
 const MOST_GROUPS: usize = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interface {
     id: String,
     pub(super) vpc: String,
@@ -58,7 +58,7 @@ pub(super) enum Holder {
 }
 
 /// An interface that is to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) subnet: String,
     pub(super) groups: Vec<String>,

@@ -21,7 +21,7 @@ use crate::world::{Tags, World};
 const PROFILE_SECONDS: f64 = 1.0;
 
 /// What a launch asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Launch {
     image: String,
     kind: String,
@@ -40,7 +40,7 @@ struct Launch {
 }
 
 /// Where a launch puts its instances.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Network {
     subnet: Option<String>,
     groups: Vec<String>,

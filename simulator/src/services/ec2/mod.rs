@@ -55,7 +55,7 @@ pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
 pub(crate) const AMI_ARM64: &str = "ami-0a12023000000a064";
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     vpcs: BTreeMap<String, vpc::Vpc>,
     subnets: BTreeMap<String, subnet::Subnet>,

@@ -15,7 +15,7 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::{Tags, World};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NatGateway {
     id: String,
     pub(super) vpc: String,
@@ -151,7 +151,7 @@ impl Thing for NatGateway {
 }
 
 /// What `CreateNatGateway` asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Request {
     subnet: String,
     allocation: Option<String>,

@@ -17,7 +17,7 @@ use crate::world::{Tags, World};
 const CHANGE_SECONDS: f64 = 2.0;
 
 /// An instance profile on an instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Association {
     id: String,
     instance: String,

@@ -11,7 +11,7 @@ use crate::world::{Tags, World};
 const MOST_FILTER_VALUES: usize = 200;
 
 /// The filters of a Describe call: all must match, each by any of its values.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Filters(Vec<(String, Vec<String>)>);
 
 impl Filters {
@@ -85,7 +85,7 @@ fn matches(pattern: &str, value: &str) -> bool {
 }
 
 /// Which part of a long answer is wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Page {
     most: Option<usize>,
     from: usize,

@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 /// AWS's default quota of route tables in a VPC.
 const MOST_TABLES: usize = 200;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RouteTable {
     id: String,
     pub(super) vpc: String,
@@ -29,7 +29,7 @@ pub(crate) struct RouteTable {
 }
 
 /// A subnet that uses a table; for the main table there is one without a subnet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Association {
     id: String,
     subnet: Option<String>,

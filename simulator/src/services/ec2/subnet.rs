@@ -17,7 +17,7 @@ use crate::world::{Tags, World};
 /// AWS's default quota of subnets in a VPC.
 const MOST_SUBNETS: usize = 200;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Subnet {
     id: String,
     pub(super) vpc: String,

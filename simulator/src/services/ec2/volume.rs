@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 /// AWS: a modified volume can only be modified again after six hours.
 const BETWEEN_MODIFICATIONS: Duration = Duration::from_hours(6);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Volume {
     id: String,
     pub(super) zone: String,

@@ -25,7 +25,7 @@ use crate::world::{Tags, World};
 /// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Vpc {
     id: String,
     pub(super) cidr: Ipv4Net,

@@ -10,7 +10,7 @@ use crate::protocol::Reply;
 use crate::services::iam;
 use crate::world::{Tags, World};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cluster {
     pub(super) name: String,
     pub(super) arn: String,

@@ -52,7 +52,7 @@ impl Deployment {
 }
 
 /// A service deployment: the story of one change, its rollback included.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Story {
     number: u64,
     pub(super) target: u64,

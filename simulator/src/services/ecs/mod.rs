@@ -30,7 +30,7 @@ use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name. A deleted one stays, `INACTIVE`, until one of its name is made again.
     clusters: BTreeMap<String, Cluster>,

@@ -29,7 +29,7 @@ pub(super) struct Network {
     assign_public_ip: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NetworkConfiguration {
     awsvpc_configuration: Network,
@@ -78,7 +78,7 @@ impl Default for Rolling {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RollingRequest {
     deployment_circuit_breaker: Option<Breaker>,

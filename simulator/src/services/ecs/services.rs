@@ -17,7 +17,7 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Service {
     pub(super) name: String,
     pub(super) cluster: String,
@@ -55,7 +55,7 @@ pub(super) enum Status {
     Inactive,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     number: u64,
     pub(super) at: Duration,

@@ -8,7 +8,7 @@ use crate::services::{ec2, ecr, iam, logs, secrets};
 use crate::world::World;
 
 /// What comes of a task's start.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Outcome {
     /// It will run.
     Runs(Behaviour),

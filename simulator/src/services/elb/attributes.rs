@@ -9,11 +9,11 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 
 /// An attribute: its name, its default, the values it can have.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Attribute(pub(super) &'static str, pub(super) &'static str, pub(super) Values);
 
 /// What values an attribute can have.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Values {
     /// `true` or `false`.
     Flag,

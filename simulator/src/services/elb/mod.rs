@@ -24,7 +24,7 @@ mod target_groups;
 mod targets;
 
 /// What stands of this service, by ARN.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     load_balancers: BTreeMap<String, load_balancers::LoadBalancer>,
     /// Names of deleted load balancers whose interfaces linger, and until when: they can't be used again before.

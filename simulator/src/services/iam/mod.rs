@@ -18,7 +18,7 @@ use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name: AWS keeps names unique in the account, whatever their case.
     roles: BTreeMap<String, Role>,
@@ -27,7 +27,7 @@ pub(crate) struct State {
     known_profiles: BTreeSet<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Role {
     id: String,
     path: String,
@@ -45,7 +45,7 @@ struct Role {
     linked_to: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Profile {
     id: String,
     path: String,

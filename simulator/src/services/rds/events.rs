@@ -17,7 +17,7 @@ use crate::world::World;
 const KEPT_MINUTES: i64 = 14 * 24 * 60;
 
 /// Something that happened to an instance, or that will if nothing comes between.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     at: Duration,
     source: String,

@@ -10,7 +10,7 @@ use super::visible;
 
 /// A DB instance.
 #[expect(clippy::struct_excessive_bools, reason = "they are RDS's own switches, each by itself")]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Instance {
     /// AWS's own id, such as `db-ABCDEFGHIJKL`.
     pub(super) resource_id: String,

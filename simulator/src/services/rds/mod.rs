@@ -42,7 +42,7 @@ use subnet_groups::SubnetGroup;
 const LAG_SECONDS: f64 = 0.5;
 
 /// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     subnet_groups: BTreeMap<String, SubnetGroup>,
     parameter_groups: BTreeMap<String, ParameterGroup>,
@@ -55,7 +55,7 @@ pub(crate) struct State {
 }
 
 /// Automated backups that were kept when their instance was deleted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Retained {
     resource_id: String,
     gibibytes: u32,

@@ -17,7 +17,7 @@ const GROUPS: usize = 50;
 /// Source: API reference, `ModifyDBParameterGroup`: "A maximum of 20 parameters can be modified in a single request."
 const AT_ONCE: usize = 20;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ParameterGroup {
     pub(super) major: u32,
     description: String,

@@ -14,7 +14,7 @@ pub(super) enum Apply {
     Fixed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     /// Its value in a new group; `None` where the engine has its own default.

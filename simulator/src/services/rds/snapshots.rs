@@ -15,7 +15,7 @@ use crate::world::{Tags, World};
 /// RDS's default quota of manual snapshots.
 pub(super) const SNAPSHOTS: usize = 100;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     instance: String,
     resource_id: String,

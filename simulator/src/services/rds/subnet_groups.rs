@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 const GROUPS: usize = 50;
 const SUBNETS: usize = 20;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SubnetGroup {
     pub(super) description: String,
     pub(super) vpc: String,

@@ -20,7 +20,7 @@ use records::{Name, Record, RecordKey};
 pub(crate) use wire::route;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// Zones by id.
     zones: BTreeMap<String, Zone>,

@@ -20,12 +20,12 @@ use objects::Version;
 pub(crate) use wire::route;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     buckets: BTreeMap<String, Bucket>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bucket {
     made_at: Duration,
     versioning: Versioning,

@@ -12,6 +12,7 @@ use time::macros::format_description;
 use super::wire::{bad_digest, checksum, etag};
 use super::{Bucket, Versioning, bucket_name};
 use crate::clock::Clock;
+use crate::happenings::Happening;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Body, Reply};
 use crate::world::World;
@@ -20,7 +21,7 @@ use crate::world::World;
 pub(super) const NULL_VERSION: &str = "null";
 
 /// One version of an object, or a delete marker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Version {
     pub(super) id: String,
     pub(super) made_at: Duration,
@@ -28,7 +29,7 @@ pub(super) struct Version {
     pub(super) content: Option<Content>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Content {
     pub(super) body: Bytes,
     pub(super) etag: String,
@@ -96,6 +97,13 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     }
     check_match(bucket, &key, if_match.as_deref())?;
     let id = bucket.next_id(&key, number);
+    let happening = Happening::ObjectCreated {
+        bucket: name,
+        key: key.clone(),
+        version: id.clone(),
+        size: content.body.len(),
+        etag: content.etag.clone(),
+    };
     let mut reply = Reply::empty().header("etag", &content.etag);
     reply = encryption(reply, &content);
     for (name, value) in &content.checksums {
@@ -105,6 +113,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
         reply = reply.header("x-amz-version-id", id);
     }
     bucket.add(&key, Version { id, made_at, content: Some(content) });
+    world.happenings.push(happening);
     Ok(reply)
 }
 
@@ -282,6 +291,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let id = bucket.next_id(&key, number);
     bucket.add(&key, Version { id: id.clone(), made_at, content: None });
+    world.happenings.push(Happening::ObjectDeleted { bucket: name, key, marker: id.clone() });
     Ok(reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", id))
 }
 

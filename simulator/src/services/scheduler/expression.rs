@@ -14,12 +14,16 @@ const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 /// Checks an expression.
 pub(super) fn check(expression: &str) -> Result<(), Refusal> {
-    let inside = |kind: &str| expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
     let right = expression.len() <= 256
-        && (inside("rate").is_some_and(is_rate)
-            || inside("cron").is_some_and(is_cron)
-            || inside("at").is_some_and(is_time));
+        && (inside("rate", expression).is_some_and(is_rate)
+            || inside("cron", expression).is_some_and(is_cron)
+            || inside("at", expression).is_some_and(is_time));
     if right { Ok(()) } else { Err(invalid(format!("Invalid Schedule Expression {expression}."))) }
+}
+
+/// What stands between the parentheses of an expression of this kind.
+pub(super) fn inside<'e>(kind: &str, expression: &'e str) -> Option<&'e str> {
+    expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')')
 }
 
 /// Checks a time zone: a name of the IANA time zone database.
@@ -45,17 +49,23 @@ fn is_time(text: &str) -> bool {
 }
 
 /// What a field of a cron expression may hold.
-struct Field {
-    low: u32,
-    high: u32,
+pub(super) struct Field {
+    pub(super) low: u32,
+    pub(super) high: u32,
     /// Names in place of numbers, from `low` on.
     names: &'static [&'static str],
 }
 
+pub(super) const MINUTES: Field = Field { low: 0, high: 59, names: &[] };
+pub(super) const HOURS: Field = Field { low: 0, high: 23, names: &[] };
+pub(super) const MONTH_DAYS: Field = Field { low: 1, high: 31, names: &[] };
+pub(super) const MONTHS_OF_YEAR: Field = Field { low: 1, high: 12, names: &MONTHS };
+pub(super) const WEEK_DAYS: Field = Field { low: 1, high: 7, names: &WEEKDAYS };
+pub(super) const YEARS: Field = Field { low: 1970, high: 2199, names: &[] };
+
 fn is_cron(text: &str) -> bool {
     let fields: Vec<&str> = text.split(' ').collect();
     let &[minutes, hours, month_day, month, week_day, year] = fields.as_slice() else { return false };
-    let plain = |low, high| Field { low, high, names: &[] };
     // One of the two days says nothing, since the other says it.
     let days = match (month_day, week_day) {
         ("?", "?") => false,
@@ -63,33 +73,28 @@ fn is_cron(text: &str) -> bool {
         ("?", _) => is_week_day(week_day),
         _ => false,
     };
-    days && plain(0, 59).takes(minutes)
-        && plain(0, 23).takes(hours)
-        && Field { low: 1, high: 12, names: &MONTHS }.takes(month)
-        && plain(1970, 2199).takes(year)
+    days && MINUTES.takes(minutes) && HOURS.takes(hours) && MONTHS_OF_YEAR.takes(month) && YEARS.takes(year)
 }
 
 fn is_month_day(text: &str) -> bool {
-    let days = Field { low: 1, high: 31, names: &[] };
     // `L`: the last day; `LW`: the last weekday; `15W`: the weekday nearest to the 15th.
     ["L", "LW"].contains(&text)
-        || text.strip_suffix('W').is_some_and(|day| days.value(day).is_some())
-        || days.takes(text)
+        || text.strip_suffix('W').is_some_and(|day| MONTH_DAYS.value(day).is_some())
+        || MONTH_DAYS.takes(text)
 }
 
 fn is_week_day(text: &str) -> bool {
-    let days = Field { low: 1, high: 7, names: &WEEKDAYS };
     // `L`: Saturday; `5L`: the last Thursday; `3#2`: the second Tuesday.
     text == "L"
-        || text.strip_suffix('L').is_some_and(|day| days.value(day).is_some())
-        || text
-            .split_once('#')
-            .is_some_and(|(day, nth)| days.value(day).is_some() && ["1", "2", "3", "4", "5"].contains(&nth))
-        || days.takes(text)
+        || text.strip_suffix('L').is_some_and(|day| WEEK_DAYS.value(day).is_some())
+        || text.split_once('#').is_some_and(|(day, nth)| {
+            WEEK_DAYS.value(day).is_some() && ["1", "2", "3", "4", "5"].contains(&nth)
+        })
+        || WEEK_DAYS.takes(text)
 }
 
 impl Field {
-    fn value(&self, text: &str) -> Option<u32> {
+    pub(super) fn value(&self, text: &str) -> Option<u32> {
         let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         match named {
             Some(place) => Some(self.low + u32::try_from(place).ok()?),

@@ -1,8 +1,9 @@
-//! EventBridge Scheduler: schedules in groups. That they fire is nobody's business here.
+//! EventBridge Scheduler: schedules in groups, and what happens when they fire.
 //!
 //! Source of rules and messages: API reference, and the user guide's "Schedule types".
 
 mod expression;
+mod firing;
 mod schedules;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const DEFAULT_GROUP: &str = "default";
 const DELETION_SECONDS: f64 = 10.0;
 
 /// What stands of this service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name; without the default group.
     groups: BTreeMap<String, Group>,
@@ -37,7 +38,7 @@ pub(crate) struct State {
     tokens: BTreeMap<(String, String), Value>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     made_at: Duration,
     tags: Tags,
@@ -98,6 +99,17 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
         "ListScheduleGroups" => list_groups(world, params),
         _ => Err(unknown("scheduler", operation)),
     }
+}
+
+/// Lets schedules fire that were due.
+pub(crate) fn advance(world: &mut World) {
+    purge(world);
+    schedules::fire(world);
+}
+
+/// When the next schedule is due.
+pub(crate) fn next_due(world: &World) -> Option<Duration> {
+    world.scheduler.schedules.values().filter_map(|schedule| schedule.next_at).min()
 }
 
 /// Takes groups away whose deletion has come to its end, with their schedules.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    DEFAULT_GROUP, Page, Seen, absent, check_group, conflict, expression, invalid, keep_token, name, needed,
-    seen,
+    DEFAULT_GROUP, Page, Seen, absent, check_group, conflict, expression, firing, invalid, keep_token, name,
+    needed, seen,
 };
 use crate::clock::Clock;
+use crate::happenings::Happening;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::iam::{self, RoleView};
@@ -17,12 +18,57 @@ use crate::world::World;
 /// The most characters of a target's input.
 const LONGEST_INPUT: usize = 262_144;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Schedule {
     made_at: Duration,
     changed_at: Duration,
     /// What can be set, as it is shown.
     settings: Value,
+    /// When it fires next, if ever.
+    pub(super) next_at: Option<Duration>,
+}
+
+impl Schedule {
+    fn new(now: Duration, settings: Value) -> Self {
+        let mut schedule = Self { made_at: now, changed_at: now, settings, next_at: None };
+        schedule.plan(None);
+        schedule
+    }
+
+    /// Finds out when it fires next after `after`; at all, if it has not yet.
+    fn plan(&mut self, after: Option<Duration>) {
+        let text = |key: &str| self.settings[key].as_str().unwrap_or_default();
+        // A date is shown as seconds since 1970.
+        let date = |key: &str| {
+            let since = self.settings[key].as_f64()? - Clock::epoch_seconds(Duration::ZERO);
+            Some(Duration::from_secs_f64(since.max(0.0)))
+        };
+        let begins = date("StartDate").unwrap_or(self.changed_at).max(self.changed_at);
+        let next =
+            firing::next(text("ScheduleExpression"), text("ScheduleExpressionTimezone"), begins, after);
+        let enabled = self.settings["State"] == "ENABLED";
+        self.next_at = next.filter(|next| enabled && date("EndDate").is_none_or(|end| *next <= end));
+    }
+}
+
+/// Lets the schedules fire that were due, each as often as it was.
+pub(super) fn fire(world: &mut World) {
+    let now = world.now;
+    let mut fired: Vec<(Duration, Happening)> = Vec::new();
+    world.scheduler.schedules.retain(|(_, name), schedule| {
+        while let Some(at) = schedule.next_at.filter(|at| *at <= now) {
+            let target = &schedule.settings["Target"];
+            let text = |key: &str| target[key].as_str().unwrap_or_default().to_owned();
+            let input = Some(text("Input")).filter(|input| !input.is_empty()).unwrap_or_else(|| "{}".into());
+            fired.push((at, Happening::ScheduleFired { name: name.clone(), target: text("Arn"), input }));
+            schedule.plan(Some(at));
+        }
+        // Source: API reference, `ActionAfterCompletion`.
+        let completed = schedule.next_at.is_none() && schedule.settings["State"] == "ENABLED";
+        !(completed && schedule.settings["ActionAfterCompletion"] == "DELETE")
+    });
+    fired.sort_by_key(|(at, _)| *at);
+    world.happenings.extend(fired.into_iter().map(|(_, happening)| happening));
 }
 
 /// A schedule's group and name.
@@ -50,7 +96,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if there {
         return Err(conflict(format!("Schedule {} already exists.", id.1)));
     }
-    let schedule = Schedule { made_at: world.now, changed_at: world.now, settings };
+    let schedule = Schedule::new(world.now, settings);
     world.scheduler.schedules.insert(id, schedule);
     keep_token(world, "CreateSchedule", token, request);
     Ok(reply)
@@ -70,8 +116,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let now = world.now;
     let schedule = world.scheduler.schedules.get_mut(&id).ok_or_else(|| absent("Schedule", &id.1))?;
-    schedule.settings = settings;
-    schedule.changed_at = now;
+    *schedule = Schedule { made_at: schedule.made_at, ..Schedule::new(now, settings) };
     keep_token(world, "UpdateSchedule", token, request);
     Ok(reply)
 }

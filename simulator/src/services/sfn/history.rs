@@ -1,0 +1,119 @@
+//! What an execution went through, and what came of it: told by whoever runs it, shown to whoever asks.
+//!
+//! Source: API reference, `GetExecutionHistory` and `HistoryEvent`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{ended, find, needed, started, validation};
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::params::{Params, Refusal};
+use crate::protocol::Reply;
+use crate::world::World;
+
+/// One event of an execution's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEvent {
+    /// From 1, without gaps.
+    pub id: u64,
+    /// The event that it follows from; 0 for the first.
+    pub previous: u64,
+    /// AWS's name of what happened, such as `TaskStateEntered`.
+    pub kind: String,
+    /// The member that has its details, such as `stateEnteredEventDetails`, and the details.
+    pub details: Option<(String, Value)>,
+}
+
+/// What came of an execution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutionEnd {
+    /// What it gave, a JSON text.
+    pub output: Option<String>,
+    /// The name of the error that it ended with.
+    pub error: Option<String>,
+    /// The error's cause.
+    pub cause: Option<String>,
+}
+
+impl Account {
+    /// Tells the account that an execution has started, and with which input (a JSON text).
+    pub fn execution_started_with(&self, arn: &str, input: &str) {
+        self.with(|world| {
+            started(world, arn);
+            if let Some(execution) = world.sfn.find_mut(arn) {
+                input.clone_into(&mut execution.input);
+            }
+        });
+    }
+
+    /// Tells the account what an execution has just gone through.
+    pub fn execution_event(&self, arn: &str, event: HistoryEvent) {
+        self.with(|world| {
+            let at = world.now;
+            world.sfn.histories.entry(arn.to_owned()).or_default().push((at, event));
+        });
+    }
+
+    /// Tells the account how an execution ended (see [`execution_ended`](Account::execution_ended)), and with what.
+    /// One that was stopped meanwhile stays as it was stopped.
+    pub fn execution_ended_with(&self, arn: &str, status: &'static str, end: ExecutionEnd) {
+        self.with(|world| {
+            let runs = world.sfn.find(arn).is_none_or(|execution| execution.status == "RUNNING");
+            ended(world, arn, status);
+            if runs {
+                world.sfn.ends.insert(arn.to_owned(), end);
+            }
+        });
+    }
+}
+
+fn shown(at: Duration, event: &HistoryEvent, with_data: bool) -> Value {
+    let mut document = json!({
+        "timestamp": Clock::epoch_seconds(at),
+        "type": event.kind,
+        "id": event.id,
+        "previousEventId": event.previous,
+    });
+    if let Some((member, details)) = &event.details {
+        let mut details = details.clone();
+        if let (false, Value::Object(fields)) = (with_data, &mut details) {
+            fields.retain(|name, _| !["input", "output", "parameters"].contains(&name.as_str()));
+        }
+        document[member] = details;
+    }
+    document
+}
+
+pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arn = needed(params, "executionArn")?;
+    let backwards = params.flag("reverseOrder")?.unwrap_or(false);
+    let with_data = params.flag("includeExecutionData")?.unwrap_or(true);
+    let size = params.int("maxResults")?.unwrap_or(0);
+    let token = params.text("nextToken");
+    params.done()?;
+    find(world, &arn)?;
+    // 0 means the default, 100.
+    let size = match usize::try_from(size) {
+        Ok(0) => 100,
+        Ok(size @ 1..=1000) => size,
+        _ => return Err(validation("maxResults must be between 0 and 1000")),
+    };
+    let after: usize = match &token {
+        None => 0,
+        Some(token) => {
+            token.parse().map_err(|_| Refusal::new("InvalidToken", format!("Invalid Token: '{token}'")))?
+        }
+    };
+    let events = world.sfn.histories.get(&arn).map(Vec::as_slice).unwrap_or_default();
+    let in_order: Vec<&(Duration, HistoryEvent)> =
+        if backwards { events.iter().rev().collect() } else { events.iter().collect() };
+    let page = in_order.iter().skip(after).take(size);
+    let page: Vec<Value> = page.map(|(at, event)| shown(*at, event, with_data)).collect();
+    let mut document = json!({ "events": page });
+    if in_order.len() > after + size {
+        document["nextToken"] = json!((after + size).to_string());
+    }
+    Ok(document.into())
+}

@@ -1,0 +1,104 @@
+//! `stackdrop history STACK`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::types::Object;
+use serde_json::{Value, json};
+use stackdrop_functions::records::Record;
+use stackdrop_specs::StackName;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::installation::{Installation, Said};
+use super::{At, code, in_words, with_installation};
+use crate::commands::{complain, say};
+
+/// How much of a message stands in the table.
+const MESSAGE_CHARACTERS_MAX: usize = 70;
+
+/// List a stack's deployments, the newest first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// The stack's name.
+    #[arg(value_parser = super::stack_name)]
+    stack: StackName,
+    /// How many at most.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    at: At,
+}
+
+impl History {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        with_installation(&self.at, async |installation| self.show(&installation).await)
+    }
+
+    async fn show(&self, installation: &Installation) -> Result<u8> {
+        let mut objects = self.objects(installation).await?;
+        objects.sort_by_key(|object| {
+            std::cmp::Reverse(object.last_modified().map(|at| (at.secs(), at.subsec_nanos())))
+        });
+        let mut documents: Vec<Value> = Vec::new();
+        for key in objects.iter().take(self.limit).filter_map(Object::key) {
+            documents.extend(installation.read::<Value>(key).await?);
+        }
+        if self.at.json {
+            say(&serde_json::to_string_pretty(&documents).context("writing the report")?);
+            return Ok(code::GOOD);
+        }
+        if documents.is_empty() {
+            complain(&format!("Nothing is known of a stack {}.", self.stack));
+            return Ok(code::FAILED);
+        }
+        let records = documents.into_iter().map(serde_json::from_value);
+        let records: Vec<Record> = records.collect::<Result<_, _>>().context("reading the records")?;
+        say(&table(&records));
+        Ok(code::GOOD)
+    }
+
+    async fn objects(&self, installation: &Installation) -> Result<Vec<Object>> {
+        let prefix = format!("stacks/{}/history/", self.stack);
+        let mut objects = Vec::new();
+        let mut token = None;
+        loop {
+            let list = installation.s3.list_objects_v2().bucket(&installation.bucket).prefix(&prefix);
+            let page = list.set_continuation_token(token).send().await.saying("listing the records")?;
+            objects.extend(page.contents.unwrap_or_default());
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(objects);
+            }
+        }
+    }
+}
+
+/// A row for each record, its columns as wide as they need be.
+fn table(records: &[Record]) -> String {
+    let heading = ["STARTED", "TOOK", "RESULT", "DEPLOYMENT", "VERSION", "MESSAGE"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(heading).chain(records.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        format!("{}{}", cells.collect::<String>(), row[5]).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn row(record: &Record) -> [String; 6] {
+    let date = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let took = record.ended.as_deref().and_then(date).zip(date(&record.started));
+    let took = took.map(|(ended, started)| in_words((ended - started).as_seconds_f64()));
+    let result = json!(record.result);
+    let message = record.message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
+    [
+        record.started.clone(),
+        took.unwrap_or_default(),
+        result.as_str().unwrap_or_default().to_owned(),
+        record.deployment.clone(),
+        record.source.as_ref().map(|source| source.version.clone()).unwrap_or_default(),
+        message.chars().take(MESSAGE_CHARACTERS_MAX).collect(),
+    ]
+}

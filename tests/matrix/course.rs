@@ -1,0 +1,151 @@
+//! Undisturbed runs, from whose steps the cases go on; and what stands.
+
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use stackdrop::rehearsal::Checkpoint;
+use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_simulator::{Call, Caller, as_caller};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+
+use crate::case::Case;
+
+/// A run without the fault: its calls, where to go on from, and what came of it.
+#[derive(Debug)]
+pub(crate) struct Course {
+    /// Every call in the account, also those before.
+    pub(crate) ledger: Vec<Call>,
+    /// One for each step, in the order in which they were come to.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    pub(crate) result: String,
+    pub(crate) standing: Vec<String>,
+}
+
+impl Course {
+    /// Runs one execution.
+    pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Self {
+        let (deployed, checkpoints) = rehearsal.run_with_checkpoints(input).await;
+        Self { checkpoints, ..Self::of(rehearsal, &deployed) }
+    }
+
+    /// Goes on from a checkpoint, with nothing else in the way.
+    pub(crate) async fn go_on(from: &Checkpoint) -> Self {
+        let rehearsal = Rehearsal::resume(from);
+        let deployed = rehearsal.go_on(from).await.unwrap();
+        Self::of(&rehearsal, &deployed)
+    }
+
+    fn of(rehearsal: &Rehearsal, deployed: &Deployed) -> Self {
+        Self {
+            ledger: rehearsal.account().ledger(),
+            checkpoints: Vec::new(),
+            result: format!("{} {:?}", deployed.result(), deployed.error()),
+            standing: standing(rehearsal),
+        }
+    }
+
+    /// The calls of the execution.
+    pub(crate) fn calls(&self) -> &[Call] {
+        &self.ledger[self.checkpoints[0].calls()..]
+    }
+
+    /// Where to go on from, so that the call is still to come.
+    pub(crate) fn before(&self, call: &Call) -> &Checkpoint {
+        self.checkpoints.iter().rev().find(|checkpoint| checkpoint.calls() <= call.number).unwrap()
+    }
+
+    /// The step in which a call is made.
+    pub(crate) fn step(&self, call: &Call) -> &str {
+        self.before(call).step().unwrap()
+    }
+
+    /// The calls from this step on.
+    pub(crate) fn calls_from(&self, step: &str) -> &[Call] {
+        let checkpoint = self.checkpoints.iter().find(|checkpoint| checkpoint.step() == Some(step)).unwrap();
+        &self.ledger[checkpoint.calls()..]
+    }
+
+    /// Runs a case: the same from the call's step on, with the fault; which must have struck.
+    pub(crate) async fn disturbed(&self, case: &Case) -> Result<(Rehearsal, Deployed), String> {
+        let from = self.before(&case.call);
+        let rehearsal = Rehearsal::resume(from);
+        rehearsal.account().arm(case.fault(&self.ledger, from));
+        let deployed = rehearsal.go_on(from).await.unwrap();
+        case.struck(&rehearsal)?;
+        Ok((rehearsal, deployed))
+    }
+}
+
+/// An account in which the spec can be deployed.
+pub(crate) fn open(spec: &str) -> Rehearsal {
+    Rehearsal::open(&Setting::default(), &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap()
+}
+
+/// Uploads a spec; what S3 then tells.
+pub(crate) async fn upload(rehearsal: &Rehearsal, spec: &str) -> serde_json::Value {
+    rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap()
+}
+
+/// Uploads a spec and deploys it.
+pub(crate) async fn deploy(rehearsal: &Rehearsal, spec: &str) -> Deployed {
+    let event = upload(rehearsal, spec).await;
+    run(rehearsal, event).await
+}
+
+/// Runs an execution.
+pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Deployed {
+    rehearsal.run(input, &(), &Abort::default()).await
+}
+
+/// What stands, as `type name` lines. Where a name ends in something of the VPC's id, in a revision's number or in a
+/// time, that is left out: a second stack in the same account has others.
+pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
+    let lasting = |kind: &str, name: &str| match kind {
+        "AWS::ElasticLoadBalancingV2::TargetGroup" | "AWS::RDS::DBSnapshot" => {
+            name.rsplit_once('-').map(|(name, _)| name.to_owned())
+        }
+        "AWS::ECS::TaskDefinition" => name.rsplit_once(':').map(|(name, _)| name.to_owned()),
+        _ => None,
+    };
+    let items = rehearsal.account().inventory().into_iter();
+    let mut names: Vec<String> = items
+        .map(|item| format!("{} {}", item.kind, lasting(&item.kind, &item.name).unwrap_or(item.name)))
+        .collect();
+    names.sort();
+    names
+}
+
+/// `Ok` if what stands is what shall.
+pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), String> {
+    let now = standing(rehearsal);
+    if now == shall {
+        return Ok(());
+    }
+    let without = |all: &[String], others: &[String]| {
+        let mut rest = all.to_vec();
+        for other in others {
+            if let Some(place) = rest.iter().position(|name| name == other) {
+                rest.remove(place);
+            }
+        }
+        rest
+    };
+    Err(format!("leaked: {:?}, lost: {:?}", without(&now, shall), without(shall, &now)))
+}
+
+/// `Ok` if no execution holds the stack's lock.
+pub(crate) async fn lock_is_free(rehearsal: &Rehearsal) -> Result<(), String> {
+    let aws = rehearsal.aws();
+    let head = aws.s3.head_object().bucket(&aws.settings.bucket).key("stacks/shop/lock.json");
+    match as_caller(Caller::new("test"), head.send()).await {
+        Ok(_) => Err("the lock is still held".into()),
+        Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(()),
+        Err(error) => Err(format!("asking for the lock: {error:?}")),
+    }
+}
+
+/// The writing calls of a deployment, its records in the bucket aside.
+pub(crate) fn changes(deployed: &Deployed) -> Vec<String> {
+    let recorded = ["s3:PutObject", "s3:DeleteObject", "sns:Publish"];
+    let writes = deployed.calls.iter().filter(|call| call.writes).map(Call::name);
+    writes.filter(|name| !recorded.contains(&name.as_str())).collect()
+}

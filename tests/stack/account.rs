@@ -1,0 +1,196 @@
+//! What a person sees who works with an account: the real command against a simulated one that is served on a port, with
+//! Stackdrop at work in it.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::SHOP;
+
+/// A served account. It ends with the test.
+struct Served {
+    process: Child,
+    url: String,
+    /// A folder for the specs of this test.
+    folder: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Served {
+    fn open(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stackdrop"));
+        command.args(["simulate", "--listen", "127.0.0.1:0", "--speed", "2000"]).args(arguments);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let urls = lines.map_while(Result::ok).filter_map(|line| {
+            let (_, rest) = line.split_once("served on ")?;
+            Some(rest.split(',').next()?.to_owned())
+        });
+        let url = urls.into_iter().next().unwrap();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self { process, url, folder }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stackdrop"));
+        command
+            .args(arguments)
+            .args(["--endpoint-url", &self.url, "--region", "eu-central-1"])
+            .env("AWS_ACCESS_KEY_ID", "x")
+            .env("AWS_SECRET_ACCESS_KEY", "x")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env_remove("STACKDROP_BUCKET")
+            .stdin(Stdio::null())
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.output().unwrap()
+    }
+
+    /// Runs the command, expects an exit code, and gives what was said.
+    fn says(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Runs the command with `--json`, expects an exit code, and gives the document.
+    fn document(&self, code: i32, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// A file with the example spec, changed.
+    fn spec(&self, name: &str, changes: &[(&str, &str)]) -> String {
+        let mut text = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        let file = self.folder.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
+}
+
+fn contains_all(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is missing: {said}");
+    }
+}
+
+#[test]
+fn the_life_of_a_stack_from_the_command_line() {
+    let served = Served::open("life", &["--with", "specs/shop.yaml"]);
+    let spec = served.spec("shop.yaml", &[]);
+
+    let planned = served.says(0, &["plan", &spec]);
+    contains_all(&planned, &["Planned after", "network: create vpc", "PlanNetwork"]);
+    assert_eq!(
+        served.says(1, &["status", "shop"]),
+        "Nothing is known of a stack shop.\n",
+        "a plan is no deployment"
+    );
+
+    let deployed = served.says(0, &["deploy", &spec]);
+    contains_all(&deployed, &["Uploaded s3://stackdrop-", "AwaitDatabase", "Settle", "Succeeded after"]);
+    contains_all(&deployed, &["the stack is as its spec says", "https://shop-"]);
+
+    let again = served.document(0, &["plan", &spec]);
+    assert_eq!(
+        (again["result"].as_str(), again["changes"].as_array().map(Vec::len)),
+        (Some("Planned"), Some(0))
+    );
+
+    let other = served.spec("other.yaml", &[("nginx:1.29", "nginx:1.30")]);
+    let changed = served.document(0, &["deploy", &other]);
+    assert_eq!(changed["result"], "Succeeded");
+    assert!(changed["seconds"].as_f64().unwrap() > 100.0, "by AWS's clock, not ours");
+    assert!(changed["outputs"]["network"]["vpc"].is_string());
+
+    let status = served.says(0, &["status", "shop"]);
+    contains_all(&status, &["shop: Succeeded", "specs/shop.yaml (version ", "network.vpc"]);
+    let logs = served.says(0, &["logs", "shop", "web", "--minutes", "9000000"]);
+    assert!(!logs.contains("No logs"), "{logs}");
+    assert!(served.says(1, &["logs", "shop", "lunch"]).contains("a service lunch"));
+
+    let history = served.document(0, &["history", "shop"]);
+    let results: Vec<&str> =
+        history.as_array().unwrap().iter().map(|record| record["result"].as_str().unwrap()).collect();
+    assert_eq!(results, ["Succeeded", "Planned", "Succeeded", "Planned"], "the newest first");
+    let table = served.says(0, &["history", "shop", "--limit", "2"]);
+    assert_eq!(table.lines().count(), 3);
+    assert!(table.starts_with("STARTED"), "{table}");
+
+    let first = history[2]["source"]["version"].as_str().unwrap();
+    let back = served.says(0, &["deploy", "shop", "--version", first]);
+    contains_all(&back, &["Service", "Succeeded after"]);
+
+    assert!(served.says(2, &["destroy", "shop"]).contains("give --yes"), "nobody is there to be asked");
+    contains_all(&served.says(0, &["destroy", "shop", "--yes"]), &["Destroyed after", "RemoveNetwork"]);
+    assert!(served.says(0, &["status", "shop"]).contains("the stack was removed"));
+}
+
+#[test]
+fn what_fails_says_so_by_its_exit_code_and_in_words() {
+    let served = Served::open("failures", &["--with", "specs/shop.yaml"]);
+    let mistaken = served.spec("mistaken.yaml", &[("zones: 2", "zones: 9")]);
+    assert!(served.says(4, &["deploy", &mistaken]).contains("zones"), "it is refused before it is uploaded");
+    assert!(served.says(2, &["deploy", "no-such-file.yaml"]).contains("no-such-file.yaml"));
+
+    let elsewhere = served.spec(
+        "elsewhere.yaml",
+        &[
+            ("region: eu-central-1\n", "region: eu-west-1\n"),
+            ("arn:aws:acm:eu-central-1", "arn:aws:acm:eu-west-1"),
+            ("secretsmanager:eu-central-1", "secretsmanager:eu-west-1"),
+        ],
+    );
+    let refused = served.document(4, &["deploy", &elsewhere]);
+    assert_eq!(
+        (refused["result"].as_str(), refused["error"].as_str()),
+        (Some("Rejected"), Some("InvalidSpec"))
+    );
+
+    let unknown = served.says(4, &["destroy", "nobody", "--yes"]);
+    contains_all(&unknown, &["Rejected after", "nothing is known of a stack nobody"]);
+
+    let another = served.run(&["status", "shop", "--bucket", "another-bucket"]);
+    assert_eq!(another.status.code(), Some(2));
+    assert!(String::from_utf8(another.stderr).unwrap().contains("is Stackdrop installed"));
+}
+
+#[test]
+fn a_plan_waits_until_somebody_agrees() {
+    let served = Served::open("approval", &["--with", "specs/shop.yaml"]);
+    assert!(served.says(5, &["approve", "shop"]).contains("No plan of the stack shop"));
+    let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);
+
+    let waiting = served.says(5, &["deploy", &spec]);
+    contains_all(&waiting, &["Waiting", "network: create vpc", "stackdrop approve shop"]);
+    assert!(served.says(0, &["reject", "shop", "--reason", "too dear"]).contains("is rejected"));
+    let history = loop {
+        let history = served.document(0, &["history", "shop"]);
+        if history[0]["result"] != "Waiting" && history.as_array().is_some_and(|all| !all.is_empty()) {
+            break history;
+        }
+    };
+    assert_eq!(history[0]["result"], "Declined");
+    assert!(history[0]["message"].as_str().unwrap().contains("too dear"));
+
+    assert_eq!(served.document(5, &["deploy", &spec])["result"], "Waiting");
+    let agreed = served.says(0, &["approve", "shop", "--by", "anna"]);
+    contains_all(&agreed, &["Agreeing to", "network: create vpc", "Succeeded after"]);
+}

@@ -1,0 +1,241 @@
+//! Uploads and events that are no good: each ends with an error that names the cause, and nothing is made.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::error::names;
+use stackdrop_functions::handle;
+use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_statemachine::Abort;
+
+use crate::{MINIMAL, changes, rehearsal, standing};
+
+async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
+    rehearsal.run(input, &(), &Abort::default()).await
+}
+
+/// That it was refused for this reason, that nothing but records was written, and that no lock stays.
+async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
+    let error = refused.error().unwrap_or_default();
+    assert!(["Rejected", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
+    assert!(error.contains(said), "{said:?} is not in {error:?}");
+    assert!(!error.contains(names::DEFECT), "{error}");
+    assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
+    let others = refused.calls.iter().filter(|call| !["s3", "states"].contains(&call.service.as_str()));
+    assert_eq!(others.count(), 0, "{said}: nobody else was even asked");
+    assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{said}");
+    assert_eq!(standing(rehearsal), Vec::<String>::new(), "{said}");
+}
+
+fn alias_bomb() -> Vec<u8> {
+    let mut bomb = "stack: hello\na0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        bomb += format!("a{level}: &a{level} [{aliases}]\n").as_str();
+    }
+    bomb.into_bytes()
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_no_specs_say_why() {
+    let utf16: Vec<u8> = MINIMAL.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let huge = vec![b'#'; stackdrop_specs::LONGEST_SPEC + 1];
+    let other_name = MINIMAL.replacen("stack: hello", "stack: other", 1).into_bytes();
+    let elsewhere = b"stack: hello\nregion: us-east-1\nservices: { web: { image: nginx } }\n".to_vec();
+    let twice = format!("{MINIMAL}\nstack: hello\n").into_bytes();
+    let cases: [(&str, Vec<u8>, &str); 11] = [
+        ("empty", Vec::new(), "empty"),
+        ("blank", b" \n\n".to_vec(), "empty"),
+        ("binary", b"\x7FELF\x02\x01\x01\x00\x00".to_vec(), "InvalidSpec"),
+        ("gzip", b"\x1F\x8B\x08\x00\x00\x00".to_vec(), "InvalidSpec"),
+        ("latin-1", b"stack: hello\ntags: { caf\xE9: yes }\n".to_vec(), "UTF-8"),
+        ("utf-16", utf16, "UTF-16"),
+        ("huge", huge, "a spec has at most"),
+        ("alias bomb", alias_bomb(), "alias"),
+        ("another's name", other_name, "describes the stack other"),
+        ("another region", elsewhere, "is installed in eu-central-1"),
+        ("a key twice", twice, "stack"),
+    ];
+    for (name, bytes, said) in cases {
+        let rehearsal = rehearsal(MINIMAL);
+        let event = rehearsal.upload("specs/hello.yaml", &bytes).await.unwrap();
+        let refused = run(&rehearsal, event).await;
+        assert_refused(&rehearsal, &refused, said).await;
+        let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
+        assert_eq!(status["result"], "Rejected", "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_name_no_stack_say_so() {
+    let long = format!("specs/{}.yaml", "x".repeat(1000));
+    let keys = [
+        "specs/my shop.yaml",
+        "specs/my+shop.yaml",
+        "specs/my%20shop.yaml",
+        "specs%2Fhello.yaml",
+        "specs/caf\u{e9}.yaml",
+        "specs/../hello.yaml",
+        "specs/sub/hello.yaml",
+        "specs//hello.yaml",
+        "/specs/hello.yaml",
+        "specs/.yaml",
+        "specs/hello",
+        "specs/hello.yaml.bak",
+        "specs/hello.YAML",
+        "specs/Hello.yaml",
+        "specs/hello\n.yaml",
+        "specs/",
+        "",
+        "stacks/hello/status.json",
+        long.as_str(),
+    ];
+    let rehearsal = rehearsal(MINIMAL);
+    let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+    for key in keys {
+        for kind in ["Object Created", "Object Deleted"] {
+            let mut event = good.clone();
+            event["detail"]["object"]["key"] = json!(key);
+            event["detail-type"] = json!(kind);
+            let refused = run(&rehearsal, event).await;
+            assert_refused(&rehearsal, &refused, "InvalidEvent").await;
+            assert!(refused.calls.is_empty(), "{key:?}: {:?}", refused.counts());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
+    let rehearsal = rehearsal(MINIMAL);
+    let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+    let changed = |pointer: &str, value: Value| {
+        let mut event = good.clone();
+        *event.pointer_mut(pointer).unwrap() = value;
+        event
+    };
+    let without = |parent: &str, field: &str| {
+        let mut event = good.clone();
+        event.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(field);
+        event
+    };
+    let cases = [
+        (changed("/detail/bucket/name", json!("elsewhere")), "specs are read from"),
+        (changed("/detail-type", json!("Object Restore Completed")), "starts nothing"),
+        (changed("/source", json!("aws.ec2")), "starts nothing"),
+        (changed("/detail-type", json!(7)), "this is no S3 event"),
+        (changed("/detail", json!([])), "this is no S3 event"),
+        (changed("/detail", Value::Null), "this is no S3 event"),
+        (changed("/detail/object/key", json!(1)), "this is no S3 event"),
+        (changed("/detail/object/version-id", Value::Null), "turn on versioning"),
+        (changed("/detail/object/version-id", json!("null")), "turn on versioning"),
+        (without("/detail/object", "version-id"), "turn on versioning"),
+        (without("/detail", "object"), "this is no S3 event"),
+        (without("/detail", "bucket"), "this is no S3 event"),
+        (without("", "detail-type"), "neither an S3 event nor"),
+        (without("", "detail"), "this is no S3 event"),
+        (json!(null), "neither an S3 event nor"),
+        (json!("hello"), "neither an S3 event nor"),
+        (json!({ "stack": "hello", "action": "explode" }), "neither an S3 event nor"),
+        (json!({ "stack": "hello", "force": true }), "neither an S3 event nor"),
+        (json!({ "Records": [{ "eventSource": "aws:s3" }] }), "neither an S3 event nor"),
+    ];
+    for (event, said) in cases {
+        let refused = run(&rehearsal, event).await;
+        assert_refused(&rehearsal, &refused, said).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_stackdrop_may_not_read_is_named_with_awss_reason() {
+    let rehearsal = rehearsal(MINIMAL);
+    let fault = Fault::at("s3", "GetObject", When::From(1), FaultKind::AccessDenied).during("/admit/run");
+    rehearsal.account().arm(fault);
+    let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+    let refused = run(&rehearsal, event).await;
+    assert_refused(&rehearsal, &refused, "reading specs/hello.yaml: AccessDenied").await;
+    assert!(refused.error().unwrap().starts_with("Refused"), "{:?}", refused.error());
+}
+
+/// Any JSON, with the names that events and inputs have more often than chance would give them.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        Just("aws.s3".to_owned()),
+        Just("Object Created".to_owned()),
+        Just("Object Deleted".to_owned()),
+        Just("specs/hello.yaml".to_owned()),
+        Just("hello".to_owned()),
+        Just("destroy".to_owned()),
+        ".{0,12}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        "stack|action|refreshImage|detail|detail-type|source|bucket|name|object|key|version-id",
+        ".{0,6}"
+    ];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((name.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
+    let rehearsal = rehearsal(MINIMAL);
+    let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+    // One field of a good event is replaced, or all of it is made up.
+    let places = [
+        "/source",
+        "/detail-type",
+        "/detail",
+        "/detail/bucket",
+        "/detail/bucket/name",
+        "/detail/object",
+        "/detail/object/key",
+        "/detail/object/version-id",
+        "/id",
+        "/time",
+        "/resources",
+    ];
+    let replaced = (prop::sample::select(places.to_vec()), any_json()).prop_map(move |(place, value)| {
+        let mut event = good.clone();
+        *event.pointer_mut(place).unwrap() = value;
+        event
+    });
+    let events = prop_oneof![replaced, any_json()];
+    let config = Config { failure_persistence: None, ..Config::with_cases(600) };
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    for case in 0..600 {
+        let event = events.new_tree(&mut runner).unwrap().current();
+        let execution = json!({ "Id": format!("arn:aws:states:eu-central-1:123456789012:execution:stackdrop-deploy:{case}"), "Name": format!("case-{case}") });
+        let answer =
+            handle("admit", json!({ "event": event, "execution": execution }), rehearsal.aws()).await;
+        match answer {
+            Ok(answer) => assert!(
+                ["admitted", "superseded", "retained"].contains(&answer["verdict"].as_str().unwrap()),
+                "{event}"
+            ),
+            Err(error) => assert!(
+                [names::INVALID_EVENT, names::INVALID_SPEC, names::PENDING].contains(&error.name()),
+                "{event}: {}",
+                error.chain()
+            ),
+        }
+    }
+    assert!(
+        rehearsal.account().ledger().iter().all(|call| ["s3", "states"].contains(&call.service.as_str()))
+    );
+}

@@ -1,0 +1,233 @@
+//! More than one deployment of a stack: events that come twice, late or in the wrong order, executions that are stopped.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stackdrop::rehearsal::WORKFLOW;
+use stackdrop::storm::together;
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_statemachine::{Abort, StepEvent, Watch};
+use tokio::sync::oneshot;
+
+use crate::{MINIMAL, SHOP, changes, deployed, rehearsal};
+
+/// Says when a state is entered for the first time.
+struct Entered(&'static str, Mutex<Option<oneshot::Sender<()>>>);
+
+impl Entered {
+    fn new(state: &'static str) -> (Self, oneshot::Receiver<()>) {
+        let (say, heard) = oneshot::channel();
+        (Self(state, Mutex::new(Some(say))), heard)
+    }
+}
+
+impl Watch for Entered {
+    fn entered(&self, step: &StepEvent<'_>) {
+        if step.name == self.0
+            && let Some(say) = self.1.lock().unwrap().take()
+        {
+            say.send(()).unwrap();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's own pace; no function waits here")]
+async fn pause(seconds: f64) {
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+}
+
+/// Stops an execution so many seconds after it has entered a state, in the middle of what its function does there.
+async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after: f64) -> Deployed {
+    let (watch, heard) = Entered::new(state);
+    let abort = Abort::default();
+    let stop = async {
+        heard.await.unwrap();
+        pause(after).await;
+        abort.stop("Stopped", "by the test");
+    };
+    tokio::join!(rehearsal.run(input, &watch, &abort), stop).0
+}
+
+/// That these were never at work at the same time, and that nobody holds the lock.
+async fn assert_apart(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
+    let ids: Vec<String> = deployments.iter().map(|deployed| deployed.id.clone()).collect();
+    assert_eq!(together(&rehearsal.account().ledger(), &ids), Vec::<String>::new(), "{case}");
+    for stack in ["shop", "hello"] {
+        let key = format!("stacks/{stack}/lock.json");
+        assert!(crate::object(rehearsal, &key).await.is_none(), "{case}: the lock is held");
+    }
+}
+
+/// What stands of the tests' stacks, without AWS's ids.
+fn stands(rehearsal: &Rehearsal) -> Vec<String> {
+    let items = rehearsal.account().inventory();
+    ["shop", "hello"].into_iter().flat_map(|stack| stackdrop::storm::standing(&items, stack)).collect()
+}
+
+/// The workflow's task states at its top level, in the order of the file.
+fn tasks() -> Vec<&'static str> {
+    let file: Value = serde_json::from_str(WORKFLOW).unwrap();
+    let states = file["States"].as_object().unwrap().iter();
+    let states = states.filter(|(_, state)| ["Task", "Parallel"].contains(&state["Type"].as_str().unwrap()));
+    states.map(|(name, _)| &*Box::leak(name.clone().into_boxed_str())).collect()
+}
+
+fn refused() -> FaultKind {
+    FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_is_stopped_at_any_step_is_finished_by_the_next_upload() {
+    let undisturbed = rehearsal(SHOP);
+    let first = deployed(&undisturbed, SHOP).await;
+    let steps: Vec<&str> = tasks()
+        .into_iter()
+        .filter(|name| first.outcome.steps.iter().any(|step| step.name == *name))
+        .collect();
+    assert!(steps.len() > 12, "{steps:?}");
+    for step in steps {
+        for after in [0.0, 0.3, 1.2] {
+            let case = format!("stopped {after} s after {step}");
+            let rehearsal = rehearsal(SHOP);
+            let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+            let stopped = stopped(&rehearsal, event, step, after).await;
+            let next = deployed(&rehearsal, SHOP).await;
+            assert_eq!(stands(&rehearsal), stands(&undisturbed), "{case}");
+            assert_apart(&rehearsal, &[&stopped, &next], &case).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_stopped_at_any_step_is_no_hindrance_to_the_next_upload() {
+    let undisturbed = rehearsal(MINIMAL);
+    deployed(&undisturbed, MINIMAL).await;
+    let steps = tasks().into_iter().filter(|name| name.starts_with("Remove") || *name == "Clear");
+    for step in steps {
+        for after in [0.3, 1.2] {
+            let case = format!("stopped {after} s after {step}");
+            let rehearsal = rehearsal(MINIMAL);
+            rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+            let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+            let stopped = stopped(&rehearsal, event, step, after).await;
+            assert_eq!(stopped.result(), "Aborted", "{case}");
+            rehearsal.account().disarm();
+            let next = deployed(&rehearsal, MINIMAL).await;
+            assert_eq!(stands(&rehearsal), stands(&undisturbed), "{case}");
+            assert_apart(&rehearsal, &[&stopped, &next], &case).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_comes_while_another_is_deployed_waits_for_its_turn_and_wins() {
+    let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
+    assert_ne!(newer, MINIMAL);
+    let undisturbed = rehearsal(MINIMAL);
+    let first = deployed(&undisturbed, MINIMAL).await;
+    deployed(&undisturbed, &newer).await;
+    for step in tasks() {
+        if !first.outcome.steps.iter().any(|entered| entered.name == step) {
+            continue;
+        }
+        let rehearsal = rehearsal(MINIMAL);
+        let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+        let (watch, heard) = Entered::new(step);
+        let abort = Abort::default();
+        let second = async {
+            heard.await.unwrap();
+            rehearsal.deploy(&newer, &()).await.unwrap()
+        };
+        let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
+        assert!(
+            ["Succeeded", "Superseded"].contains(&first.result().as_str()),
+            "{step}: {:?}",
+            first.error()
+        );
+        assert_eq!(second.result(), "Succeeded", "{step}: {:?}", second.error());
+        assert_eq!(stands(&rehearsal), stands(&undisturbed), "{step}");
+        assert_apart(&rehearsal, &[&first, &second], step).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_come_all_at_once_twice_and_in_the_wrong_order_deploy_the_newest_once() {
+    let rehearsal = rehearsal(MINIMAL);
+    let mut events = Vec::new();
+    for count in 1..=3 {
+        let text = MINIMAL.replacen("port: 80\n", &format!("port: 80\n    count: {count}\n"), 1);
+        events.push(rehearsal.upload("specs/hello.yaml", text.as_bytes()).await.unwrap());
+    }
+    let (abort, watch) = (Abort::default(), ());
+    let run = |place: usize| rehearsal.run(events[place].clone(), &watch, &abort);
+    let mut all = futures::future::join_all([2, 0, 2, 1, 0, 2].map(run)).await;
+    all.push(run(2).await);
+    let all: Vec<&Deployed> = all.iter().collect();
+    let mut results: Vec<String> = all.iter().map(|deployed| deployed.result()).collect();
+    results.sort();
+    assert_eq!(results.iter().filter(|result| *result == "Succeeded").count(), 1, "{results:?}");
+    assert_eq!(results.iter().filter(|result| *result == "Superseded").count(), 6, "{results:?}");
+    assert_eq!(all.iter().filter(|deployed| !changes(deployed).is_empty()).count(), 1);
+    let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
+    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is the newest version");
+    assert_apart(&rehearsal, &all, "all at once").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_uploads_in_the_same_instant_end_at_the_version_that_the_bucket_has() {
+    let rehearsal = rehearsal(MINIMAL);
+    let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
+    let (first, second) = tokio::join!(rehearsal.deploy(MINIMAL, &()), rehearsal.deploy(&newer, &()));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let good = |deployed: &Deployed| ["Succeeded", "Superseded"].contains(&deployed.result().as_str());
+    assert!(good(&first) && good(&second), "{} {}", first.result(), second.result());
+    let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
+    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is what the bucket has");
+    assert_apart(&rehearsal, &[&first, &second], "two at once").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conclusion_that_is_killed_when_it_has_freed_the_lock_does_not_write_over_the_next_deployment() {
+    for kind in [FaultKind::Killed, FaultKind::Hangs, FaultKind::LostAfter] {
+        let rehearsal = rehearsal(MINIMAL);
+        let fault = Fault::at("s3", "DeleteObject", When::Only(1), kind.clone()).during("/conclude/conclude");
+        rehearsal.account().arm(fault);
+        let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
+        let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+        let (watch, heard) = Entered::new("Settle");
+        let abort = Abort::default();
+        let second = async {
+            heard.await.unwrap();
+            rehearsal.deploy(&newer, &()).await.unwrap()
+        };
+        let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
+        assert_eq!((first.result().as_str(), second.result().as_str()), ("Succeeded", "Succeeded"));
+        assert_eq!(rehearsal.account().strikes().len(), 1, "{kind:?}");
+        let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
+        assert_eq!(status["deployment"], second.id.as_str(), "{kind:?}");
+        assert_apart(&rehearsal, &[&first, &second], &format!("{kind:?}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_of_an_execution_that_ran_out_of_time_is_taken_over_once_its_functions_must_have_ended() {
+    for ended in ["TIMED_OUT", "ABORTED", "FAILED"] {
+        let rehearsal = rehearsal(MINIMAL);
+        let settings = &rehearsal.aws().settings;
+        let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1) + ":earlier";
+        let lock = json!({ "execution": arn, "deployment": "earlier", "since": "2026-01-01T00:00:00Z" });
+        rehearsal.upload("stacks/hello/lock.json", lock.to_string().as_bytes()).await.unwrap();
+        rehearsal.account().execution_started(&arn);
+        let end = async {
+            pause(25.0).await;
+            rehearsal.account().execution_ended(&arn, ended);
+        };
+        let (next, ()) = tokio::join!(deployed(&rehearsal, MINIMAL), end);
+        let first = next.calls.iter().find(|call| call.writes && call.service != "s3").unwrap();
+        assert!(first.at > Duration::from_secs(25 + 75), "{ended}: {:?}", first.at);
+        assert!(first.at < Duration::from_mins(2), "{ended}: {:?}", first.at);
+        assert_apart(&rehearsal, &[&next], ended).await;
+    }
+}

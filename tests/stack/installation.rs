@@ -1,0 +1,176 @@
+//! Stackdrop installed in an account and left to itself: nobody starts an execution but S3, the schedule and the API.
+
+use std::time::Duration;
+
+use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType, StateEnteredEventDetails};
+use stackdrop::Rehearsal;
+
+use crate::{SHOP, rehearsal, standing};
+
+/// Does something in an account in which Stackdrop lives.
+async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
+    tokio::select! {
+        never = rehearsal.live() => match never {},
+        done = scenario => done,
+    }
+}
+
+fn s3(rehearsal: &Rehearsal) -> aws_sdk_s3::Client {
+    aws_sdk_s3::Client::new(rehearsal.sdk())
+}
+
+fn sfn(rehearsal: &Rehearsal) -> aws_sdk_sfn::Client {
+    aws_sdk_sfn::Client::new(rehearsal.sdk())
+}
+
+async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
+    let bucket = &rehearsal.aws().settings.bucket;
+    s3(rehearsal)
+        .put_object()
+        .bucket(bucket)
+        .key(key)
+        .body(text.as_bytes().to_vec().into())
+        .send()
+        .await
+        .unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "time passes for the account that Stackdrop lives in")]
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Waits until so many executions have ended, and gives all, the oldest first.
+async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionStatus)> {
+    let machine = &rehearsal.aws().settings.state_machine;
+    loop {
+        pause(Duration::from_secs(5)).await;
+        let listed = sfn(rehearsal).list_executions().state_machine_arn(machine).send().await.unwrap();
+        let mut all: Vec<_> = listed.executions.into_iter().map(|it| (it.execution_arn, it.status)).collect();
+        all.reverse();
+        if all.len() >= number && all.iter().all(|(_, status)| *status != ExecutionStatus::Running) {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_all_that_a_stack_needs() {
+    let rehearsal = rehearsal(SHOP);
+    within(&rehearsal, async {
+        upload(&rehearsal, "specs/shop.yaml", SHOP).await;
+        let executions = ended(&rehearsal, 1).await;
+        assert_eq!(executions.len(), 1, "the records that are written under stacks/ start nothing");
+        assert_eq!(executions[0].1, ExecutionStatus::Succeeded);
+        assert!(standing(&rehearsal).contains(&"AWS::ECS::Service web".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_execution_goes_through_can_be_asked() {
+    let rehearsal = rehearsal(SHOP);
+    within(&rehearsal, async {
+        upload(&rehearsal, "plans/shop.yaml", SHOP).await;
+        let (arn, _) = ended(&rehearsal, 1).await.remove(0);
+        let asked = sfn(&rehearsal).get_execution_history().execution_arn(&arn).max_results(1000);
+        let history = asked.send().await.unwrap().events;
+        assert!(history.iter().zip(1..).all(|(event, id)| event.id == id));
+        assert!(history.iter().skip(1).all(|event| (1..event.id).contains(&event.previous_event_id)));
+        assert_eq!(history.last().unwrap().r#type, HistoryEventType::ExecutionSucceeded);
+        let entered = history.iter().filter_map(|event| event.state_entered_event_details());
+        let names: Vec<&str> = entered.map(StateEnteredEventDetails::name).collect();
+        assert!(names.starts_with(&["Admit", "Admitted", "Plan"]), "{names:?}");
+        let last =
+            sfn(&rehearsal).get_execution_history().execution_arn(&arn).reverse_order(true).max_results(2);
+        let last = last.send().await.unwrap();
+        assert_eq!(last.events[0].id, history.last().unwrap().id);
+        assert!(last.next_token().is_some(), "there is more before");
+        let described = sfn(&rehearsal).describe_execution().execution_arn(&arn).send().await.unwrap();
+        assert!(described.output().unwrap().contains("Planned"));
+        assert!(described.input().unwrap().contains("plans/shop.yaml"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
+    let rehearsal = rehearsal(SHOP);
+    within(&rehearsal, async {
+        upload(&rehearsal, "specs/shop.yaml", SHOP).await;
+        ended(&rehearsal, 1).await;
+        let before = standing(&rehearsal);
+        let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+        let own = aws_sdk_ec2::types::Filter::builder().name("tag:stackdrop:role").values("database").build();
+        let groups =
+            ec2.describe_security_groups().filters(own).send().await.unwrap().security_groups.unwrap();
+        let group = groups[0].group_id().unwrap();
+        let anyone = aws_sdk_ec2::types::IpRange::builder().cidr_ip("0.0.0.0/0").build();
+        let permission = aws_sdk_ec2::types::IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(5432)
+            .to_port(5432)
+            .ip_ranges(anyone)
+            .build();
+        ec2.authorize_security_group_ingress()
+            .group_id(group)
+            .ip_permissions(permission)
+            .send()
+            .await
+            .unwrap();
+        let rules = || {
+            let views = rehearsal.account().security_groups();
+            views.into_iter().find(|view| view.id == group).unwrap().ingress.len()
+        };
+        let opened = rules();
+        // The account was opened at midnight UTC: three in Berlin is two hours later.
+        pause(Duration::from_hours(2)).await;
+        let executions = ended(&rehearsal, 2).await;
+        assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
+        assert_eq!(rules(), opened - 1, "the rule that was added by hand is gone");
+        assert_eq!(standing(&rehearsal), before);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_is_started_and_stopped_by_the_api() {
+    let rehearsal = rehearsal(SHOP);
+    within(&rehearsal, async {
+        upload(&rehearsal, "specs/shop.yaml", SHOP).await;
+        ended(&rehearsal, 1).await;
+        let machine = &rehearsal.aws().settings.state_machine;
+        let input = r#"{"stack":"shop","refreshImage":true}"#;
+        let start = sfn(&rehearsal).start_execution().state_machine_arn(machine).name("by-hand").input(input);
+        let arn = start.send().await.unwrap().execution_arn;
+        pause(Duration::from_secs(30)).await;
+        let stop = sfn(&rehearsal).stop_execution().execution_arn(&arn).error("Hand").cause("enough");
+        stop.send().await.unwrap();
+        let described = sfn(&rehearsal).describe_execution().execution_arn(&arn).send().await.unwrap();
+        assert_eq!((described.status, described.error.as_deref()), (ExecutionStatus::Aborted, Some("Hand")));
+        // A rule of the installation has another look after what was stopped.
+        let executions = ended(&rehearsal, 3).await;
+        assert_eq!(executions.len(), 3);
+        let history = sfn(&rehearsal).get_execution_history().execution_arn(&arn).reverse_order(true);
+        let last = history.send().await.unwrap().events.remove(0);
+        assert_eq!(last.r#type, HistoryEventType::ExecutionAborted);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_spec_takes_its_stack_along_if_it_says_so() {
+    let rehearsal = rehearsal(SHOP);
+    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
+    let spec = spec.replacen("onDelete: retain", "onDelete: destroy", 1);
+    within(&rehearsal, async {
+        upload(&rehearsal, "specs/shop.yaml", &spec).await;
+        ended(&rehearsal, 1).await;
+        let bucket = &rehearsal.aws().settings.bucket;
+        s3(&rehearsal).delete_object().bucket(bucket).key("specs/shop.yaml").send().await.unwrap();
+        let executions = ended(&rehearsal, 2).await;
+        assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
+        assert!(standing(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+    })
+    .await;
+}

@@ -1,0 +1,181 @@
+//! Every action of every component twice, and killed at each of its calls in turn.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stackdrop::Rehearsal;
+use stackdrop_functions::error::{StepError, names};
+use stackdrop_functions::{COMPONENTS, handle};
+use stackdrop_specs::Spec;
+
+use crate::{PRIVATE, SHOP, rehearsal, standing};
+
+/// How the steps of a life are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Once,
+    Twice,
+    /// The first attempt is killed at its first call, the second at its second, until one comes to its end.
+    KilledAtEachCall,
+}
+
+/// A future that is dropped when the account has seen so many calls: the function was killed there.
+struct KilledAt<'a, F> {
+    run: Pin<Box<F>>,
+    rehearsal: &'a Rehearsal,
+    calls: usize,
+}
+
+impl<F: Future> Future for KilledAt<'_, F> {
+    /// `None`: it was killed.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.run.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if self.rehearsal.account().ledger().len() >= self.calls => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The life of one stack, step by step, as the workflow would ask for it.
+struct Life {
+    rehearsal: Rehearsal,
+    state: Value,
+    manner: Manner,
+    kills: usize,
+}
+
+impl Life {
+    fn new(spec: &str, manner: Manner) -> Self {
+        let rehearsal = rehearsal(spec);
+        let mut spec = Spec::read(spec.as_bytes()).unwrap();
+        spec.region = Some(rehearsal.aws().settings.region.clone());
+        let state = json!({
+            "stack": spec.stack, "id": "first", "execution": "arn", "started": "2026-01-01T00:00:00Z",
+            "source": { "key": format!("specs/{}.yaml", spec.stack), "version": "1" }, "spec": spec, "outputs": {},
+        });
+        Self { rehearsal, state, manner, kills: 0 }
+    }
+
+    /// Asks until the answer is neither `Pending` nor `Transient`, as the workflow does.
+    async fn ask(&self, part: &'static str, action: &str) -> Value {
+        let mut said = String::new();
+        for _ in 0..2000 {
+            match self.attempt(part, action).await {
+                Ok(answer) => return answer,
+                Err(error) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => {
+                    said = error.chain();
+                    pause().await;
+                }
+                Err(error) => panic!("{part} {action}: {}", error.chain()),
+            }
+        }
+        panic!("{part} {action} never ends: {said}");
+    }
+
+    fn attempt(
+        &self,
+        part: &'static str,
+        action: &str,
+    ) -> impl Future<Output = Result<Value, StepError>> + use<'_> {
+        let payload = json!({ "action": action, "deployment": self.state });
+        handle(part, payload, self.rehearsal.aws())
+    }
+
+    async fn step(&mut self, part: &'static str, action: &str) -> Value {
+        if self.manner == Manner::KilledAtEachCall {
+            for call in 1.. {
+                let calls = self.rehearsal.account().ledger().len() + call;
+                let run = Box::pin(self.attempt(part, action));
+                match (KilledAt { run, rehearsal: &self.rehearsal, calls }).await {
+                    None => self.kills += 1,
+                    Some(Err(error)) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => break,
+                    Some(result) => {
+                        result.unwrap();
+                        break;
+                    }
+                }
+                assert!(call < 400, "{part} {action} makes more and more calls");
+            }
+        }
+        let answer = self.ask(part, action).await;
+        if self.manner == Manner::Twice && action != "remove" {
+            let before = standing(&self.rehearsal);
+            let again = self.ask(part, action).await;
+            if ["plan", "ensure"].contains(&action) {
+                assert_eq!(again, answer, "{part} {action}");
+            }
+            assert_eq!(standing(&self.rehearsal), before, "{part} {action}");
+        }
+        answer
+    }
+
+    async fn build(&mut self) {
+        for part in &COMPONENTS {
+            self.step(part.name, "plan").await;
+        }
+        for part in &COMPONENTS {
+            let made = self.step(part.name, "ensure").await;
+            let key = stackdrop::rehearsal::camel(part.name);
+            let key = key[..1].to_lowercase() + &key[1..];
+            self.state["outputs"][key] = made;
+            if part.name == "egress" {
+                self.step(part.name, "settle").await;
+                // The service is given the database's address.
+                self.state["outputs"]["database"] = self.step("database", "settle").await;
+            }
+        }
+        for part in &COMPONENTS {
+            self.step(part.name, "settle").await;
+        }
+        // The instance's last call is made once it runs.
+        self.step("instance", "ensure").await;
+    }
+
+    async fn remove(&mut self) {
+        let backwards: Vec<&'static str> = COMPONENTS.iter().rev().map(|part| part.name).collect();
+        for part in &backwards {
+            self.step(part, "remove").await;
+        }
+        for part in &backwards {
+            self.step(part, "clear").await;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pace of the workflow's Retry; no function waits here")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_action_twice_gives_what_it_gives_once() {
+    for spec in [SHOP, PRIVATE] {
+        let mut once = Life::new(spec, Manner::Once);
+        once.build().await;
+        let mut twice = Life::new(spec, Manner::Twice);
+        twice.build().await;
+        assert_eq!(standing(&twice.rehearsal), standing(&once.rehearsal));
+        twice.remove().await;
+        assert_eq!(standing(&twice.rehearsal), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_action_killed_at_each_of_its_calls_gives_what_it_gives_undisturbed() {
+    for spec in [SHOP, PRIVATE] {
+        let mut once = Life::new(spec, Manner::Once);
+        once.build().await;
+        let mut killed = Life::new(spec, Manner::KilledAtEachCall);
+        killed.build().await;
+        assert_eq!(standing(&killed.rehearsal), standing(&once.rehearsal));
+        assert!(killed.kills > 60, "{}", killed.kills);
+        killed.remove().await;
+        assert_eq!(standing(&killed.rehearsal), Vec::<String>::new());
+    }
+}
