@@ -14,7 +14,7 @@ pub trait Component: Sync {
     /// What dependents need from it (ids, ARNs, endpoints).
     type Outputs: Serialize + DeserializeOwned + Send;
 
-    /// Read only. What `ensure` would change, and what would make it fail.
+    /// Read only. What `ensure` and `tidy` would change, and what would make them fail.
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError>;
 
     /// Read only. What would keep the stack from being removed. Asked before anything is touched.
@@ -123,7 +123,8 @@ fn reported<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// What `ensure` would do, resource by resource, in order. Empty: everything is as the spec says, and healthy.
+    /// What `ensure` and `tidy` would do, resource by resource, in order. Empty: everything is as the spec says, and
+    /// healthy.
     pub changes: Vec<Change>,
     /// What would make it fail.
     pub problems: Vec<Problem>,

@@ -40,27 +40,11 @@ struct Verdict {
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = serde_json::from_value(payload)
         .map_err(|error| StepError::Defect(format!("the workflow's input for `conclude`: {error}")))?;
-    let mut verdict = judge(&deployment);
-    let outputs = outputs(&deployment);
-    if deployment.destroying && deployment.failed.is_empty() && !deployment.removed.is_empty() {
-        // Also when something is left: nobody wants the night's redeploy to build it up again.
-        schedule::remove(aws, deployment.stack.as_str()).await?;
+    let verdict = judge(&deployment);
+    let mut record = record(aws, &deployment, &verdict, outputs(&deployment));
+    if records::claim_conclusion(aws, &record).await? {
+        conclude(aws, &deployment, &mut record).await?;
     }
-    match verdict.result {
-        Outcome::Succeeded => {
-            let faults = succeed(aws, &deployment, &outputs).await?;
-            let said = verdict.message.into_iter().chain(faults).collect::<Vec<_>>().join("\n");
-            verdict.message = Some(said).filter(|said| !said.is_empty());
-        }
-        Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
-        _ => {}
-    }
-    let record = record(aws, &deployment, &verdict, outputs);
-    records::keep(aws, &record).await?;
-    if deployment.asked.is_some() {
-        records::delete(aws, &records::approval_key(deployment.stack.as_str())).await?;
-    }
-    records::unlock(aws, deployment.stack.as_str(), &deployment.lock).await?;
     tell(aws, &record).await;
     Ok(json!({
         "result": record.result,
@@ -70,6 +54,28 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         "removed": record.removed,
         "left": record.left,
     }))
+}
+
+/// What a deployment that has ended leaves to the next: baseline, schedule, records, and the stack's lock, free.
+async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Result<(), StepError> {
+    if deployment.destroying && deployment.failed.is_empty() && !deployment.removed.is_empty() {
+        // Also when something is left: nobody wants the night's redeploy to build it up again.
+        schedule::remove(aws, deployment.stack.as_str()).await?;
+    }
+    match record.result {
+        Outcome::Succeeded => {
+            let faults = succeed(aws, deployment, &record.outputs).await?;
+            let said = record.message.take().into_iter().chain(faults).collect::<Vec<_>>().join("\n");
+            record.message = Some(said).filter(|said| !said.is_empty());
+        }
+        Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
+        _ => {}
+    }
+    records::keep(aws, record).await?;
+    if deployment.asked.is_some() {
+        records::delete(aws, &records::approval_key(deployment.stack.as_str())).await?;
+    }
+    records::unlock(aws, deployment.stack.as_str(), &deployment.lock).await
 }
 
 /// Tells how a deployment ended, and what had drifted.

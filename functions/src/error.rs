@@ -7,6 +7,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::denied;
+
 /// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
 pub mod names {
     /// Not done yet: ask again at a fixed pace.
@@ -129,7 +131,7 @@ impl StepError {
         }
     }
 
-    /// The message with all its causes, to be printed once, at the edge.
+    /// The message with all its causes, and what to do where AWS has denied a call; to be printed once, at the edge.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -138,6 +140,11 @@ impl StepError {
             text.push_str(": ");
             text.push_str(&cause.to_string());
             source = cause.source();
+        }
+        if let Self::Refused { source, .. } = self
+            && let Some(advice) = denied::advice(source)
+        {
+            text = format!("{}; {advice}", text.trim_end_matches('.'));
         }
         text
     }

@@ -10,6 +10,7 @@ pub mod aws;
 pub mod component;
 pub mod conclude;
 pub mod database;
+mod denied;
 pub mod egress;
 pub mod error;
 pub mod estimate;

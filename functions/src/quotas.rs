@@ -19,6 +19,9 @@ pub(crate) const VPCS: Quota = Quota { service: "vpc", code: "L-F678F1CE", thing
 /// Internet gateways in a region. AWS raises this one together with that of VPCs.
 pub(crate) const INTERNET_GATEWAYS: Quota =
     Quota { service: "vpc", code: "L-A4707A72", things: "internet gateways" };
+/// Rules of a security group, each direction for itself.
+pub(crate) const RULES: Quota =
+    Quota { service: "vpc", code: "L-0EA8095F", things: "rules of a security group" };
 /// Elastic addresses in a region.
 pub(crate) const ELASTIC_ADDRESSES: Quota =
     Quota { service: "ec2", code: "L-0263D0A3", things: "elastic addresses" };

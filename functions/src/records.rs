@@ -306,6 +306,17 @@ pub(crate) async fn write(
     Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
 }
 
+/// Begins to conclude the deployment of this record. `false` when that was done before, up to the freeing of the lock (a
+/// function that was killed just then is invoked again): the stack may be in the hands of another deployment by now.
+pub(crate) async fn claim_conclusion(aws: &Aws, record: &Record) -> Result<bool, StepError> {
+    let key = history_key(&record.stack, &record.deployment);
+    if write(aws, &key, record, When::Absent).await?.is_some() {
+        return Ok(true);
+    }
+    let lock = read::<Lock>(aws, &lock_key(&record.stack)).await?;
+    Ok(lock.is_some_and(|(lock, _)| lock.execution == record.execution))
+}
+
 /// Writes a deployment's record, as history and as the stack's status; of a plan, as the stack's newest plan.
 pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;

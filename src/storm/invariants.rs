@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stackdrop_functions::error::names;
-use stackdrop_simulator::{Call, Item};
+use stackdrop_simulator::{Call, Ending, Item};
 
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal};
 
@@ -27,7 +27,7 @@ const RESULTS: [&str; 10] = [
 #[must_use]
 pub fn together(ledger: &[Call], executions: &[String]) -> Vec<String> {
     let mut spans: BTreeMap<&str, (Duration, Duration)> = BTreeMap::new();
-    for call in ledger.iter().filter(|call| call.writes && call.service != "sns") {
+    for call in ledger.iter().filter(|call| changes_something(call)) {
         let mut parts = call.caller.split('/');
         let (Some(execution), Some(function)) = (parts.next(), parts.next()) else { continue };
         // Admit writes only the lock, the status once it has that, and its own record.
@@ -51,6 +51,12 @@ pub fn together(ledger: &[Call], executions: &[String]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a call may have changed anything. Announcements come when a deployment's work is done.
+fn changes_something(call: &Call) -> bool {
+    let announces = ["sns", "events"].contains(&call.service.as_str());
+    call.writes && !announces && !matches!(call.ending, Ending::Refused(_))
 }
 
 /// What stands of a stack, without the ids that AWS gives: kind and role, or name where it has one by itself.

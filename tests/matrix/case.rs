@@ -51,7 +51,7 @@ pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<C
     calls.iter().filter(|call| all || !repeated(call)).flat_map(kinds).collect()
 }
 
-/// Faults that pass: they must not show.
+/// Faults that must not show: they pass, or strike what only tells people.
 pub(crate) fn passing(call: &Call) -> Vec<Case> {
     let case = |name, kind, lasts| Case { call: call.clone(), name, kind, lasts };
     let mut cases = vec![
@@ -66,26 +66,43 @@ pub(crate) fn passing(call: &Call) -> Vec<Case> {
         // A read has no effect: lost after is lost before.
         cases.retain(|case| case.name != "lost after");
     }
+    if announces(call) {
+        cases.extend(refusals(call));
+    }
     cases
 }
 
 /// Faults that last: what was to be done fails.
 pub(crate) fn lasting(call: &Call) -> Vec<Case> {
-    let case = |name, kind, lasts| Case { call: call.clone(), name, kind, lasts };
-    let refused =
-        |code: &str, message: &str| FaultKind::Refused { code: code.into(), message: message.into() };
-    let mut cases = vec![
-        case("access denied", FaultKind::AccessDenied, Lasts::Action),
-        case("fails from here on", refused("RefusedByTest", "the test says no"), Lasts::Action),
-    ];
+    if announces(call) {
+        return Vec::new();
+    }
+    let mut cases = Vec::from(refusals(call));
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
     if has_a_failed_state(call) {
-        cases.push(case("resource fails", FaultKind::ResourceFails, Lasts::Action));
+        cases.push(case("resource fails", FaultKind::ResourceFails));
     }
     if let Some(code) = quota(&call.service, &call.operation) {
-        let message = "You have reached the limit of your account";
-        cases.push(case("quota reached", refused(code, message), Lasts::Action));
+        cases.push(case("quota reached", refused(code, "You have reached the limit of your account")));
     }
     cases
+}
+
+fn refusals(call: &Call) -> [Case; 2] {
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
+    [
+        case("access denied", FaultKind::AccessDenied),
+        case("fails from here on", refused("RefusedByTest", "the test says no")),
+    ]
+}
+
+fn refused(code: &str, message: &str) -> FaultKind {
+    FaultKind::Refused { code: code.into(), message: message.into() }
+}
+
+/// Whether a call only tells people: that it fails is no reason to fail.
+fn announces(call: &Call) -> bool {
+    ["sns", "events"].contains(&call.service.as_str())
 }
 
 /// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that.

@@ -145,7 +145,7 @@ pub(crate) async fn lock_is_free(rehearsal: &Rehearsal) -> Result<(), String> {
 
 /// The writing calls of a deployment, its records in the bucket aside.
 pub(crate) fn changes(deployed: &Deployed) -> Vec<String> {
-    let recorded = ["s3:PutObject", "s3:DeleteObject", "sns:Publish"];
+    let recorded = ["s3:PutObject", "s3:DeleteObject", "sns:Publish", "events:PutEvents"];
     let writes = deployed.calls.iter().filter(|call| call.writes).map(Call::name);
     writes.filter(|name| !recorded.contains(&name.as_str())).collect()
 }

@@ -207,6 +207,8 @@ async fn a_conclusion_that_is_killed_when_it_has_freed_the_lock_does_not_write_o
         assert_eq!(rehearsal.account().strikes().len(), 1, "{kind:?}");
         let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
         assert_eq!(status["deployment"], second.id.as_str(), "{kind:?}");
+        let baseline = crate::object(&rehearsal, "stacks/hello/baseline.json").await.unwrap();
+        assert_eq!(baseline["deployment"], second.id.as_str(), "{kind:?}");
         assert_apart(&rehearsal, &[&first, &second], &format!("{kind:?}")).await;
     }
 }
@@ -217,7 +219,8 @@ async fn the_lock_of_an_execution_that_ran_out_of_time_is_taken_over_once_its_fu
         let rehearsal = rehearsal(MINIMAL);
         let settings = &rehearsal.aws().settings;
         let arn = settings.state_machine.replacen(":stateMachine:", ":execution:", 1) + ":earlier";
-        let lock = json!({ "execution": arn, "deployment": "earlier", "since": "2026-01-01T00:00:00Z" });
+        let lock = json!({ "execution": arn, "deployment": "earlier", "since": "2026-01-01T00:00:00Z",
+            "source": { "key": "specs/hello.yaml", "version": "1" } });
         rehearsal.upload("stacks/hello/lock.json", lock.to_string().as_bytes()).await.unwrap();
         rehearsal.account().execution_started(&arn);
         let end = async {

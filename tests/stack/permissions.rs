@@ -4,6 +4,7 @@ mod rehearsals; // what shows the calls that functions make
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use stackdrop::rehearsal::camel;
 use stackdrop_simulator::Call;
@@ -117,11 +118,12 @@ fn note(made: &mut Actions, calls: &[Call]) {
 
 /// What of these calls the roles do not allow.
 pub(crate) fn not_allowed(calls: &[Call]) -> Vec<String> {
-    let (mut made, allowed) = (Actions::new(), allowed());
+    static ALLOWED: LazyLock<Actions> = LazyLock::new(allowed);
+    let mut made = Actions::new();
     note(&mut made, calls);
     let mut missing = Vec::new();
     for (function, made) in &made {
-        missing.extend(made.difference(&allowed[function]).map(|action| format!("{function}: {action}")));
+        missing.extend(made.difference(&ALLOWED[function]).map(|action| format!("{function}: {action}")));
     }
     missing
 }

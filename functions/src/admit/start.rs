@@ -110,9 +110,9 @@ pub(super) const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Understands an execution's input.
 pub(super) fn understand(event: &Value, settings: &Settings) -> Result<Start, StepError> {
     let bucket = &settings.bucket;
-    match event.get("detail-type").and_then(Value::as_str) {
+    match event.get("detail-type") {
         None => return asked(event).map(Start::Asked),
-        Some(STATUS_CHANGE) => return interruption(event, settings).map(Start::Interrupted),
+        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings).map(Start::Interrupted),
         Some(_) => {}
     }
     let no_event =

@@ -258,7 +258,9 @@ pub(super) async fn settle(work: &Work<'_>, spec: &Database) -> Result<Outputs, 
         let events = found::find_events(work, &id).await;
         // The state alone says enough to fail; what is missing of the reason must not hide it.
         let events = events.unwrap_or_else(|error| vec![error.chain()]);
-        let why = format!("it is {}. RDS says: {}", status(&there), events.join(" "));
+        let events = if events.is_empty() { vec!["nothing more.".into()] } else { events };
+        let why =
+            format!("it is {}. RDS says: {}{}", status(&there), events.join(" "), advice(status(&there)));
         return Err(StepError::Unhealthy { what: format!("the database {id}"), why });
     }
     if let Some(what) = awaits(&there) {
@@ -271,6 +273,24 @@ pub(super) async fn settle(work: &Work<'_>, spec: &Database) -> Result<Outputs, 
         return Err(StepError::pending(format!("the database {id} to show its new {}", fields.join(", "))));
     }
     Ok(outputs(work, Some(&there)))
+}
+
+/// What to do about a state that does not pass.
+/// Source: "Viewing Amazon RDS DB instance status" in the RDS user guide.
+fn advice(status: &str) -> &'static str {
+    match status {
+        "storage-full" => " Set a larger database.storage, or a database.maxStorage.",
+        "insufficient-capacity" => " AWS is short of this class here: wait, or set another database.class.",
+        "incompatible-network" => " See that the database subnets have free addresses.",
+        "incompatible-parameters" => {
+            " Somebody has set a parameter that this class can't have: reset it in the parameter group, and reboot."
+        }
+        "stopped" => " Somebody has stopped it: start it (`aws rds start-db-instance`), and deploy again.",
+        status if status.starts_with("inaccessible-encryption-credentials") => {
+            " The key that encrypts it can't be used: enable it in KMS, and start the database."
+        }
+        _ => "",
+    }
 }
 
 /// Starts the deletion, unless it has begun.

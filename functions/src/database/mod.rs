@@ -92,10 +92,10 @@ impl Component for Database {
     }
 
     async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        if work.spec.database.is_some() {
-            return Ok(Removal::default());
-        }
         let found = Found::read(work).await?;
+        if let Some(spec) = &work.spec.database {
+            return parameter_group::remove_outdated(work, spec, &found).await;
+        }
         instance::refuse_protected(&found)?;
         remove(work, &found).await
     }

@@ -4,7 +4,7 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use stackdrop_specs::Database;
 
 use super::found::{Found, ParameterGroup};
-use super::settings::major;
+use super::settings::{self, Setting, major};
 use super::{FORCE_TLS, NAME, instance, keep_tags, rds_tags};
 use crate::component::{Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
@@ -24,12 +24,17 @@ pub(super) fn is_named_so(work: &Work<'_>, name: &str) -> bool {
     version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The groups of earlier major versions that the instance uses no longer. The deployment that upgrades still finds
-/// the old one in use; the next one deletes it.
+/// The groups of other major versions that the instance does not use, or will not once it is upgraded. A version that
+/// can't go back keeps its own.
 fn outdated<'f>(work: &Work<'_>, spec: &Database, found: &'f Found) -> Vec<&'f ParameterGroup> {
     let wanted = name(work, spec);
+    let leaves = found.instance.as_ref().is_none_or(|there| {
+        let differences = settings::differences(work, spec, there);
+        differences.iter().any(|difference| matches!(difference.setting, Setting::ParameterGroup(_)))
+    });
     let in_use = |name: &str| found.instance.as_ref().is_some_and(|there| instance::uses(there, name));
-    found.parameter_groups.iter().filter(|group| group.name != wanted && !in_use(&group.name)).collect()
+    let others = found.parameter_groups.iter().filter(|group| group.name != wanted);
+    others.filter(|group| leaves || !in_use(&group.name)).collect()
 }
 
 pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut Plan) {
@@ -63,9 +68,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
             }
         }
     }
-    together::all(outdated(work, spec, found).into_iter().map(|group| delete(work, &group.name)))
-        .await
-        .map(drop)
+    Ok(())
 }
 
 async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), StepError> {
@@ -98,10 +101,23 @@ async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     call.send().await.pending_on(&passing, "the parameter group to be ready", doing).map(drop)
 }
 
+/// Deletes those of other major versions: the instance has been upgraded.
+pub(super) async fn remove_outdated(
+    work: &Work<'_>,
+    spec: &Database,
+    found: &Found,
+) -> Result<Removal, StepError> {
+    remove_these(work, outdated(work, spec, found)).await
+}
+
 /// Deletes all of them; the instance is gone.
 pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    remove_these(work, found.parameter_groups.iter().collect()).await
+}
+
+async fn remove_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Removal, StepError> {
     let mut removal = Removal::default();
-    let deletions = found.parameter_groups.iter().map(async |group| {
+    let deletions = groups.into_iter().map(async |group| {
         let gone = delete(work, &group.name).await?;
         Ok::<_, StepError>((group, gone))
     });

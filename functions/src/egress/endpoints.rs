@@ -54,11 +54,6 @@ pub(super) fn is_wanted(work: &Work<'_>, of_role: &str) -> bool {
     services(work).iter().any(|service| role(service) == of_role)
 }
 
-/// Whether there is one that the spec does not ask for.
-pub(super) fn has_superfluous(work: &Work<'_>, found: &Found) -> bool {
-    found.endpoints.keys().any(|role| !is_wanted(work, role))
-}
-
 /// The state in lower case: EC2 gives it in either.
 pub(super) fn state(endpoint: &VpcEndpoint) -> String {
     endpoint.state().map(|state| state.as_str().to_ascii_lowercase()).unwrap_or_default()
@@ -77,8 +72,8 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
             }
         }
     }
-    for role in found.endpoints.keys().filter(|role| !is_wanted(work, role)) {
-        plan.change(Verb::Remove, role);
+    for endpoint in removable(found, |role| !is_wanted(work, role)) {
+        plan.change(Verb::Remove, tagging::role(endpoint.tags()));
     }
 }
 
@@ -283,15 +278,19 @@ pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
     Ok(())
 }
 
+/// The endpoints with these roles that are not on their way out. One that failed stays until it is deleted.
+fn removable(found: &Found, which: impl Fn(&str) -> bool) -> Vec<&VpcEndpoint> {
+    let standing = found.endpoints.values().chain(&found.failed_endpoints);
+    standing.filter(|endpoint| which(tagging::role(endpoint.tags()))).collect()
+}
+
 /// Deletes the endpoints with these roles.
 pub(super) async fn remove(
     work: &Work<'_>,
     found: &Found,
     which: impl Fn(&str) -> bool,
 ) -> Result<Removal, StepError> {
-    let standing = found.endpoints.values().chain(&found.failed_endpoints);
-    let going: Vec<&VpcEndpoint> =
-        standing.filter(|endpoint| which(tagging::role(endpoint.tags()))).collect();
+    let going = removable(found, which);
     let ids: Vec<String> =
         going.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
     let mut removal = Removal { found: going.len() + found.leaving_endpoints.len(), left: Vec::new() };

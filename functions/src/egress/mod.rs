@@ -53,8 +53,7 @@ impl Component for Egress {
         nat::ensure(work, &mut found).await?;
         endpoints::ensure(work, &mut found).await?;
         routes::ensure(work, &found).await?;
-        let removal = remove_superfluous(work, &found).await?;
-        crate::lambda::cleared(removal)?;
+        crate::lambda::cleared(nat::release_doubles(work, &found).await?)?;
         found.outputs(work)
     }
 
@@ -66,31 +65,30 @@ impl Component for Egress {
         Ok(work.outputs.egress.clone().unwrap_or_default())
     }
 
+    // A released address never comes back, and others may have let it in: the way out of before is there until the
+    // new one has proved itself.
+    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+        let found = Found::read(work).await?;
+        remove(work, &found, |role| !nat::is_wanted(work, role), |role| !endpoints::is_wanted(work, role))
+            .await
+    }
+
     async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
         let found = Found::read(work).await?;
-        let mut removal = Removal::default();
         // Routes may lead nowhere until their tables go with the network.
-        let (gateways, endpoints) =
-            together::both(nat::remove(work, &found, |_| true), endpoints::remove(work, &found, |_| true))
-                .await?;
-        removal.join(gateways);
-        removal.join(endpoints);
-        Ok(removal)
+        remove(work, &found, |_| true, |_| true).await
     }
 }
 
-/// Takes away what the spec no longer asks for, once what it asks for instead works: no gap in between.
-async fn remove_superfluous(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    if !nat::has_superfluous(work, found) && !endpoints::has_superfluous(work, found) {
-        return Ok(Removal::default());
-    }
-    nat::settle(work, found)?;
-    endpoints::settle(work, found)?;
-    let (mut removal, endpoints) = together::both(
-        nat::remove(work, found, |role| !nat::is_wanted(work, role)),
-        endpoints::remove(work, found, |role| !endpoints::is_wanted(work, role)),
-    )
-    .await?;
+/// Deletes the NAT gateways, with their addresses, and the interface endpoints whose roles these are.
+async fn remove(
+    work: &Work<'_>,
+    found: &Found,
+    gateways: impl Fn(&str) -> bool,
+    endpoints: impl Fn(&str) -> bool,
+) -> Result<Removal, StepError> {
+    let (mut removal, endpoints) =
+        together::both(nat::remove(work, found, gateways), endpoints::remove(work, found, endpoints)).await?;
     removal.join(endpoints);
     Ok(removal)
 }

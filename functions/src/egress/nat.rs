@@ -39,13 +39,6 @@ pub(super) fn is_wanted(work: &Work<'_>, of_role: &str) -> bool {
     zones(work).iter().any(|zone| role(zone) == of_role || address_role(zone) == of_role)
 }
 
-/// Whether there is something that the spec does not ask for: what it no longer wants, or a lost answer's double.
-pub(super) fn has_superfluous(work: &Work<'_>, found: &Found) -> bool {
-    let roles = found.gateways.keys().chain(found.addresses.keys());
-    roles.into_iter().any(|role| !is_wanted(work, role))
-        || found.addresses.values().any(|same| same.len() > 1)
-}
-
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     for zone in zones(work) {
         let (address_role, role) = (address_role(&zone), role(&zone));
@@ -222,6 +215,23 @@ pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+/// Releases the addresses that a lost answer has doubled, once the gateway tells which of them it uses.
+pub(super) async fn release_doubles(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let mut removal = Removal::default();
+    let wanted = found.addresses.iter().filter(|(role, _)| is_wanted(work, role));
+    let doubles: Vec<(&String, &Address)> =
+        wanted.flat_map(|(role, same)| same.iter().skip(1).map(move |address| (role, address))).collect();
+    if doubles.is_empty() {
+        return Ok(removal);
+    }
+    settle(work, found)?;
+    for (role, address) in doubles {
+        removal.found += 1;
+        release(work, role, address, &mut removal).await?;
+    }
+    Ok(removal)
 }
 
 /// Deletes the NAT gateways with these roles, and releases their addresses once they are gone.

@@ -230,6 +230,8 @@ impl Steps<'_> {
         let gone = [
             (database::NAME, INSTANCE, self.model.delete_seconds("rds_postgres_single_az") + snapshot),
             (load_balancer::NAME, "load-balancer", self.model.delete_seconds("alb")),
+            (egress::NAME, "nat/", self.model.delete_seconds("nat_gateway")),
+            (egress::NAME, "endpoint/", self.model.delete_seconds("vpc_endpoint_interface")),
             (instance::NAME, INSTANCE, self.model.delete_seconds("ec2_instance_running")),
         ];
         gone.iter()

@@ -95,9 +95,8 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
     let endpoint = metadata.and_then(|options| options.http_endpoint());
     let endpoint = endpoint.map_or("", InstanceMetadataEndpointState::as_str);
     compare("metadata.httpEndpoint", endpoint.into(), "enabled".into());
-    let hops = metadata
-        .and_then(InstanceMetadataOptionsResponse::http_put_response_hop_limit)
-        .unwrap_or(METADATA_HOPS);
+    let hops = metadata.and_then(InstanceMetadataOptionsResponse::http_put_response_hop_limit);
+    let hops = hops.unwrap_or(METADATA_HOPS);
     compare("metadata.hopLimit", hops.to_string(), METADATA_HOPS.to_string());
     compare("publicAddress", instance.public_ip_address().unwrap_or("(none)").into(), "(none)".into());
     let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::holders::holders;
+use crate::quotas::{self, Need, RULES};
 use crate::tagging;
 use crate::together;
 use found::{Found, Owned, OwnedRule};
@@ -52,6 +53,7 @@ impl Component for SecurityGroups {
         let mut plan = Plan::default();
         for group in wanted_groups(work) {
             let role = group.role();
+            check_count(work, &found, group, &mut plan).await?;
             let Some(owned) = found.get(group) else {
                 plan.change(Verb::Create, role);
                 continue;
@@ -86,6 +88,10 @@ impl Component for SecurityGroups {
         // What is missing comes first: nobody who shall get through is ever shut out.
         together::all(differences.iter().map(|difference| difference.authorise(work, &found))).await?;
         together::all(differences.iter().map(|difference| difference.tidy(work))).await?;
+        // Endpoints that the spec has no longer answer for their services' names until they are tidied up.
+        if let Some(owned) = unwanted(work, &found).find(|owned| owned.group == Group::Endpoints) {
+            Difference::of(work, owned).authorise(work, &found).await?;
+        }
         Ok(found.outputs(work))
     }
 
@@ -219,6 +225,29 @@ fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
     for rule in &difference.own {
         plan.tags_of(work, NAME, role, &owned.group.rules_role(), &format!("{}.", rule.id), &rule.tags);
     }
+}
+
+/// As many rules in one direction AWS lets every group have.
+const RULES_AT_LEAST: usize = 60;
+
+/// Notes a problem when a group may not have as many rules as it is to have: for a while, those that are there and those
+/// that are added. Only the allowed ranges can become so many, and the quota is asked for only when they are.
+async fn check_count(work: &Work<'_>, found: &Found, group: Group, plan: &mut Plan) -> Result<(), StepError> {
+    let is_there =
+        |rule: &Rule| found.get(group).is_some_and(|owned| owned.rules.iter().any(|one| one.rule == *rule));
+    let wanted = rules::wanted(work.spec, group);
+    let missing = wanted.keys().filter(|rule| !rule.out && !is_there(rule)).count();
+    let there = found.get(group).map_or(0, |owned| owned.rules.iter().filter(|one| !one.rule.out).count());
+    if missing == 0 || there + missing <= RULES_AT_LEAST {
+        return Ok(());
+    }
+    let need = Need {
+        resource: group.role(),
+        used: quotas::count(there),
+        more: quotas::count(missing),
+        instead: "name fewer, wider ranges in loadBalancer.allowedCidrs, or change them in several deployments",
+    };
+    quotas::check(work, RULES, need, plan).await
 }
 
 async fn create(work: &Work<'_>, vpc: &str, group: Group) -> Result<(), StepError> {

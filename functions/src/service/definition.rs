@@ -167,11 +167,13 @@ impl Content {
             ("image".to_owned(), self.image.clone()),
             ("cpu".to_owned(), self.cpu.clone()),
             ("memory".to_owned(), self.memory.clone()),
-            ("command".to_owned(), self.command.join(" ")),
             ("exec".to_owned(), self.exec.to_string()),
             ("executionRole".to_owned(), self.roles[0].clone()),
             ("taskRole".to_owned(), self.roles[1].clone()),
         ]);
+        if !self.command.is_empty() {
+            fields.insert("command".into(), self.command.join(" "));
+        }
         fields.extend(self.port.map(|port| ("port".to_owned(), port.to_string())));
         let named = |kind: &'static str, values: &BTreeMap<String, String>| {
             let values = values.clone().into_iter();
@@ -265,9 +267,6 @@ pub(super) fn plan(
         plan.tags(work, NAME, &role, &definition.tags);
         return false;
     }
-    if !sets_image(service) && definition.is_ours(work) {
-        plan.change(Verb::Remove, format!("{role} ({})", revision(&definition.arn)));
-    }
     let then = wanted.fields();
     let now = definition.content.as_ref().map(Content::fields).unwrap_or_default();
     let names: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
@@ -282,6 +281,9 @@ pub(super) fn plan(
     }
     if !differs {
         plan.update(&role, "revision", revision(&definition.arn), "one of this stack");
+    }
+    if !sets_image(service) && definition.is_ours(work) {
+        plan.change(Verb::Remove, format!("{role} ({})", revision(&definition.arn)));
     }
     true
 }

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use aws_sdk_ecs::types::{Container, DesiredStatus, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
 
-use super::rollout::{find_targets, told};
+use super::rollout::{find_targets, health_check, told};
 use super::{cluster_name, logs};
 use crate::component::Work;
 
 /// How many lines of a container's log are told.
 const LINES: i32 = 5;
+/// The longest line of a log that is told, characters.
+const LINE_CHARACTERS_MAX: usize = 300;
 
 /// Everything that can be learned of a failed rollout. A call that fails here leaves its part out: what matters is
 /// that the failure itself is told.
@@ -22,7 +24,8 @@ pub(super) async fn why(
     rollout: &str,
     reason: Option<&str>,
 ) -> String {
-    let (tasks, targets) = futures::join!(stopped_tasks(work, name, rollout), sick_targets(work, service));
+    let (tasks, targets) =
+        futures::join!(stopped_tasks(work, name, rollout), sick_targets(work, name, service));
     let mut parts: Vec<String> = reason.map(str::to_owned).into_iter().collect();
     parts.extend(endings(&tasks));
     parts.extend(targets);
@@ -80,7 +83,8 @@ fn ending(task: &Task) -> String {
     if containers.is_empty() { reason.to_owned() } else { format!("{reason} ({})", containers.join("; ")) }
 }
 
-async fn sick_targets(work: &Work<'_>, service: &Service) -> Vec<String> {
+async fn sick_targets(work: &Work<'_>, name: &str, service: &Service) -> Vec<String> {
+    let check = health_check(work, name);
     let mut sick = Vec::new();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
         let targets = find_targets(work, group).await.unwrap_or_default();
@@ -88,7 +92,7 @@ async fn sick_targets(work: &Work<'_>, service: &Service) -> Vec<String> {
             let state = target.target_health().and_then(TargetHealth::state);
             matches!(state, Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::Unused))
         });
-        sick.extend(unhealthy.map(|target| format!("target {}", told(target))));
+        sick.extend(unhealthy.map(|target| format!("target {}", told(target, &check))));
     }
     sick
 }
@@ -116,6 +120,63 @@ async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> 
         .start_from_head(false)
         .limit(LINES);
     let answer = call.send().await.ok()?;
-    let lines: Vec<&str> = answer.events().iter().filter_map(|event| event.message()).collect();
-    (!lines.is_empty()).then(|| format!("its log ends with: {}", lines.join(" | ")))
+    let messages = answer.events().iter().filter_map(|event| event.message());
+    let lines: Vec<String> = messages.map(|line| fit_to_be_told(work, name, line)).collect();
+    let group = logs::group_name(work, name);
+    (!lines.is_empty()).then(|| {
+        format!("its log ends with: {} (the whole log is in the log group {group})", lines.join(" | "))
+    })
+}
+
+/// A line of a log as it may stand in a record: short, and without what stands behind the name of a variable that the
+/// container is given from a secret.
+fn fit_to_be_told(work: &Work<'_>, name: &str, line: &str) -> String {
+    let service = work.spec.services.get(name);
+    let secrets = service.into_iter().flat_map(|service| {
+        let of_database = service.database.iter().filter(|(_, value)| value.is_secret());
+        service.secrets.keys().chain(of_database.map(|(variable, _)| variable))
+    });
+    let line = secrets.fold(line.trim().to_owned(), |line, variable| without_value(&line, variable));
+    match line.char_indices().nth(LINE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Replaces what follows `VARIABLE=`, `VARIABLE: ` or `"VARIABLE":"`, up to the next space, quote or comma.
+fn without_value(line: &str, variable: &str) -> String {
+    let mut told = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(variable) {
+        let (before, after) = rest.split_at(at + variable.len());
+        told.push_str(before);
+        let value = after.trim_start_matches(['"', '\'']);
+        let Some(value) = value.trim_start().strip_prefix(['=', ':']) else {
+            rest = after;
+            continue;
+        };
+        let value = value.trim_start_matches([' ', '"', '\'']);
+        told.push_str(&after[..after.len() - value.len()]);
+        told.push_str("***");
+        rest = value.find([' ', '"', '\'', ',']).map_or("", |end| &value[end..]);
+    }
+    told + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_a_secret_variable_is_not_told() {
+        for (line, told) in [
+            ("connecting with DB_PASSWORD=hunter2 to db", "connecting with DB_PASSWORD=*** to db"),
+            (r#"{"DB_PASSWORD":"hunter2","PORT":1}"#, r#"{"DB_PASSWORD":"***","PORT":1}"#),
+            ("DB_PASSWORD: hunter2", "DB_PASSWORD: ***"),
+            ("DB_PASSWORD is not set", "DB_PASSWORD is not set"),
+            ("nothing of it", "nothing of it"),
+        ] {
+            assert_eq!(without_value(line, "DB_PASSWORD"), told);
+        }
+    }
 }

@@ -7,8 +7,11 @@ use aws_sdk_ecs::types::{
     Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceDeploymentBrief,
     ServiceDeploymentStatus,
 };
-use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthDescription, TargetHealthStateEnum};
+use aws_sdk_elasticloadbalancingv2::types::{
+    TargetHealth, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
+};
 use futures::future::join_all;
+use stackdrop_specs::HealthCheck;
 
 use super::definition::revision;
 use super::diagnosis;
@@ -175,6 +178,7 @@ async fn superseded(
 
 /// Whether the load balancer sends requests to as many tasks as there shall be.
 async fn targets_healthy(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
+    let check = &health_check(work, name);
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
         let targets = find_targets(work, group).await?;
         let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
@@ -185,7 +189,7 @@ async fn targets_healthy(work: &Work<'_>, name: &str, service: &Service) -> Resu
             .iter()
             .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
             .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
-        let rest: Vec<String> = rest.map(told).collect();
+        let rest: Vec<String> = rest.map(|target| told(target, check)).collect();
         let wanted = usize::try_from(service.desired_count()).unwrap_or(0);
         if healthy < wanted || !rest.is_empty() {
             let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
@@ -195,6 +199,11 @@ async fn targets_healthy(work: &Work<'_>, name: &str, service: &Service) -> Resu
         }
     }
     Ok(())
+}
+
+/// The health check of a service of the spec.
+pub(super) fn health_check(work: &Work<'_>, name: &str) -> HealthCheck {
+    work.spec.services.get(name).map(|service| service.health_check.clone()).unwrap_or_default()
 }
 
 /// The targets of a group, with their health.
@@ -208,12 +217,41 @@ pub(super) async fn find_targets(
     Ok(answer.and_then(|answer| answer.target_health_descriptions).unwrap_or_default())
 }
 
-/// A target that is not healthy, with AWS's reason.
-pub(super) fn told(target: &TargetHealthDescription) -> String {
+/// A target that is not healthy, with AWS's reason in plain words.
+pub(super) fn told(target: &TargetHealthDescription, check: &HealthCheck) -> String {
     let id = target.target().and_then(aws_sdk_elasticloadbalancingv2::types::TargetDescription::id);
     let health = target.target_health();
     let state = health.and_then(TargetHealth::state).map_or("unknown", TargetHealthStateEnum::as_str);
-    let reason =
-        health.and_then(TargetHealth::description).map(|text| format!(": {text}")).unwrap_or_default();
-    format!("{} is {state}{reason}", id.unwrap_or("a target"))
+    let code = health.and_then(TargetHealth::reason).map(TargetHealthReasonEnum::as_str);
+    let said = health.and_then(TargetHealth::description);
+    let parts = [said.map(str::to_owned), code.and_then(|code| in_words(code, check))];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let why = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(" - ")) };
+    format!("{} is {state}{why}", id.unwrap_or("a target"))
+}
+
+/// What a reason code means for the one who has to find the cause. Codes that pass by themselves mean nothing more.
+/// Source: the documentation of `TargetHealth` in the API reference of Elastic Load Balancing.
+fn in_words(code: &str, check: &HealthCheck) -> Option<String> {
+    let HealthCheck { path, codes, timeout, .. } = check;
+    Some(match code {
+        "Target.ResponseCodeMismatch" => format!(
+            "GET {path} is answered with another code than {codes}: look at the container's log, or set \
+             healthCheck.path or healthCheck.codes"
+        ),
+        "Target.Timeout" => format!(
+            "GET {path} is not answered within {timeout} s: see that the container listens on `port`, on all \
+             addresses and not on localhost only, and in time"
+        ),
+        "Target.FailedHealthChecks" => format!(
+            "GET {path} can't be asked, or is answered with something else than {codes}: see that the container \
+             listens on `port` and that healthCheck.path exists"
+        ),
+        "Target.NotInUse" => "no listener or rule sends requests to its group, or its zone is not the load \
+                              balancer's"
+            .into(),
+        "Target.IpUnusable" => "its address is used by a load balancer".into(),
+        "Elb.InternalError" => "a fault inside the load balancer, which AWS repairs".into(),
+        _ => return None,
+    })
 }

@@ -17,6 +17,8 @@ pub(crate) const VPCS: Key = ("vpc", "L-F678F1CE");
 pub(crate) const INTERNET_GATEWAYS: Key = ("vpc", "L-A4707A72");
 /// Interface endpoints in a VPC.
 pub(crate) const INTERFACE_ENDPOINTS: Key = ("vpc", "L-29B6F2EB");
+/// Rules of a security group in one direction.
+pub(crate) const RULES: Key = ("vpc", "L-0EA8095F");
 /// NAT gateways in a zone.
 pub(crate) const NAT_GATEWAYS: Key = ("vpc", "L-FE5A380F");
 /// Elastic addresses in a region.
@@ -37,7 +39,7 @@ struct Quota {
     default: f64,
 }
 
-const QUOTAS: [Quota; 7] = [
+const QUOTAS: [Quota; 8] = [
     quota(VPCS, "Amazon Virtual Private Cloud (Amazon VPC)", "VPCs per Region", 5.0),
     quota(
         INTERNET_GATEWAYS,
@@ -56,6 +58,12 @@ const QUOTAS: [Quota; 7] = [
         "Amazon Virtual Private Cloud (Amazon VPC)",
         "NAT gateways per Availability Zone",
         5.0,
+    ),
+    quota(
+        RULES,
+        "Amazon Virtual Private Cloud (Amazon VPC)",
+        "Inbound or outbound rules per security group",
+        60.0,
     ),
     quota(ADDRESSES, "Amazon Elastic Compute Cloud (Amazon EC2)", "EC2-VPC Elastic IPs", 5.0),
     // AWS's default is 5; an account that has run anything has more, and this is what most are first raised to.

@@ -8,6 +8,7 @@ mod common;
 mod endpoints;
 mod gateways;
 mod groups;
+mod hands;
 mod instances;
 mod limits;
 mod network;

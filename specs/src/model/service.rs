@@ -12,7 +12,7 @@ use crate::{checks, fargate, forms};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
-    /// The container image.
+    /// The container image. That an image of this account's and region's ECR exists is checked before anything is changed; others can't be asked without credentials.
     #[garde(custom(checks::image))]
     #[schemars(length(min = 1, max = 255), example = &"nginx:1.29")]
     pub image: String,

@@ -8,10 +8,8 @@ use super::tagging;
 use super::thing::{Kind, Thing, done, every, find, find_mut};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::services::quotas;
 use crate::world::World;
-
-/// AWS's default quota of rules of a group in one direction.
-const MOST_RULES: usize = 60;
 
 fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<Item = &'w Rule> {
     let group = group.to_owned();
@@ -34,7 +32,8 @@ pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Res
     {
         return Err(duplicate(terms));
     }
-    if rules_of(world, &group, egress).count() + rules.len() > MOST_RULES {
+    let count = (rules_of(world, &group, egress).count() + rules.len()).saturating_sub(1);
+    if !rules.is_empty() && !quotas::has_room(world, quotas::RULES, count) {
         return Err(Refusal::new(
             "RulesPerSecurityGroupLimitExceeded",
             "The maximum number of rules per security group has been reached.",

@@ -1,0 +1,308 @@
+//! The network, its way out, its groups and the instance after the first deployment: what the spec changes is changed
+//! in place, and what can't be is refused.
+
+use aws_sdk_ec2::types::Filter;
+use serde_json::{Value, json};
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_statemachine::Abort;
+
+use crate::{changes, deployed, rehearsal};
+
+/// A machine in a private network.
+pub(crate) const BOX: &str = "
+stack: shop
+region: eu-central-1
+tags: { team: shop, tier: gold }
+network: { cidr: 10.20.0.0/16, zones: 2, nat: single }
+instance: { type: t3.micro, disk: 20 }
+";
+
+/// A web service that one office may reach.
+pub(crate) const WEB: &str = "
+stack: shop
+region: eu-central-1
+network: { cidr: 10.20.0.0/16, zones: 2, nat: single }
+loadBalancer:
+  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23
+  redirectHttp: false
+  allowedCidrs: [198.51.100.0/24]
+services:
+  web: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /* }] }
+";
+
+/// A spec with one thing changed in it.
+pub(crate) fn with(spec: &str, from: &str, to: &str) -> String {
+    let changed = spec.replacen(from, to, 1);
+    assert_ne!(changed, spec, "{from}");
+    changed
+}
+
+pub(crate) async fn again(rehearsal: &Rehearsal) -> Deployed {
+    rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await
+}
+
+/// What a deployment's record says was planned, a line each: `vpc tags.team shop -> books`, or `nat/b create`.
+pub(crate) async fn planned(rehearsal: &Rehearsal, deployed: &Deployed) -> Vec<String> {
+    let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
+    let key = format!("stacks/shop/history/{}.json", deployed.id);
+    let answer = s3.get_object().bucket(&rehearsal.aws().settings.bucket).key(key).send().await.unwrap();
+    let record: Value = serde_json::from_slice(&answer.body.collect().await.unwrap().to_vec()).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let changes =
+        record["plan"].as_array().unwrap().iter().flat_map(|part| part["changes"].as_array().unwrap());
+    changes
+        .flat_map(|change| {
+            let (resource, verb) = (text(&change["resource"]), text(&change["verb"]));
+            let fields = change["fields"].as_array().cloned().unwrap_or_default();
+            if fields.is_empty() {
+                return vec![format!("{resource} {verb}")];
+            }
+            let line = |field: &Value| {
+                let (name, from, to) = (text(&field["field"]), text(&field["from"]), text(&field["to"]));
+                format!("{resource} {name} {from} -> {to}")
+            };
+            fields.iter().map(line).collect()
+        })
+        .collect()
+}
+
+pub(crate) fn assert_planned(plan: &[String], wanted: &[&str]) {
+    for line in wanted {
+        assert!(plan.iter().any(|planned| planned.starts_with(line)), "`{line}` is not in {plan:#?}");
+    }
+}
+
+/// That the calls were made in this order, each last one of its name before the first of the next.
+fn assert_order(deployed: &Deployed, order: &[&str]) {
+    let calls = changes(deployed);
+    for pair in order.windows(2) {
+        let last = calls.iter().rposition(|call| call == pair[0]);
+        let first = calls.iter().position(|call| call == pair[1]);
+        assert!(last.is_some() && last < first, "{} comes before {}: {calls:#?}", pair[0], pair[1]);
+    }
+}
+
+struct Update {
+    base: &'static str,
+    from: &'static str,
+    to: &'static str,
+    planned: &'static [&'static str],
+    /// The calls that may not come in another order.
+    order: &'static [&'static str],
+    /// The calls that would cut somebody off.
+    never: &'static [&'static str],
+}
+
+const UPDATES: [Update; 10] = [
+    Update {
+        base: WEB,
+        from: "198.51.100.0/24",
+        to: "203.0.113.0/24",
+        planned: &[
+            "load-balancer in tcp 443 from 203.0.113.0/24 (none) -> allowed",
+            "load-balancer in tcp 443 from 198.51.100.0/24 allowed -> (none)",
+        ],
+        order: &["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
+        never: &[],
+    },
+    Update {
+        base: WEB,
+        from: "nat: single",
+        to: "nat: per-zone",
+        planned: &["nat/b create", "address/b create", "route/private/b natGateway nat-"],
+        order: &["ec2:AllocateAddress", "ec2:CreateNatGateway", "ec2:ReplaceRoute"],
+        never: &["ec2:DeleteRoute", "ec2:CreateRoute", "ec2:DeleteNatGateway"],
+    },
+    Update {
+        base: BOX,
+        from: "nat: single",
+        to: "nat: none",
+        planned: &["endpoint/ssm create", "route/private/a remove", "nat/a remove"],
+        order: &["ec2:CreateVpcEndpoint", "ec2:DeleteRoute", "ec2:DeleteNatGateway", "ec2:ReleaseAddress"],
+        never: &[],
+    },
+    Update {
+        base: BOX,
+        from: "zones: 2",
+        to: "zones: 3",
+        planned: &["subnet/private/c create", "route-table/private/c create"],
+        order: &["ec2:CreateSubnet", "ec2:AssociateRouteTable"],
+        never: &["ec2:ReplaceRoute", "ec2:DeleteRoute", "ec2:StopInstances"],
+    },
+    Update {
+        base: BOX,
+        from: "t3.micro",
+        to: "t3.small",
+        planned: &["instance type t3.micro -> t3.small"],
+        order: &["ec2:StopInstances", "ec2:ModifyInstanceAttribute", "ec2:StartInstances"],
+        never: &["ec2:TerminateInstances", "ec2:RunInstances"],
+    },
+    Update {
+        base: BOX,
+        from: "disk: 20",
+        to: "disk: 30",
+        planned: &["instance disk 20 -> 30"],
+        order: &["ec2:ModifyVolume"],
+        never: &["ec2:StopInstances"],
+    },
+    Update {
+        base: BOX,
+        from: "team: shop",
+        to: "team: books",
+        planned: &[
+            "vpc tags.team shop -> books",
+            "subnet/public/a tags.team shop -> books",
+            "nat/a tags.team shop -> books",
+            "instance tags.team shop -> books",
+            "instance sgr-",
+            "role/instance tags.team shop -> books",
+            "profile/instance tags.team shop -> books",
+        ],
+        order: &["ec2:CreateTags"],
+        never: &["ec2:DeleteTags"],
+    },
+    Update {
+        base: BOX,
+        from: ", tier: gold",
+        to: "",
+        planned: &["vpc tags.tier gold -> (none)", "address/a tags.tier gold -> (none)"],
+        order: &["ec2:DeleteTags"],
+        never: &["ec2:CreateTags"],
+    },
+    Update {
+        base: BOX,
+        from: "team: shop",
+        to: "team: shop, owner: ops",
+        planned: &["internet-gateway tags.owner (none) -> ops"],
+        order: &["ec2:CreateTags"],
+        never: &["ec2:DeleteTags"],
+    },
+    Update {
+        base: WEB,
+        from: "redirectHttp: false",
+        to: "redirectHttp: true",
+        planned: &["load-balancer in tcp 80 from 198.51.100.0/24 (none) -> allowed"],
+        order: &["ec2:AuthorizeSecurityGroupIngress"],
+        never: &["ec2:RevokeSecurityGroupIngress"],
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spec_changes_is_changed_in_place_and_nobody_is_cut_off() {
+    for Update { base, from, to, planned: wanted, order, never } in UPDATES {
+        let changed = with(base, from, to);
+        let rehearsal = rehearsal(base);
+        deployed(&rehearsal, base).await;
+        let update = deployed(&rehearsal, &changed).await;
+        assert_planned(&planned(&rehearsal, &update).await, wanted);
+        assert_order(&update, order);
+        let calls = changes(&update);
+        for call in order {
+            assert!(calls.iter().any(|made| made == call), "{to}: {call} is not in {calls:#?}");
+        }
+        for call in never {
+            assert!(!calls.iter().any(|made| made == call), "{to}: {call} is in {calls:#?}");
+        }
+        let next = again(&rehearsal).await;
+        assert_eq!(changes(&next), Vec::<String>::new(), "after {to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_out_changes_back_and_the_routes_change_over_before_the_old_one_goes() {
+    for (from, to, order) in [
+        ("nat: per-zone", "nat: single", ["ec2:ReplaceRoute", "ec2:DeleteNatGateway", "ec2:ReleaseAddress"]),
+        ("nat: none", "nat: single", ["ec2:CreateNatGateway", "ec2:CreateRoute", "ec2:DeleteVpcEndpoints"]),
+    ] {
+        let before = with(BOX, "nat: single", from);
+        let rehearsal = rehearsal(&before);
+        deployed(&rehearsal, &before).await;
+        let update = deployed(&rehearsal, &with(&before, from, to)).await;
+        assert_order(&update, &order);
+        let next = again(&rehearsal).await;
+        assert_eq!(changes(&next), Vec::<String>::new(), "{from} to {to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_the_spec_drops_is_on_nothing_any_more() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let iam = &rehearsal.aws().iam;
+    let tagged = async || {
+        let filter = Filter::builder().name("key").values("tier").build();
+        let tags = ec2.describe_tags().filters(filter).send().await.unwrap().tags.unwrap_or_default();
+        let role = iam.get_role().role_name("stackdrop-shop-instance-eu-central-1").send().await.unwrap();
+        let roles = role.role.into_iter().flat_map(|role| role.tags.unwrap_or_default());
+        tags.len() + roles.filter(|tag| tag.key() == "tier").count()
+    };
+    assert!(tagged().await > 20, "{}", tagged().await);
+    // Somebody else's tag stays, whatever its key is like.
+    let vpc = ec2.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id.clone().unwrap();
+    let own = aws_sdk_ec2::types::Tag::builder().key("cost-centre").value("42").build();
+    ec2.create_tags().resources(&vpc).tags(own).send().await.unwrap();
+    deployed(&rehearsal, &with(BOX, ", tier: gold", "")).await;
+    assert_eq!(tagged().await, 0);
+    let vpc = ec2.describe_vpcs().vpc_ids(vpc).send().await.unwrap().vpcs.unwrap().remove(0);
+    assert!(vpc.tags().iter().any(|tag| tag.key() == Some("cost-centre")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_of_an_update_that_failed_is_taken_off_again() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let count = async |key: &str| {
+        let filter = Filter::builder().name("key").values(key).build();
+        ec2.describe_tags().filters(filter).send().await.unwrap().tags().len()
+    };
+    let before = count("tier").await;
+    let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
+    rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
+    let changed = with(&with(BOX, "tier: gold", "owner: ops"), "t3.micro", "t3.small");
+    let failed = rehearsal.deploy(&changed, &()).await.unwrap();
+    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert!(before > 0);
+    assert_eq!((count("tier").await, count("owner").await), (before, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_in_place_is_refused_with_the_field_and_the_way_out() {
+    for (from, to, why, fix) in [
+        ("10.20.0.0/16", "10.30.0.0/16", "network.cidr can't be changed", "set network.cidr back"),
+        ("zones: 3", "zones: 2", "network.zones can't shrink", "set network.zones to 3"),
+        (
+            "disk: 20",
+            "disk: 10",
+            "instance.disk can't shrink from 20 GiB to 10 GiB",
+            "set instance.disk to 20",
+        ),
+        ("t3.micro", "t4g.micro", "another architecture", "choose a type of the same architecture"),
+    ] {
+        let base = with(BOX, "zones: 2", "zones: 3");
+        let rehearsal = rehearsal(&base);
+        deployed(&rehearsal, &base).await;
+        let refused = rehearsal.deploy(&with(&base, from, to), &()).await.unwrap();
+        let error = refused.error().unwrap();
+        assert!(error.starts_with("PreflightFailed"), "{error}");
+        assert!(error.contains(why) && error.contains(fix), "{error}");
+        assert_eq!(changes(&refused), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_a_failed_update_has_grown_is_measured_not_guessed() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
+    rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
+    let larger = with(&with(BOX, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
+    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
+    // It can't be made smaller: 30 is refused, though it is more than the baseline's 20.
+    let between = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 30"), &()).await.unwrap();
+    assert!(between.error().unwrap().contains("can't shrink from 40 GiB to 30 GiB"), "{:?}", between.error());
+    let same = deployed(&rehearsal, &with(BOX, "disk: 20", "disk: 40")).await;
+    assert_eq!(changes(&same), Vec::<String>::new(), "it is that large already");
+}
