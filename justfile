@@ -21,3 +21,7 @@ simulate:
 # Dependencies: licences, advisories, duplicates (needs cargo-deny).
 deny:
     cargo deny check
+
+# Check the template as SAM does (needs the SAM CLI).
+template:
+    sam validate --lint

@@ -68,6 +68,13 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
             let said = record.message.take().into_iter().chain(faults).collect::<Vec<_>>().join("\n");
             record.message = Some(said).filter(|said| !said.is_empty());
         }
+        Outcome::UndoFailed if untidy(deployment) => {
+            if let Some(before) = &deployment.baseline {
+                let key = records::baseline_key(deployment.stack.as_str());
+                let before = Baseline { untidy: true, ..before.clone() };
+                records::write(aws, &key, &before, When::Always).await?;
+            }
+        }
         Outcome::Destroyed => records::delete(aws, &records::baseline_key(deployment.stack.as_str())).await?,
         _ => {}
     }
@@ -100,6 +107,11 @@ const ASKING: [&str; 2] = ["AwaitApproval", "Answered"];
 
 /// The steps that take away what the spec has no longer, when all that it has is healthy.
 const TIDYING: [&str; 3] = ["Tidy", "TidySecurityGroups", "TidyNetwork"];
+
+/// Whether something is left that a step in [`TIDYING`] was to take away.
+fn untidy(deployment: &Deployment) -> bool {
+    TIDYING.iter().any(|step| deployment.failed.contains_key(*step))
+}
 
 fn judge(deployment: &Deployment) -> Verdict {
     let verdict =
@@ -189,7 +201,7 @@ fn restored(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Ve
     let what = told(step, failure);
     let (result, error, message, left) = match first(&deployment.failed) {
         Some((step, tidying)) if TIDYING.contains(&step.as_str()) => {
-            let left = self::said(tidying);
+            let left = told(step, tidying);
             let message =
                 format!("{what}\nThe baseline is restored, but something of the update is left: {left}");
             (Outcome::UndoFailed, names::UNDO_FAILED.into(), message, vec![left])
@@ -223,7 +235,7 @@ fn failed(deployment: &Deployment, (step, failure): (&String, &Failure)) -> Verd
         left: Vec::new(),
     };
     let what = told(step, failure);
-    if deployment.destroying {
+    if deployment.destroying && step != "Plan" {
         verdict.result = Outcome::UndoFailed;
         verdict.left = left(deployment);
         verdict.message = Some(format!(
@@ -346,6 +358,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         version: deployment.source.version.clone(),
         spec,
         outputs: outputs.clone(),
+        untidy: untidy(deployment),
     };
     let key = records::baseline_key(deployment.stack.as_str());
     records::write(aws, &key, &baseline, When::Always).await?;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tracing::Instrument;
 
 use crate::aws::Aws;
 use crate::component::{Component, Plan, Removal, Verb, Work};
@@ -41,6 +42,32 @@ enum Action {
 /// # Errors
 /// As the functions do: see [`StepError`].
 pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    let span = span(function, &payload);
+    let run = async move {
+        let ended = run(function, payload, aws).await;
+        match &ended {
+            Ok(_) => tracing::info!("Done."),
+            Err(StepError::Pending(waits_for)) => tracing::info!(waits_for, "Not done yet."),
+            Err(error) => {
+                tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");
+            }
+        }
+        ended
+    };
+    run.instrument(span).await
+}
+
+/// What every line of a step's log says: whose it is.
+fn span(function: &str, payload: &Value) -> tracing::Span {
+    let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
+    let stack = text("/deployment/stack").map(str::to_owned);
+    let stack = stack.or_else(|| admit::stack_of(payload.get("event")?));
+    let deployment = text("/deployment/id").or_else(|| text("/execution/Name"));
+    let step = text("/action").map_or_else(|| function.to_owned(), |action| format!("{function}/{action}"));
+    tracing::info_span!("step", stack, deployment, step)
+}
+
+async fn run(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
     match function {
         admit::NAME => Box::pin(admit::run(payload, aws)).await,
         conclude::NAME => Box::pin(conclude::run(payload, aws)).await,

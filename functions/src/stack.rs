@@ -128,6 +128,11 @@ impl Deployment {
         before.is_some_and(|before| before.version == self.source.version && before.spec == self.spec)
     }
 
+    /// Whether an earlier deployment has left what it could not tidy up.
+    pub(crate) fn finds_leftovers(&self) -> bool {
+        self.baseline.as_ref().is_some_and(|before| before.untidy)
+    }
+
     /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
     pub(crate) fn admitted_at(&self) -> i64 {
         let started =
@@ -175,6 +180,9 @@ pub struct Baseline {
     pub spec: Spec,
     /// What it made.
     pub outputs: Outputs,
+    /// Whether something that no spec has any more is left, because tidying failed: the next deployment goes on with it.
+    #[serde(default)]
+    pub untidy: bool,
 }
 
 impl Baseline {

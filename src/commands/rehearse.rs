@@ -82,7 +82,7 @@ impl Rehearse {
 }
 
 /// The fault that `--fail` asks for.
-fn fault(asked: &str) -> Result<Fault> {
+pub(super) fn fault(asked: &str) -> Result<Fault> {
     let refused = FaultKind::Refused {
         code: "RefusedByRehearsal".into(),
         message: format!("refused because of --fail {asked}"),

@@ -11,6 +11,7 @@ use stackdrop_simulator::serve;
 use stackdrop_specs::Spec;
 use tokio::net::TcpListener;
 
+use super::rehearse::fault;
 use super::{in_simulated_time, read, say};
 
 /// Serve a simulated AWS account, with Stackdrop installed and at work in it, on a loopback port.
@@ -28,6 +29,9 @@ pub(crate) struct Simulate {
     /// How many times as fast as real time simulated time passes: at 60 a deployment of six minutes takes six seconds.
     #[arg(long, value_name = "N", default_value_t = 60.0)]
     speed: f64,
+    /// Refuse a call such as `ec2:CreateNatGateway`, each time that it is made.
+    #[arg(long, value_name = "CALL")]
+    fail: Option<String>,
 }
 
 impl Simulate {
@@ -54,6 +58,7 @@ impl Simulate {
 
     async fn serve(&self, specs: &[(String, Spec)]) -> Result<ExitCode> {
         let known: Vec<&Spec> = specs.iter().map(|(_, spec)| spec).collect();
+        let fault = self.fail.as_deref().map(fault).transpose()?;
         let rehearsal = Rehearsal::open(&Setting::default(), &known)?;
         if let Some((text, _)) = specs.first().filter(|_| self.after.is_some()) {
             let deployed = rehearsal.deploy(text, &()).await?;
@@ -62,6 +67,9 @@ impl Simulate {
                 deployed.result(),
                 deployed.outcome.seconds
             ));
+        }
+        if let Some(fault) = fault {
+            rehearsal.account().arm(fault);
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use stackdrop_functions::error::names;
 use stackdrop_simulator::{Call, Ending, Item};
+use stackdrop_statemachine::Ending as StepEnding;
 
 use super::weather::Ended;
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal};
@@ -102,11 +103,7 @@ pub(super) async fn not_looked_after(rehearsal: &Rehearsal, ended: &[Ended]) -> 
 
 /// Whether an execution's first step has done its work.
 fn came_past_admit(deployed: &Deployed) -> bool {
-    deployed.outcome.history.iter().any(|event| {
-        event.state.as_deref() == Some("Admit")
-            && event.kind.to_string() == "TaskStateExited"
-            && event.detail.get("output").is_some()
-    })
+    deployed.outcome.steps.iter().any(|step| step.name == "Admit" && step.ending == StepEnding::Done)
 }
 
 /// The longest run of a function so far.

@@ -105,10 +105,15 @@ fn announces(call: &Call) -> bool {
     ["sns", "events"].contains(&call.service.as_str())
 }
 
-/// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that.
+/// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that, and
+/// what the SDK takes for throttling and repeats.
 pub(crate) fn lasting_until_noticed(call: &Call) -> Vec<Case> {
+    let repeated = |case: &Case| match &case.kind {
+        FaultKind::Refused { code, .. } => code.starts_with("LimitExceeded"),
+        _ => false,
+    };
     let mut cases = lasting(call);
-    for case in cases.iter_mut().filter(|case| case.name != "fails from here on") {
+    for case in cases.iter_mut().filter(|case| case.name != "fails from here on" && !repeated(case)) {
         case.lasts = Lasts::Once;
     }
     cases
@@ -190,6 +195,11 @@ impl Case {
         } else {
             Err(format!("it struck {} of {}", hit.name(), hit.caller))
         }
+    }
+
+    /// Whether the same call fails again when what was done is taken back.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.lasts, Lasts::Action)
     }
 
     /// Whether the call is made by an action that is asked until nothing is left.

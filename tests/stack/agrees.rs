@@ -1,7 +1,8 @@
-//! The workflow file, the list of components and the error names say the same.
+//! The workflow file, the list of components, the error names and the template say the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::template::{functions, properties, template};
 use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, camel, substitutions};
 use stackdrop_functions::COMPONENTS;
 use stackdrop_functions::error::names;
@@ -156,5 +157,81 @@ fn the_workflow_knows_no_error_that_functions_do_not_have() {
                 names::ALL.contains(&error.as_str()) || aws.iter().any(|prefix| error.starts_with(prefix));
             assert!(known, "{}: {error}", state.name);
         }
+    }
+}
+
+#[test]
+fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
+    let template = template();
+    let mut handlers = BTreeSet::new();
+    for (name, resource) in &functions() {
+        let function = properties(&template, resource);
+        assert_eq!(function["Handler"], name.as_str(), "{resource}");
+        assert_eq!(function["Role"], format!("{}Role.Arn", camel(name)), "{resource}");
+        assert_eq!(function["LoggingConfig"]["LogGroup"], format!("{}Logs", camel(name)), "{resource}");
+        let group = &properties(&template, &format!("{}Logs", camel(name)))["LogGroupName"];
+        assert_eq!(*group, format!("/aws/lambda/${{AWS::StackName}}-{name}"), "{resource}");
+        handlers.insert(name.clone());
+    }
+    let resources = template["Resources"].as_object().unwrap();
+    let there = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    assert_eq!(there.count(), handlers.len(), "the template has a function that the workflow does not know");
+}
+
+#[test]
+fn the_template_fills_in_every_name_in_the_workflow_with_a_published_version() {
+    let filled: BTreeMap<String, String> =
+        serde_json::from_value(properties(&template(), "Workflow")["DefinitionSubstitutions"].clone())
+            .unwrap();
+    let expected: BTreeMap<String, String> =
+        substitutions().into_keys().map(|name| (name.clone(), format!("{name}Function.Version"))).collect();
+    assert_eq!(filled, expected);
+}
+
+#[test]
+fn the_templates_functions_are_cut_off_before_their_states_are() {
+    let globals = &template()["Globals"]["Function"];
+    assert_eq!(globals["Timeout"], FUNCTION_SECONDS_MAX, "rehearsals cut functions off where Lambda does");
+    for state in tasks(&machine()) {
+        assert!(u64::from(state.timeout_seconds.unwrap()) > FUNCTION_SECONDS_MAX, "{}", state.name);
+    }
+}
+
+#[test]
+fn the_template_sets_the_environment_that_functions_read() {
+    let template = template();
+    let set = template["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap();
+    let read =
+        include_str!("../../functions/src/aws.rs").split('"').filter(|text| text.starts_with("STACKDROP_"));
+    assert_eq!(set.keys().map(String::as_str).collect::<BTreeSet<_>>(), read.collect::<BTreeSet<_>>());
+    let machine = set["STACKDROP_STATE_MACHINE"].as_str().unwrap();
+    let name = properties(&template, "Workflow")["Name"].as_str().unwrap();
+    assert!(machine.ends_with(&format!(":stateMachine:{name}")), "{machine} is not {name}");
+}
+
+#[test]
+fn the_templates_rules_start_the_workflow_with_what_admit_understands() {
+    let template = template();
+    let specs = &properties(&template, "SpecRule")["EventPattern"];
+    assert_eq!(specs["detail-type"], serde_json::json!(["Object Created", "Object Deleted"]));
+    let keys = specs["detail"]["object"]["key"].as_array().unwrap();
+    let keys: BTreeSet<&str> = keys.iter().filter_map(|key| key["wildcard"].as_str()).collect();
+    let folders = ["specs", "plans"];
+    let expected: BTreeSet<String> = folders
+        .iter()
+        .flat_map(|folder| ["yaml", "yml", "json"].map(|extension| format!("{folder}/*.{extension}")))
+        .collect();
+    assert_eq!(keys, expected.iter().map(String::as_str).collect());
+    let stopped = &properties(&template, "StoppedRule")["EventPattern"]["detail"];
+    assert_eq!(stopped["status"], serde_json::json!(["ABORTED", "TIMED_OUT"]));
+    assert_eq!(stopped["stateMachineArn"], serde_json::json!(["Workflow"]));
+    for rule in ["SpecRule", "StoppedRule"] {
+        let target = &properties(&template, rule)["Targets"][0];
+        assert_eq!(target["Arn"], "Workflow", "{rule}");
+        assert_eq!(target["DeadLetterConfig"]["Arn"], "LostEvents.Arn", "{rule}");
+        assert!(
+            target.get("Input").is_none() && target.get("InputPath").is_none(),
+            "{rule}: the whole event"
+        );
     }
 }

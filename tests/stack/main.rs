@@ -11,14 +11,17 @@ mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
 mod drifts_network; // what was done by hand to network, way out, groups and instance
 mod estimates; // what a plan says of cost and time, and what they come to
+mod figures; // what a deployment costs by itself
 mod foreign; // what is somebody else's is left alone, and named
 mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
+mod permissions; // what each function's role allows
 mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod storms; // random weather
+mod template; // what the template says
 mod troubles_service; // what goes wrong with databases, load balancers and services
 mod twice; // every action twice, and killed at each of its calls
 mod undoes; // a failure anywhere leaves nothing behind
@@ -49,7 +52,14 @@ fn rehearsal(spec: &str) -> Rehearsal {
 async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
     let deployed = rehearsal.deploy(spec, &()).await.unwrap();
     assert!(deployed.succeeded(), "{}: {:?}", deployed.result(), deployed.error());
+    only_what_roles_allow(&deployed);
     deployed
+}
+
+/// Whatever these tests bring about, an account's roles allow it.
+fn only_what_roles_allow(deployed: &Deployed) {
+    let refused = permissions::not_allowed(&deployed.calls);
+    assert!(refused.is_empty(), "template.yaml does not allow {}", refused.join(", "));
 }
 
 /// What stands in the account, as `type name` lines.
@@ -66,7 +76,9 @@ fn standing(rehearsal: &Rehearsal) -> Vec<String> {
 
 /// Runs an execution with this input: an event, or what somebody asks for by hand.
 async fn asked(rehearsal: &Rehearsal, input: Value) -> Deployed {
-    rehearsal.run(input, &(), &Abort::default()).await
+    let deployed = rehearsal.run(input, &(), &Abort::default()).await;
+    only_what_roles_allow(&deployed);
+    deployed
 }
 
 /// Stops the execution when it comes to a step.

@@ -22,6 +22,7 @@ use crate::records::{self, Lock, Outcome, Record, Trigger, When};
 use crate::stack::{Baseline, Failure, Source};
 use lock::Purpose;
 use sources::{newest, read_newest, read_version, understand_or_reject};
+pub(crate) use start::stack_of;
 use start::{Asked, Start, Wish, parts_of};
 
 /// The function's name.

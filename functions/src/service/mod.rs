@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ecs::types::Tag;
 use serde::{Deserialize, Serialize};
 
-use crate::component::{Component, Plan, Removal, Work};
+use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, AwsError, StepError};
 use crate::lambda::cleared;
 use crate::roles;
@@ -82,6 +82,10 @@ impl Component for Service {
             scaling::plan(work, &found, name, service, &mut plan);
         }
         removal::plan_stale(work, &found, &mut plan);
+        if work.deployment.finds_leftovers() {
+            // To look for them in every plan would be a call for each service.
+            plan.change(Verb::Remove, "task-definition (left by an earlier deployment)");
+        }
         Ok(plan)
     }
 

@@ -1,0 +1,48 @@
+"""ministack, with what its S3 leaves out of EventBridge's events, and with schedules as fast as its workflows.
+
+Its `_fire_s3_event` (ministack/services/s3.py) is given the version of an object in a versioned bucket and puts it into
+SNS's, SQS's and Lambda's notifications, but not into `detail.object` of the event for EventBridge. AWS does: Amazon S3
+User Guide, "EventBridge event message structure".
+
+`SFN_WAIT_SCALE` scales what Step Functions waits for, but not how often a schedule fires. Here it scales that too: no
+spec may ask for less than half an hour. Everything else is as installed.
+"""
+
+import json
+import os
+import threading
+
+from ministack import app
+from ministack.services import eventbridge, s3
+
+fired = threading.local()
+fire, dispatch, rate = s3._fire_s3_event, eventbridge._dispatch_event, eventbridge._parse_rate_seconds
+
+
+def fire_with_version(*arguments, version_id=None, **more):
+    fired.version = version_id
+    try:
+        return fire(*arguments, version_id=version_id, **more)
+    finally:
+        fired.version = None
+
+
+def dispatch_with_version(event, *more, **named):
+    version = getattr(fired, "version", None)
+    if version and event.get("Source") == "aws.s3":
+        detail = json.loads(event["Detail"])
+        detail["object"].setdefault("version-id", version)
+        event = {**event, "Detail": json.dumps(detail)}
+    return dispatch(event, *more, **named)
+
+
+def scaled_rate(expression):
+    seconds = rate(expression)
+    return seconds if seconds is None else seconds * float(os.environ["SFN_WAIT_SCALE"])
+
+
+s3._fire_s3_event, eventbridge._dispatch_event = fire_with_version, dispatch_with_version
+eventbridge._parse_rate_seconds = scaled_rate
+
+if __name__ == "__main__":
+    app.main()

@@ -1,0 +1,77 @@
+"""One endpoint for all of AWS: who a request is signed for decides who answers it.
+
+What a stack is made of is answered by Stackdrop's simulated account, which takes its time and refuses as AWS does; what
+Stackdrop itself runs on (S3, EventBridge, Step Functions, Lambda, ...) by the emulator.
+"""
+
+import http.client
+import re
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SIMULATED = {
+    "acm", "application-autoscaling", "ec2", "ecr", "ecs", "elasticloadbalancing", "iam", "logs", "rds", "route53",
+    "secretsmanager", "servicequotas", "ssm",
+}
+
+SIGNED_FOR = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
+
+
+class Gateway:
+    """Listens on a free loopback port."""
+
+    def __init__(self, emulator):
+        self.emulator = emulator
+        self.simulator = None
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                gateway.forward(self)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = forward
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def forward(self, request):
+        signed_for = SIGNED_FOR.search(request.headers.get("Authorization", ""))
+        service = signed_for.group(1) if signed_for else None
+        port = self.simulator if service in SIMULATED else self.emulator
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        # The signature covers the host, so the emulator's S3 is to see the one that was asked for.
+        headers["Host"] = request.headers["Host"]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        try:
+            connection.request(request.command, request.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except OSError as error:
+            # As when AWS can't be reached: whoever asked sees a lost connection, and knows what to do.
+            print(f"{service}: nobody answered on port {port}: {error}", file=sys.stderr, flush=True)
+            request.close_connection = True
+            return
+        finally:
+            connection.close()
+        request.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in HOP_BY_HOP:
+                request.send_header(name, value)
+        length = answer.getheader("Content-Length") if request.command == "HEAD" else len(content)
+        if length is not None:
+            request.send_header("Content-Length", length)
+        request.end_headers()
+        request.wfile.write(content)

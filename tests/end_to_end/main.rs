@@ -1,0 +1,293 @@
+//! The template, installed in an AWS emulator that knows nothing of Stackdrop: it runs the functions' zip as processes,
+//! interprets the workflow file by itself, and delivers what S3 and the scheduler say. The same spec and the same fault
+//! must lead through the same states as a rehearsal.
+//!
+//! `drive.py` beside this installs and uploads; see there. It needs Python 3.10 or later with `venv`, and fetches what
+//! `requirements.txt` names on its first run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on shall end, and says what it counted"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+
+const NAME: &str = "the_template_deploys_undoes_and_redeploys_outside_our_own_process";
+const SHOP: &str = include_str!("../../specs/shop.yaml");
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+/// How long it may take to install what the emulator needs.
+const INSTALL_SECONDS_MAX: u64 = 300;
+/// How long the whole may take: a little more than `drive.py` gives itself.
+const DRIVE_SECONDS_MAX: u64 = 840;
+
+/// The call that is refused in the first deployment.
+const REFUSED: (&str, &str) = ("rds", "CreateDBInstance");
+
+/// Says what cargo's own harness says, which knows no test that skips itself.
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("{NAME}: test");
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    if !filters.is_empty() && !filters.iter().any(|filter| NAME.contains(filter.as_str())) {
+        return closing(0, 0, 0);
+    }
+    println!("\nrunning 1 test");
+    match std::panic::catch_unwind(trial) {
+        Ok(Ok(report)) => {
+            println!("test {NAME} ... ok ({:.0} s)", report["seconds"].as_f64().unwrap());
+            closing(1, 0, 0)
+        }
+        Ok(Err(missing)) => {
+            println!("test {NAME} ... ignored, {missing}");
+            closing(0, 0, 1)
+        }
+        Err(_) => {
+            println!("test {NAME} ... FAILED");
+            closing(0, 1, 0)
+        }
+    }
+}
+
+fn closing(passed: u8, failed: u8, ignored: u8) -> ExitCode {
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {word}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out\n"
+    );
+    ExitCode::from(failed)
+}
+
+/// The report of what went on, or why it could not go on here.
+fn trial() -> Result<Value, String> {
+    let python = python()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let work = target().join("end-to-end").join("run");
+    let stackdrop = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
+    let bootstrap = stackdrop.with_file_name("bootstrap");
+    assert!(
+        is_of_today(&bootstrap),
+        "{} is older than what it is made of: `cargo build` first",
+        bootstrap.display()
+    );
+    let mut drive = Command::new(python);
+    drive
+        .arg(root.join("tests/end_to_end/drive.py"))
+        .arg("--stackdrop")
+        .arg(stackdrop)
+        .arg("--bootstrap")
+        .arg(bootstrap)
+        .arg("--root")
+        .arg(root)
+        .arg("--work")
+        .arg(&work)
+        .arg("--fail")
+        .arg(format!("{}:{}", REFUSED.0, REFUSED.1));
+    let ended = within(DRIVE_SECONDS_MAX, &mut drive);
+    assert!(ended == Ok(true), "drive.py {}; what ran wrote its logs to {}", why(&ended), work.display());
+    let report: Value = serde_json::from_slice(&std::fs::read(work.join("report.json")).unwrap()).unwrap();
+    let rehearsed = rehearsed(&report);
+    for (execution, rehearsed) in ["undone", "deployed", "redeployed"].iter().zip(&rehearsed) {
+        let logged: BTreeSet<String> = serde_json::from_value(report[execution]["steps"].clone()).unwrap();
+        assert_eq!(logged, rehearsed.steps, "the steps of `{execution}`, by the functions' logs");
+    }
+    the_first_was_undone(&report["undone"], &rehearsed[0]);
+    the_second_stands(&report["deployed"], &rehearsed[1]);
+    the_schedule_changed_nothing(&report["redeployed"], &rehearsed[2]);
+    Ok(report)
+}
+
+fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
+    assert_eq!((&undone["status"], rehearsed.deployed.result().as_str()), (&Value::from("FAILED"), "Failed"));
+    assert_eq!(states(undone), states_of(&rehearsed.deployed), "a deployment that is undone");
+    assert_eq!(undone["record"]["step"], "Database");
+    assert_eq!(undone["record"]["result"], "Failed");
+    let cause = undone["cause"].as_str().unwrap();
+    assert!(cause.contains("RefusedByRehearsal"), "{cause}");
+    // The two say how much was removed, and it is as much.
+    assert_eq!(cause, rehearsed.deployed.error().unwrap().split_once(": ").unwrap().1);
+    for (what, count) in undone["left"].as_object().unwrap() {
+        assert_eq!(count, 0, "{what} left");
+    }
+}
+
+fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
+    assert_eq!(
+        (&deployed["status"], rehearsed.deployed.result().as_str()),
+        (&Value::from("SUCCEEDED"), "Succeeded")
+    );
+    assert_eq!(states(deployed), states_of(&rehearsed.deployed), "a deployment");
+    assert_eq!(deployed["record"]["result"], "Succeeded");
+    assert_eq!(deployed["record"]["trigger"], "upload");
+    for (what, count) in deployed["standing"].as_object().unwrap() {
+        assert_eq!(count, 1, "{what}");
+    }
+}
+
+fn the_schedule_changed_nothing(redeployed: &Value, rehearsed: &Rehearsed) {
+    assert_eq!(redeployed["input"]["action"], "redeploy");
+    assert_eq!(
+        (&redeployed["status"], rehearsed.deployed.result().as_str()),
+        (&Value::from("SUCCEEDED"), "Succeeded")
+    );
+    assert_eq!(states(redeployed), states_of(&rehearsed.deployed), "a redeploy without changes");
+}
+
+/// A rehearsed deployment.
+struct Rehearsed {
+    deployed: Deployed,
+    /// Which functions ran, and what they were asked to do, as their logs say it.
+    steps: BTreeSet<String>,
+}
+
+impl Rehearsed {
+    fn of(deployed: Deployed, rehearsal: &Rehearsal) -> Self {
+        let invocations = rehearsal.invocations();
+        let callers =
+            invocations.iter().filter_map(|run| run.caller.strip_prefix(&format!("{}/", deployed.id)));
+        let steps = callers.map(|step| step.strip_suffix("/run").unwrap_or(step).to_owned()).collect();
+        Self { deployed, steps }
+    }
+}
+
+/// The same three, rehearsed.
+fn rehearsed(report: &Value) -> [Rehearsed; 3] {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
+    runtime.unwrap().block_on(async {
+        let failing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
+        let refused = FaultKind::Refused {
+            code: "RefusedByRehearsal".into(),
+            message: format!("refused because of --fail {}:{}", REFUSED.0, REFUSED.1),
+        };
+        failing.account().arm(Fault::at(REFUSED.0, REFUSED.1, When::From(1), refused));
+        let undone = Rehearsed::of(failing.deploy(SHOP, &()).await.unwrap(), &failing);
+        let standing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
+        let deployed = Rehearsed::of(standing.deploy(SHOP, &()).await.unwrap(), &standing);
+        let input = report["redeployed"]["input"].clone();
+        let redeployed = standing.run(input, &(), &Abort::default()).await;
+        let redeployed = Rehearsed::of(redeployed, &standing);
+        [undone, deployed, redeployed]
+    })
+}
+
+/// The states that the emulator went through. Its history has none of those inside a `Parallel`.
+fn states(execution: &Value) -> Vec<String> {
+    serde_json::from_value(execution["states"].clone()).unwrap()
+}
+
+/// Those of a rehearsal.
+fn states_of(deployed: &Deployed) -> Vec<String> {
+    let inside: Vec<&str> = deployed
+        .outcome
+        .steps
+        .iter()
+        .filter(|step| step.parent.is_some())
+        .map(|step| step.name.as_str())
+        .collect();
+    let entered =
+        deployed.outcome.history.iter().filter(|event| event.kind.to_string().ends_with("StateEntered"));
+    let names = entered.filter_map(|event| event.state.clone());
+    names.filter(|name| !inside.contains(&name.as_str())).collect()
+}
+
+/// Whether the functions' program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
+fn is_of_today(bootstrap: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> =
+        ["functions", "specs", "figures"].map(|name| root.join(name).join("src")).into();
+    let mut newest = None;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            newest = newest.max(changed(&path).filter(|_| path.is_file()));
+            folders.extend(path.is_dir().then_some(path));
+        }
+    }
+    changed(bootstrap).is_some_and(|built| Some(built) >= newest)
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    let command = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
+    command.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A Python that has what `requirements.txt` names, in a folder of its own; or why there is none.
+fn python() -> Result<PathBuf, String> {
+    let folder = target().join("end-to-end").join("python");
+    let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+        return Ok(python);
+    }
+    let quiet = |command: &mut Command| {
+        within(INSTALL_SECONDS_MAX, command.stdout(Stdio::null()).stderr(Stdio::null()))
+    };
+    if quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) != Ok(true) {
+        return Err("there is no python3 with venv here".into());
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/requirements.txt");
+    let mut install = Command::new(&python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--requirement",
+    ]);
+    let ended = within(INSTALL_SECONDS_MAX, install.arg(file));
+    if ended != Ok(true) {
+        return Err(format!("pip {}, so tests/end_to_end/requirements.txt is not installed", why(&ended)));
+    }
+    std::fs::write(stamp, REQUIREMENTS).unwrap();
+    Ok(python)
+}
+
+/// Runs a program, for so long at most: whether it succeeded, or that it did not end, or could not begin.
+fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
+    let mut child =
+        command.stdin(Stdio::null()).spawn().map_err(|error| format!("did not start: {error}"))?;
+    for _ in 0..seconds * 5 {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status.success());
+        }
+        pause();
+    }
+    // Its own processes end with `drive.py`, if it is asked to end rather than killed.
+    let asked = Command::new("kill").arg(child.id().to_string()).status();
+    for _ in 0..if asked.is_ok() { 50 } else { 0 } {
+        if child.try_wait().is_ok_and(|status| status.is_some()) {
+            break;
+        }
+        pause();
+    }
+    child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+    Err(format!("did not end within {seconds} s"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "other programs live in the world's time")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(200));
+}
+
+/// What became of a program, in words.
+fn why(ended: &Result<bool, String>) -> &str {
+    match ended {
+        Ok(_) => "failed",
+        Err(why) => why,
+    }
+}

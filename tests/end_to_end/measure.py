@@ -1,0 +1,77 @@
+"""How large the functions' program is, how fast it starts, and how much memory it has then.
+
+    cargo build --release --package stackdrop-functions --bin bootstrap
+    python3 tests/end_to_end/measure.py target/release/bootstrap
+
+Starts it as Lambda does, with nothing behind the runtime API but this, and looks when it polls for the first time.
+"""
+
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+
+FUNCTIONS = [
+    "admit", "network", "security-groups", "database", "load-balancer", "egress", "instance", "service", "conclude",
+]
+RUNS = 10
+# What a release is held to: MB of the zip, milliseconds to the first poll, MB resident there.
+MOST = {"zip": 4.5, "start": 15.0, "resident": 15.0}
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve()
+    size = zipped(program)
+    print(f"zip: {size:.2f} MB (at most {MOST['zip']})")
+    good = size <= MOST["zip"]
+    for function in FUNCTIONS:
+        runs = [start(program, function) for _ in range(RUNS)]
+        took, resident = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
+        good = good and took < MOST["start"] and resident < MOST["resident"]
+        print(f"{function}: {took:.1f} ms to the first poll (median of {RUNS}), {resident:.1f} MB resident")
+    sys.exit(0 if good else 1)
+
+
+def zipped(program):
+    with tempfile.TemporaryDirectory() as folder:
+        archive = pathlib.Path(folder) / "functions.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as package:
+            package.write(program, "bootstrap")
+        return archive.stat().st_size / 1e6
+
+
+def start(program, function):
+    with socket.create_server(("127.0.0.1", 0)) as runtime:
+        runtime.settimeout(30)
+        environment = {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime.getsockname()[1]}", "_HANDLER": function,
+            "AWS_REGION": "eu-central-1", "AWS_LAMBDA_FUNCTION_NAME": function, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+            "STACKDROP_BUCKET": "bucket", "STACKDROP_TOPIC": "topic", "STACKDROP_SCHEDULE_GROUP": "group",
+            "STACKDROP_SCHEDULE_ROLE": "role",
+            "STACKDROP_STATE_MACHINE": "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy",
+            "PATH": os.environ["PATH"],
+        }
+        began = time.perf_counter()
+        process = subprocess.Popen([program], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            connection, _ = runtime.accept()
+            with connection:
+                asked = connection.recv(4096)
+                took = (time.perf_counter() - began) * 1000
+                assert b"/invocation/next" in asked, asked
+                status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+                resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+                return took, resident * 1024 / 1e6
+        finally:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+//! Rehearsals that show what the functions call: every action of every component, also where something is wrong.
+
+use serde_json::{Value, json};
+use stackdrop::{Rehearsal, Setting};
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+
+use super::{Actions, note};
+use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, object, rehearsal};
+
+/// The same spec with one thing replaced.
+fn with(spec: &str, from: &str, to: &str) -> String {
+    let changed = spec.replacen(from, to, 1);
+    assert_ne!(changed, spec, "the spec has no {from:?}");
+    changed
+}
+
+/// Everything that rehearsals show the functions call.
+pub(super) async fn calls() -> Actions {
+    let mut made = Actions::new();
+    for rehearsal in [
+        shop_changes_and_goes().await,
+        shop_is_changed_by_hand().await,
+        private_gets_a_way_out_and_goes().await,
+        minimal_stands().await,
+        somebody_is_asked().await,
+        somebody_agrees().await,
+        plans_go_back_and_are_deleted().await,
+        an_update_fails_and_is_restored().await,
+        an_undo_is_stopped().await,
+    ] {
+        note(&mut made, &rehearsal.account().ledger());
+    }
+    for rehearsal in fails_and_is_undone().await {
+        note(&mut made, &rehearsal.account().ledger());
+    }
+    made
+}
+
+fn unprotected(spec: &str) -> String {
+    if spec.contains("deletionProtection: true") {
+        with(spec, "deletionProtection: true", "deletionProtection: false")
+    } else {
+        with(spec, "multiAz: true", "multiAz: true\n  deletionProtection: false")
+    }
+}
+
+/// A second service behind the load balancer, with routes before and after the first one's.
+const API: &str = "
+services:
+  api:
+    image: public.ecr.aws/docker/library/nginx:1.29
+    port: 81
+    scaling: { min: 1, max: 2, cpuPercent: 50 }
+    routes:
+      - path: /api/*
+      - path: /v2/*
+        priority: 20";
+
+async fn shop_changes_and_goes() -> Rehearsal {
+    let first = unprotected(SHOP);
+    let second = with(&first, "\nservices:", API);
+    let mut third = second.clone();
+    for (from, to) in [
+        ("  team: shop\n", "  owner: anna\n"),
+        ("zones: 2", "zones: 3"),
+        ("nat: single", "nat: per-zone"),
+        ("6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23", "00000000-8f3a-4f0e-9a51-2b7c9d0e1f23"),
+        ("redirectHttp: true", "redirectHttp: false"),
+        ("interval: 10", "interval: 15"),
+        ("path: /v2/*\n        priority: 20", "path: /v3/*\n        priority: 30"),
+        ("scaling: { min: 1, max: 2, cpuPercent: 50 }", "count: 1"),
+        ("type: t3.micro", "type: t3.small"),
+        ("disk: 20", "disk: 30"),
+        ("class: db.t4g.micro", "class: db.t4g.small"),
+        ("cron(0 3 * * ? *)", "cron(0 4 * * ? *)"),
+    ] {
+        third = with(&third, from, to);
+    }
+    let fourth = with(&with(&first, "zones: 2", "zones: 3"), "disk: 20", "disk: 30");
+    let specs = [&first, &third].map(|spec| Spec::read(spec.as_bytes()).unwrap());
+    let rehearsal = Rehearsal::open(&Setting::default(), &[&specs[0], &specs[1]]).unwrap();
+    // A route goes from one service to the other.
+    let moved = "      - path: /v2/*\n        priority: 20";
+    let swapped = with(
+        &with(&second, &format!("\n{moved}"), ""),
+        "      - path: /*",
+        &format!("      - path: /*\n{moved}"),
+    );
+    for spec in [&first, &second, &swapped, &third, &fourth] {
+        deployed(&rehearsal, spec).await;
+    }
+    for input in [
+        json!({ "stack": "shop", "action": "redeploy" }),
+        json!({ "stack": "shop", "refreshImage": true }),
+        json!({ "stack": "shop", "action": "plan" }),
+    ] {
+        succeeds(&rehearsal, input).await;
+    }
+    succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    rehearsal
+}
+
+async fn succeeds(rehearsal: &Rehearsal, input: Value) {
+    let ended = rehearsal.run(input.clone(), &(), &Abort::default()).await;
+    assert!(ended.succeeded(), "{input}: {}: {:?}", ended.result(), ended.error());
+}
+
+async fn shop_is_changed_by_hand() -> Rehearsal {
+    let rehearsal = rehearsal(SHOP);
+    let shop = deployed(&rehearsal, SHOP).await;
+    let outputs = stackdrop::rehearsal::outputs_of(&shop).unwrap();
+    let (network, groups) = (outputs.network.unwrap(), outputs.security_groups.unwrap());
+    let (id, balancer) = (outputs.instance.unwrap().id.unwrap(), outputs.load_balancer.unwrap().arn.unwrap());
+    change_the_network(&rehearsal, &network).await;
+    open_the_instance(&rehearsal, &id, groups.instance.as_ref().unwrap()).await;
+    let elb = &rehearsal.aws().elb;
+    let group = groups.service.unwrap();
+    elb.set_security_groups().load_balancer_arn(balancer).security_groups(group).send().await.unwrap();
+    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    // Now that the profile is the right one again, there is none.
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let (association, _) = association(&rehearsal, &id).await;
+    ec2.disassociate_iam_instance_profile().association_id(association).send().await.unwrap();
+    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    // Somebody's own interface holds a subnet, so that the stack can't go.
+    let subnet = network.private_subnets.values().next().unwrap();
+    ec2.create_network_interface().subnet_id(subnet).send().await.unwrap();
+    deployed(&rehearsal, &unprotected(SHOP)).await;
+    let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
+    assert_eq!(held.result(), "UndoFailed", "{:?}", held.error());
+    rehearsal
+}
+
+async fn change_the_network(rehearsal: &Rehearsal, network: &stackdrop_functions::network::Outputs) {
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let public = network.public_subnets.values().next().unwrap();
+    let yes = aws_sdk_ec2::types::AttributeBooleanValue::builder().value(true).build();
+    ec2.modify_subnet_attribute().subnet_id(public).map_public_ip_on_launch(yes).send().await.unwrap();
+    let tables = ec2.describe_route_tables().send().await.unwrap();
+    let tables = tables.route_tables();
+    let association = tables
+        .iter()
+        .flat_map(aws_sdk_ec2::types::RouteTable::associations)
+        .find(|association| association.subnet_id() == Some(public))
+        .unwrap();
+    let private = network.private_tables.values().next().unwrap();
+    let wrong = ec2.replace_route_table_association().route_table_id(private);
+    wrong.association_id(association.route_table_association_id().unwrap()).send().await.unwrap();
+    let nat = ec2.describe_nat_gateways().send().await.unwrap();
+    let nat = nat.nat_gateways()[0].nat_gateway_id().unwrap();
+    let table = association.route_table_id().unwrap();
+    let route = ec2.replace_route().route_table_id(table).destination_cidr_block("0.0.0.0/0");
+    route.nat_gateway_id(nat).send().await.unwrap();
+    let route = ec2.create_route().route_table_id(table).destination_cidr_block("198.51.100.0/24");
+    route.nat_gateway_id(nat).send().await.unwrap();
+}
+
+/// The instance's association with a profile: its id, and the profile's name.
+async fn association(rehearsal: &Rehearsal, id: &str) -> (String, String) {
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let answer = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
+    let mut associations = answer.iam_instance_profile_associations().iter();
+    let found = associations.find(|association| association.instance_id() == Some(id)).unwrap();
+    let profile = found.iam_instance_profile().unwrap().arn().unwrap().rsplit('/').next().unwrap();
+    (found.association_id().unwrap().to_owned(), profile.to_owned())
+}
+
+async fn open_the_instance(rehearsal: &Rehearsal, id: &str, group: &str) {
+    use aws_sdk_ec2::types::{HttpTokensState, IamInstanceProfileSpecification, IpPermission};
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let options = ec2.modify_instance_metadata_options().instance_id(id);
+    options.http_tokens(HttpTokensState::Optional).send().await.unwrap();
+    let iam = &rehearsal.aws().iam;
+    let (association, profile) = association(rehearsal, id).await;
+    iam.create_instance_profile().instance_profile_name("other").send().await.unwrap();
+    iam.add_role_to_instance_profile()
+        .instance_profile_name("other")
+        .role_name(profile)
+        .send()
+        .await
+        .unwrap();
+    wait(60).await;
+    let other = IamInstanceProfileSpecification::builder().name("other").build();
+    let replace = ec2.replace_iam_instance_profile_association().association_id(association);
+    replace.iam_instance_profile(other).send().await.unwrap();
+    let rules = ec2.describe_security_groups().group_ids(group).send().await.unwrap();
+    let out: Vec<IpPermission> = rules.security_groups()[0].ip_permissions_egress().to_vec();
+    let revoke = ec2.revoke_security_group_egress().group_id(group);
+    revoke.set_ip_permissions(Some(out)).send().await.unwrap();
+}
+
+async fn private_gets_a_way_out_and_goes() -> Rehearsal {
+    let first = unprotected(&with(
+        PRIVATE,
+        "region: eu-central-1\n",
+        "region: eu-central-1\ntags: { team: office }\n",
+    ));
+    let second = with(&with(&first, "nat: none", "nat: single"), "team: office", "owner: anna");
+    let rehearsal = rehearsal(&first);
+    deployed(&rehearsal, &first).await;
+    // Somebody takes an endpoint out of a subnet.
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let endpoints = ec2.describe_vpc_endpoints().send().await.unwrap();
+    let endpoint =
+        endpoints.vpc_endpoints().iter().find(|endpoint| !endpoint.subnet_ids().is_empty()).unwrap();
+    let modify = ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint.vpc_endpoint_id().unwrap());
+    modify.remove_subnet_ids(&endpoint.subnet_ids()[0]).send().await.unwrap();
+    for spec in [&first, &second, &first] {
+        deployed(&rehearsal, spec).await;
+    }
+    succeeds(&rehearsal, json!({ "stack": "intranet", "action": "destroy" })).await;
+    rehearsal
+}
+
+async fn minimal_stands() -> Rehearsal {
+    let rehearsal = rehearsal(MINIMAL);
+    deployed(&rehearsal, MINIMAL).await;
+    rehearsal
+}
+
+/// Two deployments of which the second finds the first waiting for an answer.
+async fn somebody_is_asked() -> Rehearsal {
+    let cautious = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&cautious);
+    let event = rehearsal.upload("specs/shop.yaml", cautious.as_bytes()).await.unwrap();
+    let destroy = json!({ "stack": "shop", "action": "destroy" });
+    let (nothing, abort) = ((), Abort::default());
+    let waiting = rehearsal.run(event, &nothing, &abort);
+    let insisting = async {
+        wait(120).await;
+        rehearsal.run(destroy, &nothing, &abort).await
+    };
+    tokio::join!(waiting, insisting);
+    rehearsal
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person takes their time")]
+async fn wait(seconds: u64) {
+    tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+}
+
+/// Somebody agrees to the plan that they were asked about.
+async fn somebody_agrees() -> Rehearsal {
+    let cautious = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&cautious);
+    let person = async {
+        wait(120).await;
+        let question = object(&rehearsal, "stacks/shop/approval.json").await.unwrap();
+        let answer = json!({ "approved": true, "by": "anna" }).to_string();
+        let call = rehearsal.aws().sfn.send_task_success().task_token(question["token"].as_str().unwrap());
+        call.output(answer).send().await.unwrap();
+    };
+    let (deployed, ()) = tokio::join!(rehearsal.deploy(&cautious, &()), person);
+    assert_eq!(deployed.unwrap().result(), "Succeeded");
+    rehearsal
+}
+
+/// What an upload for a plan, a report of drift, an earlier version, and the deletion of a spec call.
+async fn plans_go_back_and_are_deleted() -> Rehearsal {
+    let spec = with(&unprotected(SHOP), "onDelete: retain", "onDelete: destroy");
+    let rehearsal = rehearsal(&spec);
+    let plan = rehearsal.upload("plans/shop.yaml", spec.as_bytes()).await.unwrap();
+    succeeds(&rehearsal, plan).await;
+    deployed(&rehearsal, &spec).await;
+    let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
+    deployed(&rehearsal, &with(&spec, "LOG_LEVEL: info", "LOG_LEVEL: trace")).await;
+    crate::open_the_database(&rehearsal).await;
+    for input in [
+        json!({ "stack": "shop", "action": "redeploy", "drift": "report" }),
+        json!({ "stack": "shop", "action": "deploy", "version": good }),
+    ] {
+        succeeds(&rehearsal, input).await;
+    }
+    let deletion = rehearsal.delete("specs/shop.yaml").await.unwrap();
+    succeeds(&rehearsal, deletion).await;
+    rehearsal
+}
+
+/// An update that comes to nothing, whose beginnings are taken back.
+async fn an_update_fails_and_is_restored() -> Rehearsal {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let mut update = with(SHOP, "zones: 2", "zones: 3");
+    for (from, to) in [("nat: single", "nat: per-zone"), ("disk: 20", "disk: 30"), ("\nservices:", API)] {
+        update = with(&update, from, to);
+    }
+    rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
+    let failed = rehearsal.deploy(&update, &()).await.unwrap();
+    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    rehearsal
+}
+
+/// A deployment that was stopped, the one that looks after it, which is stopped too, and so on; then a removal.
+async fn an_undo_is_stopped() -> Rehearsal {
+    let spec = unprotected(SHOP);
+    let rehearsal = rehearsal(&spec);
+    let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
+    let looks_after = stopped_at(&rehearsal, upload, "Database").await;
+    let looks_after = stopped_at(&rehearsal, looks_after, "Clear").await;
+    rehearsal.run(looks_after, &(), &Abort::default()).await;
+    assert_eq!(crate::standing(&rehearsal), Vec::<String>::new());
+    deployed(&rehearsal, &spec).await;
+    let destroy = json!({ "stack": "shop", "action": "destroy" });
+    let looks_after = stopped_at(&rehearsal, destroy.clone(), "RemoveDatabase").await;
+    rehearsal.run(looks_after, &(), &Abort::default()).await;
+    succeeds(&rehearsal, destroy).await;
+    rehearsal
+}
+
+/// Stops an execution at a step, and gives the event of that.
+async fn stopped_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
+    let abort = Abort::default();
+    let stopped = rehearsal.run(input.clone(), &StopAt(step, abort.clone()), &abort).await;
+    assert_eq!(stopped.result(), "Aborted", "it came to {step}: {:?}", stopped.error());
+    rehearsal.interruption(&stopped.id, &input).unwrap()
+}
+
+/// Deployments that fail: AWS is asked why, and who holds what can't go.
+async fn fails_and_is_undone() -> Vec<Rehearsal> {
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
+    let image = spec.services["web"].image.clone();
+    let mut rehearsals = Vec::new();
+    let seeds = vec![Seed::CrashingImage { image, exit_code: 3 }];
+    let crashing = Rehearsal::open(&Setting { seeds, ..Setting::default() }, &[&spec]).unwrap();
+    crashing.deploy(SHOP, &()).await.unwrap();
+    rehearsals.push(crashing);
+    let database = rehearsal(SHOP);
+    database.account().arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
+    database.deploy(SHOP, &()).await.unwrap();
+    rehearsals.push(database);
+    rehearsals.push(stopped().await);
+    rehearsals
+}
+
+/// A deployment that was stopped, and the one that looks after it.
+async fn stopped() -> Rehearsal {
+    let rehearsal = rehearsal(SHOP);
+    let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let (nothing, abort) = ((), Abort::default());
+    let stop = async {
+        wait(60).await;
+        abort.stop("Stopped", "by hand");
+    };
+    let (deployment, ()) = tokio::join!(rehearsal.run(event.clone(), &nothing, &abort), stop);
+    let interruption = rehearsal.interruption(&deployment.id, &event).unwrap();
+    rehearsal.run(interruption, &(), &Abort::default()).await;
+    rehearsal
+}

@@ -1,0 +1,124 @@
+//! `template.yaml`, as far as tests read it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use stackdrop::rehearsal::camel;
+
+/// The template: `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` read as their text.
+pub(crate) fn template() -> Value {
+    serde_saphyr::from_str(include_str!("../../template.yaml")).unwrap()
+}
+
+/// The properties of a resource.
+pub(crate) fn properties<'t>(template: &'t Value, name: &str) -> &'t Value {
+    let properties = &template["Resources"][name]["Properties"];
+    assert!(properties.is_object(), "template.yaml has no resource {name}");
+    properties
+}
+
+/// The names of the functions as the template has them, by that of their handlers.
+pub(crate) fn functions() -> BTreeMap<String, String> {
+    let names = stackdrop::rehearsal::substitutions().into_values();
+    names.map(|name| (name.clone(), format!("{}Function", camel(&name)))).collect()
+}
+
+/// One or many, as CloudFormation and IAM have it.
+pub(crate) fn many(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    }
+}
+
+/// The statements of a function's role.
+pub(crate) fn statements<'t>(template: &'t Value, function: &str) -> &'t [Value] {
+    let policies = properties(template, &format!("{}Role", camel(function)))["Policies"].as_array().unwrap();
+    assert_eq!(policies.len(), 1, "{function}");
+    policies[0]["PolicyDocument"]["Statement"].as_array().unwrap()
+}
+
+/// The resources of a type, by name.
+fn resources<'t>(template: &'t Value, kind: &str) -> BTreeMap<&'t str, &'t Value> {
+    let all = template["Resources"].as_object().unwrap();
+    let wanted = all.iter().filter(|(_, resource)| resource["Type"] == kind);
+    wanted.map(|(name, resource)| (name.as_str(), &resource["Properties"])).collect()
+}
+
+/// Which of these the handbook has no row for, in whichever table.
+fn missing_in_the_handbook<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let handbook = include_str!("../../docs/operating.md");
+    names.filter(|name| !handbook.contains(&format!("\n| `{name}` |"))).collect()
+}
+
+#[test]
+fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
+    let template = template();
+    let bucket = properties(&template, "Bucket");
+    assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+    let encryption = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+    assert!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"].is_string());
+    let closed = bucket["PublicAccessBlockConfiguration"].as_object().unwrap();
+    assert!(closed.len() == 4 && closed.values().all(|closed| closed == true), "{closed:?}");
+    assert_eq!(bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"], true);
+    assert_eq!(template["Resources"]["Bucket"]["DeletionPolicy"], "Retain");
+    let denied = &properties(&template, "BucketPolicy")["PolicyDocument"]["Statement"][0];
+    assert_eq!((&denied["Effect"], &denied["Action"]), (&"Deny".into(), &"s3:*".into()));
+    assert_eq!(denied["Condition"]["Bool"]["aws:SecureTransport"], "false");
+}
+
+#[test]
+fn the_bucket_and_the_workflow_are_where_the_command_looks_for_them() {
+    let template = template();
+    let rehearsal = crate::rehearsal(crate::SHOP);
+    let settings = &rehearsal.aws().settings;
+    let filled = |text: &str| {
+        let text = text.replace("${AWS::StackName}", "stackdrop").replace("${AWS::Region}", &settings.region);
+        text.replace("${AWS::AccountId}", &settings.account)
+    };
+    let bucket = properties(&template, "Bucket")["BucketName"][2].as_str().unwrap();
+    assert_eq!(filled(bucket), settings.bucket);
+    let workflow = properties(&template, "Workflow")["Name"].as_str().unwrap();
+    assert_eq!(Some(filled(workflow).as_str()), settings.state_machine.rsplit(':').next());
+}
+
+#[test]
+fn every_role_is_bounded_if_the_account_asks_for_it() {
+    let template = template();
+    let roles = resources(&template, "AWS::IAM::Role");
+    assert_eq!(
+        roles.len(),
+        functions().len() + 3,
+        "the functions', the workflow's, the rules' and the schedules'"
+    );
+    for (name, role) in roles {
+        let expected = serde_json::json!(["HasBoundary", "PermissionsBoundary", "AWS::NoValue"]);
+        assert_eq!(role["PermissionsBoundary"], expected, "{name}");
+    }
+    let made_by_sam = resources(&template, "AWS::Serverless::Function");
+    assert!(
+        made_by_sam.values().all(|function| function["Role"].is_string()),
+        "SAM would make a role of its own"
+    );
+}
+
+#[test]
+fn every_log_is_deleted_in_the_end() {
+    for (name, group) in resources(&template(), "AWS::Logs::LogGroup") {
+        assert_eq!(group["RetentionInDays"], "LogDays", "{name}");
+    }
+}
+
+#[test]
+fn the_handbook_explains_every_alarm_and_every_parameter() {
+    let template = template();
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    assert!(alarms.values().all(|alarm| alarm["AlarmActions"] == serde_json::json!(["Topic"])));
+    let metrics: Vec<&str> = alarms.values().map(|alarm| alarm["MetricName"].as_str().unwrap()).collect();
+    for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionThrottled"] {
+        assert!(metrics.contains(&metric), "nobody is told of {metric}");
+    }
+    assert_eq!(missing_in_the_handbook(alarms.into_keys()), Vec::<&str>::new());
+    let parameters = template["Parameters"].as_object().unwrap();
+    assert_eq!(missing_in_the_handbook(parameters.keys().map(String::as_str)), Vec::<&str>::new());
+}
