@@ -1,6 +1,6 @@
 //! One simulated AWS account in one region: the one way in for every call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ struct Inner {
     rates: Rates,
     faults: Faults,
     ledger: Vec<Call>,
+    watched: BTreeSet<String>,
     occurrences: BTreeMap<String, usize>,
 }
 
@@ -110,6 +111,7 @@ impl Account {
             rates: if options.rates { Rates::default() } else { Rates::off() },
             faults: Faults::default(),
             ledger: Vec::new(),
+            watched: BTreeSet::new(),
             occurrences: BTreeMap::new(),
         };
         Ok(Self {
@@ -148,6 +150,11 @@ impl Account {
     #[must_use]
     pub fn ledger(&self) -> Vec<Call> {
         lock(&self.inner).ledger.clone()
+    }
+
+    /// From now on, the ledger tells of each call which of the things with these ids it names.
+    pub fn watch(&self, ids: impl IntoIterator<Item = String>) {
+        lock(&self.inner).watched = ids.into_iter().collect();
     }
 
     /// What exists now, nothing that is deleted, terminated or inactive.
@@ -301,6 +308,7 @@ impl Inner {
             operation: operation.into(),
             occurrence,
             writes: writes(operation),
+            named: self.watched.iter().filter(|id| params.holds(id)).cloned().collect(),
             ending,
         });
         delivery

@@ -21,6 +21,9 @@ pub struct Call {
     pub occurrence: usize,
     /// Whether the operation can change anything.
     pub writes: bool,
+    /// The ids of [watched](crate::Account::watch) things that a parameter of it is.
+    #[serde(skip)]
+    pub named: Vec<String>,
     /// How it ended.
     pub ending: Ending,
 }

@@ -75,6 +75,11 @@ impl Params {
         self.body.clone()
     }
 
+    /// Whether one of the leaves is this text, whoever reads it.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.leaves.values().any(|value| value.as_str() == Some(text))
+    }
+
     fn path(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}{SEPARATOR}{key}", self.prefix) }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper may fall as the test may")]
 
+mod reader;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -44,9 +46,9 @@ fn alias_bomb(levels: usize) -> String {
     bomb
 }
 
-#[test]
-fn hostile_files() {
-    let corpus: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
+/// Files that are no specs, by what is wrong with them.
+fn hostile() -> BTreeMap<&'static str, Vec<u8>> {
+    BTreeMap::from([
         ("empty", vec![]),
         ("blank", b" \n\n\t\n".to_vec()),
         ("comments only", b"# nothing\n---\n# here\n".to_vec()),
@@ -74,8 +76,12 @@ fn hostile_files() {
         ("a spec's listing", b"specs/shop.yaml".to_vec()),
         ("include", b"stack: !include /etc/passwd\n".to_vec()),
         ("property", b"stack: ${HOME}\n".to_vec()),
-    ]);
-    let told: String = corpus.iter().fold(String::new(), |told, (name, bytes)| {
+    ])
+}
+
+#[test]
+fn hostile_files() {
+    let told: String = hostile().iter().fold(String::new(), |told, (name, bytes)| {
         let said = said(bytes);
         assert!(said.len() < 4096, "{name}: {said}");
         format!("{told}## {name}\n{said}\n\n")
@@ -104,9 +110,7 @@ fn what_is_harmless_is_read() {
         let read = Spec::read(text.as_bytes());
         assert_eq!(read.is_ok(), !text.starts_with("x-y"), "{text}: {read:?}");
     }
-    let aliases =
-        "stack: shop\nservices:\n  a: &a { image: nginx, cpu: 512 }\n  b: { <<: *a, count: 1 }\n  c: *a\n";
-    let spec = Spec::read(aliases.as_bytes()).unwrap();
+    let spec = Spec::read(ALIASES.as_bytes()).unwrap();
     assert_eq!(spec.services["a"], spec.services["c"]);
     assert_eq!((spec.services["b"].cpu, spec.services["b"].memory, spec.services["b"].count), (512, 1024, 1));
 }
@@ -124,6 +128,59 @@ fn plain_numbers_stay_as_they_are_written() {
 
 const SHOP: &str = include_str!("../shop.yaml");
 const PRIVATE: &str = include_str!("../private.yaml");
+const MINIMAL: &str = include_str!("../minimal.yaml");
+const ALIASES: &str =
+    "stack: shop\nservices:\n  a: &a { image: nginx, cpu: 512 }\n  b: { <<: *a, count: 1 }\n  c: *a\n";
+
+/// Step Functions carries a spec with every step's input, so what aliases make of a small file counts as if it had been
+/// written out.
+#[test]
+fn a_small_file_that_becomes_a_large_spec_is_refused() {
+    let values = lines(6, |n| format!("      LONG{n}: {}", "x".repeat(3000)));
+    let others = lines(9, |n| format!("  more{n}: *web"));
+    let text =
+        format!("stack: shop\nservices:\n  web: &web\n    image: nginx\n    environment:\n{values}{others}");
+    assert!(text.len() < LONGEST_SPEC / 3);
+    let said = said(text.as_bytes());
+    assert!(said.contains("bytes") && said.contains("alias"), "{said}");
+    reader::holds_for(text.as_bytes()).unwrap();
+}
+
+/// How long reading a file may take, and telling what is wrong with it.
+const LONGEST_READ: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The largest files, of each kind that costs a reader most, take well under a second even here; a Lambda function has
+/// sixty. The limit is far from what they take, so that a busy machine does not break it, and near to nothing that grows
+/// with the square of the size.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long reading takes is what is asked")]
+fn the_largest_files_are_read_in_seconds() {
+    for (name, piece) in [
+        ("keys", "k{n}: v\n"),
+        ("list", "- {n}\n"),
+        ("quoted", "\"\\u00e9{n}\": 'it''s'\n"),
+        ("anchors", "a{n}: &a{n} x\n"),
+        ("flow", "[{n},\n"),
+        ("question", "? {n}\n"),
+        ("folded", "k{n}: >\n a\n\n b\n"),
+        ("comment", "#{n}\n"),
+        ("tabs", "\t{n}\n"),
+    ] {
+        let mut text = "stack: shop\n".to_owned();
+        for n in 0.. {
+            let more = piece.replace("{n}", &n.to_string());
+            if text.len() + more.len() > LONGEST_SPEC {
+                break;
+            }
+            text += &more;
+        }
+        assert!(text.len() > LONGEST_SPEC - 64, "{name}");
+        let begun = std::time::Instant::now();
+        reader::holds_for(text.as_bytes()).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+        let took = begun.elapsed();
+        assert!(took < LONGEST_READ, "{name} took {took:?}");
+    }
+}
 
 /// Texts that are nearly, or really, what the rules of single texts are about: names, patterns, schedules, sizes.
 fn any_text() -> impl Strategy<Value = String> {
@@ -190,22 +247,116 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What is told must point into the file, and be a rule's, not serde's.
+/// What the reader promises of any bytes, as proptest wants it.
 fn sensible(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let Err(errors) = Spec::read(bytes) else { return Ok(()) };
-    prop_assert!(!errors.problems().is_empty());
-    let text = String::from_utf8_lossy(bytes);
-    for problem in errors.problems() {
-        prop_assert!(problem.line >= 1 && problem.line <= text.split('\n').count().max(1), "{problem:?}");
-        prop_assert!(problem.column >= 1 && !problem.message.is_empty(), "{problem:?}");
-        prop_assert!(
-            !problem.message.contains("invalid type") && !problem.message.contains("missing field"),
-            "{problem:?}"
-        );
-        prop_assert!(text.contains(problem.text.trim_end_matches('…')), "{problem:?}");
+    reader::holds_for(bytes).map_err(TestCaseError::fail)
+}
+
+/// Every text that somebody has thought of, right and wrong, for others to be made of.
+fn corpus() -> Vec<Vec<u8>> {
+    let hostile = hostile().into_values();
+    let right = [SHOP, PRIVATE, MINIMAL, ALIASES].map(|text| text.as_bytes().to_vec());
+    hostile.chain(right).collect()
+}
+
+/// One change that a fuzzer would make: bytes taken out, put in, said again, or from another file.
+#[derive(Debug, Clone)]
+enum Mutation {
+    Cut(prop::sample::Index, usize),
+    Insert(prop::sample::Index, Vec<u8>),
+    Flip(prop::sample::Index, u8),
+    Repeat(prop::sample::Index, usize, usize),
+    Splice(prop::sample::Index, prop::sample::Index, prop::sample::Index, usize),
+}
+
+impl Mutation {
+    fn any() -> impl Strategy<Value = Self> {
+        let place = any::<prop::sample::Index>;
+        let token = prop::sample::select(vec![
+            "&a ",
+            "*a",
+            "<<: ",
+            "- ",
+            ": ",
+            "\n",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "'",
+            "|\n",
+            ">-\n",
+            "!!str ",
+            "? ",
+            "#",
+            "---\n",
+            "...\n",
+            "%YAML 1.2\n",
+            "\t",
+            "~",
+            "null",
+            "0x10",
+            "1e999",
+            "\u{85}",
+            "\u{FEFF}",
+            "\u{2028}",
+        ]);
+        prop_oneof![
+            (place(), 0..64_usize).prop_map(|(at, count)| Self::Cut(at, count)),
+            (place(), token).prop_map(|(at, token)| Self::Insert(at, token.as_bytes().to_vec())),
+            (place(), prop::collection::vec(any::<u8>(), 1..8))
+                .prop_map(|(at, bytes)| Self::Insert(at, bytes)),
+            (place(), any::<u8>()).prop_map(|(at, byte)| Self::Flip(at, byte)),
+            (place(), 1..200_usize, 1..40_usize)
+                .prop_map(|(at, count, times)| Self::Repeat(at, count, times)),
+            (place(), place(), place(), 1..400_usize)
+                .prop_map(|(at, file, from, count)| Self::Splice(at, file, from, count)),
+        ]
     }
-    prop_assert!(!errors.to_string().is_empty());
-    Ok(())
+
+    fn apply(&self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+        let within = |at: &prop::sample::Index, length: usize| at.index(length + 1);
+        let stretch = |of: &[u8], from: usize, count: usize| of[from..(from + count).min(of.len())].to_vec();
+        match self {
+            Self::Cut(at, count) => {
+                let at = within(at, bytes.len());
+                bytes.drain(at..(at + count).min(bytes.len()));
+            }
+            Self::Insert(at, more) => {
+                let at = within(at, bytes.len());
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Self::Flip(at, byte) => {
+                let at = within(at, bytes.len());
+                if let Some(there) = bytes.get_mut(at) {
+                    *there ^= byte;
+                }
+            }
+            Self::Repeat(at, count, times) => {
+                let at = within(at, bytes.len());
+                let again = stretch(bytes, at, *count).repeat(*times);
+                bytes.splice(at..at, again);
+            }
+            Self::Splice(at, file, from, count) => {
+                let (at, file) = (within(at, bytes.len()), &corpus[file.index(corpus.len())]);
+                bytes.splice(at..at, stretch(file, within(from, file.len()), *count));
+            }
+        }
+    }
+}
+
+/// A text of the corpus that was changed a few times.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let corpus = corpus();
+    let seed = any::<prop::sample::Index>();
+    (seed, prop::collection::vec(Mutation::any(), 1..6)).prop_map(move |(seed, mutations)| {
+        let mut bytes = corpus[seed.index(corpus.len())].clone();
+        for mutation in &mutations {
+            mutation.apply(&mut bytes, &corpus);
+        }
+        bytes
+    })
 }
 
 proptest! {
@@ -213,6 +364,11 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_fall(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        sensible(&bytes)?;
+    }
+
+    #[test]
+    fn no_change_of_what_is_known_makes_it_fall(bytes in mutated()) {
         sensible(&bytes)?;
     }
 

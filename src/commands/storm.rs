@@ -29,6 +29,7 @@ pub(crate) struct Storm {
 struct Tally {
     failed: Vec<u64>,
     executions: usize,
+    looked_after: usize,
     faults: usize,
     calls: usize,
     longest: (Duration, String),
@@ -49,10 +50,11 @@ impl Storm {
         let mut tally = tally.into_inner().context("a storm ended in a panic")?;
         tally.failed.sort_unstable();
         say(&format!(
-            "{} storms: {} executions, {} calls, {} faults; something wrong after {}{}. The longest run of a \
+            "{} storms: {} executions, {} of them after a stopped one, {} calls, {} faults; something wrong after {}{}. The longest run of a \
              function took {:.1} s ({}).",
             self.seeds,
             tally.executions,
+            tally.looked_after,
             tally.calls,
             tally.faults,
             tally.failed.len(),
@@ -79,6 +81,7 @@ impl Storm {
             let mut tally = tally.lock().map_err(|_| anyhow::anyhow!("another storm ended in a panic"))?;
             tally.failed.extend((!well).then_some(seed));
             tally.executions += storm.executions;
+            tally.looked_after += storm.looked_after;
             tally.faults += storm.faults;
             tally.calls += storm.ledger.len();
             tally.longest = tally.longest.clone().max(storm.longest);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Result;
 use stackdrop_functions::error::names;
 use stackdrop_simulator::{Call, Ending, Item};
 
+use super::weather::Ended;
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal};
 
 /// The results that the documentation knows.
@@ -80,6 +82,31 @@ pub(super) fn undocumented(deployed: &Deployed) -> Option<String> {
     let known = RESULTS.contains(&result.as_str());
     (!known || defective.iter().any(|name| error.starts_with(name)) || error.contains("is a defect"))
         .then(|| format!("{} ended as {result}: {error}", deployed.id))
+}
+
+/// Stopped executions that somebody has looked after, and whose lock is there all the same, or of which no record is.
+pub(super) async fn not_looked_after(rehearsal: &Rehearsal, ended: &[Ended]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for Ended { stack, deployed, after } in ended {
+        let Some(stopped) = after.as_ref().filter(|_| came_past_admit(deployed)) else { continue };
+        if rehearsal.object(&format!("stacks/{stack}/history/{stopped}.json")).await?.is_none() {
+            found.push(format!("{stack}: {} has left no record of {stopped}", deployed.id));
+        }
+        let lock = rehearsal.object(&format!("stacks/{stack}/lock.json")).await?.unwrap_or_default();
+        if lock["execution"].as_str().is_some_and(|holder| holder.ends_with(&format!(":{stopped}"))) {
+            found.push(format!("{stack}: {} has left the lock with {stopped}", deployed.id));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an execution's first step has done its work.
+fn came_past_admit(deployed: &Deployed) -> bool {
+    deployed.outcome.history.iter().any(|event| {
+        event.state.as_deref() == Some("Admit")
+            && event.kind.to_string() == "TaskStateExited"
+            && event.detail.get("output").is_some()
+    })
 }
 
 /// The longest run of a function so far.

@@ -34,6 +34,8 @@ pub struct Storm {
     pub broken: Vec<String>,
     /// How many executions there were.
     pub executions: usize,
+    /// How many of them were started to look after one that had been stopped.
+    pub looked_after: usize,
     /// How many faults struck.
     pub faults: usize,
     /// The longest run of a function that was not made to hang, and whose it was.
@@ -110,7 +112,7 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
     let foreign = weather::foreign(&rehearsal).await?;
     let mut weather = Weather::new(seed, &rehearsal);
     let mut ended = weather.blow().await?;
-    let mut broken = Vec::new();
+    let mut broken = invariants::not_looked_after(&rehearsal, &ended).await?;
     let mut ends = Vec::new();
     for stack in STACKS {
         let last = weather.last();
@@ -118,7 +120,7 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
         broken.extend(problems.into_iter().map(|problem| format!("{stack}: {problem}")));
         weather.note(&format!("{stack} at last {last:?}: {} as {}", deployed.id, deployed.result()));
         ends.push((stack, last, standing(&rehearsal.account().inventory(), stack)));
-        ended.push(Ended { stack, deployed });
+        ended.push(Ended { stack, deployed, after: None });
     }
     let ledger = rehearsal.account().ledger();
     for stack in STACKS {
@@ -130,10 +132,11 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
     let changed = foreign.iter().filter(|item| !inventory.contains(item));
     broken.extend(changed.map(|item| format!("the foreign {} {} was touched", item.kind, item.id)));
     let storm = Storm {
-        history: weather.history,
+        history: weather.history(),
         ledger,
         broken,
         executions: ended.len(),
+        looked_after: ended.iter().filter(|it| it.after.is_some()).count(),
         faults: rehearsal.account().strikes().len(),
         longest: invariants::longest(&rehearsal),
     };

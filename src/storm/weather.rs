@@ -1,12 +1,15 @@
 //! What happens in a storm, drawn from its seed.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::{LocalBoxFuture, join_all};
 use serde_json::{Value, json};
 use stackdrop_simulator::{Caller, Fault, FaultKind, Item, When, as_caller};
-use stackdrop_statemachine::Abort;
+use stackdrop_statemachine::{Abort, Status};
 use tokio::task::JoinSet;
 
 use super::specs::Variant;
@@ -71,6 +74,8 @@ const RECORDED: [(&str, &str); 5] = [
 pub(super) struct Ended {
     pub(super) stack: &'static str,
     pub(super) deployed: Deployed,
+    /// The stopped execution that it was started to look after.
+    pub(super) after: Option<String>,
 }
 
 /// The weather of one storm.
@@ -78,20 +83,92 @@ pub(super) struct Ended {
 pub(super) struct Weather<'r> {
     rng: fastrand::Rng,
     rehearsal: &'r Rc<Rehearsal>,
-    running: JoinSet<Ended>,
-    aborts: Vec<Abort>,
-    pub(super) history: Vec<String>,
+    running: JoinSet<Vec<Ended>>,
+    course: Rc<Course>,
+}
+
+/// What executions have a part in while the weather goes on.
+#[derive(Debug)]
+struct Course {
+    rehearsal: Rc<Rehearsal>,
+    /// What stops each execution that has not ended, by the number in which they were started.
+    aborts: RefCell<BTreeMap<usize, Abort>>,
+    started: RefCell<usize>,
+    history: RefCell<Vec<String>>,
+}
+
+impl Course {
+    fn note(&self, what: &str) {
+        let now = self.rehearsal.account().clock().elapsed().as_secs_f64();
+        self.history.borrow_mut().push(format!("{now:>9.1} s  {what}"));
+    }
+
+    /// Runs an execution and, if it is stopped, whoever EventBridge then starts to look after it: at least one, at any
+    /// time, who may be stopped too.
+    fn run(self: Rc<Self>, start: Start) -> LocalBoxFuture<'static, Vec<Ended>> {
+        Box::pin(async move {
+            let Start { stack, input, late, after, mut rng } = start;
+            let abort = Abort::default();
+            let number = self.started.replace_with(|started| *started + 1) + 1;
+            self.aborts.borrow_mut().insert(number, abort.clone());
+            pause(Duration::from_secs(late)).await;
+            let deployed = self.rehearsal.run(input.clone(), &(), &abort).await;
+            self.aborts.borrow_mut().remove(&number);
+            let event = self.event_of_stop(&deployed, &input);
+            let mut all = vec![Ended { stack, deployed, after }];
+            let Some((stopped, event)) = event else { return all };
+            let deliveries = if rng.u8(..4) == 0 { 2 } else { 1 };
+            let deliveries = (0..deliveries).map(|_| {
+                let late = if rng.u8(..3) == 0 { rng.u64(..900) } else { rng.u64(..3) };
+                self.note(&format!("the event that {stopped} was stopped comes {late} s late"));
+                let rng = fastrand::Rng::with_seed(rng.u64(..));
+                let start = Start { stack, input: event.clone(), late, after: Some(stopped.clone()), rng };
+                Rc::clone(&self).run(start)
+            });
+            all.extend(join_all(deliveries.collect::<Vec<_>>()).await.into_iter().flatten());
+            all
+        })
+    }
+
+    /// The event that Step Functions sends of an execution that nothing of its own has ended, and whose it is.
+    fn event_of_stop(&self, deployed: &Deployed, input: &Value) -> Option<(String, Value)> {
+        let stopped = matches!(deployed.outcome.status, Status::Aborted(_) | Status::TimedOut);
+        let event = self.rehearsal.interruption(&deployed.id, input).filter(|_| stopped)?;
+        Some((deployed.id.clone(), event))
+    }
+}
+
+/// How an execution is started.
+#[derive(Debug)]
+struct Start {
+    stack: &'static str,
+    input: Value,
+    /// How many seconds from now.
+    late: u64,
+    after: Option<String>,
+    /// What its own fate is drawn from.
+    rng: fastrand::Rng,
 }
 
 impl<'r> Weather<'r> {
     pub(super) fn new(seed: u64, rehearsal: &'r Rc<Rehearsal>) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { rng, rehearsal, running: JoinSet::new(), aborts: Vec::new(), history: Vec::new() }
+        let course = Course {
+            rehearsal: Rc::clone(rehearsal),
+            aborts: RefCell::default(),
+            started: RefCell::default(),
+            history: RefCell::default(),
+        };
+        Self { rng, rehearsal, running: JoinSet::new(), course: Rc::new(course) }
     }
 
-    pub(super) fn note(&mut self, what: &str) {
-        let now = self.rehearsal.account().clock().elapsed().as_secs_f64();
-        self.history.push(format!("{now:>9.1} s  {what}"));
+    pub(super) fn note(&self, what: &str) {
+        self.course.note(what);
+    }
+
+    /// What was done, and what came of it, in order.
+    pub(super) fn history(&self) -> Vec<String> {
+        self.course.history.borrow().clone()
     }
 
     /// What a stack is to be in the end.
@@ -110,24 +187,27 @@ impl<'r> Weather<'r> {
         self.rehearsal.account().disarm();
         self.note("the weather is over");
         let mut ended = Vec::new();
-        while let Some(end) = self.running.join_next().await {
-            let end: Ended = end.context("an execution of the storm")?;
-            let error = end.deployed.error().unwrap_or_default();
-            let error = error.lines().next().unwrap_or_default().to_owned();
-            self.note(&format!(
-                "{} of {} ended as {} {error}",
-                end.deployed.id,
-                end.stack,
-                end.deployed.result()
-            ));
-            ended.push(end);
+        while let Some(ends) = self.running.join_next().await {
+            for end in ends.context("an execution of the storm")? {
+                let error = end.deployed.error().unwrap_or_default();
+                let error = error.lines().next().unwrap_or_default().to_owned();
+                let after = end.after.as_ref().map(|stopped| format!(", which looked after {stopped},"));
+                self.note(&format!(
+                    "{} of {}{} ended as {} {error}",
+                    end.deployed.id,
+                    end.stack,
+                    after.unwrap_or_default(),
+                    end.deployed.result()
+                ));
+                ended.push(end);
+            }
         }
         Ok(ended)
     }
 
     async fn happen(&mut self) -> Result<()> {
         let stack = if self.rng.u8(..4) == 0 { STACKS[1] } else { STACKS[0] };
-        match self.rng.u8(..20) {
+        match self.rng.u8(..22) {
             0..=7 => self.upload(stack).await?,
             8 => self.upload_what_is_no_spec(stack).await?,
             9 => {
@@ -137,8 +217,8 @@ impl<'r> Weather<'r> {
             10 => self.ask(stack, json!({ "stack": stack, "action": "plan" })),
             11 => self.ask(stack, json!({ "stack": stack, "action": "destroy" })),
             12 => self.delete(stack).await?,
-            13..=14 => self.stop(),
-            15 => {
+            13..=15 => self.stop(),
+            16 => {
                 self.rehearsal.account().disarm();
                 self.note("the faults cease");
             }
@@ -187,23 +267,19 @@ impl<'r> Weather<'r> {
     }
 
     fn start(&mut self, stack: &'static str, input: Value, late: u64) {
-        let (rehearsal, abort) = (Rc::clone(self.rehearsal), Abort::default());
-        self.aborts.push(abort.clone());
-        self.running.spawn_local(async move {
-            pause(Duration::from_secs(late)).await;
-            let deployed = rehearsal.run(input, &(), &abort).await;
-            Ended { stack, deployed }
-        });
+        let rng = fastrand::Rng::with_seed(self.rng.u64(..));
+        let start = Start { stack, input, late, after: None, rng };
+        self.running.spawn_local(Rc::clone(&self.course).run(start));
     }
 
-    /// Stops the execution that was started last, or one before it: it may have ended long ago.
+    /// Stops one of the executions that have not ended, if there are any: the first is the one at work.
     fn stop(&mut self) {
-        if self.aborts.is_empty() {
-            return;
+        let aborts = self.course.aborts.borrow().clone();
+        let place = if aborts.is_empty() { 0 } else { self.rng.usize(..aborts.len()) };
+        if let Some((number, abort)) = aborts.iter().nth(place) {
+            self.note(&format!("the execution that was started as number {number} is stopped"));
+            abort.stop("Stopped", "by the storm");
         }
-        let place = self.aborts.len() - 1 - self.rng.usize(..self.aborts.len().min(2));
-        self.note(&format!("the execution that was started as number {} is stopped", place + 1));
-        self.aborts[place].stop("Stopped", "by the storm");
     }
 
     fn strike(&mut self) {

@@ -12,6 +12,7 @@ mod deploys; // what stands after a deployment, and who may reach whom
 mod drifts_network; // what was done by hand to network, way out, groups and instance
 mod estimates; // what a plan says of cost and time, and what they come to
 mod figures; // what a deployment costs by itself
+mod foreign; // what is somebody else's is left alone, and named
 mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal

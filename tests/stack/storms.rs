@@ -7,7 +7,7 @@ use crate::permissions::not_allowed;
 #[test]
 fn whatever_the_weather_the_stacks_are_right_in_the_end() {
     let mut undisturbed = Undisturbed::default();
-    let (mut executions, mut faults) = (0, 0);
+    let (mut executions, mut faults, mut looked_after) = (0, 0, 0);
     for seed in 0..40 {
         let storm = storm(seed, &mut undisturbed).unwrap();
         assert!(
@@ -23,8 +23,10 @@ fn whatever_the_weather_the_stacks_are_right_in_the_end() {
         );
         executions += storm.executions;
         faults += storm.faults;
+        looked_after += storm.looked_after;
     }
     assert!(executions > 100 && faults > 30, "{executions} executions and {faults} faults are no storm");
+    assert!(looked_after > 10, "{looked_after} executions looked after stopped ones");
 }
 
 #[test]

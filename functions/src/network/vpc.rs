@@ -1,6 +1,6 @@
 //! The VPC itself, its DNS attributes and its default security group.
 
-use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, ResourceType, VpcState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, ResourceType, RouteTable, VpcState};
 
 use super::found::Found;
 use super::{NAME, gateway, plan_missing};
@@ -128,8 +128,39 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
         if call.gone(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
             tracing::info!(id, "VPC deleted.");
         } else {
-            removal.leave(ROLE, id, holders(work, "vpc-id", id).await?);
+            removal.leave(ROLE, id, held_by(work, id).await?);
         }
     }
     Ok(())
+}
+
+/// Who keeps a VPC from being deleted: what is in it, but for what AWS makes with each. The stack's own things go
+/// before it, so that this names mostly what somebody else has put there.
+/// Source: Amazon VPC User Guide, "Delete your VPC".
+async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
+    let ec2 = &work.aws.ec2;
+    let inside = || tagging::filter("vpc-id", vpc);
+    let doing = || format!("asking what is left in {vpc}");
+    let (subnets, groups, tables) = tokio::join!(
+        ec2.describe_subnets().filters(inside()).send(),
+        ec2.describe_security_groups().filters(inside()).send(),
+        ec2.describe_route_tables().filters(inside()).send(),
+    );
+    let (subnets, groups, tables) = (subnets.doing(doing())?, groups.doing(doing())?, tables.doing(doing())?);
+    let subnets = subnets.subnets().iter().filter_map(|subnet| {
+        Some(format!("the subnet {} ({})", subnet.subnet_id()?, subnet.cidr_block().unwrap_or_default()))
+    });
+    let groups = groups.security_groups().iter().filter(|group| group.group_name() != Some("default"));
+    let groups = groups.filter_map(|group| {
+        Some(format!("the security group {} ({})", group.group_id()?, group.group_name().unwrap_or_default()))
+    });
+    let is_main = |table: &RouteTable| table.associations().iter().any(|it| it.main() == Some(true));
+    let tables = tables.route_tables().iter().filter(|table| !is_main(table));
+    let tables = tables.filter_map(|table| Some(format!("the route table {}", table.route_table_id()?)));
+    let others: Vec<String> = subnets.chain(groups).chain(tables).collect();
+    let interfaces = holders(work, "vpc-id", vpc).await?;
+    if others.is_empty() {
+        return Ok(interfaces);
+    }
+    Ok(format!("still in it: {}; {interfaces}", others.join(", ")))
 }
