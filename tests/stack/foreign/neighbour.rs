@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Filter, IpPermission, ResourceType, Tag, TagSpecification, UserIdGroupPair};
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, Reservation, ResourceType, Tag, TagSpecification, UserIdGroupPair,
+};
 use aws_sdk_ecs::types::{AwsVpcConfiguration, LaunchType, NetworkConfiguration};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, FixedResponseActionConfig, LoadBalancerSchemeEnum, PathPatternConditionConfig,
@@ -479,7 +481,7 @@ impl<'r> Neighbour<'r> {
             }
             Guest::Instance => {
                 let found = ec2.describe_instances().send().await.unwrap();
-                let instances = found.reservations().iter().flat_map(|reservation| reservation.instances());
+                let instances = found.reservations().iter().flat_map(Reservation::instances);
                 let mut theirs = instances.filter(|instance| instance.tags().is_empty());
                 let id = theirs.next().unwrap().instance_id().unwrap();
                 ec2.terminate_instances().instance_ids(id).send().await.unwrap();
