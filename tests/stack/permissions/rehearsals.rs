@@ -117,16 +117,16 @@ async fn shop_is_changed_by_hand() -> Rehearsal {
     open_the_instance(&rehearsal, &id, groups.instance.as_ref().unwrap()).await;
     let elb = &rehearsal.aws().elb;
     let group = groups.service.unwrap();
-    elb.set_security_groups().load_balancer_arn(balancer).security_groups(group).send().await.unwrap();
+    elb.set_security_groups().load_balancer_arn(balancer).security_groups(&group).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     // Now that the profile is the right one again, there is none.
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let (association, _) = association(&rehearsal, &id).await;
     ec2.disassociate_iam_instance_profile().association_id(association).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    // Somebody's own interface holds a subnet, so that the stack can't go.
+    // Somebody's own interface holds a subnet and a security group, so that the stack can't go.
     let subnet = network.private_subnets.values().next().unwrap();
-    ec2.create_network_interface().subnet_id(subnet).send().await.unwrap();
+    ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
     assert_eq!(held.result(), "UndoFailed", "{:?}", held.error());
