@@ -384,7 +384,9 @@ async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
     let doing = format!("growing the disk {volume} from {from} to {to} GiB");
     let call = work.aws.ec2.modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
     let call = call.send().await;
-    call.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing)?;
+    // Looked at again: the change under way may be this one, whose answer was lost.
+    let changing = ["IncorrectModificationState", "VolumeModificationRateExceeded"];
+    call.pending_on(&changing, "an earlier change of the disk (one is allowed in six hours)", doing)?;
     tracing::info!(volume, from, to, "Disk grown.");
     Ok(())
 }

@@ -92,7 +92,8 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         .set_reset_policy(resets.then_some(true));
     call.send()
         .await
-        .unless(&["IncorrectState"])
+        // `RouteAlreadyExists`: looked at again, as the answer to the same change may have been lost.
+        .unless(&["IncorrectState", "RouteAlreadyExists"])
         .pending_on(&late, "the route tables to be visible", format!("changing {id}"))?
         .map(drop)
         .ok_or_else(|| StepError::pending(format!("{id} to be available")))
