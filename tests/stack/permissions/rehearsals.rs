@@ -24,6 +24,7 @@ pub(super) async fn calls() -> Actions {
         shop_is_changed_by_hand().await,
         private_gets_a_way_out_and_goes().await,
         minimal_stands().await,
+        more_ranges_than_a_group_has_rules_for().await,
         somebody_is_asked().await,
         somebody_agrees().await,
         plans_go_back_and_are_deleted().await,
@@ -57,6 +58,19 @@ services:
       - path: /api/*
       - path: /v2/*
         priority: 20";
+
+/// What is added comes before what is taken away, and there is no room for both.
+async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
+    let open_to = |block: &str| {
+        let ranges: Vec<String> = (0..30).map(|number| format!("- {block}.{number}/32 ")).collect();
+        with(SHOP, "- 0.0.0.0/0 ", &ranges.join("\n    "))
+    };
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &open_to("203.0.113")).await;
+    let refused = rehearsal.deploy(&open_to("192.0.2"), &()).await.unwrap();
+    assert!(refused.error().unwrap().contains("L-0EA8095F"), "{:?}", refused.error());
+    rehearsal
+}
 
 async fn shop_changes_and_goes() -> Rehearsal {
     let first = unprotected(SHOP);
