@@ -146,6 +146,12 @@ impl Deployed {
     }
 }
 
+/// Whether a call only tells people and programs how a deployment fares.
+#[must_use]
+pub fn announces(call: &Call) -> bool {
+    ["sns", "events"].contains(&call.service.as_str())
+}
+
 impl Rehearsal {
     /// Opens an account that holds what these specs refer to, and installs Stackdrop in it.
     ///

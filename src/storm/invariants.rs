@@ -9,7 +9,7 @@ use stackdrop_simulator::{Call, Ending, Item};
 use stackdrop_statemachine::Ending as StepEnding;
 
 use super::weather::Ended;
-use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal};
+use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal, announces};
 
 /// The results that the documentation knows.
 const RESULTS: [&str; 10] = [
@@ -58,8 +58,7 @@ pub fn together(ledger: &[Call], executions: &[String]) -> Vec<String> {
 
 /// Whether a call may have changed anything. Announcements come when a deployment's work is done.
 fn changes_something(call: &Call) -> bool {
-    let announces = ["sns", "events"].contains(&call.service.as_str());
-    call.writes && !announces && !matches!(call.ending, Ending::Refused(_))
+    call.writes && !announces(call) && !matches!(call.ending, Ending::Refused(_))
 }
 
 /// What stands of a stack, without the ids that AWS gives: kind and role, or name where it has one by itself.

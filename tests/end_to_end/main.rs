@@ -78,7 +78,7 @@ fn trial() -> Result<Value, String> {
     let bootstrap = stackdrop.with_file_name("bootstrap");
     assert!(
         is_of_today(&bootstrap),
-        "{} is older than what it is made of: `cargo build` first",
+        "{} is older than what it is made of: `cargo test --no-run` first",
         bootstrap.display()
     );
     let mut drive = Command::new(python);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use stackdrop::Rehearsal;
-use stackdrop::rehearsal::Checkpoint;
+use stackdrop::rehearsal::{Checkpoint, announces};
 use stackdrop_simulator::{Call, Ending, Fault, FaultKind, When};
 
 /// How often the SDK tries a call by itself (its standard retry mode).
@@ -51,7 +51,7 @@ pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<C
     calls.iter().filter(|call| all || !repeated(call)).flat_map(kinds).collect()
 }
 
-/// Faults that must not show: they pass, or strike what only tells people.
+/// Faults that must not show: they pass, or strike an announcement, without which a deployment goes on.
 pub(crate) fn passing(call: &Call) -> Vec<Case> {
     let case = |name, kind, lasts| Case { call: call.clone(), name, kind, lasts };
     let mut cases = vec![
@@ -98,11 +98,6 @@ fn refusals(call: &Call) -> [Case; 2] {
 
 fn refused(code: &str, message: &str) -> FaultKind {
     FaultKind::Refused { code: code.into(), message: message.into() }
-}
-
-/// Whether a call only tells people: that it fails is no reason to fail.
-fn announces(call: &Call) -> bool {
-    ["sns", "events"].contains(&call.service.as_str())
 }
 
 /// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that, and

@@ -1,7 +1,7 @@
 //! Undisturbed runs, from whose steps the cases go on; and what stands.
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
-use stackdrop::rehearsal::Checkpoint;
+use stackdrop::rehearsal::{Checkpoint, announces};
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_simulator::{Call, Caller, as_caller};
 use stackdrop_specs::Spec;
@@ -143,9 +143,9 @@ pub(crate) async fn lock_is_free(rehearsal: &Rehearsal) -> Result<(), String> {
     }
 }
 
-/// The writing calls of a deployment, its records in the bucket aside.
+/// The writing calls of a deployment, its records in the bucket and its announcements aside.
 pub(crate) fn changes(deployed: &Deployed) -> Vec<String> {
-    let recorded = ["s3:PutObject", "s3:DeleteObject", "sns:Publish", "events:PutEvents"];
-    let writes = deployed.calls.iter().filter(|call| call.writes).map(Call::name);
+    let recorded = ["s3:PutObject", "s3:DeleteObject"];
+    let writes = deployed.calls.iter().filter(|call| call.writes && !announces(call)).map(Call::name);
     writes.filter(|name| !recorded.contains(&name.as_str())).collect()
 }

@@ -1,10 +1,12 @@
 //! Somebody agrees to a plan before anything is changed, or does not.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, standing};
+use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, standing};
 
 fn cautious(spec: &str) -> String {
     let cautious = spec.replacen("approval: none", "approval: required", 1);
@@ -18,14 +20,9 @@ async fn question(rehearsal: &Rehearsal) -> Value {
         if let Some(question) = object(rehearsal, "stacks/shop/approval.json").await {
             return question;
         }
-        pause(1).await;
+        pause(Duration::from_secs(1)).await;
     }
     panic!("nobody was asked");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a person takes their time")]
-async fn pause(seconds: u64) {
-    tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
 }
 
 async fn agree(rehearsal: &Rehearsal, answer: Value) {
@@ -51,9 +48,9 @@ async fn nothing_is_changed_before_somebody_agrees() {
         let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
         assert_eq!(status["result"], "Waiting");
         // It may take a day, which costs nothing.
-        pause(86_400).await;
+        pause(Duration::from_hours(24)).await;
         agree(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
-        pause(60).await;
+        pause(Duration::from_mins(1)).await;
         assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Running");
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
@@ -120,7 +117,7 @@ async fn an_approval_holds_for_the_plan_that_was_shown_and_no_other() {
                 assert_ne!(second["changes"], first["changes"]);
                 break;
             }
-            pause(1).await;
+            pause(Duration::from_secs(1)).await;
         }
         agree(&rehearsal, json!({ "approved": true })).await;
     };

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::error::names;
 use stackdrop_functions::handle;
@@ -18,7 +19,7 @@ async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
 
 /// Whether a call is of those with which Stackdrop reads specs, keeps records and announces.
 fn only_remembers_or_tells(call: &Call) -> bool {
-    ["s3", "states", "sns", "events"].contains(&call.service.as_str())
+    ["s3", "states"].contains(&call.service.as_str()) || announces(call)
 }
 
 /// That it was refused for this reason, that nothing but records was written, and that no lock stays.

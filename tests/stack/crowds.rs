@@ -11,7 +11,7 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::{Abort, StepEvent, Watch};
 use tokio::sync::oneshot;
 
-use crate::{MINIMAL, SHOP, changes, deployed, rehearsal};
+use crate::{MINIMAL, SHOP, changes, deployed, pause, refused, rehearsal};
 
 /// Says when a state is entered for the first time.
 struct Entered(&'static str, Mutex<Option<oneshot::Sender<()>>>);
@@ -33,18 +33,13 @@ impl Watch for Entered {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test's own pace; no function waits here")]
-async fn pause(seconds: f64) {
-    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-}
-
 /// Stops an execution so many seconds after it has entered a state, in the middle of what its function does there.
 async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after: f64) -> Deployed {
     let (watch, heard) = Entered::new(state);
     let abort = Abort::default();
     let stop = async {
         heard.await.unwrap();
-        pause(after).await;
+        pause(Duration::from_secs_f64(after)).await;
         abort.stop("Stopped", "by the test");
     };
     tokio::join!(rehearsal.run(input, &watch, &abort), stop).0
@@ -72,10 +67,6 @@ fn tasks() -> Vec<&'static str> {
     let states = file["States"].as_object().unwrap().iter();
     let states = states.filter(|(_, state)| ["Task", "Parallel"].contains(&state["Type"].as_str().unwrap()));
     states.map(|(name, _)| &*Box::leak(name.clone().into_boxed_str())).collect()
-}
-
-fn refused() -> FaultKind {
-    FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +215,7 @@ async fn the_lock_of_an_execution_that_ran_out_of_time_is_taken_over_once_its_fu
         rehearsal.upload("stacks/hello/lock.json", lock.to_string().as_bytes()).await.unwrap();
         rehearsal.account().execution_started(&arn);
         let end = async {
-            pause(25.0).await;
+            pause(Duration::from_secs(25)).await;
             rehearsal.account().execution_ended(&arn, ended);
         };
         let (next, ()) = tokio::join!(deployed(&rehearsal, MINIMAL), end);

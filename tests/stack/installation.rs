@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType, StateEnteredEventDetails};
 use stackdrop::Rehearsal;
 
-use crate::{SHOP, rehearsal, standing};
+use crate::{SHOP, pause, rehearsal, standing};
 
 /// Does something in an account in which Stackdrop lives.
 async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
@@ -33,11 +33,6 @@ async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
         .send()
         .await
         .unwrap();
-}
-
-#[expect(clippy::disallowed_methods, reason = "time passes for the account that Stackdrop lives in")]
-async fn pause(duration: Duration) {
-    tokio::time::sleep(duration).await;
 }
 
 /// Waits until so many executions have ended, and gives all, the oldest first.

@@ -30,8 +30,12 @@ mod updates_service; // each field of databases, load balancers and services alo
 mod watching; // what is announced; drift; going back
 mod way_out; // the old way out is there until the new one has proved itself
 
+use std::time::Duration;
+
 use serde_json::Value;
+use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_simulator::{Call, FaultKind};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, StepEvent, Watch};
 
@@ -99,9 +103,7 @@ async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
 
 /// The example with a database that may be removed.
 fn unprotected() -> String {
-    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
-    assert_ne!(spec, SHOP);
-    spec
+    with(SHOP, "deletionProtection: true", "deletionProtection: false")
 }
 
 /// Opens the database of the example to everybody, by hand, as nobody should.
@@ -119,13 +121,32 @@ async fn open_the_database(rehearsal: &Rehearsal) {
     ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
 }
 
+/// Whether a call may change something in AWS, apart from the bucket's records and announcements.
+fn changes_something(call: &Call) -> bool {
+    call.writes && call.service != "s3" && !announces(call)
+}
+
 /// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.
 fn changes(deployed: &Deployed) -> Vec<String> {
-    let calls = deployed
-        .calls
-        .iter()
-        .filter(|call| call.writes && !["s3", "sns", "events"].contains(&call.service.as_str()));
-    calls.map(stackdrop_simulator::Call::name).collect()
+    deployed.calls.iter().filter(|call| changes_something(call)).map(Call::name).collect()
+}
+
+/// What AWS says to a call that a test has it refuse.
+fn refused() -> FaultKind {
+    FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
+}
+
+/// Lets time pass in the account.
+#[expect(clippy::disallowed_methods, reason = "the test's own pace; no function waits here")]
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// A spec with one thing changed in it.
+fn with(spec: &str, from: &str, to: &str) -> String {
+    let changed = spec.replacen(from, to, 1);
+    assert_ne!(changed, spec, "the spec has no {from:?}");
+    changed
 }
 
 /// The first step that failed.

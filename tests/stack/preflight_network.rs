@@ -4,8 +4,8 @@ use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
-use crate::updates_network::{BOX, WEB, with};
-use crate::{changes, deployed, rehearsal};
+use crate::updates_network::{BOX, WEB};
+use crate::{changes, deployed, rehearsal, with};
 
 fn quota(service: &str, code: &str, value: u32) -> Seed {
     Seed::Quota { service: service.into(), code: code.into(), value }

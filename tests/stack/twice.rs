@@ -11,7 +11,10 @@ use stackdrop_functions::error::{StepError, names};
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, rehearsal, standing};
+use crate::{PRIVATE, SHOP, pause, rehearsal, standing};
+
+/// The pace of the workflow's Retry.
+const RETRY_PACE: Duration = Duration::from_secs(5);
 
 /// How the steps of a life are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl Life {
                 Ok(answer) => return answer,
                 Err(error) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => {
                     said = error.chain();
-                    pause().await;
+                    pause(RETRY_PACE).await;
                 }
                 Err(error) => panic!("{part} {action}: {}", error.chain()),
             }
@@ -146,11 +149,6 @@ impl Life {
             self.step(part, "clear").await;
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the pace of the workflow's Retry; no function waits here")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(start_paused = true)]

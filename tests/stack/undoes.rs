@@ -7,11 +7,7 @@ use stackdrop_functions::COMPONENTS;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, deployed, failed_step, rehearsal, standing};
-
-fn refused() -> FaultKind {
-    FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
-}
+use crate::{PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, standing};
 
 #[tokio::test(start_paused = true)]
 async fn a_component_that_fails_is_undone_with_all_before_it() {
@@ -36,7 +32,7 @@ async fn every_call_that_creates_may_be_refused() {
             .await
             .calls
             .into_iter()
-            .filter(|call| call.writes && !["s3", "sns", "events"].contains(&call.service.as_str()))
+            .filter(changes_something)
             .filter(|call| call.caller.ends_with("/ensure"))
             .map(|call| (call.service, call.operation))
             .collect();

@@ -7,7 +7,7 @@ use stackdrop::{Deployed, Rehearsal};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::{changes, deployed, rehearsal};
+use crate::{changes, deployed, rehearsal, with};
 
 /// A machine in a private network.
 pub(crate) const BOX: &str = "
@@ -30,13 +30,6 @@ loadBalancer:
 services:
   web: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /* }] }
 ";
-
-/// A spec with one thing changed in it.
-pub(crate) fn with(spec: &str, from: &str, to: &str) -> String {
-    let changed = spec.replacen(from, to, 1);
-    assert_ne!(changed, spec, "{from}");
-    changed
-}
 
 pub(crate) async fn again(rehearsal: &Rehearsal) -> Deployed {
     rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await

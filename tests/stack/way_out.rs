@@ -8,8 +8,8 @@ use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::updates_network::{BOX, again, planned, with};
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, asked, deployed, failed_step, object, rehearsal};
+use crate::updates_network::{BOX, again, planned};
+use crate::{MINIMAL, PRIVATE, SHOP, StopAt, asked, deployed, failed_step, object, rehearsal, with};
 
 const CHANGES: [(&str, &str); 5] = [
     ("nat: per-zone", "nat: single"),

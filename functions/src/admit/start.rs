@@ -160,7 +160,7 @@ pub(super) fn parts_of(key: &str) -> Result<(StackName, bool), StepError> {
     Ok((stack, plan_only))
 }
 
-/// Whose deployment an execution's input asks for, as far as it can be seen from here. For the log: nothing is refused.
+/// Whose deployment an execution's input asks for, as far as it can be seen from here. Nothing is refused.
 pub(crate) fn stack_of(event: &Value) -> Option<String> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     if let Some(stack) = text("/stack") {
@@ -227,7 +227,9 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
         return Err(no_event(format!("it is {}; others end by themselves", change.status)));
     }
     let input = change.input.as_deref().ok_or_else(|| no_event("it lacks the execution's input".into()))?;
-    let stack = stack_of_input(input).ok_or_else(|| no_event("the execution was not of a stack".into()))?;
+    let stack = serde_json::from_str(input).ok().and_then(|input| stack_of(&input));
+    let stack = stack.and_then(|stack| StackName::try_from(stack).ok());
+    let stack = stack.ok_or_else(|| no_event("the execution was not of a stack".into()))?;
     let at = |millis: i64| {
         let moment = time::OffsetDateTime::from_unix_timestamp(millis / 1000).ok();
         let text =
@@ -243,18 +245,6 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
         started: at(change.start_date),
         stopped: at(change.stop_date.unwrap_or(change.start_date)),
     })
-}
-
-/// The stack that an execution with this input works on. One that looks after an interrupted one has the event of that.
-fn stack_of_input(input: &str) -> Option<StackName> {
-    let input: Value = serde_json::from_str(input).ok()?;
-    if let Some(inner) = input.pointer("/detail/input").and_then(Value::as_str) {
-        return stack_of_input(inner);
-    }
-    if let Some(key) = input.pointer("/detail/object/key").and_then(Value::as_str) {
-        return parts_of(key).ok().map(|(stack, _)| stack);
-    }
-    StackName::try_from(input.get("stack")?.as_str()?.to_owned()).ok()
 }
 
 #[cfg(test)]

@@ -177,6 +177,40 @@ fn validation(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationException", message)
 }
 
+/// Which part of a list is asked for.
+struct Page {
+    size: usize,
+    after: usize,
+}
+
+impl Page {
+    fn read(params: &Params) -> Result<Self, Refusal> {
+        // 0 means the default, 100.
+        let size = match usize::try_from(params.int("maxResults")?.unwrap_or(0)) {
+            Ok(0) => 100,
+            Ok(size @ 1..=1000) => size,
+            _ => return Err(validation("maxResults must be between 0 and 1000")),
+        };
+        let after = match params.text("nextToken") {
+            None => 0,
+            Some(token) => token
+                .parse()
+                .map_err(|_| Refusal::new("InvalidToken", format!("Invalid Token: '{token}'")))?,
+        };
+        Ok(Self { size, after })
+    }
+
+    fn cut<T>(&self, name: &str, all: &[T], shown: impl Fn(&T) -> Value) -> Value {
+        let page: Vec<Value> = all.iter().skip(self.after).take(self.size).map(shown).collect();
+        let mut document = json!({ name: page });
+        let end = self.after + self.size;
+        if all.len() > end {
+            document["nextToken"] = json!(end.to_string());
+        }
+        document
+    }
+}
+
 fn machine_name<'a>(world: &World, arn: &'a str) -> Result<&'a str, Refusal> {
     arn.strip_prefix(&world.arn("states", "stateMachine:"))
         .filter(|name| !name.is_empty() && !name.contains(':'))
@@ -302,8 +336,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let machine = needed(params, "stateMachineArn")?;
     let status = params.text("statusFilter");
-    let size = params.int("maxResults")?.unwrap_or(0);
-    let token = params.text("nextToken");
+    let page = Page::read(params)?;
     params.done()?;
     machine_name(world, &machine)?;
     if let Some(other) = status.as_ref().filter(|status| !STATUSES.contains(&status.as_str())) {
@@ -311,18 +344,6 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
             "1 validation error detected: Value '{other}' at 'statusFilter' failed to satisfy constraint: Member must satisfy enum value set"
         )));
     }
-    // 0 means the default, 100.
-    let size = match usize::try_from(size) {
-        Ok(0) => 100,
-        Ok(size @ 1..=1000) => size,
-        _ => return Err(validation("maxResults must be between 0 and 1000")),
-    };
-    let after: usize = match &token {
-        None => 0,
-        Some(token) => {
-            token.parse().map_err(|_| Refusal::new("InvalidToken", format!("Invalid Token: '{token}'")))?
-        }
-    };
     let mut found: Vec<&ExecutionView> = world
         .sfn
         .executions
@@ -331,13 +352,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         .filter(|it| it.state_machine == machine && status.as_ref().is_none_or(|status| status == it.status))
         .collect();
     found.reverse(); // "Results are sorted by time, with the most recent execution first."
-    let next = (found.len() > after + size).then(|| (after + size).to_string());
-    let page: Vec<Value> = found.into_iter().skip(after).take(size).map(summary).collect();
-    let mut document = json!({ "executions": page });
-    if let Some(next) = next {
-        document["nextToken"] = json!(next);
-    }
-    Ok(document.into())
+    Ok(page.cut("executions", &found, |execution| summary(execution)).into())
 }
 
 fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

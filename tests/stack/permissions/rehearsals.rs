@@ -7,14 +7,7 @@ use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
 use super::{Actions, note};
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, object, rehearsal};
-
-/// The same spec with one thing replaced.
-fn with(spec: &str, from: &str, to: &str) -> String {
-    let changed = spec.replacen(from, to, 1);
-    assert_ne!(changed, spec, "the spec has no {from:?}");
-    changed
-}
+use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, object, rehearsal, with};
 
 /// Everything that rehearsals show the functions call.
 pub(super) async fn calls() -> Actions {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ended, find, needed, started, validation};
+use super::{Page, ended, find, needed, started};
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
@@ -90,30 +90,11 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let arn = needed(params, "executionArn")?;
     let backwards = params.flag("reverseOrder")?.unwrap_or(false);
     let with_data = params.flag("includeExecutionData")?.unwrap_or(true);
-    let size = params.int("maxResults")?.unwrap_or(0);
-    let token = params.text("nextToken");
+    let page = Page::read(params)?;
     params.done()?;
     find(world, &arn)?;
-    // 0 means the default, 100.
-    let size = match usize::try_from(size) {
-        Ok(0) => 100,
-        Ok(size @ 1..=1000) => size,
-        _ => return Err(validation("maxResults must be between 0 and 1000")),
-    };
-    let after: usize = match &token {
-        None => 0,
-        Some(token) => {
-            token.parse().map_err(|_| Refusal::new("InvalidToken", format!("Invalid Token: '{token}'")))?
-        }
-    };
     let events = world.sfn.histories.get(&arn).map(Vec::as_slice).unwrap_or_default();
     let in_order: Vec<&(Duration, HistoryEvent)> =
         if backwards { events.iter().rev().collect() } else { events.iter().collect() };
-    let page = in_order.iter().skip(after).take(size);
-    let page: Vec<Value> = page.map(|(at, event)| shown(*at, event, with_data)).collect();
-    let mut document = json!({ "events": page });
-    if in_order.len() > after + size {
-        document["nextToken"] = json!((after + size).to_string());
-    }
-    Ok(document.into())
+    Ok(page.cut("events", &in_order, |(at, event)| shown(*at, event, with_data)).into())
 }

@@ -1,0 +1,157 @@
+//! A certificate that is requested: asked for, validated, served under its domain, and gone with it.
+
+use std::time::Duration;
+
+use aws_sdk_acm::types::CertificateStatus;
+use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
+use serde_json::json;
+use stackdrop_functions::Aws;
+use stackdrop_functions::error::StepError;
+use stackdrop_simulator::{Fault, FaultKind, When};
+
+use crate::common::{act, ensure, until_done, writes};
+use crate::{
+    DOMAIN, NAME, ZONE, assert_at_rest, built, changes, ground, inventory, listeners, next, put_record,
+    record,
+};
+
+/// That nothing but AWS's own records is in the zone.
+async fn assert_zone_is_as_it_was(aws: &Aws) {
+    let records = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+    let kinds: Vec<&str> =
+        records.resource_record_sets().iter().map(|record| record.r#type().as_str()).collect();
+    assert!(kinds.iter().all(|kind| ["NS", "SOA"].contains(kind)), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
+    let (account, aws, mut deployment) = ground(DOMAIN).await;
+    let waiting = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(waiting, StepError::Pending(_)), "{waiting:?}");
+    ensure(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
+    let certificate =
+        listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().unwrap().to_owned();
+    let call = aws.acm.describe_certificate().certificate_arn(&certificate);
+    let detail = call.send().await.unwrap().certificate.unwrap();
+    assert_eq!(detail.status(), Some(&CertificateStatus::Issued));
+    assert_eq!(detail.domain_name(), Some("shop.example.com"));
+    let alias = record(&aws, "shop.example.com", RrType::A).await.unwrap();
+    let target = alias.alias_target().unwrap().dns_name().trim_end_matches('.').to_owned();
+    assert_eq!(target, deployment["outputs"]["loadBalancer"]["dnsName"].as_str().unwrap().to_lowercase());
+    let requests = writes(&account).into_iter().filter(|call| call == "acm:RequestCertificate");
+    assert_eq!(requests.count(), 1);
+    assert_at_rest(&account, &aws, &deployment).await;
+
+    let removal = until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(removal["left"], json!([]));
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_as_it_was(&aws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
+    let (account, aws, deployment) = ground(DOMAIN).await;
+    account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
+    let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(
+        matches!(&failed, StepError::Unhealthy { why, .. } if why == "FAILED: ADDITIONAL_VERIFICATION_REQUIRED"),
+        "{failed:?}"
+    );
+    // Another deployment requests another, and takes the failed one away.
+    let mut deployment = deployment;
+    deployment["id"] = json!("second");
+    ensure(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    assert_at_rest(&account, &aws, &deployment).await;
+    let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
+    assert_eq!(certificates.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is_free() {
+    let (account, aws, deployment) = built(DOMAIN).await;
+    let mut deployment = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "create alias-record",
+            "create certificate",
+            "create certificate/validation-record",
+            "remove alias-record (shop.example.com)",
+            "remove certificate (shop.example.com)",
+        ]
+    );
+    ensure(&aws, &[NAME], &mut deployment).await;
+    assert!(
+        record(&aws, "shop.example.com", RrType::A).await.is_some(),
+        "nobody is sent away before the end"
+    );
+    assert!(record(&aws, "store.example.com", RrType::A).await.is_some());
+    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    assert!(record(&aws, "shop.example.com", RrType::A).await.is_none());
+    assert_at_rest(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validation_record_that_was_there_before_stays() {
+    let (account, aws, mut deployment) = built(DOMAIN).await;
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    // ACM asks for the same record again, and the user has written it for a certificate of another region.
+    deployment["id"] = json!("second");
+    let waiting = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(waiting, StepError::Pending(_)));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let listed = aws.acm.list_certificates().send().await.unwrap();
+    let ours =
+        listed.certificate_summary_list().iter().find(|each| each.domain_name() == Some("shop.example.com"));
+    let call = aws.acm.describe_certificate().certificate_arn(ours.unwrap().certificate_arn().unwrap());
+    let detail = call.send().await.unwrap().certificate.unwrap();
+    let asked = detail.domain_validation_options()[0].resource_record().unwrap();
+    let value = ResourceRecord::builder().value(asked.value()).build().unwrap();
+    let theirs = ResourceRecordSet::builder().name(asked.name()).r#type(RrType::Cname).ttl(300);
+    put_record(&aws, theirs.resource_records(value).build().unwrap()).await;
+    ensure(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    assert_at_rest(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert!(record(&aws, asked.name().trim_end_matches('.'), RrType::Cname).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_way_back() {
+    let (account, aws, deployment) = built(DOMAIN).await;
+    let before = inventory(&account);
+    let records = async || {
+        let found = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+        found.resource_record_sets().iter().map(|record| record.name().to_owned()).collect::<Vec<_>>()
+    };
+    let records_before = records().await;
+    let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    ensure(&aws, &[NAME], &mut attempt).await;
+    assert_ne!(inventory(&account), before);
+    let mut back = next(&deployment, DOMAIN);
+    back["restoring"] = json!(true);
+    back["attempted"] = attempt["spec"].clone();
+    back["outputs"] = attempt["outputs"].clone();
+    ensure(&aws, &[NAME], &mut back).await;
+    until_done(&aws, NAME, "tidy", &back).await.unwrap();
+    assert_eq!(records().await, records_before);
+    assert_eq!(inventory(&account), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_finds_what_a_failed_update_that_was_kept_had_made_for_another_domain() {
+    let (account, aws, deployment) = built(DOMAIN).await;
+    let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    ensure(&aws, &[NAME], &mut attempt).await;
+    let mut removed = next(&deployment, DOMAIN);
+    removed["id"] = json!("third");
+    until_done(&aws, NAME, "clear", &removed).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_as_it_was(&aws).await;
+}
