@@ -126,7 +126,7 @@ async fn publish(aws: &Aws, announcement: &Announcement<'_>, text: &str) -> Resu
     };
     let event = serde_json::to_value(announcement.event).unwrap_or_default();
     let call = aws
-        .sns
+        .sns()
         .publish()
         .topic_arn(&aws.settings.topic)
         .subject(format!("Stackdrop: {}", announcement.title))
@@ -138,7 +138,7 @@ async fn publish(aws: &Aws, announcement: &Announcement<'_>, text: &str) -> Resu
 
 async fn put(aws: &Aws, text: &str) -> Result<(), StepError> {
     let entry = PutEventsRequestEntry::builder().source(SOURCE).detail_type(DETAIL_TYPE).detail(text).build();
-    let answer = aws.events.put_events().entries(entry).send().await.doing("putting an event")?;
+    let answer = aws.events().put_events().entries(entry).send().await.doing("putting an event")?;
     // The call succeeds even when its entry is refused.
     match answer.entries().iter().find(|entry| entry.error_code().is_some()) {
         None => Ok(()),

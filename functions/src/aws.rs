@@ -1,8 +1,9 @@
 //! The clients of every service, and where Stackdrop is installed.
 
+use std::sync::OnceLock;
+
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_smithy_async::time::SharedTimeSource;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -52,64 +53,63 @@ impl Settings {
     }
 }
 
-/// The clients of every service. Cheap to make and to clone: they share one HTTP client.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "each is the client of the service that it is named after")]
-pub struct Aws {
-    pub acm: aws_sdk_acm::Client,
-    pub autoscaling: aws_sdk_applicationautoscaling::Client,
-    pub ec2: aws_sdk_ec2::Client,
-    pub ecr: aws_sdk_ecr::Client,
-    pub ecs: aws_sdk_ecs::Client,
-    pub elb: aws_sdk_elasticloadbalancingv2::Client,
-    pub events: aws_sdk_eventbridge::Client,
-    pub iam: aws_sdk_iam::Client,
-    pub logs: aws_sdk_cloudwatchlogs::Client,
-    pub quotas: aws_sdk_servicequotas::Client,
-    pub rds: aws_sdk_rds::Client,
-    pub route53: aws_sdk_route53::Client,
-    pub s3: aws_sdk_s3::Client,
-    pub scheduler: aws_sdk_scheduler::Client,
-    pub secrets: aws_sdk_secretsmanager::Client,
-    pub sfn: aws_sdk_sfn::Client,
-    pub sns: aws_sdk_sns::Client,
-    pub ssm: aws_sdk_ssm::Client,
-    /// Where Stackdrop is installed.
-    pub settings: Settings,
-    time: SharedTimeSource,
+/// Defines [`Aws`]: a client for each service, made when it is first asked for.
+macro_rules! clients {
+    ($($name:ident: $sdk:ident,)+) => {
+        /// The clients of every service. They share one HTTP client.
+        ///
+        /// A client is made when it is first asked for: making one takes time, and a program that never asks for it is
+        /// not linked with it.
+        #[derive(Debug, Clone)]
+        pub struct Aws {
+            config: SdkConfig,
+            /// Where Stackdrop is installed.
+            pub settings: Settings,
+            $($name: OnceLock<$sdk::Client>,)+
+        }
+
+        impl Aws {
+            /// Clients of one configuration.
+            #[must_use]
+            pub fn new(config: SdkConfig, settings: Settings) -> Self {
+                Self { config, settings, $($name: OnceLock::new(),)+ }
+            }
+
+            $(
+                #[doc = concat!("The client of [`", stringify!($sdk), "`].")]
+                pub fn $name(&self) -> &$sdk::Client {
+                    self.$name.get_or_init(|| $sdk::Client::new(&self.config))
+                }
+            )+
+        }
+    };
+}
+
+clients! {
+    acm: aws_sdk_acm,
+    autoscaling: aws_sdk_applicationautoscaling,
+    ec2: aws_sdk_ec2,
+    ecr: aws_sdk_ecr,
+    ecs: aws_sdk_ecs,
+    elb: aws_sdk_elasticloadbalancingv2,
+    events: aws_sdk_eventbridge,
+    iam: aws_sdk_iam,
+    logs: aws_sdk_cloudwatchlogs,
+    quotas: aws_sdk_servicequotas,
+    rds: aws_sdk_rds,
+    route53: aws_sdk_route53,
+    s3: aws_sdk_s3,
+    scheduler: aws_sdk_scheduler,
+    secrets: aws_sdk_secretsmanager,
+    sfn: aws_sdk_sfn,
+    sns: aws_sdk_sns,
+    ssm: aws_sdk_ssm,
 }
 
 impl Aws {
-    /// Clients of one configuration.
-    #[must_use]
-    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
-        Self {
-            acm: aws_sdk_acm::Client::new(config),
-            autoscaling: aws_sdk_applicationautoscaling::Client::new(config),
-            ec2: aws_sdk_ec2::Client::new(config),
-            ecr: aws_sdk_ecr::Client::new(config),
-            ecs: aws_sdk_ecs::Client::new(config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
-            events: aws_sdk_eventbridge::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(config),
-            quotas: aws_sdk_servicequotas::Client::new(config),
-            rds: aws_sdk_rds::Client::new(config),
-            route53: aws_sdk_route53::Client::new(config),
-            s3: aws_sdk_s3::Client::new(config),
-            scheduler: aws_sdk_scheduler::Client::new(config),
-            secrets: aws_sdk_secretsmanager::Client::new(config),
-            sfn: aws_sdk_sfn::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
-            ssm: aws_sdk_ssm::Client::new(config),
-            settings,
-            time: config.time_source().unwrap_or_default(),
-        }
-    }
-
     /// Now, by the clock that the clients use.
     pub(crate) fn clock(&self) -> std::time::SystemTime {
-        self.time.now()
+        self.config.time_source().unwrap_or_default().now()
     }
 
     /// Now, as RFC 3339 text in UTC with whole seconds, by the clock that the clients use.

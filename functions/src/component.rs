@@ -9,7 +9,7 @@ use crate::stack::{Deployment, Stack, Tags};
 use crate::{database, egress, instance, load_balancer, network, security_groups, service};
 
 /// One part of a stack. Every action may be asked again at any time, after any crash.
-#[expect(async_fn_in_trait, reason = "called in this crate only, through `crate::COMPONENTS`")]
+#[expect(async_fn_in_trait, reason = "called in this crate only, through `crate::lambda::act`")]
 pub trait Component: Sync {
     /// What dependents need from it (ids, ARNs, endpoints).
     type Outputs: Serialize + DeserializeOwned + Send;

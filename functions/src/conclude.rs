@@ -10,12 +10,16 @@ use crate::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
 use crate::component::{Outputs, Removal, Work};
 use crate::error::{StepError, names};
+use crate::lambda::Function;
 use crate::records::{self, Outcome, Record, When};
 use crate::stack::{Baseline, Deployment, Failure};
 use crate::{database, schedule, summary};
 
 /// The function's name.
 pub const NAME: &str = "conclude";
+
+/// The function.
+pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(run(payload, aws)));
 
 #[derive(Debug, Deserialize)]
 struct Request {

@@ -6,7 +6,7 @@ use crate::tagging::filter;
 
 /// The network interfaces behind a filter (`subnet-id`, `group-id`, `vpc-id`) in words, or AWS's bare statement.
 pub(crate) async fn holders(work: &Work<'_>, by: &str, id: &str) -> Result<String, StepError> {
-    let call = work.aws.ec2.describe_network_interfaces().filters(filter(by, id));
+    let call = work.aws.ec2().describe_network_interfaces().filters(filter(by, id));
     let found = call.send().await.doing(format!("asking what holds {id}"))?;
     let held: Vec<String> = found
         .network_interfaces()

@@ -1,5 +1,7 @@
 //! The one door: event in, action run, result or named error out.
 
+use std::pin::Pin;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -37,24 +39,56 @@ enum Action {
     Clear,
 }
 
-/// Runs a function, by its name, with the payload that the workflow sends.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send + 'a>>;
+
+/// A Lambda function: a component's, Admit or Conclude.
+///
+/// Each has a program of its own (`src/bin`), which names just this: nothing of the others, nor a client that only they
+/// use, is linked into it.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// Its name, which is also its component's.
+    pub name: &'static str,
+    run: fn(Value, &Aws) -> Running<'_>,
+}
+
+impl Function {
+    pub(crate) const fn new(name: &'static str, run: fn(Value, &Aws) -> Running<'_>) -> Self {
+        Self { name, run }
+    }
+
+    /// Runs it, with the payload that the workflow sends.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    pub async fn handle(&self, payload: Value, aws: &Aws) -> Result<Value, StepError> {
+        let span = span(self.name, &payload);
+        logged((self.run)(payload, aws)).instrument(span).await
+    }
+}
+
+/// Runs a function, by its name, with the payload that the workflow sends: as Lambda does, where no program is between.
 ///
 /// # Errors
 /// As the functions do: see [`StepError`].
 pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    let span = span(function, &payload);
-    let run = async move {
-        let ended = run(function, payload, aws).await;
-        match &ended {
-            Ok(_) => tracing::info!("Done."),
-            Err(StepError::Pending(waits_for)) => tracing::info!(waits_for, "Not done yet."),
-            Err(error) => {
-                tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");
-            }
+    let others = [admit::FUNCTION, conclude::FUNCTION];
+    let named = COMPONENTS.iter().chain(&others).find(|known| known.name == function);
+    let named = named.ok_or_else(|| StepError::Defect(format!("there is no function `{function}`")))?;
+    named.handle(payload, aws).await
+}
+
+/// Tells the log how a step ended.
+async fn logged(running: Running<'_>) -> Result<Value, StepError> {
+    let ended = running.await;
+    match &ended {
+        Ok(_) => tracing::info!("Done."),
+        Err(StepError::Pending(waits_for)) => tracing::info!(waits_for, "Not done yet."),
+        Err(error) => {
+            tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");
         }
-        ended
-    };
-    run.instrument(span).await
+    }
+    ended
 }
 
 /// What every line of a step's log says: whose it is.
@@ -65,18 +99,6 @@ fn span(function: &str, payload: &Value) -> tracing::Span {
     let deployment = text("/deployment/id").or_else(|| text("/execution/Name"));
     let step = text("/action").map_or_else(|| function.to_owned(), |action| format!("{function}/{action}"));
     tracing::info_span!("step", stack, deployment, step)
-}
-
-async fn run(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    match function {
-        admit::NAME => Box::pin(admit::run(payload, aws)).await,
-        conclude::NAME => Box::pin(conclude::run(payload, aws)).await,
-        name => {
-            let part = COMPONENTS.iter().find(|part| part.name == name);
-            let part = part.ok_or_else(|| StepError::Defect(format!("there is no function `{name}`")))?;
-            (part.run)(payload, aws).await
-        }
-    }
 }
 
 /// Runs one action of one component.

@@ -19,6 +19,7 @@ pub mod instance;
 pub mod lambda;
 pub mod load_balancer;
 pub mod network;
+pub mod program;
 mod quotas;
 pub mod records;
 mod roles;
@@ -30,58 +31,16 @@ pub mod summary;
 mod tagging;
 mod together;
 
-use std::future::Future;
-use std::pin::Pin;
-
-use serde_json::Value;
-
 pub use aws::{Aws, Settings};
-pub use lambda::handle;
-
-use error::StepError;
-
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send + 'a>>;
-
-/// A component, as the one list has it.
-#[derive(Debug)]
-pub struct Part {
-    /// Its name, which is also its function's.
-    pub name: &'static str,
-    pub(crate) run: fn(Value, &Aws) -> Running<'_>,
-}
+pub use lambda::{Function, handle};
 
 /// Every component, in the order in which they are built.
-pub static COMPONENTS: [Part; 7] = [
-    Part {
-        name: network::NAME,
-        run: |payload, aws| Box::pin(lambda::act(&network::Network, network::NAME, payload, aws)),
-    },
-    Part {
-        name: security_groups::NAME,
-        run: |payload, aws| {
-            Box::pin(lambda::act(&security_groups::SecurityGroups, security_groups::NAME, payload, aws))
-        },
-    },
-    Part {
-        name: database::NAME,
-        run: |payload, aws| Box::pin(lambda::act(&database::Database, database::NAME, payload, aws)),
-    },
-    Part {
-        name: load_balancer::NAME,
-        run: |payload, aws| {
-            Box::pin(lambda::act(&load_balancer::LoadBalancer, load_balancer::NAME, payload, aws))
-        },
-    },
-    Part {
-        name: egress::NAME,
-        run: |payload, aws| Box::pin(lambda::act(&egress::Egress, egress::NAME, payload, aws)),
-    },
-    Part {
-        name: instance::NAME,
-        run: |payload, aws| Box::pin(lambda::act(&instance::Instance, instance::NAME, payload, aws)),
-    },
-    Part {
-        name: service::NAME,
-        run: |payload, aws| Box::pin(lambda::act(&service::Service, service::NAME, payload, aws)),
-    },
+pub static COMPONENTS: [Function; 7] = [
+    network::FUNCTION,
+    security_groups::FUNCTION,
+    database::FUNCTION,
+    load_balancer::FUNCTION,
+    egress::FUNCTION,
+    instance::FUNCTION,
+    service::FUNCTION,
 ];

@@ -51,13 +51,13 @@ pub(crate) struct Need<'a> {
 /// How much the account may have.
 pub(crate) async fn limit(work: &Work<'_>, quota: Quota) -> Result<f64, StepError> {
     let doing = || format!("reading the quota {quota} of {}", quota.things);
-    let call = work.aws.quotas.get_service_quota().service_code(quota.service).quota_code(quota.code);
+    let call = work.aws.quotas().get_service_quota().service_code(quota.service).quota_code(quota.code);
     let applied = call.send().await.unless(&["NoSuchResourceException"]).doing(doing())?;
     let found = if let Some(answer) = applied {
         answer.quota
     } else {
         // Not every quota has a value of this account's own.
-        let call = work.aws.quotas.get_aws_default_service_quota();
+        let call = work.aws.quotas().get_aws_default_service_quota();
         let call = call.service_code(quota.service).quota_code(quota.code);
         call.send().await.doing(doing())?.quota
     };

@@ -257,7 +257,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
     aws: &Aws,
     key: &str,
 ) -> Result<Option<(T, String)>, StepError> {
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).send().await;
+    let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
     let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
     let etag = answer.e_tag().unwrap_or_default().to_owned();
     let bytes = body(answer.body, key).await?;
@@ -288,7 +288,7 @@ pub(crate) async fn write(
 ) -> Result<Option<String>, StepError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|error| StepError::Defect(format!("writing {key}: {error}")))?;
-    let call = aws.s3.put_object().bucket(&aws.settings.bucket).key(key);
+    let call = aws.s3().put_object().bucket(&aws.settings.bucket).key(key);
     let call = call.content_type("application/json").body(ByteStream::from(text));
     let call = match when {
         When::Always => call,
@@ -327,13 +327,13 @@ pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
 
 /// Deletes an object; one that is not there is no error.
 pub(crate) async fn delete(aws: &Aws, key: &str) -> Result<(), StepError> {
-    let call = aws.s3.delete_object().bucket(&aws.settings.bucket).key(key);
+    let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(key);
     call.send().await.doing(format!("deleting {key}")).map(drop)
 }
 
 /// Frees the stack's lock, if it is still the one with this `ETag`: if another execution has taken it over, it stays.
 pub(crate) async fn unlock(aws: &Aws, stack: &str, etag: &str) -> Result<(), StepError> {
     let key = lock_key(stack);
-    let call = aws.s3.delete_object().bucket(&aws.settings.bucket).key(&key).if_match(etag).send().await;
+    let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(&key).if_match(etag).send().await;
     call.unless(&["PreconditionFailed", "NoSuchKey"]).doing("freeing the lock").map(drop)
 }

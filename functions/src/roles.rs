@@ -126,7 +126,7 @@ pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>
 }
 
 async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
-    let call = work.aws.iam.get_role().role_name(name).send().await;
+    let call = work.aws.iam().get_role().role_name(name).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {name}"))?;
     Ok(answer.and_then(|answer| answer.role))
 }
@@ -135,7 +135,7 @@ async fn find_managed(work: &Work<'_>, name: &str, wanted: Option<&str>) -> Resu
     if wanted.is_none() {
         return Ok(Vec::new());
     }
-    let call = work.aws.iam.list_attached_role_policies().role_name(name).send().await;
+    let call = work.aws.iam().list_attached_role_policies().role_name(name).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("listing the policies of {name}"))?;
     let policies = answer.and_then(|answer| answer.attached_policies).unwrap_or_default();
     Ok(policies.into_iter().filter_map(|policy| policy.policy_arn).collect())
@@ -145,7 +145,7 @@ async fn find_policy(work: &Work<'_>, name: &str, wanted: bool) -> Result<Option
     if !wanted {
         return Ok(None);
     }
-    let call = work.aws.iam.get_role_policy().role_name(name).policy_name(POLICY).send().await;
+    let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("reading the policy of {name}"))?;
     Ok(answer.and_then(|answer| document(&answer.policy_document)))
 }
@@ -200,19 +200,19 @@ pub(crate) async fn ensure(
         None => create(work, wanted, &name).await?,
     };
     if let Some(policy) = wanted.lacking(found) {
-        let call = work.aws.iam.attach_role_policy().role_name(&name).policy_arn(policy).send().await;
+        let call = work.aws.iam().attach_role_policy().role_name(&name).policy_arn(policy).send().await;
         let waits_for = format!("the role {name} to be visible");
         call.pending_on(&["NoSuchEntity"], &waits_for, format!("attaching {policy} to {name}"))?;
     }
     match (wanted.document(), found.and_then(|found| found.policy.as_ref())) {
         (Some(policy), held) if held != Some(policy) => {
-            let call = work.aws.iam.put_role_policy().role_name(&name).policy_name(POLICY);
+            let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
             let waits_for = format!("the role {name} to be visible");
             call.pending_on(&["NoSuchEntity"], &waits_for, format!("giving {name} its policy"))?;
         }
         (None, Some(_)) if wanted.policy.is_some() => {
-            let call = work.aws.iam.delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
+            let call = work.aws.iam().delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
             call.unless(&["NoSuchEntity"]).doing(format!("taking its policy from {name}"))?;
         }
         _ => {}
@@ -226,12 +226,12 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
     }
     let missing = work.stack.missing_tags(wanted.component, wanted.role, &found.tags);
     if !missing.is_empty() {
-        let call = work.aws.iam.tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
+        let call = work.aws.iam().tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
         call.doing(format!("tagging {name}"))?;
     }
     let stale = work.stack.stale_tags(&found.tags);
     if !stale.is_empty() {
-        let call = work.aws.iam.untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
+        let call = work.aws.iam().untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
         call.doing(format!("taking tags from {name}"))?;
     }
     Ok(())
@@ -239,7 +239,7 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
 
 /// Takes back what somebody has let the role do, and whom act as it.
 async fn take_back(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
-    let iam = &work.aws.iam;
+    let iam = work.aws.iam();
     if found.trust.as_ref() != Some(&wanted.trust()) {
         let call = iam.update_assume_role_policy().role_name(name);
         let call = call.policy_document(wanted.trust().to_string()).send().await;
@@ -255,7 +255,7 @@ async fn take_back(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
 async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
     let call = work
         .aws
-        .iam
+        .iam()
         .create_role()
         .role_name(name)
         .path(PATH)
@@ -281,12 +281,12 @@ pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, St
     removal.found = 1;
     let gone = ["NoSuchEntity"];
     if let Some(policy) = wanted.managed {
-        let call = work.aws.iam.detach_role_policy().role_name(&name).policy_arn(policy).send().await;
+        let call = work.aws.iam().detach_role_policy().role_name(&name).policy_arn(policy).send().await;
         call.unless(&gone).doing(format!("detaching {policy} from {name}"))?;
     }
-    let call = work.aws.iam.delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
+    let call = work.aws.iam().delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
     call.unless(&gone).doing(format!("deleting the policy of {name}"))?;
-    let call = work.aws.iam.delete_role().role_name(&name).send().await;
+    let call = work.aws.iam().delete_role().role_name(&name).send().await;
     if call.gone(&gone, &["DeleteConflict"], format!("deleting the role {name}"))? {
         tracing::info!(name, "Role deleted.");
     } else {

@@ -42,7 +42,8 @@ fn input(stack: &str, redeploy: &Redeploy) -> Value {
 
 /// Whether the schedule is there and says what the spec says.
 async fn stands(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<bool, StepError> {
-    let call = aws.scheduler.get_schedule().name(stack).group_name(&aws.settings.schedule_group).send().await;
+    let call =
+        aws.scheduler().get_schedule().name(stack).group_name(&aws.settings.schedule_group).send().await;
     let found =
         call.unless(&["ResourceNotFoundException"]).doing(format!("reading the schedule of {stack}"))?;
     let Some(found) = found else { return Ok(false) };
@@ -72,7 +73,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
     // Exactly at the time: nothing else is gained by a window.
     let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build().map_err(defect)?;
     let create = aws
-        .scheduler
+        .scheduler()
         .create_schedule()
         .name(stack)
         .group_name(&aws.settings.schedule_group)
@@ -84,7 +85,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
         return Ok(());
     }
     let update = aws
-        .scheduler
+        .scheduler()
         .update_schedule()
         .name(stack)
         .group_name(&aws.settings.schedule_group)
@@ -96,7 +97,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
 }
 
 pub(crate) async fn remove(aws: &Aws, stack: &str) -> Result<(), StepError> {
-    let call = aws.scheduler.delete_schedule().name(stack).group_name(&aws.settings.schedule_group);
+    let call = aws.scheduler().delete_schedule().name(stack).group_name(&aws.settings.schedule_group);
     let gone = call.send().await.unless(&["ResourceNotFoundException"]);
     gone.doing(format!("removing the schedule of {stack}")).map(drop)
 }

@@ -63,7 +63,7 @@ pub(crate) async fn add(work: &Work<'_>, ids: &[&str], tags: Tags) -> Result<(),
     if tags.is_empty() {
         return Ok(());
     }
-    let call = work.aws.ec2.create_tags().set_resources(Some(owned(ids))).set_tags(Some(ec2_tags(tags)));
+    let call = work.aws.ec2().create_tags().set_resources(Some(owned(ids))).set_tags(Some(ec2_tags(tags)));
     call.send().await.doing(format!("tagging {}", ids.join(", "))).map(drop)
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn take(work: &Work<'_>, ids: &[&str], keys: &[String]) -> Resu
         return Ok(());
     }
     let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
-    let call = work.aws.ec2.delete_tags().set_resources(Some(owned(ids))).set_tags(Some(tags));
+    let call = work.aws.ec2().delete_tags().set_resources(Some(owned(ids))).set_tags(Some(tags));
     call.send().await.doing(format!("taking tags from {}", ids.join(", "))).map(drop)
 }
 

@@ -57,7 +57,7 @@ async fn later(seconds: u64) {
 }
 
 async fn instance(aws: &Aws) -> Option<DbInstance> {
-    let call = aws.rds.describe_db_instances().db_instance_identifier("shop-database");
+    let call = aws.rds().describe_db_instances().db_instance_identifier("shop-database");
     call.send().await.ok().and_then(|answer| answer.db_instances().first().cloned())
 }
 
@@ -105,7 +105,7 @@ async fn the_database_is_encrypted_private_and_refuses_what_is_not_tls() {
     assert_eq!(groups, [deployment["outputs"]["securityGroups"]["database"].as_str().unwrap()]);
     // Only a stack that stands is protected: this deployment may yet fail in a later step.
     assert_eq!(there.deletion_protection(), Some(false));
-    let call = aws.rds.describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
+    let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
     let parameters = call.send().await.unwrap();
     let set: Vec<_> = parameters
         .parameters()
@@ -164,11 +164,12 @@ async fn a_lost_answer_to_the_creation_makes_no_second_database() {
 #[tokio::test(start_paused = true)]
 async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
     let (_account, aws, mut deployment) = built(SPEC).await;
-    let call = aws.rds.modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
     call.backup_retention_period(0).send().await.unwrap();
     let off = Parameter::builder().parameter_name("rds.force_ssl").parameter_value("0");
     let off = off.apply_method(ApplyMethod::Immediate).build();
-    let call = aws.rds.modify_db_parameter_group().db_parameter_group_name("shop-postgres16").parameters(off);
+    let call =
+        aws.rds().modify_db_parameter_group().db_parameter_group_name("shop-postgres16").parameters(off);
     call.send().await.unwrap();
     later(3600).await;
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
@@ -301,7 +302,7 @@ async fn the_last_step_of_a_deployment_puts_protection_on() {
 #[tokio::test(start_paused = true)]
 async fn a_protected_database_is_not_removed_by_dropping_it() {
     let (_account, aws, mut deployment) = built(SPEC).await;
-    let call = aws.rds.modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
     call.deletion_protection(true).send().await.unwrap();
     later(600).await;
     next(&mut deployment);
@@ -345,7 +346,7 @@ async fn a_database_that_never_served_is_removed_without_a_snapshot() {
     assert_eq!(left, ["instance", "subnet-group", "parameter-group"]);
     until_done(&aws, NAME, "clear", &deployment).await.unwrap();
     assert_eq!(standing(&account), Vec::<String>::new());
-    let snapshots = aws.rds.describe_db_snapshots().send().await;
+    let snapshots = aws.rds().describe_db_snapshots().send().await;
     assert!(snapshots.map_or(0, |answer| answer.db_snapshots().len()) == 0);
     let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
     assert_eq!(removal, json!({ "found": 0, "left": [] }));
@@ -376,9 +377,9 @@ async fn a_database_that_fails_says_why() {
 #[tokio::test(start_paused = true)]
 async fn a_database_of_somebody_else_with_our_name_stands_in_the_way() {
     let (_account, aws, deployment) = ground(SPEC).await;
-    let call = aws.rds.create_db_instance().db_instance_identifier("shop-database").engine("postgres");
+    let call = aws.rds().create_db_instance().db_instance_identifier("shop-database").engine("postgres");
     let subnets = deployment["outputs"]["network"]["databaseSubnets"].as_object().unwrap();
-    let group = aws.rds.create_db_subnet_group().db_subnet_group_name("theirs");
+    let group = aws.rds().create_db_subnet_group().db_subnet_group_name("theirs");
     let group = group.db_subnet_group_description("by hand");
     let ids = subnets.values().map(|id| id.as_str().unwrap().to_owned()).collect();
     group.set_subnet_ids(Some(ids)).send().await.unwrap();

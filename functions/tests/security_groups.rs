@@ -50,7 +50,7 @@ async fn groups(aws: &Aws, deployment: &Value) -> Vec<SecurityGroup> {
     later().await;
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
     let filter = Filter::builder().name("vpc-id").values(vpc).build();
-    let found = aws.ec2.describe_security_groups().filters(filter).send().await.unwrap();
+    let found = aws.ec2().describe_security_groups().filters(filter).send().await.unwrap();
     let groups = found.security_groups().iter().filter(|group| group.group_name() != Some("default"));
     groups.cloned().collect()
 }
@@ -128,7 +128,7 @@ async fn rules_say_what_they_are_for_and_carry_the_stacks_tags() {
     let (_account, aws, deployment) = built(ALL).await;
     let id = output(&deployment, "database");
     let filter = Filter::builder().name("group-id").values(id).build();
-    let found = aws.ec2.describe_security_group_rules().filters(filter).send().await.unwrap();
+    let found = aws.ec2().describe_security_group_rules().filters(filter).send().await.unwrap();
     assert_eq!(found.security_group_rules().len(), 2);
     for rule in found.security_group_rules() {
         assert_eq!(rule.description(), Some("PostgreSQL"));
@@ -185,12 +185,12 @@ async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
     let before = permitted(&aws, &deployment).await;
     let (balancer, database) = (output(&deployment, "loadBalancer"), output(&deployment, "database"));
     let opened = https_from("192.0.2.0/24");
-    let call = aws.ec2.authorize_security_group_ingress().group_id(balancer).ip_permissions(opened);
+    let call = aws.ec2().authorize_security_group_ingress().group_id(balancer).ip_permissions(opened);
     call.send().await.unwrap();
     let service = UserIdGroupPair::builder().group_id(output(&deployment, "service")).build();
     let closed = IpPermission::builder().ip_protocol("tcp").from_port(5432).to_port(5432);
     let closed = closed.user_id_group_pairs(service).build();
-    let call = aws.ec2.revoke_security_group_ingress().group_id(database).ip_permissions(closed);
+    let call = aws.ec2().revoke_security_group_ingress().group_id(database).ip_permissions(closed);
     call.send().await.unwrap();
     later().await;
 
@@ -258,7 +258,7 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
     let (_account, aws, mut deployment) = built(ALL).await;
     let instance = output(&deployment, "instance").to_owned();
     let subnet = deployment["outputs"]["network"]["privateSubnets"]["a"].as_str().unwrap().to_owned();
-    let call = aws.ec2.create_network_interface().subnet_id(subnet).groups(&instance);
+    let call = aws.ec2().create_network_interface().subnet_id(subnet).groups(&instance);
     let interface = call.send().await.unwrap();
     later().await;
     deployment["spec"]["instance"] = Value::Null;
@@ -273,7 +273,7 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
     let id = interface.network_interface().unwrap().network_interface_id().unwrap();
     let held = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
     assert!(held.to_string().contains(id), "{held}");
-    aws.ec2.delete_network_interface().network_interface_id(id).send().await.unwrap();
+    aws.ec2().delete_network_interface().network_interface_id(id).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
     later().await;
@@ -287,7 +287,8 @@ async fn a_group_of_somebody_else_with_our_name_stands_in_the_way() {
     let mut deployment = deployment(ALL);
     ensure(&aws, &["network"], &mut deployment).await;
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap().to_owned();
-    let call = aws.ec2.create_security_group().group_name("shop-service").description("by hand").vpc_id(vpc);
+    let call =
+        aws.ec2().create_security_group().group_name("shop-service").description("by hand").vpc_id(vpc);
     let foreign = call.send().await.unwrap().group_id().unwrap().to_owned();
     let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::Foreign { what, .. } if what.contains(&foreign)), "{error}");
@@ -316,16 +317,20 @@ async fn whoever_holds_a_group_is_named_and_left_alone() {
     let (_account, aws, deployment) = built(ALL).await;
     let (service, instance) = (output(&deployment, "service"), output(&deployment, "instance"));
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
-    let call = aws.ec2.create_security_group().group_name("theirs").description("by hand").vpc_id(vpc);
+    let call = aws.ec2().create_security_group().group_name("theirs").description("by hand").vpc_id(vpc);
     let theirs = call.send().await.unwrap().group_id().unwrap().to_owned();
     later().await;
     let pair = UserIdGroupPair::builder().group_id(service).build();
     let rule = IpPermission::builder().ip_protocol("-1").user_id_group_pairs(pair).build();
-    let call = aws.ec2.authorize_security_group_ingress().group_id(&theirs).ip_permissions(rule);
+    let call = aws.ec2().authorize_security_group_ingress().group_id(&theirs).ip_permissions(rule);
     call.send().await.unwrap();
     let subnet = deployment["outputs"]["network"]["privateSubnets"]["a"].as_str().unwrap();
-    let call =
-        aws.ec2.create_network_interface().subnet_id(subnet).groups(instance).description("a hand-made one");
+    let call = aws
+        .ec2()
+        .create_network_interface()
+        .subnet_id(subnet)
+        .groups(instance)
+        .description("a hand-made one");
     call.send().await.unwrap();
     later().await;
 

@@ -182,12 +182,12 @@ async fn a_service_behind_the_load_balancer_is_read_in_ten_calls() {
 }
 
 async fn described(aws: &Aws, name: &str) -> aws_sdk_ecs::types::Service {
-    let call = aws.ecs.describe_services().cluster("shop").services(name);
+    let call = aws.ecs().describe_services().cluster("shop").services(name);
     call.send().await.unwrap().services.unwrap().remove(0)
 }
 
 async fn policy(aws: &Aws, role: &str) -> Option<Value> {
-    let call = aws.iam.get_role_policy().role_name(format!("stackdrop-shop-{role}-eu-central-1"));
+    let call = aws.iam().get_role_policy().role_name(format!("stackdrop-shop-{role}-eu-central-1"));
     let answer = call.policy_name("stackdrop").send().await.ok()?;
     let text = percent_decoded(&answer.policy_document);
     Some(serde_json::from_str(&text).unwrap())
@@ -250,7 +250,7 @@ async fn tasks_are_given_the_databases_values_and_never_a_password() {
     ensure(&aws, &[NAME], &mut deployment).await;
     settle(&aws, &deployment).await.unwrap();
     let arn = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
-    let call = aws.ecs.describe_task_definition().task_definition(arn).send().await.unwrap();
+    let call = aws.ecs().describe_task_definition().task_definition(arn).send().await.unwrap();
     let definition = call.task_definition.unwrap();
     let container = &definition.container_definitions()[0];
     let variables: Vec<(&str, &str)> =
@@ -269,10 +269,10 @@ async fn tasks_are_given_the_databases_values_and_never_a_password() {
 #[tokio::test(start_paused = true)]
 async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
     let (account, aws, mut deployment) = built(WEB).await;
-    let ecs = &aws.ecs;
+    let ecs = aws.ecs();
     let web = described(&aws, "web").await;
     let group = "/stackdrop/shop/web";
-    aws.logs.delete_retention_policy().log_group_name(group).send().await.unwrap();
+    aws.logs().delete_retention_policy().log_group_name(group).send().await.unwrap();
     let untag = ecs.untag_resource().resource_arn(web.service_arn().unwrap());
     untag.tag_keys("Name").send().await.unwrap();
     let cluster = web.cluster_arn().unwrap();
@@ -280,14 +280,14 @@ async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
     let update = ecs.update_service().cluster("shop").service("web").health_check_grace_period_seconds(5);
     update.propagate_tags(aws_sdk_ecs::types::PropagateTags::TaskDefinition).send().await.unwrap();
     let target = aws
-        .autoscaling
+        .autoscaling()
         .register_scalable_target()
         .service_namespace("ecs".into())
         .resource_id("service/shop/web")
         .scalable_dimension("ecs:service:DesiredCount".into())
         .max_capacity(3);
     target.send().await.unwrap();
-    let role = aws.iam.delete_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
+    let role = aws.iam().delete_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
     role.policy_name("stackdrop").send().await.unwrap();
     assert_eq!(
         changes(&aws, &deployment).await,
@@ -312,7 +312,7 @@ async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
     let (account, aws, mut deployment) = built(WORKER).await;
     let ours = described(&aws, "mail").await.task_definition.unwrap();
     let mut theirs = aws
-        .ecs
+        .ecs()
         .describe_task_definition()
         .task_definition(&ours)
         .send()
@@ -321,7 +321,7 @@ async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
         .task_definition
         .unwrap();
     theirs.container_definitions.as_mut().unwrap()[0].image = Some("other".into());
-    let call = aws.ecs.register_task_definition().family("shop-mail");
+    let call = aws.ecs().register_task_definition().family("shop-mail");
     let call = call
         .cpu("256")
         .memory("512")
@@ -331,7 +331,7 @@ async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
         .execution_role_arn(theirs.execution_role_arn.as_ref().unwrap())
         .task_role_arn(theirs.task_role_arn.as_ref().unwrap());
     call.set_container_definitions(theirs.container_definitions).send().await.unwrap();
-    aws.ecs
+    aws.ecs()
         .update_service()
         .cluster("shop")
         .service("mail")
@@ -353,7 +353,7 @@ async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_deleted_behind_our_back_is_made_again() {
     let (account, aws, mut deployment) = built(WORKER).await;
-    aws.ecs.delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
+    aws.ecs().delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
     let gone = settle(&aws, &deployment).await.unwrap_err();
     assert!(matches!(gone, StepError::Unhealthy { .. }), "{gone:?}");
     assert_eq!(changes(&aws, &deployment).await, ["create service/mail"]);
@@ -406,7 +406,7 @@ async fn a_service_is_put_behind_the_load_balancer_and_taken_away_from_it() {
 #[tokio::test(start_paused = true)]
 async fn the_count_is_left_to_scaling() {
     let (account, aws, deployment) = built(WEB).await;
-    let update = aws.ecs.update_service().cluster("shop").service("web").desired_count(5);
+    let update = aws.ecs().update_service().cluster("shop").service("web").desired_count(5);
     update.send().await.unwrap();
     settle(&aws, &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
@@ -530,7 +530,7 @@ async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gon
     let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
     assert_eq!(again, json!({ "found": 0, "left": [] }));
     // The service-linked role is the account's.
-    let linked = aws.iam.get_role().role_name("AWSServiceRoleForECS").send().await;
+    let linked = aws.iam().get_role().role_name("AWSServiceRoleForECS").send().await;
     assert!(linked.is_ok());
 }
 
@@ -538,12 +538,12 @@ async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gon
 async fn what_is_not_ours_is_told_and_left_alone() {
     let account = account();
     let (aws, deployment) = ground(&account, WORKER).await;
-    aws.logs.create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
-    aws.ecs.create_cluster().cluster_name("shop").send().await.unwrap_err();
-    aws.ecs.create_cluster().cluster_name("shop").send().await.unwrap();
+    aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
+    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
+    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let role = "stackdrop-shop-task-eu-central-1";
-    aws.iam.create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
+    aws.iam().create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
     tokio::time::advance(std::time::Duration::from_mins(1)).await;
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     let problems: Vec<&str> =
@@ -563,7 +563,7 @@ async fn the_family_of_another_stack_is_not_written_into() {
     let (account, aws, deployment) = built(WORKER).await;
     let family = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
     let tag = Tag::builder().key("stackdrop:stack").value("other").build();
-    aws.ecs.tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
+    aws.ecs().tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
     let mut changed = changed(&deployment, "second", &WORKER.replace("image: mail", "image: new"));
     let plan = act(&aws, NAME, "plan", &changed).await.unwrap();
     assert_eq!(plan["problems"][0]["resource"], "task-definition/mail");
@@ -671,19 +671,19 @@ async fn what_a_pipeline_sets_stays_when_other_fields_change() {
     let managed = WORKER.replace("count: 1", "count: 1, managedElsewhere: [image, count]");
     let (account, aws, deployment) = built(&managed).await;
     let there = described(&aws, "mail").await;
-    let now = aws.ecs.describe_task_definition().task_definition(there.task_definition().unwrap());
+    let now = aws.ecs().describe_task_definition().task_definition(there.task_definition().unwrap());
     let now = now.send().await.unwrap().task_definition.unwrap();
     let mut container = now.container_definitions()[0].clone();
     container.image = Some("mail:of-the-pipeline".into());
     let set =
-        aws.ecs.register_task_definition().family(now.family().unwrap()).container_definitions(container);
+        aws.ecs().register_task_definition().family(now.family().unwrap()).container_definitions(container);
     let set = set.network_mode(now.network_mode().unwrap().clone());
     let set = set.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
     let set = set.cpu(now.cpu().unwrap()).memory(now.memory().unwrap());
     let set =
         set.execution_role_arn(now.execution_role_arn().unwrap()).task_role_arn(now.task_role_arn().unwrap());
     let set = set.send().await.unwrap().task_definition.unwrap();
-    let update = aws.ecs.update_service().cluster("shop").service("mail").desired_count(3);
+    let update = aws.ecs().update_service().cluster("shop").service("mail").desired_count(3);
     update.task_definition(set.task_definition_arn().unwrap()).send().await.unwrap();
     let same = changed(&deployment, "second", &managed);
     tokio::time::advance(std::time::Duration::from_mins(5)).await;
@@ -701,7 +701,7 @@ async fn what_a_pipeline_sets_stays_when_other_fields_change() {
     let third = next(&aws, &second, "third", &more).await;
     settle(&aws, &third).await.unwrap();
     let there = described(&aws, "mail").await;
-    let now = aws.ecs.describe_task_definition().task_definition(there.task_definition().unwrap());
+    let now = aws.ecs().describe_task_definition().task_definition(there.task_definition().unwrap());
     let now = now.send().await.unwrap().task_definition.unwrap();
     assert_eq!(now.container_definitions()[0].image(), Some("mail:of-the-pipeline"));
     assert_eq!(there.desired_count(), 3);
@@ -724,7 +724,7 @@ async fn the_tasks_from_before_may_read_their_secrets_until_the_new_ones_are_set
     settle(&aws, &second).await.unwrap();
     until_done(&aws, NAME, "tidy", &second).await.unwrap();
     assert_eq!(secrets().await, json!([OTHER]));
-    let revisions = aws.ecs.list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
+    let revisions = aws.ecs().list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
     assert_eq!(revisions.task_definition_arns().len(), 1);
     assert_at_rest(&account, &aws, &second).await;
 }

@@ -73,7 +73,7 @@ impl Rehearsal {
         let outcome = self.machine.run(&underway.execution, &functions, &taken, &options).await;
         let mut arrivals: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
         for event in outcome.history.iter().rev() {
-            if let (Some(state), Some(input)) = (&event.state, event.detail.get("input")) {
+            if let (Some(state), Some(input)) = (&event.state, event.detail.input()) {
                 arrivals.entry(state).or_default().push(input);
             }
         }
@@ -95,7 +95,7 @@ impl Rehearsal {
         let sdk = sdk(&account, &from.settings.region);
         fastrand::seed(from.jitter);
         Self {
-            aws: Arc::new(Aws::new(&sdk, from.settings.clone())),
+            aws: Arc::new(Aws::new(sdk.clone(), from.settings.clone())),
             account,
             sdk,
             invocations: Invocations::resume(from.invocations.clone()),

@@ -155,7 +155,7 @@ impl Tasks for Functions<'_> {
     }
 }
 
-/// The workflow file's `${…}`: each function under the name that its handler has.
+/// The workflow file's `${…}`: each function's name, as the file writes it.
 #[must_use]
 pub fn substitutions() -> BTreeMap<String, String> {
     let components = stackdrop_functions::COMPONENTS.iter().map(|part| part.name);

@@ -203,7 +203,7 @@ fn details(event: &Event, region: &str) -> Option<(String, Value)> {
             format!("{first}{}EventDetails", letters.as_str())
         }
     };
-    let mut details = event.detail.clone();
+    let mut details = event.detail.to_json();
     let fields = details.as_object_mut()?;
     for name in ["input", "output", "parameters"] {
         if let Some(value) = fields.get_mut(name).filter(|value| !value.is_string()) {

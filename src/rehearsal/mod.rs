@@ -115,16 +115,7 @@ impl Deployed {
     /// What Conclude answered, if the deployment came that far.
     #[must_use]
     pub fn conclusion(&self) -> Option<Value> {
-        let name = "Conclude";
-        let events = self.outcome.history.iter().rev();
-        let mut exits = events.filter(|event| {
-            event.state.as_deref() == Some(name) && event.kind.to_string() == "TaskStateExited"
-        });
-        let output = exits.next()?.detail.get("output")?;
-        Some(match output {
-            Value::String(text) => serde_json::from_str(text).ok()?,
-            other => other.clone(),
-        })
+        self.outcome.output_of("Conclude").cloned()
     }
 
     /// What it made.
@@ -182,7 +173,7 @@ impl Rehearsal {
             account.seed(seed);
         }
         let sdk = sdk(&account, &region);
-        let aws = Arc::new(Aws::new(&sdk, settings));
+        let aws = Arc::new(Aws::new(sdk.clone(), settings));
         let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
             let problems: Vec<String> = error
                 .problems
@@ -261,7 +252,7 @@ impl Rehearsal {
     /// # Errors
     /// When it can't be read, or is no JSON.
     pub async fn object(&self, key: &str) -> Result<Option<Value>> {
-        let call = self.aws.s3.get_object().bucket(&self.aws.settings.bucket).key(key);
+        let call = self.aws.s3().get_object().bucket(&self.aws.settings.bucket).key(key);
         let answer = match as_caller(Caller::new("user"), call.send()).await {
             Ok(answer) => answer,
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
@@ -376,15 +367,7 @@ fn end_of(status: &Status) -> (&'static str, ExecutionEnd) {
 
 /// The spec that Admit read, from the workflow's state after it.
 fn admitted_spec(outcome: &Outcome) -> Option<Spec> {
-    let mut events = outcome.history.iter();
-    let exit = events.find(|event| {
-        event.state.as_deref() == Some("Admit") && event.kind.to_string() == "TaskStateExited"
-    })?;
-    let output = match exit.detail.get("output")? {
-        Value::String(text) => serde_json::from_str(text).ok()?,
-        other => other.clone(),
-    };
-    serde_json::from_value(output.get("spec")?.clone()).ok()
+    serde_json::from_value(outcome.output_of("Admit")?.get("spec")?.clone()).ok()
 }
 
 fn stack_of(spec: &str) -> Result<String> {

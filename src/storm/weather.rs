@@ -320,14 +320,19 @@ async fn pause(duration: Duration) {
 pub(super) async fn foreign(rehearsal: &Rehearsal) -> Result<Vec<Item>> {
     let aws = rehearsal.aws();
     let make = async {
-        let vpc = aws.ec2.create_vpc().cidr_block("10.20.0.0/16").send().await.context("a foreign VPC")?;
+        let vpc = aws.ec2().create_vpc().cidr_block("10.20.0.0/16").send().await.context("a foreign VPC")?;
         let vpc = vpc.vpc.and_then(|vpc| vpc.vpc_id).context("the VPC's id")?;
         pause(Duration::from_mins(1)).await; // until it is available
-        let group = aws.ec2.create_security_group().group_name("shop-database").description("not ours");
+        let group = aws.ec2().create_security_group().group_name("shop-database").description("not ours");
         group.vpc_id(&vpc).send().await.context("a foreign security group")?;
-        let subnet = aws.ec2.create_subnet().vpc_id(&vpc).cidr_block("10.20.0.0/24");
+        let subnet = aws.ec2().create_subnet().vpc_id(&vpc).cidr_block("10.20.0.0/24");
         subnet.send().await.context("a foreign subnet")?;
-        aws.logs.create_log_group().log_group_name("/stackdrop/shopping").send().await.context("a log group")
+        aws.logs()
+            .create_log_group()
+            .log_group_name("/stackdrop/shopping")
+            .send()
+            .await
+            .context("a log group")
     };
     as_caller(Caller::new("neighbour"), make).await?;
     let items = rehearsal.account().inventory();

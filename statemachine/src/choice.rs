@@ -1,5 +1,6 @@
 //! The conditions of Choice states.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::Deserialize;
@@ -149,7 +150,7 @@ impl Test {
                 let (value, other) = (required(path, scope)?, required(other, scope)?);
                 Ok(value.is_string() && value == other)
             }
-            Self::Compare(path, how) => Ok(how.holds(&required(path, scope)?)),
+            Self::Compare(path, how) => required(path, scope).map(|value| how.holds(&value)),
         }
     }
 
@@ -164,7 +165,7 @@ impl Test {
     }
 }
 
-fn required(path: &Path, scope: Scope<'_>) -> Result<Value, Failure> {
+fn required<'v>(path: &Path, scope: Scope<'v>) -> Result<Cow<'v, Value>, Failure> {
     path.select(&scope).ok_or_else(|| {
         Failure::runtime(format!(
             "Invalid path '{}': The choice state's condition path references an invalid value.",

@@ -1,6 +1,6 @@
 //! Runs a machine.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -12,7 +12,7 @@ use crate::context::{Execution, Place, Scope};
 use crate::definition::{Chain, Machine, State, Work};
 use crate::execution::{Arrival, Options, Outcome, Status, Tasks, Watch};
 use crate::failure::Failure;
-use crate::history::{Ending, EventKind, History};
+use crate::history::{Detail, Ending, EventKind, History};
 use crate::join::Boxed;
 use crate::retry::Retries;
 use crate::template::Template;
@@ -75,7 +75,7 @@ impl Machine {
                 run.history().seal();
                 Status::Aborted(failure)
             } => status,
-            result = run.whole(&self.chain, from) => result.map_or_else(Status::Failed, Status::Succeeded),
+            result = run.whole(&self.chain, from) => result.map_or_else(Status::Failed, |output| Status::Succeeded(Arc::unwrap_or_clone(output))),
             status = async {
                 pause(limit.saturating_sub(run.before)).await;
                 run.history().seal();
@@ -136,7 +136,7 @@ impl Run<'_> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn record(&self, kind: EventKind, state: Option<&str>, detail: Value) -> Result<u64, Failure> {
+    pub(crate) fn record(&self, kind: EventKind, state: Option<&str>, detail: Detail) -> Result<u64, Failure> {
         let mut history = self.history();
         let id = history.record(self.elapsed(), kind, state, detail)?;
         if let Some(event) = history.events.last() {
@@ -150,26 +150,28 @@ impl Run<'_> {
         self.before + self.start.elapsed()
     }
 
-    async fn whole(&self, chain: &Chain, from: Option<&Arrival>) -> Result<Value, Failure> {
+    async fn whole(&self, chain: &Chain, from: Option<&Arrival>) -> Result<Arc<Value>, Failure> {
         if let Some(Arrival { state, input, .. }) = from {
             if !chain.states.contains_key(state) {
                 return Err(Failure::runtime(format!("There is no state {state} to go on from.")));
             }
-            return self.from(chain, state, input.clone(), Place::default()).await;
+            return self.from(chain, state, Arc::new(input.clone()), Place::default()).await;
         }
-        let input = &self.execution.input;
-        self.record(EventKind::ExecutionStarted, None, json!({ "input": input }))?;
-        fits(input, &self.execution.name)?;
-        self.chain(chain, input.clone(), Place::default()).await
+        let input = Arc::new(self.execution.input.clone());
+        self.record(EventKind::ExecutionStarted, None, Detail::Input(Arc::clone(&input)))?;
+        fits(&input, &self.execution.name)?;
+        self.chain(chain, input, Place::default()).await
     }
 
     fn close(self, status: Status) -> Outcome {
         let elapsed = self.elapsed();
         let mut history = self.history.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (kind, detail) = match &status {
-            Status::Succeeded(output) => (EventKind::ExecutionSucceeded, json!({ "output": output })),
+            Status::Succeeded(output) => {
+                (EventKind::ExecutionSucceeded, Detail::Output(Arc::new(output.clone())))
+            }
             Status::Failed(failure) => (EventKind::ExecutionFailed, failure.detail()),
-            Status::TimedOut => (EventKind::ExecutionTimedOut, json!({})),
+            Status::TimedOut => (EventKind::ExecutionTimedOut, Detail::Other(json!({}))),
             Status::Aborted(failure) => (EventKind::ExecutionAborted, failure.detail()),
         };
         history.close(elapsed, kind, detail);
@@ -184,9 +186,9 @@ impl Run<'_> {
     pub(crate) fn chain<'r>(
         &'r self,
         chain: &'r Chain,
-        input: Value,
+        input: Arc<Value>,
         place: Place,
-    ) -> Boxed<'r, Result<Value, Failure>> {
+    ) -> Boxed<'r, Result<Arc<Value>, Failure>> {
         self.from(chain, &chain.start_at, input, place)
     }
 
@@ -195,9 +197,9 @@ impl Run<'_> {
         &'r self,
         chain: &'r Chain,
         state: &'r str,
-        input: Value,
+        input: Arc<Value>,
         place: Place,
-    ) -> Boxed<'r, Result<Value, Failure>> {
+    ) -> Boxed<'r, Result<Arc<Value>, Failure>> {
         Box::pin(async move {
             let (mut name, mut input) = (Some(state), input);
             // `check` has made sure that every name is a state's.
@@ -212,9 +214,9 @@ impl Run<'_> {
     async fn state<'s>(
         &self,
         state: &'s State,
-        input: Value,
+        input: Arc<Value>,
         place: &Place,
-    ) -> Result<(Option<&'s str>, Value), Failure> {
+    ) -> Result<(Option<&'s str>, Arc<Value>), Failure> {
         let mut visit = Visit::enter(self, state, &input, place)?;
         let failure = match self.attempts(&mut visit, &input).await {
             Ok((next, output)) => {
@@ -232,7 +234,7 @@ impl Run<'_> {
         let Some(catcher) = state.catch.iter().find(|catcher| catcher.catches(&failure.error)) else {
             return Err(visit.fail(failure));
         };
-        let caught = catcher.result_path.put(input, failure.output()).and_then(|output| {
+        let caught = catcher.result_path.put(&input, Arc::new(failure.output())).and_then(|output| {
             fits(&output, &state.name)?;
             visit.exit(&output)?;
             Ok(output)
@@ -249,8 +251,8 @@ impl Run<'_> {
     async fn attempts<'s>(
         &self,
         visit: &mut Visit<'_, 's>,
-        input: &Value,
-    ) -> Result<(Option<&'s str>, Value), Failure> {
+        input: &Arc<Value>,
+    ) -> Result<(Option<&'s str>, Arc<Value>), Failure> {
         let mut retries = Retries::new(&visit.state.retry);
         loop {
             let failure = match self.attempt(visit, input, retries.count()).await {
@@ -271,18 +273,18 @@ impl Run<'_> {
     async fn attempt<'s>(
         &self,
         visit: &Visit<'_, 's>,
-        input: &Value,
+        input: &Arc<Value>,
         retries: u32,
-    ) -> Result<(Option<&'s str>, Value), Failure> {
+    ) -> Result<(Option<&'s str>, Arc<Value>), Failure> {
         let state = visit.state;
         let context = visit.context(retries);
         let within = |failure: Failure| failure.within(&state.name, visit.entered_event);
-        let effective = state.input.apply(&Scope { input, context: &context }).map_err(within)?;
+        let effective = state.input.apply(input, &context).map_err(within)?;
         let scope = Scope { input: &effective, context: &context };
         let given = state.parameters.as_ref().map(|parameters| parameters.evaluate(scope)).transpose();
-        let given = given.map_err(within)?;
-        if let Some(given) = &given {
-            fits(given, &state.name)?;
+        let given = given.map_err(within)?.map_or_else(|| Arc::clone(&effective), Arc::new);
+        if state.parameters.is_some() {
+            fits(&given, &state.name)?;
         }
         let (next, result) = match &state.work {
             Work::Choice { rules, default } => {
@@ -305,7 +307,7 @@ impl Run<'_> {
                 return Err(Failure::new(error.map_err(within)?, cause.map_err(within)?));
             }
             work => {
-                let result = self.result(visit, work, scope, given.as_ref()).await?;
+                let result = self.result(visit, work, scope, given).await?;
                 fits(&result, &state.name)?;
                 (state.next.as_deref(), Some(result))
             }
@@ -316,10 +318,11 @@ impl Run<'_> {
                 let select =
                     |selector: &Template| selector.evaluate(Scope { input: &result, context: &context });
                 let selected = state.result_selector.as_ref().map(select).transpose().map_err(within)?;
-                state.result_path.put(input.clone(), selected.unwrap_or(result)).map_err(within)?
+                let selected = selected.map_or_else(|| Arc::clone(&result), Arc::new);
+                state.result_path.put(input, selected).map_err(within)?
             }
         };
-        let output = state.output.apply(&Scope { input: &combined, context: &context }).map_err(within)?;
+        let output = state.output.apply(&combined, &context).map_err(within)?;
         fits(&output, &state.name)?;
         Ok((next, output))
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::definition::StateKind;
 use crate::failure::Failure;
-use crate::history::{Event, Step};
+use crate::history::{Event, EventKind, Step};
 use crate::join::Boxed;
 
 /// What [`Tasks::invoke`] gives: the function's answer, or the error that it ended with.
@@ -139,4 +139,21 @@ pub struct Outcome {
     pub transitions: u64,
     /// Every event, in order.
     pub history: Vec<Event>,
+}
+
+impl Outcome {
+    /// What a state was given when it was last entered.
+    #[must_use]
+    pub fn input_of(&self, state: &str) -> Option<&Value> {
+        let mut events = self.history.iter().rev().filter(|event| event.state.as_deref() == Some(state));
+        events.find_map(|event| event.detail.input())
+    }
+
+    /// What a state gave when it was last left.
+    #[must_use]
+    pub fn output_of(&self, state: &str) -> Option<&Value> {
+        let left = |event: &&Event| matches!(event.kind, EventKind::StateExited(_));
+        let mut events = self.history.iter().rev().filter(left);
+        events.find(|event| event.state.as_deref() == Some(state))?.detail.output()
+    }
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::history::Detail;
+
 /// The error names that Step Functions itself gives.
 pub mod names {
     /// Wildcard: any error but [`DATA_LIMIT_EXCEEDED`] and [`RUNTIME`].
@@ -55,12 +57,12 @@ impl Failure {
     }
 
     /// As the details of an event have it: without a cause when there is none.
-    pub(crate) fn detail(&self) -> Value {
-        if self.cause.is_empty() {
+    pub(crate) fn detail(&self) -> Detail {
+        Detail::Other(if self.cause.is_empty() {
             json!({ "error": self.error })
         } else {
             json!({ "error": self.error, "cause": self.cause })
-        }
+        })
     }
 
     /// The error output that a `Catch` hands on.

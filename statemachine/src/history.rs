@@ -1,10 +1,11 @@
 //! What happened, and when: events as Step Functions counts them, and steps as people read them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::definition::StateKind;
 use crate::failure::Failure;
@@ -23,8 +24,78 @@ pub struct Event {
     pub kind: EventKind,
     /// To which state; `None` for the execution's own events.
     pub state: Option<String>,
-    /// Inputs, outputs and errors, as in AWS's event details.
-    pub detail: Value,
+    /// What there is to tell of it.
+    pub detail: Detail,
+}
+
+/// What there is to tell of an event: inputs, outputs and errors. It shares them with the states that had them, and is
+/// made into JSON, as AWS's event details, only when asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Detail {
+    /// What a state or the execution was given.
+    Input(Arc<Value>),
+    /// What a state, a task or the execution gave.
+    Output(Arc<Value>),
+    /// What a task's function is invoked with.
+    Scheduled {
+        /// The function's name.
+        function: String,
+        /// Its payload.
+        payload: Arc<Value>,
+        /// Whether its answer comes by a token.
+        waits_for_token: bool,
+        /// How long it may take.
+        timeout_seconds: Option<u32>,
+    },
+    /// An error, or a few words more.
+    Other(Value),
+}
+
+impl Detail {
+    /// What was given, if that is what there is to tell.
+    #[must_use]
+    pub fn input(&self) -> Option<&Value> {
+        match self {
+            Self::Input(input) => Some(input),
+            Self::Output(_) | Self::Scheduled { .. } | Self::Other(_) => None,
+        }
+    }
+
+    /// What came of it, if that is what there is to tell.
+    #[must_use]
+    pub fn output(&self) -> Option<&Value> {
+        match self {
+            Self::Output(output) => Some(output),
+            Self::Input(_) | Self::Scheduled { .. } | Self::Other(_) => None,
+        }
+    }
+
+    /// As AWS's event details have it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Input(input) => json!({ "input": **input }),
+            Self::Output(output) => json!({ "output": **output }),
+            Self::Scheduled { function, payload, waits_for_token, timeout_seconds } => {
+                let mut details = json!({
+                    "resourceType": "lambda",
+                    "resource": if *waits_for_token { "invoke.waitForTaskToken" } else { "invoke" },
+                    "parameters": { "FunctionName": function, "Payload": **payload },
+                });
+                if let Some(seconds) = timeout_seconds {
+                    details["timeoutInSeconds"] = (*seconds).into();
+                }
+                details
+            }
+            Self::Other(details) => details.clone(),
+        }
+    }
+}
+
+impl Serialize for Detail {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
 }
 
 /// The kinds of events. Displayed under AWS's names, such as `TaskStateEntered`.
@@ -142,7 +213,7 @@ impl History {
         at: Duration,
         kind: EventKind,
         state: Option<&str>,
-        detail: Value,
+        detail: Detail,
     ) -> Result<u64, Failure> {
         if self.is_sealed {
             return Err(Failure::runtime("The execution has ended."));
@@ -156,11 +227,11 @@ impl History {
     }
 
     /// Adds the execution's last event.
-    pub(crate) fn close(&mut self, at: Duration, kind: EventKind, detail: Value) {
+    pub(crate) fn close(&mut self, at: Duration, kind: EventKind, detail: Detail) {
         self.push(at, kind, None, detail);
     }
 
-    fn push(&mut self, at: Duration, kind: EventKind, state: Option<&str>, detail: Value) -> u64 {
+    fn push(&mut self, at: Duration, kind: EventKind, state: Option<&str>, detail: Detail) -> u64 {
         let id = self.events.len() as u64 + 1;
         let at_seconds = at.as_secs_f64();
         self.events.push(Event { id, at_seconds, kind, state: state.map(str::to_owned), detail });

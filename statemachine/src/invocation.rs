@@ -7,7 +7,7 @@ use time::macros::format_description;
 /// The result of a Task: the function's answer beside what the SDK tells about the call (Developer Guide,
 /// "Invoke a Lambda function"). All of it counts towards the size of a result, so all of it is here.
 /// `invocation` tells this one from the execution's others.
-pub(crate) fn result(payload: &Value, invocation: u64, at: Option<OffsetDateTime>) -> Value {
+pub(crate) fn result(payload: Value, invocation: u64, at: Option<OffsetDateTime>) -> Value {
     let id = format!("00000000-0000-4000-8000-{invocation:012}");
     let trace = format!("root=1-00000000-{invocation:024};parent={invocation:016};sampled=0");
     let length = payload.to_string().len().to_string();
@@ -28,9 +28,9 @@ pub(crate) fn result(payload: &Value, invocation: u64, at: Option<OffsetDateTime
     let each = |wrap: fn(&str) -> Value| -> Value {
         headers.iter().map(|(name, value)| ((*name).to_owned(), wrap(value))).collect()
     };
-    json!({
+    let mut result = json!({
         "ExecutedVersion": "$LATEST",
-        "Payload": payload,
+        "Payload": null,
         "SdkHttpMetadata": {
             "AllHttpHeaders": each(|value| json!([value])),
             "HttpHeaders": each(|value| json!(value)),
@@ -38,5 +38,7 @@ pub(crate) fn result(payload: &Value, invocation: u64, at: Option<OffsetDateTime
         },
         "SdkResponseMetadata": { "RequestId": id },
         "StatusCode": 200,
-    })
+    });
+    result["Payload"] = payload; // Moved: `json!` would copy it.
+    result
 }

@@ -90,7 +90,7 @@ pub use context::Execution;
 pub use definition::{Machine, StateKind};
 pub use execution::{Abort, Arrival, Options, Outcome, Status, StepEvent, TaskFuture, Tasks, Watch};
 pub use failure::{Failure, names};
-pub use history::{Ending, Event, EventKind, HISTORY_EVENTS_MAX, Step};
+pub use history::{Detail, Ending, Event, EventKind, HISTORY_EVENTS_MAX, Step};
 pub use info::StateInfo;
 pub use load::{LoadError, Problem};
 pub use retry::{Catcher, Retrier};

@@ -1,9 +1,12 @@
 //! `JSONPath`, as much of it as a workflow needs: `$`, dotted names, `['name']`, `[0]`; and `$$`, the context.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::context::Scope;
+use crate::context::{Context, Scope};
 use crate::failure::{Failure, names};
 
 /// A path that selects one value or none.
@@ -83,15 +86,15 @@ impl Path {
     }
 
     /// The selected value; `None` when there is nothing.
-    pub(crate) fn select(&self, scope: &Scope<'_>) -> Option<Value> {
+    pub(crate) fn select<'v>(&self, scope: &Scope<'v>) -> Option<Cow<'v, Value>> {
         match self.root {
-            Root::Input => select(&self.steps, scope.input).cloned(),
-            Root::Context => select(&self.steps, &scope.context.value()).cloned(),
+            Root::Input => select(&self.steps, scope.input).map(Cow::Borrowed),
+            Root::Context => select(&self.steps, &scope.context.value()).cloned().map(Cow::Owned),
         }
     }
 
     /// The selected value, or the error that its lack is.
-    pub(crate) fn require(&self, scope: &Scope<'_>) -> Result<Value, Failure> {
+    pub(crate) fn require<'v>(&self, scope: &Scope<'v>) -> Result<Cow<'v, Value>, Failure> {
         self.select(scope).ok_or_else(|| {
             let path = self.text();
             Failure::runtime(format!("Invalid path '{path}' : No results for path: {}", self.bracketed()))
@@ -214,10 +217,14 @@ impl Default for Filter {
 }
 
 impl Filter {
-    pub(crate) fn apply(&self, scope: &Scope<'_>) -> Result<Value, Failure> {
+    pub(crate) fn apply(&self, value: &Arc<Value>, context: &Context<'_>) -> Result<Arc<Value>, Failure> {
         match self {
-            Self::Nothing => Ok(Value::Object(Map::new())),
-            Self::At(path) => path.require(scope),
+            Self::Nothing => Ok(Arc::new(Value::Object(Map::new()))),
+            Self::At(path) if path.root == Root::Input && path.steps.is_empty() => Ok(Arc::clone(value)),
+            Self::At(path) => {
+                let selected = path.require(&Scope { input: value, context })?;
+                Ok(Arc::new(selected.into_owned()))
+            }
         }
     }
 
@@ -266,15 +273,16 @@ impl Default for ResultPath {
 
 impl ResultPath {
     /// The state's input with the result put in its place.
-    pub(crate) fn put(&self, mut input: Value, result: Value) -> Result<Value, Failure> {
-        let Self::At(names) = self else { return Ok(input) };
+    pub(crate) fn put(&self, input: &Arc<Value>, result: Arc<Value>) -> Result<Arc<Value>, Failure> {
+        let Self::At(names) = self else { return Ok(Arc::clone(input)) };
         let Some((last, parents)) = names.split_last() else { return Ok(result) };
-        let mut place = &mut input;
+        let mut output = Value::clone(input);
+        let mut place = &mut output;
         for name in parents {
             place = object(place, name)?.entry(name.as_str()).or_insert_with(|| Value::Object(Map::new()));
         }
-        object(place, last)?.insert(last.clone(), result);
-        Ok(input)
+        object(place, last)?.insert(last.clone(), Arc::unwrap_or_clone(result));
+        Ok(Arc::new(output))
     }
 
     /// As it is written in a workflow; `None` for `null`.

@@ -1,5 +1,7 @@
 //! Payload templates (`Parameters`, `ResultSelector`, `ItemSelector`) and their intrinsic functions.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::context::Scope;
@@ -100,7 +102,7 @@ impl Query {
     /// What the field of this name gets.
     pub(crate) fn evaluate(&self, field: &str, scope: Scope<'_>) -> Result<Value, Failure> {
         match self {
-            Self::Path(path) => path.select(&scope).ok_or_else(|| {
+            Self::Path(path) => path.select(&scope).map(Cow::into_owned).ok_or_else(|| {
                 let (path, input) = (path.text(), scope.input);
                 Failure::runtime(format!(
                     "The JSONPath '{path}' specified for the field '{field}' could not be found in the input \

@@ -27,7 +27,7 @@ impl Delay {
             Self::Selected(path) => path,
         };
         let (text, selected) = (path.text(), path.select(scope));
-        let problem = match selected.as_ref().map(|value| (value, value.as_i64())) {
+        let problem = match selected.as_deref().map(|value| (value, value.as_i64())) {
             None => format!("The SecondsPath parameter does not reference an input value: {text}"),
             Some((_, Some(seconds))) if seconds < 0 => {
                 format!("The SecondsPath parameter references a negative value: {text} == {seconds}")

@@ -1,5 +1,6 @@
 //! Visits to states and iterations of Maps: each ends on record, also when it is cut short.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::definition::{State, StateKind};
 use crate::engine::Run;
 use crate::execution::StepEvent;
 use crate::failure::{Failure, names};
-use crate::history::{Ending, EventKind, Step};
+use crate::history::{Detail, Ending, EventKind, Step};
 
 /// One visit to a state, open until it is left; when it is dropped before, it was aborted.
 pub(crate) struct Visit<'r, 's> {
@@ -27,13 +28,13 @@ impl<'r, 's> Visit<'r, 's> {
     pub(crate) fn enter(
         run: &'r Run<'r>,
         state: &'s State,
-        input: &Value,
+        input: &Arc<Value>,
         place: &'r Place,
     ) -> Result<Self, Failure> {
         let entered = run.elapsed();
         let kind = state.kind();
-        let entered_event =
-            run.record(EventKind::StateEntered(kind), Some(&state.name), json!({ "input": input }))?;
+        let given = Detail::Input(Arc::clone(input));
+        let entered_event = run.record(EventKind::StateEntered(kind), Some(&state.name), given)?;
         let step = {
             let mut history = run.history();
             history.transitions += 1;
@@ -87,9 +88,9 @@ impl<'r, 's> Visit<'r, 's> {
         self.run.watch.retrying(&self.event(failed_attempt), failure, delay.as_secs_f64());
     }
 
-    pub(crate) fn exit(&self, output: &Value) -> Result<(), Failure> {
+    pub(crate) fn exit(&self, output: &Arc<Value>) -> Result<(), Failure> {
         let kind = EventKind::StateExited(self.state.kind());
-        self.run.record(kind, Some(&self.state.name), json!({ "output": output })).map(|_| ())
+        self.run.record(kind, Some(&self.state.name), Detail::Output(Arc::clone(output))).map(|_| ())
     }
 
     /// Its attempts are used up. AWS records that of a Parallel or Map once, not with each attempt.
@@ -163,5 +164,5 @@ impl Drop for IterationGuard<'_> {
 
 /// An abort is recorded unless the history is full or sealed: then that is what ends the execution already.
 fn record_if_room(run: &Run<'_>, kind: EventKind, state: &str, detail: Value) {
-    drop(run.record(kind, Some(state), detail));
+    drop(run.record(kind, Some(state), Detail::Other(detail)));
 }

@@ -1,5 +1,6 @@
 //! What states do: invoke a function, run branches, go through items.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::context::{Context, Item, Place, Scope};
 use crate::definition::{Chain, Map, StateKind, Task, Work};
 use crate::engine::{Run, fits};
 use crate::failure::{Failure, names};
-use crate::history::EventKind;
+use crate::history::{Detail, EventKind};
 use crate::invocation;
 use crate::join::{self, Boxed};
 use crate::visit::{IterationGuard, Visit};
@@ -20,23 +21,22 @@ impl Run<'_> {
         visit: &Visit<'_, '_>,
         work: &Work,
         scope: Scope<'_>,
-        given: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let given = given.unwrap_or(scope.input);
+        given: Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
         match work {
             Work::Task(task) => self.task(visit, task, scope).await,
-            Work::Parallel { branches } => self.parallel(visit, branches, given).await,
+            Work::Parallel { branches } => self.parallel(visit, branches, &given).await,
             Work::Map(map) => self.map(visit, map, scope).await,
-            Work::Pass { result: Some(result) } => Ok(result.clone()),
+            Work::Pass { result: Some(result) } => Ok(Arc::new(result.clone())),
             Work::Pass { result: None }
             | Work::Choice { .. }
             | Work::Wait(_)
             | Work::Succeed
-            | Work::Fail { .. } => Ok(given.clone()),
+            | Work::Fail { .. } => Ok(given),
         }
     }
 
-    async fn task(&self, visit: &Visit<'_, '_>, task: &Task, scope: Scope<'_>) -> Result<Value, Failure> {
+    async fn task(&self, visit: &Visit<'_, '_>, task: &Task, scope: Scope<'_>) -> Result<Arc<Value>, Failure> {
         let name = visit.state.name.as_str();
         // One for each attempt, as in AWS; not secret here.
         let token = format!("{}.{name}.{}", self.execution.arn, self.history().events.len());
@@ -45,16 +45,15 @@ impl Run<'_> {
         let payload = task.payload.evaluate(Scope { input: scope.input, context: &context });
         let payload = payload.map_err(|failure| failure.within(name, visit.entered_event))?;
         fits(&payload, name)?;
-        let mut scheduled = json!({
-            "resourceType": "lambda",
-            "resource": if task.waits_for_token { "invoke.waitForTaskToken" } else { "invoke" },
-            "parameters": { "FunctionName": task.function, "Payload": payload },
-        });
-        if let Some(seconds) = task.timeout_seconds {
-            scheduled["timeoutInSeconds"] = seconds.into();
-        }
+        let payload = Arc::new(payload);
+        let scheduled = Detail::Scheduled {
+            function: task.function.clone(),
+            payload: Arc::clone(&payload),
+            waits_for_token: task.waits_for_token,
+            timeout_seconds: task.timeout_seconds,
+        };
         self.record(EventKind::TaskScheduled, Some(name), scheduled)?;
-        let invocation = self.record(EventKind::TaskStarted, Some(name), json!({}))?;
+        let invocation = self.record(EventKind::TaskStarted, Some(name), nothing())?;
         let call = self.called(name, task, payload, token);
         let answer = match task.timeout_seconds {
             None => call.await,
@@ -70,15 +69,17 @@ impl Run<'_> {
         };
         let now = self.execution.time_at(self.elapsed());
         let whole = |payload: Value| match token {
-            None => invocation::result(&payload, invocation, now),
+            None => invocation::result(payload, invocation, now),
             Some(_) => payload,
         };
         let result = answer.map(whole).and_then(|result| {
             // AWS names the service here, not the state.
-            fits(&result, "lambda").map(|()| result)
+            fits(&result, "lambda").map(|()| Arc::new(result))
         });
         match &result {
-            Ok(output) => self.record(EventKind::TaskSucceeded, Some(name), json!({ "output": output }))?,
+            Ok(output) => {
+                self.record(EventKind::TaskSucceeded, Some(name), Detail::Output(Arc::clone(output)))?
+            }
             Err(failure) => self.record(EventKind::TaskFailed, Some(name), failure.detail())?,
         };
         result
@@ -89,12 +90,12 @@ impl Run<'_> {
         &self,
         name: &str,
         task: &Task,
-        payload: Value,
+        payload: Arc<Value>,
         token: Option<&str>,
     ) -> Result<Value, Failure> {
-        let answer = self.tasks.invoke(&task.function, payload).await?;
+        let answer = self.tasks.invoke(&task.function, Arc::unwrap_or_clone(payload)).await?;
         let Some(token) = token else { return Ok(answer) };
-        self.record(EventKind::TaskSubmitted, Some(name), json!({}))?;
+        self.record(EventKind::TaskSubmitted, Some(name), nothing())?;
         self.tasks.answer(token).await
     }
 
@@ -102,28 +103,29 @@ impl Run<'_> {
         &self,
         visit: &Visit<'_, '_>,
         branches: &[Chain],
-        input: &Value,
-    ) -> Result<Value, Failure> {
+        input: &Arc<Value>,
+    ) -> Result<Arc<Value>, Failure> {
         let name = visit.state.name.as_str();
-        self.record(EventKind::StateStarted(StateKind::Parallel), Some(name), json!({}))?;
+        self.record(EventKind::StateStarted(StateKind::Parallel), Some(name), nothing())?;
         let place = Place { parent: Some(name.to_owned()), item: visit.place.item.clone() };
         let branches: Vec<_> =
-            branches.iter().map(|branch| self.chain(branch, input.clone(), place.clone())).collect();
+            branches.iter().map(|branch| self.chain(branch, Arc::clone(input), place.clone())).collect();
         let at_once = branches.len();
         self.joined(visit, branches, at_once).await
     }
 
-    async fn map(&self, visit: &Visit<'_, '_>, map: &Map, scope: Scope<'_>) -> Result<Value, Failure> {
+    async fn map(&self, visit: &Visit<'_, '_>, map: &Map, scope: Scope<'_>) -> Result<Arc<Value>, Failure> {
         let name = visit.state.name.as_str();
         let within = |failure: Failure| failure.within(name, visit.entered_event);
-        let items = match map.items.require(&scope).map_err(within)? {
+        let items = match map.items.require(&scope).map_err(within)?.into_owned() {
             Value::Array(items) => items,
             other => {
                 let cause = format!("Map state input must be an array but was: {other}");
                 return Err(within(Failure::runtime(cause)));
             }
         };
-        self.record(EventKind::StateStarted(StateKind::Map), Some(name), json!({ "length": items.len() }))?;
+        let length = Detail::Other(json!({ "length": items.len() }));
+        self.record(EventKind::StateStarted(StateKind::Map), Some(name), length)?;
         let mut iterations: Vec<Boxed<'_, _>> = Vec::with_capacity(items.len());
         for (index, value) in items.into_iter().enumerate() {
             let item = Item { index, value };
@@ -140,17 +142,23 @@ impl Run<'_> {
         self.joined(visit, iterations, map.at_once).await
     }
 
-    async fn iteration(&self, name: &str, chain: &Chain, input: Value, item: Item) -> Result<Value, Failure> {
+    async fn iteration(
+        &self,
+        name: &str,
+        chain: &Chain,
+        input: Value,
+        item: Item,
+    ) -> Result<Arc<Value>, Failure> {
         let detail = json!({ "name": name, "index": item.index });
-        self.record(EventKind::MapIterationStarted, Some(name), detail.clone())?;
+        self.record(EventKind::MapIterationStarted, Some(name), Detail::Other(detail.clone()))?;
         let mut guard = IterationGuard { run: self, name, detail: Some(detail.clone()) };
         let place = Place { parent: Some(name.to_owned()), item: Some(item) };
-        let result = self.chain(chain, input, place).await;
+        let result = self.chain(chain, Arc::new(input), place).await;
         guard.detail = None;
         let kind =
             if result.is_ok() { EventKind::MapIterationSucceeded } else { EventKind::MapIterationFailed };
         // Where nothing more can be recorded, the failure that is the reason must not be lost.
-        match (self.record(kind, Some(name), detail), result) {
+        match (self.record(kind, Some(name), Detail::Other(detail)), result) {
             (Err(full), Ok(_)) => Err(full),
             (_, result) => result,
         }
@@ -159,12 +167,17 @@ impl Run<'_> {
     async fn joined(
         &self,
         visit: &Visit<'_, '_>,
-        chains: Vec<Boxed<'_, Result<Value, Failure>>>,
+        chains: Vec<Boxed<'_, Result<Arc<Value>, Failure>>>,
         at_once: usize,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Arc<Value>, Failure> {
         let outputs = join::all(chains, at_once).await?;
         let kind = EventKind::StateSucceeded(visit.state.kind());
-        self.record(kind, Some(&visit.state.name), json!({}))?;
-        Ok(Value::Array(outputs))
+        self.record(kind, Some(&visit.state.name), nothing())?;
+        Ok(Arc::new(outputs.into_iter().map(Arc::unwrap_or_clone).collect()))
     }
+}
+
+/// The detail of an event that tells of nothing but itself.
+fn nothing() -> Detail {
+    Detail::Other(json!({}))
 }

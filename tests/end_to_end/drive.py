@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -32,7 +33,7 @@ MOST, MOST_FOR_AN_EXECUTION = 800, 300
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--stackdrop", type=pathlib.Path, required=True)
-    arguments.add_argument("--bootstrap", type=pathlib.Path, required=True)
+    arguments.add_argument("--programs", type=pathlib.Path, required=True)
     arguments.add_argument("--root", type=pathlib.Path, required=True)
     arguments.add_argument("--work", type=pathlib.Path, required=True)
     arguments.add_argument("--fail", required=True)
@@ -169,22 +170,26 @@ class Trial:
     # ---- what a user does
 
     def install(self):
-        """As `sam deploy` does: the zip, the workflow and the template go to a bucket, and a stack is made of them."""
+        """As `sam deploy` does: the zips, the workflow and the template go to a bucket, and a stack is made of them."""
         s3, formation = self.client("s3"), self.client("cloudformation")
         artifacts = "artifacts"
         s3.create_bucket(Bucket=artifacts, CreateBucketConfiguration={"LocationConstraint": REGION})
-        package = self.given.work / "functions.zip"
-        with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            archive.write(self.given.bootstrap, "bootstrap")
-        s3.upload_file(str(package), artifacts, "functions.zip")
-        s3.upload_file(str(self.given.root / "statemachine/deploy.asl.json"), artifacts, "deploy.asl.json")
         template = (self.given.root / "template.yaml").read_text()
-        for local, remote in [
-            ("CodeUri: .\n", f"CodeUri: s3://{artifacts}/functions.zip\n"),
-            ("DefinitionUri: statemachine/deploy.asl.json", f"DefinitionUri: s3://{artifacts}/deploy.asl.json"),
-        ]:
-            assert local in template, local
-            template = template.replace(local, remote)
+
+        def package(built):
+            function = built[1]
+            archive = self.given.work / f"{function}.zip"
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
+                zipped.write(self.given.programs / function, "bootstrap")
+            s3.upload_file(str(archive), artifacts, archive.name)
+            return f"      CodeUri: s3://{artifacts}/{archive.name}"
+
+        template, functions = re.subn(r"    Metadata: .*Binary: ([a-z-]+),.*", package, template)
+        assert functions == 9, functions
+        s3.upload_file(str(self.given.root / "statemachine/deploy.asl.json"), artifacts, "deploy.asl.json")
+        local = "DefinitionUri: statemachine/deploy.asl.json"
+        assert local in template
+        template = template.replace(local, f"DefinitionUri: s3://{artifacts}/deploy.asl.json")
         s3.put_object(Bucket=artifacts, Key="template.yaml", Body=template.encode())
         formation.create_stack(
             StackName=STACK, TemplateURL=f"{self.gateway.url}/{artifacts}/template.yaml",

@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_functions::{COMPONENTS, admit, conclude};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
@@ -75,19 +76,20 @@ fn trial() -> Result<Value, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = target().join("end-to-end").join("run");
     let stackdrop = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
-    let bootstrap = stackdrop.with_file_name("bootstrap");
-    assert!(
-        is_of_today(&bootstrap),
-        "{} is older than what it is made of: `cargo test --no-run` first",
-        bootstrap.display()
-    );
+    let programs = stackdrop.parent().unwrap();
+    for function in COMPONENTS.iter().map(|function| function.name).chain([admit::NAME, conclude::NAME]) {
+        assert!(
+            is_of_today(&programs.join(function)),
+            "the program of {function} is older than what it is made of: `cargo test --no-run` first"
+        );
+    }
     let mut drive = Command::new(python);
     drive
         .arg(root.join("tests/end_to_end/drive.py"))
         .arg("--stackdrop")
         .arg(stackdrop)
-        .arg("--bootstrap")
-        .arg(bootstrap)
+        .arg("--programs")
+        .arg(programs)
         .arg("--root")
         .arg(root)
         .arg("--work")
@@ -202,8 +204,8 @@ fn states_of(deployed: &Deployed) -> Vec<String> {
     names.filter(|name| !inside.contains(&name.as_str())).collect()
 }
 
-/// Whether the functions' program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
-fn is_of_today(bootstrap: &Path) -> bool {
+/// Whether a function's program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
+fn is_of_today(program: &Path) -> bool {
     let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders: Vec<PathBuf> =
@@ -216,7 +218,7 @@ fn is_of_today(bootstrap: &Path) -> bool {
             folders.extend(path.is_dir().then_some(path));
         }
     }
-    changed(bootstrap).is_some_and(|built| Some(built) >= newest)
+    changed(program).is_some_and(|built| Some(built) >= newest)
 }
 
 /// Where cargo builds.

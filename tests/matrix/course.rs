@@ -135,7 +135,7 @@ pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), Stri
 /// `Ok` if no execution holds the stack's lock.
 pub(crate) async fn lock_is_free(rehearsal: &Rehearsal) -> Result<(), String> {
     let aws = rehearsal.aws();
-    let head = aws.s3.head_object().bucket(&aws.settings.bucket).key("stacks/shop/lock.json");
+    let head = aws.s3().head_object().bucket(&aws.settings.bucket).key("stacks/shop/lock.json");
     match as_caller(Caller::new("test"), head.send()).await {
         Ok(_) => Err("the lock is still held".into()),
         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(()),

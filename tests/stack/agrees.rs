@@ -163,19 +163,20 @@ fn the_workflow_knows_no_error_that_functions_do_not_have() {
 #[test]
 fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
     let template = template();
-    let mut handlers = BTreeSet::new();
+    let mut programs = BTreeSet::new();
     for (name, resource) in &functions() {
         let function = properties(&template, resource);
-        assert_eq!(function["Handler"], name.as_str(), "{resource}");
+        let program = &template["Resources"][resource]["Metadata"]["BuildProperties"]["Binary"];
+        assert_eq!(program, name.as_str(), "{resource}");
         assert_eq!(function["Role"], format!("{}Role.Arn", camel(name)), "{resource}");
         assert_eq!(function["LoggingConfig"]["LogGroup"], format!("{}Logs", camel(name)), "{resource}");
         let group = &properties(&template, &format!("{}Logs", camel(name)))["LogGroupName"];
         assert_eq!(*group, format!("/aws/lambda/${{AWS::StackName}}-{name}"), "{resource}");
-        handlers.insert(name.clone());
+        programs.insert(name.clone());
     }
     let resources = template["Resources"].as_object().unwrap();
     let there = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
-    assert_eq!(there.count(), handlers.len(), "the template has a function that the workflow does not know");
+    assert_eq!(there.count(), programs.len(), "the template has a function that the workflow does not know");
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn question(rehearsal: &Rehearsal) -> Value {
 async fn agree(rehearsal: &Rehearsal, answer: Value) {
     let question = question(rehearsal).await;
     let token = question["token"].as_str().unwrap();
-    let call = rehearsal.aws().sfn.send_task_success().task_token(token).output(answer.to_string());
+    let call = rehearsal.aws().sfn().send_task_success().task_token(token).output(answer.to_string());
     call.send().await.unwrap();
 }
 
@@ -93,7 +93,7 @@ async fn a_failure_sent_with_the_token_rejects_too() {
     let rehearsal = rehearsal(&spec);
     let person = async {
         let question = question(&rehearsal).await;
-        let call = rehearsal.aws().sfn.send_task_failure().task_token(question["token"].as_str().unwrap());
+        let call = rehearsal.aws().sfn().send_task_failure().task_token(question["token"].as_str().unwrap());
         call.error("No").cause("the budget is spent").send().await.unwrap();
     };
     let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), person);

@@ -186,7 +186,7 @@ impl Hand {
                 call.send().await.unwrap();
             }
             Self::AttachesAPolicy => {
-                let iam = &rehearsal.aws().iam;
+                let iam = &rehearsal.aws().iam();
                 let call = iam.attach_role_policy().role_name("stackdrop-shop-instance-eu-central-1");
                 let call = call.policy_arn("arn:aws:iam::aws:policy/AdministratorAccess");
                 call.send().await.unwrap();

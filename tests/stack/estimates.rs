@@ -1,6 +1,5 @@
 //! What a plan says beforehand, against what the rehearsal shows: the same cost to the cent, and about the same time.
 
-use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::estimate::{ComponentPlan, Estimate, monthly_usd, seconds_of, seconds_of_first};
 use stackdrop_specs::Spec;
@@ -17,14 +16,7 @@ fn bill(rehearsal: &Rehearsal) -> f64 {
 
 /// What the plan of a deployment said.
 fn plan_of(deployed: &Deployed) -> Vec<ComponentPlan> {
-    let mut events = deployed.outcome.history.iter().rev();
-    let planned = events.find(|event| {
-        event.state.as_deref() == Some("Plan") && event.kind.to_string() == "ParallelStateExited"
-    });
-    let output = match &planned.unwrap().detail["output"] {
-        Value::String(text) => serde_json::from_str(text).unwrap(),
-        other => other.clone(),
-    };
+    let output = deployed.outcome.output_of("Plan").unwrap();
     serde_json::from_value(output["plan"].clone()).unwrap()
 }
 

@@ -179,7 +179,8 @@ async fn a_removal_names_the_guest_that_holds_it_up_takes_the_rest_and_goes_on_w
         (Guest::Interface, &["SecurityGroup", "Subnet", "VPC"]),
         (Guest::Instance, &["SecurityGroup", "Subnet", "VPC"]),
         (Guest::Target, &["TargetGroup"]),
-        (Guest::ServiceNamed("theirs"), &["Cluster"]),
+        // It may run with our roles.
+        (Guest::ServiceNamed("theirs"), &["Cluster", "Role"]),
     ];
     for (guest, held) in cases {
         let about = format!("{guest:?}");

@@ -7,13 +7,7 @@ use crate::{PRIVATE, SHOP, deployed, rehearsal, standing};
 
 /// The workflow's state as it was when Settle began.
 fn state_before_settle(deployed: &stackdrop::Deployed) -> Value {
-    let entered = deployed.outcome.history.iter().find(|event| {
-        event.state.as_deref() == Some("Settle") && event.kind.to_string() == "ParallelStateEntered"
-    });
-    match &entered.unwrap().detail["input"] {
-        Value::String(text) => serde_json::from_str(text).unwrap(),
-        other => other.clone(),
-    }
+    deployed.outcome.input_of("Settle").unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ pub(crate) fn properties<'t>(template: &'t Value, name: &str) -> &'t Value {
     properties
 }
 
-/// The names of the functions as the template has them, by that of their handlers.
+/// The names of the functions as the template has them, by their own.
 pub(crate) fn functions() -> BTreeMap<String, String> {
     let names = stackdrop::rehearsal::substitutions().into_values();
     names.map(|name| (name.clone(), format!("{}Function", camel(&name)))).collect()

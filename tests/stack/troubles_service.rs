@@ -74,7 +74,7 @@ enum ByHand {
 }
 
 async fn web_group(aws: &Aws) -> String {
-    let groups = aws.elb.describe_target_groups().send().await.unwrap();
+    let groups = aws.elb().describe_target_groups().send().await.unwrap();
     groups.target_groups()[0].target_group_arn().unwrap().to_owned()
 }
 
@@ -82,63 +82,64 @@ impl ByHand {
     /// Does it.
     async fn happens(self, aws: &Aws) {
         let database =
-            || aws.rds.modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+            || aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
         match self {
             Self::TargetGroupAttribute => {
                 let key = "deregistration_delay.timeout_seconds";
                 let group = web_group(aws).await;
-                let found = aws.elb.describe_target_group_attributes().target_group_arn(&group);
+                let found = aws.elb().describe_target_group_attributes().target_group_arn(&group);
                 let mut attributes = found.send().await.unwrap().attributes.unwrap();
                 attributes.retain(|attribute| attribute.key() == Some(key));
                 attributes[0].value = Some("300".into());
-                let call = aws.elb.modify_target_group_attributes().target_group_arn(group);
+                let call = aws.elb().modify_target_group_attributes().target_group_arn(group);
                 call.set_attributes(Some(attributes)).send().await.unwrap();
             }
             Self::LogRetention => {
-                let call = aws.logs.put_retention_policy().log_group_name("/stackdrop/shop/web");
+                let call = aws.logs().put_retention_policy().log_group_name("/stackdrop/shop/web");
                 call.retention_in_days(1).send().await.unwrap();
             }
             Self::RolePolicy => {
                 let all = json!({ "Version": "2012-10-17", "Statement": [
                     { "Effect": "Allow", "Action": "s3:*", "Resource": "*" },
                 ] });
-                let call = aws.iam.put_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
+                let call = aws.iam().put_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
                 call.policy_name("stackdrop").policy_document(all.to_string()).send().await.unwrap();
             }
             Self::ScalingPolicyDeleted => {
-                let found = aws.autoscaling.describe_scaling_policies().service_namespace("ecs".into());
+                let found = aws.autoscaling().describe_scaling_policies().service_namespace("ecs".into());
                 let policy = found.send().await.unwrap().scaling_policies.unwrap().remove(0);
-                let call = aws.autoscaling.delete_scaling_policy().service_namespace("ecs".into());
+                let call = aws.autoscaling().delete_scaling_policy().service_namespace("ecs".into());
                 let call = call.policy_name(policy.policy_name()).resource_id(policy.resource_id());
                 call.scalable_dimension(policy.scalable_dimension().clone()).send().await.unwrap();
             }
             Self::ScheduleDeleted => {
-                let call = aws.scheduler.delete_schedule().name("shop");
+                let call = aws.scheduler().delete_schedule().name("shop");
                 call.group_name(&aws.settings.schedule_group).send().await.unwrap();
             }
             Self::ScheduleChanged => {
-                let get = aws.scheduler.get_schedule().name("shop").group_name(&aws.settings.schedule_group);
+                let get =
+                    aws.scheduler().get_schedule().name("shop").group_name(&aws.settings.schedule_group);
                 let found = get.send().await.unwrap();
                 let call =
-                    aws.scheduler.update_schedule().name("shop").group_name(&aws.settings.schedule_group);
+                    aws.scheduler().update_schedule().name("shop").group_name(&aws.settings.schedule_group);
                 let call = call.set_target(found.target).set_flexible_time_window(found.flexible_time_window);
                 call.schedule_expression("rate(1 hour)").send().await.unwrap();
             }
             Self::BackupsOff => drop(database().backup_retention_period(0).send().await.unwrap()),
             Self::ClassChanged => drop(database().db_instance_class("db.t4g.small").send().await.unwrap()),
             Self::RuleDeleted => {
-                let balancer = aws.elb.describe_load_balancers().send().await.unwrap();
+                let balancer = aws.elb().describe_load_balancers().send().await.unwrap();
                 let arn = balancer.load_balancers()[0].load_balancer_arn().unwrap();
-                let listeners = aws.elb.describe_listeners().load_balancer_arn(arn).send().await.unwrap();
+                let listeners = aws.elb().describe_listeners().load_balancer_arn(arn).send().await.unwrap();
                 let https = listeners.listeners().iter().find(|one| one.port() == Some(443)).unwrap();
-                let rules = aws.elb.describe_rules().listener_arn(https.listener_arn().unwrap());
+                let rules = aws.elb().describe_rules().listener_arn(https.listener_arn().unwrap());
                 let rules = rules.send().await.unwrap().rules.unwrap();
                 let rule = rules.iter().find(|rule| rule.is_default() != Some(true)).unwrap();
-                let call = aws.elb.delete_rule().rule_arn(rule.rule_arn().unwrap());
+                let call = aws.elb().delete_rule().rule_arn(rule.rule_arn().unwrap());
                 call.send().await.unwrap();
             }
             Self::CountUnderScaling => {
-                let call = aws.ecs.update_service().cluster("shop").service("web").desired_count(4);
+                let call = aws.ecs().update_service().cluster("shop").service("web").desired_count(4);
                 call.send().await.unwrap();
             }
         }

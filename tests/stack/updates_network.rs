@@ -223,7 +223,7 @@ async fn a_tag_that_the_spec_drops_is_on_nothing_any_more() {
     let rehearsal = rehearsal(BOX);
     deployed(&rehearsal, BOX).await;
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let iam = &rehearsal.aws().iam;
+    let iam = &rehearsal.aws().iam();
     let tagged = async || {
         let filter = Filter::builder().name("key").values("tier").build();
         let tags = ec2.describe_tags().filters(filter).send().await.unwrap().tags.unwrap_or_default();

@@ -50,7 +50,7 @@ async fn planned(rehearsal: &Rehearsal) -> Vec<String> {
 
 /// Deploys, and looks every five seconds how many tasks get requests: the fewest.
 async fn watched(rehearsal: &Rehearsal, spec: &str) -> (Deployed, usize) {
-    let elb = &rehearsal.aws().elb;
+    let elb = &rehearsal.aws().elb();
     let mut fewest = usize::MAX;
     let mut clock = tokio::time::interval(Duration::from_secs(5));
     let mut deployment = Box::pin(deployed(rehearsal, spec));
@@ -167,7 +167,7 @@ async fn a_new_image_takes_little_longer_than_ecs_does() {
     let rehearsal = shop();
     deployed(&rehearsal, SHOP).await;
     let update = deployed(&rehearsal, &SHOP.replacen("nginx:1.29", "nginx:1.30", 1)).await;
-    let ecs = &rehearsal.aws().ecs;
+    let ecs = &rehearsal.aws().ecs();
     let rollouts = ecs.list_service_deployments().cluster("shop").service("web").send().await.unwrap();
     let rollout =
         rollouts.service_deployments().iter().max_by_key(|one| one.created_at().unwrap().secs()).unwrap();

@@ -89,7 +89,7 @@ async fn the_schedule_says_what_the_spec_says_about_drift() {
     let spec = SHOP.replacen("drift: repair", "drift: report", 1);
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
-    let scheduler = &rehearsal.aws().scheduler;
+    let scheduler = &rehearsal.aws().scheduler();
     let schedule = scheduler.get_schedule().name("shop").group_name("stackdrop").send().await.unwrap();
     let input: Value = serde_json::from_str(schedule.target().unwrap().input().unwrap()).unwrap();
     let expected = json!({ "stack": "shop", "action": "redeploy", "refreshImage": false, "drift": "report" });

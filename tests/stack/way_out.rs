@@ -21,7 +21,7 @@ const CHANGES: [(&str, &str); 5] = [
 
 /// What goes out by what: gateways, endpoints, public addresses with who holds them, and where each private table leads.
 async fn way_out(rehearsal: &Rehearsal) -> Vec<String> {
-    let ec2 = &rehearsal.aws().ec2;
+    let ec2 = &rehearsal.aws().ec2();
     let egress = rehearsal.account().inventory().into_iter().filter(|item| item.component == "egress");
     let mut all: Vec<String> = egress.map(|item| format!("{} {}", item.kind, item.id)).collect();
     for address in ec2.describe_addresses().send().await.unwrap().addresses() {
@@ -90,7 +90,7 @@ async fn endpoints_on_their_way_out_let_a_new_service_through() {
     let event = rehearsal.upload("specs/shop.yaml", update.as_bytes()).await.unwrap();
     // Exec asks for `ssmmessages`, whose name leads to the instance's endpoint as long as that is there.
     rehearsal.run(event, &StopAt("Egress", abort.clone()), &abort).await;
-    let groups = rehearsal.aws().ec2.describe_security_groups().send().await.unwrap();
+    let groups = rehearsal.aws().ec2().describe_security_groups().send().await.unwrap();
     let named = |name: &str| {
         let mut groups = groups.security_groups().iter();
         groups.find(|group| group.group_name() == Some(name)).unwrap_or_else(|| panic!("no group {name}"))

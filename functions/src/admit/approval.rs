@@ -115,7 +115,7 @@ pub(super) async fn make_way(aws: &Aws, stack: &str, lock: &Lock, insists: bool)
         )));
     }
     let call = aws
-        .sfn
+        .sfn()
         .send_task_failure()
         .task_token(&waiting.token)
         .error(names::SUPERSEDED)

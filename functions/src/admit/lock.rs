@@ -93,7 +93,7 @@ enum Holder {
 
 async fn holder(aws: &Aws, execution: &str) -> Result<Holder, StepError> {
     use aws_sdk_sfn::types::ExecutionStatus::{PendingRedrive, Running};
-    let call = aws.sfn.describe_execution().execution_arn(execution).send().await;
+    let call = aws.sfn().describe_execution().execution_arn(execution).send().await;
     let answer = call.unless(&["ExecutionDoesNotExist"]).doing(format!("asking whether {execution} runs"))?;
     let Some(answer) = answer else { return Ok(Holder::Gone) };
     if matches!(answer.status, Running | PendingRedrive) {

@@ -18,6 +18,7 @@ use crate::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
 use crate::component::Outputs;
 use crate::error::StepError;
+use crate::lambda::Function;
 use crate::records::{self, Lock, Outcome, Record, Trigger, When};
 use crate::stack::{Baseline, Failure, Source};
 use lock::Purpose;
@@ -27,6 +28,9 @@ use start::{Asked, Start, Wish, parts_of};
 
 /// The function's name.
 pub const NAME: &str = "admit";
+
+/// The function.
+pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(run(payload, aws)));
 
 /// What the workflow sends.
 #[derive(Debug, Deserialize)]

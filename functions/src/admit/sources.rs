@@ -38,7 +38,7 @@ pub(super) async fn given(aws: &Aws, stack: &StackName, version: &str) -> Result
 
 /// The newest version of an object with its text.
 pub(super) async fn read_newest(aws: &Aws, key: &str, plan_only: bool) -> Result<Option<Text>, StepError> {
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).send().await;
+    let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
     let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
     let version = answer.version_id().unwrap_or_default().to_owned();
     let source = Source { key: key.to_owned(), version, plan_only };
@@ -57,7 +57,7 @@ pub(super) async fn read_version(aws: &Aws, key: &str, version: &str) -> Result<
     if version.is_empty() {
         return Ok(None);
     }
-    let call = aws.s3.get_object().bucket(&aws.settings.bucket).key(key).version_id(version).send().await;
+    let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).version_id(version).send().await;
     // S3 answers 400 InvalidArgument for a text that is no version's ("Invalid version id specified"), and 405
     // MethodNotAllowed for a delete marker (API reference, `GetObject`).
     let absent = ["NoSuchKey", "NoSuchVersion", "InvalidArgument", "MethodNotAllowed"];

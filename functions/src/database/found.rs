@@ -103,7 +103,7 @@ fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
 /// The instance with our identifier, whoever's it is.
 pub(super) async fn find_instance(work: &Work<'_>) -> Result<Option<DbInstance>, StepError> {
     let identifier = instance::identifier(work);
-    let call = work.aws.rds.describe_db_instances().db_instance_identifier(&identifier).send().await;
+    let call = work.aws.rds().describe_db_instances().db_instance_identifier(&identifier).send().await;
     let answer =
         call.unless(&["DBInstanceNotFound"]).doing(format!("looking for the database {identifier}"))?;
     Ok(answer.and_then(|answer| answer.db_instances.unwrap_or_default().into_iter().next()))
@@ -137,7 +137,7 @@ async fn find_subnet_group(
 }
 
 async fn describe_subnet_group(work: &Work<'_>, name: &str) -> Result<Option<DbSubnetGroup>, StepError> {
-    let call = work.aws.rds.describe_db_subnet_groups().db_subnet_group_name(name).send().await;
+    let call = work.aws.rds().describe_db_subnet_groups().db_subnet_group_name(name).send().await;
     let answer =
         call.unless(&["DBSubnetGroupNotFoundFault"]).doing(format!("looking for the subnet group {name}"))?;
     Ok(answer.and_then(|answer| answer.db_subnet_groups.unwrap_or_default().into_iter().next()))
@@ -145,7 +145,7 @@ async fn describe_subnet_group(work: &Work<'_>, name: &str) -> Result<Option<DbS
 
 /// The parameter groups with one of our names: RDS can only list all, and an upgrade leaves an old one behind.
 async fn find_parameter_groups(work: &Work<'_>) -> Result<Vec<DbParameterGroup>, StepError> {
-    let pages = work.aws.rds.describe_db_parameter_groups().into_paginator().items().send();
+    let pages = work.aws.rds().describe_db_parameter_groups().into_paginator().items().send();
     let mut groups: Vec<DbParameterGroup> =
         pages.try_collect().await.doing("looking for the parameter groups")?;
     groups.retain(|group| {
@@ -167,7 +167,7 @@ async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<Par
 
 async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
     // `user`: only what differs from the family's defaults, which is ours and whatever somebody added.
-    let call = work.aws.rds.describe_db_parameters().db_parameter_group_name(name).source("user");
+    let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(name).source("user");
     let parameters: Vec<_> = call.into_paginator().items().send().try_collect().await.pending_on(
         &["DBParameterGroupNotFound"],
         "the parameter group to be visible",
@@ -180,7 +180,7 @@ async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError>
 
 /// The tags of a group; `None` when it has gone since it was listed.
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Tags>, StepError> {
-    let call = work.aws.rds.list_tags_for_resource().resource_name(arn).send().await;
+    let call = work.aws.rds().list_tags_for_resource().resource_name(arn).send().await;
     let absent = ["DBSubnetGroupNotFoundFault", "DBParameterGroupNotFound"];
     let answer = call.unless(&absent).doing(format!("reading the tags of {arn}"))?;
     Ok(answer.map(|answer| tags(answer.tag_list())))
@@ -191,7 +191,7 @@ pub(super) async fn find_events(work: &Work<'_>, identifier: &str) -> Result<Vec
     /// A creation or change may take hours; RDS tells of the last hour only, unless it is asked for more.
     const A_DAY_IN_MINUTES: i32 = 24 * 60;
     const LINES: usize = 3;
-    let call = work.aws.rds.describe_events().source_type(SourceType::DbInstance);
+    let call = work.aws.rds().describe_events().source_type(SourceType::DbInstance);
     let call = call.source_identifier(identifier).duration(A_DAY_IN_MINUTES);
     let mut events: Vec<_> =
         call.into_paginator().items().send().try_collect().await.doing("reading the database's events")?;

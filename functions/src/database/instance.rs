@@ -176,7 +176,7 @@ async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
     let id = identifier(work);
     let call = work
         .aws
-        .rds
+        .rds()
         .create_db_instance()
         .db_instance_identifier(&id)
         .engine("postgres")
@@ -221,7 +221,7 @@ async fn modify(work: &Work<'_>, differences: &[Difference]) -> Result<(), StepE
     }
     let id = identifier(work);
     // Otherwise changes wait for the maintenance window, and look like drift until then.
-    let call = work.aws.rds.modify_db_instance().db_instance_identifier(&id).apply_immediately(true);
+    let call = work.aws.rds().modify_db_instance().db_instance_identifier(&id).apply_immediately(true);
     let call = differences.iter().fold(call, |call, difference| difference.setting.put(call));
     let fields: Vec<&str> = differences.iter().map(|difference| difference.field).collect();
     let doing = format!("changing {} of the database {id}", fields.join(", "));
@@ -309,7 +309,7 @@ pub(super) async fn remove(work: &Work<'_>, there: &DbInstance) -> Result<Remova
     let (snapshot, keeps_backups) = farewell(work, there);
     let call = work
         .aws
-        .rds
+        .rds()
         .delete_db_instance()
         .db_instance_identifier(&id)
         .skip_final_snapshot(snapshot.is_none())

@@ -12,11 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
+use crate::lambda::{Function, act};
 use crate::stack::Tags;
 use found::Found;
 
 /// The component's name.
 pub const NAME: &str = "database";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&Database, NAME, payload, aws)));
 /// The parameter that makes PostgreSQL refuse connections without TLS.
 const FORCE_TLS: &str = "rds.force_ssl";
 
@@ -162,12 +167,12 @@ async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, found: &Tags) -> Resu
     const WAITS_FOR: &str = "the database to take its tags";
     let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
     if !missing.is_empty() {
-        let call = work.aws.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
+        let call = work.aws.rds().add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
         call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;
         tracing::info!(arn, "Tags added.");
     }
     if !stale.is_empty() {
-        let call = work.aws.rds.remove_tags_from_resource().resource_name(arn).set_tag_keys(Some(stale));
+        let call = work.aws.rds().remove_tags_from_resource().resource_name(arn).set_tag_keys(Some(stale));
         call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("taking tags off {arn}"))?;
         tracing::info!(arn, "Tags taken off.");
     }

@@ -74,7 +74,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
 async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), StepError> {
     let call = work
         .aws
-        .rds
+        .rds()
         .create_db_parameter_group()
         .db_parameter_group_name(name)
         .db_parameter_group_family(format!("postgres{}", major(&spec.version)))
@@ -94,7 +94,7 @@ async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), Step
 async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     let parameter = Parameter::builder().parameter_name(FORCE_TLS).parameter_value("1");
     let parameter = parameter.apply_method(ApplyMethod::Immediate).build();
-    let call = work.aws.rds.modify_db_parameter_group().db_parameter_group_name(name).parameters(parameter);
+    let call = work.aws.rds().modify_db_parameter_group().db_parameter_group_name(name).parameters(parameter);
     // RDS refuses while it is still at work on an earlier change of the group.
     let passing = ["DBParameterGroupNotFound", "InvalidDBParameterGroupState"];
     let doing = format!("forcing TLS in the parameter group {name}");
@@ -129,7 +129,7 @@ async fn remove_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<R
 
 /// Whether it is gone.
 async fn delete(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
-    let call = work.aws.rds.delete_db_parameter_group().db_parameter_group_name(name).send().await;
+    let call = work.aws.rds().delete_db_parameter_group().db_parameter_group_name(name).send().await;
     let doing = format!("deleting the parameter group {name}");
     let gone = call.gone(&["DBParameterGroupNotFound"], &["InvalidDBParameterGroupState"], doing)?;
     if gone {

@@ -68,7 +68,7 @@ fn ordered(work: &Work<'_>, spec: &Database, there: Option<&DbInstance>) -> Opti
 }
 
 async fn find_versions(work: &Work<'_>) -> Result<Vec<DbEngineVersion>, StepError> {
-    let pages = work.aws.rds.describe_db_engine_versions().engine(POSTGRES).into_paginator().items();
+    let pages = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).into_paginator().items();
     pages.send().try_collect().await.doing("listing the versions of PostgreSQL that RDS has")
 }
 
@@ -124,7 +124,7 @@ async fn find_options(
     version: &str,
     class: &str,
 ) -> Result<Vec<OrderableDbInstanceOption>, StepError> {
-    let call = work.aws.rds.describe_orderable_db_instance_options().engine(POSTGRES).vpc(true);
+    let call = work.aws.rds().describe_orderable_db_instance_options().engine(POSTGRES).vpc(true);
     let pages = call.engine_version(version).db_instance_class(class).into_paginator().items();
     pages.send().try_collect().await.doing(format!("asking where RDS has {class}"))
 }
@@ -137,7 +137,7 @@ async fn find_zones(work: &Work<'_>, there: Option<&DbInstance>) -> Result<BTree
     }
     if let Some(network) = &work.outputs.network {
         let ids = network.database_subnets.values().cloned().collect();
-        let call = work.aws.ec2.describe_subnets().set_subnet_ids(Some(ids)).send().await;
+        let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(ids)).send().await;
         if let Some(answer) =
             call.unless(&["InvalidSubnetID.NotFound"]).doing("reading the database subnets")?
         {
@@ -145,7 +145,7 @@ async fn find_zones(work: &Work<'_>, there: Option<&DbInstance>) -> Result<BTree
             return Ok(zones.map(str::to_owned).collect());
         }
     }
-    let call = work.aws.ec2.describe_availability_zones().filters(filter("state", "available"));
+    let call = work.aws.ec2().describe_availability_zones().filters(filter("state", "available"));
     let call = call.filters(filter("zone-type", "availability-zone"));
     let answer = call.send().await.doing("listing the region's availability zones")?;
     let zones: BTreeSet<String> =

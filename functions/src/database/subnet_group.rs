@@ -45,7 +45,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
     let Some(group) = &found.subnet_group else {
         let call = work
             .aws
-            .rds
+            .rds()
             .create_db_subnet_group()
             .db_subnet_group_name(&name)
             .db_subnet_group_description("The database subnets of the stack")
@@ -67,7 +67,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
     if group.subnets == wanted {
         return Ok(());
     }
-    let call = work.aws.rds.modify_db_subnet_group().db_subnet_group_name(&name);
+    let call = work.aws.rds().modify_db_subnet_group().db_subnet_group_name(&name);
     let call = call.set_subnet_ids(subnets()).send().await;
     call.pending_on(&late, "the subnets to be visible", format!("changing the subnet group {name}"))?;
     tracing::info!(name, "Subnet group changed.");
@@ -81,7 +81,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
         return Ok(removal);
     }
     let name = name(work);
-    let call = work.aws.rds.delete_db_subnet_group().db_subnet_group_name(&name).send().await;
+    let call = work.aws.rds().delete_db_subnet_group().db_subnet_group_name(&name).send().await;
     let held = ["InvalidDBSubnetGroupStateFault", "InvalidDBSubnetStateFault"];
     if call.gone(&["DBSubnetGroupNotFoundFault"], &held, format!("deleting the subnet group {name}"))? {
         tracing::info!(name, "Subnet group deleted.");

@@ -121,7 +121,7 @@ async fn create(work: &Work<'_>, found: &Found, service: &str) -> Result<(String
     }
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_vpc_endpoint()
         .vpc_id(&network.vpc)
         .vpc_endpoint_type(VpcEndpointType::Interface)
@@ -215,7 +215,7 @@ impl Difference {
         }
         let call = work
             .aws
-            .ec2
+            .ec2()
             .modify_vpc_endpoint()
             .vpc_endpoint_id(id)
             .set_add_subnet_ids(unless_empty(self.missing_subnets))
@@ -305,7 +305,7 @@ pub(super) async fn remove(
 
 /// Deletes VPC endpoints and returns those that would not go, with AWS's reason.
 pub(crate) async fn delete(work: &Work<'_>, ids: &[String]) -> Result<Vec<(String, String)>, StepError> {
-    let call = work.aws.ec2.delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids.to_vec()));
+    let call = work.aws.ec2().delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids.to_vec()));
     let answer = call.send().await.doing("deleting VPC endpoints")?;
     // Refusals come inside a successful answer.
     let left = answer.unsuccessful().iter().filter_map(|item| {

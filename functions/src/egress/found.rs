@@ -97,7 +97,7 @@ impl Found {
 }
 
 async fn find_addresses(work: &Work<'_>) -> Result<BTreeMap<String, Vec<Address>>, StepError> {
-    let call = work.aws.ec2.describe_addresses().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_addresses().set_filters(Some(ours(work, NAME)));
     let answer = call.send().await.doing("looking for the elastic addresses")?;
     let mut addresses: BTreeMap<String, Vec<Address>> = BTreeMap::new();
     for address in answer.addresses.unwrap_or_default() {
@@ -113,12 +113,12 @@ async fn find_addresses(work: &Work<'_>) -> Result<BTreeMap<String, Vec<Address>
 }
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<NatGateway>, StepError> {
-    let call = work.aws.ec2.describe_nat_gateways().set_filter(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_nat_gateways().set_filter(Some(ours(work, NAME)));
     call.into_paginator().items().send().try_collect().await.doing("looking for the NAT gateways")
 }
 
 async fn find_endpoints(work: &Work<'_>) -> Result<Vec<VpcEndpoint>, StepError> {
-    let call = work.aws.ec2.describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
     call.into_paginator().items().send().try_collect().await.doing("looking for the interface endpoints")
 }
 
@@ -126,7 +126,7 @@ async fn find_endpoints(work: &Work<'_>) -> Result<Vec<VpcEndpoint>, StepError> 
 async fn find_tables(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, StepError> {
     let mut filters = ours(work, crate::network::NAME);
     filters.push(filter(&format!("tag:{}", crate::stack::TAG_ROLE), "route-table/private/*"));
-    let call = work.aws.ec2.describe_route_tables().set_filters(Some(filters));
+    let call = work.aws.ec2().describe_route_tables().set_filters(Some(filters));
     let tables: Vec<RouteTable> = call
         .into_paginator()
         .items()

@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Work};
 use crate::error::StepError;
+use crate::lambda::{Function, act};
 use crate::together;
 pub(crate) use endpoints::{delete as delete_endpoints, gives_full_access};
 use found::Found;
 
 /// The component's name.
 pub const NAME: &str = "egress";
+
+/// The function.
+pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(act(&Egress, NAME, payload, aws)));
 
 /// The way out of a stack's private subnets.
 #[derive(Debug)]

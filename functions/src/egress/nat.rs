@@ -77,7 +77,7 @@ pub(super) async fn check_quota(work: &Work<'_>, found: &Found, plan: &mut Plan)
         .filter(|role| !found.addresses.contains_key(role))
         .collect();
     let Some(first) = missing.first() else { return Ok(()) };
-    let all = work.aws.ec2.describe_addresses().send().await;
+    let all = work.aws.ec2().describe_addresses().send().await;
     let all = all.doing("counting the elastic addresses of the region")?;
     let fewer = match work.spec.network.nat {
         Nat::PerZone => "set network.nat to single or none",
@@ -100,7 +100,7 @@ pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Resu
     let made = together::all(missing.map(async |role| {
         let call = work
             .aws
-            .ec2
+            .ec2()
             .allocate_address()
             .domain(DomainType::Vpc)
             .tag_specifications(tagging::specification(ResourceType::ElasticIp, work.stack.tags(NAME, &role)))
@@ -157,7 +157,7 @@ async fn create(work: &Work<'_>, found: &Found, zone: &str) -> Result<NatGateway
         .collect();
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_nat_gateway()
         .set_allocation_id(address.map(str::to_owned))
         .set_subnet_id(subnet.cloned())
@@ -260,7 +260,7 @@ pub(super) async fn remove(
 
 async fn delete(work: &Work<'_>, role: &str, gateway: &NatGateway) -> Result<(), StepError> {
     let id = gateway.nat_gateway_id().unwrap_or_default();
-    let call = work.aws.ec2.delete_nat_gateway().nat_gateway_id(id).send().await;
+    let call = work.aws.ec2().delete_nat_gateway().nat_gateway_id(id).send().await;
     // The one not-found code of EC2 without a dot.
     call.unless(&["NatGatewayNotFound"]).doing(format!("deleting the {role} {id}"))?;
     tracing::info!(id, role, "NAT gateway deleted.");
@@ -279,7 +279,7 @@ async fn release(
         removal.leave(role, id, "its NAT gateway holds it");
         return Ok(());
     }
-    let call = work.aws.ec2.release_address().allocation_id(id).send().await;
+    let call = work.aws.ec2().release_address().allocation_id(id).send().await;
     let absent = ["InvalidAllocationID.NotFound"];
     if call.gone(&absent, &["InvalidIPAddress.InUse", "AuthFailure"], format!("releasing the {role} {id}"))? {
         tracing::info!(id, role, "Elastic address released.");

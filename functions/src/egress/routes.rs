@@ -83,7 +83,7 @@ async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), St
     let waits_for = "the NAT gateway to be visible";
     match default_route(table) {
         None => {
-            let call = work.aws.ec2.create_route().route_table_id(id);
+            let call = work.aws.ec2().create_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
             call.unless(&["RouteAlreadyExists"]).pending_on(&late, waits_for, doing).map(drop)
         }
@@ -95,7 +95,7 @@ async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), St
             Err(StepError::pending(format!("{gateway_id} to be available before {id} is led to it")))
         }
         Some(_) => {
-            let call = work.aws.ec2.replace_route().route_table_id(id);
+            let call = work.aws.ec2().replace_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
             call.pending_on(&late, waits_for, doing).map(drop)
         }
@@ -109,6 +109,6 @@ async fn take_off(work: &Work<'_>, found: &Found, table: &RouteTable) -> Result<
     }
     super::endpoints::settle(work, found)?;
     let id = table.route_table_id().unwrap_or_default();
-    let call = work.aws.ec2.delete_route().route_table_id(id).destination_cidr_block(ANYWHERE).send().await;
+    let call = work.aws.ec2().delete_route().route_table_id(id).destination_cidr_block(ANYWHERE).send().await;
     call.unless(&["InvalidRoute.NotFound"]).doing(format!("taking the way out off {id}")).map(drop)
 }

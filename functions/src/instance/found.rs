@@ -51,7 +51,7 @@ pub(super) fn state(instance: &Instance) -> Option<&InstanceStateName> {
 }
 
 pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, StepError> {
-    let call = work.aws.ec2.describe_instances().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_instances().set_filters(Some(ours(work, NAME)));
     let reservations: Vec<_> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the instance")?;
     let instances = reservations
@@ -62,7 +62,7 @@ pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, Ste
 
 async fn find_profile(work: &Work<'_>) -> Result<Option<InstanceProfile>, StepError> {
     let name = roles::name(work, profile::ROLE);
-    let call = work.aws.iam.get_instance_profile().instance_profile_name(&name).send().await;
+    let call = work.aws.iam().get_instance_profile().instance_profile_name(&name).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the instance profile {name}"))?;
     Ok(answer.and_then(|answer| answer.instance_profile))
 }

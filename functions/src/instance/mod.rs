@@ -9,11 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Work};
 use crate::error::StepError;
+use crate::lambda::{Function, act};
 use crate::roles::{self, Role};
 use found::Found;
 
 /// The component's name.
 pub const NAME: &str = "instance";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&Instance, NAME, payload, aws)));
 
 /// The EC2 instance of a stack.
 #[derive(Debug)]

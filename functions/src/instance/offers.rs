@@ -87,7 +87,7 @@ fn not_offered(spec: &Spec, zones: &[String], offered: &BTreeSet<String>, plan: 
 
 /// The architecture of an instance type; none when the region has no such type.
 async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Option<ArchitectureType>, StepError> {
-    let call = work.aws.ec2.describe_instance_types().instance_types(instance_type.into()).send().await;
+    let call = work.aws.ec2().describe_instance_types().instance_types(instance_type.into()).send().await;
     let answer = call.unless(&["InvalidInstanceType"]).doing(format!("looking up {instance_type}"))?;
     let info = answer.as_ref().and_then(|answer| answer.instance_types().first()?.processor_info());
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
@@ -97,7 +97,8 @@ async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Option<Arc
 
 /// The zones that have an instance type.
 async fn zones(work: &Work<'_>, instance_type: &str) -> Result<BTreeSet<String>, StepError> {
-    let call = work.aws.ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
+    let call =
+        work.aws.ec2().describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
     let pages = call.filters(filter("instance-type", instance_type)).into_paginator().items();
     let offerings: Vec<InstanceTypeOffering> =
         pages.send().try_collect().await.doing(format!("asking which zones have {instance_type}"))?;
@@ -111,7 +112,7 @@ fn parameter(architecture: &ArchitectureType) -> String {
 /// The newest Amazon Linux 2023 for an architecture, by AWS's public parameter.
 async fn image(work: &Work<'_>, architecture: &ArchitectureType) -> Result<Option<String>, StepError> {
     let name = parameter(architecture);
-    let call = work.aws.ssm.get_parameter().name(&name).send().await;
+    let call = work.aws.ssm().get_parameter().name(&name).send().await;
     let answer = call.unless(&["ParameterNotFound"]).doing(format!("reading {name}"))?;
     Ok(answer.and_then(|answer| answer.parameter?.value))
 }
@@ -124,7 +125,7 @@ pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(St
     let image = image(work, &architecture).await?;
     let image = image.ok_or_else(|| StepError::lacking("the image's id"))?;
     let subnets = work.network()?.private();
-    let call = work.aws.ec2.describe_subnets().set_subnet_ids(Some(subnets.clone()));
+    let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(subnets.clone()));
     let places = call.send().await.pending_on(
         &["InvalidSubnetID.NotFound"],
         "the private subnets to be visible",

@@ -52,7 +52,8 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
             empty(work, profile).await?;
         }
         None => {
-            let call = work.aws.iam.create_instance_profile().instance_profile_name(&name).path(roles::PATH);
+            let call =
+                work.aws.iam().create_instance_profile().instance_profile_name(&name).path(roles::PATH);
             let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, ROLE))?)).send().await;
             let waits_for = format!("the instance profile {name} to be visible");
             call.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
@@ -60,7 +61,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
         }
     }
     let role = IAM_ROLE.name(work);
-    let call = work.aws.iam.add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
+    let call = work.aws.iam().add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
     // `LimitExceeded`: a role is in it already, ours by a lost answer; the next attempt sees which.
     let late = ["NoSuchEntity", "LimitExceeded"];
     let waits_for = format!("the role {role} to be visible");
@@ -71,12 +72,12 @@ async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Re
     let found = read_tags(profile.tags());
     let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &found), work.stack.stale_tags(&found));
     if !missing.is_empty() {
-        let call = work.aws.iam.tag_instance_profile().instance_profile_name(name);
+        let call = work.aws.iam().tag_instance_profile().instance_profile_name(name);
         let call = call.set_tags(Some(iam_tags(missing)?)).send().await;
         call.doing(format!("tagging {name}"))?;
     }
     if !stale.is_empty() {
-        let call = work.aws.iam.untag_instance_profile().instance_profile_name(name);
+        let call = work.aws.iam().untag_instance_profile().instance_profile_name(name);
         call.set_tag_keys(Some(stale)).send().await.doing(format!("taking tags from {name}"))?;
     }
     Ok(())
@@ -86,7 +87,7 @@ async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Re
 async fn empty(work: &Work<'_>, profile: &InstanceProfile) -> Result<(), StepError> {
     let name = profile.instance_profile_name();
     for role in profile.roles() {
-        let call = work.aws.iam.remove_role_from_instance_profile().instance_profile_name(name);
+        let call = work.aws.iam().remove_role_from_instance_profile().instance_profile_name(name);
         let call = call.role_name(role.role_name()).send().await;
         call.unless(&["NoSuchEntity"]).doing(format!("taking {} out of {name}", role.role_name()))?;
     }
@@ -102,7 +103,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
     removal.found = 1;
     let name = profile.instance_profile_name();
     empty(work, profile).await?;
-    let call = work.aws.iam.delete_instance_profile().instance_profile_name(name).send().await;
+    let call = work.aws.iam().delete_instance_profile().instance_profile_name(name).send().await;
     if call.gone(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting {name}"))? {
         tracing::info!(name, "Instance profile deleted.");
     } else {

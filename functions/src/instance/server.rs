@@ -130,7 +130,7 @@ async fn other_disk(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Result
         return Ok(None);
     }
     let Some(volume) = root_volume(instance) else { return Ok(None) };
-    let call = work.aws.ec2.describe_volumes().volume_ids(volume).send().await;
+    let call = work.aws.ec2().describe_volumes().volume_ids(volume).send().await;
     let answer = call.pending_on(
         &["InvalidVolume.NotFound"],
         "the disk to be visible",
@@ -162,7 +162,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Resul
     }
     match state(instance) {
         Some(InstanceStateName::Stopped) => {
-            work.aws.ec2.start_instances().instance_ids(id).send().await.doing(format!("starting {id}"))?;
+            work.aws.ec2().start_instances().instance_ids(id).send().await.doing(format!("starting {id}"))?;
             tracing::info!(id, "Instance started.");
         }
         Some(InstanceStateName::Stopping) => {
@@ -193,7 +193,7 @@ async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, S
     let dead: Vec<&str> = found.dead.iter().filter_map(Instance::instance_id).collect();
     let call = work
         .aws
-        .ec2
+        .ec2()
         .run_instances()
         .image_id(image)
         .instance_type(spec.instance_type.as_str().into())
@@ -258,7 +258,7 @@ async fn change(
     difference: &Difference,
 ) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
-    let ec2 = &work.aws.ec2;
+    let ec2 = work.aws.ec2();
     let doing =
         format!("changing {} of {id} from {} to {}", difference.field, difference.from, difference.to);
     match difference.field {
@@ -289,7 +289,7 @@ async fn change(
 
 /// Takes the public address off: an elastic one, which stays its owner's, or one of AWS's own.
 async fn take_public_address(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
-    let ec2 = &work.aws.ec2;
+    let ec2 = work.aws.ec2();
     let public = instance.public_ip_address().unwrap_or_default();
     let call = ec2.describe_addresses().filters(filter("public-ip", public));
     let elastic = call.send().await.doing(format!("asking whose address {public} is"))?;
@@ -326,7 +326,7 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
         Some(InstanceStateName::Stopped) => {
             let to = AttributeValue::builder().value(to).build();
             work.aws
-                .ec2
+                .ec2()
                 .modify_instance_attribute()
                 .instance_id(id)
                 .instance_type(to)
@@ -336,7 +336,7 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
             Ok(())
         }
         Some(InstanceStateName::Running) => {
-            let call = work.aws.ec2.stop_instances().instance_ids(id).send().await;
+            let call = work.aws.ec2().stop_instances().instance_ids(id).send().await;
             call.doing(format!("stopping {id} to change its type"))?;
             Err(StepError::pending(format!("the instance {id} to be stopped")))
         }
@@ -352,10 +352,10 @@ async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<
     }
     let profile = IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build();
     if let Some((association, _)) = association(work, id).await? {
-        let call = work.aws.ec2.replace_iam_instance_profile_association().association_id(association);
+        let call = work.aws.ec2().replace_iam_instance_profile_association().association_id(association);
         return profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop);
     }
-    let call = work.aws.ec2.associate_iam_instance_profile().instance_id(id);
+    let call = work.aws.ec2().associate_iam_instance_profile().instance_id(id);
     profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
 }
 
@@ -363,7 +363,7 @@ async fn association(
     work: &Work<'_>,
     id: &str,
 ) -> Result<Option<(String, IamInstanceProfileAssociationState)>, StepError> {
-    let call = work.aws.ec2.describe_iam_instance_profile_associations().filters(filter("instance-id", id));
+    let call = work.aws.ec2().describe_iam_instance_profile_associations().filters(filter("instance-id", id));
     let answer = call.send().await.doing(format!("asking for the profile of {id}"))?;
     let found = answer.iam_instance_profile_associations.unwrap_or_default().into_iter();
     Ok(found.filter_map(|association| Some((association.association_id?, association.state?))).find(
@@ -382,7 +382,7 @@ async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
         return Ok(());
     }
     let doing = format!("growing the disk {volume} from {from} to {to} GiB");
-    let call = work.aws.ec2.modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
+    let call = work.aws.ec2().modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
     let call = call.send().await;
     // Looked at again: the change under way may be this one, whose answer was lost.
     let changing = ["IncorrectModificationState", "VolumeModificationRateExceeded"];
@@ -436,7 +436,7 @@ pub(super) async fn settle(work: &Work<'_>) -> Result<String, StepError> {
 async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
     let filter = aws_sdk_ssm::types::InstanceInformationStringFilter::builder().key("InstanceIds").values(id);
     let filter = filter.build().map_err(|error| StepError::Defect(error.to_string()))?;
-    let call = work.aws.ssm.describe_instance_information().filters(filter).send().await;
+    let call = work.aws.ssm().describe_instance_information().filters(filter).send().await;
     // SSM refuses to filter by an instance that it has not heard of.
     let answer = call.unless(&["InvalidInstanceId"]).doing(format!("asking whether {id} is online"))?;
     Ok(answer.is_some_and(|answer| {
@@ -451,7 +451,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
         let id = instance.instance_id().unwrap_or_default();
         let mut why = "is being terminated";
         if state(instance) != Some(&InstanceStateName::ShuttingDown) {
-            let call = work.aws.ec2.terminate_instances().instance_ids(id).send().await;
+            let call = work.aws.ec2().terminate_instances().instance_ids(id).send().await;
             let doing = format!("terminating {id}");
             if call.gone(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {
                 tracing::info!(id, "Instance terminated.");

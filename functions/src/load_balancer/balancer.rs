@@ -156,12 +156,12 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Handle, Ste
     }
     let groups = async {
         let Some(group) = differing_group(work, detail) else { return Ok(()) };
-        let call = work.aws.elb.set_security_groups().load_balancer_arn(arn).security_groups(group);
+        let call = work.aws.elb().set_security_groups().load_balancer_arn(arn).security_groups(group);
         call.send().await.doing(format!("giving {arn} the security group {group}")).map(drop)
     };
     let subnets = async {
         let Some(subnets) = differing_subnets(work, detail) else { return Ok(()) };
-        let call = work.aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets));
+        let call = work.aws.elb().set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets));
         call.send().await.doing(format!("moving {arn} to other subnets")).map(drop)
     };
     tokio::try_join!(groups, subnets, keep_tags(work, arn, ROLE, &balancer.tags))?;
@@ -173,7 +173,7 @@ async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
     let group = group.ok_or_else(|| StepError::Defect("the load balancer has no security group".into()))?;
     let call = work
         .aws
-        .elb
+        .elb()
         .create_load_balancer()
         .name(work.stack.name.as_str())
         .r#type(LoadBalancerTypeEnum::Application)
@@ -202,7 +202,7 @@ pub(super) async fn configure(work: &Work<'_>, found: &Found, handle: &Handle) -
     let attributes = differing
         .into_iter()
         .map(|(key, (_, value))| LoadBalancerAttribute::builder().key(key).value(value).build());
-    let call = work.aws.elb.modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
+    let call = work.aws.elb().modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
     let call = call.set_attributes(Some(attributes.collect())).send().await;
     call.pending_on(&ABSENT, "the load balancer to be visible", format!("setting up {}", handle.arn))
         .map(drop)
@@ -230,7 +230,7 @@ fn unhealthy(work: &Work<'_>, detail: &LoadBalancer) -> StepError {
 
 /// Deletes it, and its listeners and rules with it. Whether it could go.
 pub(super) async fn delete(work: &Work<'_>, arn: &str) -> Result<bool, StepError> {
-    let call = work.aws.elb.delete_load_balancer().load_balancer_arn(arn).send().await;
+    let call = work.aws.elb().delete_load_balancer().load_balancer_arn(arn).send().await;
     let going = call.gone(&ABSENT, &["OperationNotPermitted"], format!("deleting {arn}"))?;
     if going {
         tracing::info!(arn, "Load balancer deleted.");

@@ -163,7 +163,7 @@ fn is_of_region(work: &Work<'_>, arn: &str) -> bool {
 }
 
 async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
-    let pages = work.aws.acm.list_certificates().into_paginator().items();
+    let pages = work.aws.acm().list_certificates().into_paginator().items();
     pages.send().try_collect().await.doing("looking for the certificate")
 }
 
@@ -206,14 +206,14 @@ fn base(name: &str) -> &str {
 }
 
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
-    let call = work.aws.acm.list_tags_for_certificate().certificate_arn(arn).send().await;
+    let call = work.aws.acm().list_tags_for_certificate().certificate_arn(arn).send().await;
     let found = call.unless(&ABSENT).doing(format!("reading the tags of {arn}"))?;
     let tags = found.and_then(|found| found.tags).unwrap_or_default().into_iter();
     Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
 }
 
 async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail>, StepError> {
-    let call = work.aws.acm.describe_certificate().certificate_arn(arn).send().await;
+    let call = work.aws.acm().describe_certificate().certificate_arn(arn).send().await;
     let absent = [&ABSENT[..], &["InvalidArnException"]].concat();
     let found = call.unless(&absent).doing(format!("reading the certificate {arn}"))?;
     Ok(found.and_then(|found| found.certificate))
@@ -408,7 +408,7 @@ async fn request(work: &Work<'_>, found: &Found, domain: &str) -> Result<Progres
     }
     let call = work
         .aws
-        .acm
+        .acm()
         .request_certificate()
         .domain_name(domain)
         .validation_method(ValidationMethod::Dns)
@@ -430,13 +430,13 @@ async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
     let arn = own.arn();
     let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
     if !missing.is_empty() {
-        let call = work.aws.acm.add_tags_to_certificate().certificate_arn(arn);
+        let call = work.aws.acm().add_tags_to_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
         call.doing(format!("tagging {arn}"))?;
     }
     if !stale.is_empty() {
         let stale = stale.into_iter().filter_map(|key| Some((key.clone(), own.tags.get(&key)?.clone())));
-        let call = work.aws.acm.remove_tags_from_certificate().certificate_arn(arn);
+        let call = work.aws.acm().remove_tags_from_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(stale.collect())?)).send().await;
         call.doing(format!("taking tags off {arn}"))?;
     }
@@ -457,7 +457,7 @@ pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<
         return Ok(Some(format!("its validation record {} has just been changed", record.name)));
     }
     let arn = own.arn();
-    let call = work.aws.acm.delete_certificate().certificate_arn(arn).send().await;
+    let call = work.aws.acm().delete_certificate().certificate_arn(arn).send().await;
     if call.gone(&ABSENT, &["ResourceInUseException"], format!("deleting {arn}"))? {
         tracing::info!(arn, "Certificate deleted.");
         return Ok(None);

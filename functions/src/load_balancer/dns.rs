@@ -39,7 +39,7 @@ pub(super) enum Lookup {
 /// Reads one record.
 pub(super) async fn find(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<Lookup, StepError> {
     // Records are listed in order, beginning with the one asked for if it exists.
-    let call = work.aws.route53.list_resource_record_sets().hosted_zone_id(zone);
+    let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(zone);
     let call = call.start_record_name(name).start_record_type(kind.clone()).max_items(1).send().await;
     let found = call.unless(&["NoSuchHostedZone"]).doing(format!("looking for {name} in the zone {zone}"))?;
     let Some(found) = found else { return Ok(Lookup::NoZone) };
@@ -69,7 +69,7 @@ pub(super) async fn write_cname(
     let record = ResourceRecordSet::builder().name(name).r#type(CNAME).ttl(TTL).resource_records(value);
     let record = record.build().map_err(malformed)?;
     let batch = batch(ChangeAction::Upsert, record)?;
-    let call = work.aws.route53.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
+    let call = work.aws.route53().change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
     call.send().await.doing(format!("writing the record {name} into the zone {zone}"))?;
     tracing::info!(zone, name, "DNS record written.");
     Ok(())
@@ -83,7 +83,7 @@ pub(super) async fn delete(
 ) -> Result<bool, StepError> {
     let name = record.name();
     let batch = batch(ChangeAction::Delete, record.clone())?;
-    let call = work.aws.route53.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
+    let call = work.aws.route53().change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
     let doing = format!("deleting the record {name} of the zone {zone}");
     let gone = call.send().await.gone(&["NoSuchHostedZone"], &["InvalidChangeBatch"], doing)?;
     if gone {
@@ -190,7 +190,7 @@ impl Aliases {
 }
 
 async fn find_zone(work: &Work<'_>, zone: &str) -> Result<Option<(String, bool)>, StepError> {
-    let call = work.aws.route53.get_hosted_zone().id(zone).send().await;
+    let call = work.aws.route53().get_hosted_zone().id(zone).send().await;
     let found = call.unless(&["NoSuchHostedZone"]).doing(format!("reading the zone {zone}"))?;
     Ok(found.and_then(|found| found.hosted_zone).map(|zone| {
         let private = zone.config().is_some_and(HostedZoneConfig::private_zone);
@@ -299,7 +299,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, handle: &Handle) -> R
         .map_err(malformed)?;
     let record = ResourceRecordSet::builder().name(&alias.domain).r#type(RrType::A).alias_target(target);
     let batch = batch(ChangeAction::Upsert, record.build().map_err(malformed)?)?;
-    let call = work.aws.route53.change_resource_record_sets();
+    let call = work.aws.route53().change_resource_record_sets();
     let call = call.hosted_zone_id(&alias.zone).change_batch(batch).send().await;
     call.doing(format!("leading {} to the load balancer", alias.domain))?;
     tracing::info!(domain = alias.domain, "Alias record written.");

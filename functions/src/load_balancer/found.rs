@@ -247,14 +247,14 @@ impl Found {
 
 /// The load balancer with our name, whosever it is.
 pub(super) async fn find_balancer(work: &Work<'_>) -> Result<Option<LoadBalancer>, StepError> {
-    let call = work.aws.elb.describe_load_balancers().names(work.stack.name.as_str()).send().await;
+    let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
     let found = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;
     Ok(found.and_then(|found| found.load_balancers).and_then(|found| found.into_iter().next()))
 }
 
 /// All target groups whose names begin like ours. (Another stack's may, too: the tags tell them apart.)
 async fn find_groups(work: &Work<'_>) -> Result<Vec<TargetGroup>, StepError> {
-    let pages = work.aws.elb.describe_target_groups().into_paginator().items();
+    let pages = work.aws.elb().describe_target_groups().into_paginator().items();
     let mut found: Vec<TargetGroup> =
         pages.send().try_collect().await.doing("looking for the target groups")?;
     let prefix = format!("{}-", work.stack.name);
@@ -266,7 +266,7 @@ async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, 
     if arn.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let call = work.aws.elb.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
+    let call = work.aws.elb().describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
     let found = call.pending_on(&ABSENT, "the load balancer to be visible", format!("reading {arn}"))?;
     let pairs = found.attributes.unwrap_or_default().into_iter();
     Ok(pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default()))).collect())
@@ -280,7 +280,7 @@ async fn find_group_attributes(
     let wanted = groups.iter().filter(|group| groups::service_of(work, group).is_some());
     try_join_all(wanted.map(async |group| {
         let arn = group.target_group_arn().unwrap_or_default();
-        let call = work.aws.elb.describe_target_group_attributes().target_group_arn(arn).send().await;
+        let call = work.aws.elb().describe_target_group_attributes().target_group_arn(arn).send().await;
         let found = call.pending_on(&ABSENT, "the target group to be visible", format!("reading {arn}"))?;
         let pairs = found.attributes.unwrap_or_default().into_iter();
         let pairs = pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default())));
@@ -294,13 +294,13 @@ async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Ve
     if arn.is_empty() {
         return Ok(Default::default());
     }
-    let pages = work.aws.elb.describe_listeners().load_balancer_arn(arn).into_paginator().items();
+    let pages = work.aws.elb().describe_listeners().load_balancer_arn(arn).into_paginator().items();
     let listeners: Result<Vec<Listener>, _> = pages.send().try_collect().await;
     let listeners =
         listeners.pending_on(&ABSENT, "the load balancer to be visible", "reading its listeners")?;
     let https = listeners.iter().find(|listener| listener.port() == Some(listeners::HTTPS_PORT));
     let Some(https) = https.and_then(Listener::listener_arn) else { return Ok((listeners, Vec::new())) };
-    let pages = work.aws.elb.describe_rules().listener_arn(https).into_paginator().items();
+    let pages = work.aws.elb().describe_rules().listener_arn(https).into_paginator().items();
     let rules: Result<Vec<Rule>, _> = pages.send().try_collect().await;
     let mut rules = rules.pending_on(&ABSENT, "the listener to be visible", "reading its rules")?;
     rules.retain(|rule| rule.is_default() != Some(true));
@@ -311,7 +311,7 @@ async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Ve
 async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Tags>, StepError> {
     let calls = arns.chunks(20).map(async |arns| {
         let arns = arns.iter().map(ToString::to_string).collect();
-        let call = work.aws.elb.describe_tags().set_resource_arns(Some(arns)).send().await;
+        let call = work.aws.elb().describe_tags().set_resource_arns(Some(arns)).send().await;
         // Something has gone, or is not everywhere yet, since it was listed: the next look tells.
         call.pending_on(&ABSENT, "Elastic Load Balancing to agree on what exists", "reading tags")
     });
@@ -327,7 +327,7 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
 }
 
 async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepError> {
-    let call = work.aws.elb.describe_target_health().target_group_arn(arn).send().await;
+    let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
     let found = call.unless(&ABSENT).doing(format!("reading the targets of {arn}"))?;
     let described = found.and_then(|found| found.target_health_descriptions).unwrap_or_default();
     let targets = described.iter().filter_map(|described| described.target());
@@ -339,7 +339,7 @@ async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepErr
 /// An application load balancer's interfaces carry no tag, but its name: `ELB app/NAME/ID`.
 async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
-    let call = work.aws.ec2.describe_network_interfaces().filters(described).send().await;
+    let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
     let found = call.doing("looking for network interfaces of the load balancer")?;
     let interfaces = found.network_interfaces().iter();
     Ok(interfaces.filter_map(|interface| interface.network_interface_id().map(str::to_owned)).collect())
@@ -356,11 +356,11 @@ pub(super) fn elb_tags(tags: Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types:
 pub(super) async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags) -> Result<(), StepError> {
     let (missing, stale) = (work.stack.missing_tags(NAME, role, tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
-        let call = work.aws.elb.add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
+        let call = work.aws.elb().add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;
     }
     if !stale.is_empty() {
-        let call = work.aws.elb.remove_tags().resource_arns(arn).set_tag_keys(Some(stale));
+        let call = work.aws.elb().remove_tags().resource_arns(arn).set_tag_keys(Some(stale));
         call.send().await.doing(format!("taking tags off {arn}"))?;
     }
     Ok(())

@@ -162,7 +162,7 @@ async fn update(work: &Work<'_>, service: &str, group: &Group, wanted: &Service)
     let check = &wanted.health_check;
     let call = work
         .aws
-        .elb
+        .elb()
         .modify_target_group()
         .target_group_arn(group.arn())
         .health_check_protocol(ProtocolEnum::Http)
@@ -185,7 +185,7 @@ async fn create(work: &Work<'_>, service: &str, wanted: &Service) -> Result<Stri
     let (vpc, check) = (&work.network()?.vpc, &wanted.health_check);
     let call = work
         .aws
-        .elb
+        .elb()
         .create_target_group()
         .name(name(work, service, vpc))
         .target_type(TargetTypeEnum::Ip)
@@ -226,7 +226,7 @@ pub(super) async fn configure(
         if attributes.is_empty() {
             return Ok(());
         }
-        let call = work.aws.elb.modify_target_group_attributes().target_group_arn(arn);
+        let call = work.aws.elb().modify_target_group_attributes().target_group_arn(arn);
         let call = call.set_attributes(Some(attributes)).send().await;
         call.pending_on(&ABSENT, "the target group to be visible", format!("setting up {arn}")).map(drop)
     });
@@ -236,7 +236,7 @@ pub(super) async fn configure(
 /// Whether it is gone.
 pub(super) async fn delete(work: &Work<'_>, group: &Group) -> Result<bool, StepError> {
     let arn = group.arn();
-    let call = work.aws.elb.delete_target_group().target_group_arn(arn).send().await;
+    let call = work.aws.elb().delete_target_group().target_group_arn(arn).send().await;
     let gone = call.gone(&ABSENT, &["ResourceInUse"], format!("deleting {arn}"))?;
     if gone {
         tracing::info!(arn, "Target group deleted.");

@@ -159,7 +159,7 @@ async fn create_http(work: &Work<'_>, handle: &Handle) -> Result<String, StepErr
 }
 
 fn new(work: &Work<'_>, handle: &Handle, role: &str) -> CreateListenerFluentBuilder {
-    let call = work.aws.elb.create_listener().load_balancer_arn(&handle.arn);
+    let call = work.aws.elb().create_listener().load_balancer_arn(&handle.arn);
     call.set_tags(Some(elb_tags(work.stack.tags(NAME, role))))
 }
 
@@ -197,7 +197,7 @@ async fn update(
     if differing(&listener.detail, certificate).is_empty() {
         return Ok(arn.to_owned());
     }
-    let call = work.aws.elb.modify_listener().listener_arn(arn);
+    let call = work.aws.elb().modify_listener().listener_arn(arn);
     let call = if role == HTTPS_ROLE {
         let now = listener.detail.certificates().first().and_then(Certificate::certificate_arn);
         let certificate =
@@ -218,7 +218,7 @@ async fn update(
 
 async fn delete(work: &Work<'_>, listener: &Tagged<Listener>) -> Result<(), StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
-    let call = work.aws.elb.delete_listener().listener_arn(arn).send().await;
+    let call = work.aws.elb().delete_listener().listener_arn(arn).send().await;
     call.unless(&ABSENT).doing(format!("deleting the listener {arn}"))?;
     tracing::info!(arn, "Listener deleted.");
     Ok(())

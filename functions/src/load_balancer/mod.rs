@@ -16,12 +16,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
+use crate::lambda::{Function, act};
 use balancer::Handle;
 use certificate::Progress;
 use found::{Found, Group, Purpose};
 
 /// The component's name.
 pub const NAME: &str = "load-balancer";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&LoadBalancer, NAME, payload, aws)));
 
 /// The load balancer of a stack.
 #[derive(Debug)]

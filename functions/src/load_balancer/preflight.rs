@@ -23,7 +23,7 @@ pub(super) async fn plan(
         return Ok(());
     };
     let bucket = &logs.bucket;
-    let answer = work.aws.s3.head_bucket().bucket(bucket).send().await;
+    let answer = work.aws.s3().head_bucket().bucket(bucket).send().await;
     let refusal = answer.as_ref().err().and_then(|error| error.raw_response());
     let status = refusal.map(|answer| answer.status().as_u16());
     let region = match &answer {

@@ -250,7 +250,7 @@ async fn create(
     let role = role(&conditions_of_route(route));
     let call = work
         .aws
-        .elb
+        .elb()
         .create_rule()
         .listener_arn(listener)
         .priority(priority)
@@ -269,7 +269,7 @@ async fn create(
 }
 
 async fn redirect(work: &Work<'_>, rule: &Rule, route: &RoutePlan, group: &str) -> Result<(), StepError> {
-    let call = work.aws.elb.modify_rule().rule_arn(arn(rule)).actions(forward(group)).send().await;
+    let call = work.aws.elb().modify_rule().rule_arn(arn(rule)).actions(forward(group)).send().await;
     let doing = format!("leading {} to service {}", arn(rule), route.service);
     call.pending_on(&ABSENT, "the target group to be visible", doing)?;
     tracing::info!(arn = arn(rule), service = route.service, "Listener rule leads elsewhere.");
@@ -282,7 +282,7 @@ async fn reorder(work: &Work<'_>, moves: &[(&Rule, i32)]) -> Result<(), StepErro
         .iter()
         .map(|(rule, to)| RulePriorityPair::builder().rule_arn(arn(rule)).priority(*to).build())
         .collect();
-    let call = work.aws.elb.set_rule_priorities().set_rule_priorities(Some(pairs)).send().await;
+    let call = work.aws.elb().set_rule_priorities().set_rule_priorities(Some(pairs)).send().await;
     call.pending_on(&ABSENT, "the rules to be visible", "ordering the listener's rules")?;
     tracing::info!(count = moves.len(), "Listener rules reordered.");
     Ok(())
@@ -290,7 +290,7 @@ async fn reorder(work: &Work<'_>, moves: &[(&Rule, i32)]) -> Result<(), StepErro
 
 async fn delete(work: &Work<'_>, rule: &Rule) -> Result<(), StepError> {
     let arn = arn(rule);
-    let call = work.aws.elb.delete_rule().rule_arn(arn).send().await;
+    let call = work.aws.elb().delete_rule().rule_arn(arn).send().await;
     call.unless(&ABSENT).doing(format!("deleting the listener rule {arn}"))?;
     tracing::info!(arn, "Listener rule deleted.");
     Ok(())

@@ -61,7 +61,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     let Some(endpoint) = &found.endpoint else {
         let call = work
             .aws
-            .ec2
+            .ec2()
             .create_vpc_endpoint()
             .vpc_id(vpc)
             .vpc_endpoint_type(VpcEndpointType::Gateway)
@@ -84,7 +84,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     }
     let call = work
         .aws
-        .ec2
+        .ec2()
         .modify_vpc_endpoint()
         .vpc_endpoint_id(id)
         .set_add_route_table_ids(unless_empty(missing))
@@ -111,7 +111,8 @@ pub(super) async fn let_go(work: &Work<'_>, found: &Found) -> Result<(), StepErr
         return Ok(());
     }
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-    let call = work.aws.ec2.modify_vpc_endpoint().vpc_endpoint_id(id).set_remove_route_table_ids(Some(held));
+    let call =
+        work.aws.ec2().modify_vpc_endpoint().vpc_endpoint_id(id).set_remove_route_table_ids(Some(held));
     call.send().await.doing(format!("taking {id} off route tables that are no longer needed")).map(drop)
 }
 

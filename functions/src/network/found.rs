@@ -137,17 +137,18 @@ fn missing(what: &str) -> StepError {
 }
 
 async fn find_vpcs(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
-    let pages = work.aws.ec2.describe_vpcs().set_filters(Some(ours(work, NAME))).into_paginator().items();
+    let pages = work.aws.ec2().describe_vpcs().set_filters(Some(ours(work, NAME))).into_paginator().items();
     pages.send().try_collect().await.doing("looking for the VPC")
 }
 
 pub(super) async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepError> {
-    let pages = work.aws.ec2.describe_subnets().set_filters(Some(ours(work, NAME))).into_paginator().items();
+    let pages =
+        work.aws.ec2().describe_subnets().set_filters(Some(ours(work, NAME))).into_paginator().items();
     pages.send().try_collect().await.doing("looking for the subnets")
 }
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
-    let call = work.aws.ec2.describe_internet_gateways().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_internet_gateways().set_filters(Some(ours(work, NAME)));
     let mut found: Vec<InternetGateway> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the internet gateway")?;
     found.retain(|found| role(found.tags()) == gateway::ROLE);
@@ -156,13 +157,13 @@ async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepErro
 
 async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
     let pages =
-        work.aws.ec2.describe_route_tables().set_filters(Some(ours(work, NAME))).into_paginator().items();
+        work.aws.ec2().describe_route_tables().set_filters(Some(ours(work, NAME))).into_paginator().items();
     pages.send().try_collect().await.doing("looking for the route tables")
 }
 
 /// The S3 endpoint that stands, and one that is being deleted.
 async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
-    let call = work.aws.ec2.describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
     let found: Vec<VpcEndpoint> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
     let found = found.into_iter().filter(|endpoint| role(endpoint.tags()) == endpoint::ROLE);
@@ -175,7 +176,7 @@ pub(super) async fn find_associations(
     work: &Work<'_>,
     subnets: &[&str],
 ) -> Result<Vec<(RouteTableAssociation, String)>, StepError> {
-    let call = work.aws.ec2.describe_route_tables().filters(filter_any("association.subnet-id", subnets));
+    let call = work.aws.ec2().describe_route_tables().filters(filter_any("association.subnet-id", subnets));
     let tables: Vec<RouteTable> = call
         .into_paginator()
         .items()
@@ -194,13 +195,13 @@ pub(super) async fn find_associations(
 
 async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<SecurityGroup>, StepError> {
     let filters = vec![filter("vpc-id", vpc), filter("group-name", "default")];
-    let call = work.aws.ec2.describe_security_groups().set_filters(Some(filters));
+    let call = work.aws.ec2().describe_security_groups().set_filters(Some(filters));
     let found = call.send().await.doing("looking for the VPC's default security group")?;
     Ok(found.security_groups.unwrap_or_default().into_iter().next())
 }
 
 async fn find_attribute(work: &Work<'_>, vpc: &str, name: VpcAttributeName) -> Result<bool, StepError> {
-    let call = work.aws.ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name);
+    let call = work.aws.ec2().describe_vpc_attribute().vpc_id(vpc).attribute(name);
     let answer = call.send().await.pending_on(
         &["InvalidVpcID.NotFound"],
         "the VPC to be visible",

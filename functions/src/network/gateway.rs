@@ -51,7 +51,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     if attached {
         return Ok(false);
     }
-    let call = work.aws.ec2.attach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
+    let call = work.aws.ec2().attach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
     call.unless(&["Resource.AlreadyAssociated"])
         .pending_on(
             &["InvalidInternetGatewayID.NotFound", "InvalidVpcID.NotFound"],
@@ -64,7 +64,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 pub(super) async fn create(work: &Work<'_>) -> Result<(), StepError> {
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_internet_gateway()
         .tag_specifications(tagging::specification(
             ResourceType::InternetGateway,
@@ -96,7 +96,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
 async fn detach(work: &Work<'_>, gateway: &InternetGateway) -> Result<bool, StepError> {
     let id = gateway.internet_gateway_id().unwrap_or_default();
     for vpc in gateway.attachments().iter().filter_map(|attachment| attachment.vpc_id()) {
-        let call = work.aws.ec2.detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
+        let call = work.aws.ec2().detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
         let absent = ["Gateway.NotAttached", "InvalidInternetGatewayID.NotFound"];
         if !call.gone(&absent, &["DependencyViolation"], format!("detaching {id} from {vpc}"))? {
             return Ok(false);
@@ -106,6 +106,6 @@ async fn detach(work: &Work<'_>, gateway: &InternetGateway) -> Result<bool, Step
 }
 
 async fn delete(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
-    let call = work.aws.ec2.delete_internet_gateway().internet_gateway_id(id).send().await;
+    let call = work.aws.ec2().delete_internet_gateway().internet_gateway_id(id).send().await;
     call.gone(&["InvalidInternetGatewayID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))
 }

@@ -17,12 +17,17 @@ use stackdrop_specs::Tier;
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
+use crate::lambda::{Function, act};
 use crate::together;
 use found::Found;
 pub(crate) use routes::target;
 
 /// The component's name.
 pub const NAME: &str = "network";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&Network, NAME, payload, aws)));
 
 /// The network of a stack.
 #[derive(Debug)]

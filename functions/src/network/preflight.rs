@@ -50,12 +50,12 @@ pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Res
 
 /// Every VPC of the account in this region, whoever made it.
 async fn every_vpc(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
-    let pages = work.aws.ec2.describe_vpcs().into_paginator().items();
+    let pages = work.aws.ec2().describe_vpcs().into_paginator().items();
     pages.send().try_collect().await.doing("counting the VPCs of the region")
 }
 
 /// Every internet gateway of the account in this region, whoever made it.
 async fn every_gateway(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
-    let pages = work.aws.ec2.describe_internet_gateways().into_paginator().items();
+    let pages = work.aws.ec2().describe_internet_gateways().into_paginator().items();
     pages.send().try_collect().await.doing("counting the internet gateways of the region")
 }

@@ -65,7 +65,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 pub(super) async fn take_off(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
     together::all(added(work, found).into_iter().map(async |(role, table, route)| {
         let (id, to) = (table.route_table_id().unwrap_or_default(), destination(route));
-        let call = work.aws.ec2.delete_route().route_table_id(id);
+        let call = work.aws.ec2().delete_route().route_table_id(id);
         let call = call
             .set_destination_cidr_block(route.destination_cidr_block.clone())
             .set_destination_ipv6_cidr_block(route.destination_ipv6_cidr_block.clone())

@@ -61,7 +61,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         tagging::keep(work, NAME, role, id, &tagging::read(subnet.tags())).await?;
         if subnet.map_public_ip_on_launch() == Some(true) && is_wanted(work, role) {
             let off = AttributeBooleanValue::builder().value(false).build();
-            let call = work.aws.ec2.modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
+            let call = work.aws.ec2().modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
             call.send().await.doing(format!("keeping public addresses off {id}"))?;
         }
     }
@@ -78,7 +78,7 @@ pub(super) async fn zones<'s>(
     work: &Work<'_>,
     subnets: impl IntoIterator<Item = &'s Subnet> + Clone,
 ) -> Result<Vec<String>, StepError> {
-    let call = work.aws.ec2.describe_availability_zones().filters(tagging::filter("state", "available"));
+    let call = work.aws.ec2().describe_availability_zones().filters(tagging::filter("state", "available"));
     let call = call.filters(tagging::filter("zone-type", "availability-zone"));
     let answer = call.send().await.doing("listing the region's availability zones")?;
     let names = answer.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned));
@@ -108,7 +108,7 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
     })?;
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_subnet()
         .vpc_id(vpc)
         .availability_zone(zone)
@@ -129,7 +129,7 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
 
 /// Who has the range: ours, shown late, or somebody else's subnet.
 async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), StepError> {
-    let call = work.aws.ec2.describe_subnets().filters(tagging::filter("vpc-id", vpc));
+    let call = work.aws.ec2().describe_subnets().filters(tagging::filter("vpc-id", vpc));
     let answer = call.send().await.doing("looking for the subnet that has the range")?;
     let foreign = answer.subnets().iter().find(|subnet| {
         let range = subnet.cidr_block().and_then(|range| range.parse::<ipnet::Ipv4Net>().ok());
@@ -159,7 +159,7 @@ pub(super) async fn remove(
 ) -> Result<(), StepError> {
     let deletions = found.subnets.iter().filter(|(role, _)| which(role)).map(async |(role, subnet)| {
         let id = subnet.subnet_id().unwrap_or_default();
-        let call = work.aws.ec2.delete_subnet().subnet_id(id).send().await;
+        let call = work.aws.ec2().delete_subnet().subnet_id(id).send().await;
         if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
             tracing::info!(id, role, "Subnet deleted.");
             return Ok(None);

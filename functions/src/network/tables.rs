@@ -147,7 +147,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 async fn create(work: &Work<'_>, vpc: &str, role: &str) -> Result<(), StepError> {
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_route_table()
         .vpc_id(vpc)
         .client_token(work.stack.token(role, &[]))
@@ -173,7 +173,7 @@ async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> 
     let doing = format!("giving {subnet} the route table {table}");
     let late = ["InvalidSubnetID.NotFound", "InvalidRouteTableID.NotFound"];
     let waits_for = format!("{subnet} and the route table {table} to be visible");
-    let call = work.aws.ec2.associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
+    let call = work.aws.ec2().associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
     let made = call.unless(&["Resource.AlreadyAssociated"]).pending_on(&late, &waits_for, &doing)?;
     if made.is_some() {
         return Ok(());
@@ -184,7 +184,7 @@ async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> 
         Some((_, now)) if now == table => Ok(()),
         Some((association, _)) => {
             let id = association.route_table_association_id().unwrap_or_default();
-            let call = work.aws.ec2.replace_route_table_association().association_id(id);
+            let call = work.aws.ec2().replace_route_table_association().association_id(id);
             let call = call.route_table_id(table).send().await;
             tracing::info!(subnet, table, "Subnet given its route table again.");
             call.pending_on(&["InvalidAssociationID.NotFound"], &waits_for, doing).map(drop)
@@ -195,7 +195,7 @@ async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> 
 
 async fn disassociate(work: &Work<'_>, association: &RouteTableAssociation) -> Result<(), StepError> {
     let id = association.route_table_association_id().unwrap_or_default();
-    let call = work.aws.ec2.disassociate_route_table().association_id(id).send().await;
+    let call = work.aws.ec2().disassociate_route_table().association_id(id).send().await;
     let table = association.route_table_id().unwrap_or_default();
     call.unless(&["InvalidAssociationID.NotFound"]).doing(format!("taking {id} off {table}")).map(drop)
 }
@@ -213,11 +213,11 @@ pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepE
         ["InvalidGatewayID.NotFound", "InvalidRouteTableID.NotFound", "InvalidInternetGatewayID.NotFound"];
     let doing = format!("leading {id} to {gateway}");
     if way_out(table).is_some() {
-        let call = work.aws.ec2.replace_route().route_table_id(id);
+        let call = work.aws.ec2().replace_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
         call.pending_on(&late, "the internet gateway to be visible", doing).map(drop)
     } else {
-        let call = work.aws.ec2.create_route().route_table_id(id);
+        let call = work.aws.ec2().create_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
         call.unless(&["RouteAlreadyExists"])
             .pending_on(&late, "the internet gateway to be visible", doing)
@@ -238,7 +238,7 @@ pub(super) async fn remove(
         {
             disassociate(work, association).await?;
         }
-        let call = work.aws.ec2.delete_route_table().route_table_id(id).send().await;
+        let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
         let doing = format!("deleting {id}");
         Ok::<_, StepError>((
             role,

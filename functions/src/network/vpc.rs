@@ -60,7 +60,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, Ste
         )));
     }
     for double in found.vpcs.iter().skip(1).filter_map(|double| double.vpc_id()) {
-        let gone = work.aws.ec2.delete_vpc().vpc_id(double).send().await.unless(&["InvalidVpcID.NotFound"]);
+        let gone = work.aws.ec2().delete_vpc().vpc_id(double).send().await.unless(&["InvalidVpcID.NotFound"]);
         gone.doing(format!("deleting {double}, which a lost answer left beside {id}"))?;
     }
     if vpc.state() != Some(&VpcState::Available) {
@@ -73,7 +73,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, Ste
 async fn create(work: &Work<'_>) -> Result<(), StepError> {
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_vpc()
         .cidr_block(work.spec.network.cidr.to_string())
         .tag_specifications(tagging::specification(ResourceType::Vpc, work.stack.tags(NAME, ROLE)))
@@ -87,7 +87,7 @@ async fn create(work: &Work<'_>) -> Result<(), StepError> {
 /// Interface endpoints with private names need both attributes. EC2 takes one a call.
 pub(super) async fn ensure_dns(work: &Work<'_>, found: &Found, vpc: &str) -> Result<(), StepError> {
     let on = || AttributeBooleanValue::builder().value(true).build();
-    let call = || work.aws.ec2.modify_vpc_attribute().vpc_id(vpc);
+    let call = || work.aws.ec2().modify_vpc_attribute().vpc_id(vpc);
     // Host names need DNS support, so the order matters.
     if !found.dns_support {
         call().enable_dns_support(on()).send().await.doing(format!("turning on DNS in {vpc}"))?;
@@ -105,11 +105,11 @@ pub(super) async fn strip_default_group(work: &Work<'_>, found: &Found) -> Resul
     let doing = format!("stripping the default security group {id} of its rules");
     let absent = ["InvalidPermission.NotFound"];
     if !ingress.is_empty() {
-        let call = work.aws.ec2.revoke_security_group_ingress().group_id(id);
+        let call = work.aws.ec2().revoke_security_group_ingress().group_id(id);
         call.set_ip_permissions(Some(ingress)).send().await.unless(&absent).doing(&doing)?;
     }
     if !egress.is_empty() {
-        let call = work.aws.ec2.revoke_security_group_egress().group_id(id);
+        let call = work.aws.ec2().revoke_security_group_egress().group_id(id);
         call.set_ip_permissions(Some(egress)).send().await.unless(&absent).doing(&doing)?;
     }
     Ok(())
@@ -124,7 +124,7 @@ fn rules_of_default_group(found: &Found) -> (Vec<IpPermission>, Vec<IpPermission
 
 pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
     for id in found.vpcs.iter().filter_map(|vpc| vpc.vpc_id()) {
-        let call = work.aws.ec2.delete_vpc().vpc_id(id).send().await;
+        let call = work.aws.ec2().delete_vpc().vpc_id(id).send().await;
         if call.gone(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
             tracing::info!(id, "VPC deleted.");
         } else {
@@ -138,7 +138,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal
 /// before it, so that this names mostly what somebody else has put there.
 /// Source: Amazon VPC User Guide, "Delete your VPC".
 async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
-    let ec2 = &work.aws.ec2;
+    let ec2 = work.aws.ec2();
     let inside = || tagging::filter("vpc-id", vpc);
     let doing = || format!("asking what is left in {vpc}");
     let (subnets, groups, tables) = tokio::join!(

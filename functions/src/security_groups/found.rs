@@ -120,7 +120,7 @@ fn is_ours(work: &Work<'_>, group: &SecurityGroup) -> bool {
 async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, StepError> {
     let names = Group::ALL.map(|group| (work.stack.resource(group.role()), group));
     let wanted: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
-    let call = work.aws.ec2.describe_security_groups().filters(filter_any("group-name", &wanted));
+    let call = work.aws.ec2().describe_security_groups().filters(filter_any("group-name", &wanted));
     let found: Vec<SecurityGroup> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the security groups")?;
     let with_role = found.into_iter().filter_map(|found| {
@@ -133,7 +133,7 @@ async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, Ste
 }
 
 async fn find_rules(work: &Work<'_>, groups: &[&str]) -> Result<Vec<SecurityGroupRule>, StepError> {
-    let call = work.aws.ec2.describe_security_group_rules().filters(filter_any("group-id", groups));
+    let call = work.aws.ec2().describe_security_group_rules().filters(filter_any("group-id", groups));
     let pages = call.into_paginator().items().send();
     pages.try_collect().await.doing("reading the rules of the security groups")
 }
@@ -144,7 +144,7 @@ pub(super) async fn find_named(
     vpc: &str,
     name: &str,
 ) -> Result<Option<(String, bool)>, StepError> {
-    let call = work.aws.ec2.describe_security_groups().filters(tagging::filter("vpc-id", vpc));
+    let call = work.aws.ec2().describe_security_groups().filters(tagging::filter("vpc-id", vpc));
     let call = call.filters(tagging::filter("group-name", name));
     let answer = call.send().await.doing(format!("looking for who has the name {name}"))?;
     let found = answer.security_groups.unwrap_or_default().into_iter().next();
@@ -154,7 +154,7 @@ pub(super) async fn find_named(
 /// The groups that are not this stack's and have a rule that names one of ours.
 pub(super) async fn find_referring(work: &Work<'_>, id: &str) -> Result<Vec<String>, StepError> {
     let by = async |name: &str| {
-        let call = work.aws.ec2.describe_security_groups().filters(tagging::filter(name, id));
+        let call = work.aws.ec2().describe_security_groups().filters(tagging::filter(name, id));
         call.send().await.doing(format!("asking which security groups refer to {id}"))
     };
     let (ingress, egress) =

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::holders::holders;
+use crate::lambda::{Function, act};
 use crate::quotas::{self, Need, RULES};
 use crate::tagging;
 use crate::together;
@@ -19,6 +20,10 @@ use rules::{Group, Rule};
 
 /// The component's name.
 pub const NAME: &str = "security-groups";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&SecurityGroups, NAME, payload, aws)));
 
 /// The security groups of a stack.
 #[derive(Debug)]
@@ -185,12 +190,12 @@ impl<'f> Difference<'f> {
         let passing = ["InvalidPermission.Duplicate", "InvalidGroup.NotFound"];
         let waits_for = "the security groups and their rules to be visible";
         if !ingress.is_empty() {
-            let call = work.aws.ec2.authorize_security_group_ingress().group_id(id);
+            let call = work.aws.ec2().authorize_security_group_ingress().group_id(id);
             let call = call.set_ip_permissions(Some(ingress)).tag_specifications(tags());
             call.send().await.pending_on(&passing, waits_for, &doing)?;
         }
         if !egress.is_empty() {
-            let call = work.aws.ec2.authorize_security_group_egress().group_id(id);
+            let call = work.aws.ec2().authorize_security_group_egress().group_id(id);
             let call = call.set_ip_permissions(Some(egress)).tag_specifications(tags());
             call.send().await.pending_on(&passing, waits_for, &doing)?;
         }
@@ -254,7 +259,7 @@ async fn create(work: &Work<'_>, vpc: &str, group: Group) -> Result<(), StepErro
     let (role, name) = (group.role(), work.stack.resource(group.role()));
     let call = work
         .aws
-        .ec2
+        .ec2()
         .create_security_group()
         .group_name(&name)
         .description(group.description())
@@ -287,12 +292,12 @@ async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<
     let doing = format!("taking {} rules from {id}", rules.len());
     let mut all = true;
     if let Some(ingress) = ids(false) {
-        let call = work.aws.ec2.revoke_security_group_ingress().group_id(id);
+        let call = work.aws.ec2().revoke_security_group_ingress().group_id(id);
         let call = call.set_security_group_rule_ids(Some(ingress)).send().await;
         all &= call.unless(&absent).doing(&doing)?.is_some();
     }
     if let Some(egress) = ids(true) {
-        let call = work.aws.ec2.revoke_security_group_egress().group_id(id);
+        let call = work.aws.ec2().revoke_security_group_egress().group_id(id);
         let call = call.set_security_group_rule_ids(Some(egress)).send().await;
         all &= call.unless(&absent).doing(&doing)?.is_some();
     }
@@ -329,7 +334,7 @@ async fn remove_unwanted(work: &Work<'_>, found: &Found) -> Result<Removal, Step
 /// Whether it is gone.
 async fn delete(work: &Work<'_>, owned: &Owned) -> Result<bool, StepError> {
     let (id, role) = (owned.id.as_str(), owned.group.role());
-    let call = work.aws.ec2.delete_security_group().group_id(id).send().await;
+    let call = work.aws.ec2().delete_security_group().group_id(id).send().await;
     let absent = ["InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound"];
     let held = ["DependencyViolation", "InvalidGroup.InUse"];
     let gone = call.gone(&absent, &held, format!("deleting {id}"))?;

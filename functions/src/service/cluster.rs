@@ -74,7 +74,7 @@ async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
         ClusterSetting::builder().name(ClusterSettingName::ContainerInsights).value("disabled").build();
     let call = work
         .aws
-        .ecs
+        .ecs()
         .create_cluster()
         .cluster_name(name)
         .settings(insights)
@@ -99,7 +99,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
         removal.leave(ROLE, name, "being deleted");
         return Ok(removal);
     }
-    match work.aws.ecs.delete_cluster().cluster(name).send().await {
+    match work.aws.ecs().delete_cluster().cluster(name).send().await {
         Ok(answer) => {
             tracing::info!(name, "Cluster deleted.");
             if answer.cluster().is_some_and(|cluster| cluster.status() != Some("INACTIVE")) {

@@ -221,7 +221,7 @@ impl Content {
 
 /// A revision by its ARN, or the latest active one of a family.
 pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definition>, StepError> {
-    let call = work.aws.ecs.describe_task_definition().task_definition(named);
+    let call = work.aws.ecs().describe_task_definition().task_definition(named);
     // `ClientException`: ECS has no code of its own for a task definition that does not exist.
     let answer = call.include(TaskDefinitionField::Tags).send().await.unless(&["ClientException"]);
     let Some(answer) = answer.doing(format!("looking for the task definition {named}"))? else {
@@ -350,7 +350,7 @@ async fn register(work: &Work<'_>, name: &str, wanted: &Content) -> Result<Strin
     let [execution_role, task_role] = &wanted.roles;
     let call = work
         .aws
-        .ecs
+        .ecs()
         .register_task_definition()
         .family(family(work, name))
         .network_mode(NetworkMode::Awsvpc)
@@ -376,7 +376,7 @@ const AT_ONCE: usize = 30;
 /// The active revisions of ours in the families of these services, and in other families with the stack's prefix.
 pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, StepError> {
     let known: BTreeSet<String> = names.iter().map(|name| family(work, name)).collect();
-    let call = work.aws.ecs.list_task_definition_families().family_prefix(format!("{}-", work.stack.name));
+    let call = work.aws.ecs().list_task_definition_families().family_prefix(format!("{}-", work.stack.name));
     let pages = call.status(TaskDefinitionFamilyStatus::Active).into_paginator().items();
     let families: Vec<String> = pages.send().try_collect().await.doing("listing the task definitions")?;
     let checked = families.into_iter().map(async |family| {
@@ -390,7 +390,7 @@ pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Resul
 
 /// The active revisions of ours in one family.
 pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<String>, StepError> {
-    let pages = work.aws.ecs.list_task_definitions().family_prefix(family).into_paginator().items();
+    let pages = work.aws.ecs().list_task_definitions().family_prefix(family).into_paginator().items();
     let arns: Vec<String> =
         pages.send().try_collect().await.doing(format!("listing the revisions of {family}"))?;
     let mut ours = Vec::new();
@@ -420,7 +420,7 @@ pub(super) async fn find_unused(work: &Work<'_>, found: &Found) -> Result<Vec<St
 pub(super) async fn remove(work: &Work<'_>, arns: &[String]) -> Result<usize, StepError> {
     let (now, later) = arns.split_at(arns.len().min(AT_ONCE));
     let deregistered = try_join_all(now.iter().map(async |arn| {
-        let call = work.aws.ecs.deregister_task_definition().task_definition(arn).send().await;
+        let call = work.aws.ecs().deregister_task_definition().task_definition(arn).send().await;
         // `ClientException`: it is not there or not active any more, which the next run sees.
         let done = call.unless(&["ClientException"]).doing(format!("deregistering {arn}"))?.is_some();
         tracing::info!(arn, done, "Task definition deregistered.");
@@ -430,7 +430,7 @@ pub(super) async fn remove(work: &Work<'_>, arns: &[String]) -> Result<usize, St
     let unsure = deregistered.iter().filter(|done| !**done).count();
     // An inactive revision costs nothing and starts nothing, so one that stays is not worth waiting for.
     try_join_all(now.chunks(10).map(async |arns| {
-        let call = work.aws.ecs.delete_task_definitions().set_task_definitions(Some(arns.to_vec()));
+        let call = work.aws.ecs().delete_task_definitions().set_task_definitions(Some(arns.to_vec()));
         call.send().await.doing("deleting task definitions")
     }))
     .await?;

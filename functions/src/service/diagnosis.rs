@@ -41,13 +41,13 @@ pub(super) async fn why(
 /// The stopped tasks of a rollout, the last one first. ECS keeps them for about an hour.
 async fn stopped_tasks(work: &Work<'_>, name: &str, rollout: &str) -> Vec<Task> {
     let cluster = cluster_name(work);
-    let list = work.aws.ecs.list_tasks().cluster(cluster).service_name(name);
+    let list = work.aws.ecs().list_tasks().cluster(cluster).service_name(name);
     let Ok(list) = list.desired_status(DesiredStatus::Stopped).send().await else { return Vec::new() };
     let arns = list.task_arns.unwrap_or_default();
     if arns.is_empty() {
         return Vec::new();
     }
-    let call = work.aws.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns));
+    let call = work.aws.ecs().describe_tasks().cluster(cluster).set_tasks(Some(arns));
     let Ok(answer) = call.send().await else { return Vec::new() };
     let mut tasks: Vec<Task> = answer.tasks.unwrap_or_default();
     tasks.retain(|task| task.started_by() == Some(rollout));
@@ -112,7 +112,7 @@ async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> 
     let container = task.containers().iter().find_map(Container::name).unwrap_or(name);
     let call = work
         .aws
-        .logs
+        .logs()
         .get_log_events()
         .log_group_name(logs::group_name(work, name))
         // The stream's name is the prefix, the container and the task.

@@ -365,7 +365,7 @@ async fn create(
     let token = work.stack.token(&role(name), &dead.into_iter().collect::<Vec<_>>());
     let call = work
         .aws
-        .ecs
+        .ecs()
         .create_service()
         .cluster(cluster_name(work))
         .service_name(name)
@@ -400,7 +400,7 @@ async fn update(
     parts: &BTreeSet<Part>,
 ) -> Result<Running, StepError> {
     let name = wanted.name;
-    let mut call = work.aws.ecs.update_service().cluster(cluster_name(work)).service(name);
+    let mut call = work.aws.ecs().update_service().cluster(cluster_name(work)).service(name);
     for part in parts {
         call = match part {
             Part::Definition => call.task_definition(definition),
@@ -439,7 +439,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, name: &str) -> Result
         return Ok(removal);
     }
     // By force: without it ECS wants the tasks gone first, which would be one more wait.
-    match work.aws.ecs.delete_service().cluster(cluster_name(work)).service(name).force(true).send().await {
+    match work.aws.ecs().delete_service().cluster(cluster_name(work)).service(name).force(true).send().await {
         Ok(_) => {
             tracing::info!(arn, "Service is being deleted.");
             removal.leave(role(name), arn, draining(service));

@@ -142,7 +142,7 @@ impl Found {
 }
 
 async fn find_cluster(work: &Work<'_>) -> Result<Option<Cluster>, StepError> {
-    let call = work.aws.ecs.describe_clusters().clusters(cluster_name(work)).include(ClusterField::Tags);
+    let call = work.aws.ecs().describe_clusters().clusters(cluster_name(work)).include(ClusterField::Tags);
     // A missing cluster is told in `failures`, not as an error; a deleted one stays describable as `INACTIVE`.
     let answer = call.send().await.doing("looking for the cluster")?;
     let mut found = answer.clusters.unwrap_or_default().into_iter();
@@ -152,7 +152,7 @@ async fn find_cluster(work: &Work<'_>) -> Result<Option<Cluster>, StepError> {
 /// The log groups under the stack's prefix, by what stands behind it.
 async fn find_groups(work: &Work<'_>) -> Result<BTreeMap<String, LogGroup>, StepError> {
     let prefix = logs::prefix(work);
-    let pages = work.aws.logs.describe_log_groups().log_group_name_prefix(&prefix).into_paginator().items();
+    let pages = work.aws.logs().describe_log_groups().log_group_name_prefix(&prefix).into_paginator().items();
     let found: Vec<LogGroup> = pages.send().try_collect().await.doing("looking for the log groups")?;
     let named = found.into_iter().filter_map(|group| {
         let name = group.log_group_name()?.strip_prefix(&prefix)?.to_owned();
@@ -169,7 +169,7 @@ fn group_arn(group: &LogGroup) -> String {
 
 /// A log group's tags; `None` when it has gone in between.
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Option<Tags>>, StepError> {
-    let call = work.aws.logs.list_tags_for_resource().resource_arn(arn).send().await;
+    let call = work.aws.logs().list_tags_for_resource().resource_arn(arn).send().await;
     let answer = call.unless(&["ResourceNotFoundException"]).doing(format!("reading the tags of {arn}"))?;
     Ok(answer.map(|answer| Some(answer.tags.unwrap_or_default().into_iter().collect())))
 }
@@ -183,7 +183,7 @@ pub(super) async fn find_services(
     let calls = names.chunks(10).map(async |names| {
         let call = work
             .aws
-            .ecs
+            .ecs()
             .describe_services()
             .cluster(cluster_name(work))
             .set_services(Some(names.to_vec()))
@@ -198,7 +198,7 @@ pub(super) async fn find_services(
 /// The names of all services in the cluster, save those that are being deleted: ECS lists only `ACTIVE` ones.
 /// Source: the documentation of `DeleteService`.
 async fn list_services(work: &Work<'_>) -> Result<BTreeSet<String>, StepError> {
-    let pages = work.aws.ecs.list_services().cluster(cluster_name(work)).into_paginator().items();
+    let pages = work.aws.ecs().list_services().cluster(cluster_name(work)).into_paginator().items();
     let arns: Vec<String> = pages.send().try_collect().await.doing("listing the services")?;
     Ok(arns.iter().filter_map(|arn| arn.rsplit('/').next().map(str::to_owned)).collect())
 }
@@ -220,7 +220,7 @@ async fn find_targets(
     let calls = ids.chunks(50).map(async |ids| {
         let call = work
             .aws
-            .autoscaling
+            .autoscaling()
             .describe_scalable_targets()
             .service_namespace(ServiceNamespace::Ecs)
             .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
@@ -241,7 +241,7 @@ async fn find_policies(
     let calls = policies.chunks(50).map(async |policies| {
         let call = work
             .aws
-            .autoscaling
+            .autoscaling()
             .describe_scaling_policies()
             .service_namespace(ServiceNamespace::Ecs)
             .set_policy_names(Some(policies.to_vec()));

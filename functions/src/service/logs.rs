@@ -59,7 +59,7 @@ pub(super) async fn ensure(
     if found.groups.get(name).is_some_and(|group| group.retention == Some(days(service))) {
         return Ok(());
     }
-    let call = work.aws.logs.put_retention_policy().log_group_name(&full).retention_in_days(days(service));
+    let call = work.aws.logs().put_retention_policy().log_group_name(&full).retention_in_days(days(service));
     call.send().await.pending_on(
         &["ResourceNotFoundException", "OperationAbortedException"],
         "the log group to be visible",
@@ -70,7 +70,7 @@ pub(super) async fn ensure(
 
 async fn create(work: &Work<'_>, name: &str, full: &str) -> Result<(), StepError> {
     let tags = work.stack.tags(NAME, &role(name)).into_iter().collect();
-    let call = work.aws.logs.create_log_group().log_group_name(full).set_tags(Some(tags)).send().await;
+    let call = work.aws.logs().create_log_group().log_group_name(full).set_tags(Some(tags)).send().await;
     // One that exists all the same: a lost answer has made it, and the next attempt sees whose it is.
     call.pending_on(
         &["ResourceAlreadyExistsException", "OperationAbortedException"],
@@ -86,11 +86,11 @@ async fn keep_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), Ste
     let (missing, stale) = (work.stack.missing_tags(NAME, &role(name), tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
-        let call = work.aws.logs.tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;
+        let call = work.aws.logs().tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;
         call.doing(format!("tagging {}", group.arn))?;
     }
     if !stale.is_empty() {
-        let call = work.aws.logs.untag_resource().resource_arn(&group.arn).set_tag_keys(Some(stale)).send();
+        let call = work.aws.logs().untag_resource().resource_arn(&group.arn).set_tag_keys(Some(stale)).send();
         call.await.doing(format!("taking tags off {}", group.arn))?;
     }
     Ok(())
@@ -100,7 +100,7 @@ async fn keep_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), Ste
 pub(super) async fn remove(work: &Work<'_>, found: &Found, name: &str) -> Result<Removal, StepError> {
     if found.groups.get(name).is_some_and(|group| group.is_ours(work)) {
         let full = group_name(work, name);
-        let call = work.aws.logs.delete_log_group().log_group_name(&full).send().await;
+        let call = work.aws.logs().delete_log_group().log_group_name(&full).send().await;
         call.unless(&["ResourceNotFoundException"]).doing(format!("deleting {full}"))?;
         tracing::info!(name = full, "Log group deleted.");
     }

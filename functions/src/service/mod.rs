@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::{Answer, AwsError, StepError};
-use crate::lambda::cleared;
+use crate::lambda::{Function, act, cleared};
 use crate::roles;
 use crate::stack::Tags;
 use crate::together::{all, both};
@@ -30,6 +30,10 @@ use surroundings::Surroundings;
 
 /// The component's name.
 pub const NAME: &str = "service";
+
+/// The function.
+pub const FUNCTION: Function =
+    Function::new(NAME, |payload, aws| Box::pin(act(&Service, NAME, payload, aws)));
 
 /// The ECS services of a stack.
 #[derive(Debug)]
@@ -184,11 +188,11 @@ fn read_tags(tags: &[Tag]) -> Tags {
 async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Result<(), StepError> {
     let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
     if !missing.is_empty() {
-        let call = work.aws.ecs.tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
+        let call = work.aws.ecs().tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;
     }
     if !stale.is_empty() {
-        let call = work.aws.ecs.untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
+        let call = work.aws.ecs().untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
         call.send().await.doing(format!("taking tags off {arn}"))?;
     }
     Ok(())
@@ -240,7 +244,7 @@ fn waits_for(error: &AwsError) -> Option<&'static str> {
 async fn pending_if_passing(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
     let Some(waits_for) = waits_for(error) else { return Ok(()) };
     if error.message.contains("service linked role") {
-        let call = work.aws.iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com");
+        let call = work.aws.iam().create_service_linked_role().aws_service_name("ecs.amazonaws.com");
         // `InvalidInput`: the name has been taken, so the role exists.
         call.send().await.unless(&["InvalidInput"]).doing("creating ECS's service-linked role")?;
     }

@@ -49,7 +49,7 @@ async fn lacks_linked_role(work: &Work<'_>, found: &Found) -> Result<bool, StepE
     if found.cluster.is_some() {
         return Ok(false);
     }
-    let call = work.aws.iam.get_role().role_name(LINKED_ROLE).send().await;
+    let call = work.aws.iam().get_role().role_name(LINKED_ROLE).send().await;
     Ok(call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {LINKED_ROLE}"))?.is_none())
 }
 
@@ -78,7 +78,8 @@ async fn ask_registry(
         Ok(digest) => ImageIdentifier::builder().image_digest(digest),
         Err(tag) => ImageIdentifier::builder().image_tag(tag),
     };
-    let call = work.aws.ecr.describe_images().repository_name(repository).image_ids(id.build()).send().await;
+    let call =
+        work.aws.ecr().describe_images().repository_name(repository).image_ids(id.build()).send().await;
     match call.unless(&["ImageNotFoundException"]) {
         Ok(Some(_)) => Ok(None),
         Ok(None) => {
@@ -113,7 +114,7 @@ async fn bad_secrets(work: &Work<'_>, found: &Found) -> Result<Vec<Wrong>, StepE
     });
     // Another account's secret answers to whom its own policy names: the execution role, not this function.
     let asked = wanted.filter(|(_, _, arn)| arn.contains(&account)).map(async |(name, variable, arn)| {
-        let call = work.aws.secrets.describe_secret().secret_id(&arn).send().await;
+        let call = work.aws.secrets().describe_secret().secret_id(&arn).send().await;
         let secret =
             call.unless(&["ResourceNotFoundException"]).doing(format!("looking for the secret {arn}"))?;
         let field = format!("services.{name}.secrets.{variable}");

@@ -123,7 +123,8 @@ async fn find_service_deployment(
     name: &str,
     rollout: &str,
 ) -> Result<Option<ServiceDeploymentBrief>, StepError> {
-    let call = work.aws.ecs.list_service_deployments().cluster(cluster_name(work)).service(name).send().await;
+    let call =
+        work.aws.ecs().list_service_deployments().cluster(cluster_name(work)).service(name).send().await;
     let answer = call.doing(format!("listing the deployments of the service {name}"))?;
     // A deployment's id and its revision's ARN end with the same number.
     // Source: `internal/service/ecs/service.go` of terraform-provider-aws.
@@ -211,7 +212,7 @@ pub(super) async fn find_targets(
     work: &Work<'_>,
     group: &str,
 ) -> Result<Vec<TargetHealthDescription>, StepError> {
-    let call = work.aws.elb.describe_target_health().target_group_arn(group).send().await;
+    let call = work.aws.elb().describe_target_health().target_group_arn(group).send().await;
     let answer =
         call.unless(&["TargetGroupNotFound"]).doing(format!("reading the targets' health in {group}"))?;
     Ok(answer.and_then(|answer| answer.target_health_descriptions).unwrap_or_default())

@@ -140,11 +140,11 @@ pub(super) async fn keep_tags(work: &Work<'_>, found: &Found, name: &str) -> Res
     let Some(arn) = arn else { return Ok(()) };
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
-        let call = work.aws.autoscaling.tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await;
+        let call = work.aws.autoscaling().tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await;
         call.doing(format!("tagging {arn}"))?;
     }
     if !stale.is_empty() {
-        let call = work.aws.autoscaling.untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
+        let call = work.aws.autoscaling().untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
         call.send().await.doing(format!("taking tags off {arn}"))?;
     }
     Ok(())
@@ -156,7 +156,7 @@ async fn register(work: &Work<'_>, name: &str, scaling: &Scaling, first: bool) -
     let tags = first.then(|| work.stack.tags(NAME, &target_role(name)).into_iter().collect());
     let call = work
         .aws
-        .autoscaling
+        .autoscaling()
         .register_scalable_target()
         .service_namespace(ServiceNamespace::Ecs)
         .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
@@ -193,7 +193,7 @@ async fn put_policy(work: &Work<'_>, name: &str, scaling: &Scaling) -> Result<()
         .map_err(wrong)?;
     let call = work
         .aws
-        .autoscaling
+        .autoscaling()
         .put_scaling_policy()
         .policy_name(policy_name(work, name))
         .policy_type(PolicyType::TargetTrackingScaling)
@@ -215,7 +215,7 @@ async fn put_policy(work: &Work<'_>, name: &str, scaling: &Scaling) -> Result<()
 async fn deregister(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     let call = work
         .aws
-        .autoscaling
+        .autoscaling()
         .deregister_scalable_target()
         .service_namespace(ServiceNamespace::Ecs)
         .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)

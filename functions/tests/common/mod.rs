@@ -59,7 +59,7 @@ pub(crate) fn sdk(account: &Account) -> SdkConfig {
 
 /// The functions' clients of the account.
 pub(crate) fn aws(account: &Account) -> Aws {
-    Aws::new(&sdk(account), settings())
+    Aws::new(sdk(account), settings())
 }
 
 /// The workflow's state at the start of a deployment of a spec.

@@ -17,7 +17,7 @@ use crate::{
 
 /// That nothing but AWS's own records is in the zone.
 async fn assert_zone_is_as_it_was(aws: &Aws) {
-    let records = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+    let records = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
     let kinds: Vec<&str> =
         records.resource_record_sets().iter().map(|record| record.r#type().as_str()).collect();
     assert!(kinds.iter().all(|kind| ["NS", "SOA"].contains(kind)), "{kinds:?}");
@@ -33,7 +33,7 @@ async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
     let certificate =
         listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().unwrap().to_owned();
-    let call = aws.acm.describe_certificate().certificate_arn(&certificate);
+    let call = aws.acm().describe_certificate().certificate_arn(&certificate);
     let detail = call.send().await.unwrap().certificate.unwrap();
     assert_eq!(detail.status(), Some(&CertificateStatus::Issued));
     assert_eq!(detail.domain_name(), Some("shop.example.com"));
@@ -106,10 +106,10 @@ async fn a_validation_record_that_was_there_before_stays() {
     let waiting = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
     assert!(matches!(waiting, StepError::Pending(_)));
     tokio::time::advance(Duration::from_secs(10)).await;
-    let listed = aws.acm.list_certificates().send().await.unwrap();
+    let listed = aws.acm().list_certificates().send().await.unwrap();
     let ours =
         listed.certificate_summary_list().iter().find(|each| each.domain_name() == Some("shop.example.com"));
-    let call = aws.acm.describe_certificate().certificate_arn(ours.unwrap().certificate_arn().unwrap());
+    let call = aws.acm().describe_certificate().certificate_arn(ours.unwrap().certificate_arn().unwrap());
     let detail = call.send().await.unwrap().certificate.unwrap();
     let asked = detail.domain_validation_options()[0].resource_record().unwrap();
     let value = ResourceRecord::builder().value(asked.value()).build().unwrap();
@@ -127,7 +127,7 @@ async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_w
     let (account, aws, deployment) = built(DOMAIN).await;
     let before = inventory(&account);
     let records = async || {
-        let found = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+        let found = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
         found.resource_record_sets().iter().map(|record| record.name().to_owned()).collect::<Vec<_>>()
     };
     let records_before = records().await;

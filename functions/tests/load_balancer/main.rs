@@ -118,7 +118,7 @@ async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
 
 async fn listeners(aws: &Aws, deployment: &Value) -> BTreeMap<i32, Listener> {
     let arn = deployment["outputs"]["loadBalancer"]["arn"].as_str().unwrap();
-    let found = aws.elb.describe_listeners().load_balancer_arn(arn).send().await.unwrap();
+    let found = aws.elb().describe_listeners().load_balancer_arn(arn).send().await.unwrap();
     found.listeners().iter().map(|listener| (listener.port().unwrap(), listener.clone())).collect()
 }
 
@@ -127,7 +127,7 @@ async fn https(aws: &Aws, deployment: &Value) -> String {
 }
 
 async fn rules(aws: &Aws, deployment: &Value) -> Vec<Rule> {
-    let found = aws.elb.describe_rules().listener_arn(https(aws, deployment).await).send().await.unwrap();
+    let found = aws.elb().describe_rules().listener_arn(https(aws, deployment).await).send().await.unwrap();
     found.rules().iter().filter(|rule| rule.is_default() != Some(true)).cloned().collect()
 }
 
@@ -154,7 +154,7 @@ async fn routes(aws: &Aws, deployment: &Value) -> Vec<String> {
 }
 
 async fn groups(aws: &Aws) -> Vec<TargetGroup> {
-    aws.elb.describe_target_groups().send().await.unwrap().target_groups.unwrap_or_default()
+    aws.elb().describe_target_groups().send().await.unwrap().target_groups.unwrap_or_default()
 }
 
 /// What of the load balancer there is in the account.
@@ -165,7 +165,7 @@ fn inventory(account: &Account) -> Vec<String> {
 
 /// What stands under a name of the zone.
 async fn record(aws: &Aws, name: &str, kind: RrType) -> Option<ResourceRecordSet> {
-    let call = aws.route53.list_resource_record_sets().hosted_zone_id(ZONE);
+    let call = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE);
     let found = call.send().await.unwrap().resource_record_sets;
     found.into_iter().find(|record| record.name.trim_end_matches('.') == name && record.r#type == kind)
 }
@@ -173,7 +173,13 @@ async fn record(aws: &Aws, name: &str, kind: RrType) -> Option<ResourceRecordSet
 async fn put_record(aws: &Aws, record: ResourceRecordSet) {
     let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(record).build().unwrap();
     let batch = ChangeBatch::builder().changes(change).build().unwrap();
-    aws.route53.change_resource_record_sets().hosted_zone_id(ZONE).change_batch(batch).send().await.unwrap();
+    aws.route53()
+        .change_resource_record_sets()
+        .hosted_zone_id(ZONE)
+        .change_batch(batch)
+        .send()
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +198,7 @@ async fn it_speaks_only_modern_tls_redirects_http_and_drops_bad_headers() {
     assert_eq!((redirect.protocol(), redirect.port()), (Some("HTTPS"), Some("443")));
     assert_eq!(redirect.status_code().unwrap().as_str(), "HTTP_301");
 
-    let found = aws.elb.describe_load_balancers().names("shop").send().await.unwrap();
+    let found = aws.elb().describe_load_balancers().names("shop").send().await.unwrap();
     let balancer = &found.load_balancers()[0];
     assert_eq!(balancer.scheme().unwrap().as_str(), "internet-facing");
     let group = deployment["outputs"]["securityGroups"]["loadBalancer"].as_str().unwrap();
@@ -201,7 +207,7 @@ async fn it_speaks_only_modern_tls_redirects_http_and_drops_bad_headers() {
     for zone in balancer.availability_zones() {
         assert!(public.values().any(|subnet| subnet.as_str() == zone.subnet_id()));
     }
-    let call = aws.elb.describe_load_balancer_attributes();
+    let call = aws.elb().describe_load_balancer_attributes();
     let found = call.load_balancer_arn(balancer.load_balancer_arn().unwrap()).send().await.unwrap();
     let has = |key: &str, value: &str| {
         found.attributes().iter().any(|has| has.key() == Some(key) && has.value() == Some(value))
@@ -307,24 +313,24 @@ async fn what_others_change_is_repaired() {
         .key("routing.http.drop_invalid_header_fields.enabled")
         .value("false")
         .build();
-    let call = aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn).attributes(drop);
+    let call = aws.elb().modify_load_balancer_attributes().load_balancer_arn(arn).attributes(drop);
     call.send().await.unwrap();
     let listeners = listeners(&aws, &deployment).await;
-    let call = aws.elb.modify_listener().listener_arn(listeners[&443].listener_arn().unwrap());
+    let call = aws.elb().modify_listener().listener_arn(listeners[&443].listener_arn().unwrap());
     call.ssl_policy("ELBSecurityPolicy-2016-08").send().await.unwrap();
-    let call = aws.elb.delete_listener().listener_arn(listeners[&80].listener_arn().unwrap());
+    let call = aws.elb().delete_listener().listener_arn(listeners[&80].listener_arn().unwrap());
     call.send().await.unwrap();
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
-    let call = aws.elb.modify_target_group().target_group_arn(api).health_check_path("/elsewhere");
+    let call = aws.elb().modify_target_group().target_group_arn(api).health_check_path("/elsewhere");
     call.send().await.unwrap();
     let rules = rules(&aws, &deployment).await;
     let catch_all = rules.iter().find(|rule| rule.priority() == Some("1002")).unwrap();
     let answer = FixedResponseActionConfig::builder().status_code("503").build();
     let answer =
         Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(answer).build();
-    let call = aws.elb.modify_rule().rule_arn(catch_all.rule_arn().unwrap()).actions(answer);
+    let call = aws.elb().modify_rule().rule_arn(catch_all.rule_arn().unwrap()).actions(answer);
     call.send().await.unwrap();
-    let call = aws.elb.remove_tags().resource_arns(api).tag_keys("stackdrop:role");
+    let call = aws.elb().remove_tags().resource_arns(api).tag_keys("stackdrop:role");
     call.send().await.unwrap();
     assert_eq!(
         changes(&aws, &deployment).await,
@@ -398,7 +404,7 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     let (account, aws, deployment) = built(GIVEN).await;
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
     let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
-    let call = aws.elb.register_targets().target_group_arn(api).targets(target.clone());
+    let call = aws.elb().register_targets().target_group_arn(api).targets(target.clone());
     call.send().await.unwrap();
     let kept: Vec<&str> = GIVEN.lines().filter(|line| !line.contains("api:")).collect();
     let spec = kept.join(
@@ -419,7 +425,7 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     let waiting = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
     assert!(waiting.to_string().contains("still registered in it: 10.0.32.10:9090"), "{waiting}");
     assert_eq!(groups(&aws).await.len(), 2);
-    aws.elb.deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
+    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(changes(&aws, &deployment).await, ["remove target-group/api"]);
     until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
@@ -460,9 +466,9 @@ async fn removal_needs_nothing_and_can_be_asked_again() {
     assert_eq!(inventory(&account), Vec::<String>::new());
     let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
     assert_eq!(again, json!({ "found": 0, "left": [] }));
-    let interfaces = aws.ec2.describe_network_interfaces().send().await.unwrap();
+    let interfaces = aws.ec2().describe_network_interfaces().send().await.unwrap();
     assert_eq!(interfaces.network_interfaces().len(), 0, "its interfaces are waited for");
-    let certificate = aws.acm.describe_certificate().certificate_arn(CERTIFICATE).send().await;
+    let certificate = aws.acm().describe_certificate().certificate_arn(CERTIFICATE).send().await;
     assert!(certificate.is_ok(), "a given certificate stays");
 }
 
@@ -471,12 +477,12 @@ async fn a_group_outlives_what_is_registered_in_it() {
     let (_, aws, deployment) = built(GIVEN).await;
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
     let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
-    aws.elb.register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
+    aws.elb().register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
     act(&aws, NAME, "remove", &deployment).await.unwrap();
     tokio::time::advance(Duration::from_mins(10)).await;
     let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
     assert_eq!(removal["left"][0]["why"], "still registered in it: 10.0.32.10:9090");
-    aws.elb.deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
+    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     until_done(&aws, NAME, "clear", &deployment).await.unwrap();
 }
 
@@ -486,7 +492,8 @@ async fn a_load_balancer_of_somebody_else_with_our_name_is_left_alone() {
     let subnets = deployment["outputs"]["network"]["publicSubnets"].as_object().unwrap().values();
     let subnets: Vec<String> = subnets.map(|subnet| subnet.as_str().unwrap().to_owned()).collect();
     let group = deployment["outputs"]["securityGroups"]["loadBalancer"].as_str().unwrap();
-    let call = aws.elb.create_load_balancer().name("shop").set_subnets(Some(subnets)).security_groups(group);
+    let call =
+        aws.elb().create_load_balancer().name("shop").set_subnets(Some(subnets)).security_groups(group);
     call.tags(Tag::builder().key("stackdrop:stack").value("another").build()).send().await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(problems(&aws, &deployment).await.contains("is not of this stack"));
@@ -507,7 +514,7 @@ async fn records_rules_and_listeners_of_others_are_left_alone() {
     let path = PathPatternConditionConfig::builder().values("/theirs").build();
     let condition = RuleCondition::builder().field("path-pattern").path_pattern_config(path).build();
     let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
-    let call = aws.elb.create_rule().listener_arn(&listener).priority(7);
+    let call = aws.elb().create_rule().listener_arn(&listener).priority(7);
     let call = call.conditions(condition).actions(forward).send().await.unwrap();
     let theirs = call.rules()[0].rule_arn().unwrap().to_owned();
     tokio::time::advance(Duration::from_secs(5)).await;

@@ -91,7 +91,7 @@ impl<'r> Neighbour<'r> {
     pub(super) async fn moves_in(rehearsal: &'r Rehearsal, stack: Option<&'static str>) -> Self {
         let it = Self::of(rehearsal, stack);
         let settle = async {
-            let ec2 = &it.aws().ec2;
+            let ec2 = it.aws().ec2();
             let call = ec2.create_vpc().cidr_block("10.20.0.0/16");
             let call = call.tag_specifications(it.ec2_tags(ResourceType::Vpc, "shop-vpc"));
             let vpc = call.send().await.unwrap().vpc.unwrap().vpc_id.unwrap();
@@ -161,7 +161,7 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn make(&self, thing: Namesake) -> String {
-        let Aws { iam, logs, ecs, .. } = self.aws();
+        let (iam, logs, ecs) = (self.aws().iam(), self.aws().logs(), self.aws().ecs());
         match thing {
             Namesake::InstanceRole | Namesake::TaskRole => {
                 let name = if matches!(thing, Namesake::TaskRole) { TASK_ROLE } else { INSTANCE_ROLE };
@@ -191,9 +191,10 @@ impl<'r> Neighbour<'r> {
             }
             Namesake::TaskDefinition => self.register("shop-web").await,
             Namesake::LoadBalancer => {
-                let call = self.aws().elb.create_load_balancer().name("shop").set_tags(self.elb_tags());
+                let call = self.aws().elb().create_load_balancer().name("shop").set_tags(self.elb_tags());
                 let by_name = Filter::builder().name("group-name").values(DATABASE).build();
-                let groups = self.aws().ec2.describe_security_groups().filters(by_name).send().await.unwrap();
+                let groups =
+                    self.aws().ec2().describe_security_groups().filters(by_name).send().await.unwrap();
                 let group = groups.security_groups()[0].group_id().unwrap();
                 let call = call.scheme(LoadBalancerSchemeEnum::Internal).security_groups(group);
                 call.set_subnets(Some(self.subnets().await)).send().await.unwrap();
@@ -213,7 +214,7 @@ impl<'r> Neighbour<'r> {
     async fn register(&self, family: &str) -> String {
         let container = aws_sdk_ecs::types::ContainerDefinition::builder().name("web");
         let container = container.image("public.ecr.aws/docker/library/nginx:1.29").build();
-        let call = self.aws().ecs.register_task_definition().family(family);
+        let call = self.aws().ecs().register_task_definition().family(family);
         let call = call.container_definitions(container).cpu("256").memory("512").set_tags(self.ecs_tags());
         let call = call.network_mode(aws_sdk_ecs::types::NetworkMode::Awsvpc);
         call.requires_compatibilities("FARGATE".into()).send().await.unwrap();
@@ -221,7 +222,7 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn make_for_database(&self, thing: Namesake) -> String {
-        let rds = &self.aws().rds;
+        let rds = &self.aws().rds();
         let group = async |name: &str| {
             let call = rds.create_db_subnet_group().db_subnet_group_name(name);
             let call = call.db_subnet_group_description("theirs").set_tags(self.rds_tags());
@@ -258,7 +259,8 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn take_away(&self, thing: Namesake) {
-        let Aws { iam, logs, ecs, rds, elb, .. } = self.aws();
+        let aws = self.aws();
+        let (iam, logs, ecs, rds, elb) = (aws.iam(), aws.logs(), aws.ecs(), aws.rds(), aws.elb());
         match thing {
             Namesake::InstanceRole => drop(iam.delete_role().role_name(INSTANCE_ROLE).send().await.unwrap()),
             Namesake::TaskRole => drop(iam.delete_role().role_name(TASK_ROLE).send().await.unwrap()),
@@ -296,7 +298,7 @@ impl<'r> Neighbour<'r> {
 
     /// The subnets of their own VPC.
     async fn subnets(&self) -> Vec<String> {
-        let found = self.aws().ec2.describe_subnets().send().await.unwrap();
+        let found = self.aws().ec2().describe_subnets().send().await.unwrap();
         found.subnets().iter().map(|subnet| subnet.subnet_id().unwrap().to_owned()).collect()
     }
 
@@ -306,7 +308,7 @@ impl<'r> Neighbour<'r> {
         let record = record.resource_records(value).build().unwrap();
         let change = Change::builder().action(action).resource_record_set(record).build().unwrap();
         let batch = ChangeBatch::builder().changes(change).build().unwrap();
-        let call = self.aws().route53.change_resource_record_sets().hosted_zone_id(ZONE);
+        let call = self.aws().route53().change_resource_record_sets().hosted_zone_id(ZONE);
         call.change_batch(batch).send().await.unwrap();
     }
 
@@ -316,7 +318,7 @@ impl<'r> Neighbour<'r> {
     }
 
     pub(super) async fn has_record(&self, name: &str) -> bool {
-        let call = self.aws().route53.list_resource_record_sets().hosted_zone_id(ZONE);
+        let call = self.aws().route53().list_resource_record_sets().hosted_zone_id(ZONE);
         let found = call.send().await.unwrap();
         let mut records = found.resource_record_sets().iter();
         records.any(|record| {
@@ -334,7 +336,7 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn put(&self, guest: &Guest, outputs: &Value) -> String {
-        let Aws { ec2, ecs, elb, .. } = self.aws();
+        let (ec2, ecs, elb) = (self.aws().ec2(), self.aws().ecs(), self.aws().elb());
         let vpc = outputs["network"]["vpc"].as_str().unwrap();
         let subnet = outputs["network"]["privateSubnets"]["a"].as_str().unwrap();
         let ours = outputs["securityGroups"]["service"].as_str().unwrap();
@@ -382,7 +384,7 @@ impl<'r> Neighbour<'r> {
             }
             Guest::Instance => {
                 let name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
-                let image = self.aws().ssm.get_parameter().name(name).send().await.unwrap();
+                let image = self.aws().ssm().get_parameter().name(name).send().await.unwrap();
                 let call = ec2.run_instances().image_id(image.parameter.unwrap().value.unwrap());
                 let call = call.instance_type("t3.micro".into()).min_count(1).max_count(1);
                 let made = call.subnet_id(subnet).security_group_ids(ours).send().await.unwrap();
@@ -401,13 +403,14 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn make_group(&self, vpc: &str, name: &str) -> String {
-        let call = self.aws().ec2.create_security_group().vpc_id(vpc).group_name(name).description("theirs");
+        let call =
+            self.aws().ec2().create_security_group().vpc_id(vpc).group_name(name).description("theirs");
         let call = call.tag_specifications(self.ec2_tags(ResourceType::SecurityGroup, name));
         call.send().await.unwrap().group_id.unwrap()
     }
 
     async fn make_rule(&self, outputs: &Value) -> String {
-        let elb = &self.aws().elb;
+        let elb = &self.aws().elb();
         let balancer = outputs["loadBalancer"]["arn"].as_str().unwrap();
         let found = elb.describe_listeners().load_balancer_arn(balancer).send().await.unwrap();
         let https = found.listeners().iter().find(|listener| listener.port() == Some(443)).unwrap();
@@ -421,7 +424,7 @@ impl<'r> Neighbour<'r> {
     }
 
     pub(super) async fn has_rule(&self, arn: &str) -> bool {
-        let found = self.aws().elb.describe_rules().rule_arns(arn).send().await.unwrap();
+        let found = self.aws().elb().describe_rules().rule_arns(arn).send().await.unwrap();
         let priorities: Vec<_> = found.rules().iter().filter_map(|rule| rule.priority()).collect();
         priorities == ["40000"]
     }
@@ -429,7 +432,7 @@ impl<'r> Neighbour<'r> {
     pub(super) async fn has_target(&self, target: &str) -> bool {
         let outputs = object(self.rehearsal, "stacks/shop/baseline.json").await.unwrap()["outputs"].take();
         let group = outputs["loadBalancer"]["targetGroups"]["web"].as_str().unwrap();
-        let call = self.aws().elb.describe_target_health().target_group_arn(group);
+        let call = self.aws().elb().describe_target_health().target_group_arn(group);
         let found = call.send().await.unwrap();
         let mut targets = found.target_health_descriptions().iter().filter_map(|health| health.target());
         targets
@@ -443,7 +446,7 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn clear(&self, guest: &Guest) {
-        let Aws { ec2, ecs, elb, .. } = self.aws();
+        let (ec2, ecs, elb) = (self.aws().ec2(), self.aws().ecs(), self.aws().elb());
         match guest {
             Guest::TargetGroupNamed(name) => {
                 let arn = self.target_group(name).await;
@@ -498,7 +501,7 @@ impl<'r> Neighbour<'r> {
     }
 
     async fn target_group(&self, name: &str) -> String {
-        let found = self.aws().elb.describe_target_groups().names(name).send().await.unwrap();
+        let found = self.aws().elb().describe_target_groups().names(name).send().await.unwrap();
         found.target_groups()[0].target_group_arn().unwrap().to_owned()
     }
 }

@@ -122,7 +122,7 @@ async fn shop_is_changed_by_hand() -> Rehearsal {
     let (id, balancer) = (outputs.instance.unwrap().id.unwrap(), outputs.load_balancer.unwrap().arn.unwrap());
     change_the_network(&rehearsal, &network).await;
     open_the_instance(&rehearsal, &id, groups.instance.as_ref().unwrap()).await;
-    let elb = &rehearsal.aws().elb;
+    let elb = &rehearsal.aws().elb();
     let group = groups.service.unwrap();
     elb.set_security_groups().load_balancer_arn(balancer).security_groups(&group).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
@@ -179,7 +179,7 @@ async fn open_the_instance(rehearsal: &Rehearsal, id: &str, group: &str) {
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let options = ec2.modify_instance_metadata_options().instance_id(id);
     options.http_tokens(HttpTokensState::Optional).send().await.unwrap();
-    let iam = &rehearsal.aws().iam;
+    let iam = &rehearsal.aws().iam();
     let (association, profile) = association(rehearsal, id).await;
     iam.create_instance_profile().instance_profile_name("other").send().await.unwrap();
     iam.add_role_to_instance_profile()
@@ -256,7 +256,7 @@ async fn somebody_agrees() -> Rehearsal {
         wait(120).await;
         let question = object(&rehearsal, "stacks/shop/approval.json").await.unwrap();
         let answer = json!({ "approved": true, "by": "anna" }).to_string();
-        let call = rehearsal.aws().sfn.send_task_success().task_token(question["token"].as_str().unwrap());
+        let call = rehearsal.aws().sfn().send_task_success().task_token(question["token"].as_str().unwrap());
         call.output(answer).send().await.unwrap();
     };
     let (deployed, ()) = tokio::join!(rehearsal.deploy(&cautious, &()), person);
