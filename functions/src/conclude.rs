@@ -401,9 +401,6 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Output
 fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
     let stack = &deployment.stack;
     let again = format!("start {{ \"stack\": \"{stack}\" }}, or upload the spec again");
-    let message = verdict.message.as_deref().unwrap_or_default();
-    let denied =
-        ["AccessDenied", "UnauthorizedOperation", "not authorized"].iter().any(|word| message.contains(word));
     match (verdict.result, verdict.error.as_deref()) {
         (Outcome::UndoFailed, _) if deployment.destroying => Some(format!(
             "Free what holds each resource that is left, then start {{ \"stack\": \"{stack}\", \"action\": \"destroy\" }} again."
@@ -415,7 +412,7 @@ fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
             "To have it put right, start {{ \"stack\": \"{stack}\" }}; or change the spec to what is there."
         )),
         (Outcome::Failed | Outcome::Kept, Some(error)) => Some(match error {
-            _ if denied => format!(
+            names::DENIED => format!(
                 "Allow the call to the role that AWS names, or find the permissions boundary or service control policy \
                  that denies it; then {again}."
             ),

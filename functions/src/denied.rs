@@ -14,9 +14,14 @@ const CODES: [&str; 6] = [
     "UnauthorizedException",
 ];
 
+/// Whether AWS says that a call is not allowed.
+pub(crate) fn is(error: &AwsError) -> bool {
+    CODES.contains(&error.code.as_str())
+}
+
 /// What to do about a denied call; nothing for another error.
 pub(crate) fn advice(error: &AwsError) -> Option<String> {
-    if !CODES.contains(&error.code.as_str()) {
+    if !is(error) {
         return None;
     }
     let said = error.message.as_str();

@@ -15,7 +15,9 @@ pub mod names {
     pub const PENDING: &str = "Pending";
     /// A fault that passes: ask again, with backoff.
     pub const TRANSIENT: &str = "Transient";
-    /// AWS refused a call.
+    /// A role may not make a call.
+    pub const DENIED: &str = "Denied";
+    /// AWS refused a call for another reason.
     pub const REFUSED: &str = "Refused";
     /// Something was made, but will never be healthy.
     pub const UNHEALTHY: &str = "Unhealthy";
@@ -39,9 +41,10 @@ pub mod names {
     pub const DEFECT: &str = "Defect";
 
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         PENDING,
         TRANSIENT,
+        DENIED,
         REFUSED,
         UNHEALTHY,
         FOREIGN,
@@ -120,6 +123,7 @@ impl StepError {
         match self {
             Self::Pending(_) => names::PENDING,
             Self::Transient { .. } => names::TRANSIENT,
+            Self::Refused { source, .. } if denied::is(source) => names::DENIED,
             Self::Refused { .. } => names::REFUSED,
             Self::Unhealthy { .. } => names::UNHEALTHY,
             Self::Foreign { .. } => names::FOREIGN,

@@ -123,10 +123,10 @@ async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     // While planning, no outputs are known but the baseline's.
     let mut plan_only = deployment.clone();
     plan_only["outputs"] = json!({});
-    let before = account.ledger().len();
+    let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.ledger().len() - before, 5, "reading calls");
+    assert_eq!(account.calls() - before, 5, "reading calls");
     let outputs = act(&aws, NAME, "ensure", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
@@ -144,7 +144,7 @@ async fn a_plan_of_a_new_stack_creates_everything() {
 #[tokio::test(start_paused = true)]
 async fn a_stack_without_a_database_has_nothing_to_do() {
     let (account, aws, deployment) = ground("stack: shop\n").await;
-    let before = account.ledger().len();
+    let before = account.calls();
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
     assert_eq!(act(&aws, NAME, "ensure", &deployment).await.unwrap(), json!({ "awaited": false }));
     assert_eq!(act(&aws, NAME, "settle", &deployment).await.unwrap(), json!({ "awaited": false }));
@@ -194,7 +194,7 @@ async fn size_class_and_standby_change_in_place() {
     database["storage"] = json!(40);
     database["maxStorage"] = json!(200);
     database["multiAz"] = json!(true);
-    let before = account.ledger().len();
+    let before = account.calls();
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), ["rds:ModifyDBInstance"]);
     settle(&aws, &mut deployment).await;
@@ -206,7 +206,7 @@ async fn size_class_and_standby_change_in_place() {
     deployment["spec"]["database"]["maxStorage"] = Value::Null;
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
-    let before = account.ledger().len();
+    let before = account.calls();
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
@@ -230,7 +230,7 @@ async fn what_nobody_can_change_is_refused_with_a_way_out() {
     assert!(problems[0].contains("database.name") && problems[0].contains("back to orders"), "{problems:#?}");
     assert!(problems[1].contains("database.storage") && problems[1].contains("20 or more"), "{problems:#?}");
     assert!(problems[2].contains("database.version") && problems[2].contains("to 16"), "{problems:#?}");
-    let before = account.ledger().len();
+    let before = account.calls();
     let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
     let changed = writes_since(&account, before);
@@ -276,7 +276,7 @@ async fn protection_that_is_off_is_planned_once_there_is_a_baseline() {
     let fields = json!([{ "field": "deletionProtection", "from": "false", "to": "true" }]);
     assert_eq!(plan["changes"], json!([{ "verb": "update", "resource": "instance", "fields": fields }]));
     // The last step puts it on, not this one.
-    let before = account.ledger().len();
+    let before = account.calls();
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
     // But what a baseline had, its restoration brings back.
@@ -293,7 +293,7 @@ async fn the_last_step_of_a_deployment_puts_protection_on() {
     later(5).await;
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
     // Asked again, it finds it on.
-    let before = account.ledger().len();
+    let before = account.calls();
     handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
     let changed = writes_since(&account, before);
     assert!(!changed.contains(&"rds:ModifyDBInstance".to_owned()), "{changed:?}");
@@ -436,7 +436,7 @@ async fn an_upgrade_to_a_version_that_rds_does_not_have_is_refused_by_the_plan()
     next(&mut deployment);
     deployment["spec"]["database"]["class"] = json!("db.m5.large");
     assert_eq!(problems(&act(&aws, NAME, "plan", &deployment).await.unwrap()), Vec::<String>::new());
-    let before = account.ledger().len();
+    let before = account.calls();
     deployment["spec"]["database"]["version"] = json!("17.1");
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert!(problems(&plan)[0].contains("RDS has no PostgreSQL 17.1"), "{plan}");

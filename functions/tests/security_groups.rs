@@ -155,10 +155,10 @@ async fn a_group_is_there_only_with_what_it_is_for() {
 #[tokio::test(start_paused = true)]
 async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     let (account, aws, deployment) = built(ALL).await;
-    let before = account.ledger().len();
+    let before = account.calls();
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert_eq!(plan["changes"], json!([]));
-    assert_eq!(account.ledger().len() - before, 2, "reading calls");
+    assert_eq!(account.calls() - before, 2, "reading calls");
     let outputs = act(&aws, NAME, "ensure", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"]["securityGroups"]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
@@ -211,7 +211,7 @@ async fn changed_ranges_are_added_before_the_old_ones_go() {
     let (account, aws, mut deployment) = built(ALL).await;
     deployment["spec"]["loadBalancer"]["allowedCidrs"] = json!(["198.51.100.0/24", "192.0.2.0/24"]);
     deployment["spec"]["loadBalancer"]["redirectHttp"] = json!(false);
-    let before = account.ledger().len();
+    let before = account.calls();
     until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
     let calls = writes_since(&account, before);
     assert_eq!(calls, ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]);

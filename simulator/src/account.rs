@@ -152,6 +152,18 @@ impl Account {
         lock(&self.inner).ledger.clone()
     }
 
+    /// The calls from this number on.
+    #[must_use]
+    pub fn ledger_from(&self, number: usize) -> Vec<Call> {
+        lock(&self.inner).ledger.get(number..).unwrap_or_default().to_vec()
+    }
+
+    /// How many calls there were so far: the next one's number.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        lock(&self.inner).ledger.len()
+    }
+
     /// From now on, the ledger tells of each call which of the things with these ids it names.
     pub fn watch(&self, ids: impl IntoIterator<Item = String>) {
         lock(&self.inner).watched = ids.into_iter().collect();

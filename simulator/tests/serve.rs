@@ -137,5 +137,5 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read_as_a_call() {
     let answer = exchange(address, request("POST", "/", "ec2", "", &body).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{}", &answer[..200.min(answer.len())]);
     assert!(answer.contains("<Code>RequestEntityTooLarge</Code>"), "{answer}");
-    assert_eq!(account.ledger().len(), 0);
+    assert_eq!(account.calls(), 0);
 }

@@ -58,7 +58,7 @@ impl Rehearsal {
             seed: self.seed,
             jitter: fastrand::get_seed(),
             started: *self.started.lock().unwrap_or_else(PoisonError::into_inner),
-            calls: self.account.ledger().len(),
+            calls: self.account.calls(),
             midway: None,
         }
     }

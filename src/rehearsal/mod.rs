@@ -43,6 +43,9 @@ const REGION: &str = "eu-central-1";
 pub struct Setting {
     /// Draws AWS's durations between p10 and p90 from this seed; `None` takes the medians.
     pub seed: Option<u64>,
+    /// How many times as fast as AWS the account is; `None` is AWS's own pace. What waits asks as often as ever, so that
+    /// it asks less often until something is there.
+    pub speed: Option<f64>,
     /// Images that behave badly, foreign things: what the account holds besides what the specs refer to.
     pub seeds: Vec<stackdrop_simulator::Seed>,
 }
@@ -156,6 +159,7 @@ impl Rehearsal {
             account: number.clone(),
             region: region.clone(),
             seed: setting.seed,
+            scale: setting.speed.map_or(1.0, f64::recip),
             ..stackdrop_simulator::Options::default()
         })
         .context("opening the simulated account")?;
@@ -314,7 +318,7 @@ impl Rehearsal {
             input,
         };
         self.account.execution_started(&execution.arn);
-        Underway { execution, calls_before: self.account.ledger().len() }
+        Underway { execution, calls_before: self.account.calls() }
     }
 
     fn functions<'r>(&'r self, execution: &'r Execution) -> Functions<'r> {
@@ -327,7 +331,7 @@ impl Rehearsal {
         self.account.execution_ended_with(&execution.arn, status, end);
         // Others may have been at work meanwhile: a call names the execution that made it.
         let mine = format!("{}/", execution.name);
-        let calls = self.account.ledger().split_off(*calls_before);
+        let calls = self.account.ledger_from(*calls_before);
         let calls = calls.into_iter().filter(|call| call.caller.starts_with(&mine)).collect();
         let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
         Deployed { id: execution.name.clone(), outcome, calls, bound_seconds }

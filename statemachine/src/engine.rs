@@ -136,7 +136,12 @@ impl Run<'_> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn record(&self, kind: EventKind, state: Option<&str>, detail: Detail) -> Result<u64, Failure> {
+    pub(crate) fn record(
+        &self,
+        kind: EventKind,
+        state: Option<&str>,
+        detail: Detail,
+    ) -> Result<u64, Failure> {
         let mut history = self.history();
         let id = history.record(self.elapsed(), kind, state, detail)?;
         if let Some(event) = history.events.last() {

@@ -36,7 +36,12 @@ impl Run<'_> {
         }
     }
 
-    async fn task(&self, visit: &Visit<'_, '_>, task: &Task, scope: Scope<'_>) -> Result<Arc<Value>, Failure> {
+    async fn task(
+        &self,
+        visit: &Visit<'_, '_>,
+        task: &Task,
+        scope: Scope<'_>,
+    ) -> Result<Arc<Value>, Failure> {
         let name = visit.state.name.as_str();
         // One for each attempt, as in AWS; not secret here.
         let token = format!("{}.{name}.{}", self.execution.arn, self.history().events.len());

@@ -75,9 +75,14 @@ impl Course {
     }
 }
 
+/// How many times as fast as AWS the account is. A wait asks the same every few seconds: so it asks less often what has
+/// not changed.
+const SPEED: f64 = 5.0;
+
 /// An account in which the spec can be deployed.
 pub(crate) fn open(spec: &str) -> Rehearsal {
-    Rehearsal::open(&Setting::default(), &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap()
+    let setting = Setting { speed: Some(SPEED), ..Setting::default() };
+    Rehearsal::open(&setting, &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap()
 }
 
 /// Uploads a spec; what S3 then tells.

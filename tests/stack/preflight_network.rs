@@ -17,7 +17,7 @@ fn not_offered(zone: &str) -> Seed {
 
 async fn preflight(spec: &str, seeds: Vec<Seed>) -> (Rehearsal, Deployed) {
     let read = Spec::read(spec.as_bytes()).unwrap();
-    let rehearsal = Rehearsal::open(&Setting { seed: None, seeds }, &[&read]).unwrap();
+    let rehearsal = Rehearsal::open(&Setting { seeds, ..Setting::default() }, &[&read]).unwrap();
     let deployed = rehearsal.deploy(spec, &()).await.unwrap();
     (rehearsal, deployed)
 }

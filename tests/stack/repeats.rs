@@ -20,7 +20,7 @@ async fn a_second_ensure_of_everything_makes_no_writing_call() {
         state["baseline"] = json!({
             "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
         });
-        let before = rehearsal.account().ledger().len();
+        let before = rehearsal.account().calls();
         for part in &COMPONENTS {
             let payload = json!({ "action": "ensure", "deployment": state });
             handle(part.name, payload, rehearsal.aws()).await.unwrap();

@@ -39,7 +39,7 @@ impl<F: Future> Future for KilledAt<'_, F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.run.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if self.rehearsal.account().ledger().len() >= self.calls => Poll::Ready(None),
+            Poll::Pending if self.rehearsal.account().calls() >= self.calls => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -93,7 +93,7 @@ impl Life {
     async fn step(&mut self, part: &'static str, action: &str) -> Value {
         if self.manner == Manner::KilledAtEachCall {
             for call in 1.. {
-                let calls = self.rehearsal.account().ledger().len() + call;
+                let calls = self.rehearsal.account().calls() + call;
                 let run = Box::pin(self.attempt(part, action));
                 match (KilledAt { run, rehearsal: &self.rehearsal, calls }).await {
                     None => self.kills += 1,

@@ -203,6 +203,19 @@ async fn what_the_spec_changes_is_changed_in_place_and_nobody_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_was_changed_too_lately_is_refused_at_once_in_awss_words() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    deployed(&rehearsal, &with(BOX, "disk: 20", "disk: 30")).await;
+    let refused = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 40"), &()).await.unwrap();
+    let said = refused.error().unwrap();
+    assert!(said.contains("from 30 to 40 GiB: VolumeModificationRateExceeded: You've reached"), "{said}");
+    assert!(refused.outcome.seconds < 60.0, "nobody waits for hours: {} s", refused.outcome.seconds);
+    // As it was before: what has not been granted needs not be taken back.
+    assert_eq!(changes(&again(&rehearsal).await), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_way_out_changes_back_and_the_routes_change_over_before_the_old_one_goes() {
     for (from, to, order) in [
         ("nat: per-zone", "nat: single", ["ec2:ReplaceRoute", "ec2:DeleteNatGateway", "ec2:ReleaseAddress"]),

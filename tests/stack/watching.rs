@@ -48,7 +48,7 @@ async fn a_failure_says_what_to_do_next() {
     assert_eq!(failed.result(), "Failed");
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let (step, next) = (status["step"].as_str().unwrap(), status["next"].as_str().unwrap());
-    assert_eq!(step, "Egress");
+    assert_eq!((step, &status["error"]), ("Egress", &json!("Denied")));
     assert!(next.contains("Allow the call to the role"), "{next}");
     assert_eq!(announced(&rehearsal), ["started", "failed"]);
 }

@@ -109,7 +109,7 @@ async fn changed_by_asking_again(rehearsal: &Rehearsal) -> Vec<String> {
         "started": "2026-01-01T00:00:00Z",
         "spec": baseline["spec"], "outputs": baseline["outputs"], "baseline": baseline,
     });
-    let before = rehearsal.account().ledger().len();
+    let before = rehearsal.account().calls();
     for action in ["ensure", "tidy"] {
         for part in &COMPONENTS {
             let payload = json!({ "action": action, "deployment": deployment });

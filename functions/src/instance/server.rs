@@ -13,7 +13,7 @@ use super::NAME;
 use super::found::{Found, find_instances, state};
 use super::{offers, profile};
 use crate::component::{Plan, Removal, Verb, Work};
-use crate::error::{Answer, StepError};
+use crate::error::{Answer, AwsError, Refusal, StepError};
 use crate::roles;
 use crate::stack::TAG_DEPLOYMENT;
 use crate::tagging::{self, filter};
@@ -383,12 +383,23 @@ async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
     }
     let doing = format!("growing the disk {volume} from {from} to {to} GiB");
     let call = work.aws.ec2().modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
-    let call = call.send().await;
-    // Looked at again: the change under way may be this one, whose answer was lost.
-    let changing = ["IncorrectModificationState", "VolumeModificationRateExceeded"];
-    call.pending_on(&changing, "an earlier change of the disk (one is allowed in six hours)", doing)?;
+    let answer = call.send().await;
+    let too_soon = |error: AwsError| error.code == "VolumeModificationRateExceeded";
+    if answer.as_ref().is_err_and(|error| too_soon(error.aws())) && is_growing(work, volume, to).await? {
+        return Err(StepError::pending(format!("the disk {volume} to have {to} GiB")));
+    }
+    answer.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing)?;
     tracing::info!(volume, from, to, "Disk grown.");
     Ok(())
+}
+
+/// Whether the last change of a disk is to this size: one whose answer was lost. AWS refuses the next one for hours.
+async fn is_growing(work: &Work<'_>, volume: &str, to: u32) -> Result<bool, StepError> {
+    let call = work.aws.ec2().describe_volumes_modifications().volume_ids(volume).send().await;
+    let never = ["InvalidVolumeModification.NotFound"];
+    let answer = call.unless(&never).doing(format!("asking for the changes of the disk {volume}"))?;
+    let changes = answer.and_then(|answer| answer.volumes_modifications).unwrap_or_default();
+    Ok(changes.iter().any(|change| change.target_size().is_some_and(|size| u32::try_from(size) == Ok(to))))
 }
 
 fn ended(instance: &Instance) -> StepError {

@@ -139,17 +139,26 @@ async fn remove_in_order(work: &Work<'_>, found: &Found) -> Result<Removal, Step
         return Ok(removal);
     }
     let groups = names.iter().map(|name| logs::remove(work, found, name));
-    let (execution, task) = (permissions::by_name("role/execution"), permissions::by_name("role/task"));
-    let (cluster, execution, task, _, left) = tokio::try_join!(
+    let (cluster, _, left) = tokio::try_join!(
         cluster::remove(work, found),
-        remove_role(work, &execution, found.execution.is_some()),
-        remove_role(work, &task, found.task.is_some()),
         try_join_all(groups),
         definition::remove(work, &revisions),
     )?;
     leave_revisions(&mut removal, &revisions, left);
-    for part in [cluster, execution, task] {
-        removal.left.extend(part.left); // all of it has been counted
+    let held = !cluster.left.is_empty();
+    removal.left.extend(cluster.left); // all of it has been counted
+    if held {
+        // What keeps the cluster may run with our roles.
+        leave_roles(work, found, "waits until the cluster is gone", &mut removal);
+        return Ok(removal);
+    }
+    let (execution, task) = (permissions::by_name("role/execution"), permissions::by_name("role/task"));
+    let (execution, task) = tokio::try_join!(
+        remove_role(work, &execution, found.execution.is_some()),
+        remove_role(work, &task, found.task.is_some()),
+    )?;
+    for role in [execution, task] {
+        removal.left.extend(role.left);
     }
     Ok(removal)
 }
@@ -179,6 +188,10 @@ fn leave_the_rest(work: &Work<'_>, found: &Found, revisions: &[String], removal:
     for arn in revisions {
         removal.leave("task-definition", definition::revision(arn), why);
     }
+    leave_roles(work, found, why, removal);
+}
+
+fn leave_roles(work: &Work<'_>, found: &Found, why: &str, removal: &mut Removal) {
     for (role, _) in roles_found(work, found).into_iter().filter(|(_, found)| *found) {
         removal.leave(role, roles::name(work, role), why);
     }

@@ -120,7 +120,7 @@ impl<'r> Neighbour<'r> {
         let items = account.inventory().into_iter().filter(|item| !self.before.contains(&item.id));
         let items: Vec<Item> = items.filter(|item| item.component.is_empty()).collect();
         account.watch(items.iter().map(|item| item.id.clone()));
-        (items, account.ledger().len())
+        (items, account.calls())
     }
 
     fn ec2_tags(&self, kind: ResourceType, name: &str) -> TagSpecification {

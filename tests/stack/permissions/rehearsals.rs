@@ -296,6 +296,9 @@ async fn an_update_fails_and_is_restored() -> Rehearsal {
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(&update, &()).await.unwrap();
     assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    // The disk has grown all the same, and AWS grows it once in six hours.
+    let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
+    assert_eq!(refused.result(), "Failed", "{:?}", refused.error());
     rehearsal
 }
 

@@ -328,6 +328,7 @@ fn machines(world: &mut World, operation: &str, params: &Params) -> Answer {
         "ModifyInstanceMetadataOptions" => instance_change::modify_metadata(world, params),
         "DescribeVolumes" => describe::<volume::Volume>(world, params),
         "ModifyVolume" => volume::modify(world, params),
+        "DescribeVolumesModifications" => volume::describe_modifications(world, params),
         "DescribeIamInstanceProfileAssociations" => profile::describe(world, params),
         "AssociateIamInstanceProfile" => profile::associate(world, params),
         "DisassociateIamInstanceProfile" => profile::disassociate(world, params),

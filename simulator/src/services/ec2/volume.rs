@@ -24,10 +24,18 @@ pub(crate) struct Volume {
     /// The instance it is attached to, until when.
     pub(super) instance: String,
     attached_until: Option<Duration>,
-    modified: Option<Duration>,
+    /// The last change of it.
+    modified: Option<Modification>,
     born: Duration,
     gone: Option<Duration>,
     tags: Tags,
+}
+
+/// A change of a volume: when, and what it was before.
+#[derive(Debug, Clone)]
+struct Modification {
+    at: Duration,
+    before: Disk,
 }
 
 /// A disk as a launch asks for it.
@@ -341,27 +349,54 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     disk.iops = iops.or(disk.iops);
     disk.throughput = throughput.or(disk.throughput);
     disk.check()?;
-    if volume.modified.is_some_and(|modified| now < modified + BETWEEN_MODIFICATIONS) {
+    if volume.modified.as_ref().is_some_and(|last| now < last.at + BETWEEN_MODIFICATIONS) {
         return Err(Refusal::new(
             "VolumeModificationRateExceeded",
             "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume.",
         ));
     }
-    let answer = json!({ "volumeModification": {
-        "volumeId": id,
-        "modificationState": "modifying",
-        "targetSize": disk.gib,
-        "targetIops": disk.shown_iops(),
-        "targetVolumeType": disk.kind,
-        "targetThroughput": disk.shown_throughput(),
-        "originalSize": before.gib,
-        "originalIops": before.shown_iops(),
-        "originalVolumeType": before.kind,
-        "originalThroughput": before.shown_throughput(),
-        "progress": 0,
-        "startTime": Clock::date(now),
-    }});
+    let last = Modification { at: now, before };
+    let answer = json!({ "volumeModification": last.shown(&id, &disk, "modifying") });
     let volume = find_mut::<Volume>(world, &id)?;
-    (volume.disk, volume.modified) = (disk, Some(now));
+    (volume.disk, volume.modified) = (disk, Some(last));
     Ok(answer.into())
+}
+
+/// The last change of each volume. One that never was changed is an error (API reference,
+/// `DescribeVolumesModifications`).
+pub(super) fn describe_modifications(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list("VolumeId");
+    params.done()?;
+    let mut shown = Vec::new();
+    for id in &ids {
+        let volume = find::<Volume>(world, id)?;
+        let Some(last) = &volume.modified else {
+            return Err(Refusal::new(
+                "InvalidVolumeModification.NotFound",
+                format!("Modification for volume '{id}' does not exist."),
+            ));
+        };
+        let is_new = world.now < last.at + BETWEEN_MODIFICATIONS;
+        shown.push(last.shown(id, &volume.disk, if is_new { "optimizing" } else { "completed" }));
+    }
+    Ok(json!({ "volumeModificationSet": shown }).into())
+}
+
+impl Modification {
+    fn shown(&self, id: &str, disk: &Disk, state: &str) -> Value {
+        json!({
+            "volumeId": id,
+            "modificationState": state,
+            "targetSize": disk.gib,
+            "targetIops": disk.shown_iops(),
+            "targetVolumeType": disk.kind,
+            "targetThroughput": disk.shown_throughput(),
+            "originalSize": self.before.gib,
+            "originalIops": self.before.shown_iops(),
+            "originalVolumeType": self.before.kind,
+            "originalThroughput": self.before.shown_throughput(),
+            "progress": if state == "completed" { 100 } else { 0 },
+            "startTime": Clock::date(self.at),
+        })
+    }
 }

@@ -1,11 +1,15 @@
 //! The services: how they come up, what is read, repaired, rolled out and rolled back, and how they go.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod preflight; // what a plan finds missing before anything is touched
+mod removal; // what goes, when, and what stays because it is not ours
+mod troubles; // rollouts that fail, told with all that AWS knows
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ecs::types::Tag;
 use common::{act, aws, deployment, ensure, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
@@ -135,6 +139,18 @@ fn refused(operation: &str) -> Fault {
     Fault::at("ecs", operation, When::Only(1), kind)
 }
 
+/// The problems of a plan, each as `resource: why; fix`.
+async fn problems(aws: &Aws, deployment: &Value) -> Vec<String> {
+    let mut deployment = deployment.clone();
+    deployment["outputs"] = json!({});
+    let plan = act(aws, NAME, "plan", &deployment).await.unwrap();
+    let text = |problem: &Value, field: &str| problem[field].as_str().unwrap().to_owned();
+    let problems = plan["problems"].as_array().unwrap().iter();
+    problems
+        .map(|one| format!("{}: {}; {}", text(one, "resource"), text(one, "why"), text(one, "fix")))
+        .collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
     let account = account();
@@ -170,7 +186,7 @@ async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
 async fn a_service_behind_the_load_balancer_is_read_in_ten_calls() {
     let (account, aws, deployment) = built(WEB).await;
     assert_at_rest(&account, &aws, &deployment).await;
-    let before = account.ledger().len();
+    let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
     let calls: Vec<String> = account.ledger()[before..].iter().map(stackdrop_simulator::Call::name).collect();
     assert_eq!(calls.len(), 10, "{calls:?}");
@@ -411,259 +427,6 @@ async fn the_count_is_left_to_scaling() {
     settle(&aws, &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
     assert_eq!(described(&aws, "web").await.desired_count(), 5);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_first_rollout_that_fails_is_told_with_everything_that_aws_knows() {
-    for (image, telling) in [
-        ("crashing", vec!["Essential container in task exited", "exit code 3", "exiting with code 3"]),
-        ("missing", vec!["CannotPullContainerError", "missing: not found"]),
-    ] {
-        let account = account();
-        let (aws, mut deployment) =
-            ground(&account, &WORKER.replace("image: mail", &format!("image: {image}"))).await;
-        ensure(&aws, &[NAME], &mut deployment).await;
-        let failed = settle(&aws, &deployment).await.unwrap_err();
-        let StepError::Unhealthy { what, why } = &failed else { panic!("{failed:?}") };
-        assert_eq!(what, "the service mail");
-        for text in telling {
-            assert!(why.contains(text), "{text} is not in {why}");
-        }
-        // The same again within the deployment starts nothing; the next deployment starts it again.
-        let before = writes(&account).len();
-        until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
-        assert_eq!(writes(&account)[before..], [] as [String; 0]);
-        assert_eq!(
-            changes(
-                &aws,
-                &changed(&deployment, "second", &WORKER.replace("image: mail", &format!("image: {image}")))
-            )
-            .await,
-            ["update service/mail rollout"]
-        );
-        let deployment = next(&aws, &deployment, "third", WORKER).await;
-        settle(&aws, &deployment).await.unwrap();
-        assert_at_rest(&account, &aws, &deployment).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_that_never_passes_its_health_checks_fails_with_the_targets_reason() {
-    let account = account();
-    let (aws, mut deployment) = ground(&account, &WEB.replace("image: web", "image: sick")).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
-    let failed = settle(&aws, &deployment).await.unwrap_err();
-    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
-    assert!(why.contains("health checks"), "{why}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollout_that_ecs_rolls_back_is_a_failure_and_the_baseline_needs_no_write() {
-    let (account, aws, first) = built(WORKER).await;
-    let second = next(&aws, &first, "second", &WORKER.replace("image: mail", "image: crashing")).await;
-    let failed = settle(&aws, &second).await.unwrap_err();
-    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
-    assert!(why.contains("ROLLBACK") && why.contains("exit code 3"), "{why}");
-    // The workflow takes the stack back to the baseline while ECS does the same.
-    let mut back = changed(&first, "second", WORKER);
-    let before = writes(&account).len();
-    ensure(&aws, &[NAME], &mut back).await;
-    assert_eq!(writes(&account)[before..], [] as [String; 0]);
-    settle(&aws, &back).await.unwrap();
-    assert_at_rest(&account, &aws, &back).await;
-    // Long after the rollback, what was asked for is still not there.
-    let failed = settle(&aws, &second).await.unwrap_err();
-    assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_that_the_spec_drops_or_renames_goes() {
-    let two = format!("{WORKER}  tidy: {{ image: tidy, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
-    let (account, aws, deployment) = built(&two).await;
-    let dropped = changed(&deployment, "second", WORKER);
-    assert_eq!(
-        changes(&aws, &dropped).await,
-        ["remove scalable-target/tidy", "remove service/tidy", "remove log-group/tidy"]
-    );
-    let deployment = next(&aws, &deployment, "second", WORKER).await;
-    settle(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.contains("tidy")), "{:?}", inventory(&account));
-    assert_at_rest(&account, &aws, &deployment).await;
-    let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
-    settle(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
-    assert_at_rest(&account, &aws, &deployment).await;
-    // Without any service nothing of it is left, the cluster neither.
-    let none = changed(&deployment, "fourth", "stack: shop\n");
-    assert_eq!(
-        changes(&aws, &none).await,
-        [
-            "remove service/post",
-            "remove log-group/post",
-            "remove cluster",
-            "remove task-definition (shop-post:1)",
-            "remove role/execution",
-            "remove role/task",
-        ]
-    );
-    let outputs = until_done(&aws, NAME, "ensure", &none).await.unwrap();
-    assert_eq!(outputs, json!({ "services": {} }));
-    assert_eq!(inventory(&account), BTreeSet::new());
-    assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
-    let before = writes(&account).len();
-    until_done(&aws, NAME, "ensure", &none).await.unwrap();
-    assert_eq!(writes(&account)[before..], [] as [String; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gone() {
-    let (account, aws, mut deployment) = built(WEB).await;
-    deployment["outputs"] = json!({});
-    let first = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    // Service, target, policy, cluster, log group, task definition and two roles.
-    assert_eq!(first["found"], 8, "{first}");
-    let left = first["left"].as_array().unwrap();
-    assert!(left[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
-    assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
-    assert_eq!(inventory(&account), BTreeSet::new());
-    let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(again, json!({ "found": 0, "left": [] }));
-    // The service-linked role is the account's.
-    let linked = aws.iam().get_role().role_name("AWSServiceRoleForECS").send().await;
-    assert!(linked.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_ours_is_told_and_left_alone() {
-    let account = account();
-    let (aws, deployment) = ground(&account, WORKER).await;
-    aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
-    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
-    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    let role = "stackdrop-shop-task-eu-central-1";
-    aws.iam().create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
-    tokio::time::advance(std::time::Duration::from_mins(1)).await;
-    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
-    let problems: Vec<&str> =
-        plan["problems"].as_array().unwrap().iter().map(|one| one["resource"].as_str().unwrap()).collect();
-    assert_eq!(problems, ["role/task", "cluster", "log-group/mail"]);
-    let refused = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
-    let kinds: BTreeSet<String> = account.inventory().into_iter().map(|item| item.kind).collect();
-    for kind in ["AWS::Logs::LogGroup", "AWS::ECS::Cluster", "AWS::IAM::Role"] {
-        assert!(kinds.contains(kind), "{kind} has gone");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_family_of_another_stack_is_not_written_into() {
-    let (account, aws, deployment) = built(WORKER).await;
-    let family = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
-    let tag = Tag::builder().key("stackdrop:stack").value("other").build();
-    aws.ecs().tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
-    let mut changed = changed(&deployment, "second", &WORKER.replace("image: mail", "image: new"));
-    let plan = act(&aws, NAME, "plan", &changed).await.unwrap();
-    assert_eq!(plan["problems"][0]["resource"], "task-definition/mail");
-    let refused = until_done(&aws, NAME, "ensure", &changed).await.unwrap_err();
-    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
-    changed["outputs"] = json!({});
-    until_done(&aws, NAME, "clear", &changed).await.unwrap();
-    assert_eq!(account.inventory().iter().filter(|item| item.kind == "AWS::ECS::TaskDefinition").count(), 1);
-}
-
-/// Every call that changes something, up to the service as it shall be.
-async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
-    let account = account();
-    let (aws, mut deployment) = ground(&account, spec).await;
-    let before = account.ledger().len();
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
-    let calls: BTreeSet<String> = account.ledger()[before..]
-        .iter()
-        .filter(|call| call.writes && call.service != "iam")
-        .map(stackdrop_simulator::Call::name)
-        .collect();
-    calls.into_iter().map(|call| (call, inventory(&account))).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lost_answer_leaves_nothing_twice() {
-    for (call, expected) in calls_of(WEB).await {
-        let (service, operation) = call.split_once(':').unwrap();
-        let account = account();
-        let (aws, mut deployment) = ground(&account, WEB).await;
-        account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
-        ensure(&aws, &[NAME], &mut deployment).await;
-        settle(&aws, &deployment).await.unwrap();
-        assert_eq!(account.strikes().len(), 1, "{call}");
-        assert_eq!(inventory(&account), expected, "{call}");
-        assert_at_rest(&account, &aws, &deployment).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn whatever_call_is_refused_removal_leaves_nothing() {
-    for operation in ["CreateCluster", "RegisterTaskDefinition", "CreateService"] {
-        let account = account();
-        let (aws, deployment) = ground(&account, WORKER).await;
-        account.arm(refused(operation));
-        let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-        assert!(matches!(failed, StepError::Refused { .. }), "{operation}: {failed:?}");
-        until_done(&aws, NAME, "clear", &deployment).await.unwrap();
-        assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
-    }
-}
-
-/// The problems of a plan, each as `resource: why; fix`.
-async fn problems(aws: &Aws, deployment: &Value) -> Vec<String> {
-    let mut deployment = deployment.clone();
-    deployment["outputs"] = json!({});
-    let plan = act(aws, NAME, "plan", &deployment).await.unwrap();
-    let text = |problem: &Value, field: &str| problem[field].as_str().unwrap().to_owned();
-    let problems = plan["problems"].as_array().unwrap().iter();
-    problems
-        .map(|one| format!("{}: {}; {}", text(one, "resource"), text(one, "why"), text(one, "fix")))
-        .collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plan_names_every_image_and_secret_that_does_not_exist_and_the_vcpus_that_are_lacking() {
-    const NONE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf";
-    let account = account();
-    let aws = aws(&account);
-    let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
-    let spec = format!(
-        "
-stack: shop
-services:
-  tag: {{ image: '{registry}/shop/mail:2' }}
-  repository: {{ image: '{registry}/shop/male:1' }}
-  digest: {{ image: '{registry}/shop/mail@sha256:{}' }}
-  secret: {{ image: '{MAIL}', secrets: {{ GOOD: '{TOKEN}', BAD: '{NONE}:key::' }} }}
-  elsewhere: {{ image: '{}/shop/mail:2' }}
-  large: {{ image: mail, cpu: 4096, memory: 8192, count: 10 }}
-",
-        "0".repeat(64),
-        registry.replace("123456789012", "210987654321"),
-    );
-    let problems = problems(&aws, &deployment(&spec)).await;
-    for (at, said) in [
-        (0, "service/digest: there is no image"),
-        (1, "this account's registry has no repository shop/male"),
-        (2, "the repository shop/mail has none with the tag 2; push it first"),
-        (
-            3,
-            "there is no secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf (services.secret.secrets.BAD)",
-        ),
-        (4, "service/large: 0 of the"),
-    ] {
-        assert!(problems[at].contains(said), "{said}: {problems:#?}");
-    }
-    assert_eq!(problems.len(), 5, "{problems:#?}");
-    assert_eq!(writes(&account), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

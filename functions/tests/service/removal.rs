@@ -1,0 +1,155 @@
+//! What goes, when, and what stays because it is not ours; whatever call is lost or refused.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ecs::types::Tag;
+use serde_json::json;
+use stackdrop_functions::error::StepError;
+use stackdrop_simulator::{Fault, FaultKind, When};
+
+use crate::common::{act, ensure, until_done, writes};
+use crate::{
+    NAME, WEB, WORKER, account, assert_at_rest, built, changed, changes, ground, inventory, next, refused,
+    settle,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_the_spec_drops_or_renames_goes() {
+    let two = format!("{WORKER}  tidy: {{ image: tidy, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
+    let (account, aws, deployment) = built(&two).await;
+    let dropped = changed(&deployment, "second", WORKER);
+    assert_eq!(
+        changes(&aws, &dropped).await,
+        ["remove scalable-target/tidy", "remove service/tidy", "remove log-group/tidy"]
+    );
+    let deployment = next(&aws, &deployment, "second", WORKER).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert!(!inventory(&account).iter().any(|item| item.contains("tidy")), "{:?}", inventory(&account));
+    assert_at_rest(&account, &aws, &deployment).await;
+    let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
+    settle(&aws, &deployment).await.unwrap();
+    assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
+    assert_at_rest(&account, &aws, &deployment).await;
+    // Without any service nothing of it is left, the cluster neither.
+    let none = changed(&deployment, "fourth", "stack: shop\n");
+    assert_eq!(
+        changes(&aws, &none).await,
+        [
+            "remove service/post",
+            "remove log-group/post",
+            "remove cluster",
+            "remove task-definition (shop-post:1)",
+            "remove role/execution",
+            "remove role/task",
+        ]
+    );
+    let outputs = until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    assert_eq!(outputs, json!({ "services": {} }));
+    assert_eq!(inventory(&account), BTreeSet::new());
+    assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
+    let before = writes(&account).len();
+    until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    assert_eq!(writes(&account)[before..], [] as [String; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gone() {
+    let (account, aws, mut deployment) = built(WEB).await;
+    deployment["outputs"] = json!({});
+    let first = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    // Service, target, policy, cluster, log group, task definition and two roles.
+    assert_eq!(first["found"], 8, "{first}");
+    let left = first["left"].as_array().unwrap();
+    assert!(left[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
+    assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), BTreeSet::new());
+    let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    assert_eq!(again, json!({ "found": 0, "left": [] }));
+    // The service-linked role is the account's.
+    let linked = aws.iam().get_role().role_name("AWSServiceRoleForECS").send().await;
+    assert!(linked.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_told_and_left_alone() {
+    let account = account();
+    let (aws, deployment) = ground(&account, WORKER).await;
+    aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
+    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
+    aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let role = "stackdrop-shop-task-eu-central-1";
+    aws.iam().create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let problems: Vec<&str> =
+        plan["problems"].as_array().unwrap().iter().map(|one| one["resource"].as_str().unwrap()).collect();
+    assert_eq!(problems, ["role/task", "cluster", "log-group/mail"]);
+    let refused = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
+    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    let kinds: BTreeSet<String> = account.inventory().into_iter().map(|item| item.kind).collect();
+    for kind in ["AWS::Logs::LogGroup", "AWS::ECS::Cluster", "AWS::IAM::Role"] {
+        assert!(kinds.contains(kind), "{kind} has gone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_family_of_another_stack_is_not_written_into() {
+    let (account, aws, deployment) = built(WORKER).await;
+    let family = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
+    let tag = Tag::builder().key("stackdrop:stack").value("other").build();
+    aws.ecs().tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
+    let mut changed = changed(&deployment, "second", &WORKER.replace("image: mail", "image: new"));
+    let plan = act(&aws, NAME, "plan", &changed).await.unwrap();
+    assert_eq!(plan["problems"][0]["resource"], "task-definition/mail");
+    let refused = until_done(&aws, NAME, "ensure", &changed).await.unwrap_err();
+    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
+    changed["outputs"] = json!({});
+    until_done(&aws, NAME, "clear", &changed).await.unwrap();
+    assert_eq!(account.inventory().iter().filter(|item| item.kind == "AWS::ECS::TaskDefinition").count(), 1);
+}
+
+/// Every call that changes something, up to the service as it shall be.
+async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
+    let account = account();
+    let (aws, mut deployment) = ground(&account, spec).await;
+    let before = account.calls();
+    ensure(&aws, &[NAME], &mut deployment).await;
+    settle(&aws, &deployment).await.unwrap();
+    let calls: BTreeSet<String> = account.ledger()[before..]
+        .iter()
+        .filter(|call| call.writes && call.service != "iam")
+        .map(stackdrop_simulator::Call::name)
+        .collect();
+    calls.into_iter().map(|call| (call, inventory(&account))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_leaves_nothing_twice() {
+    for (call, expected) in calls_of(WEB).await {
+        let (service, operation) = call.split_once(':').unwrap();
+        let account = account();
+        let (aws, mut deployment) = ground(&account, WEB).await;
+        account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
+        ensure(&aws, &[NAME], &mut deployment).await;
+        settle(&aws, &deployment).await.unwrap();
+        assert_eq!(account.strikes().len(), 1, "{call}");
+        assert_eq!(inventory(&account), expected, "{call}");
+        assert_at_rest(&account, &aws, &deployment).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_call_is_refused_removal_leaves_nothing() {
+    for operation in ["CreateCluster", "RegisterTaskDefinition", "CreateService"] {
+        let account = account();
+        let (aws, deployment) = ground(&account, WORKER).await;
+        account.arm(refused(operation));
+        let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+        assert!(matches!(failed, StepError::Refused { .. }), "{operation}: {failed:?}");
+        until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+        assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
+    }
+}
