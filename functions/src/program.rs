@@ -1,6 +1,9 @@
 //! What the programs in `src/bin` do: run one function for Lambda, for as long as there is work.
 
-use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -17,12 +20,28 @@ pub fn run(function: Function) -> Result<(), lambda_runtime::Error> {
 
 async fn serve(function: Function) -> Result<(), lambda_runtime::Error> {
     tracing_subscriber::fmt().json().with_current_span(true).without_time().with_target(false).init();
-    let aws = Aws::new(aws_config::load_defaults(BehaviorVersion::latest()).await, Settings::from_env()?);
+    let settings = Settings::from_env()?;
+    let aws = Aws::new(config(&settings.region), settings);
     let (function, aws) = (&function, &aws);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         function.handle(event.payload, aws).await.map_err(|error| diagnostic(&error))
     }))
     .await
+}
+
+/// What `aws_config` would find in Lambda. Its search, which also knows profiles, metadata services and single sign-on, is
+/// a tenth of a program. One HTTP client for all services: it reads the system's certificates once.
+fn config(region: &str) -> SdkConfig {
+    let tls = Provider::Rustls(CryptoMode::AwsLc);
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https());
+    // For whoever has AWS elsewhere, such as a test.
+    config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL").ok());
+    config.build()
 }
 
 /// The runtime's own conversion would lose the causes and take the Rust type's name for the error's.
