@@ -38,7 +38,7 @@ fn event(settings: &Settings, kind: &str, key: &str, version: &str, now: SystemT
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",
         "detail-type": kind,
-        "source": "aws.s3()",
+        "source": "aws.s3",
         "account": settings.account,
         "time": text(now),
         "region": settings.region,

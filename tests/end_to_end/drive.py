@@ -235,7 +235,7 @@ class Trial:
         for page in self.states.get_paginator("get_execution_history").paginate(executionArn=execution):
             entered = (event.get("stateEnteredEventDetails") for event in page["events"])
             steps += [details["name"] for details in entered if details]
-        self.say(f"{described['status']} after {len(steps)} states")
+        self.say(f"{described['status']} after {len(steps)} states {described.get('cause', '')}")
         return {
             "execution": execution, "status": described["status"], "error": described.get("error"),
             "cause": described.get("cause"), "input": json.loads(described["input"]), "states": steps,

@@ -119,9 +119,9 @@ pub(super) fn understand(event: &Value, settings: &Settings) -> Result<Start, St
         |error: serde_json::Error| StepError::InvalidEvent(format!("this is no S3 event: {error}"));
     let event: EventBridgeEvent = serde_json::from_value(event.clone()).map_err(no_event)?;
     let deleted = event.detail_type == "Object Deleted";
-    if event.source != "aws.s3()" || !(deleted || event.detail_type == "Object Created") {
+    if event.source != "aws.s3" || !(deleted || event.detail_type == "Object Created") {
         return Err(StepError::InvalidEvent(format!(
-            "a \"{}\" event of {} starts nothing; only \"Object Created\" and \"Object Deleted\" of aws.s3() do",
+            "a \"{}\" event of {} starts nothing; only \"Object Created\" and \"Object Deleted\" of aws.s3 do",
             event.detail_type, event.source
         )));
     }
