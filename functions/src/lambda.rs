@@ -11,7 +11,7 @@ use crate::aws::Aws;
 use crate::component::{Component, Plan, Removal, Verb, Work};
 use crate::error::StepError;
 use crate::stack::Deployment;
-use crate::{COMPONENTS, admit, conclude};
+use crate::{admit, functions};
 
 /// How long Lambda lets a function run, in seconds: shorter than each state's `TimeoutSeconds`, and what taking over
 /// the lock of a stopped execution waits for.
@@ -72,8 +72,7 @@ impl Function {
 /// # Errors
 /// As the functions do: see [`StepError`].
 pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    let others = [admit::FUNCTION, conclude::FUNCTION];
-    let named = COMPONENTS.iter().chain(&others).find(|known| known.name == function);
+    let named = functions().find(|known| known.name == function);
     let named = named.ok_or_else(|| StepError::Defect(format!("there is no function `{function}`")))?;
     named.handle(payload, aws).await
 }

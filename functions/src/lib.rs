@@ -44,3 +44,8 @@ pub static COMPONENTS: [Function; 7] = [
     instance::FUNCTION,
     service::FUNCTION,
 ];
+
+/// Every function: the components', Admit and Conclude.
+pub fn functions() -> impl Iterator<Item = Function> {
+    COMPONENTS.into_iter().chain([admit::FUNCTION, conclude::FUNCTION])
+}

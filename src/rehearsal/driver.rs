@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 pub use stackdrop_functions::lambda::FUNCTION_SECONDS_MAX;
-use stackdrop_functions::{Aws, admit, conclude, handle};
+use stackdrop_functions::{Aws, functions, handle};
 use stackdrop_simulator::{Account, Caller, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
 use tokio::sync::oneshot;
@@ -158,8 +158,7 @@ impl Tasks for Functions<'_> {
 /// The workflow file's `${…}`: each function's name, as the file writes it.
 #[must_use]
 pub fn substitutions() -> BTreeMap<String, String> {
-    let components = stackdrop_functions::COMPONENTS.iter().map(|part| part.name);
-    components.chain([admit::NAME, conclude::NAME]).map(|name| (camel(name), name.to_owned())).collect()
+    functions().map(|function| (camel(function.name), function.name.to_owned())).collect()
 }
 
 /// `security-groups` as the workflow file writes it: `SecurityGroups`.

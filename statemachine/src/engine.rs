@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::context::{Execution, Place, Scope};
@@ -176,7 +176,7 @@ impl Run<'_> {
                 (EventKind::ExecutionSucceeded, Detail::Output(Arc::new(output.clone())))
             }
             Status::Failed(failure) => (EventKind::ExecutionFailed, failure.detail()),
-            Status::TimedOut => (EventKind::ExecutionTimedOut, Detail::Other(json!({}))),
+            Status::TimedOut => (EventKind::ExecutionTimedOut, Detail::nothing()),
             Status::Aborted(failure) => (EventKind::ExecutionAborted, failure.detail()),
         };
         history.close(elapsed, kind, detail);

@@ -52,6 +52,11 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// The detail of an event that tells of nothing but itself.
+    pub(crate) fn nothing() -> Self {
+        Self::Other(json!({}))
+    }
+
     /// What was given, if that is what there is to tell.
     #[must_use]
     pub fn input(&self) -> Option<&Value> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::{Context, Place};
 use crate::definition::{State, StateKind};
@@ -120,7 +120,7 @@ impl<'r, 's> Visit<'r, 's> {
     fn record_abort(&self) {
         let kind = self.state.kind();
         if matches!(kind, StateKind::Task | StateKind::Parallel | StateKind::Map | StateKind::Wait) {
-            record_if_room(self.run, EventKind::StateAborted(kind), &self.state.name, json!({}));
+            record_if_room(self.run, EventKind::StateAborted(kind), &self.state.name, Detail::nothing());
         }
     }
 
@@ -151,7 +151,7 @@ pub(crate) struct IterationGuard<'r> {
     pub(crate) run: &'r Run<'r>,
     pub(crate) name: &'r str,
     /// Taken away when the iteration has ended by itself.
-    pub(crate) detail: Option<Value>,
+    pub(crate) detail: Option<Detail>,
 }
 
 impl Drop for IterationGuard<'_> {
@@ -163,6 +163,6 @@ impl Drop for IterationGuard<'_> {
 }
 
 /// An abort is recorded unless the history is full or sealed: then that is what ends the execution already.
-fn record_if_room(run: &Run<'_>, kind: EventKind, state: &str, detail: Value) {
-    drop(run.record(kind, Some(state), Detail::Other(detail)));
+fn record_if_room(run: &Run<'_>, kind: EventKind, state: &str, detail: Detail) {
+    drop(run.record(kind, Some(state), detail));
 }

@@ -58,7 +58,7 @@ impl Run<'_> {
             timeout_seconds: task.timeout_seconds,
         };
         self.record(EventKind::TaskScheduled, Some(name), scheduled)?;
-        let invocation = self.record(EventKind::TaskStarted, Some(name), nothing())?;
+        let invocation = self.record(EventKind::TaskStarted, Some(name), Detail::nothing())?;
         let call = self.called(name, task, payload, token);
         let answer = match task.timeout_seconds {
             None => call.await,
@@ -100,7 +100,7 @@ impl Run<'_> {
     ) -> Result<Value, Failure> {
         let answer = self.tasks.invoke(&task.function, Arc::unwrap_or_clone(payload)).await?;
         let Some(token) = token else { return Ok(answer) };
-        self.record(EventKind::TaskSubmitted, Some(name), nothing())?;
+        self.record(EventKind::TaskSubmitted, Some(name), Detail::nothing())?;
         self.tasks.answer(token).await
     }
 
@@ -111,7 +111,7 @@ impl Run<'_> {
         input: &Arc<Value>,
     ) -> Result<Arc<Value>, Failure> {
         let name = visit.state.name.as_str();
-        self.record(EventKind::StateStarted(StateKind::Parallel), Some(name), nothing())?;
+        self.record(EventKind::StateStarted(StateKind::Parallel), Some(name), Detail::nothing())?;
         let place = Place { parent: Some(name.to_owned()), item: visit.place.item.clone() };
         let branches: Vec<_> =
             branches.iter().map(|branch| self.chain(branch, Arc::clone(input), place.clone())).collect();
@@ -154,8 +154,8 @@ impl Run<'_> {
         input: Value,
         item: Item,
     ) -> Result<Arc<Value>, Failure> {
-        let detail = json!({ "name": name, "index": item.index });
-        self.record(EventKind::MapIterationStarted, Some(name), Detail::Other(detail.clone()))?;
+        let detail = Detail::Other(json!({ "name": name, "index": item.index }));
+        self.record(EventKind::MapIterationStarted, Some(name), detail.clone())?;
         let mut guard = IterationGuard { run: self, name, detail: Some(detail.clone()) };
         let place = Place { parent: Some(name.to_owned()), item: Some(item) };
         let result = self.chain(chain, Arc::new(input), place).await;
@@ -163,7 +163,7 @@ impl Run<'_> {
         let kind =
             if result.is_ok() { EventKind::MapIterationSucceeded } else { EventKind::MapIterationFailed };
         // Where nothing more can be recorded, the failure that is the reason must not be lost.
-        match (self.record(kind, Some(name), Detail::Other(detail)), result) {
+        match (self.record(kind, Some(name), detail), result) {
             (Err(full), Ok(_)) => Err(full),
             (_, result) => result,
         }
@@ -177,12 +177,7 @@ impl Run<'_> {
     ) -> Result<Arc<Value>, Failure> {
         let outputs = join::all(chains, at_once).await?;
         let kind = EventKind::StateSucceeded(visit.state.kind());
-        self.record(kind, Some(&visit.state.name), nothing())?;
+        self.record(kind, Some(&visit.state.name), Detail::nothing())?;
         Ok(Arc::new(outputs.into_iter().map(Arc::unwrap_or_clone).collect()))
     }
-}
-
-/// The detail of an event that tells of nothing but itself.
-fn nothing() -> Detail {
-    Detail::Other(json!({}))
 }

@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
 use stackdrop::{Deployed, Rehearsal, Setting};
-use stackdrop_functions::{COMPONENTS, admit, conclude};
+use stackdrop_functions::{Function, functions};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
@@ -77,10 +77,10 @@ fn trial() -> Result<Value, String> {
     let work = target().join("end-to-end").join("run");
     let stackdrop = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
     let programs = stackdrop.parent().unwrap();
-    for function in COMPONENTS.iter().map(|function| function.name).chain([admit::NAME, conclude::NAME]) {
+    for Function { name, .. } in functions() {
         assert!(
-            is_of_today(&programs.join(function)),
-            "the program of {function} is older than what it is made of: `cargo test --no-run` first"
+            is_of_today(&programs.join(name)),
+            "the program of {name} is older than what it is made of: `cargo test --no-run` first"
         );
     }
     let mut drive = Command::new(python);

@@ -25,7 +25,9 @@ async fn a_second_ensure_of_everything_makes_no_writing_call() {
             let payload = json!({ "action": "ensure", "deployment": state });
             handle(part.name, payload, rehearsal.aws()).await.unwrap();
         }
-        let writes: Vec<String> = rehearsal.account().ledger()[before..]
+        let writes: Vec<String> = rehearsal
+            .account()
+            .ledger_from(before)
             .iter()
             .filter(|call| call.writes)
             .map(stackdrop_simulator::Call::name)

@@ -188,7 +188,8 @@ async fn a_service_behind_the_load_balancer_is_read_in_ten_calls() {
     assert_at_rest(&account, &aws, &deployment).await;
     let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
-    let calls: Vec<String> = account.ledger()[before..].iter().map(stackdrop_simulator::Call::name).collect();
+    let calls: Vec<String> =
+        account.ledger_from(before).iter().map(stackdrop_simulator::Call::name).collect();
     assert_eq!(calls.len(), 10, "{calls:?}");
     let service = described(&aws, "web").await;
     assert_eq!((service.desired_count(), service.running_count()), (2, 2));

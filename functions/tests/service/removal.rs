@@ -118,7 +118,8 @@ async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
     let before = account.calls();
     ensure(&aws, &[NAME], &mut deployment).await;
     settle(&aws, &deployment).await.unwrap();
-    let calls: BTreeSet<String> = account.ledger()[before..]
+    let calls: BTreeSet<String> = account
+        .ledger_from(before)
         .iter()
         .filter(|call| call.writes && call.service != "iam")
         .map(stackdrop_simulator::Call::name)

@@ -362,11 +362,15 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer.into())
 }
 
-/// The last change of each volume. One that never was changed is an error (API reference,
-/// `DescribeVolumesModifications`).
+/// The last change of each of these volumes, or of all that were changed. One that never was, and is asked for, is an
+/// error (issue 1346 of awslabs/aws-sdk-rust).
 pub(super) fn describe_modifications(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
-    let ids = params.list("VolumeId");
+    let mut ids = params.list("VolumeId");
     params.done()?;
+    if ids.is_empty() {
+        let all = world.ec2.volumes.values().filter(|volume| volume.modified.is_some());
+        ids = all.map(|volume| volume.id.clone()).collect();
+    }
     let mut shown = Vec::new();
     for id in &ids {
         let volume = find::<Volume>(world, id)?;
