@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::Response;
 use stackdrop_figures::LatencyModel;
 
+use crate::authorization::{Asks, Principal};
 use crate::clock::Clock;
+use crate::decisions::{Decisions, denied};
 use crate::faults::{Fault, FaultKind, Faults, Strike};
 use crate::inventory::Item;
 use crate::latency::Latency;
@@ -56,7 +58,7 @@ pub struct BadOptions(String);
 #[derive(Debug, Clone)]
 pub struct Account {
     clock: Clock,
-    inner: Arc<Mutex<Inner>>,
+    pub(crate) inner: Arc<Mutex<Inner>>,
     /// Wakes tasks that wait for an answer by token: one was sent.
     answered: Arc<tokio::sync::Notify>,
     /// Wakes who plays the installation: something happened that it reacts to, or a schedule is another.
@@ -64,13 +66,14 @@ pub struct Account {
 }
 
 #[derive(Debug, Clone)]
-struct Inner {
-    world: World,
+pub(crate) struct Inner {
+    pub(crate) world: World,
     rates: Rates,
     faults: Faults,
     ledger: Vec<Call>,
     watched: BTreeSet<String>,
     occurrences: BTreeMap<String, usize>,
+    pub(crate) decisions: Decisions,
 }
 
 /// An account as it stood at one moment: whatever is opened from it goes on from there, apart from all others.
@@ -113,6 +116,7 @@ impl Account {
             ledger: Vec::new(),
             watched: BTreeSet::new(),
             occurrences: BTreeMap::new(),
+            decisions: Decisions::default(),
         };
         Ok(Self {
             clock: Clock::start(),
@@ -306,7 +310,7 @@ impl Inner {
         let answer = match fault.as_ref().and_then(|kind| refused_by(kind, service, operation)) {
             _ if fault == Some(FaultKind::LostBefore) => None,
             Some(refusal) => Some(Err(refusal)),
-            None => Some(self.act(service, operation, params, fault.as_ref(), now)),
+            None => Some(self.act(service, operation, params, caller, fault.as_ref(), now)),
         };
         let (ending, delivery) = outcome(service, operation, number, fault.as_ref(), answer);
         if fault == Some(FaultKind::Killed) {
@@ -331,10 +335,12 @@ impl Inner {
         service: &Service,
         operation: &str,
         params: &Params,
+        caller: &Caller,
         fault: Option<&FaultKind>,
         now: Duration,
     ) -> Result<Reply, Refusal> {
         self.rates.take(service.name, operation, now)?;
+        self.authorize(service, operation, params, caller)?;
         self.world.doomed = fault == Some(&FaultKind::ResourceFails);
         let reply = (service.act)(&mut self.world, operation, params)?;
         if params.was_checked() {
@@ -348,6 +354,30 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Has IAM decide on everything that a call asks for.
+    fn authorize(
+        &mut self,
+        service: &Service,
+        operation: &str,
+        params: &Params,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
+        let Self { world, decisions, .. } = self;
+        if *caller.principal() == Principal::Owner {
+            return Ok(());
+        }
+        let mut asks = Asks::new(world, service.name, operation);
+        (service.access)(world, operation, &params.peek(), &mut asks);
+        for request in asks.finish()? {
+            decisions
+                .take(world, caller.name(), caller.principal(), request)?
+                .map_err(|denial| denied(service.name, &denial.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
 /// The refusal that a fault makes of a call, for the faults that do.
 fn refused_by(kind: &FaultKind, service: &Service, operation: &str) -> Option<Refusal> {
     match kind {
@@ -355,7 +385,13 @@ fn refused_by(kind: &FaultKind, service: &Service, operation: &str) -> Option<Re
         FaultKind::ServerError => {
             Some(Refusal::new("InternalFailure", "An internal error has occurred").status(500))
         }
-        FaultKind::AccessDenied => Some(denied(service.name, operation)),
+        FaultKind::AccessDenied => Some(denied(
+            service.name,
+            &format!(
+                "User is not authorized to perform: {}:{operation} because no identity-based policy allows the action",
+                service.name
+            ),
+        )),
         FaultKind::Refused { code, message } => Some(Refusal::new(code, message.clone())),
         FaultKind::ResourceFails if !can_fail(service.name, operation) => {
             Some(Refusal::new("InternalFailure", "An internal error has occurred").status(400))
@@ -378,21 +414,6 @@ fn can_fail(service: &str, operation: &str) -> bool {
             | ("ecs", "CreateService" | "UpdateService")
             | ("acm", "RequestCertificate")
     )
-}
-
-fn denied(service: &str, operation: &str) -> Refusal {
-    let message = format!(
-        "User is not authorized to perform: {service}:{operation} because no identity-based policy allows the action"
-    );
-    match service {
-        "ec2" => Refusal::new("UnauthorizedOperation", message).status(403),
-        "elasticloadbalancing" | "rds" | "iam" | "sts" | "route53" | "s3" => {
-            Refusal::new("AccessDenied", message).status(403)
-        }
-        "scheduler" => Refusal::new("AccessDeniedException", message).status(403),
-        "sns" => Refusal::new("AuthorizationError", message).status(403),
-        _ => Refusal::new("AccessDeniedException", message),
-    }
 }
 
 fn outcome(

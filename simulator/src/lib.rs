@@ -10,7 +10,9 @@
 //! faults, brings the world up to now, lets the service's own file act, writes the ledger, encodes the answer.
 
 mod account;
+mod authorization;
 mod clock;
+mod decisions;
 mod faults;
 mod happenings;
 mod inventory;
@@ -27,14 +29,16 @@ mod view;
 mod world;
 
 pub use account::{Account, BadOptions, Options, Snapshot};
+pub use authorization::{Denial, Grants, InvalidPolicy, Policy, Principal, Reason, Request as AccessRequest};
 pub use clock::Clock;
+pub use decisions::Decision;
 pub use faults::{Fault, FaultKind, Strike, When};
 pub use happenings::Happening;
 pub use inventory::Item;
 pub use latency::Latency;
 pub use ledger::{Call, Ending};
 pub use seam::{Caller, as_caller};
-pub use seed::Seed;
+pub use seed::{PolicySeed, Seed};
 pub use serve::serve;
 pub use services::events::EventView;
 pub use services::sfn::Answer;

@@ -70,6 +70,11 @@ impl Params {
         }
     }
 
+    /// The same parameters for somebody who only looks: what they read still counts as unread.
+    pub(crate) fn peek(&self) -> Self {
+        Self { unread: Arc::default(), checked: Arc::default(), ..self.clone() }
+    }
+
     /// The request's body, for protocols that carry one as it is (S3 objects).
     pub(crate) fn body(&self) -> Bytes {
         self.body.clone()

@@ -15,24 +15,44 @@ use http_body_util::BodyExt;
 use tokio::sync::Notify;
 
 use crate::account::{Account, Delivery};
+use crate::authorization::Principal;
 use crate::protocol::Request;
 
 tokio::task_local! {
     static CALLER: Caller;
 }
 
-/// Who makes calls: a name for the ledger, and the means by which a fault kills it.
-#[derive(Debug, Clone, Default)]
+/// Who makes calls: a name for the ledger, whose permissions it has, and the means by which a fault kills it.
+#[derive(Debug, Clone)]
 pub struct Caller {
     name: Arc<str>,
+    principal: Arc<Principal>,
     killed: Arc<Notify>,
 }
 
+/// Whoever owns the account.
+impl Default for Caller {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
+
 impl Caller {
-    /// A caller with a name such as `network/ensure`.
+    /// A caller with a name such as `network/ensure`, who may do everything.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), killed: Arc::default() }
+        Self { name: name.into(), principal: Arc::new(Principal::Owner), killed: Arc::default() }
+    }
+
+    /// The same caller with the permissions of a role (its ARN), in a session of this name.
+    #[must_use]
+    pub fn acting_as(self, role: &str, session: &str) -> Self {
+        let principal = Principal::Role { arn: role.into(), session: session.into() };
+        Self { principal: Arc::new(principal), ..self }
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// The name.

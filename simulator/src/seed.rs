@@ -1,8 +1,12 @@
 //! What stands in an account before anything is deployed: what the spec refers to, and what Stackdrop's own
 //! installation brings.
 
+use serde_json::Value;
+
 use crate::account::Account;
-use crate::services::{acm, ec2, ecr, ecs, quotas, route53, s3, scheduler, secrets, sfn, sns};
+use crate::authorization::{InvalidPolicy, Policy};
+use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sfn, sns};
+use crate::world::World;
 
 /// Something that is there from the start, made by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,25 +85,59 @@ pub enum Seed {
     },
 }
 
+/// Permissions that are there from the start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PolicySeed {
+    /// A role that an installation brings: no deployment makes or deletes it.
+    Role {
+        /// Its ARN, with its path.
+        arn: String,
+        /// Who may assume it.
+        trust: Value,
+        /// What it may do: a document by name.
+        policies: Vec<(String, Value)>,
+        /// The ARNs of its managed policies.
+        attached: Vec<String>,
+        /// The ARN of its permissions boundary.
+        boundary: Option<String>,
+    },
+    /// A managed policy of the customer.
+    ManagedPolicy {
+        /// Its ARN.
+        arn: String,
+        /// What it says.
+        document: Value,
+    },
+    /// The policy of a bucket, topic, queue or key.
+    ResourcePolicy {
+        /// The resource's ARN.
+        arn: String,
+        /// What it says.
+        document: Value,
+    },
+}
+
 impl Account {
     /// Puts something into the account.
     pub fn seed(&self, seed: &Seed) {
+        self.with(|world| place(world, seed));
+    }
+
+    /// Puts permissions into the account.
+    ///
+    /// # Errors
+    /// When a document is no policy, or has an element that the simulator does not know.
+    pub fn seed_policy(&self, seed: &PolicySeed) -> Result<(), InvalidPolicy> {
         self.with(|world| match seed {
-            Seed::Bucket { name } => s3::seed_bucket(world, name),
-            Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
-            Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
-            Seed::Secret { arn } => secrets::seed(world, arn),
-            Seed::Image { image } => ecr::seed(world, image),
-            Seed::Topic { arn } => sns::seed_topic(world, arn),
-            Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
-            Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
-            Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),
-            Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
-            Seed::CrashingImage { image, exit_code } => {
-                ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));
+            PolicySeed::Role { arn, trust, policies, attached, boundary } => {
+                iam::seed_role(world, arn, trust, policies, attached, boundary.as_deref())
             }
-            Seed::UnhealthyImage { image } => ecs::seed_image(world, image, ecs::ImageView::Unhealthy),
-        });
+            PolicySeed::ManagedPolicy { arn, document } => iam::seed_policy(world, arn, document),
+            PolicySeed::ResourcePolicy { arn, document } => {
+                world.authorization.put_resource_policy(arn, Policy::read(document)?);
+                Ok(())
+            }
+        })
     }
 
     /// Tells the account that an execution of a state machine has started: `DescribeExecution` knows it as `RUNNING`.
@@ -110,5 +148,24 @@ impl Account {
     /// Tells the account how an execution ended: `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
     pub fn execution_ended(&self, arn: &str, status: &'static str) {
         self.with(|world| sfn::ended(world, arn, status));
+    }
+}
+
+fn place(world: &mut World, seed: &Seed) {
+    match seed {
+        Seed::Bucket { name } => s3::seed_bucket(world, name),
+        Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
+        Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
+        Seed::Secret { arn } => secrets::seed(world, arn),
+        Seed::Image { image } => ecr::seed(world, image),
+        Seed::Topic { arn } => sns::seed_topic(world, arn),
+        Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
+        Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
+        Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),
+        Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
+        Seed::CrashingImage { image, exit_code } => {
+            ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));
+        }
+        Seed::UnhealthyImage { image } => ecs::seed_image(world, image, ecs::ImageView::Unhealthy),
     }
 }

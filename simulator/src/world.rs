@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::authorization;
 use crate::clock::Clock;
 use crate::happenings::Happening;
 use crate::inventory::Item;
@@ -28,6 +29,8 @@ pub(crate) struct World {
     pub(crate) doomed: bool,
     /// What others react to, in order.
     pub(crate) happenings: Vec<Happening>,
+    /// The policies of resources.
+    pub(crate) authorization: authorization::State,
     ids: u64,
     pub(crate) ec2: ec2::State,
     pub(crate) elb: elb::State,
@@ -58,6 +61,7 @@ impl World {
             latency,
             doomed: false,
             happenings: Vec::new(),
+            authorization: authorization::State::default(),
             ids: 0,
             ec2: ec2::State::default(),
             elb: elb::State::default(),

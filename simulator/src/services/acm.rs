@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{route53, unknown};
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -79,6 +80,11 @@ const VALIDITY: Duration = Duration::from_hours(395 * 24);
 const TAGS: usize = 50;
 const NAMES: usize = 10;
 const QUOTA: usize = 2500;
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{ecs, elb, iam, unknown};
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -55,6 +56,11 @@ const DIMENSION: &str = "ecs:service:DesiredCount";
 /// The metrics after which an ECS service can scale. Source: `PredefinedMetricType` in the API reference.
 const METRICS: [&str; 3] =
     ["ECSServiceAverageCPUUtilization", "ECSServiceAverageMemoryUtilization", "ALBRequestCountPerTarget"];
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -96,6 +97,11 @@ pub(crate) fn has(world: &World, reference: &Reference) -> bool {
         Selector::Digest(digest) => images.contains_key(digest),
         Selector::Tag(tag) => images.values().any(|tags| tags.contains(tag)),
     })
+}
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

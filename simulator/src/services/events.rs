@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::unknown;
 use crate::account::Account;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -42,6 +43,11 @@ impl Account {
     pub fn events(&self) -> Vec<EventView> {
         self.with(|world| world.events.put.clone())
     }
+}
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

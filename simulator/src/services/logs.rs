@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -36,6 +37,11 @@ struct Stream {
 /// The retentions that `PutRetentionPolicy` takes. Source: `retentionInDays` in the `CloudWatch` Logs API reference.
 const RETENTIONS: [i64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

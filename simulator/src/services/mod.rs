@@ -1,5 +1,6 @@
 //! One file a service: its state, its rules, its refusals.
 
+use crate::authorization::Access;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Protocol, Reply, Request};
 use crate::world::World;
@@ -34,48 +35,57 @@ pub(crate) struct Service {
     pub(crate) route: Option<Route>,
     /// Does what the operation asks for. Reads all parameters, calls `Params::done`, and only then changes anything.
     pub(crate) act: Act,
+    /// Says what a call asks IAM for.
+    pub(crate) access: Access,
 }
 
 static SERVICES: [Service; 19] = [
-    rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act),
-    rpc("application-autoscaling", Protocol::Json("1.1", "AnyScaleFrontendService"), autoscaling::act),
-    rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act),
-    rpc("ecr", Protocol::Json("1.1", "AmazonEC2ContainerRegistry_V20150921"), ecr::act),
-    rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act),
+    rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act, acm::access),
+    rpc(
+        "application-autoscaling",
+        Protocol::Json("1.1", "AnyScaleFrontendService"),
+        autoscaling::act,
+        autoscaling::access,
+    ),
+    rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act, ec2::access),
+    rpc("ecr", Protocol::Json("1.1", "AmazonEC2ContainerRegistry_V20150921"), ecr::act, ecr::access),
+    rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act, ecs::access),
     rpc(
         "elasticloadbalancing",
         Protocol::Query("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
         elb::act,
+        elb::access,
     ),
-    rpc("events", Protocol::Json("1.1", "AWSEvents"), events::act),
-    rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act),
-    rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act),
-    rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act),
+    rpc("events", Protocol::Json("1.1", "AWSEvents"), events::act, events::access),
+    rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act, iam::access),
+    rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act, logs::access),
+    rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act, rds::access),
     rest(
         "route53",
         Protocol::RestXml("https://route53.amazonaws.com/doc/2013-04-01/"),
         route53::route,
         route53::act,
+        route53::access,
     ),
-    rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act),
-    rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act),
-    rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act),
-    rpc("servicequotas", Protocol::Json("1.1", "ServiceQuotasV20190624"), quotas::act),
-    rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act),
-    rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act),
-    rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act),
-    rpc("sts", Protocol::Query("https://sts.amazonaws.com/doc/2011-06-15/"), sts::act),
+    rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act, s3::access),
+    rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act, scheduler::access),
+    rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act, secrets::access),
+    rpc("servicequotas", Protocol::Json("1.1", "ServiceQuotasV20190624"), quotas::act, quotas::access),
+    rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act, sfn::access),
+    rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act, sns::access),
+    rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act, ssm::access),
+    rpc("sts", Protocol::Query("https://sts.amazonaws.com/doc/2011-06-15/"), sts::act, sts::access),
 ];
 
 type Act = fn(&mut World, &str, &Params) -> Result<Reply, Refusal>;
 type Route = fn(&Request) -> Result<(String, Params), Refusal>;
 
-const fn rpc(name: &'static str, protocol: Protocol, act: Act) -> Service {
-    Service { name, protocol, route: None, act }
+const fn rpc(name: &'static str, protocol: Protocol, act: Act, access: Access) -> Service {
+    Service { name, protocol, route: None, act, access }
 }
 
-const fn rest(name: &'static str, protocol: Protocol, route: Route, act: Act) -> Service {
-    Service { name, protocol, route: Some(route), act }
+const fn rest(name: &'static str, protocol: Protocol, route: Route, act: Act, access: Access) -> Service {
+    Service { name, protocol, route: Some(route), act, access }
 }
 
 /// Finds the service that a request is signed for.

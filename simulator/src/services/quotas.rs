@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -103,6 +104,11 @@ pub(crate) fn has_room(world: &World, key: Key, count: usize) -> bool {
 /// Sets what an account may have.
 pub(crate) fn seed(world: &mut World, service: &str, code: &str, value: u32) {
     world.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
+}
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use stackdrop_figures::prices::SECRET_MONTHLY;
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -50,6 +51,11 @@ enum Origin {
 const DAY_SECONDS: u64 = 86_400;
 /// The most bytes of a value (quota).
 const LONGEST_VALUE: usize = 65_536;
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

@@ -4,6 +4,7 @@
 //! The state machines belong to the installation, so each well-formed ARN of this account is one. Source of rules and
 //! messages: API reference, `StartExecution`.
 
+mod access;
 mod history;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 pub use self::history::{ExecutionEnd, HistoryEvent};
 use super::unknown;
 use crate::account::Account;
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::happenings::Happening;
 use crate::params::{Params, Refusal};
@@ -107,6 +109,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.account.with(|world| world.sfn.tokens.remove(self.token));
     }
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::unknown;
 use crate::account::Account;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
@@ -51,6 +52,11 @@ impl Account {
     pub fn messages(&self) -> Vec<MessageView> {
         self.with(|world| world.sns.published.clone())
     }
+}
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::ec2::{self, InstanceFacts};
 use super::{iam, unknown};
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -49,6 +50,11 @@ const SERVICES: [&str; 3] = ["ssm", "ssmmessages", "ec2messages"];
 
 /// The public parameters that name the newest Amazon Linux 2023.
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+
+/// What a call asks IAM for.
+pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+    asks.whole();
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
@@ -128,7 +134,12 @@ fn role_that_registers(world: &World, instance: &InstanceFacts) -> Option<String
     let iam::ProfileView::Ready { role, .. } = iam::profile_view(world, instance.profile.as_deref()?) else {
         return None;
     };
-    let may = iam::role_view(world, &role, "ec2.amazonaws.com") == iam::RoleView::Ready
+    let may = iam::role_view(
+        world,
+        &role,
+        "ec2.amazonaws.com",
+        &world.arn("ec2", &format!("instance/{}", instance.id)),
+    ) == iam::RoleView::Ready
         && iam::role_allows(world, &role, "ssm:UpdateInstanceInformation", "*");
     may.then(|| role.rsplit('/').next().unwrap_or_default().to_owned())
 }

@@ -3,6 +3,7 @@
 //! One file a resource. Nothing here counts how often it is asked: each resource keeps the times at which it becomes
 //! available and at which it goes, and its state follows from `world.now`.
 
+mod access;
 mod address;
 mod catalogue;
 mod endpoint;
@@ -39,6 +40,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -233,6 +235,10 @@ pub(crate) fn instances(world: &World) -> Vec<InstanceFacts> {
             })
         })
         .collect()
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -1,5 +1,6 @@
 //! ECS on Fargate: clusters, task definitions, services, and the scheduler that keeps services as they should be.
 
+mod access;
 mod clusters;
 mod containers;
 mod definitions;
@@ -24,6 +25,7 @@ use self::definitions::Definition;
 use self::services::Service;
 use self::tasks::Task;
 use super::unknown;
+use crate::authorization::Asks;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -48,6 +50,10 @@ pub(crate) struct State {
 /// A cluster or service is unknown to reads, and to those that need it, for this long after it was made.
 /// The order of magnitude is a guess; that it happens is known (Terraform retries such reads for two minutes).
 const UNSEEN_SECONDS: f64 = 0.5;
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

@@ -30,7 +30,7 @@ pub(super) enum Roles {
 
 pub(super) fn roles(world: &World, definition: &Definition) -> Roles {
     for role in definition.roles() {
-        match iam::role_view(world, role, "ecs-tasks.amazonaws.com") {
+        match view(world, role) {
             iam::RoleView::Ready => {}
             iam::RoleView::Propagating => return Roles::Propagating(role.clone()),
             iam::RoleView::Absent | iam::RoleView::NotTrusting => return Roles::Unassumable(role.clone()),
@@ -41,9 +41,13 @@ pub(super) fn roles(world: &World, definition: &Definition) -> Roles {
 
 /// Whether a role of a definition has been deleted: a draining service is then stuck.
 pub(super) fn lacks_a_role(world: &World, definition: &Definition) -> bool {
-    definition
-        .roles()
-        .any(|role| iam::role_view(world, role, "ecs-tasks.amazonaws.com") == iam::RoleView::Absent)
+    definition.roles().any(|role| view(world, role) == iam::RoleView::Absent)
+}
+
+/// How a role looks to ECS, which names the account's ECS as the source. Source: "Amazon ECS task IAM role" in the ECS
+/// developer guide, which has policies test for `arn:aws:ecs:REGION:ACCOUNT:*`.
+fn view(world: &World, role: &str) -> iam::RoleView {
+    iam::role_view(world, role, "ecs-tasks.amazonaws.com", &world.arn("ecs", "task"))
 }
 
 /// What comes of a task's start now. Secrets come first, then images, then logs, as on Fargate.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
+mod access;
 mod actions;
 mod attributes;
 mod conditions;
@@ -42,6 +44,10 @@ const UNKNOWN_SECONDS: f64 = 0.5;
 
 /// The most items of one page (`PageSize`).
 const PAGE: usize = 400;
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

@@ -1,7 +1,10 @@
-//! Policy documents: what they must look like, whom they trust, what they allow.
+//! Policy documents: what IAM takes as one.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::authorization::{InvalidPolicy, Policy};
 use crate::params::Refusal;
 
 /// A policy document that was accepted.
@@ -9,14 +12,8 @@ use crate::params::Refusal;
 pub(crate) struct Document {
     /// As it was sent.
     pub(crate) text: String,
-    statements: Vec<Value>,
-}
-
-/// What a condition is judged by: the facts of a request that AWS would put into its context.
-#[derive(Debug, Clone)]
-pub(crate) struct Context {
-    pub(crate) account: String,
-    pub(crate) region: String,
+    /// What it says.
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// The service principals that trust policies here may name; AWS refuses a name that no service has.
@@ -48,8 +45,8 @@ impl Document {
     /// # Errors
     /// `MalformedPolicyDocument`, with AWS's reason.
     pub(crate) fn trust(text: &str) -> Result<Self, Refusal> {
-        let document = Self::read(text)?;
-        for statement in &document.statements {
+        let statements = statements(text)?;
+        for statement in &statements {
             if statement.get("Resource").is_some() || statement.get("NotResource").is_some() {
                 return Err(malformed("Has prohibited field Resource"));
             }
@@ -58,7 +55,7 @@ impl Document {
                 .ok_or_else(|| malformed("Missing required field Principal cannot be empty!"))?;
             check_principal(principal)?;
         }
-        Ok(document)
+        Self::of(text)
     }
 
     /// Reads an inline policy.
@@ -66,8 +63,7 @@ impl Document {
     /// # Errors
     /// `MalformedPolicyDocument`, with AWS's reason.
     pub(crate) fn permissions(text: &str) -> Result<Self, Refusal> {
-        let document = Self::read(text)?;
-        for statement in &document.statements {
+        for statement in &statements(text)? {
             if statement.get("Principal").is_some() {
                 return Err(malformed("Policy document should not specify a principal."));
             }
@@ -81,57 +77,40 @@ impl Document {
                 }
             }
         }
-        Ok(document)
+        Self::of(text)
     }
 
-    fn read(text: &str) -> Result<Self, Refusal> {
+    /// A document that was there from the start.
+    pub(crate) fn seeded(document: &Value) -> Result<Self, InvalidPolicy> {
+        Ok(Self { text: document.to_string(), policy: Arc::new(Policy::read(document)?) })
+    }
+
+    fn of(text: &str) -> Result<Self, Refusal> {
         let value: Value =
             serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json"))?;
-        let fields = value.as_object().ok_or_else(|| malformed("Syntax errors in policy."))?;
-        if fields.keys().any(|field| !["Version", "Id", "Statement"].contains(&field.as_str())) {
-            return Err(malformed("Syntax errors in policy."));
-        }
-        if fields.get("Version").is_some_and(|version| version != "2012-10-17" && version != "2008-10-17") {
-            return Err(malformed("Syntax errors in policy."));
-        }
-        let statements = match fields.get("Statement") {
-            Some(Value::Array(statements)) if !statements.is_empty() => statements.clone(),
-            Some(statement @ Value::Object(_)) => vec![statement.clone()],
-            _ => return Err(malformed("Syntax errors in policy.")),
-        };
-        statements.iter().try_for_each(check_statement)?;
-        Ok(Self { text: text.into(), statements })
+        let policy = Policy::read(&value).map_err(|error| malformed(&error.to_string()))?;
+        Ok(Self { text: text.into(), policy: Arc::new(policy) })
     }
+}
 
-    /// Whether this trust policy lets a service assume the role.
-    pub(crate) fn trusts(&self, principal: &str, context: &Context) -> bool {
-        self.statements.iter().any(|statement| {
-            let services = statement.get("Principal").and_then(|principal| principal.get("Service"));
-            statement["Effect"] == "Allow"
-                && texts(statement.get("Action")).iter().any(|action| matches(action, "sts:AssumeRole"))
-                && texts(services).contains(&principal)
-                && conditions_hold(statement.get("Condition"), context)
-        })
+/// The statements of a document.
+fn statements(text: &str) -> Result<Vec<Value>, Refusal> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|_| malformed("This policy contains invalid Json"))?;
+    let fields = value.as_object().ok_or_else(|| malformed("Syntax errors in policy."))?;
+    if fields.keys().any(|field| !["Version", "Id", "Statement"].contains(&field.as_str())) {
+        return Err(malformed("Syntax errors in policy."));
     }
-
-    /// What this policy says of an action on a resource: allowed, denied, or nothing.
-    pub(crate) fn verdict(&self, action: &str, resource: &str, context: &Context) -> Option<bool> {
-        let mut verdict = None;
-        for statement in &self.statements {
-            if !(applies(statement, "Action", action, true)
-                && applies(statement, "Resource", resource, false))
-            {
-                continue;
-            }
-            if statement["Effect"] == "Deny" {
-                return Some(false);
-            }
-            if conditions_hold(statement.get("Condition"), context) {
-                verdict = Some(true);
-            }
-        }
-        verdict
+    if fields.get("Version").is_some_and(|version| version != "2012-10-17" && version != "2008-10-17") {
+        return Err(malformed("Syntax errors in policy."));
     }
+    let statements = match fields.get("Statement") {
+        Some(Value::Array(statements)) if !statements.is_empty() => statements.clone(),
+        Some(statement @ Value::Object(_)) => vec![statement.clone()],
+        _ => return Err(malformed("Syntax errors in policy.")),
+    };
+    statements.iter().try_for_each(check_statement)?;
+    Ok(statements)
 }
 
 fn check_statement(statement: &Value) -> Result<(), Refusal> {
@@ -185,125 +164,5 @@ fn texts(value: Option<&Value>) -> Vec<&str> {
         Some(Value::String(text)) => vec![text],
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// Whether a statement speaks of `what`, by its field `name` or the field's negation.
-fn applies(statement: &Value, name: &str, what: &str, ignore_case: bool) -> bool {
-    let hit = |pattern: &&str| {
-        if ignore_case {
-            matches(&pattern.to_ascii_lowercase(), &what.to_ascii_lowercase())
-        } else {
-            matches(pattern, what)
-        }
-    };
-    match statement.get(name) {
-        Some(patterns) => texts(Some(patterns)).iter().any(hit),
-        None => !texts(statement.get(format!("Not{name}").as_str())).iter().any(hit),
-    }
-}
-
-/// Whether all conditions hold. One that is not known here does not: a policy never counts for more than on AWS.
-fn conditions_hold(conditions: Option<&Value>, context: &Context) -> bool {
-    let Some(conditions) = conditions else { return true };
-    let Some(operators) = conditions.as_object() else { return false };
-    operators.iter().all(|(operator, keys)| {
-        keys.as_object().is_some_and(|keys| {
-            keys.iter().all(|(key, patterns)| {
-                let source = format!("arn:aws:ecs:{}:{}:", context.region, context.account);
-                texts(Some(patterns)).iter().any(|pattern| match (operator.as_str(), key.as_str()) {
-                    ("StringEquals", "aws:SourceAccount") => *pattern == context.account,
-                    ("StringLike", "aws:SourceAccount") => matches(pattern, &context.account),
-                    ("StringEquals", "aws:RequestedRegion") => *pattern == context.region,
-                    // The source is some resource of ECS here; the pattern has to leave its name open.
-                    ("ArnLike" | "StringLike", "aws:SourceArn") => {
-                        pattern.strip_suffix('*').is_some_and(|start| matches(start, &source))
-                    }
-                    _ => false,
-                })
-            })
-        })
-    })
-}
-
-/// Whether a text matches a pattern with `*` and `?`.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut read) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while read < text.len() {
-        if at < pattern.len() && pattern[at] == '*' {
-            star = Some((at, read));
-            at += 1;
-        } else if at < pattern.len() && (pattern[at] == '?' || pattern[at] == text[read]) {
-            at += 1;
-            read += 1;
-        } else if let Some((star_at, star_read)) = star {
-            // The star swallows one character more.
-            star = Some((star_at, star_read + 1));
-            at = star_at + 1;
-            read = star_read + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[at..].iter().all(|rest| *rest == '*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn context() -> Context {
-        Context { account: "123456789012".into(), region: "eu-central-1".into() }
-    }
-
-    #[test]
-    fn stars_and_question_marks_match_as_in_iam() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("logs:*", "logs:PutLogEvents", true),
-            ("logs:Put*", "logs:CreateLogStream", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("arn:*:secret:shop/*", "arn:aws:secretsmanager:eu:1:secret:shop/key", true),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
-        }
-    }
-
-    #[test]
-    fn a_deny_beats_an_allow_and_an_unknown_condition_allows_nothing() {
-        let policy = |effect: &str, condition: &str| {
-            format!(
-                r#"{{"Effect":"{effect}","Action":"s3:Get*","Resource":"arn:aws:s3:::shop/*"{condition}}}"#
-            )
-        };
-        let verdict = |statements: &[String]| {
-            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
-            Document::permissions(&text).unwrap().verdict("s3:GetObject", "arn:aws:s3:::shop/a", &context())
-        };
-        let conditioned = policy("Allow", r#","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#);
-        assert_eq!(verdict(&[policy("Allow", "")]), Some(true));
-        assert_eq!(verdict(&[policy("Allow", ""), policy("Deny", "")]), Some(false));
-        assert_eq!(verdict(&[conditioned]), None);
-    }
-
-    #[test]
-    fn a_trust_policy_may_ask_for_the_source_account() {
-        let trust = |account: &str| {
-            format!(
-                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"sts:AssumeRole",
-                "Principal":{{"Service":"ecs-tasks.amazonaws.com"}},
-                "Condition":{{"StringEquals":{{"aws:SourceAccount":"{account}"}},
-                "ArnLike":{{"aws:SourceArn":"arn:aws:ecs:eu-central-1:123456789012:*"}}}}}}}}"#
-            )
-        };
-        let trusts = |account: &str| {
-            Document::trust(&trust(account)).unwrap().trusts("ecs-tasks.amazonaws.com", &context())
-        };
-        assert!(trusts("123456789012"));
-        assert!(!trusts("999999999999"));
     }
 }

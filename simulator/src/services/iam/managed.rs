@@ -1,7 +1,21 @@
 //! The managed policies of AWS that are known here, by what they allow (on every resource, as AWS writes them).
 
-/// What a managed policy allows, or nothing for one that AWS does not have.
-pub(crate) fn actions(arn: &str) -> Option<&'static [&'static str]> {
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::authorization::Policy;
+
+/// A managed policy of AWS; nothing for one that AWS does not have.
+pub(super) fn policy(arn: &str) -> Option<Arc<Policy>> {
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": { "Effect": "Allow", "Action": actions(arn)?, "Resource": "*" },
+    });
+    Policy::read(&document).ok().map(Arc::new)
+}
+
+fn actions(arn: &str) -> Option<&'static [&'static str]> {
     Some(match arn.strip_prefix("arn:aws:iam::aws:policy/")? {
         "AmazonSSMManagedInstanceCore" => &SSM_CORE,
         "service-role/AmazonECSTaskExecutionRolePolicy" => &ECS_EXECUTION,

@@ -1,17 +1,20 @@
 //! IAM: roles, instance profiles, and how long other services take to see them.
 
+mod access;
 mod documents;
 mod managed;
 mod profiles;
 mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::documents::{Context, Document};
+use self::documents::Document;
 use super::unknown;
+use crate::authorization::{self, Asks, Grants, InvalidPolicy, Policy, Request};
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -23,6 +26,8 @@ pub(crate) struct State {
     /// By name: AWS keeps names unique in the account, whatever their case.
     roles: BTreeMap<String, Role>,
     profiles: BTreeMap<String, Profile>,
+    /// The customer's own managed policies, by ARN.
+    policies: BTreeMap<String, Arc<Policy>>,
     /// Profile names that EC2 has seen before: it sees them again sooner.
     known_profiles: BTreeSet<String>,
 }
@@ -39,10 +44,14 @@ struct Role {
     max_session_seconds: i64,
     /// ARNs of managed policies.
     attached: BTreeSet<String>,
+    /// The ARN of its permissions boundary.
+    boundary: Option<String>,
     inline: BTreeMap<String, Document>,
     tags: Tags,
     /// The service that it is linked to; such a role belongs to the account and to that service.
     linked_to: Option<String>,
+    /// Whether it was there from the start: no deployment has made it, and none has to delete it.
+    seeded: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +64,10 @@ struct Profile {
     /// The role in it, and when EC2 sees it there.
     role: Option<(String, Duration)>,
     tags: Tags,
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
@@ -95,13 +108,50 @@ pub(crate) fn advance(_: &mut World) {}
 /// Service-linked roles are left out: they belong to the account and stay when a stack goes.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     for (name, role) in &world.iam.roles {
-        if role.linked_to.is_none() {
+        if role.linked_to.is_none() && !role.seeded {
             items.push(Item::new("AWS::IAM::Role", name, &role.tags).named(name));
         }
     }
     for (name, profile) in &world.iam.profiles {
         items.push(Item::new("AWS::IAM::InstanceProfile", name, &profile.tags).named(name));
     }
+}
+
+/// A role that was there from the start.
+pub(crate) fn seed_role(
+    world: &mut World,
+    arn: &str,
+    trust: &Value,
+    policies: &[(String, Value)],
+    attached: &[String],
+    boundary: Option<&str>,
+) -> Result<(), InvalidPolicy> {
+    let resource = arn.split_once(":role").map_or(arn, |(_, resource)| resource);
+    let (path, name) = resource.rsplit_once('/').unwrap_or(("", resource));
+    let inline = policies.iter().map(|(name, document)| Ok((name.clone(), Document::seeded(document)?)));
+    let role = Role {
+        id: format!("AROA{:017X}", world.number()),
+        path: format!("{path}/"),
+        created: world.now,
+        visible_at: world.now,
+        trust: Document::seeded(trust)?,
+        description: None,
+        max_session_seconds: 3600,
+        attached: attached.iter().cloned().collect(),
+        boundary: boundary.map(str::to_owned),
+        inline: inline.collect::<Result<_, InvalidPolicy>>()?,
+        tags: Tags::new(),
+        linked_to: None,
+        seeded: true,
+    };
+    world.iam.roles.insert(name.to_owned(), role);
+    Ok(())
+}
+
+/// A managed policy of the customer's that was there from the start.
+pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
+    world.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
+    Ok(())
 }
 
 /// How a role looks to a service that is to assume it.
@@ -117,32 +167,58 @@ pub(crate) enum RoleView {
     Ready,
 }
 
-/// How a role (its ARN or name) looks to a service principal such as `ecs-tasks.amazonaws.com`.
-pub(crate) fn role_view(world: &World, role: &str, principal: &str) -> RoleView {
-    let Some(role) = find_role(world, role) else { return RoleView::Absent };
-    if world.now < role.visible_at {
+/// How a role (its ARN or name) looks to a service principal such as `ecs-tasks.amazonaws.com` that would assume it for
+/// `source`, an ARN of this account.
+pub(crate) fn role_view(world: &World, role: &str, principal: &str, source: &str) -> RoleView {
+    let Some(found) = find_role(world, role) else { return RoleView::Absent };
+    if world.now < found.visible_at {
         RoleView::Propagating
-    } else if role.trust.trusts(principal, &context(world)) {
+    } else if authorization::trusts(world, role, principal, source) {
         RoleView::Ready
     } else {
         RoleView::NotTrusting
     }
 }
 
-/// Whether a role's policies, inline or attached, allow an action on a resource. Managed policies count by what they
-/// are known to allow.
+/// Whether a role's policies allow an action on a resource.
 pub(crate) fn role_allows(world: &World, role: &str, action: &str, resource: &str) -> bool {
-    let Some(role) = find_role(world, role) else { return false };
-    let context = context(world);
-    let verdicts: Vec<bool> =
-        role.inline.values().filter_map(|policy| policy.verdict(action, resource, &context)).collect();
-    let managed = role
-        .attached
-        .iter()
-        .filter_map(|arn| managed::actions(arn))
-        .flatten()
-        .any(|allowed| documents::matches(allowed, action));
-    !verdicts.contains(&false) && (managed || verdicts.contains(&true))
+    authorization::role_may(world, role, &Request::new(action, "", resource))
+}
+
+/// The ARN of a role by its ARN or name, if it exists.
+pub(crate) fn role_arn(world: &World, role: &str) -> Option<String> {
+    let found = find_role(world, role)?;
+    Some(roles::arn(world, last_part(role), found))
+}
+
+/// The policies of a role (its ARN): inline, managed, and its boundary. Of one that does not exist, none.
+pub(crate) fn grants(world: &World, role: &str) -> Grants {
+    let Some(role) = find_role(world, role) else { return Grants::default() };
+    let inline = role.inline.values().map(|document| Arc::clone(&document.policy));
+    let managed = role.attached.iter().filter_map(|arn| managed_policy(world, arn));
+    // A boundary that does not exist allows nothing, like an empty one.
+    let boundary = role.boundary.as_ref();
+    Grants {
+        identity: inline.chain(managed).collect(),
+        boundary: boundary.and_then(|arn| managed_policy(world, arn)),
+        resource: None,
+    }
+}
+
+/// A role's trust policy.
+pub(crate) fn trust(world: &World, role: &str) -> Option<Arc<Policy>> {
+    find_role(world, role).map(|role| Arc::clone(&role.trust.policy))
+}
+
+/// A managed policy, of AWS or of the customer.
+fn managed_policy(world: &World, arn: &str) -> Option<Arc<Policy>> {
+    world.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
+}
+
+/// The ARN of a service's linked role, if the account lacks it.
+pub(crate) fn lacking_linked_role(world: &World, service: &str) -> Option<String> {
+    let name = roles::linked_name(service).filter(|name| !world.iam.roles.contains_key(*name))?;
+    Some(format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account))
 }
 
 /// How an instance profile looks to EC2.
@@ -189,10 +265,6 @@ pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
 /// whether it was there before.
 pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
     roles::link(world, service).is_none()
-}
-
-fn context(world: &World) -> Context {
-    Context { account: world.account.clone(), region: world.region.clone() }
 }
 
 /// A role by its ARN (which must be exact, path and account included) or name.

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    Document, Role, conflict, invalid, managed, name, needed, no_such, page, path, profiles, tag_list,
+    Document, Role, conflict, invalid, managed_policy, name, needed, no_such, page, path, profiles, tag_list,
     tags_of, with_more,
 };
 use crate::clock::Clock;
@@ -33,8 +33,14 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let trust = trust(params, "AssumeRolePolicyDocument")?;
     let description = params.text("Description");
     let max_session_seconds = params.int("MaxSessionDuration")?.unwrap_or(3600);
+    let boundary = params.text("PermissionsBoundary");
     let tags = tags_of(params)?;
     params.done()?;
+    if boundary.as_ref().is_some_and(|arn| managed_policy(world, arn).is_none()) {
+        return Err(no_such(
+            "Scope ARN: the permissions boundary does not exist or is not attachable.".into(),
+        ));
+    }
     if !(3600..=43_200).contains(&max_session_seconds) {
         return Err(invalid(
             "1 validation error detected: Value at 'maxSessionDuration' failed to satisfy constraint: Member must have value between 3600 and 43200",
@@ -52,9 +58,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         description,
         max_session_seconds,
         attached: BTreeSet::new(),
+        boundary,
         inline: BTreeMap::new(),
         tags,
         linked_to: None,
+        seeded: false,
     };
     world.iam.roles.insert(name.clone(), role);
     shown(world, &name)
@@ -139,8 +147,9 @@ pub(super) fn attach(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let name = needed(params, "RoleName")?;
     let policy = needed(params, "PolicyArn")?;
     params.done()?;
+    let known = managed_policy(world, &policy).is_some();
     let role = modifiable(world, &name)?;
-    if managed::actions(&policy).is_none() {
+    if !known {
         return Err(no_such(format!("Policy {policy} does not exist or is not attachable.")));
     }
     if role.attached.len() >= ATTACHED_MAX && !role.attached.contains(&policy) {
@@ -253,15 +262,17 @@ pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
         description: None,
         max_session_seconds: 3600,
         attached: BTreeSet::new(),
+        boundary: None,
         inline: BTreeMap::new(),
         tags: Tags::new(),
         linked_to: Some(service.into()),
+        seeded: true,
     };
     world.iam.roles.insert(name.into(), role);
     Some(())
 }
 
-fn linked_name(service: &str) -> Option<&'static str> {
+pub(super) fn linked_name(service: &str) -> Option<&'static str> {
     Some(match service {
         "ecs.amazonaws.com" => "AWSServiceRoleForECS",
         "elasticloadbalancing.amazonaws.com" => "AWSServiceRoleForElasticLoadBalancing",
@@ -331,6 +342,9 @@ pub(super) fn document(world: &World, name: &str, role: &Role) -> Value {
         "AssumeRolePolicyDocument": encoded(&role.trust.text),
         "Description": role.description,
         "MaxSessionDuration": role.max_session_seconds,
+        "PermissionsBoundary": role.boundary.as_ref().map(|arn| {
+            json!({ "PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn })
+        }),
         "Tags": tag_list(&role.tags),
     })
 }

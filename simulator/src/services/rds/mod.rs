@@ -3,6 +3,7 @@
 //! Source of rules, codes and messages where a file names none: the RDS API reference, the RDS user guide for
 //! PostgreSQL, and what tools report in public.
 
+mod access;
 mod catalogue;
 mod change;
 mod checks;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
 
 use super::{logs, unknown};
+use crate::authorization::Asks;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -61,6 +63,10 @@ struct Retained {
     gibibytes: u32,
     tags: crate::world::Tags,
     until: Duration,
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

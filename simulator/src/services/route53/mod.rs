@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Body, Reply};
 use crate::world::{Tags, World};
 
+mod access;
 mod changes;
 mod records;
 mod wire;
@@ -48,6 +50,10 @@ const ZONES: usize = 100;
 
 const NAME_SERVERS: [&str; 4] =
     ["ns-1.awsdns-00.com", "ns-1025.awsdns-00.org", "ns-1537.awsdns-00.co.uk", "ns-513.awsdns-00.net"];
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
+}
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {

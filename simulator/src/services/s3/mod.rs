@@ -3,6 +3,7 @@
 //! Source of the rules: the S3 API reference and user guide ("How S3 Versioning works", "Conditional writes",
 //! "Working with delete markers", "Checking object integrity").
 
+mod access;
 mod buckets;
 mod listing;
 mod objects;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -45,6 +47,10 @@ impl Bucket {
     fn new(made_at: Duration, versioning: Versioning) -> Self {
         Self { made_at, versioning, objects: BTreeMap::new() }
     }
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

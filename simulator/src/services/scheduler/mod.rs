@@ -2,6 +2,7 @@
 //!
 //! Source of rules and messages: API reference, and the user guide's "Schedule types".
 
+mod access;
 mod expression;
 mod firing;
 mod schedules;
@@ -14,6 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::unknown;
+use crate::authorization::Asks;
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal, flatten};
@@ -83,6 +85,10 @@ pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
         leaves.insert("Name".into(), Value::String(name));
     }
     Ok((operation.to_owned(), Params::new(leaves, request.body.clone())))
+}
+
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

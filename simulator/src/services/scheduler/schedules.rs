@@ -245,9 +245,10 @@ fn target(world: &World, params: &Params) -> Result<Value, Refusal> {
     if role_name.is_none_or(|(account, name)| account.len() != 12 || name.is_empty()) {
         return Err(invalid(format!("Provided RoleArn is not in correct format: {role}")));
     }
-    // A role that is not in this account is the installation's, which brings its own roles.
-    let view = iam::role_view(world, &role, "scheduler.amazonaws.com");
-    if matches!(view, RoleView::NotTrusting | RoleView::Propagating) {
+    // Scheduler names the schedule's group as the source ("Confused deputy prevention" in its user guide).
+    let group = params.text("GroupName").unwrap_or_else(|| "default".into());
+    let source = world.arn("scheduler", &format!("schedule-group/{group}"));
+    if iam::role_view(world, &role, "scheduler.amazonaws.com", &source) != RoleView::Ready {
         return Err(invalid(
             "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
         ));

@@ -1,0 +1,178 @@
+//! Puts together what the policies say.
+
+use std::sync::Arc;
+
+use super::policy::{Opinion, Policy};
+use super::reference;
+use super::request::{Principal, Request};
+use crate::params::Refusal;
+use crate::services::iam;
+use crate::world::World;
+
+/// The policies that decide on a request.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// Those of the caller.
+    pub identity: Vec<Arc<Policy>>,
+    /// The caller's permissions boundary: allowed is only what it allows too.
+    pub boundary: Option<Arc<Policy>>,
+    /// That of the resource; of a role that is to be assumed, its trust policy.
+    pub resource: Option<Arc<Policy>>,
+}
+
+/// A request that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The action.
+    pub action: String,
+    /// The resource's ARN, or `*`.
+    pub resource: String,
+    /// Why.
+    pub reason: Reason,
+    principal: String,
+}
+
+/// Why a request is not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// No policy of the caller allows it.
+    NoIdentityPolicy,
+    /// The caller's permissions boundary does not allow it.
+    NoBoundary,
+    /// The resource's policy does not allow it.
+    NoResourcePolicy,
+    /// A policy denies it.
+    Denied,
+}
+
+impl std::fmt::Display for Denial {
+    /// In AWS's words: "Troubleshoot access denied error messages" in the IAM user guide.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { action, resource, principal, reason } = self;
+        write!(
+            formatter,
+            "User: {principal} is not authorized to perform: {action} on resource: {resource} "
+        )?;
+        match reason {
+            Reason::NoIdentityPolicy => {
+                write!(formatter, "because no identity-based policy allows the {action} action")
+            }
+            Reason::NoBoundary => {
+                write!(formatter, "because no permissions boundary allows the {action} action")
+            }
+            Reason::NoResourcePolicy => {
+                write!(formatter, "because no resource-based policy allows the {action} action")
+            }
+            Reason::Denied => write!(formatter, "with an explicit deny in a policy"),
+        }
+    }
+}
+
+impl Grants {
+    /// Decides on a request.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn decide(&self, principal: &Principal, request: &Request) -> Result<(), Denial> {
+        if *principal == Principal::Owner {
+            return Ok(());
+        }
+        let opinion = |policy: &Arc<Policy>| policy.opinion(principal, request);
+        let identity: Vec<Opinion> = self.identity.iter().map(opinion).collect();
+        let boundary = self.boundary.as_ref().map(opinion);
+        let resource = self.resource.as_ref().map(opinion);
+        let denied =
+            identity.iter().chain(&boundary).chain(&resource).any(|opinion| *opinion == Opinion::Deny);
+        let verdict = if denied {
+            Err(Reason::Denied)
+        } else {
+            self.weigh(principal, request, identity.contains(&Opinion::Allow), boundary, resource)
+        };
+        verdict.map_err(|reason| Denial {
+            action: request.action.clone(),
+            resource: request.resource.clone(),
+            reason,
+            principal: principal.shown(),
+        })
+    }
+
+    /// What the allowing statements come to, where none denies.
+    fn weigh(
+        &self,
+        principal: &Principal,
+        request: &Request,
+        by_identity: bool,
+        boundary: Option<Opinion>,
+        resource: Option<Opinion>,
+    ) -> Result<(), Reason> {
+        let by_resource = resource == Some(Opinion::Allow);
+        let by_name =
+            by_resource && self.resource.as_ref().is_some_and(|policy| policy.names(principal, request));
+        let only_the_resource_decides =
+            matches!(principal, Principal::Service { .. }) || request.action == "sts:AssumeRole";
+        if only_the_resource_decides {
+            return if by_name { Ok(()) } else { Err(Reason::NoResourcePolicy) };
+        }
+        // A key's own policy must let identity policies decide ("Key policies in AWS KMS").
+        if request.action.starts_with("kms:") && !by_resource {
+            return Err(Reason::NoResourcePolicy);
+        }
+        match (by_identity, boundary) {
+            _ if by_name => Ok(()),
+            (false, _) => Err(Reason::NoIdentityPolicy),
+            (true, None | Some(Opinion::Allow)) => Ok(()),
+            (true, Some(_)) => Err(Reason::NoBoundary),
+        }
+    }
+
+    fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.identity.iter().chain(&self.boundary).chain(&self.resource)
+    }
+}
+
+/// Decides on a request in the account.
+///
+/// # Errors
+/// `Ok(Err)` is the denial; `Err` when a policy tests what the simulator does not tell.
+pub(crate) fn judge(
+    world: &World,
+    principal: &Principal,
+    request: &Request,
+) -> Result<Result<(), Denial>, Refusal> {
+    if *principal == Principal::Owner {
+        return Ok(Ok(()));
+    }
+    let mut grants = match principal {
+        Principal::Role { arn, .. } => iam::grants(world, arn),
+        Principal::Owner | Principal::Service { .. } => Grants::default(),
+    };
+    grants.resource = if request.action == "sts:AssumeRole" {
+        iam::trust(world, &request.resource)
+    } else {
+        world.authorization.resource_policy(&request.resource).cloned()
+    };
+    for key in grants.policies().flat_map(|policy| policy.tested_keys(&request.action)) {
+        if reference::supports(&request.action, &request.kind, key) && !reference::models(key) {
+            return Err(Refusal::new(
+                "InternalFailure",
+                format!("a policy tests {key} of {}, which the simulator does not tell", request.action),
+            ));
+        }
+    }
+    Ok(grants.decide(principal, request))
+}
+
+/// Whether a role may do something by its own policies, as a container, an agent or a function with that role would.
+pub(crate) fn role_may(world: &World, role: &str, request: &Request) -> bool {
+    let Some(arn) = iam::role_arn(world, role) else { return false };
+    let principal = Principal::Role { arn, session: "simulated".into() };
+    matches!(judge(world, &principal, request), Ok(Ok(())))
+}
+
+/// Whether a role's trust policy lets a service assume it on behalf of `source`, an ARN of this account.
+pub(crate) fn trusts(world: &World, role: &str, service: &str, source: &str) -> bool {
+    let Some(arn) = iam::role_arn(world, role) else { return false };
+    let mut request = Request::new("sts:AssumeRole", "role", &arn);
+    request.key("aws:SourceArn", source).key("aws:SourceAccount", world.account.clone());
+    matches!(judge(world, &Principal::Service { name: service.into() }, &request), Ok(Ok(())))
+}

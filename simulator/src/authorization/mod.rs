@@ -1,0 +1,47 @@
+//! IAM's decisions: whether a call is allowed, as AWS would decide it.
+//!
+//! A call asks for one or more [`Request`]s: an action on a resource, with the facts that conditions can test. Each must
+//! be allowed by the policies of whoever calls. A service's own file says what its calls ask for (`Service::access`);
+//! `simulator/reference/` says which resource types and condition keys AWS knows for an action; [`Policy`] is what
+//! policies say; [`judge`] puts them together.
+//!
+//! Source of the rules: "Policy evaluation logic" and "IAM JSON policy elements: Condition operators" in the IAM user
+//! guide. Why not the crate `iam-rs` (0.8.0): its `ArnEquals` compares texts and its `ArnLike` lets a wildcard match
+//! colons, unlike IAM's.
+
+mod condition;
+mod judge;
+mod pattern;
+mod policy;
+mod reference;
+mod request;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use judge::{Denial, Grants, Reason};
+pub(crate) use judge::{judge, role_may, trusts};
+pub(crate) use pattern::like;
+pub use policy::{InvalidPolicy, Policy};
+pub(crate) use request::{Access, Asks};
+pub use request::{Principal, Request};
+
+/// The policies that hang on resources: buckets, topics, queues and keys, by ARN. Trust policies hang on their roles.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    resource_policies: BTreeMap<String, Arc<Policy>>,
+}
+
+impl State {
+    /// Gives a resource its policy.
+    pub(crate) fn put_resource_policy(&mut self, arn: &str, policy: Policy) {
+        self.resource_policies.insert(arn.into(), Arc::new(policy));
+    }
+
+    /// The policy of a resource; that of an object is its bucket's.
+    pub(crate) fn resource_policy(&self, arn: &str) -> Option<&Arc<Policy>> {
+        let is_object = arn.split(':').nth(2) == Some("s3");
+        let owner = if is_object { arn.split('/').next().unwrap_or(arn) } else { arn };
+        self.resource_policies.get(owner)
+    }
+}

@@ -1,0 +1,209 @@
+//! Policy documents: identity policies, permissions boundaries, resource policies, trust policies.
+
+use serde_json::Value;
+
+use super::condition::Condition;
+use super::pattern::{arn_like, like_ignoring_case};
+use super::request::{Principal, Request};
+
+/// A policy document, read once and asked often.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    statements: Vec<Statement>,
+}
+
+/// A document that is no policy, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a policy: {0}")]
+pub struct InvalidPolicy(String);
+
+impl InvalidPolicy {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// What a policy says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opinion {
+    Allow,
+    Deny,
+    Silent,
+}
+
+#[derive(Debug, Clone)]
+struct Statement {
+    denies: bool,
+    /// Absent in identity policies: they speak of whoever carries them.
+    principals: Option<Principals>,
+    actions: Names,
+    /// Absent in trust policies: they speak of the role that carries them.
+    resources: Option<Names>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone)]
+enum Principals {
+    Everyone,
+    These { aws: Vec<String>, services: Vec<String> },
+}
+
+/// An element or its negation: `Action` or `NotAction`.
+#[derive(Debug, Clone)]
+struct Names {
+    negated: bool,
+    patterns: Vec<String>,
+}
+
+impl Policy {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it is no policy, or has an element or operator that is not known here: a policy is never read as less or
+    /// more than it says.
+    pub fn read(document: &Value) -> Result<Self, InvalidPolicy> {
+        let statements = match document.get("Statement") {
+            Some(Value::Array(statements)) if !statements.is_empty() => statements.iter().collect(),
+            Some(one @ Value::Object(_)) => vec![one],
+            _ => return Err(InvalidPolicy::new("it has no statement")),
+        };
+        let statements = statements.into_iter().map(Statement::read).collect::<Result<_, _>>()?;
+        Ok(Self { statements })
+    }
+
+    /// What it says of a request by `principal`.
+    pub(super) fn opinion(&self, principal: &Principal, request: &Request) -> Opinion {
+        let mut opinion = Opinion::Silent;
+        for statement in self.statements.iter().filter(|statement| statement.speaks_of(principal, request)) {
+            if statement.denies {
+                return Opinion::Deny;
+            }
+            opinion = Opinion::Allow;
+        }
+        opinion
+    }
+
+    /// Whether some statement is about whoever `principal` is by name, not only by its account.
+    pub(super) fn names(&self, principal: &Principal, request: &Request) -> bool {
+        self.statements.iter().any(|statement| {
+            let by_name = statement.principals.as_ref().is_some_and(|named| named.holds_itself(principal));
+            by_name && !statement.denies && statement.speaks_of(principal, request)
+        })
+    }
+
+    /// The condition keys that its statements about an action test.
+    pub(super) fn tested_keys<'p>(&'p self, action: &'p str) -> impl Iterator<Item = &'p str> {
+        let about = self.statements.iter().filter(move |statement| statement.actions.hold_action(action));
+        about.flat_map(|statement| statement.conditions.iter().map(Condition::key))
+    }
+}
+
+impl Statement {
+    fn read(statement: &Value) -> Result<Self, InvalidPolicy> {
+        const ELEMENTS: [&str; 8] =
+            ["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+        let elements = statement.as_object().ok_or_else(|| InvalidPolicy::new("a statement is no object"))?;
+        if let Some(unknown) = elements.keys().find(|element| !ELEMENTS.contains(&element.as_str())) {
+            return Err(InvalidPolicy::new(format!("the element {unknown} is not known here")));
+        }
+        let denies = match elements.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => false,
+            Some("Deny") => true,
+            _ => return Err(InvalidPolicy::new("a statement has no effect")),
+        };
+        let actions = Names::read(statement, "Action")?
+            .ok_or_else(|| InvalidPolicy::new("a statement has no action"))?;
+        let conditions = elements.get("Condition").map_or_else(|| Ok(Vec::new()), Condition::read)?;
+        Ok(Self {
+            denies,
+            principals: elements.get("Principal").map(Principals::read).transpose()?,
+            actions,
+            resources: Names::read(statement, "Resource")?,
+            conditions,
+        })
+    }
+
+    fn speaks_of(&self, principal: &Principal, request: &Request) -> bool {
+        self.actions.hold_action(&request.action)
+            && self.resources.as_ref().is_none_or(|resources| resources.hold_resource(&request.resource))
+            && self.principals.as_ref().is_none_or(|principals| principals.hold(principal))
+            && self.conditions.iter().all(|condition| condition.holds(&request.keys))
+    }
+}
+
+impl Principals {
+    fn read(element: &Value) -> Result<Self, InvalidPolicy> {
+        if element == "*" {
+            return Ok(Self::Everyone);
+        }
+        let kinds = element.as_object().ok_or_else(|| InvalidPolicy::new("a Principal is no object"))?;
+        let (mut aws, mut services) = (Vec::new(), Vec::new());
+        for (kind, names) in kinds {
+            match kind.as_str() {
+                "AWS" => aws.extend(texts(names)),
+                "Service" => services.extend(texts(names)),
+                _ => {
+                    return Err(InvalidPolicy::new(format!(
+                        "principals of the kind {kind} are not known here"
+                    )));
+                }
+            }
+        }
+        Ok(if aws.iter().any(|name| name == "*") { Self::Everyone } else { Self::These { aws, services } })
+    }
+
+    fn hold(&self, principal: &Principal) -> bool {
+        self.holds_itself(principal)
+            || matches!((self, principal.account()), (Self::These { aws, .. }, Some(account))
+                if aws.iter().any(|name| is_account(name, account)))
+    }
+
+    fn holds_itself(&self, principal: &Principal) -> bool {
+        match (self, principal) {
+            (Self::Everyone, _) => true,
+            (Self::These { services, .. }, Principal::Service { name }) => services.contains(name),
+            (Self::These { aws, .. }, Principal::Role { arn, .. }) => aws.contains(arn),
+            (Self::These { .. }, Principal::Owner) => false,
+        }
+    }
+}
+
+/// Whether a principal's name stands for the whole account: its number, or its root's ARN.
+fn is_account(name: &str, account: &str) -> bool {
+    name == account || (name.ends_with(":root") && name.split(':').nth(4) == Some(account))
+}
+
+impl Names {
+    fn read(statement: &Value, element: &str) -> Result<Option<Self>, InvalidPolicy> {
+        let (negated, names) = match (statement.get(element), statement.get(format!("Not{element}"))) {
+            (Some(names), None) => (false, names),
+            (None, Some(names)) => (true, names),
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(InvalidPolicy::new(format!("a statement has {element} and Not{element}")));
+            }
+        };
+        let patterns = texts(names);
+        if patterns.is_empty() {
+            return Err(InvalidPolicy::new(format!("a statement's {element} is empty")));
+        }
+        Ok(Some(Self { negated, patterns }))
+    }
+
+    fn hold_action(&self, action: &str) -> bool {
+        self.patterns.iter().any(|pattern| like_ignoring_case(pattern, action)) != self.negated
+    }
+
+    fn hold_resource(&self, resource: &str) -> bool {
+        self.patterns.iter().any(|pattern| arn_like(pattern, resource)) != self.negated
+    }
+}
+
+/// One text, or a list of them.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(texts) => texts.iter().filter_map(|text| Some(text.as_str()?.to_owned())).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,138 @@
+//! AWS's Service Authorization Reference, for the actions that are used here: `simulator/reference/`.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::request::Request;
+use crate::params::Refusal;
+
+static REFERENCE: LazyLock<HashMap<String, Service>> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    struct Table {
+        services: HashMap<String, Service>,
+    }
+    let table: Result<Table, _> = serde_json::from_str(include_str!("../../reference/actions.json"));
+    // A table that can't be read knows no action, so that every call is refused.
+    table.map(|table| table.services).unwrap_or_default()
+});
+
+#[derive(Debug, Deserialize)]
+struct Service {
+    actions: HashMap<String, Action>,
+    resources: HashMap<String, Resource>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Action {
+    /// The condition keys that it knows whatever the resource.
+    #[serde(default)]
+    keys: Vec<String>,
+    /// The resource types that it takes, a `!` behind those that every call has, with the keys that it knows for each.
+    #[serde(default)]
+    on: HashMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resource {
+    keys: Vec<String>,
+}
+
+/// The keys that every request has, whatever its action. Source: "AWS global condition context keys" in the IAM user guide.
+const GLOBAL: [&str; 5] =
+    ["aws:SecureTransport", "aws:RequestedRegion", "aws:SourceArn", "aws:SourceAccount", "aws:ViaAWSService"];
+
+/// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
+const MODELED: [&str; 27] = [
+    "application-autoscaling:service-namespace",
+    "aws:RequestTag/",
+    "aws:RequestedRegion",
+    "aws:ResourceTag/",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "aws:TagKeys",
+    "aws:ViaAWSService",
+    "ec2:CreateAction",
+    "ec2:Owner",
+    "ec2:ResourceTag/",
+    "ecs:CreateAction",
+    "ecs:ResourceTag/",
+    "ecs:cluster",
+    "elasticloadbalancing:CreateAction",
+    "elasticloadbalancing:ResourceTag/",
+    "events:source",
+    "iam:AWSServiceName",
+    "iam:PassedToService",
+    "iam:PermissionsBoundary",
+    "iam:PolicyARN",
+    "iam:ResourceTag/",
+    "kms:ViaService",
+    "route53:ChangeResourceRecordSetsRecordTypes",
+    "secretsmanager:ResourceTag/",
+    "ssm:ResourceTag/",
+];
+
+fn action(name: &str) -> Option<(&'static Service, &'static Action)> {
+    let (service, operation) = name.split_once(':')?;
+    let service = REFERENCE.get(service)?;
+    Some((service, service.actions.get(operation)?))
+}
+
+/// Whether a key such as `aws:RequestTag/team` is the reference's, such as `aws:RequestTag/${TagKey}`.
+fn is(key: &str, known: &str) -> bool {
+    match known.find("${") {
+        Some(start) => key.get(..start).is_some_and(|head| head.eq_ignore_ascii_case(&known[..start])),
+        None => key.eq_ignore_ascii_case(known),
+    }
+}
+
+/// Whether AWS knows a condition key for an action on a resource type.
+pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
+    if GLOBAL.contains(&key) {
+        return true;
+    }
+    let Some((service, action)) = action(name) else { return false };
+    let on_kind = action.on.get(kind).or_else(|| action.on.get(&format!("{kind}!")));
+    let of_kind = service.resources.get(kind).filter(|_| on_kind.is_some());
+    let known = action.keys.iter().chain(on_kind.into_iter().flatten());
+    known.chain(of_kind.into_iter().flat_map(|kind| &kind.keys)).any(|known| is(key, known))
+}
+
+/// Whether the services' files tell a key.
+pub(super) fn models(key: &str) -> bool {
+    MODELED.iter().any(|known| match known.strip_suffix('/') {
+        Some(head) => key.split_once('/').is_some_and(|(start, _)| start.eq_ignore_ascii_case(head)),
+        None => known.eq_ignore_ascii_case(key),
+    })
+}
+
+/// Holds a call's requests against the reference.
+///
+/// # Errors
+/// When an action is unknown, takes no such resource type, or a resource type that it requires is not among the requests.
+pub(super) fn check(own: &str, requests: &[Request]) -> Result<(), Refusal> {
+    let wrong =
+        |what: String| Err(Refusal::new("InternalFailure", format!("the simulator asks wrongly: {what}")));
+    if !requests.iter().any(|request| request.action == own) {
+        return wrong(format!("nothing says what a call of {own} asks IAM for"));
+    }
+    for request in requests {
+        let (name, kind) = (&request.action, &request.kind);
+        let Some((_, action)) = action(name) else {
+            return wrong(format!("simulator/reference/used.txt lacks {name}: add it, and run make.py"));
+        };
+        let takes = |kind: &str| action.on.contains_key(kind) || action.on.contains_key(&format!("{kind}!"));
+        if !kind.is_empty() && !takes(kind) {
+            return wrong(format!("{name} takes no resource of the type {kind}"));
+        }
+        let required = action.on.keys().filter_map(|kind| kind.strip_suffix('!'));
+        for required in required {
+            if !requests.iter().any(|other| other.action == *name && other.kind == required) {
+                return wrong(format!("{name} requires a resource of the type {required}"));
+            }
+        }
+    }
+    Ok(())
+}

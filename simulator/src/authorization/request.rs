@@ -1,0 +1,235 @@
+//! What a call asks IAM for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::reference;
+use crate::params::{Params, Refusal};
+use crate::world::{Tags, World};
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Principal {
+    /// Somebody with every permission: whoever owns the account, or a test that plays them.
+    Owner,
+    /// A role that somebody has assumed.
+    Role {
+        /// Its ARN, with its path.
+        arn: String,
+        /// The session's name: of a function, the function's.
+        session: String,
+    },
+    /// An AWS service that acts in its own name.
+    Service {
+        /// Such as `events.amazonaws.com`.
+        name: String,
+    },
+}
+
+impl Principal {
+    /// The account that it belongs to; none for a service.
+    pub(super) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Role { arn, .. } => arn.split(':').nth(4),
+            Self::Owner | Self::Service { .. } => None,
+        }
+    }
+
+    /// As AWS's messages name it: `arn:aws:sts::123456789012:assumed-role/NAME/SESSION`.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Owner => "the account's owner".into(),
+            Self::Role { arn, session } => {
+                let mut parts = arn.split(':');
+                let partition = parts.nth(1).unwrap_or("aws");
+                let account = parts.nth(2).unwrap_or_default();
+                let name = arn.rsplit('/').next().unwrap_or_default();
+                format!("arn:{partition}:sts::{account}:assumed-role/{name}/{session}")
+            }
+            Self::Service { name } => name.clone(),
+        }
+    }
+}
+
+/// The facts that conditions test: values by condition key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Keys(BTreeMap<String, Vec<String>>);
+
+impl Keys {
+    /// The values of a key, whatever the case of its name.
+    pub(super) fn get(&self, key: &str) -> Option<&Vec<String>> {
+        self.0.get(key).or_else(|| {
+            self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values)
+        })
+    }
+
+    pub(super) fn set_all(&mut self, key: &str, values: impl IntoIterator<Item = String>) {
+        self.0.insert(key.into(), values.into_iter().collect());
+    }
+
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|key, _| keep(key));
+    }
+}
+
+/// One thing that must be allowed: an action on a resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Request {
+    /// Such as `ec2:CreateSubnet`.
+    pub action: String,
+    /// The resource's type in the Service Authorization Reference, such as `subnet`; empty for an action without one.
+    pub kind: String,
+    /// The resource's ARN; `*` for an action without one.
+    pub resource: String,
+    /// The facts that conditions can test.
+    pub keys: Keys,
+}
+
+impl Request {
+    /// A request without facts.
+    #[must_use]
+    pub fn new(action: &str, kind: &str, resource: &str) -> Self {
+        Self { action: action.into(), kind: kind.into(), resource: resource.into(), keys: Keys::default() }
+    }
+
+    /// Adds a fact with one value.
+    pub fn key(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
+        self.keys.set_all(key, [value.into()]);
+        self
+    }
+
+    /// Adds a fact with several values.
+    pub fn keys(&mut self, key: &str, values: impl IntoIterator<Item = String>) -> &mut Self {
+        self.keys.set_all(key, values);
+        self
+    }
+
+    /// Adds the tags that the call would put on the resource.
+    pub(crate) fn request_tags(&mut self, tags: &Tags) -> &mut Self {
+        for (key, value) in tags {
+            self.key(&format!("aws:RequestTag/{key}"), value);
+        }
+        self.tag_keys(tags.keys().cloned())
+    }
+
+    /// Adds the keys of the tags that the call would put on the resource, or take from it.
+    pub(crate) fn tag_keys(&mut self, keys: impl IntoIterator<Item = String>) -> &mut Self {
+        let mut keys = keys.into_iter().peekable();
+        if keys.peek().is_some() {
+            self.keys.set_all("aws:TagKeys", keys);
+        }
+        self
+    }
+
+    /// Adds the tags that the resource carries, under AWS's key and the service's own for the same.
+    fn resource_tags(&mut self, tags: &Tags) {
+        let service = self.action.split(':').next().unwrap_or_default().to_owned();
+        for (key, value) in tags {
+            self.key(&format!("aws:ResourceTag/{key}"), value);
+            self.key(&format!("{service}:ResourceTag/{key}"), value);
+        }
+    }
+}
+
+/// What a service's file says about one of its operations: which requests a call of it makes. It reads parameters as
+/// they came, and leaves it to the operation to refuse what is missing or wrong.
+pub(crate) type Access = fn(&World, &str, &Params, &mut Asks<'_>);
+
+/// The requests that one call makes.
+#[derive(Debug)]
+pub(crate) struct Asks<'w> {
+    /// The account, to look up what a call names.
+    pub(crate) world: &'w World,
+    action: String,
+    requests: Vec<Request>,
+}
+
+impl<'w> Asks<'w> {
+    pub(crate) fn new(world: &'w World, service: &str, operation: &str) -> Self {
+        Self { world, action: format!("{service}:{operation}"), requests: Vec::new() }
+    }
+
+    /// For an operation whose action has another name: `s3:HeadObject` asks for `s3:GetObject`.
+    pub(crate) fn action(&mut self, action: &str) -> &mut Self {
+        self.action = action.into();
+        self
+    }
+
+    /// Asks for the call's own action where that takes no resource.
+    pub(crate) fn whole(&mut self) -> &mut Request {
+        self.on("", "*", None)
+    }
+
+    /// Asks for the call's own action on a resource: its type in the Service Authorization Reference, its ARN, and its
+    /// tags if it exists.
+    pub(crate) fn on(&mut self, kind: &str, arn: impl Into<String>, tags: Option<&Tags>) -> &mut Request {
+        let action = self.action.clone();
+        self.also(&action, kind, arn, tags)
+    }
+
+    /// Asks for another action that AWS has the caller be allowed.
+    pub(crate) fn also(
+        &mut self,
+        action: &str,
+        kind: &str,
+        arn: impl Into<String>,
+        tags: Option<&Tags>,
+    ) -> &mut Request {
+        let mut request = Request::new(action, kind, &arn.into());
+        if let Some(tags) = tags {
+            request.resource_tags(tags);
+        }
+        self.requests.push(request);
+        let last = self.requests.len() - 1;
+        &mut self.requests[last]
+    }
+
+    /// Adds a fact to every request for the call's own action: those whose action or resource type does not know the
+    /// key drop it again.
+    pub(crate) fn key(&mut self, key: &str, value: &str) {
+        for request in self.requests.iter_mut().filter(|request| request.action == self.action) {
+            request.key(key, value);
+        }
+    }
+
+    /// Adds the tags that the call carries to every request for the call's own action.
+    pub(crate) fn request_tags(&mut self, tags: &Tags) {
+        for request in self.requests.iter_mut().filter(|request| request.action == self.action) {
+            request.request_tags(tags);
+        }
+    }
+
+    /// Asks for `iam:PassRole` on a role (its ARN, or its name) for a service such as `ecs-tasks.amazonaws.com`.
+    pub(crate) fn pass_role(&mut self, role: &str, service: &str) {
+        let arn = match crate::services::iam::role_arn(self.world, role) {
+            Some(arn) => arn,
+            None if role.starts_with("arn:") => role.to_owned(),
+            None => format!("arn:aws:iam::{}:role/{role}", self.world.account),
+        };
+        self.also("iam:PassRole", "role", arn, None).key("iam:PassedToService", service);
+    }
+
+    /// Asks for the creation of a service-linked role, if the account does not have it yet.
+    pub(crate) fn linked_role(&mut self, service: &str) {
+        if let Some(arn) = crate::services::iam::lacking_linked_role(self.world, service) {
+            self.also("iam:CreateServiceLinkedRole", "role", arn, None).key("iam:AWSServiceName", service);
+        }
+    }
+
+    /// The requests, with the facts that every request carries and without those that AWS does not know for the action.
+    ///
+    /// # Errors
+    /// When the reference says that something is missing or unknown: then the service's file is wrong.
+    pub(crate) fn finish(self) -> Result<Vec<Request>, Refusal> {
+        let Self { world, mut requests, action } = self;
+        reference::check(&action, &requests)?;
+        for request in &mut requests {
+            let (action, kind) = (&request.action, &request.kind);
+            request.keys.retain(|key| reference::supports(action, kind, key));
+            request.key("aws:SecureTransport", "true");
+            request.key("aws:RequestedRegion", world.region.clone());
+        }
+        Ok(requests)
+    }
+}

@@ -1,0 +1,86 @@
+//! What IAM decided, call by call, and what a denied call is answered.
+
+use serde::Serialize;
+
+use crate::account::Account;
+use crate::authorization::{Denial, Principal, Request, judge};
+use crate::params::{Refusal, lock};
+use crate::world::World;
+
+/// One request that IAM decided on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Decision {
+    /// Who made the call, as in the ledger.
+    pub caller: String,
+    /// Whose permissions counted.
+    pub principal: Principal,
+    /// What was asked for.
+    pub request: Request,
+    /// Whether it was allowed.
+    pub allowed: bool,
+}
+
+/// The decisions so far, if somebody wants them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Decisions(Option<Vec<Decision>>);
+
+impl Decisions {
+    /// Decides on a request.
+    pub(crate) fn take(
+        &mut self,
+        world: &World,
+        caller: &str,
+        principal: &Principal,
+        request: Request,
+    ) -> Result<Result<(), Denial>, Refusal> {
+        let verdict = judge(world, principal, &request)?;
+        if let Some(taken) = &mut self.0 {
+            let (caller, principal) = (caller.to_owned(), principal.clone());
+            taken.push(Decision { caller, principal, request, allowed: verdict.is_ok() });
+        }
+        Ok(verdict)
+    }
+}
+
+impl Account {
+    /// From now on, every decision of IAM is kept for [`decisions`](Account::decisions).
+    pub fn keep_decisions(&self) {
+        lock(&self.inner).decisions.0.get_or_insert_default();
+    }
+
+    /// What IAM decided since [`keep_decisions`](Account::keep_decisions).
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Decision> {
+        lock(&self.inner).decisions.0.clone().unwrap_or_default()
+    }
+
+    /// Has IAM decide on a request that no call of an SDK makes: what one service asks of another.
+    ///
+    /// # Errors
+    /// The denial, in AWS's words; or what the simulator lacks to decide.
+    pub fn decide(&self, caller: &str, principal: &Principal, mut request: Request) -> Result<(), String> {
+        let inner = &mut *lock(&self.inner);
+        request.key("aws:SecureTransport", "true").key("aws:RequestedRegion", inner.world.region.clone());
+        match inner.decisions.take(&inner.world, caller, principal, request) {
+            Ok(verdict) => verdict.map_err(|denial| denial.to_string()),
+            Err(refusal) => Err(refusal.message),
+        }
+    }
+}
+
+/// The refusal of a denied call, in the called service's form.
+pub(crate) fn denied(service: &str, message: &str) -> Refusal {
+    match service {
+        "ec2" => Refusal::new(
+            "UnauthorizedOperation",
+            format!("You are not authorized to perform this operation. {message}"),
+        )
+        .status(403),
+        "elasticloadbalancing" | "rds" | "iam" | "sts" | "route53" | "s3" => {
+            Refusal::new("AccessDenied", message).status(403)
+        }
+        "scheduler" => Refusal::new("AccessDeniedException", message).status(403),
+        "sns" => Refusal::new("AuthorizationError", message).status(403),
+        _ => Refusal::new("AccessDeniedException", message),
+    }
+}
