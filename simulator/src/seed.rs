@@ -44,6 +44,8 @@ pub enum Seed {
     Topic {
         /// Its ARN.
         arn: String,
+        /// The ARN of the customer's key that it encrypts with, if any.
+        key: Option<String>,
     },
     /// A schedule group of EventBridge Scheduler.
     ScheduleGroup {
@@ -158,7 +160,7 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
         Seed::Secret { arn } => secrets::seed(world, arn),
         Seed::Image { image } => ecr::seed(world, image),
-        Seed::Topic { arn } => sns::seed_topic(world, arn),
+        Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
         Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),

@@ -199,7 +199,7 @@ const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:stackdrop";
 #[tokio::test(start_paused = true)]
 async fn what_is_published_can_be_looked_at() {
     let account = account();
-    account.seed(&Seed::Topic { arn: TOPIC.into() });
+    account.seed(&Seed::Topic { arn: TOPIC.into(), key: None });
     let sns = aws_sdk_sns::Client::new(&sdk(&account));
     let sent = sns.publish().topic_arn(TOPIC).subject("Stackdrop: shop").message("a <b> & \"c\"\nü").send();
     assert!(sent.await.unwrap().message_id().is_some());

@@ -9,7 +9,7 @@ use stackdrop_specs::Spec;
 pub(super) fn installation(settings: &Settings) -> Vec<Seed> {
     vec![
         Seed::Bucket { name: settings.bucket.clone() },
-        Seed::Topic { arn: settings.topic.clone() },
+        Seed::Topic { arn: settings.topic.clone(), key: None },
         Seed::ScheduleGroup { name: settings.schedule_group.clone() },
     ]
 }

@@ -20,7 +20,7 @@ pub(crate) const SHOP: &str = include_str!("../../../specs/shop.yaml");
 pub(crate) fn account() -> Account {
     let account = Account::open(&Options::default()).unwrap();
     account.seed(&Seed::Bucket { name: settings().bucket });
-    account.seed(&Seed::Topic { arn: settings().topic });
+    account.seed(&Seed::Topic { arn: settings().topic, key: None });
     account.seed(&Seed::ScheduleGroup { name: settings().schedule_group });
     account
 }

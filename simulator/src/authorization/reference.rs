@@ -74,6 +74,11 @@ const MODELED: [&str; 27] = [
     "ssm:ResourceTag/",
 ];
 
+/// Resource types that the reference marks as required though they are alternatives to another: an execution is one of a
+/// standard or of an express workflow; executions are listed of a state machine or of a map run.
+const ALTERNATIVES: [(&str, &str); 2] =
+    [("states:DescribeExecution", "express"), ("states:ListExecutions", "maprun")];
+
 fn action(name: &str) -> Option<(&'static Service, &'static Action)> {
     let (service, operation) = name.split_once(':')?;
     let service = REFERENCE.get(service)?;
@@ -128,7 +133,7 @@ pub(super) fn check(own: &str, requests: &[Request]) -> Result<(), Refusal> {
             return wrong(format!("{name} takes no resource of the type {kind}"));
         }
         let required = action.on.keys().filter_map(|kind| kind.strip_suffix('!'));
-        for required in required {
+        for required in required.filter(|required| !ALTERNATIVES.contains(&(name, required))) {
             if !requests.iter().any(|other| other.action == *name && other.kind == required) {
                 return wrong(format!("{name} requires a resource of the type {required}"));
             }

@@ -52,8 +52,21 @@ const SERVICES: [&str; 3] = ["ssm", "ssmmessages", "ec2messages"];
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let name = params.text("Name").unwrap_or_default();
+    match (operation, name.strip_prefix("/aws/")) {
+        // A parameter that AWS publishes is of no account.
+        ("GetParameter", Some(_)) => {
+            asks.on("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
+        }
+        ("GetParameter", None) => {
+            let path = name.strip_prefix('/').unwrap_or(&name);
+            asks.on("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
+        }
+        _ => {
+            asks.whole();
+        }
+    }
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
