@@ -24,7 +24,7 @@ pub(crate) use judge::{judge, role_may, trusts};
 pub(crate) use pattern::like;
 pub use policy::{InvalidPolicy, Policy};
 pub(crate) use request::{Access, Asks};
-pub use request::{Principal, Request};
+pub use request::{Keys, Principal, Request};
 
 /// The policies that hang on resources: buckets, topics, queues and keys, by ARN. Trust policies hang on their roles.
 #[derive(Debug, Clone, Default)]
