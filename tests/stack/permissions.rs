@@ -6,6 +6,7 @@
 
 mod evidence; // what IAM decided in the rehearsals
 mod forbidden; // what must be denied
+mod handbook; // docs/permissions.md says the same as the template
 mod lists; // what no rehearsal shows, with reasons
 mod rehearsals; // what shows the calls that functions make
 mod reverse; // every call in the code is rehearsed
