@@ -113,6 +113,14 @@ pub(super) fn models(key: &str) -> bool {
     })
 }
 
+/// The part of a resource type that its variants share: `listener` of `listener/app` and `listener/net`. Where the
+/// reference marks several variants as required, a call has one of them: a listener belongs to one load balancer, which is
+/// of one type. Source: "Elastic Load Balancing resource types" in the Service Authorization Reference, where the ARN of
+/// each variant has the type of the load balancer in it.
+fn family(kind: &str) -> &str {
+    kind.split('/').next().unwrap_or(kind)
+}
+
 /// Holds a call's requests against the reference.
 ///
 /// # Errors
@@ -134,7 +142,8 @@ pub(super) fn check(own: &str, requests: &[Request]) -> Result<(), Refusal> {
         }
         let required = action.on.keys().filter_map(|kind| kind.strip_suffix('!'));
         for required in required.filter(|required| !ALTERNATIVES.contains(&(name, required))) {
-            if !requests.iter().any(|other| other.action == *name && other.kind == required) {
+            if !requests.iter().any(|other| other.action == *name && family(&other.kind) == family(required))
+            {
                 return wrong(format!("{name} requires a resource of the type {required}"));
             }
         }
