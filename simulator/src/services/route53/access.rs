@@ -36,11 +36,8 @@ fn change_records(params: &Params, asks: &mut Asks<'_>) {
         let records = changes.iter().filter_map(|change| change.section("ResourceRecordSet"));
         records.filter_map(|record| record.text(key)).collect()
     };
-    let names = of_records("Name").iter().map(|name| {
-        let shown = Name::read(name).shown();
-        shown.trim_end_matches('.').to_owned()
-    });
-    let names: Vec<String> = names.collect();
+    let normalised = |name: &String| Name::read(name).shown().trim_end_matches('.').to_owned();
+    let names: Vec<String> = of_records("Name").iter().map(normalised).collect();
     asks.on("hostedzone", arn("hostedzone", params, "HostedZoneId"), None)
         .keys("route53:ChangeResourceRecordSetsNormalizedRecordNames", names)
         .keys("route53:ChangeResourceRecordSetsRecordTypes", of_records("Type"))
