@@ -68,6 +68,15 @@ impl Account {
     }
 }
 
+/// The refusal of a call, in the called service's form, for something that was denied to the caller.
+pub(crate) fn refusal(service: &str, denial: &Denial) -> Refusal {
+    // Source: "Permissions validation for API calls on target resources" in the Application Auto Scaling user guide.
+    if service == "application-autoscaling" && (denial.is_of("ecs") || denial.is_of("cloudwatch")) {
+        return Refusal::new("ValidationException", denial.to_string());
+    }
+    denied(service, &denial.to_string())
+}
+
 /// The refusal of a denied call, in the called service's form.
 pub(crate) fn denied(service: &str, message: &str) -> Refusal {
     match service {

@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::unknown;
-use crate::authorization::Asks;
+use crate::authorization::{Asks, denied_to_role};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What stands of this service: by repository, by digest, the tags of an image.
+/// What stands of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
+    /// By repository, by digest, the tags of an image.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// The prefixes of repositories that fetch images from other registries.
+    caches: BTreeSet<String>,
 }
 
 /// An image in a private registry, as a task definition names it.
@@ -87,11 +90,17 @@ pub(crate) fn seed(world: &mut World, image: &str) {
     }
 }
 
+/// Adds a pull-through cache rule.
+pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
+    world.ecr.caches.insert(prefix.trim_end_matches('/').into());
+}
+
 /// Whether a task can pull an image: what is said about other registries is believed.
 pub(crate) fn has(world: &World, reference: &Reference) -> bool {
-    if !reference.is_here(world) {
-        return true;
-    }
+    !reference.is_here(world) || holds(world, reference) || fetches(world, reference)
+}
+
+fn holds(world: &World, reference: &Reference) -> bool {
     let images = world.ecr.repositories.get(&reference.repository);
     images.is_some_and(|images| match &reference.selector {
         Selector::Digest(digest) => images.contains_key(digest),
@@ -99,9 +108,42 @@ pub(crate) fn has(world: &World, reference: &Reference) -> bool {
     })
 }
 
-/// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
+/// Whether the registry would fetch an image from another one.
+fn fetches(world: &World, reference: &Reference) -> bool {
+    let prefix = reference.repository.split_once('/').map(|(prefix, _)| prefix);
+    prefix.is_some_and(|prefix| world.ecr.caches.contains(prefix))
+}
+
+/// What keeps a role from a token for the account's registry: nothing, or AWS's message.
+pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
+    let mut asks = Asks::new(world, "ecr", "GetAuthorizationToken");
     asks.whole();
+    denied_to_role(role, session, asks)
+}
+
+/// What keeps a role from pulling an image: nothing, or AWS's message. Source: "Task execution IAM role permissions" in
+/// the ECS developer guide, and for what comes from another registry "IAM permissions required to sync an upstream
+/// registry" in the ECR user guide.
+pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &Reference) -> Option<String> {
+    let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
+    if reference.is_here(world) && !holds(world, reference) && fetches(world, reference) {
+        needs.push("BatchImportUpstreamImage");
+        if !world.ecr.repositories.contains_key(&reference.repository) {
+            needs.push("CreateRepository");
+        }
+    }
+    needs.into_iter().find_map(|operation| {
+        let mut asks = Asks::new(world, "ecr", operation);
+        asks.on("repository", reference.repository_arn(), None);
+        denied_to_role(role, session, asks)
+    })
+}
+
+/// What a call asks IAM for.
+pub(crate) fn access(world: &World, _operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
+    let name = params.text("repositoryName").unwrap_or_default();
+    asks.on("repository", format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region), None);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

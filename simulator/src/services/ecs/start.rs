@@ -89,15 +89,15 @@ fn image_problem(
         )));
     }
     if let Some(private) = &private {
-        let repository = private.repository_arn();
         let role = definition.execution_role.as_deref().unwrap_or_default();
-        let needs = [("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
-        if let Some((action, on)) =
-            needs.iter().find(|(action, on)| !iam::role_allows(world, role, action, on))
-        {
+        if let Some(denial) = ecr::denied_token(world, role, &task.id) {
             return Some(Outcome::Fails(format!(
-                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 1 time(s): AccessDeniedException: {}",
-                denied(role, &task.id, action, on)
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 1 time(s): AccessDeniedException: {denial}"
+            )));
+        }
+        if let Some(denial) = ecr::denied_pull(world, role, &task.id, private) {
+            return Some(Outcome::Fails(format!(
+                "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: unexpected status from HEAD request: 403 Forbidden: {denial}"
             )));
         }
     }
@@ -132,10 +132,9 @@ fn secret_problem(
                 "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret from asm: There is a connection issue between the task and AWS Secrets Manager. Check your task network configuration. failed to fetch secret {arn} from secrets manager: operation error Secrets Manager: GetSecretValue, https response error StatusCode: 0, RequestID: , canceled, context deadline exceeded"
             )));
         }
-        if !iam::role_allows(world, role, "secretsmanager:GetSecretValue", &arn) {
-            let denied = denied(role, &task.id, "secretsmanager:GetSecretValue", &arn);
+        if let Some(denial) = secrets::denied_value(world, role, &task.id, &arn) {
             return Some(Outcome::Fails(format!(
-                "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denied}"
+                "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denial}"
             )));
         }
         if !secrets::exists(world, &arn) {
@@ -161,14 +160,10 @@ fn log_problem(
         )));
     }
     let role = definition.execution_role.as_deref().unwrap_or_default();
-    let stream = world.arn("logs", &format!("log-group:{group}:log-stream:{}", stream(task, container)));
-    for action in ["logs:CreateLogStream", "logs:PutLogEvents"] {
-        if !iam::role_allows(world, role, action, &stream) {
-            return Some(Outcome::Fails(format!(
-                "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: {} : exit status 1",
-                denied(role, &task.id, action, &stream)
-            )));
-        }
+    if let Some(denial) = logs::denied_writing(world, role, &task.id, group, &stream(task, container)) {
+        return Some(Outcome::Fails(format!(
+            "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: {denial} : exit status 1"
+        )));
     }
     (!logs::exists(world, group)).then(|| {
         Outcome::Fails(format!(
@@ -180,12 +175,4 @@ fn log_problem(
 /// The name of a container's log stream: `prefix/container/task`.
 pub(super) fn stream(task: &Task, container: &Container) -> String {
     container.log_target().map(|(_, start)| format!("{start}/{}", task.id)).unwrap_or_default()
-}
-
-fn denied(role: &str, session: &str, action: &str, on: &str) -> String {
-    let account = role.split(':').nth(4).unwrap_or_default();
-    let name = role.rsplit('/').next().unwrap_or_default();
-    format!(
-        "User: arn:aws:sts::{account}:assumed-role/{name}/{session} is not authorized to perform: {action} on resource: {on} because no identity-based policy allows the {action} action"
-    )
 }
