@@ -171,6 +171,7 @@ impl Rehearsal {
             schedule_role: format!("arn:aws:iam::{number}:role/stackdrop/schedule"),
             region: region.clone(),
             account: number,
+            partition: "aws".into(),
         };
         for seed in seeds::installation(&settings).iter().chain(&seeds::of_specs(specs)).chain(&setting.seeds)
         {
