@@ -33,7 +33,8 @@ pub enum Event {
     Succeeded,
     /// A deployment did not.
     Failed,
-    /// A deployment of a spec that had not changed found that the account had.
+    /// A deployment of a spec that had not changed found that the account had, or that others have added something to it
+    /// that a warning tells of.
     DriftFound,
 }
 
@@ -71,6 +72,9 @@ pub struct Announcement<'a> {
     /// What was, or would be, changed: one line a resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// What somebody should know of and Stackdrop leaves alone: one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl<'a> Announcement<'a> {
@@ -103,6 +107,7 @@ impl<'a> Announcement<'a> {
             next: record.next.clone(),
             estimate: record.estimate,
             changes,
+            warnings: record.warnings(),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub region: String,
     /// The account's number.
     pub account: String,
+    /// The partition that the account is in, the second field of every ARN: `aws`, or such as `aws-us-gov`.
+    pub partition: String,
 }
 
 impl Settings {
@@ -40,7 +42,8 @@ impl Settings {
                 .map_err(|_| StepError::Defect(format!("the environment variable {name} is not set")))
         };
         let state_machine = read("STACKDROP_STATE_MACHINE")?;
-        let account = state_machine.split(':').nth(4).unwrap_or_default().to_owned();
+        let field = |number| state_machine.split(':').nth(number).unwrap_or_default().to_owned();
+        let (partition, account) = (field(1), field(4));
         Ok(Self {
             bucket: read("STACKDROP_BUCKET")?,
             state_machine,
@@ -49,7 +52,14 @@ impl Settings {
             schedule_role: read("STACKDROP_SCHEDULE_ROLE")?,
             region: read("AWS_REGION")?,
             account,
+            partition,
         })
+    }
+
+    /// The ARN of something of a service in this account and region.
+    pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
+        let Self { partition, region, account, .. } = self;
+        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
     }
 }
 

@@ -128,6 +128,9 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What would make it fail.
     pub problems: Vec<Problem>,
+    /// What somebody should know of and Stackdrop leaves alone.
+    #[serde(default)]
+    pub warnings: Vec<Problem>,
 }
 
 impl Plan {
@@ -191,6 +194,16 @@ impl Plan {
     ) {
         self.problems.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
     }
+
+    /// Adds a warning, which neither changes anything nor keeps anything from being changed.
+    pub(crate) fn warn(
+        &mut self,
+        resource: impl Into<String>,
+        why: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.warnings.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
+    }
 }
 
 /// The longest value that a plan shows, characters: plans travel in the workflow's state, which AWS limits.
@@ -243,11 +256,11 @@ pub struct FieldChange {
     pub to: String,
 }
 
-/// Something that would make a deployment fail.
+/// Something that would make a deployment fail, or that somebody should know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// The resource that could not be brought about.
+    /// The resource that it is about.
     pub resource: String,
     /// Why.
     pub why: String,

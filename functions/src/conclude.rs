@@ -49,7 +49,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     if records::claim_conclusion(aws, &record).await? {
         conclude(aws, &deployment, &mut record).await?;
     }
-    tell(aws, &record).await;
+    tell(aws, &deployment, &record).await;
     Ok(json!({
         "result": record.result,
         "error": record.error,
@@ -90,7 +90,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
 }
 
 /// Tells how a deployment ended, and what had drifted.
-async fn tell(aws: &Aws, record: &Record) {
+async fn tell(aws: &Aws, deployment: &Deployment, record: &Record) {
     let good = [
         Outcome::Succeeded,
         Outcome::Planned,
@@ -99,7 +99,8 @@ async fn tell(aws: &Aws, record: &Record) {
         Outcome::Superseded,
         Outcome::Drifted,
     ];
-    if !record.drift.is_empty() {
+    let added = looks_for_drift(deployment) && !record.warnings().is_empty();
+    if added || !record.drift.is_empty() {
         announce(aws, &Announcement::of(Event::DriftFound, record)).await;
     }
     let event = if good.contains(&record.result) { Event::Succeeded } else { Event::Failed };
@@ -152,11 +153,13 @@ fn judge(deployment: &Deployment) -> Verdict {
     if deployment.source.plan_only {
         return Verdict { message: Some(summary::of_plan(deployment)), ..verdict(Outcome::Planned) };
     }
+    let warned = summary::in_words(&summary::warnings(&deployment.plan));
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
-        let message = Some("What differs was only reported (drift: report); nothing was changed.".into());
-        return Verdict { message, ..verdict(Outcome::Drifted) };
+        let reported = "What differs was only reported (drift: report); nothing was changed.".to_owned();
+        let said: Vec<String> = [reported].into_iter().chain(warned).collect();
+        return Verdict { message: Some(said.join("\n")), ..verdict(Outcome::Drifted) };
     }
-    verdict(Outcome::Succeeded)
+    Verdict { message: warned, ..verdict(Outcome::Succeeded) }
 }
 
 /// A deployment that was to be approved, and was not.
@@ -374,11 +377,16 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     Ok(faults)
 }
 
+/// Whether what a deployment finds has come since the last one: by hand, or by others.
+fn looks_for_drift(deployment: &Deployment) -> bool {
+    deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying
+}
+
 fn record(aws: &Aws, deployment: &Deployment, verdict: &Verdict, outputs: Outputs) -> Record {
     // What a failed deployment made is gone again, unless it was kept; what stood before stands.
     let stands = matches!(verdict.result, Outcome::Succeeded | Outcome::Kept | Outcome::UndoFailed);
     let before = deployment.baseline.as_ref().filter(|_| verdict.result != Outcome::Destroyed);
-    let drifted = deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying;
+    let drifted = looks_for_drift(deployment);
     Record {
         ended: Some(aws.now()),
         step: verdict.step.clone(),

@@ -2,7 +2,7 @@
 //!
 //! Source of the words that AWS uses: "Troubleshoot access denied error messages" in the IAM user guide.
 
-use crate::error::AwsError;
+use crate::error::{AwsError, StepError};
 
 /// How services say that a call is not allowed.
 const CODES: [&str; 6] = [
@@ -17,6 +17,15 @@ const CODES: [&str; 6] = [
 /// Whether AWS says that a call is not allowed.
 pub(crate) fn is(error: &AwsError) -> bool {
     CODES.contains(&error.code.as_str())
+}
+
+/// `None` for what the caller may not ask: where an answer is good to have, and its lack no reason to fail.
+pub(crate) fn unless_denied<T>(asked: Result<T, StepError>) -> Result<Option<T>, StepError> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StepError::Refused { source, .. }) if is(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What to do about a denied call; nothing for another error.

@@ -126,7 +126,7 @@ pub(crate) async fn act<C: Component>(
             answer(&json!({
                 "component": name, "changed": changed, "blocked": blocked, "drops": drops,
                 "fingerprint": fingerprint(&plan)?,
-                "changes": plan.changes, "problems": plan.problems,
+                "changes": plan.changes, "problems": plan.problems, "warnings": plan.warnings,
             }))
         }
         Action::Ensure => answer(&component.ensure(&work).await?),
@@ -137,10 +137,11 @@ pub(crate) async fn act<C: Component>(
     }
 }
 
-/// Tells this plan of a component from any other: what an approval is bound to.
+/// Tells this plan of a component from any other: what an approval is bound to. Warnings are not part of it, since what
+/// they tell of stays as it is.
 fn fingerprint(plan: &Plan) -> Result<String, StepError> {
-    let text =
-        serde_json::to_vec(plan).map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
+    let text = serde_json::to_vec(&(&plan.changes, &plan.problems))
+        .map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
     Ok(hex::encode(&Sha256::digest(text)[..16]))
 }
 

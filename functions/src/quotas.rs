@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::component::{Plan, Work};
+use crate::denied::unless_denied;
 use crate::error::{Answer, StepError};
 
 /// A quota of the account, as Service Quotas knows it.
@@ -49,7 +50,7 @@ pub(crate) struct Need<'a> {
 }
 
 /// How much the account may have.
-pub(crate) async fn limit(work: &Work<'_>, quota: Quota) -> Result<f64, StepError> {
+async fn limit(work: &Work<'_>, quota: Quota) -> Result<f64, StepError> {
     let doing = || format!("reading the quota {quota} of {}", quota.things);
     let call = work.aws.quotas().get_service_quota().service_code(quota.service).quota_code(quota.code);
     let applied = call.send().await.unless(&["NoSuchResourceException"]).doing(doing())?;
@@ -71,7 +72,14 @@ pub(crate) async fn check(
     need: Need<'_>,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let limit = limit(work, quota).await?;
+    let Some(limit) = unless_denied(limit(work, quota).await)? else {
+        plan.warn(
+            need.resource,
+            format!("whether the quota {quota} of {} suffices is not known: AWS denies reading it", quota.things),
+            "allow servicequotas:GetServiceQuota and servicequotas:GetAWSDefaultServiceQuota, or see for yourself",
+        );
+        return Ok(());
+    };
     if need.used + need.more > limit {
         let Quota { things, .. } = quota;
         plan.problem(

@@ -209,6 +209,12 @@ impl Record {
     pub fn changes(&self) -> Vec<String> {
         summary::lines(&self.plan)
     }
+
+    /// What somebody should know of, one line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        summary::warnings(&self.plan)
+    }
 }
 
 /// When a write to the bucket is to happen.

@@ -1,4 +1,8 @@
 //! IAM roles that a stack's resources act as: created with their tags, under a path of Stackdrop's own.
+//!
+//! A role's trust policy and its policy `stackdrop` are Stackdrop's, and put right. Other policies are others': security
+//! tooling and Systems Manager's Quick Setup attach some to every role that they find. They are told, and left alone
+//! until the role goes.
 
 use serde_json::{Value, json};
 
@@ -9,8 +13,11 @@ use crate::stack::Tags;
 /// The path of every role and profile that Stackdrop makes, so that a policy can name them all.
 pub(crate) const PATH: &str = "/stackdrop/";
 
-/// The name of the one inline policy of a role.
+/// The name of the one inline policy of a role that is Stackdrop's.
 const POLICY: &str = "stackdrop";
+
+/// How IAM says that something is not there.
+const ABSENT: [&str; 1] = ["NoSuchEntity"];
 
 /// A role as it shall be.
 #[derive(Debug)]
@@ -22,10 +29,7 @@ pub(crate) struct Role {
     pub(crate) role: &'static str,
     /// Who acts as it, such as `ec2.amazonaws.com`.
     pub(crate) principal: &'static str,
-    /// The ARN of the managed policy attached to it.
-    pub(crate) managed: Option<&'static str>,
-    /// Its inline policy: `null` for one that has none, so that one which is there is deleted; `None` for one that
-    /// never has any, so that none is looked for.
+    /// Its inline policy, if it has one.
     pub(crate) policy: Option<Value>,
 }
 
@@ -34,11 +38,20 @@ pub(crate) struct Role {
 pub(crate) struct Found {
     pub(crate) arn: String,
     tags: Tags,
-    /// The ARNs of the managed policies attached to it; none for a role that never has any.
-    attached: Vec<String>,
+    /// Its inline policy of ours.
     policy: Option<Value>,
     /// Who may act as it.
     trust: Option<Value>,
+    others: Others,
+}
+
+/// The policies of a role that others have given it.
+#[derive(Debug, Default)]
+struct Others {
+    /// The ARNs of managed policies.
+    attached: Vec<String>,
+    /// The names of inline policies.
+    inline: Vec<String>,
 }
 
 impl Found {
@@ -59,19 +72,6 @@ impl Role {
         name(work, self.role)
     }
 
-    /// The managed policies that somebody has attached.
-    fn added<'f>(&self, found: &'f Found) -> impl Iterator<Item = &'f str> {
-        let wanted = self.managed;
-        found.attached.iter().map(String::as_str).filter(move |arn| Some(*arn) != wanted)
-    }
-
-    /// The managed policy that it lacks.
-    fn lacking(&self, found: Option<&Found>) -> Option<&'static str> {
-        let has =
-            |arn: &str| found.is_some_and(|found| found.attached.iter().any(|attached| attached == arn));
-        self.managed.filter(|arn| !has(arn))
-    }
-
     fn trust(&self) -> Value {
         json!({
             "Version": "2012-10-17",
@@ -81,11 +81,6 @@ impl Role {
                 "Action": "sts:AssumeRole",
             }],
         })
-    }
-
-    /// The inline policy that it shall have, if any.
-    fn document(&self) -> Option<&Value> {
-        self.policy.as_ref().filter(|policy| !policy.is_null())
     }
 }
 
@@ -111,43 +106,45 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
 /// The role, if it is there: ours, or somebody else's with the same name.
 pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>, StepError> {
     let name = wanted.name(work);
-    let (role, attached, policy) = tokio::try_join!(
-        find_role(work, &name),
-        find_managed(work, &name, wanted.managed),
-        find_policy(work, &name, wanted.policy.is_some())
-    )?;
+    let (role, policy, others) =
+        tokio::try_join!(find_role(work, &name), find_policy(work, &name), find_others(work, &name))?;
     Ok(role.map(|role| Found {
         arn: role.arn().to_owned(),
         tags: read_tags(role.tags()),
-        attached,
         policy,
         trust: role.assume_role_policy_document().and_then(document),
+        others,
     }))
 }
 
 async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
     let call = work.aws.iam().get_role().role_name(name).send().await;
-    let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {name}"))?;
+    let answer = call.unless(&ABSENT).doing(format!("looking for the role {name}"))?;
     Ok(answer.and_then(|answer| answer.role))
 }
 
-async fn find_managed(work: &Work<'_>, name: &str, wanted: Option<&str>) -> Result<Vec<String>, StepError> {
-    if wanted.is_none() {
-        return Ok(Vec::new());
-    }
-    let call = work.aws.iam().list_attached_role_policies().role_name(name).send().await;
-    let answer = call.unless(&["NoSuchEntity"]).doing(format!("listing the policies of {name}"))?;
-    let policies = answer.and_then(|answer| answer.attached_policies).unwrap_or_default();
-    Ok(policies.into_iter().filter_map(|policy| policy.policy_arn).collect())
+async fn find_policy(work: &Work<'_>, name: &str) -> Result<Option<Value>, StepError> {
+    let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
+    let answer = call.unless(&ABSENT).doing(format!("reading the policy of {name}"))?;
+    Ok(answer.and_then(|answer| document(&answer.policy_document)))
 }
 
-async fn find_policy(work: &Work<'_>, name: &str, wanted: bool) -> Result<Option<Value>, StepError> {
-    if !wanted {
-        return Ok(None);
-    }
-    let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
-    let answer = call.unless(&["NoSuchEntity"]).doing(format!("reading the policy of {name}"))?;
-    Ok(answer.and_then(|answer| document(&answer.policy_document)))
+async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
+    let doing = format!("listing the policies of {name}");
+    let iam = work.aws.iam();
+    let attached = async {
+        let pages = iam.list_attached_role_policies().role_name(name).into_paginator().items();
+        let found: Result<Vec<_>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+    };
+    let inline = async {
+        let pages = iam.list_role_policies().role_name(name).into_paginator().items();
+        let found: Result<Vec<String>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+    };
+    let (attached, mut inline) = tokio::try_join!(attached, inline)?;
+    inline.retain(|policy| policy != POLICY);
+    Ok(Others { attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(), inline })
 }
 
 /// A document as IAM answers with it: URL-encoded.
@@ -156,31 +153,28 @@ fn document(encoded: &str) -> Option<Value> {
     serde_json::from_str(&text).ok()
 }
 
-/// Notes what `ensure` would do.
+/// Notes what `ensure` would do, and what others have let the role do.
 pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: &mut Plan) {
     let Some(found) = found else { return plan.change(Verb::Create, wanted.role) };
+    let name = wanted.name(work);
     if !found.is_ours(work) {
-        plan.problem(
-            wanted.role,
-            format!("the role {} is not of this stack", wanted.name(work)),
-            "delete it",
-        );
+        plan.problem(wanted.role, format!("the role {name} is not of this stack"), "delete it");
         return;
     }
     plan.tags(work, wanted.component, wanted.role, &found.tags);
-    if let Some(arn) = wanted.lacking(Some(found)) {
-        plan.update(wanted.role, "policies", "(none)", arn);
-    }
-    for arn in wanted.added(found) {
-        plan.update(wanted.role, "policies", arn, "(none)");
-    }
+    let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
     if found.trust.as_ref() != Some(&wanted.trust()) {
-        let now = found.trust.as_ref().map_or("(none)".into(), Value::to_string);
-        plan.update(wanted.role, "trust", now, wanted.trust());
+        plan.update(wanted.role, "trust", shown(found.trust.as_ref()), wanted.trust());
     }
-    if wanted.policy.is_some() && wanted.document() != found.policy.as_ref() {
-        let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
-        plan.update(wanted.role, "policy", shown(found.policy.as_ref()), shown(wanted.document()));
+    if wanted.policy != found.policy {
+        plan.update(wanted.role, "policy", shown(found.policy.as_ref()), shown(wanted.policy.as_ref()));
+    }
+    for policy in found.others.attached.iter().chain(&found.others.inline) {
+        plan.warn(
+            wanted.role,
+            format!("the role {name} also has the policy {policy}, which Stackdrop did not give it and leaves alone"),
+            "take it off if nobody needs it",
+        );
     }
 }
 
@@ -194,27 +188,19 @@ pub(crate) async fn ensure(
     let arn = match found {
         Some(found) => {
             keep_tags(work, wanted, found, &name).await?;
-            take_back(work, wanted, found, &name).await?;
+            keep_trust(work, wanted, found, &name).await?;
             found.arn.clone()
         }
         None => create(work, wanted, &name).await?,
     };
-    if let Some(policy) = wanted.lacking(found) {
-        let call = work.aws.iam().attach_role_policy().role_name(&name).policy_arn(policy).send().await;
-        let waits_for = format!("the role {name} to be visible");
-        call.pending_on(&["NoSuchEntity"], &waits_for, format!("attaching {policy} to {name}"))?;
-    }
-    match (wanted.document(), found.and_then(|found| found.policy.as_ref())) {
+    match (&wanted.policy, found.and_then(|found| found.policy.as_ref())) {
         (Some(policy), held) if held != Some(policy) => {
             let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
             let waits_for = format!("the role {name} to be visible");
-            call.pending_on(&["NoSuchEntity"], &waits_for, format!("giving {name} its policy"))?;
+            call.pending_on(&ABSENT, &waits_for, format!("giving {name} its policy"))?;
         }
-        (None, Some(_)) if wanted.policy.is_some() => {
-            let call = work.aws.iam().delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
-            call.unless(&["NoSuchEntity"]).doing(format!("taking its policy from {name}"))?;
-        }
+        (None, Some(_)) => delete_policy(work, &name, POLICY).await?,
         _ => {}
     }
     Ok(arn)
@@ -224,7 +210,7 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
     if !found.is_ours(work) {
         return Err(StepError::Foreign { what: format!("the role {name}"), fix: "delete it".into() });
     }
-    let missing = work.stack.missing_tags(wanted.component, wanted.role, &found.tags);
+    let missing = work.stack.tags_to_put(wanted.component, wanted.role, &found.tags);
     if !missing.is_empty() {
         let call = work.aws.iam().tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
         call.doing(format!("tagging {name}"))?;
@@ -237,19 +223,14 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
     Ok(())
 }
 
-/// Takes back what somebody has let the role do, and whom act as it.
-async fn take_back(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
-    let iam = work.aws.iam();
-    if found.trust.as_ref() != Some(&wanted.trust()) {
-        let call = iam.update_assume_role_policy().role_name(name);
-        let call = call.policy_document(wanted.trust().to_string()).send().await;
-        call.doing(format!("setting who may act as {name}"))?;
+/// Takes back whom somebody has let act as the role.
+async fn keep_trust(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
+    if found.trust.as_ref() == Some(&wanted.trust()) {
+        return Ok(());
     }
-    for arn in wanted.added(found) {
-        let call = iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
-        call.unless(&["NoSuchEntity"]).doing(format!("detaching {arn} from {name}"))?;
-    }
-    Ok(())
+    let call = work.aws.iam().update_assume_role_policy().role_name(name);
+    let call = call.policy_document(wanted.trust().to_string()).send().await;
+    call.doing(format!("setting who may act as {name}")).map(drop)
 }
 
 async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
@@ -270,27 +251,38 @@ async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, St
     answer.role.map(|role| role.arn).ok_or_else(|| StepError::lacking("the role"))
 }
 
-/// Deletes a role of ours with its policies.
+async fn delete_policy(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
+    let call = work.aws.iam().delete_role_policy().role_name(name).policy_name(policy).send().await;
+    call.unless(&ABSENT).doing(format!("deleting the policy {policy} of {name}")).map(drop)
+}
+
+async fn detach(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
+    let call = work.aws.iam().detach_role_policy().role_name(name).policy_arn(policy).send().await;
+    call.unless(&ABSENT).doing(format!("detaching {policy} from {name}")).map(drop)
+}
+
+/// Deletes a role of ours with its policies, whoever has given it those.
 pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, StepError> {
     let name = wanted.name(work);
     let mut removal = Removal::default();
-    let found = find_role(work, &name).await?;
-    if !found.is_some_and(|role| work.stack.owns(&read_tags(role.tags()))) {
+    // Looked at anew: more may have been added since.
+    let Some(found) = find(work, wanted).await?.filter(|found| found.is_ours(work)) else {
         return Ok(removal);
-    }
+    };
     removal.found = 1;
-    let gone = ["NoSuchEntity"];
-    if let Some(policy) = wanted.managed {
-        let call = work.aws.iam().detach_role_policy().role_name(&name).policy_arn(policy).send().await;
-        call.unless(&gone).doing(format!("detaching {policy} from {name}"))?;
+    for policy in &found.others.attached {
+        detach(work, &name, policy).await?;
     }
-    let call = work.aws.iam().delete_role_policy().role_name(&name).policy_name(POLICY).send().await;
-    call.unless(&gone).doing(format!("deleting the policy of {name}"))?;
+    for policy in
+        found.others.inline.iter().map(String::as_str).chain(found.policy.is_some().then_some(POLICY))
+    {
+        delete_policy(work, &name, policy).await?;
+    }
     let call = work.aws.iam().delete_role().role_name(&name).send().await;
-    if call.gone(&gone, &["DeleteConflict"], format!("deleting the role {name}"))? {
+    if call.gone(&ABSENT, &["DeleteConflict"], format!("deleting the role {name}"))? {
         tracing::info!(name, "Role deleted.");
     } else {
-        removal.leave(wanted.role, name, "a policy or an instance profile that was added by hand holds it");
+        removal.leave(wanted.role, name, "an instance profile that was added by hand holds it");
     }
     Ok(removal)
 }

@@ -249,6 +249,21 @@ impl Stack {
         wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect()
     }
 
+    /// The tags to put on a resource of this stack that lacks some: those, and with them the stack's own. A policy can
+    /// then ask for it in the request, which the services need that don't know a resource's tags when it is tagged.
+    #[must_use]
+    pub(crate) fn tags_to_put(&self, component: &str, role: &str, found: &Tags) -> Tags {
+        self.with_own(self.missing_tags(component, role, found))
+    }
+
+    /// Tags to put on a resource, and with them, if there are any, the stack's own.
+    pub(crate) fn with_own(&self, mut tags: Tags) -> Tags {
+        if !tags.is_empty() {
+            tags.insert(TAG_STACK.into(), self.name.to_string());
+        }
+        tags
+    }
+
     /// The keys of tags on a resource that the last spec had and this one has no longer. Tags that others have added
     /// are not among them.
     #[must_use]

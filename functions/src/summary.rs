@@ -31,13 +31,29 @@ pub(crate) fn of_plan(deployment: &Deployment) -> String {
     let problems = problems(&deployment.plan);
     let problems =
         if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };
-    format!("{changes}{comes_to}.{problems}")
+    let warnings = in_words(&warnings(&deployment.plan)).map(|said| format!("\n{said}")).unwrap_or_default();
+    format!("{changes}{comes_to}.{problems}{warnings}")
 }
 
 /// What would make the plans fail.
 #[must_use]
 pub fn problems(plans: &[Value]) -> Vec<String> {
-    let problems = plans.iter().filter_map(|plan| plan.get("problems")?.as_array()).flatten();
+    under("problems", plans)
+}
+
+/// What somebody should know of, and what Stackdrop leaves alone.
+#[must_use]
+pub fn warnings(plans: &[Value]) -> Vec<String> {
+    under("warnings", plans)
+}
+
+/// Warnings as a message ends with them, if there are any.
+pub(crate) fn in_words(warnings: &[String]) -> Option<String> {
+    (!warnings.is_empty()).then(|| format!("Warning: {}", warnings.join("\nWarning: ")))
+}
+
+fn under(key: &str, plans: &[Value]) -> Vec<String> {
+    let problems = plans.iter().filter_map(|plan| plan.get(key)?.as_array()).flatten();
     problems
         .filter_map(|problem| serde_json::from_value::<Problem>(problem.clone()).ok())
         .map(|problem| format!("{}: {}; {}", problem.resource, problem.why, problem.fix))

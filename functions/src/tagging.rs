@@ -54,7 +54,7 @@ pub(crate) async fn keep(
     id: &str,
     found: &Tags,
 ) -> Result<(), StepError> {
-    add(work, &[id], work.stack.missing_tags(component, role, found)).await?;
+    add(work, &[id], work.stack.tags_to_put(component, role, found)).await?;
     take(work, &[id], &work.stack.stale_tags(found)).await
 }
 

@@ -23,8 +23,8 @@ const MOST_SERVICES: usize = 10;
 const MOST_ROUTES: usize = 50;
 /// AWS has 50 tags on a resource; ten are left for Stackdrop's and AWS's own.
 const MOST_TAGS: usize = 40;
-/// What `nat: none` puts into each private subnet: ssm, ssmmessages, ec2messages, ecr.api, ecr.dkr, logs, secretsmanager.
-const ENDPOINTS: u32 = 7;
+/// What `nat: none` puts into each private subnet: ssm, ssmmessages, ecr.api, ecr.dkr, logs, secretsmanager.
+const ENDPOINTS: u32 = 6;
 
 /// Reports everything that breaks a rule.
 pub(crate) fn check(spec: &Spec, findings: &mut Findings<'_>) {

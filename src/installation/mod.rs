@@ -127,6 +127,7 @@ fn settings(place: &Place<'_>, functions: &BTreeMap<String, Function>) -> Result
         schedule_role: read("STACKDROP_SCHEDULE_ROLE")?,
         region: place.region.into(),
         account: place.account.into(),
+        partition: place.partition.into(),
     })
 }
 

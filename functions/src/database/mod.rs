@@ -165,7 +165,7 @@ fn rds_tags(tags: Tags) -> Vec<Tag> {
 /// Puts missing tags on a resource of ours, and takes off those that the spec has dropped.
 async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, found: &Tags) -> Result<(), StepError> {
     const WAITS_FOR: &str = "the database to take its tags";
-    let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, role, found), work.stack.stale_tags(found));
     if !missing.is_empty() {
         let call = work.aws.rds().add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
         call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;

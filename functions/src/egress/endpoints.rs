@@ -31,7 +31,6 @@ pub(crate) fn services_of(spec: &Spec) -> Vec<&'static str> {
         spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
     let shells = spec.instance.is_some() || spec.services.values().any(|service| service.exec);
     [
-        ("ec2messages", spec.instance.is_some()),
         ("ecr.api", tasks),
         ("ecr.dkr", tasks),
         ("logs", tasks),

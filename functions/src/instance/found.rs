@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_iam::types::InstanceProfile;
 
-use super::{NAME, ROLE, profile, server};
+use super::{NAME, ROLE, profile, role, server};
 use crate::component::{Plan, Verb, Work};
 use crate::error::{Answer, StepError};
 use crate::roles;
@@ -22,8 +22,9 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let wanted = role();
         let (role, profile, instances) =
-            tokio::try_join!(roles::find(work, &ROLE), find_profile(work), find_instances(work))?;
+            tokio::try_join!(roles::find(work, &wanted), find_profile(work), find_instances(work))?;
         let (dead, mut instances): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
@@ -40,7 +41,7 @@ impl Found {
             plan.change(Verb::Remove, profile::ROLE);
         }
         if self.role.as_ref().is_some_and(|role| role.is_ours(work)) {
-            plan.change(Verb::Remove, ROLE.role);
+            plan.change(Verb::Remove, ROLE);
         }
     }
 }

@@ -6,6 +6,7 @@ mod profile;
 mod server;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::component::{Component, Plan, Removal, Work};
 use crate::error::StepError;
@@ -36,14 +37,32 @@ pub struct Outputs {
     pub connect: Option<String>,
 }
 
-/// The role that the instance acts as: what Systems Manager's agent needs, and nothing else.
-const ROLE: Role = Role {
-    component: NAME,
-    role: "role/instance",
-    principal: "ec2.amazonaws.com",
-    managed: Some("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"),
-    policy: None,
-};
+/// The role of the role that the instance acts as.
+const ROLE: &str = "role/instance";
+
+/// The role that the instance acts as: what Session Manager needs of Systems Manager's agent, and nothing else. AWS's own
+/// AmazonSSMManagedInstanceCore would let whoever opens a shell read every parameter of the account.
+///
+/// Sources: "Create an IAM role with minimal Session Manager permissions" in the Systems Manager user guide, and the
+/// managed policy AWSCloud9SSMInstanceProfile, which has these five actions. None of `ec2messages` is among them: the agent
+/// uses `ssmmessages` in its place from 3.3.40.0 on ("Reference: ec2messages, ssmmessages, and other API operations").
+fn role() -> Role {
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": [
+                "ssm:UpdateInstanceInformation",
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            "Resource": "*",
+        }],
+    });
+    Role { component: NAME, role: ROLE, principal: "ec2.amazonaws.com", policy: Some(policy) }
+}
 
 impl Component for Instance {
     type Outputs = Outputs;
@@ -55,7 +74,7 @@ impl Component for Instance {
             found.plan_removal(work, &mut plan);
             return Ok(plan);
         };
-        roles::plan(work, &ROLE, found.role.as_ref(), &mut plan);
+        roles::plan(work, &role(), found.role.as_ref(), &mut plan);
         profile::plan(work, &found, &mut plan);
         server::plan(work, spec, &found, &mut plan).await?;
         Ok(plan)
@@ -66,7 +85,7 @@ impl Component for Instance {
             return Ok(Outputs::default());
         };
         let found = Found::read(work).await?;
-        roles::ensure(work, &ROLE, found.role.as_ref()).await?;
+        roles::ensure(work, &role(), found.role.as_ref()).await?;
         profile::ensure(work, &found).await?;
         let id = server::ensure(work, spec, &found).await?;
         Ok(outputs(work, &id))
@@ -89,7 +108,7 @@ impl Component for Instance {
         let mut removal = server::remove(work, &found).await?;
         if removal.left.is_empty() {
             removal.join(profile::remove(work, &found).await?);
-            removal.join(roles::remove(work, &ROLE).await?);
+            removal.join(roles::remove(work, &role()).await?);
         } else {
             // They go when the instance is gone.
             removal.found += usize::from(found.role.is_some()) + usize::from(found.profile.is_some());

@@ -16,7 +16,7 @@ pub(super) fn is_ours(work: &Work<'_>, profile: &InstanceProfile) -> bool {
 }
 
 fn has_role(work: &Work<'_>, profile: &InstanceProfile) -> bool {
-    profile.roles().iter().any(|role| role.role_name() == IAM_ROLE.name(work))
+    profile.roles().iter().any(|role| role.role_name() == roles::name(work, IAM_ROLE))
 }
 
 pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
@@ -28,7 +28,7 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
     }
     if !has_role(work, profile) {
         let held = profile.roles().first().map_or("(none)", |role| role.role_name());
-        plan.update(ROLE, "role", held, IAM_ROLE.name(work));
+        plan.update(ROLE, "role", held, roles::name(work, IAM_ROLE));
     }
     plan.tags(work, NAME, ROLE, &read_tags(profile.tags()));
 }
@@ -60,7 +60,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
             tracing::info!(name, "Instance profile created.");
         }
     }
-    let role = IAM_ROLE.name(work);
+    let role = roles::name(work, IAM_ROLE);
     let call = work.aws.iam().add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
     // `LimitExceeded`: a role is in it already, ours by a lost answer; the next attempt sees which.
     let late = ["NoSuchEntity", "LimitExceeded"];
@@ -70,7 +70,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
 
 async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Result<(), StepError> {
     let found = read_tags(profile.tags());
-    let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &found), work.stack.stale_tags(&found));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, ROLE, &found), work.stack.stale_tags(&found));
     if !missing.is_empty() {
         let call = work.aws.iam().tag_instance_profile().instance_profile_name(name);
         let call = call.set_tags(Some(iam_tags(missing)?)).send().await;

@@ -315,7 +315,7 @@ async fn keep_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError
     let all: Vec<&str> =
         instance.instance_id().into_iter().chain(root_volume(instance)).chain(interface).collect();
     let found = tagging::read(instance.tags());
-    tagging::add(work, &all, work.stack.missing_tags(NAME, ROLE, &found)).await?;
+    tagging::add(work, &all, work.stack.tags_to_put(NAME, ROLE, &found)).await?;
     tagging::take(work, &all, &work.stack.stale_tags(&found)).await
 }
 

@@ -135,7 +135,7 @@ impl Certificates {
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
         let given = async {
             match work.spec.load_balancer.as_ref().and_then(source) {
-                Some(Source::Given(arn)) if purpose == Purpose::Compare && is_of_region(work, arn) => {
+                Some(Source::Given(arn)) if purpose == Purpose::Compare && elsewhere(work, arn).is_none() => {
                     describe(work, arn).await
                 }
                 _ => Ok(None),
@@ -151,15 +151,21 @@ impl Certificates {
                 summary.r#type() == Some(&CertificateType::AmazonIssued)
                     && (hinted || purpose == Purpose::Remove)
             });
-            sort(work, candidates, others).await
+            sort(work, purpose, candidates, others).await
         };
         let (given, (own, others)) = tokio::try_join!(given, own)?;
         Ok(Self { given, own, others })
     }
 }
 
-fn is_of_region(work: &Work<'_>, arn: &str) -> bool {
-    arn.split(':').nth(3) == Some(work.aws.settings.region.as_str())
+/// The region or the account that a certificate is of, if it is not this one.
+fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
+    let here = &work.aws.settings;
+    let own = [(3, "region", &here.region), (4, "account", &here.account)];
+    own.into_iter().find_map(|(field, kind, own)| {
+        let of = arn.split(':').nth(field).unwrap_or_default();
+        (of != own).then(|| (kind, own.clone()))
+    })
 }
 
 async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
@@ -170,6 +176,7 @@ async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
 /// Tells our certificates from others, and reads them.
 async fn sort(
     work: &Work<'_>,
+    purpose: Purpose,
     candidates: Vec<CertificateSummary>,
     others: Vec<CertificateSummary>,
 ) -> Result<(Vec<Own>, BTreeSet<String>), StepError> {
@@ -187,7 +194,7 @@ async fn sort(
                 return Ok((summary, None));
             }
             let Some(detail) = describe(work, arn).await? else { return Ok((summary, None)) };
-            let record = find_record(work, &detail).await?;
+            let record = find_record(work, purpose, &detail).await?;
             Ok::<_, StepError>((summary, Some(Own { detail, tags, record })))
         });
         for (summary, read) in try_join_all(read).await? {
@@ -220,13 +227,17 @@ async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail
 }
 
 /// The validation record that ACM asks for (it names it some seconds after the request), and what stands.
-async fn find_record(work: &Work<'_>, detail: &CertificateDetail) -> Result<Option<Record>, StepError> {
+async fn find_record(
+    work: &Work<'_>,
+    purpose: Purpose,
+    detail: &CertificateDetail,
+) -> Result<Option<Record>, StepError> {
     let asked = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
     let Some(asked) = asked else { return Ok(None) };
     let domains = own_domains(work);
     let zone = domains.iter().find(|(domain, _)| detail.domain_name() == Some(domain)).or(domains.first());
     let Some((_, zone)) = zone else { return Ok(None) };
-    let standing = dns::find(work, zone, &asked.name, dns::CNAME).await?;
+    let standing = dns::find(work, purpose, zone, &asked.name, dns::CNAME).await?;
     Ok(Some(Record {
         zone: (*zone).to_owned(),
         name: asked.name.clone(),
@@ -273,17 +284,20 @@ fn covers(detail: &CertificateDetail, domain: &str) -> bool {
 /// What makes it impossible to have the certificate.
 pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -> Vec<Obstacle> {
     let spec = |why: String, fix: String| Obstacle::Spec { resource: ROLE.into(), why, fix };
-    let region = &work.aws.settings.region;
     match source(wanted) {
         None => vec![spec(
             "loadBalancer has neither certificateArn, nor domain with hostedZoneId".into(),
             "give it one of them: HTTPS needs a certificate".into(),
         )],
-        Some(Source::Given(arn)) if !is_of_region(work, arn) => vec![spec(
-            format!("loadBalancer.certificateArn {arn} is not of the region {region}"),
-            format!("request or import the certificate in {region}: a load balancer takes no other"),
-        )],
         Some(Source::Given(arn)) => {
+            if let Some((kind, own)) = elsewhere(work, arn) {
+                return vec![spec(
+                    format!("loadBalancer.certificateArn {arn} is not of the {kind} {own}"),
+                    format!(
+                        "request or import the certificate in the {kind} {own}: a load balancer takes no other"
+                    ),
+                )];
+            }
             let Some(detail) = &found.certificates.given else {
                 return vec![spec(
                     format!("there is no certificate {arn}"),
@@ -428,7 +442,7 @@ fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
 
 async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
     let arn = own.arn();
-    let (missing, stale) = (work.stack.missing_tags(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
     if !missing.is_empty() {
         let call = work.aws.acm().add_tags_to_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
@@ -447,6 +461,9 @@ async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
 pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<Option<String>, StepError> {
     if own.is_in_use() {
         return Ok(Some(format!("in use by {}", own.detail.in_use_by().join(", "))));
+    }
+    if let Some(Record { name, zone, standing: Lookup::Denied(said), .. }) = &own.record {
+        return Ok(Some(format!("its validation record {name} in the zone {zone} can't be read: {said}")));
     }
     // The record first: without the certificate nobody knows its name.
     if let Some(record) = own.record.as_ref().filter(|record| record.is_ours())

@@ -15,6 +15,7 @@ use super::Obstacle;
 use super::balancer::Handle;
 use super::found::{Found, Purpose, known_specs};
 use crate::component::{Outputs, Plan, Verb, Work};
+use crate::denied;
 use crate::error::{Answer, StepError};
 
 /// The alias record's role.
@@ -30,14 +31,32 @@ pub(super) const TTL: i64 = 299;
 pub(super) enum Lookup {
     /// There is no such zone.
     NoZone,
+    /// The zone can't be read, in AWS's words: it is another account's, or a policy denies it.
+    Denied(String),
     /// The zone has no such record.
     Absent,
     /// This.
     Record(Box<ResourceRecordSet>),
 }
 
-/// Reads one record.
-pub(super) async fn find(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<Lookup, StepError> {
+/// Reads one record. A zone that can't be read is an answer where the spec's is compared with what stands; where
+/// something is to be deleted, it is an error.
+pub(super) async fn find(
+    work: &Work<'_>,
+    purpose: Purpose,
+    zone: &str,
+    name: &str,
+    kind: RrType,
+) -> Result<Lookup, StepError> {
+    match read(work, zone, name, kind).await {
+        Err(StepError::Refused { source, .. }) if purpose == Purpose::Compare && denied::is(&source) => {
+            Ok(Lookup::Denied(source.to_string()))
+        }
+        read => read,
+    }
+}
+
+async fn read(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<Lookup, StepError> {
     // Records are listed in order, beginning with the one asked for if it exists.
     let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(zone);
     let call = call.start_record_name(name).start_record_type(kind.clone()).max_items(1).send().await;
@@ -121,8 +140,8 @@ pub(super) struct Alias {
 }
 
 impl Alias {
-    async fn find(work: &Work<'_>, zone: &str, domain: &str) -> Result<Self, StepError> {
-        let standing = find(work, zone, domain, RrType::A).await?;
+    async fn find(work: &Work<'_>, purpose: Purpose, zone: &str, domain: &str) -> Result<Self, StepError> {
+        let standing = find(work, purpose, zone, domain, RrType::A).await?;
         Ok(Self { zone: zone.to_owned(), domain: domain.to_owned(), standing })
     }
 
@@ -147,11 +166,11 @@ impl Aliases {
             known_specs(work).filter_map(place).filter(|former| Some(*former) != wanted).collect();
         let wanted = async {
             match wanted {
-                Some((zone, domain)) => Alias::find(work, zone, domain).await.map(Some),
+                Some((zone, domain)) => Alias::find(work, purpose, zone, domain).await.map(Some),
                 None => Ok(None),
             }
         };
-        let former = former.into_iter().map(|(zone, domain)| Alias::find(work, zone, domain));
+        let former = former.into_iter().map(|(zone, domain)| Alias::find(work, Purpose::Drop, zone, domain));
         let (wanted, former) = tokio::try_join!(wanted, try_join_all(former))?;
         let zone = match &wanted {
             Some(Alias { zone, standing: Lookup::Absent, .. }) if purpose == Purpose::Compare => {
@@ -173,7 +192,10 @@ impl Aliases {
         }
         let zones: BTreeSet<&str> = known_specs(work).filter_map(place).map(|(zone, _)| zone).collect();
         let pairs = domains.iter().flat_map(|domain| zones.iter().map(move |zone| (zone, domain)));
-        self.former.extend(try_join_all(pairs.map(|(zone, domain)| Alias::find(work, zone, domain))).await?);
+        self.former.extend(
+            try_join_all(pairs.map(|(zone, domain)| Alias::find(work, Purpose::Remove, zone, domain)))
+                .await?,
+        );
         Ok(())
     }
 
@@ -218,7 +240,7 @@ enum Standing {
 fn standing(work: &Work<'_>, found: &Found, alias: &Alias) -> Standing {
     let now = found.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(plain);
     match (&alias.standing, alias.target()) {
-        (Lookup::Absent | Lookup::NoZone, _) => Standing::Missing,
+        (Lookup::Absent | Lookup::NoZone | Lookup::Denied(_), _) => Standing::Missing,
         (_, Some(target)) if Some(&target) == now.as_ref() => Standing::Right,
         (_, Some(target)) if our_names(work, found).contains(&target) => Standing::Outdated,
         _ => Standing::Foreign,
@@ -232,6 +254,15 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
     let spec = |why: String, fix: &str| vec![Obstacle::Spec { resource: ROLE.into(), why, fix: fix.into() }];
     if matches!(alias.standing, Lookup::NoZone) {
         return spec(format!("there is no Route 53 zone {zone}"), "correct loadBalancer.hostedZoneId");
+    }
+    if let Lookup::Denied(said) = &alias.standing {
+        return spec(
+            format!(
+                "the Route 53 zone {zone} can't be read: it is another account's, or a policy denies it ({said})"
+            ),
+            "name a zone of this account in loadBalancer.hostedZoneId; or leave hostedZoneId out, name a certificate \
+             in loadBalancer.certificateArn, and lead the domain to the load balancer yourself",
+        );
     }
     match &found.aliases.zone {
         Some((name, _)) if plain(domain) != *name && !plain(domain).ends_with(&format!(".{name}")) => {
@@ -310,6 +341,6 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, handle: &Handle) -> R
 pub(super) async fn delete_alias(work: &Work<'_>, alias: &Alias) -> Result<bool, StepError> {
     match &alias.standing {
         Lookup::Record(record) => delete(work, &alias.zone, record).await,
-        Lookup::Absent | Lookup::NoZone => Ok(true),
+        Lookup::Absent | Lookup::NoZone | Lookup::Denied(_) => Ok(true),
     }
 }

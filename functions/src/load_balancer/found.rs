@@ -354,7 +354,7 @@ pub(super) fn elb_tags(tags: Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types:
 
 /// Puts missing tags on something of ours, and takes off those that the spec has dropped.
 pub(super) async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags) -> Result<(), StepError> {
-    let (missing, stale) = (work.stack.missing_tags(NAME, role, tags), work.stack.stale_tags(tags));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, role, tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
         let call = work.aws.elb().add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;

@@ -83,7 +83,7 @@ async fn create(work: &Work<'_>, name: &str, full: &str) -> Result<(), StepError
 
 async fn keep_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), StepError> {
     let Some(tags) = &group.tags else { return Ok(()) };
-    let (missing, stale) = (work.stack.missing_tags(NAME, &role(name), tags), work.stack.stale_tags(tags));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, &role(name), tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
         let call = work.aws.logs().tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;

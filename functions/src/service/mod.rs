@@ -1,5 +1,6 @@
 //! The ECS services on Fargate, with what they need: cluster, roles, log groups, task definitions, auto scaling.
 
+mod access;
 mod cluster;
 mod definition;
 mod diagnosis;
@@ -12,6 +13,7 @@ mod registry;
 mod removal;
 mod rollout;
 mod scaling;
+mod secrets;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -72,8 +74,8 @@ impl Component for Service {
             removal::plan_all(work, &found, &mut plan).await?;
             return Ok(plan);
         }
-        let around = Surroundings::found(work, &found);
-        preflight::plan(work, &found, &mut plan).await?;
+        let around = Surroundings::found(work, &found).await?;
+        preflight::plan(work, &found, &around, &mut plan).await?;
         let execution = permissions::execution(work, &found, &around);
         roles::plan(work, &execution, found.execution.as_ref(), &mut plan);
         permissions::plan_narrowing(work, &found, &around, &mut plan);
@@ -99,7 +101,7 @@ impl Component for Service {
             cleared(removal::remove_all(work, &found).await?)?;
             return Ok(Outputs::default());
         }
-        let around = Surroundings::reported(work)?;
+        let around = Surroundings::reported(work).await?;
         let execution = permissions::execution(work, &found, &around);
         let task = permissions::task(work);
         let roles = [(&execution, &found.execution), (&task, &found.task)];
@@ -136,7 +138,7 @@ impl Component for Service {
             return Ok(Removal::default());
         }
         let found = Found::read(work).await?;
-        let around = Surroundings::reported(work)?;
+        let around = Surroundings::reported(work).await?;
         let execution = permissions::narrow_execution(work, &found, &around);
         roles::ensure(work, &execution, found.execution.as_ref()).await?;
         removal::remove_unused(work, &found).await
@@ -186,7 +188,7 @@ fn read_tags(tags: &[Tag]) -> Tags {
 
 /// Puts missing tags on an ECS resource of ours, and takes off those that the spec has dropped.
 async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Result<(), StepError> {
-    let (missing, stale) = (work.stack.missing_tags(NAME, role, found), work.stack.stale_tags(found));
+    let (missing, stale) = (work.stack.tags_to_put(NAME, role, found), work.stack.stale_tags(found));
     if !missing.is_empty() {
         let call = work.aws.ecs().tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;

@@ -13,9 +13,11 @@ use stackdrop_specs::Service;
 use super::definition;
 use super::fargate;
 use super::found::Found;
-use super::permissions::secret_arn;
-use super::registry::Private;
+use super::registry::{Caches, Private};
+use super::secrets::{self, Secret, Secrets};
+use super::surroundings::Surroundings;
 use crate::component::{Plan, Verb, Work};
+use crate::denied::unless_denied;
 use crate::error::{Answer, StepError};
 use crate::quotas::{self, FARGATE_VCPUS, Need};
 
@@ -26,16 +28,26 @@ const LINKED_ROLE: &str = "AWSServiceRoleForECS";
 const UNITS: f64 = 1024.0;
 
 /// Notes what would keep the spec's services from coming up, and what ECS needs besides.
-pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
-    let (linked_role, images, secrets) = tokio::try_join!(
-        lacks_linked_role(work, found),
-        missing_images(work, found),
-        bad_secrets(work, found)
-    )?;
+pub(super) async fn plan(
+    work: &Work<'_>,
+    found: &Found,
+    around: &Surroundings,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let (linked_role, images) =
+        tokio::try_join!(lacks_linked_role(work, found), missing_images(work, found, &around.caches))?;
     if linked_role {
         plan.change(Verb::Create, format!("{LINKED_ROLE} (of the account)"));
     }
-    for (name, why, fix) in images.into_iter().chain(secrets) {
+    for (name, why, fix) in images {
+        if around.caches.are_known() {
+            plan.problem(fargate::role(&name), why, fix);
+        } else {
+            let unsure = "unless it comes through a pull-through cache: AWS denies listing their rules";
+            plan.warn(fargate::role(&name), format!("{why}, {unsure}"), fix);
+        }
+    }
+    for (name, why, fix) in bad_secrets(work, found, &around.secrets) {
         plan.problem(fargate::role(&name), why, fix);
     }
     check_vcpus(work, found, plan).await
@@ -50,14 +62,18 @@ async fn lacks_linked_role(work: &Work<'_>, found: &Found) -> Result<bool, StepE
         return Ok(false);
     }
     let call = work.aws.iam().get_role().role_name(LINKED_ROLE).send().await;
-    Ok(call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {LINKED_ROLE}"))?.is_none())
+    let found = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {LINKED_ROLE}"));
+    // Where that may not be asked, ECS itself tells while the cluster is made.
+    Ok(unless_denied(found)?.is_some_and(|found| found.is_none()))
 }
 
-async fn missing_images(work: &Work<'_>, found: &Found) -> Result<Vec<Wrong>, StepError> {
+/// Images that are not there. One that a pull-through cache gets on the first pull need not be.
+async fn missing_images(work: &Work<'_>, found: &Found, caches: &Caches) -> Result<Vec<Wrong>, StepError> {
     let wanted = work.spec.services.iter().filter_map(|(name, service)| {
         let image = definition::image(work, found, name, service);
         let stands = found.definitions.get(name).is_some_and(|definition| definition.image == image);
         let private = Private::read(image).filter(|private| !stands && private.is_here(work));
+        let private = private.filter(|private| !caches.cover(work, private));
         private.map(|private| (name, image, private))
     });
     let asked = wanted.map(async |(name, image, private)| {
@@ -103,36 +119,55 @@ async fn ask_registry(
 }
 
 /// Secrets that tasks of today are not given yet, and that they could not be given.
-async fn bad_secrets(work: &Work<'_>, found: &Found) -> Result<Vec<Wrong>, StepError> {
-    let account = format!(":{}:{}:", work.aws.settings.region, work.aws.settings.account);
-    let wanted = work.spec.services.iter().flat_map(|(name, service)| {
+fn bad_secrets(work: &Work<'_>, found: &Found, secrets: &Secrets) -> Vec<Wrong> {
+    let mut wrong = Vec::new();
+    for (name, service) in &work.spec.services {
         let held = found.definitions.get(name).and_then(|definition| definition.content.as_ref());
         let held: BTreeSet<String> =
-            held.iter().flat_map(|content| content.secrets.values()).map(|held| secret_arn(held)).collect();
-        let wanted = service.secrets.iter().map(|(variable, from)| (name, variable, secret_arn(from)));
-        wanted.filter(move |(_, _, arn)| !held.contains(arn)).collect::<Vec<_>>()
-    });
-    // Another account's secret answers to whom its own policy names: the execution role, not this function.
-    let asked = wanted.filter(|(_, _, arn)| arn.contains(&account)).map(async |(name, variable, arn)| {
-        let call = work.aws.secrets().describe_secret().secret_id(&arn).send().await;
-        let secret =
-            call.unless(&["ResourceNotFoundException"]).doing(format!("looking for the secret {arn}"))?;
-        let field = format!("services.{name}.secrets.{variable}");
-        Ok::<_, StepError>(match secret {
-            None => Some((
-                name.clone(),
-                format!("there is no secret {arn} ({field})"),
-                format!("create it, or correct {field}"),
-            )),
-            Some(secret) if secret.deleted_date().is_some() => Some((
-                name.clone(),
-                format!("the secret {arn} ({field}) is about to be deleted"),
-                format!("restore it (`aws secretsmanager restore-secret`), or correct {field}"),
-            )),
-            Some(_) => None,
-        })
-    });
-    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+            held.iter().flat_map(|content| content.secrets.values()).map(|held| secrets::arn(held)).collect();
+        for (variable, from) in &service.secrets {
+            let arn = secrets::arn(from);
+            let field = format!("services.{name}.secrets.{variable}");
+            let problem = secrets.get(&arn).filter(|_| !held.contains(&arn));
+            if let Some((why, fix)) = problem.and_then(|secret| bad_secret(work, secret, &arn, &field)) {
+                wrong.push((name.clone(), why, fix));
+            }
+        }
+    }
+    wrong
+}
+
+/// Why tasks could not read a secret, and the way out.
+fn bad_secret(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> Option<(String, String)> {
+    let is_ours = arn.split(':').nth(4) == Some(work.aws.settings.account.as_str());
+    match secret {
+        Secret::Absent => {
+            Some((format!("there is no secret {arn} ({field})"), format!("create it, or correct {field}")))
+        }
+        Secret::Leaving => Some((
+            format!("the secret {arn} ({field}) is about to be deleted"),
+            format!("restore it (`aws secretsmanager restore-secret`), or correct {field}"),
+        )),
+        Secret::Denied(said) => Some((
+            format!(
+                "the key of the secret {arn} ({field}) is not known, since AWS denies describing it ({said})"
+            ),
+            format!(
+                "allow secretsmanager:DescribeSecret in the secret's own policy to the role of Stackdrop's function \
+                 for services, or correct {field}"
+            ),
+        )),
+        // Source: "Permissions to AWS Secrets Manager secrets for users in a different account" in its user guide.
+        Secret::UnderAwsKey if !is_ours => Some((
+            format!(
+                "the secret {arn} ({field}) of another account is encrypted with a key that only that account can use"
+            ),
+            format!(
+                "encrypt it with a key of its account's own that lets this account decrypt, or correct {field}"
+            ),
+        )),
+        Secret::UnderAwsKey | Secret::UnderKey(_) => None,
+    }
 }
 
 /// How many vCPUs the tasks of a service shall take. Where something else looks after their number, that stays.

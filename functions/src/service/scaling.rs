@@ -106,7 +106,7 @@ fn differing_tags(work: &Work<'_>, found: &Found, name: &str) -> (Tags, Vec<Stri
         let missing = work.stack.missing_tags(NAME, &fargate::role(name), &tags);
         let wanted = work.stack.lasting_tags(NAME, &target_role(name));
         let missing = wanted.into_iter().filter(|(key, _)| missing.contains_key(key)).collect();
-        (missing, work.stack.stale_tags(&tags))
+        (work.stack.with_own(missing), work.stack.stale_tags(&tags))
     })
 }
 

@@ -1,10 +1,13 @@
-//! What the services are given by other components: subnets, security group, target groups, database.
+//! What the services are given by others: subnets, security group, target groups and database by other components, secrets
+//! and images by whoever made those.
 
 use std::collections::BTreeMap;
 
 use stackdrop_specs::DatabaseValue;
 
 use super::found::Found;
+use super::registry::Caches;
+use super::secrets::Secrets;
 use crate::component::Work;
 use crate::error::StepError;
 
@@ -19,6 +22,10 @@ const UNKNOWN: &str = "(of the database)";
 pub(super) struct Surroundings {
     host: String,
     secret: String,
+    /// The secrets that the spec names.
+    pub(super) secrets: Secrets,
+    /// What the account's registry pulls through.
+    pub(super) caches: Caches,
     /// The place of the tasks; a plan does not know it.
     pub(super) place: Option<Place>,
 }
@@ -34,7 +41,7 @@ pub(super) struct Place {
 
 impl Surroundings {
     /// What the steps before have reported.
-    pub(super) fn reported(work: &Work<'_>) -> Result<Self, StepError> {
+    pub(super) async fn reported(work: &Work<'_>) -> Result<Self, StepError> {
         let database = work.outputs.database.clone().unwrap_or_default();
         let gives = |wanted: fn(DatabaseValue) -> bool| {
             work.spec.services.values().any(|service| service.database.values().any(|value| wanted(*value)))
@@ -49,7 +56,10 @@ impl Surroundings {
             StepError::Defect("the security groups were reported without the services' one".into())
         })?;
         let target_groups = work.outputs.load_balancer.as_ref().map(|outputs| outputs.target_groups.clone());
+        let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
         Ok(Self {
+            secrets,
+            caches,
             host: known(gives(|value| value == DatabaseValue::Host), database.host, "host name")?,
             secret: known(gives(DatabaseValue::is_secret), database.secret, "secret")?,
             place: Some(Place {
@@ -62,8 +72,9 @@ impl Surroundings {
 
     /// What a plan knows of it: what the task definitions that stand were given. If the database is changed, its own
     /// plan says so.
-    pub(super) fn found(work: &Work<'_>, found: &Found) -> Self {
-        let mut around = Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), place: None };
+    pub(super) async fn found(work: &Work<'_>, found: &Found) -> Result<Self, StepError> {
+        let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
+        let mut around = Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), secrets, caches, place: None };
         for (name, service) in &work.spec.services {
             let Some(content) =
                 found.definitions.get(name).and_then(|definition| definition.content.as_ref())
@@ -86,7 +97,7 @@ impl Surroundings {
                 }
             }
         }
-        around
+        Ok(around)
     }
 
     /// The database's host name.

@@ -45,6 +45,7 @@ pub(crate) fn settings() -> Settings {
         schedule_role: "arn:aws:iam::123456789012:role/stackdrop/schedule".into(),
         region: "eu-central-1".into(),
         account: "123456789012".into(),
+        partition: "aws".into(),
     }
 }
 

@@ -45,8 +45,9 @@ struct Agent {
 /// Unverified: it backs off for up to about half an hour; the longest is taken.
 const RETRY_SECONDS: f64 = 1800.0;
 
-/// What an agent talks to. Newest agents do without `ec2messages`, older ones do not.
-const SERVICES: [&str; 3] = ["ssm", "ssmmessages", "ec2messages"];
+/// What an agent talks to. Since version 3.3.40.0 it does without `ec2messages` where it reaches `ssmmessages`.
+/// Source: "Reference: ec2messages, ssmmessages, and other API operations" in the Systems Manager user guide.
+const SERVICES: [&str; 2] = ["ssm", "ssmmessages"];
 
 /// The public parameters that name the newest Amazon Linux 2023.
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";

@@ -84,6 +84,7 @@ impl Ended<'_> {
             "version": self.record.and_then(|record| Some(record.source.as_ref()?.version.as_str())),
             "changes": summary::lines(self.plan),
             "problems": self.problems,
+            "warnings": summary::warnings(self.plan),
             "estimate": self.record.and_then(|record| record.estimate),
             "outputs": self.record.map(|record| &record.outputs),
         })
