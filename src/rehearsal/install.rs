@@ -42,8 +42,8 @@ pub(super) fn installation(setting: &Setting, account: &str, region: &str) -> Re
 pub(super) fn install(account: &Account, installation: &Installation) -> Result<()> {
     let Installation { bucket, settings, .. } = installation;
     account.seed(&Seed::Bucket { name: bucket.name.clone() });
-    for topic in installation.topic_keys.keys() {
-        account.seed(&Seed::Topic { arn: topic.clone() });
+    for (topic, key) in &installation.topic_keys {
+        account.seed(&Seed::Topic { arn: topic.clone(), key: key.clone() });
     }
     account.seed(&Seed::ScheduleGroup { name: settings.schedule_group.clone() });
     for policy in installation.policies() {

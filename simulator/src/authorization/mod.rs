@@ -23,7 +23,6 @@ use serde_json::json;
 
 pub use judge::{Denial, Grants, Reason};
 pub(crate) use judge::{denied_to_role, judge, trusts};
-pub(crate) use pattern::like;
 pub use policy::{InvalidPolicy, Policy};
 pub(crate) use request::{Access, Asks};
 pub use request::{Keys, Principal, Request};
