@@ -322,13 +322,8 @@ async fn profiles_are_listed_below_a_path_without_their_tags() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_parameter_is_refused() {
     let account = account();
-    let iam = iam(&account);
-    let role = iam
-        .create_role()
-        .role_name("r")
-        .assume_role_policy_document(trust("ec2.amazonaws.com"))
-        .permissions_boundary("arn:aws:iam::aws:policy/AdministratorAccess");
-    assert_refused(role.send().await, "UnknownParameter", "PermissionsBoundary");
+    let role = iam(&account).create_service_linked_role().aws_service_name("ecs.amazonaws.com");
+    assert_refused(role.custom_suffix("shop").send().await, "UnknownParameter", "CustomSuffix");
     assert!(account.inventory().is_empty());
 }
 
