@@ -61,7 +61,7 @@ fn add_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
 }
 
 /// Of an entity that does not exist IAM knows no path: the request names it alone.
-/// Source: AWS's own ParallelCluster, which had to leave the path out of its policies for reads.
+/// Source: AWS's own `ParallelCluster`, which had to leave the path out of its policies for reads.
 fn on_profile(world: &World, params: &Params, asks: &mut Asks<'_>) {
     let name = text(params, "InstanceProfileName");
     let profile: Option<&Profile> = world.iam.profiles.get(&name);
