@@ -46,11 +46,6 @@ pub enum Seed {
         /// The ARN of the key that encrypts it, if it is not the account's own.
         kms_key: Option<String>,
     },
-    /// A pull-through cache rule of the account's private registry of ECR: it can fetch any image from another registry.
-    PullThroughCache {
-        /// With what the names of the repositories begin, such as `docker-hub`.
-        prefix: String,
-    },
     /// An image in the account's private registry of ECR, with its repository.
     Image {
         /// The image, as a task definition names it.
@@ -176,7 +171,6 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
         Seed::Secret { arn } => secrets::seed(world, arn, &Tags::new(), None),
         Seed::SecretOf { arn, tags, kms_key } => secrets::seed(world, arn, tags, kms_key.as_deref()),
-        Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
         Seed::Image { image } => ecr::seed(world, image),
         Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),

@@ -322,9 +322,8 @@ async fn profiles_are_listed_below_a_path_without_their_tags() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_parameter_is_refused() {
     let account = account();
-    let iam = iam(&account);
-    let role = iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").custom_suffix("shop");
-    assert_refused(role.send().await, "UnknownParameter", "CustomSuffix");
+    let role = iam(&account).create_service_linked_role().aws_service_name("ecs.amazonaws.com");
+    assert_refused(role.custom_suffix("shop").send().await, "UnknownParameter", "CustomSuffix");
     assert!(account.inventory().is_empty());
 }
 

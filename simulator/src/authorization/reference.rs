@@ -44,7 +44,7 @@ const GLOBAL: [&str; 5] =
     ["aws:SecureTransport", "aws:RequestedRegion", "aws:SourceArn", "aws:SourceAccount", "aws:ViaAWSService"];
 
 /// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
-const MODELED: [&str; 32] = [
+const MODELED: &[&str] = &[
     "acm:DomainNames",
     "acm:ValidationMethod",
     "application-autoscaling:service-namespace",
@@ -71,6 +71,7 @@ const MODELED: [&str; 32] = [
     "iam:PermissionsBoundary",
     "iam:PolicyARN",
     "iam:ResourceTag/",
+    "kms:ResourceAliases",
     "kms:ViaService",
     "route53:ChangeResourceRecordSetsActions",
     "route53:ChangeResourceRecordSetsNormalizedRecordNames",
@@ -83,7 +84,7 @@ const MODELED: [&str; 32] = [
 ///
 /// An execution is one of a standard or of an express workflow; executions are listed of a state machine or of a map run.
 /// `ecs:ListTasks` asks for `*` unless it lists the tasks of one container instance: AWS's message "not authorized to
-/// perform: ecs:ListTasks on resource: *", in fabfuel/ecs-deploy#119 and cdklabs/construct-hub#1207.
+/// perform: ecs:ListTasks on resource: *", in public reports.
 const NOT_REQUIRED: [(&str, &str); 3] = [
     ("ecs:ListTasks", "container-instance"),
     ("states:DescribeExecution", "express"),
@@ -113,9 +114,9 @@ pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     }
     let Some((service, action)) = action(name) else { return false };
     let on_kind = action.on.get(kind).or_else(|| action.on.get(&format!("{kind}!")));
-    let of_kind = service.resources.get(kind).filter(|_| on_kind.is_some());
+    let resource = service.resources.get(kind).filter(|_| on_kind.is_some());
     let known = action.keys.iter().chain(on_kind.into_iter().flatten());
-    known.chain(of_kind.into_iter().flat_map(|kind| &kind.keys)).any(|known| is(key, known))
+    known.chain(resource.into_iter().flat_map(|resource| &resource.keys)).any(|known| is(key, known))
 }
 
 /// Whether the services' files tell a key.

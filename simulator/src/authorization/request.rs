@@ -218,6 +218,19 @@ impl<'w> Asks<'w> {
         self.also("iam:PassRole", "role", arn, None).key("iam:PassedToService", service);
     }
 
+    /// Asks for the use of a customer's key (its id, its ARN, or an alias of it) through a service such as `rds`.
+    pub(crate) fn key_use(&mut self, action: &str, named: &str, service: &str) {
+        let arn = if named.starts_with("arn:") { named.to_owned() } else { self.world.arn("kms", named) };
+        let (place, name) = arn.rsplit_once(':').unwrap_or_default();
+        let alias = name.starts_with("alias/").then(|| name.to_owned());
+        // What key is behind an alias is not known here: its name stands for the id.
+        let id = name.strip_prefix("key/").or(name.strip_prefix("alias/")).unwrap_or(name);
+        let via = format!("{service}.{}.amazonaws.com", self.world.region);
+        self.also(action, "key", format!("{place}:key/{id}"), None)
+            .key("kms:ViaService", via)
+            .keys("kms:ResourceAliases", alias);
+    }
+
     /// Asks for the creation of a service-linked role, if the account does not have it yet.
     pub(crate) fn linked_role(&mut self, service: &str) {
         if let Some(arn) = crate::services::iam::lacking_linked_role(self.world, service) {

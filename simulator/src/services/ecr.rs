@@ -1,4 +1,4 @@
-//! ECR: which images the account's private registry holds. Nothing is pushed or pulled through here.
+//! ECR: which images the account's private registry holds, and what it pulls through from others. Nothing is pushed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::world::World;
 pub(crate) struct State {
     /// By repository, by digest, the tags of an image.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-    /// The prefixes of repositories that fetch images from other registries.
-    caches: BTreeSet<String>,
+    /// By the prefix of repositories, the registry that they are pulled through from.
+    caches: BTreeMap<String, String>,
 }
 
 /// An image in a private registry, as a task definition names it.
@@ -90,14 +90,9 @@ pub(crate) fn seed(world: &mut World, image: &str) {
     }
 }
 
-/// Adds a pull-through cache rule.
-pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
-    world.ecr.caches.insert(prefix.trim_end_matches('/').into());
-}
-
 /// Whether a task can pull an image: what is said about other registries is believed.
 pub(crate) fn has(world: &World, reference: &Reference) -> bool {
-    !reference.is_here(world) || holds(world, reference) || fetches(world, reference)
+    !reference.is_here(world) || holds(world, reference) || pulls_through(world, reference)
 }
 
 fn holds(world: &World, reference: &Reference) -> bool {
@@ -108,10 +103,13 @@ fn holds(world: &World, reference: &Reference) -> bool {
     })
 }
 
-/// Whether the registry would fetch an image from another one.
-fn fetches(world: &World, reference: &Reference) -> bool {
-    let prefix = reference.repository.split_once('/').map(|(prefix, _)| prefix);
-    prefix.is_some_and(|prefix| world.ecr.caches.contains(prefix))
+/// Whether a repository is filled from another registry when somebody pulls from it. What that has is believed.
+fn pulls_through(world: &World, reference: &Reference) -> bool {
+    let under = |prefix: &String| {
+        let rest = reference.repository.strip_prefix(prefix.as_str());
+        prefix == "ROOT" || rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    reference.is_here(world) && world.ecr.caches.keys().any(under)
 }
 
 /// What keeps a role from a token for the account's registry: nothing, or AWS's message.
@@ -126,7 +124,7 @@ pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<S
 /// registry" in the ECR user guide.
 pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &Reference) -> Option<String> {
     let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
-    if reference.is_here(world) && !holds(world, reference) && fetches(world, reference) {
+    if !holds(world, reference) && pulls_through(world, reference) {
         needs.push("BatchImportUpstreamImage");
         if !world.ecr.repositories.contains_key(&reference.repository) {
             needs.push("CreateRepository");
@@ -140,7 +138,11 @@ pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(world: &World, _operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    if operation.ends_with("PullThroughCacheRule") || operation.ends_with("PullThroughCacheRules") {
+        asks.whole();
+        return;
+    }
     let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
     let name = params.text("repositoryName").unwrap_or_default();
     asks.on("repository", format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region), None);
@@ -149,8 +151,37 @@ pub(crate) fn access(world: &World, _operation: &str, params: &Params, asks: &mu
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "DescribeImages" => describe_images(world, params),
+        "CreatePullThroughCacheRule" => create_cache(world, params),
+        "DescribePullThroughCacheRules" => describe_caches(world, params),
         _ => Err(unknown("ecr", operation)),
     }
+}
+
+fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let prefix = params.required("ecrRepositoryPrefix")?;
+    let upstream = params.required("upstreamRegistryUrl")?;
+    params.done()?;
+    if world.ecr.caches.contains_key(&prefix) {
+        return Err(Refusal::new(
+            "PullThroughCacheRuleAlreadyExistsException",
+            format!("A pull through cache rule with the repository prefix '{prefix}' already exists"),
+        ));
+    }
+    let rule = cache(world, &prefix, &upstream);
+    world.ecr.caches.insert(prefix, upstream);
+    Ok(rule.into())
+}
+
+/// All of them in one page: a registry has 50 at most (quota), a page 100.
+fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    params.done()?;
+    let rules: Vec<Value> =
+        world.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
+    Ok(json!({ "pullThroughCacheRules": rules }).into())
+}
+
+fn cache(world: &World, prefix: &str, upstream: &str) -> Value {
+    json!({ "registryId": world.account, "ecrRepositoryPrefix": prefix, "upstreamRegistryUrl": upstream })
 }
 
 fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {

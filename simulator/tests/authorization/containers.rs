@@ -20,7 +20,7 @@ fn tag() -> Tag {
 #[tokio::test(start_paused = true)]
 async fn what_ecs_creates_asks_for_its_tags_and_for_the_roles_that_it_passes() {
     let shop = Shop::ready().await;
-    give_role(&shop.account, ROLE, everything());
+    give_role(&shop.account, ROLE, &everything());
     acting(shop.ecs.create_cluster().cluster_name("other").tags(tag()).send()).await.unwrap();
     let registration = shop.registration("web", container("web").build()).tags(tag());
     let definition = acting(registration.send()).await.unwrap().task_definition.unwrap();
@@ -53,7 +53,7 @@ async fn what_ecs_creates_asks_for_its_tags_and_for_the_roles_that_it_passes() {
 #[tokio::test(start_paused = true)]
 async fn the_first_cluster_of_an_account_asks_for_the_service_linked_role() {
     let account = account();
-    give_role(&account, ROLE, everything_but(&["iam:CreateServiceLinkedRole"]));
+    give_role(&account, ROLE, &everything_but(&["iam:CreateServiceLinkedRole"]));
     let ecs = aws_sdk_ecs::Client::new(&sdk(&account));
     let answer = acting(ecs.create_cluster().cluster_name("shop").send()).await;
     assert_denied(answer, "AccessDeniedException", "ecs.amazonaws.com/AWSServiceRoleForECS");
@@ -66,7 +66,7 @@ async fn a_role_that_may_be_passed_to_instances_only_is_no_role_of_a_task() {
         "Effect": "Allow", "Action": "iam:PassRole", "Resource": "*",
         "Condition": { "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } },
     });
-    give_role(&shop.account, ROLE, json!([pass, allow(&["ecs:*"], &["*"])]));
+    give_role(&shop.account, ROLE, &json!([pass, allow(&["ecs:*"], &["*"])]));
     let answer = acting(shop.registration("web", container("web").build()).send()).await;
     assert_denied(answer, "AccessDeniedException", "is not authorized to perform: iam:PassRole");
 }
@@ -83,7 +83,7 @@ async fn scaling_is_refused_as_invalid_if_the_caller_may_not_do_what_it_would_do
         (everything_but(&["cloudwatch:PutMetricAlarm"]), Some("cloudwatch:PutMetricAlarm")),
         (everything(), None),
     ] {
-        give_role(&shop.account, ROLE, statement);
+        give_role(&shop.account, ROLE, &statement);
         let register = scaling.register_scalable_target().service_namespace(ServiceNamespace::Ecs);
         let register = register.scalable_dimension(ScalableDimension::EcsServiceDesiredCount);
         let register = register.resource_id("service/shop/web").min_capacity(1).max_capacity(3);
@@ -112,7 +112,7 @@ async fn a_log_group_is_meant_with_what_is_in_it_but_tagged_without() {
         (vec![&content], Some("logs:TagResource")),
         (vec![group, &content], None),
     ] {
-        give_role(&account, ROLE, allow(&["logs:CreateLogGroup", "logs:TagResource"], &resources));
+        give_role(&account, ROLE, &allow(&["logs:CreateLogGroup", "logs:TagResource"], &resources));
         let create = logs.create_log_group().log_group_name("/stackdrop/shop").tags("a", "b");
         let answer = acting(create.send()).await;
         match denied {
@@ -155,7 +155,7 @@ async fn a_container_gets_a_secret_with_a_customers_key_only_if_its_role_may_dec
         ("open", json!([read, decrypt]), None),
     ] {
         let role = format!("arn:aws:iam::123456789012:role/{name}");
-        give_role(&shop.account, &role, statements);
+        give_role(&shop.account, &role, &statements);
         let secret = aws_sdk_ecs::types::Secret::builder().name("KEY").value_from(SECRET).build().unwrap();
         let definition = shop.register_with_role(name, container("web").secrets(secret), name).await;
         let reason = start(&shop, name, &definition).await;
@@ -169,7 +169,9 @@ async fn a_container_gets_a_secret_with_a_customers_key_only_if_its_role_may_dec
 #[tokio::test(start_paused = true)]
 async fn an_image_from_another_registry_needs_the_right_to_fetch_it() {
     let shop = Shop::ready().await;
-    shop.account.seed(&Seed::PullThroughCache { prefix: "docker-hub".into() });
+    let ecr = aws_sdk_ecr::Client::new(&sdk(&shop.account));
+    let rule = ecr.create_pull_through_cache_rule().ecr_repository_prefix("docker-hub");
+    rule.upstream_registry_url("registry-1.docker.io").send().await.unwrap();
     let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/docker-hub/library/nginx:1.27";
     let pulls = allow(
         &["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
@@ -182,7 +184,7 @@ async fn an_image_from_another_registry_needs_the_right_to_fetch_it() {
         ("puller", json!([token, pulls]), Some("ecr:BatchImportUpstreamImage")),
         ("fetcher", json!([token, pulls, fetches]), None),
     ] {
-        give_role(&shop.account, &format!("arn:aws:iam::123456789012:role/{name}"), statements);
+        give_role(&shop.account, &format!("arn:aws:iam::123456789012:role/{name}"), &statements);
         let definition = shop.register_with_role(name, container("web").image(image), name).await;
         let reason = start(&shop, name, &definition).await;
         match problem {

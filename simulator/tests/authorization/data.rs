@@ -21,21 +21,21 @@ impl Site {
     async fn open(statement: Value) -> Self {
         let account = account();
         let config = sdk(&account);
-        let (ec2, rds) = (aws_sdk_ec2::Client::new(&config), aws_sdk_rds::Client::new(&config));
-        let vpc = ec2.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap().vpc.unwrap();
+        let (network, rds) = (aws_sdk_ec2::Client::new(&config), aws_sdk_rds::Client::new(&config));
+        let vpc = network.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap().vpc.unwrap();
         tokio::time::advance(Duration::from_secs(20)).await;
         let group = rds.create_db_subnet_group().db_subnet_group_name("shop");
         let mut group = group.db_subnet_group_description("databases");
         for (number, zone) in ["a", "b"].into_iter().enumerate() {
-            let make = ec2.create_subnet().vpc_id(vpc.vpc_id().unwrap());
-            let make = make.cidr_block(format!("10.0.{number}.0/24"));
-            let made = make.availability_zone(format!("eu-central-1{zone}")).send().await.unwrap();
+            let subnet = network.create_subnet().vpc_id(vpc.vpc_id().unwrap());
+            let subnet = subnet.cidr_block(format!("10.0.{number}.0/24"));
+            let made = subnet.availability_zone(format!("eu-central-1{zone}")).send().await.unwrap();
             group = group.subnet_ids(made.subnet.unwrap().subnet_id.unwrap());
         }
         tokio::time::advance(Duration::from_secs(20)).await;
         group.send().await.unwrap();
         tokio::time::advance(Duration::from_secs(20)).await;
-        give_role(&account, ROLE, statement);
+        give_role(&account, ROLE, &statement);
         Self { account, rds }
     }
 
@@ -105,7 +105,7 @@ async fn a_database_is_denied_in_the_words_of_rds_for_what_another_service_would
 async fn a_final_snapshot_is_a_snapshot_with_the_tags_of_its_database() {
     let site = Site::open(everything()).await;
     site.create().send().await.unwrap();
-    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::advance(Duration::from_mins(10)).await;
     let delete = site.rds.delete_db_instance().db_instance_identifier("shop");
     acting(delete.final_db_snapshot_identifier("shop-final").send()).await.unwrap();
     assert_eq!(
@@ -143,7 +143,7 @@ async fn a_secret_tells_of_its_tags_under_both_keys() {
         give_role(
             &account,
             ROLE,
-            json!({
+            &json!({
                 "Effect": "Allow", "Action": "secretsmanager:DescribeSecret", "Resource": ARN,
                 "Condition": { "StringEquals": {
                     "secretsmanager:ResourceTag/stackdrop:shared": shared,

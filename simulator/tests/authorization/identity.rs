@@ -21,7 +21,7 @@ async fn a_role_that_does_not_exist_has_no_path_in_what_is_asked_for() {
         (&[WITH_PATH, "arn:aws:iam::123456789012:role/stackdrop-*"], "NoSuchEntity"),
     ] {
         let account = account();
-        give_role(&account, ROLE, allow(&["iam:GetRole", "iam:DeleteRole", "iam:CreateRole"], resources));
+        give_role(&account, ROLE, &allow(&["iam:GetRole", "iam:DeleteRole", "iam:CreateRole"], resources));
         let iam = client(&account);
         let get = || acting(iam.get_role().role_name("stackdrop-shop").send());
         assert_denied(get().await, code, "stackdrop-shop");
@@ -41,7 +41,7 @@ async fn a_role_is_passed_only_to_the_service_that_the_policy_names() {
             "Effect": "Allow", "Action": "iam:PassRole", "Resource": "*",
             "Condition": { "StringEquals": { "iam:PassedToService": service } },
         });
-        give_role(&account, ROLE, json!([pass, allow(&["iam:AddRoleToInstanceProfile"], &["*"])]));
+        give_role(&account, ROLE, &json!([pass, allow(&["iam:AddRoleToInstanceProfile"], &["*"])]));
         let iam = client(&account);
         iam.create_role().role_name("shop").assume_role_policy_document(TRUST).send().await.unwrap();
         iam.create_instance_profile().instance_profile_name("shop").send().await.unwrap();
@@ -58,7 +58,7 @@ async fn a_role_is_passed_only_to_the_service_that_the_policy_names() {
 #[tokio::test(start_paused = true)]
 async fn a_creation_asks_for_its_tags_and_a_change_tells_of_the_boundary() {
     let account = account();
-    give_role(&account, ROLE, everything());
+    give_role(&account, ROLE, &everything());
     let boundary = "arn:aws:iam::123456789012:policy/boundary";
     let document = json!({ "Statement": everything() });
     account.seed_policy(&PolicySeed::ManagedPolicy { arn: boundary.into(), document }).unwrap();

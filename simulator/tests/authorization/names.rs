@@ -27,7 +27,7 @@ fn with_zone() -> (Account, aws_sdk_route53::Client) {
 #[tokio::test(start_paused = true)]
 async fn a_change_of_records_tells_of_actions_types_and_normalised_names() {
     let (account, route53) = with_zone();
-    give_role(&account, ROLE, everything());
+    give_role(&account, ROLE, &everything());
     let change = route53.change_resource_record_sets().hosted_zone_id(ZONE);
     let change = change.change_batch(batch("*.Shop.example.com.", RrType::Cname));
     let id = acting(change.send()).await.unwrap().change_info.unwrap().id;
@@ -59,7 +59,7 @@ async fn a_policy_can_keep_a_caller_to_some_record_types() {
             "ForAllValues:StringEquals": { "route53:ChangeResourceRecordSetsRecordTypes": ["A", "CNAME"] },
         },
     });
-    give_role(&account, ROLE, statement);
+    give_role(&account, ROLE, &statement);
     let change = |kind| {
         let change = route53.change_resource_record_sets().hosted_zone_id(ZONE);
         acting(change.change_batch(batch("shop.example.com", kind)).send())
@@ -71,7 +71,7 @@ async fn a_policy_can_keep_a_caller_to_some_record_types() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_asks_for_its_tags() {
     let account = account();
-    give_role(&account, ROLE, everything());
+    give_role(&account, ROLE, &everything());
     let acm = aws_sdk_acm::Client::new(&sdk(&account));
     let tag = Tag::builder().key("stackdrop:stack").value("shop").build().unwrap();
     let request = acm.request_certificate().domain_name("shop.example.com").tags(tag);

@@ -9,7 +9,7 @@ use stackdrop_simulator::{Account, Caller, PolicySeed, as_caller};
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/stackdrop/functions/caller";
 
 /// Gives an account a role with these statements, and has it keep its decisions.
-pub(crate) fn give_role(account: &Account, arn: &str, statements: Value) {
+pub(crate) fn give_role(account: &Account, arn: &str, statements: &Value) {
     let trust = |service: &str| {
         json!({ "Statement": {
             "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole",
@@ -45,7 +45,7 @@ pub(crate) async fn acting<T>(call: impl Future<Output = T>) -> T {
     as_caller(Caller::new("test").acting_as(ROLE, "session"), call).await
 }
 
-/// What was decided on last: as many requests as there are expected ones, each `ACTION RESOURCE`, without the ARN's start.
+/// Everything that was decided on, each as `ACTION RESOURCE`, without the start of the ARN.
 pub(crate) fn asked(account: &Account) -> Vec<String> {
     let decisions = account.decisions();
     decisions

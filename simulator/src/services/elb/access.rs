@@ -104,7 +104,7 @@ fn create(operation: &str, params: &Params, asks: &mut Asks<'_>) {
     let tags = new_tags(params);
     asks.request_tags(&tags);
     if !tags.is_empty() {
-        // Source: "Tag resources during creation" in the user guide.
+        // Source: "API permissions to tag resources during creation" in the user guide.
         let tagging = asks.also("elasticloadbalancing:AddTags", kind, arn, None);
         tagging.key("elasticloadbalancing:CreateAction", operation).request_tags(&tags);
     }
@@ -118,13 +118,16 @@ fn new_tags(params: &Params) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.text("Key")?, tag.text("Value").unwrap_or_default()))).collect()
 }
 
+/// Without the rules' tags: of all actions that take a resource, the reference lists only this one without
+/// `aws:ResourceTag`.
 fn set_priorities(params: &Params, asks: &mut Asks<'_>) {
     let pairs = params.structs("RulePriorities");
-    if pairs.is_empty() {
-        names(params, asks, RULE, "RuleArn");
+    let mut rules: Vec<String> = pairs.iter().filter_map(|pair| pair.text("RuleArn")).collect();
+    if rules.is_empty() {
+        rules.push(new(asks.world, &format!("{RULE}/*")));
     }
-    for pair in pairs {
-        names(&pair, asks, RULE, "RuleArn");
+    for rule in rules {
+        asks.on(RULE, rule, None);
     }
 }
 

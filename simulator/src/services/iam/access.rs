@@ -53,7 +53,7 @@ fn create_service_linked(world: &World, params: &Params, asks: &mut Asks<'_>) {
     asks.on("role", arn, None).key("iam:AWSServiceName", service);
 }
 
-/// "The caller of this operation must be granted the PassRole permission on the IAM role" (API reference): EC2 is who
+/// "The caller of this operation must be granted the `PassRole` permission on the IAM role" (API reference): EC2 is who
 /// the role is passed to, since the reference restricts it by the ARNs of EC2 instances.
 fn add_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
     on_profile(world, params, asks);
@@ -61,7 +61,7 @@ fn add_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
 }
 
 /// Of an entity that does not exist IAM knows no path: the request names it alone.
-/// Source: aws/aws-parallelcluster#5837.
+/// Source: AWS's own `ParallelCluster`, which had to leave the path out of its policies for reads.
 fn on_profile(world: &World, params: &Params, asks: &mut Asks<'_>) {
     let name = text(params, "InstanceProfileName");
     let profile: Option<&Profile> = world.iam.profiles.get(&name);

@@ -44,7 +44,6 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut
 }
 
 /// Asks for what a parameter names, or for all where it names none: then AWS's message says `db:*`.
-/// Source: awslabs/pireporter#8.
 fn on(world: &World, params: &Params, asks: &mut Asks<'_>, kind: &str, key: &str) {
     let name = name(params, key).unwrap_or_else(|| "*".into());
     asks.on(kind, arn(world, kind, &name), tags(world, kind, &name));
@@ -114,7 +113,7 @@ fn create_instance(world: &World, params: &Params, asks: &mut Asks<'_>) {
     }
     with_tags(world, params, asks, "db", "DBInstanceIdentifier");
     secret(world, params, asks);
-    storage_key(world, params, asks);
+    storage_key(params, asks);
     network(world, subnet_group.as_deref().unwrap_or_default(), asks);
     asks.linked_role("rds.amazonaws.com");
 }
@@ -176,23 +175,16 @@ fn secret(world: &World, params: &Params, asks: &mut Asks<'_>) {
         asks.also("kms:DescribeKey", "key", create::default_key(world, "aws/secretsmanager"), None);
         return;
     };
-    let needs = ["kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"];
-    customer_key(world, asks, &needs, &named, "secretsmanager");
-}
-
-/// A customer's key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
-fn storage_key(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    if let Some(named) = params.text("KmsKeyId") {
-        customer_key(world, asks, &["kms:DescribeKey", "kms:CreateGrant"], &named, "rds");
+    for action in ["kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"] {
+        asks.key_use(action, &named, "secretsmanager");
     }
 }
 
-fn customer_key(world: &World, asks: &mut Asks<'_>, needs: &[&str], named: &str, via: &str) {
-    let key =
-        if named.starts_with("arn:") { named.to_owned() } else { world.arn("kms", &format!("key/{named}")) };
-    for action in needs {
-        asks.also(action, "key", &key, None)
-            .key("kms:ViaService", format!("{via}.{}.amazonaws.com", world.region));
+/// A customer's key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
+fn storage_key(params: &Params, asks: &mut Asks<'_>) {
+    if let Some(named) = params.text("KmsKeyId") {
+        asks.key_use("kms:DescribeKey", &named, "rds");
+        asks.key_use("kms:CreateGrant", &named, "rds");
     }
 }
 

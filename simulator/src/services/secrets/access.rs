@@ -1,9 +1,11 @@
 //! What a call asks IAM for.
 
-use super::{find, tags_of};
+use super::{Secret, find, tags_of};
 use crate::authorization::{Asks, denied_to_role};
 use crate::params::Params;
 use crate::world::World;
+
+const SERVICE: &str = "secretsmanager";
 
 pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
     match operation {
@@ -24,9 +26,9 @@ fn create_access(world: &World, params: &Params, asks: &mut Asks<'_>) {
     if !tags.is_empty() {
         asks.also("secretsmanager:TagResource", "Secret", arn, None).request_tags(&tags);
     }
-    if let Some(key) = params.text("KmsKeyId") {
-        decrypts(world, &key, "kms:GenerateDataKey", asks);
-        decrypts(world, &key, "kms:Decrypt", asks);
+    if let Some(key) = params.text("KmsKeyId").filter(|key| !is_own(key)) {
+        asks.key_use("kms:GenerateDataKey", &key, SERVICE);
+        asks.key_use("kms:Decrypt", &key, SERVICE);
     }
 }
 
@@ -42,9 +44,8 @@ fn on_secret(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_
     asks.on("Secret", arn, secret.map(|secret| &secret.tags))
         .request_tags(&tags_of(params).unwrap_or_default())
         .tag_keys(params.list("TagKeys"));
-    if let Some(key) = secret.and_then(|secret| secret.key.as_ref()).filter(|_| operation == "GetSecretValue")
-    {
-        decrypts(world, key, "kms:Decrypt", asks);
+    if let Some(key) = secret.and_then(customer_key).filter(|_| operation == "GetSecretValue") {
+        asks.key_use("kms:Decrypt", key, SERVICE);
     }
 }
 
@@ -53,11 +54,14 @@ fn unknown_arn(world: &World, name: &str) -> String {
     world.arn("secretsmanager", &format!("secret:{name}-??????"))
 }
 
-/// Asks for the use of a customer's key through Secrets Manager.
-fn decrypts(world: &World, key: &str, action: &str, asks: &mut Asks<'_>) {
-    let arn = if key.starts_with("arn:") { key.to_owned() } else { world.arn("kms", &format!("key/{key}")) };
-    asks.also(action, "key", arn, None)
-        .key("kms:ViaService", format!("secretsmanager.{}.amazonaws.com", world.region));
+/// The key of a secret, where it is not Secrets Manager's own: with that, whoever may read the secret may decrypt it.
+/// Source: "Secret encryption and decryption" in the Secrets Manager user guide.
+fn customer_key(secret: &Secret) -> Option<&str> {
+    secret.key.as_deref().filter(|key| !is_own(key))
+}
+
+fn is_own(key: &str) -> bool {
+    key.ends_with("alias/aws/secretsmanager")
 }
 
 /// What keeps a role from the value of a secret (its ARN): nothing, or Secrets Manager's answer.
@@ -69,9 +73,9 @@ pub(crate) fn denied_value(world: &World, role: &str, session: &str, arn: &str) 
     if denial.is_some() {
         return denial;
     }
-    let key = secret.and_then(|secret| secret.key.as_ref())?;
+    let key = secret.and_then(customer_key)?;
     let mut asks = Asks::new(world, "kms", "Decrypt");
-    decrypts(world, key, "kms:Decrypt", &mut asks);
-    // Source: AWS's message in aws/aws-cdk#7677 and external-secrets/external-secrets#390.
+    asks.key_use("kms:Decrypt", key, SERVICE);
+    // Secrets Manager's own message, in public reports of tasks that failed.
     denied_to_role(role, session, asks).map(|_| "Access to KMS is not allowed".into())
 }
