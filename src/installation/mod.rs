@@ -47,6 +47,8 @@ pub struct Installation {
     pub topic_keys: BTreeMap<String, Option<String>>,
     /// The days that queues keep messages, by the queues' ARNs.
     pub queues: BTreeMap<String, u64>,
+    /// The names of the groups of schedules.
+    pub schedule_groups: Vec<String>,
 }
 
 impl Installation {
@@ -71,6 +73,7 @@ impl Installation {
             resource_policies: parts::resource_policies(&scope)?,
             topic_keys: topic_keys(&scope)?,
             queues: queues(&scope)?,
+            schedule_groups: schedule_groups(&scope)?,
         })
     }
 
@@ -147,6 +150,11 @@ fn topic_keys(scope: &Scope<'_>) -> Result<BTreeMap<String, Option<String>>> {
         Ok((scope.arn(id)?, key))
     })
     .collect()
+}
+
+fn schedule_groups(scope: &Scope<'_>) -> Result<Vec<String>> {
+    let ids = scope.resources("AWS::Scheduler::ScheduleGroup")?.into_iter();
+    ids.map(|id| scope.name(id)).collect()
 }
 
 fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
