@@ -5,6 +5,7 @@
 
 mod alarm;
 mod names;
+mod order;
 mod parts;
 mod pattern;
 mod scope;
@@ -243,6 +244,16 @@ mod tests {
             ),
             ("!Sub ${AWS::StackName}-deploy", "!Sub ${AWS::Stack}-deploy", "AWS::Stack"),
             ("IncludeExecutionData: false", "IncludeData: false", "in Workflow"),
+            (
+                "STACKDROP_STATE_MACHINE: !Sub arn",
+                "STACKDROP_WORKFLOW: !Ref Workflow\n        STACKDROP_STATE_MACHINE: !Sub arn",
+                "circular dependency between resources: AdmitFunction",
+            ),
+            (
+                "UpdateReplacePolicy: Retain",
+                "DependsOn: [SpecRule]\n    UpdateReplacePolicy: Retain",
+                "circular",
+            ),
         ] {
             let text = TEMPLATE.replacen(from, to, 1);
             assert_ne!(text, TEMPLATE, "the template has no {from}");

@@ -57,6 +57,7 @@ fn rehearsal(spec: &str) -> Rehearsal {
 async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
     let deployed = rehearsal.deploy(spec, &()).await.unwrap();
     assert!(deployed.succeeded(), "{}: {:?}", deployed.result(), deployed.error());
+    assert_eq!(rehearsal.without_log().into_iter().collect::<Vec<_>>(), Vec::<String>::new());
     only_what_roles_allow(&deployed);
     deployed
 }

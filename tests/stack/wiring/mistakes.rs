@@ -353,7 +353,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "[kms:Decrypt]",
     ),
     mistake(AlarmsFire, "Topic", "the key that AWS manages", "!GetAtt TopicKey.Arn", "alias/aws/sns"),
-    mistake(RolesAreBounded, "", "never", "HasBoundary: !Not [!Equals", "HasBoundary: !And [!Equals"),
+    mistake(
+        RolesAreBounded,
+        "",
+        "never",
+        "!Not [!Equals [!Ref PermissionsBoundary, '']]",
+        "!Equals [!Ref PermissionsBoundary, none]",
+    ),
 ];
 
 /// The template without the boundary of one role, for each.
