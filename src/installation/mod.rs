@@ -5,6 +5,7 @@
 
 mod alarm;
 mod names;
+mod order;
 mod parts;
 mod pattern;
 mod scope;
@@ -47,6 +48,8 @@ pub struct Installation {
     pub topic_keys: BTreeMap<String, Option<String>>,
     /// The days that queues keep messages, by the queues' ARNs.
     pub queues: BTreeMap<String, u64>,
+    /// The names of the groups of schedules.
+    pub schedule_groups: Vec<String>,
 }
 
 impl Installation {
@@ -71,6 +74,7 @@ impl Installation {
             resource_policies: parts::resource_policies(&scope)?,
             topic_keys: topic_keys(&scope)?,
             queues: queues(&scope)?,
+            schedule_groups: schedule_groups(&scope)?,
         })
     }
 
@@ -148,6 +152,11 @@ fn topic_keys(scope: &Scope<'_>) -> Result<BTreeMap<String, Option<String>>> {
         Ok((scope.arn(id)?, key))
     })
     .collect()
+}
+
+fn schedule_groups(scope: &Scope<'_>) -> Result<Vec<String>> {
+    let ids = scope.resources("AWS::Scheduler::ScheduleGroup")?.into_iter();
+    ids.map(|id| scope.name(id)).collect()
 }
 
 fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
@@ -236,6 +245,16 @@ mod tests {
             ),
             ("!Sub ${AWS::StackName}-deploy", "!Sub ${AWS::Stack}-deploy", "AWS::Stack"),
             ("IncludeExecutionData: false", "IncludeData: false", "in Workflow"),
+            (
+                "STACKDROP_STATE_MACHINE: !Sub arn",
+                "STACKDROP_WORKFLOW: !Ref Workflow\n        STACKDROP_STATE_MACHINE: !Sub arn",
+                "circular dependency between resources: AdmitFunction",
+            ),
+            (
+                "UpdateReplacePolicy: Retain",
+                "DependsOn: [SpecRule]\n    UpdateReplacePolicy: Retain",
+                "circular",
+            ),
         ] {
             let text = TEMPLATE.replacen(from, to, 1);
             assert_ne!(text, TEMPLATE, "the template has no {from}");

@@ -76,27 +76,20 @@ impl<'t> Scope<'t> {
 
     /// The properties of a resource, resolved.
     pub(super) fn properties(&self, name: &str) -> Result<Value> {
-        let properties = self.unresolved(name)?;
-        let resolved = self.value(&properties).with_context(|| format!("in {name}"))?;
+        let Some(properties) = self.unresolved(name)? else { return Ok(Map::new().into()) };
+        let resolved = self.value(properties).with_context(|| format!("in {name}"))?;
         Ok(resolved.unwrap_or_default())
     }
 
     /// One property of a resource, resolved; `None` where it has none.
     pub(super) fn property(&self, name: &str, property: &str) -> Result<Option<Value>> {
-        let properties = self.unresolved(name)?;
-        let Some(value) = properties.get(property) else { return Ok(None) };
+        let value = self.unresolved(name)?.and_then(|properties| properties.get(property));
+        let Some(value) = value else { return Ok(None) };
         self.value(value).with_context(|| format!("in {name}: {property}"))
     }
 
-    /// The properties of a resource, with those that SAM gives every function.
-    fn unresolved(&self, name: &str) -> Result<Value> {
-        let resource = self.resource(name)?;
-        let own = resource.get("Properties").cloned().unwrap_or_else(|| Map::new().into());
-        let shared = self.template.entry("Globals", "Function");
-        Ok(match shared.filter(|_| resource["Type"] == "AWS::Serverless::Function") {
-            Some(shared) => merged(shared, own),
-            None => own,
-        })
+    fn unresolved(&self, name: &str) -> Result<Option<&'t Value>> {
+        Ok(self.resource(name)?.get("Properties"))
     }
 
     /// Resolves everything in a value; `None` for `AWS::NoValue`.
@@ -278,22 +271,5 @@ fn text(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
-    }
-}
-
-/// A function's own properties with those of all functions: maps are put together, lists joined, else the function's
-/// own count (AWS SAM developer guide, "Globals section of the AWS SAM template", Overridable globals).
-fn merged(shared: &Value, own: Value) -> Value {
-    match (shared, own) {
-        (Value::Object(shared), Value::Object(mut own)) => {
-            for (key, value) in shared {
-                let mine = own.remove(key);
-                let both = mine.map_or_else(|| value.clone(), |mine| merged(value, mine));
-                own.insert(key.clone(), both);
-            }
-            own.into()
-        }
-        (Value::Array(shared), Value::Array(own)) => shared.iter().cloned().chain(own).collect(),
-        (_, own) => own,
     }
 }

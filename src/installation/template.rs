@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Tagged;
 
+use super::order;
+
 /// The text of the template that is installed in accounts.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
@@ -25,8 +27,11 @@ impl Template {
     /// # Errors
     /// When it is no YAML, or has a tag that is not known here.
     pub fn read(text: &str) -> Result<Self> {
-        let Node(document) = serde_saphyr::from_str(text).context("reading the template")?;
-        Ok(Self(document))
+        let Node(mut document) = serde_saphyr::from_str(text).context("reading the template")?;
+        share_globals(&mut document);
+        let template = Self(document);
+        order::check(&template)?;
+        Ok(template)
     }
 
     /// The template that is installed in accounts, read once.
@@ -48,6 +53,36 @@ impl Template {
     /// One entry of a section.
     pub(super) fn entry(&self, section: &str, name: &str) -> Option<&Value> {
         self.0.get(section)?.get(name)
+    }
+}
+
+/// Gives every function the properties that SAM's `Globals` section has for all.
+fn share_globals(document: &mut Value) {
+    let Some(shared) = document.get("Globals").and_then(|globals| globals.get("Function")).cloned() else {
+        return;
+    };
+    let resources = document.get_mut("Resources").and_then(Value::as_object_mut);
+    let resources = resources.into_iter().flat_map(Map::values_mut);
+    for function in resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function") {
+        let own = function.get_mut("Properties").map_or_else(|| Map::new().into(), Value::take);
+        function["Properties"] = merged(&shared, own);
+    }
+}
+
+/// A function's own properties with those of all functions: maps are put together, lists joined, else the function's
+/// own count (AWS SAM developer guide, "Globals section of the AWS SAM template", Overridable globals).
+fn merged(shared: &Value, own: Value) -> Value {
+    match (shared, own) {
+        (Value::Object(shared), Value::Object(mut own)) => {
+            for (key, value) in shared {
+                let mine = own.remove(key);
+                let both = mine.map_or_else(|| value.clone(), |mine| merged(value, mine));
+                own.insert(key.clone(), both);
+            }
+            own.into()
+        }
+        (Value::Array(shared), Value::Array(own)) => shared.iter().cloned().chain(own).collect(),
+        (_, own) => own,
     }
 }
 

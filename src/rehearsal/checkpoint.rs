@@ -102,7 +102,7 @@ impl Rehearsal {
             aws: Arc::new(Aws::new(sdk.clone(), settings)),
             installation: Arc::clone(&from.installation),
             functions_act_as: from.functions_act_as,
-            lost: Mutex::default(),
+            lost: Arc::default(),
             account,
             sdk,
             invocations: Invocations::resume(from.invocations.clone()),

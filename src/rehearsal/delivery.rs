@@ -47,8 +47,8 @@ impl Rehearsal {
             return false;
         }
         let source = [("aws:SourceArn", rule.arn.as_str()), ("aws:SourceAccount", self.account_number())];
-        let role = target.role_arn.as_deref().unwrap_or_default();
-        let Err(reason) = self.started_by("events.amazonaws.com", role, &target.arn, &source) else {
+        let starter = target.role_arn.as_deref().unwrap_or_default();
+        let Err(reason) = self.started_by("events.amazonaws.com", starter, &target.arn, &source) else {
             return true;
         };
         let queue = target.dead_letter_config.as_ref().map(|letters| letters.arn.clone());

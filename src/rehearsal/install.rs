@@ -45,7 +45,9 @@ pub(super) fn install(account: &Account, installation: &Installation) -> Result<
     for (topic, key) in &installation.topic_keys {
         account.seed(&Seed::Topic { arn: topic.clone(), key: key.clone() });
     }
-    account.seed(&Seed::ScheduleGroup { name: settings.schedule_group.clone() });
+    for name in &installation.schedule_groups {
+        account.seed(&Seed::ScheduleGroup { name: name.clone() });
+    }
     for policy in installation.policies() {
         account.seed_policy(&policy).with_context(|| format!("creating {}", arn_of(&policy)))?;
     }
@@ -97,6 +99,9 @@ pub(super) fn assume(
     service: &str,
     source: &[(&str, &str)],
 ) -> Result<(), String> {
+    if !role.starts_with("arn:") {
+        return Err(format!("{role:?} is no role's ARN"));
+    }
     let mut request = AccessRequest::new("sts:AssumeRole", "role", role);
     for (key, value) in source {
         request.key(key, *value);

@@ -1,6 +1,6 @@
 //! The workflow file, the list of components, the error names and the template say the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::template::{functions, properties, template};
 use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, camel, substitutions};
@@ -180,16 +180,6 @@ fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
 }
 
 #[test]
-fn the_template_fills_in_every_name_in_the_workflow_with_a_published_version() {
-    let filled: BTreeMap<String, String> =
-        serde_json::from_value(properties(&template(), "Workflow")["DefinitionSubstitutions"].clone())
-            .unwrap();
-    let expected: BTreeMap<String, String> =
-        substitutions().into_keys().map(|name| (name.clone(), format!("{name}Function.Version"))).collect();
-    assert_eq!(filled, expected);
-}
-
-#[test]
 fn the_templates_functions_are_cut_off_before_their_states_are() {
     let globals = &template()["Globals"]["Function"];
     assert_eq!(globals["Timeout"], FUNCTION_SECONDS_MAX, "rehearsals cut functions off where Lambda does");
@@ -205,34 +195,4 @@ fn the_template_sets_the_environment_that_functions_read() {
     let read =
         include_str!("../../functions/src/aws.rs").split('"').filter(|text| text.starts_with("STACKDROP_"));
     assert_eq!(set.keys().map(String::as_str).collect::<BTreeSet<_>>(), read.collect::<BTreeSet<_>>());
-    let machine = set["STACKDROP_STATE_MACHINE"].as_str().unwrap();
-    let name = properties(&template, "Workflow")["Name"].as_str().unwrap();
-    assert!(machine.ends_with(&format!(":stateMachine:{name}")), "{machine} is not {name}");
-}
-
-#[test]
-fn the_templates_rules_start_the_workflow_with_what_admit_understands() {
-    let template = template();
-    let specs = &properties(&template, "SpecRule")["EventPattern"];
-    assert_eq!(specs["detail-type"], serde_json::json!(["Object Created", "Object Deleted"]));
-    let keys = specs["detail"]["object"]["key"].as_array().unwrap();
-    let keys: BTreeSet<&str> = keys.iter().filter_map(|key| key["wildcard"].as_str()).collect();
-    let folders = ["specs", "plans"];
-    let expected: BTreeSet<String> = folders
-        .iter()
-        .flat_map(|folder| ["yaml", "yml", "json"].map(|extension| format!("{folder}/*.{extension}")))
-        .collect();
-    assert_eq!(keys, expected.iter().map(String::as_str).collect());
-    let stopped = &properties(&template, "StoppedRule")["EventPattern"]["detail"];
-    assert_eq!(stopped["status"], serde_json::json!(["ABORTED", "TIMED_OUT"]));
-    assert_eq!(stopped["stateMachineArn"], serde_json::json!(["Workflow"]));
-    for rule in ["SpecRule", "StoppedRule"] {
-        let target = &properties(&template, rule)["Targets"][0];
-        assert_eq!(target["Arn"], "Workflow", "{rule}");
-        assert_eq!(target["DeadLetterConfig"]["Arn"], "LostEvents.Arn", "{rule}");
-        assert!(
-            target.get("Input").is_none() && target.get("InputPath").is_none(),
-            "{rule}: the whole event"
-        );
-    }
 }

@@ -29,6 +29,7 @@ mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
 mod watching; // what is announced; drift; going back
 mod way_out; // the old way out is there until the new one has proved itself
+mod wiring; // the template's wiring: who starts what, what becomes of events, who is told
 
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ fn rehearsal(spec: &str) -> Rehearsal {
 async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
     let deployed = rehearsal.deploy(spec, &()).await.unwrap();
     assert!(deployed.succeeded(), "{}: {:?}", deployed.result(), deployed.error());
+    assert_eq!(rehearsal.without_log().into_iter().collect::<Vec<_>>(), Vec::<String>::new());
     deployed
 }
 

@@ -60,46 +60,7 @@ fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
     assert!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"].is_string());
     let closed = bucket["PublicAccessBlockConfiguration"].as_object().unwrap();
     assert!(closed.len() == 4 && closed.values().all(|closed| closed == true), "{closed:?}");
-    assert_eq!(bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"], true);
     assert_eq!(template["Resources"]["Bucket"]["DeletionPolicy"], "Retain");
-    let denied = &properties(&template, "BucketPolicy")["PolicyDocument"]["Statement"][0];
-    assert_eq!((&denied["Effect"], &denied["Action"]), (&"Deny".into(), &"s3:*".into()));
-    assert_eq!(denied["Condition"]["Bool"]["aws:SecureTransport"], "false");
-}
-
-#[test]
-fn the_bucket_and_the_workflow_are_where_the_command_looks_for_them() {
-    let template = template();
-    let rehearsal = crate::rehearsal(crate::SHOP);
-    let settings = &rehearsal.aws().settings;
-    let filled = |text: &str| {
-        let text = text.replace("${AWS::StackName}", "stackdrop").replace("${AWS::Region}", &settings.region);
-        text.replace("${AWS::AccountId}", &settings.account)
-    };
-    let bucket = properties(&template, "Bucket")["BucketName"][2].as_str().unwrap();
-    assert_eq!(filled(bucket), settings.bucket);
-    let workflow = properties(&template, "Workflow")["Name"].as_str().unwrap();
-    assert_eq!(Some(filled(workflow).as_str()), settings.state_machine.rsplit(':').next());
-}
-
-#[test]
-fn every_role_is_bounded_if_the_account_asks_for_it() {
-    let template = template();
-    let roles = resources(&template, "AWS::IAM::Role");
-    assert_eq!(
-        roles.len(),
-        functions().len() + 3,
-        "the functions', the workflow's, the rules' and the schedules'"
-    );
-    for (name, role) in roles {
-        let expected = serde_json::json!(["HasBoundary", "PermissionsBoundary", "AWS::NoValue"]);
-        assert_eq!(role["PermissionsBoundary"], expected, "{name}");
-    }
-    let made_by_sam = resources(&template, "AWS::Serverless::Function");
-    assert!(
-        made_by_sam.values().all(|function| function["Role"].is_string()),
-        "SAM would make a role of its own"
-    );
 }
 
 #[test]
@@ -113,11 +74,6 @@ fn every_log_is_deleted_in_the_end() {
 fn the_handbook_explains_every_alarm_and_every_parameter() {
     let template = template();
     let alarms = resources(&template, "AWS::CloudWatch::Alarm");
-    assert!(alarms.values().all(|alarm| alarm["AlarmActions"] == serde_json::json!(["Topic"])));
-    let metrics: Vec<&str> = alarms.values().map(|alarm| alarm["MetricName"].as_str().unwrap()).collect();
-    for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionThrottled"] {
-        assert!(metrics.contains(&metric), "nobody is told of {metric}");
-    }
     assert_eq!(missing_in_the_handbook(alarms.into_keys()), Vec::<&str>::new());
     let parameters = template["Parameters"].as_object().unwrap();
     assert_eq!(missing_in_the_handbook(parameters.keys().map(String::as_str)), Vec::<&str>::new());

@@ -1,0 +1,308 @@
+//! What somebody who works with an installation would notice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stackdrop::installation::{Alarm, Installation};
+use stackdrop::rehearsal::{camel, substitutions};
+use stackdrop::{Rehearsal, Setting};
+use stackdrop_simulator::{AccessRequest, Account, Grants, Policy, Principal};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+
+use crate::{MINIMAL, pause, with};
+
+/// Something that must be so.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Check {
+    /// CloudFormation creates everything.
+    Installs,
+    /// Uploads and deletions of specs start deployments, other objects do not.
+    UploadsStart,
+    /// Executions that were stopped or timed out are looked after, no others.
+    StoppedAreLookedAfter,
+    /// A stack's schedule starts deployments.
+    SchedulesStart,
+    /// What can't start a deployment is kept as long as SQS keeps anything.
+    EventsAreKept,
+    /// The workflow invokes every function, each its own program, and each writes its log.
+    FunctionsRun,
+    /// Executions are logged, without their data.
+    LogsTellNoData,
+    /// Earlier records are deleted in the end, earlier specs never.
+    RecordsExpire,
+    /// The bucket answers over TLS only.
+    OnlyOverTls,
+    /// All roles have the boundary that the account asks for.
+    RolesAreBounded,
+    /// Whoever is subscribed is told of each failure.
+    AlarmsFire,
+}
+
+impl Check {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Installs,
+        Self::UploadsStart,
+        Self::StoppedAreLookedAfter,
+        Self::SchedulesStart,
+        Self::EventsAreKept,
+        Self::FunctionsRun,
+        Self::LogsTellNoData,
+        Self::RecordsExpire,
+        Self::OnlyOverTls,
+        Self::RolesAreBounded,
+        Self::AlarmsFire,
+    ];
+
+    /// What is noticed in an account with this template.
+    pub(super) async fn notices(self, template: &str) -> Option<String> {
+        let rehearsal = match (self, installed(template, &[])) {
+            (_, Ok(rehearsal)) => rehearsal,
+            (Self::Installs, Err(error)) => return Some(error),
+            (_, Err(error)) => panic!("{self:?}: {error}"),
+        };
+        let installation = rehearsal.installation();
+        let found = match self {
+            Self::Installs => Ok(()),
+            Self::UploadsStart => uploads_start(&rehearsal).await,
+            Self::StoppedAreLookedAfter => stopped_are_looked_after(&rehearsal),
+            Self::SchedulesStart => schedules_start(&rehearsal).await,
+            Self::EventsAreKept => events_are_kept(template).await,
+            Self::FunctionsRun => functions_run(&rehearsal).await,
+            Self::LogsTellNoData => logs_tell_no_data(installation),
+            Self::RecordsExpire => records_expire(installation),
+            Self::OnlyOverTls => only_over_tls(installation),
+            Self::RolesAreBounded => roles_are_bounded(template),
+            Self::AlarmsFire => alarms_fire(&rehearsal),
+        };
+        found.err()
+    }
+}
+
+type Found = Result<(), String>;
+
+fn expect(holds: bool, what: impl Into<String>) -> Found {
+    if holds { Ok(()) } else { Err(what.into()) }
+}
+
+/// The shortest useful spec, with a schedule.
+fn scheduled() -> String {
+    format!("{MINIMAL}redeploy:\n  schedule: cron(0 3 * * ? *)\n  timezone: UTC\n")
+}
+
+fn installed(template: &str, parameters: &[(&str, &str)]) -> Result<Rehearsal, String> {
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let setting = Setting {
+        template: Some(template.to_owned()),
+        parameters: parameters.collect(),
+        ..Setting::default()
+    };
+    let spec = Spec::read(scheduled().as_bytes()).unwrap();
+    Rehearsal::open(&setting, &[&spec]).map_err(|error| format!("{error:#}"))
+}
+
+/// How many executions have started within some simulated minutes of these uploads and deletions.
+async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
+    let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
+    let bucket = &rehearsal.installation().bucket.name;
+    let scenario = async {
+        for key in objects {
+            s3.put_object().bucket(bucket).key(*key).body(b"none".to_vec().into()).send().await.unwrap();
+            s3.delete_object().bucket(bucket).key(*key).send().await.unwrap();
+        }
+        pause(Duration::from_mins(5)).await;
+    };
+    tokio::select! {
+        never = rehearsal.live() => match never {},
+        () = scenario => {}
+    }
+    rehearsal.account().executions().len()
+}
+
+async fn uploads_start(rehearsal: &Rehearsal) -> Found {
+    let mut before = 0;
+    for folder in ["specs", "plans"] {
+        for ending in ["yaml", "yml", "json"] {
+            let after = started(rehearsal, &[&format!("{folder}/shop.{ending}")]).await;
+            expect(after == before + 2, format!("{folder}/*.{ending} starts {}, not two", after - before))?;
+            before = after;
+        }
+    }
+    let others = ["stacks/shop/status.json", "specs/notes.txt", "shop.yaml"];
+    let after = started(rehearsal, &others).await;
+    expect(after == before, "an object that is no spec starts a deployment")
+}
+
+fn stopped_are_looked_after(rehearsal: &Rehearsal) -> Found {
+    let account = rehearsal.account();
+    let own = &rehearsal.installation().workflow.arn;
+    let other = "arn:aws:states:eu-central-1:123456789012:stateMachine:other";
+    for (machine, status, expected) in [
+        (own.as_str(), "ABORTED", true),
+        (own, "TIMED_OUT", true),
+        (own, "FAILED", false),
+        (own, "SUCCEEDED", false),
+        (other, "ABORTED", false),
+    ] {
+        let name = format!("{}-{status}", machine.rsplit(':').next().unwrap());
+        let arn = format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1));
+        account.execution_started(&arn);
+        account.execution_ended(&arn, status);
+        let looked_after = rehearsal.interruption(&name, &json!({})).is_some();
+        expect(looked_after == expected, format!("{status} of {machine} is looked after: {looked_after}"))?;
+    }
+    Ok(())
+}
+
+async fn schedules_start(rehearsal: &Rehearsal) -> Found {
+    let deployed = rehearsal.deploy(&scheduled(), &()).await.map_err(|error| error.to_string())?;
+    expect(deployed.succeeded(), format!("{:?}", deployed.error()))?;
+    tokio::select! {
+        never = rehearsal.live() => match never {},
+        () = pause(Duration::from_hours(24)) => {}
+    }
+    let executions = rehearsal.account().executions();
+    expect(executions.len() == 2, format!("{:?}", rehearsal.lost_events()))
+}
+
+/// Events that can't start anything, since the rules' role may not.
+async fn events_are_kept(template: &str) -> Found {
+    let template = with(
+        template,
+        "Action: states:StartExecution, Resource: !Ref Workflow",
+        "Action: states:StopExecution, Resource: !Ref Workflow",
+    );
+    let rehearsal = installed(&template, &[])?;
+    expect(rehearsal.deploy(MINIMAL, &()).await.is_err(), "it starts all the same")?;
+    let execution = rehearsal.installation().workflow.arn.replacen(":stateMachine:", ":execution:", 1);
+    rehearsal.account().execution_ended(&format!("{execution}:one"), "ABORTED");
+    expect(rehearsal.interruption("one", &json!({})).is_none(), "it starts all the same")?;
+    let lost = rehearsal.lost_events();
+    expect(lost.len() == 2, format!("{lost:?}"))?;
+    for event in lost {
+        let queue = event.kept_in.ok_or(format!("{} is lost", event.input))?;
+        let days = rehearsal.installation().queues.get(&queue);
+        expect(days == Some(&14), format!("it is kept for {days:?} days"))?;
+    }
+    Ok(())
+}
+
+async fn functions_run(rehearsal: &Rehearsal) -> Found {
+    for (name, program) in substitutions() {
+        let found = rehearsal.installation().functions.get(&camel(&program));
+        let found = found.ok_or(format!("the workflow's {name} is no function"))?;
+        expect(found.program == program, format!("{name} runs {}", found.program))?;
+    }
+    // A plan asks every component, and goes through Admit and Conclude.
+    let event = rehearsal.upload("plans/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
+    let planned = rehearsal.run(event, &(), &Abort::default()).await;
+    expect(planned.result() == "Planned", format!("{}: {:?}", planned.result(), planned.error()))?;
+    let silent = rehearsal.without_log();
+    expect(silent.is_empty(), format!("{silent:?} can't write their log"))?;
+    let mut groups: Vec<&str> =
+        rehearsal.installation().functions.values().map(|function| function.log_group.as_str()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    expect(groups.len() == rehearsal.installation().functions.len(), "two share a log")
+}
+
+fn logs_tell_no_data(installation: &Installation) -> Found {
+    let workflow = &installation.workflow;
+    expect(workflow.log_level == "ERROR", format!("{} is logged", workflow.log_level))?;
+    expect(!workflow.logs_data, "the data of executions is logged")
+}
+
+fn records_expire(installation: &Installation) -> Found {
+    let expiries = &installation.bucket.expiries;
+    let goes = |key: &str| expiries.iter().any(|it| key.starts_with(&it.prefix) && it.days <= 365);
+    expect(goes("stacks/shop/status.json"), "earlier records are never deleted")?;
+    expect(!goes("specs/shop.yaml"), "earlier specs are deleted")
+}
+
+fn only_over_tls(installation: &Installation) -> Found {
+    let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
+    let policy = installation.resource_policies.get(&bucket).ok_or("the bucket has no policy")?;
+    let everything = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
+    let grants = Grants {
+        identity: vec![Arc::new(Policy::read(&everything).unwrap())],
+        boundary: None,
+        resource: Some(Arc::new(Policy::read(policy).unwrap())),
+    };
+    let somebody =
+        Principal::Role { arn: "arn:aws:iam::123456789012:role/admin".into(), session: "x".into() };
+    let object = format!("{bucket}/specs/shop.yaml");
+    for (action, resource) in
+        [("s3:GetObject", &object), ("s3:PutObject", &object), ("s3:ListBucket", &bucket)]
+    {
+        for (secure, expected) in [("true", true), ("false", false)] {
+            let mut request = AccessRequest::new(action, "", resource);
+            request.key("aws:SecureTransport", secure);
+            let allowed = grants.decide(&somebody, &request).is_ok();
+            expect(allowed == expected, format!("{action} with TLS {secure}: {allowed}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn roles_are_bounded(template: &str) -> Found {
+    let boundary = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let rehearsal = installed(template, &[("PermissionsBoundary", boundary)])?;
+    for (name, role) in &rehearsal.installation().roles {
+        expect(role.boundary.as_deref() == Some(boundary), format!("{name} has no boundary"))?;
+    }
+    Ok(())
+}
+
+/// What is told of, and after how many periods of five minutes.
+fn alarms_fire(rehearsal: &Rehearsal) -> Found {
+    let installation = rehearsal.installation();
+    let machine = ("StateMachineArn", installation.workflow.arn.as_str());
+    let queue = installation.queues.keys().next().and_then(|arn| arn.rsplit(':').next()).unwrap();
+    for (namespace, metric, dimension, periods) in [
+        ("AWS/States", "ExecutionsFailed", Some(machine), 1),
+        ("AWS/States", "ExecutionsTimedOut", Some(machine), 1),
+        ("AWS/States", "ExecutionThrottled", Some(machine), 1),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Some(("QueueName", queue)), 1),
+        // A few throttled runs are of no account: others' functions share the account's concurrency.
+        ("AWS/Lambda", "Throttles", None, 3),
+    ] {
+        let mut alarms = installation.alarms.iter();
+        let alarm = alarms.find(|alarm| alarm.namespace == namespace && alarm.metric_name == metric);
+        let alarm = alarm.ok_or(format!("nothing watches {metric}"))?;
+        let dimensions = alarm.dimensions.iter().map(|it| (it.name.as_str(), &it.value));
+        let expected = dimension.map(|(name, value)| (name, Value::from(value)));
+        let expected: Vec<(&str, &Value)> = expected.iter().map(|(name, value)| (*name, value)).collect();
+        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} is of something else", alarm.id))?;
+        fires_after(alarm, periods)?;
+        expect(
+            alarm.alarm_actions == [installation.settings.topic.as_str()],
+            format!("{} tells nobody", alarm.id),
+        )?;
+        tells(rehearsal.account(), installation, alarm)?;
+    }
+    Ok(())
+}
+
+fn fires_after(alarm: &Alarm, periods: usize) -> Found {
+    let id = &alarm.id;
+    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow, or tells nobody"))?;
+    expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
+    expect(!alarm.fires(&vec![Some(1.0); periods - 1]), format!("{id} fires too soon"))?;
+    expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires for nothing"))?;
+    expect(!alarm.fires(&vec![None; periods]), format!("{id} fires where nothing happens"))
+}
+
+/// Whether CloudWatch may publish an alarm to the topic, and use the topic's key for it.
+fn tells(account: &Account, installation: &Installation, alarm: &Alarm) -> Found {
+    let settings = &installation.settings;
+    let key = installation.topic_keys.get(&settings.topic).ok_or("there is no such topic")?;
+    let encrypts = key.iter().flat_map(|key| [("kms:Decrypt", key), ("kms:GenerateDataKey", key)]);
+    for (action, resource) in std::iter::once(("sns:Publish", &settings.topic)).chain(encrypts) {
+        let mut request = AccessRequest::new(action, "", resource);
+        request.key("aws:SourceAccount", &settings.account).key("aws:SourceArn", &alarm.arn);
+        let cloudwatch = Principal::Service { name: "cloudwatch.amazonaws.com".into() };
+        account.decide("cloudwatch", &cloudwatch, request)?;
+    }
+    Ok(())
+}
