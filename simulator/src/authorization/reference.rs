@@ -44,7 +44,7 @@ const GLOBAL: [&str; 5] =
     ["aws:SecureTransport", "aws:RequestedRegion", "aws:SourceArn", "aws:SourceAccount", "aws:ViaAWSService"];
 
 /// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
-const MODELED: [&str; 27] = [
+const MODELED: [&str; 28] = [
     "application-autoscaling:service-namespace",
     "aws:RequestTag/",
     "aws:RequestedRegion",
@@ -68,6 +68,7 @@ const MODELED: [&str; 27] = [
     "iam:PermissionsBoundary",
     "iam:PolicyARN",
     "iam:ResourceTag/",
+    "kms:ResourceAliases",
     "kms:ViaService",
     "route53:ChangeResourceRecordSetsRecordTypes",
     "secretsmanager:ResourceTag/",

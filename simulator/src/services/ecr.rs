@@ -1,4 +1,4 @@
-//! ECR: which images the account's private registry holds. Nothing is pushed or pulled through here.
+//! ECR: which images the account's private registry holds, and what it pulls through from others. Nothing is pushed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,13 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What stands of this service: by repository, by digest, the tags of an image.
+/// What stands of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
+    /// By repository, by digest, the tags of an image.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// By the prefix of repositories, the registry that they are pulled through from.
+    caches: BTreeMap<String, String>,
 }
 
 /// An image in a private registry, as a task definition names it.
@@ -99,6 +102,15 @@ pub(crate) fn has(world: &World, reference: &Reference) -> bool {
     })
 }
 
+/// Whether a repository is filled from another registry when somebody pulls from it. What that has is believed.
+pub(crate) fn pulls_through(world: &World, reference: &Reference) -> bool {
+    let under = |prefix: &String| {
+        let rest = reference.repository.strip_prefix(prefix.as_str());
+        prefix == "ROOT" || rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    reference.is_here(world) && world.ecr.caches.keys().any(under)
+}
+
 /// What a call asks IAM for.
 pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
     asks.whole();
@@ -107,8 +119,37 @@ pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "DescribeImages" => describe_images(world, params),
+        "CreatePullThroughCacheRule" => create_cache(world, params),
+        "DescribePullThroughCacheRules" => describe_caches(world, params),
         _ => Err(unknown("ecr", operation)),
     }
+}
+
+fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let prefix = params.required("ecrRepositoryPrefix")?;
+    let upstream = params.required("upstreamRegistryUrl")?;
+    params.done()?;
+    if world.ecr.caches.contains_key(&prefix) {
+        return Err(Refusal::new(
+            "PullThroughCacheRuleAlreadyExistsException",
+            format!("A pull through cache rule with the repository prefix '{prefix}' already exists"),
+        ));
+    }
+    let rule = cache(world, &prefix, &upstream);
+    world.ecr.caches.insert(prefix, upstream);
+    Ok(rule.into())
+}
+
+/// All of them in one page: a registry has 50 at most (quota), a page 100.
+fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    params.done()?;
+    let rules: Vec<Value> =
+        world.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
+    Ok(json!({ "pullThroughCacheRules": rules }).into())
+}
+
+fn cache(world: &World, prefix: &str, upstream: &str) -> Value {
+    json!({ "registryId": world.account, "ecrRepositoryPrefix": prefix, "upstreamRegistryUrl": upstream })
 }
 
 fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {

@@ -119,6 +119,11 @@ pub(crate) fn exists(world: &World, arn: &str) -> bool {
     world.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
 }
 
+/// The key that a secret is encrypted with (its id, its ARN or its alias), where it is not Secrets Manager's own.
+pub(crate) fn key<'a>(world: &'a World, arn: &str) -> Option<&'a str> {
+    world.secrets.secrets.get(arn)?.key.as_deref().filter(|key| *key != "alias/aws/secretsmanager")
+}
+
 /// Puts a secret of somebody else into the account.
 pub(crate) fn seed(world: &mut World, arn: &str) {
     let full_name = arn.rsplit(':').next().unwrap_or(arn);

@@ -4,6 +4,7 @@ use super::ImageView;
 use super::containers::Container;
 use super::definitions::Definition;
 use super::tasks::{Behaviour, Task};
+use crate::authorization::{Request, role_may};
 use crate::services::{ec2, ecr, iam, logs, secrets};
 use crate::world::World;
 
@@ -91,7 +92,12 @@ fn image_problem(
     if let Some(private) = &private {
         let repository = private.repository_arn();
         let role = definition.execution_role.as_deref().unwrap_or_default();
-        let needs = [("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
+        let mut needs = vec![("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
+        if !ecr::has(world, private) && ecr::pulls_through(world, private) {
+            needs.extend(
+                ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"].map(|action| (action, &*repository)),
+            );
+        }
         if let Some((action, on)) =
             needs.iter().find(|(action, on)| !iam::role_allows(world, role, action, on))
         {
@@ -102,7 +108,7 @@ fn image_problem(
         }
     }
     let missing = world.ecs.images.get(image) == Some(&ImageView::Missing)
-        || private.is_some_and(|private| !ecr::has(world, &private));
+        || private.is_some_and(|private| !ecr::has(world, &private) && !ecr::pulls_through(world, &private));
     missing.then(|| {
         Outcome::Fails(format!(
             "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"
@@ -138,6 +144,11 @@ fn secret_problem(
                 "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denied}"
             )));
         }
+        if !may_decrypt(world, role, &arn) {
+            return Some(Outcome::Fails(format!(
+                "{FETCHING} {arn} from secrets manager: AccessDeniedException: Access to KMS is not allowed"
+            )));
+        }
         if !secrets::exists(world, &arn) {
             return Some(Outcome::Fails(format!(
                 "{FETCHING} {arn} from secrets manager: ResourceNotFoundException: Secrets Manager can't find the specified secret."
@@ -145,6 +156,21 @@ fn secret_problem(
         }
     }
     None
+}
+
+/// Whether a role may have Secrets Manager decrypt a secret. With Secrets Manager's own key, whoever may read it may.
+/// Source: "Secret encryption and decryption in AWS Secrets Manager" in its user guide.
+fn may_decrypt(world: &World, role: &str, secret: &str) -> bool {
+    let Some(key) = secrets::key(world, secret) else { return true };
+    let (place, named) = key
+        .rsplit_once(':')
+        .map_or_else(|| (world.arn("kms", ""), key), |(place, named)| (format!("{place}:"), named));
+    let alias = named.starts_with("alias/").then_some(named);
+    let id = named.strip_prefix("key/").or(named.strip_prefix("alias/")).unwrap_or(named);
+    let mut request = Request::new("kms:Decrypt", "key", &format!("{place}key/{id}"));
+    request.key("kms:ViaService", format!("secretsmanager.{}.amazonaws.com", world.region));
+    request.keys("kms:ResourceAliases", alias.map(str::to_owned));
+    role_may(world, role, &request)
 }
 
 fn log_problem(
