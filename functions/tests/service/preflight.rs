@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
-use stackdrop_simulator::{Account, Fault, FaultKind, When};
+use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, When};
 
 use crate::common::{act, aws, deployment, ensure, writes};
 use crate::{
@@ -44,10 +44,27 @@ async fn secret(aws: &Aws, name: &str, key: &str) -> String {
     call.send().await.unwrap().arn.unwrap()
 }
 
+/// A key that leaves it to this account's policies who may use it.
+fn put_key(account: &Account, arn: &str) {
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": "arn:aws:iam::123456789012:root" },
+            "Action": "kms:*",
+            "Resource": "*",
+        }],
+    });
+    account.seed_policy(&PolicySeed::ResourcePolicy { arn: arn.into(), document }).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn tasks_may_decrypt_their_secrets_with_just_the_keys_of_those() {
     let account = account();
     let key = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    put_key(&account, key);
+    // The simulator names the key behind an alias by it.
+    put_key(&account, "arn:aws:kms:eu-central-1:123456789012:key/shop");
     let own = aws(&account);
     let (one, two) = (secret(&own, "shop/one", key).await, secret(&own, "shop/two", "alias/shop").await);
     let spec = with_secrets(&one, &two);
@@ -59,16 +76,16 @@ async fn tasks_may_decrypt_their_secrets_with_just_the_keys_of_those() {
         statement(&aws, "kms:Decrypt").await,
         json!([
             {
-                "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key,
-                "Condition": { "StringEquals": { "kms:ViaService": through } },
-            },
-            {
                 "Effect": "Allow", "Action": "kms:Decrypt",
                 "Resource": "arn:aws:kms:eu-central-1:123456789012:key/*",
                 "Condition": {
                     "StringEquals": { "kms:ViaService": through },
                     "ForAnyValue:StringEquals": { "kms:ResourceAliases": "alias/shop" },
                 },
+            },
+            {
+                "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key,
+                "Condition": { "StringEquals": { "kms:ViaService": through } },
             },
         ])
     );
