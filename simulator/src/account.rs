@@ -10,7 +10,7 @@ use stackdrop_figures::LatencyModel;
 
 use crate::authorization::{Asks, Principal};
 use crate::clock::Clock;
-use crate::decisions::{Decisions, denied};
+use crate::decisions::{Decisions, denied, refusal};
 use crate::faults::{Fault, FaultKind, Faults, Strike};
 use crate::inventory::Item;
 use crate::latency::Latency;
@@ -372,7 +372,7 @@ impl Inner {
         for request in asks.finish()? {
             decisions
                 .take(world, caller.name(), caller.principal(), request)?
-                .map_err(|denial| denied(service.name, &denial.to_string()))?;
+                .map_err(|denial| refusal(service.name, &denial))?;
         }
         Ok(())
     }

@@ -20,9 +20,13 @@ pub struct Decision {
     pub allowed: bool,
 }
 
-/// The decisions so far, if somebody wants them.
+/// The decisions so far.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Decisions(Option<Vec<Decision>>);
+pub(crate) struct Decisions {
+    /// All of them, if somebody wants them.
+    kept: Option<Vec<Decision>>,
+    denied: Vec<Decision>,
+}
 
 impl Decisions {
     /// Decides on a request.
@@ -34,9 +38,14 @@ impl Decisions {
         request: Request,
     ) -> Result<Result<(), Denial>, Refusal> {
         let verdict = judge(world, principal, &request)?;
-        if let Some(taken) = &mut self.0 {
+        let allowed = verdict.is_ok();
+        if self.kept.is_some() || !allowed {
             let (caller, principal) = (caller.to_owned(), principal.clone());
-            taken.push(Decision { caller, principal, request, allowed: verdict.is_ok() });
+            let decision = Decision { caller, principal, request, allowed };
+            self.denied.extend((!allowed).then(|| decision.clone()));
+            if let Some(kept) = &mut self.kept {
+                kept.push(decision);
+            }
         }
         Ok(verdict)
     }
@@ -45,13 +54,19 @@ impl Decisions {
 impl Account {
     /// From now on, every decision of IAM is kept for [`decisions`](Account::decisions).
     pub fn keep_decisions(&self) {
-        lock(&self.inner).decisions.0.get_or_insert_default();
+        lock(&self.inner).decisions.kept.get_or_insert_default();
     }
 
     /// What IAM decided since [`keep_decisions`](Account::keep_decisions).
     #[must_use]
     pub fn decisions(&self) -> Vec<Decision> {
-        lock(&self.inner).decisions.0.clone().unwrap_or_default()
+        lock(&self.inner).decisions.kept.clone().unwrap_or_default()
+    }
+
+    /// What IAM has denied so far.
+    #[must_use]
+    pub fn denials(&self) -> Vec<Decision> {
+        lock(&self.inner).decisions.denied.clone()
     }
 
     /// Has IAM decide on a request that no call of an SDK makes: what one service asks of another.
@@ -68,6 +83,15 @@ impl Account {
     }
 }
 
+/// The refusal of a call, in the called service's form, for something that was denied to the caller.
+pub(crate) fn refusal(service: &str, denial: &Denial) -> Refusal {
+    // Source: "Permissions validation for API calls on target resources" in the Application Auto Scaling user guide.
+    if service == "application-autoscaling" && (denial.is_of("ecs") || denial.is_of("cloudwatch")) {
+        return Refusal::new("ValidationException", denial.to_string());
+    }
+    denied(service, &denial.to_string())
+}
+
 /// The refusal of a denied call, in the called service's form.
 pub(crate) fn denied(service: &str, message: &str) -> Refusal {
     match service {
@@ -82,5 +106,13 @@ pub(crate) fn denied(service: &str, message: &str) -> Refusal {
         "scheduler" => Refusal::new("AccessDeniedException", message).status(403),
         "sns" => Refusal::new("AuthorizationError", message).status(403),
         _ => Refusal::new("AccessDeniedException", message),
+    }
+}
+
+impl std::fmt::Display for Decision {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { caller, request, allowed, .. } = self;
+        let verdict = if *allowed { "may" } else { "must not" };
+        write!(formatter, "{caller} {verdict} {} on {}", request.action, request.resource)
     }
 }

@@ -53,8 +53,12 @@ pub enum Happening {
     ScheduleFired {
         /// Its name.
         name: String,
+        /// Its group.
+        group: String,
         /// The ARN of its target.
         target: String,
+        /// The ARN of the role that the target is started with.
+        role: String,
         /// What the target is given.
         input: String,
     },

@@ -29,7 +29,9 @@ mod view;
 mod world;
 
 pub use account::{Account, BadOptions, Options, Snapshot};
-pub use authorization::{Denial, Grants, InvalidPolicy, Policy, Principal, Reason, Request as AccessRequest};
+pub use authorization::{
+    Denial, Grants, InvalidPolicy, Keys, Policy, Principal, Reason, Request as AccessRequest,
+};
 pub use clock::Clock;
 pub use decisions::Decision;
 pub use faults::{Fault, FaultKind, Strike, When};

@@ -1,12 +1,14 @@
 //! What stands in an account before anything is deployed: what the spec refers to, and what Stackdrop's own
 //! installation brings.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
 use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sfn, sns};
-use crate::world::World;
+use crate::world::{Tags, World};
 
 /// Something that is there from the start, made by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,20 @@ pub enum Seed {
         /// Its ARN.
         arn: String,
     },
+    /// A secret in Secrets Manager with tags, or with a key of the customer's.
+    SecretOf {
+        /// Its ARN.
+        arn: String,
+        /// Its tags.
+        tags: BTreeMap<String, String>,
+        /// The ARN of the key that encrypts it, if it is not the account's own.
+        kms_key: Option<String>,
+    },
+    /// A pull-through cache rule of the account's private registry of ECR: it can fetch any image from another registry.
+    PullThroughCache {
+        /// With what the names of the repositories begin, such as `docker-hub`.
+        prefix: String,
+    },
     /// An image in the account's private registry of ECR, with its repository.
     Image {
         /// The image, as a task definition names it.
@@ -44,6 +60,8 @@ pub enum Seed {
     Topic {
         /// Its ARN.
         arn: String,
+        /// The ARN of the customer's key that it encrypts with, if any.
+        key: Option<String>,
     },
     /// A schedule group of EventBridge Scheduler.
     ScheduleGroup {
@@ -156,9 +174,11 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::Bucket { name } => s3::seed_bucket(world, name),
         Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
-        Seed::Secret { arn } => secrets::seed(world, arn),
+        Seed::Secret { arn } => secrets::seed(world, arn, &Tags::new(), None),
+        Seed::SecretOf { arn, tags, kms_key } => secrets::seed(world, arn, tags, kms_key.as_deref()),
+        Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
         Seed::Image { image } => ecr::seed(world, image),
-        Seed::Topic { arn } => sns::seed_topic(world, arn),
+        Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
         Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),

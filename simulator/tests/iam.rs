@@ -323,13 +323,28 @@ async fn profiles_are_listed_below_a_path_without_their_tags() {
 async fn an_unknown_parameter_is_refused() {
     let account = account();
     let iam = iam(&account);
-    let role = iam
-        .create_role()
-        .role_name("r")
-        .assume_role_policy_document(trust("ec2.amazonaws.com"))
-        .permissions_boundary("arn:aws:iam::aws:policy/AdministratorAccess");
-    assert_refused(role.send().await, "UnknownParameter", "PermissionsBoundary");
+    let role = iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").custom_suffix("shop");
+    assert_refused(role.send().await, "UnknownParameter", "CustomSuffix");
     assert!(account.inventory().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_has_the_boundary_that_it_was_created_with() {
+    let account = account();
+    let iam = iam(&account);
+    let bounded = |boundary: &str| {
+        iam.create_role()
+            .role_name("r")
+            .assume_role_policy_document(trust("ec2.amazonaws.com"))
+            .permissions_boundary(boundary)
+            .send()
+    };
+    assert_refused(bounded("arn:aws:iam::123456789012:policy/absent").await, "NoSuchEntity", "boundary");
+    let boundary = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    bounded(boundary).await.unwrap();
+    let role = iam.get_role().role_name("r").send().await.unwrap();
+    let shown = role.role().unwrap().permissions_boundary().unwrap();
+    assert_eq!(shown.permissions_boundary_arn(), Some(boundary));
 }
 
 #[tokio::test(start_paused = true)]

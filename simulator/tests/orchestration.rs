@@ -12,7 +12,8 @@ use aws_sdk_scheduler::types::{
 };
 use aws_sdk_sfn::types::ExecutionStatus;
 use common::{account, sdk};
-use stackdrop_simulator::{Account, Seed};
+use serde_json::json;
+use stackdrop_simulator::{Account, PolicySeed, Seed};
 
 const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:deploy";
 const ROLE: &str = "arn:aws:iam::123456789012:role/stackdrop-schedule";
@@ -33,6 +34,17 @@ fn target() -> Target {
 fn scheduler() -> (Account, aws_sdk_scheduler::Client) {
     let account = account();
     account.seed(&Seed::ScheduleGroup { name: "stackdrop".into() });
+    let trust = json!({ "Statement": {
+        "Effect": "Allow",
+        "Principal": { "Service": "scheduler.amazonaws.com" },
+        "Action": "sts:AssumeRole",
+        "Condition": {
+            "StringLike": { "aws:SourceArn": "arn:aws:scheduler:eu-central-1:123456789012:schedule-group/*" },
+        },
+    } });
+    let role =
+        PolicySeed::Role { arn: ROLE.into(), trust, policies: vec![], attached: vec![], boundary: None };
+    account.seed_policy(&role).unwrap();
     let client = aws_sdk_scheduler::Client::new(&sdk(&account));
     (account, client)
 }
@@ -199,7 +211,7 @@ const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:stackdrop";
 #[tokio::test(start_paused = true)]
 async fn what_is_published_can_be_looked_at() {
     let account = account();
-    account.seed(&Seed::Topic { arn: TOPIC.into() });
+    account.seed(&Seed::Topic { arn: TOPIC.into(), key: None });
     let sns = aws_sdk_sns::Client::new(&sdk(&account));
     let sent = sns.publish().topic_arn(TOPIC).subject("Stackdrop: shop").message("a <b> & \"c\"\nü").send();
     assert!(sent.await.unwrap().message_id().is_some());

@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
-use stackdrop_functions::{Aws, Settings};
+use stackdrop_functions::Aws;
 use stackdrop_simulator::{Account, Snapshot};
 use stackdrop_statemachine::{Abort, Arrival, Machine, Options, StepEvent, Watch};
 
-use super::driver::{Invocation, Invocations};
+use super::driver::{ActAs, Invocation, Invocations};
 use super::{Deployed, Rehearsal, Underway, sdk};
+use crate::installation::Installation;
 
 /// A rehearsal as it stood at one moment.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     account: Snapshot,
-    settings: Settings,
+    installation: Arc<Installation>,
+    functions_act_as: ActAs,
     machine: Arc<Machine>,
     model: Arc<LatencyModel>,
     invocations: Vec<Invocation>,
@@ -51,7 +53,8 @@ impl Rehearsal {
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             account: self.account.snapshot(),
-            settings: self.aws.settings.clone(),
+            installation: Arc::clone(&self.installation),
+            functions_act_as: self.functions_act_as,
             machine: Arc::clone(&self.machine),
             model: Arc::clone(&self.model),
             invocations: self.invocations(),
@@ -92,10 +95,14 @@ impl Rehearsal {
     #[must_use]
     pub fn resume(from: &Checkpoint) -> Self {
         let account = Account::resume(&from.account);
-        let sdk = sdk(&account, &from.settings.region);
+        let settings = from.installation.settings.clone();
+        let sdk = sdk(&account, &settings.region);
         fastrand::seed(from.jitter);
         Self {
-            aws: Arc::new(Aws::new(sdk.clone(), from.settings.clone())),
+            aws: Arc::new(Aws::new(sdk.clone(), settings)),
+            installation: Arc::clone(&from.installation),
+            functions_act_as: from.functions_act_as,
+            lost: Mutex::default(),
             account,
             sdk,
             invocations: Invocations::resume(from.invocations.clone()),

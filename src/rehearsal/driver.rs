@@ -9,9 +9,21 @@ use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 pub use stackdrop_functions::lambda::FUNCTION_SECONDS_MAX;
 use stackdrop_functions::{Aws, functions, handle};
-use stackdrop_simulator::{Account, Caller, as_caller};
+use stackdrop_simulator::{AccessRequest, Account, Caller, Principal, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
 use tokio::sync::oneshot;
+
+use crate::installation::{Function, Installation};
+
+/// With whose permissions the functions call AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ActAs {
+    /// With every permission, like whoever owns the account.
+    #[default]
+    Owner,
+    /// With those of their roles.
+    Roles,
+}
 
 /// One run of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,15 +38,28 @@ pub struct Invocation {
 
 /// Every run of a function in one account, in the order of their beginnings.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Invocations(Arc<Mutex<Vec<Invocation>>>);
+pub(super) struct Invocations {
+    runs: Arc<Mutex<Vec<Invocation>>>,
+    /// The functions whose log Lambda could not write.
+    unlogged: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Invocations {
     pub(super) fn resume(before: Vec<Invocation>) -> Self {
-        Self(Arc::new(Mutex::new(before)))
+        Self { runs: Arc::new(Mutex::new(before)), unlogged: Arc::default() }
     }
 
     pub(super) fn all(&self) -> MutexGuard<'_, Vec<Invocation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The functions that ran without a log.
+    pub(super) fn without_log(&self) -> BTreeSet<String> {
+        self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn unlogged(&self, function: &str) {
+        self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).insert(function.into());
     }
 
     fn begin(&self, caller: &str, now: Duration) -> usize {
@@ -52,12 +77,19 @@ impl Invocations {
 
 /// What an invocation needs of the account, also when the execution that asked for it is gone.
 #[derive(Debug, Clone)]
-struct Lambda {
-    account: Account,
-    aws: Arc<Aws>,
-    cold_start: Duration,
-    warm: Arc<Mutex<BTreeSet<String>>>,
-    invocations: Invocations,
+pub(super) struct Lambda {
+    pub(super) account: Account,
+    pub(super) aws: Arc<Aws>,
+    pub(super) installation: Arc<Installation>,
+    pub(super) act_as: ActAs,
+    pub(super) cold_start: Duration,
+    pub(super) warm: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) invocations: Invocations,
+}
+
+/// How long a function takes to start that has not run before.
+pub(super) fn cold_start(model: &LatencyModel) -> Duration {
+    Duration::from_secs_f64(model.create_seconds("lambda_cold_start_rust"))
 }
 
 /// The functions of one execution.
@@ -68,21 +100,7 @@ pub(super) struct Functions<'r> {
 }
 
 impl<'r> Functions<'r> {
-    pub(super) fn new(
-        account: &Account,
-        aws: &Arc<Aws>,
-        model: &LatencyModel,
-        invocations: &Invocations,
-        execution: &'r str,
-    ) -> Self {
-        let cold_start = Duration::from_secs_f64(model.create_seconds("lambda_cold_start_rust"));
-        let lambda = Lambda {
-            account: account.clone(),
-            aws: Arc::clone(aws),
-            cold_start,
-            warm: Arc::default(),
-            invocations: invocations.clone(),
-        };
+    pub(super) fn new(lambda: Lambda, execution: &'r str) -> Self {
         Self { lambda, execution }
     }
 
@@ -94,18 +112,67 @@ impl<'r> Functions<'r> {
 }
 
 impl Lambda {
-    async fn start(&self, function: &str) {
-        let cold = self.warm.lock().unwrap_or_else(PoisonError::into_inner).insert(function.to_owned());
+    /// What the workflow invokes under this name.
+    fn function(&self, name: &str) -> Result<&Function, Failure> {
+        let found = self.installation.functions.get(&camel(name));
+        found.ok_or_else(|| {
+            Failure::new("Lambda.ResourceNotFoundException", format!("Function not found: {name}"))
+        })
+    }
+
+    /// Has IAM decide whether the workflow may invoke a function. How a denial looks: awslabs/aws-deployment-framework
+    /// #460, and the like elsewhere.
+    fn admit(&self, function: &Function, execution: &str) -> Result<(), Failure> {
+        let principal =
+            Principal::Role { arn: self.installation.workflow.role.clone(), session: "states".into() };
+        let request = AccessRequest::new("lambda:InvokeFunction", "function", &function.version);
+        self.account.decide(execution, &principal, request).map_err(|denial| {
+            let service = "Service: AWSLambda; Status Code: 403; Error Code: AccessDeniedException";
+            Failure::new("Lambda.AWSLambdaException", format!("{denial} ({service})"))
+        })
+    }
+
+    async fn start(&self, function: &Function, name: &str) {
+        let cold = self.warm.lock().unwrap_or_else(PoisonError::into_inner).insert(function.program.clone());
         if cold {
+            self.open_log(function, name);
             pause(self.cold_start).await;
         }
     }
 
+    /// Has IAM decide whether Lambda may write the function's log, with the function's role. It runs all the same where
+    /// it may not: then there is no log of it.
+    fn open_log(&self, function: &Function, name: &str) {
+        let (settings, group) = (&self.installation.settings, &function.log_group);
+        let stream = format!(
+            "arn:aws:logs:{}:{}:log-group:{group}:log-stream:{}",
+            settings.region, settings.account, function.name
+        );
+        let principal = Principal::Role { arn: function.role.clone(), session: function.name.clone() };
+        let denied = ["logs:CreateLogStream", "logs:PutLogEvents"].into_iter().any(|action| {
+            let request = AccessRequest::new(action, "log-stream", &stream);
+            self.account.decide(name, &principal, request).is_err()
+        });
+        if denied {
+            self.invocations.unlogged(&function.name);
+        }
+    }
+
+    /// Who the function is when it calls AWS.
+    fn caller(&self, function: &Function, name: &str) -> Caller {
+        match self.act_as {
+            ActAs::Owner => Caller::new(name),
+            ActAs::Roles => Caller::new(name).acting_as(&function.role, &function.name),
+        }
+    }
+
     async fn run(&self, function: &str, payload: Value, name: &str) -> Result<Value, Failure> {
-        let caller = Caller::new(name);
+        let function = self.function(function)?;
+        self.admit(function, name)?;
+        let caller = self.caller(function, name);
         let place = self.invocations.begin(name, self.account.clock().elapsed());
-        self.start(function).await;
-        let run = as_caller(caller.clone(), handle(function, payload, &self.aws));
+        self.start(function, name).await;
+        let run = as_caller(caller.clone(), handle(&function.program, payload, &self.aws));
         let answer = tokio::select! {
             biased;
             () = caller.killed() => Err(Failure::new("Runtime.ExitError", "RequestId: simulated Error: Runtime exited")),

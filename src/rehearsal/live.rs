@@ -22,8 +22,6 @@ use super::{Deployed, Rehearsal, event};
 
 /// From an upload until EventBridge has started the execution: about a second, as users see it.
 const DELIVERY_SECONDS: f64 = 1.0;
-/// What a key ends with that the installation's rule lets through (`template.yaml`).
-const SPEC_ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 type Running<'r> = Pin<Box<dyn Future<Output = Deployed> + 'r>>;
 
@@ -67,19 +65,22 @@ impl Rehearsal {
         let now = self.account.clock().now();
         match happening {
             Happening::ObjectCreated { bucket, key, version, size, etag }
-                if bucket == settings.bucket && is_spec(&key) =>
+                if bucket == self.installation.bucket.name =>
             {
                 let event = event::created(settings, &key, &version, size, Some(&etag), now);
-                self.start(self.next_id(), event, at_work);
+                self.deliver(&event, at_work);
             }
-            Happening::ObjectDeleted { bucket, key, marker }
-                if bucket == settings.bucket && is_spec(&key) =>
+            Happening::ObjectDeleted { bucket, key, marker } if bucket == self.installation.bucket.name => {
+                self.deliver(&event::deleted(settings, &key, &marker, now), at_work);
+            }
+            Happening::ScheduleFired { group, target, role, input, .. }
+                if target == self.installation.workflow.arn =>
             {
-                self.start(self.next_id(), event::deleted(settings, &key, &marker, now), at_work);
-            }
-            Happening::ScheduleFired { target, input, .. } if target == settings.state_machine => {
                 // What is no JSON was refused when the schedule was made.
-                self.start(self.next_id(), serde_json::from_str(&input).unwrap_or_default(), at_work);
+                let input = serde_json::from_str(&input).unwrap_or_default();
+                if self.schedule_starts(&group, &role, &input) {
+                    self.start(self.next_id(), input, at_work);
+                }
             }
             Happening::ExecutionStarted { arn, input } => {
                 if let Some(name) = arn.strip_prefix(&self.execution_arn("")) {
@@ -94,6 +95,13 @@ impl Rehearsal {
             Happening::ObjectCreated { .. }
             | Happening::ObjectDeleted { .. }
             | Happening::ScheduleFired { .. } => {}
+        }
+    }
+
+    /// Starts the executions that the installation starts by an event.
+    fn deliver<'r>(&'r self, event: &Value, at_work: &mut AtWork<'r>) {
+        for _ in 0..self.starts(event) {
+            self.start(self.next_id(), event.clone(), at_work);
         }
     }
 
@@ -126,12 +134,6 @@ impl Rehearsal {
 
 fn delivery() -> Duration {
     Duration::from_secs_f64(DELIVERY_SECONDS)
-}
-
-/// Whether the installation's rule lets events of this key through.
-fn is_spec(key: &str) -> bool {
-    let under = key.starts_with("specs/") || key.starts_with("plans/");
-    under && SPEC_ENDINGS.iter().any(|ending| key.ends_with(ending))
 }
 
 /// Waits until a moment of the account's clock; for ever without one.

@@ -1,13 +1,15 @@
 //! One simulated account in which specs are deployed, one after the other.
 
 mod checkpoint;
+mod delivery;
 mod driver;
 mod event;
+mod install;
 mod live;
 mod pace;
 mod seeds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
@@ -20,12 +22,16 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_figures::LatencyModel;
-use stackdrop_functions::{Aws, Settings, component, estimate};
+use stackdrop_functions::{Aws, component, estimate};
 use stackdrop_simulator::{Account, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
+use crate::installation::Installation;
+
 pub use checkpoint::Checkpoint;
+pub use delivery::LostEvent;
+pub use driver::ActAs;
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 use driver::{Functions, Invocations};
 pub use pace::at_pace;
@@ -48,6 +54,12 @@ pub struct Setting {
     pub speed: Option<f64>,
     /// Images that behave badly, foreign things: what the account holds besides what the specs refer to.
     pub seeds: Vec<stackdrop_simulator::Seed>,
+    /// The text of the template that is installed; `None` is `template.yaml`.
+    pub template: Option<String>,
+    /// The template's parameters that are not at their defaults.
+    pub parameters: BTreeMap<String, String>,
+    /// With whose permissions the functions call AWS.
+    pub functions_act_as: ActAs,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -56,6 +68,9 @@ pub struct Rehearsal {
     account: Account,
     sdk: SdkConfig,
     aws: Arc<Aws>,
+    installation: Arc<Installation>,
+    functions_act_as: ActAs,
+    lost: Mutex<Vec<LostEvent>>,
     invocations: Invocations,
     machine: Arc<Machine>,
     model: Arc<LatencyModel>,
@@ -150,7 +165,8 @@ impl Rehearsal {
     /// Opens an account that holds what these specs refer to, and installs Stackdrop in it.
     ///
     /// # Errors
-    /// When the workflow file does not load, or the specs do not agree on the account or region.
+    /// When the workflow file does not load, the specs do not agree on the account or region, or AWS would not install
+    /// the template.
     pub fn open(setting: &Setting, specs: &[&Spec]) -> Result<Self> {
         let model = LatencyModel::built_in();
         let region = seeds::region(specs)?.unwrap_or_else(|| REGION.into());
@@ -163,22 +179,13 @@ impl Rehearsal {
             ..stackdrop_simulator::Options::default()
         })
         .context("opening the simulated account")?;
-        let settings = Settings {
-            bucket: format!("stackdrop-{number}-{region}"),
-            state_machine: format!("arn:aws:states:{region}:{number}:stateMachine:stackdrop-deploy"),
-            topic: format!("arn:aws:sns:{region}:{number}:stackdrop"),
-            schedule_group: "stackdrop".into(),
-            schedule_role: format!("arn:aws:iam::{number}:role/stackdrop/schedule"),
-            region: region.clone(),
-            account: number,
-            partition: "aws".into(),
-        };
-        for seed in seeds::installation(&settings).iter().chain(&seeds::of_specs(specs)).chain(&setting.seeds)
-        {
+        let installation = Arc::new(install::installation(setting, &number, &region)?);
+        install::install(&account, &installation).context("installing Stackdrop")?;
+        for seed in seeds::of_specs(specs).iter().chain(&setting.seeds) {
             account.seed(seed);
         }
         let sdk = sdk(&account, &region);
-        let aws = Arc::new(Aws::new(sdk.clone(), settings));
+        let aws = Arc::new(Aws::new(sdk.clone(), installation.settings.clone()));
         let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
             let problems: Vec<String> = error
                 .problems
@@ -192,7 +199,19 @@ impl Rehearsal {
         fastrand::seed(seed);
         let invocations = Invocations::default();
         let (machine, model) = (Arc::new(machine), Arc::new(model));
-        Ok(Self { account, sdk, aws, invocations, machine, model, seed, started: Mutex::new(0) })
+        Ok(Self {
+            account,
+            sdk,
+            aws,
+            installation,
+            functions_act_as: setting.functions_act_as,
+            lost: Mutex::default(),
+            invocations,
+            machine,
+            model,
+            seed,
+            started: Mutex::new(0),
+        })
     }
 
     /// The simulated account.
@@ -207,10 +226,22 @@ impl Rehearsal {
         &self.aws
     }
 
+    /// What is installed in the account.
+    #[must_use]
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Every run of a function so far. One may still be at work when its execution has ended.
     #[must_use]
     pub fn invocations(&self) -> Vec<Invocation> {
         self.invocations.all().clone()
+    }
+
+    /// The functions (their physical names) whose log Lambda was not allowed to write.
+    #[must_use]
+    pub fn without_log(&self) -> BTreeSet<String> {
+        self.invocations.without_log()
     }
 
     /// The configuration for other SDK clients of the account.
@@ -228,10 +259,13 @@ impl Rehearsal {
     /// Uploads a spec, as a user would, and deploys that version of it.
     ///
     /// # Errors
-    /// When the upload fails.
+    /// When the upload fails, or the installation starts nothing.
     pub async fn deploy(&self, spec: &str, watch: &dyn Watch) -> Result<Deployed> {
         let name = stack_of(spec)?;
         let event = self.upload(&format!("specs/{name}.yaml"), spec.as_bytes()).await?;
+        if self.starts(&event) == 0 {
+            bail!("the upload of specs/{name}.yaml starts no deployment");
+        }
         Ok(self.run(event, watch, &Abort::default()).await)
     }
 
@@ -281,12 +315,14 @@ impl Rehearsal {
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
     }
 
-    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input.
+    /// The event that EventBridge delivers of an execution that was stopped or timed out: its id, and its input. `None`
+    /// where the installation starts nothing by it.
     #[must_use]
     pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
         let executions = self.account.executions();
         let execution = executions.iter().rfind(|execution| execution.name == id)?;
-        Some(event::interrupted(execution, self.account.clock().now(), input))
+        let event = event::interrupted(execution, self.account.clock().now(), input);
+        (self.starts(&event) > 0).then_some(event)
     }
 
     /// Runs one execution of the workflow with an input.
@@ -296,7 +332,7 @@ impl Rehearsal {
 
     /// The ARN of the execution with this name.
     fn execution_arn(&self, name: &str) -> String {
-        let machine = self.aws.settings.state_machine.replacen(":stateMachine:", ":execution:", 1);
+        let machine = self.installation.workflow.arn.replacen(":stateMachine:", ":execution:", 1);
         format!("{machine}:{name}")
     }
 
@@ -310,11 +346,10 @@ impl Rehearsal {
     }
 
     fn begin(&self, id: String, input: Value) -> Underway {
-        let settings = &self.aws.settings;
         let execution = Execution {
             arn: self.execution_arn(&id),
             name: id,
-            machine_arn: settings.state_machine.clone(),
+            machine_arn: self.installation.workflow.arn.clone(),
             start_time: self.account.clock().now(),
             input,
         };
@@ -323,7 +358,16 @@ impl Rehearsal {
     }
 
     fn functions<'r>(&'r self, execution: &'r Execution) -> Functions<'r> {
-        Functions::new(&self.account, &self.aws, &self.model, &self.invocations, &execution.name)
+        let lambda = driver::Lambda {
+            account: self.account.clone(),
+            aws: Arc::clone(&self.aws),
+            installation: Arc::clone(&self.installation),
+            act_as: self.functions_act_as,
+            cold_start: driver::cold_start(&self.model),
+            warm: Arc::default(),
+            invocations: self.invocations.clone(),
+        };
+        Functions::new(lambda, &execution.name)
     }
 
     fn end(&self, underway: &Underway, outcome: Outcome) -> Deployed {

@@ -1,18 +1,8 @@
-//! What the simulated account holds before anything is deployed: Stackdrop's installation, and what specs refer to.
+//! What the simulated account holds before anything is deployed: what specs refer to.
 
 use anyhow::{Result, bail};
-use stackdrop_functions::Settings;
 use stackdrop_simulator::Seed;
 use stackdrop_specs::Spec;
-
-/// What Stackdrop's own installation brings.
-pub(super) fn installation(settings: &Settings) -> Vec<Seed> {
-    vec![
-        Seed::Bucket { name: settings.bucket.clone() },
-        Seed::Topic { arn: settings.topic.clone() },
-        Seed::ScheduleGroup { name: settings.schedule_group.clone() },
-    ]
-}
 
 /// What the specs say is there: a rehearsal takes them at their word.
 pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {

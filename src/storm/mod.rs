@@ -128,6 +128,7 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
         broken.extend(together(&ledger, &executions.collect::<Vec<_>>()));
     }
     broken.extend(ended.iter().filter_map(|it| invariants::undocumented(&it.deployed)));
+    broken.extend(rehearsal.account().denials().iter().map(ToString::to_string));
     let inventory: Vec<Item> = rehearsal.account().inventory();
     let changed = foreign.iter().filter(|item| !inventory.contains(item));
     broken.extend(changed.map(|item| format!("the foreign {} {} was touched", item.kind, item.id)));

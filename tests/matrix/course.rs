@@ -119,8 +119,11 @@ pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
     names
 }
 
-/// `Ok` if what stands is what shall.
+/// `Ok` if what stands is what shall, and IAM has denied nothing on the way.
 pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), String> {
+    if let Some(denial) = rehearsal.account().denials().first() {
+        return Err(denial.to_string());
+    }
     let now = standing(rehearsal);
     if now == shall {
         return Ok(());

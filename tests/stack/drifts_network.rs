@@ -10,7 +10,7 @@ use crate::{changes, deployed, rehearsal};
 
 /// Something that was done by hand.
 #[derive(Debug, Clone, Copy)]
-enum Hand {
+pub(crate) enum Hand {
     OpensTheInstance,
     GivesTheDefaultGroupRules,
     TurnsHostNamesOff,
@@ -53,6 +53,46 @@ const DRIFTS: [(Hand, &str); 19] = [
     (Hand::GivesTheInstanceAnElasticAddress, "instance publicAddress 198.18."),
     (Hand::GivesTheInstanceAPublicAddress, "instance publicAddress 198.18."),
 ];
+
+/// The spec of these tests.
+pub(crate) const SPEC: &str = BOX;
+
+/// What can be done by hand to one stack at once.
+pub(crate) const AT_ONCE: [&[Hand]; 2] = [
+    &[
+        Hand::OpensTheInstance,
+        Hand::GivesTheDefaultGroupRules,
+        Hand::TurnsHostNamesOff,
+        Hand::AddsARouteToTheDatabase,
+        Hand::TakesTheWayOut,
+        Hand::LeadsPrivateSubnetsOut,
+        Hand::LetsAForeignSubnetUseATable,
+        Hand::MovesASubnetToAnotherTable,
+        Hand::MakesASubnetGivePublicAddresses,
+        Hand::NarrowsTheEndpoint,
+        Hand::AllowsOldMetadata,
+        Hand::TakesTheProfile,
+        Hand::GivesTheInstanceAnElasticAddress,
+        Hand::AttachesAPolicy,
+    ],
+    &[
+        Hand::TakesASubnetOffItsTable,
+        Hand::DeletesTheNatGateway,
+        Hand::StopsTheInstance,
+        Hand::GivesTheInstanceAnotherGroup,
+        Hand::GivesTheInstanceAPublicAddress,
+    ],
+];
+
+/// Deploys, does all of this by hand, and deploys again.
+pub(crate) async fn repaired_at_once(rehearsal: &Rehearsal, hands: &[Hand]) {
+    let first = deployed(rehearsal, BOX).await;
+    for hand in hands {
+        hand.acts(rehearsal, &outputs_of(&first).unwrap()).await;
+    }
+    let repaired = again(rehearsal).await;
+    assert!(repaired.succeeded(), "{hands:?}: {:?}", repaired.error());
+}
 
 impl Hand {
     async fn acts(self, rehearsal: &Rehearsal, outputs: &Outputs) {

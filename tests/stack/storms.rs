@@ -2,8 +2,6 @@
 
 use stackdrop::storm::{Undisturbed, storm};
 
-use crate::permissions::not_allowed;
-
 #[test]
 fn whatever_the_weather_the_stacks_are_right_in_the_end() {
     let mut undisturbed = Undisturbed::default();
@@ -15,11 +13,6 @@ fn whatever_the_weather_the_stacks_are_right_in_the_end() {
             "`stackdrop storm --seeds 1 --from {seed}`:\n{}\n{}",
             storm.history.join("\n"),
             storm.broken.join("\n")
-        );
-        assert_eq!(
-            not_allowed(&storm.ledger),
-            Vec::<String>::new(),
-            "seed {seed}: template.yaml allows too little"
         );
         executions += storm.executions;
         faults += storm.faults;

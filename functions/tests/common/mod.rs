@@ -10,7 +10,7 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use serde_json::{Value, json};
 use stackdrop_functions::error::StepError;
 use stackdrop_functions::{Aws, Settings, handle};
-use stackdrop_simulator::{Account, Options, Seed};
+use stackdrop_simulator::{Account, Options, PolicySeed, Seed};
 use stackdrop_specs::Spec;
 
 /// The example spec.
@@ -20,8 +20,18 @@ pub(crate) const SHOP: &str = include_str!("../../../specs/shop.yaml");
 pub(crate) fn account() -> Account {
     let account = Account::open(&Options::default()).unwrap();
     account.seed(&Seed::Bucket { name: settings().bucket });
-    account.seed(&Seed::Topic { arn: settings().topic });
+    account.seed(&Seed::Topic { arn: settings().topic, key: None });
     account.seed(&Seed::ScheduleGroup { name: settings().schedule_group });
+    let scheduler = json!({ "Service": "scheduler.amazonaws.com" });
+    let trust = json!({ "Effect": "Allow", "Principal": scheduler, "Action": "sts:AssumeRole" });
+    let role = PolicySeed::Role {
+        arn: settings().schedule_role,
+        trust: json!({ "Statement": trust }),
+        policies: vec![],
+        attached: vec![],
+        boundary: None,
+    };
+    account.seed_policy(&role).unwrap();
     account
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
-use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, When};
+use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, Seed, When};
 
 use crate::common::{act, aws, deployment, ensure, writes};
 use crate::{
@@ -118,9 +118,7 @@ async fn a_secret_that_can_not_be_described_is_refused_only_while_no_task_has_it
 #[tokio::test(start_paused = true)]
 async fn an_image_that_a_pull_through_cache_gets_need_not_be_there_yet() {
     let account = account();
-    let own = aws(&account);
-    let create = own.ecr().create_pull_through_cache_rule().ecr_repository_prefix("hub");
-    create.upstream_registry_url("registry-1.docker.io").send().await.unwrap();
+    account.seed(&Seed::PullThroughCache { prefix: "hub".into() });
     let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
     let spec = WORKER.replace("image: mail", &format!("image: '{registry}/hub/library/nginx:1.29'"));
     let (aws, mut deployment) = ground(&account, &spec).await;

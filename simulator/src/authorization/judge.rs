@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::policy::{Opinion, Policy};
 use super::reference;
-use super::request::{Principal, Request};
+use super::request::{Asks, Principal, Request};
 use crate::params::Refusal;
 use crate::services::iam;
 use crate::world::World;
@@ -65,6 +65,13 @@ impl std::fmt::Display for Denial {
             }
             Reason::Denied => write!(formatter, "with an explicit deny in a policy"),
         }
+    }
+}
+
+impl Denial {
+    /// Whether what is denied is an action of a service, such as `rds`.
+    pub(crate) fn is_of(&self, service: &str) -> bool {
+        self.action.split(':').next() == Some(service)
     }
 }
 
@@ -149,7 +156,7 @@ pub(crate) fn judge(
     grants.resource = if request.action == "sts:AssumeRole" {
         iam::trust(world, &request.resource)
     } else {
-        world.authorization.resource_policy(&request.resource).cloned()
+        world.authorization.resource_policy(&request.resource)
     };
     for key in grants.policies().flat_map(|policy| policy.tested_keys(&request.action)) {
         if reference::supports(&request.action, &request.kind, key) && !reference::models(key) {
@@ -162,11 +169,21 @@ pub(crate) fn judge(
     Ok(grants.decide(principal, request))
 }
 
-/// Whether a role may do something by its own policies, as a container, an agent or a function with that role would.
-pub(crate) fn role_may(world: &World, role: &str, request: &Request) -> bool {
-    let Some(arn) = iam::role_arn(world, role) else { return false };
-    let principal = Principal::Role { arn, session: "simulated".into() };
-    matches!(judge(world, &principal, request), Ok(Ok(())))
+/// What keeps a role from what `asks` asks for: nothing, or the denial in AWS's words. For what containers and agents do
+/// with their roles by themselves.
+pub(crate) fn denied_to_role(role: &str, session: &str, asks: Asks<'_>) -> Option<String> {
+    let world = asks.world;
+    // A role that does not exist allows nothing.
+    let arn = iam::role_arn(world, role).unwrap_or_else(|| role.to_owned());
+    let principal = Principal::Role { arn, session: session.into() };
+    let requests = match asks.finish() {
+        Ok(requests) => requests,
+        Err(refusal) => return Some(refusal.message),
+    };
+    requests.iter().find_map(|request| match judge(world, &principal, request) {
+        Ok(verdict) => verdict.err().map(|denial| denial.to_string()),
+        Err(refusal) => Some(refusal.message),
+    })
 }
 
 /// Whether a role's trust policy lets a service assume it on behalf of `source`, an ARN of this account.

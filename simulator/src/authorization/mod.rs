@@ -19,12 +19,13 @@ mod request;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::json;
+
 pub use judge::{Denial, Grants, Reason};
-pub(crate) use judge::{judge, role_may, trusts};
-pub(crate) use pattern::like;
+pub(crate) use judge::{denied_to_role, judge, trusts};
 pub use policy::{InvalidPolicy, Policy};
 pub(crate) use request::{Access, Asks};
-pub use request::{Principal, Request};
+pub use request::{Keys, Principal, Request};
 
 /// The policies that hang on resources: buckets, topics, queues and keys, by ARN. Trust policies hang on their roles.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +39,27 @@ impl State {
         self.resource_policies.insert(arn.into(), Arc::new(policy));
     }
 
-    /// The policy of a resource; that of an object is its bucket's.
-    pub(crate) fn resource_policy(&self, arn: &str) -> Option<&Arc<Policy>> {
-        let is_object = arn.split(':').nth(2) == Some("s3");
-        let owner = if is_object { arn.split('/').next().unwrap_or(arn) } else { arn };
-        self.resource_policies.get(owner)
+    /// The policy of a resource; that of an object is its bucket's. A key of which nothing is said has the default one.
+    pub(crate) fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        let service = arn.split(':').nth(2);
+        let owner = if service == Some("s3") { arn.split('/').next().unwrap_or(arn) } else { arn };
+        let policy = self.resource_policies.get(owner).cloned();
+        if service == Some("kms") { policy.or_else(|| default_key_policy(arn)) } else { policy }
     }
+}
+
+/// Lets the policies of the key's account decide, as KMS itself does where a key is made without a policy.
+/// Source: "Default key policy" in the KMS developer guide. The keys that AWS manages are taken for such keys too: they
+/// show their metadata to the account, and what a service encrypts with them needs no permission of the caller's.
+fn default_key_policy(key: &str) -> Option<Arc<Policy>> {
+    let account = key.split(':').nth(4)?;
+    let document = json!({
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": { "AWS": format!("arn:aws:iam::{account}:root") },
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+    });
+    Policy::read(&document).ok().map(Arc::new)
 }

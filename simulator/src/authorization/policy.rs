@@ -7,7 +7,7 @@ use super::pattern::{arn_like, like_ignoring_case};
 use super::request::{Principal, Request};
 
 /// A policy document, read once and asked often.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     statements: Vec<Statement>,
 }

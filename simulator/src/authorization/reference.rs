@@ -44,7 +44,9 @@ const GLOBAL: [&str; 5] =
     ["aws:SecureTransport", "aws:RequestedRegion", "aws:SourceArn", "aws:SourceAccount", "aws:ViaAWSService"];
 
 /// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
-const MODELED: [&str; 28] = [
+const MODELED: [&str; 33] = [
+    "acm:DomainNames",
+    "acm:ValidationMethod",
     "application-autoscaling:service-namespace",
     "aws:RequestTag/",
     "aws:RequestedRegion",
@@ -60,6 +62,7 @@ const MODELED: [&str; 28] = [
     "ecs:CreateAction",
     "ecs:ResourceTag/",
     "ecs:cluster",
+    "ecs:service",
     "elasticloadbalancing:CreateAction",
     "elasticloadbalancing:ResourceTag/",
     "events:source",
@@ -70,9 +73,22 @@ const MODELED: [&str; 28] = [
     "iam:ResourceTag/",
     "kms:ResourceAliases",
     "kms:ViaService",
+    "route53:ChangeResourceRecordSetsActions",
+    "route53:ChangeResourceRecordSetsNormalizedRecordNames",
     "route53:ChangeResourceRecordSetsRecordTypes",
     "secretsmanager:ResourceTag/",
     "ssm:ResourceTag/",
+];
+
+/// Resource types that the reference calls required, although AWS also decides without them.
+///
+/// An execution is one of a standard or of an express workflow; executions are listed of a state machine or of a map run.
+/// `ecs:ListTasks` asks for `*` unless it lists the tasks of one container instance: AWS's message "not authorized to
+/// perform: ecs:ListTasks on resource: *", in fabfuel/ecs-deploy#119 and cdklabs/construct-hub#1207.
+const NOT_REQUIRED: [(&str, &str); 3] = [
+    ("ecs:ListTasks", "container-instance"),
+    ("states:DescribeExecution", "express"),
+    ("states:ListExecutions", "maprun"),
 ];
 
 fn action(name: &str) -> Option<(&'static Service, &'static Action)> {
@@ -81,9 +97,11 @@ fn action(name: &str) -> Option<(&'static Service, &'static Action)> {
     Some((service, service.actions.get(operation)?))
 }
 
-/// Whether a key such as `aws:RequestTag/team` is the reference's, such as `aws:RequestTag/${TagKey}`.
+/// Whether a key such as `aws:RequestTag/team` is the reference's, such as `aws:RequestTag/${TagKey}`, which some
+/// services write as `secretsmanager:ResourceTag/tag-key`.
 fn is(key: &str, known: &str) -> bool {
-    match known.find("${") {
+    let name = known.find("${").or_else(|| Some(known.strip_suffix("tag-key")?.len()));
+    match name {
         Some(start) => key.get(..start).is_some_and(|head| head.eq_ignore_ascii_case(&known[..start])),
         None => key.eq_ignore_ascii_case(known),
     }
@@ -109,6 +127,14 @@ pub(super) fn models(key: &str) -> bool {
     })
 }
 
+/// The part of a resource type that its variants share: `listener` of `listener/app` and `listener/net`. Where the
+/// reference marks several variants as required, a call has one of them: a listener belongs to one load balancer, which is
+/// of one type. Source: "Elastic Load Balancing resource types" in the Service Authorization Reference, where the ARN of
+/// each variant has the type of the load balancer in it.
+fn family(kind: &str) -> &str {
+    kind.split('/').next().unwrap_or(kind)
+}
+
 /// Holds a call's requests against the reference.
 ///
 /// # Errors
@@ -129,8 +155,9 @@ pub(super) fn check(own: &str, requests: &[Request]) -> Result<(), Refusal> {
             return wrong(format!("{name} takes no resource of the type {kind}"));
         }
         let required = action.on.keys().filter_map(|kind| kind.strip_suffix('!'));
-        for required in required {
-            if !requests.iter().any(|other| other.action == *name && other.kind == required) {
+        for required in required.filter(|kind| !NOT_REQUIRED.contains(&(name.as_str(), kind))) {
+            if !requests.iter().any(|other| other.action == *name && family(&other.kind) == family(required))
+            {
                 return wrong(format!("{name} requires a resource of the type {required}"));
             }
         }

@@ -58,17 +58,25 @@ pub struct Keys(BTreeMap<String, Vec<String>>);
 
 impl Keys {
     /// The values of a key, whatever the case of its name.
-    pub(super) fn get(&self, key: &str) -> Option<&Vec<String>> {
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Vec<String>> {
         self.0.get(key).or_else(|| {
             self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values)
         })
     }
 
-    pub(super) fn set_all(&mut self, key: &str, values: impl IntoIterator<Item = String>) {
+    /// Every key with its values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
+    /// Gives a key its values.
+    pub fn set_all(&mut self, key: &str, values: impl IntoIterator<Item = String>) {
         self.0.insert(key.into(), values.into_iter().collect());
     }
 
-    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+    /// Keeps the keys that `keep` says.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.0.retain(|key, _| keep(key));
     }
 }

@@ -1,5 +1,7 @@
 //! Certificate Manager: certificates that are requested, validated by DNS, and used by listeners.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -82,8 +84,8 @@ const NAMES: usize = 10;
 const QUOTA: usize = 2500;
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

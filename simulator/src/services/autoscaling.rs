@@ -1,5 +1,7 @@
 //! Application Auto Scaling: what may scale, between which bounds, after which metric.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -58,8 +60,8 @@ const METRICS: [&str; 3] =
     ["ECSServiceAverageCPUUtilization", "ECSServiceAverageMemoryUtilization", "ALBRequestCountPerTarget"];
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

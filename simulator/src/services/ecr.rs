@@ -1,4 +1,4 @@
-//! ECR: which images the account's private registry holds, and what it pulls through from others. Nothing is pushed here.
+//! ECR: which images the account's private registry holds. Nothing is pushed or pulled through here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::unknown;
-use crate::authorization::Asks;
+use crate::authorization::{Asks, denied_to_role};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -16,8 +16,8 @@ use crate::world::World;
 pub(crate) struct State {
     /// By repository, by digest, the tags of an image.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-    /// By the prefix of repositories, the registry that they are pulled through from.
-    caches: BTreeMap<String, String>,
+    /// The prefixes of repositories that fetch images from other registries.
+    caches: BTreeSet<String>,
 }
 
 /// An image in a private registry, as a task definition names it.
@@ -90,11 +90,17 @@ pub(crate) fn seed(world: &mut World, image: &str) {
     }
 }
 
+/// Adds a pull-through cache rule.
+pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
+    world.ecr.caches.insert(prefix.trim_end_matches('/').into());
+}
+
 /// Whether a task can pull an image: what is said about other registries is believed.
 pub(crate) fn has(world: &World, reference: &Reference) -> bool {
-    if !reference.is_here(world) {
-        return true;
-    }
+    !reference.is_here(world) || holds(world, reference) || fetches(world, reference)
+}
+
+fn holds(world: &World, reference: &Reference) -> bool {
     let images = world.ecr.repositories.get(&reference.repository);
     images.is_some_and(|images| match &reference.selector {
         Selector::Digest(digest) => images.contains_key(digest),
@@ -102,54 +108,62 @@ pub(crate) fn has(world: &World, reference: &Reference) -> bool {
     })
 }
 
-/// Whether a repository is filled from another registry when somebody pulls from it. What that has is believed.
-pub(crate) fn pulls_through(world: &World, reference: &Reference) -> bool {
-    let under = |prefix: &String| {
-        let rest = reference.repository.strip_prefix(prefix.as_str());
-        prefix == "ROOT" || rest.is_some_and(|rest| rest.starts_with('/'))
-    };
-    reference.is_here(world) && world.ecr.caches.keys().any(under)
+/// Whether the registry would fetch an image from another one.
+fn fetches(world: &World, reference: &Reference) -> bool {
+    let prefix = reference.repository.split_once('/').map(|(prefix, _)| prefix);
+    prefix.is_some_and(|prefix| world.ecr.caches.contains(prefix))
+}
+
+/// What keeps a role from a token for the account's registry: nothing, or AWS's message.
+pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
+    let mut asks = Asks::new(world, "ecr", "GetAuthorizationToken");
+    asks.whole();
+    denied_to_role(role, session, asks)
+}
+
+/// What keeps a role from pulling an image: nothing, or AWS's message. Source: "Task execution IAM role permissions" in
+/// the ECS developer guide, and for what comes from another registry "IAM permissions required to sync an upstream
+/// registry" in the ECR user guide.
+pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &Reference) -> Option<String> {
+    let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
+    if reference.is_here(world) && !holds(world, reference) && fetches(world, reference) {
+        needs.push("BatchImportUpstreamImage");
+        if !world.ecr.repositories.contains_key(&reference.repository) {
+            needs.push("CreateRepository");
+        }
+    }
+    needs.into_iter().find_map(|operation| {
+        let mut asks = Asks::new(world, "ecr", operation);
+        asks.on("repository", reference.repository_arn(), None);
+        denied_to_role(role, session, asks)
+    })
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    if operation == "DescribePullThroughCacheRules" {
+        asks.whole();
+        return;
+    }
+    let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
+    let name = params.text("repositoryName").unwrap_or_default();
+    asks.on("repository", format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region), None);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "DescribeImages" => describe_images(world, params),
-        "CreatePullThroughCacheRule" => create_cache(world, params),
         "DescribePullThroughCacheRules" => describe_caches(world, params),
         _ => Err(unknown("ecr", operation)),
     }
 }
 
-fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
-    let prefix = params.required("ecrRepositoryPrefix")?;
-    let upstream = params.required("upstreamRegistryUrl")?;
-    params.done()?;
-    if world.ecr.caches.contains_key(&prefix) {
-        return Err(Refusal::new(
-            "PullThroughCacheRuleAlreadyExistsException",
-            format!("A pull through cache rule with the repository prefix '{prefix}' already exists"),
-        ));
-    }
-    let rule = cache(world, &prefix, &upstream);
-    world.ecr.caches.insert(prefix, upstream);
-    Ok(rule.into())
-}
-
-/// All of them in one page: a registry has 50 at most (quota), a page 100.
+/// All of them in one page, which has room for more than a registry has.
 fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
-    let rules: Vec<Value> =
-        world.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
+    let rule = |prefix: &String| json!({ "registryId": world.account, "ecrRepositoryPrefix": prefix });
+    let rules: Vec<Value> = world.ecr.caches.iter().map(rule).collect();
     Ok(json!({ "pullThroughCacheRules": rules }).into())
-}
-
-fn cache(world: &World, prefix: &str, upstream: &str) -> Value {
-    json!({ "registryId": world.account, "ecrRepositoryPrefix": prefix, "upstreamRegistryUrl": upstream })
 }
 
 fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {

@@ -46,8 +46,13 @@ impl Account {
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, _: &str, params: &Params, asks: &mut Asks<'_>) {
+    for entry in params.structs("Entries") {
+        let bus = entry.text("EventBusName").unwrap_or_else(|| "default".into());
+        let arn =
+            if bus.starts_with("arn:") { bus } else { world.arn("events", &format!("event-bus/{bus}")) };
+        asks.on("event-bus", arn, None).key("events:source", entry.text("Source").unwrap_or_default());
+    }
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -1,5 +1,7 @@
 //! `CloudWatch` Logs: groups, how long they keep, and the lines that containers wrote.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
+
+pub(crate) use access::denied_writing;
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +43,8 @@ const RETENTIONS: [i64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
@@ -213,7 +217,7 @@ fn describe_streams(world: &mut World, params: &Params) -> Result<Reply, Refusal
                 "creationTime": millis(state.created),
                 "firstEventTimestamp": state.lines.first().map(|(at, _)| millis(*at)),
                 "lastEventTimestamp": state.lines.last().map(|(at, _)| millis(*at)),
-                "arn": format!("{}:log-stream:{stream}", group_arn(world, &name)),
+                "arn": stream_arn(world, &name, stream),
                 "storedBytes": 0,
             })
         })
@@ -359,6 +363,12 @@ fn group_document(world: &World, name: &str, group: &Group) -> Value {
 
 fn group_arn(world: &World, name: &str) -> String {
     world.arn("logs", &format!("log-group:{name}"))
+}
+
+/// The ARN of a stream; of the group itself, in most actions, with an empty name: AWS's messages say "not authorized to
+/// perform: logs:PutRetentionPolicy on resource: arn:aws:logs:…:log-group:NAME:log-stream:".
+fn stream_arn(world: &World, group: &str, stream: &str) -> String {
+    format!("{}:log-stream:{stream}", group_arn(world, group))
 }
 
 /// A group by its ARN, which here must not end in `:*`. Source: `resourceArn` of `TagResource` in the API reference.

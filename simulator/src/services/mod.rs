@@ -108,3 +108,47 @@ pub(crate) fn find(request: &Request) -> Result<&'static Service, Refusal> {
 pub(crate) fn unknown(service: &str, operation: &str) -> Refusal {
     Refusal::new("InvalidAction", format!("the simulator does not know the operation {service}:{operation}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use stackdrop_figures::LatencyModel;
+
+    use super::*;
+    use crate::authorization::Asks;
+    use crate::latency::Latency;
+
+    /// A call without parameters is the hardest to tell the resources of.
+    #[test]
+    fn every_call_asks_for_all_resource_types_that_the_reference_requires() {
+        let modelled = [
+            "acm",
+            "application-autoscaling",
+            "ecr",
+            "ecs",
+            "iam",
+            "logs",
+            "rds",
+            "route53",
+            "secretsmanager",
+        ];
+        let actions =
+            include_str!("../../reference/used.txt").lines().filter_map(|line| line.split_once(':'));
+        for (name, operation) in actions.filter(|(name, _)| modelled.contains(name)) {
+            let service = SERVICES.iter().find(|service| service.name == name).unwrap();
+            let mut world =
+                World::new("123456789012", "eu-central-1", Latency::new(LatencyModel::built_in(), None, 1.0));
+            let params = Params::new(BTreeMap::new(), Bytes::new());
+            let answer = (service.act)(&mut world, operation, &params);
+            if answer.is_err_and(|refusal| refusal.code == "InvalidAction") {
+                continue;
+            }
+            let mut asks = Asks::new(&world, name, operation);
+            (service.access)(&world, operation, &params, &mut asks);
+            let asked = asks.finish();
+            assert!(asked.is_ok(), "{name}:{operation}: {asked:?}");
+        }
+    }
+}

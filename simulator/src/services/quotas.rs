@@ -107,8 +107,14 @@ pub(crate) fn seed(world: &mut World, service: &str, code: &str, value: u32) {
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    if operation == "GetServiceQuota" {
+        let part = |name: &str| params.text(name).unwrap_or_default();
+        let quota = format!("{}/{}", part("ServiceCode"), part("QuotaCode"));
+        asks.on("quota", world.arn("servicequotas", &quota), None);
+    } else {
+        asks.whole();
+    }
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {

@@ -1,5 +1,7 @@
 //! Secrets Manager: that secrets exist. Their values are nobody's business here.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
+
+pub(crate) use access::denied_value;
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +57,8 @@ const DAY_SECONDS: u64 = 86_400;
 const LONGEST_VALUE: usize = 65_536;
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    access::access(world, operation, params, asks);
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
@@ -119,13 +123,8 @@ pub(crate) fn exists(world: &World, arn: &str) -> bool {
     world.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
 }
 
-/// The key that a secret is encrypted with (its id, its ARN or its alias), where it is not Secrets Manager's own.
-pub(crate) fn key<'a>(world: &'a World, arn: &str) -> Option<&'a str> {
-    world.secrets.secrets.get(arn)?.key.as_deref().filter(|key| *key != "alias/aws/secretsmanager")
-}
-
-/// Puts a secret of somebody else into the account.
-pub(crate) fn seed(world: &mut World, arn: &str) {
+/// Puts a secret of somebody else into the account, encrypted with that key if there is one.
+pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>) {
     let full_name = arn.rsplit(':').next().unwrap_or(arn);
     // AWS adds a hyphen and six characters to the name.
     let name = full_name.rsplit_once('-').map_or(full_name, |(name, _)| name);
@@ -134,9 +133,9 @@ pub(crate) fn seed(world: &mut World, arn: &str) {
         created: world.now,
         origin: Origin::Seeded,
         description: None,
-        key: None,
+        key: key.map(str::to_owned),
         version: None,
-        tags: Tags::new(),
+        tags: tags.clone(),
         deleted: None,
     };
     world.secrets.secrets.insert(arn.into(), secret);

@@ -55,8 +55,23 @@ impl Account {
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    if operation == "ListTopics" {
+        asks.whole();
+        return;
+    }
+    let name = params.text("Name").map(|name| world.arn("sns", &name));
+    let arn = params.text("TopicArn").or_else(|| params.text("TargetArn")).or(name).unwrap_or_default();
+    asks.on("topic", &arn, None);
+    let topic = world.sns.topics.get(&arn);
+    let key = topic.and_then(|topic| topic.attributes.get("KmsMasterKeyId"));
+    // "Configuring AWS KMS permissions" in the SNS developer guide: who publishes needs both.
+    if let (Some(key), "Publish") = (key, operation) {
+        let via = format!("sns.{}.amazonaws.com", world.region);
+        for action in ["kms:GenerateDataKey", "kms:Decrypt"] {
+            asks.also(action, "key", key, None).key("kms:ViaService", &via);
+        }
+    }
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
@@ -69,9 +84,10 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Puts a topic into the account.
-pub(crate) fn seed_topic(world: &mut World, arn: &str) {
-    world.sns.topics.entry(arn.to_owned()).or_default();
+/// Puts a topic into the account, encrypted with a key (its ARN).
+pub(crate) fn seed_topic(world: &mut World, arn: &str, key: Option<&str>) {
+    let topic = world.sns.topics.entry(arn.to_owned()).or_default();
+    topic.attributes.extend(key.map(|key| ("KmsMasterKeyId".to_owned(), key.to_owned())));
 }
 
 fn invalid(what: &str) -> Refusal {

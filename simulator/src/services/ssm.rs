@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ec2::{self, InstanceFacts};
 use super::{iam, unknown};
-use crate::authorization::Asks;
+use crate::authorization::{Asks, denied_to_role};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -53,8 +53,21 @@ const SERVICES: [&str; 2] = ["ssm", "ssmmessages"];
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
 /// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let name = params.text("Name").unwrap_or_default();
+    match (operation, name.strip_prefix("/aws/")) {
+        // A parameter that AWS publishes is of no account.
+        ("GetParameter", Some(_)) => {
+            asks.on("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
+        }
+        ("GetParameter", None) => {
+            let path = name.strip_prefix('/').unwrap_or(&name);
+            asks.on("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
+        }
+        _ => {
+            asks.whole();
+        }
+    }
 }
 
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
@@ -135,14 +148,25 @@ fn role_that_registers(world: &World, instance: &InstanceFacts) -> Option<String
     let iam::ProfileView::Ready { role, .. } = iam::profile_view(world, instance.profile.as_deref()?) else {
         return None;
     };
-    let may = iam::role_view(
-        world,
-        &role,
-        "ec2.amazonaws.com",
-        &world.arn("ec2", &format!("instance/{}", instance.id)),
-    ) == iam::RoleView::Ready
-        && iam::role_allows(world, &role, "ssm:UpdateInstanceInformation", "*");
+    let arn = world.arn("ec2", &format!("instance/{}", instance.id));
+    let may = iam::role_view(world, &role, "ec2.amazonaws.com", &arn) == iam::RoleView::Ready
+        && allows_agent(world, &role, &instance.id, &arn);
     may.then(|| role.rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+/// Whether a role lets the agent register, and open the channels that it works through; `ec2messages` is for older agents.
+/// The instance's tags are left out, so that a policy that asks for one is not fulfilled.
+fn allows_agent(world: &World, role: &str, id: &str, instance: &str) -> bool {
+    const CHANNELS: [&str; 4] =
+        ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"];
+    let mut registration = Asks::new(world, "ssm", "UpdateInstanceInformation");
+    registration.on("instance", instance, None);
+    denied_to_role(role, id, registration).is_none()
+        && CHANNELS.into_iter().all(|operation| {
+            let mut channel = Asks::new(world, "ssmmessages", operation);
+            channel.whole();
+            denied_to_role(role, id, channel).is_none()
+        })
 }
 
 fn get_parameter(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

@@ -1,10 +1,13 @@
 //! What the tests of every service need: an account, and an unmodified SDK that talks to it.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use std::fmt::Debug;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use stackdrop_simulator::{Account, Options};
+use serde_json::{Value, json};
+use stackdrop_simulator::{Account, Caller, Options, PolicySeed, as_caller};
 
 /// An empty account at the model's medians.
 pub(crate) fn account() -> Account {
@@ -28,4 +31,41 @@ pub(crate) fn sdk(account: &Account) -> SdkConfig {
         .time_source(account.clock())
         .retry_config(RetryConfig::disabled())
         .build()
+}
+
+/// The role whose permissions count in tests of what is allowed.
+const ROLE: &str = "arn:aws:iam::123456789012:role/tests/deployer";
+
+/// Gives the role its only statements, and has the account keep what IAM decides.
+pub(crate) fn allow(account: &Account, statements: &Value) {
+    let trust = json!({ "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" });
+    let document = |statements: &Value| json!({ "Version": "2012-10-17", "Statement": statements });
+    let role = PolicySeed::Role {
+        arn: ROLE.into(),
+        trust: document(&trust),
+        policies: vec![("calls".into(), document(statements))],
+        attached: Vec::new(),
+        boundary: None,
+    };
+    account.seed_policy(&role).unwrap();
+    account.keep_decisions();
+}
+
+/// Makes calls with the role's permissions.
+pub(crate) async fn acting<T>(work: impl Future<Output = T>) -> T {
+    as_caller(Caller::new("test").acting_as(ROLE, "test"), Box::pin(work)).await
+}
+
+/// What a call, which must succeed, asked IAM for: actions and resource types.
+pub(crate) async fn asked<T, E: Debug>(
+    account: &Account,
+    call: impl Future<Output = Result<T, E>>,
+) -> Vec<String> {
+    let before = account.decisions().len();
+    acting(call).await.unwrap();
+    let decisions = account.decisions().split_off(before);
+    let shown = decisions.iter().map(|one| format!("{} {}", one.request.action, one.request.kind));
+    let mut shown: Vec<String> = shown.map(|one| one.trim_end().to_owned()).collect();
+    shown.sort();
+    shown
 }

@@ -5,11 +5,11 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::site::{Site, code, filter, group, refusal, subnet, table, vpc, wait};
 
-const SSM: &str = "com.amazonaws.eu-central-1.ssm";
-const S3: &str = "com.amazonaws.eu-central-1.s3";
+pub(crate) const SSM: &str = "com.amazonaws.eu-central-1.ssm";
+pub(crate) const S3: &str = "com.amazonaws.eu-central-1.s3";
 
 impl Site {
-    fn endpoint(
+    pub(crate) fn endpoint(
         &self,
         service: &str,
     ) -> aws_sdk_ec2::operation::create_vpc_endpoint::builders::CreateVpcEndpointFluentBuilder {

@@ -24,12 +24,12 @@ fn flag(value: bool) -> AttributeBooleanValue {
 }
 
 impl Site {
-    fn launch(&self) -> RunInstancesFluentBuilder {
+    pub(crate) fn launch(&self) -> RunInstancesFluentBuilder {
         let call = self.ec2.run_instances().image_id(X86).instance_type(InstanceType::T3Micro);
         call.subnet_id(&self.private[0]).min_count(1).max_count(1)
     }
 
-    async fn running(&self) -> String {
+    pub(crate) async fn running(&self) -> String {
         let id = self.launch().send().await.unwrap().instances()[0].instance_id().unwrap().to_owned();
         wait(34.0).await;
         id
@@ -46,7 +46,7 @@ impl Site {
 }
 
 /// An instance profile with a role, made just now.
-async fn profile(account: &Account, name: &str) {
+pub(crate) async fn profile(account: &Account, name: &str) {
     let iam = aws_sdk_iam::Client::new(&common::sdk(account));
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     iam.create_role().role_name(name).assume_role_policy_document(trust).send().await.unwrap();
@@ -55,7 +55,7 @@ async fn profile(account: &Account, name: &str) {
     iam.add_role_to_instance_profile().instance_profile_name(name).role_name(name).send().await.unwrap();
 }
 
-fn named(name: &str) -> IamInstanceProfileSpecification {
+pub(crate) fn named(name: &str) -> IamInstanceProfileSpecification {
     IamInstanceProfileSpecification::builder().name(name).build()
 }
 

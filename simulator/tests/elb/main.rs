@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod health;
 mod limits;
 mod listeners;

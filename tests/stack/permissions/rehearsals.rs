@@ -6,13 +6,11 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use super::{Actions, note};
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, object, rehearsal, with};
+use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, drifts_network, object, with};
 
-/// Everything that rehearsals show the functions call.
-pub(super) async fn calls() -> Actions {
-    let mut made = Actions::new();
-    for rehearsal in [
+/// Everything that rehearsals show of what the functions ask for.
+pub(super) async fn all() -> Vec<Rehearsal> {
+    let mut all = vec![
         shop_changes_and_goes().await,
         shop_is_changed_by_hand().await,
         private_gets_a_way_out_and_goes().await,
@@ -23,13 +21,25 @@ pub(super) async fn calls() -> Actions {
         plans_go_back_and_are_deleted().await,
         an_update_fails_and_is_restored().await,
         an_undo_is_stopped().await,
-    ] {
-        note(&mut made, &rehearsal.account().ledger());
+    ];
+    all.extend(fails_and_is_undone().await);
+    for hands in drifts_network::AT_ONCE {
+        let rehearsal = rehearsal(drifts_network::SPEC);
+        drifts_network::repaired_at_once(&rehearsal, hands).await;
+        all.push(rehearsal);
     }
-    for rehearsal in fails_and_is_undone().await {
-        note(&mut made, &rehearsal.account().ledger());
-    }
-    made
+    all
+}
+
+/// An account that keeps what IAM decides.
+fn rehearsal(spec: &str) -> Rehearsal {
+    opened(&Setting::default(), &[&Spec::read(spec.as_bytes()).unwrap()])
+}
+
+fn opened(setting: &Setting, specs: &[&Spec]) -> Rehearsal {
+    let rehearsal = Rehearsal::open(setting, specs).unwrap();
+    rehearsal.account().keep_decisions();
+    rehearsal
 }
 
 fn unprotected(spec: &str) -> String {
@@ -87,7 +97,7 @@ async fn shop_changes_and_goes() -> Rehearsal {
     }
     let fourth = with(&with(&first, "zones: 2", "zones: 3"), "disk: 20", "disk: 30");
     let specs = [&first, &third].map(|spec| Spec::read(spec.as_bytes()).unwrap());
-    let rehearsal = Rehearsal::open(&Setting::default(), &[&specs[0], &specs[1]]).unwrap();
+    let rehearsal = opened(&Setting::default(), &[&specs[0], &specs[1]]);
     // A route goes from one service to the other.
     let moved = "      - path: /v2/*\n        priority: 20";
     let swapped = with(
@@ -333,7 +343,7 @@ async fn fails_and_is_undone() -> Vec<Rehearsal> {
     let image = spec.services["web"].image.clone();
     let mut rehearsals = Vec::new();
     let seeds = vec![Seed::CrashingImage { image, exit_code: 3 }];
-    let crashing = Rehearsal::open(&Setting { seeds, ..Setting::default() }, &[&spec]).unwrap();
+    let crashing = opened(&Setting { seeds, ..Setting::default() }, &[&spec]);
     crashing.deploy(SHOP, &()).await.unwrap();
     rehearsals.push(crashing);
     let database = rehearsal(SHOP);

@@ -173,6 +173,14 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     Ok(json!({ Address::SET: found }).into())
 }
 
+/// The interface of an association, and the public address that is mapped to it.
+pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w Interface, &'w Public)> {
+    every::<Interface>(world).find_map(|interface| {
+        let public = interface.public(world.now)?;
+        (public.association == id).then_some((interface, public))
+    })
+}
+
 /// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`; in place of an address
 /// that is mapped to something else already it needs `AllowReassociation`, which is not simulated.
 pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -203,10 +211,8 @@ pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Ref
 pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AssociationId")?;
     params.done()?;
-    let mapped = every::<Interface>(world).find_map(|interface| {
-        let public = interface.public(world.now)?;
-        (public.association == id).then(|| (interface.id().to_owned(), interface.is_managed()))
-    });
+    let mapped =
+        of_association(world, &id).map(|(interface, _)| (interface.id().to_owned(), interface.is_managed()));
     match mapped {
         None => Err(Refusal::new(
             "InvalidAssociationID.NotFound",

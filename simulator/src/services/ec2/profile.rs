@@ -74,6 +74,14 @@ impl Named {
         Some(Self { name: section.text("Name"), arn: section.text("Arn") })
     }
 
+    /// The ARN of the role in the profile, when EC2 can use it.
+    pub(super) fn role(&self, world: &World) -> Option<String> {
+        match iam::profile_view(world, self.name.as_ref().or(self.arn.as_ref())?) {
+            ProfileView::Ready { role, .. } => Some(role),
+            _ => None,
+        }
+    }
+
     /// The profile's ARN, when EC2 can use it.
     ///
     /// # Errors
@@ -148,6 +156,12 @@ pub(super) fn associated(world: &World, instance: &str) -> Option<String> {
     of(world, instance)
         .filter(|association| association.state(world.now) == "associated")
         .map(|association| association.arn.clone())
+}
+
+/// The instance of an association, if that stands.
+pub(super) fn instance_of<'w>(world: &'w World, association: &str) -> Option<&'w str> {
+    let found = world.ec2.profiles.get(association).filter(|found| !found.is_gone(world.now))?;
+    Some(&found.instance)
 }
 
 /// Takes the profile off an instance that ends at that time.

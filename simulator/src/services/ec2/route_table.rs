@@ -153,6 +153,14 @@ pub(super) fn of_subnet<'w>(world: &'w World, vpc: &str, subnet: &str) -> Option
     own.or_else(|| every::<RouteTable>(world).find(|table| table.main && table.vpc == vpc))
 }
 
+/// The table of an association, and its subnet if it is not that of a VPC's main table.
+pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w str, Option<&'w str>)> {
+    every::<RouteTable>(world).find_map(|table| {
+        let association = table.associations.iter().find(|association| association.id == id)?;
+        Some((table.id(), association.subnet.as_deref()))
+    })
+}
+
 /// The main table that AWS makes with a VPC.
 pub(super) fn make_main(world: &mut World, vpc: &str) {
     let id = world.id("rtb");

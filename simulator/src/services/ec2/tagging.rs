@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::query::{Filters, Page};
-use super::thing::{Kind, Thing, find_mut, known};
+use super::thing::{Kind, Thing, exists, find_mut, known};
 use super::{
     address::Address, endpoint::Endpoint, gateway::InternetGateway, group::Group, instance::Instance,
     interface::Interface, nat::NatGateway, route_table::RouteTable, rule::Rule, subnet::Subnet,
@@ -77,6 +77,27 @@ fn tags_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Tags, Refusal>
         Some(Kind::Instance) => of::<Instance>(world, id),
         Some(Kind::Volume) => of::<Volume>(world, id),
         None => Err(Refusal::new("InvalidID", format!("The ID '{id}' is not valid"))),
+    }
+}
+
+/// The tags of a resource that exists, seen or not: a resource has them from the call that creates it.
+pub(super) fn tags_of<'w>(world: &'w World, kind: Kind, id: &str) -> Option<&'w Tags> {
+    fn of<'w, T: Thing>(world: &'w World, id: &str) -> Option<&'w Tags> {
+        T::all(&world.ec2).get(id).filter(|thing| exists(world, *thing)).map(T::tags)
+    }
+    match kind {
+        Kind::Vpc => of::<Vpc>(world, id),
+        Kind::Subnet => of::<Subnet>(world, id),
+        Kind::InternetGateway => of::<InternetGateway>(world, id),
+        Kind::RouteTable => of::<RouteTable>(world, id),
+        Kind::Address => of::<Address>(world, id),
+        Kind::NatGateway => of::<NatGateway>(world, id),
+        Kind::Endpoint => of::<Endpoint>(world, id),
+        Kind::Group => of::<Group>(world, id),
+        Kind::Rule => of::<Rule>(world, id),
+        Kind::Interface => of::<Interface>(world, id),
+        Kind::Instance => of::<Instance>(world, id),
+        Kind::Volume => of::<Volume>(world, id),
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut
     access::access(world, operation, params, asks);
 }
 
+/// Asks for what Application Auto Scaling tries out in the caller's name before it scales a service.
+pub(crate) fn scaling_access(world: &World, resource: &str, asks: &mut Asks<'_>) {
+    access::scaling(world, resource, asks);
+}
+
 pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateCluster" => clusters::create(world, params),

@@ -4,7 +4,6 @@ use super::ImageView;
 use super::containers::Container;
 use super::definitions::Definition;
 use super::tasks::{Behaviour, Task};
-use crate::authorization::{Request, role_may};
 use crate::services::{ec2, ecr, iam, logs, secrets};
 use crate::world::World;
 
@@ -90,25 +89,20 @@ fn image_problem(
         )));
     }
     if let Some(private) = &private {
-        let repository = private.repository_arn();
         let role = definition.execution_role.as_deref().unwrap_or_default();
-        let mut needs = vec![("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", repository.as_str())];
-        if !ecr::has(world, private) && ecr::pulls_through(world, private) {
-            needs.extend(
-                ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"].map(|action| (action, &*repository)),
-            );
-        }
-        if let Some((action, on)) =
-            needs.iter().find(|(action, on)| !iam::role_allows(world, role, action, on))
-        {
+        if let Some(denial) = ecr::denied_token(world, role, &task.id) {
             return Some(Outcome::Fails(format!(
-                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 1 time(s): AccessDeniedException: {}",
-                denied(role, &task.id, action, on)
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call has been retried 1 time(s): AccessDeniedException: {denial}"
+            )));
+        }
+        if let Some(denial) = ecr::denied_pull(world, role, &task.id, private) {
+            return Some(Outcome::Fails(format!(
+                "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: unexpected status from HEAD request: 403 Forbidden: {denial}"
             )));
         }
     }
     let missing = world.ecs.images.get(image) == Some(&ImageView::Missing)
-        || private.is_some_and(|private| !ecr::has(world, &private) && !ecr::pulls_through(world, &private));
+        || private.is_some_and(|private| !ecr::has(world, &private));
     missing.then(|| {
         Outcome::Fails(format!(
             "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {image}: not found"
@@ -138,15 +132,9 @@ fn secret_problem(
                 "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve secret from asm: There is a connection issue between the task and AWS Secrets Manager. Check your task network configuration. failed to fetch secret {arn} from secrets manager: operation error Secrets Manager: GetSecretValue, https response error StatusCode: 0, RequestID: , canceled, context deadline exceeded"
             )));
         }
-        if !iam::role_allows(world, role, "secretsmanager:GetSecretValue", &arn) {
-            let denied = denied(role, &task.id, "secretsmanager:GetSecretValue", &arn);
+        if let Some(denial) = secrets::denied_value(world, role, &task.id, &arn) {
             return Some(Outcome::Fails(format!(
-                "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denied}"
-            )));
-        }
-        if !may_decrypt(world, role, &arn) {
-            return Some(Outcome::Fails(format!(
-                "{FETCHING} {arn} from secrets manager: AccessDeniedException: Access to KMS is not allowed"
+                "{FETCHING} {arn} from secrets manager: AccessDeniedException: {denial}"
             )));
         }
         if !secrets::exists(world, &arn) {
@@ -156,21 +144,6 @@ fn secret_problem(
         }
     }
     None
-}
-
-/// Whether a role may have Secrets Manager decrypt a secret. With Secrets Manager's own key, whoever may read it may.
-/// Source: "Secret encryption and decryption in AWS Secrets Manager" in its user guide.
-fn may_decrypt(world: &World, role: &str, secret: &str) -> bool {
-    let Some(key) = secrets::key(world, secret) else { return true };
-    let (place, named) = key
-        .rsplit_once(':')
-        .map_or_else(|| (world.arn("kms", ""), key), |(place, named)| (format!("{place}:"), named));
-    let alias = named.starts_with("alias/").then_some(named);
-    let id = named.strip_prefix("key/").or(named.strip_prefix("alias/")).unwrap_or(named);
-    let mut request = Request::new("kms:Decrypt", "key", &format!("{place}key/{id}"));
-    request.key("kms:ViaService", format!("secretsmanager.{}.amazonaws.com", world.region));
-    request.keys("kms:ResourceAliases", alias.map(str::to_owned));
-    role_may(world, role, &request)
 }
 
 fn log_problem(
@@ -187,14 +160,10 @@ fn log_problem(
         )));
     }
     let role = definition.execution_role.as_deref().unwrap_or_default();
-    let stream = world.arn("logs", &format!("log-group:{group}:log-stream:{}", stream(task, container)));
-    for action in ["logs:CreateLogStream", "logs:PutLogEvents"] {
-        if !iam::role_allows(world, role, action, &stream) {
-            return Some(Outcome::Fails(format!(
-                "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: {} : exit status 1",
-                denied(role, &task.id, action, &stream)
-            )));
-        }
+    if let Some(denial) = logs::denied_writing(world, role, &task.id, group, &stream(task, container)) {
+        return Some(Outcome::Fails(format!(
+            "{VALIDATING} create stream has been retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: {denial} : exit status 1"
+        )));
     }
     (!logs::exists(world, group)).then(|| {
         Outcome::Fails(format!(
@@ -206,12 +175,4 @@ fn log_problem(
 /// The name of a container's log stream: `prefix/container/task`.
 pub(super) fn stream(task: &Task, container: &Container) -> String {
     container.log_target().map(|(_, start)| format!("{start}/{}", task.id)).unwrap_or_default()
-}
-
-fn denied(role: &str, session: &str, action: &str, on: &str) -> String {
-    let account = role.split(':').nth(4).unwrap_or_default();
-    let name = role.rsplit('/').next().unwrap_or_default();
-    format!(
-        "User: arn:aws:sts::{account}:assumed-role/{name}/{session} is not authorized to perform: {action} on resource: {on} because no identity-based policy allows the {action} action"
-    )
 }

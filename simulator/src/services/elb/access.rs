@@ -1,9 +1,187 @@
 //! What a call asks IAM for.
+//!
+//! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Elastic Load Balancing
+//! V2" in the Service Authorization Reference. Calls that describe ask for no resource.
 
+use super::tags;
 use crate::authorization::Asks;
 use crate::params::Params;
-use crate::world::World;
+use crate::world::{Tags, World};
 
-pub(super) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+const LOAD_BALANCER: &str = "loadbalancer/app";
+const LISTENER: &str = "listener/app";
+const RULE: &str = "listener-rule/app";
+const TARGET_GROUP: &str = "targetgroup";
+
+pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    match operation {
+        "CreateLoadBalancer" | "CreateTargetGroup" | "CreateListener" | "CreateRule" => {
+            create(operation, params, asks);
+        }
+        "ModifyLoadBalancerAttributes" | "SetSecurityGroups" | "SetSubnets" | "DeleteLoadBalancer" => {
+            names(params, asks, LOAD_BALANCER, "LoadBalancerArn");
+        }
+        "ModifyTargetGroup"
+        | "ModifyTargetGroupAttributes"
+        | "DeleteTargetGroup"
+        | "RegisterTargets"
+        | "DeregisterTargets" => {
+            names(params, asks, TARGET_GROUP, "TargetGroupArn");
+        }
+        "ModifyListener" | "DeleteListener" => {
+            names(params, asks, LISTENER, "ListenerArn");
+        }
+        "ModifyRule" | "DeleteRule" => {
+            names(params, asks, RULE, "RuleArn");
+        }
+        "SetRulePriorities" => set_priorities(params, asks),
+        "AddTags" | "RemoveTags" => tag(operation, params, asks),
+        _ => {
+            asks.whole();
+        }
+    }
+    for action in looks(operation) {
+        asks.also(action, "", "*", None);
+    }
+}
+
+/// What Elastic Load Balancing looks at in EC2 in the caller's name.
+/// Source: "Elastic Load Balancing API permissions" in its user guide.
+fn looks(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "CreateLoadBalancer" => &[
+            "ec2:DescribeAccountAttributes",
+            "ec2:DescribeAddresses",
+            "ec2:DescribeInternetGateways",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ],
+        "CreateTargetGroup" => &["ec2:DescribeInternetGateways", "ec2:DescribeVpcs"],
+        "RegisterTargets" => &[
+            "ec2:DescribeInstances",
+            "ec2:DescribeInternetGateways",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ],
+        "SetSubnets" => &["ec2:DescribeSubnets"],
+        _ => &[],
+    }
+}
+
+/// Asks for the call's own action on what a parameter names; tells its ARN. If the parameter is missing, the operation
+/// refuses the call for that, unless IAM does so first.
+fn names(params: &Params, asks: &mut Asks<'_>, kind: &str, parameter: &str) -> String {
+    let world = asks.world;
+    let arn = params.text(parameter).unwrap_or_else(|| new(world, &format!("{kind}/*")));
+    asks.on(kind, &arn, tags::existing(world, &arn));
+    arn
+}
+
+/// The ARN of what has no ARN yet.
+fn new(world: &World, path: &str) -> String {
+    world.arn("elasticloadbalancing", path)
+}
+
+fn create(operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let name = params.text("Name").unwrap_or_default();
+    let (kind, arn) = match operation {
+        "CreateLoadBalancer" => (LOAD_BALANCER, new(asks.world, &format!("{LOAD_BALANCER}/{name}/*"))),
+        "CreateTargetGroup" => (TARGET_GROUP, new(asks.world, &format!("{TARGET_GROUP}/{name}/*"))),
+        // These are created in what exists: the call's own action is asked for on that.
+        "CreateListener" => {
+            let owner = names(params, asks, LOAD_BALANCER, "LoadBalancerArn");
+            (LISTENER, owner.replacen(":loadbalancer/", ":listener/", 1) + "/*")
+        }
+        _ => {
+            let owner = names(params, asks, LISTENER, "ListenerArn");
+            (RULE, owner.replacen(":listener/", ":listener-rule/", 1) + "/*")
+        }
+    };
+    if matches!(kind, LOAD_BALANCER | TARGET_GROUP) {
+        asks.on(kind, &arn, None);
+    }
+    let tags = new_tags(params);
+    asks.request_tags(&tags);
+    if !tags.is_empty() {
+        // Source: "Tag resources during creation" in the user guide.
+        let tagging = asks.also("elasticloadbalancing:AddTags", kind, arn, None);
+        tagging.key("elasticloadbalancing:CreateAction", operation).request_tags(&tags);
+    }
+    if operation == "CreateLoadBalancer" {
+        asks.linked_role("elasticloadbalancing.amazonaws.com");
+    }
+}
+
+fn new_tags(params: &Params) -> Tags {
+    let tags = params.structs("Tags");
+    tags.iter().filter_map(|tag| Some((tag.text("Key")?, tag.text("Value").unwrap_or_default()))).collect()
+}
+
+fn set_priorities(params: &Params, asks: &mut Asks<'_>) {
+    let pairs = params.structs("RulePriorities");
+    if pairs.is_empty() {
+        names(params, asks, RULE, "RuleArn");
+    }
+    for pair in pairs {
+        names(&pair, asks, RULE, "RuleArn");
+    }
+}
+
+fn tag(operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let world = asks.world;
+    let arns = params.list("ResourceArns");
+    if arns.is_empty() {
+        asks.whole();
+    }
+    let (tags, keys) = (new_tags(params), params.list("TagKeys"));
+    for arn in &arns {
+        let request = match kind_of(arn) {
+            Some(kind) => asks.on(kind, arn, tags::existing(world, arn)),
+            None => asks.whole(),
+        };
+        if operation == "AddTags" {
+            request.request_tags(&tags);
+        } else {
+            request.tag_keys(keys.clone());
+        }
+    }
+}
+
+fn kind_of(arn: &str) -> Option<&'static str> {
+    let path = arn.splitn(6, ':').nth(5)?;
+    [LOAD_BALANCER, LISTENER, RULE, TARGET_GROUP]
+        .into_iter()
+        .find(|kind| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::latency::Latency;
+
+    #[test]
+    fn every_operation_asks_for_what_the_reference_requires_of_it() {
+        let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
+        let world = World::new("123456789012", "eu-central-1", latency);
+        let params = Params::new(BTreeMap::new(), Bytes::new());
+        for line in include_str!("mod.rs").lines() {
+            let Some((operation, _)) =
+                line.trim().strip_prefix('"').and_then(|rest| rest.split_once("\" =>"))
+            else {
+                continue;
+            };
+            let mut asks = Asks::new(&world, "elasticloadbalancing", operation);
+            access(&world, operation, &params, &mut asks);
+            let own = format!("elasticloadbalancing:{operation}");
+            let requests = asks.finish().unwrap();
+            let is_whole = requests.iter().any(|request| request.action == own && request.resource == "*");
+            let needs_none = operation.starts_with("Describe") || operation.ends_with("Tags");
+            assert!(needs_none || !is_whole, "{operation} asks for no resource");
+        }
+    }
 }

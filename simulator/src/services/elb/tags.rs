@@ -56,6 +56,18 @@ fn of<'a>(world: &'a World, arn: &str) -> Result<&'a Tags, Refusal> {
     }
 }
 
+/// The tags of whatever an ARN names, if that exists, known or not: it has them from the call that creates it.
+pub(super) fn existing<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
+    let state = &world.elb;
+    let places = [
+        state.load_balancers.get(arn).map(|found| &found.tags),
+        state.target_groups.get(arn).map(|found| &found.tags),
+        state.listeners.get(arn).map(|found| &found.tags),
+        state.rules.get(arn).map(|found| &found.tags),
+    ];
+    places.into_iter().flatten().next()
+}
+
 fn change(world: &mut World, arn: &str, work: impl Fn(&mut Tags)) {
     let state = &mut world.elb;
     let places = [

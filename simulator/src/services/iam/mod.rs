@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::documents::Document;
 use super::unknown;
-use crate::authorization::{self, Asks, Grants, InvalidPolicy, Policy, Request};
+use crate::authorization::{self, Asks, Grants, InvalidPolicy, Policy};
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -180,11 +180,6 @@ pub(crate) fn role_view(world: &World, role: &str, principal: &str, source: &str
     }
 }
 
-/// Whether a role's policies allow an action on a resource.
-pub(crate) fn role_allows(world: &World, role: &str, action: &str, resource: &str) -> bool {
-    authorization::role_may(world, role, &Request::new(action, "", resource))
-}
-
 /// The ARN of a role by its ARN or name, if it exists.
 pub(crate) fn role_arn(world: &World, role: &str) -> Option<String> {
     let found = find_role(world, role)?;
@@ -200,7 +195,7 @@ pub(crate) fn grants(world: &World, role: &str) -> Grants {
     let boundary = role.boundary.as_ref();
     Grants {
         identity: inline.chain(managed).collect(),
-        boundary: boundary.and_then(|arn| managed_policy(world, arn)),
+        boundary: boundary.map(|arn| managed_policy(world, arn).unwrap_or_default()),
         resource: None,
     }
 }

@@ -1,9 +1,48 @@
 //! What a call asks IAM for.
 
+use super::records::Name;
 use crate::authorization::Asks;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    match operation {
+        "ListHostedZones" | "ListHostedZonesByName" => {
+            asks.whole();
+        }
+        "GetChange" => {
+            asks.on("change", arn("change", params, "Id"), None);
+        }
+        "GetHostedZone" => {
+            asks.on("hostedzone", arn("hostedzone", params, "Id"), None);
+        }
+        "ChangeResourceRecordSets" => change_records(params, asks),
+        _ => {
+            asks.on("hostedzone", arn("hostedzone", params, "HostedZoneId"), None);
+        }
+    }
+}
+
+/// Zones and changes belong to no region, and their ARNs name no account.
+fn arn(kind: &str, params: &Params, key: &str) -> String {
+    format!("arn:aws:route53:::{kind}/{}", params.text(key).unwrap_or_default())
+}
+
+/// Each key has the values of all changes of the batch. Source: "Using IAM policy conditions for fine-grained access
+/// control" in the Route 53 developer guide; a normalised name has lower case, no last dot, and `*` as `\052`.
+fn change_records(params: &Params, asks: &mut Asks<'_>) {
+    let changes = params.section("ChangeBatch").map(|batch| batch.structs("Changes")).unwrap_or_default();
+    let of_records = |key: &str| -> Vec<String> {
+        let records = changes.iter().filter_map(|change| change.section("ResourceRecordSet"));
+        records.filter_map(|record| record.text(key)).collect()
+    };
+    let normalised = |name: &String| Name::read(name).shown().trim_end_matches('.').to_owned();
+    let names: Vec<String> = of_records("Name").iter().map(normalised).collect();
+    asks.on("hostedzone", arn("hostedzone", params, "HostedZoneId"), None)
+        .keys("route53:ChangeResourceRecordSetsNormalizedRecordNames", names)
+        .keys("route53:ChangeResourceRecordSetsRecordTypes", of_records("Type"))
+        .keys(
+            "route53:ChangeResourceRecordSetsActions",
+            changes.iter().filter_map(|change| change.text("Action")),
+        );
 }

@@ -41,7 +41,7 @@ pub(super) struct Content {
 
 impl Bucket {
     /// The newest version of a key, unless it is a delete marker.
-    fn current(&self, key: &str) -> Option<&Content> {
+    pub(super) fn current(&self, key: &str) -> Option<&Content> {
         self.objects.get(key)?.last()?.content.as_ref()
     }
 

@@ -1,9 +1,26 @@
 //! What a call asks IAM for.
 
+use super::DEFAULT_GROUP;
 use crate::authorization::Asks;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let name = params.text("Name").unwrap_or_default();
+    match operation {
+        "ListSchedules" | "ListScheduleGroups" => {
+            asks.whole();
+        }
+        _ if operation.ends_with("Group") => {
+            asks.on("schedule-group", world.arn("scheduler", &format!("schedule-group/{name}")), None);
+        }
+        _ => {
+            let group = params.text("GroupName").unwrap_or_else(|| DEFAULT_GROUP.into());
+            asks.on("schedule", world.arn("scheduler", &format!("schedule/{group}/{name}")), None);
+        }
+    }
+    let role = params.section("Target").and_then(|target| target.text("RoleArn"));
+    if let (Some(role), "CreateSchedule" | "UpdateSchedule") = (role, operation) {
+        asks.pass_role(&role, "scheduler.amazonaws.com");
+    }
 }

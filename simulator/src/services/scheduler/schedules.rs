@@ -55,12 +55,19 @@ impl Schedule {
 pub(super) fn fire(world: &mut World) {
     let now = world.now;
     let mut fired: Vec<(Duration, Happening)> = Vec::new();
-    world.scheduler.schedules.retain(|(_, name), schedule| {
+    world.scheduler.schedules.retain(|(group, name), schedule| {
         while let Some(at) = schedule.next_at.filter(|at| *at <= now) {
             let target = &schedule.settings["Target"];
             let text = |key: &str| target[key].as_str().unwrap_or_default().to_owned();
             let input = Some(text("Input")).filter(|input| !input.is_empty()).unwrap_or_else(|| "{}".into());
-            fired.push((at, Happening::ScheduleFired { name: name.clone(), target: text("Arn"), input }));
+            let happening = Happening::ScheduleFired {
+                name: name.clone(),
+                group: group.clone(),
+                target: text("Arn"),
+                role: text("RoleArn"),
+                input,
+            };
+            fired.push((at, happening));
             schedule.plan(Some(at));
         }
         // Source: API reference, `ActionAfterCompletion`.

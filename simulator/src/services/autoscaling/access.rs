@@ -1,0 +1,73 @@
+//! What a call asks IAM for.
+
+use crate::authorization::Asks;
+use crate::params::Params;
+use crate::services::ecs;
+use crate::world::World;
+
+pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let resource = params.text("ResourceId").unwrap_or_default();
+    match operation {
+        "DescribeScalableTargets" | "DescribeScalingPolicies" => {
+            asks.whole();
+        }
+        "TagResource" | "UntagResource" | "ListTagsForResource" => {
+            let arn = params.text("ResourceARN").unwrap_or_default();
+            let target = world.autoscaling.targets.values().find(|target| target.arn == arn);
+            asks.on(TARGET, &arn, target.map(|target| &target.tags))
+                .request_tags(&params.map("Tags"))
+                .tag_keys(params.list("TagKeys"));
+        }
+        "RegisterScalableTarget" => {
+            on_target(world, params, asks, &resource);
+            with_tags(world, params, asks);
+            tried_out(world, &resource, asks);
+            asks.linked_role("ecs.application-autoscaling.amazonaws.com");
+        }
+        "PutScalingPolicy" => {
+            on_target(world, params, asks, &resource);
+            tried_out(world, &resource, asks);
+        }
+        _ => on_target(world, params, asks, &resource),
+    }
+}
+
+/// A target in the Service Authorization Reference.
+const TARGET: &str = "ScalableTarget";
+
+/// A target that is not there has no id yet: the request is for any.
+fn on_target(world: &World, params: &Params, asks: &mut Asks<'_>, resource: &str) {
+    let target = world.autoscaling.targets.get(resource);
+    let arn = target.map_or_else(|| any_target(world), |target| target.arn.clone());
+    let request = asks.on(TARGET, arn, target.map(|target| &target.tags));
+    for (key, parameter) in [
+        ("application-autoscaling:service-namespace", "ServiceNamespace"),
+        ("application-autoscaling:scalable-dimension", "ScalableDimension"),
+    ] {
+        request.key(key, params.text(parameter).unwrap_or_default());
+    }
+}
+
+fn any_target(world: &World) -> String {
+    world.arn("application-autoscaling", "scalable-target/*")
+}
+
+fn with_tags(world: &World, params: &Params, asks: &mut Asks<'_>) {
+    let tags = params.map("Tags");
+    if !tags.is_empty() {
+        asks.request_tags(&tags);
+        let arn = any_target(world);
+        asks.also("application-autoscaling:TagResource", TARGET, arn, None).request_tags(&tags);
+    }
+}
+
+/// Before it registers a target, or takes a policy for it, Application Auto Scaling tries whether the caller may do what
+/// will be done. Its calls to `CloudWatch` name no alarm, so that only a permission for all alarms is enough.
+/// Source: "Permissions validation for API calls on target resources" in its user guide, and "IAM permissions required for
+/// Amazon ECS service auto scaling" in the ECS developer guide.
+fn tried_out(world: &World, resource: &str, asks: &mut Asks<'_>) {
+    ecs::scaling_access(world, resource, asks);
+    for action in ["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"] {
+        asks.also(action, "alarm", world.arn("cloudwatch", "alarm:*"), None);
+    }
+}

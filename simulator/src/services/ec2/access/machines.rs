@@ -1,0 +1,73 @@
+//! Instances, their disks, their profiles.
+
+use super::Call;
+use crate::services::ec2::profile::{self, Named};
+use crate::services::ec2::{catalogue, thing::Kind};
+
+/// Whether it is a call of these.
+pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
+    match call.operation {
+        "RunInstances" => launch(call),
+        "TerminateInstances"
+        | "StopInstances"
+        | "StartInstances"
+        | "DescribeInstanceAttribute"
+        | "ModifyInstanceMetadataOptions" => call.names(Kind::Instance, "InstanceId"),
+        "ModifyInstanceAttribute" => {
+            call.names(Kind::Instance, "InstanceId");
+            call.may_name(Kind::Group, "GroupId");
+        }
+        "ModifyVolume" => call.names(Kind::Volume, "VolumeId"),
+        "AssociateIamInstanceProfile" => {
+            call.names(Kind::Instance, "InstanceId");
+            pass_role(call);
+        }
+        "DisassociateIamInstanceProfile" => with_profile(call),
+        "ReplaceIamInstanceProfileAssociation" => {
+            with_profile(call);
+            pass_role(call);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn launch(call: &mut Call<'_, '_>) {
+    image(call);
+    // Subnet and groups are those of the interface, if the call describes that.
+    let interfaces = call.params.structs("NetworkInterface");
+    let place = interfaces.first().unwrap_or(call.params);
+    let subnet = place.text("SubnetId").unwrap_or_else(|| "*".into());
+    call.on(Kind::Subnet, &subnet);
+    let vpc = call.asks.world.ec2.subnets.get(&subnet).map(|subnet| subnet.vpc.as_str());
+    call.groups_or_default(place.list("SecurityGroupId"), vpc);
+    for kind in [Kind::Instance, Kind::Interface, Kind::Volume] {
+        call.creates(kind);
+    }
+    pass_role(call);
+}
+
+/// An image belongs to no account of its ARN. `ec2:Owner` has Amazon's alias for those of Amazon.
+fn image(call: &mut Call<'_, '_>) {
+    let id = call.params.text("ImageId").unwrap_or_else(|| "*".into());
+    let arn = format!("arn:aws:ec2:{}::image/{id}", call.asks.world.region);
+    let request = call.asks.on("image", arn, None);
+    if catalogue::architecture_of(&id).is_ok() {
+        request.key("ec2:Owner", "amazon");
+    }
+}
+
+/// The role of the profile that a call names. EC2 refuses a profile that it does not find, or that has no role.
+fn pass_role(call: &mut Call<'_, '_>) {
+    let role = Named::read(call.params).and_then(|profile| profile.role(call.asks.world));
+    if let Some(role) = role {
+        call.asks.pass_role(&role, "ec2.amazonaws.com");
+    }
+}
+
+/// The instance of the association that a call names.
+fn with_profile(call: &mut Call<'_, '_>) {
+    let association = call.params.text("AssociationId").unwrap_or_default();
+    let instance = profile::instance_of(call.asks.world, &association).unwrap_or("*");
+    call.on(Kind::Instance, instance);
+}

@@ -1,0 +1,133 @@
+//! What a call asks IAM for.
+//!
+//! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Amazon EC2" in the
+//! Service Authorization Reference. Calls that describe ask for no resource, with the exceptions named there.
+
+mod firewall;
+mod machines;
+mod network;
+
+use super::thing::Kind;
+use super::{group, tagging};
+use crate::authorization::{Asks, Request};
+use crate::params::Params;
+use crate::world::{Tags, World};
+
+pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+    let mut call = Call { operation, params, asks };
+    let is_known = network::access(&mut call) || firewall::access(&mut call) || machines::access(&mut call);
+    if !is_known {
+        asks.whole();
+    }
+}
+
+/// A call whose requests are put together.
+struct Call<'a, 'w> {
+    operation: &'a str,
+    params: &'a Params,
+    asks: &'a mut Asks<'w>,
+}
+
+impl Call<'_, '_> {
+    /// Asks for the call's own action on a resource, or with the id `*` on a new one.
+    fn on(&mut self, kind: Kind, id: &str) -> &mut Request {
+        let world = self.asks.world;
+        self.asks.on(kind.tag_type(), arn(world, kind, id), tagging::tags_of(world, kind, id))
+    }
+
+    /// Asks for the call's own action on what a parameter names: one resource, or each one of a list.
+    fn may_name(&mut self, kind: Kind, parameter: &str) {
+        for id in self.ids(parameter) {
+            self.on(kind, &id);
+        }
+    }
+
+    /// [`may_name`](Self::may_name) for a parameter that the call needs. If it is missing, the operation refuses the
+    /// call for that, unless IAM does so first.
+    fn names(&mut self, kind: Kind, parameter: &str) {
+        if self.ids(parameter).is_empty() {
+            self.on(kind, "*");
+        }
+        self.may_name(kind, parameter);
+    }
+
+    fn ids(&self, parameter: &str) -> Vec<String> {
+        self.params.text(parameter).map_or_else(|| self.params.list(parameter), |id| vec![id])
+    }
+
+    /// Asks for the call's own action on a new resource, and for `ec2:CreateTags` if it gets tags at once.
+    /// Source: "Grant permission to tag Amazon EC2 resources during creation" in the EC2 user guide.
+    fn creates(&mut self, kind: Kind) {
+        let tags = self.new_tags(kind);
+        self.on(kind, "*").request_tags(&tags);
+        if !tags.is_empty() {
+            let arn = arn(self.asks.world, kind, "*");
+            let tagging = self.asks.also("ec2:CreateTags", kind.tag_type(), arn, None);
+            tagging.key("ec2:CreateAction", self.operation).request_tags(&tags);
+        }
+    }
+
+    /// The tags that the call wants on the new resources of a kind.
+    fn new_tags(&self, kind: Kind) -> Tags {
+        let specifications = self.params.structs("TagSpecification");
+        let of_kind = specifications
+            .iter()
+            .filter(|specification| specification.text("ResourceType").as_deref() == Some(kind.tag_type()));
+        of_kind.flat_map(tags).collect()
+    }
+
+    /// Asks for the call's own action on the security groups of a new interface: those that the call names, or else
+    /// the default one of the VPC.
+    fn groups_or_default(&mut self, mut groups: Vec<String>, vpc: Option<&str>) {
+        if groups.is_empty() {
+            groups = vpc.map(|vpc| group::default_of(self.asks.world, vpc)).unwrap_or_default();
+        }
+        if groups.is_empty() {
+            groups.push("*".into());
+        }
+        for group in groups {
+            self.on(Kind::Group, &group);
+        }
+    }
+}
+
+fn arn(world: &World, kind: Kind, id: &str) -> String {
+    world.arn("ec2", &format!("{}/{id}", kind.tag_type()))
+}
+
+/// The list `Tag` of a request or of a tag specification.
+fn tags(of: &Params) -> Tags {
+    let tags = of.structs("Tag");
+    tags.iter().filter_map(|tag| Some((tag.text("Key")?, tag.text("Value").unwrap_or_default()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::latency::Latency;
+
+    #[test]
+    fn every_operation_asks_for_what_the_reference_requires_of_it() {
+        let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
+        let world = World::new("123456789012", "eu-central-1", latency);
+        let params = Params::new(BTreeMap::new(), Bytes::new());
+        for line in include_str!("../mod.rs").lines() {
+            let Some((operation, _)) =
+                line.trim().strip_prefix('"').and_then(|rest| rest.split_once("\" =>"))
+            else {
+                continue;
+            };
+            let mut asks = Asks::new(&world, "ec2", operation);
+            access(&world, operation, &params, &mut asks);
+            let own = format!("ec2:{operation}");
+            let requests = asks.finish().unwrap();
+            let is_whole = requests.iter().any(|request| request.action == own && request.resource == "*");
+            let needs_none = operation.starts_with("Describe") || operation.ends_with("Tags");
+            assert!(needs_none || !is_whole, "{operation} asks for no resource");
+        }
+    }
+}

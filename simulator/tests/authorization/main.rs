@@ -1,0 +1,14 @@
+//! What calls ask IAM for, and what it decides, against an unmodified SDK.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../ecs_shop/mod.rs"]
+mod ecs_shop;
+
+mod containers;
+mod data;
+mod identity;
+mod names;
+mod stage;

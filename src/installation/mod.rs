@@ -1,0 +1,246 @@
+//! What an account gets: `template.yaml` read as CloudFormation would read it, in one account, region and stack.
+//!
+//! Rehearsals live in it, and their wiring is judged by it: who may start what, which events start a deployment, what
+//! becomes of those that can't. A part of the template that can't be resolved or is not known here is an error.
+
+mod alarm;
+mod names;
+mod parts;
+mod pattern;
+mod scope;
+mod template;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use stackdrop_functions::Settings;
+use stackdrop_simulator::PolicySeed;
+
+pub use alarm::{Alarm, Comparison, Dimension, Missing, Statistic};
+pub use parts::{Bucket, DeadLetters, Expiry, Function, Role, Rule, Target, Workflow};
+pub use pattern::Pattern;
+pub use scope::Place;
+use scope::Scope;
+pub use template::{TEMPLATE, Template};
+
+/// A template in its place.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// What the functions are told.
+    pub settings: Settings,
+    /// The bucket of specs and records.
+    pub bucket: Bucket,
+    /// The workflow.
+    pub workflow: Workflow,
+    /// The functions, by the workflow file's names for them, such as `SecurityGroups`.
+    pub functions: BTreeMap<String, Function>,
+    /// The roles, by logical ID.
+    pub roles: BTreeMap<String, Role>,
+    /// The rules that start executions.
+    pub rules: Vec<Rule>,
+    /// The alarms.
+    pub alarms: Vec<Alarm>,
+    /// The policies of resources, by the resources' ARNs.
+    pub resource_policies: BTreeMap<String, Value>,
+    /// For each topic, by ARN, the ARN of the key that it encrypts with.
+    pub topic_keys: BTreeMap<String, Option<String>>,
+    /// The days that queues keep messages, by the queues' ARNs.
+    pub queues: BTreeMap<String, u64>,
+}
+
+impl Installation {
+    /// Reads a template in its place.
+    ///
+    /// # Errors
+    /// When something in it can't be resolved, or is not known here.
+    pub fn of(template: &Template, place: Place<'_>) -> Result<Self> {
+        let scope = Scope::new(template, place)?;
+        let workflow = Workflow::read(&scope, only(&scope, "AWS::Serverless::StateMachine")?)?;
+        let functions = functions(&scope, &workflow)?;
+        let settings = settings(&place, &functions)?;
+        let roles = scope.resources("AWS::IAM::Role")?.into_iter();
+        Ok(Self {
+            settings,
+            bucket: Bucket::read(&scope, only(&scope, "AWS::S3::Bucket")?)?,
+            workflow,
+            functions,
+            roles: roles.map(|id| Ok((id.to_owned(), Role::read(&scope, id)?))).collect::<Result<_>>()?,
+            rules: rules(&scope)?,
+            alarms: alarms(&scope)?,
+            resource_policies: parts::resource_policies(&scope)?,
+            topic_keys: topic_keys(&scope)?,
+            queues: queues(&scope)?,
+        })
+    }
+
+    /// The roles and policies, as an account is given them.
+    pub fn policies(&self) -> impl Iterator<Item = PolicySeed> {
+        let of_resources = self.resource_policies.iter().map(|(arn, document)| PolicySeed::ResourcePolicy {
+            arn: arn.clone(),
+            document: document.clone(),
+        });
+        self.roles.values().map(Role::seed).chain(of_resources)
+    }
+}
+
+/// The one resource of a type.
+fn only<'t>(scope: &Scope<'t>, kind: &str) -> Result<&'t str> {
+    match scope.resources(kind)?.as_slice() {
+        [id] => Ok(id),
+        found => bail!("one {kind} is known here, not {}", found.len()),
+    }
+}
+
+/// The functions that the workflow invokes.
+fn functions(scope: &Scope<'_>, workflow: &Workflow) -> Result<BTreeMap<String, Function>> {
+    let ids = scope.resources("AWS::Serverless::Function")?.into_iter();
+    let all = ids.map(|id| Function::read(scope, id)).collect::<Result<Vec<_>>>()?;
+    let substitutions = workflow.substitutions.iter();
+    let invoked = substitutions.map(|(name, version)| {
+        let function = all.iter().find(|function| function.version == *version);
+        let function =
+            function.with_context(|| format!("the workflow's {name} is no function: {version}"))?;
+        Ok((name.clone(), function.clone()))
+    });
+    invoked.collect()
+}
+
+/// What the functions find in their environment, which is the same for all.
+fn settings(place: &Place<'_>, functions: &BTreeMap<String, Function>) -> Result<Settings> {
+    let mut environments = functions.values().map(|function| &function.environment);
+    let environment = environments.next().context("there is no function")?;
+    if environments.any(|other| other != environment) {
+        bail!("the functions' environments differ");
+    }
+    let read = |name: &str| {
+        environment
+            .get(name)
+            .cloned()
+            .with_context(|| format!("the functions have no {name} in their environment"))
+    };
+    Ok(Settings {
+        bucket: read("STACKDROP_BUCKET")?,
+        state_machine: read("STACKDROP_STATE_MACHINE")?,
+        topic: read("STACKDROP_TOPIC")?,
+        schedule_group: read("STACKDROP_SCHEDULE_GROUP")?,
+        schedule_role: read("STACKDROP_SCHEDULE_ROLE")?,
+        region: place.region.into(),
+        account: place.account.into(),
+        partition: place.partition.into(),
+    })
+}
+
+fn rules(scope: &Scope<'_>) -> Result<Vec<Rule>> {
+    let ids = scope.resources("AWS::Events::Rule")?.into_iter();
+    ids.map(|id| Ok(Rule { id: id.into(), arn: scope.arn(id)?, ..parts::read(scope, id)? })).collect()
+}
+
+fn alarms(scope: &Scope<'_>) -> Result<Vec<Alarm>> {
+    let ids = scope.resources("AWS::CloudWatch::Alarm")?.into_iter();
+    ids.map(|id| Ok(Alarm { id: id.into(), arn: scope.arn(id)?, ..parts::read(scope, id)? })).collect()
+}
+
+fn topic_keys(scope: &Scope<'_>) -> Result<BTreeMap<String, Option<String>>> {
+    let ids = scope.resources("AWS::SNS::Topic")?.into_iter();
+    ids.map(|id| {
+        let key = scope.properties(id)?.get("KmsMasterKeyId").and_then(Value::as_str).map(str::to_owned);
+        Ok((scope.arn(id)?, key))
+    })
+    .collect()
+}
+
+fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
+    /// How long a queue keeps a message where the template does not say: four days.
+    const DEFAULT_SECONDS: u64 = 345_600;
+    let ids = scope.resources("AWS::SQS::Queue")?.into_iter();
+    ids.map(|id| {
+        let kept = scope.properties(id)?["MessageRetentionPeriod"].as_u64().unwrap_or(DEFAULT_SECONDS);
+        Ok((scope.arn(id)?, kept / 86_400))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+mod tests {
+    use super::*;
+
+    fn installed(text: &str, parameters: &[(&str, &str)]) -> Result<Installation> {
+        let parameters =
+            parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let place = Place {
+            stack: "stackdrop",
+            account: "123456789012",
+            region: "eu-central-1",
+            partition: "aws",
+            parameters: &parameters,
+        };
+        Installation::of(&Template::read(text)?, place)
+    }
+
+    #[test]
+    fn everything_is_called_as_cloudformation_calls_it() {
+        let Installation { settings, workflow, functions, roles, bucket, queues, topic_keys, rules, .. } =
+            installed(TEMPLATE, &[]).unwrap();
+        let machine = "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy";
+        assert_eq!((settings.state_machine.as_str(), workflow.arn.as_str()), (machine, machine));
+        assert_eq!(bucket.name, "stackdrop-123456789012-eu-central-1");
+        assert_eq!(settings.bucket, bucket.name);
+        assert_eq!(settings.topic, "arn:aws:sns:eu-central-1:123456789012:stackdrop-Topic");
+        assert_eq!(settings.schedule_group, "stackdrop");
+        let role = "arn:aws:iam::123456789012:role/stackdrop/functions/stackdrop-ScheduleRole";
+        assert_eq!((settings.schedule_role.as_str(), roles["ScheduleRole"].arn.as_str()), (role, role));
+        let groups = &functions["SecurityGroups"];
+        assert_eq!(
+            groups.version,
+            "arn:aws:lambda:eu-central-1:123456789012:function:stackdrop-security-groups:1"
+        );
+        assert_eq!(groups.program, "security-groups");
+        assert_eq!(groups.log_group, "/aws/lambda/stackdrop-security-groups");
+        assert_eq!(groups.role, roles["SecurityGroupsRole"].arn);
+        let queue = "arn:aws:sqs:eu-central-1:123456789012:stackdrop-LostEvents";
+        assert_eq!(queues.into_iter().collect::<Vec<_>>(), [(queue.to_owned(), 14)]);
+        let key = "arn:aws:kms:eu-central-1:123456789012:key/stackdrop-TopicKey";
+        assert_eq!(topic_keys.into_values().collect::<Vec<_>>(), [Some(key.to_owned())]);
+        assert_eq!(rules[0].arn, "arn:aws:events:eu-central-1:123456789012:rule/stackdrop-SpecRule");
+        assert_eq!(rules[0].targets[0].dead_letter_config.as_ref().unwrap().arn, queue);
+    }
+
+    #[test]
+    fn parameters_and_conditions_decide_what_there_is() {
+        let plain = installed(TEMPLATE, &[]).unwrap();
+        assert!(plain.roles.values().all(|role| role.boundary.is_none()));
+        let boundary = "arn:aws:iam::123456789012:policy/boundary";
+        let parameters =
+            [("PermissionsBoundary", boundary), ("BucketName", "specs-of-ours"), ("WorkflowLogLevel", "OFF")];
+        let other = installed(TEMPLATE, &parameters).unwrap();
+        assert!(other.roles.values().all(|role| role.boundary.as_deref() == Some(boundary)));
+        assert_eq!((other.bucket.name.as_str(), other.workflow.log_level.as_str()), ("specs-of-ours", "OFF"));
+        assert!(other.resource_policies.contains_key("arn:aws:s3:::specs-of-ours"));
+        assert!(installed(TEMPLATE, &[("WorkflowLogLevel", "SOME")]).is_err());
+        assert!(installed(TEMPLATE, &[("Colour", "red")]).is_err());
+    }
+
+    #[test]
+    fn what_can_not_be_resolved_is_an_error_that_names_its_place() {
+        for (from, to, named) in [
+            ("AutoPublishAlias: live", "", "AdmitFunction.Version does not exist"),
+            ("!GetAtt LostEvents.Arn", "!GetAtt LostEvent.Arn", "in SpecRule"),
+            ("- wildcard: specs/*.yaml", "- prefix: specs/", "in SpecRule"),
+            ("RetryPolicy: {Max", "InputPath: $.detail\n          RetryPolicy: {Max", "in SpecRule"),
+            (
+                "FunctionName: !Sub ${AWS::StackName}-admit",
+                "FunctionName: !Ref AdmitFunction",
+                "back to itself",
+            ),
+            ("!Sub ${AWS::StackName}-deploy", "!Sub ${AWS::Stack}-deploy", "AWS::Stack"),
+            ("IncludeExecutionData: false", "IncludeData: false", "in Workflow"),
+        ] {
+            let text = TEMPLATE.replacen(from, to, 1);
+            assert_ne!(text, TEMPLATE, "the template has no {from}");
+            let error = format!("{:#}", installed(&text, &[]).unwrap_err());
+            assert!(error.contains(named), "{from}: {error}");
+        }
+    }
+}

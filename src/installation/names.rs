@@ -1,0 +1,130 @@
+//! What CloudFormation calls things: physical names, `Ref` and `Fn::GetAtt` (the types' pages in its reference, "Return
+//! values").
+//!
+//! Names that the template leaves open end with random letters in AWS; here they are STACK-LOGICALID.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::scope::{Place, Scope};
+
+/// What `Ref` gives.
+enum Reference {
+    Name,
+    Arn,
+    /// A queue's.
+    Url,
+}
+
+/// A type of resource: the property that names it, what `Ref` gives, and its ARN after the partition.
+struct Kind {
+    name: &'static str,
+    reference: Reference,
+    arn: fn(&Place<'_>, &str) -> String,
+}
+
+fn kind(kind: &str) -> Option<Kind> {
+    let of = |name, reference, arn| Some(Kind { name, reference, arn });
+    match kind {
+        "AWS::S3::Bucket" => of("BucketName", Reference::Name, |_, name| format!("s3:::{name}")),
+        "AWS::Serverless::Function" => of("FunctionName", Reference::Name, |place, name| {
+            regional(place, "lambda", &format!("function:{name}"))
+        }),
+        "AWS::Serverless::StateMachine" => of("Name", Reference::Arn, |place, name| {
+            regional(place, "states", &format!("stateMachine:{name}"))
+        }),
+        "AWS::SNS::Topic" => of("TopicName", Reference::Arn, |place, name| regional(place, "sns", name)),
+        "AWS::SQS::Queue" => of("QueueName", Reference::Url, |place, name| regional(place, "sqs", name)),
+        "AWS::KMS::Key" => {
+            of("KeyId", Reference::Name, |place, name| regional(place, "kms", &format!("key/{name}")))
+        }
+        "AWS::Events::Rule" => {
+            of("Name", Reference::Name, |place, name| regional(place, "events", &format!("rule/{name}")))
+        }
+        "AWS::Logs::LogGroup" => of("LogGroupName", Reference::Name, |place, name| {
+            regional(place, "logs", &format!("log-group:{name}:*"))
+        }),
+        "AWS::Scheduler::ScheduleGroup" => of("Name", Reference::Name, |place, name| {
+            regional(place, "scheduler", &format!("schedule-group/{name}"))
+        }),
+        "AWS::CloudWatch::Alarm" => of("AlarmName", Reference::Name, |place, name| {
+            regional(place, "cloudwatch", &format!("alarm:{name}"))
+        }),
+        _ => None,
+    }
+}
+
+fn regional(place: &Place<'_>, service: &str, resource: &str) -> String {
+    format!("{service}:{}:{}:{resource}", place.region, place.account)
+}
+
+impl Scope<'_> {
+    /// What `Ref` gives for a resource. `Function.Version` is SAM's: the version that it publishes.
+    pub(super) fn reference(&self, id: &str) -> Result<String> {
+        if let Some(function) = id.strip_suffix(".Version") {
+            return self.version(function);
+        }
+        if self.kind_of(id)? == "AWS::IAM::Role" {
+            return self.name(id);
+        }
+        match self.known(id)?.reference {
+            Reference::Name => self.name(id),
+            Reference::Arn => self.arn(id),
+            Reference::Url => {
+                let Place { region, account, .. } = self.place;
+                Ok(format!("https://sqs.{region}.amazonaws.com/{account}/{}", self.name(id)?))
+            }
+        }
+    }
+
+    /// What `Fn::GetAtt` gives.
+    pub(super) fn attribute(&self, id: &str, attribute: &str) -> Result<String> {
+        match (self.kind_of(id)?, attribute) {
+            (_, "Arn") | ("AWS::SNS::Topic", "TopicArn") => self.arn(id),
+            ("AWS::SQS::Queue", "QueueName")
+            | ("AWS::SNS::Topic", "TopicName")
+            | ("AWS::Serverless::StateMachine", "Name") => self.name(id),
+            ("AWS::Serverless::Function", "Version") => self.version(id),
+            (kind, _) => bail!("{id}.{attribute} of {kind} is not known here"),
+        }
+    }
+
+    /// A resource's physical name.
+    pub(super) fn name(&self, id: &str) -> Result<String> {
+        let property = if self.kind_of(id)? == "AWS::IAM::Role" { "RoleName" } else { self.known(id)?.name };
+        match self.property(id, property)? {
+            None => Ok(format!("{}-{id}", self.place.stack)),
+            Some(Value::String(name)) => Ok(name),
+            Some(other) => bail!("{id} can't be named {other}"),
+        }
+    }
+
+    /// A resource's ARN.
+    pub(super) fn arn(&self, id: &str) -> Result<String> {
+        let (name, partition) = (self.name(id)?, self.place.partition);
+        if self.kind_of(id)? == "AWS::IAM::Role" {
+            let path = self.property(id, "Path")?;
+            let path = path.as_ref().and_then(Value::as_str).unwrap_or("/");
+            return Ok(format!("arn:{partition}:iam::{}:role{path}{name}", self.place.account));
+        }
+        Ok(format!("arn:{partition}:{}", (self.known(id)?.arn)(&self.place, &name)))
+    }
+
+    /// The version of a function that SAM publishes with an alias (AWS SAM developer guide, `AutoPublishAlias`).
+    fn version(&self, function: &str) -> Result<String> {
+        if self.property(function, "AutoPublishAlias")?.is_none() {
+            bail!("{function} has no AutoPublishAlias, so {function}.Version does not exist");
+        }
+        Ok(format!("{}:1", self.arn(function)?))
+    }
+
+    fn kind_of(&self, id: &str) -> Result<&str> {
+        let kind = self.resource(id)?.get("Type").and_then(Value::as_str);
+        kind.with_context(|| format!("{id} has no type"))
+    }
+
+    fn known(&self, id: &str) -> Result<Kind> {
+        let of = self.kind_of(id)?;
+        kind(of).with_context(|| format!("what CloudFormation calls {id}, of {of}, is not known here"))
+    }
+}

@@ -1,0 +1,109 @@
+//! What EventBridge and its Scheduler do with what happens: they start an execution where the installation lets them.
+
+use serde_json::Value;
+use stackdrop_simulator::{AccessRequest, Principal};
+
+use super::Rehearsal;
+use super::install::assume;
+use crate::installation::{Rule, Target};
+
+/// Something that should have started an execution and could not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostEvent {
+    /// The ARN of the rule, or of the schedule's group.
+    pub source: String,
+    /// What the execution would have been given.
+    pub input: Value,
+    /// Why it did not start, in AWS's words.
+    pub reason: String,
+    /// The ARN of the queue that keeps it; `None` where it is gone for good.
+    pub kept_in: Option<String>,
+}
+
+impl Rehearsal {
+    /// The events that could not start an execution so far.
+    #[must_use]
+    pub fn lost_events(&self) -> Vec<LostEvent> {
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Hands an event to EventBridge: how many executions it starts.
+    pub(super) fn starts(&self, event: &Value) -> usize {
+        let from_bucket = event["source"] == "aws.s3";
+        if from_bucket && !self.installation.bucket.sends_events {
+            return 0;
+        }
+        let rules = self.installation.rules.iter();
+        let rules = rules.filter(|rule| rule.state.as_deref() != Some("DISABLED"));
+        let matching = rules.filter(|rule| rule.event_pattern.matches(event));
+        let targets = matching.flat_map(|rule| rule.targets.iter().map(move |target| (rule, target)));
+        targets.filter(|(rule, target)| self.hand_over(event, rule, target)).count()
+    }
+
+    /// Hands an event to a rule's target. A denied one is not tried again (EventBridge user guide, "Retrying event
+    /// delivery"): it goes to the queue of dead letters, if the rule has one that takes it.
+    fn hand_over(&self, event: &Value, rule: &Rule, target: &Target) -> bool {
+        if target.arn != self.installation.workflow.arn {
+            return false;
+        }
+        let source = [("aws:SourceArn", rule.arn.as_str()), ("aws:SourceAccount", self.account_number())];
+        let role = target.role_arn.as_deref().unwrap_or_default();
+        let Err(reason) = self.started_by("events.amazonaws.com", role, &target.arn, &source) else {
+            return true;
+        };
+        let queue = target.dead_letter_config.as_ref().map(|letters| letters.arn.clone());
+        let kept_in = queue.filter(|queue| {
+            let mut send = AccessRequest::new("sqs:SendMessage", "queue", queue);
+            send.key("aws:SourceArn", &rule.arn).key("aws:SourceAccount", self.account_number());
+            let events = Principal::Service { name: "events.amazonaws.com".into() };
+            self.account.decide(&rule.id, &events, send).is_ok()
+        });
+        self.lose(LostEvent { source: rule.arn.clone(), input: event.clone(), reason, kept_in });
+        false
+    }
+
+    /// Whether a schedule that is due starts an execution. It names its group as where it comes from (EventBridge
+    /// Scheduler user guide, "Confused deputy prevention").
+    pub(super) fn schedule_starts(&self, group: &str, role: &str, input: &Value) -> bool {
+        let arn = self.installation.workflow.arn.as_str();
+        let group = format!("{}schedule-group/{group}", self.regional_arn("scheduler"));
+        let source = [("aws:SourceArn", group.as_str()), ("aws:SourceAccount", self.account_number())];
+        match self.started_by("scheduler.amazonaws.com", role, arn, &source) {
+            Ok(()) => true,
+            Err(reason) => {
+                self.lose(LostEvent { source: group, input: input.clone(), reason, kept_in: None });
+                false
+            }
+        }
+    }
+
+    /// Has a service start the workflow with a role.
+    fn started_by(
+        &self,
+        service: &str,
+        role: &str,
+        machine: &str,
+        source: &[(&str, &str)],
+    ) -> Result<(), String> {
+        assume(&self.account, role, service, source)?;
+        let principal = Principal::Role { arn: role.into(), session: "eventbridge".into() };
+        self.account.decide(
+            service,
+            &principal,
+            AccessRequest::new("states:StartExecution", "statemachine", machine),
+        )
+    }
+
+    fn lose(&self, lost: LostEvent) {
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(lost);
+    }
+
+    fn account_number(&self) -> &str {
+        &self.installation.settings.account
+    }
+
+    fn regional_arn(&self, service: &str) -> String {
+        let settings = &self.installation.settings;
+        format!("arn:aws:{service}:{}:{}:", settings.region, settings.account)
+    }
+}

@@ -1,0 +1,97 @@
+//! `docs/permissions.md` says what each role may do, as the template does. `UPDATE=1` writes it anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use stackdrop::installation::{Installation, Place, Template};
+
+use crate::template::many;
+
+const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permissions.md");
+
+#[test]
+fn the_handbook_says_what_each_role_may_do() {
+    let written = written();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(HANDBOOK, &written).unwrap();
+    }
+    let found = std::fs::read_to_string(HANDBOOK).unwrap_or_default();
+    assert!(found == written, "docs/permissions.md differs from template.yaml: UPDATE=1 cargo test handbook");
+}
+
+fn written() -> String {
+    let template = Template::read(include_str!("../../../template.yaml")).unwrap();
+    let parameters = BTreeMap::new();
+    let place = Place {
+        stack: "stackdrop",
+        account: "ACCOUNT",
+        region: "REGION",
+        partition: "aws",
+        parameters: &parameters,
+    };
+    let installation = Installation::of(&template, place).unwrap();
+    let mut text = String::from(
+        "# What each role may do\n\n\
+         Written from `template.yaml` by `UPDATE=1 cargo test handbook`, for an installation with the default parameters. \
+         A role may do what a row says, on the resources of that row, if all that stands under *only if* holds. Whatever no \
+         row says is denied.\n",
+    );
+    for (id, role) in &installation.roles {
+        write!(text, "\n## {id}\n\n| may | on | only if |\n| --- | --- | --- |\n").unwrap();
+        for (_, document) in &role.policies {
+            for statement in document["Statement"].as_array().unwrap() {
+                writeln!(text, "{}", row(statement)).unwrap();
+            }
+        }
+        let trusted = role.trust["Statement"][0]["Principal"]["Service"].as_str().unwrap();
+        write!(text, "\nAssumed by `{trusted}`{}.\n", limits(&role.trust["Statement"][0])).unwrap();
+    }
+    text
+}
+
+fn row(statement: &Value) -> String {
+    let code = |texts: Vec<&str>| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" ");
+    let resources = match many(&statement["Resource"])[..] {
+        ["*"] => "anything".into(),
+        _ => code(many(&statement["Resource"])),
+    };
+    let conditions = conditions(statement).join("; ");
+    format!("| {} | {resources} | {conditions} |", code(many(&statement["Action"])))
+}
+
+fn limits(statement: &Value) -> String {
+    let conditions = conditions(statement);
+    if conditions.is_empty() { String::new() } else { format!(", only if {}", conditions.join(" and ")) }
+}
+
+/// Each condition in words.
+fn conditions(statement: &Value) -> Vec<String> {
+    let operators = statement["Condition"].as_object().into_iter().flatten();
+    let keys = operators.flat_map(|(operator, keys)| {
+        keys.as_object().unwrap().iter().map(move |(key, values)| (operator.as_str(), key.as_str(), values))
+    });
+    keys.map(|(operator, key, values)| in_words(operator, key, values)).collect()
+}
+
+fn in_words(operator: &str, key: &str, values: &Value) -> String {
+    let values = many(values);
+    match (operator, key, &values[..]) {
+        ("StringLike", "aws:RequestTag/stackdrop:stack", ["?*"]) => "the call tags it as a stack's".into(),
+        ("StringLike", "aws:ResourceTag/stackdrop:stack", ["?*"]) => "it carries a stack's tag".into(),
+        ("Null", key, ["true"]) => format!("there is no `{key}`"),
+        ("Null", key, ["false"]) => format!("there is a `{key}`"),
+        _ => {
+            let relation = match (operator.contains("Not"), values.len()) {
+                (false, 1) => "is",
+                (false, _) => "is one of",
+                (true, 1) => "is not",
+                (true, _) => "is none of",
+            };
+            format!(
+                "`{key}` {relation} {}",
+                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}

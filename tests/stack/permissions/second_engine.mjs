@@ -1,0 +1,53 @@
+// Has @cloud-copilot/iam-simulate (AGPL: a program of its own, used by this test and never shipped) decide again on what
+// the simulator's judge has decided. Reads one JSON document from the file named first, prints one with the differences.
+//
+// In:  { "identity": { ROLE: [document] }, "boundary": { ROLE: document }, "resource": { ARN: document },
+//        "decisions": [{ "principal": NAME, "action": …, "resource": …, "keys": { KEY: [value] }, "allowed": true }] }
+// Out: { "agreed": 12, "differences": [{ "decision": …, "says": "…" }] }
+
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
+
+const [, , input, modules] = process.argv
+const resolve = createRequire(pathToFileURL(`${modules}/`)).resolve
+const { runSimulation } = await import(pathToFileURL(resolve('@cloud-copilot/iam-simulate')))
+
+const { identity, boundary, resource, decisions } = JSON.parse(readFileSync(input, 'utf8'))
+const named = (name, policy) => ({ name, policy })
+
+// What a call is about to create has no id yet; the engine would take the star for a pattern.
+const concrete = (arn) => (arn === '*' ? arn : arn.replaceAll('*', 'new'))
+
+function policyOf(arn) {
+  const owner = arn.startsWith('arn:aws:s3:::') ? arn.split('/')[0] : arn
+  return resource[owner]
+}
+
+async function verdict({ principal, action, resource: arn, keys }) {
+  const account = arn.split(':')[4] || '123456789012'
+  const contextVariables = Object.fromEntries(
+    Object.entries(keys).map(([key, values]) => [key, values.length === 1 ? values[0] : values])
+  )
+  const response = await runSimulation(
+    {
+      request: { principal, action, resource: { resource: concrete(arn), accountId: account }, contextVariables },
+      identityPolicies: (identity[principal] ?? []).map((policy, at) => named(`policy-${at}`, policy)),
+      permissionBoundaryPolicies: boundary[principal] ? [named('boundary', boundary[principal])] : undefined,
+      resourcePolicy: policyOf(arn),
+      serviceControlPolicies: [],
+      resourceControlPolicies: [],
+    },
+    {}
+  )
+  return response.resultType === 'error' ? `Error: ${JSON.stringify(response.errors)}` : response.overallResult
+}
+
+let agreed = 0
+const differences = []
+for (const decision of decisions) {
+  const says = await verdict(decision)
+  if ((says === 'Allowed') === decision.allowed && !says.startsWith('Error')) agreed += 1
+  else differences.push({ decision, says })
+}
+console.log(JSON.stringify({ agreed, differences }))
