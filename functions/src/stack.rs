@@ -298,3 +298,24 @@ fn dropped_tags(deployment: &Deployment) -> BTreeSet<String> {
     let keys = before.flat_map(|spec| spec.tags.keys());
     keys.filter(|key| !deployment.spec.tags.contains_key(*key)).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_that_are_put_bring_the_stacks_own_along_and_nothing_is_put_where_none_is_missing() {
+        let stack = Stack {
+            name: StackName::try_from("shop".to_owned()).unwrap(),
+            deployment: "first".into(),
+            user_tags: Tags::from([("team".into(), "books".into())]),
+            dropped_tags: BTreeSet::new(),
+        };
+        let mut found = stack.lasting_tags("network", "vpc");
+        assert_eq!(stack.tags_to_put("network", "vpc", &found), Tags::new());
+        found.insert("team".into(), "shop".into());
+        let put = Tags::from([("team".into(), "books".into()), (TAG_STACK.into(), "shop".into())]);
+        assert_eq!(stack.tags_to_put("network", "vpc", &found), put);
+        assert_eq!(stack.missing_tags("network", "vpc", &found).len(), 1, "the plan tells what differs");
+    }
+}

@@ -20,6 +20,7 @@ mod permissions; // what each function's role allows
 mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
+mod roles; // what a stack's roles may do, and what others have given them
 mod storms; // random weather
 mod template; // what the template says
 mod troubles_service; // what goes wrong with databases, load balancers and services

@@ -5,7 +5,7 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
 use crate::updates_network::{BOX, WEB};
-use crate::{changes, deployed, rehearsal, with};
+use crate::{changes, deployed, object, rehearsal, with};
 
 fn quota(service: &str, code: &str, value: u32) -> Seed {
     Seed::Quota { service: service.into(), code: code.into(), value }
@@ -102,7 +102,7 @@ async fn a_missing_image_parameter_is_a_problem_of_the_plan() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_may_not_be_read_names_the_permission_and_touches_nothing() {
+async fn a_quota_that_may_not_be_read_is_told_and_keeps_nothing_from_being_made() {
     let rehearsal = rehearsal(BOX);
     rehearsal.account().arm(Fault::at(
         "servicequotas",
@@ -110,9 +110,12 @@ async fn a_quota_that_may_not_be_read_names_the_permission_and_touches_nothing()
         When::From(1),
         FaultKind::AccessDenied,
     ));
-    let refused = rehearsal.deploy(BOX, &()).await.unwrap();
-    assert!(refused.error().unwrap().contains("servicequotas:GetServiceQuota"), "{:?}", refused.error());
-    assert_eq!(changes(&refused), Vec::<String>::new());
+    let deployed = rehearsal.deploy(BOX, &()).await.unwrap();
+    assert!(deployed.succeeded(), "{:?}", deployed.error());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    let told = status["message"].as_str().unwrap();
+    assert!(told.contains("whether the quota vpc/L-F678F1CE of VPCs suffices is not known"), "{told}");
+    assert!(told.contains("allow servicequotas:GetServiceQuota"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

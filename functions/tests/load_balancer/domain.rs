@@ -11,8 +11,8 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::common::{act, ensure, until_done, writes};
 use crate::{
-    DOMAIN, NAME, ZONE, assert_at_rest, built, changes, ground, inventory, listeners, next, put_record,
-    record,
+    DOMAIN, NAME, ZONE, assert_at_rest, built, changes, ground, inventory, listeners, next, problems,
+    put_record, record,
 };
 
 /// That nothing but AWS's own records is in the zone.
@@ -154,4 +154,17 @@ async fn removal_finds_what_a_failed_update_that_was_kept_had_made_for_another_d
     until_done(&aws, NAME, "clear", &removed).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
     assert_zone_is_as_it_was(&aws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_that_can_not_be_read_is_named_in_the_plan_and_never_passed_over_at_the_removal() {
+    let (account, aws, deployment) = ground(DOMAIN).await;
+    account.arm(Fault::at("route53", "ListResourceRecordSets", When::From(1), FaultKind::AccessDenied));
+    let problems = problems(&aws, &deployment).await;
+    assert!(problems.contains(&format!("the Route 53 zone {ZONE} can't be read")), "{problems}");
+    assert!(problems.contains("name a zone of this account in loadBalancer.hostedZoneId"), "{problems}");
+    let refused = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
+    let stays = act(&aws, NAME, "remove", &deployment).await.unwrap_err();
+    assert_eq!(stays.name(), "Denied", "an alias may be in it");
 }

@@ -541,6 +541,7 @@ async fn a_certificate_or_zone_that_will_not_do_is_found_before_anything_is_made
     let aws = aws(&account);
     let cases = [
         (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not of the region eu-central-1"),
+        (GIVEN.replace(":123456789012:", ":210987654321:"), "is not of the account 123456789012"),
         (GIVEN.replace("certificate/1", "certificate/2"), "there is no certificate"),
         (
             GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.org"),

@@ -183,14 +183,14 @@ async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_behind_the_load_balancer_is_read_in_ten_calls() {
+async fn a_service_behind_the_load_balancer_is_read_in_fifteen_calls() {
     let (account, aws, deployment) = built(WEB).await;
     assert_at_rest(&account, &aws, &deployment).await;
     let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
     let calls: Vec<String> =
         account.ledger_from(before).iter().map(stackdrop_simulator::Call::name).collect();
-    assert_eq!(calls.len(), 10, "{calls:?}");
+    assert_eq!(calls.len(), 15, "{calls:?}");
     let service = described(&aws, "web").await;
     assert_eq!((service.desired_count(), service.running_count()), (2, 2));
     assert_eq!(service.health_check_grace_period_seconds(), Some(60));

@@ -1,0 +1,145 @@
+//! The roles of a stack: what they may do, what others have given them, and how they go.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use stackdrop::Rehearsal;
+
+use crate::updates_network::{BOX, again, assert_planned, planned};
+use crate::{SHOP, asked, changes, deployed, object, rehearsal, standing, unprotected};
+
+const INSTANCE: &str = "stackdrop-shop-instance-eu-central-1";
+const ROLES: [&str; 3] =
+    [INSTANCE, "stackdrop-shop-execution-eu-central-1", "stackdrop-shop-task-eu-central-1"];
+const ADMINISTRATOR: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
+const EVERYTHING: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+
+/// Gives a role a managed policy and an inline one, as security tooling does.
+async fn give_policies(rehearsal: &Rehearsal, role: &str) {
+    let iam = &rehearsal.aws().iam();
+    iam.attach_role_policy().role_name(role).policy_arn(ADMINISTRATOR).send().await.unwrap();
+    let call = iam.put_role_policy().role_name(role).policy_name("by-hand").policy_document(EVERYTHING);
+    call.send().await.unwrap();
+}
+
+async fn policies(rehearsal: &Rehearsal, role: &str) -> Vec<String> {
+    let iam = &rehearsal.aws().iam();
+    let attached = iam.list_attached_role_policies().role_name(role).send().await.unwrap();
+    let inline = iam.list_role_policies().role_name(role).send().await.unwrap();
+    let attached = attached.attached_policies().iter().filter_map(|policy| policy.policy_arn());
+    attached.chain(inline.policy_names().iter().map(String::as_str)).map(str::to_owned).collect()
+}
+
+async fn policy(rehearsal: &Rehearsal, role: &str) -> Value {
+    let call = rehearsal.aws().iam().get_role_policy().role_name(role).policy_name("stackdrop");
+    let encoded = call.send().await.unwrap().policy_document;
+    serde_json::from_str(&decoded(&encoded)).unwrap()
+}
+
+/// A document as IAM answers with it is URL-encoded.
+fn decoded(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        text.push(char::from(u8::from_str_radix(code, 16).unwrap()));
+        text.push_str(rest);
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_instance_may_open_sessions_and_read_nothing() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    assert_eq!(policies(&rehearsal, INSTANCE).await, ["stackdrop"]);
+    assert_eq!(
+        policy(&rehearsal, INSTANCE).await["Statement"][0]["Action"],
+        json!([
+            "ssm:UpdateInstanceInformation",
+            "ssmmessages:CreateControlChannel",
+            "ssmmessages:CreateDataChannel",
+            "ssmmessages:OpenControlChannel",
+            "ssmmessages:OpenDataChannel",
+        ])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_that_others_give_a_role_are_told_and_left_alone() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &unprotected()).await;
+    for role in ROLES {
+        give_policies(&rehearsal, role).await;
+    }
+    let plan = asked(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
+    let record = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
+    let told = record["message"].as_str().unwrap();
+    assert!(told.starts_with("Nothing would be changed"), "{}: {told}", plan.result());
+
+    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
+    assert_eq!(changes(&night), Vec::<String>::new());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    let events = rehearsal.account().events();
+    let drift = events.iter().rfind(|event| event.detail["event"] == "drift-found").unwrap();
+    let announced = drift.detail["warnings"].to_string();
+    for role in ROLES {
+        for policy in [ADMINISTRATOR, "by-hand"] {
+            let line = format!("the role {role} also has the policy {policy}");
+            for said in [told, status["message"].as_str().unwrap(), &announced] {
+                assert!(said.contains(&line), "{line} is not in {said}");
+            }
+        }
+        let held = policies(&rehearsal, role).await;
+        assert!(held.iter().any(|policy| policy == ADMINISTRATOR), "{role}: {held:?}");
+        assert!(held.iter().any(|policy| policy == "by-hand"), "{role}: {held:?}");
+    }
+
+    let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
+    assert!(changes(&updated).contains(&"iam:TagRole".to_owned()));
+    let gone = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(gone.result(), "Destroyed", "{:?}", gone.error());
+    let left: Vec<String> = standing(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_role_of_ours_may_do_and_who_may_act_as_it_is_put_back() {
+    let rehearsal = rehearsal(BOX);
+    deployed(&rehearsal, BOX).await;
+    let iam = &rehearsal.aws().iam();
+    let was = policy(&rehearsal, INSTANCE).await;
+    let call = iam.put_role_policy().role_name(INSTANCE).policy_name("stackdrop");
+    call.policy_document(EVERYTHING).send().await.unwrap();
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    iam.update_assume_role_policy().role_name(INSTANCE).policy_document(trust).send().await.unwrap();
+    let repaired = again(&rehearsal).await;
+    assert!(repaired.succeeded(), "{:?}", repaired.error());
+    assert_planned(
+        &planned(&rehearsal, &repaired).await,
+        &["role/instance policy {", "role/instance trust {"],
+    );
+    assert_eq!(changes(&repaired), ["iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"]);
+    assert_eq!(policy(&rehearsal, INSTANCE).await, was);
+    assert_eq!(changes(&again(&rehearsal).await), Vec::<String>::new());
+}
+
+#[test]
+fn no_function_names_a_partition() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap().lines();
+            let named = code.filter(|line| !line.trim_start().starts_with("//") && line.contains("arn:aws"));
+            assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new(), "{}", path.display());
+        }
+    }
+}
