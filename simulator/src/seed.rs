@@ -51,6 +51,11 @@ pub enum Seed {
         /// The image, as a task definition names it.
         image: String,
     },
+    /// A pull-through cache rule of the account's private registry of ECR: it can fetch any image from another registry.
+    PullThroughCache {
+        /// With what the names of the repositories begin, such as `docker-hub`.
+        prefix: String,
+    },
     /// An SNS topic.
     Topic {
         /// Its ARN.
@@ -172,6 +177,7 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::Secret { arn } => secrets::seed(world, arn, &Tags::new(), None),
         Seed::SecretOf { arn, tags, kms_key } => secrets::seed(world, arn, tags, kms_key.as_deref()),
         Seed::Image { image } => ecr::seed(world, image),
+        Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
         Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),

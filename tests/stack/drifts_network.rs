@@ -73,7 +73,6 @@ pub(crate) const AT_ONCE: [&[Hand]; 2] = [
         Hand::AllowsOldMetadata,
         Hand::TakesTheProfile,
         Hand::GivesTheInstanceAnElasticAddress,
-        Hand::AttachesAPolicy,
     ],
     &[
         Hand::TakesASubnetOffItsTable,

@@ -107,16 +107,20 @@ fn is(key: &str, known: &str) -> bool {
     }
 }
 
-/// Whether AWS knows a condition key for an action on a resource type.
+/// Whether AWS knows a condition key for an action on a resource type: by the action's own rows, or by the resource type.
+///
+/// A resource type's list has the tags of requests too, for the actions that create it: of those only the action's rows
+/// count, or a call that creates a subnet would carry the subnet's new tags on the VPC.
 pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     if GLOBAL.contains(&key) {
         return true;
     }
     let Some((service, action)) = action(name) else { return false };
-    let on_kind = action.on.get(kind).or_else(|| action.on.get(&format!("{kind}!")));
-    let resource = service.resources.get(kind).filter(|_| on_kind.is_some());
-    let known = action.keys.iter().chain(on_kind.into_iter().flatten());
-    known.chain(resource.into_iter().flat_map(|resource| &resource.keys)).any(|known| is(key, known))
+    let row = action.on.get(kind).or_else(|| action.on.get(&format!("{kind}!")));
+    let by_action = action.keys.iter().chain(row.into_iter().flatten()).any(|known| is(key, known));
+    let is_of_requests = key == "aws:TagKeys" || key.starts_with("aws:RequestTag/");
+    let resource = service.resources.get(kind).filter(|_| row.is_some() && !is_of_requests);
+    by_action || resource.is_some_and(|resource| resource.keys.iter().any(|known| is(key, known)))
 }
 
 /// Whether the services' files tell a key.

@@ -112,6 +112,11 @@ fn pulls_through(world: &World, reference: &Reference) -> bool {
     reference.is_here(world) && world.ecr.caches.keys().any(under)
 }
 
+/// Puts a rule into the account by which images under a prefix come from Docker Hub.
+pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
+    world.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
+}
+
 /// What keeps a role from a token for the account's registry: nothing, or AWS's message.
 pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
     let mut asks = Asks::new(world, "ecr", "GetAuthorizationToken");
