@@ -12,7 +12,7 @@ use stackdrop_functions::Aws;
 use stackdrop_simulator::{Account, Snapshot};
 use stackdrop_statemachine::{Abort, Arrival, Machine, Options, StepEvent, Watch};
 
-use super::driver::{ActAs, Invocation, Invocations};
+use super::driver::{Invocation, Invocations};
 use super::{Deployed, Rehearsal, Underway, sdk};
 use crate::installation::Installation;
 
@@ -21,7 +21,6 @@ use crate::installation::Installation;
 pub struct Checkpoint {
     account: Snapshot,
     installation: Arc<Installation>,
-    functions_act_as: ActAs,
     machine: Arc<Machine>,
     model: Arc<LatencyModel>,
     invocations: Vec<Invocation>,
@@ -54,7 +53,6 @@ impl Rehearsal {
         Checkpoint {
             account: self.account.snapshot(),
             installation: Arc::clone(&self.installation),
-            functions_act_as: self.functions_act_as,
             machine: Arc::clone(&self.machine),
             model: Arc::clone(&self.model),
             invocations: self.invocations(),
@@ -101,7 +99,6 @@ impl Rehearsal {
         Self {
             aws: Arc::new(Aws::new(sdk.clone(), settings)),
             installation: Arc::clone(&from.installation),
-            functions_act_as: from.functions_act_as,
             lost: Arc::default(),
             account,
             sdk,

@@ -15,16 +15,6 @@ use tokio::sync::oneshot;
 
 use crate::installation::{Function, Installation};
 
-/// With whose permissions the functions call AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ActAs {
-    /// With every permission, like whoever owns the account.
-    #[default]
-    Owner,
-    /// With those of their roles.
-    Roles,
-}
-
 /// One run of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invocation {
@@ -81,7 +71,6 @@ pub(super) struct Lambda {
     pub(super) account: Account,
     pub(super) aws: Arc<Aws>,
     pub(super) installation: Arc<Installation>,
-    pub(super) act_as: ActAs,
     pub(super) cold_start: Duration,
     pub(super) warm: Arc<Mutex<BTreeSet<String>>>,
     pub(super) invocations: Invocations,
@@ -158,18 +147,10 @@ impl Lambda {
         }
     }
 
-    /// Who the function is when it calls AWS.
-    fn caller(&self, function: &Function, name: &str) -> Caller {
-        match self.act_as {
-            ActAs::Owner => Caller::new(name),
-            ActAs::Roles => Caller::new(name).acting_as(&function.role, &function.name),
-        }
-    }
-
     async fn run(&self, function: &str, payload: Value, name: &str) -> Result<Value, Failure> {
         let function = self.function(function)?;
         self.admit(function, name)?;
-        let caller = self.caller(function, name);
+        let caller = Caller::new(name).acting_as(&function.role, &function.name);
         let place = self.invocations.begin(name, self.account.clock().elapsed());
         self.start(function, name).await;
         let run = as_caller(caller.clone(), handle(&function.program, payload, &self.aws));

@@ -31,7 +31,6 @@ use crate::installation::Installation;
 
 pub use checkpoint::Checkpoint;
 pub use delivery::LostEvent;
-pub use driver::ActAs;
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
 use driver::{Functions, Invocations};
 pub use pace::at_pace;
@@ -58,8 +57,8 @@ pub struct Setting {
     pub template: Option<String>,
     /// The template's parameters that are not at their defaults.
     pub parameters: BTreeMap<String, String>,
-    /// With whose permissions the functions call AWS.
-    pub functions_act_as: ActAs,
+    /// Whether the account keeps every decision of IAM, from the installation on.
+    pub keep_decisions: bool,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -69,7 +68,6 @@ pub struct Rehearsal {
     sdk: SdkConfig,
     aws: Arc<Aws>,
     installation: Arc<Installation>,
-    functions_act_as: ActAs,
     lost: Arc<Mutex<Vec<LostEvent>>>,
     invocations: Invocations,
     machine: Arc<Machine>,
@@ -179,6 +177,9 @@ impl Rehearsal {
             ..stackdrop_simulator::Options::default()
         })
         .context("opening the simulated account")?;
+        if setting.keep_decisions {
+            account.keep_decisions();
+        }
         let installation = Arc::new(install::installation(setting, &number, &region)?);
         install::install(&account, &installation).context("installing Stackdrop")?;
         for seed in seeds::of_specs(specs).iter().chain(&setting.seeds) {
@@ -204,7 +205,6 @@ impl Rehearsal {
             sdk,
             aws,
             installation,
-            functions_act_as: setting.functions_act_as,
             lost: Arc::default(),
             invocations,
             machine,
@@ -362,7 +362,6 @@ impl Rehearsal {
             account: self.account.clone(),
             aws: Arc::clone(&self.aws),
             installation: Arc::clone(&self.installation),
-            act_as: self.functions_act_as,
             cold_start: driver::cold_start(&self.model),
             warm: Arc::default(),
             invocations: self.invocations.clone(),

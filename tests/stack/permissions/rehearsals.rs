@@ -37,9 +37,7 @@ fn rehearsal(spec: &str) -> Rehearsal {
 }
 
 fn opened(setting: &Setting, specs: &[&Spec]) -> Rehearsal {
-    let rehearsal = Rehearsal::open(setting, specs).unwrap();
-    rehearsal.account().keep_decisions();
-    rehearsal
+    Rehearsal::open(&Setting { keep_decisions: true, ..setting.clone() }, specs).unwrap()
 }
 
 fn unprotected(spec: &str) -> String {
