@@ -225,7 +225,8 @@ pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepE
     }
 }
 
-/// Deletes the tables with these roles. Their associations went with the subnets; what is left of them is taken off first.
+/// Deletes the tables with these roles. The associations of our subnets went with the subnets; those of others are taken
+/// off first. (An association that is gone has no table by whose tag IAM could allow the call.)
 pub(super) async fn remove(
     work: &Work<'_>,
     found: &Found,
@@ -234,9 +235,8 @@ pub(super) async fn remove(
 ) -> Result<(), StepError> {
     let removals = found.tables.iter().filter(|(role, _)| which(role)).map(async |(role, table)| {
         let id = table.route_table_id().unwrap_or_default();
-        for association in table.associations().iter().filter(|association| association.main() != Some(true))
-        {
-            disassociate(work, association).await?;
+        for stranger in strangers(found, table) {
+            disassociate(work, stranger).await?;
         }
         let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
         let doing = format!("deleting {id}");
