@@ -226,7 +226,7 @@ impl Hand {
                 call.send().await.unwrap();
             }
             Self::LetsAnotherServiceActAsTheRole => {
-                crate::roles::let_act(rehearsal, crate::roles::INSTANCE).await
+                crate::roles::let_act(rehearsal, crate::roles::INSTANCE).await;
             }
             other => unreachable!("{other:?} is of the network"),
         }

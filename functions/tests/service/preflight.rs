@@ -6,7 +6,7 @@ use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, Seed, When};
 
 use crate::common::{act, aws, deployment, ensure, writes};
 use crate::{
-    MAIL, NAME, TOKEN, WEB, WORKER, account, assert_at_rest, built, changed, ground, next, problems, settle,
+    MAIL, NAME, TOKEN, WORKER, account, assert_at_rest, built, changed, ground, next, problems, settle,
 };
 
 /// Has AWS deny a call from now on.
