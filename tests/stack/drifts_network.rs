@@ -30,9 +30,10 @@ pub(crate) enum Hand {
     TakesTheProfile,
     GivesTheInstanceAnElasticAddress,
     GivesTheInstanceAPublicAddress,
+    LetsAnotherServiceActAsTheRole,
 }
 
-const DRIFTS: [(Hand, &str); 19] = [
+const DRIFTS: [(Hand, &str); 20] = [
     (Hand::OpensTheInstance, "instance in tcp 22 from 0.0.0.0/0 allowed -> (none)"),
     (Hand::GivesTheDefaultGroupRules, "default-security-group rules 1 -> 0"),
     (Hand::TurnsHostNamesOff, "vpc enableDnsHostnames false -> true"),
@@ -52,6 +53,7 @@ const DRIFTS: [(Hand, &str); 19] = [
     (Hand::TakesTheProfile, "instance profile (none) -> stackdrop-shop"),
     (Hand::GivesTheInstanceAnElasticAddress, "instance publicAddress 198.18."),
     (Hand::GivesTheInstanceAPublicAddress, "instance publicAddress 198.18."),
+    (Hand::LetsAnotherServiceActAsTheRole, "role/instance trust {"),
 ];
 
 /// The spec of these tests.
@@ -73,6 +75,7 @@ pub(crate) const AT_ONCE: [&[Hand]; 2] = [
         Hand::AllowsOldMetadata,
         Hand::TakesTheProfile,
         Hand::GivesTheInstanceAnElasticAddress,
+        Hand::LetsAnotherServiceActAsTheRole,
     ],
     &[
         Hand::TakesASubnetOffItsTable,
@@ -221,6 +224,9 @@ impl Hand {
                 let call = ec2.modify_network_interface_attribute().associate_public_ip_address(true);
                 let call = call.network_interface_id(interfaces[0].network_interface_id().unwrap());
                 call.send().await.unwrap();
+            }
+            Self::LetsAnotherServiceActAsTheRole => {
+                crate::roles::let_act(rehearsal, crate::roles::INSTANCE).await;
             }
             other => unreachable!("{other:?} is of the network"),
         }

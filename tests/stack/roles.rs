@@ -8,19 +8,26 @@ use stackdrop::Rehearsal;
 use crate::updates_network::{BOX, again, assert_planned, planned};
 use crate::{SHOP, asked, changes, deployed, object, rehearsal, standing, unprotected};
 
-const INSTANCE: &str = "stackdrop-shop-instance-eu-central-1";
-const ROLES: [&str; 3] =
+pub(crate) const INSTANCE: &str = "stackdrop-shop-instance-eu-central-1";
+pub(crate) const ROLES: [&str; 3] =
     [INSTANCE, "stackdrop-shop-execution-eu-central-1", "stackdrop-shop-task-eu-central-1"];
 const ADMINISTRATOR: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 const EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 
 /// Gives a role a managed policy and an inline one, as security tooling does.
-async fn give_policies(rehearsal: &Rehearsal, role: &str) {
+pub(crate) async fn give_policies(rehearsal: &Rehearsal, role: &str) {
     let iam = &rehearsal.aws().iam();
     iam.attach_role_policy().role_name(role).policy_arn(ADMINISTRATOR).send().await.unwrap();
     let call = iam.put_role_policy().role_name(role).policy_name("by-hand").policy_document(EVERYTHING);
     call.send().await.unwrap();
+}
+
+/// Lets another service act as a role.
+pub(crate) async fn let_act(rehearsal: &Rehearsal, role: &str) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let call = rehearsal.aws().iam().update_assume_role_policy().role_name(role);
+    call.policy_document(trust).send().await.unwrap();
 }
 
 async fn policies(rehearsal: &Rehearsal, role: &str) -> Vec<String> {
@@ -113,8 +120,7 @@ async fn what_a_role_of_ours_may_do_and_who_may_act_as_it_is_put_back() {
     let was = policy(&rehearsal, INSTANCE).await;
     let call = iam.put_role_policy().role_name(INSTANCE).policy_name("stackdrop");
     call.policy_document(EVERYTHING).send().await.unwrap();
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    iam.update_assume_role_policy().role_name(INSTANCE).policy_document(trust).send().await.unwrap();
+    let_act(&rehearsal, INSTANCE).await;
     let repaired = again(&rehearsal).await;
     assert!(repaired.succeeded(), "{:?}", repaired.error());
     assert_planned(

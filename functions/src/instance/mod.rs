@@ -41,10 +41,10 @@ pub struct Outputs {
 const ROLE: &str = "role/instance";
 
 /// The role that the instance acts as: what Session Manager needs of Systems Manager's agent, and nothing else. AWS's own
-/// AmazonSSMManagedInstanceCore would let whoever opens a shell read every parameter of the account.
+/// `AmazonSSMManagedInstanceCore` would let whoever opens a shell read every parameter of the account.
 ///
 /// Sources: "Create an IAM role with minimal Session Manager permissions" in the Systems Manager user guide, and the
-/// managed policy AWSCloud9SSMInstanceProfile, which has these five actions. None of `ec2messages` is among them: the agent
+/// managed policy `AWSCloud9SSMInstanceProfile`, which has these five actions. None of `ec2messages` is among them: the agent
 /// uses `ssmmessages` in its place from 3.3.40.0 on ("Reference: ec2messages, ssmmessages, and other API operations").
 fn role() -> Role {
     let policy = json!({

@@ -42,7 +42,7 @@ async fn gather() -> Evidence {
         denied: Vec::new(),
         called: BTreeMap::new(),
     };
-    for rehearsal in rehearsals::all().await {
+    for rehearsal in Box::pin(rehearsals::all()).await {
         for decision in rehearsal.account().decisions() {
             evidence.decided += 1;
             if decision.allowed {

@@ -113,6 +113,12 @@ async fn shop_changes_and_goes() -> Rehearsal {
     ] {
         succeeds(&rehearsal, input).await;
     }
+    // Others have given the roles policies, and let others act as them.
+    for role in crate::roles::ROLES {
+        crate::roles::give_policies(&rehearsal, role).await;
+        crate::roles::let_act(&rehearsal, role).await;
+    }
+    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     rehearsal
 }
