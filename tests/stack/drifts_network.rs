@@ -18,6 +18,8 @@ pub(crate) enum Hand {
     TakesTheWayOut,
     LeadsPrivateSubnetsOut,
     MovesASubnetToAnotherTable,
+    MovesASubnetToAForeignTable,
+    GivesTheEndpointAForeignTable,
     TakesASubnetOffItsTable,
     LetsAForeignSubnetUseATable,
     MakesASubnetGivePublicAddresses,
@@ -33,7 +35,7 @@ pub(crate) enum Hand {
     LetsAnotherServiceActAsTheRole,
 }
 
-const DRIFTS: [(Hand, &str); 20] = [
+const DRIFTS: [(Hand, &str); 22] = [
     (Hand::OpensTheInstance, "instance in tcp 22 from 0.0.0.0/0 allowed -> (none)"),
     (Hand::GivesTheDefaultGroupRules, "default-security-group rules 1 -> 0"),
     (Hand::TurnsHostNamesOff, "vpc enableDnsHostnames false -> true"),
@@ -41,6 +43,8 @@ const DRIFTS: [(Hand, &str); 20] = [
     (Hand::TakesTheWayOut, "route-table/public routes.0.0.0.0/0 (none) -> igw-"),
     (Hand::LeadsPrivateSubnetsOut, "route/private/b natGateway igw-"),
     (Hand::MovesASubnetToAnotherTable, "subnet/private/a routeTable rtb-"),
+    (Hand::MovesASubnetToAForeignTable, "subnet/private/a routeTable rtb-"),
+    (Hand::GivesTheEndpointAForeignTable, "endpoint/s3 routeTables"),
     (Hand::TakesASubnetOffItsTable, "subnet/private/a routeTable (the main one) -> route-table/private/a"),
     (Hand::LetsAForeignSubnetUseATable, "route-table/private/a associations subnet-"),
     (Hand::MakesASubnetGivePublicAddresses, "subnet/private/a mapPublicIpOnLaunch true -> false"),
@@ -78,7 +82,8 @@ pub(crate) const AT_ONCE: [&[Hand]; 2] = [
         Hand::LetsAnotherServiceActAsTheRole,
     ],
     &[
-        Hand::TakesASubnetOffItsTable,
+        Hand::MovesASubnetToAForeignTable,
+        Hand::GivesTheEndpointAForeignTable,
         Hand::DeletesTheNatGateway,
         Hand::StopsTheInstance,
         Hand::GivesTheInstanceAnotherGroup,
@@ -151,6 +156,22 @@ impl Hand {
                     let other = table("route-table/public").await.route_table_id.unwrap();
                     let call = ec2.associate_route_table().route_table_id(other).subnet_id(private);
                     call.send().await.unwrap();
+                }
+            }
+            Self::MovesASubnetToAForeignTable | Self::GivesTheEndpointAForeignTable => {
+                let made = ec2.create_route_table().vpc_id(&network.vpc).send().await.unwrap();
+                let foreign = made.route_table.unwrap().route_table_id.unwrap();
+                tokio::time::advance(std::time::Duration::from_secs(10)).await;
+                if matches!(self, Self::GivesTheEndpointAForeignTable) {
+                    let endpoints = ec2.describe_vpc_endpoints().send().await.unwrap();
+                    let id = endpoints.vpc_endpoints()[0].vpc_endpoint_id().unwrap();
+                    let call = ec2.modify_vpc_endpoint().vpc_endpoint_id(id).add_route_table_ids(foreign);
+                    call.send().await.unwrap();
+                } else {
+                    let associations = table("route-table/private/a").await.associations.unwrap();
+                    let call = ec2.replace_route_table_association().route_table_id(foreign);
+                    let id = associations[0].route_table_association_id.clone().unwrap();
+                    call.association_id(id).send().await.unwrap();
                 }
             }
             Self::LetsAForeignSubnetUseATable => {

@@ -31,13 +31,6 @@ pub(crate) fn many(value: &Value) -> Vec<&str> {
     }
 }
 
-/// The statements of a function's role.
-pub(crate) fn statements<'t>(template: &'t Value, function: &str) -> &'t [Value] {
-    let policies = properties(template, &format!("{}Role", camel(function)))["Policies"].as_array().unwrap();
-    assert_eq!(policies.len(), 1, "{function}");
-    policies[0]["PolicyDocument"]["Statement"].as_array().unwrap()
-}
-
 /// The resources of a type, by name.
 fn resources<'t>(template: &'t Value, kind: &str) -> BTreeMap<&'t str, &'t Value> {
     let all = template["Resources"].as_object().unwrap();

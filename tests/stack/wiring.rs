@@ -6,6 +6,7 @@ mod mistakes; // what may be wrong in a template
 use stackdrop::installation::TEMPLATE;
 
 use checks::Check;
+pub(crate) use checks::{at_work, where_nothing_starts};
 use mistakes::{MISTAKES, Mistake, without_boundary};
 
 /// The template with a mistake in it.

@@ -94,6 +94,11 @@ impl Condition {
         &self.key
     }
 
+    /// Whether it compares a key as one with one value.
+    pub(super) fn is_plain(&self) -> bool {
+        self.over == Over::One && self.compare != Compare::Null
+    }
+
     /// Whether it holds for the facts of a request.
     pub(super) fn holds(&self, keys: &Keys) -> bool {
         let found = keys.get(&self.key).filter(|values| !values.is_empty());

@@ -158,13 +158,18 @@ pub(crate) fn judge(
     } else {
         world.authorization.resource_policy(&request.resource)
     };
-    for key in grants.policies().flat_map(|policy| policy.tested_keys(&request.action)) {
-        if reference::supports(&request.action, &request.kind, key) && !reference::models(key) {
-            return Err(Refusal::new(
-                "InternalFailure",
-                format!("a policy tests {key} of {}, which the simulator does not tell", request.action),
-            ));
-        }
+    let action = &request.action;
+    for condition in grants.policies().flat_map(|policy| policy.conditions(action)) {
+        let key = condition.key();
+        let supported = reference::supports(action, &request.kind, key);
+        let wrong = if supported && !reference::models(key) {
+            "which the simulator does not tell"
+        } else if supported && condition.is_plain() && reference::is_list(action, key) {
+            "which has many values, as if it had one: use ForAllValues or ForAnyValue"
+        } else {
+            continue;
+        };
+        return Err(Refusal::new("InternalFailure", format!("a policy tests {key} of {action}, {wrong}")));
     }
     Ok(grants.decide(principal, request))
 }

@@ -91,10 +91,10 @@ impl Policy {
         })
     }
 
-    /// The condition keys that its statements about an action test.
-    pub(super) fn tested_keys<'p>(&'p self, action: &'p str) -> impl Iterator<Item = &'p str> {
+    /// The conditions of its statements about an action.
+    pub(super) fn conditions<'p>(&'p self, action: &'p str) -> impl Iterator<Item = &'p Condition> {
         let about = self.statements.iter().filter(move |statement| statement.actions.hold_action(action));
-        about.flat_map(|statement| statement.conditions.iter().map(Condition::key))
+        about.flat_map(|statement| &statement.conditions)
     }
 }
 

@@ -22,6 +22,8 @@ static REFERENCE: LazyLock<HashMap<String, Service>> = LazyLock::new(|| {
 struct Service {
     actions: HashMap<String, Action>,
     resources: HashMap<String, Resource>,
+    /// The keys that have many values.
+    lists: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,6 +123,13 @@ pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     let is_of_requests = key == "aws:TagKeys" || key.starts_with("aws:RequestTag/");
     let resource = service.resources.get(kind).filter(|_| row.is_some() && !is_of_requests);
     by_action || resource.is_some_and(|resource| resource.keys.iter().any(|known| is(key, known)))
+}
+
+/// Whether a key has many values for an action: a policy must test it with `ForAllValues` or `ForAnyValue` ("Multivalued
+/// context keys" in the IAM user guide).
+pub(super) fn is_list(name: &str, key: &str) -> bool {
+    let listed = |(service, _): (&'static Service, _)| service.lists.iter().any(|known| is(key, known));
+    action(name).is_some_and(listed)
 }
 
 /// Whether the services' files tell a key.

@@ -8,6 +8,7 @@ use stackdrop::installation::Installation;
 use stackdrop_simulator::{AccessRequest, Decision, Grants, Policy, Principal};
 
 use super::rehearsals;
+use crate::wiring;
 
 /// What the rehearsals show.
 pub(super) struct Evidence {
@@ -42,15 +43,12 @@ async fn gather() -> Evidence {
         denied: Vec::new(),
         called: BTreeMap::new(),
     };
+    // Where nothing may start, what becomes of events is shown, and what is denied is denied on purpose.
+    let lost = wiring::where_nothing_starts().await.account().decisions();
+    evidence.add(lost.into_iter().filter(|decision| decision.allowed));
+    evidence.add(Box::pin(wiring::at_work()).await.account().decisions());
     for rehearsal in Box::pin(rehearsals::all()).await {
-        for decision in rehearsal.account().decisions() {
-            evidence.decided += 1;
-            if decision.allowed {
-                evidence.allowed.insert((unnamed(decision.principal), decision.request));
-            } else {
-                evidence.denied.push(decision);
-            }
-        }
+        evidence.add(rehearsal.account().decisions());
         for call in rehearsal.account().ledger() {
             // `deployment-1/network/ensure`; what comes from outside is of no function.
             if let [_, function, _] = call.caller.split('/').collect::<Vec<_>>()[..] {
@@ -126,6 +124,17 @@ impl Held<'_> {
 }
 
 impl Evidence {
+    fn add(&mut self, decisions: impl IntoIterator<Item = Decision>) {
+        for decision in decisions {
+            self.decided += 1;
+            if decision.allowed {
+                self.allowed.insert((unnamed(decision.principal), decision.request));
+            } else {
+                self.denied.push(decision);
+            }
+        }
+    }
+
     /// Every policy of the installation.
     pub(super) fn policies(&self) -> Vec<Held<'_>> {
         let roles = self.installation.roles.iter().flat_map(|(id, role)| {
@@ -159,9 +168,18 @@ impl Evidence {
     }
 
     fn resource_policy(&self, request: &AccessRequest) -> Option<Arc<Policy>> {
-        let document = self.installation.resource_policies.get(owner(&request.resource))?;
-        Some(Arc::new(Policy::read(document).unwrap()))
+        let document = self.installation.resource_policies.get(owner(&request.resource)).cloned();
+        let document = document.or_else(|| request.action.starts_with("kms:").then(default_key_policy));
+        document.map(|document| Arc::new(Policy::read(&document).unwrap()))
     }
+}
+
+/// The policy of a key that has none of its own: "Default key policy" in the KMS developer guide.
+pub(super) fn default_key_policy() -> Value {
+    let root = serde_json::json!({ "AWS": "arn:aws:iam::123456789012:root" });
+    serde_json::json!({
+        "Statement": [{ "Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*" }],
+    })
 }
 
 fn statements(document: &Value) -> Vec<&Value> {

@@ -3,41 +3,88 @@
 /// An entry: a policy's label (`*` for every one), actions, and the reason.
 pub(super) type Entry = (&'static str, &'static [&'static str], &'static str);
 
+/// Whether an entry is about an action in a policy.
+pub(super) fn is_about((of, actions, _): &Entry, label: &str, action: &str) -> bool {
+    (*of == "*" || *of == label) && actions.contains(&action)
+}
+
 /// Allowed, though no rehearsal needs it.
-pub(super) const UNREHEARSED: &[Entry] = &[
-    (
-        "ServiceRole",
-        &["ecs:ListServices"],
-        "only where a cluster has more services than the deployments know of",
-    ),
-    (
-        "WorkflowRole",
-        &[
-            "xray:GetSamplingRules",
-            "xray:GetSamplingTargets",
-            "xray:PutTelemetryRecords",
-            "xray:PutTraceSegments",
-        ],
-        "Step Functions traces executions by itself; X-Ray takes no narrower resource",
-    ),
-];
+pub(super) const UNREHEARSED: &[Entry] = &[(
+    "ServiceRole",
+    &["ecs:ListServices"],
+    "only where a cluster has more services than the deployments know of",
+)];
 
 /// What changes something without a look at a stack's tag, and what keeps it in bounds instead.
 pub(super) const BY_NAME: &[Entry] = &[
-    ("*", &["logs:CreateLogStream", "logs:PutLogEvents"], "the function's own log group"),
     (
-        "*",
-        &["s3:PutObject", "s3:DeleteObject", "sns:Publish", "states:SendTaskFailure"],
-        "the installation's own",
+        "DatabaseRole",
+        &["rds:AddTagsToResource", "rds:CreateDBInstance"],
+        "by name (`…-database`, `…-postgres…`): RDS has no key that tells a creation apart",
     ),
     (
-        "*",
-        &["scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"],
-        "the installation's own group",
+        "EgressRole",
+        &["ec2:ModifyVpcEndpoint"],
+        "somebody else's group or subnet, which hangs on an endpoint of a stack's",
     ),
     (
         "NetworkRole",
-        &["ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"],
-        "a VPC's default group can't be tagged in time",
+        &["ec2:ModifyVpcEndpoint", "ec2:ReplaceRouteTableAssociation"],
+        "somebody else's table, which hangs on an endpoint or a subnet of a stack's",
     ),
+    (
+        "InstanceRole",
+        &[
+            "iam:AddRoleToInstanceProfile",
+            "iam:DeleteInstanceProfile",
+            "iam:DeleteRole",
+            "iam:DeleteRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:PutRolePolicy",
+            "iam:RemoveRoleFromInstanceProfile",
+            "iam:TagInstanceProfile",
+            "iam:TagRole",
+            "iam:UpdateAssumeRolePolicy",
+        ],
+        "by name (`stackdrop-…-instance-REGION`): IAM decides on absent ones too, which carry no tag",
+    ),
+    (
+        "ServiceRole",
+        &[
+            "iam:DeleteRole",
+            "iam:DeleteRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:PutRolePolicy",
+            "iam:TagRole",
+            "iam:UpdateAssumeRolePolicy",
+        ],
+        "by name (`stackdrop-…-execution-REGION`, `…-task-REGION`)",
+    ),
+    (
+        "ServiceRole",
+        &[
+            "application-autoscaling:DeregisterScalableTarget",
+            "application-autoscaling:PutScalingPolicy",
+            "application-autoscaling:RegisterScalableTarget",
+            "application-autoscaling:TagResource",
+        ],
+        "only of ECS services, which the caller must be allowed to update",
+    ),
+    (
+        "ServiceRole",
+        &["ecs:TagResource"],
+        "a revision of a task definition that a pipeline has registered is adopted by its tag",
+    ),
+    (
+        "ServiceRole",
+        &[
+            "logs:CreateLogGroup",
+            "logs:DeleteLogGroup",
+            "logs:PutRetentionPolicy",
+            "logs:TagResource",
+            "logs:UntagResource",
+        ],
+        "by name (`/stackdrop/…`)",
+    ),
+    ("LoadBalancerRole", &["acm:AddTagsToCertificate"], "ACM has no key that tells a creation apart"),
 ];

@@ -74,7 +74,7 @@ async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
 }
 
 async fn shop_changes_and_goes() -> Rehearsal {
-    let first = unprotected(SHOP);
+    let first = with(&unprotected(SHOP), "version: \"17\"", "version: \"16\"");
     let second = with(&first, "\nservices:", API);
     let mut third = second.clone();
     for (from, to) in [
@@ -89,11 +89,13 @@ async fn shop_changes_and_goes() -> Rehearsal {
         ("type: t3.micro", "type: t3.small"),
         ("disk: 20", "disk: 30"),
         ("class: db.t4g.micro", "class: db.t4g.small"),
+        ("version: \"16\"", "version: \"17\""),
         ("cron(0 3 * * ? *)", "cron(0 4 * * ? *)"),
     ] {
         third = with(&third, from, to);
     }
-    let fourth = with(&with(&first, "zones: 2", "zones: 3"), "disk: 20", "disk: 30");
+    let mut fourth = with(&with(&first, "zones: 2", "zones: 3"), "disk: 20", "disk: 30");
+    fourth = with(&fourth, "version: \"16\"", "version: \"17\"");
     let specs = [&first, &third].map(|spec| Spec::read(spec.as_bytes()).unwrap());
     let rehearsal = opened(&Setting::default(), &[&specs[0], &specs[1]]);
     // A route goes from one service to the other.
@@ -221,23 +223,37 @@ async fn private_gets_a_way_out_and_goes() -> Rehearsal {
     let second = with(&with(&first, "nat: none", "nat: single"), "team: office", "owner: anna");
     let rehearsal = rehearsal(&first);
     deployed(&rehearsal, &first).await;
-    // Somebody takes an endpoint out of a subnet.
+    // Somebody takes an endpoint out of a subnet, and gives it a security group of their own.
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let endpoints = ec2.describe_vpc_endpoints().send().await.unwrap();
     let endpoint =
         endpoints.vpc_endpoints().iter().find(|endpoint| !endpoint.subnet_ids().is_empty()).unwrap();
     let modify = ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint.vpc_endpoint_id().unwrap());
-    modify.remove_subnet_ids(&endpoint.subnet_ids()[0]).send().await.unwrap();
+    let vpc = endpoint.vpc_id().unwrap();
+    let group = ec2.create_security_group().vpc_id(vpc).group_name("by-hand").description("by hand");
+    let group = group.send().await.unwrap().group_id.unwrap();
+    wait(10).await;
+    let modify = modify.remove_subnet_ids(&endpoint.subnet_ids()[0]).add_security_group_ids(&group);
+    modify.send().await.unwrap();
     for spec in [&first, &second, &first] {
         deployed(&rehearsal, spec).await;
     }
+    ec2.delete_security_group().group_id(group).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "intranet", "action": "destroy" })).await;
     rehearsal
 }
 
+/// A stack in an account that has the services' linked roles already; its lock is deleted by hand while it is deployed.
 async fn minimal_stands() -> Rehearsal {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
+    let other = with(MINIMAL, "stack: hello", "stack: other");
+    let somebody = async {
+        wait(60).await;
+        rehearsal.delete("stacks/other/lock.json").await.unwrap();
+    };
+    let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), somebody);
+    assert_eq!(other.unwrap().result(), "Succeeded");
     rehearsal
 }
 

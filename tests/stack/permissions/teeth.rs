@@ -8,7 +8,7 @@ use stackdrop_simulator::{AccessRequest, Policy, Principal};
 
 use super::evidence::{EVIDENCE, Held};
 use super::forbidden;
-use super::lists::UNREHEARSED;
+use super::lists::{UNREHEARSED, is_about};
 use crate::template::many;
 
 /// What was tried.
@@ -120,7 +120,7 @@ fn narrowed(statement: &Value, element: &str, entry: &str) -> Option<Arc<Policy>
 
 /// Whether no rehearsal reaches an action, for a reason that is listed.
 fn is_listed(label: &str, action: &str) -> bool {
-    UNREHEARSED.iter().any(|(of, actions, _)| (*of == "*" || *of == label) && actions.contains(&action))
+    UNREHEARSED.iter().any(|entry| is_about(entry, label, action))
 }
 
 /// Takes out each condition of an allowing statement.

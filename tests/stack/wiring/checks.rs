@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stackdrop::installation::{Alarm, Installation};
+use stackdrop::installation::{Alarm, Installation, TEMPLATE};
 use stackdrop::rehearsal::{camel, substitutions};
 use stackdrop::{Rehearsal, Setting};
 use stackdrop_simulator::{AccessRequest, Account, Grants, Policy, Principal};
@@ -96,6 +96,7 @@ fn installed(template: &str, parameters: &[(&str, &str)]) -> Result<Rehearsal, S
     let setting = Setting {
         template: Some(template.to_owned()),
         parameters: parameters.collect(),
+        keep_decisions: true,
         ..Setting::default()
     };
     let spec = Spec::read(scheduled().as_bytes()).unwrap();
@@ -166,8 +167,20 @@ async fn schedules_start(rehearsal: &Rehearsal) -> Found {
     expect(executions.len() == 2, format!("{:?}", rehearsal.lost_events()))
 }
 
-/// Events that can't start anything, since the rules' role may not.
-async fn events_are_kept(template: &str) -> Found {
+/// An installation at work: its schedule starts a deployment, and its alarms are told.
+pub(crate) async fn at_work() -> Rehearsal {
+    let rehearsal = installed(TEMPLATE, &[]).unwrap();
+    schedules_start(&rehearsal).await.unwrap();
+    alarms_fire(&rehearsal).unwrap();
+    rehearsal
+}
+
+/// An installation whose events start nothing, since the rules' role may not.
+pub(crate) async fn where_nothing_starts() -> Rehearsal {
+    nothing_starts(TEMPLATE).await.unwrap()
+}
+
+async fn nothing_starts(template: &str) -> Result<Rehearsal, String> {
     let template = with(
         template,
         "Action: states:StartExecution, Resource: !Ref Workflow",
@@ -178,6 +191,11 @@ async fn events_are_kept(template: &str) -> Found {
     let execution = rehearsal.installation().workflow.arn.replacen(":stateMachine:", ":execution:", 1);
     rehearsal.account().execution_ended(&format!("{execution}:one"), "ABORTED");
     expect(rehearsal.interruption("one", &json!({})).is_none(), "it starts all the same")?;
+    Ok(rehearsal)
+}
+
+async fn events_are_kept(template: &str) -> Found {
+    let rehearsal = nothing_starts(template).await?;
     let lost = rehearsal.lost_events();
     expect(lost.len() == 2, format!("{lost:?}"))?;
     for event in lost {

@@ -446,3 +446,8 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
 pub(super) fn any_with_group(world: &World, group: &str) -> bool {
     every::<Interface>(world).any(|interface| interface.groups.iter().any(|each| each == group))
 }
+
+/// The subnet of an interface, if the interface exists.
+pub(super) fn subnet_of(world: &World, id: &str) -> Option<String> {
+    world.ec2.interfaces.get(id).map(|interface| interface.subnet.clone())
+}

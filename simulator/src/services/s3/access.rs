@@ -26,6 +26,9 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut
             // "How to prevent object overwrites with conditional writes": who says If-Match must be allowed to read.
             if params.has("if-match") {
                 asks.also("s3:GetObject", "object", object, None);
+                if !exists(world, params) {
+                    asks.also("s3:ListBucket", "bucket", bucket, None);
+                }
             }
         }
         "HeadBucket" | "ListObjectsV2" => {

@@ -1,6 +1,7 @@
 //! Security groups, interfaces and tags.
 
 use super::{Call, tags};
+use crate::services::ec2::interface;
 use crate::services::ec2::thing::Kind;
 
 /// Whether it is a call of these.
@@ -22,8 +23,14 @@ pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
             call.groups_or_default(call.params.list("SecurityGroupId"), vpc);
             call.creates(Kind::Interface);
         }
-        "DeleteNetworkInterface" | "ModifyNetworkInterfaceAttribute" => {
+        "DeleteNetworkInterface" => call.names(Kind::Interface, "NetworkInterfaceId"),
+        "ModifyNetworkInterfaceAttribute" => {
             call.names(Kind::Interface, "NetworkInterfaceId");
+            // The reference has the subnet too, and does not say when: it is always asked for here.
+            let id = call.params.text("NetworkInterfaceId").unwrap_or_default();
+            if let Some(subnet) = interface::subnet_of(call.asks.world, &id) {
+                call.on(Kind::Subnet, &subnet);
+            }
         }
         "CreateTags" | "DeleteTags" => tag(call),
         _ => return false,
