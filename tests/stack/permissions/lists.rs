@@ -87,4 +87,9 @@ pub(super) const BY_NAME: &[Entry] = &[
         "by name (`/stackdrop/…`)",
     ),
     ("LoadBalancerRole", &["acm:AddTagsToCertificate"], "ACM has no key that tells a creation apart"),
+    (
+        "the policy of arn:aws:kms:eu-central-1:123456789012:key/stackdrop-TopicKey",
+        &["kms:Decrypt", "kms:GenerateDataKey"],
+        "a key's policy lets the account's own policies decide, and those name SNS",
+    ),
 ];
