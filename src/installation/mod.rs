@@ -241,7 +241,7 @@ mod tests {
             (
                 "FunctionName: !Sub ${AWS::StackName}-admit",
                 "FunctionName: !Ref AdmitFunction",
-                "back to itself",
+                "circular dependency between resources: AdmitFunction",
             ),
             ("!Sub ${AWS::StackName}-deploy", "!Sub ${AWS::Stack}-deploy", "AWS::Stack"),
             ("IncludeExecutionData: false", "IncludeData: false", "in Workflow"),

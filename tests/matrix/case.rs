@@ -197,6 +197,12 @@ impl Case {
         matches!(self.lasts, Lasts::Action)
     }
 
+    /// Whether a read is denied without which a deployment may go on: what it would have told is told as unknown.
+    pub(crate) fn may_be_unheeded(&self) -> bool {
+        let is_advisory = self.call.service == "servicequotas" || self.call.operation == "DescribeSecret";
+        self.name == "access denied" && is_advisory
+    }
+
     /// Whether the call is made by an action that is asked until nothing is left.
     pub(crate) fn clears(&self) -> bool {
         self.action().ends_with("/clear")

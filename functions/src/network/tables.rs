@@ -225,18 +225,27 @@ pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepE
     }
 }
 
-/// Deletes the tables with these roles. The associations of our subnets went with the subnets; those of others are taken
-/// off first. (An association that is gone has no table by whose tag IAM could allow the call.)
+/// Deletes the tables with these roles, after the subnets: the associations of deleted subnets went with them. The others
+/// are taken off first. (An association that is gone has no table by whose tag IAM could allow the call.)
 pub(super) async fn remove(
     work: &Work<'_>,
     found: &Found,
     removal: &mut Removal,
     which: impl Fn(&str) -> bool,
 ) -> Result<(), StepError> {
+    let deleted: Vec<&str> = found
+        .subnets
+        .iter()
+        .filter(|(role, _)| !removal.left.iter().any(|left| left.resource == **role))
+        .filter_map(|(_, subnet)| subnet.subnet_id())
+        .collect();
+    let stands = |association: &&RouteTableAssociation| {
+        association.main() != Some(true) && association.subnet_id().is_none_or(|id| !deleted.contains(&id))
+    };
     let removals = found.tables.iter().filter(|(role, _)| which(role)).map(async |(role, table)| {
         let id = table.route_table_id().unwrap_or_default();
-        for stranger in strangers(found, table) {
-            disassociate(work, stranger).await?;
+        for association in table.associations().iter().filter(stands) {
+            disassociate(work, association).await?;
         }
         let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
         let doing = format!("deleting {id}");
