@@ -199,7 +199,8 @@ impl Case {
 
     /// Whether a read is denied without which a deployment may go on: what it would have told is told as unknown.
     pub(crate) fn may_be_unheeded(&self) -> bool {
-        let is_advisory = self.call.service == "servicequotas" || self.call.operation == "DescribeSecret";
+        let is_advisory = self.call.service == "servicequotas"
+            || ["DescribeSecret", "GetRole"].contains(&self.call.operation.as_str());
         self.name == "access denied" && is_advisory
     }
 

@@ -29,8 +29,8 @@ pub(super) const BY_NAME: &[Entry] = &[
     ),
     (
         "NetworkRole",
-        &["ec2:ModifyVpcEndpoint", "ec2:ReplaceRouteTableAssociation"],
-        "somebody else's table, which hangs on an endpoint or a subnet of a stack's",
+        &["ec2:DisassociateRouteTable", "ec2:ModifyVpcEndpoint", "ec2:ReplaceRouteTableAssociation"],
+        "somebody else's table or subnet, which hangs on an endpoint, a subnet or a table of a stack's",
     ),
     (
         "InstanceRole",
