@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -88,7 +90,10 @@ macro_rules! clients {
             $(
                 #[doc = concat!("The client of [`", stringify!($sdk), "`].")]
                 pub fn $name(&self) -> &$sdk::Client {
-                    self.$name.get_or_init(|| $sdk::Client::new(&self.config))
+                    self.$name.get_or_init(|| {
+                        let config = $sdk::config::Builder::from(&self.config).retry_classifier(LostAnswers);
+                        $sdk::Client::from_conf(config.build())
+                    })
                 }
             )+
         }
@@ -137,6 +142,28 @@ pub(crate) fn shown(moment: std::time::SystemTime) -> String {
 /// A list for a call that takes none rather than an empty one.
 pub(crate) fn unless_empty(ids: Vec<String>) -> Option<Vec<String>> {
     Some(ids).filter(|ids| !ids.is_empty())
+}
+
+/// Has the SDK repeat only what AWS has refused, such as a throttled call, never a call whose answer was lost: it may have
+/// taken effect. Then a repeated deletion names what is gone, and IAM, which finds no tag there, may deny it. The call
+/// ends as `Transient`, and the next attempt of the step looks first.
+#[derive(Debug)]
+struct LostAnswers;
+
+impl ClassifyRetry for LostAnswers {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let is_lost = match context.output_or_error() {
+            Some(Err(error)) => {
+                error.is_connector_error() || error.is_timeout_error() || error.is_response_error()
+            }
+            Some(Ok(_)) | None => false,
+        };
+        if is_lost { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "lost answers"
+    }
 }
 
 /// For a create call that has no client token: the SDK must not repeat it by itself, since a lost answer may have

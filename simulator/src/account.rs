@@ -369,7 +369,7 @@ impl Inner {
         }
         let mut asks = Asks::new(world, service.name, operation);
         (service.access)(world, operation, &params.peek(), &mut asks);
-        for request in asks.finish()? {
+        for request in asks.finish(caller.principal())? {
             decisions
                 .take(world, caller.name(), caller.principal(), request)?
                 .map_err(|denial| refusal(service.name, &denial))?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::account::Account;
-use crate::authorization::{Denial, Principal, Request, judge};
+use crate::authorization::{self, Denial, Principal, Request, judge};
 use crate::params::{Refusal, lock};
 use crate::world::World;
 
@@ -75,7 +75,8 @@ impl Account {
     /// The denial, in AWS's words; or what the simulator lacks to decide.
     pub fn decide(&self, caller: &str, principal: &Principal, mut request: Request) -> Result<(), String> {
         let inner = &mut *lock(&self.inner);
-        request.key("aws:SecureTransport", "true").key("aws:RequestedRegion", inner.world.region.clone());
+        authorization::check(&request).map_err(|refusal| refusal.message)?;
+        request.complete(&inner.world, principal);
         match inner.decisions.take(&inner.world, caller, principal, request) {
             Ok(verdict) => verdict.map_err(|denial| denial.to_string()),
             Err(refusal) => Err(refusal.message),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pattern::{arn_like, like};
-use super::policy::InvalidPolicy;
+use super::policy::{InvalidPolicy, refuse_variables};
 use super::request::Keys;
 
 /// One operator on one key, such as `StringEquals` on `iam:PassedToService`.
@@ -82,10 +82,11 @@ impl Condition {
                 )));
             }
         };
-        let values = match values {
+        let values: Vec<String> = match values {
             Value::Array(values) => values.iter().map(text).collect(),
             one => vec![text(one)],
         };
+        refuse_variables(&values)?;
         Ok(Self { compare, negated, if_exists, over, key: key.into(), values })
     }
 
@@ -109,7 +110,8 @@ impl Condition {
         let Some(found) = found else {
             return match self.over {
                 Over::ForAllValues => true,
-                Over::One | Over::ForAnyValue => self.negated || self.if_exists,
+                Over::ForAnyValue => self.if_exists,
+                Over::One => self.negated || self.if_exists,
             };
         };
         let matches = |value: &String| self.matches(value);
@@ -165,6 +167,7 @@ mod tests {
             ("StringEqualsIfExists", true),
             ("ForAllValues:StringEquals", true),
             ("ForAnyValue:StringEquals", false),
+            ("ForAnyValue:StringNotEquals", false),
             ("Null", true),
         ] {
             assert_eq!(holds(operator, &json!("true"), &[]), expected, "{operator}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::policy::{Opinion, Policy};
 use super::reference;
-use super::request::{Asks, Principal, Request};
+use super::request::{Asks, Principal, Request, account_of};
 use crate::params::Refusal;
 use crate::services::iam;
 use crate::world::World;
@@ -124,8 +124,13 @@ impl Grants {
         if request.action.starts_with("kms:") && !by_resource {
             return Err(Reason::NoResourcePolicy);
         }
-        match (by_identity, boundary) {
-            _ if by_name => Ok(()),
+        // Another account has to allow it too ("Cross-account policy evaluation logic").
+        let owner = account_of(&request.resource).filter(|owner| !owner.is_empty());
+        if owner.is_some_and(|owner| principal.account() != Some(owner)) && !by_resource {
+            return Err(Reason::NoResourcePolicy);
+        }
+        // A boundary limits what a resource's policy allows to a role, too ("Permissions boundaries for IAM entities").
+        match (by_identity || by_name, boundary) {
             (false, _) => Err(Reason::NoIdentityPolicy),
             (true, None | Some(Opinion::Allow)) => Ok(()),
             (true, Some(_)) => Err(Reason::NoBoundary),
@@ -161,10 +166,12 @@ pub(crate) fn judge(
     let action = &request.action;
     for condition in grants.policies().flat_map(|policy| policy.conditions(action)) {
         let key = condition.key();
-        let supported = reference::supports(action, &request.kind, key);
-        let wrong = if supported && !reference::models(key) {
+        if !reference::counts(action, &request.kind, key) {
+            continue;
+        }
+        let wrong = if !reference::models(key) {
             "which the simulator does not tell"
-        } else if supported && condition.is_plain() && reference::is_list(action, key) {
+        } else if condition.is_plain() && reference::is_list(action, key) {
             "which has many values, as if it had one: use ForAllValues or ForAnyValue"
         } else {
             continue;
@@ -181,7 +188,7 @@ pub(crate) fn denied_to_role(role: &str, session: &str, asks: Asks<'_>) -> Optio
     // A role that does not exist allows nothing.
     let arn = iam::role_arn(world, role).unwrap_or_else(|| role.to_owned());
     let principal = Principal::Role { arn, session: session.into() };
-    let requests = match asks.finish() {
+    let requests = match asks.finish(&principal) {
         Ok(requests) => requests,
         Err(refusal) => return Some(refusal.message),
     };
@@ -196,5 +203,7 @@ pub(crate) fn trusts(world: &World, role: &str, service: &str, source: &str) -> 
     let Some(arn) = iam::role_arn(world, role) else { return false };
     let mut request = Request::new("sts:AssumeRole", "role", &arn);
     request.key("aws:SourceArn", source).key("aws:SourceAccount", world.account.clone());
-    matches!(judge(world, &Principal::Service { name: service.into() }, &request), Ok(Ok(())))
+    let service = Principal::Service { name: service.into() };
+    request.complete(world, &service);
+    matches!(judge(world, &service, &request), Ok(Ok(())))
 }

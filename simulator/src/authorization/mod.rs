@@ -21,11 +21,21 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::params::Refusal;
+
 pub use judge::{Denial, Grants, Reason};
 pub(crate) use judge::{denied_to_role, judge, trusts};
 pub use policy::{InvalidPolicy, Policy};
 pub(crate) use request::{Access, Asks};
 pub use request::{Keys, Principal, Request};
+
+/// Holds a request that no call of an SDK makes against the reference.
+///
+/// # Errors
+/// When its action is unknown there, or takes no such resource.
+pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
+    reference::check(&request.action, std::slice::from_ref(request))
+}
 
 /// The policies that hang on resources: buckets, topics, queues and keys, by ARN. Trust policies hang on their roles.
 #[derive(Debug, Clone, Default)]

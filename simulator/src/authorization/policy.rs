@@ -18,7 +18,7 @@ pub struct Policy {
 pub struct InvalidPolicy(String);
 
 impl InvalidPolicy {
-    pub(super) fn new(reason: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
@@ -114,11 +114,18 @@ impl Statement {
         let actions = Names::read(statement, "Action")?
             .ok_or_else(|| InvalidPolicy::new("a statement has no action"))?;
         let conditions = elements.get("Condition").map_or_else(|| Ok(Vec::new()), Condition::read)?;
+        let resources = Names::read(statement, "Resource")?;
+        for pattern in resources.iter().flat_map(|resources| &resources.patterns) {
+            if pattern != "*" && pattern.split(':').count() < 6 {
+                return Err(InvalidPolicy::new(format!("the resource {pattern} is no ARN")));
+            }
+        }
+        refuse_variables(resources.as_ref().map_or(&[][..], |resources| &resources.patterns))?;
         Ok(Self {
             denies,
             principals: elements.get("Principal").map(Principals::read).transpose()?,
             actions,
-            resources: Names::read(statement, "Resource")?,
+            resources,
             conditions,
         })
     }
@@ -205,5 +212,13 @@ fn texts(value: &Value) -> Vec<String> {
         Value::String(text) => vec![text.clone()],
         Value::Array(texts) => texts.iter().filter_map(|text| Some(text.as_str()?.to_owned())).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// Policy variables such as `${aws:PrincipalTag/team}` are not known here.
+pub(super) fn refuse_variables(texts: &[String]) -> Result<(), InvalidPolicy> {
+    match texts.iter().find(|text| text.contains("${")) {
+        None => Ok(()),
+        Some(text) => Err(InvalidPolicy::new(format!("the variable in {text} is not known here"))),
     }
 }

@@ -41,23 +41,35 @@ struct Resource {
     keys: Vec<String>,
 }
 
-/// The keys that every request has, whatever its action. Source: "AWS global condition context keys" in the IAM user guide.
-const GLOBAL: [&str; 5] =
-    ["aws:SecureTransport", "aws:RequestedRegion", "aws:SourceArn", "aws:SourceAccount", "aws:ViaAWSService"];
+/// The keys that a request may carry whatever its action. Source: "AWS global condition context keys" in the IAM user guide.
+const GLOBAL: [&str; 7] = [
+    "aws:PrincipalAccount",
+    "aws:PrincipalArn",
+    "aws:RequestedRegion",
+    "aws:ResourceAccount",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+];
+
+/// The global keys that only some actions know: the reference lists them.
+const GLOBAL_OF_TAGS: [&str; 3] = ["aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys"];
 
 /// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
 const MODELED: &[&str] = &[
     "acm:DomainNames",
     "acm:ValidationMethod",
     "application-autoscaling:service-namespace",
+    "aws:PrincipalAccount",
+    "aws:PrincipalArn",
     "aws:RequestTag/",
     "aws:RequestedRegion",
+    "aws:ResourceAccount",
     "aws:ResourceTag/",
     "aws:SecureTransport",
     "aws:SourceAccount",
     "aws:SourceArn",
     "aws:TagKeys",
-    "aws:ViaAWSService",
     "ec2:CreateAction",
     "ec2:Owner",
     "ec2:ResourceTag/",
@@ -123,6 +135,14 @@ pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     let is_of_requests = key == "aws:TagKeys" || key.starts_with("aws:RequestTag/");
     let resource = service.resources.get(kind).filter(|_| row.is_some() && !is_of_requests);
     by_action || resource.is_some_and(|resource| resource.keys.iter().any(|known| is(key, known)))
+}
+
+/// Whether a policy's test of a key counts for an action on a resource type: AWS knows the key there, or it is one that
+/// every request may carry.
+pub(super) fn counts(name: &str, kind: &str, key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    let is_of_tags = GLOBAL_OF_TAGS.iter().any(|tags| lower.starts_with(&tags.to_ascii_lowercase()));
+    (lower.starts_with("aws:") && !is_of_tags) || supports(name, kind, key)
 }
 
 /// Whether a key has many values for an action: a policy must test it with `ForAllValues` or `ForAnyValue` ("Multivalued

@@ -31,7 +31,7 @@ impl Principal {
     /// The account that it belongs to; none for a service.
     pub(super) fn account(&self) -> Option<&str> {
         match self {
-            Self::Role { arn, .. } => arn.split(':').nth(4),
+            Self::Role { arn, .. } => account_of(arn),
             Self::Owner | Self::Service { .. } => None,
         }
     }
@@ -50,6 +50,11 @@ impl Principal {
             Self::Service { name } => name.clone(),
         }
     }
+}
+
+/// The account in an ARN; empty where the resource's name is unique without one.
+pub(super) fn account_of(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4)
 }
 
 /// The facts that conditions test: values by condition key.
@@ -128,6 +133,29 @@ impl Request {
             self.keys.set_all("aws:TagKeys", keys);
         }
         self
+    }
+
+    /// Adds the facts that every request carries, and drops those that AWS does not know for the action and resource type.
+    ///
+    /// IAM and Route 53 are asked in `us-east-1` whatever the caller's region: "AWS: Denies access to AWS based on the
+    /// requested Region" in the IAM user guide.
+    pub(crate) fn complete(&mut self, world: &World, principal: &Principal) {
+        let (action, kind) = (&self.action, &self.kind);
+        self.keys.retain(|key| reference::supports(action, kind, key));
+        let is_global = ["iam:", "route53:"].iter().any(|service| action.starts_with(service));
+        let region = if is_global { "us-east-1" } else { &world.region };
+        self.key("aws:SecureTransport", "true").key("aws:RequestedRegion", region);
+        let owner = match account_of(&self.resource) {
+            Some("") if self.resource.starts_with("arn:aws:s3:") => Some(world.account.as_str()),
+            owner => owner.filter(|owner| !owner.is_empty()),
+        };
+        if let Some(owner) = owner.map(str::to_owned) {
+            self.key("aws:ResourceAccount", owner);
+        }
+        if let Principal::Role { arn, .. } = principal {
+            self.key("aws:PrincipalArn", arn.clone());
+            self.key("aws:PrincipalAccount", account_of(arn).unwrap_or_default());
+        }
     }
 
     /// Adds the tags that the resource carries, under AWS's key and the service's own for the same.
@@ -238,18 +266,15 @@ impl<'w> Asks<'w> {
         }
     }
 
-    /// The requests, with the facts that every request carries and without those that AWS does not know for the action.
+    /// The requests of `principal`, complete.
     ///
     /// # Errors
     /// When the reference says that something is missing or unknown: then the service's file is wrong.
-    pub(crate) fn finish(self) -> Result<Vec<Request>, Refusal> {
+    pub(crate) fn finish(self, principal: &Principal) -> Result<Vec<Request>, Refusal> {
         let Self { world, mut requests, action } = self;
         reference::check(&action, &requests)?;
         for request in &mut requests {
-            let (action, kind) = (&request.action, &request.kind);
-            request.keys.retain(|key| reference::supports(action, kind, key));
-            request.key("aws:SecureTransport", "true");
-            request.key("aws:RequestedRegion", world.region.clone());
+            request.complete(world, principal);
         }
         Ok(requests)
     }

@@ -117,27 +117,18 @@ mod tests {
     use stackdrop_figures::LatencyModel;
 
     use super::*;
-    use crate::authorization::Asks;
+    use crate::authorization::{Asks, Principal};
     use crate::latency::Latency;
 
     /// A call without parameters is the hardest to tell the resources of.
     #[test]
     fn every_call_asks_for_all_resource_types_that_the_reference_requires() {
-        let modelled = [
-            "acm",
-            "application-autoscaling",
-            "ecr",
-            "ecs",
-            "iam",
-            "logs",
-            "rds",
-            "route53",
-            "secretsmanager",
-        ];
+        // Without an event there is nothing to ask for; S3's actions are not called as its operations are.
+        let others = ["events", "s3"];
         let actions =
             include_str!("../../reference/used.txt").lines().filter_map(|line| line.split_once(':'));
-        for (name, operation) in actions.filter(|(name, _)| modelled.contains(name)) {
-            let service = SERVICES.iter().find(|service| service.name == name).unwrap();
+        for (name, operation) in actions.filter(|(name, _)| !others.contains(name)) {
+            let Some(service) = SERVICES.iter().find(|service| service.name == name) else { continue };
             let mut world =
                 World::new("123456789012", "eu-central-1", Latency::new(LatencyModel::built_in(), None, 1.0));
             let params = Params::new(BTreeMap::new(), Bytes::new());
@@ -147,7 +138,7 @@ mod tests {
             }
             let mut asks = Asks::new(&world, name, operation);
             (service.access)(&world, operation, &params, &mut asks);
-            let asked = asks.finish();
+            let asked = asks.finish(&Principal::Owner);
             assert!(asked.is_ok(), "{name}:{operation}: {asked:?}");
         }
     }

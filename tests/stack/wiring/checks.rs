@@ -315,9 +315,11 @@ fn fires_after(alarm: &Alarm, periods: usize) -> Found {
 fn tells(account: &Account, installation: &Installation, alarm: &Alarm) -> Found {
     let settings = &installation.settings;
     let key = installation.topic_keys.get(&settings.topic).ok_or("there is no such topic")?;
-    let encrypts = key.iter().flat_map(|key| [("kms:Decrypt", key), ("kms:GenerateDataKey", key)]);
-    for (action, resource) in std::iter::once(("sns:Publish", &settings.topic)).chain(encrypts) {
-        let mut request = AccessRequest::new(action, "", resource);
+    let encrypts =
+        key.iter().flat_map(|key| ["kms:Decrypt", "kms:GenerateDataKey"].map(|action| (action, "key", key)));
+    for (action, kind, resource) in std::iter::once(("sns:Publish", "topic", &settings.topic)).chain(encrypts)
+    {
+        let mut request = AccessRequest::new(action, kind, resource);
         request.key("aws:SourceAccount", &settings.account).key("aws:SourceArn", &alarm.arn);
         let cloudwatch = Principal::Service { name: "cloudwatch.amazonaws.com".into() };
         account.decide("cloudwatch", &cloudwatch, request)?;

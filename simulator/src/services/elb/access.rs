@@ -157,34 +157,3 @@ fn kind_of(arn: &str) -> Option<&'static str> {
         .into_iter()
         .find(|kind| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/')))
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::latency::Latency;
-
-    #[test]
-    fn every_operation_asks_for_what_the_reference_requires_of_it() {
-        let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
-        let world = World::new("123456789012", "eu-central-1", latency);
-        let params = Params::new(BTreeMap::new(), Bytes::new());
-        for line in include_str!("mod.rs").lines() {
-            let Some((operation, _)) =
-                line.trim().strip_prefix('"').and_then(|rest| rest.split_once("\" =>"))
-            else {
-                continue;
-            };
-            let mut asks = Asks::new(&world, "elasticloadbalancing", operation);
-            access(&world, operation, &params, &mut asks);
-            let own = format!("elasticloadbalancing:{operation}");
-            let requests = asks.finish().unwrap();
-            let is_whole = requests.iter().any(|request| request.action == own && request.resource == "*");
-            let needs_none = operation.starts_with("Describe") || operation.ends_with("Tags");
-            assert!(needs_none || !is_whole, "{operation} asks for no resource");
-        }
-    }
-}

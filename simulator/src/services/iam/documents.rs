@@ -80,9 +80,14 @@ impl Document {
         Self::of(text)
     }
 
-    /// A document that was there from the start.
+    /// An inline policy that was there from the start.
     pub(crate) fn seeded(document: &Value) -> Result<Self, InvalidPolicy> {
-        Ok(Self { text: document.to_string(), policy: Arc::new(Policy::read(document)?) })
+        Self::permissions(&document.to_string()).map_err(|refusal| InvalidPolicy::new(refusal.message))
+    }
+
+    /// A trust policy that was there from the start.
+    pub(crate) fn seeded_trust(document: &Value) -> Result<Self, InvalidPolicy> {
+        Self::trust(&document.to_string()).map_err(|refusal| InvalidPolicy::new(refusal.message))
     }
 
     fn of(text: &str) -> Result<Self, Refusal> {

@@ -129,12 +129,15 @@ pub(crate) fn seed_role(
     let resource = arn.split_once(":role").map_or(arn, |(_, resource)| resource);
     let (path, name) = resource.rsplit_once('/').unwrap_or(("", resource));
     let inline = policies.iter().map(|(name, document)| Ok((name.clone(), Document::seeded(document)?)));
+    if let Some(unknown) = attached.iter().find(|arn| managed_policy(world, arn).is_none()) {
+        return Err(InvalidPolicy::new(format!("the managed policy {unknown} is not known here")));
+    }
     let role = Role {
         id: format!("AROA{:017X}", world.number()),
         path: format!("{path}/"),
         created: world.now,
         visible_at: world.now,
-        trust: Document::seeded(trust)?,
+        trust: Document::seeded_trust(trust)?,
         description: None,
         max_session_seconds: 3600,
         attached: attached.iter().cloned().collect(),
