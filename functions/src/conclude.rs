@@ -99,8 +99,8 @@ async fn tell(aws: &Aws, deployment: &Deployment, record: &Record) {
         Outcome::Superseded,
         Outcome::Drifted,
     ];
-    let added = looks_for_drift(deployment) && !record.warnings().is_empty();
-    if added || !record.drift.is_empty() {
+    // What others have added and Stackdrop leaves alone is no news each night: it is in the record, the status and the plan.
+    if !record.drift.is_empty() {
         announce(aws, &Announcement::of(Event::DriftFound, record)).await;
     }
     let event = if good.contains(&record.result) { Event::Succeeded } else { Event::Failed };

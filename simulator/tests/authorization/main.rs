@@ -11,4 +11,5 @@ mod containers;
 mod data;
 mod identity;
 mod names;
+mod rules;
 mod stage;

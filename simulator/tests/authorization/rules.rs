@@ -1,0 +1,157 @@
+//! How policies are put together. Source: "Policy evaluation logic" in the IAM user guide.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stackdrop_simulator::{AccessRequest, Grants, Policy, PolicySeed, Principal, Reason, Seed};
+
+use crate::common::{account, sdk};
+use crate::stage::{ROLE, acting, allow, assert_denied, everything, give_role};
+
+const BUCKET: &str = "arn:aws:s3:::shop";
+
+fn policy(statement: &Value) -> Arc<Policy> {
+    Arc::new(Policy::read(&json!({ "Statement": [statement] })).unwrap())
+}
+
+fn role(account: &str) -> Principal {
+    Principal::Role { arn: format!("arn:aws:iam::{account}:role/shop"), session: "test".into() }
+}
+
+/// What comes of reading the bucket's objects.
+fn decided(grants: &Grants, principal: &Principal) -> Option<Reason> {
+    let mut request = AccessRequest::new("s3:GetObject", "object", "arn:aws:s3:::shop/key");
+    request.key("aws:SecureTransport", "true");
+    grants.decide(principal, &request).err().map(|denial| denial.reason)
+}
+
+fn of_bucket(effect: &str, principal: &Value) -> Option<Arc<Policy>> {
+    Some(policy(&json!({
+        "Effect": effect, "Principal": principal, "Action": "s3:*", "Resource": format!("{BUCKET}/*"),
+    })))
+}
+
+#[test]
+fn a_deny_beats_every_allow_and_what_nobody_allows_is_denied() {
+    let identity = vec![policy(&everything())];
+    let named = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
+    for (grants, expected) in [
+        (Grants::default(), Some(Reason::NoIdentityPolicy)),
+        (Grants { identity: identity.clone(), ..Grants::default() }, None),
+        (Grants { resource: of_bucket("Allow", &named), ..Grants::default() }, None),
+        (Grants { identity, resource: of_bucket("Deny", &json!("*")), boundary: None }, Some(Reason::Denied)),
+    ] {
+        assert_eq!(decided(&grants, &role("123456789012")), expected, "{grants:?}");
+    }
+}
+
+#[test]
+fn a_boundary_limits_what_any_policy_allows_to_a_role() {
+    let named = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
+    for (boundary, expected) in
+        [(allow(&["ec2:*"], &["*"]), Some(Reason::NoBoundary)), (allow(&["s3:*"], &["*"]), None)]
+    {
+        let boundary = Some(policy(&boundary));
+        let by_identity =
+            Grants { identity: vec![policy(&everything())], boundary: boundary.clone(), resource: None };
+        let by_bucket = Grants { identity: Vec::new(), boundary, resource: of_bucket("Allow", &named) };
+        for grants in [by_identity, by_bucket] {
+            assert_eq!(decided(&grants, &role("123456789012")), expected, "{grants:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_another_accounts_needs_a_policy_of_that_account_too() {
+    let secret = "arn:aws:secretsmanager:eu-central-1:999999999999:secret:shop-AbCdEf";
+    let request = AccessRequest::new("secretsmanager:GetSecretValue", "Secret", secret);
+    let theirs = json!({
+        "Effect": "Allow", "Principal": { "AWS": "123456789012" },
+        "Action": "secretsmanager:GetSecretValue", "Resource": "*",
+    });
+    for (identity, resource, expected) in [
+        (true, false, Some(Reason::NoResourcePolicy)),
+        (false, true, Some(Reason::NoIdentityPolicy)),
+        (true, true, None),
+    ] {
+        let grants = Grants {
+            identity: identity.then(|| policy(&everything())).into_iter().collect(),
+            boundary: None,
+            resource: resource.then(|| policy(&theirs)),
+        };
+        let verdict = grants.decide(&role("123456789012"), &request).err();
+        assert_eq!(verdict.map(|denial| denial.reason), expected);
+    }
+}
+
+#[test]
+fn a_policy_that_can_not_be_judged_is_refused() {
+    for (statement, named) in [
+        (json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "NotPrincipal": "*" }), "NotPrincipal"),
+        (json!({ "Effect": "Allow", "Action": "*", "Resource": "bucket/*" }), "bucket/*"),
+        (
+            json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::${aws:username}" }),
+            "${aws:username}",
+        ),
+        (
+            json!({
+                "Effect": "Deny", "Action": "*", "Resource": "*",
+                "Condition": { "DateLessThan": { "aws:CurrentTime": "2030-01-01" } },
+            }),
+            "DateLessThan",
+        ),
+    ] {
+        let error = Policy::read(&json!({ "Statement": statement })).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_the_simulator_can_not_decide_refuses_the_call() {
+    for (condition, named) in [
+        (json!({ "StringEquals": { "aws:PrincipalTag/team": "shop" } }), "aws:PrincipalTag/team"),
+        (json!({ "StringNotEquals": { "aws:PrincipalOrgID": "o-1" } }), "aws:PrincipalOrgID"),
+        (json!({ "StringEquals": { "aws:TagKeys": "team" } }), "ForAllValues"),
+    ] {
+        let account = account();
+        let mut statement = allow(&["ec2:CreateVpc"], &["*"]);
+        statement["Condition"] = condition;
+        give_role(&account, ROLE, &json!([statement]));
+        let ec2 = aws_sdk_ec2::Client::new(&sdk(&account));
+        let call = acting(ec2.create_vpc().cidr_block("10.0.0.0/16").send()).await;
+        assert_denied(call, "InternalFailure", named);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_roles_that_a_buckets_policy_spares_may_write() {
+    for (spared, allowed) in [("role/stackdrop/functions/*", true), ("role/shop-*", false)] {
+        let account = account();
+        account.seed(&Seed::Bucket { name: "shop".into() });
+        give_role(&account, ROLE, &json!([everything()]));
+        let document = json!({ "Statement": [{
+            "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": format!("{BUCKET}/*"),
+            "Condition": { "ArnNotLike": { "aws:PrincipalArn": format!("arn:aws:iam::123456789012:{spared}") } },
+        }] });
+        account.seed_policy(&PolicySeed::ResourcePolicy { arn: BUCKET.into(), document }).unwrap();
+        let s3 = aws_sdk_s3::Client::new(&sdk(&account));
+        let put = acting(s3.put_object().bucket("shop").key("key").send()).await;
+        if allowed {
+            put.unwrap();
+        } else {
+            assert_denied(put, "AccessDenied", "explicit deny");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn iam_is_asked_in_its_own_region() {
+    for (region, allowed) in [("us-east-1", true), ("eu-central-1", false)] {
+        let account = account();
+        let mut statement = allow(&["iam:ListRoles"], &["*"]);
+        statement["Condition"] = json!({ "StringEquals": { "aws:RequestedRegion": region } });
+        give_role(&account, ROLE, &json!([statement]));
+        let iam = aws_sdk_iam::Client::new(&sdk(&account));
+        assert_eq!(acting(iam.list_roles().send()).await.is_ok(), allowed, "{region}");
+    }
+}
