@@ -49,7 +49,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     if records::claim_conclusion(aws, &record).await? {
         conclude(aws, &deployment, &mut record).await?;
     }
-    tell(aws, &deployment, &record).await;
+    tell(aws, &record).await;
     Ok(json!({
         "result": record.result,
         "error": record.error,
@@ -90,7 +90,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
 }
 
 /// Tells how a deployment ended, and what had drifted.
-async fn tell(aws: &Aws, deployment: &Deployment, record: &Record) {
+async fn tell(aws: &Aws, record: &Record) {
     let good = [
         Outcome::Succeeded,
         Outcome::Planned,

@@ -10,9 +10,12 @@ use tokio::net::TcpListener;
 use crate::account::{Account, Delivery, LARGEST_BODY};
 use crate::protocol;
 use crate::seam::Caller;
+use crate::services::iam;
 
 /// The header in which a caller from outside may give its name for the ledger.
 const CALLER: &str = "x-stackdrop-caller";
+/// The header in which it may name a role of the account: then the call is decided by what that may do.
+const ROLE: &str = "x-stackdrop-role";
 
 /// Answers every request that reaches the listener until the task is dropped.
 ///
@@ -26,8 +29,14 @@ pub async fn serve(account: Account, listener: TcpListener) -> std::io::Result<(
 
 async fn answer(State(account): State<Account>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let name = parts.headers.get(CALLER).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    let caller = Caller::new(name);
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let mut caller = Caller::new(header(CALLER).unwrap_or_default());
+    if let Some(role) = header(ROLE) {
+        match account.with(|world| iam::role_arn(world, role)) {
+            Some(arn) => caller = caller.acting_as(&arn, role),
+            None => return (StatusCode::FORBIDDEN, format!("there is no role {role}")).into_response(),
+        }
+    }
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };

@@ -102,6 +102,8 @@ class Trial:
         redeployed = self.follow(machine, {undone["execution"], deployed["execution"]})
         for execution in (undone, deployed, redeployed):
             execution["steps"] = self.logged(execution["execution"])
+        self.say(f"{self.gateway.decided} calls were decided by the policies of the functions' roles")
+        assert self.gateway.decided > 0
         return {"undone": undone, "deployed": deployed, "redeployed": redeployed, "seconds": time.monotonic() - self.started}
 
     # ---- what runs

@@ -5,7 +5,10 @@ SNS's, SQS's and Lambda's notifications, but not into `detail.object` of the eve
 User Guide, "EventBridge event message structure".
 
 `SFN_WAIT_SCALE` scales what Step Functions waits for, but not how often a schedule fires. Here it scales that too: no
-spec may ask for less than half an hour. Everything else is as installed.
+spec may ask for less than half an hour.
+
+Lambda gives a function the credentials of its role; ministack gives every function the same. Here the session's token is
+the function's name, so that the gateway can tell whose call it is. Everything else is as installed.
 """
 
 import json
@@ -13,10 +16,11 @@ import os
 import threading
 
 from ministack import app
-from ministack.services import eventbridge, s3
+from ministack.services import eventbridge, lambda_svc, s3
 
 fired = threading.local()
 fire, dispatch, rate = s3._fire_s3_event, eventbridge._dispatch_event, eventbridge._parse_rate_seconds
+credentials = lambda_svc.execution_credentials
 
 
 def fire_with_version(*arguments, version_id=None, **more):
@@ -41,6 +45,11 @@ def scaled_rate(expression):
     return seconds if seconds is None else seconds * float(os.environ["SFN_WAIT_SCALE"])
 
 
+def credentials_of_the_function(config):
+    return {**credentials(config), "AWS_SESSION_TOKEN": config["FunctionName"]}
+
+
+lambda_svc.execution_credentials = credentials_of_the_function
 s3._fire_s3_event, eventbridge._dispatch_event = fire_with_version, dispatch_with_version
 eventbridge._parse_rate_seconds = scaled_rate
 

@@ -16,6 +16,7 @@ SIMULATED = {
 }
 
 SIGNED_FOR = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
+FUNCTION = re.compile(r"stackdrop-([a-z-]+)")
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
 
 
@@ -25,6 +26,8 @@ class Gateway:
     def __init__(self, emulator):
         self.emulator = emulator
         self.simulator = None
+        # How many calls were decided by the policies of a function's role.
+        self.decided = 0
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,6 +57,11 @@ class Gateway:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         # The signature covers the host, so the emulator's S3 is to see the one that was asked for.
         headers["Host"] = request.headers["Host"]
+        # What a function may do is decided by its role in the template: the simulated account has that too.
+        function = FUNCTION.fullmatch(request.headers.get("X-Amz-Security-Token", ""))
+        if function:
+            self.decided += service in SIMULATED
+            headers["X-Stackdrop-Role"] = f"stackdrop-{function.group(1).title().replace('-', '')}Role"
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         try:
             connection.request(request.command, request.path, body, headers)
