@@ -48,7 +48,7 @@ fn collect<'v>(value: &'v Value, names: &mut Vec<&'v str>) {
                 match (key.as_str(), value) {
                     ("Ref" | "DependsOn", Value::String(name)) => names.push(name),
                     ("Fn::GetAtt" | "DependsOn", Value::Array(parts)) => {
-                        names.extend(parts.iter().filter_map(Value::as_str))
+                        names.extend(parts.iter().filter_map(Value::as_str));
                     }
                     ("Fn::Sub", Value::String(text)) => names.extend(filled_in(text)),
                     (_, value) => collect(value, names),

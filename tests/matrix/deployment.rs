@@ -59,7 +59,8 @@ async fn fails_clean(course: &Course, case: &Case) -> Verdict {
     let named = if step == "Admit" { String::new() } else { format!("{} failed: ", failing(step, case)) };
     let code = case.code(&rehearsal).unwrap_or_default();
     let is_problem = case.may_be_unheeded() && error.starts_with("PreflightFailed");
-    if !is_problem && !(error.contains(&named) && error.contains(&code)) {
+    let is_named = error.contains(&named) && error.contains(&code);
+    if !(is_problem || is_named) {
         return Err(format!("not named: {named}… {code}…, but {error}"));
     }
     stands(&rehearsal, &[])?;

@@ -25,10 +25,10 @@ fn decided(grants: &Grants, principal: &Principal) -> Option<Reason> {
     grants.decide(principal, &request).err().map(|denial| denial.reason)
 }
 
-fn of_bucket(effect: &str, principal: &Value) -> Option<Arc<Policy>> {
-    Some(policy(&json!({
+fn of_bucket(effect: &str, principal: &Value) -> Arc<Policy> {
+    policy(&json!({
         "Effect": effect, "Principal": principal, "Action": "s3:*", "Resource": format!("{BUCKET}/*"),
-    })))
+    }))
 }
 
 #[test]
@@ -38,8 +38,11 @@ fn a_deny_beats_every_allow_and_what_nobody_allows_is_denied() {
     for (grants, expected) in [
         (Grants::default(), Some(Reason::NoIdentityPolicy)),
         (Grants { identity: identity.clone(), ..Grants::default() }, None),
-        (Grants { resource: of_bucket("Allow", &named), ..Grants::default() }, None),
-        (Grants { identity, resource: of_bucket("Deny", &json!("*")), boundary: None }, Some(Reason::Denied)),
+        (Grants { resource: Some(of_bucket("Allow", &named)), ..Grants::default() }, None),
+        (
+            Grants { identity, resource: Some(of_bucket("Deny", &json!("*"))), boundary: None },
+            Some(Reason::Denied),
+        ),
     ] {
         assert_eq!(decided(&grants, &role("123456789012")), expected, "{grants:?}");
     }
@@ -54,7 +57,7 @@ fn a_boundary_limits_what_any_policy_allows_to_a_role() {
         let boundary = Some(policy(&boundary));
         let by_identity =
             Grants { identity: vec![policy(&everything())], boundary: boundary.clone(), resource: None };
-        let by_bucket = Grants { identity: Vec::new(), boundary, resource: of_bucket("Allow", &named) };
+        let by_bucket = Grants { identity: Vec::new(), boundary, resource: Some(of_bucket("Allow", &named)) };
         for grants in [by_identity, by_bucket] {
             assert_eq!(decided(&grants, &role("123456789012")), expected, "{grants:?}");
         }
