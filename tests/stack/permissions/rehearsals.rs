@@ -13,6 +13,7 @@ pub(super) async fn all() -> Vec<Rehearsal> {
     let mut all = vec![
         shop_changes_and_goes().await,
         shop_is_changed_by_hand().await,
+        shop_loses_its_database().await,
         private_gets_a_way_out_and_goes().await,
         minimal_stands().await,
         more_ranges_than_a_group_has_rules_for().await,
@@ -153,6 +154,17 @@ async fn shop_is_changed_by_hand() -> Rehearsal {
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
     assert_eq!(held.result(), "UndoFailed", "{:?}", held.error());
+    rehearsal
+}
+
+/// Somebody deletes the database, and the next deployment makes a new one in the subnets that exist.
+async fn shop_loses_its_database() -> Rehearsal {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &unprotected(SHOP)).await;
+    let delete = rehearsal.aws().rds().delete_db_instance().db_instance_identifier("shop-database");
+    delete.skip_final_snapshot(true).send().await.unwrap();
+    wait(1800).await;
+    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     rehearsal
 }
 
