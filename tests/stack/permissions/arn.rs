@@ -15,6 +15,9 @@ pub(super) struct Parts {
 /// Services whose ARNs have no resource type before the name.
 const WITHOUT_TYPE: [&str; 3] = ["s3", "sns", "sqs"];
 
+/// Words between names that belong to the resource type: of load balancers, and of log streams.
+const TYPES: [&str; 2] = ["app", "log-stream"];
+
 impl Parts {
     /// Finds the parts. There are none in `*`.
     pub(super) fn of(arn: &str) -> Self {
@@ -42,7 +45,11 @@ fn names(resource: &str, start: usize, without_type: bool) -> Vec<Range<usize>> 
         at = range.end + 1;
         range
     });
-    ranges.skip(usize::from(!without_type)).filter(|range| !range.is_empty()).collect()
+    let is_name = |range: &Range<usize>| {
+        let name = &resource[range.start - start..range.end - start];
+        !name.is_empty() && !TYPES.contains(&name)
+    };
+    ranges.skip(usize::from(!without_type)).filter(is_name).collect()
 }
 
 /// The ARN with another text at one place.
@@ -79,7 +86,11 @@ fn every_limit_of_a_pattern_is_taken_out() {
         ("arn:aws:ecr:*:*:repository/*", vec![]),
         (
             "arn:aws:iam::1:role/stackdrop-*-task",
-            vec!["arn:aws:iam::*:role/stackdrop-*-task", "arn:aws:iam::1:role/**-task", "arn:aws:iam::1:role/stackdrop-**"],
+            vec![
+                "arn:aws:iam::*:role/stackdrop-*-task",
+                "arn:aws:iam::1:role/**-task",
+                "arn:aws:iam::1:role/stackdrop-**",
+            ],
         ),
     ] {
         assert_eq!(widened(pattern), expected, "{pattern}");

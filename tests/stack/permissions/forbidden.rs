@@ -12,7 +12,8 @@ fn resources_of_others_are_denied() {
     let (mut tried, mut found) = (0, BTreeSet::new());
     for policy in EVIDENCE.policies() {
         let today = read(&policy.statements);
-        for variant in variants::of_policy(&policy).iter().filter(|variant| must_be_denied(&policy, variant)) {
+        for variant in variants::of_policy(&policy).iter().filter(|variant| must_be_denied(&policy, variant))
+        {
             tried += 1;
             if policy.allows_by(&today, &variant.principal, &variant.request) {
                 let request = format!("{} on {}", variant.request.action, resource_type(&variant.request));

@@ -109,6 +109,12 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "the spec names the zone; only records of the types A and CNAME",
     ),
     exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["elasticloadbalancing:SetRulePriorities on listener-rule/app"],
+        "knows no tags (Service Authorization Reference): it can move the rules of any load balancer",
+    ),
+    exception(
         "NetworkRole",
         &[NoResourceTag, OthersName],
         &[

@@ -180,8 +180,7 @@ impl<'e> Tested<'_, 'e> {
     /// Whether a policy of these statements allows a forbidden request.
     fn opens(&self, statements: &[&Value]) -> bool {
         if statements.is_empty() {
-            let is_open =
-                |variant: &Variant| self.policy.allows(&[], &variant.principal, &variant.request);
+            let is_open = |variant: &Variant| self.policy.allows(&[], &variant.principal, &variant.request);
             return self.forbidden.iter().any(is_open);
         }
         let wider = read(statements);

@@ -73,10 +73,13 @@ impl Evidence {
                     ..Grants::default()
                 }),
             });
+            let of_trust = |(_, request): &&(Principal, AccessRequest)| {
+                request.action == "sts:AssumeRole" && request.resource == role.arn
+            };
             let trust = PolicyUnderTest {
                 label: format!("the trust policy of {id}"),
                 statements: statements(&role.trust),
-                requests: self.allowed.iter().filter(|(_, request)| request.resource == role.arn).collect(),
+                requests: self.allowed.iter().filter(of_trust).collect(),
                 attached_to: AttachedTo::Resource,
                 other_policies: Box::new(|_| Grants::default()),
             };

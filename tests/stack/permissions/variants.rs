@@ -98,7 +98,9 @@ impl Variants<'_> {
     fn of_tags(&mut self) {
         let is_tagged = self.request.keys.get("aws:ResourceTag/stackdrop:stack").is_some();
         if is_tagged {
-            self.add(Change::NoResourceTag, |request| request.keys.retain(|key| !key.contains(":ResourceTag/")));
+            self.add(Change::NoResourceTag, |request| {
+                request.keys.retain(|key| !key.contains(":ResourceTag/"))
+            });
         }
         // A resource with the tag may get other tags; a new one must get the tag.
         if !is_tagged || creates_tagged(self.request) {
