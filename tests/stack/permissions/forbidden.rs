@@ -53,11 +53,9 @@ fn exceptions() -> BTreeSet<String> {
 fn must_be_denied(policy: &PolicyUnderTest<'_>, variant: &Variant) -> bool {
     let request = &variant.request;
     match variant.change {
-        // Another name is another stack's, if the resource carries the tag.
-        Change::OthersNamePart => false,
         Change::OthersName => !creates_tagged(request),
-        // Where a policy names no source, each of the account may be one.
-        Change::OthersSource => false,
+        // A resource with the tag may be another stack's. Where a policy names no source, each of the account may be one.
+        Change::OthersNamePart | Change::OthersSource => false,
         // AWS's endpoints speak TLS; S3 speaks plain HTTP too, and only a bucket's policy can deny it.
         Change::PlainHttp => request.action.starts_with("s3:") && policy.label.starts_with("the policy of"),
         _ => writes(&request.action),

@@ -61,17 +61,21 @@ fn every_part_of_every_policy_is_needed() {
             tested.values(&depending, &mut tried);
         }
     }
-    tried.report();
+    println!("{}", tried.figures());
+    tried.check();
 }
 
 impl Tried {
-    fn report(self) {
-        let Self { statements, actions, resources, limits, conditions, values, denies, .. } = &self;
-        println!(
+    fn figures(&self) -> String {
+        let Self { statements, actions, resources, limits, conditions, values, denies, unneeded, .. } = self;
+        format!(
             "mutations: {statements} statements, {actions} actions, {resources} resources, {limits} limits in resources, \
              {conditions} conditions, {values} values of conditions, {denies} denials; unneeded: {}",
-            self.unneeded.len()
-        );
+            unneeded.len()
+        )
+    }
+
+    fn check(&self) {
         assert!(self.unneeded.is_empty(), "no test needs these:\n{}", self.unneeded.join("\n"));
         let unrehearsed = UNREHEARSED.iter().map(|(policy, action, _)| (*policy, *action));
         let superfluous: Vec<_> = unrehearsed.filter(|entry| !self.excused.contains(entry)).collect();

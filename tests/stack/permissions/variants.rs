@@ -99,7 +99,7 @@ impl Variants<'_> {
         let is_tagged = self.request.keys.get("aws:ResourceTag/stackdrop:stack").is_some();
         if is_tagged {
             self.add(Change::NoResourceTag, |request| {
-                request.keys.retain(|key| !key.contains(":ResourceTag/"))
+                request.keys.retain(|key| !key.contains(":ResourceTag/"));
             });
         }
         // A resource with the tag may get other tags; a new one must get the tag.
