@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stackdrop::installation::{Installation, Place, Template};
 
 use crate::template::many;
@@ -44,8 +44,9 @@ fn written() -> String {
                 writeln!(text, "{}", row(statement)).unwrap();
             }
         }
-        let trusted = role.trust["Statement"][0]["Principal"]["Service"].as_str().unwrap();
-        write!(text, "\nAssumed by `{trusted}`{}.\n", limits(&role.trust["Statement"][0])).unwrap();
+        for statement in role.trust["Statement"].as_array().unwrap() {
+            write!(text, "\n{}\n", trust(statement)).unwrap();
+        }
     }
     text
 }
@@ -60,9 +61,17 @@ fn row(statement: &Value) -> String {
     format!("| {} | {resources} | {conditions} |", code(many(&statement["Action"])))
 }
 
-fn limits(statement: &Value) -> String {
+/// Who may assume a role. Principals of another kind, or a denial, have no words yet.
+fn trust(statement: &Value) -> String {
+    assert_eq!((&statement["Effect"], &statement["Action"]), (&json!("Allow"), &json!("sts:AssumeRole")));
+    let principals = statement["Principal"].as_object().unwrap();
+    assert!(principals.keys().eq(["Service"]), "{principals:?}");
+    let services: Vec<String> =
+        many(&principals["Service"]).iter().map(|service| format!("`{service}`")).collect();
     let conditions = conditions(statement);
-    if conditions.is_empty() { String::new() } else { format!(", only if {}", conditions.join(" and ")) }
+    let limits =
+        if conditions.is_empty() { String::new() } else { format!(", only if {}", conditions.join(" and ")) };
+    format!("Assumed by {}{limits}.", services.join(", "))
 }
 
 /// Each condition in words.
@@ -82,6 +91,11 @@ fn in_words(operator: &str, key: &str, values: &Value) -> String {
         ("Null", key, ["true"]) => format!("there is no `{key}`"),
         ("Null", key, ["false"]) => format!("there is a `{key}`"),
         _ => {
+            let (subject, operator) = match operator.split_once(':') {
+                Some(("ForAllValues", operator)) => (format!("every value of `{key}`"), operator),
+                Some(("ForAnyValue", operator)) => (format!("a value of `{key}`"), operator),
+                _ => (format!("`{key}`"), operator),
+            };
             let relation = match (operator.contains("Not"), values.len()) {
                 (false, 1) => "is",
                 (false, _) => "is one of",
@@ -89,7 +103,7 @@ fn in_words(operator: &str, key: &str, values: &Value) -> String {
                 (true, _) => "is none of",
             };
             format!(
-                "`{key}` {relation} {}",
+                "{subject} {relation} {}",
                 values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
             )
         }

@@ -1,95 +1,290 @@
-//! What the policies have for a reason that no rehearsal shows. Each entry: whose policy, which actions, why.
+//! Exceptions from the tests of permissions, with reasons. A test fails if a part of an entry excuses nothing.
 
-/// An entry: a policy's label (`*` for every one), actions, and the reason.
-pub(super) type Entry = (&'static str, &'static [&'static str], &'static str);
+use super::variants::Change::{
+    self, NoCreateAction, NoRequestTag, NoResource, NoResourceTag, OthersAccount, OthersKeyValue, OthersName,
+    OthersRegion,
+};
 
-/// Whether an entry is about an action in a policy.
-pub(super) fn is_about((of, actions, _): &Entry, label: &str, action: &str) -> bool {
-    (*of == "*" || *of == label) && actions.contains(&action)
-}
-
-/// Allowed, though no rehearsal needs it.
-pub(super) const UNREHEARSED: &[Entry] = &[(
+/// Allowed, though no rehearsal needs it: the policy, the action, the reason.
+pub(super) const UNREHEARSED: &[(&str, &str, &str)] = &[(
     "ServiceRole",
-    &["ecs:ListServices"],
+    "ecs:ListServices",
     "only where a cluster has more services than the deployments know of",
 )];
 
-/// What changes something without a look at a stack's tag, and what keeps it in bounds instead.
-pub(super) const BY_NAME: &[Entry] = &[
-    (
+/// An exception for a policy.
+pub(super) struct Exception {
+    /// The policy's label.
+    pub(super) policy: &'static str,
+    /// How an allowed request was changed.
+    pub(super) changes: &'static [Change],
+    /// The requests, with their resource types.
+    pub(super) requests: &'static [&'static str],
+    /// Why the policy allows them, or what limits them instead.
+    #[expect(dead_code, reason = "for people")]
+    reason: &'static str,
+}
+
+const fn exception(
+    policy: &'static str,
+    changes: &'static [Change],
+    requests: &'static [&'static str],
+    reason: &'static str,
+) -> Exception {
+    Exception { policy, changes, requests, reason }
+}
+
+/// Allowed on resources of others, or without a stack's tag.
+pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
+    exception(
+        "AdmitRole",
+        &[NoResource],
+        &["states:SendTaskFailure on *"],
+        "takes no narrower resource; the caller must know the token of a waiting task",
+    ),
+    exception(
         "DatabaseRole",
-        &["rds:AddTagsToResource", "rds:CreateDBInstance"],
-        "by name (`…-database`, `…-postgres…`): RDS has no key that tells a creation apart",
+        &[NoRequestTag, NoResourceTag],
+        &["rds:AddTagsToResource on db", "rds:AddTagsToResource on pg", "rds:AddTagsToResource on subgrp"],
+        "by name (`…-database`, `…-postgres…`); rds:TagsFromRequest can narrow it once the simulator sets that key",
     ),
-    (
+    exception(
+        "DatabaseRole",
+        &[NoResourceTag],
+        &["rds:CreateDBInstance on pg", "rds:CreateDBInstance on subgrp"],
+        "by name (`…-database`, `…-postgres…`), for a new database with a stack's tag",
+    ),
+    exception(
         "EgressRole",
-        &["ec2:ModifyVpcEndpoint"],
-        "somebody else's group or subnet, which hangs on an endpoint of a stack's",
+        &[NoResourceTag],
+        &["ec2:ModifyVpcEndpoint on subnet"],
+        "somebody else's subnet of a stack's endpoint; the call also needs the endpoint, which must carry the tag",
     ),
-    (
-        "NetworkRole",
-        &["ec2:DisassociateRouteTable", "ec2:ModifyVpcEndpoint", "ec2:ReplaceRouteTableAssociation"],
-        "somebody else's table or subnet, which hangs on an endpoint, a subnet or a table of a stack's",
+    exception(
+        "EgressRole",
+        &[OthersName],
+        &["ec2:ModifyVpcEndpoint on security-group", "ec2:ModifyVpcEndpoint on subnet"],
+        "somebody else's group or subnet of a stack's endpoint; the call also needs the endpoint, as above",
     ),
-    (
+    exception(
+        "EgressRole",
+        &[OthersName],
+        &["route53:AssociateVPCWithHostedZone on hostedzone"],
+        "EC2 makes the zone of an endpoint, so nobody knows its ID before",
+    ),
+    exception(
         "InstanceRole",
+        &[NoResourceTag],
         &[
-            "iam:AddRoleToInstanceProfile",
-            "iam:DeleteInstanceProfile",
-            "iam:DeleteRole",
-            "iam:DeleteRolePolicy",
-            "iam:DetachRolePolicy",
-            "iam:PutRolePolicy",
-            "iam:RemoveRoleFromInstanceProfile",
-            "iam:TagInstanceProfile",
-            "iam:TagRole",
-            "iam:UpdateAssumeRolePolicy",
+            "iam:AddRoleToInstanceProfile on instance-profile",
+            "iam:DeleteInstanceProfile on instance-profile",
+            "iam:DeleteRole on role",
+            "iam:DeleteRolePolicy on role",
+            "iam:DetachRolePolicy on role",
+            "iam:PutRolePolicy on role",
+            "iam:RemoveRoleFromInstanceProfile on instance-profile",
+            "iam:TagInstanceProfile on instance-profile",
+            "iam:TagRole on role",
+            "iam:UpdateAssumeRolePolicy on role",
         ],
-        "by name (`stackdrop-…-instance-REGION`): IAM decides on absent ones too, which carry no tag",
+        "by name (`stackdrop-…-instance-REGION`): IAM also decides on roles that do not exist, which carry no tag",
     ),
-    (
-        "ServiceRole",
+    exception(
+        "InstanceRole",
+        &[OthersName],
+        &["ec2:DisassociateAddress on elastic-ip"],
+        "somebody else's address on a stack's interface, which must carry the tag. The Service Authorization Reference \
+         marks the interface as optional: if EC2 does not ask for it, this takes off any address",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[NoResourceTag, OthersName],
+        &["acm:AddTagsToCertificate on certificate"],
+        "ACM has no key that tells a new certificate from an old one",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["route53:ChangeResourceRecordSets on hostedzone"],
+        "the spec names the zone; only records of the types A and CNAME",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["elasticloadbalancing:SetRulePriorities on listener-rule/app"],
+        "knows no tags (Service Authorization Reference): it can move the rules of any load balancer",
+    ),
+    exception(
+        "NetworkRole",
+        &[NoResourceTag, OthersName],
         &[
-            "iam:DeleteRole",
-            "iam:DeleteRolePolicy",
-            "iam:DetachRolePolicy",
-            "iam:PutRolePolicy",
-            "iam:TagRole",
-            "iam:UpdateAssumeRolePolicy",
+            "ec2:DisassociateRouteTable on subnet",
+            "ec2:ModifyVpcEndpoint on route-table",
+            "ec2:ReplaceRouteTableAssociation on route-table",
+        ],
+        "somebody else's table or subnet of a stack's subnet, table or endpoint, which must carry the tag. The Service \
+         Authorization Reference marks the subnet as optional: if EC2 does not ask for it, ReplaceRouteTableAssociation \
+         moves any subnet",
+    ),
+    exception(
+        "NetworkRole",
+        &[OthersName],
+        &[
+            "ec2:RevokeSecurityGroupEgress on security-group",
+            "ec2:RevokeSecurityGroupIngress on security-group",
+        ],
+        "AWS makes a VPC's default group, without a tag",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoRequestTag],
+        &["application-autoscaling:RegisterScalableTarget on ScalableTarget"],
+        "only for ECS services; an update of a target sends no tag",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResourceTag, OthersName],
+        &[
+            "application-autoscaling:DeregisterScalableTarget on ScalableTarget",
+            "application-autoscaling:PutScalingPolicy on ScalableTarget",
+            "application-autoscaling:TagResource on ScalableTarget",
+        ],
+        "only for ECS services. Deregister can be narrowed by the target's tag, TagResource can then claim it",
+    ),
+    exception(
+        "ServiceRole",
+        &[OthersName],
+        &["cloudwatch:DeleteAlarms on alarm", "cloudwatch:PutMetricAlarm on alarm"],
+        "Application Auto Scaling checks for them without a name",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResource],
+        &["ecs:DeregisterTaskDefinition on *"],
+        "takes no narrower resource",
+    ),
+    exception(
+        "ServiceRole",
+        &[OthersAccount, OthersRegion],
+        &["ecs:RegisterTaskDefinition on task-definition"],
+        "allowed on `*`, since the reference has no required resource for it; a call reaches one account only",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoCreateAction, NoResourceTag, OthersKeyValue, OthersName],
+        &["ecs:TagResource on task-definition"],
+        "Stackdrop adopts a revision that a pipeline has registered by its tag",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResourceTag],
+        &[
+            "iam:DeleteRole on role",
+            "iam:DeleteRolePolicy on role",
+            "iam:DetachRolePolicy on role",
+            "iam:PutRolePolicy on role",
+            "iam:TagRole on role",
+            "iam:UpdateAssumeRolePolicy on role",
         ],
         "by name (`stackdrop-…-execution-REGION`, `…-task-REGION`)",
     ),
-    (
+    exception(
         "ServiceRole",
-        &[
-            "application-autoscaling:DeregisterScalableTarget",
-            "application-autoscaling:PutScalingPolicy",
-            "application-autoscaling:RegisterScalableTarget",
-            "application-autoscaling:TagResource",
-        ],
-        "only of ECS services, which the caller must be allowed to update",
+        &[NoRequestTag],
+        &["logs:CreateLogGroup on log-group", "logs:TagResource on log-group"],
+        "by name (`/stackdrop/…`)",
     ),
-    (
+    exception(
         "ServiceRole",
-        &["ecs:TagResource"],
-        "a revision of a task definition that a pipeline has registered is adopted by its tag",
-    ),
-    (
-        "ServiceRole",
+        &[NoResourceTag],
         &[
-            "logs:CreateLogGroup",
-            "logs:DeleteLogGroup",
-            "logs:PutRetentionPolicy",
-            "logs:TagResource",
-            "logs:UntagResource",
+            "logs:DeleteLogGroup on log-group",
+            "logs:PutRetentionPolicy on log-group",
+            "logs:TagResource on log-group",
+            "logs:UntagResource on log-group",
         ],
         "by name (`/stackdrop/…`)",
     ),
-    ("LoadBalancerRole", &["acm:AddTagsToCertificate"], "ACM has no key that tells a creation apart"),
-    (
+    exception(
+        "WorkflowRole",
+        &[NoResource],
+        &[
+            "logs:CreateLogDelivery on *",
+            "logs:DeleteLogDelivery on *",
+            "logs:PutResourcePolicy on *",
+            "logs:UpdateLogDelivery on *",
+            "xray:PutTelemetryRecords on *",
+            "xray:PutTraceSegments on *",
+        ],
+        "take no narrower resource (Step Functions developer guide, Logging and Tracing)",
+    ),
+    exception(
         "the policy of arn:aws:kms:eu-central-1:123456789012:key/stackdrop-TopicKey",
-        &["kms:Decrypt", "kms:GenerateDataKey"],
-        "a key's policy lets the account's own policies decide, and those name SNS",
+        &[OthersKeyValue],
+        &["kms:Decrypt on key", "kms:GenerateDataKey on key"],
+        "the key's policy leaves the decision to the account's policies, which name SNS",
     ),
 ];
+
+/// Reads of others' resources that are allowed: the roles, the requests, the reason.
+pub(super) const READS: &[Exception] = &[
+    exception(
+        "DatabaseRole",
+        &[OthersName],
+        &[
+            "ec2:DescribeVpcAttribute on vpc",
+            "kms:DescribeKey on key",
+            "rds:DescribeDBInstances on db",
+            "rds:DescribeDBParameterGroups on pg",
+            "rds:DescribeDBParameters on pg",
+            "rds:DescribeDBSubnetGroups on subgrp",
+            "rds:ListTagsForResource on pg",
+            "rds:ListTagsForResource on subgrp",
+        ],
+        "settings only. Reads find what others have in the way; which key is in use is not known before",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &[
+            "acm:DescribeCertificate on certificate",
+            "acm:ListTagsForCertificate on certificate",
+            "route53:GetHostedZone on hostedzone",
+            "route53:ListResourceRecordSets on hostedzone",
+        ],
+        "settings only, of certificates and zones that the spec names or a domain leads to",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["s3:ListBucket on bucket"],
+        "the spec names the bucket for access logs. It also shows the names of the objects in all buckets: later, narrow it",
+    ),
+    exception(
+        "NetworkRole",
+        &[OthersName],
+        &["ec2:DescribeVpcAttribute on vpc", QUOTAS],
+        "settings only; EC2 takes no narrower resource",
+    ),
+    exception("EgressRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception("SecurityGroupsRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception("ServiceRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception(
+        "ServiceRole",
+        &[OthersName],
+        &[
+            "cloudwatch:DescribeAlarms on alarm",
+            "ecr:DescribeImages on repository",
+            "ecs:DescribeClusters on cluster",
+            "ecs:DescribeServices on service",
+            "ecs:DescribeTasks on task",
+            "ecs:ListServiceDeployments on service",
+            "secretsmanager:DescribeSecret on Secret",
+        ],
+        "settings only, never a secret's value. Images and secrets are those that the spec names; ECS is read before its \
+         tags are known",
+    ),
+];
+
+const QUOTAS: &str = "servicequotas:GetServiceQuota on quota";
+const QUOTAS_ARE_LIMITS: &str = "the limits of the account";

@@ -1,18 +1,22 @@
 //! Rehearsals that show what the functions call: every action of every component, also where something is wrong.
 
+mod by_hand;
+mod stopped;
+
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, deployed, drifts_network, object, with};
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, drifts_network, object, with};
 
 /// Everything that rehearsals show of what the functions ask for.
 pub(super) async fn all() -> Vec<Rehearsal> {
     let mut all = vec![
         shop_changes_and_goes().await,
-        shop_is_changed_by_hand().await,
+        by_hand::shop_is_changed_by_hand().await,
+        by_hand::shop_loses_its_database().await,
         private_gets_a_way_out_and_goes().await,
         minimal_stands().await,
         more_ranges_than_a_group_has_rules_for().await,
@@ -20,7 +24,7 @@ pub(super) async fn all() -> Vec<Rehearsal> {
         somebody_agrees().await,
         plans_go_back_and_are_deleted().await,
         an_update_fails_and_is_restored().await,
-        an_undo_is_stopped().await,
+        stopped::an_undo_is_stopped().await,
     ];
     all.extend(fails_and_is_undone().await);
     for hands in drifts_network::AT_ONCE {
@@ -128,90 +132,6 @@ async fn shop_changes_and_goes() -> Rehearsal {
 async fn succeeds(rehearsal: &Rehearsal, input: Value) {
     let ended = rehearsal.run(input.clone(), &(), &Abort::default()).await;
     assert!(ended.succeeded(), "{input}: {}: {:?}", ended.result(), ended.error());
-}
-
-async fn shop_is_changed_by_hand() -> Rehearsal {
-    let rehearsal = rehearsal(SHOP);
-    let shop = deployed(&rehearsal, SHOP).await;
-    let outputs = stackdrop::rehearsal::outputs_of(&shop).unwrap();
-    let (network, groups) = (outputs.network.unwrap(), outputs.security_groups.unwrap());
-    let (id, balancer) = (outputs.instance.unwrap().id.unwrap(), outputs.load_balancer.unwrap().arn.unwrap());
-    change_the_network(&rehearsal, &network).await;
-    open_the_instance(&rehearsal, &id, groups.instance.as_ref().unwrap()).await;
-    let elb = &rehearsal.aws().elb();
-    let group = groups.service.unwrap();
-    elb.set_security_groups().load_balancer_arn(balancer).security_groups(&group).send().await.unwrap();
-    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    // Now that the profile is the right one again, there is none.
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let (association, _) = association(&rehearsal, &id).await;
-    ec2.disassociate_iam_instance_profile().association_id(association).send().await.unwrap();
-    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    // Somebody's own interface holds a subnet and a security group, so that the stack can't go.
-    let subnet = network.private_subnets.values().next().unwrap();
-    ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
-    deployed(&rehearsal, &unprotected(SHOP)).await;
-    let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(held.result(), "UndoFailed", "{:?}", held.error());
-    rehearsal
-}
-
-async fn change_the_network(rehearsal: &Rehearsal, network: &stackdrop_functions::network::Outputs) {
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let public = network.public_subnets.values().next().unwrap();
-    let yes = aws_sdk_ec2::types::AttributeBooleanValue::builder().value(true).build();
-    ec2.modify_subnet_attribute().subnet_id(public).map_public_ip_on_launch(yes).send().await.unwrap();
-    let tables = ec2.describe_route_tables().send().await.unwrap();
-    let tables = tables.route_tables();
-    let association = tables
-        .iter()
-        .flat_map(aws_sdk_ec2::types::RouteTable::associations)
-        .find(|association| association.subnet_id() == Some(public))
-        .unwrap();
-    let private = network.private_tables.values().next().unwrap();
-    let wrong = ec2.replace_route_table_association().route_table_id(private);
-    wrong.association_id(association.route_table_association_id().unwrap()).send().await.unwrap();
-    let nat = ec2.describe_nat_gateways().send().await.unwrap();
-    let nat = nat.nat_gateways()[0].nat_gateway_id().unwrap();
-    let table = association.route_table_id().unwrap();
-    let route = ec2.replace_route().route_table_id(table).destination_cidr_block("0.0.0.0/0");
-    route.nat_gateway_id(nat).send().await.unwrap();
-    let route = ec2.create_route().route_table_id(table).destination_cidr_block("198.51.100.0/24");
-    route.nat_gateway_id(nat).send().await.unwrap();
-}
-
-/// The instance's association with a profile: its id, and the profile's name.
-async fn association(rehearsal: &Rehearsal, id: &str) -> (String, String) {
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let answer = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
-    let mut associations = answer.iam_instance_profile_associations().iter();
-    let found = associations.find(|association| association.instance_id() == Some(id)).unwrap();
-    let profile = found.iam_instance_profile().unwrap().arn().unwrap().rsplit('/').next().unwrap();
-    (found.association_id().unwrap().to_owned(), profile.to_owned())
-}
-
-async fn open_the_instance(rehearsal: &Rehearsal, id: &str, group: &str) {
-    use aws_sdk_ec2::types::{HttpTokensState, IamInstanceProfileSpecification, IpPermission};
-    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let options = ec2.modify_instance_metadata_options().instance_id(id);
-    options.http_tokens(HttpTokensState::Optional).send().await.unwrap();
-    let iam = &rehearsal.aws().iam();
-    let (association, profile) = association(rehearsal, id).await;
-    iam.create_instance_profile().instance_profile_name("other").send().await.unwrap();
-    iam.add_role_to_instance_profile()
-        .instance_profile_name("other")
-        .role_name(profile)
-        .send()
-        .await
-        .unwrap();
-    wait(60).await;
-    let other = IamInstanceProfileSpecification::builder().name("other").build();
-    let replace = ec2.replace_iam_instance_profile_association().association_id(association);
-    replace.iam_instance_profile(other).send().await.unwrap();
-    let rules = ec2.describe_security_groups().group_ids(group).send().await.unwrap();
-    let out: Vec<IpPermission> = rules.security_groups()[0].ip_permissions_egress().to_vec();
-    let revoke = ec2.revoke_security_group_egress().group_id(group);
-    revoke.set_ip_permissions(Some(out)).send().await.unwrap();
 }
 
 async fn private_gets_a_way_out_and_goes() -> Rehearsal {
@@ -332,31 +252,6 @@ async fn an_update_fails_and_is_restored() -> Rehearsal {
     rehearsal
 }
 
-/// A deployment that was stopped, the one that looks after it, which is stopped too, and so on; then a removal.
-async fn an_undo_is_stopped() -> Rehearsal {
-    let spec = unprotected(SHOP);
-    let rehearsal = rehearsal(&spec);
-    let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
-    let looks_after = stopped_at(&rehearsal, upload, "Database").await;
-    let looks_after = stopped_at(&rehearsal, looks_after, "Clear").await;
-    rehearsal.run(looks_after, &(), &Abort::default()).await;
-    assert_eq!(crate::standing(&rehearsal), Vec::<String>::new());
-    deployed(&rehearsal, &spec).await;
-    let destroy = json!({ "stack": "shop", "action": "destroy" });
-    let looks_after = stopped_at(&rehearsal, destroy.clone(), "RemoveDatabase").await;
-    rehearsal.run(looks_after, &(), &Abort::default()).await;
-    succeeds(&rehearsal, destroy).await;
-    rehearsal
-}
-
-/// Stops an execution at a step, and gives the event of that.
-async fn stopped_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
-    let abort = Abort::default();
-    let stopped = rehearsal.run(input.clone(), &StopAt(step, abort.clone()), &abort).await;
-    assert_eq!(stopped.result(), "Aborted", "it came to {step}: {:?}", stopped.error());
-    rehearsal.interruption(&stopped.id, &input).unwrap()
-}
-
 /// Deployments that fail: AWS is asked why, and who holds what can't go.
 async fn fails_and_is_undone() -> Vec<Rehearsal> {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
@@ -370,21 +265,6 @@ async fn fails_and_is_undone() -> Vec<Rehearsal> {
     database.account().arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     database.deploy(SHOP, &()).await.unwrap();
     rehearsals.push(database);
-    rehearsals.push(stopped().await);
+    rehearsals.push(stopped::by_hand().await);
     rehearsals
-}
-
-/// A deployment that was stopped, and the one that looks after it.
-async fn stopped() -> Rehearsal {
-    let rehearsal = rehearsal(SHOP);
-    let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
-    let (nothing, abort) = ((), Abort::default());
-    let stop = async {
-        wait(60).await;
-        abort.stop("Stopped", "by hand");
-    };
-    let (deployment, ()) = tokio::join!(rehearsal.run(event.clone(), &nothing, &abort), stop);
-    let interruption = rehearsal.interruption(&deployment.id, &event).unwrap();
-    rehearsal.run(interruption, &(), &Abort::default()).await;
-    rehearsal
 }

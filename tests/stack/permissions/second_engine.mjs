@@ -2,7 +2,8 @@
 // the simulator's judge has decided. Reads one JSON document from the file named first, prints one with the differences.
 //
 // In:  { "identity": { ROLE: [document] }, "boundary": { ROLE: document }, "resource": { ARN: document },
-//        "decisions": [{ "principal": NAME, "action": …, "resource": …, "keys": { KEY: [value] }, "allowed": true }] }
+//        "decisions": [{ "principal": NAME, "action": …, "resource": …, "policyOf": ARN, "keys": { KEY: [value] },
+//                        "allowed": true }] }
 // Out: { "agreed": 12, "differences": [{ "decision": …, "says": "…" }] }
 
 import { readFileSync } from 'node:fs'
@@ -19,12 +20,7 @@ const named = (name, policy) => ({ name, policy })
 // What a call is about to create has no id yet; the engine would take the star for a pattern.
 const concrete = (arn) => (arn === '*' ? arn : arn.replaceAll('*', 'new'))
 
-function policyOf(arn) {
-  const owner = arn.startsWith('arn:aws:s3:::') ? arn.split('/')[0] : arn
-  return resource[owner]
-}
-
-async function verdict({ principal, action, resource: arn, keys }) {
+async function verdict({ principal, action, resource: arn, policyOf, keys }) {
   const account = arn.split(':')[4] || '123456789012'
   const contextVariables = Object.fromEntries(
     Object.entries(keys).map(([key, values]) => [key, values.length === 1 ? values[0] : values])
@@ -34,7 +30,7 @@ async function verdict({ principal, action, resource: arn, keys }) {
       request: { principal, action, resource: { resource: concrete(arn), accountId: account }, contextVariables },
       identityPolicies: (identity[principal] ?? []).map((policy, at) => named(`policy-${at}`, policy)),
       permissionBoundaryPolicies: boundary[principal] ? [named('boundary', boundary[principal])] : undefined,
-      resourcePolicy: policyOf(arn),
+      resourcePolicy: resource[policyOf],
       serviceControlPolicies: [],
       resourceControlPolicies: [],
     },

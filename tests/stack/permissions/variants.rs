@@ -1,0 +1,196 @@
+//! Forbidden variants of a request: the request, without what makes it legitimate.
+
+use stackdrop_simulator::{AccessRequest, Principal};
+
+use super::arn::{self, Parts};
+use super::policies::{AttachedTo, PolicyUnderTest, read};
+
+/// How a variant differs from the request that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    /// The resource carries no tags.
+    NoResourceTag,
+    /// The call sends no tags.
+    NoRequestTag,
+    /// The tag is put on a resource that exists: so somebody could claim it.
+    NoCreateAction,
+    /// The resource has another name, and carries no tags.
+    OthersName,
+    /// One part of the resource's name or path is another one.
+    OthersNamePart,
+    OthersAccount,
+    OthersRegion,
+    /// The action takes no resource, and the call sends no tag: the policy does not limit it.
+    NoResource,
+    /// A service acts for a resource in another account.
+    SourceInOthersAccount,
+    /// A service acts for another resource of the account.
+    OthersSource,
+    NoEventSource,
+    OthersKeyValue,
+    PlainHttp,
+    OthersService,
+}
+
+/// A request that differs from an allowed one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Variant {
+    pub(super) principal: Principal,
+    pub(super) request: AccessRequest,
+    pub(super) change: Change,
+}
+
+/// The variants that a policy denies.
+pub(super) fn denied(policy: &PolicyUnderTest<'_>) -> Vec<Variant> {
+    let today = read(&policy.statements);
+    let mut denied = of_policy(policy);
+    denied.retain(|variant| !policy.allows_by(&today, &variant.principal, &variant.request));
+    denied
+}
+
+/// The variants of the requests that a policy decides on, each once.
+pub(super) fn of_policy(policy: &PolicyUnderTest<'_>) -> Vec<Variant> {
+    let each = policy.requests.iter().flat_map(|(principal, request)| {
+        let mut variants = Variants { principal, request, all: Vec::new() };
+        variants.of_tags();
+        variants.of_sources();
+        variants.of_values();
+        if policy.attached_to == AttachedTo::Caller {
+            variants.of_resources();
+        }
+        variants.all
+    });
+    let mut all: Vec<Variant> = each.collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The type of a request's resource in the Service Authorization Reference; `*` for an action without one.
+pub(super) fn resource_type(request: &AccessRequest) -> &str {
+    if request.kind.is_empty() { "*" } else { &request.kind }
+}
+
+/// Whether the request creates a resource, with the tag of a stack.
+pub(super) fn creates_tagged(request: &AccessRequest) -> bool {
+    const VERBS: [&str; 6] = ["Allocate", "Authorize", "Create", "Register", "Request", "Run"];
+    let operation = request.action.split(':').nth(1).unwrap();
+    let creates = VERBS.iter().any(|verb| operation.starts_with(verb)) && operation != "CreateTags";
+    let tags_new = request.keys.iter().any(|(key, _)| key.ends_with(":CreateAction"));
+    (creates || tags_new) && request.keys.get("aws:RequestTag/stackdrop:stack").is_some()
+}
+
+struct Variants<'r> {
+    principal: &'r Principal,
+    request: &'r AccessRequest,
+    all: Vec<Variant>,
+}
+
+impl Variants<'_> {
+    fn add(&mut self, change: Change, apply: impl FnOnce(&mut AccessRequest)) {
+        let mut request = self.request.clone();
+        apply(&mut request);
+        if request != *self.request {
+            self.all.push(Variant { principal: self.principal.clone(), request, change });
+        }
+    }
+
+    fn of_tags(&mut self) {
+        let is_tagged = self.request.keys.get("aws:ResourceTag/stackdrop:stack").is_some();
+        if is_tagged {
+            self.add(Change::NoResourceTag, |request| {
+                request.keys.retain(|key| !key.contains(":ResourceTag/"));
+            });
+        }
+        // A resource with the tag may get other tags; a new one must get the tag.
+        if !is_tagged || creates_tagged(self.request) {
+            self.add(Change::NoRequestTag, without_request_tags);
+        }
+        self.add(Change::NoCreateAction, |request| request.keys.retain(|key| !key.contains(":CreateAction")));
+    }
+
+    fn of_sources(&mut self) {
+        if self.request.keys.get("aws:SourceAccount").is_some() {
+            self.add(Change::SourceInOthersAccount, |request| {
+                request.keys.set_all("aws:SourceAccount", [OTHERS_ACCOUNT.to_owned()]);
+                let project = format!("arn:aws:codebuild:eu-central-1:{OTHERS_ACCOUNT}:project/other");
+                request.keys.set_all("aws:SourceArn", [project]);
+            });
+        }
+        let sources = self.request.keys.get("aws:SourceArn");
+        if let Some(source) = sources.and_then(|sources| sources.first()) {
+            let other = source.rsplit_once([':', '/']).unwrap().0.to_owned() + "/other";
+            self.add(Change::OthersSource, |request| request.keys.set_all("aws:SourceArn", [other]));
+        }
+        self.add(Change::NoEventSource, |request| request.keys.retain(|key| key != "events:source"));
+        if let Principal::Service { .. } = self.principal {
+            let principal = Principal::Service { name: "codebuild.amazonaws.com".into() };
+            let request = self.request.clone();
+            self.all.push(Variant { principal, request, change: Change::OthersService });
+        }
+    }
+
+    fn of_values(&mut self) {
+        for (key, other) in OTHERS_VALUES {
+            if self.request.keys.get(key).is_some() {
+                self.add(Change::OthersKeyValue, |request| request.keys.set_all(key, [other.to_owned()]));
+            }
+        }
+        self.add(Change::PlainHttp, |request| {
+            request.keys.set_all("aws:SecureTransport", ["false".to_owned()]);
+        });
+    }
+
+    fn of_resources(&mut self) {
+        let arn = self.request.resource.as_str();
+        if arn == "*" && !self.request.keys.iter().any(|(key, _)| key.contains(":RequestTag/")) {
+            let (principal, request) = (self.principal.clone(), self.request.clone());
+            self.all.push(Variant { principal, request, change: Change::NoResource });
+        }
+        let parts = Parts::of(arn);
+        let places = [
+            (Change::OthersRegion, parts.region, "ap-south-1"),
+            (Change::OthersAccount, parts.account, OTHERS_ACCOUNT),
+        ];
+        for (change, range, other) in places {
+            let Some(range) = range else { continue };
+            self.add(change, |request| request.resource = arn::with(arn, &range, other));
+        }
+        for range in &parts.names {
+            let name = &arn[range.clone()];
+            for other in [OTHERS.to_owned(), format!("{OTHERS}-{name}"), format!("{name}-{OTHERS}")] {
+                self.add(Change::OthersNamePart, |request| request.resource = arn::with(arn, range, &other));
+            }
+        }
+        self.add(Change::OthersName, |request| {
+            for range in parts.names.iter().rev() {
+                request.resource.replace_range(range.clone(), OTHERS);
+            }
+            request.keys.retain(|key| !key.contains(":ResourceTag/") && key != "ec2:Owner");
+        });
+    }
+}
+
+fn without_request_tags(request: &mut AccessRequest) {
+    request.keys.retain(|key| !key.contains(":RequestTag/") && key != "aws:TagKeys");
+}
+
+/// A name that no pattern of ours matches.
+const OTHERS: &str = "somebody-elses";
+
+const OTHERS_ACCOUNT: &str = "999999999999";
+
+/// For each key that tells resources or services apart, a value that Stackdrop never sends.
+const OTHERS_VALUES: [(&str, &str); 11] = [
+    ("application-autoscaling:service-namespace", "dynamodb"),
+    ("ec2:CreateAction", "CreateImage"),
+    ("ec2:Owner", OTHERS_ACCOUNT),
+    ("ecs:CreateAction", "RunTask"),
+    ("elasticloadbalancing:CreateAction", "CreateTrustStore"),
+    ("events:source", "somebody.else"),
+    ("iam:AWSServiceName", "spot.amazonaws.com"),
+    ("iam:PassedToService", "lambda.amazonaws.com"),
+    ("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess"),
+    ("kms:ViaService", "s3.eu-central-1.amazonaws.com"),
+    ("route53:ChangeResourceRecordSetsRecordTypes", "MX"),
+];
