@@ -5,6 +5,7 @@
 //! others are out of reach.
 
 mod arn; // the parts of ARNs and their patterns
+mod dependents; // what an action depends on is asked for
 mod evidence; // IAM's decisions in the rehearsals
 mod forbidden; // resources of others are denied
 mod handbook; // docs/permissions.md says the same as the template

@@ -165,12 +165,6 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     ),
     exception(
         "ServiceRole",
-        &[OthersAccount, OthersRegion],
-        &["ecs:RegisterTaskDefinition on task-definition"],
-        "allowed on `*`, since the reference has no required resource for it; a call reaches one account only",
-    ),
-    exception(
-        "ServiceRole",
         &[NoCreateAction, NoResourceTag, OthersKeyValue, OthersName],
         &["ecs:TagResource on task-definition"],
         "Stackdrop adopts a revision that a pipeline has registered by its tag",
