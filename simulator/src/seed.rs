@@ -84,6 +84,11 @@ pub enum Seed {
         /// The zone, such as `eu-central-1a`.
         zone: String,
     },
+    /// The account's default key for the encryption of disks, where it is a key of the customer's.
+    DefaultEbsKey {
+        /// Its ARN.
+        arn: String,
+    },
     /// An image that no registry has: tasks that want it never start.
     NoSuchImage {
         /// The image, as a task definition names it.
@@ -182,6 +187,7 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
         Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),
+        Seed::DefaultEbsKey { arn } => ec2::seed_default_key(world, arn),
         Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
         Seed::CrashingImage { image, exit_code } => {
             ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));

@@ -133,8 +133,9 @@ async fn what_a_role_of_ours_may_do_and_who_may_act_as_it_is_put_back() {
 }
 
 #[test]
-fn no_function_names_a_partition() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/src")];
+fn no_function_and_no_command_names_a_partition() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("functions/src"), root.join("src/commands")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

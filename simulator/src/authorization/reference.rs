@@ -86,6 +86,7 @@ const MODELED: &[&str] = &[
     "iam:PolicyARN",
     "iam:ResourceTag/",
     "kms:ResourceAliases",
+    "kms:GrantIsForAWSResource",
     "kms:ViaService",
     "route53:ChangeResourceRecordSetsActions",
     "route53:ChangeResourceRecordSetsNormalizedRecordNames",

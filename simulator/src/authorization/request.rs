@@ -256,6 +256,7 @@ impl<'w> Asks<'w> {
         let via = format!("{service}.{}.amazonaws.com", self.world.region);
         self.also(action, "key", format!("{place}:key/{id}"), None)
             .key("kms:ViaService", via)
+            .key("kms:GrantIsForAWSResource", "true")
             .keys("kms:ResourceAliases", alias);
     }
 

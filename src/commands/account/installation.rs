@@ -74,6 +74,9 @@ impl Installation {
         let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = identity.saying("asking which account this is")?;
         let account = identity.account().context("AWS did not say which account this is")?;
+        // `arn:PARTITION:sts::ACCOUNT:…`
+        let partition = identity.arn().and_then(|arn| arn.split(':').nth(1));
+        let partition = partition.context("AWS did not say which partition this is")?;
         let named = at.bucket.clone().or_else(|| std::env::var("STACKDROP_BUCKET").ok());
         // A simulated account has no host of its own for each bucket.
         let by_path = config.endpoint_url().is_some();
@@ -83,7 +86,7 @@ impl Installation {
             sfn: aws_sdk_sfn::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             bucket: named.unwrap_or_else(|| format!("stackdrop-{account}-{region}")),
-            machine: format!("arn:aws:states:{region}:{account}:stateMachine:{MACHINE}"),
+            machine: format!("arn:{partition}:states:{region}:{account}:stateMachine:{MACHINE}"),
         })
     }
 

@@ -1,8 +1,7 @@
 //! Exceptions from the tests of permissions, with reasons. A test fails if a part of an entry excuses nothing.
 
 use super::variants::Change::{
-    self, NoCreateAction, NoRequestTag, NoResource, NoResourceTag, OthersAccount, OthersKeyValue, OthersName,
-    OthersRegion,
+    self, NoCreateAction, NoRequestTag, NoResource, NoResourceTag, OthersKeyValue, OthersName,
 };
 
 /// Allowed, though no rehearsal needs it: the policy, the action, the reason.
@@ -95,6 +94,19 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         &["ec2:DisassociateAddress on elastic-ip"],
         "somebody else's address on a stack's interface, which must carry the tag. The Service Authorization Reference \
          marks the interface as optional: if EC2 does not ask for it, this takes off any address",
+    ),
+    exception(
+        "InstanceRole",
+        &[OthersName],
+        &[
+            "kms:CreateGrant on key",
+            "kms:Decrypt on key",
+            "kms:DescribeKey on key",
+            "kms:GenerateDataKeyWithoutPlaintext on key",
+            "kms:ReEncryptFrom on key",
+            "kms:ReEncryptTo on key",
+        ],
+        "only through EC2, for disks of instances. Which key is the account's default is not known beforehand",
     ),
     exception(
         "LoadBalancerRole",

@@ -37,7 +37,10 @@ pub(super) async fn all() -> Vec<Rehearsal> {
 
 /// An account that keeps what IAM decides.
 fn rehearsal(spec: &str) -> Rehearsal {
-    opened(&Setting::default(), &[&Spec::read(spec.as_bytes()).unwrap()])
+    // With a default key for disks of the customer's own.
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let seeds = vec![Seed::DefaultEbsKey { arn: key.into() }];
+    opened(&Setting { seeds, ..Setting::default() }, &[&Spec::read(spec.as_bytes()).unwrap()])
 }
 
 fn opened(setting: &Setting, specs: &[&Spec]) -> Rehearsal {

@@ -181,7 +181,7 @@ const OTHERS: &str = "somebody-elses";
 const OTHERS_ACCOUNT: &str = "999999999999";
 
 /// For each key that tells resources or services apart, a value that Stackdrop never sends.
-const OTHERS_VALUES: [(&str, &str); 11] = [
+const OTHERS_VALUES: [(&str, &str); 12] = [
     ("application-autoscaling:service-namespace", "dynamodb"),
     ("ec2:CreateAction", "CreateImage"),
     ("ec2:Owner", OTHERS_ACCOUNT),
@@ -191,6 +191,7 @@ const OTHERS_VALUES: [(&str, &str); 11] = [
     ("iam:AWSServiceName", "spot.amazonaws.com"),
     ("iam:PassedToService", "lambda.amazonaws.com"),
     ("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess"),
+    ("kms:GrantIsForAWSResource", "false"),
     ("kms:ViaService", "s3.eu-central-1.amazonaws.com"),
     ("route53:ChangeResourceRecordSetsRecordTypes", "MX"),
 ];

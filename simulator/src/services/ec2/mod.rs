@@ -74,6 +74,8 @@ pub(crate) struct State {
     profiles: BTreeMap<String, profile::Association>,
     /// Instance types with the zones that do not have them.
     not_offered: BTreeSet<(String, String)>,
+    /// The account's default key for disks, where it is a key of the customer's.
+    default_key: Option<String>,
     /// What client tokens were used for, by operation and token.
     tokens: BTreeMap<(String, String), token::Used>,
 }
@@ -124,6 +126,11 @@ pub(crate) struct InstanceFacts {
     pub(crate) running_since: Option<Duration>,
     /// The instance profile's ARN, once really associated.
     pub(crate) profile: Option<String>,
+}
+
+/// Makes a key of the customer's (its ARN) the account's default key for disks.
+pub(crate) fn seed_default_key(world: &mut World, arn: &str) {
+    world.ec2.default_key = Some(arn.to_owned());
 }
 
 /// Makes an interface for another service: it holds its groups and its subnet until it is detached.

@@ -8,9 +8,12 @@ use crate::services::ec2::{catalogue, thing::Kind};
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "RunInstances" => launch(call),
+        "StartInstances" => {
+            call.names(Kind::Instance, "InstanceId");
+            uses_the_default_key(call);
+        }
         "TerminateInstances"
         | "StopInstances"
-        | "StartInstances"
         | "DescribeInstanceAttribute"
         | "ModifyInstanceMetadataOptions" => call.names(Kind::Instance, "InstanceId"),
         "ModifyInstanceAttribute" => {
@@ -44,7 +47,26 @@ fn launch(call: &mut Call<'_, '_>) {
     for kind in [Kind::Instance, Kind::Interface, Kind::Volume] {
         call.creates(kind);
     }
+    uses_the_default_key(call);
     pass_role(call);
+}
+
+/// An encrypted disk is made, and attached, with the account's default key. AWS's own key lets everybody in who may use
+/// EC2. Source: "Requirements for Amazon EBS encryption", permissions for users, in the EBS user guide.
+fn uses_the_default_key(call: &mut Call<'_, '_>) {
+    const ACTIONS: [&str; 6] = [
+        "kms:CreateGrant",
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+    ];
+    if let Some(key) = &call.asks.world.ec2.default_key {
+        for action in ACTIONS {
+            call.asks.key_use(action, key, "ec2");
+        }
+    }
 }
 
 /// An image belongs to no account of its ARN. `ec2:Owner` has Amazon's alias for those of Amazon.
