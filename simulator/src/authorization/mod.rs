@@ -1,7 +1,7 @@
 //! IAM's decisions: whether a call is allowed, as AWS would decide it.
 //!
-//! A call asks for one or more [`Request`]s: an action on a resource, with the facts that conditions can test. Each must
-//! be allowed by the policies of whoever calls. A service's own file says what its calls ask for (`Service::access`);
+//! A call makes one or more [`Request`]s: an action on a resource, with the values of condition keys. Each must be allowed
+//! by the caller's policies. A service's own file says what its calls ask for (`Service::access`);
 //! `simulator/reference/` says which resource types and condition keys AWS knows for an action; [`Policy`] is what
 //! policies say; [`judge`] puts them together.
 //!

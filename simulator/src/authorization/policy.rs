@@ -34,10 +34,10 @@ pub(super) enum Opinion {
 #[derive(Debug, Clone)]
 struct Statement {
     denies: bool,
-    /// Absent in identity policies: they speak of whoever carries them.
+    /// Absent in identity policies, which apply to the principal that carries them.
     principals: Option<Principals>,
     actions: Names,
-    /// Absent in trust policies: they speak of the role that carries them.
+    /// Absent in trust policies, which apply to the role that carries them.
     resources: Option<Names>,
     conditions: Vec<Condition>,
 }
@@ -83,7 +83,7 @@ impl Policy {
         opinion
     }
 
-    /// Whether some statement is about whoever `principal` is by name, not only by its account.
+    /// Whether an allowing statement names the principal itself, not only its account.
     pub(super) fn names(&self, principal: &Principal, request: &Request) -> bool {
         self.statements.iter().any(|statement| {
             let by_name = statement.principals.as_ref().is_some_and(|named| named.holds_itself(principal));

@@ -11,7 +11,7 @@ use crate::world::{Tags, World};
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Principal {
-    /// Somebody with every permission: whoever owns the account, or a test that plays them.
+    /// Somebody with every permission: the account's owner, or a test that plays the owner.
     Owner,
     /// A role that somebody has assumed.
     Role {
