@@ -22,6 +22,7 @@ mod records; // what the bucket remembers, and what starts a deployment or does 
 mod repeats; // everything twice
 mod roles; // what a stack's roles may do, and what others have given them
 mod storms; // random weather
+mod tags; // what a spec says of tags, and what is done to them by hand
 mod template; // what the template says
 mod troubles_service; // what goes wrong with databases, load balancers and services
 mod twice; // every action twice, and killed at each of its calls

@@ -1,0 +1,133 @@
+//! Tags: what a spec says of them reaches every resource, and what was done to them by hand is put right.
+
+use std::collections::BTreeSet;
+
+use stackdrop::Rehearsal;
+use stackdrop_simulator::Item;
+
+use crate::updates_network::again;
+use crate::{PRIVATE, SHOP, deployed, rehearsal, with};
+
+/// The stack's resources that carry tags of the spec's.
+fn tagged(rehearsal: &Rehearsal) -> Vec<Item> {
+    let items = rehearsal.account().inventory().into_iter();
+    // A scaling policy is shown with the tags of its target, and has none of its own.
+    let has_own = |item: &Item| item.kind != "AWS::ApplicationAutoScaling::ScalingPolicy";
+    items.filter(|item| !item.component.is_empty() && has_own(item)).collect()
+}
+
+/// The kinds of resources that do not carry this tag.
+fn without(rehearsal: &Rehearsal, key: &str, value: Option<&str>) -> BTreeSet<String> {
+    let items = tagged(rehearsal).into_iter();
+    let lacks = |item: &Item| item.tags.get(key).map(String::as_str) != value;
+    items.filter(lacks).map(|item| format!("{} {}", item.kind, item.name)).collect()
+}
+
+/// The example, and the one without a way to the internet, with the same tag.
+fn specs() -> [String; 2] {
+    let private = with(PRIVATE, "region: eu-central-1\n", "region: eu-central-1\ntags: { team: shop }\n");
+    [SHOP.to_owned(), private]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_a_spec_changes_adds_or_drops_does_so_on_every_resource() {
+    for spec in specs() {
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        assert_eq!(without(&rehearsal, "team", Some("shop")), BTreeSet::new());
+        for (tags, team, owner) in [
+            (&["team: books", "owner: anna"][..], Some("books"), Some("anna")),
+            (&["owner: anna"], None, Some("anna")),
+            (&[], None, None),
+        ] {
+            deployed(&rehearsal, &retagged(&spec, tags)).await;
+            assert_eq!(without(&rehearsal, "team", team), BTreeSet::new(), "{tags:?}");
+            assert_eq!(without(&rehearsal, "owner", owner), BTreeSet::new(), "{tags:?}");
+        }
+    }
+}
+
+/// The spec with these tags in place of its own.
+fn retagged(spec: &str, tags: &[&str]) -> String {
+    let in_one_line = "tags: { team: shop }";
+    if spec.contains(in_one_line) {
+        with(spec, in_one_line, &format!("tags: {{ {} }}", tags.join(", ")))
+    } else {
+        let lines: Vec<String> = tags.iter().map(|tag| format!("  {tag}\n")).collect();
+        with(spec, "  team: shop\n", &lines.concat())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_was_taken_off_by_hand_is_put_back_on_every_resource() {
+    for spec in specs() {
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        // A certificate's tags are changed by the other test.
+        let is_certificate = |item: &Item| item.kind == "AWS::CertificateManager::Certificate";
+        let all: Vec<Item> = tagged(&rehearsal).into_iter().filter(|item| !is_certificate(item)).collect();
+        for item in &all {
+            untag(&rehearsal, item).await;
+        }
+        assert_eq!(without(&rehearsal, "team", Some("shop")).len(), all.len(), "some tags are still there");
+        deployed(&rehearsal, &spec).await;
+        assert_eq!(without(&rehearsal, "team", Some("shop")), BTreeSet::new());
+        assert_eq!(crate::changes(&again(&rehearsal).await), Vec::<String>::new());
+    }
+}
+
+/// Takes the spec's tag off a resource.
+async fn untag(rehearsal: &Rehearsal, item: &Item) {
+    let (aws, id) = (rehearsal.aws(), item.id.as_str());
+    let arn = |service: &str, resource: &str| {
+        format!("arn:aws:{service}:eu-central-1:{}:{resource}", aws.settings.account)
+    };
+    let service = item.kind.split("::").nth(1).unwrap();
+    let key = "team";
+    match service {
+        "EC2" => {
+            let tag = aws_sdk_ec2::types::Tag::builder().key(key).build();
+            _ = aws_sdk_ec2::Client::new(rehearsal.sdk())
+                .delete_tags()
+                .resources(id)
+                .tags(tag)
+                .send()
+                .await
+                .unwrap();
+        }
+        "ElasticLoadBalancingV2" => {
+            _ = aws.elb().remove_tags().resource_arns(id).tag_keys(key).send().await.unwrap()
+        }
+        "ECS" => _ = aws.ecs().untag_resource().resource_arn(id).tag_keys(key).send().await.unwrap(),
+        "RDS" => {
+            let kind = match item.kind.as_str() {
+                "AWS::RDS::DBInstance" => "db",
+                "AWS::RDS::DBParameterGroup" => "pg",
+                _ => "subgrp",
+            };
+            let name = arn("rds", &format!("{kind}:{id}"));
+            _ = aws.rds().remove_tags_from_resource().resource_name(name).tag_keys(key).send().await.unwrap();
+        }
+        "IAM" if item.kind.ends_with("Role") => {
+            _ = aws.iam().untag_role().role_name(id).tag_keys(key).send().await.unwrap();
+        }
+        "IAM" => {
+            _ = aws
+                .iam()
+                .untag_instance_profile()
+                .instance_profile_name(id)
+                .tag_keys(key)
+                .send()
+                .await
+                .unwrap()
+        }
+        "Logs" => {
+            let group = arn("logs", &format!("log-group:{id}"));
+            _ = aws.logs().untag_resource().resource_arn(group).tag_keys(key).send().await.unwrap();
+        }
+        "ApplicationAutoScaling" => {
+            _ = aws.autoscaling().untag_resource().resource_arn(id).tag_keys(key).send().await.unwrap();
+        }
+        _ => panic!("nobody knows how to untag {} {id}", item.kind),
+    }
+}
