@@ -96,7 +96,7 @@ async fn untag(rehearsal: &Rehearsal, item: &Item) {
                 .unwrap();
         }
         "ElasticLoadBalancingV2" => {
-            _ = aws.elb().remove_tags().resource_arns(id).tag_keys(key).send().await.unwrap()
+            _ = aws.elb().remove_tags().resource_arns(id).tag_keys(key).send().await.unwrap();
         }
         "ECS" => _ = aws.ecs().untag_resource().resource_arn(id).tag_keys(key).send().await.unwrap(),
         "RDS" => {
@@ -119,7 +119,7 @@ async fn untag(rehearsal: &Rehearsal, item: &Item) {
                 .tag_keys(key)
                 .send()
                 .await
-                .unwrap()
+                .unwrap();
         }
         "Logs" => {
             let group = arn("logs", &format!("log-group:{id}"));
