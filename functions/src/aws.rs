@@ -166,8 +166,8 @@ impl ClassifyRetry for LostAnswers {
     }
 }
 
-/// For a create call that has no client token: the SDK must not repeat it by itself, since a lost answer may have
-/// taken effect. It becomes `Transient`, and the next attempt looks first.
+/// For a create call that has no client token: the SDK must not repeat it by itself, not even after a server error, which
+/// may have taken effect too ([`LostAnswers`] has the rule for all calls). The next attempt of the step looks first.
 pub(crate) fn once() -> RetryConfig {
     RetryConfig::disabled()
 }

@@ -261,7 +261,7 @@ async fn detach(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepErr
     call.unless(&ABSENT).doing(format!("detaching {policy} from {name}")).map(drop)
 }
 
-/// Deletes a role of ours with its policies, whoever has given it those.
+/// Deletes a role of ours with all its policies, those of others included.
 pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, StepError> {
     let name = wanted.name(work);
     let mut removal = Removal::default();

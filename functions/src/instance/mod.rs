@@ -41,7 +41,7 @@ pub struct Outputs {
 const ROLE: &str = "role/instance";
 
 /// The role that the instance acts as: what Session Manager needs of Systems Manager's agent, and nothing else. AWS's own
-/// `AmazonSSMManagedInstanceCore` would let whoever opens a shell read every parameter of the account.
+/// `AmazonSSMManagedInstanceCore` would let everybody who opens a shell read every parameter of the account.
 ///
 /// Sources: "Create an IAM role with minimal Session Manager permissions" in the Systems Manager user guide, and the
 /// managed policy `AWSCloud9SSMInstanceProfile`, which has these five actions. None of `ec2messages` is among them: the agent

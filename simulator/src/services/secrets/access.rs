@@ -54,7 +54,7 @@ fn unknown_arn(world: &World, name: &str) -> String {
     world.arn("secretsmanager", &format!("secret:{name}-??????"))
 }
 
-/// The key of a secret, where it is not Secrets Manager's own: with that, whoever may read the secret may decrypt it.
+/// The key of a secret, where it is not Secrets Manager's own: with that, a caller who may read the secret may decrypt it.
 /// Source: "Secret encryption and decryption" in the Secrets Manager user guide.
 fn customer_key(secret: &Secret) -> Option<&str> {
     secret.key.as_deref().filter(|key| !is_own(key))
