@@ -1,51 +1,37 @@
-//! The Lambda functions: one a component, and `admit` and `conclude` before and after them.
+//! The Lambda functions: one for each component, and `admit` and `conclude` before and after them.
 //!
-//! How a step goes: the workflow invokes a function with `{ action, deployment }`; [`handle`] finds the component by the
-//! function's name and runs the action; the result goes back into the workflow's state, an error goes back under one of
-//! the names in [`error::names`], and the workflow file alone says what follows.
+//! The workflow invokes a function with `{ action, deployment }`. The function runs the action; the workflow puts the
+//! result into its state. An error goes back under one of the names in [`aws::error::names`], and the workflow file
+//! alone decides what follows.
+//!
+//! Floors, each of which uses only those below it: `bin` and [`program`] · [`steps`] · [`components`] · [`contract`] ·
+//! [`deployment`] · [`aws`].
 
-pub mod admit;
-pub mod announce;
 pub mod aws;
-pub mod component;
-pub mod conclude;
-pub mod database;
-mod denied;
-pub mod egress;
-pub mod error;
-pub mod estimate;
-mod holders;
-pub mod instance;
-pub mod lambda;
-pub mod load_balancer;
-pub mod network;
+pub mod components;
+pub mod contract;
+pub mod deployment;
 pub mod program;
-mod quotas;
-pub mod records;
-mod roles;
-mod schedule;
-pub mod security_groups;
-pub mod service;
-pub mod stack;
-pub mod summary;
-mod tagging;
-mod together;
+pub mod steps;
+
+use serde_json::Value;
 
 pub use aws::{Aws, Settings};
-pub use lambda::{Function, handle};
+use aws::error::StepError;
+pub use components::COMPONENTS;
+pub use contract::handler::Function;
 
-/// Every component, in the order in which they are built.
-pub static COMPONENTS: [Function; 7] = [
-    network::FUNCTION,
-    security_groups::FUNCTION,
-    database::FUNCTION,
-    load_balancer::FUNCTION,
-    egress::FUNCTION,
-    instance::FUNCTION,
-    service::FUNCTION,
-];
-
-/// Every function: the components', Admit and Conclude.
+/// Every function: those of the components, Admit and Conclude.
 pub fn functions() -> impl Iterator<Item = Function> {
-    COMPONENTS.into_iter().chain([admit::FUNCTION, conclude::FUNCTION])
+    COMPONENTS.into_iter().chain([steps::admit::FUNCTION, steps::conclude::FUNCTION])
+}
+
+/// Runs a function by its name with the payload that the workflow sends, as Lambda does.
+///
+/// # Errors
+/// `Defect` when there is no such function; otherwise the function's own error.
+pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    let named = functions().find(|known| known.name == function);
+    let named = named.ok_or_else(|| StepError::Defect(format!("there is no function `{function}`")))?;
+    named.handle(payload, aws).await
 }

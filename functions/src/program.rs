@@ -7,7 +7,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
-use crate::error::StepError;
+use crate::aws::error::StepError;
 use crate::{Aws, Function, Settings};
 
 /// Asks Lambda's runtime API for work, and runs the function with it.

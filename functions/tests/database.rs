@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_rds::types::{ApplyMethod, DbInstance, Parameter};
 use common::{act, aws, deployment, ensure, until_done};
 use serde_json::{Value, json};
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::{Aws, handle};
 use stackdrop_simulator::{Account, Call, Fault, FaultKind, When};
 

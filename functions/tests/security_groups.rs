@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, SecurityGroup, Tag, User
 use common::{act, aws, deployment, ensure, until_done};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Call};
 
 const NAME: &str = "security-groups";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
-pub use stackdrop_functions::lambda::FUNCTION_SECONDS_MAX;
+pub use stackdrop_functions::contract::handler::FUNCTION_SECONDS_MAX;
 use stackdrop_functions::{Aws, functions, handle};
 use stackdrop_simulator::{AccessRequest, Account, Caller, Principal, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};

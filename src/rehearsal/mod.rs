@@ -22,7 +22,8 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::TimeSource;
 use serde_json::{Value, json};
 use stackdrop_figures::LatencyModel;
-use stackdrop_functions::{Aws, component, estimate};
+use stackdrop_functions::{Aws, deployment};
+use stackdrop_functions::deployment::estimate;
 use stackdrop_simulator::{Account, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
@@ -443,6 +444,6 @@ fn sdk(account: &Account, region: &str) -> SdkConfig {
 ///
 /// # Errors
 /// When it is not of that shape.
-pub fn outputs_of(deployed: &Deployed) -> Result<component::Outputs> {
+pub fn outputs_of(deployed: &Deployed) -> Result<deployment::outputs::Outputs> {
     serde_json::from_value(deployed.outputs()).context("reading the outputs")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use stackdrop_functions::error::names;
+use stackdrop_functions::aws::error::names;
 use stackdrop_simulator::{Call, Ending, Item};
 use stackdrop_statemachine::Ending as StepEnding;
 

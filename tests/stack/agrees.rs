@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::template::{functions, properties, template};
 use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, camel, substitutions};
 use stackdrop_functions::COMPONENTS;
-use stackdrop_functions::error::names;
+use stackdrop_functions::aws::error::names;
 use stackdrop_statemachine::{Machine, StateInfo, StateKind};
 
 fn machine() -> Machine {

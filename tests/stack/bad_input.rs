@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
-use stackdrop_functions::error::names;
+use stackdrop_functions::aws::error::names;
 use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;

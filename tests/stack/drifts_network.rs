@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, HttpTokensState, IpPermission, IpRange};
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::outputs_of;
-use stackdrop_functions::component::Outputs;
+use stackdrop_functions::deployment::outputs::Outputs;
 
 use crate::updates_network::{BOX, again, assert_planned, planned};
 use crate::{changes, deployed, rehearsal};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
-use stackdrop_functions::error::{StepError, names};
+use stackdrop_functions::aws::error::{StepError, names};
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 

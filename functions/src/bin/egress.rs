@@ -1,5 +1,5 @@
 //! The program of the Lambda function `egress`.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    stackdrop_functions::program::run(stackdrop_functions::egress::FUNCTION)
+    stackdrop_functions::program::run(stackdrop_functions::components::egress::FUNCTION)
 }

@@ -1,5 +1,5 @@
 //! The program of the Lambda function `network`.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    stackdrop_functions::program::run(stackdrop_functions::network::FUNCTION)
+    stackdrop_functions::program::run(stackdrop_functions::components::network::FUNCTION)
 }

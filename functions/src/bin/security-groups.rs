@@ -1,5 +1,5 @@
 //! The program of the Lambda function `security-groups`.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    stackdrop_functions::program::run(stackdrop_functions::security_groups::FUNCTION)
+    stackdrop_functions::program::run(stackdrop_functions::components::security_groups::FUNCTION)
 }

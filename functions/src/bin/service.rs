@@ -1,5 +1,5 @@
 //! The program of the Lambda function `service`.
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    stackdrop_functions::program::run(stackdrop_functions::service::FUNCTION)
+    stackdrop_functions::program::run(stackdrop_functions::components::service::FUNCTION)
 }

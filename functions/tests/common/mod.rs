@@ -8,7 +8,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use serde_json::{Value, json};
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::{Aws, Settings, handle};
 use stackdrop_simulator::{Account, Options, PolicySeed, Seed};
 use stackdrop_specs::Spec;

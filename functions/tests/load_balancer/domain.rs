@@ -6,7 +6,7 @@ use aws_sdk_acm::types::CertificateStatus;
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::json;
 use stackdrop_functions::Aws;
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::common::{act, ensure, until_done, writes};

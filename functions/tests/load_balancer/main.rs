@@ -22,7 +22,7 @@ use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, 
 use common::{act, aws, deployment, ensure, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
 
 const NAME: &str = "load-balancer";

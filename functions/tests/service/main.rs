@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use common::{act, aws, deployment, ensure, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
 
 const NAME: &str = "service";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ecs::types::Tag;
 use serde_json::json;
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::common::{act, ensure, until_done, writes};

@@ -1,6 +1,6 @@
 //! Rollouts that fail: told with everything that AWS knows.
 
-use stackdrop_functions::error::StepError;
+use stackdrop_functions::aws::error::StepError;
 
 use crate::common::{ensure, until_done, writes};
 use crate::{NAME, WEB, WORKER, account, assert_at_rest, built, changed, changes, ground, next, settle};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use stackdrop_functions::records::Approval;
+use stackdrop_functions::deployment::record::Approval;
 use stackdrop_specs::StackName;
 
 use super::follow::{follow, questions};

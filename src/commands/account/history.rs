@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::Object;
 use serde_json::{Value, json};
-use stackdrop_functions::records::Record;
+use stackdrop_functions::deployment::record::Record;
 use stackdrop_specs::StackName;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

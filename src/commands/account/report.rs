@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
-use stackdrop_functions::records::{Outcome, Record};
-use stackdrop_functions::summary;
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_functions::deployment::record::Record;
+use stackdrop_functions::deployment::summary;
 
 use super::follow::Followed;
 use super::installation::Installation;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use stackdrop_functions::records::Record;
+use stackdrop_functions::deployment::record::Record;
 use stackdrop_specs::StackName;
 
 use super::installation::Installation;

@@ -1,0 +1,68 @@
+//! Making several things at once, each to its end.
+//!
+//! A call that has been sent takes effect even if nobody waits for its answer. So a step that gave up at the first
+//! error would leave calls behind that still create something, after the undo has looked for what there is.
+
+use std::future::Future;
+
+use futures::future::join_all;
+
+use crate::aws::error::StepError;
+
+/// Runs all of them to their end; then the results, or the error that matters most.
+pub(crate) async fn all<T, F>(futures: impl IntoIterator<Item = F>) -> Result<Vec<T>, StepError>
+where
+    F: Future<Output = Result<T, StepError>>,
+{
+    let (mut done, mut worst) = (Vec::new(), None);
+    // Boxed: the futures of SDK calls are large, and moving them about would fill the stack.
+    for result in join_all(futures.into_iter().map(Box::pin)).await {
+        match result {
+            Ok(result) => done.push(result),
+            Err(error) => worst = Some(worse(worst, error)),
+        }
+    }
+    worst.map_or(Ok(done), Err)
+}
+
+/// Runs both to their end; then the results, or the error that matters more.
+pub(crate) async fn both<A, B>(
+    a: impl Future<Output = Result<A, StepError>>,
+    b: impl Future<Output = Result<B, StepError>>,
+) -> Result<(A, B), StepError> {
+    let (a, b) = (Box::pin(a), Box::pin(b));
+    match futures::join!(a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(a), Err(b)) => Err(worse(Some(a), b)),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// What ends a deployment matters more than what is only asked again; else the first.
+fn worse(first: Option<StepError>, second: StepError) -> StepError {
+    let passes = |error: &StepError| matches!(error, StepError::Pending(_) | StepError::Transient { .. });
+    match first {
+        Some(first) if passes(&second) || !passes(&first) => first,
+        _ => second,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_that_ends_the_deployment_is_told_before_one_that_passes() {
+        let results = [
+            Err(StepError::pending("one thing")),
+            Ok(1),
+            Err(StepError::InvalidSpec("wrong".into())),
+            Err(StepError::pending("another")),
+        ];
+        let all = all(results.into_iter().map(async |result| result)).await;
+        assert_eq!(all.unwrap_err().to_string(), "wrong");
+        let waits = || async { Err::<(), _>(StepError::pending("the first")) };
+        let later = both(waits(), async { Err::<(), _>(StepError::pending("the second")) }).await;
+        assert_eq!(later.unwrap_err().to_string(), "waiting for the first");
+    }
+}

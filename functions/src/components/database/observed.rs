@@ -1,0 +1,201 @@
+//! What stands of a stack's database: the only reader of it.
+//!
+//! A deployment that changes nothing reads five times: RDS tells an instance's tags and its subnet group with the
+//! instance, but the tags of groups only one by one.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_rds::types::{DbInstance, DbParameterGroup, DbSubnetGroup, SourceType};
+use futures::future::try_join_all;
+
+use super::{FORCE_TLS, instance, parameter_group, subnet_group};
+use crate::contract::component::Work;
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::Tags;
+
+/// Everything of this stack's database.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) instance: Option<DbInstance>,
+    pub(super) subnet_group: Option<SubnetGroup>,
+    /// One for each major version that there has been.
+    pub(super) parameter_groups: Vec<ParameterGroup>,
+    /// What has one of our names and is not this stack's: its role, and what it is.
+    pub(super) foreign: Vec<(&'static str, String)>,
+}
+
+/// The subnet group.
+#[derive(Debug, Clone)]
+pub(super) struct SubnetGroup {
+    pub(super) arn: String,
+    pub(super) subnets: BTreeSet<String>,
+    pub(super) tags: Tags,
+}
+
+/// A parameter group.
+#[derive(Debug, Clone)]
+pub(super) struct ParameterGroup {
+    pub(super) name: String,
+    pub(super) arn: String,
+    pub(super) tags: Tags,
+    /// Whether it refuses connections without TLS. Read of the wanted group only.
+    pub(super) forces_tls: bool,
+}
+
+impl Found {
+    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let (instance, parameter_groups) =
+            tokio::try_join!(find_instance(work), find_parameter_groups(work))?;
+        let mut found = Self::default();
+        let (subnet_group, parameter_groups) = tokio::try_join!(
+            find_subnet_group(work, instance.as_ref()),
+            try_join_all(parameter_groups.into_iter().map(|group| complete(work, group))),
+        )?;
+        if let Some(instance) = instance {
+            if work.stack.owns(&tags_of(&instance)) {
+                found.instance = Some(instance);
+            } else {
+                let id = instance.db_instance_identifier().unwrap_or_default();
+                found.foreign.push((instance::ROLE, format!("the database instance {id}")));
+            }
+        }
+        match subnet_group {
+            Some(group) if work.stack.owns(&group.tags) => found.subnet_group = Some(group),
+            Some(group) => {
+                found.foreign.push((subnet_group::ROLE, format!("the subnet group {}", group.arn)));
+            }
+            None => {}
+        }
+        for group in parameter_groups.into_iter().flatten() {
+            if work.stack.owns(&group.tags) {
+                found.parameter_groups.push(group);
+            } else {
+                found.foreign.push((parameter_group::ROLE, format!("the parameter group {}", group.name)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many resources there are.
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.instance.is_some())
+            + usize::from(self.subnet_group.is_some())
+            + self.parameter_groups.len()
+    }
+
+    /// The parameter group with this name.
+    pub(super) fn parameter_group(&self, name: &str) -> Option<&ParameterGroup> {
+        self.parameter_groups.iter().find(|group| group.name == name)
+    }
+}
+
+/// An instance's tags.
+pub(super) fn tags_of(instance: &DbInstance) -> Tags {
+    tags(instance.tag_list())
+}
+
+fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+        .collect()
+}
+
+/// The instance with our identifier, whoever's it is.
+pub(super) async fn find_instance(work: &Work<'_>) -> Result<Option<DbInstance>, StepError> {
+    let identifier = instance::identifier(work);
+    let call = work.aws.rds().describe_db_instances().db_instance_identifier(&identifier).send().await;
+    let answer =
+        call.unless(&["DBInstanceNotFound"]).doing(format!("looking for the database {identifier}"))?;
+    Ok(answer.and_then(|answer| answer.db_instances.unwrap_or_default().into_iter().next()))
+}
+
+/// The subnet group with our name. An instance that stands in it tells all of it but its tags.
+async fn find_subnet_group(
+    work: &Work<'_>,
+    instance: Option<&DbInstance>,
+) -> Result<Option<SubnetGroup>, StepError> {
+    let name = subnet_group::name(work);
+    let with_instance = instance.and_then(|instance| {
+        let group = instance.db_subnet_group()?;
+        // There, RDS leaves out the ARN, which is the instance's but for its last two parts.
+        let arn = instance.db_instance_arn()?.rsplitn(3, ':').nth(2)?;
+        (group.db_subnet_group_name() == Some(&name)).then(|| (group.clone(), format!("{arn}:subgrp:{name}")))
+    });
+    let (group, arn) = match with_instance {
+        Some(told) => told,
+        None => match describe_subnet_group(work, &name).await? {
+            Some(group) => {
+                let arn = group.db_subnet_group_arn().unwrap_or_default().to_owned();
+                (group, arn)
+            }
+            None => return Ok(None),
+        },
+    };
+    let tags = find_tags(work, &arn).await?;
+    let subnets = group.subnets().iter().filter_map(|subnet| subnet.subnet_identifier().map(str::to_owned));
+    Ok(tags.map(|tags| SubnetGroup { arn, subnets: subnets.collect(), tags }))
+}
+
+async fn describe_subnet_group(work: &Work<'_>, name: &str) -> Result<Option<DbSubnetGroup>, StepError> {
+    let call = work.aws.rds().describe_db_subnet_groups().db_subnet_group_name(name).send().await;
+    let answer =
+        call.unless(&["DBSubnetGroupNotFoundFault"]).doing(format!("looking for the subnet group {name}"))?;
+    Ok(answer.and_then(|answer| answer.db_subnet_groups.unwrap_or_default().into_iter().next()))
+}
+
+/// The parameter groups with one of our names: RDS can only list all, and an upgrade leaves an old one behind.
+async fn find_parameter_groups(work: &Work<'_>) -> Result<Vec<DbParameterGroup>, StepError> {
+    let pages = work.aws.rds().describe_db_parameter_groups().into_paginator().items().send();
+    let mut groups: Vec<DbParameterGroup> =
+        pages.try_collect().await.doing("looking for the parameter groups")?;
+    groups.retain(|group| {
+        let name = group.db_parameter_group_name().unwrap_or_default();
+        parameter_group::is_named_so(work, name)
+    });
+    Ok(groups)
+}
+
+/// A parameter group with its tags and, for the wanted one, whether it forces TLS.
+async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<ParameterGroup>, StepError> {
+    let name = group.db_parameter_group_name.unwrap_or_default();
+    let arn = group.db_parameter_group_arn.unwrap_or_default();
+    let wanted = work.spec.database.as_ref().is_some_and(|spec| parameter_group::name(work, spec) == name);
+    let forces_tls = async { if wanted { find_forced_tls(work, &name).await } else { Ok(false) } };
+    let (tags, forces_tls) = tokio::try_join!(find_tags(work, &arn), forces_tls)?;
+    Ok(tags.map(|tags| ParameterGroup { name, arn, tags, forces_tls }))
+}
+
+async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
+    // `user`: only what differs from the family's defaults, which is ours and whatever somebody added.
+    let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(name).source("user");
+    let parameters: Vec<_> = call.into_paginator().items().send().try_collect().await.pending_on(
+        &["DBParameterGroupNotFound"],
+        "the parameter group to be visible",
+        format!("reading the parameter group {name}"),
+    )?;
+    Ok(parameters.iter().any(|parameter| {
+        parameter.parameter_name() == Some(FORCE_TLS) && parameter.parameter_value() == Some("1")
+    }))
+}
+
+/// The tags of a group; `None` when it has gone since it was listed.
+async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Tags>, StepError> {
+    let call = work.aws.rds().list_tags_for_resource().resource_name(arn).send().await;
+    let absent = ["DBSubnetGroupNotFoundFault", "DBParameterGroupNotFound"];
+    let answer = call.unless(&absent).doing(format!("reading the tags of {arn}"))?;
+    Ok(answer.map(|answer| tags(answer.tag_list())))
+}
+
+/// What RDS has said last about an instance: its newest events, in the order in which they came.
+pub(super) async fn find_events(work: &Work<'_>, identifier: &str) -> Result<Vec<String>, StepError> {
+    /// A creation or change may take hours; RDS tells of the last hour only, unless it is asked for more.
+    const A_DAY_IN_MINUTES: i32 = 24 * 60;
+    const LINES: usize = 3;
+    let call = work.aws.rds().describe_events().source_type(SourceType::DbInstance);
+    let call = call.source_identifier(identifier).duration(A_DAY_IN_MINUTES);
+    let mut events: Vec<_> =
+        call.into_paginator().items().send().try_collect().await.doing("reading the database's events")?;
+    events.sort_by_key(|event| event.date().map(aws_smithy_types::DateTime::as_nanos));
+    let newest = events.iter().rev().take(LINES).rev();
+    Ok(newest.filter_map(|event| event.message().map(str::to_owned)).collect())
+}

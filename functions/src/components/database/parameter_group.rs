@@ -1,0 +1,141 @@
+//! The parameter group: PostgreSQL that refuses connections without TLS. Each major version has its own.
+
+use aws_sdk_rds::types::{ApplyMethod, Parameter};
+use stackdrop_specs::Database;
+
+use super::observed::{Found, ParameterGroup};
+use super::settings::{self, Setting, major};
+use super::{FORCE_TLS, NAME, instance, keep_tags, rds_tags};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Removal;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+use crate::aws::join;
+
+/// The parameter group's role.
+pub(super) const ROLE: &str = "parameter-group";
+
+/// The name of the parameter group for the spec's major version.
+pub(super) fn name(work: &Work<'_>, spec: &Database) -> String {
+    work.stack.resource(&format!("postgres{}", major(&spec.version)))
+}
+
+/// Whether a parameter group has the name that ours of some major version has.
+pub(super) fn is_named_so(work: &Work<'_>, name: &str) -> bool {
+    let version = name.strip_prefix(&work.stack.resource("postgres"));
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The groups of other major versions that the instance does not use, or will not once it is upgraded. A version that
+/// can't go back keeps its own.
+fn outdated<'f>(work: &Work<'_>, spec: &Database, found: &'f Found) -> Vec<&'f ParameterGroup> {
+    let wanted = name(work, spec);
+    let leaves = found.instance.as_ref().is_none_or(|there| {
+        let differences = settings::differences(work, spec, there);
+        differences.iter().any(|difference| matches!(difference.setting, Setting::ParameterGroup(_)))
+    });
+    let in_use = |name: &str| found.instance.as_ref().is_some_and(|there| instance::uses(there, name));
+    let others = found.parameter_groups.iter().filter(|group| group.name != wanted);
+    others.filter(|group| leaves || !in_use(&group.name)).collect()
+}
+
+pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut Plan) {
+    match found.parameter_group(&name(work, spec)) {
+        None => {
+            plan.change(Verb::Create, ROLE);
+        }
+        Some(group) => {
+            plan.tags(&work.stack, NAME, ROLE, &group.tags);
+            if !group.forces_tls {
+                plan.update(ROLE, FORCE_TLS, "0", "1");
+            }
+        }
+    }
+    for group in outdated(work, spec, found) {
+        plan.change(Verb::Remove, format!("{ROLE} ({})", group.name));
+    }
+}
+
+pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> Result<(), StepError> {
+    let name = name(work, spec);
+    match found.parameter_group(&name) {
+        None => {
+            create(work, spec, &name).await?;
+            force_tls(work, &name).await?;
+        }
+        Some(group) => {
+            keep_tags(work, &group.arn, ROLE, &group.tags).await?;
+            if !group.forces_tls {
+                force_tls(work, &name).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), StepError> {
+    let call = work
+        .aws
+        .rds()
+        .create_db_parameter_group()
+        .db_parameter_group_name(name)
+        .db_parameter_group_family(format!("postgres{}", major(&spec.version)))
+        .description("PostgreSQL that refuses connections without TLS")
+        .set_tags(Some(rds_tags(work.stack.tags(NAME, ROLE))))
+        .send()
+        .await;
+    // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
+    let passing = ["DBParameterGroupAlreadyExists"];
+    let doing = format!("creating the parameter group {name}");
+    call.pending_on(&passing, "the parameter group to be visible", doing)?;
+    tracing::info!(name, "Parameter group created.");
+    Ok(())
+}
+
+/// `rds.force_ssl` is a dynamic parameter: it takes effect without a reboot.
+async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
+    let parameter = Parameter::builder().parameter_name(FORCE_TLS).parameter_value("1");
+    let parameter = parameter.apply_method(ApplyMethod::Immediate).build();
+    let call = work.aws.rds().modify_db_parameter_group().db_parameter_group_name(name).parameters(parameter);
+    // RDS refuses while it is still at work on an earlier change of the group.
+    let passing = ["DBParameterGroupNotFound", "InvalidDBParameterGroupState"];
+    let doing = format!("forcing TLS in the parameter group {name}");
+    call.send().await.pending_on(&passing, "the parameter group to be ready", doing).map(drop)
+}
+
+/// Deletes those of other major versions: the instance has been upgraded.
+pub(super) async fn remove_outdated(
+    work: &Work<'_>,
+    spec: &Database,
+    found: &Found,
+) -> Result<Removal, StepError> {
+    remove_these(work, outdated(work, spec, found)).await
+}
+
+/// Deletes all of them; the instance is gone.
+pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    remove_these(work, found.parameter_groups.iter().collect()).await
+}
+
+async fn remove_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Removal, StepError> {
+    let mut removal = Removal::default();
+    let deletions = groups.into_iter().map(async |group| {
+        let gone = delete(work, &group.name).await?;
+        Ok::<_, StepError>((group, gone))
+    });
+    for (group, _) in join::all(deletions).await?.into_iter().filter(|(_, gone)| !gone) {
+        removal.leave(ROLE, &group.name, "RDS says that a database instance still uses it");
+    }
+    Ok(removal)
+}
+
+/// Whether it is gone.
+async fn delete(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
+    let call = work.aws.rds().delete_db_parameter_group().db_parameter_group_name(name).send().await;
+    let doing = format!("deleting the parameter group {name}");
+    let gone = call.gone(&["DBParameterGroupNotFound"], &["InvalidDBParameterGroupState"], doing)?;
+    if gone {
+        tracing::info!(name, "Parameter group deleted.");
+    }
+    Ok(gone)
+}

@@ -1,0 +1,249 @@
+//! What RDS does not offer, found out before anything is touched: versions, classes, sizes, zones.
+//!
+//! Read only when the instance is to be created, or changed in one of these.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_rds::types::{DbEngineVersion, DbInstance, OrderableDbInstanceOption};
+use stackdrop_specs::Database;
+
+use super::observed::Found;
+use super::instance::{self, ROLE};
+use super::settings::{self, STORAGE_TYPE, Setting, major, size};
+use crate::contract::component::Work;
+use crate::deployment::plan::Plan;
+use crate::aws::error::{Answer, StepError};
+use crate::contract::tagging::filter;
+
+/// The engine.
+const POSTGRES: &str = "postgres";
+
+/// Notes what RDS would refuse of the spec.
+pub(super) async fn plan(
+    work: &Work<'_>,
+    spec: &Database,
+    found: &Found,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let there = found.instance.as_ref().filter(|there| !instance::is_deleting(there));
+    let Some(ordered) = ordered(work, spec, there) else { return Ok(()) };
+    let versions = find_versions(work).await?;
+    let version = if ordered.version {
+        match wanted_version(&versions, spec, there) {
+            Ok(version) => version.to_owned(),
+            Err((why, fix)) => {
+                plan.problem(ROLE, why, fix);
+                return Ok(());
+            }
+        }
+    } else {
+        there.and_then(DbInstance::engine_version).unwrap_or(&spec.version).to_owned()
+    };
+    let (options, zones) =
+        tokio::try_join!(find_options(work, &version, &spec.class), find_zones(work, there))?;
+    for (why, fix) in refusals(spec, &version, &options, &zones) {
+        plan.problem(ROLE, why, fix);
+    }
+    Ok(())
+}
+
+/// What is asked of RDS that it may not offer.
+#[derive(Debug, Clone, Copy)]
+struct Ordered {
+    /// A version: its creation, or an upgrade.
+    version: bool,
+}
+
+fn ordered(work: &Work<'_>, spec: &Database, there: Option<&DbInstance>) -> Option<Ordered> {
+    let Some(there) = there else { return Some(Ordered { version: true }) };
+    let differences = settings::differences(work, spec, there);
+    let any = |is: fn(&Setting) -> bool| differences.iter().any(|difference| is(&difference.setting));
+    let version = any(|setting| matches!(setting, Setting::Version { .. }));
+    let rest = any(|setting| {
+        matches!(
+            setting,
+            Setting::Class(_) | Setting::Storage(_) | Setting::MaxStorage(_) | Setting::MultiAz(true)
+        )
+    });
+    (version || rest).then_some(Ordered { version })
+}
+
+async fn find_versions(work: &Work<'_>) -> Result<Vec<DbEngineVersion>, StepError> {
+    let pages = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).into_paginator().items();
+    pages.send().try_collect().await.doing("listing the versions of PostgreSQL that RDS has")
+}
+
+/// A version's numbers, to order them by.
+fn numbers(version: &str) -> Vec<u32> {
+    let part = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse();
+    version.split('.').map(|text| part(text).unwrap_or_default()).collect()
+}
+
+/// The version that the spec means, if RDS has it and can get there from what stands; else why not, and the way out.
+fn wanted_version<'v>(
+    versions: &'v [DbEngineVersion],
+    spec: &Database,
+    there: Option<&DbInstance>,
+) -> Result<&'v str, (String, String)> {
+    let mut known: Vec<&str> = versions.iter().filter_map(DbEngineVersion::engine_version).collect();
+    known.sort_by_key(|version| numbers(version));
+    let wanted = &spec.version;
+    let meant = |version: &&str| {
+        if wanted.contains('.') { version == wanted } else { version.split('.').next() == Some(wanted) }
+    };
+    let Some(version) = known.iter().copied().rfind(meant) else {
+        let same_major: Vec<&str> =
+            known.iter().copied().filter(|version| major(version) == major(wanted)).collect();
+        let majors: BTreeSet<u32> = known.iter().map(|version| major(version)).collect();
+        let majors = majors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let choice = if same_major.is_empty() { majors } else { same_major.join(", ") };
+        return Err((
+            format!("RDS has no PostgreSQL {wanted} (database.version)"),
+            format!("set database.version to one that it has: {choice}"),
+        ));
+    };
+    let Some(now) = there.and_then(DbInstance::engine_version) else { return Ok(version) };
+    let from = versions.iter().find(|known| known.engine_version() == Some(now));
+    let targets: Vec<&str> = from
+        .map(DbEngineVersion::valid_upgrade_target)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|target| target.engine_version())
+        .collect();
+    // A version that RDS lists no longer may still be upgraded: then RDS has the word.
+    if from.is_none() || targets.iter().any(meant) {
+        return Ok(version);
+    }
+    Err((
+        format!("database.version can't be changed from {now} to {wanted} in one step"),
+        format!("set database.version to one that RDS can upgrade to first: {}", targets.join(", ")),
+    ))
+}
+
+async fn find_options(
+    work: &Work<'_>,
+    version: &str,
+    class: &str,
+) -> Result<Vec<OrderableDbInstanceOption>, StepError> {
+    let call = work.aws.rds().describe_orderable_db_instance_options().engine(POSTGRES).vpc(true);
+    let pages = call.engine_version(version).db_instance_class(class).into_paginator().items();
+    pages.send().try_collect().await.doing(format!("asking where RDS has {class}"))
+}
+
+/// The zones of the database subnets: those that stand, or else those that a new network takes, the first by name.
+async fn find_zones(work: &Work<'_>, there: Option<&DbInstance>) -> Result<BTreeSet<String>, StepError> {
+    if let Some(group) = there.and_then(DbInstance::db_subnet_group) {
+        let zones = group.subnets().iter().filter_map(|subnet| subnet.subnet_availability_zone()?.name());
+        return Ok(zones.map(str::to_owned).collect());
+    }
+    if let Some(network) = &work.outputs.network {
+        let ids = network.database_subnets.values().cloned().collect();
+        let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(ids)).send().await;
+        if let Some(answer) =
+            call.unless(&["InvalidSubnetID.NotFound"]).doing("reading the database subnets")?
+        {
+            let zones = answer.subnets().iter().filter_map(|subnet| subnet.availability_zone());
+            return Ok(zones.map(str::to_owned).collect());
+        }
+    }
+    let call = work.aws.ec2().describe_availability_zones().filters(filter("state", "available"));
+    let call = call.filters(filter("zone-type", "availability-zone"));
+    let answer = call.send().await.doing("listing the region's availability zones")?;
+    let zones: BTreeSet<String> =
+        answer.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned)).collect();
+    Ok(zones.into_iter().take(usize::from(work.spec.network.zones)).collect())
+}
+
+/// What RDS offers nothing for: why, and the way out. All at once.
+fn refusals(
+    spec: &Database,
+    version: &str,
+    options: &[OrderableDbInstanceOption],
+    zones: &BTreeSet<String>,
+) -> Vec<(String, String)> {
+    let class = &spec.class;
+    let Some(option) = options.iter().find(|option| option.storage_type() == Some(STORAGE_TYPE)) else {
+        return vec![(
+            format!("RDS does not offer database.class {class} for PostgreSQL {version} in this region"),
+            format!(
+                "set database.class to one that `aws rds describe-orderable-db-instance-options --engine \
+                 {POSTGRES} --engine-version {version}` lists"
+            ),
+        )];
+    };
+    let mut all = Vec::new();
+    let offered: BTreeSet<&str> = option.availability_zones().iter().filter_map(|zone| zone.name()).collect();
+    let usable = zones.iter().filter(|zone| offered.contains(zone.as_str())).count();
+    let needed = if spec.multi_az { 2 } else { 1 };
+    if usable < needed {
+        let list = |zones: Vec<&str>| zones.join(", ");
+        all.push((
+            format!(
+                "RDS offers database.class {class} in {}, and {needed} of the zones of the database subnets ({}) \
+                 must have it",
+                list(offered.into_iter().collect()),
+                list(zones.iter().map(String::as_str).collect())
+            ),
+            "set another database.class".to_owned(),
+        ));
+    }
+    if spec.multi_az && option.multi_az_capable() == Some(false) {
+        all.push((
+            format!("RDS offers no standby for database.class {class}"),
+            "set another database.class, or database.multiAz: false".to_owned(),
+        ));
+    }
+    let (least, most) = (option.min_storage_size(), option.max_storage_size());
+    let sizes = [("storage", Some(spec.storage)), ("maxStorage", spec.max_storage)];
+    for (field, wanted) in sizes.into_iter().filter_map(|(field, wanted)| Some((field, wanted?))) {
+        if least.is_some_and(|least| size(wanted) < least) || most.is_some_and(|most| size(wanted) > most) {
+            let (least, most) = (least.unwrap_or_default(), most.unwrap_or(i32::MAX));
+            all.push((
+                format!("RDS offers database.class {class} with {least} to {most} GiB, not {wanted}"),
+                format!("set database.{field} to {least} to {most}"),
+            ));
+        }
+    }
+    if spec.max_storage.is_some() && option.supports_storage_autoscaling() == Some(false) {
+        all.push((
+            format!("the storage of database.class {class} can't grow by itself"),
+            "leave database.maxStorage out, or set another database.class".to_owned(),
+        ));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers() {
+        let mut versions = vec!["16.10", "16.9", "9.6.24", "16.3-R2"];
+        versions.sort_by_key(|version| numbers(version));
+        assert_eq!(versions, ["9.6.24", "16.3-R2", "16.9", "16.10"]);
+    }
+
+    #[test]
+    fn a_standby_needs_a_class_that_two_of_the_zones_have() {
+        use aws_sdk_rds::types::AvailabilityZone;
+        let zone = |name: &str| AvailabilityZone::builder().name(name).build();
+        let option = OrderableDbInstanceOption::builder()
+            .storage_type(STORAGE_TYPE)
+            .availability_zones(zone("eu-central-1a"))
+            .availability_zones(zone("eu-central-1c"))
+            .min_storage_size(20)
+            .max_storage_size(65_536)
+            .build();
+        let spec = |more: &str| {
+            let text =
+                format!("stack: shop\ndatabase: {{ version: '17', class: db.m5.large, name: a{more} }}");
+            stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap()
+        };
+        let zones = ["eu-central-1a", "eu-central-1b"].map(str::to_owned).into();
+        let refused = |more: &str| refusals(&spec(more), "17.7", std::slice::from_ref(&option), &zones);
+        assert_eq!(refused(""), Vec::new());
+        let [(why, _)] = &refused(", multiAz: true")[..] else { panic!("one refusal") };
+        assert!(why.contains("in eu-central-1a, eu-central-1c, and 2 of the zones"), "{why}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The subnet group: the database subnets of all zones, of which RDS wants two even for a single instance.
+
+use std::collections::BTreeSet;
+
+use super::observed::Found;
+use super::{NAME, keep_tags, rds_tags};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Removal;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+
+/// The subnet group's role.
+pub(super) const ROLE: &str = "subnet-group";
+
+/// The subnet group's name.
+pub(super) fn name(work: &Work<'_>) -> String {
+    work.stack.resource("database")
+}
+
+/// The ids of the database subnets, as far as they are known: while planning, only those of the baseline are.
+fn known_subnets(work: &Work<'_>) -> Option<BTreeSet<String>> {
+    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.outputs.network.as_ref());
+    let network = work.outputs.network.as_ref().or(baseline)?;
+    Some(network.database_subnets.values().cloned().collect())
+}
+
+pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+    let Some(group) = &found.subnet_group else {
+        plan.change(Verb::Create, ROLE);
+        return;
+    };
+    plan.tags(&work.stack, NAME, ROLE, &group.tags);
+    // The ids of subnets that are yet to be made are not known, but how many there will be is.
+    let zones = usize::from(work.spec.network.zones);
+    let differs = known_subnets(work).is_some_and(|subnets| subnets != group.subnets);
+    if differs || group.subnets.len() != zones {
+        let now: Vec<&str> = group.subnets.iter().map(String::as_str).collect();
+        plan.update(ROLE, "subnets", now.join(", "), format!("the {zones} database subnets"));
+    }
+}
+
+pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+    let (name, wanted) = (name(work), &work.network()?.database_subnets);
+    let wanted: BTreeSet<String> = wanted.values().cloned().collect();
+    let subnets = || Some(wanted.iter().cloned().collect());
+    let late = ["InvalidSubnet", "DBSubnetGroupNotFoundFault"];
+    let Some(group) = &found.subnet_group else {
+        let call = work
+            .aws
+            .rds()
+            .create_db_subnet_group()
+            .db_subnet_group_name(&name)
+            .db_subnet_group_description("The database subnets of the stack")
+            .set_subnet_ids(subnets())
+            .set_tags(Some(rds_tags(work.stack.tags(NAME, ROLE))))
+            .send()
+            .await;
+        // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
+        let passing = ["DBSubnetGroupAlreadyExists", late[0]];
+        call.pending_on(
+            &passing,
+            "the subnet group to be visible",
+            format!("creating the subnet group {name}"),
+        )?;
+        tracing::info!(name, "Subnet group created.");
+        return Ok(());
+    };
+    keep_tags(work, &group.arn, ROLE, &group.tags).await?;
+    if group.subnets == wanted {
+        return Ok(());
+    }
+    let call = work.aws.rds().modify_db_subnet_group().db_subnet_group_name(&name);
+    let call = call.set_subnet_ids(subnets()).send().await;
+    call.pending_on(&late, "the subnets to be visible", format!("changing the subnet group {name}"))?;
+    tracing::info!(name, "Subnet group changed.");
+    Ok(())
+}
+
+/// Deletes it; the instance is gone.
+pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
+    let mut removal = Removal::default();
+    if found.subnet_group.is_none() {
+        return Ok(removal);
+    }
+    let name = name(work);
+    let call = work.aws.rds().delete_db_subnet_group().db_subnet_group_name(&name).send().await;
+    let held = ["InvalidDBSubnetGroupStateFault", "InvalidDBSubnetStateFault"];
+    if call.gone(&["DBSubnetGroupNotFoundFault"], &held, format!("deleting the subnet group {name}"))? {
+        tracing::info!(name, "Subnet group deleted.");
+    } else {
+        removal.leave(ROLE, name, "RDS says that a database instance still uses it");
+    }
+    Ok(removal)
+}

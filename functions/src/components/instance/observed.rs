@@ -1,0 +1,70 @@
+//! What stands of a stack's instance: the only reader of it.
+
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use aws_sdk_iam::types::InstanceProfile;
+
+use super::{NAME, ROLE, profile, role, server};
+use crate::contract::component::Work;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+use crate::contract::roles;
+use crate::contract::tagging::ours;
+
+/// Everything of this stack's instance.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) role: Option<roles::Found>,
+    pub(super) profile: Option<InstanceProfile>,
+    /// The instances that are not gone; more than one only if somebody copied our tags.
+    pub(super) instances: Vec<Instance>,
+    /// Those that EC2 still describes although they are gone, for about an hour.
+    pub(super) dead: Vec<Instance>,
+}
+
+impl Found {
+    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let wanted = role();
+        let (role, profile, instances) =
+            tokio::try_join!(roles::find(work, &wanted), find_profile(work), find_instances(work))?;
+        let (dead, mut instances): (Vec<_>, Vec<_>) = instances
+            .into_iter()
+            .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
+        instances.sort_by_key(|instance| instance.launch_time().map(aws_sdk_ec2::primitives::DateTime::secs));
+        Ok(Self { role, profile, instances, dead })
+    }
+
+    /// Notes that everything goes.
+    pub(super) fn plan_removal(&self, work: &Work<'_>, plan: &mut Plan) {
+        if !self.instances.is_empty() {
+            plan.change(Verb::Remove, server::ROLE);
+        }
+        if self.profile.as_ref().is_some_and(|found| profile::is_ours(work, found)) {
+            plan.change(Verb::Remove, profile::ROLE);
+        }
+        if self.role.as_ref().is_some_and(|role| role.is_ours(work)) {
+            plan.change(Verb::Remove, ROLE);
+        }
+    }
+}
+
+/// An instance's state.
+pub(super) fn state(instance: &Instance) -> Option<&InstanceStateName> {
+    instance.state().and_then(|state| state.name())
+}
+
+pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, StepError> {
+    let call = work.aws.ec2().describe_instances().set_filters(Some(ours(work, NAME)));
+    let reservations: Vec<_> =
+        call.into_paginator().items().send().try_collect().await.doing("looking for the instance")?;
+    let instances = reservations
+        .into_iter()
+        .flat_map(|reservation: aws_sdk_ec2::types::Reservation| reservation.instances.unwrap_or_default());
+    Ok(instances.collect())
+}
+
+async fn find_profile(work: &Work<'_>) -> Result<Option<InstanceProfile>, StepError> {
+    let name = roles::name(work, profile::ROLE);
+    let call = work.aws.iam().get_instance_profile().instance_profile_name(&name).send().await;
+    let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the instance profile {name}"))?;
+    Ok(answer.and_then(|answer| answer.instance_profile))
+}

@@ -1,0 +1,146 @@
+//! What AWS offers an instance: its type, in which zones, and the image that runs on it.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{ArchitectureType, Instance, InstanceTypeOffering, LocationType, ProcessorInfo};
+use stackdrop_specs::Instance as Spec;
+
+use super::server::{self, type_of};
+use crate::contract::component::Work;
+use crate::deployment::plan::Plan;
+use crate::aws::error::{Answer, StepError};
+use crate::components::network;
+use crate::contract::tagging::filter;
+
+/// Notes what would keep an instance from being created.
+pub(super) async fn plan_new(work: &Work<'_>, spec: &Spec, plan: &mut Plan) -> Result<(), StepError> {
+    let Some(architecture) = architecture(work, &spec.instance_type).await? else {
+        unknown_type(work, spec, plan);
+        return Ok(());
+    };
+    let (name, image) = (parameter(&architecture), image(work, &architecture).await?);
+    if image.is_none() {
+        plan.problem(
+            server::ROLE,
+            format!("AWS's public parameter {name}, which names the image, is not there"),
+            format!("deploy in a region that has Amazon Linux 2023 for {architecture}"),
+        );
+    }
+    let (offered, zones) = (zones(work, &spec.instance_type).await?, network::zone_names(work).await?);
+    if !zones.iter().any(|zone| offered.contains(zone)) {
+        not_offered(spec, &zones, &offered, plan);
+    }
+    Ok(())
+}
+
+/// Notes what would keep an instance from getting another type.
+pub(super) async fn plan_change(
+    work: &Work<'_>,
+    spec: &Spec,
+    instance: &Instance,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let Some(then) = architecture(work, &spec.instance_type).await? else {
+        unknown_type(work, spec, plan);
+        return Ok(());
+    };
+    if let Some(now) = instance.architecture().filter(|now| now.as_str() != then.as_str()) {
+        plan.problem(
+            server::ROLE,
+            format!(
+                "instance.type can't change from {} ({now}) to {} ({then}): the disk has another architecture",
+                type_of(instance),
+                spec.instance_type
+            ),
+            "choose a type of the same architecture, or take the instance out of the spec and put it back",
+        );
+    }
+    let (offered, zone) = (zones(work, &spec.instance_type).await?, server::zone_of(instance));
+    if !offered.contains(zone) {
+        not_offered(spec, &[zone.to_owned()], &offered, plan);
+    }
+    Ok(())
+}
+
+fn unknown_type(work: &Work<'_>, spec: &Spec, plan: &mut Plan) {
+    plan.problem(
+        server::ROLE,
+        no_such_type(work, &spec.instance_type),
+        "set instance.type to a type of the region, such as t3.micro",
+    );
+}
+
+fn no_such_type(work: &Work<'_>, instance_type: &str) -> String {
+    format!("instance.type: {instance_type} is no instance type of {}", work.aws.settings.region)
+}
+
+fn not_offered(spec: &Spec, zones: &[String], offered: &BTreeSet<String>, plan: &mut Plan) {
+    let elsewhere: Vec<&str> = offered.iter().map(String::as_str).collect();
+    plan.problem(
+        server::ROLE,
+        format!("instance.type: {} is not offered in {}", spec.instance_type, zones.join(" or ")),
+        match elsewhere.as_slice() {
+            [] => "set instance.type to another one".to_owned(),
+            zones => format!("set instance.type to another one; this one is offered in {}", zones.join(", ")),
+        },
+    );
+}
+
+/// The architecture of an instance type; none when the region has no such type.
+async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Option<ArchitectureType>, StepError> {
+    let call = work.aws.ec2().describe_instance_types().instance_types(instance_type.into()).send().await;
+    let answer = call.unless(&["InvalidInstanceType"]).doing(format!("looking up {instance_type}"))?;
+    let info = answer.as_ref().and_then(|answer| answer.instance_types().first()?.processor_info());
+    let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
+    let architectures = info.map(ProcessorInfo::supported_architectures).unwrap_or_default();
+    Ok(architectures.iter().find(|architecture| known.contains(architecture)).cloned())
+}
+
+/// The zones that have an instance type.
+async fn zones(work: &Work<'_>, instance_type: &str) -> Result<BTreeSet<String>, StepError> {
+    let call =
+        work.aws.ec2().describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
+    let pages = call.filters(filter("instance-type", instance_type)).into_paginator().items();
+    let offerings: Vec<InstanceTypeOffering> =
+        pages.send().try_collect().await.doing(format!("asking which zones have {instance_type}"))?;
+    Ok(offerings.into_iter().filter_map(|offering| offering.location).collect())
+}
+
+fn parameter(architecture: &ArchitectureType) -> String {
+    format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}")
+}
+
+/// The newest Amazon Linux 2023 for an architecture, by AWS's public parameter.
+async fn image(work: &Work<'_>, architecture: &ArchitectureType) -> Result<Option<String>, StepError> {
+    let name = parameter(architecture);
+    let call = work.aws.ssm().get_parameter().name(&name).send().await;
+    let answer = call.unless(&["ParameterNotFound"]).doing(format!("reading {name}"))?;
+    Ok(answer.and_then(|answer| answer.parameter?.value))
+}
+
+/// The image and the subnet of a new instance: the first private subnet in a zone that has its type.
+pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(String, String), StepError> {
+    let wanted = &spec.instance_type;
+    let architecture = architecture(work, wanted).await?;
+    let architecture = architecture.ok_or_else(|| StepError::InvalidSpec(no_such_type(work, wanted)))?;
+    let image = image(work, &architecture).await?;
+    let image = image.ok_or_else(|| StepError::lacking("the image's id"))?;
+    let subnets = work.network()?.private();
+    let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(subnets.clone()));
+    let places = call.send().await.pending_on(
+        &["InvalidSubnetID.NotFound"],
+        "the private subnets to be visible",
+        "asking in which zones the private subnets are",
+    )?;
+    let offered = zones(work, wanted).await?;
+    let fits = |id: &String| {
+        let mut places = places.subnets().iter().filter(|place| place.subnet_id() == Some(id));
+        places.any(|place| place.availability_zone().is_some_and(|zone| offered.contains(zone)))
+    };
+    let subnet = subnets.into_iter().find(fits).ok_or_else(|| {
+        StepError::InvalidSpec(format!(
+            "instance.type: {wanted} is not offered in the zones of the private subnets: set it to another type"
+        ))
+    })?;
+    Ok((image, subnet))
+}

@@ -1,0 +1,493 @@
+//! The certificate: one that the spec names, or one that is requested for its domain and validated by a DNS record.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_acm::types::{
+    CertificateDetail, CertificateStatus, CertificateSummary, CertificateType, Tag, ValidationMethod,
+};
+use futures::future::try_join_all;
+use stackdrop_specs::{LoadBalancer, Spec};
+
+use super::dns::{self, Lookup};
+use super::observed::{Balancer, Found, Purpose, known_specs};
+use super::{NAME, Obstacle};
+use crate::contract::component::Work;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::{TAG_DEPLOYMENT, Tags};
+
+/// The certificate's role.
+pub(super) const ROLE: &str = "certificate";
+/// The role of the record by which ACM sees that the domain is the user's.
+pub(super) const RECORD_ROLE: &str = "certificate/validation-record";
+
+/// How many certificates are asked for their tags at once: ACM allows some ten calls a second.
+const AT_ONCE: usize = 8;
+/// How ACM says that it does not know a certificate.
+const ABSENT: [&str; 1] = ["ResourceNotFoundException"];
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// The user has made it.
+    Given(&'a str),
+    /// Stackdrop requests it.
+    Own { domain: &'a str },
+}
+
+/// Where a spec's certificate comes from, if the spec says it.
+pub(super) fn source(wanted: &LoadBalancer) -> Option<Source<'_>> {
+    match (&wanted.certificate_arn, &wanted.domain, &wanted.hosted_zone_id) {
+        (Some(arn), ..) => Some(Source::Given(arn)),
+        (None, Some(domain), Some(_)) => Some(Source::Own { domain }),
+        _ => None,
+    }
+}
+
+/// The domain of a spec whose certificate is Stackdrop's, with the zone.
+fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
+    let wanted = spec.load_balancer.as_ref()?;
+    match source(wanted)? {
+        Source::Own { domain } => Some((domain, wanted.hosted_zone_id.as_deref()?)),
+        Source::Given(_) => None,
+    }
+}
+
+/// The domains, with their zones, for which this stack may have requested certificates.
+fn own_domains<'a>(work: &'a Work<'_>) -> Vec<(&'a str, &'a str)> {
+    known_specs(work).filter_map(own_domain).collect()
+}
+
+/// The certificates that matter.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// The one that the spec names, if ACM knows it in this region.
+    given: Option<CertificateDetail>,
+    /// This stack's own, those that failed among them.
+    pub(super) own: Vec<Own>,
+    /// The names that other certificates are for: they may be validated by the same record as ours.
+    others: BTreeSet<String>,
+}
+
+/// A certificate of this stack's own.
+#[derive(Debug)]
+pub(super) struct Own {
+    detail: CertificateDetail,
+    tags: Tags,
+    record: Option<Record>,
+}
+
+/// A validation record: what ACM asks for, and what stands.
+#[derive(Debug)]
+pub(super) struct Record {
+    zone: String,
+    name: String,
+    value: String,
+    standing: Lookup,
+}
+
+impl Record {
+    /// Whether there is one that says what ACM asks for, whoever put it there.
+    fn stands(&self) -> bool {
+        matches!(&self.standing, Lookup::Record(record) if dns::is_cname(record, &self.value))
+    }
+
+    /// Whether it is the one that we wrote.
+    fn is_ours(&self) -> bool {
+        matches!(&self.standing, Lookup::Record(record)
+            if dns::is_cname(record, &self.value) && record.ttl() == Some(dns::TTL))
+    }
+}
+
+impl Own {
+    pub(super) fn arn(&self) -> &str {
+        self.detail.certificate_arn().unwrap_or_default()
+    }
+
+    pub(super) fn domain(&self) -> &str {
+        self.detail.domain_name().unwrap_or_default()
+    }
+
+    fn is(&self, status: &CertificateStatus) -> bool {
+        self.detail.status() == Some(status)
+    }
+
+    fn lives(&self) -> bool {
+        self.is(&CertificateStatus::Issued) || self.is(&CertificateStatus::PendingValidation)
+    }
+
+    fn is_in_use(&self) -> bool {
+        !self.detail.in_use_by().is_empty()
+    }
+
+    /// Whether something uses it that is not the stack's load balancer.
+    fn is_used_elsewhere(&self, found: &Found) -> bool {
+        let balancer = found.balancer.as_ref().map(Balancer::arn);
+        self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
+    }
+
+    /// How many resources it stands for: itself, and its record.
+    pub(super) fn count(&self) -> usize {
+        1 + usize::from(self.record.as_ref().is_some_and(Record::is_ours))
+    }
+}
+
+impl Certificates {
+    pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
+        let given = async {
+            match work.spec.load_balancer.as_ref().and_then(source) {
+                Some(Source::Given(arn)) if purpose == Purpose::Compare && elsewhere(work, arn).is_none() => {
+                    describe(work, arn).await
+                }
+                _ => Ok(None),
+            }
+        };
+        let own = async {
+            let domains = own_domains(work);
+            if domains.is_empty() && purpose != Purpose::Remove {
+                return Ok((Vec::new(), BTreeSet::new()));
+            }
+            let (candidates, others) = list(work).await?.into_iter().partition::<Vec<_>, _>(|summary| {
+                let hinted = domains.iter().any(|(domain, _)| summary.domain_name() == Some(domain));
+                summary.r#type() == Some(&CertificateType::AmazonIssued)
+                    && (hinted || purpose == Purpose::Remove)
+            });
+            sort(work, purpose, candidates, others).await
+        };
+        let (given, (own, others)) = tokio::try_join!(given, own)?;
+        Ok(Self { given, own, others })
+    }
+}
+
+/// The region or the account that a certificate is of, if it is not this one.
+fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
+    let here = &work.aws.settings;
+    let own = [(3, "region", &here.region), (4, "account", &here.account)];
+    own.into_iter().find_map(|(field, kind, own)| {
+        let of = arn.split(':').nth(field).unwrap_or_default();
+        (of != own).then(|| (kind, own.clone()))
+    })
+}
+
+async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
+    let pages = work.aws.acm().list_certificates().into_paginator().items();
+    pages.send().try_collect().await.doing("looking for the certificate")
+}
+
+/// Tells our certificates from others, and reads them.
+async fn sort(
+    work: &Work<'_>,
+    purpose: Purpose,
+    candidates: Vec<CertificateSummary>,
+    others: Vec<CertificateSummary>,
+) -> Result<(Vec<Own>, BTreeSet<String>), StepError> {
+    let (mut own, mut other_names) = (Vec::new(), BTreeSet::new());
+    let names = |summary: &CertificateSummary| {
+        let names = summary.subject_alternative_name_summaries().iter().map(String::as_str);
+        names.chain(summary.domain_name()).map(|name| base(name).to_owned()).collect::<Vec<_>>()
+    };
+    other_names.extend(others.iter().flat_map(names));
+    for some in candidates.chunks(AT_ONCE) {
+        let read = some.iter().map(async |summary| {
+            let arn = summary.certificate_arn().unwrap_or_default();
+            let tags = find_tags(work, arn).await?;
+            if !work.stack.owns(&tags) {
+                return Ok((summary, None));
+            }
+            let Some(detail) = describe(work, arn).await? else { return Ok((summary, None)) };
+            let record = find_record(work, purpose, &detail).await?;
+            Ok::<_, StepError>((summary, Some(Own { detail, tags, record })))
+        });
+        for (summary, read) in try_join_all(read).await? {
+            match read {
+                Some(read) => own.push(read),
+                None => other_names.extend(names(summary)),
+            }
+        }
+    }
+    Ok((own, other_names))
+}
+
+/// A wildcard is validated by the record of what it stands before.
+fn base(name: &str) -> &str {
+    name.strip_prefix("*.").unwrap_or(name)
+}
+
+async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
+    let call = work.aws.acm().list_tags_for_certificate().certificate_arn(arn).send().await;
+    let found = call.unless(&ABSENT).doing(format!("reading the tags of {arn}"))?;
+    let tags = found.and_then(|found| found.tags).unwrap_or_default().into_iter();
+    Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
+}
+
+async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail>, StepError> {
+    let call = work.aws.acm().describe_certificate().certificate_arn(arn).send().await;
+    let absent = [&ABSENT[..], &["InvalidArnException"]].concat();
+    let found = call.unless(&absent).doing(format!("reading the certificate {arn}"))?;
+    Ok(found.and_then(|found| found.certificate))
+}
+
+/// The validation record that ACM asks for (it names it some seconds after the request), and what stands.
+async fn find_record(
+    work: &Work<'_>,
+    purpose: Purpose,
+    detail: &CertificateDetail,
+) -> Result<Option<Record>, StepError> {
+    let asked = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
+    let Some(asked) = asked else { return Ok(None) };
+    let domains = own_domains(work);
+    let zone = domains.iter().find(|(domain, _)| detail.domain_name() == Some(domain)).or(domains.first());
+    let Some((_, zone)) = zone else { return Ok(None) };
+    let standing = dns::find(work, purpose, zone, &asked.name, dns::CNAME).await?;
+    Ok(Some(Record {
+        zone: (*zone).to_owned(),
+        name: asked.name.clone(),
+        value: asked.value.clone(),
+        standing,
+    }))
+}
+
+/// The certificate that the stack goes on with: a live one for the spec's domain, an issued one first.
+fn current<'a>(work: &Work<'_>, found: &'a Found) -> Option<&'a Own> {
+    let (domain, _) = own_domain(work.spec)?;
+    let fitting = found.certificates.own.iter().filter(|own| own.lives() && own.domain() == domain);
+    fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
+}
+
+/// Own certificates that the stack does not go on with and that nothing of somebody else uses.
+pub(super) fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Own> {
+    let kept = current(work, found).map(Own::arn);
+    let rest = found.certificates.own.iter().filter(|own| Some(own.arn()) != kept);
+    rest.filter(|own| !own.is_used_elsewhere(found)).collect()
+}
+
+/// The certificate that a listener can have now.
+pub(super) fn ready<'a>(work: &'a Work<'_>, found: &'a Found) -> Option<&'a str> {
+    match source(work.spec.load_balancer.as_ref()?)? {
+        Source::Given(arn) => Some(arn),
+        Source::Own { .. } => {
+            current(work, found).filter(|own| own.is(&CertificateStatus::Issued)).map(Own::arn)
+        }
+    }
+}
+
+/// Whether one of a certificate's names is the domain's, wildcards stand for one label.
+fn covers(detail: &CertificateDetail, domain: &str) -> bool {
+    let domain = domain.to_ascii_lowercase();
+    let parent = domain.split_once('.').map(|(_, parent)| parent);
+    let names = detail.subject_alternative_names().iter().map(String::as_str).chain(detail.domain_name());
+    names.map(str::to_ascii_lowercase).any(|name| match name.strip_prefix("*.") {
+        Some(base) => Some(base) == parent,
+        None => name == domain,
+    })
+}
+
+/// What makes it impossible to have the certificate.
+pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -> Vec<Obstacle> {
+    let spec = |why: String, fix: String| Obstacle::Spec { resource: ROLE.into(), why, fix };
+    match source(wanted) {
+        None => vec![spec(
+            "loadBalancer has neither certificateArn, nor domain with hostedZoneId".into(),
+            "give it one of them: HTTPS needs a certificate".into(),
+        )],
+        Some(Source::Given(arn)) => {
+            if let Some((kind, own)) = elsewhere(work, arn) {
+                return vec![spec(
+                    format!("loadBalancer.certificateArn {arn} is not of the {kind} {own}"),
+                    format!(
+                        "request or import the certificate in the {kind} {own}: a load balancer takes no other"
+                    ),
+                )];
+            }
+            let Some(detail) = &found.certificates.given else {
+                return vec![spec(
+                    format!("there is no certificate {arn}"),
+                    "correct loadBalancer.certificateArn".into(),
+                )];
+            };
+            let status = detail.status().map_or("unknown", CertificateStatus::as_str);
+            if status != CertificateStatus::Issued.as_str() {
+                return vec![spec(format!("the certificate {arn} is {status}"), way_out(detail))];
+            }
+            match &wanted.domain {
+                Some(domain) if !covers(detail, domain) => vec![spec(
+                    format!("the certificate {arn} is not for loadBalancer.domain {domain}"),
+                    format!("name one in loadBalancer.certificateArn that is for {domain}"),
+                )],
+                _ => Vec::new(),
+            }
+        }
+        Some(Source::Own { .. }) => {
+            let record = current(work, found).and_then(|own| own.record.as_ref());
+            let foreign =
+                record.filter(|record| matches!(record.standing, Lookup::Record(_)) && !record.stands());
+            let foreign = foreign.map(|record| Obstacle::Foreign {
+                resource: RECORD_ROLE.into(),
+                what: format!("the DNS record {} of the zone {}", record.name, record.zone),
+                fix: format!("delete it: ACM asks for a CNAME to {} there", record.value),
+            });
+            foreign.into_iter().collect()
+        }
+    }
+}
+
+/// What to do about a certificate of the user's that is not issued.
+fn way_out(detail: &CertificateDetail) -> String {
+    let pending = detail.status() == Some(&CertificateStatus::PendingValidation);
+    let asked = detail.domain_validation_options().iter().filter_map(|option| option.resource_record());
+    let asked: Vec<String> = asked
+        .map(|record| format!("{} {} {}", record.name(), record.r#type().as_str(), record.value()))
+        .collect();
+    if pending && !asked.is_empty() {
+        return format!(
+            "write the DNS record that ACM asks for ({}), wait until the certificate is ISSUED, and deploy again",
+            asked.join("; ")
+        );
+    }
+    "name one in loadBalancer.certificateArn that is ISSUED, or request this one anew".into()
+}
+
+pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+    if own_domain(work.spec).is_some() {
+        match current(work, found) {
+            None => {
+                plan.change(Verb::Create, ROLE);
+                plan.change(Verb::Create, RECORD_ROLE);
+            }
+            Some(own) => {
+                plan.tags(&work.stack, NAME, ROLE, &own.tags);
+                if own.record.as_ref().is_some_and(|record| matches!(record.standing, Lookup::Absent)) {
+                    plan.change(Verb::Create, RECORD_ROLE);
+                }
+                if !own.is(&CertificateStatus::Issued) {
+                    plan.change(Verb::Settle, ROLE);
+                }
+            }
+        }
+    }
+    for own in superfluous(work, found) {
+        plan.change(Verb::Remove, format!("{ROLE} ({})", own.domain()));
+    }
+}
+
+/// How far the certificate is.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Listeners can have it.
+    Issued(String),
+    /// Not yet, and why.
+    Waiting(String),
+}
+
+pub(super) async fn ensure(
+    work: &Work<'_>,
+    wanted: &LoadBalancer,
+    found: &Found,
+) -> Result<Progress, StepError> {
+    let domain = match source(wanted) {
+        Some(Source::Given(arn)) => return Ok(Progress::Issued(arn.to_owned())),
+        Some(Source::Own { domain }) => domain,
+        None => return Err(StepError::Defect("the spec names no certificate and was not refused".into())),
+    };
+    let Some(own) = current(work, found) else { return request(work, found, domain).await };
+    let arn = own.arn();
+    keep_tags(work, own).await?;
+    let Some(record) = &own.record else {
+        return Ok(Progress::Waiting(format!("ACM to name the validation record of {arn}")));
+    };
+    if matches!(record.standing, Lookup::Absent) {
+        dns::write_cname(work, &record.zone, &record.name, &record.value).await?;
+    }
+    if own.is(&CertificateStatus::Issued) {
+        return Ok(Progress::Issued(arn.to_owned()));
+    }
+    Ok(Progress::Waiting(format!("the certificate {arn} of {domain} to be issued")))
+}
+
+async fn request(work: &Work<'_>, found: &Found, domain: &str) -> Result<Progress, StepError> {
+    let dead = || found.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
+    let mine = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
+    if let Some(failed) = dead().find(mine) {
+        let status = failed.detail.status().map_or("unknown", CertificateStatus::as_str);
+        let reason = failed.detail.failure_reason().map_or("AWS gives no reason", |reason| reason.as_str());
+        return Err(StepError::Unhealthy {
+            what: format!("the certificate {} of {domain}", failed.arn()),
+            why: format!("{status}: {reason}"),
+        });
+    }
+    // A token that was used for another request is refused: the baseline's domain may be another.
+    let mut parts = vec![domain];
+    parts.extend(dead().map(Own::arn));
+    if work.deployment.restoring {
+        parts.push("restoring");
+    }
+    let call = work
+        .aws
+        .acm()
+        .request_certificate()
+        .domain_name(domain)
+        .validation_method(ValidationMethod::Dns)
+        .idempotency_token(work.stack.token(ROLE, &parts))
+        .set_tags(Some(acm_tags(work.stack.tags(NAME, ROLE))?));
+    let answer = call.send().await.doing(format!("requesting a certificate for {domain}"))?;
+    let arn = answer.certificate_arn().ok_or_else(|| StepError::lacking("the certificate's ARN"))?;
+    tracing::info!(arn, domain, "Certificate requested.");
+    Ok(Progress::Waiting(format!("ACM to name the validation record of {arn}")))
+}
+
+fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
+    let tags = tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    let tags: Result<_, _> = tags.collect();
+    tags.map_err(|error| StepError::Defect(format!("writing tags: {error}")))
+}
+
+async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
+    let arn = own.arn();
+    let (missing, stale) = (work.stack.tags_to_put(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
+    if !missing.is_empty() {
+        let call = work.aws.acm().add_tags_to_certificate().certificate_arn(arn);
+        let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
+        call.doing(format!("tagging {arn}"))?;
+    }
+    if !stale.is_empty() {
+        let stale = stale.into_iter().filter_map(|key| Some((key.clone(), own.tags.get(&key)?.clone())));
+        let call = work.aws.acm().remove_tags_from_certificate().certificate_arn(arn);
+        let call = call.set_tags(Some(acm_tags(stale.collect())?)).send().await;
+        call.doing(format!("taking tags off {arn}"))?;
+    }
+    Ok(())
+}
+
+/// Deletes a certificate and its validation record. If it could not go: why.
+pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<Option<String>, StepError> {
+    if own.is_in_use() {
+        return Ok(Some(format!("in use by {}", own.detail.in_use_by().join(", "))));
+    }
+    if let Some(Record { name, zone, standing: Lookup::Denied(said), .. }) = &own.record {
+        return Ok(Some(format!("its validation record {name} in the zone {zone} can't be read: {said}")));
+    }
+    // The record first: without the certificate nobody knows its name.
+    if let Some(record) = own.record.as_ref().filter(|record| record.is_ours())
+        && !is_shared(work, found, own)
+        && let Lookup::Record(standing) = &record.standing
+        && !dns::delete(work, &record.zone, standing).await?
+    {
+        return Ok(Some(format!("its validation record {} has just been changed", record.name)));
+    }
+    let arn = own.arn();
+    let call = work.aws.acm().delete_certificate().certificate_arn(arn).send().await;
+    if call.gone(&ABSENT, &["ResourceInUseException"], format!("deleting {arn}"))? {
+        tracing::info!(arn, "Certificate deleted.");
+        return Ok(None);
+    }
+    Ok(Some("ACM still counts it as in use".into()))
+}
+
+/// Whether another certificate is validated by the same record: it depends on the account and the name only.
+fn is_shared(work: &Work<'_>, found: &Found, own: &Own) -> bool {
+    let name = base(own.domain());
+    let stays = current(work, found).is_some_and(|kept| {
+        work.spec.load_balancer.is_some() && kept.arn() != own.arn() && base(kept.domain()) == name
+    });
+    stays || found.certificates.others.contains(name)
+}

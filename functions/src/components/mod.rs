@@ -1,0 +1,23 @@
+//! The components of a stack, a folder each: `observed.rs` is its only reader of the account, every other file is one
+//! resource with plan, apply, wait and delete from top to bottom.
+
+pub mod database;
+pub mod egress;
+pub mod instance;
+pub mod load_balancer;
+pub mod network;
+pub mod security_groups;
+pub mod service;
+
+use crate::contract::handler::Function;
+
+/// Every component, in the order in which they are created.
+pub static COMPONENTS: [Function; 7] = [
+    network::FUNCTION,
+    security_groups::FUNCTION,
+    database::FUNCTION,
+    load_balancer::FUNCTION,
+    egress::FUNCTION,
+    instance::FUNCTION,
+    service::FUNCTION,
+];

@@ -1,0 +1,214 @@
+//! What stands of a stack's network: the only reader of it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, InternetGateway, RouteTable, RouteTableAssociation, SecurityGroup, Subnet, Vpc,
+    VpcAttributeName, VpcEndpoint,
+};
+use stackdrop_specs::Tier;
+
+use super::{NAME, endpoint, gateway, subnet_role, tables, vpc};
+use crate::deployment::outputs::NetworkOutputs;
+use crate::contract::component::Work;
+use crate::deployment::deletion::Removal;
+use crate::aws::error::{Answer, StepError};
+use crate::contract::tagging::{filter, filter_any, ours, role};
+
+/// Everything of this stack's network.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// All VPCs of this stack, the one to keep first. More than one only after a lost answer.
+    pub(super) vpcs: Vec<Vpc>,
+    pub(super) dns_support: bool,
+    pub(super) dns_hostnames: bool,
+    /// The VPC's default group, which AWS makes.
+    pub(super) default_group: Option<SecurityGroup>,
+    pub(super) subnets: BTreeMap<String, Subnet>,
+    /// All internet gateways of this stack, the one to keep first.
+    pub(super) gateways: Vec<InternetGateway>,
+    pub(super) tables: BTreeMap<String, RouteTable>,
+    pub(super) endpoint: Option<VpcEndpoint>,
+    /// An S3 endpoint on its way out: it still holds the route tables.
+    pub(super) leaving_endpoint: Option<VpcEndpoint>,
+}
+
+impl Found {
+    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let (mut vpcs, subnets, mut gateways, tables, endpoints) = tokio::try_join!(
+            find_vpcs(work),
+            find_subnets(work),
+            find_gateways(work),
+            find_tables(work),
+            find_endpoints(work),
+        )?;
+        let (endpoint, leaving_endpoint) = endpoints;
+        // EC2 does not say which is older; the one in use is kept.
+        vpcs.sort_by_key(|vpc| {
+            (!subnets.iter().any(|subnet| subnet.vpc_id() == vpc.vpc_id()), vpc.vpc_id().map(str::to_owned))
+        });
+        gateways.sort_by_key(|gateway| {
+            (gateway.attachments().is_empty(), gateway.internet_gateway_id().map(str::to_owned))
+        });
+        let kept = vpcs.first().and_then(Vpc::vpc_id);
+        let (default_group, dns_support, dns_hostnames) = match kept {
+            Some(vpc) => tokio::try_join!(
+                find_default_group(work, vpc),
+                find_attribute(work, vpc, VpcAttributeName::EnableDnsSupport),
+                find_attribute(work, vpc, VpcAttributeName::EnableDnsHostnames),
+            )?,
+            None => (None, false, false),
+        };
+        let inside = |vpc: Option<&str>| kept.is_some() && vpc == kept;
+        let subnets = subnets.into_iter().filter(|subnet| inside(subnet.vpc_id()));
+        let tables = tables.into_iter().filter(|table| inside(table.vpc_id()));
+        let subnets = subnets.map(|subnet| (role(subnet.tags()).to_owned(), subnet)).collect();
+        let tables = tables.map(|table| (role(table.tags()).to_owned(), table)).collect();
+        Ok(Self {
+            vpcs,
+            dns_support,
+            dns_hostnames,
+            default_group,
+            subnets,
+            gateways,
+            tables,
+            endpoint,
+            leaving_endpoint,
+        })
+    }
+
+    /// The VPC that is kept.
+    pub(super) fn vpc(&self) -> Option<&Vpc> {
+        self.vpcs.first()
+    }
+
+    /// How many resources there are.
+    pub(super) fn count(&self) -> usize {
+        self.vpcs.len()
+            + self.subnets.len()
+            + self.gateways.len()
+            + self.tables.len()
+            + usize::from(self.endpoint.is_some())
+    }
+
+    /// Notes that nothing else was touched, because what the removal has noted already goes first.
+    pub(super) fn leave_the_rest(&self, removal: &mut Removal) {
+        let why = "goes when the internet gateway and the S3 endpoint are gone";
+        for (role, subnet) in &self.subnets {
+            removal.leave(role, subnet.subnet_id().unwrap_or_default(), why);
+        }
+        for (role, table) in &self.tables {
+            removal.leave(role, table.route_table_id().unwrap_or_default(), why);
+        }
+        for found in &self.vpcs {
+            removal.leave(vpc::ROLE, found.vpc_id().unwrap_or_default(), why);
+        }
+    }
+
+    /// What dependents need; everything is there.
+    pub(super) fn outputs(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
+        let tier = |tier: Tier| -> Result<BTreeMap<String, String>, StepError> {
+            let zones = work.spec.network.zone_letters();
+            zones
+                .into_iter()
+                .map(|zone| {
+                    let subnet = self.subnets.get(&subnet_role(tier, zone));
+                    let id = subnet.and_then(Subnet::subnet_id).ok_or_else(|| missing("a subnet"))?;
+                    Ok((zone.to_string(), id.to_owned()))
+                })
+                .collect()
+        };
+        let private_tables = work.spec.network.zone_letters().into_iter().map(|zone| {
+            let table = self.tables.get(&tables::private_role(zone));
+            let id = table.and_then(RouteTable::route_table_id).ok_or_else(|| missing("a route table"))?;
+            Ok((zone.to_string(), id.to_owned()))
+        });
+        Ok(NetworkOutputs {
+            vpc: self.vpc().and_then(Vpc::vpc_id).ok_or_else(|| missing("the VPC"))?.to_owned(),
+            public_subnets: tier(Tier::Public)?,
+            private_subnets: tier(Tier::Private)?,
+            database_subnets: tier(Tier::Database)?,
+            private_tables: private_tables.collect::<Result<_, StepError>>()?,
+        })
+    }
+}
+
+/// AWS shows late what was made before: it is waited for, not mistaken for absence.
+fn missing(what: &str) -> StepError {
+    StepError::pending(format!("{what} to be visible"))
+}
+
+async fn find_vpcs(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
+    let pages = work.aws.ec2().describe_vpcs().set_filters(Some(ours(work, NAME))).into_paginator().items();
+    pages.send().try_collect().await.doing("looking for the VPC")
+}
+
+pub(super) async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepError> {
+    let pages =
+        work.aws.ec2().describe_subnets().set_filters(Some(ours(work, NAME))).into_paginator().items();
+    pages.send().try_collect().await.doing("looking for the subnets")
+}
+
+async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
+    let call = work.aws.ec2().describe_internet_gateways().set_filters(Some(ours(work, NAME)));
+    let mut found: Vec<InternetGateway> =
+        call.into_paginator().items().send().try_collect().await.doing("looking for the internet gateway")?;
+    found.retain(|found| role(found.tags()) == gateway::ROLE);
+    Ok(found)
+}
+
+async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
+    let pages =
+        work.aws.ec2().describe_route_tables().set_filters(Some(ours(work, NAME))).into_paginator().items();
+    pages.send().try_collect().await.doing("looking for the route tables")
+}
+
+/// The S3 endpoint that stands, and one that is being deleted.
+async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
+    let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
+    let found: Vec<VpcEndpoint> =
+        call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
+    let found = found.into_iter().filter(|endpoint| role(endpoint.tags()) == endpoint::ROLE);
+    let (standing, gone): (Vec<_>, Vec<_>) = found.partition(endpoint::stands);
+    Ok((standing.into_iter().next(), gone.into_iter().find(endpoint::is_leaving)))
+}
+
+/// The association that each of these subnets has now, with the table that it is with.
+pub(super) async fn find_associations(
+    work: &Work<'_>,
+    subnets: &[&str],
+) -> Result<Vec<(RouteTableAssociation, String)>, StepError> {
+    let call = work.aws.ec2().describe_route_tables().filters(filter_any("association.subnet-id", subnets));
+    let tables: Vec<RouteTable> = call
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .doing("asking which tables the subnets use")?;
+    let associations = tables.into_iter().flat_map(|table| {
+        let id = table.route_table_id.unwrap_or_default();
+        table.associations.unwrap_or_default().into_iter().map(move |association| (association, id.clone()))
+    });
+    Ok(associations
+        .filter(|(association, _)| association.subnet_id().is_some_and(|id| subnets.contains(&id)))
+        .collect())
+}
+
+async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<SecurityGroup>, StepError> {
+    let filters = vec![filter("vpc-id", vpc), filter("group-name", "default")];
+    let call = work.aws.ec2().describe_security_groups().set_filters(Some(filters));
+    let found = call.send().await.doing("looking for the VPC's default security group")?;
+    Ok(found.security_groups.unwrap_or_default().into_iter().next())
+}
+
+async fn find_attribute(work: &Work<'_>, vpc: &str, name: VpcAttributeName) -> Result<bool, StepError> {
+    let call = work.aws.ec2().describe_vpc_attribute().vpc_id(vpc).attribute(name);
+    let answer = call.send().await.pending_on(
+        &["InvalidVpcID.NotFound"],
+        "the VPC to be visible",
+        format!("reading the DNS attributes of {vpc}"),
+    )?;
+    let value = answer.enable_dns_support.or(answer.enable_dns_hostnames);
+    Ok(value.as_ref().and_then(AttributeBooleanValue::value).unwrap_or_default())
+}

@@ -1,0 +1,174 @@
+//! What stands of a stack's security groups: the only reader of them.
+
+use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupRule};
+
+use super::rules::{Group, Peer, Rule};
+use super::NAME;
+use crate::deployment::outputs::SecurityGroupOutputs;
+use crate::contract::component::Work;
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::{TAG_COMPONENT, Tags};
+use crate::contract::tagging::{self, filter_any};
+
+/// A group of this stack.
+#[derive(Debug)]
+pub(super) struct Owned {
+    pub(super) group: Group,
+    pub(super) id: String,
+    pub(super) vpc: String,
+    pub(super) tags: Tags,
+    pub(super) rules: Vec<OwnedRule>,
+}
+
+/// A rule in a group of this stack, whoever made it.
+#[derive(Debug)]
+pub(super) struct OwnedRule {
+    pub(super) id: String,
+    pub(super) rule: Rule,
+    pub(super) tags: Tags,
+}
+
+/// Every group with one of our names.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Those of this stack, by role.
+    pub(super) groups: Vec<Owned>,
+    /// The ids of those with one of our names, in the VPC of our groups, that are not this stack's.
+    pub(super) foreign: Vec<(Group, String)>,
+}
+
+impl Found {
+    /// Reads the groups, by name, and all their rules: two calls, however many groups there are.
+    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            find_groups(work).await?.into_iter().partition(|(_, group)| is_ours(work, group));
+        let ids: Vec<&str> = ours.iter().filter_map(|(_, group)| group.group_id()).collect();
+        let rules = if ids.is_empty() { Vec::new() } else { find_rules(work, &ids).await? };
+        let of_id =
+            |id: &str| ours.iter().find(|(_, group)| group.group_id() == Some(id)).map(|(group, _)| *group);
+        let groups: Vec<Owned> =
+            ours.iter().map(|(group, found)| owned(*group, found, &rules, of_id)).collect();
+        let foreign = others
+            .into_iter()
+            .filter(|(_, other)| groups.iter().any(|owned| other.vpc_id() == Some(&owned.vpc)))
+            .map(|(group, other)| (group, other.group_id.unwrap_or_default()))
+            .collect();
+        Ok(Self { groups, foreign })
+    }
+
+    /// The group of a role.
+    pub(super) fn get(&self, group: Group) -> Option<&Owned> {
+        self.groups.iter().find(|owned| owned.group == group)
+    }
+
+    /// The id of the group of a role.
+    pub(super) fn id(&self, group: Group) -> Option<String> {
+        Some(self.get(group)?.id.clone())
+    }
+
+    /// What dependents need, of the groups that the spec wants.
+    pub(super) fn outputs(&self, work: &Work<'_>) -> SecurityGroupOutputs {
+        let id = |group: Group| if group.is_wanted(work.spec) { self.id(group) } else { None };
+        SecurityGroupOutputs {
+            load_balancer: id(Group::LoadBalancer),
+            service: id(Group::Service),
+            instance: id(Group::Instance),
+            endpoints: id(Group::Endpoints),
+            database: id(Group::Database),
+        }
+    }
+}
+
+impl Owned {
+    /// The rules that name another group of this stack: they keep that one from being deleted.
+    pub(super) fn cross_rules(&self) -> impl Iterator<Item = (&OwnedRule, Group)> {
+        self.rules.iter().filter_map(|rule| match rule.rule.peer {
+            Peer::Group(peer) if peer != self.group => Some((rule, peer)),
+            _ => None,
+        })
+    }
+}
+
+fn owned(
+    group: Group,
+    found: &SecurityGroup,
+    rules: &[SecurityGroupRule],
+    of_id: impl Fn(&str) -> Option<Group> + Copy,
+) -> Owned {
+    let rules = rules.iter().filter(|rule| rule.group_id() == found.group_id());
+    Owned {
+        group,
+        id: found.group_id().unwrap_or_default().to_owned(),
+        vpc: found.vpc_id().unwrap_or_default().to_owned(),
+        tags: tagging::read(found.tags()),
+        rules: rules
+            .map(|rule| OwnedRule {
+                id: rule.security_group_rule_id().unwrap_or_default().to_owned(),
+                rule: Rule::read(rule, of_id),
+                tags: tagging::read(rule.tags()),
+            })
+            .collect(),
+    }
+}
+
+fn is_ours(work: &Work<'_>, group: &SecurityGroup) -> bool {
+    let tags = tagging::read(group.tags());
+    work.stack.owns(&tags) && tags.get(TAG_COMPONENT).is_some_and(|component| component == NAME)
+}
+
+/// The groups with one of our names, in all VPCs. A name is unique in its VPC and can't be changed, so it finds
+/// ours and whatever stands in their way in one call.
+async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, StepError> {
+    let names = Group::ALL.map(|group| (work.stack.resource(group.role()), group));
+    let wanted: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let call = work.aws.ec2().describe_security_groups().filters(filter_any("group-name", &wanted));
+    let found: Vec<SecurityGroup> =
+        call.into_paginator().items().send().try_collect().await.doing("looking for the security groups")?;
+    let with_role = found.into_iter().filter_map(|found| {
+        let (_, group) = names.iter().find(|(name, _)| found.group_name() == Some(name))?;
+        Some((*group, found))
+    });
+    let mut all: Vec<_> = with_role.collect();
+    all.sort_by(|(one, a), (other, b)| (one, a.group_id()).cmp(&(other, b.group_id())));
+    Ok(all)
+}
+
+async fn find_rules(work: &Work<'_>, groups: &[&str]) -> Result<Vec<SecurityGroupRule>, StepError> {
+    let call = work.aws.ec2().describe_security_group_rules().filters(filter_any("group-id", groups));
+    let pages = call.into_paginator().items().send();
+    pages.try_collect().await.doing("reading the rules of the security groups")
+}
+
+/// The group that has one of our names in a VPC: `true` with it when it is this stack's.
+pub(super) async fn find_named(
+    work: &Work<'_>,
+    vpc: &str,
+    name: &str,
+) -> Result<Option<(String, bool)>, StepError> {
+    let call = work.aws.ec2().describe_security_groups().filters(tagging::filter("vpc-id", vpc));
+    let call = call.filters(tagging::filter("group-name", name));
+    let answer = call.send().await.doing(format!("looking for who has the name {name}"))?;
+    let found = answer.security_groups.unwrap_or_default().into_iter().next();
+    Ok(found.map(|group| (group.group_id().unwrap_or_default().to_owned(), is_ours(work, &group))))
+}
+
+/// The groups that are not this stack's and have a rule that names one of ours.
+pub(super) async fn find_referring(work: &Work<'_>, id: &str) -> Result<Vec<String>, StepError> {
+    let by = async |name: &str| {
+        let call = work.aws.ec2().describe_security_groups().filters(tagging::filter(name, id));
+        call.send().await.doing(format!("asking which security groups refer to {id}"))
+    };
+    let (ingress, egress) =
+        tokio::try_join!(by("ip-permission.group-id"), by("egress.ip-permission.group-id"))?;
+    let groups = [ingress, egress].into_iter().flat_map(|answer| answer.security_groups.unwrap_or_default());
+    let others = groups.filter(|group| group.group_id() != Some(id) && !is_ours(work, group));
+    let mut found: Vec<String> = others
+        .map(|group| {
+            let (id, name) = (group.group_id().unwrap_or_default(), group.group_name().unwrap_or_default());
+            format!("{id} ({name})")
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    Ok(found)
+}

@@ -1,0 +1,439 @@
+//! Task definitions: immutable revisions of one family a service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ecs::types::{
+    Compatibility, ContainerDefinition, KeyValuePair, LinuxParameters, LogConfiguration, LogDriver,
+    NetworkMode, PortMapping, Secret, TaskDefinition, TaskDefinitionFamilyStatus, TaskDefinitionField,
+    TaskDefinitionStatus, TransportProtocol,
+};
+use futures::future::try_join_all;
+use stackdrop_specs::{DatabaseValue, Managed, Service};
+
+use super::observed::Found;
+use super::dependencies::{DATABASE_PORT, Surroundings};
+use super::{NAME, ecs_tags, family, foreign, keep_tags, logs, permissions, plan_foreign, read_tags};
+use crate::aws::once;
+use crate::contract::component::Work;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::{TAG_STACK, Tags};
+
+/// The role of a service's task definition.
+pub(super) fn role(name: &str) -> String {
+    format!("task-definition/{name}")
+}
+
+/// A revision.
+#[derive(Debug)]
+pub(super) struct Definition {
+    pub(super) arn: String,
+    is_active: bool,
+    tags: Tags,
+    /// The container's image.
+    pub(super) image: String,
+    /// What it says; `None` if it has something in it that Stackdrop never writes.
+    pub(super) content: Option<Content>,
+}
+
+impl Definition {
+    fn is_ours(&self, work: &Work<'_>) -> bool {
+        work.stack.owns(&self.tags)
+    }
+
+    /// Whether it belongs to another stack. One without any tag is somebody's change by hand, which is superseded.
+    fn is_of_another(&self, work: &Work<'_>) -> bool {
+        self.tags.contains_key(TAG_STACK) && !self.is_ours(work)
+    }
+
+    /// Whether tasks can be started from it and are as they should be. A pipeline that sets the image registers its
+    /// own revisions: one that says what it should is made ours by its tags.
+    fn serves(&self, work: &Work<'_>, service: &Service, wanted: &Content) -> bool {
+        let usable = self.is_ours(work) || sets_image(service) && !self.is_of_another(work);
+        self.is_active && usable && self.content.as_ref() == Some(wanted)
+    }
+}
+
+/// What a task definition says, as far as Stackdrop writes it, in an order of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    image: String,
+    cpu: String,
+    memory: String,
+    port: Option<i32>,
+    command: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, String>,
+    exec: bool,
+    roles: [String; 2],
+    log: BTreeMap<String, String>,
+}
+
+/// The options of the log driver that are set; others that AWS adds are left alone.
+const LOG_OPTIONS: [&str; 3] = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"];
+
+/// Whether something else sets the service's image.
+fn sets_image(service: &Service) -> bool {
+    service.managed_elsewhere.contains(&Managed::Image)
+}
+
+/// The image that a service shall run: the spec's, or, where something else looks after it, the one that it runs.
+pub(super) fn image<'a>(work: &Work<'_>, found: &'a Found, name: &str, service: &'a Service) -> &'a str {
+    let stands = found.standing(work, name).is_some();
+    let running = found.definitions.get(name).filter(|_| stands && sets_image(service));
+    running
+        .map(|definition| definition.image.as_str())
+        .filter(|image| !image.is_empty())
+        .unwrap_or(&service.image)
+}
+
+impl Content {
+    fn wanted(work: &Work<'_>, found: &Found, name: &str, service: &Service, around: &Surroundings) -> Self {
+        let mut environment = service.environment.clone();
+        let mut secrets = service.secrets.clone();
+        let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
+        for (variable, value) in &service.database {
+            let key = match value {
+                DatabaseValue::Host => Err(around.host().to_owned()),
+                DatabaseValue::Port => Err(DATABASE_PORT.to_string()),
+                DatabaseValue::Name => Err(database.to_owned()),
+                DatabaseValue::Username => Ok("username"),
+                DatabaseValue::Password => Ok("password"),
+            };
+            match key {
+                Ok(key) => secrets.insert(variable.clone(), format!("{}:{key}::", around.secret())),
+                Err(text) => environment.insert(variable.clone(), text),
+            };
+        }
+        let region = work.aws.settings.region.clone();
+        let log = LOG_OPTIONS.map(str::to_owned).into_iter();
+        Self {
+            image: image(work, found, name, service).to_owned(),
+            cpu: service.cpu.to_string(),
+            memory: service.memory.to_string(),
+            port: service.port.map(i32::from),
+            command: service.command.clone(),
+            environment,
+            secrets,
+            exec: service.exec,
+            roles: ["role/execution", "role/task"].map(|role| permissions::arn(work, role)),
+            log: log.zip([logs::group_name(work, name), region, name.to_owned()]).collect(),
+        }
+    }
+
+    /// What a revision says, if it says nothing else.
+    fn of(definition: &TaskDefinition) -> Option<Self> {
+        let [container] = definition.container_definitions() else { return None };
+        let plain = definition.volumes().is_empty()
+            && definition.network_mode() == Some(&NetworkMode::Awsvpc)
+            && definition.requires_compatibilities() == [Compatibility::Fargate]
+            && container.entry_point().is_empty()
+            && container.mount_points().is_empty()
+            && container.health_check().is_none()
+            && container.user().is_none()
+            && container.working_directory().is_none()
+            && container.environment_files().is_empty()
+            && container.port_mappings().len() <= 1;
+        let log = container.log_configuration().filter(|log| *log.log_driver() == LogDriver::Awslogs)?;
+        let option = |name: &str| Some((name.to_owned(), log.options()?.get(name)?.clone()));
+        let variables = container.environment().iter();
+        let variables = variables
+            .filter_map(|pair| Some((pair.name()?.to_owned(), pair.value().unwrap_or_default().to_owned())));
+        let secrets = container.secrets().iter();
+        plain.then(|| Self {
+            image: container.image().unwrap_or_default().to_owned(),
+            cpu: definition.cpu().unwrap_or_default().to_owned(),
+            memory: definition.memory().unwrap_or_default().to_owned(),
+            port: container.port_mappings().first().and_then(PortMapping::container_port),
+            command: container.command().to_vec(),
+            environment: variables.collect(),
+            secrets: secrets
+                .map(|secret| (secret.name().to_owned(), secret.value_from().to_owned()))
+                .collect(),
+            exec: container.linux_parameters().and_then(LinuxParameters::init_process_enabled) == Some(true),
+            roles: [definition.execution_role_arn(), definition.task_role_arn()]
+                .map(|arn| arn.unwrap_or_default().to_owned()),
+            log: LOG_OPTIONS.into_iter().filter_map(option).collect(),
+        })
+    }
+
+    /// How many CPU units a task takes.
+    pub(super) fn cpu_units(&self) -> Option<f64> {
+        self.cpu.parse().ok()
+    }
+
+    /// The fields by name, in words. Secrets are named by their ARNs, which tell nothing.
+    fn fields(&self) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::from([
+            ("image".to_owned(), self.image.clone()),
+            ("cpu".to_owned(), self.cpu.clone()),
+            ("memory".to_owned(), self.memory.clone()),
+            ("exec".to_owned(), self.exec.to_string()),
+            ("executionRole".to_owned(), self.roles[0].clone()),
+            ("taskRole".to_owned(), self.roles[1].clone()),
+        ]);
+        if !self.command.is_empty() {
+            fields.insert("command".into(), self.command.join(" "));
+        }
+        fields.extend(self.port.map(|port| ("port".to_owned(), port.to_string())));
+        let named = |kind: &'static str, values: &BTreeMap<String, String>| {
+            let values = values.clone().into_iter();
+            values.map(|(name, value)| (format!("{kind}.{name}"), value)).collect::<Vec<_>>()
+        };
+        fields.extend(named("environment", &self.environment));
+        fields.extend(named("secrets", &self.secrets));
+        fields.extend(named("log", &self.log));
+        fields
+    }
+
+    fn container(&self, name: &str) -> Result<ContainerDefinition, StepError> {
+        let wrong = |error| StepError::Defect(format!("writing the task definition of {name}: {error}"));
+        let mut container =
+            ContainerDefinition::builder().name(name).image(&self.image).essential(true).log_configuration(
+                LogConfiguration::builder()
+                    .log_driver(LogDriver::Awslogs)
+                    .set_options(Some(self.log.clone().into_iter().collect()))
+                    .build()
+                    .map_err(wrong)?,
+            );
+        if let Some(port) = self.port {
+            let mapping = PortMapping::builder().container_port(port).host_port(port);
+            container = container.port_mappings(mapping.protocol(TransportProtocol::Tcp).build());
+        }
+        if !self.command.is_empty() {
+            container = container.set_command(Some(self.command.clone()));
+        }
+        for (name, value) in &self.environment {
+            container = container.environment(KeyValuePair::builder().name(name).value(value).build());
+        }
+        for (name, from) in &self.secrets {
+            container =
+                container.secrets(Secret::builder().name(name).value_from(from).build().map_err(wrong)?);
+        }
+        if self.exec {
+            // An init process takes away what the agent of ECS exec leaves behind.
+            // Source: "Using ECS exec", best practices, in the ECS developer guide.
+            container =
+                container.linux_parameters(LinuxParameters::builder().init_process_enabled(true).build());
+        }
+        Ok(container.build())
+    }
+}
+
+/// A revision by its ARN, or the latest active one of a family.
+pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definition>, StepError> {
+    let call = work.aws.ecs().describe_task_definition().task_definition(named);
+    // `ClientException`: ECS has no code of its own for a task definition that does not exist.
+    let answer = call.include(TaskDefinitionField::Tags).send().await.unless(&["ClientException"]);
+    let Some(answer) = answer.doing(format!("looking for the task definition {named}"))? else {
+        return Ok(None);
+    };
+    let tags = read_tags(answer.tags());
+    Ok(answer.task_definition().map(|definition| Definition {
+        arn: definition.task_definition_arn().unwrap_or_default().to_owned(),
+        is_active: definition.status() == Some(&TaskDefinitionStatus::Active),
+        tags,
+        image: image_of(definition).to_owned(),
+        content: Content::of(definition),
+    }))
+}
+
+/// The image of a revision's first essential container: that of a revision of ours, whatever somebody has put beside it.
+fn image_of(definition: &TaskDefinition) -> &str {
+    let containers = definition.container_definitions();
+    let first = containers.iter().find(|container| container.essential() != Some(false));
+    first.and_then(ContainerDefinition::image).unwrap_or_default()
+}
+
+/// Notes what differs. Whether a revision is registered, so that the service gets another one.
+pub(super) fn plan(
+    work: &Work<'_>,
+    found: &Found,
+    name: &str,
+    service: &Service,
+    around: &Surroundings,
+    plan: &mut Plan,
+) -> bool {
+    let role = role(name);
+    let Some(definition) = found.definitions.get(name) else {
+        plan.change(Verb::Create, role);
+        return true;
+    };
+    if definition.is_of_another(work) {
+        plan_foreign(&role, "task definition", &definition.arn, plan);
+        return true;
+    }
+    let wanted = Content::wanted(work, found, name, service, around);
+    if definition.serves(work, service, &wanted) {
+        plan.tags(&work.stack, NAME, &role, &definition.tags);
+        return false;
+    }
+    let then = wanted.fields();
+    let now = definition.content.as_ref().map(Content::fields).unwrap_or_default();
+    let names: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+    let mut differs = false;
+    for field in names {
+        let (from, to) = (now.get(field), then.get(field));
+        if from != to && definition.content.is_some() {
+            let shown = |value: Option<&String>| value.map_or("(none)".to_owned(), ToString::to_string);
+            plan.update(&role, field, shown(from), shown(to));
+            differs = true;
+        }
+    }
+    if !differs {
+        plan.update(&role, "revision", revision(&definition.arn), "one of this stack");
+    }
+    if !sets_image(service) && definition.is_ours(work) {
+        plan.change(Verb::Remove, format!("{role} ({})", revision(&definition.arn)));
+    }
+    true
+}
+
+/// `FAMILY:REVISION` of an ARN.
+pub(super) fn revision(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// The ARN of a revision that says what the spec says: the service's own, one that it had before, the family's
+/// latest (a lost answer may have made it), or else a new one.
+pub(super) async fn ensure(
+    work: &Work<'_>,
+    found: &Found,
+    name: &str,
+    service: &Service,
+    around: &Surroundings,
+) -> Result<String, StepError> {
+    let wanted = Content::wanted(work, found, name, service, around);
+    let mut seen = BTreeSet::new();
+    if let Some(definition) = found.definitions.get(name) {
+        if let Some(arn) = taken(work, name, service, definition, &wanted).await? {
+            return Ok(arn);
+        }
+        seen.insert(definition.arn.clone());
+    }
+    let before = found.standing(work, name).map(aws_sdk_ecs::types::Service::deployments).unwrap_or_default();
+    let before = before.iter().filter_map(|deployment| deployment.task_definition().map(str::to_owned));
+    // The latest of the family has been read already if there is no service.
+    let latest = found.standing(work, name).map(|_| family(work, name));
+    for named in before.chain(latest) {
+        if seen.contains(&named) {
+            continue;
+        }
+        let Some(definition) = find(work, &named).await? else { continue };
+        if let Some(arn) = taken(work, name, service, &definition, &wanted).await? {
+            return Ok(arn);
+        }
+        seen.insert(definition.arn);
+    }
+    register(work, name, &wanted).await
+}
+
+/// The ARN of a definition if it can be used, its tags put right.
+async fn taken(
+    work: &Work<'_>,
+    name: &str,
+    service: &Service,
+    definition: &Definition,
+    wanted: &Content,
+) -> Result<Option<String>, StepError> {
+    if definition.is_of_another(work) {
+        return Err(foreign("task definition", &definition.arn));
+    }
+    if !definition.serves(work, service, wanted) {
+        return Ok(None);
+    }
+    keep_tags(work, &role(name), &definition.arn, &definition.tags).await?;
+    Ok(Some(definition.arn.clone()))
+}
+
+/// Each call makes a revision, so the SDK must not repeat it by itself.
+async fn register(work: &Work<'_>, name: &str, wanted: &Content) -> Result<String, StepError> {
+    let [execution_role, task_role] = &wanted.roles;
+    let call = work
+        .aws
+        .ecs()
+        .register_task_definition()
+        .family(family(work, name))
+        .network_mode(NetworkMode::Awsvpc)
+        .requires_compatibilities(Compatibility::Fargate)
+        .cpu(&wanted.cpu)
+        .memory(&wanted.memory)
+        .execution_role_arn(execution_role)
+        .task_role_arn(task_role)
+        .container_definitions(wanted.container(name)?)
+        .set_tags(Some(ecs_tags(work.stack.tags(NAME, &role(name)))))
+        .customize()
+        .config_override(aws_sdk_ecs::Config::builder().retry_config(once()));
+    let answer = call.send().await.doing(format!("registering the task definition of {name}"))?;
+    let arn = answer.task_definition().and_then(TaskDefinition::task_definition_arn);
+    let arn = arn.ok_or_else(|| StepError::lacking("the task definition's ARN"))?;
+    tracing::info!(arn, "Task definition registered.");
+    Ok(arn.to_owned())
+}
+
+/// How many revisions one run deletes: each takes three calls.
+const AT_ONCE: usize = 30;
+
+/// The active revisions of ours in the families of these services, and in other families with the stack's prefix.
+pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, StepError> {
+    let known: BTreeSet<String> = names.iter().map(|name| family(work, name)).collect();
+    let call = work.aws.ecs().list_task_definition_families().family_prefix(format!("{}-", work.stack.name));
+    let pages = call.status(TaskDefinitionFamilyStatus::Active).into_paginator().items();
+    let families: Vec<String> = pages.send().try_collect().await.doing("listing the task definitions")?;
+    let checked = families.into_iter().map(async |family| {
+        // The prefix of `shop` is also that of `shop-two`; another stack's family is told by its latest revision.
+        let ours = known.contains(&family)
+            || find(work, &family).await?.is_some_and(|latest| !latest.is_of_another(work));
+        if ours { find_revisions(work, &family).await } else { Ok(Vec::new()) }
+    });
+    Ok(try_join_all(checked).await?.into_iter().flatten().collect())
+}
+
+/// The active revisions of ours in one family.
+pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<String>, StepError> {
+    let pages = work.aws.ecs().list_task_definitions().family_prefix(family).into_paginator().items();
+    let arns: Vec<String> =
+        pages.send().try_collect().await.doing(format!("listing the revisions of {family}"))?;
+    let mut ours = Vec::new();
+    for arns in arns.chunks(AT_ONCE) {
+        let read = try_join_all(arns.iter().map(|arn| find(work, arn))).await?;
+        ours.extend(read.into_iter().flatten().filter(|found| found.is_ours(work)).map(|found| found.arn));
+    }
+    Ok(ours)
+}
+
+/// The revisions of ours that no deployment of a service of the spec uses any more. A pipeline that sets a service's
+/// image may go back to an earlier one, so all of that service's stay.
+pub(super) async fn find_unused(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+    let services = work.spec.services.iter().filter(|(_, service)| !sets_image(service));
+    let unused = services.filter_map(|(name, _)| Some((name, found.standing(work, name)?)));
+    let unused = unused.map(async |(name, service)| {
+        let used = service.deployments().iter().filter_map(|deployment| deployment.task_definition());
+        let used: BTreeSet<&str> = used.chain(service.task_definition()).collect();
+        let mut revisions = find_revisions(work, &family(work, name)).await?;
+        revisions.retain(|arn| !used.contains(arn.as_str()));
+        Ok::<_, StepError>(revisions)
+    });
+    Ok(try_join_all(unused).await?.into_iter().flatten().collect())
+}
+
+/// Deregisters and deletes revisions. How many are left for the next run.
+pub(super) async fn remove(work: &Work<'_>, arns: &[String]) -> Result<usize, StepError> {
+    let (now, later) = arns.split_at(arns.len().min(AT_ONCE));
+    let deregistered = try_join_all(now.iter().map(async |arn| {
+        let call = work.aws.ecs().deregister_task_definition().task_definition(arn).send().await;
+        // `ClientException`: it is not there or not active any more, which the next run sees.
+        let done = call.unless(&["ClientException"]).doing(format!("deregistering {arn}"))?.is_some();
+        tracing::info!(arn, done, "Task definition deregistered.");
+        Ok::<_, StepError>(done)
+    }))
+    .await?;
+    let unsure = deregistered.iter().filter(|done| !**done).count();
+    // An inactive revision costs nothing and starts nothing, so one that stays is not worth waiting for.
+    try_join_all(now.chunks(10).map(async |arns| {
+        let call = work.aws.ecs().delete_task_definitions().set_task_definitions(Some(arns.to_vec()));
+        call.send().await.doing("deleting task definitions")
+    }))
+    .await?;
+    Ok(later.len() + unsure)
+}

@@ -1,0 +1,257 @@
+//! What stands of a stack's services: the only reader of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_applicationautoscaling::types::{
+    ScalableDimension, ScalableTarget, ScalingPolicy, ServiceNamespace,
+};
+use aws_sdk_cloudwatchlogs::types::LogGroup;
+use aws_sdk_ecs::types::{Cluster, ClusterField, Service, ServiceField};
+use futures::future::{BoxFuture, try_join_all};
+
+use super::definition::{self, Definition};
+use super::{NAME, cluster, cluster_name, family, fargate, logs, permissions, read_tags, scaling};
+use crate::contract::component::Work;
+use crate::aws::error::{Answer, StepError};
+use crate::contract::roles;
+use crate::deployment::names::Tags;
+
+/// Everything of this stack's services.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) execution: Option<roles::Found>,
+    pub(super) task: Option<roles::Found>,
+    /// Not an `INACTIVE` one.
+    pub(super) cluster: Option<Cluster>,
+    /// The log groups under the stack's prefix, by service.
+    pub(super) groups: BTreeMap<String, Group>,
+    /// The `ACTIVE` and `DRAINING` ones in the cluster.
+    pub(super) services: BTreeMap<String, Service>,
+    /// When those that are `INACTIVE` were made, which tells them from those that come after them.
+    pub(super) dead: BTreeMap<String, String>,
+    /// For each service of the spec the revision that it uses, or else the latest active one of its family.
+    pub(super) definitions: BTreeMap<String, Definition>,
+    pub(super) targets: BTreeMap<String, ScalableTarget>,
+    pub(super) policies: BTreeMap<String, ScalingPolicy>,
+}
+
+/// A log group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) arn: String,
+    pub(super) retention: Option<i32>,
+    /// Not read, since that takes a call for each, while a service of ours with all its tags writes into it: the
+    /// group was there, and ours, before that service was made, and is tagged before it.
+    pub(super) tags: Option<Tags>,
+}
+
+impl Group {
+    pub(super) fn is_ours(&self, work: &Work<'_>) -> bool {
+        self.tags.as_ref().is_none_or(|tags| work.stack.owns(tags))
+    }
+}
+
+impl Found {
+    /// Boxed, since every action awaits it and the futures of SDK calls are large.
+    pub(super) fn read<'w>(work: &'w Work<'w>) -> BoxFuture<'w, Result<Self, StepError>> {
+        Box::pin(Self::read_all(work))
+    }
+
+    async fn read_all(work: &Work<'_>) -> Result<Self, StepError> {
+        let (execution_role, task_role) =
+            (permissions::by_name("role/execution"), permissions::by_name("role/task"));
+        let (execution, task, cluster, groups) = tokio::try_join!(
+            roles::find(work, &execution_role),
+            roles::find(work, &task_role),
+            find_cluster(work),
+            find_groups(work),
+        )?;
+        let mut found = Self { execution, task, cluster, ..Self::default() };
+        let mut names: BTreeSet<String> = work.spec.services.keys().chain(groups.keys()).cloned().collect();
+        if let Some(baseline) = &work.deployment.baseline {
+            names.extend(baseline.spec.services.keys().cloned());
+        }
+        found.read_services(work, &mut names).await?;
+        let groups = groups.into_iter().map(async |(name, group)| {
+            let arn = group_arn(&group);
+            let tags = if found.vouches(work, &name) { Some(None) } else { find_tags(work, &arn).await? };
+            let group = tags.map(|tags| Group { arn, retention: group.retention_in_days(), tags });
+            Ok::<_, StepError>(group.map(|group| (name, group)))
+        });
+        let ids: Vec<String> = names.iter().map(|name| scaling::resource_id(work, name)).collect();
+        let (groups, definitions, targets) =
+            tokio::try_join!(try_join_all(groups), find_definitions(work, &found), find_targets(work, &ids))?;
+        let policies = if targets.is_empty() {
+            BTreeMap::new() // there is none without a target
+        } else {
+            find_policies(work, &names).await?
+        };
+        found.groups = groups.into_iter().flatten().collect();
+        (found.definitions, found.targets, found.policies) = (definitions, targets, policies);
+        Ok(found)
+    }
+
+    /// Reads the services with these names, and those besides that the cluster says it has.
+    async fn read_services(
+        &mut self,
+        work: &Work<'_>,
+        names: &mut BTreeSet<String>,
+    ) -> Result<(), StepError> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let expected = cluster.active_services_count();
+        self.take(find_services(work, names).await?);
+        let active = self.services.values().filter(|service| fargate::is_active(service)).count();
+        if i32::try_from(active).is_ok_and(|active| active >= expected) {
+            return Ok(());
+        }
+        let others: BTreeSet<String> = list_services(work).await?.difference(names).cloned().collect();
+        self.take(find_services(work, &others).await?);
+        names.extend(others);
+        Ok(())
+    }
+
+    fn take(&mut self, services: Vec<Service>) {
+        for service in services {
+            let name = service.service_name().unwrap_or_default().to_owned();
+            if service.status() == Some("INACTIVE") {
+                let made = service.created_at().map(ToString::to_string).unwrap_or_default();
+                self.dead.insert(name, made);
+            } else {
+                self.services.insert(name, service);
+            }
+        }
+    }
+
+    /// Whether a service stands and tells by its tags that what hangs on it is this stack's, with all tags.
+    fn vouches(&self, work: &Work<'_>, name: &str) -> bool {
+        let standing = self.services.get(name).filter(|service| fargate::is_active(service));
+        standing.is_some_and(|service| {
+            let tags = read_tags(service.tags());
+            let ours = self.cluster.as_ref().is_some_and(|found| cluster::is_ours(work, found));
+            ours && work.stack.owns(&tags)
+                && work.stack.missing_tags(NAME, &fargate::role(name), &tags).is_empty()
+                && work.stack.stale_tags(&tags).is_empty()
+        })
+    }
+
+    /// The service with this name, if it stands, is ours and is not being deleted.
+    pub(super) fn standing(&self, work: &Work<'_>, name: &str) -> Option<&Service> {
+        let service = self.services.get(name).filter(|service| fargate::is_active(service))?;
+        work.stack.owns(&read_tags(service.tags())).then_some(service)
+    }
+}
+
+async fn find_cluster(work: &Work<'_>) -> Result<Option<Cluster>, StepError> {
+    let call = work.aws.ecs().describe_clusters().clusters(cluster_name(work)).include(ClusterField::Tags);
+    // A missing cluster is told in `failures`, not as an error; a deleted one stays describable as `INACTIVE`.
+    let answer = call.send().await.doing("looking for the cluster")?;
+    let mut found = answer.clusters.unwrap_or_default().into_iter();
+    Ok(found.find(|cluster| cluster.status() != Some("INACTIVE")))
+}
+
+/// The log groups under the stack's prefix, by what stands behind it.
+async fn find_groups(work: &Work<'_>) -> Result<BTreeMap<String, LogGroup>, StepError> {
+    let prefix = logs::prefix(work);
+    let pages = work.aws.logs().describe_log_groups().log_group_name_prefix(&prefix).into_paginator().items();
+    let found: Vec<LogGroup> = pages.send().try_collect().await.doing("looking for the log groups")?;
+    let named = found.into_iter().filter_map(|group| {
+        let name = group.log_group_name()?.strip_prefix(&prefix)?.to_owned();
+        (!name.is_empty() && !name.contains('/')).then_some((name, group))
+    });
+    Ok(named.collect())
+}
+
+/// The ARN by which a log group's tags are asked for: without the `:*` that stands for its streams.
+fn group_arn(group: &LogGroup) -> String {
+    let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
+    arn.strip_suffix(":*").unwrap_or(arn).to_owned()
+}
+
+/// A log group's tags; `None` when it has gone in between.
+async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Option<Tags>>, StepError> {
+    let call = work.aws.logs().list_tags_for_resource().resource_arn(arn).send().await;
+    let answer = call.unless(&["ResourceNotFoundException"]).doing(format!("reading the tags of {arn}"))?;
+    Ok(answer.map(|answer| Some(answer.tags.unwrap_or_default().into_iter().collect())))
+}
+
+/// The services with these names. ECS describes ten in a call, and tells of missing ones in `failures`.
+pub(super) async fn find_services(
+    work: &Work<'_>,
+    names: &BTreeSet<String>,
+) -> Result<Vec<Service>, StepError> {
+    let names: Vec<String> = names.iter().cloned().collect();
+    let calls = names.chunks(10).map(async |names| {
+        let call = work
+            .aws
+            .ecs()
+            .describe_services()
+            .cluster(cluster_name(work))
+            .set_services(Some(names.to_vec()))
+            .include(ServiceField::Tags);
+        let answer = call.send().await.unless(&["ClusterNotFoundException"]);
+        let answer = answer.doing("looking for the services")?;
+        Ok::<_, StepError>(answer.and_then(|answer| answer.services).unwrap_or_default())
+    });
+    Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+}
+
+/// The names of all services in the cluster, save those that are being deleted: ECS lists only `ACTIVE` ones.
+/// Source: the documentation of `DeleteService`.
+async fn list_services(work: &Work<'_>) -> Result<BTreeSet<String>, StepError> {
+    let pages = work.aws.ecs().list_services().cluster(cluster_name(work)).into_paginator().items();
+    let arns: Vec<String> = pages.send().try_collect().await.doing("listing the services")?;
+    Ok(arns.iter().filter_map(|arn| arn.rsplit('/').next().map(str::to_owned)).collect())
+}
+
+async fn find_definitions(work: &Work<'_>, found: &Found) -> Result<BTreeMap<String, Definition>, StepError> {
+    let calls = work.spec.services.keys().map(async |name| {
+        let used = found.standing(work, name).and_then(Service::task_definition);
+        let named = used.map_or_else(|| family(work, name), str::to_owned);
+        let definition = definition::find(work, &named).await?;
+        Ok::<_, StepError>(definition.map(|definition| (name.clone(), definition)))
+    });
+    Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+}
+
+async fn find_targets(
+    work: &Work<'_>,
+    ids: &[String],
+) -> Result<BTreeMap<String, ScalableTarget>, StepError> {
+    let calls = ids.chunks(50).map(async |ids| {
+        let call = work
+            .aws
+            .autoscaling()
+            .describe_scalable_targets()
+            .service_namespace(ServiceNamespace::Ecs)
+            .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
+            .set_resource_ids(Some(ids.to_vec()));
+        let found: Result<Vec<ScalableTarget>, _> = call.into_paginator().items().send().try_collect().await;
+        found.doing("looking for the scalable targets")
+    });
+    let found = try_join_all(calls).await?.into_iter().flatten();
+    Ok(found.map(|target| (scaling::service_of(target.resource_id()).to_owned(), target)).collect())
+}
+
+/// The policies of all services in one call: it takes one resource at most, but several names of policies.
+async fn find_policies(
+    work: &Work<'_>,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, ScalingPolicy>, StepError> {
+    let policies: Vec<String> = names.iter().map(|name| scaling::policy_name(work, name)).collect();
+    let calls = policies.chunks(50).map(async |policies| {
+        let call = work
+            .aws
+            .autoscaling()
+            .describe_scaling_policies()
+            .service_namespace(ServiceNamespace::Ecs)
+            .set_policy_names(Some(policies.to_vec()));
+        let found: Result<Vec<ScalingPolicy>, _> = call.into_paginator().items().send().try_collect().await;
+        found.doing("looking for the scaling policies")
+    });
+    let found = try_join_all(calls).await?.into_iter().flatten();
+    let ours = found.filter_map(|policy| {
+        let name = scaling::service_of(policy.resource_id()).to_owned();
+        (policy.resource_id() == scaling::resource_id(work, &name)).then_some((name, policy))
+    });
+    Ok(ours.collect())
+}

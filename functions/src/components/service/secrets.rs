@@ -1,0 +1,118 @@
+//! The secrets that the spec names: whether they are there, and which keys encrypt them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::try_join_all;
+
+use crate::contract::component::Work;
+use crate::aws::denied;
+use crate::aws::error::{Answer, StepError};
+
+/// The secrets of the spec by ARN.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(BTreeMap<String, Secret>);
+
+/// What is known of a secret.
+#[derive(Debug)]
+pub(super) enum Secret {
+    /// There is none.
+    Absent,
+    /// It is about to be deleted.
+    Leaving,
+    /// It can't be read, in AWS's words.
+    Denied(String),
+    /// It is there, under the key that Secrets Manager has in each account.
+    UnderAwsKey,
+    /// It is there, under this key: the ARN of the key or of its alias.
+    UnderKey(String),
+}
+
+impl Secrets {
+    /// Asks for each secret that the spec names.
+    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
+        let services = work.spec.services.values();
+        let named: BTreeSet<String> =
+            services.flat_map(|service| service.secrets.values()).map(|named| arn(named)).collect();
+        let asked = named.into_iter().map(async |arn| Ok::<_, StepError>((describe(work, &arn).await?, arn)));
+        let found = try_join_all(asked).await?;
+        Ok(Self(found.into_iter().map(|(secret, arn)| (arn, secret)).collect()))
+    }
+
+    pub(super) fn get(&self, arn: &str) -> Option<&Secret> {
+        self.0.get(arn)
+    }
+
+    /// The keys of the customer's that encrypt them: ARNs of keys or aliases.
+    pub(super) fn keys(&self) -> BTreeSet<String> {
+        let under = |secret: &Secret| match secret {
+            Secret::UnderKey(key) => Some(key.clone()),
+            _ => None,
+        };
+        self.0.values().filter_map(under).collect()
+    }
+
+    /// Whether the keys of all of them are known.
+    pub(super) fn are_known(&self) -> bool {
+        self.0.values().all(|secret| matches!(secret, Secret::UnderAwsKey | Secret::UnderKey(_)))
+    }
+}
+
+async fn describe(work: &Work<'_>, arn: &str) -> Result<Secret, StepError> {
+    let call = work.aws.secrets().describe_secret().secret_id(arn).send().await;
+    let answer = call.unless(&["ResourceNotFoundException"]).doing(format!("looking for the secret {arn}"));
+    Ok(match answer {
+        Err(StepError::Refused { source, .. }) if denied::is(&source) => Secret::Denied(source.to_string()),
+        Err(error) => return Err(error),
+        Ok(None) => Secret::Absent,
+        Ok(Some(secret)) if secret.deleted_date().is_some() => Secret::Leaving,
+        Ok(Some(secret)) => match secret.kms_key_id() {
+            None => Secret::UnderAwsKey,
+            Some(key) if key.ends_with("alias/aws/secretsmanager") => Secret::UnderAwsKey,
+            Some(key) => Secret::UnderKey(key_arn(arn, key)),
+        },
+    })
+}
+
+/// The ARN of a key, or of an alias, that `DescribeSecret` names by its ARN, its id or its alias. One that is not named
+/// by an ARN is of the secret's account and region.
+fn key_arn(secret: &str, key: &str) -> String {
+    if key.starts_with("arn:") {
+        return key.to_owned();
+    }
+    let mut fields = secret.split(':').skip(1);
+    let partition = fields.next().unwrap_or_default();
+    let place: Vec<&str> = fields.skip(1).take(2).collect();
+    let kind = if key.starts_with("alias/") { "" } else { "key/" };
+    format!("arn:{partition}:kms:{}:{kind}{key}", place.join(":"))
+}
+
+/// A secret's ARN has seven fields; ECS takes a key, a stage and a version behind it.
+pub(super) fn arn(value_from: &str) -> String {
+    value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
+
+    #[test]
+    fn a_secret_is_allowed_without_the_key_behind_it() {
+        assert_eq!(arn(SECRET), SECRET);
+        assert_eq!(arn(&format!("{SECRET}:token::")), SECRET);
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_arn_however_it_is_named() {
+        let own = "arn:aws:kms:eu-central-1:123456789012";
+        let foreign = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd";
+        for (named, expected) in [
+            ("1234abcd", format!("{own}:key/1234abcd")),
+            ("alias/shop", format!("{own}:alias/shop")),
+            (foreign, foreign.to_owned()),
+        ] {
+            assert_eq!(key_arn(SECRET, named), expected);
+        }
+    }
+}

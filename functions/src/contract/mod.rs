@@ -1,0 +1,10 @@
+//! What every component promises, and the tools that components share.
+
+pub mod component;
+pub(crate) mod dependents;
+pub(crate) mod endpoints;
+pub mod handler;
+pub(crate) mod quotas;
+pub(crate) mod roles;
+pub(crate) mod routes;
+pub(crate) mod tagging;

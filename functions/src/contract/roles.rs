@@ -1,0 +1,290 @@
+//! IAM roles that a stack's resources act as: created with their tags, under a path of Stackdrop's own.
+//!
+//! A role's trust policy and its policy `stackdrop` are Stackdrop's, and put right. Other policies are others': security
+//! tooling and Systems Manager's Quick Setup attach some to every role that they find. They are told, and left alone
+//! until the role goes.
+
+use serde_json::{Value, json};
+
+use crate::contract::component::Work;
+use crate::deployment::deletion::Removal;
+use crate::deployment::plan::{Plan, Verb};
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::Tags;
+
+/// The path of every role and profile that Stackdrop makes, so that a policy can name them all.
+pub(crate) const PATH: &str = "/stackdrop/";
+
+/// The name of the one inline policy of a role that is Stackdrop's.
+const POLICY: &str = "stackdrop";
+
+/// How IAM says that something is not there.
+const ABSENT: [&str; 1] = ["NoSuchEntity"];
+
+/// A role as it shall be.
+#[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the design's word for a place in the stack meets IAM's")]
+pub(crate) struct Role {
+    /// The component that it belongs to.
+    pub(crate) component: &'static str,
+    /// Its role in the stack, such as `role/task`.
+    pub(crate) role: &'static str,
+    /// Who acts as it, such as `ec2.amazonaws.com`.
+    pub(crate) principal: &'static str,
+    /// Its inline policy, if it has one.
+    pub(crate) policy: Option<Value>,
+}
+
+/// A role as it stands.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) arn: String,
+    tags: Tags,
+    /// Its inline policy of ours.
+    policy: Option<Value>,
+    /// Who may act as it.
+    trust: Option<Value>,
+    others: Others,
+}
+
+/// The policies of a role that others have given it.
+#[derive(Debug, Default)]
+struct Others {
+    /// The ARNs of managed policies.
+    attached: Vec<String>,
+    /// The names of inline policies.
+    inline: Vec<String>,
+}
+
+impl Found {
+    /// What its inline policy says.
+    pub(crate) fn policy(&self) -> Option<&Value> {
+        self.policy.as_ref()
+    }
+
+    /// Whether the role is this stack's.
+    pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
+        work.stack.owns(&self.tags)
+    }
+}
+
+impl Role {
+    /// Its name. IAM's names are the account's, whatever the region, so the region is part of it.
+    pub(crate) fn name(&self, work: &Work<'_>) -> String {
+        name(work, self.role)
+    }
+
+    fn trust(&self) -> Value {
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": self.principal },
+                "Action": "sts:AssumeRole",
+            }],
+        })
+    }
+}
+
+/// The name of an IAM thing with this role in the stack: at most 64 characters, which is IAM's limit for roles.
+pub(crate) fn name(work: &Work<'_>, role: &str) -> String {
+    let last = role.rsplit('/').next().unwrap_or(role);
+    format!("stackdrop-{}-{last}-{}", work.stack.name, work.aws.settings.region)
+}
+
+/// Tags in IAM's shape.
+pub(crate) fn iam_tags(tags: Tags) -> Result<Vec<aws_sdk_iam::types::Tag>, StepError> {
+    let tag = |(key, value)| aws_sdk_iam::types::Tag::builder().key(key).value(value).build();
+    tags.into_iter()
+        .map(|pair| tag(pair).map_err(|error| StepError::Defect(format!("writing a tag: {error}"))))
+        .collect()
+}
+
+/// Tags from IAM's shape.
+pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
+    tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
+}
+
+/// The role, if it is there: ours, or somebody else's with the same name.
+pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>, StepError> {
+    let name = wanted.name(work);
+    let (role, policy, others) =
+        tokio::try_join!(find_role(work, &name), find_policy(work, &name), find_others(work, &name))?;
+    Ok(role.map(|role| Found {
+        arn: role.arn().to_owned(),
+        tags: read_tags(role.tags()),
+        policy,
+        trust: role.assume_role_policy_document().and_then(document),
+        others,
+    }))
+}
+
+async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
+    let call = work.aws.iam().get_role().role_name(name).send().await;
+    let answer = call.unless(&ABSENT).doing(format!("looking for the role {name}"))?;
+    Ok(answer.and_then(|answer| answer.role))
+}
+
+async fn find_policy(work: &Work<'_>, name: &str) -> Result<Option<Value>, StepError> {
+    let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
+    let answer = call.unless(&ABSENT).doing(format!("reading the policy of {name}"))?;
+    Ok(answer.and_then(|answer| document(&answer.policy_document)))
+}
+
+async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
+    let doing = format!("listing the policies of {name}");
+    let iam = work.aws.iam();
+    let attached = async {
+        let pages = iam.list_attached_role_policies().role_name(name).into_paginator().items();
+        let found: Result<Vec<_>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+    };
+    let inline = async {
+        let pages = iam.list_role_policies().role_name(name).into_paginator().items();
+        let found: Result<Vec<String>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+    };
+    let (attached, mut inline) = tokio::try_join!(attached, inline)?;
+    inline.retain(|policy| policy != POLICY);
+    Ok(Others { attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(), inline })
+}
+
+/// A document as IAM answers with it: URL-encoded.
+fn document(encoded: &str) -> Option<Value> {
+    let text = percent_encoding::percent_decode_str(encoded).decode_utf8().ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Notes what `ensure` would do, and what others have let the role do.
+pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: &mut Plan) {
+    let Some(found) = found else { return plan.change(Verb::Create, wanted.role) };
+    let name = wanted.name(work);
+    if !found.is_ours(work) {
+        plan.problem(wanted.role, format!("the role {name} is not of this stack"), "delete it");
+        return;
+    }
+    plan.tags(&work.stack, wanted.component, wanted.role, &found.tags);
+    let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
+    if found.trust.as_ref() != Some(&wanted.trust()) {
+        plan.update(wanted.role, "trust", shown(found.trust.as_ref()), wanted.trust());
+    }
+    if wanted.policy != found.policy {
+        plan.update(wanted.role, "policy", shown(found.policy.as_ref()), shown(wanted.policy.as_ref()));
+    }
+    for policy in found.others.attached.iter().chain(&found.others.inline) {
+        plan.warn(
+            wanted.role,
+            format!("the role {name} also has the policy {policy}, which Stackdrop did not give it and leaves alone"),
+            "take it off if nobody needs it",
+        );
+    }
+}
+
+/// Creates or changes the role, and returns its ARN.
+pub(crate) async fn ensure(
+    work: &Work<'_>,
+    wanted: &Role,
+    found: Option<&Found>,
+) -> Result<String, StepError> {
+    let name = wanted.name(work);
+    let arn = match found {
+        Some(found) => {
+            keep_tags(work, wanted, found, &name).await?;
+            keep_trust(work, wanted, found, &name).await?;
+            found.arn.clone()
+        }
+        None => create(work, wanted, &name).await?,
+    };
+    match (&wanted.policy, found.and_then(|found| found.policy.as_ref())) {
+        (Some(policy), held) if held != Some(policy) => {
+            let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
+            let call = call.policy_document(policy.to_string()).send().await;
+            let waits_for = format!("the role {name} to be visible");
+            call.pending_on(&ABSENT, &waits_for, format!("giving {name} its policy"))?;
+        }
+        (None, Some(_)) => delete_policy(work, &name, POLICY).await?,
+        _ => {}
+    }
+    Ok(arn)
+}
+
+async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
+    if !found.is_ours(work) {
+        return Err(StepError::Foreign { what: format!("the role {name}"), fix: "delete it".into() });
+    }
+    let missing = work.stack.tags_to_put(wanted.component, wanted.role, &found.tags);
+    if !missing.is_empty() {
+        let call = work.aws.iam().tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
+        call.doing(format!("tagging {name}"))?;
+    }
+    let stale = work.stack.stale_tags(&found.tags);
+    if !stale.is_empty() {
+        let call = work.aws.iam().untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
+        call.doing(format!("taking tags from {name}"))?;
+    }
+    Ok(())
+}
+
+/// Takes back whom somebody has let act as the role.
+async fn keep_trust(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
+    if found.trust.as_ref() == Some(&wanted.trust()) {
+        return Ok(());
+    }
+    let call = work.aws.iam().update_assume_role_policy().role_name(name);
+    let call = call.policy_document(wanted.trust().to_string()).send().await;
+    call.doing(format!("setting who may act as {name}")).map(drop)
+}
+
+async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
+    let call = work
+        .aws
+        .iam()
+        .create_role()
+        .role_name(name)
+        .path(PATH)
+        .assume_role_policy_document(wanted.trust().to_string())
+        .description(format!("What the {} of the stack {} acts as", wanted.component, work.stack.name))
+        .set_tags(Some(iam_tags(work.stack.tags(wanted.component, wanted.role))?));
+    // A lost answer has made it: the next attempt sees whose it is.
+    let waits_for = format!("the role {name} to be visible");
+    let answer =
+        call.send().await.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
+    tracing::info!(name, "Role created.");
+    answer.role.map(|role| role.arn).ok_or_else(|| StepError::lacking("the role"))
+}
+
+async fn delete_policy(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
+    let call = work.aws.iam().delete_role_policy().role_name(name).policy_name(policy).send().await;
+    call.unless(&ABSENT).doing(format!("deleting the policy {policy} of {name}")).map(drop)
+}
+
+async fn detach(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
+    let call = work.aws.iam().detach_role_policy().role_name(name).policy_arn(policy).send().await;
+    call.unless(&ABSENT).doing(format!("detaching {policy} from {name}")).map(drop)
+}
+
+/// Deletes a role of ours with all its policies, those of others included.
+pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, StepError> {
+    let name = wanted.name(work);
+    let mut removal = Removal::default();
+    // Looked at anew: more may have been added since.
+    let Some(found) = find(work, wanted).await?.filter(|found| found.is_ours(work)) else {
+        return Ok(removal);
+    };
+    removal.found = 1;
+    for policy in &found.others.attached {
+        detach(work, &name, policy).await?;
+    }
+    for policy in
+        found.others.inline.iter().map(String::as_str).chain(found.policy.is_some().then_some(POLICY))
+    {
+        delete_policy(work, &name, policy).await?;
+    }
+    let call = work.aws.iam().delete_role().role_name(&name).send().await;
+    if call.gone(&ABSENT, &["DeleteConflict"], format!("deleting the role {name}"))? {
+        tracing::info!(name, "Role deleted.");
+    } else {
+        removal.leave(wanted.role, name, "an instance profile that was added by hand holds it");
+    }
+    Ok(removal)
+}

@@ -1,0 +1,82 @@
+//! EC2's tags: as a filter for what is ours, and in the shape that its create calls take.
+
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+
+use crate::contract::component::Work;
+use crate::aws::error::{Answer, StepError};
+use crate::deployment::names::{TAG_COMPONENT, TAG_ROLE, TAG_STACK, Tags};
+
+/// A filter by one value.
+pub(crate) fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+/// A filter by any of several values.
+pub(crate) fn filter_any(name: &str, values: &[&str]) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.iter().map(ToString::to_string).collect())).build()
+}
+
+/// The filters for what a component of this stack has made.
+pub(crate) fn ours(work: &Work<'_>, component: &str) -> Vec<Filter> {
+    vec![
+        filter(&format!("tag:{TAG_STACK}"), work.stack.name.as_str()),
+        filter(&format!("tag:{TAG_COMPONENT}"), component),
+    ]
+}
+
+/// The tags that a create call puts on what it makes.
+pub(crate) fn specification(kind: ResourceType, tags: Tags) -> TagSpecification {
+    TagSpecification::builder().resource_type(kind).set_tags(Some(ec2_tags(tags))).build()
+}
+
+/// Tags in EC2's shape.
+pub(crate) fn ec2_tags(tags: Tags) -> Vec<Tag> {
+    tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Tags from EC2's shape.
+pub(crate) fn read(tags: &[Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+        .collect()
+}
+
+/// The role that a resource's tags name; empty when they name none.
+pub(crate) fn role(tags: &[Tag]) -> &str {
+    tags.iter().find(|tag| tag.key() == Some(TAG_ROLE)).and_then(Tag::value).unwrap_or_default()
+}
+
+/// Gives an EC2 resource of ours the tags that it lacks, and takes those from it that the spec has no longer.
+pub(crate) async fn keep(
+    work: &Work<'_>,
+    component: &str,
+    role: &str,
+    id: &str,
+    found: &Tags,
+) -> Result<(), StepError> {
+    add(work, &[id], work.stack.tags_to_put(component, role, found)).await?;
+    take(work, &[id], &work.stack.stale_tags(found)).await
+}
+
+/// Puts tags on EC2 resources of ours.
+pub(crate) async fn add(work: &Work<'_>, ids: &[&str], tags: Tags) -> Result<(), StepError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let call = work.aws.ec2().create_tags().set_resources(Some(owned(ids))).set_tags(Some(ec2_tags(tags)));
+    call.send().await.doing(format!("tagging {}", ids.join(", "))).map(drop)
+}
+
+/// Takes tags from EC2 resources of ours, whatever their values are.
+pub(crate) async fn take(work: &Work<'_>, ids: &[&str], keys: &[String]) -> Result<(), StepError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
+    let call = work.aws.ec2().delete_tags().set_resources(Some(owned(ids))).set_tags(Some(tags));
+    call.send().await.doing(format!("taking tags from {}", ids.join(", "))).map(drop)
+}
+
+fn owned(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}

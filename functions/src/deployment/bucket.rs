@@ -1,0 +1,110 @@
+//! The objects in the bucket: their keys, and how they are read and written.
+
+use aws_sdk_s3::primitives::ByteStream;
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use crate::aws::Aws;
+use crate::aws::error::{Answer, AwsError, StepError};
+
+/// When a write to the bucket is to happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When<'a> {
+    /// In any case.
+    Always,
+    /// If there is no such object.
+    Absent,
+    /// If the object is still the one with this `ETag`.
+    Unchanged(&'a str),
+}
+
+pub(crate) fn lock_key(stack: &str) -> String {
+    format!("stacks/{stack}/lock.json")
+}
+
+pub(crate) fn baseline_key(stack: &str) -> String {
+    format!("stacks/{stack}/baseline.json")
+}
+
+pub(crate) fn status_key(stack: &str) -> String {
+    format!("stacks/{stack}/status.json")
+}
+
+pub(crate) fn approval_key(stack: &str) -> String {
+    format!("stacks/{stack}/approval.json")
+}
+
+/// The claim on a version of a spec. S3's version ids are "URL-ready, opaque strings" of up to 1,024 bytes (S3 User
+/// Guide, "How S3 Versioning works"), so the key has a hash of one.
+pub(crate) fn claim_key(stack: &str, version: &str) -> String {
+    format!("stacks/{stack}/versions/{}.json", hex::encode(&Sha256::digest(version.as_bytes())[..16]))
+}
+
+pub(crate) fn plan_key(stack: &str) -> String {
+    format!("stacks/{stack}/plan.json")
+}
+
+pub(crate) fn history_key(stack: &str, deployment: &str) -> String {
+    format!("stacks/{stack}/history/{deployment}.json")
+}
+
+/// An object of the bucket with its `ETag`, if it is there.
+pub(crate) async fn read<T: DeserializeOwned>(
+    aws: &Aws,
+    key: &str,
+) -> Result<Option<(T, String)>, StepError> {
+    let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
+    let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
+    let etag = answer.e_tag().unwrap_or_default().to_owned();
+    let bytes = body(answer.body, key).await?;
+    let value = serde_json::from_slice(&bytes).map_err(|error| {
+        StepError::InvalidEvent(format!(
+            "the record {key} in the bucket {} can't be read ({error}): restore its previous version",
+            aws.settings.bucket
+        ))
+    })?;
+    Ok(Some((value, etag)))
+}
+
+/// The bytes of an object that is being read.
+pub(crate) async fn body(body: ByteStream, key: &str) -> Result<Vec<u8>, StepError> {
+    let bytes = body.collect().await.map_err(|error| StepError::Transient {
+        doing: format!("reading {key}"),
+        source: AwsError { code: String::new(), message: error.to_string() },
+    })?;
+    Ok(bytes.to_vec())
+}
+
+/// Writes an object, and returns its `ETag`; `None` when the condition does not hold, so that it was not written.
+pub(crate) async fn write(
+    aws: &Aws,
+    key: &str,
+    value: &impl Serialize,
+    when: When<'_>,
+) -> Result<Option<String>, StepError> {
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|error| StepError::Defect(format!("writing {key}: {error}")))?;
+    let call = aws.s3().put_object().bucket(&aws.settings.bucket).key(key);
+    let call = call.content_type("application/json").body(ByteStream::from(text));
+    let call = match when {
+        When::Always => call,
+        When::Absent => call.if_none_match("*"),
+        When::Unchanged(etag) => call.if_match(etag),
+    };
+    // A conditional write that races with another is refused with 409, one that comes late with 412.
+    let refused = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
+    let answer = match when {
+        When::Always => Some(call.send().await.doing(format!("writing {key}"))?),
+        When::Absent | When::Unchanged(_) => {
+            call.send().await.unless(&refused).doing(format!("writing {key}"))?
+        }
+    };
+    Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
+}
+
+/// Deletes an object; one that is not there is no error.
+pub(crate) async fn delete(aws: &Aws, key: &str) -> Result<(), StepError> {
+    let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(key);
+    call.send().await.doing(format!("deleting {key}")).map(drop)
+}
+

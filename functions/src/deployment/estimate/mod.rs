@@ -1,0 +1,99 @@
+//! What a plan comes to: what the stack costs a month before and after, and how long the deployment will take.
+//!
+//! Pure: the spec, the plan and the figures of `stackdrop-figures` are all that goes in. Times are medians.
+
+mod duration;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stackdrop_figures::prices;
+use stackdrop_specs::{Database, Nat, Spec};
+
+use crate::deployment::plan::Change;
+use crate::deployment::endpoint_services::endpoint_services;
+
+pub use duration::{seconds_of, seconds_of_first};
+
+/// What one component reported to the plan, as the workflow keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ComponentPlan {
+    /// The component's name.
+    pub component: String,
+    /// What would be done, in order.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+}
+
+/// What a plan comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// What the stack costs a month as it stands (us-east-1 list prices, without usage); 0 when none does.
+    pub monthly_usd_now: f64,
+    /// What it will cost a month.
+    pub monthly_usd_then: f64,
+    /// How long the deployment will take.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { monthly_usd_now: now, monthly_usd_then: then, seconds } = self;
+        let minutes = (seconds / 60.0).ceil();
+        let takes =
+            if minutes > 1.0 { format!("{minutes:.0} minutes") } else { format!("{seconds:.0} seconds") };
+        write!(f, "about {takes}, {then:.2} USD a month (now {now:.2}; list prices, without usage)")
+    }
+}
+
+impl Estimate {
+    /// The estimate of a plan. `baseline` is the spec of what stands, if anything does.
+    #[must_use]
+    pub fn of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) -> Self {
+        let cents = |usd: f64| (usd * 100.0).round() / 100.0;
+        Self {
+            monthly_usd_now: cents(baseline.map_or(0.0, monthly_usd)),
+            monthly_usd_then: cents(monthly_usd(spec)),
+            seconds: seconds_of(plan, spec, baseline).round(),
+        }
+    }
+}
+
+/// What a stack costs a month by standing there, with as many tasks as it starts with. A type or class whose price is
+/// not known counts as nothing.
+#[must_use]
+pub fn monthly_usd(spec: &Spec) -> f64 {
+    let zones = u32::from(spec.network.zones);
+    let gateways = match spec.network.nat {
+        Nat::Single => 1,
+        Nat::PerZone => zones,
+        Nat::None => 0,
+    };
+    let gateway = prices::NAT_GATEWAY_HOURLY + prices::PUBLIC_ADDRESS_HOURLY;
+    let endpoints =
+        endpoint_services(spec).into_iter().map(|_| prices::ENDPOINT_HOURLY * f64::from(zones));
+    let load_balancer = spec.load_balancer.as_ref().map(|_| prices::load_balancer_hourly(zones));
+    let tasks = spec
+        .services
+        .values()
+        .map(|service| prices::fargate_hourly(service.cpu, service.memory) * f64::from(service.count));
+    let instance = spec.instance.as_ref();
+    let computer = instance.and_then(|instance| prices::instance_hourly(&instance.instance_type));
+    let disk = instance.map(|instance| prices::volume_monthly("gp3") * f64::from(instance.disk));
+    let database = spec.database.as_ref();
+    let copies = database
+        .map(|database| prices::database_hourly(&database.class).unwrap_or_default() * copies_of(database));
+    let storage = database.map(|database| {
+        let gibibyte = prices::database_storage_monthly("gp3");
+        gibibyte * f64::from(database.storage) * copies_of(database) + prices::SECRET_MONTHLY
+    });
+    let hourly = gateway * f64::from(gateways)
+        + endpoints.chain(tasks).chain(load_balancer).chain(computer).chain(copies).sum::<f64>();
+    hourly * prices::HOURS_A_MONTH + disk.into_iter().chain(storage).sum::<f64>()
+}
+
+/// How many copies of a database are paid for.
+fn copies_of(database: &Database) -> f64 {
+    if database.multi_az { 2.0 } else { 1.0 }
+}

@@ -1,0 +1,17 @@
+//! What a deployment is: its state in the workflow, its plan, and what of it is recorded and announced.
+
+pub mod announce;
+pub mod bucket;
+pub mod component_names;
+pub mod deletion;
+pub(crate) mod endpoint_services;
+pub mod estimate;
+pub(crate) mod event;
+pub mod names;
+pub mod outcome;
+pub mod outputs;
+pub mod plan;
+pub mod record;
+pub(crate) mod schedule;
+pub mod state;
+pub mod summary;
