@@ -16,8 +16,8 @@ pub mod steps;
 
 use serde_json::Value;
 
-pub use aws::{Aws, Settings};
 use aws::error::StepError;
+pub use aws::{Aws, Settings};
 pub use components::COMPONENTS;
 pub use contract::handler::Function;
 

@@ -22,7 +22,7 @@ pub mod names {
     /// Something was made, but will never be healthy.
     pub const UNHEALTHY: &str = "Unhealthy";
     /// Something that is not ours stands in the way.
-    pub const FOREIGN: &str = "Foreign";
+    pub const NOT_OWNED: &str = "NotOwned";
     /// The spec can't be deployed as it is written.
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// What started the execution is not understood.
@@ -30,9 +30,11 @@ pub mod names {
     /// The plan found problems; nothing was touched.
     pub const PREFLIGHT_FAILED: &str = "PreflightFailed";
     /// The undo could not take everything away, or could not restore the baseline.
-    pub const UNDO_FAILED: &str = "UndoFailed";
+    pub const ROLLBACK_FAILED: &str = "RollbackFailed";
+    /// The stack could not be destroyed completely.
+    pub const DESTROY_FAILED: &str = "DestroyFailed";
     /// Somebody rejected the plan; nothing was touched.
-    pub const DECLINED: &str = "Declined";
+    pub const APPROVAL_REJECTED: &str = "ApprovalRejected";
     /// Another deployment took this one's place while it waited for approval; nothing was touched.
     pub const SUPERSEDED: &str = "Superseded";
     /// The execution was stopped by hand, or timed out, so that no step of it could undo anything.
@@ -41,18 +43,19 @@ pub mod names {
     pub const DEFECT: &str = "Defect";
 
     /// All of them.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 15] = [
         PENDING,
         TRANSIENT,
         DENIED,
         REFUSED,
         UNHEALTHY,
-        FOREIGN,
+        NOT_OWNED,
         INVALID_SPEC,
         INVALID_EVENT,
         PREFLIGHT_FAILED,
-        UNDO_FAILED,
-        DECLINED,
+        ROLLBACK_FAILED,
+        DESTROY_FAILED,
+        APPROVAL_REJECTED,
         SUPERSEDED,
         INTERRUPTED,
         DEFECT,
@@ -92,8 +95,8 @@ pub enum StepError {
         why: String,
     },
     /// Something that is not ours stands in the way.
-    #[error("{what} is not of this stack and stands in the way: {fix}")]
-    Foreign {
+    #[error("{what} exists but is not managed by this stack: {fix}")]
+    NotOwned {
         /// What it is, with its id.
         what: String,
         /// What to do about it.
@@ -107,7 +110,7 @@ pub enum StepError {
     InvalidEvent(String),
     /// Somebody rejected the plan.
     #[error("{0}")]
-    Declined(String),
+    ApprovalRejected(String),
     /// Another deployment took this one's place.
     #[error("{0}")]
     Superseded(String),
@@ -126,10 +129,10 @@ impl StepError {
             Self::Refused { source, .. } if denied::is(source) => names::DENIED,
             Self::Refused { .. } => names::REFUSED,
             Self::Unhealthy { .. } => names::UNHEALTHY,
-            Self::Foreign { .. } => names::FOREIGN,
+            Self::NotOwned { .. } => names::NOT_OWNED,
             Self::InvalidSpec(_) => names::INVALID_SPEC,
             Self::InvalidEvent(_) => names::INVALID_EVENT,
-            Self::Declined(_) => names::DECLINED,
+            Self::ApprovalRejected(_) => names::APPROVAL_REJECTED,
             Self::Superseded(_) => names::SUPERSEDED,
             Self::Defect(_) => names::DEFECT,
         }

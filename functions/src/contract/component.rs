@@ -5,10 +5,10 @@ use stackdrop_specs::Spec;
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
+use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Stack;
 use crate::deployment::outputs::{NetworkOutputs, Outputs, SecurityGroupOutputs};
 use crate::deployment::plan::Plan;
-use crate::deployment::deletion::Removal;
 use crate::deployment::state::Deployment;
 
 /// One part of a stack. Every action may be asked again at any time, after any crash.
@@ -17,29 +17,29 @@ pub trait Component: Sync {
     /// What dependents need from it (ids, ARNs, endpoints).
     type Outputs: Serialize + DeserializeOwned + Send;
 
-    /// Read only. What `ensure` and `tidy` would change, and what would make them fail.
+    /// Read only. What `apply` and `prune` would change, and what would make them fail.
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError>;
 
     /// Read only. What would keep the stack from being removed. Asked before anything is touched.
-    async fn plan_removal(&self, _work: &Work<'_>) -> Result<Plan, StepError> {
+    async fn plan_destroy(&self, _work: &Work<'_>) -> Result<Plan, StepError> {
         Ok(Plan::default())
     }
 
     /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. What the spec has no
-    /// longer is left for `tidy`: something may use it until the end.
-    async fn ensure(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+    /// longer is left for `prune`: something may use it until the end.
+    async fn apply(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
 
     /// Read only. `Pending` until healthy, `Unhealthy` with AWS's own reason when it never will be; then the
     /// outputs, complete.
-    async fn settle(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
 
     /// Deletes what the spec has no longer, once everything that it has is healthy; returns what is left.
-    async fn tidy(&self, _work: &Work<'_>) -> Result<Removal, StepError> {
-        Ok(Removal::default())
+    async fn prune(&self, _work: &Work<'_>) -> Result<Deletion, StepError> {
+        Ok(Deletion::default())
     }
 
     /// Deletes what can go now, found by name and tag; absent is success. Returns what is left and who holds it.
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError>;
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError>;
 }
 
 /// What a component is given to work with.

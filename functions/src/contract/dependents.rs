@@ -1,14 +1,14 @@
 //! Who holds what can't be deleted: the only useful diagnosis of EC2's `DependencyViolation`.
 
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::tagging::filter;
 
 /// The network interfaces behind a filter (`subnet-id`, `group-id`, `vpc-id`) in words, or AWS's bare statement.
-pub(crate) async fn holders(work: &Work<'_>, by: &str, id: &str) -> Result<String, StepError> {
+pub(crate) async fn dependents(work: &Work<'_>, by: &str, id: &str) -> Result<String, StepError> {
     let call = work.aws.ec2().describe_network_interfaces().filters(filter(by, id));
-    let found = call.send().await.doing(format!("asking what holds {id}"))?;
-    let held: Vec<String> = found
+    let observed = call.send().await.doing(format!("asking what holds {id}"))?;
+    let held: Vec<String> = observed
         .network_interfaces()
         .iter()
         .map(|interface| {

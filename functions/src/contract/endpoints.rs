@@ -24,11 +24,14 @@ pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
 }
 
 /// Deletes VPC endpoints and returns those that would not go, with AWS's reason.
-pub(crate) async fn delete(work: &Work<'_>, ids: &[String]) -> Result<Vec<(String, String)>, StepError> {
+pub(crate) async fn delete_endpoints(
+    work: &Work<'_>,
+    ids: &[String],
+) -> Result<Vec<(String, String)>, StepError> {
     let call = work.aws.ec2().delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids.to_vec()));
     let answer = call.send().await.doing("deleting VPC endpoints")?;
     // Refusals come inside a successful answer.
-    let left = answer.unsuccessful().iter().filter_map(|item| {
+    let remaining = answer.unsuccessful().iter().filter_map(|item| {
         let error = item.error()?;
         let code = error.code().unwrap_or_default();
         let absent = code.starts_with("InvalidVpcEndpoint") && code.ends_with("NotFound");
@@ -37,5 +40,5 @@ pub(crate) async fn delete(work: &Work<'_>, ids: &[String]) -> Result<Vec<(Strin
             (id, format!("{code}: {}", error.message().unwrap_or_default()))
         })
     });
-    Ok(left.collect())
+    Ok(remaining.collect())
 }

@@ -1,52 +1,55 @@
-//! The one door: event in, action run, result or named error out.
+//! How the workflow calls a function: the payload goes in, an action runs, a result or a named error comes out.
 
 use std::pin::Pin;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tracing::Instrument;
 
 use crate::aws::Aws;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::StepError;
-use crate::deployment::state::Deployment;
+use crate::contract::component::{Component, Work};
+use crate::deployment::deletion::Deletion;
 use crate::deployment::event;
+use crate::deployment::plan::ComponentPlan;
+use crate::deployment::state::Deployment;
 
-/// How long Lambda lets a function run, in seconds: shorter than each state's `TimeoutSeconds`, and what taking over
-/// the lock of a stopped execution waits for.
+/// How long Lambda lets a function run, in seconds: less than each state's `TimeoutSeconds`. Taking over the lock of a
+/// stopped execution waits for it.
 pub const FUNCTION_SECONDS_MAX: u64 = 60;
 
-/// What a step asks of a component's function.
+/// What a step sends to a component's function.
 #[derive(Debug, Deserialize)]
 struct Request {
     action: Action,
     deployment: Deployment,
 }
 
-/// The actions of a component; the removal in two manners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Action {
+/// The actions of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Compares the account with the spec; changes nothing.
     Plan,
-    Ensure,
-    Settle,
-    /// Deletes what the spec has no longer; `Pending` until nothing of that is left.
-    Tidy,
-    /// Deletes what can go now, and reports what is left.
-    Remove,
-    /// The same, and `Pending` until nothing is left.
-    Clear,
+    /// Creates or updates what differs from the spec.
+    Apply,
+    /// `Pending` until the component is stable.
+    WaitUntilStable,
+    /// Deletes what the spec no longer has; `Pending` until that is gone.
+    Prune,
+    /// Deletes what can be deleted now, and reports what remains.
+    Delete,
+    /// Deletes, and is `Pending` until nothing remains.
+    AwaitDeletion,
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send + 'a>>;
 
 /// A Lambda function: a component's, Admit or Conclude.
 ///
-/// Each has a program of its own (`src/bin`), which names just this: nothing of the others, nor a client that only they
-/// use, is linked into it.
+/// Each has its own program (`src/bin`), which names only this: no other function, and no client that only others use,
+/// is linked into it.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
     /// Its name, which is also its component's.
@@ -59,7 +62,7 @@ impl Function {
         Self { name, run }
     }
 
-    /// Runs it, with the payload that the workflow sends.
+    /// Runs the function with the payload that the workflow sends.
     ///
     /// # Errors
     /// See [`StepError`].
@@ -69,7 +72,7 @@ impl Function {
     }
 }
 
-/// Tells the log how a step ended.
+/// Logs how a step ended.
 async fn logged(running: Running<'_>) -> Result<Value, StepError> {
     let ended = running.await;
     match &ended {
@@ -82,7 +85,7 @@ async fn logged(running: Running<'_>) -> Result<Value, StepError> {
     ended
 }
 
-/// What every line of a step's log says: whose it is.
+/// The fields of every log line of a step.
 fn span(function: &str, payload: &Value) -> tracing::Span {
     let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
     let stack = text("/deployment/stack").map(str::to_owned);
@@ -99,53 +102,45 @@ pub(crate) async fn act<C: Component>(
     payload: Value,
     aws: &Aws,
 ) -> Result<Value, StepError> {
-    let Request { action, mut deployment } = serde_json::from_value::<Request>(payload)
-        .map_err(|error| StepError::Defect(format!("the workflow's input for `{name}`: {error}")))?;
+    let Request { action, mut deployment } = request(name, payload)?;
     if let (Action::Plan, Some(baseline)) = (action, &deployment.baseline) {
-        // Nobody has reported anything yet: what was made last time tells a difference from what is there now.
+        // No component has reported anything yet: the last deployment's outputs are what the account is compared with.
         deployment.outputs = baseline.outputs.clone();
     }
     let work = Work::new(aws, &deployment);
     match action {
         Action::Plan => {
             let plan = if deployment.destroying {
-                component.plan_removal(&work).await?
+                component.plan_destroy(&work).await?
             } else {
                 component.plan(&work).await?
             };
-            let (changed, blocked) = (!plan.changes.is_empty(), !plan.problems.is_empty());
-            let drops = plan.changes.iter().any(|change| change.verb == Verb::Remove);
-            answer(&json!({
-                "component": name, "changed": changed, "blocked": blocked, "drops": drops,
-                "fingerprint": fingerprint(&plan)?,
-                "changes": plan.changes, "problems": plan.problems, "warnings": plan.warnings,
-            }))
+            answer(&ComponentPlan { component: name.into(), plan })
         }
-        Action::Ensure => answer(&component.ensure(&work).await?),
-        Action::Settle => answer(&component.settle(&work).await?),
-        Action::Tidy => answer(&cleared(component.tidy(&work).await?)?),
-        Action::Remove => answer(&component.remove(&work).await?),
-        Action::Clear => answer(&cleared(component.remove(&work).await?)?),
+        Action::Apply => answer(&component.apply(&work).await?),
+        Action::WaitUntilStable => answer(&component.wait_until_stable(&work).await?),
+        Action::Prune => answer(&completed(component.prune(&work).await?)?),
+        Action::Delete => answer(&component.delete(&work).await?),
+        Action::AwaitDeletion => answer(&completed(component.delete(&work).await?)?),
     }
 }
 
-/// Tells this plan of a component from any other: what an approval is bound to. Warnings are not part of it, since what
-/// they tell of stays as it is.
-fn fingerprint(plan: &Plan) -> Result<String, StepError> {
-    let text = serde_json::to_vec(&(&plan.changes, &plan.problems))
-        .map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
-    Ok(hex::encode(&Sha256::digest(text)[..16]))
-}
-
-/// Nothing left, or `Pending` with what is.
-pub(crate) fn cleared(removal: Removal) -> Result<Removal, StepError> {
-    if removal.left.is_empty() {
-        return Ok(removal);
+/// The deletion if nothing remains, otherwise `Pending` with what remains.
+pub(crate) fn completed(deletion: Deletion) -> Result<Deletion, StepError> {
+    if deletion.remaining.is_empty() {
+        return Ok(deletion);
     }
-    let left: Vec<String> = removal.left.iter().map(ToString::to_string).collect();
-    Err(StepError::pending(format!("the removal of {}", left.join(", "))))
+    let remaining: Vec<String> = deletion.remaining.iter().map(ToString::to_string).collect();
+    Err(StepError::pending(format!("the deletion of {}", remaining.join(", "))))
 }
 
-fn answer(result: &impl serde::Serialize) -> Result<Value, StepError> {
+/// What the workflow sends to a function, in the function's own type.
+pub(crate) fn request<T: DeserializeOwned>(function: &str, payload: Value) -> Result<T, StepError> {
+    serde_json::from_value(payload)
+        .map_err(|error| StepError::Defect(format!("the workflow's input for `{function}`: {error}")))
+}
+
+/// A function's result as the workflow takes it.
+pub(crate) fn answer(result: &impl Serialize) -> Result<Value, StepError> {
     serde_json::to_value(result).map_err(|error| StepError::Defect(format!("writing the result: {error}")))
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::contract::component::Work;
-use crate::deployment::plan::Plan;
 use crate::aws::denied::unless_denied;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
+use crate::deployment::plan::Plan;
 
 /// A quota of the account, as Service Quotas knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ async fn limit(work: &Work<'_>, quota: Quota) -> Result<f64, StepError> {
     let doing = || format!("reading the quota {quota} of {}", quota.things);
     let call = work.aws.quotas().get_service_quota().service_code(quota.service).quota_code(quota.code);
     let applied = call.send().await.unless(&["NoSuchResourceException"]).doing(doing())?;
-    let found = if let Some(answer) = applied {
+    let observed = if let Some(answer) = applied {
         answer.quota
     } else {
         // Not every quota has a value of this account's own.
@@ -63,7 +63,7 @@ async fn limit(work: &Work<'_>, quota: Quota) -> Result<f64, StepError> {
         let call = call.service_code(quota.service).quota_code(quota.code);
         call.send().await.doing(doing())?.quota
     };
-    found.and_then(|quota| quota.value()).ok_or_else(|| StepError::lacking("the quota's value"))
+    observed.and_then(|quota| quota.value()).ok_or_else(|| StepError::lacking("the quota's value"))
 }
 
 /// Notes a problem when the account may not have as much more as a plan wants.

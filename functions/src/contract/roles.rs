@@ -6,11 +6,11 @@
 
 use serde_json::{Value, json};
 
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
+use crate::deployment::plan::{Plan, Verb};
 
 /// The path of every role and profile that Stackdrop makes, so that a policy can name them all.
 pub(crate) const PATH: &str = "/stackdrop/";
@@ -23,12 +23,11 @@ const ABSENT: [&str; 1] = ["NoSuchEntity"];
 
 /// A role as it shall be.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "the design's word for a place in the stack meets IAM's")]
 pub(crate) struct Role {
     /// The component that it belongs to.
     pub(crate) component: &'static str,
-    /// Its role in the stack, such as `role/task`.
-    pub(crate) role: &'static str,
+    /// Its logical ID, such as `role/task`.
+    pub(crate) logical_id: &'static str,
     /// Who acts as it, such as `ec2.amazonaws.com`.
     pub(crate) principal: &'static str,
     /// Its inline policy, if it has one.
@@ -37,7 +36,7 @@ pub(crate) struct Role {
 
 /// A role as it stands.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Observed {
     pub(crate) arn: String,
     tags: Tags,
     /// Its inline policy of ours.
@@ -56,7 +55,7 @@ struct Others {
     inline: Vec<String>,
 }
 
-impl Found {
+impl Observed {
     /// What its inline policy says.
     pub(crate) fn policy(&self) -> Option<&Value> {
         self.policy.as_ref()
@@ -71,7 +70,7 @@ impl Found {
 impl Role {
     /// Its name. IAM's names are the account's, whatever the region, so the region is part of it.
     pub(crate) fn name(&self, work: &Work<'_>) -> String {
-        name(work, self.role)
+        name(work, self.logical_id)
     }
 
     fn trust(&self) -> Value {
@@ -86,9 +85,9 @@ impl Role {
     }
 }
 
-/// The name of an IAM thing with this role in the stack: at most 64 characters, which is IAM's limit for roles.
-pub(crate) fn name(work: &Work<'_>, role: &str) -> String {
-    let last = role.rsplit('/').next().unwrap_or(role);
+/// The name of an IAM resource with this logical ID: at most 64 characters, which is IAM's limit for roles.
+pub(crate) fn name(work: &Work<'_>, logical_id: &str) -> String {
+    let last = logical_id.rsplit('/').next().unwrap_or(logical_id);
     format!("stackdrop-{}-{last}-{}", work.stack.name, work.aws.settings.region)
 }
 
@@ -106,11 +105,11 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
 }
 
 /// The role, if it is there: ours, or somebody else's with the same name.
-pub(crate) async fn find(work: &Work<'_>, wanted: &Role) -> Result<Option<Found>, StepError> {
-    let name = wanted.name(work);
+pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Observed>, StepError> {
+    let name = desired.name(work);
     let (role, policy, others) =
         tokio::try_join!(find_role(work, &name), find_policy(work, &name), find_others(work, &name))?;
-    Ok(role.map(|role| Found {
+    Ok(role.map(|role| Observed {
         arn: role.arn().to_owned(),
         tags: read_tags(role.tags()),
         policy,
@@ -136,13 +135,13 @@ async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
     let iam = work.aws.iam();
     let attached = async {
         let pages = iam.list_attached_role_policies().role_name(name).into_paginator().items();
-        let found: Result<Vec<_>, _> = pages.send().try_collect().await;
-        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+        let observed: Result<Vec<_>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(observed.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
     };
     let inline = async {
         let pages = iam.list_role_policies().role_name(name).into_paginator().items();
-        let found: Result<Vec<String>, _> = pages.send().try_collect().await;
-        Ok::<_, StepError>(found.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
+        let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
+        Ok::<_, StepError>(observed.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
     };
     let (attached, mut inline) = tokio::try_join!(attached, inline)?;
     inline.retain(|policy| policy != POLICY);
@@ -155,25 +154,30 @@ fn document(encoded: &str) -> Option<Value> {
     serde_json::from_str(&text).ok()
 }
 
-/// Notes what `ensure` would do, and what others have let the role do.
-pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: &mut Plan) {
-    let Some(found) = found else { return plan.change(Verb::Create, wanted.role) };
-    let name = wanted.name(work);
-    if !found.is_ours(work) {
-        plan.problem(wanted.role, format!("the role {name} is not of this stack"), "delete it");
+/// Notes what `apply` would do, and what others have let the role do.
+pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>, plan: &mut Plan) {
+    let Some(observed) = observed else { return plan.change(Verb::Create, desired.logical_id) };
+    let name = desired.name(work);
+    if !observed.is_ours(work) {
+        plan.problem(desired.logical_id, format!("the role {name} is not of this stack"), "delete it");
         return;
     }
-    plan.tags(&work.stack, wanted.component, wanted.role, &found.tags);
+    plan.tags(&work.stack, desired.component, desired.logical_id, &observed.tags);
     let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
-    if found.trust.as_ref() != Some(&wanted.trust()) {
-        plan.update(wanted.role, "trust", shown(found.trust.as_ref()), wanted.trust());
+    if observed.trust.as_ref() != Some(&desired.trust()) {
+        plan.update(desired.logical_id, "trust", shown(observed.trust.as_ref()), desired.trust());
     }
-    if wanted.policy != found.policy {
-        plan.update(wanted.role, "policy", shown(found.policy.as_ref()), shown(wanted.policy.as_ref()));
+    if desired.policy != observed.policy {
+        plan.update(
+            desired.logical_id,
+            "policy",
+            shown(observed.policy.as_ref()),
+            shown(desired.policy.as_ref()),
+        );
     }
-    for policy in found.others.attached.iter().chain(&found.others.inline) {
+    for policy in observed.others.attached.iter().chain(&observed.others.inline) {
         plan.warn(
-            wanted.role,
+            desired.logical_id,
             format!("the role {name} also has the policy {policy}, which Stackdrop did not give it and leaves alone"),
             "take it off if nobody needs it",
         );
@@ -181,21 +185,21 @@ pub(crate) fn plan(work: &Work<'_>, wanted: &Role, found: Option<&Found>, plan: 
 }
 
 /// Creates or changes the role, and returns its ARN.
-pub(crate) async fn ensure(
+pub(crate) async fn apply(
     work: &Work<'_>,
-    wanted: &Role,
-    found: Option<&Found>,
+    desired: &Role,
+    observed: Option<&Observed>,
 ) -> Result<String, StepError> {
-    let name = wanted.name(work);
-    let arn = match found {
-        Some(found) => {
-            keep_tags(work, wanted, found, &name).await?;
-            keep_trust(work, wanted, found, &name).await?;
-            found.arn.clone()
+    let name = desired.name(work);
+    let arn = match observed {
+        Some(observed) => {
+            keep_tags(work, desired, observed, &name).await?;
+            keep_trust(work, desired, observed, &name).await?;
+            observed.arn.clone()
         }
-        None => create(work, wanted, &name).await?,
+        None => create(work, desired, &name).await?,
     };
-    match (&wanted.policy, found.and_then(|found| found.policy.as_ref())) {
+    match (&desired.policy, observed.and_then(|observed| observed.policy.as_ref())) {
         (Some(policy), held) if held != Some(policy) => {
             let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
@@ -208,16 +212,21 @@ pub(crate) async fn ensure(
     Ok(arn)
 }
 
-async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
-    if !found.is_ours(work) {
-        return Err(StepError::Foreign { what: format!("the role {name}"), fix: "delete it".into() });
+async fn keep_tags(
+    work: &Work<'_>,
+    desired: &Role,
+    observed: &Observed,
+    name: &str,
+) -> Result<(), StepError> {
+    if !observed.is_ours(work) {
+        return Err(StepError::NotOwned { what: format!("the role {name}"), fix: "delete it".into() });
     }
-    let missing = work.stack.tags_to_put(wanted.component, wanted.role, &found.tags);
+    let missing = work.stack.tags_to_put(desired.component, desired.logical_id, &observed.tags);
     if !missing.is_empty() {
         let call = work.aws.iam().tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
         call.doing(format!("tagging {name}"))?;
     }
-    let stale = work.stack.stale_tags(&found.tags);
+    let stale = work.stack.stale_tags(&observed.tags);
     if !stale.is_empty() {
         let call = work.aws.iam().untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
         call.doing(format!("taking tags from {name}"))?;
@@ -226,25 +235,30 @@ async fn keep_tags(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) ->
 }
 
 /// Takes back whom somebody has let act as the role.
-async fn keep_trust(work: &Work<'_>, wanted: &Role, found: &Found, name: &str) -> Result<(), StepError> {
-    if found.trust.as_ref() == Some(&wanted.trust()) {
+async fn keep_trust(
+    work: &Work<'_>,
+    desired: &Role,
+    observed: &Observed,
+    name: &str,
+) -> Result<(), StepError> {
+    if observed.trust.as_ref() == Some(&desired.trust()) {
         return Ok(());
     }
     let call = work.aws.iam().update_assume_role_policy().role_name(name);
-    let call = call.policy_document(wanted.trust().to_string()).send().await;
+    let call = call.policy_document(desired.trust().to_string()).send().await;
     call.doing(format!("setting who may act as {name}")).map(drop)
 }
 
-async fn create(work: &Work<'_>, wanted: &Role, name: &str) -> Result<String, StepError> {
+async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, StepError> {
     let call = work
         .aws
         .iam()
         .create_role()
         .role_name(name)
         .path(PATH)
-        .assume_role_policy_document(wanted.trust().to_string())
-        .description(format!("What the {} of the stack {} acts as", wanted.component, work.stack.name))
-        .set_tags(Some(iam_tags(work.stack.tags(wanted.component, wanted.role))?));
+        .assume_role_policy_document(desired.trust().to_string())
+        .description(format!("What the {} of the stack {} acts as", desired.component, work.stack.name))
+        .set_tags(Some(iam_tags(work.stack.tags(desired.component, desired.logical_id))?));
     // A lost answer has made it: the next attempt sees whose it is.
     let waits_for = format!("the role {name} to be visible");
     let answer =
@@ -264,19 +278,19 @@ async fn detach(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepErr
 }
 
 /// Deletes a role of ours with all its policies, those of others included.
-pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, StepError> {
-    let name = wanted.name(work);
-    let mut removal = Removal::default();
+pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, StepError> {
+    let name = desired.name(work);
+    let mut deletion = Deletion::default();
     // Looked at anew: more may have been added since.
-    let Some(found) = find(work, wanted).await?.filter(|found| found.is_ours(work)) else {
-        return Ok(removal);
+    let Some(observed) = find(work, desired).await?.filter(|observed| observed.is_ours(work)) else {
+        return Ok(deletion);
     };
-    removal.found = 1;
-    for policy in &found.others.attached {
+    deletion.found = 1;
+    for policy in &observed.others.attached {
         detach(work, &name, policy).await?;
     }
     for policy in
-        found.others.inline.iter().map(String::as_str).chain(found.policy.is_some().then_some(POLICY))
+        observed.others.inline.iter().map(String::as_str).chain(observed.policy.is_some().then_some(POLICY))
     {
         delete_policy(work, &name, policy).await?;
     }
@@ -284,7 +298,7 @@ pub(crate) async fn remove(work: &Work<'_>, wanted: &Role) -> Result<Removal, St
     if call.gone(&ABSENT, &["DeleteConflict"], format!("deleting the role {name}"))? {
         tracing::info!(name, "Role deleted.");
     } else {
-        removal.leave(wanted.role, name, "an instance profile that was added by hand holds it");
+        deletion.remains(desired.logical_id, name, "an instance profile that was added by hand holds it");
     }
-    Ok(removal)
+    Ok(deletion)
 }

@@ -2,9 +2,9 @@
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
-use crate::deployment::names::{TAG_COMPONENT, TAG_ROLE, TAG_STACK, Tags};
+use crate::contract::component::Work;
+use crate::deployment::names::{TAG_COMPONENT, TAG_LOGICAL_ID, TAG_STACK, Tags};
 
 /// A filter by one value.
 pub(crate) fn filter(name: &str, value: &str) -> Filter {
@@ -41,21 +41,21 @@ pub(crate) fn read(tags: &[Tag]) -> Tags {
         .collect()
 }
 
-/// The role that a resource's tags name; empty when they name none.
-pub(crate) fn role(tags: &[Tag]) -> &str {
-    tags.iter().find(|tag| tag.key() == Some(TAG_ROLE)).and_then(Tag::value).unwrap_or_default()
+/// The logical ID that a resource's tags name; empty when they name none.
+pub(crate) fn logical_id(tags: &[Tag]) -> &str {
+    tags.iter().find(|tag| tag.key() == Some(TAG_LOGICAL_ID)).and_then(Tag::value).unwrap_or_default()
 }
 
 /// Gives an EC2 resource of ours the tags that it lacks, and takes those from it that the spec has no longer.
 pub(crate) async fn keep(
     work: &Work<'_>,
     component: &str,
-    role: &str,
+    logical_id: &str,
     id: &str,
-    found: &Tags,
+    observed: &Tags,
 ) -> Result<(), StepError> {
-    add(work, &[id], work.stack.tags_to_put(component, role, found)).await?;
-    take(work, &[id], &work.stack.stale_tags(found)).await
+    add(work, &[id], work.stack.tags_to_put(component, logical_id, observed)).await?;
+    take(work, &[id], &work.stack.stale_tags(observed)).await
 }
 
 /// Puts tags on EC2 resources of ours.

@@ -107,4 +107,3 @@ pub(crate) async fn delete(aws: &Aws, key: &str) -> Result<(), StepError> {
     let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(key);
     call.send().await.doing(format!("deleting {key}")).map(drop)
 }
-

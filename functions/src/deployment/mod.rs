@@ -7,6 +7,7 @@ pub mod deletion;
 pub(crate) mod endpoint_services;
 pub mod estimate;
 pub(crate) mod event;
+pub mod failure;
 pub mod names;
 pub mod outcome;
 pub mod outputs;

@@ -12,7 +12,7 @@ pub const TAG_STACK: &str = "stackdrop:stack";
 /// The tag that says which component made it.
 pub const TAG_COMPONENT: &str = "stackdrop:component";
 /// The tag that says what it is in the stack, such as `subnet/private/b`.
-pub const TAG_ROLE: &str = "stackdrop:role";
+pub const TAG_LOGICAL_ID: &str = "stackdrop:logical-id";
 /// The tag that says which deployment created it.
 pub const TAG_DEPLOYMENT: &str = "stackdrop:deployment";
 
@@ -42,43 +42,43 @@ impl Stack {
         }
     }
 
-    /// The name of the resource with this role, such as `shop-subnet-private-b`.
+    /// The name of the resource with this logical ID, such as `shop-subnet-private-b`.
     #[must_use]
-    pub fn resource(&self, role: &str) -> String {
-        format!("{}-{}", self.name, role.replace('/', "-"))
+    pub fn resource(&self, logical_id: &str) -> String {
+        format!("{}-{}", self.name, logical_id.replace('/', "-"))
     }
 
     /// The tags that a resource carries from its creation on.
     #[must_use]
-    pub fn tags(&self, component: &str, role: &str) -> Tags {
-        let mut tags = self.lasting_tags(component, role);
+    pub fn tags(&self, component: &str, logical_id: &str) -> Tags {
+        let mut tags = self.lasting_tags(component, logical_id);
         tags.insert(TAG_DEPLOYMENT.into(), self.deployment.clone());
         tags
     }
 
     /// The tags that a resource shall have whichever deployment created it: what drift is measured against.
     #[must_use]
-    pub fn lasting_tags(&self, component: &str, role: &str) -> Tags {
+    pub fn lasting_tags(&self, component: &str, logical_id: &str) -> Tags {
         let mut tags = self.user_tags.clone();
-        tags.insert("Name".into(), self.resource(role));
+        tags.insert("Name".into(), self.resource(logical_id));
         tags.insert(TAG_STACK.into(), self.name.to_string());
         tags.insert(TAG_COMPONENT.into(), component.into());
-        tags.insert(TAG_ROLE.into(), role.into());
+        tags.insert(TAG_LOGICAL_ID.into(), logical_id.into());
         tags
     }
 
     /// The tags that are missing or different on a resource. Tags that others have added are left alone.
     #[must_use]
-    pub fn missing_tags(&self, component: &str, role: &str, found: &Tags) -> Tags {
-        let wanted = self.lasting_tags(component, role);
-        wanted.into_iter().filter(|(key, value)| found.get(key) != Some(value)).collect()
+    pub fn missing_tags(&self, component: &str, logical_id: &str, observed: &Tags) -> Tags {
+        let desired = self.lasting_tags(component, logical_id);
+        desired.into_iter().filter(|(key, value)| observed.get(key) != Some(value)).collect()
     }
 
     /// The tags to put on a resource of this stack that lacks some: those, and with them the stack's own. A policy can
     /// then ask for it in the request, which the services need that don't know a resource's tags when it is tagged.
     #[must_use]
-    pub(crate) fn tags_to_put(&self, component: &str, role: &str, found: &Tags) -> Tags {
-        self.with_own(self.missing_tags(component, role, found))
+    pub(crate) fn tags_to_put(&self, component: &str, logical_id: &str, observed: &Tags) -> Tags {
+        self.with_own(self.missing_tags(component, logical_id, observed))
     }
 
     /// Tags to put on a resource, and with them, if there are any, the stack's own.
@@ -92,8 +92,8 @@ impl Stack {
     /// The keys of tags on a resource that the last spec had and this one has no longer. Tags that others have added
     /// are not among them.
     #[must_use]
-    pub fn stale_tags(&self, found: &Tags) -> Vec<String> {
-        self.dropped_tags.iter().filter(|key| found.contains_key(*key)).cloned().collect()
+    pub fn stale_tags(&self, observed: &Tags) -> Vec<String> {
+        self.dropped_tags.iter().filter(|key| observed.contains_key(*key)).cloned().collect()
     }
 
     /// Whether a resource with these tags is this stack's.
@@ -103,12 +103,12 @@ impl Stack {
     }
 
     /// A client token: 32 hexadecimal digits (within every API's limit and alphabet) made of the deployment, the
-    /// role and the ids of dead predecessors. EC2's tokens outlive the resource by a day, so one of the stack and
-    /// role alone would hand out the dead one.
+    /// logical ID and the ids of dead predecessors. EC2's tokens outlive the resource by a day, so one of the stack and
+    /// logical ID alone would hand out the dead one.
     #[must_use]
-    pub fn token(&self, role: &str, dead: &[&str]) -> String {
+    pub fn token(&self, logical_id: &str, dead: &[&str]) -> String {
         let mut hash = Sha256::new();
-        for part in [self.name.as_str(), &self.deployment, role].iter().chain(dead) {
+        for part in [self.name.as_str(), &self.deployment, logical_id].iter().chain(dead) {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
@@ -136,11 +136,11 @@ mod tests {
             user_tags: Tags::from([("team".into(), "books".into())]),
             dropped_tags: BTreeSet::new(),
         };
-        let mut found = stack.lasting_tags("network", "vpc");
-        assert_eq!(stack.tags_to_put("network", "vpc", &found), Tags::new());
-        found.insert("team".into(), "shop".into());
+        let mut observed = stack.lasting_tags("network", "vpc");
+        assert_eq!(stack.tags_to_put("network", "vpc", &observed), Tags::new());
+        observed.insert("team".into(), "shop".into());
         let put = Tags::from([("team".into(), "books".into()), (TAG_STACK.into(), "shop".into())]);
-        assert_eq!(stack.tags_to_put("network", "vpc", &found), put);
-        assert_eq!(stack.missing_tags("network", "vpc", &found).len(), 1, "the plan tells what differs");
+        assert_eq!(stack.tags_to_put("network", "vpc", &observed), put);
+        assert_eq!(stack.missing_tags("network", "vpc", &observed).len(), 1, "the plan tells what differs");
     }
 }

@@ -1,59 +1,133 @@
-//! How a deployment ended.
+//! How a deployment ended, and what that means for people and programs.
 
 use serde::{Deserialize, Serialize};
 
-/// How a deployment ended, or that it is under way.
+/// How a deployment ended, or that it has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It is under way.
+    /// It is running.
     Running,
-    /// The stack is as the spec says.
+    /// Its plan awaits approval; nothing was changed.
+    AwaitingApproval,
+    /// The stack matches its spec.
     Succeeded,
-    /// The plan was asked for, and is in the record; nothing was changed.
+    /// Only a plan was requested, and is in the record; nothing was changed.
     Planned,
-    /// A newer version of the spec, or another deployment of the same one, took its place; nothing was changed.
-    Superseded,
-    /// The spec or the event was refused; nothing was changed.
-    Rejected,
-    /// The stack was removed.
+    /// The stack was destroyed.
     Destroyed,
-    /// The spec was deleted, and the stack stays (`onDelete: retain`).
+    /// The spec was deleted, and the stack was kept (`onDelete: retain`).
     Retained,
-    /// It failed and everything that it made was removed, or the baseline was restored.
-    Failed,
-    /// It failed, and was left as it stood (`onFailure: keep`).
-    Kept,
-    /// It failed, and so did the undo: the record names what is left.
-    UndoFailed,
-    /// Its plan waits until somebody agrees to it; nothing was changed.
-    Waiting,
-    /// Somebody rejected its plan; nothing was changed.
-    Declined,
-    /// The account is not as the last deployment left it, which was only to be reported (`drift: report`).
+    /// The account differs from the last deployment, which was only to be reported (`drift: report`).
     Drifted,
-    /// Its execution was stopped by hand or timed out; another deployment looks after what it left.
+    /// A newer version of the spec, or another deployment of the same version, replaced it; nothing was changed.
+    Superseded,
+    /// The spec was invalid; nothing was changed.
+    InvalidSpec,
+    /// Its plan was rejected; nothing was changed.
+    ApprovalRejected,
+    /// It failed, and was rolled back.
+    Failed,
+    /// It failed, and was left as it was (`onFailure: keep`).
+    Kept,
+    /// Its execution was stopped or timed out; another deployment cleans up.
     Interrupted,
+    /// It failed, and so did its rollback: the record names the remaining resources.
+    RollbackFailed,
+    /// The stack could not be destroyed completely: the record names the remaining resources.
+    DestroyFailed,
 }
 
 impl Outcome {
-    /// What a person would say of a deployment.
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Running,
+        Self::AwaitingApproval,
+        Self::Succeeded,
+        Self::Planned,
+        Self::Destroyed,
+        Self::Retained,
+        Self::Drifted,
+        Self::Superseded,
+        Self::InvalidSpec,
+        Self::ApprovalRejected,
+        Self::Failed,
+        Self::Kept,
+        Self::Interrupted,
+        Self::RollbackFailed,
+        Self::DestroyFailed,
+    ];
+
+    /// Whether the deployment did what was requested, or had no need to.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded
+                | Self::Planned
+                | Self::Destroyed
+                | Self::Retained
+                | Self::Drifted
+                | Self::Superseded
+        )
+    }
+
+    /// Whether what the deployment created is still there.
+    #[must_use]
+    pub fn keeps_its_resources(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Kept | Self::RollbackFailed | Self::DestroyFailed)
+    }
+
+    /// The exit code of a command that followed the deployment.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded | Self::Planned | Self::Destroyed | Self::Retained | Self::Drifted => {
+                exit_code::DONE
+            }
+            Self::Failed | Self::Kept | Self::Interrupted => exit_code::FAILED,
+            Self::RollbackFailed | Self::DestroyFailed => exit_code::ROLLBACK_FAILED,
+            Self::InvalidSpec | Self::ApprovalRejected => exit_code::REJECTED,
+            Self::Superseded | Self::AwaitingApproval | Self::Running => exit_code::INCOMPLETE,
+        }
+    }
+
+    /// What a person would say of the deployment.
     #[must_use]
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::Running => "is under way",
-            Self::Succeeded => "the stack is as its spec says",
-            Self::Planned => "the plan is made, nothing was changed",
+            Self::Running => "is running",
+            Self::AwaitingApproval => "awaits approval",
+            Self::Succeeded => "the stack matches its spec",
+            Self::Planned => "planned, nothing was changed",
+            Self::Destroyed => "the stack was destroyed",
+            Self::Retained => "the spec was deleted, the stack was kept",
+            Self::Drifted => "the account differs from the last deployment",
             Self::Superseded => "was superseded",
-            Self::Rejected => "was refused",
-            Self::Destroyed => "the stack was removed",
-            Self::Retained => "the stack stays, though its spec was deleted",
+            Self::InvalidSpec => "the spec is invalid, nothing was changed",
+            Self::ApprovalRejected => "the plan was rejected, nothing was changed",
             Self::Failed => "failed",
-            Self::Kept => "failed, and was left as it stood",
-            Self::UndoFailed => "failed, and could not be undone",
-            Self::Waiting => "waits for approval",
-            Self::Declined => "was rejected, nothing was changed",
-            Self::Drifted => "the account is not as the last deployment left it",
-            Self::Interrupted => "was stopped",
+            Self::Kept => "failed, and was left as it was",
+            Self::Interrupted => "was interrupted",
+            Self::RollbackFailed => "failed, and could not be rolled back",
+            Self::DestroyFailed => "the stack could not be destroyed completely",
         }
     }
+}
+
+/// The exit codes of the command, the same for every subcommand.
+pub mod exit_code {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// The deployment, or what was requested, failed; a deployment was rolled back or kept, as its spec says.
+    pub const FAILED: u8 = 1;
+    /// Wrong usage, no credentials, or no connection.
+    pub const USAGE: u8 = 2;
+    /// The deployment failed and so did its rollback, or the stack could not be destroyed completely.
+    pub const ROLLBACK_FAILED: u8 = 3;
+    /// The spec, the request or the plan was rejected; nothing was changed.
+    pub const REJECTED: u8 = 4;
+    /// Incomplete: superseded or awaiting approval.
+    pub const INCOMPLETE: u8 = 5;
+    /// Reserved for a plan that has changes.
+    pub const PLAN_HAS_CHANGES: u8 = 10;
 }

@@ -31,6 +31,23 @@ pub struct Outputs {
     pub service: Option<ServiceOutputs>,
 }
 
+impl Outputs {
+    /// These outputs; where a component has none, those of another state.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            network: self.network.or(other.network),
+            security_groups: self.security_groups.or(other.security_groups),
+            database: self.database.or(other.database),
+            load_balancer: self.load_balancer.or(other.load_balancer),
+            egress: self.egress.or(other.egress),
+            instance: self.instance.or(other.instance),
+            service: self.service.or(other.service),
+        }
+    }
+}
+
 /// Reads outputs as they are, or as the workflow keeps them: Step Functions can't make a function's bare answer the
 /// value of a field of its state, so they stand there as `{ "payload": … }`.
 fn reported<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -97,7 +114,7 @@ pub struct DatabaseOutputs {
     /// The instance's identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
-    /// The endpoint's host name. RDS tells it some minutes after the creation: `settle` has it, `ensure` may not.
+    /// The endpoint's host name. RDS tells it some minutes after the creation: `wait_until_stable` has it, `apply` may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The ARN of the secret that RDS manages, with the keys `username` and `password`.
@@ -167,6 +184,6 @@ pub struct Running {
     pub arn: String,
     /// The ARN of the task definition's revision.
     pub task_definition: String,
-    /// The id of the ECS deployment that brings it about (`ecs-svc/…`), which `settle` follows.
+    /// The id of the ECS deployment that brings it about (`ecs-svc/…`), which `wait_until_stable` follows.
     pub rollout: String,
 }

@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Digest;
 
-use crate::deployment::bucket::{When, history_key, lock_key, plan_key, read, status_key, write};
-use crate::deployment::outcome::Outcome;
-use crate::deployment::state::Trigger;
 use crate::aws::Aws;
-use crate::deployment::outputs::Outputs;
 use crate::aws::error::{Answer, StepError};
+use crate::deployment::bucket::{When, history_key, lock_key, plan_key, read, status_key, write};
 use crate::deployment::estimate::Estimate;
+use crate::deployment::outcome::Outcome;
+use crate::deployment::outputs::Outputs;
+use crate::deployment::plan::ComponentPlan;
+use crate::deployment::state::Deployment;
 use crate::deployment::state::Source;
+use crate::deployment::state::Trigger;
 use crate::deployment::summary;
 
 /// Which execution is at work on a stack.
@@ -90,19 +92,31 @@ pub struct Record {
     pub estimate: Option<Estimate>,
     /// What was planned, by component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub plan: Vec<Value>,
+    pub plan: Vec<ComponentPlan>,
     /// What it made.
     #[serde(default)]
     pub outputs: Outputs,
-    /// How many resources the undo removed.
+    /// How many resources the rollback, or the destruction of the stack, deleted.
     #[serde(default)]
-    pub removed: usize,
-    /// What the undo could not remove.
+    pub deleted: usize,
+    /// What could not be deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<String>,
+    pub remaining: Vec<String>,
 }
 
 impl Record {
+    /// The record of a deployment as far as it has come.
+    pub(crate) fn of(deployment: &Deployment, result: Outcome) -> Self {
+        let Deployment { stack, id, execution, started, .. } = deployment;
+        Self {
+            source: Some(deployment.source.clone()),
+            trigger: deployment.trigger,
+            estimate: Estimate::of_deployment(deployment),
+            plan: deployment.plan.clone(),
+            ..Self::begin(stack.as_str(), id, execution, started.clone(), result)
+        }
+    }
+
     /// The record of a deployment of which nothing else is known yet. `started` is RFC 3339.
     pub(crate) fn begin(
         stack: &str,
@@ -128,15 +142,15 @@ impl Record {
             estimate: None,
             plan: Vec::new(),
             outputs: Outputs::default(),
-            removed: 0,
-            left: Vec::new(),
+            deleted: 0,
+            remaining: Vec::new(),
         }
     }
 
     /// What was planned, one line a resource.
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
-        summary::lines(&self.plan)
+        summary::changes(&self.plan)
     }
 
     /// What somebody should know of, one line each.

@@ -6,8 +6,8 @@ use stackdrop_specs::Redeploy;
 
 use crate::aws::Aws;
 use crate::aws::error::{Answer, StepError};
-use crate::deployment::state::Trigger;
 use crate::deployment::state::Deployment;
+use crate::deployment::state::Trigger;
 
 /// Creates, changes or removes the schedule, if the spec's differs from the baseline's, or if somebody has changed or
 /// deleted it by hand.
@@ -18,10 +18,10 @@ pub(crate) async fn keep(aws: &Aws, deployment: &Deployment) -> Result<(), StepE
     let before = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.as_ref());
     let name = deployment.stack.as_str();
     let Some(redeploy) = &deployment.spec.redeploy else {
-        return if before.is_some() { remove(aws, name).await } else { Ok(()) };
+        return if before.is_some() { delete(aws, name).await } else { Ok(()) };
     };
     let changed = deployment.outputs.network.is_some();
-    let looks = changed || matches!(deployment.trigger, Trigger::Hand | Trigger::Schedule);
+    let looks = changed || matches!(deployment.trigger, Trigger::Manual | Trigger::Schedule);
     let looks = looks && !deployment.report_only;
     if before != Some(redeploy) {
         return put(aws, name, redeploy).await;
@@ -44,20 +44,20 @@ fn input(stack: &str, redeploy: &Redeploy) -> Value {
 async fn stands(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<bool, StepError> {
     let call =
         aws.scheduler().get_schedule().name(stack).group_name(&aws.settings.schedule_group).send().await;
-    let found =
+    let observed =
         call.unless(&["ResourceNotFoundException"]).doing(format!("reading the schedule of {stack}"))?;
-    let Some(found) = found else { return Ok(false) };
-    let target = found.target().is_some_and(|target| {
+    let Some(observed) = observed else { return Ok(false) };
+    let target = observed.target().is_some_and(|target| {
         let asked = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
         target.arn() == aws.settings.state_machine
             && target.role_arn() == aws.settings.schedule_role
             && asked == Some(input(stack, redeploy))
     });
-    let window = found.flexible_time_window().map(FlexibleTimeWindow::mode);
+    let window = observed.flexible_time_window().map(FlexibleTimeWindow::mode);
     Ok(target
-        && found.schedule_expression() == Some(&redeploy.schedule)
-        && found.schedule_expression_timezone() == Some(&redeploy.timezone)
-        && found.state() == Some(&ScheduleState::Enabled)
+        && observed.schedule_expression() == Some(&redeploy.schedule)
+        && observed.schedule_expression_timezone() == Some(&redeploy.timezone)
+        && observed.state() == Some(&ScheduleState::Enabled)
         && window == Some(&FlexibleTimeWindowMode::Off))
 }
 
@@ -96,7 +96,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
     update.send().await.doing(&doing).map(drop)
 }
 
-pub(crate) async fn remove(aws: &Aws, stack: &str) -> Result<(), StepError> {
+pub(crate) async fn delete(aws: &Aws, stack: &str) -> Result<(), StepError> {
     let call = aws.scheduler().delete_schedule().name(stack).group_name(&aws.settings.schedule_group);
     let gone = call.send().await.unless(&["ResourceNotFoundException"]);
     gone.doing(format!("removing the schedule of {stack}")).map(drop)

@@ -1,4 +1,6 @@
-//! A stack's names and tags, and what a step is given: the deployment so far.
+//! The state of a deployment: what the workflow hands to every step, declared once.
+//!
+//! The workflow file writes into these fields and no others: an unknown field is an error.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +8,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stackdrop_specs::{Spec, StackName};
 
+use crate::deployment::deletion::{Deletion, DeletionEnd};
+use crate::deployment::failure::Failures;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::estimate::{ComponentPlan, Estimate};
-use crate::deployment::outcome::Outcome;
-use crate::deployment::record::Record;
+use crate::deployment::plan::{ComponentPlan, PlanReview};
 
-/// The workflow's state, as every step is given it: what Admit returned, and what the steps since have added.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what a deployment is for; each is a switch of the workflow's state"
-)]
+/// The state of a deployment: what Admit returned, and what the steps since have added.
+#[expect(clippy::struct_excessive_bools, reason = "each is a condition that the workflow branches on")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deployment {
+    /// What Admit decided.
+    pub verdict: Verdict,
     /// The stack's name.
     pub stack: StackName,
     /// The deployment's id: the execution's name.
@@ -28,97 +29,102 @@ pub struct Deployment {
     /// Where the spec was read.
     pub source: Source,
     /// The `ETag` of the stack's lock, while this deployment holds it.
-    #[serde(default)]
     pub lock: String,
     /// When it was admitted (RFC 3339).
     pub started: String,
-    /// What to bring about. While restoring: the baseline's spec.
-    pub spec: Spec,
-    /// The last deployment that succeeded, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<Baseline>,
-    /// Whether the services' tasks are to be started anew, so that a moved image tag is followed.
-    #[serde(default)]
-    pub refresh_image: bool,
-    /// Whether the stack is to be removed.
-    #[serde(default)]
-    pub destroying: bool,
     /// What started it.
-    #[serde(default)]
     pub trigger: Trigger,
-    /// Whether drift is only to be reported.
-    #[serde(default)]
+    /// The desired state. During a rollback: the baseline's spec.
+    pub spec: Spec,
+    /// The last deployment that succeeded, if any. `null` otherwise: the workflow branches on it.
+    pub baseline: Option<Baseline>,
+    /// Whether the services' tasks are restarted, so that they follow a moved image tag.
+    pub refresh_image: bool,
+    /// Whether drift is only reported.
     pub report_only: bool,
-    /// Whether a failed update is being taken back to the baseline.
-    #[serde(default)]
-    pub restoring: bool,
-    /// While restoring: the spec that failed, whose additions are to be taken away again.
+    /// Whether the stack is destroyed.
+    pub destroying: bool,
+    /// Whether a failed update is being rolled back to the baseline.
+    pub rolling_back: bool,
+    /// During a rollback: the spec that failed, whose additions are pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted: Option<Spec>,
-    /// What the steps so far have made.
-    #[serde(default)]
+    /// What each component would change.
+    pub plan: Vec<ComponentPlan>,
+    /// What the plans amount to together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<PlanReview>,
+    /// What somebody answered, in whatever form: a person may write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Value>,
+    /// The plan that was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
+    /// What the components have created so far.
     pub outputs: Outputs,
-    /// What the steps of the plan reported, one entry a component.
+    /// What the components reported once they were stable.
     #[serde(default)]
-    pub plan: Vec<Value>,
-    /// The plan that somebody was asked about, by its components' fingerprints.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Value>,
-    /// What somebody answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Value>,
-    /// What Settle's branches reported.
+    pub stable: Outputs,
+    /// The step that failed. During a rollback: the step of the rollback that failed.
+    pub failed: Failures,
+    /// The step of the plan that failed; nothing was changed.
     #[serde(default)]
-    pub settled: Outputs,
-    /// The step that failed, with its error. While restoring: the step that failed at that.
+    pub plan_failed: Failures,
+    /// The step of the approval that failed; nothing was changed.
     #[serde(default)]
-    pub failed: BTreeMap<String, Failure>,
-    /// The failure that led to the restoring.
+    pub not_approved: Failures,
+    /// The failure that led to the rollback.
     #[serde(default)]
-    pub first_failure: BTreeMap<String, Failure>,
-    /// What the removing steps reported, by component.
+    pub first_failure: Failures,
+    /// The step that could not prune what the spec no longer has.
     #[serde(default)]
-    pub removed: BTreeMap<String, Value>,
-    /// What the clearing branches reported.
+    pub prune_failed: Failures,
+    /// What the deleting steps reported, by component.
     #[serde(default)]
-    pub cleared: Vec<Value>,
-    /// The removing steps that failed.
+    pub deletions: BTreeMap<String, Deletion>,
+    /// The steps that could not start a deletion; the wait for that deletion tries again.
     #[serde(default)]
-    pub undo_failed: BTreeMap<String, Failure>,
+    pub delete_failed: Failures,
+    /// How the waits for deletions ended, one entry for each component that is deleted in parallel.
+    #[serde(default)]
+    pub deletion_ends: Vec<DeletionEnd>,
+    /// The deletions that were given up.
+    #[serde(default)]
+    pub deletions_given_up: Failures,
+}
+
+/// What Admit decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It is deployed.
+    Admitted,
+    /// It rolls back what an interrupted execution left.
+    Interrupted,
+    /// Another deployment replaced it: nothing is deployed.
+    Superseded,
+    /// The stack is kept though its spec was deleted: nothing is deployed.
+    Retained,
+}
+
+/// The plan that was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approved {
+    /// Its fingerprint, from [`PlanReview`].
+    pub fingerprint: String,
 }
 
 impl Deployment {
-    /// Its record so far.
-    pub(crate) fn record(&self, result: Outcome) -> Record {
-        let Self { stack, id, execution, started, .. } = self;
-        Record {
-            source: Some(self.source.clone()),
-            trigger: self.trigger,
-            estimate: self.estimate(),
-            plan: self.plan.clone(),
-            ..Record::begin(stack.as_str(), id, execution, started.clone(), result)
-        }
-    }
-
-    /// What its plan comes to; `None` before there is one, and for the removal of the stack.
-    pub(crate) fn estimate(&self) -> Option<Estimate> {
-        if self.plan.is_empty() || self.destroying {
-            return None;
-        }
-        let plans = self.plan.iter().filter_map(|plan| serde_json::from_value(plan.clone()).ok());
-        let plans: Vec<ComponentPlan> = plans.collect();
-        Some(Estimate::of(&plans, &self.spec, self.baseline.as_ref().map(|before| &before.spec)))
-    }
-
-    /// Whether the spec is the one that the last good deployment went by: what differs then has drifted.
+    /// Whether the spec is the one of the last good deployment: then any difference is drift.
     pub(crate) fn is_unchanged(&self) -> bool {
-        let before = self.baseline.as_ref();
-        before.is_some_and(|before| before.version == self.source.version && before.spec == self.spec)
+        let baseline = self.baseline.as_ref();
+        baseline.is_some_and(|baseline| baseline.version == self.source.version && baseline.spec == self.spec)
     }
 
-    /// Whether an earlier deployment has left what it could not tidy up.
-    pub(crate) fn finds_leftovers(&self) -> bool {
-        self.baseline.as_ref().is_some_and(|before| before.untidy)
+    /// Whether an earlier deployment could not prune everything.
+    pub(crate) fn has_unpruned_resources(&self) -> bool {
+        self.baseline.as_ref().is_some_and(|baseline| baseline.unpruned)
     }
 
     /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
@@ -127,20 +133,33 @@ impl Deployment {
             time::OffsetDateTime::parse(&self.started, &time::format_description::well_known::Rfc3339);
         started.map_or(0, time::OffsetDateTime::unix_timestamp)
     }
+
+    /// Whether somebody was asked for approval.
+    pub(crate) fn asked_for_approval(&self) -> bool {
+        self.approved.is_some() || !self.not_approved.is_empty()
+    }
+
+    /// The rollback of a failed update: the same steps again, with the baseline's spec. `None` without a baseline.
+    #[must_use]
+    pub fn rollback(self) -> Option<Self> {
+        let baseline = self.baseline.as_ref()?.spec.clone();
+        Some(Self {
+            attempted: Some(self.spec),
+            spec: baseline,
+            first_failure: self.failed,
+            failed: Failures::new(),
+            rolling_back: true,
+            destroying: false,
+            refresh_image: false,
+            report_only: false,
+            outputs: Outputs::default(),
+            stable: Outputs::default(),
+            ..self
+        })
+    }
 }
 
-/// Step Functions' error output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Failure {
-    /// The error's name.
-    pub error: String,
-    /// For people, or the JSON text that a function's error becomes.
-    #[serde(default)]
-    pub cause: String,
-}
-
-/// The object in the bucket that a deployment goes by.
+/// The object in the bucket that a deployment deploys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
@@ -148,7 +167,7 @@ pub struct Source {
     pub key: String,
     /// Its S3 version.
     pub version: String,
-    /// Whether nothing is to be changed.
+    /// Whether only a plan was requested.
     #[serde(default)]
     pub plan_only: bool,
 }
@@ -166,11 +185,11 @@ pub struct Baseline {
     pub version: String,
     /// Its spec.
     pub spec: Spec,
-    /// What it made.
+    /// What it created.
     pub outputs: Outputs,
-    /// Whether something that no spec has any more is left, because tidying failed: the next deployment goes on with it.
+    /// Whether pruning failed, so that resources remain that no spec has: the next deployment prunes them.
     #[serde(default)]
-    pub untidy: bool,
+    pub unpruned: bool,
 }
 
 impl Baseline {
@@ -190,9 +209,9 @@ pub enum Trigger {
     Upload,
     /// A spec was deleted.
     Deletion,
-    /// Somebody started the execution.
+    /// A manual request.
     #[default]
-    Hand,
+    Manual,
     /// The stack's schedule.
     Schedule,
     /// An execution that was stopped or timed out.

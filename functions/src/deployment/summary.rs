@@ -1,50 +1,47 @@
-//! Plans in words: one line a resource.
+//! Plans in words: one line for each resource.
 
-use serde_json::Value;
-
-use crate::deployment::plan::{Change, Problem, Verb};
+use crate::deployment::estimate::Estimate;
+use crate::deployment::plan::{Change, ComponentPlan, Problem, Verb};
 use crate::deployment::state::Deployment;
 
-/// What the plans of the components (as the workflow's state has them) would change, one line a resource.
+/// What the plans would change, one line for each resource.
 #[must_use]
-pub fn lines(plans: &[Value]) -> Vec<String> {
-    changes(plans).map(|(component, change)| line(component, &change)).collect()
+pub fn changes(plans: &[ComponentPlan]) -> Vec<String> {
+    lines(plans, |_| true)
 }
 
-/// The same without what only has to become healthy, or is started anew on request: what has drifted.
+/// The drift in the plans: the changes except waits and restarts, which nobody caused by changing the account.
 #[must_use]
-pub fn drift(plans: &[Value]) -> Vec<String> {
-    changes(plans)
-        .filter(|(_, change)| change.verb != Verb::Settle && !is_refresh(change))
-        .map(|(component, change)| line(component, &change))
-        .collect()
+pub fn drift(plans: &[ComponentPlan]) -> Vec<String> {
+    lines(plans, |change| !matches!(change.verb, Verb::Wait | Verb::Restart))
 }
 
-/// A plan in a few words: how much it would change, what that takes and costs, and what would make it fail.
+/// A plan in a few words: how much it would change, its duration and cost, and what would make it fail.
 pub(crate) fn of_plan(deployment: &Deployment) -> String {
-    let changes = match lines(&deployment.plan).len() {
-        0 => "Nothing would be changed".to_owned(),
+    let changes = match changes(&deployment.plan).len() {
+        0 => "No changes".to_owned(),
         1 => "1 change".to_owned(),
         number => format!("{number} changes"),
     };
-    let comes_to = deployment.estimate().map(|estimate| format!(": {estimate}")).unwrap_or_default();
+    let estimate =
+        Estimate::of_deployment(deployment).map(|estimate| format!(": {estimate}")).unwrap_or_default();
     let problems = problems(&deployment.plan);
     let problems =
         if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };
-    let warnings = in_words(&warnings(&deployment.plan)).map(|said| format!("\n{said}")).unwrap_or_default();
-    format!("{changes}{comes_to}.{problems}{warnings}")
+    let warnings = in_words(&warnings(&deployment.plan)).map(|text| format!("\n{text}")).unwrap_or_default();
+    format!("{changes}{estimate}.{problems}{warnings}")
 }
 
 /// What would make the plans fail.
 #[must_use]
-pub fn problems(plans: &[Value]) -> Vec<String> {
-    under("problems", plans)
+pub fn problems(plans: &[ComponentPlan]) -> Vec<String> {
+    plans.iter().flat_map(|of| &of.plan.problems).map(problem).collect()
 }
 
-/// What somebody should know of, and what Stackdrop leaves alone.
+/// What somebody should know of, and Stackdrop leaves alone.
 #[must_use]
-pub fn warnings(plans: &[Value]) -> Vec<String> {
-    under("warnings", plans)
+pub fn warnings(plans: &[ComponentPlan]) -> Vec<String> {
+    plans.iter().flat_map(|of| &of.plan.warnings).map(problem).collect()
 }
 
 /// Warnings as a message ends with them, if there are any.
@@ -52,36 +49,23 @@ pub(crate) fn in_words(warnings: &[String]) -> Option<String> {
     (!warnings.is_empty()).then(|| format!("Warning: {}", warnings.join("\nWarning: ")))
 }
 
-fn under(key: &str, plans: &[Value]) -> Vec<String> {
-    let problems = plans.iter().filter_map(|plan| plan.get(key)?.as_array()).flatten();
-    problems
-        .filter_map(|problem| serde_json::from_value::<Problem>(problem.clone()).ok())
-        .map(|problem| format!("{}: {}; {}", problem.resource, problem.why, problem.fix))
-        .collect()
+fn problem(problem: &Problem) -> String {
+    format!("{}: {}; {}", problem.resource, problem.why, problem.fix)
 }
 
-fn changes(plans: &[Value]) -> impl Iterator<Item = (&str, Change)> {
-    plans.iter().flat_map(|plan| {
-        let component = plan.get("component").and_then(Value::as_str).unwrap_or_default();
-        let changes = plan.get("changes").and_then(Value::as_array).into_iter().flatten();
-        changes.filter_map(move |change| Some((component, serde_json::from_value(change.clone()).ok()?)))
-    })
+fn lines(plans: &[ComponentPlan], which: impl Fn(&Change) -> bool) -> Vec<String> {
+    let changes =
+        plans.iter().flat_map(|of| of.plan.changes.iter().map(move |change| (&of.component, change)));
+    changes.filter(|(_, change)| which(change)).map(|(component, change)| line(component, change)).collect()
 }
-
-/// Tasks that are started anew to follow an image's tag.
-fn is_refresh(change: &Change) -> bool {
-    !change.fields.is_empty() && change.fields.iter().all(|field| field.from == PULLED_BEFORE)
-}
-
-/// What a plan shows of an image whose tag is to be followed.
-pub(crate) const PULLED_BEFORE: &str = "as it was pulled before";
 
 fn line(component: &str, change: &Change) -> String {
     let verb = match change.verb {
         Verb::Create => "create",
         Verb::Update => "update",
-        Verb::Remove => "remove",
-        Verb::Settle => "wait for",
+        Verb::Delete => "delete",
+        Verb::Restart => "restart",
+        Verb::Wait => "wait for",
     };
     let fields: Vec<String> = change
         .fields

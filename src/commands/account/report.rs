@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_functions::deployment::plan::ComponentPlan;
 use stackdrop_functions::deployment::record::Record;
 use stackdrop_functions::deployment::summary;
 
@@ -31,7 +32,7 @@ pub(super) async fn conclude(
     } else {
         say(&ended.text());
     }
-    Ok(if result == Outcome::Planned && !problems.is_empty() { code::FAILED } else { code_of(result) })
+    Ok(if result == Outcome::Planned && !problems.is_empty() { code::FAILED } else { result.exit_code() })
 }
 
 /// What became of an execution that left no record.
@@ -39,20 +40,10 @@ fn without_record(followed: &Followed) -> Outcome {
     match followed.status {
         ExecutionStatus::Succeeded => Outcome::Succeeded,
         ExecutionStatus::Aborted | ExecutionStatus::TimedOut => Outcome::Interrupted,
-        _ if followed.error.as_deref().is_some_and(|error| error.starts_with("Invalid")) => Outcome::Rejected,
-        _ => Outcome::Failed,
-    }
-}
-
-pub(super) fn code_of(result: Outcome) -> u8 {
-    match result {
-        Outcome::Succeeded | Outcome::Planned | Outcome::Destroyed | Outcome::Retained | Outcome::Drifted => {
-            code::GOOD
+        _ if followed.error.as_deref().is_some_and(|error| error.starts_with("Invalid")) => {
+            Outcome::InvalidSpec
         }
-        Outcome::Failed | Outcome::Kept | Outcome::Interrupted => code::FAILED,
-        Outcome::UndoFailed => code::UNDO_FAILED,
-        Outcome::Rejected | Outcome::Declined => code::REJECTED,
-        Outcome::Superseded | Outcome::Waiting | Outcome::Running => code::NOT_DONE,
+        _ => Outcome::Failed,
     }
 }
 
@@ -62,7 +53,7 @@ struct Ended<'a> {
     followed: &'a Followed,
     result: Outcome,
     record: Option<&'a Record>,
-    plan: &'a [Value],
+    plan: &'a [ComponentPlan],
     problems: &'a [String],
 }
 
@@ -83,7 +74,7 @@ impl Ended<'_> {
             "message": self.message(),
             "next": self.record.and_then(|record| record.next.as_deref()),
             "version": self.record.and_then(|record| Some(record.source.as_ref()?.version.as_str())),
-            "changes": summary::lines(self.plan),
+            "changes": summary::changes(self.plan),
             "problems": self.problems,
             "warnings": summary::warnings(self.plan),
             "estimate": self.record.and_then(|record| record.estimate),
@@ -101,8 +92,8 @@ impl Ended<'_> {
         let result = result.as_str().unwrap_or_default();
         let mut lines = vec![String::new(), format!("{result}{after}: {}.", self.result.in_words())];
         lines.extend(self.message().map(str::to_owned));
-        if matches!(self.result, Outcome::Planned | Outcome::Waiting) {
-            lines.extend(summary::lines(self.plan).iter().map(|change| format!("  {change}")));
+        if matches!(self.result, Outcome::Planned | Outcome::AwaitingApproval) {
+            lines.extend(summary::changes(self.plan).iter().map(|change| format!("  {change}")));
         }
         lines.extend(self.record.and_then(|record| record.next.clone()));
         if self.result == Outcome::Succeeded {

@@ -3,17 +3,17 @@
 use aws_sdk_rds::types::DbInstance;
 use stackdrop_specs::{DATABASE_PORT, Database};
 
-use super::observed::{self, Found};
+use super::observed::{self, Observed};
 use super::settings::{self, Difference, STORAGE_TYPE, size};
 use super::{NAME, keep_tags, parameter_group, rds_tags, subnet_group};
-use crate::deployment::outputs::DatabaseOutputs;
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::DatabaseOutputs;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The instance's role.
-pub(super) const ROLE: &str = "instance";
+/// The instance's logical ID.
+pub(super) const LOGICAL_ID: &str = "instance";
 /// The master user. RDS refuses names that the engine reserves, such as `rdsadmin`.
 const MASTER_USER: &str = "stackdrop";
 /// Why a protected instance stays, with the way out.
@@ -108,33 +108,33 @@ pub(super) fn outputs(work: &Work<'_>, there: Option<&DbInstance>) -> DatabaseOu
     }
 }
 
-pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut Plan) {
-    let Some(there) = found.instance.as_ref().filter(|there| !is_deleting(there)) else {
-        plan.change(Verb::Create, ROLE);
+pub(super) fn plan(work: &Work<'_>, spec: &Database, observed: &Observed, plan: &mut Plan) {
+    let Some(there) = observed.instance.as_ref().filter(|there| !is_deleting(there)) else {
+        plan.change(Verb::Create, LOGICAL_ID);
         return;
     };
     for (why, fix) in settings::refusals(work, spec, there) {
-        plan.problem(ROLE, why, fix);
+        plan.problem(LOGICAL_ID, why, fix);
     }
-    plan.tags(&work.stack, NAME, ROLE, &observed::tags_of(there));
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &observed::tags_of(there));
     let mut differences = settings::differences(work, spec, there);
     if work.deployment.baseline.is_some() && lacks_protection(spec, there) {
         differences.push(settings::protection_difference(true));
     }
     for difference in &differences {
-        plan.update(ROLE, difference.field, &difference.from, &difference.to);
+        plan.update(LOGICAL_ID, difference.field, &difference.from, &difference.to);
     }
     if differences.is_empty() && awaits(there).is_some() {
-        plan.change(Verb::Settle, ROLE);
+        plan.change(Verb::Wait, LOGICAL_ID);
     }
 }
 
 /// Notes that it goes, or why it can't.
-pub(super) fn plan_removal(there: &DbInstance, plan: &mut Plan) {
-    plan.change(Verb::Remove, ROLE);
+pub(super) fn plan_deletion(there: &DbInstance, plan: &mut Plan) {
+    plan.change(Verb::Delete, LOGICAL_ID);
     if there.deletion_protection() == Some(true) {
         plan.problem(
-            ROLE,
+            LOGICAL_ID,
             "the database can't be removed while its deletion protection is on",
             "set database.deletionProtection: false and deploy, then remove the database from the spec",
         );
@@ -142,8 +142,8 @@ pub(super) fn plan_removal(there: &DbInstance, plan: &mut Plan) {
 }
 
 /// Refuses to go on with the removal of a protected instance: waiting would not help.
-pub(super) fn refuse_protected(found: &Found) -> Result<(), StepError> {
-    match &found.instance {
+pub(super) fn refuse_protected(observed: &Observed) -> Result<(), StepError> {
+    match &observed.instance {
         Some(there) if there.deletion_protection() == Some(true) => {
             let id = there.db_instance_identifier().unwrap_or_default();
             Err(StepError::InvalidSpec(format!("the database {id} can't be removed: {PROTECTED}")))
@@ -152,8 +152,12 @@ pub(super) fn refuse_protected(found: &Found) -> Result<(), StepError> {
     }
 }
 
-pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> Result<DatabaseOutputs, StepError> {
-    let Some(there) = &found.instance else {
+pub(super) async fn apply(
+    work: &Work<'_>,
+    spec: &Database,
+    observed: &Observed,
+) -> Result<DatabaseOutputs, StepError> {
+    let Some(there) = &observed.instance else {
         create(work, spec).await?;
         return Ok(outputs(work, None));
     };
@@ -167,7 +171,7 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> R
         return Err(StepError::InvalidSpec(text.join("; ")));
     }
     let arn = there.db_instance_arn().unwrap_or_default();
-    keep_tags(work, arn, ROLE, &observed::tags_of(there)).await?;
+    keep_tags(work, arn, LOGICAL_ID, &observed::tags_of(there)).await?;
     modify(work, &settings::differences(work, spec, there)).await?;
     Ok(outputs(work, Some(there)))
 }
@@ -204,7 +208,7 @@ async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
         .auto_minor_version_upgrade(true)
         // Only a stack that stands is protected: this one may yet have to be undone.
         .deletion_protection(false)
-        .set_tags(Some(rds_tags(work.stack.tags(NAME, ROLE))));
+        .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))));
     // The groups are fresh, or a lost answer has made the instance: all of it shows in a moment.
     let late = [
         "DBInstanceAlreadyExists",
@@ -241,8 +245,8 @@ fn lacks_protection(spec: &Database, there: &DbInstance) -> bool {
 
 /// Puts deletion protection on, where the spec asks for it and it is off.
 pub(super) async fn protect(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
-    let found = observed::find_instance(work).await?;
-    let ours = found.filter(|there| work.stack.owns(&observed::tags_of(there)) && !is_deleting(there));
+    let observed = observed::find_instance(work).await?;
+    let ours = observed.filter(|there| work.stack.owns(&observed::tags_of(there)) && !is_deleting(there));
     match ours {
         Some(there) if lacks_protection(spec, &there) => {
             modify(work, &[settings::protection_difference(true)]).await
@@ -251,10 +255,13 @@ pub(super) async fn protect(work: &Work<'_>, spec: &Database) -> Result<(), Step
     }
 }
 
-pub(super) async fn settle(work: &Work<'_>, spec: &Database) -> Result<DatabaseOutputs, StepError> {
+pub(super) async fn wait_until_stable(
+    work: &Work<'_>,
+    spec: &Database,
+) -> Result<DatabaseOutputs, StepError> {
     let id = identifier(work);
-    let found = observed::find_instance(work).await?;
-    let Some(there) = found.filter(|there| work.stack.owns(&observed::tags_of(there))) else {
+    let observed = observed::find_instance(work).await?;
+    let Some(there) = observed.filter(|there| work.stack.owns(&observed::tags_of(there))) else {
         return Err(StepError::pending(format!("the database {id} to be visible")));
     };
     if is_beyond_help(&there) || is_deleting(&there) {
@@ -297,17 +304,17 @@ fn advice(status: &str) -> &'static str {
 }
 
 /// Starts the deletion, unless it has begun.
-pub(super) async fn remove(work: &Work<'_>, there: &DbInstance) -> Result<Removal, StepError> {
+pub(super) async fn delete(work: &Work<'_>, there: &DbInstance) -> Result<Deletion, StepError> {
     let id = identifier(work);
-    let mut removal = Removal::default();
+    let mut deletion = Deletion::default();
     if is_deleting(there) {
-        removal.leave(ROLE, id, "deleting");
-        return Ok(removal);
+        deletion.remains(LOGICAL_ID, id, "deleting");
+        return Ok(deletion);
     }
     if there.deletion_protection() == Some(true) {
         // Whoever set it wants to be asked: no removal switches it off.
-        removal.leave(ROLE, id, PROTECTED);
-        return Ok(removal);
+        deletion.remains(LOGICAL_ID, id, PROTECTED);
+        return Ok(deletion);
     }
     let (snapshot, keeps_backups) = farewell(work, there);
     let call = work
@@ -323,15 +330,15 @@ pub(super) async fn remove(work: &Work<'_>, there: &DbInstance) -> Result<Remova
     match call.unless(&["DBInstanceNotFound"]) {
         Ok(Some(_)) => {
             tracing::info!(id, snapshot, "Database is being deleted.");
-            removal.leave(ROLE, id, "deleting");
+            deletion.remains(LOGICAL_ID, id, "deleting");
         }
         Ok(None) => {}
         Err(refusal) if holds(&refusal.aws().code) => {
-            removal.leave(ROLE, id, refusal.aws().to_string());
+            deletion.remains(LOGICAL_ID, id, refusal.aws().to_string());
         }
         Err(refusal) => return Err(refusal).doing(format!("deleting the database {id}")),
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
 /// Refusals of a deletion after which it is there still, and may be asked again: RDS is at work on it, or a final
@@ -346,12 +353,12 @@ fn holds(code: &str) -> bool {
 /// `DeleteDBInstance`); if one was wanted, the automated backups are kept in its place.
 fn farewell(work: &Work<'_>, there: &DbInstance) -> (Option<String>, bool) {
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
-    let wanted = baseline.is_some_and(|served| {
+    let desired = baseline.is_some_and(|served| {
         work.spec.database.as_ref().map_or(served.final_snapshot, |spec| spec.final_snapshot)
     });
     let refused = ["creating", "failed", "incompatible-network", "incompatible-restore"];
-    if !wanted || refused.contains(&status(there)) {
-        return (None, wanted);
+    if !desired || refused.contains(&status(there)) {
+        return (None, desired);
     }
     // The same name again would be refused, so it is made of this deployment and this instance.
     let generation = work.stack.token("final-snapshot", &[there.dbi_resource_id().unwrap_or_default()]);

@@ -1,7 +1,7 @@
 //! The PostgreSQL database: subnet group, parameter group and instance.
 
-mod observed;
 mod instance;
+mod observed;
 mod parameter_group;
 mod preflight;
 mod settings;
@@ -9,15 +9,15 @@ mod subnet_group;
 
 use aws_sdk_rds::types::Tag;
 
-use crate::deployment::outputs::DatabaseOutputs;
-use crate::deployment::component_names;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::deployment::component_names;
+use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
-use observed::Found;
+use crate::deployment::outputs::DatabaseOutputs;
+use crate::deployment::plan::{Plan, Verb};
+use observed::Observed;
 
 /// The component's name.
 pub const NAME: &str = component_names::DATABASE;
@@ -36,63 +36,63 @@ impl Component for Database {
     type Outputs = DatabaseOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let found = Found::read(work).await?;
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
         let Some(spec) = &work.spec.database else {
-            plan_removal(&found, &mut plan);
+            plan_deletion(&observed, &mut plan);
             return Ok(plan);
         };
-        subnet_group::plan(work, &found, &mut plan);
-        parameter_group::plan(work, spec, &found, &mut plan);
-        instance::plan(work, spec, &found, &mut plan);
-        preflight::plan(work, spec, &found, &mut plan).await?;
-        for (role, what) in &found.foreign {
-            plan.problem(*role, format!("{what} is not of this stack"), FIX);
+        subnet_group::plan(work, &observed, &mut plan);
+        parameter_group::plan(work, spec, &observed, &mut plan);
+        instance::plan(work, spec, &observed, &mut plan);
+        preflight::plan(work, spec, &observed, &mut plan).await?;
+        for (logical_id, what) in &observed.not_owned {
+            plan.problem(*logical_id, format!("{what} is not of this stack"), FIX);
         }
         Ok(plan)
     }
 
-    async fn plan_removal(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let found = Found::read(work).await?;
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
-        plan_removal(&found, &mut plan);
+        plan_deletion(&observed, &mut plan);
         Ok(plan)
     }
 
-    async fn ensure(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
-        let found = Found::read(work).await?;
+    async fn apply(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
+        let observed = Observed::read(work).await?;
         let Some(spec) = &work.spec.database else {
-            instance::refuse_protected(&found)?;
+            instance::refuse_protected(&observed)?;
             return Ok(DatabaseOutputs::default());
         };
-        if let Some((_, what)) = found.foreign.first() {
-            return Err(StepError::Foreign { what: what.clone(), fix: FIX.into() });
+        if let Some((_, what)) = observed.not_owned.first() {
+            return Err(StepError::NotOwned { what: what.clone(), fix: FIX.into() });
         }
         // Both run to their end, whatever becomes of the other: neither is dropped in the middle of a creation.
         let (subnets, parameters) =
-            tokio::join!(subnet_group::ensure(work, &found), parameter_group::ensure(work, spec, &found));
+            tokio::join!(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed));
         subnets.and(parameters)?;
-        instance::ensure(work, spec, &found).await
+        instance::apply(work, spec, &observed).await
     }
 
-    async fn settle(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
         match &work.spec.database {
-            Some(spec) => instance::settle(work, spec).await,
+            Some(spec) => instance::wait_until_stable(work, spec).await,
             None => Ok(DatabaseOutputs::default()),
         }
     }
 
-    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work).await?;
+    async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work).await?;
         if let Some(spec) = &work.spec.database {
-            return parameter_group::remove_outdated(work, spec, &found).await;
+            return parameter_group::delete_outdated(work, spec, &observed).await;
         }
-        instance::refuse_protected(&found)?;
-        remove(work, &found).await
+        instance::refuse_protected(&observed)?;
+        delete(work, &observed).await
     }
 
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        remove(work, &Found::read(work).await?).await
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        delete(work, &Observed::read(work).await?).await
     }
 }
 
@@ -108,38 +108,38 @@ pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
 }
 
 /// Deletes the instance and, once it is gone, the groups: RDS keeps what a database still uses.
-async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal { found: found.count(), left: Vec::new() };
-    if let Some(there) = &found.instance {
-        removal.join(instance::remove(work, there).await?);
+async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion { found: observed.count(), remaining: Vec::new() };
+    if let Some(there) = &observed.instance {
+        deletion.join(instance::delete(work, there).await?);
     }
-    if !removal.left.is_empty() {
+    if !deletion.remaining.is_empty() {
         let why = "waits until the database is gone";
-        if found.subnet_group.is_some() {
-            removal.leave(subnet_group::ROLE, subnet_group::name(work), why);
+        if observed.subnet_group.is_some() {
+            deletion.remains(subnet_group::LOGICAL_ID, subnet_group::name(work), why);
         }
-        for group in &found.parameter_groups {
-            removal.leave(parameter_group::ROLE, &group.name, why);
+        for group in &observed.parameter_groups {
+            deletion.remains(parameter_group::LOGICAL_ID, &group.name, why);
         }
-        return Ok(removal);
+        return Ok(deletion);
     }
     let (subnets, parameters) =
-        tokio::try_join!(subnet_group::remove(work, found), parameter_group::remove(work, found))?;
-    removal.join(subnets);
-    removal.join(parameters);
-    Ok(removal)
+        tokio::try_join!(subnet_group::delete(work, observed), parameter_group::delete(work, observed))?;
+    deletion.join(subnets);
+    deletion.join(parameters);
+    Ok(deletion)
 }
 
 /// Notes that everything of a database that the spec has no longer goes.
-fn plan_removal(found: &Found, plan: &mut Plan) {
-    if let Some(there) = &found.instance {
-        instance::plan_removal(there, plan);
+fn plan_deletion(observed: &Observed, plan: &mut Plan) {
+    if let Some(there) = &observed.instance {
+        instance::plan_deletion(there, plan);
     }
-    if found.subnet_group.is_some() {
-        plan.change(Verb::Remove, subnet_group::ROLE);
+    if observed.subnet_group.is_some() {
+        plan.change(Verb::Delete, subnet_group::LOGICAL_ID);
     }
-    for group in &found.parameter_groups {
-        plan.change(Verb::Remove, format!("{} ({})", parameter_group::ROLE, group.name));
+    for group in &observed.parameter_groups {
+        plan.change(Verb::Delete, format!("{} ({})", parameter_group::LOGICAL_ID, group.name));
     }
 }
 
@@ -149,9 +149,10 @@ fn rds_tags(tags: Tags) -> Vec<Tag> {
 }
 
 /// Puts missing tags on a resource of ours, and takes off those that the spec has dropped.
-async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, found: &Tags) -> Result<(), StepError> {
+async fn keep_tags(work: &Work<'_>, arn: &str, logical_id: &str, observed: &Tags) -> Result<(), StepError> {
     const WAITS_FOR: &str = "the database to take its tags";
-    let (missing, stale) = (work.stack.tags_to_put(NAME, role, found), work.stack.stale_tags(found));
+    let (missing, stale) =
+        (work.stack.tags_to_put(NAME, logical_id, observed), work.stack.stale_tags(observed));
     if !missing.is_empty() {
         let call = work.aws.rds().add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
         call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;

@@ -9,19 +9,19 @@ use aws_sdk_rds::types::{DbInstance, DbParameterGroup, DbSubnetGroup, SourceType
 use futures::future::try_join_all;
 
 use super::{FORCE_TLS, instance, parameter_group, subnet_group};
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::deployment::names::Tags;
 
 /// Everything of this stack's database.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Observed {
     pub(super) instance: Option<DbInstance>,
     pub(super) subnet_group: Option<SubnetGroup>,
     /// One for each major version that there has been.
     pub(super) parameter_groups: Vec<ParameterGroup>,
-    /// What has one of our names and is not this stack's: its role, and what it is.
-    pub(super) foreign: Vec<(&'static str, String)>,
+    /// What has one of our names and is not this stack's: its logical ID, and what it is.
+    pub(super) not_owned: Vec<(&'static str, String)>,
 }
 
 /// The subnet group.
@@ -42,38 +42,42 @@ pub(super) struct ParameterGroup {
     pub(super) forces_tls: bool,
 }
 
-impl Found {
+impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let (instance, parameter_groups) =
             tokio::try_join!(find_instance(work), find_parameter_groups(work))?;
-        let mut found = Self::default();
+        let mut observed = Self::default();
         let (subnet_group, parameter_groups) = tokio::try_join!(
             find_subnet_group(work, instance.as_ref()),
             try_join_all(parameter_groups.into_iter().map(|group| complete(work, group))),
         )?;
         if let Some(instance) = instance {
             if work.stack.owns(&tags_of(&instance)) {
-                found.instance = Some(instance);
+                observed.instance = Some(instance);
             } else {
                 let id = instance.db_instance_identifier().unwrap_or_default();
-                found.foreign.push((instance::ROLE, format!("the database instance {id}")));
+                observed.not_owned.push((instance::LOGICAL_ID, format!("the database instance {id}")));
             }
         }
         match subnet_group {
-            Some(group) if work.stack.owns(&group.tags) => found.subnet_group = Some(group),
+            Some(group) if work.stack.owns(&group.tags) => observed.subnet_group = Some(group),
             Some(group) => {
-                found.foreign.push((subnet_group::ROLE, format!("the subnet group {}", group.arn)));
+                observed
+                    .not_owned
+                    .push((subnet_group::LOGICAL_ID, format!("the subnet group {}", group.arn)));
             }
             None => {}
         }
         for group in parameter_groups.into_iter().flatten() {
             if work.stack.owns(&group.tags) {
-                found.parameter_groups.push(group);
+                observed.parameter_groups.push(group);
             } else {
-                found.foreign.push((parameter_group::ROLE, format!("the parameter group {}", group.name)));
+                observed
+                    .not_owned
+                    .push((parameter_group::LOGICAL_ID, format!("the parameter group {}", group.name)));
             }
         }
-        Ok(found)
+        Ok(observed)
     }
 
     /// How many resources there are.
@@ -159,8 +163,8 @@ async fn find_parameter_groups(work: &Work<'_>) -> Result<Vec<DbParameterGroup>,
 async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<ParameterGroup>, StepError> {
     let name = group.db_parameter_group_name.unwrap_or_default();
     let arn = group.db_parameter_group_arn.unwrap_or_default();
-    let wanted = work.spec.database.as_ref().is_some_and(|spec| parameter_group::name(work, spec) == name);
-    let forces_tls = async { if wanted { find_forced_tls(work, &name).await } else { Ok(false) } };
+    let desired = work.spec.database.as_ref().is_some_and(|spec| parameter_group::name(work, spec) == name);
+    let forces_tls = async { if desired { find_forced_tls(work, &name).await } else { Ok(false) } };
     let (tags, forces_tls) = tokio::try_join!(find_tags(work, &arn), forces_tls)?;
     Ok(tags.map(|tags| ParameterGroup { name, arn, tags, forces_tls }))
 }

@@ -3,17 +3,17 @@
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use stackdrop_specs::Database;
 
-use super::observed::{Found, ParameterGroup};
+use super::observed::{Observed, ParameterGroup};
 use super::settings::{self, Setting, major};
 use super::{FORCE_TLS, NAME, instance, keep_tags, rds_tags};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
 use crate::aws::join;
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The parameter group's role.
-pub(super) const ROLE: &str = "parameter-group";
+/// The parameter group's logical ID.
+pub(super) const LOGICAL_ID: &str = "parameter-group";
 
 /// The name of the parameter group for the spec's major version.
 pub(super) fn name(work: &Work<'_>, spec: &Database) -> String {
@@ -28,43 +28,43 @@ pub(super) fn is_named_so(work: &Work<'_>, name: &str) -> bool {
 
 /// The groups of other major versions that the instance does not use, or will not once it is upgraded. A version that
 /// can't go back keeps its own.
-fn outdated<'f>(work: &Work<'_>, spec: &Database, found: &'f Found) -> Vec<&'f ParameterGroup> {
-    let wanted = name(work, spec);
-    let leaves = found.instance.as_ref().is_none_or(|there| {
+fn outdated<'f>(work: &Work<'_>, spec: &Database, observed: &'f Observed) -> Vec<&'f ParameterGroup> {
+    let desired = name(work, spec);
+    let leaves = observed.instance.as_ref().is_none_or(|there| {
         let differences = settings::differences(work, spec, there);
         differences.iter().any(|difference| matches!(difference.setting, Setting::ParameterGroup(_)))
     });
-    let in_use = |name: &str| found.instance.as_ref().is_some_and(|there| instance::uses(there, name));
-    let others = found.parameter_groups.iter().filter(|group| group.name != wanted);
+    let in_use = |name: &str| observed.instance.as_ref().is_some_and(|there| instance::uses(there, name));
+    let others = observed.parameter_groups.iter().filter(|group| group.name != desired);
     others.filter(|group| leaves || !in_use(&group.name)).collect()
 }
 
-pub(super) fn plan(work: &Work<'_>, spec: &Database, found: &Found, plan: &mut Plan) {
-    match found.parameter_group(&name(work, spec)) {
+pub(super) fn plan(work: &Work<'_>, spec: &Database, observed: &Observed, plan: &mut Plan) {
+    match observed.parameter_group(&name(work, spec)) {
         None => {
-            plan.change(Verb::Create, ROLE);
+            plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(group) => {
-            plan.tags(&work.stack, NAME, ROLE, &group.tags);
+            plan.tags(&work.stack, NAME, LOGICAL_ID, &group.tags);
             if !group.forces_tls {
-                plan.update(ROLE, FORCE_TLS, "0", "1");
+                plan.update(LOGICAL_ID, FORCE_TLS, "0", "1");
             }
         }
     }
-    for group in outdated(work, spec, found) {
-        plan.change(Verb::Remove, format!("{ROLE} ({})", group.name));
+    for group in outdated(work, spec, observed) {
+        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", group.name));
     }
 }
 
-pub(super) async fn ensure(work: &Work<'_>, spec: &Database, found: &Found) -> Result<(), StepError> {
+pub(super) async fn apply(work: &Work<'_>, spec: &Database, observed: &Observed) -> Result<(), StepError> {
     let name = name(work, spec);
-    match found.parameter_group(&name) {
+    match observed.parameter_group(&name) {
         None => {
             create(work, spec, &name).await?;
             force_tls(work, &name).await?;
         }
         Some(group) => {
-            keep_tags(work, &group.arn, ROLE, &group.tags).await?;
+            keep_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
             if !group.forces_tls {
                 force_tls(work, &name).await?;
             }
@@ -81,7 +81,7 @@ async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), Step
         .db_parameter_group_name(name)
         .db_parameter_group_family(format!("postgres{}", major(&spec.version)))
         .description("PostgreSQL that refuses connections without TLS")
-        .set_tags(Some(rds_tags(work.stack.tags(NAME, ROLE))))
+        .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))))
         .send()
         .await;
     // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
@@ -104,33 +104,33 @@ async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
 }
 
 /// Deletes those of other major versions: the instance has been upgraded.
-pub(super) async fn remove_outdated(
+pub(super) async fn delete_outdated(
     work: &Work<'_>,
     spec: &Database,
-    found: &Found,
-) -> Result<Removal, StepError> {
-    remove_these(work, outdated(work, spec, found)).await
+    observed: &Observed,
+) -> Result<Deletion, StepError> {
+    delete_these(work, outdated(work, spec, observed)).await
 }
 
 /// Deletes all of them; the instance is gone.
-pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    remove_these(work, found.parameter_groups.iter().collect()).await
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    delete_these(work, observed.parameter_groups.iter().collect()).await
 }
 
-async fn remove_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
+async fn delete_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
     let deletions = groups.into_iter().map(async |group| {
-        let gone = delete(work, &group.name).await?;
+        let gone = delete_one(work, &group.name).await?;
         Ok::<_, StepError>((group, gone))
     });
     for (group, _) in join::all(deletions).await?.into_iter().filter(|(_, gone)| !gone) {
-        removal.leave(ROLE, &group.name, "RDS says that a database instance still uses it");
+        deletion.remains(LOGICAL_ID, &group.name, "RDS says that a database instance still uses it");
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
 /// Whether it is gone.
-async fn delete(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
+async fn delete_one(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
     let call = work.aws.rds().delete_db_parameter_group().db_parameter_group_name(name).send().await;
     let doing = format!("deleting the parameter group {name}");
     let gone = call.gone(&["DBParameterGroupNotFound"], &["InvalidDBParameterGroupState"], doing)?;

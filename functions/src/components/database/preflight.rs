@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use aws_sdk_rds::types::{DbEngineVersion, DbInstance, OrderableDbInstanceOption};
 use stackdrop_specs::Database;
 
-use super::observed::Found;
-use super::instance::{self, ROLE};
+use super::instance::{self, LOGICAL_ID};
+use super::observed::Observed;
 use super::settings::{self, STORAGE_TYPE, Setting, major, size};
-use crate::contract::component::Work;
-use crate::deployment::plan::Plan;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::tagging::filter;
+use crate::deployment::plan::Plan;
 
 /// The engine.
 const POSTGRES: &str = "postgres";
@@ -22,17 +22,17 @@ const POSTGRES: &str = "postgres";
 pub(super) async fn plan(
     work: &Work<'_>,
     spec: &Database,
-    found: &Found,
+    observed: &Observed,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let there = found.instance.as_ref().filter(|there| !instance::is_deleting(there));
+    let there = observed.instance.as_ref().filter(|there| !instance::is_deleting(there));
     let Some(ordered) = ordered(work, spec, there) else { return Ok(()) };
     let versions = find_versions(work).await?;
     let version = if ordered.version {
-        match wanted_version(&versions, spec, there) {
+        match desired_version(&versions, spec, there) {
             Ok(version) => version.to_owned(),
             Err((why, fix)) => {
-                plan.problem(ROLE, why, fix);
+                plan.problem(LOGICAL_ID, why, fix);
                 return Ok(());
             }
         }
@@ -42,7 +42,7 @@ pub(super) async fn plan(
     let (options, zones) =
         tokio::try_join!(find_options(work, &version, &spec.class), find_zones(work, there))?;
     for (why, fix) in refusals(spec, &version, &options, &zones) {
-        plan.problem(ROLE, why, fix);
+        plan.problem(LOGICAL_ID, why, fix);
     }
     Ok(())
 }
@@ -80,25 +80,25 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// The version that the spec means, if RDS has it and can get there from what stands; else why not, and the way out.
-fn wanted_version<'v>(
+fn desired_version<'v>(
     versions: &'v [DbEngineVersion],
     spec: &Database,
     there: Option<&DbInstance>,
 ) -> Result<&'v str, (String, String)> {
     let mut known: Vec<&str> = versions.iter().filter_map(DbEngineVersion::engine_version).collect();
     known.sort_by_key(|version| numbers(version));
-    let wanted = &spec.version;
+    let desired = &spec.version;
     let meant = |version: &&str| {
-        if wanted.contains('.') { version == wanted } else { version.split('.').next() == Some(wanted) }
+        if desired.contains('.') { version == desired } else { version.split('.').next() == Some(desired) }
     };
     let Some(version) = known.iter().copied().rfind(meant) else {
         let same_major: Vec<&str> =
-            known.iter().copied().filter(|version| major(version) == major(wanted)).collect();
+            known.iter().copied().filter(|version| major(version) == major(desired)).collect();
         let majors: BTreeSet<u32> = known.iter().map(|version| major(version)).collect();
         let majors = majors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let choice = if same_major.is_empty() { majors } else { same_major.join(", ") };
         return Err((
-            format!("RDS has no PostgreSQL {wanted} (database.version)"),
+            format!("RDS has no PostgreSQL {desired} (database.version)"),
             format!("set database.version to one that it has: {choice}"),
         ));
     };
@@ -115,7 +115,7 @@ fn wanted_version<'v>(
         return Ok(version);
     }
     Err((
-        format!("database.version can't be changed from {now} to {wanted} in one step"),
+        format!("database.version can't be changed from {now} to {desired} in one step"),
         format!("set database.version to one that RDS can upgrade to first: {}", targets.join(", ")),
     ))
 }
@@ -195,11 +195,11 @@ fn refusals(
     }
     let (least, most) = (option.min_storage_size(), option.max_storage_size());
     let sizes = [("storage", Some(spec.storage)), ("maxStorage", spec.max_storage)];
-    for (field, wanted) in sizes.into_iter().filter_map(|(field, wanted)| Some((field, wanted?))) {
-        if least.is_some_and(|least| size(wanted) < least) || most.is_some_and(|most| size(wanted) > most) {
+    for (field, desired) in sizes.into_iter().filter_map(|(field, desired)| Some((field, desired?))) {
+        if least.is_some_and(|least| size(desired) < least) || most.is_some_and(|most| size(desired) > most) {
             let (least, most) = (least.unwrap_or_default(), most.unwrap_or(i32::MAX));
             all.push((
-                format!("RDS offers database.class {class} with {least} to {most} GiB, not {wanted}"),
+                format!("RDS offers database.class {class} with {least} to {most} GiB, not {desired}"),
                 format!("set database.{field} to {least} to {most}"),
             ));
         }

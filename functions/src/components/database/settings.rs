@@ -89,7 +89,7 @@ fn effective<T>(instance: &DbInstance, now: Option<T>, pending: Option<T>) -> Op
     if instance::is_available(instance) { now } else { pending.or(now) }
 }
 
-/// All that `ensure` changes in place.
+/// All that `apply` changes in place.
 pub(super) fn differences(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<Difference> {
     let mut all: Vec<Difference> = Vec::new();
     let mut note = |field, from: String, to: String, setting| {
@@ -111,8 +111,8 @@ pub(super) fn differences(work: &Work<'_>, spec: &Database, there: &DbInstance) 
     }
     let ceiling = there.max_allocated_storage();
     match spec.max_storage {
-        Some(wanted) if ceiling != Some(size(wanted)) => {
-            note("maxStorage", shown(ceiling), wanted.to_string(), Setting::MaxStorage(size(wanted)));
+        Some(desired) if ceiling != Some(size(desired)) => {
+            note("maxStorage", shown(ceiling), desired.to_string(), Setting::MaxStorage(size(desired)));
         }
         // RDS: a ceiling at the present size turns the growing off.
         None if ceiling.is_some_and(|ceiling| ceiling > storage) => {
@@ -126,9 +126,9 @@ pub(super) fn differences(work: &Work<'_>, spec: &Database, there: &DbInstance) 
         there.backup_retention_period(),
         pending.and_then(PendingModifiedValues::backup_retention_period),
     );
-    let wanted_days = i32::from(spec.backup_days);
-    if days != Some(wanted_days) {
-        note("backupDays", shown(days), wanted_days.to_string(), Setting::BackupDays(wanted_days));
+    let desired_days = i32::from(spec.backup_days);
+    if days != Some(desired_days) {
+        note("backupDays", shown(days), desired_days.to_string(), Setting::BackupDays(desired_days));
     }
     let multi_az = effective(there, there.multi_az(), pending.and_then(PendingModifiedValues::multi_az));
     if multi_az != Some(spec.multi_az) {
@@ -150,11 +150,11 @@ fn fixed(there: &DbInstance) -> impl Iterator<Item = Difference> {
         to: STORAGE_TYPE.into(),
         setting: Setting::StorageType,
     });
-    let switch = |field, now: Option<bool>, wanted: bool, setting| {
-        (now == Some(!wanted)).then(|| Difference {
+    let switch = |field, now: Option<bool>, desired: bool, setting| {
+        (now == Some(!desired)).then(|| Difference {
             field,
-            from: (!wanted).to_string(),
-            to: wanted.to_string(),
+            from: (!desired).to_string(),
+            to: desired.to_string(),
             setting,
         })
     };
@@ -178,20 +178,20 @@ fn access(work: &Work<'_>, there: &DbInstance) -> Option<Difference> {
     let baseline = work.deployment.baseline.as_ref();
     let known = work.outputs.security_groups.as_ref();
     let known = known.or_else(|| baseline.and_then(|baseline| baseline.outputs.security_groups.as_ref()));
-    let wanted = known.and_then(|groups| groups.database.clone())?;
+    let desired = known.and_then(|groups| groups.database.clone())?;
     let groups = there.vpc_security_groups().iter();
     // RDS shows what it is taking off for a while.
     let groups = groups.filter(|group| group.status() != Some("removing"));
     let now: BTreeSet<&str> = groups.filter_map(|group| group.vpc_security_group_id()).collect();
-    if now == BTreeSet::from([wanted.as_str()]) {
+    if now == BTreeSet::from([desired.as_str()]) {
         return None;
     }
     let from = now.into_iter().collect::<Vec<_>>().join(", ");
     Some(Difference {
         field: "securityGroups",
         from,
-        to: wanted.clone(),
-        setting: Setting::Groups(vec![wanted]),
+        to: desired.clone(),
+        setting: Setting::Groups(vec![desired]),
     })
 }
 
@@ -224,7 +224,7 @@ fn version(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<Differen
 /// one that fails has to be removed. On the way back to a baseline it is put back at once, since nothing follows.
 fn protection(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Option<Difference> {
     let now = there.deletion_protection().unwrap_or_default();
-    let acts = now || work.deployment.restoring;
+    let acts = now || work.deployment.rolling_back;
     (now != spec.deletion_protection && acts).then(|| protection_difference(spec.deletion_protection))
 }
 
@@ -252,7 +252,7 @@ pub(super) fn refusals(work: &Work<'_>, spec: &Database, there: &DbInstance) -> 
             format!("set database.name back to {name}, or deploy a stack with another name"),
         ));
     }
-    if work.deployment.restoring {
+    if work.deployment.rolling_back {
         return all;
     }
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
@@ -278,7 +278,7 @@ pub(super) fn refusals(work: &Work<'_>, spec: &Database, there: &DbInstance) -> 
     let lowered = baseline.is_some_and(|baseline| {
         major(&baseline.version) == major(&spec.version) && minor(&spec.version) < minor(&baseline.version)
     });
-    let below = minor(&spec.version).is_some_and(|wanted| Some(wanted) < minor(version));
+    let below = minor(&spec.version).is_some_and(|desired| Some(desired) < minor(version));
     if major(&spec.version) < major(version) || (lowered && below) {
         all.push((
             format!("database.version can't go back from {version} to {}: RDS only upgrades", spec.version),

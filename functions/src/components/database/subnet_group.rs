@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::observed::Found;
+use super::observed::Observed;
 use super::{NAME, keep_tags, rds_tags};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The subnet group's role.
-pub(super) const ROLE: &str = "subnet-group";
+/// The subnet group's logical ID.
+pub(super) const LOGICAL_ID: &str = "subnet-group";
 
 /// The subnet group's name.
 pub(super) fn name(work: &Work<'_>) -> String {
@@ -24,27 +24,27 @@ fn known_subnets(work: &Work<'_>) -> Option<BTreeSet<String>> {
     Some(network.database_subnets.values().cloned().collect())
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let Some(group) = &found.subnet_group else {
-        plan.change(Verb::Create, ROLE);
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let Some(group) = &observed.subnet_group else {
+        plan.change(Verb::Create, LOGICAL_ID);
         return;
     };
-    plan.tags(&work.stack, NAME, ROLE, &group.tags);
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &group.tags);
     // The ids of subnets that are yet to be made are not known, but how many there will be is.
     let zones = usize::from(work.spec.network.zones);
     let differs = known_subnets(work).is_some_and(|subnets| subnets != group.subnets);
     if differs || group.subnets.len() != zones {
         let now: Vec<&str> = group.subnets.iter().map(String::as_str).collect();
-        plan.update(ROLE, "subnets", now.join(", "), format!("the {zones} database subnets"));
+        plan.update(LOGICAL_ID, "subnets", now.join(", "), format!("the {zones} database subnets"));
     }
 }
 
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let (name, wanted) = (name(work), &work.network()?.database_subnets);
-    let wanted: BTreeSet<String> = wanted.values().cloned().collect();
-    let subnets = || Some(wanted.iter().cloned().collect());
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let (name, desired) = (name(work), &work.network()?.database_subnets);
+    let desired: BTreeSet<String> = desired.values().cloned().collect();
+    let subnets = || Some(desired.iter().cloned().collect());
     let late = ["InvalidSubnet", "DBSubnetGroupNotFoundFault"];
-    let Some(group) = &found.subnet_group else {
+    let Some(group) = &observed.subnet_group else {
         let call = work
             .aws
             .rds()
@@ -52,7 +52,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
             .db_subnet_group_name(&name)
             .db_subnet_group_description("The database subnets of the stack")
             .set_subnet_ids(subnets())
-            .set_tags(Some(rds_tags(work.stack.tags(NAME, ROLE))))
+            .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))))
             .send()
             .await;
         // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
@@ -65,8 +65,8 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
         tracing::info!(name, "Subnet group created.");
         return Ok(());
     };
-    keep_tags(work, &group.arn, ROLE, &group.tags).await?;
-    if group.subnets == wanted {
+    keep_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
+    if group.subnets == desired {
         return Ok(());
     }
     let call = work.aws.rds().modify_db_subnet_group().db_subnet_group_name(&name);
@@ -77,10 +77,10 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
 }
 
 /// Deletes it; the instance is gone.
-pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    if found.subnet_group.is_none() {
-        return Ok(removal);
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    if observed.subnet_group.is_none() {
+        return Ok(deletion);
     }
     let name = name(work);
     let call = work.aws.rds().delete_db_subnet_group().db_subnet_group_name(&name).send().await;
@@ -88,7 +88,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
     if call.gone(&["DBSubnetGroupNotFoundFault"], &held, format!("deleting the subnet group {name}"))? {
         tracing::info!(name, "Subnet group deleted.");
     } else {
-        removal.leave(ROLE, name, "RDS says that a database instance still uses it");
+        deletion.remains(LOGICAL_ID, name, "RDS says that a database instance still uses it");
     }
-    Ok(removal)
+    Ok(deletion)
 }

@@ -1,21 +1,19 @@
 //! The way out of the private subnets: NAT gateways with their addresses and routes, or interface endpoints.
 
 mod endpoints;
-mod observed;
 mod nat;
+mod observed;
 mod routes;
 
-
-
-use crate::deployment::outputs::EgressOutputs;
-use crate::deployment::component_names;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::Plan;
 use crate::aws::error::StepError;
-use crate::contract::handler::{Function, act};
 use crate::aws::join;
-use observed::Found;
+use crate::contract::component::{Component, Work};
+use crate::contract::handler::{Function, act};
+use crate::deployment::component_names;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::EgressOutputs;
+use crate::deployment::plan::Plan;
+use observed::Observed;
 
 /// The component's name.
 pub const NAME: &str = component_names::EGRESS;
@@ -31,57 +29,63 @@ impl Component for Egress {
     type Outputs = EgressOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let found = Found::read(work).await?;
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
-        nat::plan(work, &found, &mut plan);
-        routes::plan(work, &found, &mut plan);
-        endpoints::plan(work, &found, &mut plan);
-        nat::check_quota(work, &found, &mut plan).await?;
+        nat::plan(work, &observed, &mut plan);
+        routes::plan(work, &observed, &mut plan);
+        endpoints::plan(work, &observed, &mut plan);
+        nat::check_quota(work, &observed, &mut plan).await?;
         Ok(plan)
     }
 
-    async fn ensure(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
-        let mut found = Found::read(work).await?;
-        nat::ensure_addresses(work, &mut found).await?;
-        nat::ensure(work, &mut found).await?;
-        endpoints::ensure(work, &mut found).await?;
-        routes::ensure(work, &found).await?;
-        crate::contract::handler::cleared(nat::release_doubles(work, &found).await?)?;
-        found.outputs(work)
+    async fn apply(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
+        let mut observed = Observed::read(work).await?;
+        nat::apply_addresses(work, &mut observed).await?;
+        nat::apply(work, &mut observed).await?;
+        endpoints::apply(work, &mut observed).await?;
+        routes::apply(work, &observed).await?;
+        crate::contract::handler::completed(nat::release_doubles(work, &observed).await?)?;
+        observed.outputs(work)
     }
 
-    async fn settle(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
-        let found = Found::read_wanted(work).await?;
-        nat::settle(work, &found)?;
-        endpoints::settle(work, &found)?;
-        // `ensure` has reported all of it.
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
+        let observed = Observed::read_desired(work).await?;
+        nat::wait_until_stable(work, &observed)?;
+        endpoints::wait_until_stable(work, &observed)?;
+        // `apply` has reported all of it.
         Ok(work.outputs.egress.clone().unwrap_or_default())
     }
 
     // A released address never comes back, and others may have let it in: the way out of before is there until the
     // new one has proved itself.
-    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work).await?;
-        remove(work, &found, |role| !nat::is_wanted(work, role), |role| !endpoints::is_wanted(work, role))
-            .await
+    async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work).await?;
+        delete(
+            work,
+            &observed,
+            |logical_id| !nat::is_desired(work, logical_id),
+            |logical_id| !endpoints::is_desired(work, logical_id),
+        )
+        .await
     }
 
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work).await?;
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work).await?;
         // Routes may lead nowhere until their tables go with the network.
-        remove(work, &found, |_| true, |_| true).await
+        delete(work, &observed, |_| true, |_| true).await
     }
 }
 
 /// Deletes the NAT gateways, with their addresses, and the interface endpoints whose roles these are.
-async fn remove(
+async fn delete(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     gateways: impl Fn(&str) -> bool,
     endpoints: impl Fn(&str) -> bool,
-) -> Result<Removal, StepError> {
-    let (mut removal, endpoints) =
-        join::both(nat::remove(work, found, gateways), endpoints::remove(work, found, endpoints)).await?;
-    removal.join(endpoints);
-    Ok(removal)
+) -> Result<Deletion, StepError> {
+    let (mut deletion, endpoints) =
+        join::both(nat::delete(work, observed, gateways), endpoints::delete(work, observed, endpoints))
+            .await?;
+    deletion.join(endpoints);
+    Ok(deletion)
 }

@@ -4,16 +4,16 @@ use aws_sdk_ec2::types::{Address, DomainType, NatGateway, NatGatewayState, Resou
 use stackdrop_specs::Nat;
 
 use super::NAME;
-use super::observed::Found;
+use super::observed::Observed;
+use crate::aws::error::{Answer, StepError};
+use crate::aws::join;
 use crate::aws::once;
 use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 use crate::contract::quotas::{self, ELASTIC_ADDRESSES, Need};
-use crate::deployment::names::TAG_DEPLOYMENT;
 use crate::contract::tagging;
-use crate::aws::join;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::names::TAG_DEPLOYMENT;
+use crate::deployment::plan::{Plan, Verb};
 
 /// The zones that have a NAT gateway of their own.
 pub(super) fn zones(work: &Work<'_>) -> Vec<String> {
@@ -26,57 +26,61 @@ pub(super) fn zones(work: &Work<'_>) -> Vec<String> {
     letters.into_iter().take(count).map(String::from).collect()
 }
 
-/// The role of a zone's NAT gateway.
-pub(super) fn role(zone: &str) -> String {
+/// The logical ID of a zone's NAT gateway.
+pub(super) fn logical_id(zone: &str) -> String {
     format!("nat/{zone}")
 }
 
-/// The role of the elastic address of a zone's NAT gateway.
+/// The logical ID of the elastic address of a zone's NAT gateway.
 pub(super) fn address_role(zone: &str) -> String {
     format!("address/{zone}")
 }
 
-/// Whether the spec asks for a NAT gateway, or an address, with this role.
-pub(super) fn is_wanted(work: &Work<'_>, of_role: &str) -> bool {
-    zones(work).iter().any(|zone| role(zone) == of_role || address_role(zone) == of_role)
+/// Whether the spec asks for a NAT gateway, or an address, with this logical ID.
+pub(super) fn is_desired(work: &Work<'_>, wanted_id: &str) -> bool {
+    zones(work).iter().any(|zone| logical_id(zone) == wanted_id || address_role(zone) == wanted_id)
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for zone in zones(work) {
-        let (address_role, role) = (address_role(&zone), role(&zone));
-        match found.addresses.get(&address_role).and_then(|same| same.first()) {
+        let (address_role, logical_id) = (address_role(&zone), logical_id(&zone));
+        match observed.addresses.get(&address_role).and_then(|same| same.first()) {
             None => plan.change(Verb::Create, &address_role),
             Some(address) => plan.tags(&work.stack, NAME, &address_role, &tagging::read(address.tags())),
         }
-        match found.gateways.get(&role) {
-            None => plan.change(Verb::Create, &role),
+        match observed.gateways.get(&logical_id) {
+            None => plan.change(Verb::Create, &logical_id),
             Some(gateway) => {
-                plan.tags(&work.stack, NAME, &role, &tagging::read(gateway.tags()));
+                plan.tags(&work.stack, NAME, &logical_id, &tagging::read(gateway.tags()));
                 if gateway.state() != Some(&NatGatewayState::Available) {
-                    plan.change(Verb::Settle, &role);
+                    plan.change(Verb::Wait, &logical_id);
                 }
             }
         }
     }
-    for role in found.gateways.keys().filter(|role| !is_wanted(work, role)) {
-        plan.change(Verb::Remove, role);
+    for logical_id in observed.gateways.keys().filter(|logical_id| !is_desired(work, logical_id)) {
+        plan.change(Verb::Delete, logical_id);
     }
-    for (role, same) in &found.addresses {
-        let kept = usize::from(is_wanted(work, role));
+    for (logical_id, same) in &observed.addresses {
+        let kept = usize::from(is_desired(work, logical_id));
         for address in same.iter().skip(kept) {
-            plan.change(Verb::Remove, format!("{role} ({})", address.public_ip().unwrap_or_default()));
+            plan.change(Verb::Delete, format!("{logical_id} ({})", address.public_ip().unwrap_or_default()));
         }
     }
 }
 
 /// Notes a problem when the account may not have the missing addresses. What the spec no longer wants goes only when
 /// the new ones work, so it makes no room for them.
-pub(super) async fn check_quota(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
+pub(super) async fn check_quota(
+    work: &Work<'_>,
+    observed: &Observed,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
     let zones = zones(work);
     let missing: Vec<String> = zones
         .iter()
         .map(|zone| address_role(zone))
-        .filter(|role| !found.addresses.contains_key(role))
+        .filter(|logical_id| !observed.addresses.contains_key(logical_id))
         .collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let all = work.aws.ec2().describe_addresses().send().await;
@@ -95,66 +99,71 @@ pub(super) async fn check_quota(work: &Work<'_>, found: &Found, plan: &mut Plan)
 }
 
 /// Allocates the missing addresses.
-pub(super) async fn ensure_addresses(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
+pub(super) async fn apply_addresses(work: &Work<'_>, observed: &mut Observed) -> Result<(), StepError> {
     let zones = zones(work);
-    let missing =
-        zones.iter().map(|zone| address_role(zone)).filter(|role| !found.addresses.contains_key(role));
-    let made = join::all(missing.map(async |role| {
+    let missing = zones
+        .iter()
+        .map(|zone| address_role(zone))
+        .filter(|logical_id| !observed.addresses.contains_key(logical_id));
+    let made = join::all(missing.map(async |logical_id| {
         let call = work
             .aws
             .ec2()
             .allocate_address()
             .domain(DomainType::Vpc)
-            .tag_specifications(tagging::specification(ResourceType::ElasticIp, work.stack.tags(NAME, &role)))
+            .tag_specifications(tagging::specification(
+                ResourceType::ElasticIp,
+                work.stack.tags(NAME, &logical_id),
+            ))
             .customize()
             .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
-        let answer = call.send().await.doing(format!("allocating the {role}"))?;
+        let answer = call.send().await.doing(format!("allocating the {logical_id}"))?;
         let address = Address::builder()
             .set_allocation_id(answer.allocation_id)
             .set_public_ip(answer.public_ip)
-            .set_tags(Some(tagging::ec2_tags(work.stack.tags(NAME, &role))))
+            .set_tags(Some(tagging::ec2_tags(work.stack.tags(NAME, &logical_id))))
             .build();
-        tracing::info!(id = address.allocation_id(), role, "Elastic address allocated.");
-        Ok::<_, StepError>((role, vec![address]))
+        tracing::info!(id = address.allocation_id(), logical_id, "Elastic address allocated.");
+        Ok::<_, StepError>((logical_id, vec![address]))
     }));
-    found.addresses.extend(made.await?);
+    observed.addresses.extend(made.await?);
     Ok(())
 }
 
 /// Creates the missing NAT gateways.
-pub(super) async fn ensure(work: &Work<'_>, found: &mut Found) -> Result<(), StepError> {
-    for (role, same) in &found.addresses {
+pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<(), StepError> {
+    for (logical_id, same) in &observed.addresses {
         let Some(address) = same.first() else { continue };
         let id = address.allocation_id().unwrap_or_default();
-        tagging::keep(work, NAME, role, id, &tagging::read(address.tags())).await?;
+        tagging::keep(work, NAME, logical_id, id, &tagging::read(address.tags())).await?;
     }
-    for (role, gateway) in &found.gateways {
+    for (logical_id, gateway) in &observed.gateways {
         let id = gateway.nat_gateway_id().unwrap_or_default();
-        tagging::keep(work, NAME, role, id, &tagging::read(gateway.tags())).await?;
+        tagging::keep(work, NAME, logical_id, id, &tagging::read(gateway.tags())).await?;
     }
     let missing: Vec<String> =
-        zones(work).into_iter().filter(|zone| !found.gateways.contains_key(&role(zone))).collect();
+        zones(work).into_iter().filter(|zone| !observed.gateways.contains_key(&logical_id(zone))).collect();
     if missing.is_empty() {
         return Ok(());
     }
     for zone in &missing {
-        failed(work, found, &role(zone))?;
+        failed(work, observed, &logical_id(zone))?;
     }
-    let made = join::all(missing.iter().map(|zone| create(work, found, zone))).await?;
-    found.gateways.extend(missing.iter().map(|zone| role(zone)).zip(made));
+    let made = join::all(missing.iter().map(|zone| create(work, observed, zone))).await?;
+    observed.gateways.extend(missing.iter().map(|zone| logical_id(zone)).zip(made));
     Ok(())
 }
 
-async fn create(work: &Work<'_>, found: &Found, zone: &str) -> Result<NatGateway, StepError> {
-    let (role, network) = (role(zone), work.network()?);
-    let address = found.addresses.get(&address_role(zone)).and_then(|same| same.first()?.allocation_id());
+async fn create(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<NatGateway, StepError> {
+    let (logical_id, network) = (logical_id(zone), work.network()?);
+    let address = observed.addresses.get(&address_role(zone)).and_then(|same| same.first()?.allocation_id());
     let subnet = network.public_subnets.get(zone);
     // The id of a dead predecessor goes into the token: EC2 would hand out that gateway again.
-    let dead: Vec<&str> = found
+    let dead: Vec<&str> = observed
         .dead
         .iter()
-        .chain(&found.leaving)
-        .filter(|gateway| tagging::role(gateway.tags()) == role)
+        .chain(&observed.leaving)
+        .filter(|gateway| tagging::logical_id(gateway.tags()) == logical_id)
         .filter_map(NatGateway::nat_gateway_id)
         .collect();
     let call = work
@@ -163,8 +172,11 @@ async fn create(work: &Work<'_>, found: &Found, zone: &str) -> Result<NatGateway
         .create_nat_gateway()
         .set_allocation_id(address.map(str::to_owned))
         .set_subnet_id(subnet.cloned())
-        .client_token(work.stack.token(&role, &dead))
-        .tag_specifications(tagging::specification(ResourceType::Natgateway, work.stack.tags(NAME, &role)));
+        .client_token(work.stack.token(&logical_id, &dead))
+        .tag_specifications(tagging::specification(
+            ResourceType::Natgateway,
+            work.stack.tags(NAME, &logical_id),
+        ));
     let late = ["InvalidSubnetID.NotFound", "InvalidAllocationID.NotFound", "InvalidElasticIpID.NotFound"];
     let waits_for = "the subnet and the elastic address to be visible";
     let held = "its former NAT gateway to let go of the elastic address";
@@ -172,24 +184,24 @@ async fn create(work: &Work<'_>, found: &Found, zone: &str) -> Result<NatGateway
         .send()
         .await
         .unless(&["Resource.AlreadyAssociated"])
-        .pending_on(&late, waits_for, format!("creating the {role}"))?
-        .ok_or_else(|| StepError::pending(format!("{role}: {held}")))?;
+        .pending_on(&late, waits_for, format!("creating the {logical_id}"))?
+        .ok_or_else(|| StepError::pending(format!("{logical_id}: {held}")))?;
     let gateway = answer.nat_gateway.ok_or_else(|| StepError::lacking("the NAT gateway"))?;
-    tracing::info!(id = gateway.nat_gateway_id(), role, "NAT gateway created.");
+    tracing::info!(id = gateway.nat_gateway_id(), logical_id, "NAT gateway created.");
     Ok(gateway)
 }
 
 /// An error if this deployment has made this NAT gateway already, and it failed: another would fail alike.
-fn failed(work: &Work<'_>, found: &Found, role: &str) -> Result<(), StepError> {
+fn failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), StepError> {
     let mine = |gateway: &&NatGateway| {
         let tags = tagging::read(gateway.tags());
         gateway.state() == Some(&NatGatewayState::Failed)
-            && tagging::role(gateway.tags()) == role
+            && tagging::logical_id(gateway.tags()) == logical_id
             && tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    match found.dead.iter().find(mine) {
-        Some(gateway) if !work.deployment.restoring => Err(StepError::Unhealthy {
-            what: format!("the {role} {}", gateway.nat_gateway_id().unwrap_or_default()),
+    match observed.dead.iter().find(mine) {
+        Some(gateway) if !work.deployment.rolling_back => Err(StepError::Unhealthy {
+            what: format!("the {logical_id} {}", gateway.nat_gateway_id().unwrap_or_default()),
             why: format!(
                 "{}: {}",
                 gateway.failure_code().unwrap_or("no code"),
@@ -201,17 +213,17 @@ fn failed(work: &Work<'_>, found: &Found, role: &str) -> Result<(), StepError> {
 }
 
 /// `Pending` until every NAT gateway that the spec asks for is available.
-pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     for zone in zones(work) {
-        let role = role(&zone);
-        match found.gateways.get(&role) {
+        let logical_id = logical_id(&zone);
+        match observed.gateways.get(&logical_id) {
             None => {
-                failed(work, found, &role)?;
-                return Err(StepError::pending(format!("the {role} to be visible")));
+                failed(work, observed, &logical_id)?;
+                return Err(StepError::pending(format!("the {logical_id} to be visible")));
             }
             Some(gateway) if gateway.state() != Some(&NatGatewayState::Available) => {
                 let id = gateway.nat_gateway_id().unwrap_or_default();
-                return Err(StepError::pending(format!("the {role} {id} to be available")));
+                return Err(StepError::pending(format!("the {logical_id} {id} to be available")));
             }
             Some(_) => {}
         }
@@ -220,73 +232,80 @@ pub(super) fn settle(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
 }
 
 /// Releases the addresses that a lost answer has doubled, once the gateway tells which of them it uses.
-pub(super) async fn release_doubles(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    let wanted = found.addresses.iter().filter(|(role, _)| is_wanted(work, role));
-    let doubles: Vec<(&String, &Address)> =
-        wanted.flat_map(|(role, same)| same.iter().skip(1).map(move |address| (role, address))).collect();
+pub(super) async fn release_doubles(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    let desired = observed.addresses.iter().filter(|(logical_id, _)| is_desired(work, logical_id));
+    let doubles: Vec<(&String, &Address)> = desired
+        .flat_map(|(logical_id, same)| same.iter().skip(1).map(move |address| (logical_id, address)))
+        .collect();
     if doubles.is_empty() {
-        return Ok(removal);
+        return Ok(deletion);
     }
-    settle(work, found)?;
-    for (role, address) in doubles {
-        removal.found += 1;
-        release(work, role, address, &mut removal).await?;
+    wait_until_stable(work, observed)?;
+    for (logical_id, address) in doubles {
+        deletion.found += 1;
+        release(work, logical_id, address, &mut deletion).await?;
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
 /// Deletes the NAT gateways with these roles, and releases their addresses once they are gone.
-pub(super) async fn remove(
+pub(super) async fn delete(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     which: impl Fn(&str) -> bool,
-) -> Result<Removal, StepError> {
+) -> Result<Deletion, StepError> {
     let gateways: Vec<(&String, &NatGateway)> =
-        found.gateways.iter().filter(|(role, _)| which(role)).collect();
-    let mut removal = Removal { found: gateways.len() + found.leaving.len(), left: Vec::new() };
-    join::all(gateways.iter().map(|(role, gateway)| delete(work, role, gateway))).await?;
-    let leaving = found.leaving.iter().map(|gateway| (tagging::role(gateway.tags()), gateway));
-    for (role, gateway) in gateways.iter().map(|(role, gateway)| (role.as_str(), *gateway)).chain(leaving) {
-        removal.leave(role, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
+        observed.gateways.iter().filter(|(logical_id, _)| which(logical_id)).collect();
+    let mut deletion = Deletion { found: gateways.len() + observed.leaving.len(), remaining: Vec::new() };
+    join::all(gateways.iter().map(|(logical_id, gateway)| delete_one(work, logical_id, gateway))).await?;
+    let leaving = observed.leaving.iter().map(|gateway| (tagging::logical_id(gateway.tags()), gateway));
+    for (logical_id, gateway) in
+        gateways.iter().map(|(logical_id, gateway)| (logical_id.as_str(), *gateway)).chain(leaving)
+    {
+        deletion.remains(logical_id, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
     }
-    for (role, same) in &found.addresses {
-        let superfluous = usize::from(!which(role));
+    for (logical_id, same) in &observed.addresses {
+        let superfluous = usize::from(!which(logical_id));
         for address in same.iter().skip(superfluous) {
-            removal.found += 1;
-            release(work, role, address, &mut removal).await?;
+            deletion.found += 1;
+            release(work, logical_id, address, &mut deletion).await?;
         }
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
-async fn delete(work: &Work<'_>, role: &str, gateway: &NatGateway) -> Result<(), StepError> {
+async fn delete_one(work: &Work<'_>, logical_id: &str, gateway: &NatGateway) -> Result<(), StepError> {
     let id = gateway.nat_gateway_id().unwrap_or_default();
     let call = work.aws.ec2().delete_nat_gateway().nat_gateway_id(id).send().await;
     // The one not-found code of EC2 without a dot.
-    call.unless(&["NatGatewayNotFound"]).doing(format!("deleting the {role} {id}"))?;
-    tracing::info!(id, role, "NAT gateway deleted.");
+    call.unless(&["NatGatewayNotFound"]).doing(format!("deleting the {logical_id} {id}"))?;
+    tracing::info!(id, logical_id, "NAT gateway deleted.");
     Ok(())
 }
 
 /// Releases an address, unless a NAT gateway still holds it.
 async fn release(
     work: &Work<'_>,
-    role: &str,
+    logical_id: &str,
     address: &Address,
-    removal: &mut Removal,
+    deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = address.allocation_id().unwrap_or_default();
     if address.association_id().is_some() {
-        removal.leave(role, id, "its NAT gateway holds it");
+        deletion.remains(logical_id, id, "its NAT gateway holds it");
         return Ok(());
     }
     let call = work.aws.ec2().release_address().allocation_id(id).send().await;
     let absent = ["InvalidAllocationID.NotFound"];
-    if call.gone(&absent, &["InvalidIPAddress.InUse", "AuthFailure"], format!("releasing the {role} {id}"))? {
-        tracing::info!(id, role, "Elastic address released.");
+    if call.gone(
+        &absent,
+        &["InvalidIPAddress.InUse", "AuthFailure"],
+        format!("releasing the {logical_id} {id}"),
+    )? {
+        tracing::info!(id, logical_id, "Elastic address released.");
     } else {
-        removal.leave(role, id, "EC2 says that it is in use");
+        deletion.remains(logical_id, id, "EC2 says that it is in use");
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use aws_sdk_ec2::types::{NatGateway, NatGatewayState, Route, RouteState, RouteTable};
 
-use super::observed::Found;
 use super::nat;
-use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
+use super::observed::Observed;
 use crate::aws::error::{Answer, StepError};
-use crate::contract::routes::target;
 use crate::aws::join;
+use crate::contract::component::Work;
+use crate::contract::routes::target;
+use crate::deployment::plan::{Plan, Verb};
 
 /// Everything outside the VPC.
 const ANYWHERE: &str = "0.0.0.0/0";
@@ -18,10 +18,10 @@ fn default_route(table: &RouteTable) -> Option<&Route> {
 }
 
 /// The NAT gateway that a zone's private subnets go out by: the zone's own, or the only one.
-fn way_out<'f>(work: &Work<'_>, found: &'f Found, zone: &str) -> Option<&'f NatGateway> {
+fn way_out<'f>(work: &Work<'_>, observed: &'f Observed, zone: &str) -> Option<&'f NatGateway> {
     let zones = nat::zones(work);
     let by = zones.iter().find(|own| *own == zone).or(zones.first())?;
-    found.gateways.get(&nat::role(by))
+    observed.gateways.get(&nat::logical_id(by))
 }
 
 /// Whether a table leads to a NAT gateway. A route whose gateway was deleted stays, as a black hole.
@@ -35,46 +35,46 @@ fn leads_to(table: &RouteTable, gateway: Option<&str>) -> bool {
     }
 }
 
-fn role(zone: &str) -> String {
+fn logical_id(zone: &str) -> String {
     format!("route/private/{zone}")
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for zone in work.spec.network.zone_letters().into_iter().map(String::from) {
-        let wanted = way_out(work, found, &zone).and_then(NatGateway::nat_gateway_id);
-        match found.tables.get(&zone) {
-            Some(table) if wanted.is_none() && nat::zones(work).is_empty() => {
+        let desired = way_out(work, observed, &zone).and_then(NatGateway::nat_gateway_id);
+        match observed.tables.get(&zone) {
+            Some(table) if desired.is_none() && nat::zones(work).is_empty() => {
                 if !leads_to(table, None) {
-                    plan.change(Verb::Remove, role(&zone));
+                    plan.change(Verb::Delete, logical_id(&zone));
                 }
             }
-            Some(table) if wanted.is_some() && leads_to(table, wanted) => {}
+            Some(table) if desired.is_some() && leads_to(table, desired) => {}
             Some(table) => match default_route(table) {
                 Some(route) => {
-                    plan.update(&role(&zone), "natGateway", target(route), wanted.unwrap_or("(new)"));
+                    plan.update(&logical_id(&zone), "natGateway", target(route), desired.unwrap_or("(new)"));
                 }
-                None => plan.change(Verb::Create, role(&zone)),
+                None => plan.change(Verb::Create, logical_id(&zone)),
             },
             None if nat::zones(work).is_empty() => {}
-            None => plan.change(Verb::Create, role(&zone)),
+            None => plan.change(Verb::Create, logical_id(&zone)),
         }
     }
 }
 
 /// Leads every private table to its NAT gateway. A new route is accepted while the gateway is pending; one that is in
 /// use is changed only when the gateway works.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let zones: Vec<String> = work.spec.network.zone_letters().into_iter().map(String::from).collect();
-    join::all(zones.iter().map(|zone| ensure_one(work, found, zone))).await.map(drop)
+    join::all(zones.iter().map(|zone| apply_one(work, observed, zone))).await.map(drop)
 }
 
-async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), StepError> {
+async fn apply_one(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<(), StepError> {
     let missing = || StepError::pending(format!("the private route table of zone {zone} to be visible"));
-    let table = found.tables.get(zone).ok_or_else(missing)?;
+    let table = observed.tables.get(zone).ok_or_else(missing)?;
     let id = table.route_table_id().unwrap_or_default();
-    let gateway = way_out(work, found, zone);
+    let gateway = way_out(work, observed, zone);
     let Some(gateway_id) = gateway.and_then(NatGateway::nat_gateway_id) else {
-        return take_off(work, found, table).await;
+        return take_off(work, observed, table).await;
     };
     if leads_to(table, Some(gateway_id)) {
         return Ok(());
@@ -104,11 +104,11 @@ async fn ensure_one(work: &Work<'_>, found: &Found, zone: &str) -> Result<(), St
 }
 
 /// Takes the way out off a table, once the interface endpoints that replace it work.
-async fn take_off(work: &Work<'_>, found: &Found, table: &RouteTable) -> Result<(), StepError> {
+async fn take_off(work: &Work<'_>, observed: &Observed, table: &RouteTable) -> Result<(), StepError> {
     if leads_to(table, None) {
         return Ok(());
     }
-    super::endpoints::settle(work, found)?;
+    super::endpoints::wait_until_stable(work, observed)?;
     let id = table.route_table_id().unwrap_or_default();
     let call = work.aws.ec2().delete_route().route_table_id(id).destination_cidr_block(ANYWHERE).send().await;
     call.unless(&["InvalidRoute.NotFound"]).doing(format!("taking the way out off {id}")).map(drop)

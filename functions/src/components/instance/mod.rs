@@ -7,15 +7,15 @@ mod server;
 
 use serde_json::json;
 
-use crate::deployment::outputs::InstanceOutputs;
-use crate::deployment::component_names;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::Plan;
 use crate::aws::error::StepError;
+use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::contract::roles::{self, Role};
-use observed::Found;
+use crate::deployment::component_names;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::InstanceOutputs;
+use crate::deployment::plan::Plan;
+use observed::Observed;
 
 /// The component's name.
 pub const NAME: &str = component_names::INSTANCE;
@@ -28,7 +28,7 @@ pub const FUNCTION: Function =
 #[derive(Debug)]
 pub struct Instance;
 
-/// The role of the role that the instance acts as.
+/// The logical ID of the role that the instance acts as.
 const ROLE: &str = "role/instance";
 
 /// The role that the instance acts as: what Session Manager needs of Systems Manager's agent, and nothing else. AWS's own
@@ -52,59 +52,59 @@ fn role() -> Role {
             "Resource": "*",
         }],
     });
-    Role { component: NAME, role: ROLE, principal: "ec2.amazonaws.com", policy: Some(policy) }
+    Role { component: NAME, logical_id: ROLE, principal: "ec2.amazonaws.com", policy: Some(policy) }
 }
 
 impl Component for Instance {
     type Outputs = InstanceOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let found = Found::read(work).await?;
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
         let Some(spec) = &work.spec.instance else {
-            found.plan_removal(work, &mut plan);
+            observed.plan_deletion(work, &mut plan);
             return Ok(plan);
         };
-        roles::plan(work, &role(), found.role.as_ref(), &mut plan);
-        profile::plan(work, &found, &mut plan);
-        server::plan(work, spec, &found, &mut plan).await?;
+        roles::plan(work, &role(), observed.role.as_ref(), &mut plan);
+        profile::plan(work, &observed, &mut plan);
+        server::plan(work, spec, &observed, &mut plan).await?;
         Ok(plan)
     }
 
-    async fn ensure(&self, work: &Work<'_>) -> Result<InstanceOutputs, StepError> {
+    async fn apply(&self, work: &Work<'_>) -> Result<InstanceOutputs, StepError> {
         let Some(spec) = &work.spec.instance else {
             return Ok(InstanceOutputs::default());
         };
-        let found = Found::read(work).await?;
-        roles::ensure(work, &role(), found.role.as_ref()).await?;
-        profile::ensure(work, &found).await?;
-        let id = server::ensure(work, spec, &found).await?;
+        let observed = Observed::read(work).await?;
+        roles::apply(work, &role(), observed.role.as_ref()).await?;
+        profile::apply(work, &observed).await?;
+        let id = server::apply(work, spec, &observed).await?;
         Ok(outputs(work, &id))
     }
 
-    async fn settle(&self, work: &Work<'_>) -> Result<InstanceOutputs, StepError> {
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<InstanceOutputs, StepError> {
         if work.spec.instance.is_none() {
             return Ok(InstanceOutputs::default());
         }
-        let id = server::settle(work).await?;
+        let id = server::wait_until_stable(work).await?;
         Ok(outputs(work, &id))
     }
 
-    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        if work.spec.instance.is_some() { Ok(Removal::default()) } else { self.remove(work).await }
+    async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        if work.spec.instance.is_some() { Ok(Deletion::default()) } else { self.delete(work).await }
     }
 
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work).await?;
-        let mut removal = server::remove(work, &found).await?;
-        if removal.left.is_empty() {
-            removal.join(profile::remove(work, &found).await?);
-            removal.join(roles::remove(work, &role()).await?);
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work).await?;
+        let mut deletion = server::delete(work, &observed).await?;
+        if deletion.remaining.is_empty() {
+            deletion.join(profile::delete(work, &observed).await?);
+            deletion.join(roles::delete(work, &role()).await?);
         } else {
             // They go when the instance is gone.
-            removal.found += usize::from(found.role.is_some()) + usize::from(found.profile.is_some());
+            deletion.found += usize::from(observed.role.is_some()) + usize::from(observed.profile.is_some());
         }
-        Ok(removal)
+        Ok(deletion)
     }
 }
 

@@ -4,16 +4,16 @@ use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_iam::types::InstanceProfile;
 
 use super::{NAME, ROLE, profile, role, server};
-use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::ours;
+use crate::deployment::plan::{Plan, Verb};
 
 /// Everything of this stack's instance.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) role: Option<roles::Found>,
+pub(super) struct Observed {
+    pub(super) role: Option<roles::Observed>,
     pub(super) profile: Option<InstanceProfile>,
     /// The instances that are not gone; more than one only if somebody copied our tags.
     pub(super) instances: Vec<Instance>,
@@ -21,11 +21,11 @@ pub(super) struct Found {
     pub(super) dead: Vec<Instance>,
 }
 
-impl Found {
+impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
-        let wanted = role();
+        let desired = role();
         let (role, profile, instances) =
-            tokio::try_join!(roles::find(work, &wanted), find_profile(work), find_instances(work))?;
+            tokio::try_join!(roles::find(work, &desired), find_profile(work), find_instances(work))?;
         let (dead, mut instances): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
@@ -34,15 +34,15 @@ impl Found {
     }
 
     /// Notes that everything goes.
-    pub(super) fn plan_removal(&self, work: &Work<'_>, plan: &mut Plan) {
+    pub(super) fn plan_deletion(&self, work: &Work<'_>, plan: &mut Plan) {
         if !self.instances.is_empty() {
-            plan.change(Verb::Remove, server::ROLE);
+            plan.change(Verb::Delete, server::LOGICAL_ID);
         }
-        if self.profile.as_ref().is_some_and(|found| profile::is_ours(work, found)) {
-            plan.change(Verb::Remove, profile::ROLE);
+        if self.profile.as_ref().is_some_and(|observed| profile::is_ours(work, observed)) {
+            plan.change(Verb::Delete, profile::LOGICAL_ID);
         }
         if self.role.as_ref().is_some_and(|role| role.is_ours(work)) {
-            plan.change(Verb::Remove, ROLE);
+            plan.change(Verb::Delete, ROLE);
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, Ste
 }
 
 async fn find_profile(work: &Work<'_>) -> Result<Option<InstanceProfile>, StepError> {
-    let name = roles::name(work, profile::ROLE);
+    let name = roles::name(work, profile::LOGICAL_ID);
     let call = work.aws.iam().get_instance_profile().instance_profile_name(&name).send().await;
     let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the instance profile {name}"))?;
     Ok(answer.and_then(|answer| answer.instance_profile))

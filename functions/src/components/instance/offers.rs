@@ -6,11 +6,11 @@ use aws_sdk_ec2::types::{ArchitectureType, Instance, InstanceTypeOffering, Locat
 use stackdrop_specs::Instance as Spec;
 
 use super::server::{self, type_of};
-use crate::contract::component::Work;
-use crate::deployment::plan::Plan;
 use crate::aws::error::{Answer, StepError};
 use crate::components::network;
+use crate::contract::component::Work;
 use crate::contract::tagging::filter;
+use crate::deployment::plan::Plan;
 
 /// Notes what would keep an instance from being created.
 pub(super) async fn plan_new(work: &Work<'_>, spec: &Spec, plan: &mut Plan) -> Result<(), StepError> {
@@ -21,7 +21,7 @@ pub(super) async fn plan_new(work: &Work<'_>, spec: &Spec, plan: &mut Plan) -> R
     let (name, image) = (parameter(&architecture), image(work, &architecture).await?);
     if image.is_none() {
         plan.problem(
-            server::ROLE,
+            server::LOGICAL_ID,
             format!("AWS's public parameter {name}, which names the image, is not there"),
             format!("deploy in a region that has Amazon Linux 2023 for {architecture}"),
         );
@@ -46,7 +46,7 @@ pub(super) async fn plan_change(
     };
     if let Some(now) = instance.architecture().filter(|now| now.as_str() != then.as_str()) {
         plan.problem(
-            server::ROLE,
+            server::LOGICAL_ID,
             format!(
                 "instance.type can't change from {} ({now}) to {} ({then}): the disk has another architecture",
                 type_of(instance),
@@ -64,7 +64,7 @@ pub(super) async fn plan_change(
 
 fn unknown_type(work: &Work<'_>, spec: &Spec, plan: &mut Plan) {
     plan.problem(
-        server::ROLE,
+        server::LOGICAL_ID,
         no_such_type(work, &spec.instance_type),
         "set instance.type to a type of the region, such as t3.micro",
     );
@@ -77,7 +77,7 @@ fn no_such_type(work: &Work<'_>, instance_type: &str) -> String {
 fn not_offered(spec: &Spec, zones: &[String], offered: &BTreeSet<String>, plan: &mut Plan) {
     let elsewhere: Vec<&str> = offered.iter().map(String::as_str).collect();
     plan.problem(
-        server::ROLE,
+        server::LOGICAL_ID,
         format!("instance.type: {} is not offered in {}", spec.instance_type, zones.join(" or ")),
         match elsewhere.as_slice() {
             [] => "set instance.type to another one".to_owned(),
@@ -120,9 +120,9 @@ async fn image(work: &Work<'_>, architecture: &ArchitectureType) -> Result<Optio
 
 /// The image and the subnet of a new instance: the first private subnet in a zone that has its type.
 pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(String, String), StepError> {
-    let wanted = &spec.instance_type;
-    let architecture = architecture(work, wanted).await?;
-    let architecture = architecture.ok_or_else(|| StepError::InvalidSpec(no_such_type(work, wanted)))?;
+    let desired = &spec.instance_type;
+    let architecture = architecture(work, desired).await?;
+    let architecture = architecture.ok_or_else(|| StepError::InvalidSpec(no_such_type(work, desired)))?;
     let image = image(work, &architecture).await?;
     let image = image.ok_or_else(|| StepError::lacking("the image's id"))?;
     let subnets = work.network()?.private();
@@ -132,14 +132,14 @@ pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(St
         "the private subnets to be visible",
         "asking in which zones the private subnets are",
     )?;
-    let offered = zones(work, wanted).await?;
+    let offered = zones(work, desired).await?;
     let fits = |id: &String| {
         let mut places = places.subnets().iter().filter(|place| place.subnet_id() == Some(id));
         places.any(|place| place.availability_zone().is_some_and(|zone| offered.contains(zone)))
     };
     let subnet = subnets.into_iter().find(fits).ok_or_else(|| {
         StepError::InvalidSpec(format!(
-            "instance.type: {wanted} is not offered in the zones of the private subnets: set it to another type"
+            "instance.type: {desired} is not offered in the zones of the private subnets: set it to another type"
         ))
     })?;
     Ok((image, subnet))

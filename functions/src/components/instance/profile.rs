@@ -2,45 +2,45 @@
 
 use aws_sdk_iam::types::InstanceProfile;
 
-use super::observed::Found;
-use super::{NAME, ROLE as IAM_ROLE};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
+use super::observed::Observed;
+use super::{NAME, ROLE};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::roles::{self, iam_tags, read_tags};
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The instance profile's role in the stack.
-pub(super) const ROLE: &str = "profile/instance";
+/// The logical ID of the instance profile.
+pub(super) const LOGICAL_ID: &str = "profile/instance";
 
 pub(super) fn is_ours(work: &Work<'_>, profile: &InstanceProfile) -> bool {
     work.stack.owns(&read_tags(profile.tags()))
 }
 
 fn has_role(work: &Work<'_>, profile: &InstanceProfile) -> bool {
-    profile.roles().iter().any(|role| role.role_name() == roles::name(work, IAM_ROLE))
+    profile.roles().iter().any(|role| role.role_name() == roles::name(work, ROLE))
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let Some(profile) = &found.profile else { return plan.change(Verb::Create, ROLE) };
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let Some(profile) = &observed.profile else { return plan.change(Verb::Create, LOGICAL_ID) };
     if !is_ours(work, profile) {
         let name = profile.instance_profile_name();
-        plan.problem(ROLE, format!("the instance profile {name} is not of this stack"), "delete it");
+        plan.problem(LOGICAL_ID, format!("the instance profile {name} is not of this stack"), "delete it");
         return;
     }
     if !has_role(work, profile) {
         let held = profile.roles().first().map_or("(none)", |role| role.role_name());
-        plan.update(ROLE, "role", held, roles::name(work, IAM_ROLE));
+        plan.update(LOGICAL_ID, "role", held, roles::name(work, ROLE));
     }
-    plan.tags(&work.stack, NAME, ROLE, &read_tags(profile.tags()));
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &read_tags(profile.tags()));
 }
 
 /// Creates the profile and puts the role into it. Both may be late to be seen.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let name = roles::name(work, ROLE);
-    match &found.profile {
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let name = roles::name(work, LOGICAL_ID);
+    match &observed.profile {
         Some(profile) if !is_ours(work, profile) => {
-            return Err(StepError::Foreign {
+            return Err(StepError::NotOwned {
                 what: format!("the instance profile {name}"),
                 fix: "delete it".into(),
             });
@@ -56,13 +56,13 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
         None => {
             let call =
                 work.aws.iam().create_instance_profile().instance_profile_name(&name).path(roles::PATH);
-            let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, ROLE))?)).send().await;
+            let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, LOGICAL_ID))?)).send().await;
             let waits_for = format!("the instance profile {name} to be visible");
             call.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
             tracing::info!(name, "Instance profile created.");
         }
     }
-    let role = roles::name(work, IAM_ROLE);
+    let role = roles::name(work, ROLE);
     let call = work.aws.iam().add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
     // `LimitExceeded`: a role is in it already, ours by a lost answer; the next attempt sees which.
     let late = ["NoSuchEntity", "LimitExceeded"];
@@ -71,8 +71,9 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<(), StepErr
 }
 
 async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Result<(), StepError> {
-    let found = read_tags(profile.tags());
-    let (missing, stale) = (work.stack.tags_to_put(NAME, ROLE, &found), work.stack.stale_tags(&found));
+    let observed = read_tags(profile.tags());
+    let (missing, stale) =
+        (work.stack.tags_to_put(NAME, LOGICAL_ID, &observed), work.stack.stale_tags(&observed));
     if !missing.is_empty() {
         let call = work.aws.iam().tag_instance_profile().instance_profile_name(name);
         let call = call.set_tags(Some(iam_tags(missing)?)).send().await;
@@ -97,19 +98,19 @@ async fn empty(work: &Work<'_>, profile: &InstanceProfile) -> Result<(), StepErr
 }
 
 /// Deletes a profile of ours, its role taken out first.
-pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    let Some(profile) = found.profile.as_ref().filter(|profile| is_ours(work, profile)) else {
-        return Ok(removal);
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    let Some(profile) = observed.profile.as_ref().filter(|profile| is_ours(work, profile)) else {
+        return Ok(deletion);
     };
-    removal.found = 1;
+    deletion.found = 1;
     let name = profile.instance_profile_name();
     empty(work, profile).await?;
     let call = work.aws.iam().delete_instance_profile().instance_profile_name(name).send().await;
     if call.gone(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting {name}"))? {
         tracing::info!(name, "Instance profile deleted.");
     } else {
-        removal.leave(ROLE, name, "IAM says that something still uses it");
+        deletion.remains(LOGICAL_ID, name, "IAM says that something still uses it");
     }
-    Ok(removal)
+    Ok(deletion)
 }

@@ -10,18 +10,18 @@ use aws_sdk_ec2::types::{
 use stackdrop_specs::Instance as Spec;
 
 use super::NAME;
-use super::observed::{Found, find_instances, state};
+use super::observed::{Observed, find_instances, state};
 use super::{offers, profile};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, AwsError, Refusal, StepError};
+use crate::contract::component::Work;
 use crate::contract::roles;
-use crate::deployment::names::TAG_DEPLOYMENT;
 use crate::contract::tagging::{self, filter};
+use crate::deployment::deletion::Deletion;
+use crate::deployment::names::TAG_DEPLOYMENT;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The instance's role in the stack.
-pub(super) const ROLE: &str = "instance";
+/// The logical ID of the instance.
+pub(super) const LOGICAL_ID: &str = "instance";
 
 /// The root disk of Amazon Linux 2023.
 const ROOT_DEVICE: &str = "/dev/xvda";
@@ -32,23 +32,23 @@ const METADATA_HOPS: i32 = 1;
 pub(super) async fn plan(
     work: &Work<'_>,
     spec: &Spec,
-    found: &Found,
+    observed: &Observed,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let Some(instance) = found.instances.first() else {
-        plan.change(Verb::Create, ROLE);
+    let Some(instance) = observed.instances.first() else {
+        plan.change(Verb::Create, LOGICAL_ID);
         return offers::plan_new(work, spec, plan).await;
     };
     for difference in differences(work, spec, instance) {
-        plan.update(ROLE, difference.field, difference.from, difference.to);
+        plan.update(LOGICAL_ID, difference.field, difference.from, difference.to);
     }
-    plan.tags(&work.stack, NAME, ROLE, &tagging::read(instance.tags()));
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(instance.tags()));
     if let Some(Disk { gib: from, .. }) = other_disk(work, spec, instance).await? {
         if spec.disk > from {
-            plan.update(ROLE, "disk", from, spec.disk);
+            plan.update(LOGICAL_ID, "disk", from, spec.disk);
         } else {
             plan.problem(
-                ROLE,
+                LOGICAL_ID,
                 format!("instance.disk can't shrink from {from} GiB to {} GiB", spec.disk),
                 format!("set instance.disk to {from} or more"),
             );
@@ -60,9 +60,9 @@ pub(super) async fn plan(
     match state(instance) {
         Some(InstanceStateName::Running) => {}
         Some(InstanceStateName::Stopped | InstanceStateName::Stopping) => {
-            plan.update(ROLE, "state", "stopped", "running");
+            plan.update(LOGICAL_ID, "state", "stopped", "running");
         }
-        _ => plan.change(Verb::Settle, ROLE),
+        _ => plan.change(Verb::Wait, LOGICAL_ID),
     }
     Ok(())
 }
@@ -102,18 +102,18 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
     compare("metadata.hopLimit", hops.to_string(), METADATA_HOPS.to_string());
     compare("publicAddress", instance.public_ip_address().unwrap_or("(none)").into(), "(none)".into());
     let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());
-    compare("profile", profile.unwrap_or("(none)").into(), roles::name(work, profile::ROLE));
-    if let Some(wanted) = wanted_groups(work) {
+    compare("profile", profile.unwrap_or("(none)").into(), roles::name(work, profile::LOGICAL_ID));
+    if let Some(desired) = desired_groups(work) {
         let mut groups: Vec<&str> =
             instance.security_groups().iter().filter_map(|group| group.group_id()).collect();
         groups.sort_unstable();
-        compare("securityGroups", groups.join(","), wanted);
+        compare("securityGroups", groups.join(","), desired);
     }
     differences
 }
 
 /// The group that the instance shall have, where it is known: while planning, from the baseline.
-fn wanted_groups(work: &Work<'_>) -> Option<String> {
+fn desired_groups(work: &Work<'_>) -> Option<String> {
     work.outputs.security_groups.as_ref().and_then(|groups| groups.instance.clone())
 }
 
@@ -149,8 +149,8 @@ fn root_volume(instance: &Instance) -> Option<&str> {
 }
 
 /// Creates or changes the instance, and returns its id.
-pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, StepError> {
-    let Some(instance) = found.instances.first() else { return create(work, spec, found).await };
+pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<String, StepError> {
+    let Some(instance) = observed.instances.first() else { return create(work, spec, observed).await };
     let id = instance.instance_id().unwrap_or_default();
     if state(instance) == Some(&InstanceStateName::ShuttingDown) {
         return Err(StepError::pending(format!("the former instance {id} to be terminated")));
@@ -175,11 +175,11 @@ pub(super) async fn ensure(work: &Work<'_>, spec: &Spec, found: &Found) -> Resul
     Ok(id.to_owned())
 }
 
-async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, StepError> {
+async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<String, StepError> {
     let mine = |instance: &&Instance| {
         tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    if let Some(dead) = found.dead.iter().find(mine).filter(|_| !work.deployment.restoring) {
+    if let Some(dead) = observed.dead.iter().find(mine).filter(|_| !work.deployment.rolling_back) {
         return Err(ended(dead));
     }
     let (image, subnet) = offers::image_and_subnet(work, spec).await?;
@@ -190,9 +190,9 @@ async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, S
         .associate_public_ip_address(false)
         .delete_on_termination(true)
         .build();
-    let tags = work.stack.tags(NAME, ROLE);
+    let tags = work.stack.tags(NAME, LOGICAL_ID);
     let specification = |kind| tagging::specification(kind, tags.clone());
-    let dead: Vec<&str> = found.dead.iter().filter_map(Instance::instance_id).collect();
+    let dead: Vec<&str> = observed.dead.iter().filter_map(Instance::instance_id).collect();
     let call = work
         .aws
         .ec2()
@@ -201,10 +201,10 @@ async fn create(work: &Work<'_>, spec: &Spec, found: &Found) -> Result<String, S
         .instance_type(spec.instance_type.as_str().into())
         .min_count(1)
         .max_count(1)
-        .client_token(work.stack.token(ROLE, &dead))
+        .client_token(work.stack.token(LOGICAL_ID, &dead))
         .network_interfaces(interface)
         .iam_instance_profile(
-            IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build(),
+            IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build(),
         )
         .metadata_options(
             InstanceMetadataOptionsRequest::builder()
@@ -316,12 +316,12 @@ async fn keep_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError
         instance.network_interfaces().iter().find_map(|interface| interface.network_interface_id());
     let all: Vec<&str> =
         instance.instance_id().into_iter().chain(root_volume(instance)).chain(interface).collect();
-    let found = tagging::read(instance.tags());
-    tagging::add(work, &all, work.stack.tags_to_put(NAME, ROLE, &found)).await?;
-    tagging::take(work, &all, &work.stack.stale_tags(&found)).await
+    let observed = tagging::read(instance.tags());
+    tagging::add(work, &all, work.stack.tags_to_put(NAME, LOGICAL_ID, &observed)).await?;
+    tagging::take(work, &all, &work.stack.stale_tags(&observed)).await
 }
 
-/// The type changes while the instance is stopped; `ensure` starts it again afterwards.
+/// The type changes while the instance is stopped; `apply` starts it again afterwards.
 async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
     match state(instance) {
@@ -352,7 +352,8 @@ async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<
     if !matches!(state(instance), Some(InstanceStateName::Running | InstanceStateName::Stopped)) {
         return Err(StepError::pending(format!("the instance {id} to run before it is given its profile")));
     }
-    let profile = IamInstanceProfileSpecification::builder().name(roles::name(work, profile::ROLE)).build();
+    let profile =
+        IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build();
     if let Some((association, _)) = association(work, id).await? {
         let call = work.aws.ec2().replace_iam_instance_profile_association().association_id(association);
         return profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop);
@@ -367,8 +368,8 @@ async fn association(
 ) -> Result<Option<(String, IamInstanceProfileAssociationState)>, StepError> {
     let call = work.aws.ec2().describe_iam_instance_profile_associations().filters(filter("instance-id", id));
     let answer = call.send().await.doing(format!("asking for the profile of {id}"))?;
-    let found = answer.iam_instance_profile_associations.unwrap_or_default().into_iter();
-    Ok(found.filter_map(|association| Some((association.association_id?, association.state?))).find(
+    let observed = answer.iam_instance_profile_associations.unwrap_or_default().into_iter();
+    Ok(observed.filter_map(|association| Some((association.association_id?, association.state?))).find(
         |(_, state)| {
             use IamInstanceProfileAssociationState::{Associated, Associating};
             matches!(state, Associated | Associating)
@@ -417,7 +418,7 @@ fn ended(instance: &Instance) -> StepError {
 }
 
 /// The instance's id once it runs, has its profile, and its agent has reported.
-pub(super) async fn settle(work: &Work<'_>) -> Result<String, StepError> {
+pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<String, StepError> {
     let instances = find_instances(work).await?;
     let mine = |instance: &&Instance| {
         tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
@@ -458,9 +459,9 @@ async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
     }))
 }
 
-pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal { found: found.instances.len(), left: Vec::new() };
-    for instance in &found.instances {
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion { found: observed.instances.len(), remaining: Vec::new() };
+    for instance in &observed.instances {
         let id = instance.instance_id().unwrap_or_default();
         let mut why = "is being terminated";
         if state(instance) != Some(&InstanceStateName::ShuttingDown) {
@@ -472,7 +473,7 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
                 why = "termination protection was put on by hand: take it off";
             }
         }
-        removal.leave(ROLE, id, why);
+        deletion.remains(LOGICAL_ID, id, why);
     }
-    Ok(removal)
+    Ok(deletion)
 }

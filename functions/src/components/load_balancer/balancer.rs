@@ -8,16 +8,16 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Found, elb_tags, keep_tags};
-use crate::deployment::outputs::Outputs;
+use super::observed::{ABSENT, Balancer, Observed, elb_tags, keep_tags};
 use crate::contract::component::Work;
+use crate::deployment::outputs::Outputs;
 
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
 use crate::deployment::names::TAG_DEPLOYMENT;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The load balancer's role.
-pub(super) const ROLE: &str = "load-balancer";
+/// The load balancer's logical ID.
+pub(super) const LOGICAL_ID: &str = "load-balancer";
 
 /// What listeners and records need of the load balancer.
 #[derive(Debug, Clone)]
@@ -49,10 +49,10 @@ fn attributes(work: &Work<'_>) -> BTreeMap<&'static str, String> {
         ("routing.http.drop_invalid_header_fields.enabled", "true".to_owned()),
         ("routing.http2.enabled", "true".to_owned()),
     ]);
-    if let Some(wanted) = &work.spec.load_balancer {
-        attributes.insert("idle_timeout.timeout_seconds", wanted.idle_timeout.to_string());
-        attributes.insert("access_logs.s3.enabled", wanted.access_logs.is_some().to_string());
-        if let Some(logs) = &wanted.access_logs {
+    if let Some(desired) = &work.spec.load_balancer {
+        attributes.insert("idle_timeout.timeout_seconds", desired.idle_timeout.to_string());
+        attributes.insert("access_logs.s3.enabled", desired.access_logs.is_some().to_string());
+        if let Some(logs) = &desired.access_logs {
             attributes.insert("access_logs.s3.bucket", logs.bucket.clone());
             attributes.insert("access_logs.s3.prefix", logs.prefix.clone().unwrap_or_default());
         }
@@ -65,14 +65,15 @@ fn differing_attributes(
     work: &Work<'_>,
     balancer: Option<&Balancer>,
 ) -> BTreeMap<&'static str, (String, String)> {
-    let now = |key: &str| balancer.and_then(|found| found.attributes.get(key)).cloned().unwrap_or_default();
-    let wanted = attributes(work).into_iter().map(|(key, value)| (key, (now(key), value)));
-    wanted.filter(|(_, (from, to))| from != to).collect()
+    let now =
+        |key: &str| balancer.and_then(|observed| observed.attributes.get(key)).cloned().unwrap_or_default();
+    let desired = attributes(work).into_iter().map(|(key, value)| (key, (now(key), value)));
+    desired.filter(|(_, (from, to))| from != to).collect()
 }
 
 /// Whether access logs are to be turned on, or to go elsewhere.
-pub(super) fn changes_logs(work: &Work<'_>, found: &Found) -> bool {
-    differing_attributes(work, found.balancer.as_ref()).keys().any(|key| key.starts_with("access_logs."))
+pub(super) fn changes_logs(work: &Work<'_>, observed: &Observed) -> bool {
+    differing_attributes(work, observed.balancer.as_ref()).keys().any(|key| key.starts_with("access_logs."))
 }
 
 /// What is known of other components: what this deployment has made, or else, while it plans, the last good one.
@@ -93,9 +94,9 @@ fn differing_subnets(work: &Work<'_>, detail: &LoadBalancer) -> Option<Vec<Strin
     let now: BTreeSet<&str> =
         detail.availability_zones().iter().filter_map(|zone| zone.subnet_id()).collect();
     if let Some(network) = &work.outputs.network {
-        let wanted = network.public();
-        let same = wanted.iter().map(String::as_str).collect::<BTreeSet<_>>() == now;
-        return (!same).then_some(wanted);
+        let desired = network.public();
+        let same = desired.iter().map(String::as_str).collect::<BTreeSet<_>>() == now;
+        return (!same).then_some(desired);
     }
     (now.len() != usize::from(work.spec.network.zones)).then(Vec::new)
 }
@@ -115,29 +116,29 @@ fn is_dead(work: &Work<'_>, balancer: &Balancer) -> bool {
         && balancer.tags.get(TAG_DEPLOYMENT) != Some(&work.deployment.id)
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let Some(balancer) = &found.balancer else {
-        plan.change(Verb::Create, ROLE);
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let Some(balancer) = &observed.balancer else {
+        plan.change(Verb::Create, LOGICAL_ID);
         return;
     };
     if is_dead(work, balancer) {
-        plan.change(Verb::Remove, ROLE);
-        plan.change(Verb::Create, ROLE);
+        plan.change(Verb::Delete, LOGICAL_ID);
+        plan.change(Verb::Create, LOGICAL_ID);
         return;
     }
     let detail = &balancer.detail;
     if let Some(group) = differing_group(work, detail) {
-        plan.update(ROLE, "securityGroups", detail.security_groups().join(", "), group);
+        plan.update(LOGICAL_ID, "securityGroups", detail.security_groups().join(", "), group);
     }
     if differing_subnets(work, detail).is_some() {
-        plan.update(ROLE, "zones", detail.availability_zones().len(), work.spec.network.zones);
+        plan.update(LOGICAL_ID, "zones", detail.availability_zones().len(), work.spec.network.zones);
     }
     for (key, (from, to)) in differing_attributes(work, Some(balancer)) {
-        plan.update(ROLE, key, from, to);
+        plan.update(LOGICAL_ID, key, from, to);
     }
-    plan.tags(&work.stack, NAME, ROLE, &balancer.tags);
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &balancer.tags);
     if !serves(detail) {
-        plan.change(Verb::Settle, ROLE);
+        plan.change(Verb::Wait, LOGICAL_ID);
     }
 }
 
@@ -147,8 +148,8 @@ fn serves(detail: &LoadBalancer) -> bool {
 }
 
 /// Creates it, or changes where it stands and who may come in.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Handle, StepError> {
-    let Some(balancer) = &found.balancer else { return create(work).await };
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<Handle, StepError> {
+    let Some(balancer) = &observed.balancer else { return create(work).await };
     if is_dead(work, balancer) {
         delete(work, balancer.arn()).await?;
         return Err(StepError::pending(format!("the failed load balancer {} to be gone", work.stack.name)));
@@ -167,7 +168,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Handle, Ste
         let call = work.aws.elb().set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets));
         call.send().await.doing(format!("moving {arn} to other subnets")).map(drop)
     };
-    tokio::try_join!(groups, subnets, keep_tags(work, arn, ROLE, &balancer.tags))?;
+    tokio::try_join!(groups, subnets, keep_tags(work, arn, LOGICAL_ID, &balancer.tags))?;
     Handle::of(detail)
 }
 
@@ -184,7 +185,7 @@ async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
         .ip_address_type(IpAddressType::Ipv4)
         .set_subnets(Some(work.network()?.public()))
         .security_groups(group)
-        .set_tags(Some(elb_tags(work.stack.tags(NAME, ROLE))));
+        .set_tags(Some(elb_tags(work.stack.tags(NAME, LOGICAL_ID))));
     let answer = call.send().await.pending_on(
         // It is not to be seen, and its name is not free: it has just been created, or just been deleted.
         &["DuplicateLoadBalancerName"],
@@ -197,8 +198,12 @@ async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
 }
 
 /// Sets the attributes that differ.
-pub(super) async fn configure(work: &Work<'_>, found: &Found, handle: &Handle) -> Result<(), StepError> {
-    let differing = differing_attributes(work, found.balancer.as_ref());
+pub(super) async fn configure(
+    work: &Work<'_>,
+    observed: &Observed,
+    handle: &Handle,
+) -> Result<(), StepError> {
+    let differing = differing_attributes(work, observed.balancer.as_ref());
     if differing.is_empty() {
         return Ok(());
     }

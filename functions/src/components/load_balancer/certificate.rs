@@ -9,16 +9,16 @@ use futures::future::try_join_all;
 use stackdrop_specs::{LoadBalancer, Spec};
 
 use super::dns::{self, Lookup};
-use super::observed::{Balancer, Found, Purpose, known_specs};
+use super::observed::{Balancer, Observed, Purpose, known_specs};
 use super::{NAME, Obstacle};
-use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::deployment::names::{TAG_DEPLOYMENT, Tags};
+use crate::deployment::plan::{Plan, Verb};
 
-/// The certificate's role.
-pub(super) const ROLE: &str = "certificate";
-/// The role of the record by which ACM sees that the domain is the user's.
+/// The certificate's logical ID.
+pub(super) const LOGICAL_ID: &str = "certificate";
+/// The logical ID of the record by which ACM sees that the domain is the user's.
 pub(super) const RECORD_ROLE: &str = "certificate/validation-record";
 
 /// How many certificates are asked for their tags at once: ACM allows some ten calls a second.
@@ -36,8 +36,8 @@ pub(super) enum Source<'a> {
 }
 
 /// Where a spec's certificate comes from, if the spec says it.
-pub(super) fn source(wanted: &LoadBalancer) -> Option<Source<'_>> {
-    match (&wanted.certificate_arn, &wanted.domain, &wanted.hosted_zone_id) {
+pub(super) fn source(desired: &LoadBalancer) -> Option<Source<'_>> {
+    match (&desired.certificate_arn, &desired.domain, &desired.hosted_zone_id) {
         (Some(arn), ..) => Some(Source::Given(arn)),
         (None, Some(domain), Some(_)) => Some(Source::Own { domain }),
         _ => None,
@@ -46,9 +46,9 @@ pub(super) fn source(wanted: &LoadBalancer) -> Option<Source<'_>> {
 
 /// The domain of a spec whose certificate is Stackdrop's, with the zone.
 fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
-    let wanted = spec.load_balancer.as_ref()?;
-    match source(wanted)? {
-        Source::Own { domain } => Some((domain, wanted.hosted_zone_id.as_deref()?)),
+    let desired = spec.load_balancer.as_ref()?;
+    match source(desired)? {
+        Source::Own { domain } => Some((domain, desired.hosted_zone_id.as_deref()?)),
         Source::Given(_) => None,
     }
 }
@@ -121,8 +121,8 @@ impl Own {
     }
 
     /// Whether something uses it that is not the stack's load balancer.
-    fn is_used_elsewhere(&self, found: &Found) -> bool {
-        let balancer = found.balancer.as_ref().map(Balancer::arn);
+    fn is_used_elsewhere(&self, observed: &Observed) -> bool {
+        let balancer = observed.balancer.as_ref().map(Balancer::arn);
         self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
     }
 
@@ -215,16 +215,16 @@ fn base(name: &str) -> &str {
 
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
     let call = work.aws.acm().list_tags_for_certificate().certificate_arn(arn).send().await;
-    let found = call.unless(&ABSENT).doing(format!("reading the tags of {arn}"))?;
-    let tags = found.and_then(|found| found.tags).unwrap_or_default().into_iter();
+    let observed = call.unless(&ABSENT).doing(format!("reading the tags of {arn}"))?;
+    let tags = observed.and_then(|observed| observed.tags).unwrap_or_default().into_iter();
     Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
 }
 
 async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail>, StepError> {
     let call = work.aws.acm().describe_certificate().certificate_arn(arn).send().await;
     let absent = [&ABSENT[..], &["InvalidArnException"]].concat();
-    let found = call.unless(&absent).doing(format!("reading the certificate {arn}"))?;
-    Ok(found.and_then(|found| found.certificate))
+    let observed = call.unless(&absent).doing(format!("reading the certificate {arn}"))?;
+    Ok(observed.and_then(|observed| observed.certificate))
 }
 
 /// The validation record that ACM asks for (it names it some seconds after the request), and what stands.
@@ -248,25 +248,25 @@ async fn find_record(
 }
 
 /// The certificate that the stack goes on with: a live one for the spec's domain, an issued one first.
-fn current<'a>(work: &Work<'_>, found: &'a Found) -> Option<&'a Own> {
+fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
     let (domain, _) = own_domain(work.spec)?;
-    let fitting = found.certificates.own.iter().filter(|own| own.lives() && own.domain() == domain);
+    let fitting = observed.certificates.own.iter().filter(|own| own.lives() && own.domain() == domain);
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
 }
 
 /// Own certificates that the stack does not go on with and that nothing of somebody else uses.
-pub(super) fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Own> {
-    let kept = current(work, found).map(Own::arn);
-    let rest = found.certificates.own.iter().filter(|own| Some(own.arn()) != kept);
-    rest.filter(|own| !own.is_used_elsewhere(found)).collect()
+pub(super) fn superfluous<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a Own> {
+    let kept = current(work, observed).map(Own::arn);
+    let rest = observed.certificates.own.iter().filter(|own| Some(own.arn()) != kept);
+    rest.filter(|own| !own.is_used_elsewhere(observed)).collect()
 }
 
 /// The certificate that a listener can have now.
-pub(super) fn ready<'a>(work: &'a Work<'_>, found: &'a Found) -> Option<&'a str> {
+pub(super) fn ready<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
     match source(work.spec.load_balancer.as_ref()?)? {
         Source::Given(arn) => Some(arn),
         Source::Own { .. } => {
-            current(work, found).filter(|own| own.is(&CertificateStatus::Issued)).map(Own::arn)
+            current(work, observed).filter(|own| own.is(&CertificateStatus::Issued)).map(Own::arn)
         }
     }
 }
@@ -283,9 +283,9 @@ fn covers(detail: &CertificateDetail, domain: &str) -> bool {
 }
 
 /// What makes it impossible to have the certificate.
-pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -> Vec<Obstacle> {
-    let spec = |why: String, fix: String| Obstacle::Spec { resource: ROLE.into(), why, fix };
-    match source(wanted) {
+pub(super) fn obstacles(work: &Work<'_>, desired: &LoadBalancer, observed: &Observed) -> Vec<Obstacle> {
+    let spec = |why: String, fix: String| Obstacle::Spec { resource: LOGICAL_ID.into(), why, fix };
+    match source(desired) {
         None => vec![spec(
             "loadBalancer has neither certificateArn, nor domain with hostedZoneId".into(),
             "give it one of them: HTTPS needs a certificate".into(),
@@ -299,7 +299,7 @@ pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -
                     ),
                 )];
             }
-            let Some(detail) = &found.certificates.given else {
+            let Some(detail) = &observed.certificates.given else {
                 return vec![spec(
                     format!("there is no certificate {arn}"),
                     "correct loadBalancer.certificateArn".into(),
@@ -309,7 +309,7 @@ pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -
             if status != CertificateStatus::Issued.as_str() {
                 return vec![spec(format!("the certificate {arn} is {status}"), way_out(detail))];
             }
-            match &wanted.domain {
+            match &desired.domain {
                 Some(domain) if !covers(detail, domain) => vec![spec(
                     format!("the certificate {arn} is not for loadBalancer.domain {domain}"),
                     format!("name one in loadBalancer.certificateArn that is for {domain}"),
@@ -318,15 +318,15 @@ pub(super) fn obstacles(work: &Work<'_>, wanted: &LoadBalancer, found: &Found) -
             }
         }
         Some(Source::Own { .. }) => {
-            let record = current(work, found).and_then(|own| own.record.as_ref());
-            let foreign =
+            let record = current(work, observed).and_then(|own| own.record.as_ref());
+            let not_owned =
                 record.filter(|record| matches!(record.standing, Lookup::Record(_)) && !record.stands());
-            let foreign = foreign.map(|record| Obstacle::Foreign {
+            let not_owned = not_owned.map(|record| Obstacle::NotOwned {
                 resource: RECORD_ROLE.into(),
                 what: format!("the DNS record {} of the zone {}", record.name, record.zone),
                 fix: format!("delete it: ACM asks for a CNAME to {} there", record.value),
             });
-            foreign.into_iter().collect()
+            not_owned.into_iter().collect()
         }
     }
 }
@@ -347,26 +347,26 @@ fn way_out(detail: &CertificateDetail) -> String {
     "name one in loadBalancer.certificateArn that is ISSUED, or request this one anew".into()
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if own_domain(work.spec).is_some() {
-        match current(work, found) {
+        match current(work, observed) {
             None => {
-                plan.change(Verb::Create, ROLE);
+                plan.change(Verb::Create, LOGICAL_ID);
                 plan.change(Verb::Create, RECORD_ROLE);
             }
             Some(own) => {
-                plan.tags(&work.stack, NAME, ROLE, &own.tags);
+                plan.tags(&work.stack, NAME, LOGICAL_ID, &own.tags);
                 if own.record.as_ref().is_some_and(|record| matches!(record.standing, Lookup::Absent)) {
                     plan.change(Verb::Create, RECORD_ROLE);
                 }
                 if !own.is(&CertificateStatus::Issued) {
-                    plan.change(Verb::Settle, ROLE);
+                    plan.change(Verb::Wait, LOGICAL_ID);
                 }
             }
         }
     }
-    for own in superfluous(work, found) {
-        plan.change(Verb::Remove, format!("{ROLE} ({})", own.domain()));
+    for own in superfluous(work, observed) {
+        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", own.domain()));
     }
 }
 
@@ -379,17 +379,17 @@ pub(super) enum Progress {
     Waiting(String),
 }
 
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    wanted: &LoadBalancer,
-    found: &Found,
+    desired: &LoadBalancer,
+    observed: &Observed,
 ) -> Result<Progress, StepError> {
-    let domain = match source(wanted) {
+    let domain = match source(desired) {
         Some(Source::Given(arn)) => return Ok(Progress::Issued(arn.to_owned())),
         Some(Source::Own { domain }) => domain,
         None => return Err(StepError::Defect("the spec names no certificate and was not refused".into())),
     };
-    let Some(own) = current(work, found) else { return request(work, found, domain).await };
+    let Some(own) = current(work, observed) else { return request(work, observed, domain).await };
     let arn = own.arn();
     keep_tags(work, own).await?;
     let Some(record) = &own.record else {
@@ -404,8 +404,8 @@ pub(super) async fn ensure(
     Ok(Progress::Waiting(format!("the certificate {arn} of {domain} to be issued")))
 }
 
-async fn request(work: &Work<'_>, found: &Found, domain: &str) -> Result<Progress, StepError> {
-    let dead = || found.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
+async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<Progress, StepError> {
+    let dead = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
     let mine = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
     if let Some(failed) = dead().find(mine) {
         let status = failed.detail.status().map_or("unknown", CertificateStatus::as_str);
@@ -418,7 +418,7 @@ async fn request(work: &Work<'_>, found: &Found, domain: &str) -> Result<Progres
     // A token that was used for another request is refused: the baseline's domain may be another.
     let mut parts = vec![domain];
     parts.extend(dead().map(Own::arn));
-    if work.deployment.restoring {
+    if work.deployment.rolling_back {
         parts.push("restoring");
     }
     let call = work
@@ -427,8 +427,8 @@ async fn request(work: &Work<'_>, found: &Found, domain: &str) -> Result<Progres
         .request_certificate()
         .domain_name(domain)
         .validation_method(ValidationMethod::Dns)
-        .idempotency_token(work.stack.token(ROLE, &parts))
-        .set_tags(Some(acm_tags(work.stack.tags(NAME, ROLE))?));
+        .idempotency_token(work.stack.token(LOGICAL_ID, &parts))
+        .set_tags(Some(acm_tags(work.stack.tags(NAME, LOGICAL_ID))?));
     let answer = call.send().await.doing(format!("requesting a certificate for {domain}"))?;
     let arn = answer.certificate_arn().ok_or_else(|| StepError::lacking("the certificate's ARN"))?;
     tracing::info!(arn, domain, "Certificate requested.");
@@ -443,7 +443,8 @@ fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
 
 async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
     let arn = own.arn();
-    let (missing, stale) = (work.stack.tags_to_put(NAME, ROLE, &own.tags), work.stack.stale_tags(&own.tags));
+    let (missing, stale) =
+        (work.stack.tags_to_put(NAME, LOGICAL_ID, &own.tags), work.stack.stale_tags(&own.tags));
     if !missing.is_empty() {
         let call = work.aws.acm().add_tags_to_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
@@ -459,7 +460,11 @@ async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
 }
 
 /// Deletes a certificate and its validation record. If it could not go: why.
-pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<Option<String>, StepError> {
+pub(super) async fn delete(
+    work: &Work<'_>,
+    observed: &Observed,
+    own: &Own,
+) -> Result<Option<String>, StepError> {
     if own.is_in_use() {
         return Ok(Some(format!("in use by {}", own.detail.in_use_by().join(", "))));
     }
@@ -468,7 +473,7 @@ pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<
     }
     // The record first: without the certificate nobody knows its name.
     if let Some(record) = own.record.as_ref().filter(|record| record.is_ours())
-        && !is_shared(work, found, own)
+        && !is_shared(work, observed, own)
         && let Lookup::Record(standing) = &record.standing
         && !dns::delete(work, &record.zone, standing).await?
     {
@@ -484,10 +489,10 @@ pub(super) async fn delete(work: &Work<'_>, found: &Found, own: &Own) -> Result<
 }
 
 /// Whether another certificate is validated by the same record: it depends on the account and the name only.
-fn is_shared(work: &Work<'_>, found: &Found, own: &Own) -> bool {
+fn is_shared(work: &Work<'_>, observed: &Observed, own: &Own) -> bool {
     let name = base(own.domain());
-    let stays = current(work, found).is_some_and(|kept| {
+    let stays = current(work, observed).is_some_and(|kept| {
         work.spec.load_balancer.is_some() && kept.arn() != own.arn() && base(kept.domain()) == name
     });
-    stays || found.certificates.others.contains(name)
+    stays || observed.certificates.others.contains(name)
 }

@@ -13,16 +13,16 @@ use stackdrop_specs::Spec;
 
 use super::Obstacle;
 use super::balancer::Handle;
-use super::observed::{Found, Purpose, known_specs};
-use crate::deployment::outputs::Outputs;
+use super::observed::{Observed, Purpose, known_specs};
 use crate::contract::component::Work;
+use crate::deployment::outputs::Outputs;
 
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::denied;
 use crate::aws::error::{Answer, StepError};
+use crate::deployment::plan::{Plan, Verb};
 
-/// The alias record's role.
-pub(super) const ROLE: &str = "alias-record";
+/// The alias record's logical ID.
+pub(super) const LOGICAL_ID: &str = "alias-record";
 
 pub(super) const CNAME: RrType = RrType::Cname;
 /// How long validation records are cached, in seconds: a number that nobody else writes, so that our records are
@@ -63,9 +63,10 @@ async fn read(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<L
     // Records are listed in order, beginning with the one asked for if it exists.
     let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(zone);
     let call = call.start_record_name(name).start_record_type(kind.clone()).max_items(1).send().await;
-    let found = call.unless(&["NoSuchHostedZone"]).doing(format!("looking for {name} in the zone {zone}"))?;
-    let Some(found) = found else { return Ok(Lookup::NoZone) };
-    let first = found.resource_record_sets.into_iter().next();
+    let observed =
+        call.unless(&["NoSuchHostedZone"]).doing(format!("looking for {name} in the zone {zone}"))?;
+    let Some(observed) = observed else { return Ok(Lookup::NoZone) };
+    let first = observed.resource_record_sets.into_iter().next();
     let first = first.filter(|record| plain(&record.name) == plain(name) && record.r#type == kind);
     Ok(first.map_or(Lookup::Absent, |record| Lookup::Record(Box::new(record))))
 }
@@ -127,7 +128,7 @@ fn malformed(error: impl std::fmt::Display) -> StepError {
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     /// That of the spec.
-    wanted: Option<Alias>,
+    desired: Option<Alias>,
     /// Those of the last good spec, and of one that has failed, where they were others.
     former: Vec<Alias>,
     /// The zone's name and whether it is private; read only where the wanted alias is not there.
@@ -158,30 +159,30 @@ impl Alias {
 }
 
 fn place(spec: &Spec) -> Option<(&str, &str)> {
-    let wanted = spec.load_balancer.as_ref()?;
-    Some((wanted.hosted_zone_id.as_deref()?, wanted.domain.as_deref()?))
+    let desired = spec.load_balancer.as_ref()?;
+    Some((desired.hosted_zone_id.as_deref()?, desired.domain.as_deref()?))
 }
 
 impl Aliases {
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
-        let wanted = place(work.spec);
+        let desired = place(work.spec);
         let former: BTreeSet<(&str, &str)> =
-            known_specs(work).filter_map(place).filter(|former| Some(*former) != wanted).collect();
-        let wanted = async {
-            match wanted {
+            known_specs(work).filter_map(place).filter(|former| Some(*former) != desired).collect();
+        let desired = async {
+            match desired {
                 Some((zone, domain)) => Alias::find(work, purpose, zone, domain).await.map(Some),
                 None => Ok(None),
             }
         };
         let former = former.into_iter().map(|(zone, domain)| Alias::find(work, Purpose::Drop, zone, domain));
-        let (wanted, former) = tokio::try_join!(wanted, try_join_all(former))?;
-        let zone = match &wanted {
+        let (desired, former) = tokio::try_join!(desired, try_join_all(former))?;
+        let zone = match &desired {
             Some(Alias { zone, standing: Lookup::Absent, .. }) if purpose == Purpose::Compare => {
                 find_zone(work, zone).await?
             }
             _ => None,
         };
-        Ok(Self { wanted, former, zone })
+        Ok(Self { desired, former, zone })
     }
 
     /// Looks for these domains too, in the zones that are known.
@@ -190,7 +191,7 @@ impl Aliases {
         work: &Work<'_>,
         mut domains: BTreeSet<String>,
     ) -> Result<(), StepError> {
-        for known in self.wanted.iter().chain(&self.former) {
+        for known in self.desired.iter().chain(&self.former) {
             domains.remove(&known.domain);
         }
         let zones: BTreeSet<&str> = known_specs(work).filter_map(place).map(|(zone, _)| zone).collect();
@@ -206,28 +207,28 @@ impl Aliases {
     pub(super) fn ours<'a>(
         &'a self,
         work: &'a Work<'_>,
-        found: &'a Found,
+        observed: &'a Observed,
     ) -> impl Iterator<Item = &'a Alias> {
-        let names = our_names(work, found);
-        let all = self.wanted.iter().chain(&self.former);
+        let names = our_names(work, observed);
+        let all = self.desired.iter().chain(&self.former);
         all.filter(move |alias| alias.target().is_some_and(|target| names.contains(&target)))
     }
 }
 
 async fn find_zone(work: &Work<'_>, zone: &str) -> Result<Option<(String, bool)>, StepError> {
     let call = work.aws.route53().get_hosted_zone().id(zone).send().await;
-    let found = call.unless(&["NoSuchHostedZone"]).doing(format!("reading the zone {zone}"))?;
-    Ok(found.and_then(|found| found.hosted_zone).map(|zone| {
+    let observed = call.unless(&["NoSuchHostedZone"]).doing(format!("reading the zone {zone}"))?;
+    Ok(observed.and_then(|observed| observed.hosted_zone).map(|zone| {
         let private = zone.config().is_some_and(HostedZoneConfig::private_zone);
         (plain(zone.name()), private)
     }))
 }
 
 /// The DNS names that our load balancer has, or had when it was last reported.
-fn our_names(work: &Work<'_>, found: &Found) -> Vec<String> {
+fn our_names(work: &Work<'_>, observed: &Observed) -> Vec<String> {
     let reported = |outputs: &Outputs| outputs.load_balancer.as_ref()?.dns_name.clone();
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| reported(&baseline.outputs));
-    let now = found.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name().map(str::to_owned));
+    let now = observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name().map(str::to_owned));
     [now, reported(work.outputs), baseline].into_iter().flatten().map(|name| plain(&name)).collect()
 }
 
@@ -237,24 +238,25 @@ enum Standing {
     Missing,
     /// It leads to a load balancer of ours that is no more.
     Outdated,
-    Foreign,
+    NotOwned,
 }
 
-fn standing(work: &Work<'_>, found: &Found, alias: &Alias) -> Standing {
-    let now = found.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(plain);
+fn standing(work: &Work<'_>, observed: &Observed, alias: &Alias) -> Standing {
+    let now = observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(plain);
     match (&alias.standing, alias.target()) {
         (Lookup::Absent | Lookup::NoZone | Lookup::Denied(_), _) => Standing::Missing,
         (_, Some(target)) if Some(&target) == now.as_ref() => Standing::Right,
-        (_, Some(target)) if our_names(work, found).contains(&target) => Standing::Outdated,
-        _ => Standing::Foreign,
+        (_, Some(target)) if our_names(work, observed).contains(&target) => Standing::Outdated,
+        _ => Standing::NotOwned,
     }
 }
 
 /// What makes it impossible to have the records.
-pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
-    let Some(alias) = &found.aliases.wanted else { return Vec::new() };
+pub(super) fn obstacles(work: &Work<'_>, observed: &Observed) -> Vec<Obstacle> {
+    let Some(alias) = &observed.aliases.desired else { return Vec::new() };
     let Alias { zone, domain, .. } = alias;
-    let spec = |why: String, fix: &str| vec![Obstacle::Spec { resource: ROLE.into(), why, fix: fix.into() }];
+    let spec =
+        |why: String, fix: &str| vec![Obstacle::Spec { resource: LOGICAL_ID.into(), why, fix: fix.into() }];
     if matches!(alias.standing, Lookup::NoZone) {
         return spec(format!("there is no Route 53 zone {zone}"), "correct loadBalancer.hostedZoneId");
     }
@@ -267,7 +269,7 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
              in loadBalancer.certificateArn, and lead the domain to the load balancer yourself",
         );
     }
-    match &found.aliases.zone {
+    match &observed.aliases.zone {
         Some((name, _)) if plain(domain) != *name && !plain(domain).ends_with(&format!(".{name}")) => {
             return spec(
                 format!("loadBalancer.domain {domain} does not lie in the zone {zone}, which is {name}"),
@@ -282,9 +284,9 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
         }
         _ => {}
     }
-    if matches!(standing(work, found, alias), Standing::Foreign) {
-        return vec![Obstacle::Foreign {
-            resource: ROLE.into(),
+    if matches!(standing(work, observed, alias), Standing::NotOwned) {
+        return vec![Obstacle::NotOwned {
+            resource: LOGICAL_ID.into(),
             what: format!("the DNS record {domain} (A) of the zone {zone}"),
             fix:
                 "delete it, or leave loadBalancer.hostedZoneId out and lead the domain to the load balancer \
@@ -296,33 +298,33 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
 }
 
 /// The former aliases that still lead to our load balancer.
-pub(super) fn superfluous<'a>(work: &Work<'_>, found: &'a Found) -> Vec<&'a Alias> {
-    let names = our_names(work, found);
-    let former = found.aliases.former.iter();
+pub(super) fn superfluous<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a Alias> {
+    let names = our_names(work, observed);
+    let former = observed.aliases.former.iter();
     former.filter(|alias| alias.target().is_some_and(|target| names.contains(&target))).collect()
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    if let Some(alias) = &found.aliases.wanted {
-        match standing(work, found, alias) {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    if let Some(alias) = &observed.aliases.desired {
+        match standing(work, observed, alias) {
             Standing::Missing => {
-                plan.change(Verb::Create, ROLE);
+                plan.change(Verb::Create, LOGICAL_ID);
             }
             Standing::Outdated => {
-                plan.update(ROLE, "target", alias.target().unwrap_or_default(), "the load balancer");
+                plan.update(LOGICAL_ID, "target", alias.target().unwrap_or_default(), "the load balancer");
             }
-            Standing::Right | Standing::Foreign => {}
+            Standing::Right | Standing::NotOwned => {}
         }
     }
-    for alias in superfluous(work, found) {
-        plan.change(Verb::Remove, format!("{ROLE} ({})", alias.domain));
+    for alias in superfluous(work, observed) {
+        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", alias.domain));
     }
 }
 
 /// Leads the domain to the load balancer.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found, handle: &Handle) -> Result<(), StepError> {
-    let Some(alias) = &found.aliases.wanted else { return Ok(()) };
-    if !matches!(standing(work, found, alias), Standing::Missing | Standing::Outdated) {
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed, handle: &Handle) -> Result<(), StepError> {
+    let Some(alias) = &observed.aliases.desired else { return Ok(()) };
+    if !matches!(standing(work, observed, alias), Standing::Missing | Standing::Outdated) {
         return Ok(());
     }
     let target = AliasTarget::builder()

@@ -14,19 +14,19 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{HealthCheck, Service};
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Found, Group, elb_tags, keep_tags};
+use super::observed::{ABSENT, Balancer, Group, Observed, elb_tags, keep_tags};
 use super::rules;
+use crate::aws::error::{Answer, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 
 /// The longest name that a target group can have.
 const LONGEST_NAME: usize = 32;
 /// What the load balancer speaks with the tasks: TLS ends at the load balancer.
 const PROTOCOL: &str = "HTTP";
 
-/// The role of a service's target group.
-pub(super) fn role(service: &str) -> String {
+/// The logical ID of a service's target group.
+pub(super) fn logical_id(service: &str) -> String {
     format!("target-group/{service}")
 }
 
@@ -62,14 +62,14 @@ fn attributes() -> [(&'static str, &'static str); 2] {
 
 fn differing_attributes(group: Option<&Group>) -> Vec<(&'static str, String, &'static str)> {
     let now = |key: &str| group.and_then(|group| group.attributes.get(key)).cloned().unwrap_or_default();
-    let wanted = attributes().into_iter().map(|(key, to)| (key, now(key), to));
-    wanted.filter(|(_, from, to)| from != to).collect()
+    let desired = attributes().into_iter().map(|(key, to)| (key, now(key), to));
+    desired.filter(|(_, from, to)| from != to).collect()
 }
 
 /// A health check's fields as text, by name.
 type Fields = [(&'static str, String); 6];
 
-fn wanted_check(check: &HealthCheck) -> Fields {
+fn desired_check(check: &HealthCheck) -> Fields {
     [
         ("healthCheck.path", check.path.clone()),
         ("healthCheck.interval", check.interval.to_string()),
@@ -100,67 +100,70 @@ fn differing_check(group: &TargetGroup, check: &HealthCheck) -> Vec<(&'static st
         ("healthCheck.port", port, "traffic-port".to_owned()),
         ("healthCheck.protocol", protocol, PROTOCOL.to_owned()),
     ];
-    let pairs = found_check(group).into_iter().zip(wanted_check(check));
+    let pairs = found_check(group).into_iter().zip(desired_check(check));
     let fields = pairs.map(|((field, from), (_, to))| (field, from, to)).chain(where_it_asks);
     fields.filter(|(_, from, to)| from != to).collect()
 }
 
 /// The groups that no service of the spec has any more, and that nothing of somebody else sends requests to.
-pub(super) fn superfluous(found: &Found) -> Vec<&Group> {
-    let balancer = found.balancer.as_ref().map(Balancer::arn);
-    let rest = found.groups.iter().filter(|group| group.service.is_none());
+pub(super) fn superfluous(observed: &Observed) -> Vec<&Group> {
+    let balancer = observed.balancer.as_ref().map(Balancer::arn);
+    let rest = observed.groups.iter().filter(|group| group.service.is_none());
     rest.filter(|group| {
         let balancers = group.detail.load_balancer_arns();
         let ours = balancers.iter().all(|arn| Some(arn.as_str()) == balancer);
-        ours && !found.foreign_rules.iter().any(|rule| rules::target(rule) == Some(group.arn()))
+        ours && !observed.not_owned_rules.iter().any(|rule| rules::target(rule) == Some(group.arn()))
     })
     .collect()
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    for (service, wanted) in work.spec.routed_services() {
-        let role = role(service);
-        let Some(group) = found.group(service) else {
-            plan.change(Verb::Create, role);
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    for (service, desired) in work.spec.routed_services() {
+        let logical_id = logical_id(service);
+        let Some(group) = observed.group(service) else {
+            plan.change(Verb::Create, logical_id);
             continue;
         };
-        for (field, from, to) in differing_check(&group.detail, &wanted.health_check) {
-            plan.update(&role, field, from, to);
+        for (field, from, to) in differing_check(&group.detail, &desired.health_check) {
+            plan.update(&logical_id, field, from, to);
         }
         for (key, from, to) in differing_attributes(Some(group)) {
-            plan.update(&role, key, from, to);
+            plan.update(&logical_id, key, from, to);
         }
-        plan.tags(&work.stack, NAME, &role, &group.tags);
+        plan.tags(&work.stack, NAME, &logical_id, &group.tags);
     }
 }
 
-pub(super) fn plan_superfluous(found: &Found, plan: &mut Plan) {
-    for group in superfluous(found) {
-        plan.change(Verb::Remove, group.role());
+pub(super) fn plan_superfluous(observed: &Observed, plan: &mut Plan) {
+    for group in superfluous(observed) {
+        plan.change(Verb::Delete, group.logical_id());
     }
 }
 
 /// Every routed service's target group by service, the missing ones created.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<BTreeMap<String, String>, StepError> {
-    let groups = join_all(work.spec.routed_services().map(async |(service, wanted)| {
-        let arn = match found.group(service) {
+pub(super) async fn apply(
+    work: &Work<'_>,
+    observed: &Observed,
+) -> Result<BTreeMap<String, String>, StepError> {
+    let groups = join_all(work.spec.routed_services().map(async |(service, desired)| {
+        let arn = match observed.group(service) {
             Some(group) => {
-                update(work, service, group, wanted).await?;
+                update(work, service, group, desired).await?;
                 group.arn().to_owned()
             }
-            None => create(work, service, wanted).await?,
+            None => create(work, service, desired).await?,
         };
         Ok((service.clone(), arn))
     }));
     groups.await.into_iter().collect()
 }
 
-async fn update(work: &Work<'_>, service: &str, group: &Group, wanted: &Service) -> Result<(), StepError> {
-    keep_tags(work, group.arn(), &role(service), &group.tags).await?;
-    if differing_check(&group.detail, &wanted.health_check).is_empty() {
+async fn update(work: &Work<'_>, service: &str, group: &Group, desired: &Service) -> Result<(), StepError> {
+    keep_tags(work, group.arn(), &logical_id(service), &group.tags).await?;
+    if differing_check(&group.detail, &desired.health_check).is_empty() {
         return Ok(());
     }
-    let check = &wanted.health_check;
+    let check = &desired.health_check;
     let call = work
         .aws
         .elb()
@@ -179,11 +182,11 @@ async fn update(work: &Work<'_>, service: &str, group: &Group, wanted: &Service)
     Ok(())
 }
 
-async fn create(work: &Work<'_>, service: &str, wanted: &Service) -> Result<String, StepError> {
-    let port = wanted.port.ok_or_else(|| {
+async fn create(work: &Work<'_>, service: &str, desired: &Service) -> Result<String, StepError> {
+    let port = desired.port.ok_or_else(|| {
         StepError::InvalidSpec(format!("services.{service}.port is needed, since the service has routes"))
     })?;
-    let (vpc, check) = (&work.network()?.vpc, &wanted.health_check);
+    let (vpc, check) = (&work.network()?.vpc, &desired.health_check);
     let call = work
         .aws
         .elb()
@@ -201,7 +204,7 @@ async fn create(work: &Work<'_>, service: &str, wanted: &Service) -> Result<Stri
         .healthy_threshold_count(i32::from(check.healthy))
         .unhealthy_threshold_count(i32::from(check.unhealthy))
         .matcher(Matcher::builder().http_code(&check.codes).build())
-        .set_tags(Some(elb_tags(work.stack.tags(NAME, &role(service)))));
+        .set_tags(Some(elb_tags(work.stack.tags(NAME, &logical_id(service)))));
     let answer = call.send().await.pending_on(
         &["DuplicateTargetGroupName"],
         "the target group to be visible",
@@ -216,11 +219,11 @@ async fn create(work: &Work<'_>, service: &str, wanted: &Service) -> Result<Stri
 /// Sets the attributes that differ.
 pub(super) async fn configure(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     groups: &BTreeMap<String, String>,
 ) -> Result<(), StepError> {
     let calls = groups.iter().map(async |(service, arn)| {
-        let differing = differing_attributes(found.group(service)).into_iter();
+        let differing = differing_attributes(observed.group(service)).into_iter();
         let attributes: Vec<TargetGroupAttribute> = differing
             .map(|(key, _, value)| TargetGroupAttribute::builder().key(key).value(value).build())
             .collect();

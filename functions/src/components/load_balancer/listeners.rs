@@ -8,10 +8,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::NAME;
 use super::balancer::Handle;
-use super::observed::{ABSENT, Found, Tagged, elb_tags, keep_tags};
+use super::observed::{ABSENT, Observed, Tagged, elb_tags, keep_tags};
+use crate::aws::error::{Answer, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 
 pub(super) const HTTPS_PORT: i32 = 443;
 pub(super) const HTTP_PORT: i32 = 80;
@@ -93,24 +93,24 @@ fn describe(detail: &Listener) -> String {
 }
 
 fn redirects(work: &Work<'_>) -> bool {
-    work.spec.load_balancer.as_ref().is_some_and(|wanted| wanted.redirect_http)
+    work.spec.load_balancer.as_ref().is_some_and(|desired| desired.redirect_http)
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, certificate: Option<&str>, plan: &mut Plan) {
-    let wanted = [(HTTPS_PORT, HTTPS_ROLE, true), (HTTP_PORT, HTTP_ROLE, redirects(work))];
-    for (port, role, wanted) in wanted {
-        match (found.listeners.get(&port), wanted) {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, certificate: Option<&str>, plan: &mut Plan) {
+    let desired = [(HTTPS_PORT, HTTPS_ROLE, true), (HTTP_PORT, HTTP_ROLE, redirects(work))];
+    for (port, logical_id, desired) in desired {
+        match (observed.listeners.get(&port), desired) {
             (None, true) => {
-                plan.change(Verb::Create, role);
+                plan.change(Verb::Create, logical_id);
             }
             (Some(listener), true) => {
                 for (field, from, to) in differing(&listener.detail, certificate) {
-                    plan.update(role, field, from, to);
+                    plan.update(logical_id, field, from, to);
                 }
-                plan.tags(&work.stack, NAME, role, &listener.tags);
+                plan.tags(&work.stack, NAME, logical_id, &listener.tags);
             }
             (Some(_), false) => {
-                plan.change(Verb::Remove, role);
+                plan.change(Verb::Delete, logical_id);
             }
             (None, false) => {}
         }
@@ -118,21 +118,21 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, certificate: Option<&str>, pl
 }
 
 /// The HTTPS listener's ARN, once there is a certificate that it can have.
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     handle: &Handle,
     certificate: Option<&str>,
 ) -> Result<Option<String>, StepError> {
     let https = async {
-        match (certificate, found.listeners.get(&HTTPS_PORT)) {
+        match (certificate, observed.listeners.get(&HTTPS_PORT)) {
             (Some(certificate), None) => create_https(work, handle, certificate).await.map(Some),
             (certificate, Some(listener)) => update(work, listener, HTTPS_ROLE, certificate).await.map(Some),
             (None, None) => Ok(None),
         }
     };
     let http = async {
-        match (redirects(work), found.listeners.get(&HTTP_PORT)) {
+        match (redirects(work), observed.listeners.get(&HTTP_PORT)) {
             (true, None) => create_http(work, handle).await.map(drop),
             (true, Some(listener)) => update(work, listener, HTTP_ROLE, None).await.map(drop),
             (false, Some(listener)) => delete(work, listener).await,
@@ -159,12 +159,12 @@ async fn create_http(work: &Work<'_>, handle: &Handle) -> Result<String, StepErr
     create(call.port(HTTP_PORT).protocol(ProtocolEnum::Http).default_actions(to_https()), HTTP_ROLE).await
 }
 
-fn new(work: &Work<'_>, handle: &Handle, role: &str) -> CreateListenerFluentBuilder {
+fn new(work: &Work<'_>, handle: &Handle, logical_id: &str) -> CreateListenerFluentBuilder {
     let call = work.aws.elb().create_listener().load_balancer_arn(&handle.arn);
-    call.set_tags(Some(elb_tags(work.stack.tags(NAME, role))))
+    call.set_tags(Some(elb_tags(work.stack.tags(NAME, logical_id))))
 }
 
-async fn create(call: CreateListenerFluentBuilder, role: &str) -> Result<String, StepError> {
+async fn create(call: CreateListenerFluentBuilder, logical_id: &str) -> Result<String, StepError> {
     let answer = call.send().await.unless(&CERTIFICATE_LATE);
     let answer = match answer {
         Ok(None) => return Err(certificate_late()),
@@ -175,11 +175,11 @@ async fn create(call: CreateListenerFluentBuilder, role: &str) -> Result<String,
     let answer = answer.pending_on(
         &late,
         "the load balancer and its listeners to be visible",
-        format!("creating the {role} of the load balancer"),
+        format!("creating the {logical_id} of the load balancer"),
     )?;
     let arn = answer.listeners().first().and_then(Listener::listener_arn);
     let arn = arn.ok_or_else(|| StepError::lacking("the listener's ARN"))?;
-    tracing::info!(arn, role, "Listener created.");
+    tracing::info!(arn, logical_id, "Listener created.");
     Ok(arn.to_owned())
 }
 
@@ -190,16 +190,16 @@ fn certificate_late() -> StepError {
 async fn update(
     work: &Work<'_>,
     listener: &Tagged<Listener>,
-    role: &str,
+    logical_id: &str,
     certificate: Option<&str>,
 ) -> Result<String, StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
-    keep_tags(work, arn, role, &listener.tags).await?;
+    keep_tags(work, arn, logical_id, &listener.tags).await?;
     if differing(&listener.detail, certificate).is_empty() {
         return Ok(arn.to_owned());
     }
     let call = work.aws.elb().modify_listener().listener_arn(arn);
-    let call = if role == HTTPS_ROLE {
+    let call = if logical_id == HTTPS_ROLE {
         let now = listener.detail.certificates().first().and_then(Certificate::certificate_arn);
         let certificate =
             certificate.or(now).map(|arn| vec![Certificate::builder().certificate_arn(arn).build()]);
@@ -210,8 +210,8 @@ async fn update(
     } else {
         call.protocol(ProtocolEnum::Http).default_actions(to_https())
     };
-    match call.send().await.unless(&CERTIFICATE_LATE).doing(format!("changing the {role} {arn}"))? {
-        Some(_) => tracing::info!(arn, role, "Listener changed."),
+    match call.send().await.unless(&CERTIFICATE_LATE).doing(format!("changing the {logical_id} {arn}"))? {
+        Some(_) => tracing::info!(arn, logical_id, "Listener changed."),
         None => return Err(certificate_late()),
     }
     Ok(arn.to_owned())

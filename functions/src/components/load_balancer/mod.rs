@@ -3,9 +3,9 @@
 mod balancer;
 mod certificate;
 mod dns;
-mod observed;
 mod groups;
 mod listeners;
+mod observed;
 mod preflight;
 mod rules;
 
@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use crate::deployment::outputs::LoadBalancerOutputs;
-use crate::deployment::component_names;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::StepError;
+use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::deployment::component_names;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::LoadBalancerOutputs;
+use crate::deployment::plan::{Plan, Verb};
 use balancer::Handle;
 use certificate::Progress;
-use observed::{Found, Group, Purpose};
+use observed::{Group, Observed, Purpose};
 
 /// The component's name.
 pub const NAME: &str = component_names::LOAD_BALANCER;
@@ -39,12 +39,12 @@ impl Component for LoadBalancer {
     type Outputs = LoadBalancerOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let Some(wanted) = &work.spec.load_balancer else { return plan_removal(work).await };
-        let found = Found::read(work, Purpose::Compare).await?;
+        let Some(desired) = &work.spec.load_balancer else { return plan_deletion(work).await };
+        let observed = Observed::read(work, Purpose::Compare).await?;
         let mut plan = Plan::default();
-        for obstacle in obstacles(work, wanted, &found) {
+        for obstacle in obstacles(work, desired, &observed) {
             match obstacle {
-                Obstacle::Foreign { resource, what, fix } => {
+                Obstacle::NotOwned { resource, what, fix } => {
                     plan.problem(resource, format!("{what} is not of this stack and stands in the way"), fix);
                 }
                 Obstacle::Spec { resource, why, fix } => {
@@ -52,27 +52,27 @@ impl Component for LoadBalancer {
                 }
             }
         }
-        certificate::plan(work, &found, &mut plan);
-        balancer::plan(work, &found, &mut plan);
-        groups::plan(work, &found, &mut plan);
-        listeners::plan(work, &found, certificate::ready(work, &found), &mut plan);
-        rules::plan(work, &found, &mut plan);
-        groups::plan_superfluous(&found, &mut plan);
-        dns::plan(work, &found, &mut plan);
-        preflight::plan(work, wanted, &found, &mut plan).await?;
+        certificate::plan(work, &observed, &mut plan);
+        balancer::plan(work, &observed, &mut plan);
+        groups::plan(work, &observed, &mut plan);
+        listeners::plan(work, &observed, certificate::ready(work, &observed), &mut plan);
+        rules::plan(work, &observed, &mut plan);
+        groups::plan_superfluous(&observed, &mut plan);
+        dns::plan(work, &observed, &mut plan);
+        preflight::plan(work, desired, &observed, &mut plan).await?;
         Ok(plan)
     }
 
-    async fn ensure(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
-        let Some(wanted) = &work.spec.load_balancer else {
+    async fn apply(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
+        let Some(desired) = &work.spec.load_balancer else {
             return Ok(LoadBalancerOutputs::default());
         };
-        let found = Found::read(work, Purpose::Compare).await?;
-        refuse(obstacles(work, wanted, &found))?;
+        let observed = Observed::read(work, Purpose::Compare).await?;
+        refuse(obstacles(work, desired, &observed))?;
         let (handle, groups, certificate) = tokio::join!(
-            balancer::ensure(work, &found),
-            groups::ensure(work, &found),
-            certificate::ensure(work, wanted, &found),
+            balancer::apply(work, &observed),
+            groups::apply(work, &observed),
+            certificate::apply(work, desired, &observed),
         );
         let (handle, groups, certificate) = (handle?, groups?, certificate?);
         let issued = match &certificate {
@@ -80,19 +80,19 @@ impl Component for LoadBalancer {
             Progress::Waiting(_) => None,
         };
         let (configured, listener, alias) = tokio::join!(
-            balancer::configure(work, &found, &handle),
-            listeners::ensure(work, &found, &handle, issued),
-            dns::ensure(work, &found, &handle),
+            balancer::configure(work, &observed, &handle),
+            listeners::apply(work, &observed, &handle, issued),
+            dns::apply(work, &observed, &handle),
         );
         configured.and(alias)?;
         // Target groups come last: a moment after their creation, when AWS knows them everywhere.
         let lead = async {
             match listener? {
-                Some(listener) => rules::ensure(work, &found, &listener, &groups).await,
+                Some(listener) => rules::apply(work, &observed, &listener, &groups).await,
                 None => Ok(()),
             }
         };
-        let (routed, configured) = tokio::join!(lead, groups::configure(work, &found, &groups));
+        let (routed, configured) = tokio::join!(lead, groups::configure(work, &observed, &groups));
         routed.and(configured)?;
         if let Progress::Waiting(waits_for) = certificate {
             return Err(StepError::Pending(waits_for));
@@ -100,7 +100,7 @@ impl Component for LoadBalancer {
         Ok(outputs(work, handle, groups))
     }
 
-    async fn settle(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
         if work.spec.load_balancer.is_none() {
             return Ok(LoadBalancerOutputs::default());
         }
@@ -113,18 +113,18 @@ impl Component for LoadBalancer {
         })
     }
 
-    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+    async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         if work.spec.load_balancer.is_some() {
-            let found = Found::read(work, Purpose::Compare).await?;
-            return remove_superfluous(work, &found).await;
+            let observed = Observed::read(work, Purpose::Compare).await?;
+            return delete_superfluous(work, &observed).await;
         }
-        let found = Found::read(work, Purpose::Drop).await?;
-        remove(work, &found).await
+        let observed = Observed::read(work, Purpose::Drop).await?;
+        delete(work, &observed).await
     }
 
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work, Purpose::Remove).await?;
-        remove(work, &found).await
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work, Purpose::Remove).await?;
+        delete(work, &observed).await
     }
 }
 
@@ -132,47 +132,47 @@ impl Component for LoadBalancer {
 #[derive(Debug)]
 enum Obstacle {
     /// Something of somebody else has a name or a place that we need.
-    Foreign { resource: String, what: String, fix: String },
+    NotOwned { resource: String, what: String, fix: String },
     /// The spec asks for what AWS cannot give.
     Spec { resource: String, why: String, fix: String },
 }
 
-fn obstacles(work: &Work<'_>, wanted: &stackdrop_specs::LoadBalancer, found: &Found) -> Vec<Obstacle> {
+fn obstacles(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: &Observed) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    if let Some(arn) = &found.foreign_balancer {
-        obstacles.push(Obstacle::Foreign {
-            resource: balancer::ROLE.into(),
+    if let Some(arn) = &observed.not_owned_balancer {
+        obstacles.push(Obstacle::NotOwned {
+            resource: balancer::LOGICAL_ID.into(),
             what: format!("the load balancer {arn}"),
             fix: "delete it, or give the stack another name".into(),
         });
     }
     for (service, _) in work.spec.routed_services() {
         let vpc = work.outputs.network.as_ref().map(|network| groups::name(work, service, &network.vpc));
-        if let Some(name) = vpc.filter(|name| found.foreign_groups.contains(name)) {
-            obstacles.push(Obstacle::Foreign {
-                resource: groups::role(service),
+        if let Some(name) = vpc.filter(|name| observed.not_owned_groups.contains(name)) {
+            obstacles.push(Obstacle::NotOwned {
+                resource: groups::logical_id(service),
                 what: format!("the target group {name}"),
                 fix: "delete it, or give the service another name".into(),
             });
         }
     }
-    let redirects = wanted.redirect_http;
+    let redirects = desired.redirect_http;
     let ports = [
         (listeners::HTTPS_PORT, listeners::HTTPS_ROLE, true),
         (listeners::HTTP_PORT, listeners::HTTP_ROLE, redirects),
     ];
-    for (port, role, _) in
-        ports.into_iter().filter(|(port, _, needed)| *needed && found.foreign_ports.contains(port))
+    for (port, logical_id, _) in
+        ports.into_iter().filter(|(port, _, needed)| *needed && observed.not_owned_ports.contains(port))
     {
-        obstacles.push(Obstacle::Foreign {
-            resource: role.into(),
+        obstacles.push(Obstacle::NotOwned {
+            resource: logical_id.into(),
             what: format!("the listener on port {port} of the load balancer {}", work.stack.name),
             fix: "delete it".into(),
         });
     }
-    obstacles.extend(rules::obstacles(work, found));
-    obstacles.extend(certificate::obstacles(work, wanted, found));
-    obstacles.extend(dns::obstacles(work, found));
+    obstacles.extend(rules::obstacles(work, observed));
+    obstacles.extend(certificate::obstacles(work, desired, observed));
+    obstacles.extend(dns::obstacles(work, observed));
     obstacles
 }
 
@@ -180,7 +180,7 @@ fn refuse(obstacles: Vec<Obstacle>) -> Result<(), StepError> {
     let mut of_the_spec = Vec::new();
     for obstacle in obstacles {
         match obstacle {
-            Obstacle::Foreign { what, fix, .. } => return Err(StepError::Foreign { what, fix }),
+            Obstacle::NotOwned { what, fix, .. } => return Err(StepError::NotOwned { what, fix }),
             Obstacle::Spec { why, fix, .. } => of_the_spec.push(format!("{why}: {fix}")),
         }
     }
@@ -188,7 +188,7 @@ fn refuse(obstacles: Vec<Obstacle>) -> Result<(), StepError> {
 }
 
 fn outputs(work: &Work<'_>, handle: Handle, target_groups: BTreeMap<String, String>) -> LoadBalancerOutputs {
-    let domain = work.spec.load_balancer.as_ref().and_then(|wanted| wanted.domain.as_ref());
+    let domain = work.spec.load_balancer.as_ref().and_then(|desired| desired.domain.as_ref());
     LoadBalancerOutputs {
         url: Some(format!("https://{}", domain.unwrap_or(&handle.dns_name))),
         arn: Some(handle.arn),
@@ -197,109 +197,109 @@ fn outputs(work: &Work<'_>, handle: Handle, target_groups: BTreeMap<String, Stri
     }
 }
 
-/// What `ensure` would remove of a load balancer that the spec does not have any more.
-async fn plan_removal(work: &Work<'_>) -> Result<Plan, StepError> {
-    let found = Found::read(work, Purpose::Drop).await?;
+/// What `apply` would remove of a load balancer that the spec does not have any more.
+async fn plan_deletion(work: &Work<'_>) -> Result<Plan, StepError> {
+    let observed = Observed::read(work, Purpose::Drop).await?;
     let mut plan = Plan::default();
-    if found.balancer.is_some() || !found.interfaces.is_empty() {
-        plan.change(Verb::Remove, balancer::ROLE);
+    if observed.balancer.is_some() || !observed.interfaces.is_empty() {
+        plan.change(Verb::Delete, balancer::LOGICAL_ID);
     }
-    for alias in found.aliases.ours(work, &found) {
-        plan.change(Verb::Remove, format!("{} ({})", dns::ROLE, alias.domain));
+    for alias in observed.aliases.ours(work, &observed) {
+        plan.change(Verb::Delete, format!("{} ({})", dns::LOGICAL_ID, alias.domain));
     }
-    for group in &found.groups {
-        plan.change(Verb::Remove, group.role());
+    for group in &observed.groups {
+        plan.change(Verb::Delete, group.logical_id());
     }
-    for _ in &found.certificates.own {
-        plan.change(Verb::Remove, certificate::ROLE);
+    for _ in &observed.certificates.own {
+        plan.change(Verb::Delete, certificate::LOGICAL_ID);
     }
     Ok(plan)
 }
 
 /// Deletes what the load balancer that stays has no use for any more: aliases and certificates of an earlier domain,
 /// target groups of services that have gone.
-async fn remove_superfluous(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    for alias in dns::superfluous(work, found) {
-        removal.found += 1;
+async fn delete_superfluous(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    for alias in dns::superfluous(work, observed) {
+        deletion.found += 1;
         if !dns::delete_alias(work, alias).await? {
-            removal.leave(dns::ROLE, &alias.domain, "it has just been changed");
+            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it has just been changed");
         }
     }
     let (groups, certificates) = tokio::join!(
-        remove_groups(work, groups::superfluous(found)),
-        remove_certificates(work, found, certificate::superfluous(work, found)),
+        delete_groups(work, groups::superfluous(observed)),
+        delete_certificates(work, observed, certificate::superfluous(work, observed)),
     );
-    removal.join(groups?);
-    removal.join(certificates?);
-    Ok(removal)
+    deletion.join(groups?);
+    deletion.join(certificates?);
+    Ok(deletion)
 }
 
 /// Deletes what can go. The alias goes before the load balancer: only while that stands can its name be read.
-async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    for alias in found.aliases.ours(work, found) {
-        removal.found += 1;
+async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    for alias in observed.aliases.ours(work, observed) {
+        deletion.found += 1;
         if !dns::delete_alias(work, alias).await? {
-            removal.leave(dns::ROLE, &alias.domain, "it has just been changed");
+            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it has just been changed");
         }
     }
-    if !removal.left.is_empty() {
+    if !deletion.remaining.is_empty() {
         // Without the load balancer nothing would tell any more that the alias is ours.
-        return Ok(removal);
+        return Ok(deletion);
     }
-    if let Some(balancer) = &found.balancer {
-        removal.found += 1;
+    if let Some(balancer) = &observed.balancer {
+        deletion.found += 1;
         let why = if balancer::delete(work, balancer.arn()).await? {
             "being deleted"
         } else {
             "its deletion protection, which Stackdrop never turns on, is on"
         };
-        removal.leave(balancer::ROLE, balancer.arn(), why);
-    } else if !found.interfaces.is_empty() {
+        deletion.remains(balancer::LOGICAL_ID, balancer.arn(), why);
+    } else if !observed.interfaces.is_empty() {
         let why = "deleted; its network interfaces are still being released";
-        removal.leave(balancer::ROLE, found.interfaces.join(", "), why);
+        deletion.remains(balancer::LOGICAL_ID, observed.interfaces.join(", "), why);
     }
     let (groups, certificates) = tokio::join!(
-        remove_groups(work, found.groups.iter().collect()),
-        remove_certificates(work, found, found.certificates.own.iter().collect()),
+        delete_groups(work, observed.groups.iter().collect()),
+        delete_certificates(work, observed, observed.certificates.own.iter().collect()),
     );
-    removal.join(groups?);
-    removal.join(certificates?);
-    Ok(removal)
+    deletion.join(groups?);
+    deletion.join(certificates?);
+    Ok(deletion)
 }
 
 /// A group outlives the tasks that are registered in it: ECS takes them out while it stops them.
-async fn remove_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Removal, StepError> {
-    let mut removal = Removal { found: all.len(), left: Vec::new() };
+async fn delete_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion { found: all.len(), remaining: Vec::new() };
     let deletions = join_all(all.into_iter().map(async |group| {
         Ok::<_, StepError>((group, group.targets.is_empty() && groups::delete(work, group).await?))
     }));
-    for deletion in deletions.await {
-        let (group, gone) = deletion?;
+    for ended in deletions.await {
+        let (group, gone) = ended?;
         if !group.targets.is_empty() {
             let why = format!("still registered in it: {}", group.targets.join(", "));
-            removal.leave(group.role(), group.arn(), why);
+            deletion.remains(group.logical_id(), group.arn(), why);
         } else if !gone {
-            removal.leave(group.role(), group.arn(), "a listener or a rule still refers to it");
+            deletion.remains(group.logical_id(), group.arn(), "a listener or a rule still refers to it");
         }
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
-async fn remove_certificates(
+async fn delete_certificates(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     own: Vec<&certificate::Own>,
-) -> Result<Removal, StepError> {
+) -> Result<Deletion, StepError> {
     let count = own.iter().map(|own| own.count()).sum();
-    let mut removal = Removal { found: count, left: Vec::new() };
+    let mut deletion = Deletion { found: count, remaining: Vec::new() };
     let deletions =
-        join_all(own.into_iter().map(async |own| (own, certificate::delete(work, found, own).await)));
-    for (own, left) in deletions.await {
-        if let Some(why) = left? {
-            removal.leave(certificate::ROLE, own.arn(), why);
+        join_all(own.into_iter().map(async |own| (own, certificate::delete(work, observed, own).await)));
+    for (own, remaining) in deletions.await {
+        if let Some(why) = remaining? {
+            deletion.remains(certificate::LOGICAL_ID, own.arn(), why);
         }
     }
-    Ok(removal)
+    Ok(deletion)
 }

@@ -9,10 +9,10 @@ use stackdrop_specs::Spec;
 use super::certificate::Certificates;
 use super::dns::Aliases;
 use super::{NAME, groups, listeners};
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
-use crate::deployment::names::{TAG_ROLE, Tags};
+use crate::contract::component::Work;
 use crate::contract::tagging::filter;
+use crate::deployment::names::{TAG_LOGICAL_ID, Tags};
 
 /// How AWS says that something of Elastic Load Balancing is not there, or not there yet.
 pub(super) const ABSENT: [&str; 4] =
@@ -38,21 +38,21 @@ pub(super) fn known_specs<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Sp
 
 /// Everything of this stack's load balancer. Only what carries the stack's tag, unless a field's name says so.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Observed {
     pub(super) balancer: Option<Balancer>,
     /// The ARN of a load balancer that has our name but not our tag.
-    pub(super) foreign_balancer: Option<String>,
+    pub(super) not_owned_balancer: Option<String>,
     pub(super) groups: Vec<Group>,
     /// The names of target groups that begin like ours but do not have our tag.
-    pub(super) foreign_groups: BTreeSet<String>,
+    pub(super) not_owned_groups: BTreeSet<String>,
     /// By port.
     pub(super) listeners: BTreeMap<i32, Tagged<Listener>>,
     /// The ports of our load balancer on which somebody else listens.
-    pub(super) foreign_ports: BTreeSet<i32>,
+    pub(super) not_owned_ports: BTreeSet<i32>,
     /// The rules of the HTTPS listener, its default one aside.
     pub(super) rules: Vec<Tagged<Rule>>,
     /// Rules that somebody else has put there.
-    pub(super) foreign_rules: Vec<Rule>,
+    pub(super) not_owned_rules: Vec<Rule>,
     pub(super) certificates: Certificates,
     pub(super) aliases: Aliases,
     /// The network interfaces that a deleted load balancer leaves behind for a while.
@@ -90,9 +90,9 @@ impl Group {
         self.detail.target_group_arn().unwrap_or_default()
     }
 
-    /// The role that it was created for.
-    pub(super) fn role(&self) -> &str {
-        self.tags.get(TAG_ROLE).map_or("target-group", String::as_str)
+    /// The logical ID that it was created for.
+    pub(super) fn logical_id(&self) -> &str {
+        self.tags.get(TAG_LOGICAL_ID).map_or("target-group", String::as_str)
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Tagged<T> {
     pub(super) tags: Tags,
 }
 
-impl Found {
+impl Observed {
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
         // So many calls at once make a future that is too large for the stack.
         Box::pin(Self::read_all(work, purpose)).await
@@ -116,7 +116,7 @@ impl Found {
             Certificates::read(work, purpose),
             Aliases::read(work, purpose),
         )?;
-        let arn = balancer.as_ref().and_then(|found| found.load_balancer_arn()).unwrap_or_default();
+        let arn = balancer.as_ref().and_then(|observed| observed.load_balancer_arn()).unwrap_or_default();
         let compares = purpose == Purpose::Compare;
         let (attributes, group_attributes, (all_listeners, all_rules)) = tokio::try_join!(
             async { if compares { find_attributes(work, arn).await } else { Ok(BTreeMap::new()) } },
@@ -131,30 +131,30 @@ impl Found {
             .chain(all_rules.iter().filter_map(Rule::rule_arn))
             .collect();
         let mut tags = find_tags(work, &arns).await?;
-        let mut found = Self {
+        let mut observed = Self {
             balancer: None,
-            foreign_balancer: None,
+            not_owned_balancer: None,
             groups: Vec::new(),
-            foreign_groups: BTreeSet::new(),
+            not_owned_groups: BTreeSet::new(),
             listeners: BTreeMap::new(),
-            foreign_ports: BTreeSet::new(),
+            not_owned_ports: BTreeSet::new(),
             rules: Vec::new(),
-            foreign_rules: Vec::new(),
+            not_owned_rules: Vec::new(),
             certificates,
             aliases,
             interfaces: Vec::new(),
         };
-        found.sort_balancer(work, balancer, &mut tags, attributes);
-        found.sort_groups(work, all_groups, &mut tags, group_attributes);
-        found.sort_listeners(work, all_listeners, &mut tags);
-        found.sort_rules(work, all_rules, &mut tags);
-        found.read_users(work, purpose).await?;
+        observed.sort_balancer(work, balancer, &mut tags, attributes);
+        observed.sort_groups(work, all_groups, &mut tags, group_attributes);
+        observed.sort_listeners(work, all_listeners, &mut tags);
+        observed.sort_rules(work, all_rules, &mut tags);
+        observed.read_users(work, purpose).await?;
         if purpose == Purpose::Remove {
             // What a failed update had led to us is known by its certificate only.
-            let domains = found.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
-            found.aliases.read_more(work, domains).await?;
+            let domains = observed.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
+            observed.aliases.read_more(work, domains).await?;
         }
-        Ok(found)
+        Ok(observed)
     }
 
     /// What decides whether something can go: targets of groups, interfaces of a deleted load balancer.
@@ -167,7 +167,7 @@ impl Found {
         }));
         let interfaces = async {
             // While a load balancer has the name, the interfaces are its own.
-            if compares || self.balancer.is_some() || self.foreign_balancer.is_some() {
+            if compares || self.balancer.is_some() || self.not_owned_balancer.is_some() {
                 Ok(Vec::new())
             } else {
                 find_interfaces(work).await
@@ -191,7 +191,7 @@ impl Found {
         if work.stack.owns(&tags) {
             self.balancer = Some(Balancer { detail, tags, attributes });
         } else {
-            self.foreign_balancer = Some(arn);
+            self.not_owned_balancer = Some(arn);
         }
     }
 
@@ -206,7 +206,7 @@ impl Found {
             let arn = detail.target_group_arn().unwrap_or_default();
             let tags = tags.remove(arn).unwrap_or_default();
             if !work.stack.owns(&tags) {
-                self.foreign_groups.insert(detail.target_group_name().unwrap_or_default().to_owned());
+                self.not_owned_groups.insert(detail.target_group_name().unwrap_or_default().to_owned());
                 continue;
             }
             let attributes = attributes.iter_mut().find(|(of, _)| of == arn);
@@ -223,7 +223,7 @@ impl Found {
             if work.stack.owns(&tags) {
                 self.listeners.insert(port, Tagged { detail, tags });
             } else {
-                self.foreign_ports.insert(port);
+                self.not_owned_ports.insert(port);
             }
         }
     }
@@ -234,7 +234,7 @@ impl Found {
             if work.stack.owns(&tags) {
                 self.rules.push(Tagged { detail, tags });
             } else {
-                self.foreign_rules.push(detail);
+                self.not_owned_rules.push(detail);
             }
         }
     }
@@ -248,18 +248,18 @@ impl Found {
 /// The load balancer with our name, whosever it is.
 pub(super) async fn find_balancer(work: &Work<'_>) -> Result<Option<LoadBalancer>, StepError> {
     let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
-    let found = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;
-    Ok(found.and_then(|found| found.load_balancers).and_then(|found| found.into_iter().next()))
+    let observed = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;
+    Ok(observed.and_then(|observed| observed.load_balancers).and_then(|observed| observed.into_iter().next()))
 }
 
 /// All target groups whose names begin like ours. (Another stack's may, too: the tags tell them apart.)
 async fn find_groups(work: &Work<'_>) -> Result<Vec<TargetGroup>, StepError> {
     let pages = work.aws.elb().describe_target_groups().into_paginator().items();
-    let mut found: Vec<TargetGroup> =
+    let mut observed: Vec<TargetGroup> =
         pages.send().try_collect().await.doing("looking for the target groups")?;
     let prefix = format!("{}-", work.stack.name);
-    found.retain(|group| group.target_group_name().is_some_and(|name| name.starts_with(&prefix)));
-    Ok(found)
+    observed.retain(|group| group.target_group_name().is_some_and(|name| name.starts_with(&prefix)));
+    Ok(observed)
 }
 
 async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, String>, StepError> {
@@ -267,8 +267,8 @@ async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, 
         return Ok(BTreeMap::new());
     }
     let call = work.aws.elb().describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-    let found = call.pending_on(&ABSENT, "the load balancer to be visible", format!("reading {arn}"))?;
-    let pairs = found.attributes.unwrap_or_default().into_iter();
+    let observed = call.pending_on(&ABSENT, "the load balancer to be visible", format!("reading {arn}"))?;
+    let pairs = observed.attributes.unwrap_or_default().into_iter();
     Ok(pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default()))).collect())
 }
 
@@ -277,12 +277,13 @@ async fn find_group_attributes(
     work: &Work<'_>,
     groups: &[TargetGroup],
 ) -> Result<Vec<(String, BTreeMap<String, String>)>, StepError> {
-    let wanted = groups.iter().filter(|group| groups::service_of(work, group).is_some());
-    try_join_all(wanted.map(async |group| {
+    let desired = groups.iter().filter(|group| groups::service_of(work, group).is_some());
+    try_join_all(desired.map(async |group| {
         let arn = group.target_group_arn().unwrap_or_default();
         let call = work.aws.elb().describe_target_group_attributes().target_group_arn(arn).send().await;
-        let found = call.pending_on(&ABSENT, "the target group to be visible", format!("reading {arn}"))?;
-        let pairs = found.attributes.unwrap_or_default().into_iter();
+        let observed =
+            call.pending_on(&ABSENT, "the target group to be visible", format!("reading {arn}"))?;
+        let pairs = observed.attributes.unwrap_or_default().into_iter();
         let pairs = pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default())));
         Ok::<_, StepError>((arn.to_owned(), pairs.collect()))
     }))
@@ -328,8 +329,8 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
 
 async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepError> {
     let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
-    let found = call.unless(&ABSENT).doing(format!("reading the targets of {arn}"))?;
-    let described = found.and_then(|found| found.target_health_descriptions).unwrap_or_default();
+    let observed = call.unless(&ABSENT).doing(format!("reading the targets of {arn}"))?;
+    let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
     let targets = described.iter().filter_map(|described| described.target());
     Ok(targets
         .map(|target| format!("{}:{}", target.id().unwrap_or_default(), target.port().unwrap_or_default()))
@@ -340,8 +341,8 @@ async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepErr
 async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
     let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
-    let found = call.doing("looking for network interfaces of the load balancer")?;
-    let interfaces = found.network_interfaces().iter();
+    let observed = call.doing("looking for network interfaces of the load balancer")?;
+    let interfaces = observed.network_interfaces().iter();
     Ok(interfaces.filter_map(|interface| interface.network_interface_id().map(str::to_owned)).collect())
 }
 
@@ -353,8 +354,13 @@ pub(super) fn elb_tags(tags: Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types:
 }
 
 /// Puts missing tags on something of ours, and takes off those that the spec has dropped.
-pub(super) async fn keep_tags(work: &Work<'_>, arn: &str, role: &str, tags: &Tags) -> Result<(), StepError> {
-    let (missing, stale) = (work.stack.tags_to_put(NAME, role, tags), work.stack.stale_tags(tags));
+pub(super) async fn keep_tags(
+    work: &Work<'_>,
+    arn: &str,
+    logical_id: &str,
+    tags: &Tags,
+) -> Result<(), StepError> {
+    let (missing, stale) = (work.stack.tags_to_put(NAME, logical_id, tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
         let call = work.aws.elb().add_tags().resource_arns(arn).set_tags(Some(elb_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;

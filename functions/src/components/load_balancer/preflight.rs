@@ -5,10 +5,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use stackdrop_specs::LoadBalancer;
 
 use super::balancer;
-use super::observed::Found;
+use super::observed::Observed;
+use crate::aws::error::{Answer, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::Plan;
-use crate::aws::error::{Answer, StepError};
 
 /// Where S3 says which region a bucket is in, also when it refuses.
 const REGION_HEADER: &str = "x-amz-bucket-region";
@@ -16,11 +16,11 @@ const REGION_HEADER: &str = "x-amz-bucket-region";
 /// Notes what is wrong with the access logs' bucket.
 pub(super) async fn plan(
     work: &Work<'_>,
-    wanted: &LoadBalancer,
-    found: &Found,
+    desired: &LoadBalancer,
+    observed: &Observed,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let Some(logs) = wanted.access_logs.as_ref().filter(|_| balancer::changes_logs(work, found)) else {
+    let Some(logs) = desired.access_logs.as_ref().filter(|_| balancer::changes_logs(work, observed)) else {
         return Ok(());
     };
     let bucket = &logs.bucket;
@@ -34,12 +34,12 @@ pub(super) async fn plan(
     let here = &work.aws.settings.region;
     match (status, region) {
         (Some(404), _) => plan.problem(
-            balancer::ROLE,
+            balancer::LOGICAL_ID,
             format!("there is no bucket {bucket} (loadBalancer.accessLogs.bucket)"),
             "create it with a policy that lets the load balancer write, or leave loadBalancer.accessLogs out",
         ),
         (_, Some(region)) if region != here => plan.problem(
-            balancer::ROLE,
+            balancer::LOGICAL_ID,
             format!("the bucket {bucket} (loadBalancer.accessLogs.bucket) is in {region}"),
             format!("name one in {here}: a load balancer writes to no other region"),
         ),

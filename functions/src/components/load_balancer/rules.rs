@@ -11,23 +11,23 @@ use futures::future::{join_all, try_join_all};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::RoutePlan;
 
-use super::observed::{ABSENT, Found, Tagged, elb_tags, keep_tags};
+use super::observed::{ABSENT, Observed, Tagged, elb_tags, keep_tags};
 use super::{NAME, Obstacle};
+use crate::aws::error::{Answer, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 
 /// The largest priority that a rule can have.
 const LAST_PRIORITY: i32 = 50_000;
-/// The longest role: a tag's value has at most 256 characters, and the resource's name is one, with the stack's
+/// The longest logical ID: a tag's value has at most 256 characters, and the resource's name is one, with the stack's
 /// before it.
 const LONGEST_ROLE: usize = 200;
 
 /// What AWS takes as a rule's conditions, as text: its host and its path.
 type Conditions = (Option<String>, Option<String>);
 
-/// The role of a route's rule, such as `rule/any-host/api/_`. A tag takes fewer characters than a pattern has.
-fn role(route: &Conditions) -> String {
+/// The logical ID of a route's rule, such as `rule/any-host/api/_`. A tag takes fewer characters than a pattern has.
+fn logical_id(route: &Conditions) -> String {
     let (host, path) = (route.0.as_deref().unwrap_or("any-host"), route.1.as_deref().unwrap_or_default());
     let plain: String = format!("rule/{host}{path}")
         .chars()
@@ -46,14 +46,14 @@ fn conditions_of_route(route: &RoutePlan) -> Conditions {
 
 /// A rule's conditions; nothing when they are not such as a route has.
 fn conditions(rule: &Rule) -> Option<Conditions> {
-    let mut found = (None, None);
+    let mut observed = (None, None);
     for condition in rule.conditions() {
         let (place, config) = match condition.field()? {
             "host-header" => {
-                (&mut found.0, condition.host_header_config().map(HostHeaderConditionConfig::values))
+                (&mut observed.0, condition.host_header_config().map(HostHeaderConditionConfig::values))
             }
             "path-pattern" => {
-                (&mut found.1, condition.path_pattern_config().map(PathPatternConditionConfig::values))
+                (&mut observed.1, condition.path_pattern_config().map(PathPatternConditionConfig::values))
             }
             _ => return None,
         };
@@ -61,7 +61,7 @@ fn conditions(rule: &Rule) -> Option<Conditions> {
         let [value] = values else { return None };
         *place = Some(value.clone());
     }
-    Some(found)
+    Some(observed)
 }
 
 fn priority(rule: &Rule) -> i32 {
@@ -104,18 +104,22 @@ struct Changes<'a> {
 ///
 /// Nothing that is routed well may be missed for a moment. So, when the order changes, new rules are first put
 /// where they take no request from another; then one call gives every rule its place; then what is superfluous goes.
-fn changes<'a>(found: &'a Found, routes: &'a [RoutePlan], groups: &BTreeMap<String, String>) -> Changes<'a> {
+fn changes<'a>(
+    observed: &'a Observed,
+    routes: &'a [RoutePlan],
+    groups: &BTreeMap<String, String>,
+) -> Changes<'a> {
     let mut changes = Changes::default();
-    let mut rest: Vec<&Tagged<Rule>> = found.rules.iter().collect();
+    let mut rest: Vec<&Tagged<Rule>> = observed.rules.iter().collect();
     let mut missing = Vec::new();
     for route in routes {
-        let wanted = Some(conditions_of_route(route));
-        let Some(at) = rest.iter().position(|rule| conditions(&rule.detail) == wanted) else {
+        let desired = Some(conditions_of_route(route));
+        let Some(at) = rest.iter().position(|rule| conditions(&rule.detail) == desired) else {
             missing.push(route);
             continue;
         };
         let rule = rest.remove(at);
-        changes.kept.push((rule, role(&conditions_of_route(route))));
+        changes.kept.push((rule, logical_id(&conditions_of_route(route))));
         if target(&rule.detail) != groups.get(&route.service).map(String::as_str) {
             changes.redirect.push((&rule.detail, route));
         }
@@ -124,11 +128,11 @@ fn changes<'a>(found: &'a Found, routes: &'a [RoutePlan], groups: &BTreeMap<Stri
         }
     }
     changes.remove = rest.iter().map(|rule| &rule.detail).collect();
-    let wanted: BTreeSet<i32> = routes.iter().map(|route| i32::from(route.priority)).collect();
+    let desired: BTreeSet<i32> = routes.iter().map(|route| i32::from(route.priority)).collect();
     let in_the_way: Vec<&Rule> =
-        changes.remove.iter().copied().filter(|rule| wanted.contains(&priority(rule))).collect();
-    let taken = found.rules.iter().map(|rule| &rule.detail).chain(&found.foreign_rules).map(priority);
-    let taken: BTreeSet<i32> = taken.chain(wanted).collect();
+        changes.remove.iter().copied().filter(|rule| desired.contains(&priority(rule))).collect();
+    let taken = observed.rules.iter().map(|rule| &rule.detail).chain(&observed.not_owned_rules).map(priority);
+    let taken: BTreeSet<i32> = taken.chain(desired).collect();
     let mut out_of_the_way = (1..=LAST_PRIORITY).rev().filter(|priority| !taken.contains(priority));
     let reordered = !changes.moves.is_empty() || !in_the_way.is_empty();
     for route in missing {
@@ -145,11 +149,11 @@ fn changes<'a>(found: &'a Found, routes: &'a [RoutePlan], groups: &BTreeMap<Stri
 }
 
 /// Rules of somebody else that have one of our priorities.
-pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
-    let wanted: BTreeSet<i32> = work.spec.routes().iter().map(|route| i32::from(route.priority)).collect();
-    let foreign = found.foreign_rules.iter().filter(|rule| wanted.contains(&priority(rule)));
-    foreign
-        .map(|rule| Obstacle::Foreign {
+pub(super) fn obstacles(work: &Work<'_>, observed: &Observed) -> Vec<Obstacle> {
+    let desired: BTreeSet<i32> = work.spec.routes().iter().map(|route| i32::from(route.priority)).collect();
+    let not_owned = observed.not_owned_rules.iter().filter(|rule| desired.contains(&priority(rule)));
+    not_owned
+        .map(|rule| Obstacle::NotOwned {
             resource: "rule".into(),
             what: format!("the listener rule {} with priority {}", arn(rule), priority(rule)),
             fix: "delete it, give it another priority, or set `priority` in the spec's routes".into(),
@@ -157,40 +161,40 @@ pub(super) fn obstacles(work: &Work<'_>, found: &Found) -> Vec<Obstacle> {
         .collect()
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let groups = found.groups.iter();
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let groups = observed.groups.iter();
     let groups = groups.filter_map(|group| Some((group.service.clone()?, group.arn().to_owned()))).collect();
     let routes = work.spec.routes();
-    let changes = changes(found, &routes, &groups);
-    for (rule, role) in &changes.kept {
-        plan.tags(&work.stack, NAME, role, &rule.tags);
+    let changes = changes(observed, &routes, &groups);
+    for (rule, logical_id) in &changes.kept {
+        plan.tags(&work.stack, NAME, logical_id, &rule.tags);
     }
     for (rule, route) in changes.redirect {
-        let now = target(rule).and_then(|arn| found.groups.iter().find(|group| group.arn() == arn));
-        let now = now.map_or("elsewhere", |group| group.role());
-        plan.update(&role(&conditions_of_route(route)), "service", now, &route.service);
+        let now = target(rule).and_then(|arn| observed.groups.iter().find(|group| group.arn() == arn));
+        let now = now.map_or("elsewhere", |group| group.logical_id());
+        plan.update(&logical_id(&conditions_of_route(route)), "service", now, &route.service);
     }
     for (rule, to) in changes.moves {
         if !changes.remove.iter().any(|superfluous| arn(superfluous) == arn(rule)) {
-            plan.update(&role(&conditions(rule).unwrap_or_default()), "priority", priority(rule), to);
+            plan.update(&logical_id(&conditions(rule).unwrap_or_default()), "priority", priority(rule), to);
         }
     }
     for (route, _) in changes.create {
-        plan.change(Verb::Create, role(&conditions_of_route(route)));
+        plan.change(Verb::Create, logical_id(&conditions_of_route(route)));
     }
     for rule in changes.remove {
-        plan.change(Verb::Remove, role(&conditions(rule).unwrap_or_default()));
+        plan.change(Verb::Delete, logical_id(&conditions(rule).unwrap_or_default()));
     }
 }
 
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     listener: &str,
     groups: &BTreeMap<String, String>,
 ) -> Result<(), StepError> {
     let routes = work.spec.routes();
-    let changes = changes(found, &routes, groups);
+    let changes = changes(observed, &routes, groups);
     let target = |route: &RoutePlan| {
         let group = groups.get(&route.service).cloned();
         group.ok_or_else(|| StepError::Defect(format!("service {} has no target group", route.service)))
@@ -208,12 +212,9 @@ pub(super) async fn ensure(
                 .iter()
                 .map(async |(rule, route)| { redirect(work, rule, route, &target(route)?).await })
         ),
-        join_all(
-            changes
-                .kept
-                .iter()
-                .map(async |(rule, role)| { keep_tags(work, arn(&rule.detail), role, &rule.tags).await })
-        ),
+        join_all(changes.kept.iter().map(async |(rule, logical_id)| {
+            keep_tags(work, arn(&rule.detail), logical_id, &rule.tags).await
+        })),
     );
     for done in created.into_iter().chain(redirected).chain(tagged) {
         done?;
@@ -248,7 +249,7 @@ async fn create(
         let config = PathPatternConditionConfig::builder().values(path).build();
         RuleCondition::builder().field("path-pattern").path_pattern_config(config).build()
     });
-    let role = role(&conditions_of_route(route));
+    let logical_id = logical_id(&conditions_of_route(route));
     let call = work
         .aws
         .elb()
@@ -257,15 +258,15 @@ async fn create(
         .priority(priority)
         .set_conditions(Some(host.into_iter().chain(path).collect()))
         .actions(forward(group))
-        .set_tags(Some(elb_tags(work.stack.tags(NAME, &role))));
+        .set_tags(Some(elb_tags(work.stack.tags(NAME, &logical_id))));
     // A priority in use that is not to be seen is that of a rule which a lost answer left.
     let late = [&ABSENT[..], &["PriorityInUse"]].concat();
     call.send().await.pending_on(
         &late,
         "the listener and its rules to be visible",
-        format!("creating the {role} of service {}", route.service),
+        format!("creating the {logical_id} of service {}", route.service),
     )?;
-    tracing::info!(role, service = route.service, priority, "Listener rule created.");
+    tracing::info!(logical_id, service = route.service, priority, "Listener rule created.");
     Ok(())
 }
 
@@ -305,13 +306,13 @@ mod tests {
 
     #[test]
     fn roles_take_only_what_a_tag_may_hold_and_have_room_for_a_name_before_them() {
-        assert_eq!(role(&(None, Some("/api/*".into()))), "rule/any-host/api/_");
-        assert_eq!(role(&(Some("*.example.com".into()), None)), "rule/_.example.com");
+        assert_eq!(logical_id(&(None, Some("/api/*".into()))), "rule/any-host/api/_");
+        assert_eq!(logical_id(&(Some("*.example.com".into()), None)), "rule/_.example.com");
         let long = "/a".repeat(64);
         let (one, other) = (Some("b".repeat(128)), Some("b".repeat(127) + "c"));
-        let roles = [role(&(one, Some(long.clone()))), role(&(other, Some(long)))];
-        assert_ne!(roles[0], roles[1]);
-        assert!(roles.iter().all(|role| role.len() == LONGEST_ROLE), "{roles:?}");
+        let logical_ids = [logical_id(&(one, Some(long.clone()))), logical_id(&(other, Some(long)))];
+        assert_ne!(logical_ids[0], logical_ids[1]);
+        assert!(logical_ids.iter().all(|logical_id| logical_id.len() == LONGEST_ROLE), "{logical_ids:?}");
     }
 
     #[test]

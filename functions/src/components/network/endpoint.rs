@@ -2,19 +2,19 @@
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 
-use super::observed::Found;
-use super::tables::private_role;
+use super::observed::Observed;
+use super::tables::private_table_logical_id;
 use super::{NAME, plan_missing};
+use crate::aws::error::{Answer, StepError};
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::Plan;
 use crate::contract::endpoints::gives_full_access;
-use crate::aws::error::{Answer, StepError};
 use crate::contract::tagging;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::Plan;
 
-/// The S3 endpoint's role.
-pub(super) const ROLE: &str = "endpoint/s3";
+/// The S3 endpoint's logical ID.
+pub(super) const LOGICAL_ID: &str = "endpoint/s3";
 
 /// Whether an endpoint is there and will last. EC2 shows deleted ones for a while, its states in either case.
 pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
@@ -29,38 +29,39 @@ pub(super) fn is_leaving(endpoint: &VpcEndpoint) -> bool {
 }
 
 /// The private route tables that do not lead to it yet.
-fn missing_tables(work: &Work<'_>, found: &Found, endpoint: Option<&VpcEndpoint>) -> Vec<String> {
+fn missing_tables(work: &Work<'_>, observed: &Observed, endpoint: Option<&VpcEndpoint>) -> Vec<String> {
     let has =
         |id: &str| endpoint.is_some_and(|endpoint| endpoint.route_table_ids().iter().any(|has| has == id));
     let zones = work.spec.network.zone_letters().into_iter();
-    let tables = zones.filter_map(|zone| found.tables.get(&private_role(zone))?.route_table_id());
+    let tables =
+        zones.filter_map(|zone| observed.tables.get(&private_table_logical_id(zone))?.route_table_id());
     tables.filter(|id| !has(id)).map(str::to_owned).collect()
 }
 
 /// The tables that somebody has let lead to it.
-fn foreign_tables(found: &Found, endpoint: &VpcEndpoint) -> Vec<String> {
-    let ours = |id: &str| found.tables.values().any(|table| table.route_table_id() == Some(id));
+fn not_owned_tables(observed: &Observed, endpoint: &VpcEndpoint) -> Vec<String> {
+    let ours = |id: &str| observed.tables.values().any(|table| table.route_table_id() == Some(id));
     endpoint.route_table_ids().iter().filter(|id| !ours(id)).cloned().collect()
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let Some(endpoint) = &found.endpoint else { return plan_missing(ROLE, plan) };
-    plan.tags(&work.stack, NAME, ROLE, &tagging::read(endpoint.tags()));
-    for table in missing_tables(work, found, Some(endpoint)) {
-        plan.update(ROLE, "routeTables", "(none)", table);
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let Some(endpoint) = &observed.endpoint else { return plan_missing(LOGICAL_ID, plan) };
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(endpoint.tags()));
+    for table in missing_tables(work, observed, Some(endpoint)) {
+        plan.update(LOGICAL_ID, "routeTables", "(none)", table);
     }
-    for table in foreign_tables(found, endpoint) {
-        plan.update(ROLE, "routeTables", table, "(none)");
+    for table in not_owned_tables(observed, endpoint) {
+        plan.update(LOGICAL_ID, "routeTables", table, "(none)");
     }
     if !gives_full_access(endpoint) {
-        plan.update(ROLE, "policy", endpoint.policy_document().unwrap_or_default(), "full access");
+        plan.update(LOGICAL_ID, "policy", endpoint.policy_document().unwrap_or_default(), "full access");
     }
 }
 
-pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<(), StepError> {
-    let missing = missing_tables(work, found, found.endpoint.as_ref());
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<(), StepError> {
+    let missing = missing_tables(work, observed, observed.endpoint.as_ref());
     let late = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
-    let Some(endpoint) = &found.endpoint else {
+    let Some(endpoint) = &observed.endpoint else {
         let call = work
             .aws
             .ec2()
@@ -69,19 +70,19 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
             .vpc_endpoint_type(VpcEndpointType::Gateway)
             .service_name(format!("com.amazonaws.{}.s3", work.aws.settings.region))
             .set_route_table_ids(Some(missing))
-            .client_token(work.stack.token(ROLE, &[]))
+            .client_token(work.stack.token(LOGICAL_ID, &[]))
             .tag_specifications(tagging::specification(
                 ResourceType::VpcEndpoint,
-                work.stack.tags(NAME, ROLE),
+                work.stack.tags(NAME, LOGICAL_ID),
             ));
         let call = call.send().await;
         call.pending_on(&late, "the route tables to be visible", "creating the S3 gateway endpoint")?;
         return Ok(());
     };
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-    tagging::keep(work, NAME, ROLE, id, &tagging::read(endpoint.tags())).await?;
-    let (foreign, resets) = (foreign_tables(found, endpoint), !gives_full_access(endpoint));
-    if missing.is_empty() && foreign.is_empty() && !resets {
+    tagging::keep(work, NAME, LOGICAL_ID, id, &tagging::read(endpoint.tags())).await?;
+    let (not_owned, resets) = (not_owned_tables(observed, endpoint), !gives_full_access(endpoint));
+    if missing.is_empty() && not_owned.is_empty() && !resets {
         return Ok(());
     }
     let call = work
@@ -90,7 +91,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
         .modify_vpc_endpoint()
         .vpc_endpoint_id(id)
         .set_add_route_table_ids(unless_empty(missing))
-        .set_remove_route_table_ids(unless_empty(foreign))
+        .set_remove_route_table_ids(unless_empty(not_owned))
         .set_reset_policy(resets.then_some(true));
     call.send()
         .await
@@ -102,9 +103,10 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
 }
 
 /// Takes the endpoint off the private tables that the spec has no longer: it would hold them.
-pub(super) async fn let_go(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let Some(endpoint) = &found.endpoint else { return Ok(()) };
-    let tables = found.tables.iter().filter(|(role, _)| !super::tables::is_wanted(work, role));
+pub(super) async fn let_go(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let Some(endpoint) = &observed.endpoint else { return Ok(()) };
+    let tables =
+        observed.tables.iter().filter(|(logical_id, _)| !super::tables::is_desired(work, logical_id));
     let held: Vec<String> = tables
         .filter_map(|(_, table)| table.route_table_id().map(str::to_owned))
         .filter(|id| endpoint.route_table_ids().contains(id))
@@ -118,15 +120,19 @@ pub(super) async fn let_go(work: &Work<'_>, found: &Found) -> Result<(), StepErr
     call.send().await.doing(format!("taking {id} off route tables that are no longer needed")).map(drop)
 }
 
-pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
+pub(super) async fn delete(
+    work: &Work<'_>,
+    observed: &Observed,
+    deletion: &mut Deletion,
+) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    if let Some(endpoint) = &found.endpoint {
-        let refused = crate::contract::endpoints::delete(work, &[id(endpoint)]).await?;
+    if let Some(endpoint) = &observed.endpoint {
+        let refused = crate::contract::endpoints::delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
-        removal.leave(ROLE, id(endpoint), why);
+        deletion.remains(LOGICAL_ID, id(endpoint), why);
     }
-    if let Some(endpoint) = &found.leaving_endpoint {
-        removal.leave(ROLE, id(endpoint), "is being deleted");
+    if let Some(endpoint) = &observed.leaving_endpoint {
+        deletion.remains(LOGICAL_ID, id(endpoint), "is being deleted");
     }
     Ok(())
 }

@@ -2,53 +2,56 @@
 
 use aws_sdk_ec2::types::{InternetGateway, ResourceType};
 
-use super::observed::Found;
+use super::observed::Observed;
 use super::{NAME, plan_missing};
+use crate::aws::error::{Answer, StepError};
 use crate::aws::once;
 use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 use crate::contract::tagging;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The internet gateway's role.
-pub(super) const ROLE: &str = "internet-gateway";
+/// The internet gateway's logical ID.
+pub(super) const LOGICAL_ID: &str = "internet-gateway";
 
 /// The gateway's id, and whether it is attached to the VPC.
-pub(super) fn attached(found: &Found) -> Option<(&str, bool)> {
-    let gateway = found.gateways.first()?;
-    let vpc = found.vpc().and_then(|vpc| vpc.vpc_id());
+pub(super) fn attached(observed: &Observed) -> Option<(&str, bool)> {
+    let gateway = observed.gateways.first()?;
+    let vpc = observed.vpc().and_then(|vpc| vpc.vpc_id());
     let attached = gateway.attachments().iter().any(|attachment| attachment.vpc_id() == vpc);
     Some((gateway.internet_gateway_id().unwrap_or_default(), attached))
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    match attached(found) {
-        None => plan_missing(ROLE, plan),
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    match attached(observed) {
+        None => plan_missing(LOGICAL_ID, plan),
         Some((_, true)) => {}
         Some((_, false)) => {
-            plan.update(ROLE, "attachment", "(none)", "the VPC");
+            plan.update(LOGICAL_ID, "attachment", "(none)", "the VPC");
         }
     }
-    if let Some(gateway) = found.gateways.first() {
-        plan.tags(&work.stack, NAME, ROLE, &tagging::read(gateway.tags()));
+    if let Some(gateway) = observed.gateways.first() {
+        plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(gateway.tags()));
     }
-    for double in found.gateways.iter().skip(1) {
-        plan.change(Verb::Remove, format!("{ROLE} ({})", double.internet_gateway_id().unwrap_or_default()));
+    for double in observed.gateways.iter().skip(1) {
+        plan.change(
+            Verb::Delete,
+            format!("{LOGICAL_ID} ({})", double.internet_gateway_id().unwrap_or_default()),
+        );
     }
 }
 
 /// Creates and attaches it. Whether there was something to do.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<bool, StepError> {
-    for double in found.gateways.iter().skip(1).filter_map(InternetGateway::internet_gateway_id) {
-        delete(work, double).await?;
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
+    for double in observed.gateways.iter().skip(1).filter_map(InternetGateway::internet_gateway_id) {
+        delete_one(work, double).await?;
     }
-    let Some((id, attached)) = attached(found) else {
+    let Some((id, attached)) = attached(observed) else {
         create(work).await?;
         return Ok(true);
     };
-    if let Some(gateway) = found.gateways.first() {
-        tagging::keep(work, NAME, ROLE, id, &tagging::read(gateway.tags())).await?;
+    if let Some(gateway) = observed.gateways.first() {
+        tagging::keep(work, NAME, LOGICAL_ID, id, &tagging::read(gateway.tags())).await?;
     }
     if attached {
         return Ok(false);
@@ -70,7 +73,7 @@ pub(super) async fn create(work: &Work<'_>) -> Result<(), StepError> {
         .create_internet_gateway()
         .tag_specifications(tagging::specification(
             ResourceType::InternetGateway,
-            work.stack.tags(NAME, ROLE),
+            work.stack.tags(NAME, LOGICAL_ID),
         ))
         .customize()
         .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
@@ -80,12 +83,16 @@ pub(super) async fn create(work: &Work<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
-    for gateway in &found.gateways {
+pub(super) async fn delete(
+    work: &Work<'_>,
+    observed: &Observed,
+    deletion: &mut Deletion,
+) -> Result<(), StepError> {
+    for gateway in &observed.gateways {
         let id = gateway.internet_gateway_id().unwrap_or_default();
-        if !detach(work, gateway).await? || !delete(work, id).await? {
-            removal.leave(
-                ROLE,
+        if !detach(work, gateway).await? || !delete_one(work, id).await? {
+            deletion.remains(
+                LOGICAL_ID,
                 id,
                 "EC2 keeps it while, and for some minutes after, the VPC has public addresses",
             );
@@ -107,7 +114,7 @@ async fn detach(work: &Work<'_>, gateway: &InternetGateway) -> Result<bool, Step
     Ok(true)
 }
 
-async fn delete(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
+async fn delete_one(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
     let call = work.aws.ec2().delete_internet_gateway().internet_gateway_id(id).send().await;
     call.gone(&["InvalidInternetGatewayID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))
 }

@@ -8,16 +8,16 @@ use aws_sdk_ec2::types::{
 };
 use stackdrop_specs::Tier;
 
-use super::{NAME, endpoint, gateway, subnet_role, tables, vpc};
-use crate::deployment::outputs::NetworkOutputs;
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
+use super::{NAME, endpoint, gateway, subnet_logical_id, tables, vpc};
 use crate::aws::error::{Answer, StepError};
-use crate::contract::tagging::{filter, filter_any, ours, role};
+use crate::contract::component::Work;
+use crate::contract::tagging::{filter, filter_any, logical_id, ours};
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::NetworkOutputs;
 
 /// Everything of this stack's network.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Observed {
     /// All VPCs of this stack, the one to keep first. More than one only after a lost answer.
     pub(super) vpcs: Vec<Vpc>,
     pub(super) dns_support: bool,
@@ -33,7 +33,7 @@ pub(super) struct Found {
     pub(super) leaving_endpoint: Option<VpcEndpoint>,
 }
 
-impl Found {
+impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let (mut vpcs, subnets, mut gateways, tables, endpoints) = tokio::try_join!(
             find_vpcs(work),
@@ -62,8 +62,8 @@ impl Found {
         let inside = |vpc: Option<&str>| kept.is_some() && vpc == kept;
         let subnets = subnets.into_iter().filter(|subnet| inside(subnet.vpc_id()));
         let tables = tables.into_iter().filter(|table| inside(table.vpc_id()));
-        let subnets = subnets.map(|subnet| (role(subnet.tags()).to_owned(), subnet)).collect();
-        let tables = tables.map(|table| (role(table.tags()).to_owned(), table)).collect();
+        let subnets = subnets.map(|subnet| (logical_id(subnet.tags()).to_owned(), subnet)).collect();
+        let tables = tables.map(|table| (logical_id(table.tags()).to_owned(), table)).collect();
         Ok(Self {
             vpcs,
             dns_support,
@@ -92,16 +92,16 @@ impl Found {
     }
 
     /// Notes that nothing else was touched, because what the removal has noted already goes first.
-    pub(super) fn leave_the_rest(&self, removal: &mut Removal) {
+    pub(super) fn leave_the_rest(&self, deletion: &mut Deletion) {
         let why = "goes when the internet gateway and the S3 endpoint are gone";
-        for (role, subnet) in &self.subnets {
-            removal.leave(role, subnet.subnet_id().unwrap_or_default(), why);
+        for (logical_id, subnet) in &self.subnets {
+            deletion.remains(logical_id, subnet.subnet_id().unwrap_or_default(), why);
         }
-        for (role, table) in &self.tables {
-            removal.leave(role, table.route_table_id().unwrap_or_default(), why);
+        for (logical_id, table) in &self.tables {
+            deletion.remains(logical_id, table.route_table_id().unwrap_or_default(), why);
         }
-        for found in &self.vpcs {
-            removal.leave(vpc::ROLE, found.vpc_id().unwrap_or_default(), why);
+        for observed in &self.vpcs {
+            deletion.remains(vpc::LOGICAL_ID, observed.vpc_id().unwrap_or_default(), why);
         }
     }
 
@@ -112,14 +112,14 @@ impl Found {
             zones
                 .into_iter()
                 .map(|zone| {
-                    let subnet = self.subnets.get(&subnet_role(tier, zone));
+                    let subnet = self.subnets.get(&subnet_logical_id(tier, zone));
                     let id = subnet.and_then(Subnet::subnet_id).ok_or_else(|| missing("a subnet"))?;
                     Ok((zone.to_string(), id.to_owned()))
                 })
                 .collect()
         };
         let private_tables = work.spec.network.zone_letters().into_iter().map(|zone| {
-            let table = self.tables.get(&tables::private_role(zone));
+            let table = self.tables.get(&tables::private_table_logical_id(zone));
             let id = table.and_then(RouteTable::route_table_id).ok_or_else(|| missing("a route table"))?;
             Ok((zone.to_string(), id.to_owned()))
         });
@@ -151,10 +151,10 @@ pub(super) async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepErr
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
     let call = work.aws.ec2().describe_internet_gateways().set_filters(Some(ours(work, NAME)));
-    let mut found: Vec<InternetGateway> =
+    let mut observed: Vec<InternetGateway> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the internet gateway")?;
-    found.retain(|found| role(found.tags()) == gateway::ROLE);
-    Ok(found)
+    observed.retain(|observed| logical_id(observed.tags()) == gateway::LOGICAL_ID);
+    Ok(observed)
 }
 
 async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
@@ -166,10 +166,11 @@ async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
 /// The S3 endpoint that stands, and one that is being deleted.
 async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
     let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
-    let found: Vec<VpcEndpoint> =
+    let observed: Vec<VpcEndpoint> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
-    let found = found.into_iter().filter(|endpoint| role(endpoint.tags()) == endpoint::ROLE);
-    let (standing, gone): (Vec<_>, Vec<_>) = found.partition(endpoint::stands);
+    let observed =
+        observed.into_iter().filter(|endpoint| logical_id(endpoint.tags()) == endpoint::LOGICAL_ID);
+    let (standing, gone): (Vec<_>, Vec<_>) = observed.partition(endpoint::stands);
     Ok((standing.into_iter().next(), gone.into_iter().find(endpoint::is_leaving)))
 }
 
@@ -198,8 +199,8 @@ pub(super) async fn find_associations(
 async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<SecurityGroup>, StepError> {
     let filters = vec![filter("vpc-id", vpc), filter("group-name", "default")];
     let call = work.aws.ec2().describe_security_groups().set_filters(Some(filters));
-    let found = call.send().await.doing("looking for the VPC's default security group")?;
-    Ok(found.security_groups.unwrap_or_default().into_iter().next())
+    let observed = call.send().await.doing("looking for the VPC's default security group")?;
+    Ok(observed.security_groups.unwrap_or_default().into_iter().next())
 }
 
 async fn find_attribute(work: &Work<'_>, vpc: &str, name: VpcAttributeName) -> Result<bool, StepError> {

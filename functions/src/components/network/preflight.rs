@@ -2,35 +2,35 @@
 
 use aws_sdk_ec2::types::{InternetGateway, Vpc};
 
-use super::observed::Found;
-use super::{gateway, subnet_role, subnets, vpc};
-use crate::contract::component::Work;
-use crate::deployment::plan::Plan;
+use super::observed::Observed;
+use super::{gateway, subnet_logical_id, subnets, vpc};
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::quotas::{self, INTERNET_GATEWAYS, Need, VPCS};
+use crate::deployment::plan::Plan;
 
-pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
-    if found.vpc().is_none() {
+pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
+    if observed.vpc().is_none() {
         let need = Need {
-            resource: vpc::ROLE,
+            resource: vpc::LOGICAL_ID,
             used: quotas::count(every_vpc(work).await?.len()),
             more: 1.0,
             instead: "delete a VPC that nobody uses",
         };
         quotas::check(work, VPCS, need, plan).await?;
     }
-    if found.gateways.is_empty() {
+    if observed.gateways.is_empty() {
         let need = Need {
-            resource: gateway::ROLE,
+            resource: gateway::LOGICAL_ID,
             used: quotas::count(every_gateway(work).await?.len()),
             more: 1.0,
             instead: "delete an internet gateway that nobody uses",
         };
         quotas::check(work, INTERNET_GATEWAYS, need, plan).await?;
     }
-    let mut wanted = work.spec.network.subnets().into_iter();
-    if wanted.any(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone))) {
-        let there = subnets::zones(work, found.subnets.values()).await?.len();
+    let mut desired = work.spec.network.subnets().into_iter();
+    if desired.any(|subnet| !observed.subnets.contains_key(&subnet_logical_id(subnet.tier, subnet.zone))) {
+        let there = subnets::zones(work, observed.subnets.values()).await?.len();
         if there < usize::from(work.spec.network.zones) {
             plan.problem(
                 "subnet",

@@ -3,30 +3,30 @@
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet, SubnetState};
 use stackdrop_specs::SubnetPlan;
 
-use super::observed::Found;
-use super::{NAME, plan_missing, subnet_role};
+use super::observed::Observed;
+use super::{NAME, plan_missing, subnet_logical_id};
+use crate::aws::error::{Answer, StepError};
+use crate::aws::join;
 use crate::aws::once;
 use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
-use crate::contract::dependents::holders;
+use crate::contract::dependents::dependents;
 use crate::contract::tagging;
-use crate::aws::join;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let wanted = work.spec.network.subnets();
-    for subnet in &wanted {
-        let role = subnet_role(subnet.tier, subnet.zone);
-        match found.subnets.get(&role) {
-            None => plan_missing(&role, plan),
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let desired = work.spec.network.subnets();
+    for subnet in &desired {
+        let logical_id = subnet_logical_id(subnet.tier, subnet.zone);
+        match observed.subnets.get(&logical_id) {
+            None => plan_missing(&logical_id, plan),
             Some(there) => {
                 if there.state() != Some(&SubnetState::Available) {
-                    plan.change(Verb::Settle, &role);
+                    plan.change(Verb::Wait, &logical_id);
                 }
-                plan.tags(&work.stack, NAME, &role, &tagging::read(there.tags()));
+                plan.tags(&work.stack, NAME, &logical_id, &tagging::read(there.tags()));
                 if there.map_public_ip_on_launch() == Some(true) {
-                    plan.update(&role, "mapPublicIpOnLaunch", true, false);
+                    plan.update(&logical_id, "mapPublicIpOnLaunch", true, false);
                 }
             }
         }
@@ -41,27 +41,27 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
         return;
     }
     // What a failed update to more zones has left.
-    for role in found.subnets.keys().filter(|role| !is_wanted(work, role)) {
-        plan.change(Verb::Remove, role);
+    for logical_id in observed.subnets.keys().filter(|logical_id| !is_desired(work, logical_id)) {
+        plan.change(Verb::Delete, logical_id);
     }
 }
 
-/// Whether the spec asks for a subnet with this role.
-pub(super) fn is_wanted(work: &Work<'_>, role: &str) -> bool {
-    work.spec.network.subnets().iter().any(|subnet| subnet_role(subnet.tier, subnet.zone) == role)
+/// Whether the spec asks for a subnet with this logical ID.
+pub(super) fn is_desired(work: &Work<'_>, logical_id: &str) -> bool {
+    work.spec.network.subnets().iter().any(|subnet| subnet_logical_id(subnet.tier, subnet.zone) == logical_id)
 }
 
 /// Creates the missing ones. Whether there were any.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<bool, StepError> {
-    let wanted = work.spec.network.subnets();
-    let missing: Vec<&SubnetPlan> = wanted
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
+    let desired = work.spec.network.subnets();
+    let missing: Vec<&SubnetPlan> = desired
         .iter()
-        .filter(|subnet| !found.subnets.contains_key(&subnet_role(subnet.tier, subnet.zone)))
+        .filter(|subnet| !observed.subnets.contains_key(&subnet_logical_id(subnet.tier, subnet.zone)))
         .collect();
-    for (role, subnet) in &found.subnets {
+    for (logical_id, subnet) in &observed.subnets {
         let id = subnet.subnet_id().unwrap_or_default();
-        tagging::keep(work, NAME, role, id, &tagging::read(subnet.tags())).await?;
-        if subnet.map_public_ip_on_launch() == Some(true) && is_wanted(work, role) {
+        tagging::keep(work, NAME, logical_id, id, &tagging::read(subnet.tags())).await?;
+        if subnet.map_public_ip_on_launch() == Some(true) && is_desired(work, logical_id) {
             let off = AttributeBooleanValue::builder().value(false).build();
             let call = work.aws.ec2().modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
             call.send().await.doing(format!("keeping public addresses off {id}"))?;
@@ -70,7 +70,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     if missing.is_empty() {
         return Ok(false);
     }
-    let zones = zones(work, found.subnets.values()).await?;
+    let zones = zones(work, observed.subnets.values()).await?;
     join::all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
     Ok(true)
 }
@@ -90,7 +90,7 @@ pub(super) async fn zones<'s>(
         .map(|letter| {
             let suffix = format!("/{}", char::from(letter));
             let mut there = subnets.clone().into_iter();
-            let there = there.find(|subnet| tagging::role(subnet.tags()).ends_with(&suffix));
+            let there = there.find(|subnet| tagging::logical_id(subnet.tags()).ends_with(&suffix));
             there.and_then(|subnet| subnet.availability_zone().map(str::to_owned))
         })
         .collect();
@@ -100,7 +100,7 @@ pub(super) async fn zones<'s>(
 }
 
 async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String]) -> Result<(), StepError> {
-    let role = subnet_role(plan.tier, plan.zone);
+    let logical_id = subnet_logical_id(plan.tier, plan.zone);
     let zone = zones.get(plan.zone_index()).ok_or_else(|| {
         StepError::InvalidSpec(format!(
             "network.zones is {}, but the region has only {} availability zones",
@@ -115,14 +115,15 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
         .vpc_id(vpc)
         .availability_zone(zone)
         .cidr_block(plan.cidr.to_string())
-        .tag_specifications(tagging::specification(ResourceType::Subnet, work.stack.tags(NAME, &role)))
+        .tag_specifications(tagging::specification(ResourceType::Subnet, work.stack.tags(NAME, &logical_id)))
         .customize()
         .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
     // A conflict: a lost answer has made it, and EC2 does not show it yet; or somebody else took the range.
-    let made = call.send().await.unless(&["InvalidSubnet.Conflict"]).doing(format!("creating the {role}"))?;
+    let made =
+        call.send().await.unless(&["InvalidSubnet.Conflict"]).doing(format!("creating the {logical_id}"))?;
     match made {
         Some(answer) => {
-            tracing::info!(id = answer.subnet().and_then(Subnet::subnet_id), role, "Subnet created.");
+            tracing::info!(id = answer.subnet().and_then(Subnet::subnet_id), logical_id, "Subnet created.");
             Ok(())
         }
         None => conflict(work, vpc, plan).await,
@@ -133,13 +134,13 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
 async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), StepError> {
     let call = work.aws.ec2().describe_subnets().filters(tagging::filter("vpc-id", vpc));
     let answer = call.send().await.doing("looking for the subnet that has the range")?;
-    let foreign = answer.subnets().iter().find(|subnet| {
+    let not_owned = answer.subnets().iter().find(|subnet| {
         let range = subnet.cidr_block().and_then(|range| range.parse::<ipnet::Ipv4Net>().ok());
         let overlaps = range.is_some_and(|range| range.contains(&plan.cidr) || plan.cidr.contains(&range));
         overlaps && !work.stack.owns(&tagging::read(subnet.tags()))
     });
-    match foreign {
-        Some(subnet) => Err(StepError::Foreign {
+    match not_owned {
+        Some(subnet) => Err(StepError::NotOwned {
             what: format!("the subnet {}", subnet.subnet_id().unwrap_or_default()),
             fix: format!("it has addresses of {}, which the stack needs: delete it", plan.cidr),
         }),
@@ -148,28 +149,30 @@ async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), S
 }
 
 /// Whether all subnets that there are can be used.
-pub(super) fn available(found: &Found) -> bool {
-    found.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
+pub(super) fn available(observed: &Observed) -> bool {
+    observed.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
 }
 
 /// Deletes the subnets with these roles.
-pub(super) async fn remove(
+pub(super) async fn delete(
     work: &Work<'_>,
-    found: &Found,
-    removal: &mut Removal,
+    observed: &Observed,
+    deletion: &mut Deletion,
     which: impl Fn(&str) -> bool,
 ) -> Result<(), StepError> {
-    let deletions = found.subnets.iter().filter(|(role, _)| which(role)).map(async |(role, subnet)| {
-        let id = subnet.subnet_id().unwrap_or_default();
-        let call = work.aws.ec2().delete_subnet().subnet_id(id).send().await;
-        if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
-            tracing::info!(id, role, "Subnet deleted.");
-            return Ok(None);
-        }
-        Ok::<_, StepError>(Some((role, id, holders(work, "subnet-id", id).await?)))
-    });
-    for (role, id, why) in join::all(deletions).await?.into_iter().flatten() {
-        removal.leave(role, id, why);
+    let deletions = observed.subnets.iter().filter(|(logical_id, _)| which(logical_id)).map(
+        async |(logical_id, subnet)| {
+            let id = subnet.subnet_id().unwrap_or_default();
+            let call = work.aws.ec2().delete_subnet().subnet_id(id).send().await;
+            if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
+                tracing::info!(id, logical_id, "Subnet deleted.");
+                return Ok(None);
+            }
+            Ok::<_, StepError>(Some((logical_id, id, dependents(work, "subnet-id", id).await?)))
+        },
+    );
+    for (logical_id, id, why) in join::all(deletions).await?.into_iter().flatten() {
+        deletion.remains(logical_id, id, why);
     }
     Ok(())
 }

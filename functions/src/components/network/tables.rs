@@ -7,48 +7,48 @@ use aws_sdk_ec2::types::{
 };
 use stackdrop_specs::Tier;
 
-use super::observed::{Found, find_associations};
-use super::{NAME, gateway, plan_missing, routes, subnet_role};
-use crate::contract::routes::target;
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
+use super::observed::{Observed, find_associations};
+use super::{NAME, gateway, plan_missing, routes, subnet_logical_id};
 use crate::aws::error::{Answer, StepError};
-use crate::contract::tagging;
 use crate::aws::join;
+use crate::contract::component::Work;
+use crate::contract::routes::target;
+use crate::contract::tagging;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
 const PUBLIC: &str = "route-table/public";
 pub(super) const DATABASE: &str = "route-table/database";
 /// Everything outside the VPC.
 pub(super) const ANYWHERE: &str = "0.0.0.0/0";
 
-/// The role of a zone's private route table.
-pub(super) fn private_role(zone: char) -> String {
+/// The logical ID of a zone's private route table.
+pub(super) fn private_table_logical_id(zone: char) -> String {
     format!("route-table/private/{zone}")
 }
 
 /// The roles of all route tables.
-pub(super) fn wanted(work: &Work<'_>) -> Vec<String> {
-    let private = work.spec.network.zone_letters().into_iter().map(private_role);
+pub(super) fn desired(work: &Work<'_>) -> Vec<String> {
+    let private = work.spec.network.zone_letters().into_iter().map(private_table_logical_id);
     [PUBLIC.to_owned(), DATABASE.to_owned()].into_iter().chain(private).collect()
 }
 
-/// Whether the spec asks for a table with this role.
-pub(super) fn is_wanted(work: &Work<'_>, role: &str) -> bool {
-    wanted(work).iter().any(|wanted| wanted == role)
+/// Whether the spec asks for a table with this logical ID.
+pub(super) fn is_desired(work: &Work<'_>, logical_id: &str) -> bool {
+    desired(work).iter().any(|desired| desired == logical_id)
 }
 
-/// Each subnet's role with the role of its route table.
+/// Each subnet's logical ID with the logical ID of its route table.
 fn pairs(work: &Work<'_>) -> Vec<(String, String)> {
     let subnets = work.spec.network.subnets().into_iter();
     subnets
         .map(|subnet| {
             let table = match subnet.tier {
                 Tier::Public => PUBLIC.to_owned(),
-                Tier::Private => private_role(subnet.zone),
+                Tier::Private => private_table_logical_id(subnet.zone),
                 Tier::Database => DATABASE.to_owned(),
             };
-            (subnet_role(subnet.tier, subnet.zone), table)
+            (subnet_logical_id(subnet.tier, subnet.zone), table)
         })
         .collect()
 }
@@ -65,16 +65,19 @@ fn is_associated(table: &RouteTable, subnet: &Subnet) -> bool {
 }
 
 /// The subnets, with their tables, that do not use them.
-fn astray<'f>(work: &Work<'_>, found: &'f Found) -> Vec<(String, &'f Subnet, &'f RouteTable)> {
+fn astray<'f>(work: &Work<'_>, observed: &'f Observed) -> Vec<(String, &'f Subnet, &'f RouteTable)> {
     let pairs = pairs(work).into_iter().filter_map(|(subnet, table)| {
-        Some((table.clone(), found.subnets.get(&subnet)?, found.tables.get(&table)?))
+        Some((table.clone(), observed.subnets.get(&subnet)?, observed.tables.get(&table)?))
     });
     pairs.filter(|(_, subnet, table)| !is_associated(table, subnet)).collect()
 }
 
 /// What somebody has given one of our tables: a subnet of their own, or a gateway.
-fn strangers<'f>(found: &Found, table: &'f RouteTable) -> impl Iterator<Item = &'f RouteTableAssociation> {
-    let ours: Vec<String> = found.subnets.values().filter_map(|subnet| subnet.subnet_id.clone()).collect();
+fn strangers<'f>(
+    observed: &Observed,
+    table: &'f RouteTable,
+) -> impl Iterator<Item = &'f RouteTableAssociation> {
+    let ours: Vec<String> = observed.subnets.values().filter_map(|subnet| subnet.subnet_id.clone()).collect();
     table.associations().iter().filter(move |association| {
         let is_ours = association.subnet_id().is_some_and(|id| ours.iter().any(|ours| ours == id));
         stands(association) && association.main() != Some(true) && !is_ours
@@ -93,19 +96,19 @@ fn leads_out(table: &RouteTable, gateway: &str) -> bool {
     })
 }
 
-pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
-    for role in wanted(work) {
-        match found.tables.get(&role) {
-            None => plan_missing(&role, plan),
-            Some(table) => plan.tags(&work.stack, NAME, &role, &tagging::read(table.tags())),
+pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
+    for logical_id in desired(work) {
+        match observed.tables.get(&logical_id) {
+            None => plan_missing(&logical_id, plan),
+            Some(table) => plan.tags(&work.stack, NAME, &logical_id, &tagging::read(table.tags())),
         }
     }
-    for role in found.tables.keys().filter(|role| !is_wanted(work, role)) {
-        plan.change(Verb::Remove, role);
+    for logical_id in observed.tables.keys().filter(|logical_id| !is_desired(work, logical_id)) {
+        plan.change(Verb::Delete, logical_id);
     }
-    plan_associations(work, found, plan).await?;
-    routes::plan(work, found, plan);
-    if let (Some(table), Some((gateway, true))) = (found.tables.get(PUBLIC), gateway::attached(found))
+    plan_associations(work, observed, plan).await?;
+    routes::plan(work, observed, plan);
+    if let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
         && !leads_out(table, gateway)
     {
         let now = way_out(table).map_or_else(|| "(none)".into(), target);
@@ -114,59 +117,62 @@ pub(super) async fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Res
     Ok(())
 }
 
-async fn plan_associations(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
-    let astray = astray(work, found);
+async fn plan_associations(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
+    let astray = astray(work, observed);
     if !astray.is_empty() {
         let subnets: Vec<&str> = astray.iter().filter_map(|(_, subnet, _)| subnet.subnet_id()).collect();
         let now = find_associations(work, &subnets).await?;
-        for (role, subnet, _) in astray {
+        for (logical_id, subnet, _) in astray {
             let now = now.iter().find(|(association, _)| association.subnet_id() == subnet.subnet_id());
             let now = now.map_or("(the main one)", |(_, table)| table);
-            plan.update(tagging::role(subnet.tags()), "routeTable", now, role);
+            plan.update(tagging::logical_id(subnet.tags()), "routeTable", now, logical_id);
         }
     }
-    for role in wanted(work) {
-        let Some(table) = found.tables.get(&role) else { continue };
-        for stranger in strangers(found, table) {
+    for logical_id in desired(work) {
+        let Some(table) = observed.tables.get(&logical_id) else { continue };
+        for stranger in strangers(observed, table) {
             let who = stranger.subnet_id().or(stranger.gateway_id()).unwrap_or("(unknown)");
-            plan.update(&role, "associations", who, "(none)");
+            plan.update(&logical_id, "associations", who, "(none)");
         }
     }
     Ok(())
 }
 
 /// Creates the missing ones. Whether there were any.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<bool, StepError> {
-    for (role, table) in &found.tables {
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
+    for (logical_id, table) in &observed.tables {
         let id = table.route_table_id().unwrap_or_default();
-        tagging::keep(work, NAME, role, id, &tagging::read(table.tags())).await?;
+        tagging::keep(work, NAME, logical_id, id, &tagging::read(table.tags())).await?;
     }
     let missing: Vec<String> =
-        wanted(work).into_iter().filter(|role| !found.tables.contains_key(role)).collect();
-    join::all(missing.iter().map(|role| create(work, vpc, role))).await?;
+        desired(work).into_iter().filter(|logical_id| !observed.tables.contains_key(logical_id)).collect();
+    join::all(missing.iter().map(|logical_id| create(work, vpc, logical_id))).await?;
     Ok(!missing.is_empty())
 }
 
-async fn create(work: &Work<'_>, vpc: &str, role: &str) -> Result<(), StepError> {
+async fn create(work: &Work<'_>, vpc: &str, logical_id: &str) -> Result<(), StepError> {
     let call = work
         .aws
         .ec2()
         .create_route_table()
         .vpc_id(vpc)
-        .client_token(work.stack.token(role, &[]))
-        .tag_specifications(tagging::specification(ResourceType::RouteTable, work.stack.tags(NAME, role)));
-    let answer = call.send().await.doing(format!("creating the {role}"))?;
+        .client_token(work.stack.token(logical_id, &[]))
+        .tag_specifications(tagging::specification(
+            ResourceType::RouteTable,
+            work.stack.tags(NAME, logical_id),
+        ));
+    let answer = call.send().await.doing(format!("creating the {logical_id}"))?;
     let id = answer.route_table().and_then(RouteTable::route_table_id);
-    tracing::info!(id, role, "Route table created.");
+    tracing::info!(id, logical_id, "Route table created.");
     Ok(())
 }
 
 /// Gives each subnet its route table, and takes from each table what somebody else has given it.
-pub(super) async fn associate(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let astray = astray(work, found);
+pub(super) async fn associate(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let astray = astray(work, observed);
     join::all(astray.iter().map(|(_, subnet, table)| associate_one(work, subnet, table))).await?;
-    let tables = wanted(work).into_iter().filter_map(|role| found.tables.get(&role));
-    let strangers: Vec<_> = tables.flat_map(|table| strangers(found, table)).collect();
+    let tables = desired(work).into_iter().filter_map(|logical_id| observed.tables.get(&logical_id));
+    let strangers: Vec<_> = tables.flat_map(|table| strangers(observed, table)).collect();
     join::all(strangers.into_iter().map(|stranger| disassociate(work, stranger))).await.map(drop)
 }
 
@@ -204,8 +210,9 @@ async fn disassociate(work: &Work<'_>, association: &RouteTableAssociation) -> R
 }
 
 /// Leads the public table to the internet gateway.
-pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let (Some(table), Some((gateway, true))) = (found.tables.get(PUBLIC), gateway::attached(found)) else {
+pub(super) async fn lead_out(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
+    else {
         return Err(StepError::pending("the internet gateway to be attached"));
     };
     if leads_out(table, gateway) {
@@ -230,39 +237,43 @@ pub(super) async fn lead_out(work: &Work<'_>, found: &Found) -> Result<(), StepE
 
 /// Deletes the tables with these roles, after the subnets: the associations of deleted subnets went with them. The others
 /// are taken off first. (An association that is gone has no table by whose tag IAM could allow the call.)
-pub(super) async fn remove(
+pub(super) async fn delete(
     work: &Work<'_>,
-    found: &Found,
-    removal: &mut Removal,
+    observed: &Observed,
+    deletion: &mut Deletion,
     which: impl Fn(&str) -> bool,
 ) -> Result<(), StepError> {
-    let deleted: Vec<&str> = found
+    let deleted: Vec<&str> = observed
         .subnets
         .iter()
-        .filter(|(role, _)| !removal.left.iter().any(|left| left.resource == **role))
+        .filter(|(logical_id, _)| {
+            !deletion.remaining.iter().any(|remaining| remaining.resource == **logical_id)
+        })
         .filter_map(|(_, subnet)| subnet.subnet_id())
         .collect();
     let stands = |association: &&RouteTableAssociation| {
         association.main() != Some(true) && association.subnet_id().is_none_or(|id| !deleted.contains(&id))
     };
-    let removals = found.tables.iter().filter(|(role, _)| which(role)).map(async |(role, table)| {
-        let id = table.route_table_id().unwrap_or_default();
-        for association in table.associations().iter().filter(stands) {
-            disassociate(work, association).await?;
-        }
-        let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
-        let doing = format!("deleting {id}");
-        Ok::<_, StepError>((
-            role,
-            id,
-            call.gone(&["InvalidRouteTableID.NotFound"], &["DependencyViolation"], doing)?,
-        ))
-    });
-    for (role, id, gone) in join::all(removals).await? {
+    let removals = observed.tables.iter().filter(|(logical_id, _)| which(logical_id)).map(
+        async |(logical_id, table)| {
+            let id = table.route_table_id().unwrap_or_default();
+            for association in table.associations().iter().filter(stands) {
+                disassociate(work, association).await?;
+            }
+            let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
+            let doing = format!("deleting {id}");
+            Ok::<_, StepError>((
+                logical_id,
+                id,
+                call.gone(&["InvalidRouteTableID.NotFound"], &["DependencyViolation"], doing)?,
+            ))
+        },
+    );
+    for (logical_id, id, gone) in join::all(removals).await? {
         if gone {
-            tracing::info!(id, role, "Route table deleted.");
+            tracing::info!(id, logical_id, "Route table deleted.");
         } else {
-            removal.leave(role, id, "a subnet or an endpoint that is not of this stack uses it");
+            deletion.remains(logical_id, id, "a subnet or an endpoint that is not of this stack uses it");
         }
     }
     Ok(())

@@ -2,46 +2,47 @@
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, ResourceType, RouteTable, VpcState};
 
-use super::observed::Found;
+use super::observed::Observed;
 use super::{NAME, gateway, plan_missing};
+use crate::aws::error::{Answer, StepError};
+use crate::aws::join;
 use crate::aws::once;
 use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
-use crate::contract::dependents::holders;
-use crate::aws::join;
+use crate::contract::dependents::dependents;
 use crate::contract::tagging;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The VPC's role.
-pub(super) const ROLE: &str = "vpc";
-/// The role under which the plan names the default security group, which AWS makes and which carries no tag.
+/// The VPC's logical ID.
+pub(super) const LOGICAL_ID: &str = "vpc";
+/// The logical ID under which the plan names the default security group, which AWS makes and which carries no tag.
 const DEFAULT_GROUP: &str = "default-security-group";
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    let Some(vpc) = found.vpc() else { return plan_missing(ROLE, plan) };
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    let Some(vpc) = observed.vpc() else { return plan_missing(LOGICAL_ID, plan) };
     let (now, then) = (vpc.cidr_block().unwrap_or_default(), work.spec.network.cidr.to_string());
     if now != then {
         plan.problem(
-            ROLE,
+            LOGICAL_ID,
             format!("network.cidr can't be changed from {now} to {then}: AWS has no way to do it in place"),
             format!("set network.cidr back to {now}, or deploy a stack with another name"),
         );
     }
     if vpc.state() != Some(&VpcState::Available) {
-        plan.change(Verb::Settle, ROLE);
+        plan.change(Verb::Wait, LOGICAL_ID);
     }
-    plan.tags(&work.stack, NAME, ROLE, &tagging::read(vpc.tags()));
-    for (field, on) in [("enableDnsSupport", found.dns_support), ("enableDnsHostnames", found.dns_hostnames)]
+    plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(vpc.tags()));
+    for (field, on) in
+        [("enableDnsSupport", observed.dns_support), ("enableDnsHostnames", observed.dns_hostnames)]
     {
         if !on {
-            plan.update(ROLE, field, false, true);
+            plan.update(LOGICAL_ID, field, false, true);
         }
     }
-    for double in found.vpcs.iter().skip(1) {
-        plan.change(Verb::Remove, format!("{ROLE} ({})", double.vpc_id().unwrap_or_default()));
+    for double in observed.vpcs.iter().skip(1) {
+        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", double.vpc_id().unwrap_or_default()));
     }
-    let rules = rules_of_default_group(found);
+    let rules = rules_of_default_group(observed);
     if !(rules.0.is_empty() && rules.1.is_empty()) {
         plan.update(DEFAULT_GROUP, "rules", rules.0.len() + rules.1.len(), 0);
     }
@@ -49,9 +50,10 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
 
 /// The VPC's id, once it is available. A missing one is created, together with the internet gateway, which needs
 /// nothing of it.
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, StepError> {
-    let Some(vpc) = found.vpc() else {
-        let gateway = async { if found.gateways.is_empty() { gateway::create(work).await } else { Ok(()) } };
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<String, StepError> {
+    let Some(vpc) = observed.vpc() else {
+        let gateway =
+            async { if observed.gateways.is_empty() { gateway::create(work).await } else { Ok(()) } };
         join::both(create(work), gateway).await?;
         return Err(StepError::pending("the VPC to be available"));
     };
@@ -62,14 +64,14 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<String, Ste
             "network.cidr can't be changed from {now} to {then}: set it back, or deploy a stack with another name"
         )));
     }
-    for double in found.vpcs.iter().skip(1).filter_map(|double| double.vpc_id()) {
+    for double in observed.vpcs.iter().skip(1).filter_map(|double| double.vpc_id()) {
         let gone = work.aws.ec2().delete_vpc().vpc_id(double).send().await.unless(&["InvalidVpcID.NotFound"]);
         gone.doing(format!("deleting {double}, which a lost answer left beside {id}"))?;
     }
     if vpc.state() != Some(&VpcState::Available) {
         return Err(StepError::pending(format!("the VPC {id} to be available")));
     }
-    tagging::keep(work, NAME, ROLE, id, &tagging::read(vpc.tags())).await?;
+    tagging::keep(work, NAME, LOGICAL_ID, id, &tagging::read(vpc.tags())).await?;
     Ok(id.to_owned())
 }
 
@@ -79,7 +81,7 @@ async fn create(work: &Work<'_>) -> Result<(), StepError> {
         .ec2()
         .create_vpc()
         .cidr_block(work.spec.network.cidr.to_string())
-        .tag_specifications(tagging::specification(ResourceType::Vpc, work.stack.tags(NAME, ROLE)))
+        .tag_specifications(tagging::specification(ResourceType::Vpc, work.stack.tags(NAME, LOGICAL_ID)))
         .customize()
         .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
     let answer = call.send().await.doing("creating the VPC")?;
@@ -88,23 +90,23 @@ async fn create(work: &Work<'_>) -> Result<(), StepError> {
 }
 
 /// Interface endpoints with private names need both attributes. EC2 takes one a call.
-pub(super) async fn ensure_dns(work: &Work<'_>, found: &Found, vpc: &str) -> Result<(), StepError> {
+pub(super) async fn apply_dns(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<(), StepError> {
     let on = || AttributeBooleanValue::builder().value(true).build();
     let call = || work.aws.ec2().modify_vpc_attribute().vpc_id(vpc);
     // Host names need DNS support, so the order matters.
-    if !found.dns_support {
+    if !observed.dns_support {
         call().enable_dns_support(on()).send().await.doing(format!("turning on DNS in {vpc}"))?;
     }
-    if !found.dns_hostnames {
+    if !observed.dns_hostnames {
         call().enable_dns_hostnames(on()).send().await.doing(format!("turning on host names in {vpc}"))?;
     }
     Ok(())
 }
 
 /// Takes all rules from the default group, so that nothing that lands in it by mistake can be reached.
-pub(super) async fn strip_default_group(work: &Work<'_>, found: &Found) -> Result<(), StepError> {
-    let (ingress, egress) = rules_of_default_group(found);
-    let Some(id) = found.default_group.as_ref().and_then(|group| group.group_id()) else { return Ok(()) };
+pub(super) async fn strip_default_group(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    let (ingress, egress) = rules_of_default_group(observed);
+    let Some(id) = observed.default_group.as_ref().and_then(|group| group.group_id()) else { return Ok(()) };
     let doing = format!("stripping the default security group {id} of its rules");
     let absent = ["InvalidPermission.NotFound"];
     if !ingress.is_empty() {
@@ -118,20 +120,24 @@ pub(super) async fn strip_default_group(work: &Work<'_>, found: &Found) -> Resul
     Ok(())
 }
 
-fn rules_of_default_group(found: &Found) -> (Vec<IpPermission>, Vec<IpPermission>) {
-    let group = found.default_group.as_ref();
+fn rules_of_default_group(observed: &Observed) -> (Vec<IpPermission>, Vec<IpPermission>) {
+    let group = observed.default_group.as_ref();
     group.map_or_else(Default::default, |group| {
         (group.ip_permissions().to_vec(), group.ip_permissions_egress().to_vec())
     })
 }
 
-pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
-    for id in found.vpcs.iter().filter_map(|vpc| vpc.vpc_id()) {
+pub(super) async fn delete(
+    work: &Work<'_>,
+    observed: &Observed,
+    deletion: &mut Deletion,
+) -> Result<(), StepError> {
+    for id in observed.vpcs.iter().filter_map(|vpc| vpc.vpc_id()) {
         let call = work.aws.ec2().delete_vpc().vpc_id(id).send().await;
         if call.gone(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
             tracing::info!(id, "VPC deleted.");
         } else {
-            removal.leave(ROLE, id, held_by(work, id).await?);
+            deletion.remains(LOGICAL_ID, id, held_by(work, id).await?);
         }
     }
     Ok(())
@@ -161,7 +167,7 @@ async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
     let tables = tables.route_tables().iter().filter(|table| !is_main(table));
     let tables = tables.filter_map(|table| Some(format!("the route table {}", table.route_table_id()?)));
     let others: Vec<String> = subnets.chain(groups).chain(tables).collect();
-    let interfaces = holders(work, "vpc-id", vpc).await?;
+    let interfaces = dependents(work, "vpc-id", vpc).await?;
     if others.is_empty() {
         return Ok(interfaces);
     }

@@ -2,13 +2,13 @@
 
 use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupRule};
 
-use super::rules::{Group, Peer, Rule};
 use super::NAME;
-use crate::deployment::outputs::SecurityGroupOutputs;
-use crate::contract::component::Work;
+use super::rules::{Group, Peer, Rule};
 use crate::aws::error::{Answer, StepError};
-use crate::deployment::names::{TAG_COMPONENT, Tags};
+use crate::contract::component::Work;
 use crate::contract::tagging::{self, filter_any};
+use crate::deployment::names::{TAG_COMPONENT, Tags};
+use crate::deployment::outputs::SecurityGroupOutputs;
 
 /// A group of this stack.
 #[derive(Debug)]
@@ -30,14 +30,14 @@ pub(super) struct OwnedRule {
 
 /// Every group with one of our names.
 #[derive(Debug)]
-pub(super) struct Found {
-    /// Those of this stack, by role.
+pub(super) struct Observed {
+    /// Those of this stack, by logical ID.
     pub(super) groups: Vec<Owned>,
     /// The ids of those with one of our names, in the VPC of our groups, that are not this stack's.
-    pub(super) foreign: Vec<(Group, String)>,
+    pub(super) not_owned: Vec<(Group, String)>,
 }
 
-impl Found {
+impl Observed {
     /// Reads the groups, by name, and all their rules: two calls, however many groups there are.
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let (ours, others): (Vec<_>, Vec<_>) =
@@ -47,28 +47,28 @@ impl Found {
         let of_id =
             |id: &str| ours.iter().find(|(_, group)| group.group_id() == Some(id)).map(|(group, _)| *group);
         let groups: Vec<Owned> =
-            ours.iter().map(|(group, found)| owned(*group, found, &rules, of_id)).collect();
-        let foreign = others
+            ours.iter().map(|(group, observed)| owned(*group, observed, &rules, of_id)).collect();
+        let not_owned = others
             .into_iter()
             .filter(|(_, other)| groups.iter().any(|owned| other.vpc_id() == Some(&owned.vpc)))
             .map(|(group, other)| (group, other.group_id.unwrap_or_default()))
             .collect();
-        Ok(Self { groups, foreign })
+        Ok(Self { groups, not_owned })
     }
 
-    /// The group of a role.
+    /// The group of a logical ID.
     pub(super) fn get(&self, group: Group) -> Option<&Owned> {
         self.groups.iter().find(|owned| owned.group == group)
     }
 
-    /// The id of the group of a role.
+    /// The id of the group of a logical ID.
     pub(super) fn id(&self, group: Group) -> Option<String> {
         Some(self.get(group)?.id.clone())
     }
 
     /// What dependents need, of the groups that the spec wants.
     pub(super) fn outputs(&self, work: &Work<'_>) -> SecurityGroupOutputs {
-        let id = |group: Group| if group.is_wanted(work.spec) { self.id(group) } else { None };
+        let id = |group: Group| if group.is_desired(work.spec) { self.id(group) } else { None };
         SecurityGroupOutputs {
             load_balancer: id(Group::LoadBalancer),
             service: id(Group::Service),
@@ -91,16 +91,16 @@ impl Owned {
 
 fn owned(
     group: Group,
-    found: &SecurityGroup,
+    observed: &SecurityGroup,
     rules: &[SecurityGroupRule],
     of_id: impl Fn(&str) -> Option<Group> + Copy,
 ) -> Owned {
-    let rules = rules.iter().filter(|rule| rule.group_id() == found.group_id());
+    let rules = rules.iter().filter(|rule| rule.group_id() == observed.group_id());
     Owned {
         group,
-        id: found.group_id().unwrap_or_default().to_owned(),
-        vpc: found.vpc_id().unwrap_or_default().to_owned(),
-        tags: tagging::read(found.tags()),
+        id: observed.group_id().unwrap_or_default().to_owned(),
+        vpc: observed.vpc_id().unwrap_or_default().to_owned(),
+        tags: tagging::read(observed.tags()),
         rules: rules
             .map(|rule| OwnedRule {
                 id: rule.security_group_rule_id().unwrap_or_default().to_owned(),
@@ -119,14 +119,14 @@ fn is_ours(work: &Work<'_>, group: &SecurityGroup) -> bool {
 /// The groups with one of our names, in all VPCs. A name is unique in its VPC and can't be changed, so it finds
 /// ours and whatever stands in their way in one call.
 async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, StepError> {
-    let names = Group::ALL.map(|group| (work.stack.resource(group.role()), group));
-    let wanted: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
-    let call = work.aws.ec2().describe_security_groups().filters(filter_any("group-name", &wanted));
-    let found: Vec<SecurityGroup> =
+    let names = Group::ALL.map(|group| (work.stack.resource(group.logical_id()), group));
+    let desired: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let call = work.aws.ec2().describe_security_groups().filters(filter_any("group-name", &desired));
+    let observed: Vec<SecurityGroup> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the security groups")?;
-    let with_role = found.into_iter().filter_map(|found| {
-        let (_, group) = names.iter().find(|(name, _)| found.group_name() == Some(name))?;
-        Some((*group, found))
+    let with_role = observed.into_iter().filter_map(|observed| {
+        let (_, group) = names.iter().find(|(name, _)| observed.group_name() == Some(name))?;
+        Some((*group, observed))
     });
     let mut all: Vec<_> = with_role.collect();
     all.sort_by(|(one, a), (other, b)| (one, a.group_id()).cmp(&(other, b.group_id())));
@@ -148,8 +148,8 @@ pub(super) async fn find_named(
     let call = work.aws.ec2().describe_security_groups().filters(tagging::filter("vpc-id", vpc));
     let call = call.filters(tagging::filter("group-name", name));
     let answer = call.send().await.doing(format!("looking for who has the name {name}"))?;
-    let found = answer.security_groups.unwrap_or_default().into_iter().next();
-    Ok(found.map(|group| (group.group_id().unwrap_or_default().to_owned(), is_ours(work, &group))))
+    let observed = answer.security_groups.unwrap_or_default().into_iter().next();
+    Ok(observed.map(|group| (group.group_id().unwrap_or_default().to_owned(), is_ours(work, &group))))
 }
 
 /// The groups that are not this stack's and have a rule that names one of ours.
@@ -162,13 +162,13 @@ pub(super) async fn find_referring(work: &Work<'_>, id: &str) -> Result<Vec<Stri
         tokio::try_join!(by("ip-permission.group-id"), by("egress.ip-permission.group-id"))?;
     let groups = [ingress, egress].into_iter().flat_map(|answer| answer.security_groups.unwrap_or_default());
     let others = groups.filter(|group| group.group_id() != Some(id) && !is_ours(work, group));
-    let mut found: Vec<String> = others
+    let mut observed: Vec<String> = others
         .map(|group| {
             let (id, name) = (group.group_id().unwrap_or_default(), group.group_name().unwrap_or_default());
             format!("{id} ({name})")
         })
         .collect();
-    found.sort();
-    found.dedup();
-    Ok(found)
+    observed.sort();
+    observed.dedup();
+    Ok(observed)
 }

@@ -25,8 +25,8 @@ impl Group {
     pub(super) const ALL: [Self; 5] =
         [Self::LoadBalancer, Self::Service, Self::Instance, Self::Endpoints, Self::Database];
 
-    /// Its role in the stack.
-    pub(super) fn role(self) -> &'static str {
+    /// Its logical ID.
+    pub(super) fn logical_id(self) -> &'static str {
         match self {
             Self::LoadBalancer => "load-balancer",
             Self::Service => "service",
@@ -36,9 +36,9 @@ impl Group {
         }
     }
 
-    /// The role of its rules. One call authorises several rules and gives all of them the same tags.
+    /// The logical ID of its rules. One call authorises several rules and gives all of them the same tags.
     pub(super) fn rules_role(self) -> String {
-        format!("{}/rules", self.role())
+        format!("{}/rules", self.logical_id())
     }
 
     /// Its description, which EC2 can't change: the words must stay as they are.
@@ -53,7 +53,7 @@ impl Group {
     }
 
     /// Whether the spec has what the group is for.
-    pub(super) fn is_wanted(self, spec: &Spec) -> bool {
+    pub(super) fn is_desired(self, spec: &Spec) -> bool {
         match self {
             Self::LoadBalancer => spec.load_balancer.is_some(),
             Self::Service => !spec.services.is_empty(),
@@ -136,18 +136,18 @@ impl fmt::Display for Rule {
             (protocol, (first, last)) => write!(f, "{way} {protocol} {first}-{last}")?,
         }
         match &self.peer {
-            Peer::Group(group) => write!(f, " {side} {}", group.role()),
+            Peer::Group(group) => write!(f, " {side} {}", group.logical_id()),
             Peer::Other(text) => write!(f, " {side} {text}"),
         }
     }
 }
 
 /// The rules that a group shall have, each with what it is for.
-pub(super) fn wanted(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> {
+pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> {
     let anywhere = || Peer::Other(ANYWHERE.into());
     let out = || (Rule::all(true, anywhere()), "Everything may be reached from here");
     // A group is named by rules only while it is there.
-    let from = |group: Group| group.is_wanted(spec).then_some(Peer::Group(group));
+    let from = |group: Group| group.is_desired(spec).then_some(Peer::Group(group));
     let mut rules = BTreeMap::new();
     match group {
         Group::LoadBalancer => {
@@ -197,7 +197,7 @@ pub(super) fn wanted(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> 
 /// answer until the service has been rolled out behind this component. The next deployment, whose baseline has the
 /// new ports only, takes them away.
 pub(super) fn tolerated(spec: &Spec, baseline: Option<&Spec>, group: Group) -> BTreeSet<Rule> {
-    if group != Group::Service || !Group::LoadBalancer.is_wanted(spec) {
+    if group != Group::Service || !Group::LoadBalancer.is_desired(spec) {
         return BTreeSet::new();
     }
     let ports = baseline.map(Spec::container_ports).unwrap_or_default();
@@ -213,14 +213,14 @@ mod tests {
     }
 
     fn shown(spec: &Spec, group: Group) -> Vec<String> {
-        wanted(spec, group).keys().map(ToString::to_string).collect()
+        desired(spec, group).keys().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_group_is_there_only_with_what_it_is_for() {
         let spec = spec("instance: {}\n");
-        let wanted: Vec<Group> = Group::ALL.into_iter().filter(|group| group.is_wanted(&spec)).collect();
-        assert_eq!(wanted, [Group::Instance]);
+        let desired: Vec<Group> = Group::ALL.into_iter().filter(|group| group.is_desired(&spec)).collect();
+        assert_eq!(desired, [Group::Instance]);
         assert_eq!(shown(&spec, Group::Instance), ["in tcp 443 from 10.0.0.0/16", "out all to 0.0.0.0/0"]);
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::definition::image;
-use super::observed::Found;
+use super::dependencies::Dependencies;
+use super::observed::Observed;
 use super::registry::Private;
 use super::secrets;
-use super::dependencies::Surroundings;
 use crate::contract::component::Work;
 
 /// What the execution role may reach, besides the stack's log groups: ARNs.
@@ -24,10 +24,10 @@ pub(super) struct Access {
 
 impl Access {
     /// What the tasks of the spec need.
-    pub(super) fn needed(work: &Work<'_>, found: &Found, around: &Surroundings) -> Self {
+    pub(super) fn needed(work: &Work<'_>, observed: &Observed, around: &Dependencies) -> Self {
         let services = || work.spec.services.iter();
         let images =
-            || services().flat_map(|(name, service)| [image(work, found, name, service), &service.image]);
+            || services().flat_map(|(name, service)| [image(work, observed, name, service), &service.image]);
         let private = || images().filter_map(Private::read);
         let named = services().flat_map(|(_, service)| service.secrets.values());
         // RDS encrypts it with the key of Secrets Manager's own, unless it is told another.
@@ -52,7 +52,7 @@ impl Access {
     }
 
     /// The same with what was held before for what can't be known now.
-    pub(super) fn with_unknown(mut self, held: &Self, around: &Surroundings) -> Self {
+    pub(super) fn with_unknown(mut self, held: &Self, around: &Dependencies) -> Self {
         if !around.secrets.are_known() {
             self.keys.extend(held.keys.iter().cloned());
         }

@@ -2,15 +2,17 @@
 
 use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName};
 
-use super::observed::Found;
-use super::{NAME, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, read_tags};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
+use super::observed::Observed;
+use super::{
+    NAME, cluster_name, ecs_tags, keep_tags, not_owned, pending_if_passing, plan_not_owned, read_tags,
+};
 use crate::aws::error::{Answer, Refusal, StepError};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The cluster's role.
-pub(super) const ROLE: &str = "cluster";
+/// The cluster's logical ID.
+pub(super) const LOGICAL_ID: &str = "cluster";
 
 /// The cluster that is there to be used.
 #[derive(Debug)]
@@ -27,29 +29,31 @@ fn is_going(cluster: &Cluster) -> bool {
     cluster.status() == Some("DEPROVISIONING")
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, plan: &mut Plan) {
-    match &found.cluster {
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
+    match &observed.cluster {
         None => {
-            plan.change(Verb::Create, ROLE);
+            plan.change(Verb::Create, LOGICAL_ID);
         }
-        Some(cluster) if !is_ours(work, cluster) => plan_foreign(ROLE, "cluster", cluster_name(work), plan),
+        Some(cluster) if !is_ours(work, cluster) => {
+            plan_not_owned(LOGICAL_ID, "cluster", cluster_name(work), plan)
+        }
         Some(cluster) if is_going(cluster) => {
-            plan.change(Verb::Create, ROLE);
+            plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(cluster) => {
             if cluster.status() != Some("ACTIVE") {
-                plan.change(Verb::Settle, ROLE);
+                plan.change(Verb::Wait, LOGICAL_ID);
             }
-            plan.tags(&work.stack, NAME, ROLE, &read_tags(cluster.tags()));
+            plan.tags(&work.stack, NAME, LOGICAL_ID, &read_tags(cluster.tags()));
         }
     }
 }
 
-pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Usable, StepError> {
+pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<Usable, StepError> {
     let name = cluster_name(work);
-    let Some(cluster) = &found.cluster else { return create(work).await };
+    let Some(cluster) = &observed.cluster else { return create(work).await };
     if !is_ours(work, cluster) {
-        return Err(foreign("cluster", name));
+        return Err(not_owned("cluster", name));
     }
     if is_going(cluster) {
         return Err(StepError::pending(format!(
@@ -57,7 +61,7 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found) -> Result<Usable, Ste
         )));
     }
     let arn = cluster.cluster_arn().ok_or_else(|| StepError::lacking("the cluster's ARN"))?;
-    keep_tags(work, ROLE, arn, &read_tags(cluster.tags())).await?;
+    keep_tags(work, LOGICAL_ID, arn, &read_tags(cluster.tags())).await?;
     Ok(usable(cluster))
 }
 
@@ -80,7 +84,7 @@ async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
         .create_cluster()
         .cluster_name(name)
         .settings(insights)
-        .set_tags(Some(ecs_tags(work.stack.tags(NAME, ROLE))));
+        .set_tags(Some(ecs_tags(work.stack.tags(NAME, LOGICAL_ID))));
     let answer = call.send().await;
     if let Err(error) = &answer {
         pending_if_passing(work, &error.aws()).await?;
@@ -91,21 +95,21 @@ async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
 }
 
 /// Deletes a cluster of ours, in which no service of ours is left.
-pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    let Some(cluster) = found.cluster.as_ref().filter(|cluster| is_ours(work, cluster)) else {
-        return Ok(removal);
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    let Some(cluster) = observed.cluster.as_ref().filter(|cluster| is_ours(work, cluster)) else {
+        return Ok(deletion);
     };
     let name = cluster_name(work);
     if is_going(cluster) {
-        removal.leave(ROLE, name, "being deleted");
-        return Ok(removal);
+        deletion.remains(LOGICAL_ID, name, "being deleted");
+        return Ok(deletion);
     }
     match work.aws.ecs().delete_cluster().cluster(name).send().await {
         Ok(answer) => {
             tracing::info!(name, "Cluster deleted.");
             if answer.cluster().is_some_and(|cluster| cluster.status() != Some("INACTIVE")) {
-                removal.leave(ROLE, name, "being deleted");
+                deletion.remains(LOGICAL_ID, name, "being deleted");
             }
         }
         Err(error) => {
@@ -117,18 +121,18 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found) -> Result<Removal, St
                 "UpdateInProgressException",
             ];
             if held.contains(&said.code.as_str()) {
-                removal.leave(ROLE, name, held_by(work, found, &said.to_string()));
+                deletion.remains(LOGICAL_ID, name, held_by(work, observed, &said.to_string()));
             } else if said.code != "ClusterNotFoundException" {
                 return Err(error).doing(format!("deleting the cluster {name}"));
             }
         }
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
 /// AWS's statement, with the services in the cluster that are not ours, if that is why.
-fn held_by(work: &Work<'_>, found: &Found, said: &str) -> String {
-    let strangers: Vec<&str> = found
+fn held_by(work: &Work<'_>, observed: &Observed, said: &str) -> String {
+    let strangers: Vec<&str> = observed
         .services
         .iter()
         .filter(|(_, service)| !work.stack.owns(&read_tags(service.tags())))

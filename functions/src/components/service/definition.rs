@@ -10,17 +10,17 @@ use aws_sdk_ecs::types::{
 use futures::future::try_join_all;
 use stackdrop_specs::{DatabaseValue, Managed, Service};
 
-use super::observed::Found;
-use super::dependencies::{DATABASE_PORT, Surroundings};
-use super::{NAME, ecs_tags, family, foreign, keep_tags, logs, permissions, plan_foreign, read_tags};
+use super::dependencies::{DATABASE_PORT, Dependencies};
+use super::observed::Observed;
+use super::{NAME, ecs_tags, family, keep_tags, logs, not_owned, permissions, plan_not_owned, read_tags};
+use crate::aws::error::{Answer, StepError};
 use crate::aws::once;
 use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
-use crate::aws::error::{Answer, StepError};
 use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::plan::{Plan, Verb};
 
-/// The role of a service's task definition.
-pub(super) fn role(name: &str) -> String {
+/// The logical ID of a service's task definition.
+pub(super) fn logical_id(name: &str) -> String {
     format!("task-definition/{name}")
 }
 
@@ -48,9 +48,9 @@ impl Definition {
 
     /// Whether tasks can be started from it and are as they should be. A pipeline that sets the image registers its
     /// own revisions: one that says what it should is made ours by its tags.
-    fn serves(&self, work: &Work<'_>, service: &Service, wanted: &Content) -> bool {
+    fn serves(&self, work: &Work<'_>, service: &Service, desired: &Content) -> bool {
         let usable = self.is_ours(work) || sets_image(service) && !self.is_of_another(work);
-        self.is_active && usable && self.content.as_ref() == Some(wanted)
+        self.is_active && usable && self.content.as_ref() == Some(desired)
     }
 }
 
@@ -78,9 +78,14 @@ fn sets_image(service: &Service) -> bool {
 }
 
 /// The image that a service shall run: the spec's, or, where something else looks after it, the one that it runs.
-pub(super) fn image<'a>(work: &Work<'_>, found: &'a Found, name: &str, service: &'a Service) -> &'a str {
-    let stands = found.standing(work, name).is_some();
-    let running = found.definitions.get(name).filter(|_| stands && sets_image(service));
+pub(super) fn image<'a>(
+    work: &Work<'_>,
+    observed: &'a Observed,
+    name: &str,
+    service: &'a Service,
+) -> &'a str {
+    let stands = observed.standing(work, name).is_some();
+    let running = observed.definitions.get(name).filter(|_| stands && sets_image(service));
     running
         .map(|definition| definition.image.as_str())
         .filter(|image| !image.is_empty())
@@ -88,7 +93,13 @@ pub(super) fn image<'a>(work: &Work<'_>, found: &'a Found, name: &str, service: 
 }
 
 impl Content {
-    fn wanted(work: &Work<'_>, found: &Found, name: &str, service: &Service, around: &Surroundings) -> Self {
+    fn desired(
+        work: &Work<'_>,
+        observed: &Observed,
+        name: &str,
+        service: &Service,
+        around: &Dependencies,
+    ) -> Self {
         let mut environment = service.environment.clone();
         let mut secrets = service.secrets.clone();
         let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
@@ -108,7 +119,7 @@ impl Content {
         let region = work.aws.settings.region.clone();
         let log = LOG_OPTIONS.map(str::to_owned).into_iter();
         Self {
-            image: image(work, found, name, service).to_owned(),
+            image: image(work, observed, name, service).to_owned(),
             cpu: service.cpu.to_string(),
             memory: service.memory.to_string(),
             port: service.port.map(i32::from),
@@ -248,27 +259,27 @@ fn image_of(definition: &TaskDefinition) -> &str {
 /// Notes what differs. Whether a revision is registered, so that the service gets another one.
 pub(super) fn plan(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     name: &str,
     service: &Service,
-    around: &Surroundings,
+    around: &Dependencies,
     plan: &mut Plan,
 ) -> bool {
-    let role = role(name);
-    let Some(definition) = found.definitions.get(name) else {
-        plan.change(Verb::Create, role);
+    let logical_id = logical_id(name);
+    let Some(definition) = observed.definitions.get(name) else {
+        plan.change(Verb::Create, logical_id);
         return true;
     };
     if definition.is_of_another(work) {
-        plan_foreign(&role, "task definition", &definition.arn, plan);
+        plan_not_owned(&logical_id, "task definition", &definition.arn, plan);
         return true;
     }
-    let wanted = Content::wanted(work, found, name, service, around);
-    if definition.serves(work, service, &wanted) {
-        plan.tags(&work.stack, NAME, &role, &definition.tags);
+    let desired = Content::desired(work, observed, name, service, around);
+    if definition.serves(work, service, &desired) {
+        plan.tags(&work.stack, NAME, &logical_id, &definition.tags);
         return false;
     }
-    let then = wanted.fields();
+    let then = desired.fields();
     let now = definition.content.as_ref().map(Content::fields).unwrap_or_default();
     let names: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
     let mut differs = false;
@@ -276,15 +287,15 @@ pub(super) fn plan(
         let (from, to) = (now.get(field), then.get(field));
         if from != to && definition.content.is_some() {
             let shown = |value: Option<&String>| value.map_or("(none)".to_owned(), ToString::to_string);
-            plan.update(&role, field, shown(from), shown(to));
+            plan.update(&logical_id, field, shown(from), shown(to));
             differs = true;
         }
     }
     if !differs {
-        plan.update(&role, "revision", revision(&definition.arn), "one of this stack");
+        plan.update(&logical_id, "revision", revision(&definition.arn), "one of this stack");
     }
     if !sets_image(service) && definition.is_ours(work) {
-        plan.change(Verb::Remove, format!("{role} ({})", revision(&definition.arn)));
+        plan.change(Verb::Delete, format!("{logical_id} ({})", revision(&definition.arn)));
     }
     true
 }
@@ -296,36 +307,37 @@ pub(super) fn revision(arn: &str) -> &str {
 
 /// The ARN of a revision that says what the spec says: the service's own, one that it had before, the family's
 /// latest (a lost answer may have made it), or else a new one.
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     name: &str,
     service: &Service,
-    around: &Surroundings,
+    around: &Dependencies,
 ) -> Result<String, StepError> {
-    let wanted = Content::wanted(work, found, name, service, around);
+    let desired = Content::desired(work, observed, name, service, around);
     let mut seen = BTreeSet::new();
-    if let Some(definition) = found.definitions.get(name) {
-        if let Some(arn) = taken(work, name, service, definition, &wanted).await? {
+    if let Some(definition) = observed.definitions.get(name) {
+        if let Some(arn) = taken(work, name, service, definition, &desired).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn.clone());
     }
-    let before = found.standing(work, name).map(aws_sdk_ecs::types::Service::deployments).unwrap_or_default();
+    let before =
+        observed.standing(work, name).map(aws_sdk_ecs::types::Service::deployments).unwrap_or_default();
     let before = before.iter().filter_map(|deployment| deployment.task_definition().map(str::to_owned));
     // The latest of the family has been read already if there is no service.
-    let latest = found.standing(work, name).map(|_| family(work, name));
+    let latest = observed.standing(work, name).map(|_| family(work, name));
     for named in before.chain(latest) {
         if seen.contains(&named) {
             continue;
         }
         let Some(definition) = find(work, &named).await? else { continue };
-        if let Some(arn) = taken(work, name, service, &definition, &wanted).await? {
+        if let Some(arn) = taken(work, name, service, &definition, &desired).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn);
     }
-    register(work, name, &wanted).await
+    register(work, name, &desired).await
 }
 
 /// The ARN of a definition if it can be used, its tags put right.
@@ -334,21 +346,21 @@ async fn taken(
     name: &str,
     service: &Service,
     definition: &Definition,
-    wanted: &Content,
+    desired: &Content,
 ) -> Result<Option<String>, StepError> {
     if definition.is_of_another(work) {
-        return Err(foreign("task definition", &definition.arn));
+        return Err(not_owned("task definition", &definition.arn));
     }
-    if !definition.serves(work, service, wanted) {
+    if !definition.serves(work, service, desired) {
         return Ok(None);
     }
-    keep_tags(work, &role(name), &definition.arn, &definition.tags).await?;
+    keep_tags(work, &logical_id(name), &definition.arn, &definition.tags).await?;
     Ok(Some(definition.arn.clone()))
 }
 
 /// Each call makes a revision, so the SDK must not repeat it by itself.
-async fn register(work: &Work<'_>, name: &str, wanted: &Content) -> Result<String, StepError> {
-    let [execution_role, task_role] = &wanted.roles;
+async fn register(work: &Work<'_>, name: &str, desired: &Content) -> Result<String, StepError> {
+    let [execution_role, task_role] = &desired.roles;
     let call = work
         .aws
         .ecs()
@@ -356,12 +368,12 @@ async fn register(work: &Work<'_>, name: &str, wanted: &Content) -> Result<Strin
         .family(family(work, name))
         .network_mode(NetworkMode::Awsvpc)
         .requires_compatibilities(Compatibility::Fargate)
-        .cpu(&wanted.cpu)
-        .memory(&wanted.memory)
+        .cpu(&desired.cpu)
+        .memory(&desired.memory)
         .execution_role_arn(execution_role)
         .task_role_arn(task_role)
-        .container_definitions(wanted.container(name)?)
-        .set_tags(Some(ecs_tags(work.stack.tags(NAME, &role(name)))))
+        .container_definitions(desired.container(name)?)
+        .set_tags(Some(ecs_tags(work.stack.tags(NAME, &logical_id(name)))))
         .customize()
         .config_override(aws_sdk_ecs::Config::builder().retry_config(once()));
     let answer = call.send().await.doing(format!("registering the task definition of {name}"))?;
@@ -397,16 +409,18 @@ pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<
     let mut ours = Vec::new();
     for arns in arns.chunks(AT_ONCE) {
         let read = try_join_all(arns.iter().map(|arn| find(work, arn))).await?;
-        ours.extend(read.into_iter().flatten().filter(|found| found.is_ours(work)).map(|found| found.arn));
+        ours.extend(
+            read.into_iter().flatten().filter(|observed| observed.is_ours(work)).map(|observed| observed.arn),
+        );
     }
     Ok(ours)
 }
 
 /// The revisions of ours that no deployment of a service of the spec uses any more. A pipeline that sets a service's
 /// image may go back to an earlier one, so all of that service's stay.
-pub(super) async fn find_unused(work: &Work<'_>, found: &Found) -> Result<Vec<String>, StepError> {
+pub(super) async fn find_unused(work: &Work<'_>, observed: &Observed) -> Result<Vec<String>, StepError> {
     let services = work.spec.services.iter().filter(|(_, service)| !sets_image(service));
-    let unused = services.filter_map(|(name, _)| Some((name, found.standing(work, name)?)));
+    let unused = services.filter_map(|(name, _)| Some((name, observed.standing(work, name)?)));
     let unused = unused.map(async |(name, service)| {
         let used = service.deployments().iter().filter_map(|deployment| deployment.task_definition());
         let used: BTreeSet<&str> = used.chain(service.task_definition()).collect();
@@ -418,7 +432,7 @@ pub(super) async fn find_unused(work: &Work<'_>, found: &Found) -> Result<Vec<St
 }
 
 /// Deregisters and deletes revisions. How many are left for the next run.
-pub(super) async fn remove(work: &Work<'_>, arns: &[String]) -> Result<usize, StepError> {
+pub(super) async fn delete(work: &Work<'_>, arns: &[String]) -> Result<usize, StepError> {
     let (now, later) = arns.split_at(arns.len().min(AT_ONCE));
     let deregistered = try_join_all(now.iter().map(async |arn| {
         let call = work.aws.ecs().deregister_task_definition().task_definition(arn).send().await;

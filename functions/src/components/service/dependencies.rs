@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use stackdrop_specs::DatabaseValue;
 
-use super::observed::Found;
+use super::observed::Observed;
 use super::registry::Caches;
 use super::secrets::Secrets;
-use crate::contract::component::Work;
 use crate::aws::error::StepError;
+use crate::contract::component::Work;
 
 /// PostgreSQL's port, which the database component leaves at its default.
 pub(super) const DATABASE_PORT: u16 = 5432;
@@ -19,7 +19,7 @@ const UNKNOWN: &str = "(of the database)";
 
 /// What other components have made, as far as it is known.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(super) struct Dependencies {
     host: String,
     secret: String,
     /// The secrets that the spec names.
@@ -39,12 +39,12 @@ pub(super) struct Place {
     pub(super) target_groups: BTreeMap<String, String>,
 }
 
-impl Surroundings {
+impl Dependencies {
     /// What the steps before have reported.
     pub(super) async fn reported(work: &Work<'_>) -> Result<Self, StepError> {
         let database = work.outputs.database.clone().unwrap_or_default();
-        let gives = |wanted: fn(DatabaseValue) -> bool| {
-            work.spec.services.values().any(|service| service.database.values().any(|value| wanted(*value)))
+        let gives = |desired: fn(DatabaseValue) -> bool| {
+            work.spec.services.values().any(|service| service.database.values().any(|value| desired(*value)))
         };
         let known = |needed: bool, value: Option<String>, what: &str| match value {
             Some(value) => Ok(value),
@@ -72,12 +72,12 @@ impl Surroundings {
 
     /// What a plan knows of it: what the task definitions that stand were given. If the database is changed, its own
     /// plan says so.
-    pub(super) async fn found(work: &Work<'_>, found: &Found) -> Result<Self, StepError> {
+    pub(super) async fn observed(work: &Work<'_>, observed: &Observed) -> Result<Self, StepError> {
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
         let mut around = Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), secrets, caches, place: None };
         for (name, service) in &work.spec.services {
             let Some(content) =
-                found.definitions.get(name).and_then(|definition| definition.content.as_ref())
+                observed.definitions.get(name).and_then(|definition| definition.content.as_ref())
             else {
                 continue;
             };

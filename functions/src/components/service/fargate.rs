@@ -10,24 +10,23 @@ use aws_sdk_ecs::types::{
 use stackdrop_specs::{Managed, Service as Spec};
 
 use super::definition::revision;
-use super::observed::Found;
-use super::dependencies::{Place, Surroundings};
+use super::dependencies::{Dependencies, Place};
+use super::observed::Observed;
 use super::{
-    NAME, cluster_name, ecs_tags, foreign, keep_tags, pending_if_passing, plan_foreign, read_tags,
+    NAME, cluster_name, ecs_tags, keep_tags, not_owned, pending_if_passing, plan_not_owned, read_tags,
     scaling,
 };
-use crate::deployment::outputs::Running;
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, Refusal, StepError};
-use crate::deployment::summary;
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::outputs::Running;
+use crate::deployment::plan::{Plan, Verb};
 
 /// No task less than wanted, and as many again, while new ones take over.
 const HEALTHY_PERCENT: (i32, i32) = (100, 200);
 
-/// The role of a service.
-pub(super) fn role(name: &str) -> String {
+/// The logical ID of a service.
+pub(super) fn logical_id(name: &str) -> String {
     format!("service/{name}")
 }
 
@@ -62,6 +61,8 @@ enum Part {
     Tagging,
     Spread,
     Restart,
+    /// A restart on request, to follow a moved image tag.
+    Refresh,
 }
 
 /// One way in which a service is not as the spec says.
@@ -154,55 +155,55 @@ impl Wanted<'_> {
 }
 
 /// Everything in which a service differs from what is wanted, as far as that is known.
-fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
+fn differences(observed: &Service, desired: &Wanted<'_>) -> Vec<Difference> {
     let mut list = Vec::new();
     let mut note = |part: Part, field: &'static str, from: String, to: String| {
         if from != to {
             list.push(Difference { part, field, from, to });
         }
     };
-    let used = found.task_definition().unwrap_or_default();
-    let shall = wanted.definition.map_or("a new revision", revision);
+    let used = observed.task_definition().unwrap_or_default();
+    let shall = desired.definition.map_or("a new revision", revision);
     note(Part::Definition, "taskDefinition", revision(used).to_owned(), shall.to_owned());
-    if keeps_count(wanted.spec) {
-        note(Part::Count, "count", found.desired_count().to_string(), wanted.count().to_string());
+    if keeps_count(desired.spec) {
+        note(Part::Count, "count", observed.desired_count().to_string(), desired.count().to_string());
     }
-    let routed = !wanted.spec.is_worker();
-    let behind = found.load_balancers().iter().map(behind).collect::<Vec<_>>().join(", ");
+    let routed = !desired.spec.is_worker();
+    let behind = observed.load_balancers().iter().map(behind).collect::<Vec<_>>().join(", ");
     let shall = routed.then(|| {
-        let known = wanted.place.and_then(|place| place.target_groups.get(wanted.name));
-        let first = found.load_balancers().first().and_then(LoadBalancer::target_group_arn);
+        let known = desired.place.and_then(|place| place.target_groups.get(desired.name));
+        let first = observed.load_balancers().first().and_then(LoadBalancer::target_group_arn);
         let group = known.map(String::as_str).or(first).unwrap_or("the service's target group");
-        format!("{}:{} of {group}", wanted.name, wanted.port())
+        format!("{}:{} of {group}", desired.name, desired.port())
     });
     note(Part::LoadBalancers, "routes", behind, shall.unwrap_or_default());
-    if let Some(grace) = wanted.grace() {
-        let now = found.health_check_grace_period_seconds().unwrap_or(0);
+    if let Some(grace) = desired.grace() {
+        let now = observed.health_check_grace_period_seconds().unwrap_or(0);
         note(Part::Grace, "healthCheck.grace", now.to_string(), grace.to_string());
     }
-    note(Part::Exec, "exec", found.enable_execute_command().to_string(), wanted.spec.exec.to_string());
+    note(Part::Exec, "exec", observed.enable_execute_command().to_string(), desired.spec.exec.to_string());
     note(
         Part::Rolling,
         "rolling",
-        rolling_of(found.deployment_configuration()),
+        rolling_of(observed.deployment_configuration()),
         rolling_of(Some(&Wanted::rolling())),
     );
-    let propagates = found.propagate_tags().map_or("NONE", PropagateTags::as_str);
+    let propagates = observed.propagate_tags().map_or("NONE", PropagateTags::as_str);
     note(Part::Tagging, "propagateTags", propagates.to_owned(), PropagateTags::Service.as_str().to_owned());
-    note(Part::Tagging, "managedTags", found.enable_ecs_managed_tags().to_string(), true.to_string());
+    note(Part::Tagging, "managedTags", observed.enable_ecs_managed_tags().to_string(), true.to_string());
     let spread =
-        found.availability_zone_rebalancing().map_or("DISABLED", AvailabilityZoneRebalancing::as_str);
+        observed.availability_zone_rebalancing().map_or("DISABLED", AvailabilityZoneRebalancing::as_str);
     note(Part::Spread, "zoneRebalancing", spread.to_owned(), "ENABLED".to_owned());
-    network_differences(found, wanted, &mut list);
-    if list.is_empty() && is_stale(found, wanted) {
+    network_differences(observed, desired, &mut list);
+    if list.is_empty() && is_stale(observed, desired) {
         list.push(Difference {
-            part: Part::Restart,
+            part: Part::Refresh,
             field: "image",
-            from: summary::PULLED_BEFORE.into(),
+            from: "as it was pulled before".into(),
             to: "the newest of its tag".into(),
         });
     }
-    if list.is_empty() && has_failed_before(found, wanted) {
+    if list.is_empty() && has_failed_before(observed, desired) {
         list.push(Difference {
             part: Part::Restart,
             field: "rollout",
@@ -213,8 +214,8 @@ fn differences(found: &Service, wanted: &Wanted<'_>) -> Vec<Difference> {
     list
 }
 
-fn network_differences(found: &Service, wanted: &Wanted<'_>, list: &mut Vec<Difference>) {
-    let network = found.network_configuration().and_then(NetworkConfiguration::awsvpc_configuration);
+fn network_differences(observed: &Service, desired: &Wanted<'_>, list: &mut Vec<Difference>) {
+    let network = observed.network_configuration().and_then(NetworkConfiguration::awsvpc_configuration);
     let is_public = network.and_then(AwsVpcConfiguration::assign_public_ip) == Some(&AssignPublicIp::Enabled);
     let mut note = |field: &'static str, from: String, to: String| {
         if from != to {
@@ -222,7 +223,7 @@ fn network_differences(found: &Service, wanted: &Wanted<'_>, list: &mut Vec<Diff
         }
     };
     note("publicAddress", is_public.to_string(), false.to_string());
-    if let Some(place) = wanted.place {
+    if let Some(place) = desired.place {
         let joined = |ids: &[String]| {
             let sorted: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
             sorted.into_iter().collect::<Vec<_>>().join(", ")
@@ -253,42 +254,43 @@ fn rolling_of(configuration: Option<&DeploymentConfiguration>) -> String {
 }
 
 /// Whether tasks from before a redeploy that is to follow the image's tag still run. Any other change starts fresh ones.
-fn is_stale(found: &Service, wanted: &Wanted<'_>) -> bool {
-    wanted.refresh && begun(found).is_some_and(|begun| begun < wanted.since)
+fn is_stale(observed: &Service, desired: &Wanted<'_>) -> bool {
+    desired.refresh && begun(observed).is_some_and(|begun| begun < desired.since)
 }
 
 /// Whether ECS has given a rollout up that an earlier deployment began: it does not try again by itself. One of this
-/// very deployment is reported by `settle`, not started again.
-fn has_failed_before(found: &Service, wanted: &Wanted<'_>) -> bool {
-    let state = primary(found).and_then(Deployment::rollout_state);
-    state == Some(&DeploymentRolloutState::Failed) && begun(found).is_some_and(|begun| begun < wanted.since)
+/// very deployment is reported by `wait_until_stable`, not started again.
+fn has_failed_before(observed: &Service, desired: &Wanted<'_>) -> bool {
+    let state = primary(observed).and_then(Deployment::rollout_state);
+    state == Some(&DeploymentRolloutState::Failed)
+        && begun(observed).is_some_and(|begun| begun < desired.since)
 }
 
 /// When the newest rollout began (seconds since 1970).
-fn begun(found: &Service) -> Option<i64> {
-    primary(found).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs)
+fn begun(observed: &Service) -> Option<i64> {
+    primary(observed).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs)
 }
 
 pub(super) fn plan(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     name: &str,
     spec: &Spec,
-    around: &Surroundings,
+    around: &Dependencies,
     registers: bool,
     plan: &mut Plan,
 ) {
-    let role = role(name);
-    let Some(service) = found.services.get(name).filter(|service| is_active(service)) else {
-        plan.change(Verb::Create, role);
+    let logical_id = logical_id(name);
+    let Some(service) = observed.services.get(name).filter(|service| is_active(service)) else {
+        plan.change(Verb::Create, logical_id);
         return;
     };
     let tags = read_tags(service.tags());
     if !work.stack.owns(&tags) {
-        return plan_foreign(&role, "service", service.service_arn().unwrap_or(name), plan);
+        return plan_not_owned(&logical_id, "service", service.service_arn().unwrap_or(name), plan);
     }
-    let definition = found.definitions.get(name).map(|definition| definition.arn.as_str());
-    let wanted = Wanted {
+    let definition = observed.definitions.get(name).map(|definition| definition.arn.as_str());
+    let desired = Wanted {
         name,
         spec,
         definition: definition.filter(|_| !registers),
@@ -296,26 +298,27 @@ pub(super) fn plan(
         since: work.deployment.admitted_at(),
         refresh: work.deployment.refresh_image,
     };
-    let differences = differences(service, &wanted);
+    let differences = differences(service, &desired);
     for difference in &differences {
-        plan.update(&role, difference.field, &difference.from, &difference.to);
+        let verb = if difference.part == Part::Refresh { Verb::Restart } else { Verb::Update };
+        plan.field(verb, &logical_id, difference.field, &difference.from, &difference.to);
     }
     if differences.is_empty() && !is_steady(service) {
-        plan.change(Verb::Settle, &role);
+        plan.change(Verb::Wait, &logical_id);
     }
-    plan.tags(&work.stack, NAME, &role, &tags);
+    plan.tags(&work.stack, NAME, &logical_id, &tags);
 }
 
 /// Creates the service or changes what differs.
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     name: &str,
     spec: &Spec,
-    around: &Surroundings,
+    around: &Dependencies,
     definition: &str,
 ) -> Result<Running, StepError> {
-    let wanted = Wanted {
+    let desired = Wanted {
         name,
         spec,
         definition: Some(definition),
@@ -323,13 +326,13 @@ pub(super) async fn ensure(
         since: work.deployment.admitted_at(),
         refresh: work.deployment.refresh_image,
     };
-    let Some(service) = found.services.get(name) else {
-        return create(work, found, &wanted, definition).await;
+    let Some(service) = observed.services.get(name) else {
+        return create(work, observed, &desired, definition).await;
     };
     let arn = service.service_arn().unwrap_or(name);
     let tags = read_tags(service.tags());
     if !work.stack.owns(&tags) {
-        return Err(foreign("service", arn));
+        return Err(not_owned("service", arn));
     }
     if !is_active(service) {
         return Err(StepError::pending(format!(
@@ -337,15 +340,15 @@ pub(super) async fn ensure(
         )));
     }
     // The service's tags come last: they tell that those of what hangs on it are right.
-    scaling::keep_tags(work, found, name).await?;
+    scaling::keep_tags(work, observed, name).await?;
     let parts: BTreeSet<Part> =
-        differences(service, &wanted).iter().map(|difference| difference.part).collect();
+        differences(service, &desired).iter().map(|difference| difference.part).collect();
     let running = if parts.is_empty() {
         running(service, definition)
     } else {
-        update(work, &wanted, definition, &parts).await?
+        update(work, &desired, definition, &parts).await?
     };
-    keep_tags(work, &role(name), arn, &tags).await?;
+    keep_tags(work, &logical_id(name), arn, &tags).await?;
     Ok(running)
 }
 
@@ -359,13 +362,13 @@ fn running(service: &Service, definition: &str) -> Running {
 
 async fn create(
     work: &Work<'_>,
-    found: &Found,
-    wanted: &Wanted<'_>,
+    observed: &Observed,
+    desired: &Wanted<'_>,
     definition: &str,
 ) -> Result<Running, StepError> {
-    let name = wanted.name;
-    let dead = found.dead.get(name).map(String::as_str);
-    let token = work.stack.token(&role(name), &dead.into_iter().collect::<Vec<_>>());
+    let name = desired.name;
+    let dead = observed.dead.get(name).map(String::as_str);
+    let token = work.stack.token(&logical_id(name), &dead.into_iter().collect::<Vec<_>>());
     let call = work
         .aws
         .ecs()
@@ -375,16 +378,16 @@ async fn create(
         .client_token(token)
         .task_definition(definition)
         .launch_type(LaunchType::Fargate)
-        .desired_count(wanted.count())
-        .network_configuration(wanted.network()?)
-        .set_load_balancers(Some(wanted.load_balancers()?).filter(|list| !list.is_empty()))
-        .set_health_check_grace_period_seconds(wanted.grace())
+        .desired_count(desired.count())
+        .network_configuration(desired.network()?)
+        .set_load_balancers(Some(desired.load_balancers()?).filter(|list| !list.is_empty()))
+        .set_health_check_grace_period_seconds(desired.grace())
         .deployment_configuration(Wanted::rolling())
         .availability_zone_rebalancing(AvailabilityZoneRebalancing::Enabled)
-        .enable_execute_command(wanted.spec.exec)
+        .enable_execute_command(desired.spec.exec)
         .enable_ecs_managed_tags(true)
         .propagate_tags(PropagateTags::Service)
-        .set_tags(Some(ecs_tags(work.stack.tags(NAME, &role(name)))));
+        .set_tags(Some(ecs_tags(work.stack.tags(NAME, &logical_id(name)))));
     let answer = call.send().await;
     if let Err(error) = &answer {
         pending_if_passing(work, &error.aws()).await?;
@@ -398,25 +401,25 @@ async fn create(
 /// Sends what differs and nothing else: some fields start a new rollout when they are sent.
 async fn update(
     work: &Work<'_>,
-    wanted: &Wanted<'_>,
+    desired: &Wanted<'_>,
     definition: &str,
     parts: &BTreeSet<Part>,
 ) -> Result<Running, StepError> {
-    let name = wanted.name;
+    let name = desired.name;
     let mut call = work.aws.ecs().update_service().cluster(cluster_name(work)).service(name);
     for part in parts {
         call = match part {
             Part::Definition => call.task_definition(definition),
-            Part::Count => call.desired_count(wanted.count()),
-            Part::Network => call.network_configuration(wanted.network()?),
+            Part::Count => call.desired_count(desired.count()),
+            Part::Network => call.network_configuration(desired.network()?),
             // An empty list takes the load balancer away.
-            Part::LoadBalancers => call.set_load_balancers(Some(wanted.load_balancers()?)),
-            Part::Grace => call.set_health_check_grace_period_seconds(wanted.grace()),
-            Part::Exec => call.enable_execute_command(wanted.spec.exec),
+            Part::LoadBalancers => call.set_load_balancers(Some(desired.load_balancers()?)),
+            Part::Grace => call.set_health_check_grace_period_seconds(desired.grace()),
+            Part::Exec => call.enable_execute_command(desired.spec.exec),
             Part::Rolling => call.deployment_configuration(Wanted::rolling()),
             Part::Tagging => call.propagate_tags(PropagateTags::Service).enable_ecs_managed_tags(true),
             Part::Spread => call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Enabled),
-            Part::Restart => call.force_new_deployment(true),
+            Part::Restart | Part::Refresh => call.force_new_deployment(true),
         };
     }
     let answer = call.send().await;
@@ -430,22 +433,22 @@ async fn update(
 }
 
 /// Deletes a service of ours, tasks and all, and tells how far that is.
-pub(super) async fn remove(work: &Work<'_>, found: &Found, name: &str) -> Result<Removal, StepError> {
-    let mut removal = Removal::default();
-    let Some(service) = found.services.get(name) else { return Ok(removal) };
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> Result<Deletion, StepError> {
+    let mut deletion = Deletion::default();
+    let Some(service) = observed.services.get(name) else { return Ok(deletion) };
     if !work.stack.owns(&read_tags(service.tags())) {
-        return Ok(removal);
+        return Ok(deletion);
     }
     let arn = service.service_arn().unwrap_or(name);
     if !is_active(service) {
-        removal.leave(role(name), arn, draining(service));
-        return Ok(removal);
+        deletion.remains(logical_id(name), arn, draining(service));
+        return Ok(deletion);
     }
     // By force: without it ECS wants the tasks gone first, which would be one more wait.
     match work.aws.ecs().delete_service().cluster(cluster_name(work)).service(name).force(true).send().await {
         Ok(_) => {
             tracing::info!(arn, "Service is being deleted.");
-            removal.leave(role(name), arn, draining(service));
+            deletion.remains(logical_id(name), arn, draining(service));
         }
         Err(error) => {
             let said = error.aws();
@@ -453,13 +456,13 @@ pub(super) async fn remove(work: &Work<'_>, found: &Found, name: &str) -> Result
                 ["ServiceNotFoundException", "ServiceNotActiveException", "ClusterNotFoundException"];
             // `InvalidParameterException`: "The service cannot be stopped while deployments are active."
             if said.code == "InvalidParameterException" {
-                removal.leave(role(name), arn, said.to_string());
+                deletion.remains(logical_id(name), arn, said.to_string());
             } else if !absent.contains(&said.code.as_str()) {
                 return Err(error).doing(format!("deleting the service {name}"));
             }
         }
     }
-    Ok(removal)
+    Ok(deletion)
 }
 
 fn draining(service: &Service) -> String {

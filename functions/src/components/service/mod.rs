@@ -3,10 +3,11 @@
 mod access;
 mod cluster;
 mod definition;
+mod dependencies;
 mod diagnosis;
 mod fargate;
-mod observed;
 mod logs;
+mod observed;
 mod permissions;
 mod preflight;
 mod registry;
@@ -14,24 +15,23 @@ mod removal;
 mod rollout;
 mod scaling;
 mod secrets;
-mod dependencies;
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::Tag;
 
-use crate::deployment::outputs::{Running, ServiceOutputs};
-use crate::deployment::component_names;
-use crate::contract::component::{Component, Work};
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, AwsError, StepError};
-use crate::contract::handler::{Function, act, cleared};
-use crate::contract::roles;
-use crate::deployment::names::Tags;
 use crate::aws::join::{all, both};
-use observed::Found;
-use dependencies::Surroundings;
+use crate::contract::component::{Component, Work};
+use crate::contract::handler::{Function, act, completed};
+use crate::contract::roles;
+use crate::deployment::component_names;
+use crate::deployment::deletion::Deletion;
+use crate::deployment::names::Tags;
+use crate::deployment::outputs::{Running, ServiceOutputs};
+use crate::deployment::plan::{Plan, Verb};
+use dependencies::Dependencies;
+use observed::Observed;
 
 /// The component's name.
 pub const NAME: &str = component_names::SERVICE;
@@ -48,49 +48,49 @@ impl Component for Service {
     type Outputs = ServiceOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let found = Found::read(work).await?;
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
         if work.spec.services.is_empty() {
-            removal::plan_all(work, &found, &mut plan).await?;
+            removal::plan_all(work, &observed, &mut plan).await?;
             return Ok(plan);
         }
-        let around = Surroundings::found(work, &found).await?;
-        preflight::plan(work, &found, &around, &mut plan).await?;
-        let execution = permissions::execution(work, &found, &around);
-        roles::plan(work, &execution, found.execution.as_ref(), &mut plan);
-        permissions::plan_narrowing(work, &found, &around, &mut plan);
-        roles::plan(work, &permissions::task(work), found.task.as_ref(), &mut plan);
-        cluster::plan(work, &found, &mut plan);
+        let around = Dependencies::observed(work, &observed).await?;
+        preflight::plan(work, &observed, &around, &mut plan).await?;
+        let execution = permissions::execution(work, &observed, &around);
+        roles::plan(work, &execution, observed.execution.as_ref(), &mut plan);
+        permissions::plan_narrowing(work, &observed, &around, &mut plan);
+        roles::plan(work, &permissions::task(work), observed.task.as_ref(), &mut plan);
+        cluster::plan(work, &observed, &mut plan);
         for (name, service) in &work.spec.services {
-            logs::plan(work, &found, name, service, &mut plan);
-            let registers = definition::plan(work, &found, name, service, &around, &mut plan);
-            fargate::plan(work, &found, name, service, &around, registers, &mut plan);
-            scaling::plan(work, &found, name, service, &mut plan);
+            logs::plan(work, &observed, name, service, &mut plan);
+            let registers = definition::plan(work, &observed, name, service, &around, &mut plan);
+            fargate::plan(work, &observed, name, service, &around, registers, &mut plan);
+            scaling::plan(work, &observed, name, service, &mut plan);
         }
-        removal::plan_stale(work, &found, &mut plan);
-        if work.deployment.finds_leftovers() {
+        removal::plan_stale(work, &observed, &mut plan);
+        if work.deployment.has_unpruned_resources() {
             // To look for them in every plan would be a call for each service.
-            plan.change(Verb::Remove, "task-definition (left by an earlier deployment)");
+            plan.change(Verb::Delete, "task-definition (left by an earlier deployment)");
         }
         Ok(plan)
     }
 
-    async fn ensure(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
-        let found = Found::read(work).await?;
+    async fn apply(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+        let observed = Observed::read(work).await?;
         if work.spec.services.is_empty() {
-            cleared(removal::remove_all(work, &found).await?)?;
+            completed(removal::delete_all(work, &observed).await?)?;
             return Ok(ServiceOutputs::default());
         }
-        let around = Surroundings::reported(work).await?;
-        let execution = permissions::execution(work, &found, &around);
+        let around = Dependencies::reported(work).await?;
+        let execution = permissions::execution(work, &observed, &around);
         let task = permissions::task(work);
-        let roles = [(&execution, &found.execution), (&task, &found.task)];
-        let roles = roles.map(|(role, found)| roles::ensure(work, role, found.as_ref()));
+        let roles = [(&execution, &observed.execution), (&task, &observed.task)];
+        let roles = roles.map(|(role, observed)| roles::apply(work, role, observed.as_ref()));
         let groups =
-            work.spec.services.iter().map(|(name, service)| logs::ensure(work, &found, name, service));
-        let (_, (_, cluster)) = both(all(roles), both(all(groups), cluster::ensure(work, &found))).await?;
+            work.spec.services.iter().map(|(name, service)| logs::apply(work, &observed, name, service));
+        let (_, (_, cluster)) = both(all(roles), both(all(groups), cluster::apply(work, &observed))).await?;
         let definitions = work.spec.services.iter().map(async |(name, service)| {
-            let arn = definition::ensure(work, &found, name, service, &around).await?;
+            let arn = definition::apply(work, &observed, name, service, &around).await?;
             Ok::<_, StepError>((name.clone(), arn))
         });
         let definitions: BTreeMap<String, String> = all(definitions).await?.into_iter().collect();
@@ -99,48 +99,48 @@ impl Component for Service {
         }
         let services = definitions.iter().filter_map(|(name, definition)| {
             let service = work.spec.services.get(name)?;
-            Some(bring_about(work, &found, &around, name, service, definition))
+            Some(bring_about(work, &observed, &around, name, service, definition))
         });
         let services = all(services).await?.into_iter().collect();
-        cleared(removal::remove_stale(work, &found).await?)?;
+        completed(removal::delete_stale(work, &observed).await?)?;
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
     }
 
-    async fn settle(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
         if work.spec.services.is_empty() {
             return Ok(ServiceOutputs::default());
         }
-        rollout::settle(work).await
+        rollout::wait_until_stable(work).await
     }
 
-    async fn tidy(&self, work: &Work<'_>) -> Result<Removal, StepError> {
+    async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         if work.spec.services.is_empty() {
-            return Ok(Removal::default());
+            return Ok(Deletion::default());
         }
-        let found = Found::read(work).await?;
-        let around = Surroundings::reported(work).await?;
-        let execution = permissions::narrow_execution(work, &found, &around);
-        roles::ensure(work, &execution, found.execution.as_ref()).await?;
-        removal::remove_unused(work, &found).await
+        let observed = Observed::read(work).await?;
+        let around = Dependencies::reported(work).await?;
+        let execution = permissions::narrow_execution(work, &observed, &around);
+        roles::apply(work, &execution, observed.execution.as_ref()).await?;
+        removal::delete_unused(work, &observed).await
     }
 
-    async fn remove(&self, work: &Work<'_>) -> Result<Removal, StepError> {
-        let found = Found::read(work).await?;
-        removal::remove_all(work, &found).await
+    async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
+        let observed = Observed::read(work).await?;
+        removal::delete_all(work, &observed).await
     }
 }
 
 /// One service with its scaling, which needs it to exist.
 async fn bring_about(
     work: &Work<'_>,
-    found: &Found,
-    around: &Surroundings,
+    observed: &Observed,
+    around: &Dependencies,
     name: &str,
     service: &stackdrop_specs::Service,
     definition: &str,
 ) -> Result<(String, Running), StepError> {
-    let running = fargate::ensure(work, found, name, service, around, definition).await?;
-    scaling::ensure(work, found, name, service).await?;
+    let running = fargate::apply(work, observed, name, service, around, definition).await?;
+    scaling::apply(work, observed, name, service).await?;
     Ok((name.to_owned(), running))
 }
 
@@ -167,8 +167,9 @@ fn read_tags(tags: &[Tag]) -> Tags {
 }
 
 /// Puts missing tags on an ECS resource of ours, and takes off those that the spec has dropped.
-async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Result<(), StepError> {
-    let (missing, stale) = (work.stack.tags_to_put(NAME, role, found), work.stack.stale_tags(found));
+async fn keep_tags(work: &Work<'_>, logical_id: &str, arn: &str, observed: &Tags) -> Result<(), StepError> {
+    let (missing, stale) =
+        (work.stack.tags_to_put(NAME, logical_id, observed), work.stack.stale_tags(observed));
     if !missing.is_empty() {
         let call = work.aws.ecs().tag_resource().resource_arn(arn).set_tags(Some(ecs_tags(missing)));
         call.send().await.doing(format!("tagging {arn}"))?;
@@ -181,17 +182,17 @@ async fn keep_tags(work: &Work<'_>, role: &str, arn: &str, found: &Tags) -> Resu
 }
 
 /// A resource with our name that is not ours.
-fn foreign(what: &str, id: &str) -> StepError {
-    StepError::Foreign {
+fn not_owned(what: &str, id: &str) -> StepError {
+    StepError::NotOwned {
         what: format!("the {what} {id}"),
         fix: "delete it, or deploy a stack with another name".into(),
     }
 }
 
 /// Notes a resource with our name that is not ours.
-fn plan_foreign(role: &str, what: &str, id: &str, plan: &mut Plan) {
+fn plan_not_owned(logical_id: &str, what: &str, id: &str, plan: &mut Plan) {
     plan.problem(
-        role,
+        logical_id,
         format!("the {what} {id} is not of this stack"),
         "delete it, or deploy a stack with another name",
     );

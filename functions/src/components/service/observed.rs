@@ -11,16 +11,16 @@ use futures::future::{BoxFuture, try_join_all};
 
 use super::definition::{self, Definition};
 use super::{NAME, cluster, cluster_name, family, fargate, logs, permissions, read_tags, scaling};
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::deployment::names::Tags;
 
 /// Everything of this stack's services.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) execution: Option<roles::Found>,
-    pub(super) task: Option<roles::Found>,
+pub(super) struct Observed {
+    pub(super) execution: Option<roles::Observed>,
+    pub(super) task: Option<roles::Observed>,
     /// Not an `INACTIVE` one.
     pub(super) cluster: Option<Cluster>,
     /// The log groups under the stack's prefix, by service.
@@ -51,7 +51,7 @@ impl Group {
     }
 }
 
-impl Found {
+impl Observed {
     /// Boxed, since every action awaits it and the futures of SDK calls are large.
     pub(super) fn read<'w>(work: &'w Work<'w>) -> BoxFuture<'w, Result<Self, StepError>> {
         Box::pin(Self::read_all(work))
@@ -59,36 +59,39 @@ impl Found {
 
     async fn read_all(work: &Work<'_>) -> Result<Self, StepError> {
         let (execution_role, task_role) =
-            (permissions::by_name("role/execution"), permissions::by_name("role/task"));
+            (permissions::by_logical_id("role/execution"), permissions::by_logical_id("role/task"));
         let (execution, task, cluster, groups) = tokio::try_join!(
             roles::find(work, &execution_role),
             roles::find(work, &task_role),
             find_cluster(work),
             find_groups(work),
         )?;
-        let mut found = Self { execution, task, cluster, ..Self::default() };
+        let mut observed = Self { execution, task, cluster, ..Self::default() };
         let mut names: BTreeSet<String> = work.spec.services.keys().chain(groups.keys()).cloned().collect();
         if let Some(baseline) = &work.deployment.baseline {
             names.extend(baseline.spec.services.keys().cloned());
         }
-        found.read_services(work, &mut names).await?;
+        observed.read_services(work, &mut names).await?;
         let groups = groups.into_iter().map(async |(name, group)| {
             let arn = group_arn(&group);
-            let tags = if found.vouches(work, &name) { Some(None) } else { find_tags(work, &arn).await? };
+            let tags = if observed.vouches(work, &name) { Some(None) } else { find_tags(work, &arn).await? };
             let group = tags.map(|tags| Group { arn, retention: group.retention_in_days(), tags });
             Ok::<_, StepError>(group.map(|group| (name, group)))
         });
         let ids: Vec<String> = names.iter().map(|name| scaling::resource_id(work, name)).collect();
-        let (groups, definitions, targets) =
-            tokio::try_join!(try_join_all(groups), find_definitions(work, &found), find_targets(work, &ids))?;
+        let (groups, definitions, targets) = tokio::try_join!(
+            try_join_all(groups),
+            find_definitions(work, &observed),
+            find_targets(work, &ids)
+        )?;
         let policies = if targets.is_empty() {
             BTreeMap::new() // there is none without a target
         } else {
             find_policies(work, &names).await?
         };
-        found.groups = groups.into_iter().flatten().collect();
-        (found.definitions, found.targets, found.policies) = (definitions, targets, policies);
-        Ok(found)
+        observed.groups = groups.into_iter().flatten().collect();
+        (observed.definitions, observed.targets, observed.policies) = (definitions, targets, policies);
+        Ok(observed)
     }
 
     /// Reads the services with these names, and those besides that the cluster says it has.
@@ -127,9 +130,9 @@ impl Found {
         let standing = self.services.get(name).filter(|service| fargate::is_active(service));
         standing.is_some_and(|service| {
             let tags = read_tags(service.tags());
-            let ours = self.cluster.as_ref().is_some_and(|found| cluster::is_ours(work, found));
+            let ours = self.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed));
             ours && work.stack.owns(&tags)
-                && work.stack.missing_tags(NAME, &fargate::role(name), &tags).is_empty()
+                && work.stack.missing_tags(NAME, &fargate::logical_id(name), &tags).is_empty()
                 && work.stack.stale_tags(&tags).is_empty()
         })
     }
@@ -145,16 +148,16 @@ async fn find_cluster(work: &Work<'_>) -> Result<Option<Cluster>, StepError> {
     let call = work.aws.ecs().describe_clusters().clusters(cluster_name(work)).include(ClusterField::Tags);
     // A missing cluster is told in `failures`, not as an error; a deleted one stays describable as `INACTIVE`.
     let answer = call.send().await.doing("looking for the cluster")?;
-    let mut found = answer.clusters.unwrap_or_default().into_iter();
-    Ok(found.find(|cluster| cluster.status() != Some("INACTIVE")))
+    let mut observed = answer.clusters.unwrap_or_default().into_iter();
+    Ok(observed.find(|cluster| cluster.status() != Some("INACTIVE")))
 }
 
 /// The log groups under the stack's prefix, by what stands behind it.
 async fn find_groups(work: &Work<'_>) -> Result<BTreeMap<String, LogGroup>, StepError> {
     let prefix = logs::prefix(work);
     let pages = work.aws.logs().describe_log_groups().log_group_name_prefix(&prefix).into_paginator().items();
-    let found: Vec<LogGroup> = pages.send().try_collect().await.doing("looking for the log groups")?;
-    let named = found.into_iter().filter_map(|group| {
+    let observed: Vec<LogGroup> = pages.send().try_collect().await.doing("looking for the log groups")?;
+    let named = observed.into_iter().filter_map(|group| {
         let name = group.log_group_name()?.strip_prefix(&prefix)?.to_owned();
         (!name.is_empty() && !name.contains('/')).then_some((name, group))
     });
@@ -203,9 +206,12 @@ async fn list_services(work: &Work<'_>) -> Result<BTreeSet<String>, StepError> {
     Ok(arns.iter().filter_map(|arn| arn.rsplit('/').next().map(str::to_owned)).collect())
 }
 
-async fn find_definitions(work: &Work<'_>, found: &Found) -> Result<BTreeMap<String, Definition>, StepError> {
+async fn find_definitions(
+    work: &Work<'_>,
+    observed: &Observed,
+) -> Result<BTreeMap<String, Definition>, StepError> {
     let calls = work.spec.services.keys().map(async |name| {
-        let used = found.standing(work, name).and_then(Service::task_definition);
+        let used = observed.standing(work, name).and_then(Service::task_definition);
         let named = used.map_or_else(|| family(work, name), str::to_owned);
         let definition = definition::find(work, &named).await?;
         Ok::<_, StepError>(definition.map(|definition| (name.clone(), definition)))
@@ -225,11 +231,12 @@ async fn find_targets(
             .service_namespace(ServiceNamespace::Ecs)
             .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
             .set_resource_ids(Some(ids.to_vec()));
-        let found: Result<Vec<ScalableTarget>, _> = call.into_paginator().items().send().try_collect().await;
-        found.doing("looking for the scalable targets")
+        let observed: Result<Vec<ScalableTarget>, _> =
+            call.into_paginator().items().send().try_collect().await;
+        observed.doing("looking for the scalable targets")
     });
-    let found = try_join_all(calls).await?.into_iter().flatten();
-    Ok(found.map(|target| (scaling::service_of(target.resource_id()).to_owned(), target)).collect())
+    let observed = try_join_all(calls).await?.into_iter().flatten();
+    Ok(observed.map(|target| (scaling::service_of(target.resource_id()).to_owned(), target)).collect())
 }
 
 /// The policies of all services in one call: it takes one resource at most, but several names of policies.
@@ -245,11 +252,12 @@ async fn find_policies(
             .describe_scaling_policies()
             .service_namespace(ServiceNamespace::Ecs)
             .set_policy_names(Some(policies.to_vec()));
-        let found: Result<Vec<ScalingPolicy>, _> = call.into_paginator().items().send().try_collect().await;
-        found.doing("looking for the scaling policies")
+        let observed: Result<Vec<ScalingPolicy>, _> =
+            call.into_paginator().items().send().try_collect().await;
+        observed.doing("looking for the scaling policies")
     });
-    let found = try_join_all(calls).await?.into_iter().flatten();
-    let ours = found.filter_map(|policy| {
+    let observed = try_join_all(calls).await?.into_iter().flatten();
+    let ours = observed.filter_map(|policy| {
         let name = scaling::service_of(policy.resource_id()).to_owned();
         (policy.resource_id() == scaling::resource_id(work, &name)).then_some((name, policy))
     });

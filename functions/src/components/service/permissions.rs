@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::NAME;
 use super::access::Access;
-use super::observed::Found;
-use super::dependencies::Surroundings;
+use super::dependencies::Dependencies;
+use super::observed::Observed;
 use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
 use crate::contract::roles::{self, Role};
+use crate::deployment::plan::{Plan, Verb};
 
 /// Who assumes both roles.
 const PRINCIPAL: &str = "ecs-tasks.amazonaws.com";
@@ -17,28 +17,28 @@ const PRINCIPAL: &str = "ecs-tasks.amazonaws.com";
 /// exactly the secrets that tasks are given.
 ///
 /// Until a deployment has settled it may also do what it could before: tasks from before may be started anew, by ECS
-/// itself or on the way back. What is too much then is taken away by `tidy`.
-pub(super) fn execution(work: &Work<'_>, found: &Found, around: &Surroundings) -> Role {
-    let needs = Access::needed(work, found, around);
-    let access = held(work, found).map_or(needs.clone(), |held| needs.with(&held));
+/// itself or on the way back. What is too much then is taken away by `prune`.
+pub(super) fn execution(work: &Work<'_>, observed: &Observed, around: &Dependencies) -> Role {
+    let needs = Access::needed(work, observed, around);
+    let access = held(work, observed).map_or(needs.clone(), |held| needs.with(&held));
     role("role/execution", Some(access.policy(work)))
 }
 
 /// The same role with nothing that the tasks of the spec do not need.
-pub(super) fn narrow_execution(work: &Work<'_>, found: &Found, around: &Surroundings) -> Role {
-    role("role/execution", Some(narrowed(work, found, around).policy(work)))
+pub(super) fn narrow_execution(work: &Work<'_>, observed: &Observed, around: &Dependencies) -> Role {
+    role("role/execution", Some(narrowed(work, observed, around).policy(work)))
 }
 
-fn narrowed(work: &Work<'_>, found: &Found, around: &Surroundings) -> Access {
-    let needs = Access::needed(work, found, around);
-    held(work, found).map_or(needs.clone(), |held| needs.with_unknown(&held, around))
+fn narrowed(work: &Work<'_>, observed: &Observed, around: &Dependencies) -> Access {
+    let needs = Access::needed(work, observed, around);
+    held(work, observed).map_or(needs.clone(), |held| needs.with_unknown(&held, around))
 }
 
 /// Notes what the execution role may still do and need not.
-pub(super) fn plan_narrowing(work: &Work<'_>, found: &Found, around: &Surroundings, plan: &mut Plan) {
-    let Some(held) = held(work, found) else { return };
-    for superfluous in held.beyond(&narrowed(work, found, around)) {
-        plan.change(Verb::Remove, format!("role/execution (access to {superfluous})"));
+pub(super) fn plan_narrowing(work: &Work<'_>, observed: &Observed, around: &Dependencies, plan: &mut Plan) {
+    let Some(held) = held(work, observed) else { return };
+    for superfluous in held.beyond(&narrowed(work, observed, around)) {
+        plan.change(Verb::Delete, format!("role/execution (access to {superfluous})"));
     }
 }
 
@@ -62,24 +62,24 @@ pub(super) fn task(work: &Work<'_>) -> Role {
     role("role/task", exec.then_some(policy))
 }
 
-/// A role by which [`crate::contract::roles::find`] and [`crate::contract::roles::remove`] work, whatever its policy.
-pub(super) fn by_name(role_in_stack: &'static str) -> Role {
-    role(role_in_stack, None)
+/// A role by which [`crate::contract::roles::find`] and [`crate::contract::roles::delete`] work, whatever its policy.
+pub(super) fn by_logical_id(logical_id: &'static str) -> Role {
+    role(logical_id, None)
 }
 
-fn role(role: &'static str, policy: Option<Value>) -> Role {
-    Role { component: NAME, role, principal: PRINCIPAL, policy }
+fn role(logical_id: &'static str, policy: Option<Value>) -> Role {
+    Role { component: NAME, logical_id, principal: PRINCIPAL, policy }
 }
 
 /// The ARN of a role, which follows from its name.
-pub(super) fn arn(work: &Work<'_>, role: &str) -> String {
+pub(super) fn arn(work: &Work<'_>, logical_id: &str) -> String {
     let settings = &work.aws.settings;
     let (partition, account, path) = (&settings.partition, &settings.account, roles::PATH);
-    format!("arn:{partition}:iam::{account}:role{path}{}", roles::name(work, role))
+    format!("arn:{partition}:iam::{account}:role{path}{}", roles::name(work, logical_id))
 }
 
 /// What the execution role has access to; `None` if there is no role of ours, or somebody has rewritten its policy.
-fn held(work: &Work<'_>, found: &Found) -> Option<Access> {
-    let role = found.execution.as_ref().filter(|role| role.is_ours(work))?;
+fn held(work: &Work<'_>, observed: &Observed) -> Option<Access> {
+    let role = observed.execution.as_ref().filter(|role| role.is_ours(work))?;
     Access::of(work, role.policy()?)
 }

@@ -11,16 +11,16 @@ use futures::future::try_join_all;
 use stackdrop_specs::Service;
 
 use super::definition;
+use super::dependencies::Dependencies;
 use super::fargate;
-use super::observed::Found;
+use super::observed::Observed;
 use super::registry::{Caches, Private};
 use super::secrets::{self, Secret, Secrets};
-use super::dependencies::Surroundings;
-use crate::contract::component::Work;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::denied::unless_denied;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 use crate::contract::quotas::{self, FARGATE_VCPUS, Need};
+use crate::deployment::plan::{Plan, Verb};
 
 /// The role that ECS has in each account, for all its clusters.
 const LINKED_ROLE: &str = "AWSServiceRoleForECS";
@@ -31,53 +31,57 @@ const UNITS: f64 = 1024.0;
 /// Notes what would keep the spec's services from coming up, and what ECS needs besides.
 pub(super) async fn plan(
     work: &Work<'_>,
-    found: &Found,
-    around: &Surroundings,
+    observed: &Observed,
+    around: &Dependencies,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
     let (linked_role, images) =
-        tokio::try_join!(lacks_linked_role(work, found), missing_images(work, found, &around.caches))?;
+        tokio::try_join!(lacks_linked_role(work, observed), missing_images(work, observed, &around.caches))?;
     if linked_role {
         plan.change(Verb::Create, format!("{LINKED_ROLE} (of the account)"));
     }
     for (name, why, fix) in images {
         if around.caches.are_known() {
-            plan.problem(fargate::role(&name), why, fix);
+            plan.problem(fargate::logical_id(&name), why, fix);
         } else {
             let unsure = "unless it comes through a pull-through cache: AWS denies listing their rules";
-            plan.warn(fargate::role(&name), format!("{why}, {unsure}"), fix);
+            plan.warn(fargate::logical_id(&name), format!("{why}, {unsure}"), fix);
         }
     }
-    for (name, why, fix) in bad_secrets(work, found, &around.secrets) {
-        plan.problem(fargate::role(&name), why, fix);
+    for (name, why, fix) in bad_secrets(work, observed, &around.secrets) {
+        plan.problem(fargate::logical_id(&name), why, fix);
     }
-    check_vcpus(work, found, plan).await
+    check_vcpus(work, observed, plan).await
 }
 
 /// A service, what is wrong with it, and the way out.
 type Wrong = (String, String, String);
 
 /// Whether the account has never used ECS. Its first call then fails, and is made again once the role is there.
-async fn lacks_linked_role(work: &Work<'_>, found: &Found) -> Result<bool, StepError> {
-    if found.cluster.is_some() {
+async fn lacks_linked_role(work: &Work<'_>, observed: &Observed) -> Result<bool, StepError> {
+    if observed.cluster.is_some() {
         return Ok(false);
     }
     let call = work.aws.iam().get_role().role_name(LINKED_ROLE).send().await;
-    let found = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {LINKED_ROLE}"));
+    let observed = call.unless(&["NoSuchEntity"]).doing(format!("looking for the role {LINKED_ROLE}"));
     // Where that may not be asked, ECS itself tells while the cluster is made.
-    Ok(unless_denied(found)?.is_some_and(|found| found.is_none()))
+    Ok(unless_denied(observed)?.is_some_and(|observed| observed.is_none()))
 }
 
 /// Images that are not there. One that a pull-through cache gets on the first pull need not be.
-async fn missing_images(work: &Work<'_>, found: &Found, caches: &Caches) -> Result<Vec<Wrong>, StepError> {
-    let wanted = work.spec.services.iter().filter_map(|(name, service)| {
-        let image = definition::image(work, found, name, service);
-        let stands = found.definitions.get(name).is_some_and(|definition| definition.image == image);
+async fn missing_images(
+    work: &Work<'_>,
+    observed: &Observed,
+    caches: &Caches,
+) -> Result<Vec<Wrong>, StepError> {
+    let desired = work.spec.services.iter().filter_map(|(name, service)| {
+        let image = definition::image(work, observed, name, service);
+        let stands = observed.definitions.get(name).is_some_and(|definition| definition.image == image);
         let private = Private::read(image).filter(|private| !stands && private.is_here(work));
         let private = private.filter(|private| !caches.cover(work, private));
         private.map(|private| (name, image, private))
     });
-    let asked = wanted.map(async |(name, image, private)| {
+    let asked = desired.map(async |(name, image, private)| {
         let problem = ask_registry(work, image, &private).await?;
         Ok::<_, StepError>(problem.map(|(why, fix)| (name.clone(), why, fix)))
     });
@@ -120,10 +124,10 @@ async fn ask_registry(
 }
 
 /// Secrets that tasks of today are not given yet, and that they could not be given.
-fn bad_secrets(work: &Work<'_>, found: &Found, secrets: &Secrets) -> Vec<Wrong> {
+fn bad_secrets(work: &Work<'_>, observed: &Observed, secrets: &Secrets) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for (name, service) in &work.spec.services {
-        let held = found.definitions.get(name).and_then(|definition| definition.content.as_ref());
+        let held = observed.definitions.get(name).and_then(|definition| definition.content.as_ref());
         let held: BTreeSet<String> =
             held.iter().flat_map(|content| content.secrets.values()).map(|held| secrets::arn(held)).collect();
         for (variable, from) in &service.secrets {
@@ -172,7 +176,7 @@ fn bad_secret(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> Optio
 }
 
 /// How many vCPUs the tasks of a service shall take. Where something else looks after their number, that stays.
-fn wanted_vcpus(service: &Service, standing: Option<&aws_sdk_ecs::types::Service>) -> f64 {
+fn desired_vcpus(service: &Service, standing: Option<&aws_sdk_ecs::types::Service>) -> f64 {
     let count = match standing {
         Some(there) if !fargate::keeps_count(service) => f64::from(there.desired_count()),
         _ => f64::from(
@@ -184,20 +188,20 @@ fn wanted_vcpus(service: &Service, standing: Option<&aws_sdk_ecs::types::Service
 
 /// Compares what the services of this stack take, and will take, with the quota. What other stacks take can't be read at
 /// a bearable price, so this finds only what can never fit.
-async fn check_vcpus(work: &Work<'_>, found: &Found, plan: &mut Plan) -> Result<(), StepError> {
+async fn check_vcpus(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
     let used = |name: &str| {
-        let units = found.definitions.get(name)?.content.as_ref()?.cpu_units()?;
-        Some(f64::from(found.standing(work, name)?.desired_count()) * units / UNITS)
+        let units = observed.definitions.get(name)?.content.as_ref()?.cpu_units()?;
+        Some(f64::from(observed.standing(work, name)?.desired_count()) * units / UNITS)
     };
     let services = work.spec.services.iter().map(|(name, service)| {
-        (name, used(name).unwrap_or_default(), wanted_vcpus(service, found.standing(work, name)))
+        (name, used(name).unwrap_or_default(), desired_vcpus(service, observed.standing(work, name)))
     });
-    let grown = services.clone().filter(|(_, used, wanted)| wanted > used);
+    let grown = services.clone().filter(|(_, used, desired)| desired > used);
     let Some((largest, ..)) = grown.clone().max_by(|(.., a), (.., b)| a.total_cmp(b)) else { return Ok(()) };
     let need = Need {
-        resource: &fargate::role(largest),
+        resource: &fargate::logical_id(largest),
         used: services.map(|(_, used, _)| used).sum(),
-        more: grown.map(|(_, used, wanted)| wanted - used).sum(),
+        more: grown.map(|(_, used, desired)| desired - used).sum(),
         instead: "lower `count` or `cpu` of the services",
     };
     quotas::check(work, FARGATE_VCPUS, need, plan).await

@@ -1,8 +1,8 @@
 //! Names of images that a private registry of ECR has, and what this account's registry pulls through from others.
 
-use crate::contract::component::Work;
 use crate::aws::denied::unless_denied;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 
 /// An image in a private registry.
 #[derive(Debug, PartialEq, Eq)]

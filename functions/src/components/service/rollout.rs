@@ -1,4 +1,4 @@
-//! Following a rollout: the one that `ensure` began, and no other. A service that the circuit breaker has taken back
+//! Following a rollout: the one that `apply` began, and no other. A service that the circuit breaker has taken back
 //! to its old tasks looks just as steady.
 
 use std::collections::BTreeMap;
@@ -13,24 +13,24 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use futures::future::join_all;
 use stackdrop_specs::HealthCheck;
 
+use super::cluster_name;
 use super::definition::revision;
 use super::diagnosis;
 use super::fargate::{is_active, primary};
 use super::observed::find_services;
-use super::cluster_name;
-use crate::deployment::outputs::{Running, ServiceOutputs};
-use crate::contract::component::Work;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
+use crate::deployment::outputs::{Running, ServiceOutputs};
 
 /// The outputs, once every service is as it was asked for, complete and healthy.
-pub(super) async fn settle(work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
     let asked = work.outputs.service.clone().unwrap_or_default();
     let names = work.spec.services.keys().cloned().collect();
-    let found = find_services(work, &names).await?;
-    let found: BTreeMap<&str, &Service> =
-        found.iter().filter_map(|service| Some((service.service_name()?, service))).collect();
+    let observed = find_services(work, &names).await?;
+    let observed: BTreeMap<&str, &Service> =
+        observed.iter().filter_map(|service| Some((service.service_name()?, service))).collect();
     let followed = work.spec.services.keys().map(async |name| {
-        let service = found.get(name.as_str()).copied();
+        let service = observed.get(name.as_str()).copied();
         follow(work, name, service, asked.services.get(name)).await.map(|running| (name.clone(), running))
     });
     let (mut services, mut waits_for) = (BTreeMap::new(), Vec::new());
@@ -47,7 +47,7 @@ pub(super) async fn settle(work: &Work<'_>) -> Result<ServiceOutputs, StepError>
     if !waits_for.is_empty() {
         return Err(StepError::pending(waits_for.join("; ")));
     }
-    let cluster = found.values().find_map(|service| service.cluster_arn().map(str::to_owned));
+    let cluster = observed.values().find_map(|service| service.cluster_arn().map(str::to_owned));
     Ok(ServiceOutputs { cluster: cluster.or(asked.cluster), services })
 }
 
@@ -68,8 +68,8 @@ async fn follow(
     let newest = primary(service).ok_or_else(|| StepError::lacking("a service's primary deployment"))?;
     let newest_id = newest.id().unwrap_or_default();
     let rollout = asked.map_or(newest_id, |asked| asked.rollout.as_str());
-    let wanted = asked.map_or(service.task_definition().unwrap_or_default(), |asked| &asked.task_definition);
-    if rollout != newest_id && newest.task_definition() != Some(wanted) {
+    let desired = asked.map_or(service.task_definition().unwrap_or_default(), |asked| &asked.task_definition);
+    if rollout != newest_id && newest.task_definition() != Some(desired) {
         return Err(superseded(work, name, service, rollout).await?);
     }
     if rollout != newest_id
@@ -87,11 +87,11 @@ async fn follow(
         Some(DeploymentRolloutState::Completed) => {}
         _ => return Err(StepError::pending(progress(name, service, newest))),
     }
-    if service.task_definition() != Some(wanted) {
+    if service.task_definition() != Some(desired) {
         let why = format!(
             "it runs {} and not {}",
             revision(service.task_definition().unwrap_or_default()),
-            revision(wanted)
+            revision(desired)
         );
         return Err(StepError::Unhealthy { what, why });
     }
@@ -102,7 +102,7 @@ async fn follow(
         return Err(StepError::pending(progress(name, service, newest)));
     }
     targets_healthy(work, name, service).await?;
-    Ok(Running { arn, task_definition: wanted.to_owned(), rollout: follows.to_owned() })
+    Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned() })
 }
 
 fn progress(name: &str, service: &Service, newest: &Deployment) -> String {
@@ -130,8 +130,8 @@ async fn find_service_deployment(
     // A deployment's id and its revision's ARN end with the same number.
     // Source: `internal/service/ecs/service.go` of terraform-provider-aws.
     let number = rollout.rsplit('/').next().unwrap_or(rollout);
-    let mut found = answer.service_deployments.unwrap_or_default().into_iter();
-    Ok(found.find(|brief| {
+    let mut observed = answer.service_deployments.unwrap_or_default().into_iter();
+    Ok(observed.find(|brief| {
         let target = brief.target_service_revision_arn().and_then(|arn| arn.rsplit('/').next());
         target == Some(number)
     }))
@@ -192,11 +192,11 @@ async fn targets_healthy(work: &Work<'_>, name: &str, service: &Service) -> Resu
             .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
             .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
         let rest: Vec<String> = rest.map(|target| told(target, check)).collect();
-        let wanted = usize::try_from(service.desired_count()).unwrap_or(0);
-        if healthy < wanted || !rest.is_empty() {
+        let desired = usize::try_from(service.desired_count()).unwrap_or(0);
+        if healthy < desired || !rest.is_empty() {
             let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
             return Err(StepError::pending(format!(
-                "the targets of the service {name}: {healthy} of {wanted} healthy{rest}"
+                "the targets of the service {name}: {healthy} of {desired} healthy{rest}"
             )));
         }
     }

@@ -6,20 +6,20 @@ use aws_sdk_applicationautoscaling::types::{
 };
 use stackdrop_specs::{Scaling, Service};
 
-use super::observed::Found;
+use super::observed::Observed;
 use super::{NAME, cluster_name, fargate, read_tags};
-use crate::contract::component::Work;
-use crate::deployment::deletion::Removal;
-use crate::deployment::plan::{Plan, Verb};
 use crate::aws::error::{Answer, Refusal, StepError};
+use crate::contract::component::Work;
+use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
+use crate::deployment::plan::{Plan, Verb};
 
-/// The role of a service's scalable target.
+/// The logical ID of a service's scalable target.
 pub(super) fn target_role(name: &str) -> String {
     format!("scalable-target/{name}")
 }
 
-/// The role of a service's scaling policy.
+/// The logical ID of a service's scaling policy.
 fn policy_role(name: &str) -> String {
     format!("scaling-policy/{name}")
 }
@@ -61,11 +61,11 @@ fn aims_at(policy: &ScalingPolicy, scaling: &Scaling) -> bool {
     aim(policy).is_some_and(|aim| (aim - f64::from(scaling.cpu_percent)).abs() < 0.5)
 }
 
-pub(super) fn plan(work: &Work<'_>, found: &Found, name: &str, service: &Service, plan: &mut Plan) {
-    let (target, policy) = (found.targets.get(name), found.policies.get(name));
+pub(super) fn plan(work: &Work<'_>, observed: &Observed, name: &str, service: &Service, plan: &mut Plan) {
+    let (target, policy) = (observed.targets.get(name), observed.policies.get(name));
     let Some(scaling) = &service.scaling else {
         if target.is_some() {
-            plan.change(Verb::Remove, target_role(name));
+            plan.change(Verb::Delete, target_role(name));
         }
         return;
     };
@@ -94,32 +94,32 @@ pub(super) fn plan(work: &Work<'_>, found: &Found, name: &str, service: &Service
         Some(_) => {}
     }
     // The tags of a target are not read: they follow those of its service.
-    let (missing, stale) = differing_tags(work, found, name);
+    let (missing, stale) = differing_tags(work, observed, name);
     if target.is_some() && !(missing.is_empty() && stale.is_empty()) {
         plan.update(&target_role(name), "tags", "those of before", "those of the service");
     }
 }
 
 /// The tags that a target lacks, and the keys of those that it has no longer to have.
-fn differing_tags(work: &Work<'_>, found: &Found, name: &str) -> (Tags, Vec<String>) {
-    let standing = found.standing(work, name);
+fn differing_tags(work: &Work<'_>, observed: &Observed, name: &str) -> (Tags, Vec<String>) {
+    let standing = observed.standing(work, name);
     standing.map_or_else(Default::default, |service| {
         let tags = read_tags(service.tags());
-        let missing = work.stack.missing_tags(NAME, &fargate::role(name), &tags);
-        let wanted = work.stack.lasting_tags(NAME, &target_role(name));
-        let missing = wanted.into_iter().filter(|(key, _)| missing.contains_key(key)).collect();
+        let missing = work.stack.missing_tags(NAME, &fargate::logical_id(name), &tags);
+        let desired = work.stack.lasting_tags(NAME, &target_role(name));
+        let missing = desired.into_iter().filter(|(key, _)| missing.contains_key(key)).collect();
         (work.stack.with_own(missing), work.stack.stale_tags(&tags))
     })
 }
 
 /// Registers the service for scaling, or ends it. The service exists.
-pub(super) async fn ensure(
+pub(super) async fn apply(
     work: &Work<'_>,
-    found: &Found,
+    observed: &Observed,
     name: &str,
     service: &Service,
 ) -> Result<(), StepError> {
-    let target = found.targets.get(name);
+    let target = observed.targets.get(name);
     let Some(scaling) = &service.scaling else {
         if target.is_some() {
             deregister(work, name).await?;
@@ -129,16 +129,16 @@ pub(super) async fn ensure(
     if target.map(bounds_of) != Some(bounds(scaling)) {
         register(work, name, scaling, target.is_none()).await?;
     }
-    if found.policies.get(name).is_some_and(|policy| target.is_some() && aims_at(policy, scaling)) {
+    if observed.policies.get(name).is_some_and(|policy| target.is_some() && aims_at(policy, scaling)) {
         return Ok(());
     }
     put_policy(work, name, scaling).await
 }
 
 /// Gives a target the tags that its service is about to get.
-pub(super) async fn keep_tags(work: &Work<'_>, found: &Found, name: &str) -> Result<(), StepError> {
-    let (missing, stale) = differing_tags(work, found, name);
-    let arn = found.targets.get(name).and_then(|target| target.scalable_target_arn());
+pub(super) async fn keep_tags(work: &Work<'_>, observed: &Observed, name: &str) -> Result<(), StepError> {
+    let (missing, stale) = differing_tags(work, observed, name);
+    let arn = observed.targets.get(name).and_then(|target| target.scalable_target_arn());
     let Some(arn) = arn else { return Ok(()) };
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
@@ -229,9 +229,9 @@ async fn deregister(work: &Work<'_>, name: &str) -> Result<(), StepError> {
 }
 
 /// Ends the scaling of a service that goes, or has gone: a target outlives its service.
-pub(super) async fn remove(work: &Work<'_>, found: &Found, name: &str) -> Result<Removal, StepError> {
-    if found.targets.contains_key(name) {
+pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> Result<Deletion, StepError> {
+    if observed.targets.contains_key(name) {
         deregister(work, name).await?;
     }
-    Ok(Removal::default())
+    Ok(Deletion::default())
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 
-use crate::contract::component::Work;
 use crate::aws::denied;
 use crate::aws::error::{Answer, StepError};
+use crate::contract::component::Work;
 
 /// The secrets of the spec by ARN.
 #[derive(Debug, Default)]
@@ -34,8 +34,8 @@ impl Secrets {
         let named: BTreeSet<String> =
             services.flat_map(|service| service.secrets.values()).map(|named| arn(named)).collect();
         let asked = named.into_iter().map(async |arn| Ok::<_, StepError>((describe(work, &arn).await?, arn)));
-        let found = try_join_all(asked).await?;
-        Ok(Self(found.into_iter().map(|(secret, arn)| (arn, secret)).collect()))
+        let observed = try_join_all(asked).await?;
+        Ok(Self(observed.into_iter().map(|(secret, arn)| (arn, secret)).collect()))
     }
 
     pub(super) fn get(&self, arn: &str) -> Option<&Secret> {
@@ -106,11 +106,11 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_arn_however_it_is_named() {
         let own = "arn:aws:kms:eu-central-1:123456789012";
-        let foreign = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd";
+        let not_owned = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd";
         for (named, expected) in [
             ("1234abcd", format!("{own}:key/1234abcd")),
             ("alias/shop", format!("{own}:alias/shop")),
-            (foreign, foreign.to_owned()),
+            (not_owned, not_owned.to_owned()),
         ] {
             assert_eq!(key_arn(SECRET, named), expected);
         }

@@ -3,9 +3,10 @@
 use stackdrop_figures::{LatencyModel, MULTI_AZ_FACTOR, changes};
 use stackdrop_specs::{Database, Nat, Spec};
 
-use super::ComponentPlan;
-use crate::deployment::plan::{Change, FieldChange, Verb};
 use crate::components::{database, egress, instance, load_balancer, network, security_groups, service};
+use crate::deployment::component_names;
+use crate::deployment::plan::ComponentPlan;
+use crate::deployment::plan::{Change, FieldChange, Verb};
 
 /// Admit and Plan, and Conclude after them: what a deployment takes that changes nothing.
 const AROUND_SECONDS: f64 = 3.0;
@@ -15,7 +16,7 @@ const STEP_SECONDS: f64 = 0.6;
 const VISIBLE_SECONDS: f64 = 2.0;
 /// The target groups' deregistration delay, which is also what an old task's connections are given.
 const DRAINING_SECONDS: f64 = 30.0;
-/// The role of the database's instance, and of the EC2 instance, each in its own component.
+/// The logical ID of the database's instance, and of the EC2 instance, each in its own component.
 const INSTANCE: &str = "instance";
 /// The last snapshot of a database.
 const SNAPSHOT_SECONDS: f64 = 60.0;
@@ -68,30 +69,30 @@ fn database_creation(model: &LatencyModel, database: &Database) -> f64 {
 /// Stackdrop waits for in parallel counts once.
 #[must_use]
 pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) -> f64 {
-    if plan.iter().all(|component| component.changes.is_empty()) {
+    if plan.iter().all(|component| component.plan.changes.is_empty()) {
         return AROUND_SECONDS;
     }
     let of = |name: &str| plan.iter().find(|component| component.component == name);
     let model = LatencyModel::built_in();
     let steps = Steps { model, spec, baseline };
-    let changes = |name: &str| of(name).map(|plan| plan.changes.as_slice()).unwrap_or_default();
+    let changes = |name: &str| of(name).map(|of| of.plan.changes.as_slice()).unwrap_or_default();
     let mut at = AROUND_SECONDS;
-    at += steps.network(changes(network::NAME));
-    at += steps.security_groups(changes(security_groups::NAME));
-    let (asked, until) = steps.database(changes(database::NAME));
+    at += steps.network(changes(component_names::NETWORK));
+    at += steps.security_groups(changes(component_names::SECURITY_GROUPS));
+    let (asked, until) = steps.database(changes(component_names::DATABASE));
     at += asked;
     let database = at + until;
-    let (asked, until) = steps.load_balancer(changes(load_balancer::NAME));
+    let (asked, until) = steps.load_balancer(changes(component_names::LOAD_BALANCER));
     at += asked;
     let load_balancer = at + until;
-    at += steps.egress(changes(egress::NAME));
-    let (asked, until) = steps.instance(changes(instance::NAME));
+    at += steps.egress(changes(component_names::EGRESS));
+    let (asked, until) = steps.instance(changes(component_names::INSTANCE));
     at += asked;
     let instance = at + until;
     if spec.services.values().any(stackdrop_specs::Service::uses_database) {
         at = at.max(database);
     }
-    let (asked, until) = steps.service(changes(service::NAME));
+    let (asked, until) = steps.service(changes(component_names::SERVICE));
     at += asked;
     // A new service gets steady once its load balancer is active.
     let begins = if spec.services.values().any(|service| !service.is_worker()) && until > 0.0 {
@@ -100,7 +101,7 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
         at
     };
     let settled = (begins + until).max(database).max(load_balancer).max(instance);
-    settled + steps.tidying(plan)
+    settled + steps.pruning(plan)
 }
 
 /// What the steps take, each for its own changes.
@@ -110,15 +111,16 @@ struct Steps<'a> {
     baseline: Option<&'a Spec>,
 }
 
-/// Whether something is created whose role begins like this.
-fn creates(changes: &[Change], role: &str) -> bool {
-    changes.iter().any(|change| change.verb == Verb::Create && change.resource.starts_with(role))
+/// Whether something is created whose logical ID begins like this.
+fn creates(changes: &[Change], logical_id: &str) -> bool {
+    changes.iter().any(|change| change.verb == Verb::Create && change.resource.starts_with(logical_id))
 }
 
-/// The fields that change in a resource whose role begins like this.
-fn fields<'c>(changes: &'c [Change], role: &'c str) -> impl Iterator<Item = &'c FieldChange> {
-    let updates =
-        changes.iter().filter(move |change| change.verb == Verb::Update && change.resource.starts_with(role));
+/// The fields that change in a resource whose logical ID begins like this.
+fn fields<'c>(changes: &'c [Change], logical_id: &'c str) -> impl Iterator<Item = &'c FieldChange> {
+    let updates = changes.iter().filter(move |change| {
+        matches!(change.verb, Verb::Update | Verb::Restart) && change.resource.starts_with(logical_id)
+    });
     updates.flat_map(|change| &change.fields)
 }
 
@@ -198,13 +200,13 @@ impl Steps<'_> {
         // Tasks of a service stand in every zone, so that it rolls out anew with another number of them.
         let moves = self.baseline.is_some_and(|baseline| baseline.network.zones != self.spec.network.zones);
         let services = self.spec.services.iter().map(|(name, service)| {
-            let role = format!("service/{name}");
+            let logical_id = format!("service/{name}");
             let steady = self.create("ecs_service_steady_after_alb_active");
             let drained = if service.is_worker() { 0.0 } else { DRAINING_SECONDS };
             let stood = self.baseline.is_some_and(|baseline| baseline.services.contains_key(name));
-            if creates(changes, &role) {
+            if creates(changes, &logical_id) {
                 steady
-            } else if stood && moves || fields(changes, &role).any(|field| rolls_out(&field.field)) {
+            } else if stood && moves || fields(changes, &logical_id).any(|field| rolls_out(&field.field)) {
                 // The old tasks go when the new ones are well.
                 steady + drained + changes::TASK_STOP
             } else if stood && fields(changes, &format!("scalable-target/{name}")).any(grows) {
@@ -217,25 +219,29 @@ impl Steps<'_> {
     }
 
     /// What taking away takes of what the spec has no longer.
-    fn tidying(&self, plan: &[ComponentPlan]) -> f64 {
-        let removes = |name: &str, role: &str| {
+    fn pruning(&self, plan: &[ComponentPlan]) -> f64 {
+        let removes = |name: &str, logical_id: &str| {
             plan.iter().filter(|component| component.component == name).any(|component| {
-                let mut changes = component.changes.iter();
-                changes.any(|change| change.verb == Verb::Remove && change.resource.starts_with(role))
+                let mut changes = component.plan.changes.iter();
+                changes.any(|change| change.verb == Verb::Delete && change.resource.starts_with(logical_id))
             })
         };
         let snapshot = self.baseline.and_then(|baseline| baseline.database.as_ref());
         let snapshot =
             if snapshot.is_some_and(|database| database.final_snapshot) { SNAPSHOT_SECONDS } else { 0.0 };
         let gone = [
-            (database::NAME, INSTANCE, self.model.delete_seconds("rds_postgres_single_az") + snapshot),
-            (load_balancer::NAME, "load-balancer", self.model.delete_seconds("alb")),
-            (egress::NAME, "nat/", self.model.delete_seconds("nat_gateway")),
-            (egress::NAME, "endpoint/", self.model.delete_seconds("vpc_endpoint_interface")),
-            (instance::NAME, INSTANCE, self.model.delete_seconds("ec2_instance_running")),
+            (
+                component_names::DATABASE,
+                INSTANCE,
+                self.model.delete_seconds("rds_postgres_single_az") + snapshot,
+            ),
+            (component_names::LOAD_BALANCER, "load-balancer", self.model.delete_seconds("alb")),
+            (component_names::EGRESS, "nat/", self.model.delete_seconds("nat_gateway")),
+            (component_names::EGRESS, "endpoint/", self.model.delete_seconds("vpc_endpoint_interface")),
+            (component_names::INSTANCE, INSTANCE, self.model.delete_seconds("ec2_instance_running")),
         ];
         gone.iter()
-            .filter(|(name, role, _)| removes(name, role))
+            .filter(|(name, logical_id, _)| removes(name, logical_id))
             .map(|(_, _, seconds)| *seconds)
             .fold(0.0, f64::max)
     }

@@ -10,20 +10,12 @@ use serde::{Deserialize, Serialize};
 use stackdrop_figures::prices;
 use stackdrop_specs::{Database, Nat, Spec};
 
-use crate::deployment::plan::Change;
 use crate::deployment::endpoint_services::endpoint_services;
+use crate::deployment::plan::Change;
+use crate::deployment::plan::ComponentPlan;
+use crate::deployment::state::Deployment;
 
 pub use duration::{seconds_of, seconds_of_first};
-
-/// What one component reported to the plan, as the workflow keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ComponentPlan {
-    /// The component's name.
-    pub component: String,
-    /// What would be done, in order.
-    #[serde(default)]
-    pub changes: Vec<Change>,
-}
 
 /// What a plan comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,6 +40,16 @@ impl fmt::Display for Estimate {
 }
 
 impl Estimate {
+    /// The estimate of a deployment; `None` before it has a plan, and when it destroys the stack.
+    #[must_use]
+    pub fn of_deployment(deployment: &Deployment) -> Option<Self> {
+        if deployment.plan.is_empty() || deployment.destroying {
+            return None;
+        }
+        let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+        Some(Self::of(&deployment.plan, &deployment.spec, baseline))
+    }
+
     /// The estimate of a plan. `baseline` is the spec of what stands, if anything does.
     #[must_use]
     pub fn of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) -> Self {
@@ -71,8 +73,7 @@ pub fn monthly_usd(spec: &Spec) -> f64 {
         Nat::None => 0,
     };
     let gateway = prices::NAT_GATEWAY_HOURLY + prices::PUBLIC_ADDRESS_HOURLY;
-    let endpoints =
-        endpoint_services(spec).into_iter().map(|_| prices::ENDPOINT_HOURLY * f64::from(zones));
+    let endpoints = endpoint_services(spec).into_iter().map(|_| prices::ENDPOINT_HOURLY * f64::from(zones));
     let load_balancer = spec.load_balancer.as_ref().map(|_| prices::load_balancer_hourly(zones));
     let tasks = spec
         .services

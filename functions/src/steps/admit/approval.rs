@@ -4,33 +4,33 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::read_newest;
-use crate::deployment::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
 use crate::aws::error::{Answer, StepError, names};
+use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket;
 use crate::deployment::bucket::When;
 use crate::deployment::outcome::Outcome;
+use crate::deployment::record::Record;
 use crate::deployment::record::{Approval, Lock};
-use crate::deployment::state::Trigger;
+use crate::deployment::state::Approved;
 use crate::deployment::state::Deployment;
+use crate::deployment::state::Trigger;
 use crate::deployment::summary;
 
-/// What the workflow's task that waits for an answer sends.
-#[derive(Debug, Deserialize)]
-struct Question {
-    deployment: Deployment,
-    token: String,
-}
-
-/// Asks: writes the plan and the token into the bucket, and announces that somebody is to answer. The task goes on when
-/// somebody does.
+/// Writes the plan and the token into the bucket, and announces that the plan awaits approval. The task goes on when
+/// somebody replies.
 ///
 /// # Errors
 /// When the bucket refuses.
-pub(super) async fn ask(payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    let Question { deployment, token } = serde_json::from_value(payload).map_err(|error| misfit(&error))?;
+pub(super) async fn ask(
+    deployment: &Deployment,
+    token: Option<String>,
+    aws: &Aws,
+) -> Result<Value, StepError> {
+    let token =
+        token.ok_or_else(|| StepError::Defect("the workflow asked for approval without a token".into()))?;
     let stack = deployment.stack.as_str();
-    let changes = summary::lines(&deployment.plan);
+    let changes = summary::changes(&deployment.plan);
     let approval = Approval {
         deployment: deployment.id.clone(),
         execution: deployment.execution.clone(),
@@ -39,8 +39,8 @@ pub(super) async fn ask(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         changes,
     };
     bucket::write(aws, &bucket::approval_key(stack), &approval, When::Always).await?;
-    let mut record = deployment.record(Outcome::Waiting);
-    record.message = Some(summary::of_plan(&deployment));
+    let mut record = Record::of(deployment, Outcome::AwaitingApproval);
+    record.message = Some(summary::of_plan(deployment));
     record.next = Some(format!(
         "Agree with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. By hand: the token is in \
          s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output '{{\"approved\":true}}'` \
@@ -63,28 +63,23 @@ struct Reply {
     reason: Option<String>,
 }
 
-/// Somebody has answered: goes on when they agree and nothing newer has come; the plan is then made anew, and compared
-/// with the one that they agreed to.
+/// Reads the reply: goes on when it approves and no newer version of the spec exists. The plan is then made again, and
+/// compared with the approved one.
 ///
 /// # Errors
-/// `Declined`, `Superseded`.
-pub(super) async fn answered(payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    #[derive(Deserialize)]
-    struct Answered {
-        deployment: Deployment,
-    }
-    let Answered { deployment } = serde_json::from_value(payload).map_err(|error| misfit(&error))?;
+/// `ApprovalRejected`, `Superseded`.
+pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<Approved, StepError> {
     let stack = deployment.stack.as_str();
-    let reply = deployment.approval.clone().unwrap_or_default();
+    let reply = deployment.reply.clone().unwrap_or_default();
     let reply: Reply = serde_json::from_value(reply).map_err(|error| {
-        StepError::Declined(format!(
+        StepError::ApprovalRejected(format!(
             "the answer is not {{ \"approved\": true }} or false, so it was no approval: {error}"
         ))
     })?;
     let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
     if !reply.approved {
         let reason = reply.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        return Err(StepError::Declined(format!("the plan was rejected{by}{reason}")));
+        return Err(StepError::ApprovalRejected(format!("the plan was rejected{by}{reason}")));
     }
     if deployment.trigger == Trigger::Upload {
         let newest = read_newest(aws, &deployment.source.key, deployment.source.plan_only).await?;
@@ -97,10 +92,13 @@ pub(super) async fn answered(payload: Value, aws: &Aws) -> Result<Value, StepErr
         }
     }
     bucket::delete(aws, &bucket::approval_key(stack)).await?;
-    let record = deployment.record(Outcome::Running);
+    let record = Record::of(deployment, Outcome::Running);
     bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
     tracing::info!(deployment = deployment.id, "The plan was approved{by}.");
-    Ok(json!({}))
+    let review = deployment.review.as_ref();
+    let review =
+        review.ok_or_else(|| StepError::Defect("a plan was approved before it was reviewed".into()))?;
+    Ok(Approved { fingerprint: review.fingerprint.clone() })
 }
 
 /// Makes a deployment that waits for approval end, so that a newer one can have the lock; or yields to it.
@@ -127,8 +125,4 @@ pub(super) async fn make_way(aws: &Aws, stack: &str, lock: &Lock, insists: bool)
     // Somebody may have answered just now: then it is at work, and is waited for.
     let gone = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
     call.send().await.unless(&gone).doing("ending the deployment that waits for approval").map(drop)
-}
-
-fn misfit(error: &serde_json::Error) -> StepError {
-    StepError::Defect(format!("the workflow's input for an approval: {error}"))
 }

@@ -8,16 +8,18 @@ use stackdrop_specs::Spec;
 
 use super::lock::{self, Purpose};
 use super::start::Interruption;
-use super::{Admitted, Execution, admit, baseline, ended_as, read_version};
+use super::{Admitted, Execution, admit, baseline, not_deployed, read_version};
 use crate::aws::Aws;
 use crate::aws::error::{StepError, names};
 use crate::deployment::bucket;
-use crate::deployment::record;
 use crate::deployment::bucket::When;
+use crate::deployment::failure::{Failure, Failures};
 use crate::deployment::outcome::Outcome;
+use crate::deployment::record;
 use crate::deployment::record::{Lock, Record};
 use crate::deployment::state::Trigger;
-use crate::deployment::state::{Baseline, Failure, Source};
+use crate::deployment::state::Verdict;
+use crate::deployment::state::{Baseline, Source};
 
 /// Records an interrupted deployment and, if the stack's lock is still its own, takes it over to undo or restore.
 pub(super) async fn interrupted(
@@ -32,7 +34,7 @@ pub(super) async fn interrupted(
     let Some(lock) = held else {
         let reason = format!("the deployment {}, which {}, holds no lock any more", it.name, it.said());
         record(aws, it, None, When::Absent).await?;
-        return Ok(ended_as(execution, stack, "superseded", &reason));
+        return not_deployed(execution, stack, Verdict::Superseded, &reason);
     };
     let (source, destroying) = (lock.source, lock.destroying);
     let purpose = Purpose { source: &source, destroying, insists: true };
@@ -40,12 +42,12 @@ pub(super) async fn interrupted(
     record(aws, it, Some(&source), When::Always).await?;
     if source.plan_only {
         record::unlock(aws, stack, &etag).await?;
-        return Ok(ended_as(
+        return not_deployed(
             execution,
             stack,
-            "superseded",
+            Verdict::Superseded,
             &format!("{} {}, and was only a plan", it.name, it.said()),
-        ));
+        );
     }
     bucket::delete(aws, &bucket::approval_key(stack)).await?;
     let baseline = baseline(aws, &it.stack).await?;
@@ -53,7 +55,7 @@ pub(super) async fn interrupted(
     let admitted = Admitted {
         trigger: Trigger::Interruption,
         destroying,
-        interruption: Some(BTreeMap::from([(
+        interruption: Some(Failures::from([(
             names::INTERRUPTED.to_owned(),
             Failure {
                 error: names::INTERRUPTED.into(),

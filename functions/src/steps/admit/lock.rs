@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Execution, Held, approval};
-use crate::aws::{self, Aws};
 use crate::aws::error::{Answer, StepError};
+use crate::aws::{self, Aws};
 use crate::contract::handler::FUNCTION_SECONDS_MAX;
 use crate::deployment::bucket;
 use crate::deployment::bucket::When;

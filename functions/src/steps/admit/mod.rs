@@ -14,22 +14,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
-use crate::deployment::announce::{Announcement, Event, announce};
 use crate::aws::Aws;
-use crate::deployment::outputs::Outputs;
 use crate::aws::error::StepError;
 use crate::contract::handler::Function;
+use crate::contract::handler::{answer, request};
+use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket;
-use crate::deployment::record;
 use crate::deployment::bucket::When;
+use crate::deployment::event::parts_of;
+use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
+use crate::deployment::outputs::Outputs;
+use crate::deployment::plan::PlanReview;
+use crate::deployment::record;
 use crate::deployment::record::{Lock, Record};
 use crate::deployment::state::Trigger;
-use crate::deployment::state::{Baseline, Failure, Source};
+use crate::deployment::state::{Baseline, Source};
+use crate::deployment::state::{Deployment, Verdict};
 use lock::Purpose;
 use sources::{newest, read_newest, read_version, understand_or_reject};
 use start::{Asked, Start, Wish};
-use crate::deployment::event::parts_of;
 
 /// The function's name.
 pub const NAME: &str = "admit";
@@ -62,32 +66,61 @@ struct Held {
     etag: String,
 }
 
-/// Admits a deployment, or says why not; or asks for approval, or takes the answer in.
+/// The actions of the function besides admitting, which the workflow sends without an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Reviews the plans of all components.
+    Review,
+    /// Asks for approval of the plan.
+    AskForApproval,
+    /// Reads the reply.
+    ReadReply,
+    /// Turns a failed update into its rollback.
+    RollBack,
+}
+
+/// What the workflow sends after admitting.
+#[derive(Debug, Deserialize)]
+struct Later {
+    action: Action,
+    deployment: Deployment,
+    /// The token of the task that waits for the reply.
+    token: Option<String>,
+}
+
+/// Admits a deployment or says why not; later reviews its plan, asks for approval, or begins its rollback.
 ///
-/// Everything is read anew each time that the workflow asks, so that what was waited for is seen.
+/// Everything is read again whenever the workflow retries, so that a deployment sees what it waited for.
 ///
 /// # Errors
-/// `InvalidEvent`, `InvalidSpec` (recorded), `Pending` while another deployment of the stack is at work; `Declined` and
-/// `Superseded` after a question.
+/// `InvalidEvent`; `InvalidSpec` (recorded); `Pending` while another deployment of the stack is running;
+/// `ApprovalRejected` and `Superseded` after a reply.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    match payload.get("action").and_then(Value::as_str) {
-        None => start(payload, aws).await,
-        Some("ask") => approval::ask(payload, aws).await,
-        Some("answered") => approval::answered(payload, aws).await,
-        Some(other) => Err(StepError::Defect(format!("the workflow asked `admit` to {other}"))),
+    if payload.get("action").is_none() {
+        return start(payload, aws).await;
+    }
+    let Later { action, deployment, token } = request(NAME, payload)?;
+    match action {
+        Action::Review => answer(&PlanReview::of(&deployment.plan)?),
+        Action::AskForApproval => approval::ask(&deployment, token, aws).await,
+        Action::ReadReply => answer(&approval::read_reply(&deployment, aws).await?),
+        Action::RollBack => {
+            let rollback = deployment.rollback();
+            answer(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)
+        }
     }
 }
 
 async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    let Request { event, execution } = serde_json::from_value(payload)
-        .map_err(|error| StepError::Defect(format!("the workflow's input for `admit`: {error}")))?;
+    let Request { event, execution } = request(NAME, payload)?;
     let admitted = begin(start::understand(&event, &aws.settings)?, aws, &execution).await;
     if let (Err(error), Some(Held { stack, etag })) = (&admitted, execution.holds.get())
         && !matches!(error, StepError::Pending(_) | StepError::Transient { .. })
         && let Err(stuck) = record::unlock(aws, stack, etag).await
     {
-        // Nothing comes after a failed Admit. The next deployment takes over what stays.
-        tracing::error!(stack, error = stuck.chain(), "The lock could not be freed.");
+        // No step follows a failed Admit. The next deployment takes a stale lock over.
+        tracing::error!(stack, error = stuck.chain(), "The lock could not be released.");
     }
     admitted
 }
@@ -155,11 +188,11 @@ async fn claimed(
 async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Value, StepError> {
     let stack = &asked.stack;
     let plan_only = asked.action == Wish::Plan;
-    let found = match &asked.version {
+    let observed = match &asked.version {
         None => newest(aws, stack, plan_only).await?,
         Some(version) => sources::given(aws, stack, version).await?,
     };
-    let found = found.ok_or_else(|| match &asked.version {
+    let observed = observed.ok_or_else(|| match &asked.version {
         None => StepError::InvalidEvent(format!(
             "there is no spec of the stack {stack}: upload it to s3://{}/specs/{stack}.yaml",
             aws.settings.bucket
@@ -169,7 +202,7 @@ async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Va
              that were deployed"
         )),
     })?;
-    let (spec, source) = understand_or_reject(aws, execution, found).await?;
+    let (spec, source) = understand_or_reject(aws, execution, observed).await?;
     let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
     let baseline = baseline(aws, stack).await?;
     let refresh_image = asked.refresh_image;
@@ -184,7 +217,7 @@ async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Val
     let stack = asked.stack.as_str();
     let Some(before) = baseline(aws, &asked.stack).await? else {
         let reason = format!("no deployment of the stack {stack} stands");
-        return Ok(ended_as(execution, stack, "superseded", &reason));
+        return not_deployed(execution, stack, Verdict::Superseded, &reason);
     };
     let source = before.source();
     let purpose = Purpose { insists: false, ..Purpose::deploy(&source) };
@@ -197,7 +230,7 @@ async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Val
     // Whoever held the lock may have made another baseline.
     let Some(baseline) = baseline(aws, &asked.stack).await? else {
         record::unlock(aws, stack, &lock).await?;
-        return Ok(ended_as(execution, stack, "superseded", "the stack was removed meanwhile"));
+        return not_deployed(execution, stack, Verdict::Superseded, "the stack was removed meanwhile");
     };
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let admitted = Admitted {
@@ -249,7 +282,7 @@ async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<
             let key = newest.map_or_else(|| format!("specs/{stack}.yaml"), |(source, _)| source.key);
             (before.spec.clone(), Source { key, version: before.version.clone(), plan_only: false })
         }
-        (None, Some(found)) => understand_or_reject(aws, execution, found).await?,
+        (None, Some(observed)) => understand_or_reject(aws, execution, observed).await?,
         (None, None) => {
             return Err(StepError::InvalidEvent(format!(
                 "nothing is known of a stack {stack}: it has neither a spec nor a deployment that succeeded"
@@ -265,8 +298,8 @@ async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<
 }
 
 async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, StepError> {
-    let found = bucket::read::<Baseline>(aws, &bucket::baseline_key(stack.as_str())).await?;
-    Ok(found.map(|(baseline, _)| baseline))
+    let observed = bucket::read::<Baseline>(aws, &bucket::baseline_key(stack.as_str())).await?;
+    Ok(observed.map(|(baseline, _)| baseline))
 }
 
 /// The record of this deployment, which begins now.
@@ -289,14 +322,26 @@ async fn supersede(
     record.message = Some(reason.clone());
     let key = bucket::history_key(stack.as_str(), &execution.name);
     bucket::write(aws, &key, &record, When::Always).await?;
-    let verdict = if result == Outcome::Retained { "retained" } else { "superseded" };
-    Ok(ended_as(execution, stack.as_str(), verdict, &reason))
+    let verdict = if result == Outcome::Retained { Verdict::Retained } else { Verdict::Superseded };
+    not_deployed(execution, stack.as_str(), verdict, &reason)
 }
 
 /// The answer that ends the workflow without a deployment.
-fn ended_as(execution: &Execution, stack: &str, verdict: &str, reason: &str) -> Value {
-    tracing::info!(deployment = execution.name, stack, verdict, reason, "Nothing is deployed.");
-    json!({ "verdict": verdict, "stack": stack, "reason": reason })
+#[derive(Debug, Serialize)]
+struct NotDeployed<'a> {
+    verdict: Verdict,
+    stack: &'a str,
+    reason: &'a str,
+}
+
+fn not_deployed(
+    execution: &Execution,
+    stack: &str,
+    verdict: Verdict,
+    reason: &str,
+) -> Result<Value, StepError> {
+    tracing::info!(deployment = execution.name, stack, ?verdict, reason, "Nothing is deployed.");
+    answer(&NotDeployed { verdict, stack, reason })
 }
 
 /// Records a spec that was refused, and tells.
@@ -307,7 +352,7 @@ async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = begun(aws, stack.as_str(), execution, Outcome::Rejected);
+    let mut record = begun(aws, stack.as_str(), execution, Outcome::InvalidSpec);
     record.source = Some(source.clone());
     record.ended = Some(aws.now());
     record.step = Some("Admit".into());
@@ -335,13 +380,13 @@ struct Admitted {
     report_only: bool,
     destroying: bool,
     /// The failure that an interrupted execution amounts to.
-    interruption: Option<BTreeMap<String, Failure>>,
+    interruption: Option<Failures>,
 }
 
 impl Admitted {
     /// A plain deployment, asked for by hand.
     fn new(spec: Spec, source: Source, lock: String, baseline: Option<Baseline>) -> Self {
-        let (trigger, interruption) = (Trigger::Hand, None);
+        let (trigger, interruption) = (Trigger::Manual, None);
         let (refresh_image, report_only, destroying) = (false, false, false);
         Self { spec, source, lock, baseline, trigger, refresh_image, report_only, destroying, interruption }
     }
@@ -356,24 +401,40 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
         announce(aws, &Announcement::of(Event::Started, &record)).await;
     }
-    let verdict = if admitted.interruption.is_some() { "interrupted" } else { "admitted" };
-    Ok(json!({
-        "verdict": verdict,
-        "stack": stack,
-        "id": execution.name,
-        "execution": execution.id,
-        "source": record.source,
-        "lock": admitted.lock,
-        "started": record.started,
-        "trigger": admitted.trigger,
-        "spec": admitted.spec,
-        "baseline": admitted.baseline,
-        "refreshImage": admitted.refresh_image,
-        "reportOnly": admitted.report_only,
-        "destroying": admitted.destroying,
-        "restoring": false,
-        "failed": admitted.interruption.unwrap_or_default(),
-        "plan": [],
-        "outputs": Outputs::default(),
-    }))
+    let (verdict, failed) = match admitted.interruption {
+        Some(interruption) => (Verdict::Interrupted, interruption),
+        None => (Verdict::Admitted, Failures::new()),
+    };
+    answer(&Deployment {
+        verdict,
+        stack: admitted.spec.stack.clone(),
+        id: execution.name.clone(),
+        execution: execution.id.clone(),
+        source: admitted.source,
+        lock: admitted.lock,
+        started: record.started,
+        trigger: admitted.trigger,
+        spec: admitted.spec,
+        baseline: admitted.baseline,
+        refresh_image: admitted.refresh_image,
+        report_only: admitted.report_only,
+        destroying: admitted.destroying,
+        rolling_back: false,
+        attempted: None,
+        plan: Vec::new(),
+        review: None,
+        reply: None,
+        approved: None,
+        outputs: Outputs::default(),
+        stable: Outputs::default(),
+        failed,
+        plan_failed: Failures::new(),
+        not_approved: Failures::new(),
+        first_failure: Failures::new(),
+        prune_failed: Failures::new(),
+        deletions: BTreeMap::new(),
+        delete_failed: Failures::new(),
+        deletion_ends: Vec::new(),
+        deletions_given_up: Failures::new(),
+    })
 }

@@ -2,11 +2,11 @@
 
 use stackdrop_specs::{Spec, StackName};
 
-use crate::deployment::event::{EXTENSIONS, parts_of};
 use super::{Execution, reject};
 use crate::aws::Aws;
 use crate::aws::error::{Answer, StepError};
 use crate::deployment::bucket;
+use crate::deployment::event::{EXTENSIONS, parts_of};
 use crate::deployment::state::Source;
 
 /// A spec's object with its text; one that is too long to be read is an error of its own, since its refusal is recorded
@@ -16,9 +16,9 @@ pub(super) type Text = (Source, Result<Vec<u8>, StepError>);
 /// The newest version of a stack's spec with its text.
 pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Result<Option<Text>, StepError> {
     for extension in EXTENSIONS {
-        let found = read_newest(aws, &format!("specs/{stack}.{extension}"), plan_only).await?;
-        if found.is_some() {
-            return Ok(found);
+        let observed = read_newest(aws, &format!("specs/{stack}.{extension}"), plan_only).await?;
+        if observed.is_some() {
+            return Ok(observed);
         }
     }
     Ok(None)

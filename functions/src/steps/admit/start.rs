@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use stackdrop_specs::{Drift, StackName};
 
-use crate::deployment::event::stack_of;
 use crate::aws::Settings;
 use crate::aws::error::StepError;
+use crate::deployment::event::stack_of;
 
 /// What started the execution.
 #[derive(Debug)]

@@ -44,7 +44,10 @@ pub(super) async fn shop_loses_its_database() -> Rehearsal {
     rehearsal
 }
 
-async fn change_the_network(rehearsal: &Rehearsal, network: &stackdrop_functions::components::network::Outputs) {
+async fn change_the_network(
+    rehearsal: &Rehearsal,
+    network: &stackdrop_functions::components::network::Outputs,
+) {
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let public = network.public_subnets.values().next().unwrap();
     let yes = aws_sdk_ec2::types::AttributeBooleanValue::builder().value(true).build();

@@ -1,0 +1,53 @@
+//! What a person should do next.
+
+use super::verdict::Verdict;
+use crate::aws::error::names;
+use crate::deployment::outcome::Outcome;
+use crate::deployment::state::Deployment;
+
+/// What a person should do next, by how the deployment ended.
+pub(super) fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<String> {
+    let stack = &deployment.stack;
+    match (verdict.outcome, verdict.error.as_deref()) {
+        (Outcome::DestroyFailed, _) => Some(format!(
+            "Delete what depends on each remaining resource, then start {{ \"stack\": \"{stack}\", \"action\": \"destroy\" }} again."
+        )),
+        (Outcome::RollbackFailed, _) => Some(format!(
+            "Delete what depends on each remaining resource, then {}: it continues from here.",
+            again(deployment)
+        )),
+        (Outcome::Drifted, _) => Some(format!(
+            "To repair the drift, start {{ \"stack\": \"{stack}\" }}; to keep it, change the spec accordingly."
+        )),
+        (Outcome::Failed | Outcome::Kept, Some(error)) => Some(after(deployment, error)),
+        _ => None,
+    }
+}
+
+fn again(deployment: &Deployment) -> String {
+    format!("start {{ \"stack\": \"{}\" }}, or upload the spec again", deployment.stack)
+}
+
+fn after(deployment: &Deployment, error: &str) -> String {
+    let (stack, again) = (&deployment.stack, again(deployment));
+    match error {
+        names::DENIED => format!(
+            "Allow the call to the role in AWS's message, or find the permissions boundary or service control policy \
+             that denies it; then {again}."
+        ),
+        names::PREFLIGHT_FAILED => "Fix each of the problems, then upload the spec again.".into(),
+        names::UNHEALTHY => format!(
+            "Fix the reason that AWS gives, then upload the spec again. `stackdrop logs {stack}` shows the containers' \
+             logs."
+        ),
+        names::NOT_OWNED => {
+            "Rename or delete the resource that is in the way, or choose another name for the stack.".into()
+        }
+        names::PENDING => {
+            format!("AWS took longer than the step waits. Check what it waited for, then {again}.")
+        }
+        names::TRANSIENT => format!("AWS, or the network, failed repeatedly. Later, {again}."),
+        names::DEFECT => "Report this with the execution's history: it is a defect of Stackdrop.".into(),
+        _ => format!("Fix the rejected request, then {again}."),
+    }
+}

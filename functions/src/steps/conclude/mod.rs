@@ -1,0 +1,179 @@
+//! The last step: records how the deployment ended, updates the schedule, releases the lock, announces.
+
+mod advice;
+mod verdict;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::aws::Aws;
+use crate::aws::error::StepError;
+use crate::components::database;
+use crate::contract::component::Work;
+use crate::contract::handler::{Function, answer, request};
+use crate::deployment::announce::{Announcement, Event, announce};
+use crate::deployment::bucket::{self, When};
+use crate::deployment::outcome::Outcome;
+use crate::deployment::outputs::Outputs;
+use crate::deployment::record::{self, Record};
+use crate::deployment::state::{Baseline, Deployment};
+use crate::deployment::{schedule, summary};
+use verdict::Verdict;
+
+/// The function's name.
+pub const NAME: &str = "conclude";
+
+/// The function.
+pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(run(payload, aws)));
+
+#[derive(Debug, Deserialize)]
+struct Request {
+    deployment: Deployment,
+}
+
+/// The result of the workflow: what the last states branch on, and what an execution's output shows.
+#[derive(Debug, Serialize)]
+struct Conclusion<'a> {
+    result: Outcome,
+    /// Whether the execution succeeds.
+    succeeded: bool,
+    error: Option<&'a str>,
+    cause: Option<&'a str>,
+    outputs: &'a Outputs,
+    deleted: usize,
+    remaining: &'a [String],
+}
+
+/// Concludes a deployment.
+///
+/// # Errors
+/// When the bucket, the scheduler or RDS refuse what concludes it.
+pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
+    let Request { deployment } = request(NAME, payload)?;
+    let verdict = Verdict::of(&deployment);
+    let mut record = record(aws, &deployment, verdict);
+    if record::claim_conclusion(aws, &record).await? {
+        conclude(aws, &deployment, &mut record).await?;
+    }
+    announce_end(aws, &record).await;
+    answer(&Conclusion {
+        result: record.result,
+        succeeded: record.result.is_success(),
+        error: record.error.as_deref(),
+        cause: record.message.as_deref(),
+        outputs: &record.outputs,
+        deleted: record.deleted,
+        remaining: &record.remaining,
+    })
+}
+
+/// Leaves to the next deployment what it needs: baseline, schedule, records, and the stack's lock, released.
+async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Result<(), StepError> {
+    let stack = deployment.stack.as_str();
+    if deployment.destroying && deployment.failed.is_empty() && !deployment.deletions.is_empty() {
+        // Also when resources remain: the next scheduled redeploy must not create the stack again.
+        schedule::delete(aws, stack).await?;
+    }
+    match record.result {
+        Outcome::Succeeded => {
+            let warnings = succeed(aws, deployment, &record.outputs).await?;
+            let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
+            record.message = Some(message).filter(|message| !message.is_empty());
+        }
+        Outcome::RollbackFailed if !deployment.prune_failed.is_empty() => {
+            if let Some(baseline) = &deployment.baseline {
+                let baseline = Baseline { unpruned: true, ..baseline.clone() };
+                bucket::write(aws, &bucket::baseline_key(stack), &baseline, When::Always).await?;
+            }
+        }
+        Outcome::Destroyed => bucket::delete(aws, &bucket::baseline_key(stack)).await?,
+        _ => {}
+    }
+    record::keep(aws, record).await?;
+    if deployment.asked_for_approval() {
+        bucket::delete(aws, &bucket::approval_key(stack)).await?;
+    }
+    record::unlock(aws, stack, &deployment.lock).await
+}
+
+/// Announces how the deployment ended, and any drift that it found.
+async fn announce_end(aws: &Aws, record: &Record) {
+    // Warnings alone are not announced as drift, or they would be every night: record, status and plan have them.
+    if !record.drift.is_empty() {
+        announce(aws, &Announcement::of(Event::DriftFound, record)).await;
+    }
+    let event = if record.result.is_success() { Event::Succeeded } else { Event::Failed };
+    announce(aws, &Announcement::of(event, record)).await;
+}
+
+/// Makes the deployment the baseline, then does what follows a success. What AWS refuses there becomes a warning: the
+/// stack is deployed.
+async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
+    let mut warnings = Vec::new();
+    let mut note = |result: Result<(), StepError>| match result {
+        Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => Err(error),
+        Err(error) => {
+            warnings.push(format!("Deployment succeeded, with a warning: {}", error.chain()));
+            Ok(false)
+        }
+        Ok(()) => Ok(true),
+    };
+    let mut spec = deployment.spec.clone();
+    if !note(schedule::keep(aws, deployment).await)? {
+        // The next deployment compares with the schedule as it is, and tries again.
+        spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
+    }
+    let baseline = Baseline {
+        deployment: deployment.id.clone(),
+        key: deployment.source.key.clone(),
+        version: deployment.source.version.clone(),
+        spec,
+        outputs: outputs.clone(),
+        unpruned: !deployment.prune_failed.is_empty(),
+    };
+    let key = bucket::baseline_key(deployment.stack.as_str());
+    bucket::write(aws, &key, &baseline, When::Always).await?;
+    if deployment.outputs.network.is_some() {
+        let work = Work::new(aws, deployment);
+        note(database::protect(&work).await)?;
+    }
+    Ok(warnings)
+}
+
+/// Whether a difference that the deployment finds is drift: the spec has not changed since the last deployment.
+fn looks_for_drift(deployment: &Deployment) -> bool {
+    deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying
+}
+
+fn record(aws: &Aws, deployment: &Deployment, verdict: Verdict) -> Record {
+    let outputs = if verdict.outcome.keeps_its_resources() {
+        outputs(deployment)
+    } else {
+        // A failed deployment's own resources are deleted; those of the baseline are still there.
+        let baseline = deployment.baseline.as_ref().filter(|_| verdict.outcome != Outcome::Destroyed);
+        baseline.map(|baseline| baseline.outputs.clone()).unwrap_or_default()
+    };
+    let drift = if looks_for_drift(deployment) { summary::drift(&deployment.plan) } else { Vec::new() };
+    let next = advice::next_step(deployment, &verdict);
+    Record {
+        ended: Some(aws.now()),
+        step: verdict.step,
+        error: verdict.error,
+        message: verdict.message,
+        next,
+        drift,
+        outputs,
+        deleted: verdict.deleted,
+        remaining: verdict.remaining,
+        ..Record::of(deployment, verdict.outcome)
+    }
+}
+
+/// The outputs of the stack: those that the components reported once stable, over those of the earlier steps, over the
+/// baseline's where a deployment changed nothing.
+fn outputs(deployment: &Deployment) -> Outputs {
+    if deployment.outputs.network.is_none() && deployment.failed.is_empty() {
+        return deployment.baseline.as_ref().map(|baseline| baseline.outputs.clone()).unwrap_or_default();
+    }
+    deployment.stable.clone().or(&deployment.outputs)
+}

@@ -1,0 +1,244 @@
+//! How a deployment ended, judged by what its steps left in the state.
+
+use stackdrop_specs::OnFailure;
+
+use crate::aws::error::names;
+use crate::deployment::deletion::DeletionEnd;
+use crate::deployment::failure::{Failure, Failures};
+use crate::deployment::outcome::Outcome;
+use crate::deployment::state::Deployment;
+use crate::deployment::summary;
+
+/// How a deployment ended.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// The step that failed first.
+    pub(super) step: Option<String>,
+    /// The error's name.
+    pub(super) error: Option<String>,
+    /// For people.
+    pub(super) message: Option<String>,
+    /// How many resources were deleted.
+    pub(super) deleted: usize,
+    /// What could not be deleted.
+    pub(super) remaining: Vec<String>,
+}
+
+/// The one failed step and its failure: a deployment ends, or is rolled back, at its first.
+type Failed<'a> = (&'a String, &'a Failure);
+
+fn first(failures: &Failures) -> Option<Failed<'_>> {
+    failures.first_key_value()
+}
+
+impl Verdict {
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, step: None, error: None, message: None, deleted: 0, remaining: Vec::new() }
+    }
+
+    fn saying(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..Self::new(outcome) }
+    }
+
+    /// Judges a deployment whose steps have all ended.
+    pub(super) fn of(deployment: &Deployment) -> Self {
+        if let Some(failed) = first(&deployment.first_failure) {
+            return rolled_back(deployment, failed);
+        }
+        if let Some((step, failure)) = first(&deployment.plan_failed) {
+            return Self {
+                step: Some(step.clone()),
+                error: Some(failure.error.clone()),
+                ..Self::saying(Outcome::Failed, format!("{}\nNothing was changed.", failure.of_step(step)))
+            };
+        }
+        if let Some(failed) = first(&deployment.not_approved) {
+            return not_approved(failed);
+        }
+        if let Some(failed) = first(&deployment.failed) {
+            return self::failed(deployment, failed);
+        }
+        if let Some((_, failure)) = first(&deployment.prune_failed) {
+            let message = format!(
+                "The stack matches its spec, but resources that the spec no longer has could not be deleted: {}\nThe \
+                 next deployment tries again.",
+                failure.message()
+            );
+            return Self::saying(Outcome::Succeeded, message);
+        }
+        if deployment.destroying && deployment.review.as_ref().is_some_and(|review| !review.blocked) {
+            return destroyed(deployment);
+        }
+        planned(deployment)
+    }
+}
+
+/// A deployment that ended with its plan, or had no failure.
+fn planned(deployment: &Deployment) -> Verdict {
+    let problems = summary::problems(&deployment.plan);
+    if deployment.source.plan_only && !deployment.destroying {
+        return Verdict::saying(Outcome::Planned, summary::of_plan(deployment));
+    }
+    if !problems.is_empty() {
+        return Verdict {
+            step: Some("Plan".into()),
+            error: Some(names::PREFLIGHT_FAILED.into()),
+            ..Verdict::saying(Outcome::Failed, format!("Nothing was changed. {}", problems.join("\n")))
+        };
+    }
+    let warnings = summary::in_words(&summary::warnings(&deployment.plan));
+    if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
+        let reported = "The drift was only reported (drift: report); nothing was changed.".to_owned();
+        let message: Vec<String> = [reported].into_iter().chain(warnings).collect();
+        return Verdict::saying(Outcome::Drifted, message.join("\n"));
+    }
+    Verdict { message: warnings, ..Verdict::new(Outcome::Succeeded) }
+}
+
+/// A deployment whose plan was not approved.
+fn not_approved((step, failure): Failed<'_>) -> Verdict {
+    let message = failure.message();
+    let rejected = |why: String| Verdict {
+        step: Some(step.clone()),
+        error: Some(names::APPROVAL_REJECTED.into()),
+        ..Verdict::saying(Outcome::ApprovalRejected, format!("Nothing was changed: {why}."))
+    };
+    match failure.error.as_str() {
+        names::SUPERSEDED => Verdict::saying(Outcome::Superseded, format!("Nothing was changed: {message}.")),
+        names::APPROVAL_REJECTED => rejected(message),
+        "States.Timeout" => Verdict {
+            step: Some(step.clone()),
+            error: Some(failure.error.clone()),
+            ..Verdict::saying(
+                Outcome::Failed,
+                "Nothing was changed: the plan was neither approved nor rejected within three days.",
+            )
+        },
+        known if names::ALL.contains(&known) || is_of_aws(known) => Verdict {
+            step: Some(step.clone()),
+            error: Some(failure.error.clone()),
+            ..Verdict::saying(Outcome::Failed, format!("{}\nNothing was changed.", failure.of_step(step)))
+        },
+        // Whoever rejects with the task's token chooses the error's name.
+        _ => rejected(format!("the plan was rejected ({message})")),
+    }
+}
+
+/// Whether an error is named by Step Functions or Lambda.
+fn is_of_aws(error: &str) -> bool {
+    ["States.", "Lambda.", "Runtime.", "Sandbox."].iter().any(|prefix| error.starts_with(prefix))
+}
+
+/// A stack that was to be destroyed.
+fn destroyed(deployment: &Deployment) -> Verdict {
+    let (deleted, remaining) = (deleted(deployment), remaining(deployment));
+    if remaining.is_empty() {
+        let message = format!("The stack was destroyed ({deleted} resources).");
+        return Verdict { deleted, ..Verdict::saying(Outcome::Destroyed, message) };
+    }
+    let message = format!(
+        "Not everything could be deleted:\n{}\nDestroy the stack again once the cause is gone: it continues from here.",
+        remaining.join("\n")
+    );
+    Verdict {
+        error: Some(names::DESTROY_FAILED.into()),
+        deleted,
+        remaining,
+        ..Verdict::saying(Outcome::DestroyFailed, message)
+    }
+}
+
+/// An update that failed and was rolled back to the baseline.
+fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
+    let what = failure.of_step(step);
+    let rollback_failed = |message: String, remaining: String| Verdict {
+        step: Some(step.clone()),
+        error: Some(names::ROLLBACK_FAILED.into()),
+        remaining: vec![remaining],
+        ..Verdict::saying(Outcome::RollbackFailed, message)
+    };
+    if let Some((step, failure)) = first(&deployment.failed) {
+        let why = failure.message();
+        let message = format!(
+            "{what}\nThe rollback to the baseline failed: {step} failed: {why}\n\
+             Deploy the stack again once the cause is gone: it continues from here."
+        );
+        return rollback_failed(message, format!("{step}: {why}"));
+    }
+    if let Some((step, failure)) = first(&deployment.prune_failed) {
+        let remaining = failure.of_step(step);
+        let message = format!(
+            "{what}\nThe stack was rolled back to the baseline, but resources of the update remain: {remaining}"
+        );
+        return rollback_failed(message, remaining);
+    }
+    let baseline = deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
+    Verdict {
+        step: Some(step.clone()),
+        error: Some(failure.error.clone()),
+        ..Verdict::saying(
+            Outcome::Failed,
+            format!("{what}\nThe stack was rolled back to the deployment {baseline}."),
+        )
+    }
+}
+
+/// A deployment that failed and was left as it was, or was rolled back by deleting the stack.
+fn failed(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
+    let what = failure.of_step(step);
+    let failed = Verdict {
+        step: Some(step.clone()),
+        error: Some(failure.error.clone()),
+        ..Verdict::new(Outcome::Failed)
+    };
+    if deployment.destroying {
+        let message = format!(
+            "{what}\nThe stack is not destroyed completely: destroy it again, it continues from here."
+        );
+        return Verdict {
+            outcome: Outcome::DestroyFailed,
+            message: Some(message),
+            remaining: remaining(deployment),
+            ..failed
+        };
+    }
+    if deployment.spec.on_failure == OnFailure::Keep {
+        let message = format!(
+            "{what}\nEverything was left as it was (onFailure: keep). The next deployment continues from here."
+        );
+        return Verdict { outcome: Outcome::Kept, message: Some(message), ..failed };
+    }
+    let (deleted, remaining) = (deleted(deployment), remaining(deployment));
+    if remaining.is_empty() {
+        let message = format!("{what}\nEverything that it had created was deleted ({deleted} resources).");
+        return Verdict { message: Some(message), deleted, ..failed };
+    }
+    let message = format!(
+        "{what}\nNot everything could be deleted:\n{}\nDeploy the stack again once the cause is gone: it continues \
+         from here.",
+        remaining.join("\n")
+    );
+    Verdict {
+        outcome: Outcome::RollbackFailed,
+        error: Some(names::ROLLBACK_FAILED.into()),
+        message: Some(message),
+        deleted,
+        remaining,
+        ..failed
+    }
+}
+
+fn deleted(deployment: &Deployment) -> usize {
+    deployment.deletions.values().map(|deletion| deletion.found).sum()
+}
+
+/// What remains after the deletions. A deleting step that failed was tried again by the wait for its deletion, which has
+/// the last word.
+fn remaining(deployment: &Deployment) -> Vec<String> {
+    let given_up = deployment.deletion_ends.iter().filter_map(|end| match end {
+        DeletionEnd::GivenUp { failure } => Some(failure),
+        DeletionEnd::Deleted(_) => None,
+    });
+    given_up.chain(deployment.deletions_given_up.values()).map(Failure::message).collect()
+}
