@@ -4,7 +4,7 @@
 //! result into its state. An error goes back under one of the names in [`aws::error::names`], and the workflow file
 //! alone decides what follows.
 //!
-//! Floors, each of which uses only those below it: `bin` and [`program`] · [`steps`] · [`components`] · [`contract`] ·
+//! Floors, each of which uses only those below it: `bin`, [`program`] and [`workflow`] · [`steps`] · [`components`] · [`contract`] ·
 //! [`deployment`] · [`aws`].
 
 pub mod aws;
@@ -13,6 +13,7 @@ pub mod contract;
 pub mod deployment;
 pub mod program;
 pub mod steps;
+pub mod workflow;
 
 use serde_json::Value;
 

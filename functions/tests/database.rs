@@ -40,7 +40,7 @@ async fn built(spec: &str) -> (Account, Aws, Value) {
 }
 
 async fn settle(aws: &Aws, deployment: &mut Value) {
-    deployment["outputs"][NAME] = until_done(aws, NAME, "settle", deployment).await.unwrap();
+    deployment["outputs"][NAME] = until_done(aws, NAME, "wait-until-stable", deployment).await.unwrap();
 }
 
 /// Ends a deployment as one that has succeeded and begins the next, of the same spec.
@@ -76,11 +76,11 @@ fn standing(account: &Account) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn ensure_goes_on_at_once_and_settle_waits_for_endpoint_and_secret() {
     let (_account, aws, mut deployment) = ground(SPEC).await;
-    let outputs = until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, json!({ "identifier": "shop-database", "awaited": true }));
     deployment["outputs"][NAME] = outputs;
     later(5).await;
-    let waiting = act(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(what) if what.contains("it is creating")), "{waiting}");
     settle(&aws, &mut deployment).await;
     let outputs = &deployment["outputs"][NAME];
@@ -127,7 +127,7 @@ async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
     assert_eq!(account.calls() - before, 5, "reading calls");
-    let outputs = act(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
@@ -146,8 +146,8 @@ async fn a_stack_without_a_database_has_nothing_to_do() {
     let (account, aws, deployment) = ground("stack: shop\n").await;
     let before = account.calls();
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
-    assert_eq!(act(&aws, NAME, "ensure", &deployment).await.unwrap(), json!({ "awaited": false }));
-    assert_eq!(act(&aws, NAME, "settle", &deployment).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(act(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap(), json!({ "awaited": false }));
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
 
@@ -180,7 +180,7 @@ async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
           "fields": [{ "field": "backupDays", "from": "0", "to": "7" }] },
     ]);
     assert_eq!(plan["changes"], expected);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
@@ -195,7 +195,7 @@ async fn size_class_and_standby_change_in_place() {
     database["maxStorage"] = json!(200);
     database["multiAz"] = json!(true);
     let before = account.calls();
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), ["rds:ModifyDBInstance"]);
     settle(&aws, &mut deployment).await;
     let there = instance(&aws).await.unwrap();
@@ -204,10 +204,10 @@ async fn size_class_and_standby_change_in_place() {
     assert_eq!(there.multi_az(), Some(true));
     // Without a ceiling, storage does not grow by itself any more.
     deployment["spec"]["database"]["maxStorage"] = Value::Null;
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     let before = account.calls();
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
 
@@ -231,7 +231,7 @@ async fn what_nobody_can_change_is_refused_with_a_way_out() {
     assert!(problems[1].contains("database.storage") && problems[1].contains("20 or more"), "{problems:#?}");
     assert!(problems[2].contains("database.version") && problems[2].contains("to 16"), "{problems:#?}");
     let before = account.calls();
-    let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let error = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
     let changed = writes_since(&account, before);
     assert!(!changed.contains(&"rds:ModifyDBInstance".to_owned()), "{changed:?}");
@@ -244,14 +244,14 @@ async fn a_major_upgrade_brings_its_parameter_group_and_the_old_one_goes_when_it
     deployment["spec"]["database"]["version"] = json!("17");
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
-    let dropped = json!({ "verb": "remove", "resource": "parameter-group (shop-postgres16)" });
+    let dropped = json!({ "verb": "delete", "resource": "parameter-group (shop-postgres16)" });
     assert!(plan["changes"].as_array().unwrap().contains(&dropped), "{plan}");
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     let there = instance(&aws).await.unwrap();
     assert!(there.engine_version().unwrap().starts_with("17"), "{there:?}");
     assert_eq!(there.db_parameter_groups()[0].db_parameter_group_name(), Some("shop-postgres17"));
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     next(&mut deployment);
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
@@ -277,11 +277,11 @@ async fn protection_that_is_off_is_planned_once_there_is_a_baseline() {
     assert_eq!(plan["changes"], json!([{ "verb": "update", "resource": "instance", "fields": fields }]));
     // The last step puts it on, not this one.
     let before = account.calls();
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
     // But what a baseline had, its restoration brings back.
-    deployment["restoring"] = json!(true);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    deployment["rollingBack"] = json!(true);
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
 }
@@ -312,51 +312,55 @@ async fn a_protected_database_is_not_removed_by_dropping_it() {
     dropped["baseline"] = deployment["baseline"].clone();
     let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
     assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
-    let error = act(&aws, NAME, "ensure", &dropped).await.unwrap_err();
+    let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(removal["found"], 3);
     assert!(
-        removal["left"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
+        removal["remaining"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
         "{removal}"
     );
     // The way out: one deployment that takes the protection off, one that drops the database.
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     settle(&aws, &mut deployment).await;
     next(&mut deployment);
     dropped["baseline"] = deployment["baseline"].clone();
-    assert_eq!(act(&aws, NAME, "ensure", &dropped).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(act(&aws, NAME, "apply", &dropped).await.unwrap(), json!({ "awaited": false }));
     assert!(instance(&aws).await.is_some(), "services may use it until the end");
-    let waiting = act(&aws, NAME, "tidy", &dropped).await.unwrap_err();
+    let waiting = act(&aws, NAME, "prune", &dropped).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(what) if what.contains("deleting")), "{waiting}");
-    until_done(&aws, NAME, "tidy", &dropped).await.unwrap();
+    until_done(&aws, NAME, "prune", &dropped).await.unwrap();
     assert!(instance(&aws).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_never_served_is_removed_without_a_snapshot() {
     let (account, aws, deployment) = ground(SPEC).await;
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     later(20).await;
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(removal["found"], 3);
-    let left: Vec<&str> =
-        removal["left"].as_array().unwrap().iter().map(|left| left["resource"].as_str().unwrap()).collect();
+    let left: Vec<&str> = removal["remaining"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|left| left["resource"].as_str().unwrap())
+        .collect();
     assert_eq!(left, ["instance", "subnet-group", "parameter-group"]);
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(standing(&account), Vec::<String>::new());
     let snapshots = aws.rds().describe_db_snapshots().send().await;
     assert!(snapshots.map_or(0, |answer| answer.db_snapshots().len()) == 0);
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "left": [] }));
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_has_served_leaves_a_final_snapshot() {
     let (account, aws, mut deployment) = built(SPEC).await;
     next(&mut deployment);
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let snapshots: Vec<_> =
         account.inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBSnapshot").collect();
     assert_eq!(snapshots.len(), 1, "{snapshots:?}");
@@ -367,10 +371,10 @@ async fn a_database_that_has_served_leaves_a_final_snapshot() {
 async fn a_database_that_fails_says_why() {
     let (account, aws, deployment) = ground(SPEC).await;
     account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
-    let error = until_done(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    let error = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::Unhealthy { what, .. } if what.contains("shop-database")), "{error}");
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(standing(&account), Vec::<String>::new());
 }
 
@@ -390,9 +394,9 @@ async fn a_database_of_somebody_else_with_our_name_stands_in_the_way() {
     later(5).await;
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert!(plan["problems"][0]["why"].as_str().unwrap().contains("shop-database"), "{plan}");
-    let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-    assert!(matches!(&error, StepError::Foreign { .. }), "{error}");
-    assert_eq!(act(&aws, NAME, "remove", &deployment).await.unwrap(), json!({ "found": 0, "left": [] }));
+    let error = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::NotOwned { .. }), "{error}");
+    assert_eq!(act(&aws, NAME, "delete", &deployment).await.unwrap(), json!({ "found": 0, "remaining": [] }));
     assert!(instance(&aws).await.is_some());
 }
 

@@ -134,7 +134,7 @@ async fn rules_say_what_they_are_for_and_carry_the_stacks_tags() {
         assert_eq!(rule.description(), Some("PostgreSQL"));
         let tag = |key| rule.tags().iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
         assert_eq!(tag("stackdrop:stack"), Some("shop"));
-        assert_eq!(tag("stackdrop:role"), Some("database/rules"));
+        assert_eq!(tag("stackdrop:logical-id"), Some("database/rules"));
     }
 }
 
@@ -159,10 +159,10 @@ async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert_eq!(plan["changes"], json!([]));
     assert_eq!(account.calls() - before, 2, "reading calls");
-    let outputs = act(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"]["securityGroups"]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
-    assert_eq!(act(&aws, NAME, "settle", &deployment).await.unwrap(), outputs);
+    assert_eq!(act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap(), outputs);
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
           "fields": [{ "field": "in tcp 5432 from service", "from": "(none)", "to": "allowed" }] },
     ]);
     assert_eq!(plan["changes"], expected);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(permitted(&aws, &deployment).await, before);
 }
 
@@ -212,7 +212,7 @@ async fn changed_ranges_are_added_before_the_old_ones_go() {
     deployment["spec"]["loadBalancer"]["allowedCidrs"] = json!(["198.51.100.0/24", "192.0.2.0/24"]);
     deployment["spec"]["loadBalancer"]["redirectHttp"] = json!(false);
     let before = account.calls();
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let calls = writes_since(&account, before);
     assert_eq!(calls, ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]);
     let permitted = permitted(&aws, &deployment).await;
@@ -230,7 +230,7 @@ async fn tasks_on_the_old_port_are_reached_until_the_next_deployment() {
     let baseline = |deployment: &Value| json!({ "deployment": "first", "version": "1", "spec": deployment["spec"], "outputs": deployment["outputs"] });
     deployment["baseline"] = baseline(&deployment);
     deployment["spec"]["services"]["web"]["port"] = json!(9090);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let ports = |rules: BTreeSet<String>| -> Vec<String> {
         rules.into_iter().filter(|rule| rule.starts_with("shop-service in tcp")).collect()
     };
@@ -238,7 +238,7 @@ async fn tasks_on_the_old_port_are_reached_until_the_next_deployment() {
     assert_eq!(ports(permitted(&aws, &deployment).await), both);
     // The deployment succeeds, so that its spec is the next one's baseline.
     deployment["baseline"] = baseline(&deployment);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(ports(permitted(&aws, &deployment).await), [both[1]]);
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
@@ -248,7 +248,7 @@ async fn new_tags_reach_groups_and_rules() {
     let (_account, aws, mut deployment) = built(ALL).await;
     deployment["spec"]["tags"] = json!({ "team": "shop" });
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changed"], true);
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     later().await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
@@ -262,20 +262,20 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
     let interface = call.send().await.unwrap();
     later().await;
     deployment["spec"]["instance"] = Value::Null;
-    let outputs = until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs["instance"], Value::Null);
     let permitted = permitted(&aws, &deployment).await;
     let stale: Vec<&String> = permitted.iter().filter(|rule| rule.ends_with("shop-instance")).collect();
     assert!(stale.is_empty(), "{stale:?}");
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
-    assert_eq!(plan["changes"], json!([{ "verb": "remove", "resource": "instance" }]));
+    assert_eq!(plan["changes"], json!([{ "verb": "delete", "resource": "instance" }]));
 
     let id = interface.network_interface().unwrap().network_interface_id().unwrap();
-    let held = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
+    let held = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
     assert!(held.to_string().contains(id), "{held}");
     aws.ec2().delete_network_interface().network_interface_id(id).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     later().await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
@@ -290,14 +290,14 @@ async fn a_group_of_somebody_else_with_our_name_stands_in_the_way() {
     let call =
         aws.ec2().create_security_group().group_name("shop-service").description("by hand").vpc_id(vpc);
     let foreign = call.send().await.unwrap().group_id().unwrap().to_owned();
-    let error = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-    assert!(matches!(&error, StepError::Foreign { what, .. } if what.contains(&foreign)), "{error}");
+    let error = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::NotOwned { what, .. } if what.contains(&foreign)), "{error}");
     later().await;
     // Now that the other groups are there, a plan sees it too.
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert!(plan["problems"][0]["why"].as_str().unwrap().contains(&foreign), "{plan}");
     // And no removal touches it.
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let left = groups(&aws, &deployment).await;
     assert_eq!(left.iter().filter_map(SecurityGroup::group_id).collect::<Vec<_>>(), [foreign]);
 }
@@ -305,11 +305,11 @@ async fn a_group_of_somebody_else_with_our_name_stands_in_the_way() {
 #[tokio::test(start_paused = true)]
 async fn groups_that_name_each_other_are_all_removed_at_once() {
     let (account, aws, deployment) = built(ALL).await;
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 5, "left": [] }));
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(removal, json!({ "found": 5, "remaining": [] }));
     assert!(!account.inventory().iter().any(|item| item.component == NAME));
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "left": [] }));
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,9 +334,9 @@ async fn whoever_holds_a_group_is_named_and_left_alone() {
     call.send().await.unwrap();
     later().await;
 
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(removal["found"], 5);
-    let left = removal["left"].as_array().unwrap();
+    let left = removal["remaining"].as_array().unwrap();
     assert_eq!(left.len(), 2, "{left:?}");
     let why = |id: &str| left.iter().find(|left| left["id"] == id).unwrap()["why"].as_str().unwrap();
     assert!(why(service).contains(&format!("{theirs} (theirs)")), "{}", why(service));

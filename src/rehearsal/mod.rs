@@ -103,7 +103,7 @@ impl Deployed {
                 _ => "Succeeded".into(),
             },
             Status::Failed(failure) if failure.error == "InvalidSpec" || failure.error == "InvalidEvent" => {
-                "Rejected".into()
+                "InvalidSpec".into()
             }
             Status::Failed(_) => "Failed".into(),
             Status::TimedOut => "TimedOut".into(),

@@ -16,12 +16,12 @@ const RESULTS: [&str; 10] = [
     "Succeeded",
     "Planned",
     "Superseded",
-    "Rejected",
+    "InvalidSpec",
     "Destroyed",
     "Retained",
     "Failed",
     "Kept",
-    "UndoFailed",
+    "RollbackFailed",
     "Aborted",
 ];
 
@@ -67,7 +67,7 @@ pub fn standing(items: &[Item], stack: &str) -> Vec<String> {
     let ours = items.iter().filter(|item| item.tags.get("stackdrop:stack").is_some_and(|it| it == stack));
     // A final snapshot is meant to stay; a task definition's revision is a record, not a thing that runs.
     let things = ours.filter(|item| !item.kind.contains("Snapshot") && !item.kind.contains("TaskDefinition"));
-    let role = |item: &Item| item.tags.get("stackdrop:role").cloned();
+    let role = |item: &Item| item.tags.get("stackdrop:logical-id").cloned();
     let mut lines: Vec<String> = things
         .map(|item| format!("{} {}", item.kind, role(item).unwrap_or_else(|| item.name.clone())))
         .collect();

@@ -91,7 +91,7 @@ class Trial:
 
         self.simulate("--fail", self.given.fail)
         undone = self.deploy(machine, bucket, spec, set())
-        undone["left"] = self.standing()
+        undone["remaining"] = self.standing()
 
         self.simulate()
         scheduled = spec.replace("schedule: cron(0 3 * * ? *)", "schedule: rate(30 minutes)", 1)

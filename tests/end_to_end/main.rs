@@ -119,7 +119,7 @@ fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
     assert!(cause.contains("RefusedByRehearsal"), "{cause}");
     // The two say how much was removed, and it is as much.
     assert_eq!(cause, rehearsed.deployed.error().unwrap().split_once(": ").unwrap().1);
-    for (what, count) in undone["left"].as_object().unwrap() {
+    for (what, count) in undone["remaining"].as_object().unwrap() {
         assert_eq!(count, 0, "{what} left");
     }
 }

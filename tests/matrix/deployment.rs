@@ -76,7 +76,7 @@ fn failing<'s>(step: &'s str, case: &Case) -> &'s str {
     match (case.name, step) {
         ("resource fails", "Egress") => "AwaitEgress",
         ("resource fails", "Database") => "AwaitDatabase",
-        ("resource fails", _) => "Settle",
+        ("resource fails", _) => "WaitUntilStable",
         _ => step,
     }
 }

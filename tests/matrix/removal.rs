@@ -65,13 +65,13 @@ async fn ends_clean(course: &Course, case: &Case, before: &[String]) -> Verdict 
         }
         _ if standing(&rehearsal) == course.standing && deployed.result() != "Destroyed" => {
             // Nothing that costs is left, which the refused call kept the last to look from seeing.
-            same("the result", deployed.result().as_str(), "UndoFailed")?;
+            same("the result", deployed.result().as_str(), "RollbackFailed")?;
             same("whether it was the last look", case.clears(), true)?;
             names_what_is_left(case, &rehearsal, &error)?;
         }
         _ if deployed.result() == "Destroyed" => stands(&rehearsal, &course.standing)?,
         _ => {
-            same("the result", deployed.result().as_str(), "UndoFailed")?;
+            same("the result", deployed.result().as_str(), "RollbackFailed")?;
             names_what_is_left(case, &rehearsal, &error)?;
         }
     }

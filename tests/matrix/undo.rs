@@ -30,7 +30,7 @@ pub(crate) fn course() -> Course {
 #[test]
 fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
     let course = course();
-    let cases = cases(course.calls_from("RemoveService"), passing);
+    let cases = cases(course.calls_from("DeleteService"), passing);
     run_all("Passing faults in an undo", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
@@ -48,7 +48,7 @@ fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
 #[test]
 fn a_lasting_fault_at_any_call_of_an_undo_ends_clean_when_it_is_started_again() {
     let course = course();
-    let cases = cases(course.calls_from("RemoveService"), lasting);
+    let cases = cases(course.calls_from("DeleteService"), lasting);
     run_all("Lasting faults in an undo", &cases, |case| simulated(ends_clean(&course, case)));
 }
 
@@ -57,11 +57,11 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
     let error = deployed.error().unwrap_or_default();
     let concluding = course.step(&case.call) == "Conclude";
     if !standing(&rehearsal).is_empty() {
-        same("the result", deployed.result().as_str(), "UndoFailed")?;
+        same("the result", deployed.result().as_str(), "RollbackFailed")?;
         names_what_is_left(case, &rehearsal, &error)?;
     } else if !concluding && deployed.result() != "Failed" {
         // It was gone, which the refused call kept the last to look from seeing.
-        same("the result", deployed.result().as_str(), "UndoFailed")?;
+        same("the result", deployed.result().as_str(), "RollbackFailed")?;
         same("whether it was a read in the last look", !case.call.writes && case.clears(), true)?;
         names_what_is_left(case, &rehearsal, &error)?;
     }

@@ -103,7 +103,7 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
     let (rehearsal, deployed) = course.disturbed(case).await?;
     let step = course.step(&case.call);
     let error = deployed.error().unwrap_or_default();
-    if step == "Conclude" || step.starts_with("Tidy") {
+    if step == "Conclude" || step.starts_with("Prune") {
         // What the update makes is there and healthy by then: it is not taken back.
         stands_in_the_end(&rehearsal, &later(), &course.standing).await?;
         return Ok(Ended::Succeeded);
@@ -118,7 +118,7 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
         return Err(format!("not named: {named}… {code}…, but {} {error}", deployed.result()));
     }
     lock_is_free(&rehearsal).await?;
-    if deployed.result() == "UndoFailed" && case.goes_on() {
+    if deployed.result() == "RollbackFailed" && case.goes_on() {
         // The way back needs the same call.
         stands_in_the_end(&rehearsal, SHOP, before).await?;
         return Ok(Ended::FailedClean);
@@ -149,7 +149,7 @@ async fn stands_in_the_end(rehearsal: &Rehearsal, spec: &str, shall: &[String]) 
 
 /// The calls that take the update back.
 fn taking_back(course: &Course) -> Vec<stackdrop_simulator::Call> {
-    let restore = |checkpoint: &&Checkpoint| checkpoint.step() == Some("Restore");
+    let restore = |checkpoint: &&Checkpoint| checkpoint.step() == Some("RollBackToBaseline");
     let place = course.checkpoints.iter().find(restore).unwrap().calls();
     course.ledger[place..].to_vec()
 }
@@ -180,7 +180,7 @@ fn a_lasting_fault_at_any_call_of_a_restoring_ends_at_the_baseline_when_it_is_st
             if case.may_be_unheeded() && deployed.result() == "Failed" {
                 stands(&rehearsal, &before)?;
             } else if step != "Conclude" {
-                same("the result", deployed.result().as_str(), "UndoFailed")?;
+                same("the result", deployed.result().as_str(), "RollbackFailed")?;
                 let error = deployed.error().unwrap_or_default();
                 same("whether the step is named", error.contains(step), true)?;
                 let code = case.code(&rehearsal).unwrap_or_default();

@@ -105,7 +105,10 @@ fn the_life_of_a_stack_from_the_command_line() {
     );
 
     let deployed = served.says(0, &["deploy", &spec]);
-    contains_all(&deployed, &["Uploaded s3://stackdrop-", "AwaitDatabase", "Settle", "Succeeded after"]);
+    contains_all(
+        &deployed,
+        &["Uploaded s3://stackdrop-", "AwaitDatabase", "WaitUntilStable", "Succeeded after"],
+    );
     contains_all(&deployed, &["the stack is as its spec says", "https://shop-"]);
 
     let again = served.document(0, &["plan", &spec]);
@@ -139,7 +142,7 @@ fn the_life_of_a_stack_from_the_command_line() {
     contains_all(&back, &["Service", "Succeeded after"]);
 
     assert!(served.says(2, &["destroy", "shop"]).contains("give --yes"), "nobody is there to be asked");
-    contains_all(&served.says(0, &["destroy", "shop", "--yes"]), &["Destroyed after", "RemoveNetwork"]);
+    contains_all(&served.says(0, &["destroy", "shop", "--yes"]), &["Destroyed after", "DeleteNetwork"]);
     assert!(served.says(0, &["status", "shop"]).contains("the stack was removed"));
 }
 
@@ -161,7 +164,7 @@ fn what_fails_says_so_by_its_exit_code_and_in_words() {
     let refused = served.document(4, &["deploy", &elsewhere]);
     assert_eq!(
         (refused["result"].as_str(), refused["error"].as_str()),
-        (Some("Rejected"), Some("InvalidSpec"))
+        (Some("InvalidSpec"), Some("InvalidSpec"))
     );
 
     let unknown = served.says(4, &["destroy", "nobody", "--yes"]);
@@ -179,18 +182,19 @@ fn a_plan_waits_until_somebody_agrees() {
     let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);
 
     let waiting = served.says(5, &["deploy", &spec]);
-    contains_all(&waiting, &["Waiting", "network: create vpc", "stackdrop approve shop"]);
+    contains_all(&waiting, &["AwaitingApproval", "network: create vpc", "stackdrop approve shop"]);
     assert!(served.says(0, &["reject", "shop", "--reason", "too dear"]).contains("is rejected"));
     let history = loop {
         let history = served.document(0, &["history", "shop"]);
-        if history[0]["result"] != "Waiting" && history.as_array().is_some_and(|all| !all.is_empty()) {
+        if history[0]["result"] != "AwaitingApproval" && history.as_array().is_some_and(|all| !all.is_empty())
+        {
             break history;
         }
     };
-    assert_eq!(history[0]["result"], "Declined");
+    assert_eq!(history[0]["result"], "ApprovalRejected");
     assert!(history[0]["message"].as_str().unwrap().contains("too dear"));
 
-    assert_eq!(served.document(5, &["deploy", &spec])["result"], "Waiting");
+    assert_eq!(served.document(5, &["deploy", &spec])["result"], "AwaitingApproval");
     let agreed = served.says(0, &["approve", "shop", "--by", "anna"]);
     contains_all(&agreed, &["Agreeing to", "network: create vpc", "Succeeded after"]);
 }

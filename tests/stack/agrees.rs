@@ -46,18 +46,18 @@ fn components_are_built_in_the_order_of_their_list() {
 #[test]
 fn the_undo_takes_them_away_in_the_opposite_order() {
     let machine = machine();
-    let removed: Vec<&str> = way(&machine, "RemoveService", "Conclude");
+    let removed: Vec<&str> = way(&machine, "DeleteService", "Conclude");
     assert_eq!(
         removed,
         [
-            "RemoveService",
-            "RemoveInstance",
-            "RemoveEgress",
-            "RemoveLoadBalancer",
-            "RemoveDatabase",
-            "Clear",
-            "RemoveSecurityGroups",
-            "RemoveNetwork"
+            "DeleteService",
+            "DeleteInstance",
+            "DeleteEgress",
+            "DeleteLoadBalancer",
+            "DeleteDatabase",
+            "AwaitDeletion",
+            "DeleteSecurityGroups",
+            "DeleteNetwork"
         ]
     );
 }
@@ -68,7 +68,7 @@ fn every_component_is_planned_ensured_and_removed() {
     let asked: BTreeSet<(String, String)> =
         tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
     for part in &COMPONENTS {
-        for action in ["plan", "ensure", "clear"] {
+        for action in ["plan", "apply", "await-deletion"] {
             assert!(
                 asked.contains(&(part.name.to_owned(), action.to_owned())),
                 "nobody asks {} to {action}",
@@ -84,14 +84,14 @@ fn a_step_that_may_change_something_leads_to_its_undo() {
     for state in tasks(&machine).iter().filter(|state| state.parent.is_none()) {
         let caught = state.catches.first();
         match action(state).as_str() {
-            "ensure" | "settle" => {
+            "apply" | "wait-until-stable" => {
                 let catcher = caught.unwrap_or_else(|| panic!("{} catches nothing", state.name));
                 assert_eq!(
                     (catcher.errors.as_slice(), catcher.next.as_str()),
-                    (&["States.ALL".to_owned()][..], "Undo")
+                    (&["States.ALL".to_owned()][..], "RollBack")
                 );
             }
-            "remove" | "clear" => {
+            "delete" | "await-deletion" => {
                 // An undo that fails goes on: what can go shall go.
                 assert_eq!(caught.unwrap().next, state.next.unwrap(), "{}", state.name);
             }
@@ -129,7 +129,7 @@ fn every_wait_has_a_limit_and_a_fixed_pace() {
     let machine = machine();
     for state in tasks(&machine) {
         let pending = state.retries.iter().find(|retrier| retrier.errors == [names::PENDING]);
-        let waits = action(&state) != "remove" && !waits_for_a_person(&state);
+        let waits = action(&state) != "delete" && !waits_for_a_person(&state);
         assert_eq!(pending.is_some(), waits, "{}", state.name);
         if let Some(pending) = pending {
             assert!((1.0..=1.0).contains(&pending.backoff_rate), "{}", state.name);
@@ -192,7 +192,8 @@ fn the_templates_functions_are_cut_off_before_their_states_are() {
 fn the_template_sets_the_environment_that_functions_read() {
     let template = template();
     let set = template["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap();
-    let read =
-        include_str!("../../functions/src/aws.rs").split('"').filter(|text| text.starts_with("STACKDROP_"));
+    let read = include_str!("../../functions/src/aws/mod.rs")
+        .split('"')
+        .filter(|text| text.starts_with("STACKDROP_"));
     assert_eq!(set.keys().map(String::as_str).collect::<BTreeSet<_>>(), read.collect::<BTreeSet<_>>());
 }

@@ -46,7 +46,7 @@ async fn nothing_is_changed_before_somebody_agrees() {
         let lines = question["changes"].as_array().unwrap();
         assert!(lines.iter().any(|line| line == "network: create vpc"), "{lines:?}");
         let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
-        assert_eq!(status["result"], "Waiting");
+        assert_eq!(status["result"], "AwaitingApproval");
         // It may take a day, which costs nothing.
         pause(Duration::from_hours(24)).await;
         agree(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
@@ -79,7 +79,7 @@ async fn a_plan_that_is_rejected_changes_nothing_and_says_by_whom() {
     let rehearsal = rehearsal(&spec);
     let answer = json!({ "approved": false, "by": "anna", "reason": "not on a Friday" });
     let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), agree(&rehearsal, answer));
-    assert_eq!(declined.result(), "Declined");
+    assert_eq!(declined.result(), "ApprovalRejected");
     let error = declined.error().unwrap();
     assert!(error.contains("rejected by anna: not on a Friday"), "{error}");
     assert_eq!(changes(&declined), Vec::<String>::new());
@@ -97,7 +97,7 @@ async fn a_failure_sent_with_the_token_rejects_too() {
         call.error("No").cause("the budget is spent").send().await.unwrap();
     };
     let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(declined.result(), "Declined");
+    assert_eq!(declined.result(), "ApprovalRejected");
     assert!(declined.error().unwrap().contains("the budget is spent"), "{:?}", declined.error());
 }
 

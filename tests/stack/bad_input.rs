@@ -25,7 +25,7 @@ fn only_remembers_or_tells(call: &Call) -> bool {
 /// That it was refused for this reason, that nothing but records was written, and that no lock stays.
 async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     let error = refused.error().unwrap_or_default();
-    assert!(["Rejected", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
+    assert!(["InvalidSpec", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
     assert!(error.contains(said), "{said:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
@@ -70,7 +70,7 @@ async fn files_that_are_no_specs_say_why() {
         let refused = run(&rehearsal, event).await;
         assert_refused(&rehearsal, &refused, said).await;
         let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
-        assert_eq!(status["result"], "Rejected", "{name}");
+        assert_eq!(status["result"], "InvalidSpec", "{name}");
     }
 }
 

@@ -95,7 +95,7 @@ async fn a_deployment_that_is_stopped_at_any_step_is_finished_by_the_next_upload
 async fn an_undo_that_is_stopped_at_any_step_is_no_hindrance_to_the_next_upload() {
     let undisturbed = rehearsal(MINIMAL);
     deployed(&undisturbed, MINIMAL).await;
-    let steps = tasks().into_iter().filter(|name| name.starts_with("Remove") || *name == "Clear");
+    let steps = tasks().into_iter().filter(|name| name.starts_with("Delete") || *name == "AwaitDeletion");
     for step in steps {
         for after in [0.3, 1.2] {
             let case = format!("stopped {after} s after {step}");
@@ -187,7 +187,7 @@ async fn a_conclusion_that_is_killed_when_it_has_freed_the_lock_does_not_write_o
         rehearsal.account().arm(fault);
         let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
         let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
-        let (watch, heard) = Entered::new("Settle");
+        let (watch, heard) = Entered::new("WaitUntilStable");
         let abort = Abort::default();
         let second = async {
             heard.await.unwrap();

@@ -117,7 +117,7 @@ impl Hand {
         let gateway = ec2.describe_internet_gateways().send().await.unwrap().internet_gateways()[0].clone();
         let gateway = gateway.internet_gateway_id.unwrap();
         let table = async |role: &str| {
-            let by_role = Filter::builder().name("tag:stackdrop:role").values(role).build();
+            let by_role = Filter::builder().name("tag:stackdrop:logical-id").values(role).build();
             let found = ec2.describe_route_tables().filters(by_role).send().await.unwrap();
             found.route_tables()[0].clone()
         };

@@ -1,9 +1,8 @@
 //! What a plan says beforehand, against what the rehearsal shows: the same cost to the cent, and about the same time.
 
 use stackdrop::{Deployed, Rehearsal};
-use stackdrop_functions::deployment::estimate::{
-    ComponentPlan, Estimate, monthly_usd, seconds_of, seconds_of_first,
-};
+use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
+use stackdrop_functions::deployment::plan::ComponentPlan;
 use stackdrop_specs::Spec;
 
 use crate::{MINIMAL, PRIVATE, SHOP, deployed, rehearsal};

@@ -96,7 +96,8 @@ async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
         ended(&rehearsal, 1).await;
         let before = standing(&rehearsal);
         let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-        let own = aws_sdk_ec2::types::Filter::builder().name("tag:stackdrop:role").values("database").build();
+        let own =
+            aws_sdk_ec2::types::Filter::builder().name("tag:stackdrop:logical-id").values("database").build();
         let groups =
             ec2.describe_security_groups().filters(own).send().await.unwrap().security_groups.unwrap();
         let group = groups[0].group_id().unwrap();

@@ -17,7 +17,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Val
 
 #[tokio::test(start_paused = true)]
 async fn what_a_stopped_first_deployment_made_is_removed() {
-    for step in ["Plan", "Network", "Database", "AwaitEgress", "Settle"] {
+    for step in ["Plan", "Network", "Database", "AwaitEgress", "WaitUntilStable"] {
         let rehearsal = rehearsal(SHOP);
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
@@ -66,7 +66,7 @@ async fn a_stopped_deployment_that_is_to_be_kept_is_kept_and_lets_go_of_the_lock
 #[tokio::test(start_paused = true)]
 async fn a_stopped_undo_is_brought_to_its_end() {
     use stackdrop_simulator::{Fault, FaultKind, When};
-    for step in ["RemoveEgress", "Clear", "RemoveNetwork"] {
+    for step in ["DeleteEgress", "AwaitDeletion", "DeleteNetwork"] {
         let rehearsal = rehearsal(SHOP);
         let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
         rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused));
@@ -83,7 +83,7 @@ async fn whoever_looks_after_a_stopped_deployment_may_be_stopped_too() {
     let rehearsal = rehearsal(SHOP);
     let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "Service").await;
-    let second = stopped(&rehearsal, event, "Clear").await;
+    let second = stopped(&rehearsal, event, "AwaitDeletion").await;
     let after = asked(&rehearsal, second).await;
     assert_eq!(after.result(), "Failed", "{:?}", after.error());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
@@ -95,9 +95,9 @@ async fn a_stopped_removal_says_that_it_is_not_finished_and_can_be_started_again
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let destroy = json!({ "stack": "shop", "action": "destroy" });
-    let event = stopped(&rehearsal, destroy.clone(), "RemoveDatabase").await;
+    let event = stopped(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "UndoFailed");
+    assert_eq!(after.result(), "RollbackFailed");
     assert!(after.error().unwrap().contains("not finished"), "{:?}", after.error());
     let again = asked(&rehearsal, destroy).await;
     assert_eq!(again.result(), "Destroyed", "{:?}", again.error());

@@ -85,7 +85,7 @@ async fn deleting_the_spec_keeps_the_stack_unless_it_says_otherwise() {
 async fn a_stack_that_nobody_knows_cannot_be_removed() {
     let rehearsal = rehearsal(SHOP);
     let refused = asked(&rehearsal, json!({ "stack": "nobody", "action": "destroy" })).await;
-    assert_eq!(refused.result(), "Rejected");
+    assert_eq!(refused.result(), "InvalidSpec");
     assert!(refused.error().unwrap().contains("nothing is known"), "{:?}", refused.error());
 }
 

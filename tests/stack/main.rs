@@ -31,7 +31,8 @@ mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
 mod watching; // what is announced; drift; going back
 mod way_out; // the old way out is there until the new one has proved itself
-mod wiring; // the template's wiring: who starts what, what becomes of events, who is told
+mod wiring;
+mod workflow; // the template's wiring: who starts what, what becomes of events, who is told
 
 use std::time::Duration;
 

@@ -76,11 +76,11 @@ async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() 
     assert_ne!(bad, SHOP);
     let event = rehearsal.upload("specs/shop.yaml", bad.as_bytes()).await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "Rejected");
+    assert_eq!(refused.result(), "InvalidSpec");
     assert!(refused.error().unwrap().contains("zones"), "{:?}", refused.error());
     assert!(refused.outcome.seconds < 15.0);
     assert_eq!(changes(&refused), Vec::<String>::new());
-    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Rejected");
+    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "InvalidSpec");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     ];
     for (input, said) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;
-        assert_eq!(refused.result(), "Rejected", "{said}");
+        assert_eq!(refused.result(), "InvalidSpec", "{said}");
         assert!(refused.error().unwrap().contains(said), "{:?}", refused.error());
         assert_eq!(changes(&refused), Vec::<String>::new());
     }
@@ -117,7 +117,7 @@ async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     s3.delete_object().bucket(&rehearsal.aws().settings.bucket).key("specs/shop.yaml").send().await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "Rejected");
+    assert_eq!(refused.result(), "InvalidSpec");
     assert!(
         refused.error().unwrap().contains("was deleted before it could be read"),
         "{:?}",

@@ -7,7 +7,7 @@ use crate::{PRIVATE, SHOP, deployed, rehearsal, standing};
 
 /// The workflow's state as it was when Settle began.
 fn state_before_settle(deployed: &stackdrop::Deployed) -> Value {
-    deployed.outcome.input_of("Settle").unwrap().clone()
+    deployed.outcome.input_of("WaitUntilStable").unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]
@@ -22,7 +22,7 @@ async fn a_second_ensure_of_everything_makes_no_writing_call() {
         });
         let before = rehearsal.account().calls();
         for part in &COMPONENTS {
-            let payload = json!({ "action": "ensure", "deployment": state });
+            let payload = json!({ "action": "apply", "deployment": state });
             handle(part.name, payload, rehearsal.aws()).await.unwrap();
         }
         let writes: Vec<String> = rehearsal
@@ -62,10 +62,10 @@ async fn removing_what_is_not_there_is_a_success() {
         "spec": stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap(),
     });
     for part in &COMPONENTS {
-        for action in ["remove", "clear"] {
+        for action in ["delete", "await-deletion"] {
             let payload = json!({ "action": action, "deployment": state });
             let removal = handle(part.name, payload, rehearsal.aws()).await.unwrap();
-            assert_eq!(removal, json!({ "found": 0, "left": [] }), "{}", part.name);
+            assert_eq!(removal, json!({ "found": 0, "remaining": [] }), "{}", part.name);
         }
     }
     assert_eq!(standing(&rehearsal), Vec::<String>::new());

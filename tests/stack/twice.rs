@@ -107,10 +107,10 @@ impl Life {
             }
         }
         let answer = self.ask(part, action).await;
-        if self.manner == Manner::Twice && action != "remove" {
+        if self.manner == Manner::Twice && action != "delete" {
             let before = standing(&self.rehearsal);
             let again = self.ask(part, action).await;
-            if ["plan", "ensure"].contains(&action) {
+            if ["plan", "apply"].contains(&action) {
                 assert_eq!(again, answer, "{part} {action}");
             }
             assert_eq!(standing(&self.rehearsal), before, "{part} {action}");
@@ -123,30 +123,30 @@ impl Life {
             self.step(part.name, "plan").await;
         }
         for part in &COMPONENTS {
-            let made = self.step(part.name, "ensure").await;
+            let made = self.step(part.name, "apply").await;
             let key = stackdrop::rehearsal::camel(part.name);
             let key = key[..1].to_lowercase() + &key[1..];
             self.state["outputs"][key] = made;
             if part.name == "egress" {
-                self.step(part.name, "settle").await;
+                self.step(part.name, "wait-until-stable").await;
                 // The service is given the database's address.
-                self.state["outputs"]["database"] = self.step("database", "settle").await;
+                self.state["outputs"]["database"] = self.step("database", "wait-until-stable").await;
             }
         }
         for part in &COMPONENTS {
-            self.step(part.name, "settle").await;
+            self.step(part.name, "wait-until-stable").await;
         }
         // The instance's last call is made once it runs.
-        self.step("instance", "ensure").await;
+        self.step("instance", "apply").await;
     }
 
     async fn remove(&mut self) {
         let backwards: Vec<&'static str> = COMPONENTS.iter().rev().map(|part| part.name).collect();
         for part in &backwards {
-            self.step(part, "remove").await;
+            self.step(part, "delete").await;
         }
         for part in &backwards {
-            self.step(part, "clear").await;
+            self.step(part, "await-deletion").await;
         }
     }
 }

@@ -58,10 +58,10 @@ async fn every_call_that_creates_may_be_refused() {
 async fn what_fails_by_itself_is_said_in_awss_words_and_undone() {
     let failing = [
         ("ec2", "CreateNatGateway", "AwaitEgress"),
-        ("ec2", "RunInstances", "Settle"),
+        ("ec2", "RunInstances", "WaitUntilStable"),
         ("rds", "CreateDBInstance", "AwaitDatabase"),
-        ("elasticloadbalancing", "CreateLoadBalancer", "Settle"),
-        ("ecs", "CreateService", "Settle"),
+        ("elasticloadbalancing", "CreateLoadBalancer", "WaitUntilStable"),
+        ("ecs", "CreateService", "WaitUntilStable"),
     ];
     for (service, operation, step) in failing {
         let rehearsal = rehearsal(SHOP);
@@ -117,7 +117,7 @@ async fn an_undo_that_is_held_up_names_what_is_left_and_goes_on_when_started_aga
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     account.arm(Fault::at("ec2", "DeleteNatGateway", When::From(1), refused()));
     let first = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(first.result(), "UndoFailed", "{:?}", first.error());
+    assert_eq!(first.result(), "RollbackFailed", "{:?}", first.error());
     let error = first.error().unwrap();
     assert!(error.contains("nat-"), "{error}");
     assert!(standing(&rehearsal).iter().any(|item| item.contains("NatGateway")));

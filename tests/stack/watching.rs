@@ -32,7 +32,7 @@ async fn a_spec_that_is_refused_is_announced_with_all_that_is_wrong() {
     let event =
         rehearsal.upload("specs/shop.yaml", b"stack: shop\nnetwork: { zones: 7 }\nnat: x\n").await.unwrap();
     let refused = asked(&rehearsal, event).await;
-    assert_eq!(refused.result(), "Rejected");
+    assert_eq!(refused.result(), "InvalidSpec");
     assert_eq!(announced(&rehearsal), ["failed"]);
     let message = rehearsal.account().messages().pop().unwrap().message;
     assert!(message.contains("zones") && message.contains("nat"), "{message}");
@@ -119,11 +119,11 @@ async fn a_version_that_does_not_exist_changes_nothing() {
     for version in ["nonsense", "00000000000000000000000000000000", ""] {
         let input = json!({ "stack": "shop", "action": "deploy", "version": version });
         let refused = asked(&rehearsal, input).await;
-        assert_eq!(refused.result(), "Rejected", "{version}");
+        assert_eq!(refused.result(), "InvalidSpec", "{version}");
         assert!(refused.error().unwrap().contains("has no version"), "{:?}", refused.error());
     }
     let mixed = asked(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
-    assert_eq!(mixed.result(), "Rejected");
+    assert_eq!(mixed.result(), "InvalidSpec");
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,7 +110,7 @@ async fn changed_by_asking_again(rehearsal: &Rehearsal) -> Vec<String> {
         "spec": baseline["spec"], "outputs": baseline["outputs"], "baseline": baseline,
     });
     let before = rehearsal.account().calls();
-    for action in ["ensure", "tidy"] {
+    for action in ["apply", "prune"] {
         for part in &COMPONENTS {
             let payload = json!({ "action": action, "deployment": deployment });
             let answer = handle(part.name, payload, rehearsal.aws()).await;

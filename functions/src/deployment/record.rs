@@ -1,8 +1,6 @@
 //! What the bucket remembers: locks, baselines, status and history.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::Digest;
 
 use crate::aws::Aws;
 use crate::aws::error::{Answer, StepError};

@@ -78,13 +78,23 @@ pub(crate) fn deployment(spec: &str) -> Value {
     let mut spec = Spec::read(spec.as_bytes()).unwrap();
     spec.region = Some("eu-central-1".into());
     json!({
+        "verdict": "admitted",
         "stack": spec.stack,
         "id": "first",
         "execution": "arn:aws:states:eu-central-1:123456789012:execution:stackdrop-deploy:first",
         "source": { "key": "specs/shop.yaml", "version": "1" },
+        "lock": "",
         "started": "2026-01-01T00:00:00Z",
+        "trigger": "manual",
         "spec": spec,
+        "baseline": null,
+        "refreshImage": false,
+        "reportOnly": false,
+        "destroying": false,
+        "rollingBack": false,
+        "plan": [],
         "outputs": {},
+        "failed": {},
     })
 }
 
@@ -119,7 +129,7 @@ pub(crate) async fn until_done(
 /// Ensures components in order and puts their outputs where the workflow would.
 pub(crate) async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
     for component in components {
-        let outputs = until_done(aws, component, "ensure", deployment).await.unwrap();
+        let outputs = until_done(aws, component, "apply", deployment).await.unwrap();
         let key = match *component {
             "security-groups" => "securityGroups",
             "load-balancer" => "loadBalancer",

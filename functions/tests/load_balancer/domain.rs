@@ -26,10 +26,10 @@ async fn assert_zone_is_as_it_was(aws: &Aws) {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     let (account, aws, mut deployment) = ground(DOMAIN).await;
-    let waiting = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(waiting, StepError::Pending(_)), "{waiting:?}");
     ensure(&aws, &[NAME], &mut deployment).await;
-    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
     let certificate =
         listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().unwrap().to_owned();
@@ -44,8 +44,8 @@ async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     assert_eq!(requests.count(), 1);
     assert_at_rest(&account, &aws, &deployment).await;
 
-    let removal = until_done(&aws, NAME, "clear", &deployment).await.unwrap();
-    assert_eq!(removal["left"], json!([]));
+    let removal = until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(removal["remaining"], json!([]));
     assert_eq!(inventory(&account), Vec::<String>::new());
     assert_zone_is_as_it_was(&aws).await;
 }
@@ -54,7 +54,7 @@ async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
 async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
     let (account, aws, deployment) = ground(DOMAIN).await;
     account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
-    let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
         matches!(&failed, StepError::Unhealthy { why, .. } if why == "FAILED: ADDITIONAL_VERIFICATION_REQUIRED"),
         "{failed:?}"
@@ -63,8 +63,8 @@ async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
     let mut deployment = deployment;
     deployment["id"] = json!("second");
     ensure(&aws, &[NAME], &mut deployment).await;
-    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
     let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
     assert_eq!(certificates.count(), 1);
@@ -90,20 +90,20 @@ async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is
         "nobody is sent away before the end"
     );
     assert!(record(&aws, "store.example.com", RrType::A).await.is_some());
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert!(record(&aws, "shop.example.com", RrType::A).await.is_none());
     assert_at_rest(&account, &aws, &deployment).await;
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_validation_record_that_was_there_before_stays() {
     let (account, aws, mut deployment) = built(DOMAIN).await;
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     // ACM asks for the same record again, and the user has written it for a certificate of another region.
     deployment["id"] = json!("second");
-    let waiting = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(waiting, StepError::Pending(_)));
     tokio::time::advance(Duration::from_secs(10)).await;
     let listed = aws.acm().list_certificates().send().await.unwrap();
@@ -116,9 +116,9 @@ async fn a_validation_record_that_was_there_before_stays() {
     let theirs = ResourceRecordSet::builder().name(asked.name()).r#type(RrType::Cname).ttl(300);
     put_record(&aws, theirs.resource_records(value).build().unwrap()).await;
     ensure(&aws, &[NAME], &mut deployment).await;
-    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert!(record(&aws, asked.name().trim_end_matches('.'), RrType::Cname).await.is_some());
 }
 
@@ -135,11 +135,11 @@ async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_w
     ensure(&aws, &[NAME], &mut attempt).await;
     assert_ne!(inventory(&account), before);
     let mut back = next(&deployment, DOMAIN);
-    back["restoring"] = json!(true);
+    back["rollingBack"] = json!(true);
     back["attempted"] = attempt["spec"].clone();
     back["outputs"] = attempt["outputs"].clone();
     ensure(&aws, &[NAME], &mut back).await;
-    until_done(&aws, NAME, "tidy", &back).await.unwrap();
+    until_done(&aws, NAME, "prune", &back).await.unwrap();
     assert_eq!(records().await, records_before);
     assert_eq!(inventory(&account), before);
 }
@@ -151,7 +151,7 @@ async fn removal_finds_what_a_failed_update_that_was_kept_had_made_for_another_d
     ensure(&aws, &[NAME], &mut attempt).await;
     let mut removed = next(&deployment, DOMAIN);
     removed["id"] = json!("third");
-    until_done(&aws, NAME, "clear", &removed).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &removed).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
     assert_zone_is_as_it_was(&aws).await;
 }
@@ -163,8 +163,8 @@ async fn a_zone_that_can_not_be_read_is_named_in_the_plan_and_never_passed_over_
     let problems = problems(&aws, &deployment).await;
     assert!(problems.contains(&format!("the Route 53 zone {ZONE} can't be read")), "{problems}");
     assert!(problems.contains("name a zone of this account in loadBalancer.hostedZoneId"), "{problems}");
-    let refused = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
-    let stays = act(&aws, NAME, "remove", &deployment).await.unwrap_err();
+    let stays = act(&aws, NAME, "delete", &deployment).await.unwrap_err();
     assert_eq!(stays.name(), "Denied", "an alias may be in it");
 }

@@ -69,7 +69,7 @@ async fn ground(spec: &str) -> (Account, Aws, Value) {
 async fn built(spec: &str) -> (Account, Aws, Value) {
     let (account, aws, mut deployment) = ground(spec).await;
     ensure(&aws, &[NAME], &mut deployment).await;
-    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     (account, aws, deployment)
 }
 
@@ -112,7 +112,7 @@ async fn problems(aws: &Aws, deployment: &Value) -> String {
 async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
     assert_eq!(changes(aws, deployment).await, Vec::<String>::new());
     let before = writes(account).len();
-    act(aws, NAME, "ensure", deployment).await.unwrap();
+    act(aws, NAME, "apply", deployment).await.unwrap();
     assert_eq!(writes(account)[before..], Vec::<String>::new()[..]);
 }
 
@@ -227,7 +227,8 @@ async fn it_speaks_only_modern_tls_redirects_http_and_drops_bad_headers() {
         groups.iter().find(|group| group.target_group_name().unwrap().starts_with("shop-api-")).unwrap();
     assert_eq!((api.port(), api.health_check_path()), (Some(9090), Some("/health")));
     let untagged = account.inventory().into_iter().filter(|item| {
-        item.kind.starts_with("AWS::ElasticLoadBalancingV2::") && !item.tags.contains_key("stackdrop:role")
+        item.kind.starts_with("AWS::ElasticLoadBalancingV2::")
+            && !item.tags.contains_key("stackdrop:logical-id")
     });
     assert_eq!(untagged.count(), 0);
 }
@@ -280,9 +281,9 @@ async fn a_load_balancer_that_is_not_active_yet_is_to_be_settled() {
     let (_, aws, mut deployment) = ground(GIVEN).await;
     ensure(&aws, &[NAME], &mut deployment).await;
     assert_eq!(changes(&aws, &deployment).await, ["settle load-balancer"]);
-    let waiting = act(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(text) if text == "the load balancer shop to be active"));
-    let settled = until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    let settled = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_eq!(settled, deployment["outputs"]["loadBalancer"]);
 }
 
@@ -296,12 +297,12 @@ async fn a_load_balancer_that_fails_is_unhealthy_and_made_anew_by_the_next_deplo
         FaultKind::ResourceFails,
     ));
     ensure(&aws, &[NAME], &mut deployment).await;
-    let failed = until_done(&aws, NAME, "settle", &deployment).await.unwrap_err();
+    let failed = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
     deployment["id"] = json!("second");
     assert!(changes(&aws, &deployment).await.contains(&"remove load-balancer".to_owned()));
     ensure(&aws, &[NAME], &mut deployment).await;
-    until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
 }
 
@@ -330,7 +331,7 @@ async fn what_others_change_is_repaired() {
         Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(answer).build();
     let call = aws.elb().modify_rule().rule_arn(catch_all.rule_arn().unwrap()).actions(answer);
     call.send().await.unwrap();
-    let call = aws.elb().remove_tags().resource_arns(api).tag_keys("stackdrop:role");
+    let call = aws.elb().remove_tags().resource_arns(api).tag_keys("stackdrop:logical-id");
     call.send().await.unwrap();
     assert_eq!(
         changes(&aws, &deployment).await,
@@ -340,10 +341,10 @@ async fn what_others_change_is_repaired() {
             "update load-balancer routing.http.drop_invalid_header_fields.enabled",
             "update rule/any-host/_ service",
             "update target-group/api healthCheck.path",
-            "update target-group/api tags.stackdrop:role",
+            "update target-group/api tags.stackdrop:logical-id",
         ]
     );
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_at_rest(&account, &aws, &deployment).await;
     assert_eq!(routes(&aws, &deployment).await[2], "1002 /* web");
@@ -366,7 +367,7 @@ async fn an_update_changes_what_the_spec_changes() {
             "update target-group/api healthCheck.path",
         ]
     );
-    let outputs = until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"]["loadBalancer"], "another port is served by the same group");
     assert_eq!(listeners(&aws, &deployment).await.into_keys().collect::<Vec<_>>(), [443]);
     assert_at_rest(&account, &aws, &deployment).await;
@@ -385,7 +386,7 @@ async fn a_new_order_of_routes_comes_at_once_and_never_misses_one() {
         .replace("{ path: /api/* }, { host: api.example.com", "{ host: api.example.com");
     let mut deployment = next(&deployment, &spec);
     let before = writes(&account).len();
-    let outputs = until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     deployment["outputs"]["loadBalancer"] = outputs;
     assert_eq!(
         writes(&account)[before..].iter().map(|call| call.split_once(':').unwrap().1).collect::<Vec<_>>(),
@@ -421,14 +422,14 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
             "update rule/any-host/_ priority"
         ]
     );
-    until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
-    let waiting = act(&aws, NAME, "tidy", &deployment).await.unwrap_err();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    let waiting = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
     assert!(waiting.to_string().contains("still registered in it: 10.0.32.10:9090"), "{waiting}");
     assert_eq!(groups(&aws).await.len(), 2);
     aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(changes(&aws, &deployment).await, ["remove target-group/api"]);
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(groups(&aws).await.len(), 1);
     assert_at_rest(&account, &aws, &deployment).await;
 }
@@ -448,9 +449,9 @@ async fn what_is_gone_from_the_spec_is_removed() {
         ]
     );
     let before = inventory(&account);
-    assert_eq!(until_done(&aws, NAME, "ensure", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
+    assert_eq!(until_done(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
     assert_eq!(inventory(&account), before, "services may stand behind it until the end");
-    until_done(&aws, NAME, "tidy", &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
     assert_at_rest(&account, &aws, &deployment).await;
 }
@@ -459,13 +460,13 @@ async fn what_is_gone_from_the_spec_is_removed() {
 async fn removal_needs_nothing_and_can_be_asked_again() {
     let (account, aws, mut deployment) = built(GIVEN).await;
     deployment["outputs"] = json!({});
-    let first = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(first["found"], 3);
-    assert_eq!(first["left"][0]["resource"], "load-balancer");
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert_eq!(first["remaining"][0]["resource"], "load-balancer");
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
-    let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(again, json!({ "found": 0, "left": [] }));
+    let again = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(again, json!({ "found": 0, "remaining": [] }));
     let interfaces = aws.ec2().describe_network_interfaces().send().await.unwrap();
     assert_eq!(interfaces.network_interfaces().len(), 0, "its interfaces are waited for");
     let certificate = aws.acm().describe_certificate().certificate_arn(CERTIFICATE).send().await;
@@ -478,12 +479,12 @@ async fn a_group_outlives_what_is_registered_in_it() {
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
     let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
     aws.elb().register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
-    act(&aws, NAME, "remove", &deployment).await.unwrap();
+    act(&aws, NAME, "delete", &deployment).await.unwrap();
     tokio::time::advance(Duration::from_mins(10)).await;
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(removal["left"][0]["why"], "still registered in it: 10.0.32.10:9090");
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(removal["remaining"][0]["why"], "still registered in it: 10.0.32.10:9090");
     aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -498,10 +499,10 @@ async fn a_load_balancer_of_somebody_else_with_our_name_is_left_alone() {
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(problems(&aws, &deployment).await.contains("is not of this stack"));
     let before = writes(&account).len();
-    let refused = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
-    let removal = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "left": [] }));
+    let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
     assert_eq!(writes(&account).len(), before);
 }
 
@@ -522,15 +523,15 @@ async fn records_rules_and_listeners_of_others_are_left_alone() {
     let spec = DOMAIN.replace("{ path: /* }", "{ path: /*, priority: 7 }");
     let later = next(&deployment, &spec);
     assert!(problems(&aws, &later).await.contains(&theirs));
-    assert!(matches!(act(&aws, NAME, "ensure", &later).await, Err(StepError::Foreign { .. })));
+    assert!(matches!(act(&aws, NAME, "apply", &later).await, Err(StepError::NotOwned { .. })));
 
     // Somebody leads the domain elsewhere: that is theirs now.
     let value = ResourceRecord::builder().value("198.51.100.7").build().unwrap();
     let record = ResourceRecordSet::builder().name("shop.example.com").r#type(RrType::A).ttl(60);
     put_record(&aws, record.resource_records(value).build().unwrap()).await;
     assert!(problems(&aws, &deployment).await.contains("shop.example.com"));
-    assert!(matches!(act(&aws, NAME, "ensure", &deployment).await, Err(StepError::Foreign { .. })));
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    assert!(matches!(act(&aws, NAME, "apply", &deployment).await, Err(StepError::NotOwned { .. })));
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let left = self::record(&aws, "shop.example.com", RrType::A).await.unwrap();
     assert_eq!(left.resource_records()[0].value(), "198.51.100.7");
 }
@@ -554,7 +555,7 @@ async fn a_certificate_or_zone_that_will_not_do_is_found_before_anything_is_made
         let deployment = deployment(&spec);
         let found = problems(&aws, &deployment).await;
         assert!(found.contains(why), "{why}: {found}");
-        let refused = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+        let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
         assert!(matches!(&refused, StepError::InvalidSpec(text) if text.contains(why)), "{refused:?}");
     }
     assert!(writes(&account).is_empty());
@@ -580,7 +581,7 @@ async fn lost_answers_make_no_doubles() {
         let (account, aws, mut deployment) = ground(DOMAIN).await;
         account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
         ensure(&aws, &[NAME], &mut deployment).await;
-        until_done(&aws, NAME, "settle", &deployment).await.unwrap();
+        until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
         assert_eq!(inventory(&account), expected, "{call}");
         assert_at_rest(&account, &aws, &deployment).await;
     }

@@ -62,7 +62,8 @@ async fn ground(account: &Account, spec: &str) -> (Aws, Value) {
     let aws = aws(account);
     let mut deployment = deployment(spec);
     ensure(&aws, &["network", "security-groups", "load-balancer", "egress"], &mut deployment).await;
-    deployment["outputs"]["egress"] = until_done(&aws, "egress", "settle", &deployment).await.unwrap();
+    deployment["outputs"]["egress"] =
+        until_done(&aws, "egress", "wait-until-stable", &deployment).await.unwrap();
     (aws, deployment)
 }
 
@@ -76,7 +77,7 @@ async fn built(spec: &str) -> (Account, Aws, Value) {
 }
 
 async fn settle(aws: &Aws, deployment: &Value) -> Result<Value, StepError> {
-    until_done(aws, NAME, "settle", deployment).await
+    until_done(aws, NAME, "wait-until-stable", deployment).await
 }
 
 /// The next deployment, with a changed spec, up to the services.
@@ -128,7 +129,7 @@ fn inventory(account: &Account) -> BTreeSet<String> {
 /// Another `ensure` writes nothing, and the plan is empty.
 async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
     let before = writes(account).len();
-    let outputs = until_done(aws, NAME, "ensure", deployment).await.unwrap();
+    let outputs = until_done(aws, NAME, "apply", deployment).await.unwrap();
     assert_eq!(writes(account)[before..], [] as [String; 0]);
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(changes(aws, deployment).await, [] as [&str; 0]);
@@ -260,7 +261,7 @@ async fn tasks_are_given_the_databases_values_and_never_a_password() {
     let account = account();
     account.seed(&Seed::Secret { arn: SECRET.into() });
     let (aws, mut deployment) = ground(&account, &spec).await;
-    let early = act(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+    let early = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(&early, StepError::Pending(text) if text == "the database's host name"), "{early:?}");
     deployment["outputs"]["database"] =
         json!({ "identifier": "shop", "host": "db.example", "secret": SECRET, "awaited": true });
@@ -293,7 +294,7 @@ async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
     let untag = ecs.untag_resource().resource_arn(web.service_arn().unwrap());
     untag.tag_keys("Name").send().await.unwrap();
     let cluster = web.cluster_arn().unwrap();
-    ecs.untag_resource().resource_arn(cluster).tag_keys("stackdrop:role").send().await.unwrap();
+    ecs.untag_resource().resource_arn(cluster).tag_keys("stackdrop:logical-id").send().await.unwrap();
     let update = ecs.update_service().cluster("shop").service("web").health_check_grace_period_seconds(5);
     update.propagate_tags(aws_sdk_ecs::types::PropagateTags::TaskDefinition).send().await.unwrap();
     let target = aws
@@ -310,7 +311,7 @@ async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
         changes(&aws, &deployment).await,
         [
             "update role/execution policy",
-            "update cluster tags.stackdrop:role",
+            "update cluster tags.stackdrop:logical-id",
             "update log-group/web logDays",
             "update service/web healthCheck.grace",
             "update service/web propagateTags",
@@ -486,7 +487,7 @@ async fn the_tasks_from_before_may_read_their_secrets_until_the_new_ones_are_set
     let second = next(&aws, &deployment, "second", &spec(OTHER)).await;
     assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both while the old task runs");
     settle(&aws, &second).await.unwrap();
-    until_done(&aws, NAME, "tidy", &second).await.unwrap();
+    until_done(&aws, NAME, "prune", &second).await.unwrap();
     assert_eq!(secrets().await, json!([OTHER]));
     let revisions = aws.ecs().list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
     assert_eq!(revisions.task_definition_arns().len(), 1);

@@ -93,7 +93,7 @@ async fn tasks_may_decrypt_their_secrets_with_just_the_keys_of_those() {
     // Without the secrets the keys go too.
     let deployment = next(&aws, &deployment, "second", &with_secrets(TOKEN, TOKEN)).await;
     settle(&aws, &deployment).await.unwrap();
-    act(&aws, NAME, "tidy", &deployment).await.unwrap();
+    act(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(statement(&aws, "kms:Decrypt").await, json!([]));
 }
 

@@ -24,7 +24,7 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
     );
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     settle(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.contains("tidy")), "{:?}", inventory(&account));
+    assert!(!inventory(&account).iter().any(|item| item.contains("prune")), "{:?}", inventory(&account));
     assert_at_rest(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
     settle(&aws, &deployment).await.unwrap();
@@ -43,12 +43,12 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
             "remove role/task",
         ]
     );
-    let outputs = until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    let outputs = until_done(&aws, NAME, "apply", &none).await.unwrap();
     assert_eq!(outputs, json!({ "services": {} }));
     assert_eq!(inventory(&account), BTreeSet::new());
     assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
     let before = writes(&account).len();
-    until_done(&aws, NAME, "ensure", &none).await.unwrap();
+    until_done(&aws, NAME, "apply", &none).await.unwrap();
     assert_eq!(writes(&account)[before..], [] as [String; 0]);
 }
 
@@ -56,16 +56,16 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
 async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gone() {
     let (account, aws, mut deployment) = built(WEB).await;
     deployment["outputs"] = json!({});
-    let first = act(&aws, NAME, "remove", &deployment).await.unwrap();
+    let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
     // Service, target, policy, cluster, log group, task definition and two roles.
     assert_eq!(first["found"], 8, "{first}");
-    let left = first["left"].as_array().unwrap();
+    let left = first["remaining"].as_array().unwrap();
     assert!(left[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
     assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), BTreeSet::new());
-    let again = act(&aws, NAME, "remove", &deployment).await.unwrap();
-    assert_eq!(again, json!({ "found": 0, "left": [] }));
+    let again = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(again, json!({ "found": 0, "remaining": [] }));
     // The service-linked role is the account's.
     let linked = aws.iam().get_role().role_name("AWSServiceRoleForECS").send().await;
     assert!(linked.is_ok());
@@ -86,9 +86,9 @@ async fn what_is_not_ours_is_told_and_left_alone() {
     let problems: Vec<&str> =
         plan["problems"].as_array().unwrap().iter().map(|one| one["resource"].as_str().unwrap()).collect();
     assert_eq!(problems, ["role/task", "cluster", "log-group/mail"]);
-    let refused = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
-    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
-    until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+    let refused = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let kinds: BTreeSet<String> = account.inventory().into_iter().map(|item| item.kind).collect();
     for kind in ["AWS::Logs::LogGroup", "AWS::ECS::Cluster", "AWS::IAM::Role"] {
         assert!(kinds.contains(kind), "{kind} has gone");
@@ -104,10 +104,10 @@ async fn the_family_of_another_stack_is_not_written_into() {
     let mut changed = changed(&deployment, "second", &WORKER.replace("image: mail", "image: new"));
     let plan = act(&aws, NAME, "plan", &changed).await.unwrap();
     assert_eq!(plan["problems"][0]["resource"], "task-definition/mail");
-    let refused = until_done(&aws, NAME, "ensure", &changed).await.unwrap_err();
-    assert!(matches!(refused, StepError::Foreign { .. }), "{refused:?}");
+    let refused = until_done(&aws, NAME, "apply", &changed).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
     changed["outputs"] = json!({});
-    until_done(&aws, NAME, "clear", &changed).await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &changed).await.unwrap();
     assert_eq!(account.inventory().iter().filter(|item| item.kind == "AWS::ECS::TaskDefinition").count(), 1);
 }
 
@@ -148,9 +148,9 @@ async fn whatever_call_is_refused_removal_leaves_nothing() {
         let account = account();
         let (aws, deployment) = ground(&account, WORKER).await;
         account.arm(refused(operation));
-        let failed = until_done(&aws, NAME, "ensure", &deployment).await.unwrap_err();
+        let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
         assert!(matches!(failed, StepError::Refused { .. }), "{operation}: {failed:?}");
-        until_done(&aws, NAME, "clear", &deployment).await.unwrap();
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
         assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
     }
 }

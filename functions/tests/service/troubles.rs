@@ -23,7 +23,7 @@ async fn a_first_rollout_that_fails_is_told_with_everything_that_aws_knows() {
         }
         // The same again within the deployment starts nothing; the next deployment starts it again.
         let before = writes(&account).len();
-        until_done(&aws, NAME, "ensure", &deployment).await.unwrap();
+        until_done(&aws, NAME, "apply", &deployment).await.unwrap();
         assert_eq!(writes(&account)[before..], [] as [String; 0]);
         assert_eq!(
             changes(

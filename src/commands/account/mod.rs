@@ -27,7 +27,6 @@ use installation::Installation;
 mod code {
     pub(super) const GOOD: u8 = 0;
     pub(super) const FAILED: u8 = 1;
-    pub(super) const UNDO_FAILED: u8 = 3;
     pub(super) const REJECTED: u8 = 4;
     pub(super) const NOT_DONE: u8 = 5;
 }

@@ -3,7 +3,6 @@
 use stackdrop_figures::{LatencyModel, MULTI_AZ_FACTOR, changes};
 use stackdrop_specs::{Database, Nat, Spec};
 
-use crate::components::{database, egress, instance, load_balancer, network, security_groups, service};
 use crate::deployment::component_names;
 use crate::deployment::plan::ComponentPlan;
 use crate::deployment::plan::{Change, FieldChange, Verb};

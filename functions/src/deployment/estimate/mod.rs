@@ -11,7 +11,6 @@ use stackdrop_figures::prices;
 use stackdrop_specs::{Database, Nat, Spec};
 
 use crate::deployment::endpoint_services::endpoint_services;
-use crate::deployment::plan::Change;
 use crate::deployment::plan::ComponentPlan;
 use crate::deployment::state::Deployment;
 

@@ -1,8 +1,6 @@
 //! Executions that were stopped by hand or timed out: no `Catch` of theirs has run, so another deployment looks after
 //! what they left, and frees their lock.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use stackdrop_specs::Spec;
 

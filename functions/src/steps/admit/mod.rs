@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
 use crate::aws::Aws;
@@ -431,6 +431,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         plan_failed: Failures::new(),
         not_approved: Failures::new(),
         first_failure: Failures::new(),
+        rollback_failed: Failures::new(),
         prune_failed: Failures::new(),
         deletions: BTreeMap::new(),
         delete_failed: Failures::new(),

@@ -43,6 +43,9 @@ impl Verdict {
 
     /// Judges a deployment whose steps have all ended.
     pub(super) fn of(deployment: &Deployment) -> Self {
+        if let Some((_, failure)) = first(&deployment.rollback_failed) {
+            return rollback_not_begun(deployment, failure);
+        }
         if let Some(failed) = first(&deployment.first_failure) {
             return rolled_back(deployment, failed);
         }
@@ -146,6 +149,21 @@ fn destroyed(deployment: &Deployment) -> Verdict {
         deleted,
         remaining,
         ..Verdict::saying(Outcome::DestroyFailed, message)
+    }
+}
+
+/// An update that failed, and whose rollback could not even begin.
+fn rollback_not_begun(deployment: &Deployment, rollback: &Failure) -> Verdict {
+    let (why, first) = (rollback.message(), first(&deployment.failed));
+    let what = first.map(|(step, failure)| failure.of_step(step)).unwrap_or_default();
+    let message = format!(
+        "{what}\nThe rollback could not begin: {why}\nDeploy the stack again once the cause is gone: it continues from here."
+    );
+    Verdict {
+        step: first.map(|(step, _)| step.clone()),
+        error: Some(names::ROLLBACK_FAILED.into()),
+        remaining: vec![why],
+        ..Verdict::saying(Outcome::RollbackFailed, message)
     }
 }
 

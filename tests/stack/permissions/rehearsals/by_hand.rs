@@ -29,7 +29,7 @@ pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
     ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(held.result(), "UndoFailed", "{:?}", held.error());
+    assert_eq!(held.result(), "RollbackFailed", "{:?}", held.error());
     rehearsal
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn shop_loses_its_database() -> Rehearsal {
 
 async fn change_the_network(
     rehearsal: &Rehearsal,
-    network: &stackdrop_functions::components::network::Outputs,
+    network: &stackdrop_functions::deployment::outputs::NetworkOutputs,
 ) {
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let public = network.public_subnets.values().next().unwrap();

@@ -13,12 +13,12 @@ pub(super) async fn an_undo_is_stopped() -> Rehearsal {
     let rehearsal = rehearsal(&spec);
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let looks_after = stopped_at(&rehearsal, upload, "Database").await;
-    let looks_after = stopped_at(&rehearsal, looks_after, "Clear").await;
+    let looks_after = stopped_at(&rehearsal, looks_after, "AwaitDeletion").await;
     rehearsal.run(looks_after, &(), &Abort::default()).await;
     assert_eq!(crate::standing(&rehearsal), Vec::<String>::new());
     deployed(&rehearsal, &spec).await;
     let destroy = json!({ "stack": "shop", "action": "destroy" });
-    let looks_after = stopped_at(&rehearsal, destroy.clone(), "RemoveDatabase").await;
+    let looks_after = stopped_at(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     rehearsal.run(looks_after, &(), &Abort::default()).await;
     succeeds(&rehearsal, destroy).await;
     rehearsal

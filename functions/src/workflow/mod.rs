@@ -1,0 +1,434 @@
+//! The workflow: generates `statemachine/deploy.asl.json`, which AWS runs, from the table in [`table`].
+
+mod states;
+pub mod table;
+
+use serde_json::{Value, json};
+
+use crate::contract::handler::Action;
+use crate::steps::admit::Action as AdmitAction;
+use crate::steps::{admit, conclude};
+use states::rule::{all, any, is, is_null, is_present, not, same, text};
+use states::{Result, States, Task, choice, fail, finish, parallel, retry, seconds, succeed};
+use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, READ_REPLY, Removal, Wait};
+
+/// The name of a function in states and in the template: `security-groups` is `SecurityGroups`.
+#[must_use]
+pub fn pascal_case(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+        first.to_uppercase() + rest
+    });
+    words.collect()
+}
+
+/// The name of a component's field in the deployment's state: `security-groups` is `securityGroups`.
+fn field(component: &str) -> String {
+    let name = pascal_case(component);
+    let (first, rest) = name.split_at(name.chars().next().map_or(0, char::len_utf8));
+    first.to_lowercase() + rest
+}
+
+/// The workflow's definition in the Amazon States Language. `${Network}` and the like stand for the functions.
+#[must_use]
+pub fn definition(parts: &[Part]) -> Value {
+    let workflow = Workflow { parts };
+    let mut states = States::default();
+    workflow.admit(&mut states);
+    workflow.plan(&mut states);
+    workflow.approve(&mut states);
+    workflow.apply(&mut states);
+    workflow.wait_until_stable(&mut states);
+    workflow.prune(&mut states);
+    workflow.roll_back(&mut states);
+    workflow.delete(&mut states);
+    conclude(&mut states);
+    json!({
+        "Comment": "Stackdrop: deploys a spec as a stack; a deployment that fails is rolled back",
+        "StartAt": "Admit",
+        "TimeoutSeconds": seconds(DEPLOYMENT),
+        "States": states.into_value(),
+    })
+}
+
+/// The file's text: the definition as JSON.
+///
+/// # Errors
+/// When the definition cannot be written as JSON.
+pub fn text_of(definition: &Value) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(definition).map(|text| text + "\n")
+}
+
+struct Workflow<'t> {
+    parts: &'t [Part],
+}
+
+fn failed_in(group: &str, step: &str) -> String {
+    format!("$.{group}.{step}")
+}
+
+/// A task of a component.
+fn task(component: &str, action: Action, comment: &str, wait: Option<Wait>) -> Task {
+    Task {
+        comment: comment.to_owned(),
+        function: format!("${{{}}}", pascal_case(component)),
+        payload: json!({ "action": action, "deployment.$": "$" }),
+        wait,
+        result: Result::Branch,
+        catch: None,
+        next: None,
+    }
+}
+
+/// A task of Admit after the admission.
+fn admit_task(action: AdmitAction, comment: &str, wait: Option<Wait>) -> Task {
+    Task {
+        comment: comment.to_owned(),
+        function: format!("${{{}}}", pascal_case(admit::NAME)),
+        payload: json!({ "action": action, "deployment.$": "$" }),
+        wait,
+        result: Result::State,
+        catch: None,
+        next: None,
+    }
+}
+
+impl Workflow<'_> {
+    /// Those that are pruned and deleted in parallel.
+    fn parallel(&self) -> impl DoubleEndedIterator<Item = (&Part, Wait)> {
+        self.parts.iter().filter_map(|part| match part.removal {
+            Removal::Parallel(wait) => Some((part, wait)),
+            Removal::Last(_) => None,
+        })
+    }
+
+    /// Those that are pruned and deleted last, in that order.
+    fn last(&self) -> Vec<(&Part, Wait)> {
+        let last = self.parts.iter().rev().filter_map(|part| match part.removal {
+            Removal::Last(wait) => Some((part, wait)),
+            Removal::Parallel(_) => None,
+        });
+        last.collect()
+    }
+
+    /// The first state that applies something.
+    fn first_apply(&self) -> String {
+        self.parts.first().map_or_else(|| "WaitUntilStable".into(), |part| self.entry(part))
+    }
+
+    /// The first state that deletes something.
+    fn first_deletion(&self) -> String {
+        self.parallel().next_back().map_or_else(
+            || "AwaitDeletion".into(),
+            |(part, _)| format!("Delete{}", pascal_case(part.component)),
+        )
+    }
+
+    /// The state with which a component's turn begins: a wait for what it needs, or its own.
+    fn entry(&self, part: &Part) -> String {
+        match part.needs.first() {
+            Some(need) if need.only_if.is_some() => format!("Needs{}", pascal_case(need.component)),
+            Some(need) => format!("Await{}", pascal_case(need.component)),
+            None => pascal_case(part.component),
+        }
+    }
+
+    fn admit(&self, states: &mut States) {
+        let task = Task {
+            comment: "Reads what started the execution, checks the spec, takes the stack's lock".into(),
+            function: format!("${{{}}}", pascal_case(admit::NAME)),
+            payload: json!({
+                "event.$": "$",
+                "execution": { "Id.$": "$$.Execution.Id", "Name.$": "$$.Execution.Name" },
+            }),
+            wait: Some(ADMIT),
+            result: Result::State,
+            catch: Some(("$".into(), "NotAdmitted".into())),
+            next: Some("Admitted".into()),
+        };
+        states.add("Admit", task.into_state());
+        let ways = [
+            (text("$.verdict", "admitted"), "Plan"),
+            (text("$.verdict", "interrupted"), "RollBack"),
+            (text("$.verdict", "retained"), "Retained"),
+        ];
+        let comment = "Continues if the deployment was admitted; an interrupted one is rolled back first";
+        states.add("Admitted", choice(comment, &ways, "Superseded"));
+        states.add("Retained", succeed("The spec was deleted; the stack is kept"));
+        states.add(
+            "Superseded",
+            succeed("A newer version of the spec, or another deployment of this one, replaces it"),
+        );
+        states.add(
+            "NotAdmitted",
+            fail("The event or the spec was invalid; nothing was changed", "$.Error", "$.Cause"),
+        );
+    }
+
+    fn plan(&self, states: &mut States) {
+        let branches = self.parts.iter().map(|part| {
+            let comment = "Compares the account with the spec; changes nothing";
+            let mut branch = States::default();
+            let task = task(part.component, Action::Plan, comment, Some(PLAN));
+            branch.add(format!("Plan{}", pascal_case(part.component)), task.into_state());
+            branch.into_branch()
+        });
+        let comment = "Finds what would change, and what would make the deployment fail; changes nothing";
+        let catch = (failed_in("planFailed", "Plan"), "Conclude".into());
+        let plan = parallel(comment, branches.collect(), json!({ "ResultPath": "$.plan" }), catch, "Review");
+        states.add("Plan", plan);
+        let review = Task {
+            catch: Some((failed_in("planFailed", "Review"), "Conclude".into())),
+            next: Some("Decide".into()),
+            ..admit_task(AdmitAction::Review, "Reviews the plans of all components together", None)
+        };
+        states.add("Review", review.into_state());
+        let ways = [
+            (is("$.review.blocked", true), "Conclude"),
+            (any(&[is("$.source.planOnly", true), is("$.reportOnly", true)]), "Conclude"),
+            (
+                any(&[is("$.destroying", true), is_null("$.baseline", true), is("$.review.changes", true)]),
+                "NeedsApproval",
+            ),
+        ];
+        let comment = "Continues only if there is something to change, and no problem";
+        states.add("Decide", choice(comment, &ways, "Conclude"));
+    }
+
+    fn approve(&self, states: &mut States) {
+        let required = || text("$.spec.approval", "required");
+        let ways = [
+            (all(&[required(), is_present("$.approved", false)]), "AwaitApproval"),
+            (
+                all(&[required(), not(&same("$.review.fingerprint", "$.approved.fingerprint"))]),
+                "AwaitApproval",
+            ),
+            (is("$.destroying", true), &*self.first_deletion()),
+        ];
+        let comment = "Continues if no approval is required, or exactly this plan was approved";
+        states.add("NeedsApproval", choice(comment, &ways, &self.first_apply()));
+        let mut ask = json!({
+            "Comment": "Announces the plan, and waits until somebody approves or rejects it with the task's token",
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            "Parameters": {
+                "FunctionName": format!("${{{}}}", pascal_case(admit::NAME)),
+                "Payload": {
+                    "action": AdmitAction::AskForApproval,
+                    "token.$": "$$.Task.Token",
+                    "deployment.$": "$",
+                },
+            },
+            "TimeoutSeconds": seconds(APPROVAL),
+            "ResultPath": "$.reply",
+            // A timeout here means that nobody replied: it is not retried.
+            "Retry": retry(None, false),
+        });
+        let catch = (failed_in("notApproved", "AwaitApproval"), "Conclude".into());
+        finish(&mut ask, Some(catch), Some("ReadReply".into()));
+        states.add("AwaitApproval", ask);
+        let read = Task {
+            catch: Some((failed_in("notApproved", "ReadReply"), "Conclude".into())),
+            next: Some("Plan".into()),
+            ..admit_task(
+                AdmitAction::ReadReply,
+                "Reads the reply; the plan is then made again, and must be the approved one",
+                Some(READ_REPLY),
+            )
+        };
+        states.add("ReadReply", read.into_state());
+    }
+
+    fn apply(&self, states: &mut States) {
+        for (index, part) in self.parts.iter().enumerate() {
+            let own = pascal_case(part.component);
+            for (number, need) in part.needs.iter().enumerate() {
+                let next = part.needs.get(number + 1).map_or_else(
+                    || own.clone(),
+                    |next| {
+                        let prefix = if next.only_if.is_some() { "Needs" } else { "Await" };
+                        format!("{prefix}{}", pascal_case(next.component))
+                    },
+                );
+                let await_state = format!("Await{}", pascal_case(need.component));
+                if let Some((output, why)) = need.only_if {
+                    let variable = format!("$.outputs.{}.payload.{output}", field(need.component));
+                    let ways = [(is(&variable, true), &*await_state)];
+                    states.add(format!("Needs{}", pascal_case(need.component)), choice(why, &ways, &next));
+                }
+                let task = task(need.component, Action::WaitUntilStable, need.why, Some(need.wait));
+                states.add(&*await_state, applying(task, &await_state, need.component, next));
+            }
+            let next =
+                self.parts.get(index + 1).map_or_else(|| "WaitUntilStable".into(), |next| self.entry(next));
+            let task = task(part.component, Action::Apply, part.creates, Some(part.apply));
+            states.add(&*own, applying(task, &own, part.component, next));
+        }
+    }
+
+    fn wait_until_stable(&self, states: &mut States) {
+        let waiting: Vec<(&Part, Wait)> =
+            self.parts.iter().filter_map(|part| Some((part, part.stable?))).collect();
+        let branches = waiting.iter().map(|(part, wait)| {
+            let (name, mut branch) = (pascal_case(part.component), States::default());
+            let stable = format!("{name}Stable");
+            if let Some(why) = part.reapply {
+                let again = Task {
+                    result: Result::Dropped,
+                    next: Some(stable.clone()),
+                    ..task(part.component, Action::Apply, why, Some(*wait))
+                };
+                branch.add(format!("Reapply{name}"), again.into_state());
+            }
+            let comment = "Waits until it is stable and healthy";
+            branch.add(
+                stable,
+                task(part.component, Action::WaitUntilStable, comment, Some(*wait)).into_state(),
+            );
+            branch.into_branch()
+        });
+        let branches = branches.collect();
+        let selected = waiting.iter().enumerate();
+        let selected = selected
+            .map(|(index, (part, _))| (format!("{}.$", field(part.component)), json!(format!("$[{index}]"))));
+        let result = json!({ "ResultSelector": Value::Object(selected.collect()), "ResultPath": "$.stable" });
+        let catch = (failed_in("failed", "WaitUntilStable"), "RollBack".into());
+        let comment = "Waits until every component is stable and healthy";
+        states.add("WaitUntilStable", parallel(comment, branches, result, catch, "NeedsPruning"));
+    }
+
+    fn prune(&self, states: &mut States) {
+        let ways = [(is("$.rollingBack", true), "Prune"), (is("$.review.prunes", true), "Prune")];
+        let comment = "Prunes if the spec no longer has some resource, or a failed update added some: nothing uses them now";
+        states.add("NeedsPruning", choice(comment, &ways, "Conclude"));
+        let branches = self.parallel().map(|(part, wait)| {
+            let mut branch = States::default();
+            let task = task(part.component, Action::Prune, part.prunes, Some(wait));
+            branch.add(format!("Prune{}", pascal_case(part.component)), task.into_state());
+            branch.into_branch()
+        });
+        let branches = branches.collect();
+        let names: Vec<String> =
+            self.last().iter().map(|(part, _)| format!("Prune{}", pascal_case(part.component))).collect();
+        let after = |index: usize| names.get(index).map_or("Conclude", String::as_str);
+        let catch = |step: &str| (failed_in("pruneFailed", step), "Conclude".to_owned());
+        let comment = "Deletes what the spec no longer has";
+        let prune = parallel(comment, branches, json!({ "ResultPath": null }), catch("Prune"), after(0));
+        states.add("Prune", prune);
+        for (index, (part, wait)) in self.last().into_iter().enumerate() {
+            let name = format!("Prune{}", pascal_case(part.component));
+            let task = Task {
+                result: Result::Dropped,
+                catch: Some(catch(&name)),
+                next: Some(after(index + 1).to_owned()),
+                ..task(part.component, Action::Prune, part.prunes, Some(wait))
+            };
+            states.add(name, task.into_state());
+        }
+    }
+
+    fn roll_back(&self, states: &mut States) {
+        let ways = [
+            (any(&[is("$.rollingBack", true), is("$.destroying", true)]), "Conclude"),
+            (text("$.spec.onFailure", "keep"), "Conclude"),
+            (is_null("$.baseline", false), "RollBackToBaseline"),
+        ];
+        let comment = "A failed update is rolled back to the baseline, a failed first deployment is deleted, unless it is to be kept; a failed rollback or destroy ends here";
+        states.add("RollBack", choice(comment, &ways, &self.first_deletion()));
+        let task = Task {
+            catch: Some((failed_in("rollbackFailed", "RollBackToBaseline"), "Conclude".into())),
+            next: Some(self.first_apply()),
+            ..admit_task(AdmitAction::RollBack, "Applies the last good version of the spec again", None)
+        };
+        states.add("RollBackToBaseline", task.into_state());
+    }
+
+    fn delete(&self, states: &mut States) {
+        let names: Vec<String> =
+            self.parallel().rev().map(|(part, _)| format!("Delete{}", pascal_case(part.component))).collect();
+        for (index, (part, _)) in self.parallel().rev().enumerate() {
+            let next = names.get(index + 1).map_or("AwaitDeletion", String::as_str);
+            // A deletion that cannot be started does not keep the others from it: AwaitDeletion tries again.
+            let comment = "Starts the deletion; AwaitDeletion deletes what cannot be deleted yet";
+            let task = deleting(part, Action::Delete, comment, None, "deleteFailed", next);
+            states.add(&*names[index], task);
+        }
+        let branches = self.parallel().rev().map(|(part, wait)| {
+            let (name, mut branch) = (pascal_case(part.component), States::default());
+            let (deleted, remains) = (format!("{name}Deleted"), format!("{name}Remains"));
+            let comment = "Deletes until nothing remains";
+            let task = Task {
+                catch: Some(("$".into(), remains.clone())),
+                ..task(part.component, Action::AwaitDeletion, comment, Some(wait))
+            };
+            branch.add(deleted, task.into_state());
+            let comment = "Notes what remains, so that the other deletions continue";
+            let pass = json!({ "Comment": comment, "Type": "Pass", "Parameters": { "failure.$": "$" }, "End": true });
+            branch.add(remains, pass);
+            branch.into_branch()
+        });
+        let branches = branches.collect();
+        let last: Vec<String> =
+            self.last().iter().map(|(part, _)| format!("Delete{}", pascal_case(part.component))).collect();
+        let after = |index: usize| last.get(index).map_or("Conclude", String::as_str);
+        let comment = "Waits until everything inside the network is deleted; a deletion that is given up does not stop the others";
+        let catch = (failed_in("deletionsGivenUp", "AwaitDeletion"), after(0).to_owned());
+        let result = json!({ "ResultPath": "$.deletionEnds" });
+        states.add("AwaitDeletion", parallel(comment, branches, result, catch, after(0)));
+        for (index, (part, wait)) in self.last().into_iter().enumerate() {
+            let comment = "Deletes what everything else was in, and waits until it is gone";
+            let next = after(index + 1);
+            let task = deleting(part, Action::AwaitDeletion, comment, Some(wait), "deletionsGivenUp", next);
+            states.add(&*last[index], task);
+        }
+    }
+}
+
+/// A task on the way forward: its result goes to the component's outputs, its failure leads to the rollback.
+fn applying(task: Task, name: &str, component: &str, next: String) -> Value {
+    let task = Task {
+        result: Result::Outputs(format!("$.outputs.{}", field(component))),
+        catch: Some((failed_in("failed", name), "RollBack".into())),
+        next: Some(next),
+        ..task
+    };
+    task.into_state()
+}
+
+/// A task that deletes a component. Its failure does not keep the next one from being deleted.
+fn deleting(
+    part: &Part,
+    action: Action,
+    comment: &str,
+    wait: Option<Wait>,
+    failures: &str,
+    next: &str,
+) -> Value {
+    let name = format!("Delete{}", pascal_case(part.component));
+    let task = Task {
+        result: Result::Fields(format!("$.deletions.{}", field(part.component)), &["found", "remaining"]),
+        catch: Some((failed_in(failures, &name), next.to_owned())),
+        next: Some(next.to_owned()),
+        ..task(part.component, action, comment, wait)
+    };
+    task.into_state()
+}
+
+fn conclude(states: &mut States) {
+    let task = Task {
+        comment: "Records how the deployment ended, updates the schedule, releases the lock, announces"
+            .into(),
+        function: format!("${{{}}}", pascal_case(conclude::NAME)),
+        payload: json!({ "action": "conclude", "deployment.$": "$" }),
+        wait: Some(CONCLUDE),
+        result: Result::State,
+        catch: None,
+        next: Some("Concluded".into()),
+    };
+    states.add("Conclude", task.into_state());
+    let ways = [(is("$.succeeded", true), "Succeeded")];
+    states.add("Concluded", choice("Ends the execution as the deployment ended", &ways, "Failed"));
+    states.add("Succeeded", succeed("The deployment did what was requested"));
+    states
+        .add("Failed", fail("The deployment failed; its record says what to do next", "$.error", "$.cause"));
+}

@@ -1,0 +1,183 @@
+//! The one table of the workflow: what happens with each component, when, and for how long it is waited for.
+//!
+//! Everything else follows from it: `statemachine/deploy.asl.json` is generated from this table and compared with it by a
+//! test, as are the function, log group and role of each component in `template.yaml`.
+
+use std::time::Duration;
+
+use crate::deployment::component_names::{
+    DATABASE, EGRESS, INSTANCE, LOAD_BALANCER, NETWORK, SECURITY_GROUPS, SERVICE,
+};
+
+/// How a step waits: while the function answers `Pending` it is invoked again, at a fixed interval, up to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The interval.
+    pub every: Duration,
+    /// The limit.
+    pub at_most: Duration,
+}
+
+/// A wait with its interval in seconds; [`Every::for_minutes`] gives its limit.
+const fn every(seconds: u64) -> Every {
+    Every(Duration::from_secs(seconds))
+}
+
+struct Every(Duration);
+
+impl Every {
+    const fn for_minutes(self, minutes: u64) -> Wait {
+        Wait { every: self.0, at_most: Duration::from_secs(minutes * 60) }
+    }
+}
+
+/// What the workflow does with one component.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The component's name.
+    pub component: &'static str,
+    /// What its step creates, in plain words: the state's comment.
+    pub creates: &'static str,
+    /// The components that must be ready before this one is applied.
+    pub needs: &'static [Need],
+    /// Applying it, until the next component can be applied.
+    pub apply: Wait,
+    /// The wait until it is stable, after all components have been applied. `None`: it is stable once it is applied.
+    pub stable: Option<Wait>,
+    /// Why it is applied once more before that wait, where it is.
+    pub reapply: Option<&'static str>,
+    /// When it is pruned and deleted.
+    pub removal: Removal,
+    /// What pruning deletes: the state's comment.
+    pub prunes: &'static str,
+}
+
+/// A component that must be ready before another one is applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// Its name.
+    pub component: &'static str,
+    /// Why: the comment of the waiting state.
+    pub why: &'static str,
+    /// The wait.
+    pub wait: Wait,
+    /// The field of its outputs that says whether the wait is needed, and why it may not be. `None`: always.
+    pub only_if: Option<(&'static str, &'static str)>,
+}
+
+/// When a component is pruned and deleted.
+#[derive(Debug, Clone, Copy)]
+pub enum Removal {
+    /// In parallel with the others; the limit of the wait.
+    Parallel(Wait),
+    /// After the others, one at a time: the others are inside it.
+    Last(Wait),
+}
+
+/// The components in the order in which they are applied. They are deleted in reverse.
+pub const PARTS: [Part; 7] = [
+    Part {
+        component: NETWORK,
+        creates: "Creates or updates the VPC, subnets, internet gateway, route tables and S3 endpoint",
+        needs: &[],
+        apply: every(2).for_minutes(5),
+        stable: None,
+        reapply: None,
+        removal: Removal::Last(every(5).for_minutes(20)),
+        prunes: "Deletes the subnets of zones that the spec no longer has",
+    },
+    Part {
+        component: SECURITY_GROUPS,
+        creates: "Creates or updates the security groups and their rules",
+        needs: &[],
+        apply: every(1).for_minutes(5),
+        stable: None,
+        reapply: None,
+        removal: Removal::Last(every(5).for_minutes(20)),
+        prunes: "Deletes the security groups that nothing uses any more",
+    },
+    Part {
+        component: DATABASE,
+        creates: "Creates or updates the PostgreSQL instance; does not wait until it is available",
+        needs: &[],
+        apply: every(1).for_minutes(20),
+        stable: Some(every(5).for_minutes(75)),
+        reapply: None,
+        removal: PARALLEL,
+        prunes: PRUNES,
+    },
+    Part {
+        component: LOAD_BALANCER,
+        creates: "Creates or updates the certificate, load balancer, target groups and listeners; does not wait until it is active",
+        needs: &[],
+        apply: every(2).for_minutes(75),
+        stable: Some(every(1).for_minutes(20)),
+        reapply: None,
+        removal: PARALLEL,
+        prunes: PRUNES,
+    },
+    Part {
+        component: EGRESS,
+        creates: "Creates or updates the NAT gateways or interface endpoints; does not wait until they are available",
+        needs: &[],
+        apply: every(1).for_minutes(15),
+        stable: Some(every(3).for_minutes(20)),
+        reapply: None,
+        removal: PARALLEL,
+        prunes: PRUNES,
+    },
+    Part {
+        component: INSTANCE,
+        creates: "Creates or updates the EC2 instance and its role; does not wait until it is running",
+        needs: &[Need {
+            component: EGRESS,
+            why: "Waits until there is a way out: an instance or task that starts without one backs off for minutes",
+            wait: every(2).for_minutes(15),
+            only_if: None,
+        }],
+        apply: every(1).for_minutes(10),
+        stable: Some(every(3).for_minutes(20)),
+        reapply: Some(
+            "Attaches the instance profile if the instance started without it, which EC2 does not report",
+        ),
+        removal: PARALLEL,
+        prunes: PRUNES,
+    },
+    Part {
+        component: SERVICE,
+        creates: "Creates or updates the log groups, roles, cluster, task definitions, ECS services and scaling",
+        needs: &[Need {
+            component: DATABASE,
+            why: "Waits until the database is available and its endpoint is known",
+            wait: every(5).for_minutes(75),
+            only_if: Some(("awaited", "Skips the wait unless a service uses the database")),
+        }],
+        apply: every(1).for_minutes(15),
+        stable: Some(every(3).for_minutes(40)),
+        reapply: None,
+        removal: PARALLEL,
+        prunes: "Deletes what only the previous tasks needed: services, revisions, access to secrets and images",
+    },
+];
+
+/// The removal of what is neither network nor security group.
+const PARALLEL: Removal = Removal::Parallel(every(5).for_minutes(60));
+/// The usual comment of a pruning state.
+const PRUNES: &str = "Deletes what the spec no longer has, and waits until it is gone";
+
+/// The wait for a plan: AWS may still be applying an earlier change.
+pub const PLAN: Wait = every(2).for_minutes(2);
+/// The wait for another deployment of the same stack.
+pub const ADMIT: Wait = every(10).for_minutes(4 * 60);
+/// The wait for a reply to be read.
+pub const READ_REPLY: Wait = every(2).for_minutes(2);
+/// The wait for what concludes a deployment.
+pub const CONCLUDE: Wait = every(5).for_minutes(5);
+
+/// How long somebody may take to approve a plan.
+pub const APPROVAL: Duration = Duration::from_secs(3 * 24 * 3600);
+/// How long a whole deployment may take: an approval, then every wait at its limit.
+pub const DEPLOYMENT: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How long a step waits for its function: longer than Lambda lets it run, so that no function is running when its step
+/// has failed.
+pub const INVOCATION: Duration = Duration::from_secs(150);
