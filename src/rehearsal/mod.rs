@@ -32,7 +32,8 @@ use crate::installation::Installation;
 
 pub use checkpoint::Checkpoint;
 pub use delivery::LostEvent;
-pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
+pub use driver::{FUNCTION_SECONDS_MAX, Invocation, substitutions};
+pub use stackdrop_functions::workflow::pascal_case;
 use driver::{Functions, Invocations};
 pub use pace::at_pace;
 
@@ -56,6 +57,8 @@ pub struct Setting {
     pub seeds: Vec<stackdrop_simulator::Seed>,
     /// The text of the template that is installed; `None` is `template.yaml`.
     pub template: Option<String>,
+    /// The text of the workflow file that is run; `None` is `statemachine/deploy.asl.json`.
+    pub workflow: Option<String>,
     /// The template's parameters that are not at their defaults.
     pub parameters: BTreeMap<String, String>,
     /// Whether the account keeps every decision of IAM, from the installation on.
@@ -188,7 +191,7 @@ impl Rehearsal {
         }
         let sdk = sdk(&account, &region);
         let aws = Arc::new(Aws::new(sdk.clone(), installation.settings.clone()));
-        let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
+        let machine = Machine::load(setting.workflow.as_deref().unwrap_or(WORKFLOW), &driver::substitutions()).map_err(|error| {
             let problems: Vec<String> = error
                 .problems
                 .iter()
