@@ -8,6 +8,8 @@ use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
+use stackdrop_specs::Spec;
+
 use crate::updates_network::{BOX, again, planned};
 use crate::{MINIMAL, PRIVATE, SHOP, StopAt, admitted, asked, deployed, failed_step, object, rehearsal, with};
 
