@@ -61,7 +61,7 @@ pub(super) fn explain(error: &Error) -> (String, String) {
 fn budget(breach: &BudgetBreach) -> (String, String) {
     let (message, expected) = match breach {
         BudgetBreach::Documents { .. } => ("found a second document", "one spec per file"),
-        BudgetBreach::Depth { .. } => ("nested too deeply", "at most five levels, as many as a spec needs"),
+        BudgetBreach::Depth { .. } => ("nested too deeply", "less nesting: a spec needs five levels"),
         BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } | BudgetBreach::MergeKeys { .. } => {
             ("too many anchors and aliases", "at most 100")
         }
