@@ -115,14 +115,12 @@ fn state(reader: &mut Reader, name: &str, value: Value, pointer: &str) -> Read<S
 
 fn kind(reader: &mut Reader, object: &mut Object, name: &str) -> Read<StateKind> {
     let written: String = reader.required(object, "Type")?;
-    match KINDS.iter().find(|(kind, _)| *kind == written) {
-        Some((_, kind)) => Ok(*kind),
-        None => {
-            let supported: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
-            let what = format!("the type `{written}` of the state `{name}`");
-            reader.refuse(&object.place("Type"), not_supported(&what, &supported))
-        }
+    if let Some((_, kind)) = KINDS.iter().find(|(kind, _)| *kind == written) {
+        return Ok(*kind);
     }
+    let supported: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+    let what = format!("the type `{written}` of the state `{name}`");
+    reader.refuse(&object.place("Type"), not_supported(&what, &supported))
 }
 
 fn work(reader: &mut Reader, kind: StateKind, object: &mut Object) -> Read<Work> {
