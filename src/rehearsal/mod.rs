@@ -353,7 +353,6 @@ impl Rehearsal {
         let execution = Execution {
             arn: self.execution_arn(&id),
             name: id,
-            machine_arn: self.installation.workflow.arn.clone(),
             start_time: self.account.clock().now(),
             input,
         };
