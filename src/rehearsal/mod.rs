@@ -33,9 +33,9 @@ use crate::installation::Installation;
 pub use checkpoint::Checkpoint;
 pub use delivery::LostEvent;
 pub use driver::{FUNCTION_SECONDS_MAX, Invocation, substitutions};
-pub use stackdrop_functions::workflow::pascal_case;
 use driver::{Functions, Invocations};
 pub use pace::at_pace;
+pub use stackdrop_functions::workflow::pascal_case;
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -191,14 +191,16 @@ impl Rehearsal {
         }
         let sdk = sdk(&account, &region);
         let aws = Arc::new(Aws::new(sdk.clone(), installation.settings.clone()));
-        let machine = Machine::load(setting.workflow.as_deref().unwrap_or(WORKFLOW), &driver::substitutions()).map_err(|error| {
-            let problems: Vec<String> = error
-                .problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.pointer, problem.message))
-                .collect();
-            anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
-        })?;
+        let machine =
+            Machine::load(setting.workflow.as_deref().unwrap_or(WORKFLOW), &driver::substitutions())
+                .map_err(|error| {
+                    let problems: Vec<String> = error
+                        .problems
+                        .iter()
+                        .map(|problem| format!("{}: {}", problem.pointer, problem.message))
+                        .collect();
+                    anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
+                })?;
         let seed = setting.seed.unwrap_or_default();
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);

@@ -83,11 +83,7 @@ const PLACES: [Place; 19] = [
         file: "functions/src/deployment/estimate/duration.rs",
         mention: |n| format!("changes(component_names::{})", n.upper),
     },
-    Place {
-        what: "its function",
-        file: TEMPLATE,
-        mention: |n| format!("\n  {}Function:\n", n.pascal),
-    },
+    Place { what: "its function", file: TEMPLATE, mention: |n| format!("\n  {}Function:\n", n.pascal) },
     Place { what: "its log group", file: TEMPLATE, mention: |n| format!("\n  {}Logs:\n", n.pascal) },
     Place { what: "its role", file: TEMPLATE, mention: |n| format!("\n  {}Role:\n", n.pascal) },
     Place {

@@ -4,8 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The floors of `functions/src` from top to bottom: a file imports only from its own floor and those below.
-const FLOORS: [&[&str]; 6] =
-    [&["bin", "lib", "program", "workflow"], &["steps"], &["components"], &["contract"], &["deployment"], &["aws"]];
+const FLOORS: [&[&str]; 6] = [
+    &["bin", "lib", "program", "workflow"],
+    &["steps"],
+    &["components"],
+    &["contract"],
+    &["deployment"],
+    &["aws"],
+];
 
 /// The floors that are flat: their modules, too, import each other in one direction only.
 const FLAT: [&str; 3] = ["contract", "deployment", "aws"];
@@ -37,8 +43,7 @@ fn sources(root: &Path) -> Vec<PathBuf> {
 /// `components/network/vpc.rs` is `components::network::vpc`.
 fn module_of(root: &Path, file: &Path) -> Vec<String> {
     let relative = file.strip_prefix(root).unwrap().with_extension("");
-    let mut module: Vec<String> =
-        relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let mut module: Vec<String> = relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if module.last().is_some_and(|last| last == "mod") {
         module.pop();
     }
@@ -94,7 +99,8 @@ fn expand<'t>(text: &'t str, prefix: &[String], named: &mut BTreeSet<Vec<String>
 fn imports(root: &Path) -> Vec<Imports> {
     let read = |file: PathBuf| {
         let text = std::fs::read_to_string(&file).unwrap();
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         Imports { module: module_of(root, &file), named: named_in(&code), file }
     };
     sources(root).into_iter().map(read).collect()
@@ -173,7 +179,12 @@ fn a_circle_is_found() {
     };
     assert_eq!(circle(edges(&[("a", "b"), ("b", "c")])), BTreeSet::new());
     assert!(circle(edges(&[("a", "b"), ("b", "c"), ("c", "a")])).contains("b"));
-    let named = named_in("use crate::aws::{Aws, error::{Answer, StepError}};\nlet x = crate::deployment::bucket::read;");
+    let named = named_in(
+        "use crate::aws::{Aws, error::{Answer, StepError}};\nlet x = crate::deployment::bucket::read;",
+    );
     let named: Vec<String> = named.into_iter().map(|path| path.join("::")).collect();
-    assert_eq!(named, ["aws::Aws", "aws::error::Answer", "aws::error::StepError", "deployment::bucket::read"]);
+    assert_eq!(
+        named,
+        ["aws::Aws", "aws::error::Answer", "aws::error::StepError", "deployment::bucket::read"]
+    );
 }

@@ -29,7 +29,9 @@ fn omissions() -> Vec<Omission> {
             parts.remove(index);
         });
         for need in part.needs {
-            without(format!("the wait for {} before {name}", need.component), &|parts| parts[index].needs = &[]);
+            without(format!("the wait for {} before {name}", need.component), &|parts| {
+                parts[index].needs = &[]
+            });
         }
         if part.stable.is_some() {
             without(format!("the wait until {name} is stable"), &|parts| parts[index].stable = None);
@@ -85,14 +87,18 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     }
     let again = rehearsal.deploy(spec, &()).await.unwrap();
     if again.outcome.input_of("NeedsApproval").is_some() {
-        return Some("the second deployment of the same spec: the stack was not finished after the first".into());
+        return Some(
+            "the second deployment of the same spec: the stack was not finished after the first".into(),
+        );
     }
-    let destroy = serde_json::json!({ "stack": Spec::read(spec.as_bytes()).unwrap().stack, "action": "destroy" });
+    let destroy =
+        serde_json::json!({ "stack": Spec::read(spec.as_bytes()).unwrap().stack, "action": "destroy" });
     let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
     trouble("the destruction", &destroyed).or_else(|| {
         let remaining: Vec<String> =
             standing(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
-        (!remaining.is_empty()).then(|| format!("after the destruction there is still {}", remaining.join(", ")))
+        (!remaining.is_empty())
+            .then(|| format!("after the destruction there is still {}", remaining.join(", ")))
     })
 }
 

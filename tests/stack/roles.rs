@@ -145,9 +145,11 @@ fn no_function_and_no_command_names_a_partition() {
             }
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap().lines();
-            let named = code.filter(|line| !line.trim_start().starts_with("//") && line.contains("arn:aws")
+            let named = code.filter(|line| {
+                !line.trim_start().starts_with("//") && line.contains("arn:aws")
                     // The name of a service integration, not of a resource.
-                    && !line.contains("arn:aws:states:::lambda:invoke"));
+                    && !line.contains("arn:aws:states:::lambda:invoke")
+            });
             assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new(), "{}", path.display());
         }
     }

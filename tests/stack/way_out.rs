@@ -11,7 +11,9 @@ use stackdrop_statemachine::Abort;
 use stackdrop_specs::Spec;
 
 use crate::updates_network::{BOX, again, planned};
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, admitted, asked, deployed, failed_step, object, rehearsal, with};
+use crate::{
+    MINIMAL, PRIVATE, SHOP, StopAt, admitted, asked, deployed, failed_step, object, rehearsal, with,
+};
 
 const CHANGES: [(&str, &str); 5] = [
     ("nat: per-zone", "nat: single"),

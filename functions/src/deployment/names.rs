@@ -31,7 +31,12 @@ pub struct Stack {
 impl Stack {
     /// The names of a stack: its tags are `user_tags`, those that an earlier spec had and this one has not are
     /// `dropped_tags`.
-    pub(crate) fn new(name: StackName, deployment: String, user_tags: Tags, dropped_tags: BTreeSet<String>) -> Self {
+    pub(crate) fn new(
+        name: StackName,
+        deployment: String,
+        user_tags: Tags,
+        dropped_tags: BTreeSet<String>,
+    ) -> Self {
         Self { name, deployment, user_tags, dropped_tags }
     }
 
