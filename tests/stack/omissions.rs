@@ -1,5 +1,8 @@
 //! Every entry of the workflow's table is needed: without it, a rehearsal goes wrong.
 
+use std::time::Duration;
+
+use aws_sdk_ec2::types::IamInstanceProfileAssociationState;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::workflow::table::{PARTS, Part, Removal};
 use stackdrop_functions::workflow::{definition, text_of};
@@ -7,7 +10,7 @@ use stackdrop_simulator::{Fault, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{PRIVATE, SHOP, refused, standing, unprotected};
+use crate::{PRIVATE, SHOP, pause, refused, standing, unprotected, with};
 
 /// An entry of the table that somebody forgot.
 struct Omission {
@@ -56,12 +59,15 @@ fn omissions() -> Vec<Omission> {
 /// What somebody would notice in a stack's life, or `None`.
 async fn noticed(parts: &[Part]) -> Option<String> {
     let workflow = text_of(&definition(parts)).unwrap();
-    for spec in [unprotected(), PRIVATE.to_owned()] {
+    for spec in [unprotected(), with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false")] {
         if let Some(trouble) = in_a_life(&workflow, &spec).await {
             return Some(trouble);
         }
     }
-    after_a_failure(&workflow).await
+    match after_a_failure(&workflow).await {
+        None => with_a_lost_profile(&workflow).await,
+        trouble => trouble,
+    }
 }
 
 fn opened(workflow: &str, spec: &str, seeds: Vec<Seed>) -> Result<Rehearsal, String> {
@@ -111,6 +117,33 @@ async fn after_a_failure(workflow: &str) -> Option<String> {
     let result = failed.result();
     (result != "Failed" || !remaining.is_empty())
         .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))
+}
+
+/// Deploys a stack whose instance loses its profile while it starts, and looks whether it gets it back.
+async fn with_a_lost_profile(workflow: &str) -> Option<String> {
+    let spec = unprotected();
+    let rehearsal = opened(workflow, &spec, Vec::new()).ok()?;
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let lose_it = async {
+        for _ in 0..600 {
+            pause(Duration::from_secs(1)).await;
+            let found = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
+            if let [association] = found.iam_instance_profile_associations()
+                && association.state() == Some(&IamInstanceProfileAssociationState::Associated)
+            {
+                let id = association.association_id().unwrap();
+                ec2.disassociate_iam_instance_profile().association_id(id).send().await.unwrap();
+                return;
+            }
+        }
+    };
+    let (deployed, ()) = tokio::join!(rehearsal.deploy(&spec, &()), lose_it);
+    if let Some(trouble) = trouble("with a lost instance profile", &deployed.unwrap()) {
+        return Some(trouble);
+    }
+    let again = rehearsal.deploy(&spec, &()).await.unwrap();
+    let finished = again.outcome.input_of("NeedsApproval").is_none();
+    (!finished).then(|| "the instance has no profile after a deployment that succeeded".into())
 }
 
 #[tokio::test(start_paused = true)]
