@@ -11,37 +11,39 @@
 
 mod account;
 mod authorization;
+mod call_log;
+mod caller;
 mod clock;
+mod connector;
 mod decisions;
+mod events;
 mod faults;
-mod happenings;
 mod inventory;
 mod latency;
-mod ledger;
 mod params;
 mod protocol;
 mod rates;
-mod seam;
 mod seed;
 mod serve;
 mod services;
 mod view;
 mod world;
 
-pub use account::{Account, BadOptions, Options, Snapshot};
+pub use account::{Account, InvalidOptions, Options, Snapshot};
 pub use authorization::{
     Denial, Grants, InvalidPolicy, Keys, Policy, Principal, Reason, Request as AccessRequest,
 };
+pub use call_log::{Call, Ending};
+pub use caller::{Caller, as_caller};
 pub use clock::Clock;
 pub use decisions::Decision;
+pub use events::AccountEvent;
 pub use faults::{Fault, FaultKind, Strike, When};
-pub use happenings::Happening;
 pub use inventory::Item;
 pub use latency::Latency;
-pub use ledger::{Call, Ending};
-pub use seam::{Caller, as_caller};
 pub use seed::{PolicySeed, Seed};
 pub use serve::serve;
+pub use services::can_fail;
 pub use services::events::EventView;
 pub use services::sfn::Answer;
 pub use services::sfn::{ExecutionEnd, ExecutionView, HistoryEvent};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
-use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sfn, sns};
+use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sns};
 use crate::world::{Tags, World};
 
 /// Something that is there from the start, made by somebody else.
@@ -161,16 +161,6 @@ impl Account {
                 Ok(())
             }
         })
-    }
-
-    /// Tells the account that an execution of a state machine has started: `DescribeExecution` knows it as `RUNNING`.
-    pub fn execution_started(&self, arn: &str) {
-        self.with(|world| sfn::started(world, arn));
-    }
-
-    /// Tells the account how an execution ended: `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
-    pub fn execution_ended(&self, arn: &str, status: &'static str) {
-        self.with(|world| sfn::ended(world, arn, status));
     }
 }
 

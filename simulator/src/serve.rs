@@ -8,8 +8,8 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::account::{Account, Delivery, LARGEST_BODY};
+use crate::caller::Caller;
 use crate::protocol;
-use crate::seam::Caller;
 use crate::services::iam;
 
 /// The header in which a caller from outside may give its name for the ledger.

@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use crate::authorization;
 use crate::clock::Clock;
-use crate::happenings::Happening;
-use crate::inventory::Item;
+use crate::events::AccountEvent;
 use crate::latency::Latency;
 use crate::params::{Params, Refusal};
-use crate::services::{
-    acm, autoscaling, ec2, ecr, ecs, elb, events, iam, logs, quotas, rds, route53, s3, scheduler, secrets,
-    sfn, sns, ssm,
-};
+use crate::services::{self, States};
 
 /// Tags by key.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -25,31 +21,14 @@ pub(crate) struct World {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) latency: Latency,
-    /// Whether what the current call makes shall end in its `failed` state (a fault).
-    pub(crate) doomed: bool,
-    /// What others react to, in order.
-    pub(crate) happenings: Vec<Happening>,
+    /// Whether the resource that the current call creates must end in its `failed` state (a fault).
+    pub(crate) fail_creation: bool,
+    /// What happened that the installation reacts to, in order.
+    pub(crate) events: Vec<AccountEvent>,
     /// The policies of resources.
     pub(crate) authorization: authorization::State,
     ids: u64,
-    pub(crate) ec2: ec2::State,
-    pub(crate) elb: elb::State,
-    pub(crate) ecs: ecs::State,
-    pub(crate) autoscaling: autoscaling::State,
-    pub(crate) rds: rds::State,
-    pub(crate) iam: iam::State,
-    pub(crate) ssm: ssm::State,
-    pub(crate) acm: acm::State,
-    pub(crate) route53: route53::State,
-    pub(crate) ecr: ecr::State,
-    pub(crate) secrets: secrets::State,
-    pub(crate) logs: logs::State,
-    pub(crate) quotas: quotas::State,
-    pub(crate) events: events::State,
-    pub(crate) s3: s3::State,
-    pub(crate) scheduler: scheduler::State,
-    pub(crate) sns: sns::State,
-    pub(crate) sfn: sfn::State,
+    pub(crate) states: States,
 }
 
 impl World {
@@ -59,28 +38,11 @@ impl World {
             account: account.into(),
             region: region.into(),
             latency,
-            doomed: false,
-            happenings: Vec::new(),
+            fail_creation: false,
+            events: Vec::new(),
             authorization: authorization::State::default(),
             ids: 0,
-            ec2: ec2::State::default(),
-            elb: elb::State::default(),
-            ecs: ecs::State::default(),
-            autoscaling: autoscaling::State::default(),
-            rds: rds::State::default(),
-            iam: iam::State::default(),
-            ssm: ssm::State::default(),
-            acm: acm::State::default(),
-            route53: route53::State::default(),
-            ecr: ecr::State::default(),
-            secrets: secrets::State::default(),
-            logs: logs::State::default(),
-            quotas: quotas::State::default(),
-            events: events::State::default(),
-            s3: s3::State::default(),
-            scheduler: scheduler::State::default(),
-            sns: sns::State::default(),
-            sfn: sfn::State::default(),
+            states: States::default(),
         }
     }
 
@@ -115,36 +77,10 @@ impl World {
         self.now + self.latency.delete(thing)
     }
 
-    /// Lets happen whatever AWS has done by itself up to now. Asked before each call.
+    /// Brings every service's state up to `now`. Called before each call takes effect.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.now = now;
-        acm::advance(self);
-        route53::advance(self);
-        rds::advance(self);
-        ecs::advance(self);
-        elb::advance(self);
-        ssm::advance(self);
-        ec2::advance(self);
-        iam::advance(self);
-        scheduler::advance(self);
-        sfn::advance(self);
-    }
-
-    /// What exists now: nothing that is deleted, terminated or inactive.
-    pub(crate) fn inventory(&self) -> Vec<Item> {
-        let mut items = Vec::new();
-        ec2::inventory(self, &mut items);
-        elb::inventory(self, &mut items);
-        ecs::inventory(self, &mut items);
-        autoscaling::inventory(self, &mut items);
-        rds::inventory(self, &mut items);
-        iam::inventory(self, &mut items);
-        acm::inventory(self, &mut items);
-        route53::inventory(self, &mut items);
-        secrets::inventory(self, &mut items);
-        logs::inventory(self, &mut items);
-        scheduler::inventory(self, &mut items);
-        items
+        services::advance(self);
     }
 }
 

@@ -79,7 +79,7 @@ async fn a_lost_connection_shows_as_a_bad_gateway() {
     let lost = sts.get_caller_identity().send().await.unwrap_err();
     assert_eq!(lost.raw_response().unwrap().status().as_u16(), 502);
     sts.get_caller_identity().send().await.unwrap();
-    let endings: Vec<Ending> = account.ledger().into_iter().map(|call| call.ending).collect();
+    let endings: Vec<Ending> = account.call_log().into_iter().map(|call| call.ending).collect();
     assert_eq!(endings, [Ending::LostBefore, Ending::Done]);
 }
 
@@ -92,7 +92,7 @@ async fn a_caller_outside_may_give_its_name() {
             .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("<Account>123456789012</Account>"), "{answer}");
-    assert_eq!(account.ledger()[0].caller, "by-hand");
+    assert_eq!(account.call_log()[0].caller, "by-hand");
     // A form may stand in the query string too.
     let path = format!("/?{body}");
     let answer = exchange(address, request("GET", &path, "sts", "", "").as_bytes()).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::policy::{Opinion, Policy};
 use super::reference;
-use super::request::{Asks, Principal, Request, account_of};
+use super::request::{AccessRequests, Principal, Request, account_of};
 use crate::params::Refusal;
 use crate::services::iam;
 use crate::world::World;
@@ -183,12 +183,12 @@ pub(crate) fn judge(
 
 /// What keeps a role from what `asks` asks for: nothing, or the denial in AWS's words. For what containers and agents do
 /// with their roles by themselves.
-pub(crate) fn denied_to_role(role: &str, session: &str, asks: Asks<'_>) -> Option<String> {
-    let world = asks.world;
+pub(crate) fn denied_to_role(role: &str, session: &str, requests: AccessRequests<'_>) -> Option<String> {
+    let world = requests.world;
     // A role that does not exist allows nothing.
     let arn = iam::role_arn(world, role).unwrap_or_else(|| role.to_owned());
     let principal = Principal::Role { arn, session: session.into() };
-    let requests = match asks.finish(&principal) {
+    let requests = match requests.finish(&principal) {
         Ok(requests) => requests,
         Err(refusal) => return Some(refusal.message),
     };

@@ -26,7 +26,7 @@ use crate::params::Refusal;
 pub use judge::{Denial, Grants, Reason};
 pub(crate) use judge::{denied_to_role, judge, trusts};
 pub use policy::{InvalidPolicy, Policy};
-pub(crate) use request::{Access, Asks};
+pub(crate) use request::{Access, AccessRequests};
 pub use request::{Keys, Principal, Request};
 
 /// Holds a request that no call of an SDK makes against the reference.

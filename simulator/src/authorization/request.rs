@@ -142,8 +142,7 @@ impl Request {
     pub(crate) fn complete(&mut self, world: &World, principal: &Principal) {
         let (action, kind) = (&self.action, &self.kind);
         self.keys.retain(|key| reference::supports(action, kind, key));
-        let is_global = ["iam:", "route53:"].iter().any(|service| action.starts_with(service));
-        let region = if is_global { "us-east-1" } else { &world.region };
+        let region = if crate::services::is_global(action) { "us-east-1" } else { &world.region };
         self.key("aws:SecureTransport", "true").key("aws:RequestedRegion", region);
         let owner = match account_of(&self.resource) {
             Some("") if self.resource.starts_with("arn:aws:s3:") => Some(world.account.as_str()),
@@ -170,18 +169,18 @@ impl Request {
 
 /// What a service's file says about one of its operations: which requests a call of it makes. It reads parameters as
 /// they came, and leaves it to the operation to refuse what is missing or wrong.
-pub(crate) type Access = fn(&World, &str, &Params, &mut Asks<'_>);
+pub(crate) type Access = fn(&World, &str, &Params, &mut AccessRequests<'_>);
 
 /// The requests that one call makes.
 #[derive(Debug)]
-pub(crate) struct Asks<'w> {
+pub(crate) struct AccessRequests<'w> {
     /// The account, to look up what a call names.
     pub(crate) world: &'w World,
     action: String,
     requests: Vec<Request>,
 }
 
-impl<'w> Asks<'w> {
+impl<'w> AccessRequests<'w> {
     pub(crate) fn new(world: &'w World, service: &str, operation: &str) -> Self {
         Self { world, action: format!("{service}:{operation}"), requests: Vec::new() }
     }
@@ -192,20 +191,25 @@ impl<'w> Asks<'w> {
         self
     }
 
-    /// Asks for the call's own action where that takes no resource.
-    pub(crate) fn whole(&mut self) -> &mut Request {
-        self.on("", "*", None)
+    /// AccessRequests for the call's own action where that takes no resource.
+    pub(crate) fn no_resource(&mut self) -> &mut Request {
+        self.resource("", "*", None)
     }
 
-    /// Asks for the call's own action on a resource: its type in the Service Authorization Reference, its ARN, and its
+    /// AccessRequests for the call's own action on a resource: its type in the Service Authorization Reference, its ARN, and its
     /// tags if it exists.
-    pub(crate) fn on(&mut self, kind: &str, arn: impl Into<String>, tags: Option<&Tags>) -> &mut Request {
+    pub(crate) fn resource(
+        &mut self,
+        kind: &str,
+        arn: impl Into<String>,
+        tags: Option<&Tags>,
+    ) -> &mut Request {
         let action = self.action.clone();
-        self.also(&action, kind, arn, tags)
+        self.other_action(&action, kind, arn, tags)
     }
 
-    /// Asks for another action that AWS has the caller be allowed.
-    pub(crate) fn also(
+    /// AccessRequests for another action that AWS has the caller be allowed.
+    pub(crate) fn other_action(
         &mut self,
         action: &str,
         kind: &str,
@@ -236,17 +240,17 @@ impl<'w> Asks<'w> {
         }
     }
 
-    /// Asks for `iam:PassRole` on a role (its ARN, or its name) for a service such as `ecs-tasks.amazonaws.com`.
+    /// AccessRequests for `iam:PassRole` on a role (its ARN, or its name) for a service such as `ecs-tasks.amazonaws.com`.
     pub(crate) fn pass_role(&mut self, role: &str, service: &str) {
         let arn = match crate::services::iam::role_arn(self.world, role) {
             Some(arn) => arn,
             None if role.starts_with("arn:") => role.to_owned(),
             None => format!("arn:aws:iam::{}:role/{role}", self.world.account),
         };
-        self.also("iam:PassRole", "role", arn, None).key("iam:PassedToService", service);
+        self.other_action("iam:PassRole", "role", arn, None).key("iam:PassedToService", service);
     }
 
-    /// Asks for the use of a customer's key (its id, its ARN, or an alias of it) through a service such as `rds`.
+    /// AccessRequests for the use of a customer's key (its id, its ARN, or an alias of it) through a service such as `rds`.
     pub(crate) fn key_use(&mut self, action: &str, named: &str, service: &str) {
         let arn = if named.starts_with("arn:") { named.to_owned() } else { self.world.arn("kms", named) };
         let (place, name) = arn.rsplit_once(':').unwrap_or_default();
@@ -254,16 +258,17 @@ impl<'w> Asks<'w> {
         // What key is behind an alias is not known here: its name stands for the id.
         let id = name.strip_prefix("key/").or(name.strip_prefix("alias/")).unwrap_or(name);
         let via = format!("{service}.{}.amazonaws.com", self.world.region);
-        self.also(action, "key", format!("{place}:key/{id}"), None)
+        self.other_action(action, "key", format!("{place}:key/{id}"), None)
             .key("kms:ViaService", via)
             .key("kms:GrantIsForAWSResource", "true")
             .keys("kms:ResourceAliases", alias);
     }
 
-    /// Asks for the creation of a service-linked role, if the account does not have it yet.
+    /// AccessRequests for the creation of a service-linked role, if the account does not have it yet.
     pub(crate) fn linked_role(&mut self, service: &str) {
         if let Some(arn) = crate::services::iam::lacking_linked_role(self.world, service) {
-            self.also("iam:CreateServiceLinkedRole", "role", arn, None).key("iam:AWSServiceName", service);
+            self.other_action("iam:CreateServiceLinkedRole", "role", arn, None)
+                .key("iam:AWSServiceName", service);
         }
     }
 

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::unknown;
-use crate::authorization::{Asks, denied_to_role};
+use super::{Service, unknown};
+use crate::authorization::{AccessRequests, denied_to_role};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
+
+pub(crate) static SERVICE: Service =
+    Service::json("ecr", "1.1", "AmazonEC2ContainerRegistry_V20150921", act, access);
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +77,7 @@ impl Reference {
 /// Puts an image of somebody else into the account's registry. Images of other registries are not kept.
 pub(crate) fn seed(world: &mut World, image: &str) {
     let Some(reference) = Reference::read(image).filter(|reference| reference.is_here(world)) else { return };
-    let images = world.ecr.repositories.entry(reference.repository).or_default();
+    let images = world.states.ecr.repositories.entry(reference.repository).or_default();
     match reference.selector {
         Selector::Digest(digest) => {
             images.entry(digest).or_default();
@@ -96,7 +99,7 @@ pub(crate) fn has(world: &World, reference: &Reference) -> bool {
 }
 
 fn holds(world: &World, reference: &Reference) -> bool {
-    let images = world.ecr.repositories.get(&reference.repository);
+    let images = world.states.ecr.repositories.get(&reference.repository);
     images.is_some_and(|images| match &reference.selector {
         Selector::Digest(digest) => images.contains_key(digest),
         Selector::Tag(tag) => images.values().any(|tags| tags.contains(tag)),
@@ -109,19 +112,19 @@ fn pulls_through(world: &World, reference: &Reference) -> bool {
         let rest = reference.repository.strip_prefix(prefix.as_str());
         prefix == "ROOT" || rest.is_some_and(|rest| rest.starts_with('/'))
     };
-    reference.is_here(world) && world.ecr.caches.keys().any(under)
+    reference.is_here(world) && world.states.ecr.caches.keys().any(under)
 }
 
 /// Puts a rule into the account by which images under a prefix come from Docker Hub.
 pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
-    world.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
+    world.states.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
 }
 
 /// What keeps a role from a token for the account's registry: nothing, or AWS's message.
 pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
-    let mut asks = Asks::new(world, "ecr", "GetAuthorizationToken");
-    asks.whole();
-    denied_to_role(role, session, asks)
+    let mut requests = AccessRequests::new(world, "ecr", "GetAuthorizationToken");
+    requests.no_resource();
+    denied_to_role(role, session, requests)
 }
 
 /// What keeps a role from pulling an image: nothing, or AWS's message. Source: "Task execution IAM role permissions" in
@@ -131,29 +134,33 @@ pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &
     let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
     if !holds(world, reference) && pulls_through(world, reference) {
         needs.push("BatchImportUpstreamImage");
-        if !world.ecr.repositories.contains_key(&reference.repository) {
+        if !world.states.ecr.repositories.contains_key(&reference.repository) {
             needs.push("CreateRepository");
         }
     }
     needs.into_iter().find_map(|operation| {
-        let mut asks = Asks::new(world, "ecr", operation);
-        asks.on("repository", reference.repository_arn(), None);
-        denied_to_role(role, session, asks)
+        let mut requests = AccessRequests::new(world, "ecr", operation);
+        requests.resource("repository", reference.repository_arn(), None);
+        denied_to_role(role, session, requests)
     })
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation.ends_with("PullThroughCacheRule") || operation.ends_with("PullThroughCacheRules") {
-        asks.whole();
+        requests.no_resource();
         return;
     }
     let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
     let name = params.text("repositoryName").unwrap_or_default();
-    asks.on("repository", format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region), None);
+    requests.resource(
+        "repository",
+        format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region),
+        None,
+    );
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "DescribeImages" => describe_images(world, params),
         "CreatePullThroughCacheRule" => create_cache(world, params),
@@ -166,14 +173,14 @@ fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let prefix = params.required("ecrRepositoryPrefix")?;
     let upstream = params.required("upstreamRegistryUrl")?;
     params.done()?;
-    if world.ecr.caches.contains_key(&prefix) {
+    if world.states.ecr.caches.contains_key(&prefix) {
         return Err(Refusal::new(
             "PullThroughCacheRuleAlreadyExistsException",
             format!("A pull through cache rule with the repository prefix '{prefix}' already exists"),
         ));
     }
     let rule = cache(world, &prefix, &upstream);
-    world.ecr.caches.insert(prefix, upstream);
+    world.states.ecr.caches.insert(prefix, upstream);
     Ok(rule.into())
 }
 
@@ -181,7 +188,7 @@ fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     let rules: Vec<Value> =
-        world.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
+        world.states.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
     Ok(json!({ "pullThroughCacheRules": rules }).into())
 }
 
@@ -209,7 +216,7 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
             ),
         ));
     }
-    let Some(images) = world.ecr.repositories.get(&name) else {
+    let Some(images) = world.states.ecr.repositories.get(&name) else {
         return Err(Refusal::new(
             "RepositoryNotFoundException",
             format!("The repository with name '{name}' does not exist in the registry with id '{registry}'"),

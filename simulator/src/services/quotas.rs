@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -81,6 +81,11 @@ const fn quota(key: Key, service: &'static str, name: &'static str, default: f64
     Quota { key, service, name, default }
 }
 
+pub(crate) static SERVICE: Service = Service {
+    throttling: ErrorForm::new("TooManyRequestsException", "Rate exceeded", 400),
+    ..Service::json("servicequotas", "1.1", "ServiceQuotasV20190624", act, access)
+};
+
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
@@ -90,8 +95,12 @@ pub(crate) struct State {
 
 /// How many of a thing this account may have.
 pub(crate) fn limit(world: &World, key: Key) -> f64 {
-    let applied =
-        world.quotas.applied.iter().find(|((service, code), _)| (service.as_str(), code.as_str()) == key);
+    let applied = world
+        .states
+        .quotas
+        .applied
+        .iter()
+        .find(|((service, code), _)| (service.as_str(), code.as_str()) == key);
     let default = || QUOTAS.iter().find(|quota| quota.key == key).map(|quota| quota.default);
     applied.map(|(_, value)| *value).or_else(default).unwrap_or_default()
 }
@@ -103,21 +112,21 @@ pub(crate) fn has_room(world: &World, key: Key, count: usize) -> bool {
 
 /// Sets what an account may have.
 pub(crate) fn seed(world: &mut World, service: &str, code: &str, value: u32) {
-    world.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
+    world.states.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "GetServiceQuota" {
         let part = |name: &str| params.text(name).unwrap_or_default();
         let quota = format!("{}/{}", part("ServiceCode"), part("QuotaCode"));
-        asks.on("quota", world.arn("servicequotas", &quota), None);
+        requests.resource("quota", world.arn("servicequotas", &quota), None);
     } else {
-        asks.whole();
+        requests.no_resource();
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetServiceQuota" => get(world, params, true),
         "GetAWSDefaultServiceQuota" => get(world, params, false),
@@ -132,7 +141,7 @@ fn get(world: &World, params: &Params, applied: bool) -> Result<Reply, Refusal> 
     params.done()?;
     let known = QUOTAS.iter().find(|quota| quota.key == (service.as_str(), code.as_str()));
     let value = if applied {
-        world.quotas.applied.get(&(service.clone(), code.clone())).copied()
+        world.states.quotas.applied.get(&(service.clone(), code.clone())).copied()
     } else {
         known.map(|quota| quota.default)
     };

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::unknown;
-use crate::account::Account;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
@@ -18,6 +17,11 @@ use crate::world::{self, Tags, World};
 /// The most bytes of a message: 256 KiB.
 const LONGEST: usize = 262_144;
 const LONGEST_SUBJECT: usize = 100;
+
+pub(crate) static SERVICE: Service = Service {
+    denial: ErrorForm::new("AuthorizationError", "", 403),
+    ..Service::query("sns", "http://sns.amazonaws.com/doc/2010-03-31/", act, access)
+};
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -46,35 +50,32 @@ pub struct MessageView {
     pub message: String,
 }
 
-impl Account {
-    /// Every message that was published so far, in order.
-    #[must_use]
-    pub fn messages(&self) -> Vec<MessageView> {
-        self.with(|world| world.sns.published.clone())
-    }
+/// Every published message, in order.
+pub(crate) fn published(world: &World) -> Vec<MessageView> {
+    world.states.sns.published.clone()
 }
 
 /// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "ListTopics" {
-        asks.whole();
+        requests.no_resource();
         return;
     }
     let name = params.text("Name").map(|name| world.arn("sns", &name));
     let arn = params.text("TopicArn").or_else(|| params.text("TargetArn")).or(name).unwrap_or_default();
-    asks.on("topic", &arn, None);
-    let topic = world.sns.topics.get(&arn);
+    requests.resource("topic", &arn, None);
+    let topic = world.states.sns.topics.get(&arn);
     let key = topic.and_then(|topic| topic.attributes.get("KmsMasterKeyId"));
     // "Configuring AWS KMS permissions" in the SNS developer guide: who publishes needs both.
     if let (Some(key), "Publish") = (key, operation) {
         let via = format!("sns.{}.amazonaws.com", world.region);
         for action in ["kms:GenerateDataKey", "kms:Decrypt"] {
-            asks.also(action, "key", key, None).key("kms:ViaService", &via);
+            requests.other_action(action, "key", key, None).key("kms:ViaService", &via);
         }
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "Publish" => publish(world, params),
         "CreateTopic" => create(world, params),
@@ -86,7 +87,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
 
 /// Puts a topic into the account, encrypted with a key (its ARN).
 pub(crate) fn seed_topic(world: &mut World, arn: &str, key: Option<&str>) {
-    let topic = world.sns.topics.entry(arn.to_owned()).or_default();
+    let topic = world.states.sns.topics.entry(arn.to_owned()).or_default();
     topic.attributes.extend(key.map(|key| ("KmsMasterKeyId".to_owned(), key.to_owned())));
 }
 
@@ -99,7 +100,12 @@ fn find<'w>(world: &'w World, arn: &str) -> Result<&'w Topic, Refusal> {
     if !arn.starts_with("arn:aws:sns:") || arn.split(':').count() != 6 {
         return Err(invalid("TopicArn"));
     }
-    world.sns.topics.get(arn).ok_or_else(|| Refusal::new("NotFound", "Topic does not exist").status(404))
+    world
+        .states
+        .sns
+        .topics
+        .get(arn)
+        .ok_or_else(|| Refusal::new("NotFound", "Topic does not exist").status(404))
 }
 
 fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -127,7 +133,7 @@ fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     find(world, &topic)?;
     let number = world.number();
-    world.sns.published.push(MessageView { at: world.now, topic, subject, message });
+    world.states.sns.published.push(MessageView { at: world.now, topic, subject, message });
     Ok(json!({ "MessageId": format!("00000000-0000-5000-8000-{number:012x}") }).into())
 }
 
@@ -174,13 +180,13 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     let arn = world.arn("sns", &name);
     let topic = Topic { attributes, tags };
-    match world.sns.topics.get(&arn) {
+    match world.states.sns.topics.get(&arn) {
         Some(there) if *there != topic => {
             return Err(invalid("Attributes Reason: Topic already exists with different attributes"));
         }
         Some(_) => {}
         None => {
-            world.sns.topics.insert(arn.clone(), topic);
+            world.states.sns.topics.insert(arn.clone(), topic);
         }
     }
     Ok(json!({ "TopicArn": arn }).into())
@@ -196,9 +202,9 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         None => 0,
         Some(token) => token.parse().map_err(|_| invalid("NextToken"))?,
     };
-    let arns = world.sns.topics.keys().skip(from).take(PAGE);
+    let arns = world.states.sns.topics.keys().skip(from).take(PAGE);
     let topics: Vec<_> = arns.map(|arn| json!({ "TopicArn": arn })).collect();
-    let next = (world.sns.topics.len() > from + PAGE).then(|| (from + PAGE).to_string());
+    let next = (world.states.sns.topics.len() > from + PAGE).then(|| (from + PAGE).to_string());
     Ok(json!({ "Topics": topics, "NextToken": next }).into())
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::ec2::{self, InstanceFacts};
-use super::{iam, unknown};
-use crate::authorization::{Asks, denied_to_role};
+use super::{Service, iam, unknown};
+use crate::authorization::{AccessRequests, denied_to_role};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
+
+pub(crate) static SERVICE: Service =
+    Service { advance, ..Service::json("ssm", "1.1", "AmazonSSM", act, access) };
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -53,24 +56,24 @@ const SERVICES: [&str; 2] = ["ssm", "ssmmessages"];
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
 /// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = params.text("Name").unwrap_or_default();
     match (operation, name.strip_prefix("/aws/")) {
         // A parameter that AWS publishes is of no account.
         ("GetParameter", Some(_)) => {
-            asks.on("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
+            requests.resource("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
         }
         ("GetParameter", None) => {
             let path = name.strip_prefix('/').unwrap_or(&name);
-            asks.on("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
+            requests.resource("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
         }
         _ => {
-            asks.whole();
+            requests.no_resource();
         }
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetParameter" => get_parameter(world, params),
         "DescribeInstanceInformation" => describe_instances(world, params),
@@ -79,10 +82,10 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
 }
 
 /// Lets the agents of running instances look for their services and register.
-pub(crate) fn advance(world: &mut World) {
+fn advance(world: &mut World) {
     let instances = ec2::instances(world);
     let now = world.now;
-    for (id, agent) in &mut world.ssm.agents {
+    for (id, agent) in &mut world.states.ssm.agents {
         let runs = instances.iter().any(|instance| instance.id == *id && instance.running_since.is_some());
         if !runs {
             agent.lost = agent.lost.or(Some(now));
@@ -97,7 +100,7 @@ pub(crate) fn advance(world: &mut World) {
 }
 
 fn boot(world: &mut World, instance: &InstanceFacts, since: Duration) {
-    if world.ssm.agents.get(&instance.id).is_some_and(|agent| agent.booted == since) {
+    if world.states.ssm.agents.get(&instance.id).is_some_and(|agent| agent.booted == since) {
         return;
     }
     let agent = Agent {
@@ -112,16 +115,16 @@ fn boot(world: &mut World, instance: &InstanceFacts, since: Duration) {
         looked: false,
         lost: None,
     };
-    world.ssm.agents.insert(instance.id.clone(), agent);
+    world.states.ssm.agents.insert(instance.id.clone(), agent);
 }
 
 /// Does what the agent of a running instance did up to now.
 fn look(world: &mut World, instance: &InstanceFacts) {
     let now = world.now;
     let retry = world.latency.seconds(RETRY_SECONDS).max(Duration::from_millis(1));
-    let Some(mut agent) = world.ssm.agents.remove(&instance.id) else { return };
+    let Some(mut agent) = world.states.ssm.agents.remove(&instance.id) else { return };
     while agent.reached.is_none() && agent.next_attempt <= now {
-        // As it was when the agent looked, not as it is when somebody asks.
+        // As it was when the agent looked, not as it is when somebody requests.
         world.now = agent.next_attempt;
         if SERVICES.iter().all(|service| ec2::reaches(world, &instance.subnet, &instance.groups, service)) {
             agent.reached = Some(agent.next_attempt);
@@ -140,7 +143,7 @@ fn look(world: &mut World, instance: &InstanceFacts) {
     if let (None, Some(reached), Some(allowed)) = (agent.registered, agent.reached, agent.allowed) {
         agent.registered = Some(reached.max(allowed) + agent.registers_within);
     }
-    world.ssm.agents.insert(instance.id.clone(), agent);
+    world.states.ssm.agents.insert(instance.id.clone(), agent);
 }
 
 /// The name of the instance's role, if it may register with it.
@@ -159,12 +162,12 @@ fn role_that_registers(world: &World, instance: &InstanceFacts) -> Option<String
 fn allows_agent(world: &World, role: &str, id: &str, instance: &str) -> bool {
     const CHANNELS: [&str; 4] =
         ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"];
-    let mut registration = Asks::new(world, "ssm", "UpdateInstanceInformation");
-    registration.on("instance", instance, None);
+    let mut registration = AccessRequests::new(world, "ssm", "UpdateInstanceInformation");
+    registration.resource("instance", instance, None);
     denied_to_role(role, id, registration).is_none()
         && CHANNELS.into_iter().all(|operation| {
-            let mut channel = Asks::new(world, "ssmmessages", operation);
-            channel.whole();
+            let mut channel = AccessRequests::new(world, "ssmmessages", operation);
+            channel.no_resource();
             denied_to_role(role, id, channel).is_none()
         })
 }
@@ -212,6 +215,7 @@ fn describe_instances(world: &mut World, params: &Params) -> Result<Reply, Refus
     params.done()?;
     let tags = instance_tags(world);
     let known: Vec<Value> = world
+        .states
         .ssm
         .agents
         .iter()
@@ -300,7 +304,7 @@ fn filters(params: &Params) -> Result<Vec<Filter>, Refusal> {
 /// The tags of instances by id, as EC2 lists what exists.
 fn instance_tags(world: &World) -> BTreeMap<String, Tags> {
     let mut items = Vec::new();
-    ec2::inventory(world, &mut items);
+    (ec2::SERVICE.inventory)(world, &mut items);
     items
         .into_iter()
         .filter(|item| item.kind == "AWS::EC2::Instance")

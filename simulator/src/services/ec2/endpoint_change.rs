@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::endpoint::{self, Endpoint, FULL_ACCESS};
 use super::interface;
-use super::thing::{done, find, find_mut};
+use super::resource::{done, find, find_mut};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;

@@ -8,7 +8,7 @@ use super::group;
 use super::instance::{Ending, Instance, InstanceState, Power};
 use super::interface;
 use super::launch::{check_shutdown_behaviour, check_user_data, end, named};
-use super::thing::{done, find, find_mut, invalid};
+use super::resource::{done, find, find_mut, invalid};
 use super::vpc::ATTRIBUTE_SECONDS;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -59,7 +59,7 @@ pub(super) fn terminate(world: &mut World, params: &Params) -> Result<Reply, Ref
                 "OperationNotPermitted",
                 format!(
                     "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-                    instance.id
+                    instance.entity.id
                 ),
             ));
         }
@@ -94,7 +94,7 @@ pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     params.done()?;
     let before = states(world, ids, |instance, state| match state {
         InstanceState::RUNNING | InstanceState::STOPPING | InstanceState::STOPPED => Ok(()),
-        _ => Err(wrong_state(&instance.id, "stopped")),
+        _ => Err(wrong_state(&instance.entity.id, "stopped")),
     })?;
     let stopped = world.now + world.latency.seconds(INSTANCE_STOP);
     for (id, state) in &before {
@@ -114,7 +114,7 @@ pub(super) fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal
     params.done()?;
     let before = states(world, ids, |instance, state| match state {
         InstanceState::STOPPED | InstanceState::PENDING | InstanceState::RUNNING => Ok(()),
-        _ => Err(wrong_state(&instance.id, "started")),
+        _ => Err(wrong_state(&instance.entity.id, "started")),
     })?;
     for (id, state) in &before {
         if *state == InstanceState::STOPPED {
@@ -180,14 +180,14 @@ impl Change {
             InstanceState::SHUTTING_DOWN | InstanceState::TERMINATED => {
                 return Err(Refusal::new(
                     "IncorrectInstanceState",
-                    format!("The instance '{}' is being terminated or is terminated.", instance.id),
+                    format!("The instance '{}' is being terminated or is terminated.", instance.entity.id),
                 ));
             }
             InstanceState::STOPPED => {}
             _ if self.needs_a_stop() => {
                 return Err(Refusal::new(
                     "IncorrectInstanceState",
-                    format!("The instance '{}' is not in the 'stopped' state.", instance.id),
+                    format!("The instance '{}' is not in the 'stopped' state.", instance.entity.id),
                 ));
             }
             _ => {}

@@ -1,5 +1,7 @@
 //! `RunInstances`.
 
+use super::interface::Interface;
+use super::volume::Volume;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,7 +11,7 @@ use super::catalogue::{self, InstanceType};
 use super::instance::{Ending, Instance, Metadata, Power, Settings, reservations};
 use super::interface::{self, Holder, Wanted};
 use super::profile::{self, Named};
-use super::thing::{Kind, Late, Thing, every, invalid};
+use super::resource::{Entity, Kind, Late, Resource, every, invalid};
 use super::volume::{self, Disk};
 use super::{group, subnet, tagging, token};
 use crate::params::{Params, Refusal};
@@ -91,8 +93,8 @@ impl Network {
 
 impl Launch {
     fn read(params: &Params) -> Result<Self, Refusal> {
-        let mut tags = tagging::specified(params, &[Kind::Instance, Kind::Volume, Kind::Interface])?;
-        let mut tags_of = |kind: Kind| tags.remove(kind.tag_type()).unwrap_or_default();
+        let mut tags = tagging::specified(params, &[Instance::KIND, Volume::KIND, Interface::KIND])?;
+        let mut tags_of = |kind: Kind| tags.remove(kind.tag_type).unwrap_or_default();
         let metadata = match params.section("MetadataOptions") {
             Some(options) => Metadata::default_settings().with(&options)?,
             None => Metadata::default_settings(),
@@ -124,9 +126,9 @@ impl Launch {
                 user_data: params.text("UserData"),
             },
             zone: placement.and_then(|placement| placement.text("AvailabilityZone")),
-            instance_tags: tags_of(Kind::Instance),
-            volume_tags: tags_of(Kind::Volume),
-            interface_tags: tags_of(Kind::Interface),
+            instance_tags: tags_of(Instance::KIND),
+            volume_tags: tags_of(Volume::KIND),
+            interface_tags: tags_of(Interface::KIND),
         };
         let key = params.text("KeyName");
         params.done()?;
@@ -281,7 +283,8 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let token = client_token.as_deref();
     // AWS hands out the original instances for the token, also when they are terminated long since.
     let before = token::used(world, "RunInstances", token, &launch)?.unwrap_or_default();
-    let originals: Vec<&Instance> = before.iter().filter_map(|id| world.ec2.instances.get(id)).collect();
+    let originals: Vec<&Instance> =
+        before.iter().filter_map(|id| world.states.ec2.instances.get(id)).collect();
     if !originals.is_empty() {
         return Ok(answer(world, originals));
     }
@@ -302,16 +305,16 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
         }
     }
     token::remember(world, "RunInstances", token, &launch, ids.clone());
-    let made = ids.iter().filter_map(|id| world.ec2.instances.get(id)).collect();
+    let made = ids.iter().filter_map(|id| world.states.ec2.instances.get(id)).collect();
     Ok(answer(world, made))
 }
 
 /// Takes back an instance of a launch that was refused as a whole.
 fn forget(world: &mut World, id: &str) {
-    if let Some(instance) = world.ec2.instances.remove(id) {
-        world.ec2.interfaces.remove(&instance.interface);
+    if let Some(instance) = world.states.ec2.instances.remove(id) {
+        world.states.ec2.interfaces.remove(&instance.interface);
     }
-    world.ec2.volumes.retain(|_, volume| volume.instance != id);
+    world.states.ec2.volumes.retain(|_, volume| volume.instance != id);
     profile::let_go(world, id, Duration::ZERO);
 }
 
@@ -326,7 +329,7 @@ fn start(
     reservation: &str,
     client_token: Option<&String>,
 ) -> Result<String, Refusal> {
-    let id = world.id("i");
+    let id = world.id(Instance::KIND.prefix);
     let interface = interface::make(
         world,
         Wanted {
@@ -350,7 +353,7 @@ fn start(
         profile::make(world, &id, arn.clone(), running + world.latency.seconds(PROFILE_SECONDS));
     }
     let instance = Instance {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), launch.instance_tags.clone(), world.now),
         reservation: reservation.into(),
         image: launch.image.clone(),
         architecture: checked.kind.architecture,
@@ -360,17 +363,15 @@ fn start(
         zone: checked.zone.clone(),
         interface: interface.clone(),
         wants_public_address: checked.public,
-        born: world.now,
         power: Power::Starting(running),
         ending: None,
         client_token: client_token.cloned(),
         metadata: launch.metadata.clone(),
         is_protected: Late::new(launch.is_protected),
         settings: launch.settings.clone(),
-        tags: launch.instance_tags.clone(),
     };
-    world.ec2.instances.insert(id.clone(), instance);
-    if world.doomed {
+    world.states.ec2.instances.insert(id.clone(), instance);
+    if world.fail_creation {
         let ending = Ending {
             begins: running,
             done: running,
@@ -385,7 +386,7 @@ fn start(
 /// Settles how an instance ends, and lets go what it holds.
 pub(super) fn end(world: &mut World, id: &str, ending: Ending) {
     let at = ending.done;
-    let Some(instance) = world.ec2.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.ec2.instances.get_mut(id) else { return };
     instance.ending = Some(ending);
     let interface = instance.interface.clone();
     interface::release(world, &interface, at);

@@ -11,15 +11,15 @@ use super::group::Group;
 use super::instance::{Instance, InstanceState};
 use super::interface::{Holder, Interface};
 use super::nat::NatGateway;
+use super::resource::{Resource, every};
 use super::route_table::RouteTable;
 use super::subnet::Subnet;
-use super::thing::{Thing, every};
 use super::volume::Volume;
 use super::vpc::Vpc;
 use crate::inventory::Item;
 use crate::world::World;
 
-fn item<T: Thing>(kind: &str, thing: &T) -> Item {
+fn item<T: Resource>(kind: &str, thing: &T) -> Item {
     Item::new(kind, thing.id(), thing.tags())
 }
 

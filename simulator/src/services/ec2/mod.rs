@@ -16,16 +16,17 @@ mod interface;
 mod launch;
 mod listing;
 mod nat;
+mod operations;
 mod paths;
 mod profile;
 mod query;
+mod resource;
 mod route;
 mod route_table;
 mod rule;
 mod rule_change;
 mod subnet;
 mod tagging;
-mod thing;
 mod token;
 mod view;
 mod volume;
@@ -39,22 +40,63 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::unknown;
-use crate::authorization::Asks;
-use crate::params::{Params, Refusal};
-use crate::protocol::Reply;
+use super::{ErrorForm, Service};
+use crate::call_log::writes;
+use crate::latency::Timing;
+use crate::params::Refusal;
+use crate::rates::Rate;
 use crate::world::World;
-use query::describe;
-use thing::{Thing, every, known};
+use resource::{Resource, every, known};
 
 pub(crate) use catalogue::seed_not_offered;
-pub(crate) use listing::inventory;
 pub(crate) use view::{connects, interfaces, security_groups};
 
 /// The public image of Amazon Linux 2023 for x86-64, as Systems Manager's public parameters name it.
 pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
 /// The public image of Amazon Linux 2023 for 64-bit ARM.
 pub(crate) const AMI_ARM64: &str = "ami-0a12023000000a064";
+
+/// The Amazon EC2 API.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory: listing::inventory,
+    throttling: ErrorForm::new("RequestLimitExceeded", "Request limit exceeded.", 503),
+    denial: ErrorForm::new(
+        "UnauthorizedOperation",
+        "You are not authorized to perform this operation. ",
+        403,
+    ),
+    rate,
+    timings: &[
+        ("AttachInternetGateway", Timing::Create("internet_gateway")),
+        ("AllocateAddress", Timing::Create("elastic_ip")),
+        ("ReleaseAddress", Timing::Delete("elastic_ip")),
+        ("CreateRouteTable", Timing::Create("route_table")),
+        ("DeleteRouteTable", Timing::Delete("route_table")),
+        ("CreateRoute", Timing::Create("route")),
+        ("ReplaceRoute", Timing::Create("route")),
+        ("DeleteRoute", Timing::Delete("route")),
+        ("AssociateRouteTable", Timing::Create("route_table_association")),
+        ("ReplaceRouteTableAssociation", Timing::Create("route_table_association")),
+        ("DisassociateRouteTable", Timing::Delete("route_table_association")),
+        ("CreateSecurityGroup", Timing::Create("security_group")),
+        ("DeleteSecurityGroup", Timing::Delete("security_group")),
+        ("DeleteSubnet", Timing::Delete("subnet")),
+        ("DeleteVpc", Timing::Delete("vpc")),
+    ],
+    can_fail: &["CreateNatGateway", "CreateVpcEndpoint", "RunInstances"],
+    ..Service::ec2("ec2", "http://ec2.amazonaws.com/doc/2016-11-15/", operations::act, access::access)
+};
+
+fn rate(operation: &str) -> Rate {
+    match operation {
+        "RunInstances" => Rate::new("run", 5.0, 2.0),
+        "TerminateInstances" | "StartInstances" | "StopInstances" => Rate::new("power", 100.0, 5.0),
+        "CreateVpcEndpoint" => Rate::new("endpoints", 4.0, 0.3),
+        _ if writes(operation) => Rate::new("write", 50.0, 5.0),
+        _ => Rate::new("read", 100.0, 20.0),
+    }
+}
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -130,7 +172,7 @@ pub(crate) struct InstanceFacts {
 
 /// Makes a key of the customer's (its ARN) the account's default key for disks.
 pub(crate) fn seed_default_key(world: &mut World, arn: &str) {
-    world.ec2.default_key = Some(arn.to_owned());
+    world.states.ec2.default_key = Some(arn.to_owned());
 }
 
 /// Makes an interface for another service: it holds its groups and its subnet until it is detached.
@@ -158,12 +200,12 @@ pub(crate) fn set_interface_groups(world: &mut World, id: &str, groups: &[String
 
 /// Whether a VPC exists.
 pub(crate) fn vpc_exists(world: &World, id: &str) -> bool {
-    world.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
+    world.states.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
 }
 
 /// A subnet, if it exists.
 pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
-    let subnet = world.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;
+    let subnet = world.states.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;
     Some(SubnetFacts {
         vpc: subnet.vpc.clone(),
         zone: subnet.zone.clone(),
@@ -176,7 +218,7 @@ pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
 
 /// The VPC of a security group, if the group exists.
 pub(crate) fn group_vpc(world: &World, id: &str) -> Option<String> {
-    world.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
+    world.states.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
 }
 
 /// The default security group of a VPC.
@@ -233,128 +275,22 @@ pub(crate) fn instances(world: &World) -> Vec<InstanceFacts> {
         .filter_map(|instance| {
             let interface = instance.attached(world)?;
             Some(InstanceFacts {
-                id: instance.id.clone(),
+                id: instance.entity.id.clone(),
                 subnet: instance.subnet.clone(),
                 groups: interface.groups.clone(),
                 address: interface.address,
                 running_since: instance.running_since(world.now),
-                profile: profile::associated(world, &instance.id),
+                profile: profile::associated(world, instance.id()),
             })
         })
         .collect()
-}
-
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
-    match network(world, operation, params) {
-        Some(answer) => answer,
-        None => firewall(world, operation, params)
-            .or_else(|| machines(world, operation, params))
-            .unwrap_or_else(|| Err(unknown("ec2", operation))),
-    }
-}
-
-type Answer = Option<Result<Reply, Refusal>>;
-
-/// VPCs and the ways in and out of them.
-fn network(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "DescribeAvailabilityZones" => zone::describe(world, params),
-        "CreateVpc" => vpc::create(world, params),
-        "DescribeVpcs" => describe::<vpc::Vpc>(world, params),
-        "DeleteVpc" => vpc::delete(world, params),
-        "ModifyVpcAttribute" => vpc::modify_attribute(world, params),
-        "DescribeVpcAttribute" => vpc::describe_attribute(world, params),
-        "CreateSubnet" => subnet::create(world, params),
-        "DescribeSubnets" => describe::<subnet::Subnet>(world, params),
-        "DeleteSubnet" => subnet::delete(world, params),
-        "ModifySubnetAttribute" => subnet::modify_attribute(world, params),
-        "CreateInternetGateway" => gateway::create(world, params),
-        "AttachInternetGateway" => gateway::attach(world, params),
-        "DetachInternetGateway" => gateway::detach(world, params),
-        "DeleteInternetGateway" => gateway::delete(world, params),
-        "DescribeInternetGateways" => describe::<gateway::InternetGateway>(world, params),
-        "CreateRouteTable" => route_table::create(world, params),
-        "DescribeRouteTables" => describe::<route_table::RouteTable>(world, params),
-        "DeleteRouteTable" => route_table::delete(world, params),
-        "AssociateRouteTable" => route_table::associate(world, params),
-        "ReplaceRouteTableAssociation" => route_table::replace_association(world, params),
-        "DisassociateRouteTable" => route_table::disassociate(world, params),
-        "CreateRoute" => route::create(world, params),
-        "ReplaceRoute" => route::replace(world, params),
-        "DeleteRoute" => route::delete(world, params),
-        "AllocateAddress" => address::allocate(world, params),
-        "DescribeAddresses" => address::describe(world, params),
-        "AssociateAddress" => address::associate(world, params),
-        "DisassociateAddress" => address::disassociate(world, params),
-        "ReleaseAddress" => address::release(world, params),
-        "CreateNatGateway" => nat::create(world, params),
-        "DescribeNatGateways" => describe::<nat::NatGateway>(world, params),
-        "DeleteNatGateway" => nat::delete(world, params),
-        "CreateVpcEndpoint" => endpoint::create(world, params),
-        "DescribeVpcEndpoints" => describe::<endpoint::Endpoint>(world, params),
-        "ModifyVpcEndpoint" => endpoint_change::modify(world, params),
-        "DeleteVpcEndpoints" => endpoint::delete(world, params),
-        _ => return None,
-    })
-}
-
-/// Security groups, interfaces and tags.
-fn firewall(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "CreateSecurityGroup" => group::create(world, params),
-        "DescribeSecurityGroups" => describe::<group::Group>(world, params),
-        "DeleteSecurityGroup" => group::delete(world, params),
-        "DescribeSecurityGroupRules" => describe::<rule::Rule>(world, params),
-        "AuthorizeSecurityGroupIngress" => rule_change::authorize(world, params, false),
-        "AuthorizeSecurityGroupEgress" => rule_change::authorize(world, params, true),
-        "RevokeSecurityGroupIngress" => rule_change::revoke(world, params, false),
-        "RevokeSecurityGroupEgress" => rule_change::revoke(world, params, true),
-        "ModifySecurityGroupRules" => rule_change::modify(world, params),
-        "CreateNetworkInterface" => interface::create(world, params),
-        "DescribeNetworkInterfaces" => describe::<interface::Interface>(world, params),
-        "ModifyNetworkInterfaceAttribute" => interface::modify_attribute(world, params),
-        "DeleteNetworkInterface" => interface::delete(world, params),
-        "CreateTags" => tagging::create(world, params),
-        "DeleteTags" => tagging::delete(world, params),
-        "DescribeTags" => tagging::describe(world, params),
-        _ => return None,
-    })
-}
-
-/// Instances, their disks, their profiles.
-fn machines(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "DescribeInstanceTypeOfferings" => catalogue::describe_offerings(world, params),
-        "DescribeInstanceTypes" => catalogue::describe_types(params),
-        "DescribeImages" => catalogue::describe_images(world, params),
-        "RunInstances" => launch::run(world, params),
-        "DescribeInstances" => instance::describe(world, params),
-        "TerminateInstances" => instance_change::terminate(world, params),
-        "StopInstances" => instance_change::stop(world, params),
-        "StartInstances" => instance_change::start(world, params),
-        "ModifyInstanceAttribute" => instance_change::modify_attribute(world, params),
-        "DescribeInstanceAttribute" => instance_change::describe_attribute(world, params),
-        "ModifyInstanceMetadataOptions" => instance_change::modify_metadata(world, params),
-        "DescribeVolumes" => describe::<volume::Volume>(world, params),
-        "ModifyVolume" => volume::modify(world, params),
-        "DescribeVolumesModifications" => volume::describe_modifications(world, params),
-        "DescribeIamInstanceProfileAssociations" => profile::describe(world, params),
-        "AssociateIamInstanceProfile" => profile::associate(world, params),
-        "DisassociateIamInstanceProfile" => profile::disassociate(world, params),
-        "ReplaceIamInstanceProfileAssociation" => profile::replace(world, params),
-        _ => return None,
-    })
 }
 
 /// Forgets what is gone for good. Nothing depends on when this is asked: states follow from the time.
 pub(crate) fn advance(world: &mut World) {
     let now = world.now;
     let stays = |gone: Option<Duration>| gone.is_none_or(|gone| now < gone);
-    let state = &mut world.ec2;
+    let state = &mut world.states.ec2;
     state.interfaces.retain(|_, interface| stays(interface.gone()));
     state.volumes.retain(|_, volume| stays(volume.gone()));
     state.profiles.retain(|_, association| !association.is_gone(now));

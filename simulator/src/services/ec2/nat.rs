@@ -1,14 +1,16 @@
 //! NAT gateways.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::address::{self, Address};
 use super::interface::{self, Holder, Interface, Wanted};
-use super::thing::{DESCRIBED_AFTERWARDS, Kind, Thing, every, find, find_mut, invalid, tag_set};
-use super::{State, gateway, paths, subnet, tagging, token};
+use super::query::{Filter, one};
+use super::resource::{
+    DESCRIBED_AFTERWARDS, Entity, Kind, Resource, every, find, find_mut, invalid, stored_in, tag_set,
+};
+use super::{gateway, paths, subnet, tagging, token};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -17,7 +19,7 @@ use crate::world::{Tags, World};
 
 #[derive(Debug, Clone)]
 pub(crate) struct NatGateway {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
     subnet: String,
     zone: String,
@@ -27,14 +29,12 @@ pub(crate) struct NatGateway {
     association: Option<String>,
     interface: String,
     private_address: String,
-    born: Duration,
     /// When it becomes available, or fails.
     ready: Duration,
     /// Why it fails: code and message.
     failure: Option<(&'static str, String)>,
     /// When its deletion is done, if it was asked for.
     deleted_at: Option<Duration>,
-    tags: Tags,
 }
 
 impl NatGateway {
@@ -85,41 +85,26 @@ impl NatGateway {
     }
 }
 
-impl Thing for NatGateway {
-    const KIND: Kind = Kind::NatGateway;
+impl Resource for NatGateway {
+    const KIND: Kind = Kind {
+        prefix: "nat",
+        tag_type: "natgateway",
+        not_found: ("NatGatewayNotFound", "NatGateway {id} was not found"),
+        malformed: "NatGatewayMalformed",
+    };
     const IDS: &'static str = "NatGatewayId";
     const SET: &'static str = "natGatewaySet";
-    const FILTERS: &'static [&'static str] = &["nat-gateway-id", "state", "subnet-id", "vpc-id"];
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("nat-gateway-id", |nat, _| one(nat.id())),
+        ("state", |nat, world| one(nat.state(world.now))),
+        ("subnet-id", |nat, _| one(&nat.subnet)),
+        ("vpc-id", |nat, _| one(&nat.vpc)),
+    ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.nats
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.nats
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
+    stored_in!(nats);
+
     fn gone(&self) -> Option<Duration> {
         self.ended().map(|ended| ended + DESCRIBED_AFTERWARDS)
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "nat-gateway-id" => self.id.clone(),
-            "state" => self.state(world.now).into(),
-            "subnet-id" => self.subnet.clone(),
-            _ => self.vpc.clone(),
-        }]
     }
 
     fn document(&self, world: &World) -> Value {
@@ -127,12 +112,12 @@ impl Thing for NatGateway {
         let failure = self.failure.as_ref().filter(|_| state == "failed");
         let deleted = self.deleted_at.filter(|gone| world.now >= *gone);
         json!({
-            "natGatewayId": self.id,
+            "natGatewayId": self.entity.id,
             "vpcId": self.vpc,
             "subnetId": self.subnet,
             "state": state,
             "connectivityType": if self.public { "public" } else { "private" },
-            "createTime": Clock::date(self.born),
+            "createTime": Clock::date(self.entity.created),
             "deleteTime": deleted.map(Clock::date),
             "failureCode": failure.map(|(code, _)| code),
             "failureMessage": failure.map(|(_, message)| message),
@@ -145,7 +130,7 @@ impl Thing for NatGateway {
                 "privateIp": self.private_address,
                 "isPrimary": true,
             }],
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
@@ -166,7 +151,7 @@ impl Request {
             subnet: params.required("SubnetId")?,
             allocation: params.text("AllocationId"),
             public: connectivity == "public",
-            tags: tagging::for_new(params, Kind::NatGateway)?,
+            tags: tagging::for_new(params, NatGateway::KIND)?,
         };
         params.done()?;
         if !matches!(connectivity.as_str(), "public" | "private") {
@@ -186,8 +171,8 @@ impl Request {
 
     /// Why the gateway will fail, if it will.
     fn failure(&self, world: &World) -> Option<(&'static str, String)> {
-        let subnet = world.ec2.subnets.get(&self.subnet)?;
-        if world.doomed {
+        let subnet = world.states.ec2.subnets.get(&self.subnet)?;
+        if world.fail_creation {
             return Some((
                 "InternalError",
                 "Network interface could not be created for the NAT gateway; please try again.".into(),
@@ -211,11 +196,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let request = Request::read(params)?;
     let token = client_token.as_deref();
     let before = token::used(world, "CreateNatGateway", token, &request)?;
-    if let Some(nat) = before.and_then(|ids| world.ec2.nats.get(ids.first()?)) {
+    if let Some(nat) = before.and_then(|ids| world.states.ec2.nats.get(ids.first()?)) {
         return Ok(json!({ "natGateway": nat.document(world), "clientToken": client_token }).into());
     }
     check(world, &request)?;
-    let id = world.id("nat");
+    let id = world.id(NatGateway::KIND.prefix);
     let interface = interface::make(
         world,
         Wanted {
@@ -240,7 +225,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let attached = find_made(world, &interface)?;
     let public = attached.public(world.now);
     let nat = NatGateway {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), request.tags, world.now),
         vpc: attached.vpc.clone(),
         zone: attached.zone.clone(),
         subnet: request.subnet,
@@ -250,20 +235,18 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         association: public.map(|public| public.association.clone()),
         private_address: attached.address.to_string(),
         interface,
-        born: world.now,
         ready,
         failure,
         deleted_at: None,
-        tags: request.tags,
     };
     let document = nat.document(world);
-    world.ec2.nats.insert(id, nat);
+    world.states.ec2.nats.insert(id, nat);
     Ok(json!({ "natGateway": document, "clientToken": client_token }).into())
 }
 
 /// The interface that was made a moment ago, which calls do not see yet.
 fn find_made<'w>(world: &'w World, id: &str) -> Result<&'w Interface, Refusal> {
-    world.ec2.interfaces.get(id).ok_or_else(|| Kind::Interface.not_found(id))
+    world.states.ec2.interfaces.get(id).ok_or_else(|| Interface::KIND.not_found(id))
 }
 
 fn check(world: &World, request: &Request) -> Result<(), Refusal> {
@@ -293,7 +276,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let now = world.now;
     let nat = find::<NatGateway>(world, &id)?;
     match nat.state(now) {
-        "deleted" => return Err(Kind::NatGateway.not_found(&id)),
+        "deleted" => return Err(NatGateway::KIND.not_found(&id)),
         "deleting" => {}
         // What failed has nothing left that would take time to delete.
         "failed" => find_mut::<NatGateway>(world, &id)?.deleted_at = Some(now),

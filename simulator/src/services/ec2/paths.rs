@@ -7,10 +7,10 @@ use ipnet::Ipv4Net;
 use super::endpoint::{self, Endpoint};
 use super::interface::Interface;
 use super::nat::NatGateway;
+use super::resource::{Resource, every};
 use super::route::{Way, way};
 use super::route_table::of_subnet;
 use super::rule::{Peer, Rule};
-use super::thing::{Thing, every};
 use super::{gateway, subnet::Subnet};
 use crate::world::World;
 
@@ -73,7 +73,7 @@ pub(super) fn connects_inside(world: &World, from: &Interface, to: &Interface, p
 
 /// See [`super::reaches`]; `public` says whether the interface has a public address.
 pub(super) fn reaches(world: &World, subnet: &str, groups: &[String], public: bool, service: &str) -> bool {
-    let Some(subnet) = world.ec2.subnets.get(subnet) else { return false };
+    let Some(subnet) = world.states.ec2.subnets.get(subnet) else { return false };
     if service != "internet" {
         if let Some(endpoint) = named_endpoint(world, &subnet.vpc, service) {
             // Its private name stands for the endpoint in the whole VPC: there is no other way then, even past a
@@ -91,7 +91,7 @@ pub(super) fn reaches(world: &World, subnet: &str, groups: &[String], public: bo
 
 /// The available interface endpoint that has a service's private name.
 fn named_endpoint<'w>(world: &'w World, vpc: &str, service: &str) -> Option<&'w Endpoint> {
-    let resolves = world.ec2.vpcs.get(vpc)?.resolves_private_names(world.now);
+    let resolves = world.states.ec2.vpcs.get(vpc)?.resolves_private_names(world.now);
     every::<Endpoint>(world).find(|endpoint| {
         resolves
             && endpoint.vpc == vpc
@@ -103,7 +103,7 @@ fn named_endpoint<'w>(world: &'w World, vpc: &str, service: &str) -> Option<&'w 
 }
 
 fn endpoint_lets_in(world: &World, endpoint: &Endpoint, from: &Subnet, groups: &[String]) -> bool {
-    endpoint.interfaces.values().filter_map(|id| world.ec2.interfaces.get(id)).any(|to| {
+    endpoint.interfaces.values().filter_map(|id| world.states.ec2.interfaces.get(id)).any(|to| {
         passes(world, End { net: from.cidr, groups }, End { net: to.address.into(), groups: &to.groups }, 443)
     })
 }
@@ -129,7 +129,7 @@ fn permits_service(world: &World, groups: &[String], service: &str) -> bool {
 fn leads_out(world: &World, subnet: &Subnet, public: bool) -> bool {
     match way_from(world, &subnet.vpc, subnet.id(), SOMEWHERE) {
         Way::InternetGateway => public,
-        Way::NatGateway(id) => world.ec2.nats.get(id).is_some_and(|nat: &NatGateway| {
+        Way::NatGateway(id) => world.states.ec2.nats.get(id).is_some_and(|nat: &NatGateway| {
             nat.is_available(world.now) && is_public(world, &nat.vpc, nat.subnet())
         }),
         Way::Local | Way::Nowhere => false,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::instance::Instance;
-use super::query::{Filters, Page};
-use super::thing::find;
+use super::query::{Filter, Filters, Page, one};
+use super::resource::find;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::iam::{self, ProfileView};
-use crate::world::{Tags, World};
+use crate::world::World;
 
 /// How long associating and disassociating take on an instance that runs, in seconds.
 const CHANGE_SECONDS: f64 = 2.0;
@@ -22,7 +22,7 @@ pub(crate) struct Association {
     id: String,
     instance: String,
     arn: String,
-    born: Duration,
+    created: Duration,
     /// When it is really associated.
     ready: Duration,
     /// When it is gone, if that is settled.
@@ -45,7 +45,7 @@ impl Association {
             "instanceId": self.instance,
             "iamInstanceProfile": { "arn": self.arn, "id": profile_id(&self.arn) },
             "state": self.state(now),
-            "timestamp": Clock::date(self.born),
+            "timestamp": Clock::date(self.created),
         })
     }
 
@@ -122,18 +122,19 @@ pub(super) fn make(world: &mut World, instance: &str, arn: String, ready: Durati
         id: world.id("iip-assoc"),
         instance: instance.into(),
         arn,
-        born: world.now,
+        created: world.now,
         ready,
         gone: None,
     };
     let document = association.document(world.now);
-    world.ec2.profiles.insert(association.id.clone(), association);
+    world.states.ec2.profiles.insert(association.id.clone(), association);
     document
 }
 
 /// The association of an instance that stands.
 fn of<'w>(world: &'w World, instance: &str) -> Option<&'w Association> {
     world
+        .states
         .ec2
         .profiles
         .values()
@@ -160,13 +161,13 @@ pub(super) fn associated(world: &World, instance: &str) -> Option<String> {
 
 /// The instance of an association, if that stands.
 pub(super) fn instance_of<'w>(world: &'w World, association: &str) -> Option<&'w str> {
-    let found = world.ec2.profiles.get(association).filter(|found| !found.is_gone(world.now))?;
+    let found = world.states.ec2.profiles.get(association).filter(|found| !found.is_gone(world.now))?;
     Some(&found.instance)
 }
 
 /// Takes the profile off an instance that ends at that time.
 pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
-    for association in world.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
+    for association in world.states.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
         association.gone = Some(association.gone.map_or(at, |gone| gone.min(at)));
     }
 }
@@ -207,6 +208,7 @@ fn missing_profile() -> Refusal {
 /// An association whose profile can be changed now.
 fn changeable<'w>(world: &'w World, id: &str) -> Result<&'w Association, Refusal> {
     let association = world
+        .states
         .ec2
         .profiles
         .get(id)
@@ -232,7 +234,7 @@ pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, 
     changeable(world, &id)?;
     let now = world.now;
     let gone = now + world.latency.seconds(CHANGE_SECONDS);
-    let association = world.ec2.profiles.get_mut(&id).ok_or_else(|| not_found(&id))?;
+    let association = world.states.ec2.profiles.get_mut(&id).ok_or_else(|| not_found(&id))?;
     association.gone = Some(gone);
     Ok(json!({ "iamInstanceProfileAssociation": association.document(now) }).into())
 }
@@ -244,7 +246,7 @@ pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refus
     let instance = changeable(world, &id)?.instance.clone();
     let arn = profile.resolve(world)?;
     let now = world.now;
-    if let Some(old) = world.ec2.profiles.get_mut(&id) {
+    if let Some(old) = world.states.ec2.profiles.get_mut(&id) {
         old.gone = Some(now);
     }
     let ready = now + world.latency.seconds(CHANGE_SECONDS);
@@ -252,26 +254,23 @@ pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refus
     Ok(json!({ "iamInstanceProfileAssociation": document }).into())
 }
 
+const FILTERS: &[Filter<Association>] = &[
+    ("instance-id", |association, _| one(&association.instance)),
+    ("state", |association, world| one(association.state(world.now))),
+];
+
 pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let ids = params.list("AssociationId");
-    let filters = Filters::read(params, &["instance-id", "state"])?;
+    let filters = Filters::read(params, FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
-    let all = || world.ec2.profiles.values().filter(|association| !association.is_gone(world.now));
+    let all = || world.states.ec2.profiles.values().filter(|association| !association.is_gone(world.now));
     if let Some(unknown) = ids.iter().find(|id| all().all(|association| association.id != **id)) {
         return Err(not_found(unknown));
     }
     let found = all()
         .filter(|association| ids.is_empty() || ids.contains(&association.id))
-        .filter(|association| {
-            filters.pass(&Tags::new(), |filter| {
-                vec![if filter == "state" {
-                    association.state(world.now).into()
-                } else {
-                    association.instance.clone()
-                }]
-            })
-        })
+        .filter(|association| filters.match_untagged(*association, world))
         .map(|association| association.document(world.now))
         .collect();
     Ok(page.answer("iamInstanceProfileAssociationSet", found))

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::endpoint::{self, Endpoint};
 use super::gateway::InternetGateway;
 use super::nat::NatGateway;
+use super::resource::{Resource, done, every, find, find_mut, invalid};
 use super::route_table::RouteTable;
-use super::thing::{Thing, done, every, find, find_mut, invalid};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -35,9 +35,11 @@ impl Target {
     fn is_there(&self, world: &World, vpc: &str) -> bool {
         match self {
             Self::InternetGateway(id) => {
-                world.ec2.gateways.get(id).is_some_and(|gateway| gateway.vpc.as_deref() == Some(vpc))
+                world.states.ec2.gateways.get(id).is_some_and(|gateway| gateway.vpc.as_deref() == Some(vpc))
             }
-            Self::NatGateway(id) => world.ec2.nats.get(id).is_some_and(|nat| nat.takes_routes(world.now)),
+            Self::NatGateway(id) => {
+                world.states.ec2.nats.get(id).is_some_and(|nat| nat.takes_routes(world.now))
+            }
         }
     }
 }
@@ -53,7 +55,7 @@ pub(super) enum Way<'w> {
 
 /// Where a table sends traffic to an address: its most specific route decides, even when that is a black hole.
 pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> Way<'w> {
-    if world.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&to)) {
+    if world.states.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&to)) {
         return Way::Local;
     }
     let best = table
@@ -71,7 +73,7 @@ pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> 
 
 /// A table's routes as AWS shows them: the local one, those that were made, those of gateway endpoints.
 pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
-    let local = world.ec2.vpcs.get(&table.vpc).map(|vpc| {
+    let local = world.states.ec2.vpcs.get(&table.vpc).map(|vpc| {
         json!({
             "destinationCidrBlock": vpc.cidr.to_string(),
             "gatewayId": "local",
@@ -115,7 +117,7 @@ fn asked(world: &World, params: &Params) -> Result<(String, Route), Refusal> {
     params.done()?;
     let table = find::<RouteTable>(world, &table_id)?;
     let destination = block(&destination)?;
-    if world.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&destination)) {
+    if world.states.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&destination)) {
         return Err(Refusal::new(
             "InvalidParameterValue",
             format!(
@@ -230,7 +232,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let destination = block(&destination)?;
     let vpc = find::<RouteTable>(world, &table_id)?.vpc.clone();
-    if world.ec2.vpcs.get(&vpc).is_some_and(|vpc| vpc.cidr == destination) {
+    if world.states.ec2.vpcs.get(&vpc).is_some_and(|vpc| vpc.cidr == destination) {
         return Err(Refusal::new(
             "InvalidParameterValue",
             format!("cannot remove local route {destination} in route table {table_id}"),

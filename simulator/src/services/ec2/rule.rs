@@ -1,21 +1,18 @@
 //! Security group rules: what they are, and how requests write them.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 
-use super::State;
 use super::group::{self, Group};
-use super::thing::{Kind, Thing, find, invalid, tag_set};
+use super::query::{Filter, one};
+use super::resource::{Entity, Kind, Resource, find, invalid, stored_in, tag_set};
 use crate::params::{Params, Refusal};
 use crate::world::{Tags, World};
 
 /// One rule: one protocol, one range of ports, one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    pub(super) id: String,
+    pub(super) entity: Entity,
     pub(super) group: String,
     pub(super) egress: bool,
     /// `tcp`, `udp`, `icmp`, `icmpv6`, another protocol's number, or `-1` for all.
@@ -25,8 +22,6 @@ pub(crate) struct Rule {
     pub(super) to: Option<i64>,
     pub(super) peer: Peer,
     pub(super) description: Option<String>,
-    pub(super) born: Duration,
-    pub(super) tags: Tags,
 }
 
 /// The other end of a rule.
@@ -106,34 +101,22 @@ impl Rule {
     }
 }
 
-impl Thing for Rule {
-    const KIND: Kind = Kind::Rule;
+impl Resource for Rule {
+    const KIND: Kind = Kind {
+        prefix: "sgr",
+        tag_type: "security-group-rule",
+        not_found: (
+            "InvalidSecurityGroupRuleId.NotFound",
+            "The security group rule ID '{id}' does not exist",
+        ),
+        malformed: "InvalidSecurityGroupRuleId.Malformed",
+    };
     const IDS: &'static str = "SecurityGroupRuleId";
     const SET: &'static str = "securityGroupRuleSet";
-    const FILTERS: &'static [&'static str] = &["group-id", "security-group-rule-id"];
+    const FILTERS: &'static [Filter<Self>] =
+        &[("group-id", |rule, _| one(&rule.group)), ("security-group-rule-id", |rule, _| one(rule.id()))];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.rules
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.rules
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, _: &World, filter: &str) -> Vec<String> {
-        vec![if filter == "group-id" { self.group.clone() } else { self.id.clone() }]
-    }
+    stored_in!(rules);
 
     fn document(&self, world: &World) -> Value {
         let (mut cidr, mut cidr6, mut list, mut referenced) = (None, None, None, None);
@@ -142,13 +125,13 @@ impl Thing for Rule {
             Peer::Cidr6(net) => cidr6 = Some(net.to_string()),
             Peer::PrefixList(id) => list = Some(id),
             Peer::Group(id) => {
-                let vpc = world.ec2.groups.get(id).map(|group| &group.vpc);
+                let vpc = world.states.ec2.groups.get(id).map(|group| &group.vpc);
                 referenced = Some(json!({ "groupId": id, "userId": world.account, "vpcId": vpc }));
             }
         }
         json!({
-            "securityGroupRuleId": self.id,
-            "securityGroupRuleArn": world.arn("ec2", &format!("security-group-rule/{}", self.id)),
+            "securityGroupRuleId": self.entity.id,
+            "securityGroupRuleArn": world.arn("ec2", &format!("security-group-rule/{}", self.entity.id)),
             "groupId": self.group,
             "groupOwnerId": world.account,
             "isEgress": self.egress,
@@ -161,7 +144,7 @@ impl Thing for Rule {
             "prefixListId": list,
             "referencedGroupInfo": referenced,
             "description": self.description,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
@@ -174,9 +157,9 @@ pub(super) fn make_all_traffic(world: &mut World, group: &str, egress: bool, pee
 
 /// Makes a rule and tells its id.
 pub(super) fn make(world: &mut World, group: &str, egress: bool, terms: Terms, tags: Tags) -> String {
-    let id = world.id("sgr");
+    let id = world.id(Rule::KIND.prefix);
     let rule = Rule {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         group: group.into(),
         egress,
         protocol: terms.protocol,
@@ -184,10 +167,8 @@ pub(super) fn make(world: &mut World, group: &str, egress: bool, terms: Terms, t
         to: terms.to,
         peer: terms.peer,
         description: terms.description,
-        born: world.now,
-        tags,
     };
-    world.ec2.rules.insert(id.clone(), rule);
+    world.states.ec2.rules.insert(id.clone(), rule);
     id
 }
 

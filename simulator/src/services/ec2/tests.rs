@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Attachment, act, advance, attach_interface, detach_interface_at, may_connect, reaches, subnet};
+use super::operations::act;
+use super::{Attachment, advance, attach_interface, detach_interface_at, may_connect, reaches, subnet};
 use crate::latency::Latency;
 use crate::params::{Params, Refusal, join};
 use crate::protocol::Body;
@@ -248,7 +249,7 @@ fn an_interface_goes_at_its_own_time_however_late_anybody_looks() {
     // 60.5 s until it is deleted and 22 s until its address counts as unmapped, both from the deletion on.
     account.0.now += Duration::from_secs_f64(60.5 + 22.0 - 12.0);
     let detach = |account: &mut Account| {
-        let gateway = account.0.ec2.gateways.keys().next().cloned().unwrap();
+        let gateway = account.0.states.ec2.gateways.keys().next().cloned().unwrap();
         account.call("DetachInternetGateway", &[("VpcId", &ids.vpc), ("InternetGatewayId", &gateway)])
     };
     detach(&mut account).unwrap();

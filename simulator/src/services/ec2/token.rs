@@ -35,7 +35,7 @@ pub(super) fn used(
             format!("Invalid value '{token}' for clientToken: at most 64 ASCII characters"),
         ));
     }
-    match world.ec2.tokens.get(&key(operation, token)) {
+    match world.states.ec2.tokens.get(&key(operation, token)) {
         None => Ok(None),
         Some(used) if used.request == format!("{request:?}") => Ok(Some(used.ids.clone())),
         Some(_) => Err(Refusal::new(
@@ -56,7 +56,7 @@ pub(super) fn remember(
     ids: Vec<String>,
 ) {
     if let Some(token) = token {
-        world.ec2.tokens.insert(key(operation, token), Used { request: format!("{request:?}"), ids });
+        world.states.ec2.tokens.insert(key(operation, token), Used { request: format!("{request:?}"), ids });
     }
 }
 

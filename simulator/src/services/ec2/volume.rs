@@ -1,13 +1,13 @@
 //! EBS volumes of instances.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::catalogue::{IMAGE_GIB, ROOT_DEVICE};
-use super::thing::{Kind, Thing, find, find_mut, invalid, tag_set};
-use super::{State, zone};
+use super::query::{Filter, one, optional};
+use super::resource::{Entity, Kind, Resource, find, find_mut, invalid, stored_in, tag_set};
+use super::zone;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -18,7 +18,7 @@ const BETWEEN_MODIFICATIONS: Duration = Duration::from_hours(6);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) zone: String,
     pub(super) disk: Disk,
     /// The instance it is attached to, until when.
@@ -26,9 +26,6 @@ pub(crate) struct Volume {
     attached_until: Option<Duration>,
     /// The last change of it.
     modified: Option<Modification>,
-    born: Duration,
-    gone: Option<Duration>,
-    tags: Tags,
 }
 
 /// A change of a volume: when, and what it was before.
@@ -179,6 +176,10 @@ impl Disk {
 }
 
 impl Volume {
+    fn if_attached(&self, world: &World, value: String) -> Vec<String> {
+        optional(self.is_attached(world.now).then_some(value))
+    }
+
     fn is_attached(&self, now: Duration) -> bool {
         self.attached_until.is_none_or(|until| now < until)
     }
@@ -188,76 +189,48 @@ impl Volume {
     }
 }
 
-impl Thing for Volume {
-    const KIND: Kind = Kind::Volume;
+impl Resource for Volume {
+    const KIND: Kind = Kind {
+        prefix: "vol",
+        tag_type: "volume",
+        not_found: ("InvalidVolume.NotFound", "The volume '{id}' does not exist."),
+        malformed: "InvalidVolumeID.Malformed",
+    };
     const IDS: &'static str = "VolumeId";
     const SET: &'static str = "volumeSet";
-    const FILTERS: &'static [&'static str] = &[
-        "volume-id",
-        "attachment.instance-id",
-        "attachment.device",
-        "attachment.delete-on-termination",
-        "availability-zone",
-        "encrypted",
-        "size",
-        "status",
-        "volume-type",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("volume-id", |volume, _| one(volume.id())),
+        ("attachment.instance-id", |volume, world| volume.if_attached(world, volume.instance.clone())),
+        ("attachment.device", |volume, world| volume.if_attached(world, volume.disk.device.clone())),
+        ("attachment.delete-on-termination", |volume, world| {
+            volume.if_attached(world, volume.disk.goes_with_instance.to_string())
+        }),
+        ("availability-zone", |volume, _| one(&volume.zone)),
+        ("encrypted", |volume, _| one(volume.disk.encrypted.to_string())),
+        ("size", |volume, _| one(volume.disk.gib.to_string())),
+        ("status", |volume, world| one(volume.state(world.now))),
+        ("volume-type", |volume, _| one(&volume.disk.kind)),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.volumes
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.volumes
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-    fn gone(&self) -> Option<Duration> {
-        self.gone
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let attached = |value: String| if self.is_attached(world.now) { vec![value] } else { Vec::new() };
-        match filter {
-            "volume-id" => vec![self.id.clone()],
-            "attachment.instance-id" => attached(self.instance.clone()),
-            "attachment.device" => attached(self.disk.device.clone()),
-            "attachment.delete-on-termination" => attached(self.disk.goes_with_instance.to_string()),
-            "availability-zone" => vec![self.zone.clone()],
-            "encrypted" => vec![self.disk.encrypted.to_string()],
-            "size" => vec![self.disk.gib.to_string()],
-            "status" => vec![self.state(world.now).into()],
-            _ => vec![self.disk.kind.clone()],
-        }
-    }
+    stored_in!(volumes);
 
     fn document(&self, world: &World) -> Value {
         let attachments: Vec<Value> = self
             .is_attached(world.now)
             .then(|| {
                 json!({
-                    "volumeId": self.id,
+                    "volumeId": self.entity.id,
                     "instanceId": self.instance,
                     "device": self.disk.device,
                     "status": "attached",
-                    "attachTime": Clock::date(self.born),
+                    "attachTime": Clock::date(self.entity.created),
                     "deleteOnTermination": self.disk.goes_with_instance,
                 })
             })
             .into_iter()
             .collect();
         json!({
-            "volumeId": self.id,
+            "volumeId": self.entity.id,
             "size": self.disk.gib,
             "volumeType": self.disk.kind,
             "iops": self.disk.shown_iops(),
@@ -267,10 +240,10 @@ impl Thing for Volume {
             "availabilityZone": self.zone,
             "availabilityZoneId": zone::id_of(world, &self.zone),
             "status": self.state(world.now),
-            "createTime": Clock::date(self.born),
+            "createTime": Clock::date(self.entity.created),
             "multiAttachEnabled": false,
             "attachmentSet": attachments,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
@@ -284,24 +257,22 @@ impl Volume {
 
 /// Makes a volume of an instance.
 pub(super) fn make(world: &mut World, instance: &str, zone: &str, disk: Disk, tags: Tags) {
-    let id = world.id("vol");
+    let id = world.id(Volume::KIND.prefix);
     let volume = Volume {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         zone: zone.into(),
         disk,
         instance: instance.into(),
         attached_until: None,
         modified: None,
-        born: world.now,
-        gone: None,
-        tags,
     };
-    world.ec2.volumes.insert(id, volume);
+    world.states.ec2.volumes.insert(id, volume);
 }
 
 /// The volumes of an instance as `blockDeviceMapping` shows them.
 pub(super) fn mappings(world: &World, instance: &str) -> Value {
     world
+        .states
         .ec2
         .volumes
         .values()
@@ -310,9 +281,9 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
             json!({
                 "deviceName": volume.disk.device,
                 "ebs": {
-                    "volumeId": volume.id,
+                    "volumeId": volume.entity.id,
                     "status": "attached",
-                    "attachTime": Clock::date(volume.born),
+                    "attachTime": Clock::date(volume.entity.created),
                     "deleteOnTermination": volume.disk.goes_with_instance,
                 },
             })
@@ -322,9 +293,9 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
 
 /// What becomes of an instance's volumes when it is terminated at that time: they go with it, or stay behind.
 pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
-    for volume in world.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
+    for volume in world.states.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
         volume.attached_until = Some(volume.attached_until.map_or(at, |until| until.min(at)));
-        volume.gone = volume.attached_until.filter(|_| volume.disk.goes_with_instance);
+        volume.entity.gone = volume.attached_until.filter(|_| volume.disk.goes_with_instance);
     }
 }
 
@@ -364,12 +335,12 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
 
 /// The last change of each of these volumes, or of all that were changed. One that never was, and is asked for, is an
 /// error (issue 1346 of awslabs/aws-sdk-rust).
-pub(super) fn describe_modifications(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+pub(super) fn describe_modifications(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let mut ids = params.list("VolumeId");
     params.done()?;
     if ids.is_empty() {
-        let all = world.ec2.volumes.values().filter(|volume| volume.modified.is_some());
-        ids = all.map(|volume| volume.id.clone()).collect();
+        let all = world.states.ec2.volumes.values().filter(|volume| volume.modified.is_some());
+        ids = all.map(|volume| volume.entity.id.clone()).collect();
     }
     let mut shown = Vec::new();
     for id in &ids {

@@ -1,38 +1,37 @@
 //! VPCs and their attributes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
-use super::State;
 use super::endpoint::Endpoint;
 use super::gateway::InternetGateway;
 use super::group::{self, Group};
 use super::interface::Interface;
 use super::nat::NatGateway;
+use super::query::{Filter, one};
+use super::resource::{
+    Entity, Kind, Late, Resource, done, every, find, find_mut, has_dependencies, invalid, stored_in, tag_set,
+};
 use super::route_table::{self, RouteTable};
 use super::rule::Rule;
 use super::subnet::Subnet;
 use super::tagging;
-use super::thing::{Kind, Late, Thing, done, every, find, find_mut, has_dependencies, invalid, tag_set};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
-use crate::world::{Tags, World};
+use crate::world::World;
 
 /// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Vpc {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) cidr: Ipv4Net,
     tenancy: String,
-    born: Duration,
     ready: Duration,
-    tags: Tags,
     dns_support: Late<bool>,
     dns_hostnames: Late<bool>,
     /// Until when a public address that is gone still counts as mapped through the internet gateway.
@@ -50,63 +49,40 @@ impl Vpc {
     }
 }
 
-impl Thing for Vpc {
-    const KIND: Kind = Kind::Vpc;
+impl Resource for Vpc {
+    const KIND: Kind = Kind {
+        prefix: "vpc",
+        tag_type: "vpc",
+        not_found: ("InvalidVpcID.NotFound", "The vpc ID '{id}' does not exist"),
+        malformed: "InvalidVpcID.Malformed",
+    };
     const IDS: &'static str = "VpcId";
     const SET: &'static str = "vpcSet";
-    const FILTERS: &'static [&'static str] = &[
-        "vpc-id",
-        "cidr",
-        "cidr-block-association.cidr-block",
-        "state",
-        "is-default",
-        "owner-id",
-        "dhcp-options-id",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("vpc-id", |vpc, _| one(vpc.id())),
+        ("cidr", |vpc, _| one(vpc.cidr.to_string())),
+        ("cidr-block-association.cidr-block", |vpc, _| one(vpc.cidr.to_string())),
+        ("state", |vpc, world| one(vpc.state(world.now))),
+        ("is-default", |_, _| one("false")),
+        ("owner-id", |_, world| one(&world.account)),
+        ("dhcp-options-id", |_, _| one("dopt-default")),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.vpcs
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.vpcs
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "vpc-id" => self.id.clone(),
-            "cidr" | "cidr-block-association.cidr-block" => self.cidr.to_string(),
-            "state" => self.state(world.now).into(),
-            "is-default" => "false".into(),
-            "owner-id" => world.account.clone(),
-            _ => "dopt-default".into(),
-        }]
-    }
+    stored_in!(vpcs);
 
     fn document(&self, world: &World) -> Value {
         json!({
-            "vpcId": self.id,
+            "vpcId": self.entity.id,
             "ownerId": world.account,
             "state": self.state(world.now),
             "cidrBlock": self.cidr.to_string(),
             "cidrBlockAssociationSet": [{
-                "associationId": format!("vpc-cidr-assoc-{}", self.id.trim_start_matches("vpc-")),
+                "associationId": format!("vpc-cidr-assoc-{}", self.entity.id.trim_start_matches("vpc-")),
                 "cidrBlock": self.cidr.to_string(),
                 "cidrBlockState": { "state": "associated" },
             }],
             "dhcpOptionsId": "dopt-default",
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
             "instanceTenancy": self.tenancy,
             "isDefault": false,
         })
@@ -149,7 +125,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let cidr = params.required("CidrBlock")?;
     let tenancy = params.text("InstanceTenancy").unwrap_or_else(|| "default".into());
     let ipv6 = params.flag("AmazonProvidedIpv6CidrBlock")?.unwrap_or_default();
-    let tags = tagging::for_new(params, Kind::Vpc)?;
+    let tags = tagging::for_new(params, Vpc::KIND)?;
     params.done()?;
     let cidr = block(&cidr, "InvalidVpc.Range")?;
     if !matches!(tenancy.as_str(), "default" | "dedicated") {
@@ -161,21 +137,19 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if !quotas::has_room(world, quotas::VPCS, every::<Vpc>(world).count()) {
         return Err(Refusal::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
     }
-    let id = world.id("vpc");
+    let id = world.id(Vpc::KIND.prefix);
     let vpc = Vpc {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         cidr,
         tenancy,
-        born: world.now,
         ready: world.ready("vpc"),
-        tags,
         // AWS's defaults for a VPC that is not the default one.
         dns_support: Late::new(true),
         dns_hostnames: Late::new(false),
         mapped_until: Duration::ZERO,
     };
     let document = vpc.document(world);
-    world.ec2.vpcs.insert(id.clone(), vpc);
+    world.states.ec2.vpcs.insert(id.clone(), vpc);
     // AWS makes these by itself, and takes them away with the VPC.
     route_table::make_main(world, &id);
     group::make_default(world, &id);
@@ -189,12 +163,12 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if is_depended_on(world, &id) {
         return Err(has_dependencies("vpc", &id));
     }
-    world.ec2.tables.retain(|_, table| table.vpc != id);
+    world.states.ec2.tables.retain(|_, table| table.vpc != id);
     let gone: Vec<String> =
         every::<Group>(world).filter(|group| group.vpc == id).map(|group| group.id().into()).collect();
-    world.ec2.rules.retain(|_, rule| !gone.contains(&rule.group));
-    world.ec2.groups.retain(|_, group| group.vpc != id);
-    world.ec2.vpcs.remove(&id);
+    world.states.ec2.rules.retain(|_, rule| !gone.contains(&rule.group));
+    world.states.ec2.groups.retain(|_, group| group.vpc != id);
+    world.states.ec2.vpcs.remove(&id);
     Ok(done())
 }
 
@@ -211,7 +185,7 @@ fn is_depended_on(world: &World, id: &str) -> bool {
 
 /// Whether a rule of a group in another VPC names a group of this one.
 fn refers_from_elsewhere(world: &World, id: &str) -> bool {
-    let vpc_of = |group: &str| world.ec2.groups.get(group).map(|group| group.vpc.as_str());
+    let vpc_of = |group: &str| world.states.ec2.groups.get(group).map(|group| group.vpc.as_str());
     every::<Rule>(world)
         .any(|rule| vpc_of(&rule.group) != Some(id) && rule.peer_group().and_then(vpc_of) == Some(id))
 }

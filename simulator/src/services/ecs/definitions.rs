@@ -93,6 +93,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
         &world.region,
     )?;
     let revision = world
+        .states
         .ecs
         .definitions
         .get(&family)
@@ -114,7 +115,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
         deletion_asked: None,
     };
     let answer = json!({ "taskDefinition": document(&definition), "tags": tag_list(&definition.tags) });
-    world.ecs.definitions.entry(family).or_default().push(definition);
+    world.states.ecs.definitions.entry(family).or_default().push(definition);
     Ok(answer.into())
 }
 
@@ -137,6 +138,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let status = status.as_deref().unwrap_or("ACTIVE");
     // Despite its name, familyPrefix is the whole family. Source: ListTaskDefinitions in the ECS API reference.
     let mut arns: Vec<Value> = world
+        .states
         .ecs
         .definitions
         .values()
@@ -155,6 +157,7 @@ pub(super) fn list_families(world: &mut World, params: &Params) -> Result<Reply,
     let prefix = params.text("familyPrefix").unwrap_or_default();
     let status = one_of(params, "status", &["ACTIVE", "INACTIVE", "ALL"])?;
     let families = world
+        .states
         .ecs
         .definitions
         .iter()
@@ -220,15 +223,23 @@ pub(super) fn find<'a>(world: &'a World, named: &str) -> Option<&'a Definition> 
     let found = match name.split_once(':') {
         Some((family, revision)) => {
             let revision: usize = revision.parse().ok()?;
-            world.ecs.definitions.get(family)?.iter().find(|definition| definition.revision == revision)
+            world
+                .states
+                .ecs
+                .definitions
+                .get(family)?
+                .iter()
+                .find(|definition| definition.revision == revision)
         }
-        None => world.ecs.definitions.get(name)?.iter().rev().find(|definition| definition.is_active()),
+        None => {
+            world.states.ecs.definitions.get(name)?.iter().rev().find(|definition| definition.is_active())
+        }
     }?;
     (!named.starts_with("arn:") || found.arn == named).then_some(found)
 }
 
 pub(super) fn find_mut<'a>(world: &'a mut World, arn: &str) -> Option<&'a mut Definition> {
-    world.ecs.definitions.values_mut().flatten().find(|definition| definition.arn == arn)
+    world.states.ecs.definitions.values_mut().flatten().find(|definition| definition.arn == arn)
 }
 
 fn last_part(named: &str) -> &str {

@@ -105,7 +105,7 @@ pub(super) fn documents(world: &World, key: &str, service: &Service) -> Vec<Valu
     let entries = service.deployments.iter().enumerate();
     entries
         .map(|(place, deployment)| {
-            let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, deployment.number));
+            let tasks = || world.states.ecs.tasks.values().filter(|task| task.is_of(key, deployment.number));
             let is =
                 |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
             let mut document = json!({
@@ -184,7 +184,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for arn in arns {
-        let story = world.ecs.services.iter().find_map(|(key, service)| {
+        let story = world.states.ecs.services.iter().find_map(|(key, service)| {
             let story = service.stories.iter().find(|story| story_arn(world, key, story) == arn)?;
             Some(full_document(world, key, service, story))
         });
@@ -204,7 +204,7 @@ pub(super) fn describe_revisions(world: &mut World, params: &Params) -> Result<R
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for arn in arns {
-        let revision = world.ecs.services.iter().find_map(|(key, service)| {
+        let revision = world.states.ecs.services.iter().find_map(|(key, service)| {
             let revision =
                 service.revisions.iter().find(|one| revision_arn(world, key, one.number) == arn)?;
             Some(json!({
@@ -276,7 +276,7 @@ fn full_document(world: &World, key: &str, service: &Service, story: &Story) -> 
 }
 
 fn revision_summary(world: &World, key: &str, number: u64, requested: usize) -> Value {
-    let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, number));
+    let tasks = || world.states.ecs.tasks.values().filter(|task| task.is_of(key, number));
     let is = |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
     json!({
         "arn": revision_arn(world, key, number),

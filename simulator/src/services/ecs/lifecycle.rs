@@ -96,7 +96,7 @@ fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at
         }
         return;
     }
-    let grace = world.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
+    let grace = world.states.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
     if world.now < running_at + world.latency.seconds(f64::from(grace)) {
         return;
     }
@@ -154,7 +154,7 @@ pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reaso
 }
 
 fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {
-    let service = world.ecs.services.get(&task.service)?;
+    let service = world.states.ecs.services.get(&task.service)?;
     service.deployments.iter().find(|deployment| deployment.number == task.deployment)
 }
 
@@ -162,7 +162,7 @@ fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {
 fn count_failure(world: &mut World, task: &Task) {
     let now = world.now;
     let (first, most) = BACKOFF_SECONDS;
-    let Some(service) = world.ecs.services.get_mut(&task.service) else { return };
+    let Some(service) = world.states.ecs.services.get_mut(&task.service) else { return };
     service.steady = false;
     let desired = service.desired.max(1);
     let Some(deployment) = service.deployments.iter_mut().find(|one| one.number == task.deployment) else {
@@ -176,8 +176,8 @@ fn count_failure(world: &mut World, task: &Task) {
 }
 
 fn tell(world: &mut World, key: &str, text: &str) {
-    if let Some(mut service) = world.ecs.services.remove(key) {
+    if let Some(mut service) = world.states.ecs.services.remove(key) {
         service.tell(world, text);
-        world.ecs.services.insert(key.into(), service);
+        world.states.ecs.services.insert(key.into(), service);
     }
 }

@@ -25,11 +25,29 @@ use self::definitions::Definition;
 use self::services::Service;
 use self::tasks::Task;
 use super::unknown;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
+use crate::call_log::writes;
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::{self, Tags, World};
+
+pub(crate) static SERVICE: super::Service = super::Service {
+    advance: scheduler::advance,
+    inventory,
+    rate: |operation| {
+        if writes(operation) { Rate::new("write", 50.0, 5.0) } else { Rate::new("read", 50.0, 20.0) }
+    },
+    timings: &[
+        ("RegisterTaskDefinition", Timing::Create("ecs_task_definition_register")),
+        ("DeregisterTaskDefinition", Timing::Delete("ecs_task_definition_register")),
+        ("CreateService", Timing::Create("ecs_service_create_call")),
+    ],
+    can_fail: &["CreateService", "UpdateService"],
+    ..super::Service::json("ecs", "1.1", "AmazonEC2ContainerServiceV20141113", act, access::access)
+};
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -51,16 +69,12 @@ pub(crate) struct State {
 /// The order of magnitude is a guess; that it happens is known (Terraform retries such reads for two minutes).
 const UNSEEN_SECONDS: f64 = 0.5;
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
+/// AccessRequests for what Application Auto Scaling tries out in the caller's name before it scales a service.
+pub(crate) fn scaling_access(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
+    access::scaling(world, resource, requests);
 }
 
-/// Asks for what Application Auto Scaling tries out in the caller's name before it scales a service.
-pub(crate) fn scaling_access(world: &World, resource: &str, asks: &mut Asks<'_>) {
-    access::scaling(world, resource, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateCluster" => clusters::create(world, params),
         "DescribeClusters" => clusters::describe(world, params),
@@ -89,27 +103,23 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-pub(crate) fn advance(world: &mut World) {
-    scheduler::advance(world);
-}
-
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for cluster in world.ecs.clusters.values() {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for cluster in world.states.ecs.clusters.values() {
         if !cluster.is_inactive(world.now) {
             items.push(Item::new("AWS::ECS::Cluster", &cluster.arn, &cluster.tags).named(&cluster.name));
         }
     }
-    for definition in world.ecs.definitions.values().flatten() {
+    for definition in world.states.ecs.definitions.values().flatten() {
         if definition.is_active() {
             let name = format!("{}:{}", definition.family, definition.revision);
             items.push(Item::new("AWS::ECS::TaskDefinition", &definition.arn, &definition.tags).named(&name));
         }
     }
-    for (key, service) in &world.ecs.services {
+    for (key, service) in &world.states.ecs.services {
         if service.is_inactive() {
             continue;
         }
-        let tasks = world.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
+        let tasks = world.states.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
         let hourly = tasks.map(|task| fargate_hourly(task.cpu, task.memory));
         let item = Item::new("AWS::ECS::Service", &service.arn, &service.tags).named(&service.name);
         items.push(item.hourly(hourly.sum()));
@@ -129,19 +139,19 @@ pub(crate) enum ImageView {
 
 /// Says what containers of an image do; any other image runs well.
 pub(crate) fn seed_image(world: &mut World, image: &str, view: ImageView) {
-    world.ecs.images.insert(image.into(), view);
+    world.states.ecs.images.insert(image.into(), view);
 }
 
 /// Whether there is an active service behind a scalable target's resource id, `service/CLUSTER/SERVICE`.
 pub(crate) fn is_active_service(world: &World, resource: &str) -> bool {
     let key = resource.strip_prefix("service/").unwrap_or(resource);
-    world.ecs.services.get(key).is_some_and(Service::is_active)
+    world.states.ecs.services.get(key).is_some_and(Service::is_active)
 }
 
 /// Brings a service's desired count between the bounds of its scalable target.
 pub(crate) fn keep_within(world: &mut World, resource: &str, least: i64, most: i64) {
     let key = resource.strip_prefix("service/").unwrap_or(resource);
-    if let Some(service) = world.ecs.services.get_mut(key)
+    if let Some(service) = world.states.ecs.services.get_mut(key)
         && let (Ok(least), Ok(most)) = (usize::try_from(least), usize::try_from(most))
     {
         let desired = service.desired.clamp(least, most.max(least));

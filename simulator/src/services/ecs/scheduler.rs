@@ -31,16 +31,16 @@ const CONCLUDE_SECONDS: f64 = 3.0;
 pub(super) fn advance(world: &mut World) {
     let now = world.now;
     let tick = world.latency.seconds(TICK_SECONDS).max(Duration::from_millis(1));
-    while is_busy(world) && world.ecs.scheduled_until + tick <= now {
-        let at = world.ecs.scheduled_until + tick;
+    while is_busy(world) && world.states.ecs.scheduled_until + tick <= now {
+        let at = world.states.ecs.scheduled_until + tick;
         look(world, at);
     }
     // Nothing moves by itself now: one look is enough to see what calls have changed (a group's rules, say).
-    let missed = now.saturating_sub(world.ecs.scheduled_until).as_nanos() / tick.as_nanos();
+    let missed = now.saturating_sub(world.states.ecs.scheduled_until).as_nanos() / tick.as_nanos();
     if let Ok(missed) = u32::try_from(missed)
         && missed > 0
     {
-        let at = world.ecs.scheduled_until + tick * missed;
+        let at = world.states.ecs.scheduled_until + tick * missed;
         look(world, at);
     }
     world.now = now;
@@ -49,31 +49,31 @@ pub(super) fn advance(world: &mut World) {
 /// One tick at a moment of the past, or now.
 fn look(world: &mut World, at: Duration) {
     world.now = at;
-    world.ecs.scheduled_until = at;
-    if world.ecs.services.values().all(Service::is_inactive)
-        && world.ecs.tasks.values().all(|task| task.ended)
+    world.states.ecs.scheduled_until = at;
+    if world.states.ecs.services.values().all(Service::is_inactive)
+        && world.states.ecs.tasks.values().all(|task| task.ended)
     {
         return;
     }
     elb::advance(world);
     ec2::advance(world);
     let tasks: Vec<String> =
-        world.ecs.tasks.iter().filter(|(_, task)| !task.ended).map(|(arn, _)| arn.clone()).collect();
+        world.states.ecs.tasks.iter().filter(|(_, task)| !task.ended).map(|(arn, _)| arn.clone()).collect();
     for arn in tasks {
-        if let Some(mut task) = world.ecs.tasks.remove(&arn) {
+        if let Some(mut task) = world.states.ecs.tasks.remove(&arn) {
             go_on(world, &mut task);
-            world.ecs.tasks.insert(arn, task);
+            world.states.ecs.tasks.insert(arn, task);
         }
     }
-    let services: Vec<String> = world.ecs.services.keys().cloned().collect();
+    let services: Vec<String> = world.states.ecs.services.keys().cloned().collect();
     for key in services {
-        if let Some(mut service) = world.ecs.services.remove(&key) {
+        if let Some(mut service) = world.states.ecs.services.remove(&key) {
             match service.status {
                 Status::Active => keep(world, &key, &mut service),
                 Status::Draining(until) => drain(world, &key, &mut service, until),
                 Status::Inactive => {}
             }
-            world.ecs.services.insert(key, service);
+            world.states.ecs.services.insert(key, service);
         }
     }
 }
@@ -83,13 +83,13 @@ fn is_busy(world: &World) -> bool {
     let moving = |task: &Task| !task.ended && (task.is_stopping() || !task.announced);
     let unsettled = |service: &Service| match service.status {
         Status::Inactive => false,
-        Status::Draining(until) => world.ecs.scheduled_until < until,
+        Status::Draining(until) => world.states.ecs.scheduled_until < until,
         Status::Active => {
             !service.steady
                 && service.deployments.first().is_some_and(|primary| primary.rollout != Rollout::Failed)
         }
     };
-    world.ecs.tasks.values().any(moving) || world.ecs.services.values().any(unsettled)
+    world.states.ecs.tasks.values().any(moving) || world.states.ecs.services.values().any(unsettled)
 }
 
 /// How many failed tasks in a deployment trip the circuit breaker: half of the desired count, between 3 and 200.
@@ -122,7 +122,8 @@ struct View {
 }
 
 fn tasks_of(world: &World, key: &str, wanted: impl Fn(&Task) -> bool) -> Vec<View> {
-    let tasks = world.ecs.tasks.values().filter(|task| task.service == key && !task.ended && wanted(task));
+    let tasks =
+        world.states.ecs.tasks.values().filter(|task| task.service == key && !task.ended && wanted(task));
     tasks
         .map(|task| View {
             arn: task.arn.clone(),
@@ -248,7 +249,7 @@ fn place(
 ) -> Option<String> {
     let network = &deployment.network;
     let load = |subnet: &String| {
-        let tasks = world.ecs.tasks.values();
+        let tasks = world.states.ecs.tasks.values();
         tasks.filter(|task| task.service == key && !task.is_stopping() && task.subnet == *subnet).count()
     };
     let subnet = network.subnets.iter().min_by_key(|subnet| load(subnet))?.clone();
@@ -305,7 +306,7 @@ fn place(
         stop: None,
         ended: false,
     };
-    world.ecs.tasks.insert(task.arn.clone(), task);
+    world.states.ecs.tasks.insert(task.arn.clone(), task);
     Some(id)
 }
 
@@ -342,7 +343,7 @@ fn scale_in(world: &mut World, key: &str, service: &mut Service, primary: u64) {
 fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str) {
     let mut stopped = Vec::new();
     for arn in tasks {
-        if let Some(mut task) = world.ecs.tasks.remove(arn) {
+        if let Some(mut task) = world.states.ecs.tasks.remove(arn) {
             for at in &task.registered {
                 service.tell(
                     world,
@@ -351,7 +352,7 @@ fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str)
             }
             stop(world, &mut task, "ServiceSchedulerInitiated", reason);
             stopped.push(format!("(task {})", task.id));
-            world.ecs.tasks.insert(arn.clone(), task);
+            world.states.ecs.tasks.insert(arn.clone(), task);
         }
     }
     if !stopped.is_empty() {
@@ -366,7 +367,7 @@ fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
     let good = tasks.iter().filter(|task| task.deployment == primary && task.running && task.healthy).count();
     let others = tasks.iter().any(|task| task.deployment != primary);
     let stopping =
-        world.ecs.tasks.values().any(|task| task.service == key && !task.ended && task.is_stopping());
+        world.states.ecs.tasks.values().any(|task| task.service == key && !task.ended && task.is_stopping());
     let now = world.now;
     let settled_at = now + world.latency.seconds(CONCLUDE_SECONDS);
     let desired = service.desired;

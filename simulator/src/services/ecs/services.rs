@@ -161,7 +161,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let platform = platform.unwrap_or_else(|| "LATEST".into());
     deploy(world, &mut service, &definition.arn, network, load_balancers, platform);
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
@@ -172,7 +172,7 @@ fn repeated(
     token: Option<&str>,
     request: &Value,
 ) -> Result<Option<Reply>, Refusal> {
-    let Some(old) = world.ecs.services.get(key) else { return Ok(None) };
+    let Some(old) = world.states.ecs.services.get(key) else { return Ok(None) };
     match old.status {
         Status::Inactive => Ok(None),
         Status::Draining(_) => Err(invalid("Unable to Start a service that is still Draining.")),
@@ -261,7 +261,7 @@ fn deploy(
         failed: 0,
         next_launch: world.now,
         starts_within: total.saturating_sub(apart),
-        doomed: world.doomed,
+        doomed: world.fail_creation,
         proven: false,
     };
     let now = world.now;
@@ -315,7 +315,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         || network != primary.network
         || load_balancers != primary.load_balancers
         || platform != primary.platform;
-    let Some(mut service) = world.ecs.services.remove(&key) else { return Err(not_found()) };
+    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(not_found()) };
     service.rolling = rolling;
     service.rebalancing = rebalancing;
     service.grace = grace.or(service.grace);
@@ -330,7 +330,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         deploy(world, &mut service, &chosen.arn, network, load_balancers, platform);
     }
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
@@ -352,7 +352,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if !force && service.deployments.len() > 1 {
         return Err(invalid("The service cannot be stopped while deployments are active."));
     }
-    let Some(mut service) = world.ecs.services.remove(&key) else { return Err(not_found()) };
+    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(not_found()) };
     service.status = Status::Draining(world.now + world.latency.seconds(EMPTY_DRAIN_SECONDS));
     service.desired = 0;
     let now = world.now;
@@ -360,7 +360,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         story.end(now, "STOPPED", "Service deployment stopped because the service was deleted.");
     }
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
@@ -393,6 +393,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
         launch_type.is_some_and(|kind| kind != "FARGATE") || strategy.is_some_and(|kind| kind != "REPLICA");
     // One that is draining is not listed. Source: `DeleteService` in the ECS API reference.
     let services = world
+        .states
         .ecs
         .services
         .values()
@@ -413,7 +414,7 @@ pub(super) fn find<'a>(
     named: &str,
 ) -> Result<(String, &'a Service), Refusal> {
     let key = format!("{cluster}/{}", named.rsplit('/').next().unwrap_or(named));
-    let service = world.ecs.services.get(&key).filter(|service| service.seen_at <= world.now);
+    let service = world.states.ecs.services.get(&key).filter(|service| service.seen_at <= world.now);
     let service = service.filter(|service| !named.starts_with("arn:") || service.arn == named);
     service.map(|service| (key, service)).ok_or_else(not_found)
 }
@@ -427,7 +428,7 @@ fn primary(service: &Service) -> Result<&Deployment, Refusal> {
 }
 
 fn document(world: &World, key: &str, service: &Service, with_tags: bool) -> Value {
-    let tasks = || world.ecs.tasks.values().filter(|task| task.service == *key);
+    let tasks = || world.states.ecs.tasks.values().filter(|task| task.service == *key);
     let is = |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
     let events: Vec<Value> = service
         .events

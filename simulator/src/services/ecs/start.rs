@@ -60,7 +60,7 @@ pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Ou
         .or_else(|| containers.iter().find_map(|container| log_problem(world, task, definition, container)));
     problem.unwrap_or_else(|| {
         let essential = containers.iter().filter(|container| container.essential);
-        let views = essential.filter_map(|container| world.ecs.images.get(&container.image));
+        let views = essential.filter_map(|container| world.states.ecs.images.get(&container.image));
         let behaviour = views.fold(Behaviour::Well, |worst, view| match (worst, view) {
             (crash @ Behaviour::Crashes(_), _) => crash,
             (_, ImageView::Crashes(code)) => Behaviour::Crashes(*code),
@@ -101,7 +101,7 @@ fn image_problem(
             )));
         }
     }
-    let missing = world.ecs.images.get(image) == Some(&ImageView::Missing)
+    let missing = world.states.ecs.images.get(image) == Some(&ImageView::Missing)
         || private.is_some_and(|private| !ecr::has(world, &private));
     missing.then(|| {
         Outcome::Fails(format!(

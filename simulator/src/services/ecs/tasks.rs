@@ -141,7 +141,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     // ECS itself never wants a task to be PENDING: such a list is always empty.
     let none = status.as_deref() == Some("PENDING")
         || launch_type.is_some_and(|launch_type| launch_type != "FARGATE");
-    let tasks = world.ecs.tasks.values().filter(|task| {
+    let tasks = world.states.ecs.tasks.values().filter(|task| {
         !none
             && task.cluster == cluster
             && task.is_stopping() == stopped
@@ -167,7 +167,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     for name in named {
         let id = name.rsplit('/').next().unwrap_or(&name);
         let arn = world.arn("ecs", &format!("task/{cluster}/{id}"));
-        let task = world.ecs.tasks.get(&arn).filter(|task| is_described(task, world.now));
+        let task = world.states.ecs.tasks.get(&arn).filter(|task| is_described(task, world.now));
         match task.filter(|task| !name.starts_with("arn:") || task.arn == name) {
             Some(task) => tasks.push(document(world, task, with_tags)),
             None => failures.push(missing(&arn)),

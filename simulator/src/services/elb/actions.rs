@@ -277,7 +277,7 @@ impl Action {
     }
 
     fn check_quota(&self, world: &World, load_balancer: &LoadBalancer) -> Result<(), Refusal> {
-        let state = &world.elb;
+        let state = &world.states.elb;
         let listeners = || state.listeners.values().filter(|each| each.load_balancer == load_balancer.arn);
         let of_rules = listeners()
             .flat_map(|listener| state.rules.values().filter(|rule| rule.listener == listener.arn))

@@ -108,6 +108,7 @@ impl LoadBalancer {
 /// A load balancer by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a LoadBalancer, Refusal> {
     world
+        .states
         .elb
         .load_balancers
         .get(arn)
@@ -121,7 +122,7 @@ fn not_found(arn: &str) -> Refusal {
 
 /// The load balancer whose listeners or rules send requests to a target group.
 pub(super) fn using<'a>(world: &'a World, target_group: &str) -> Option<&'a LoadBalancer> {
-    let state = &world.elb;
+    let state = &world.states.elb;
     let by_listener = state.listeners.values().find(|listener| listener.action.uses(target_group));
     let by_rule = || {
         let rule = state.rules.values().find(|rule| rule.action.uses(target_group))?;
@@ -135,7 +136,7 @@ pub(super) fn using<'a>(world: &'a World, target_group: &str) -> Option<&'a Load
 pub(super) fn by_dns_name<'a>(world: &'a World, dns: &str) -> Option<&'a LoadBalancer> {
     let dns = dns.trim_end_matches('.').to_ascii_lowercase();
     let dns = dns.strip_prefix("dualstack.").unwrap_or(&dns);
-    world.elb.load_balancers.values().find(|each| each.dns_name.to_ascii_lowercase() == dns)
+    world.states.elb.load_balancers.values().find(|each| each.dns_name.to_ascii_lowercase() == dns)
 }
 
 /// Source: "Elastic Load Balancing endpoints and quotas", column Route 53 Hosted Zone ID (application).
@@ -209,13 +210,13 @@ impl Wanted {
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let wanted = Wanted::read(params)?;
-    let same_name = world.elb.load_balancers.values().find(|each| each.name == wanted.name);
+    let same_name = world.states.elb.load_balancers.values().find(|each| each.name == wanted.name);
     match same_name {
         // "This operation is idempotent": the same settings again return what the first call made (SDK text).
         Some(existing) if wanted.is(existing) => {
             return Ok(json!({ "LoadBalancers": [existing.document(world)] }).into());
         }
-        None if !world.elb.held_names.contains_key(&wanted.name) => {}
+        None if !world.states.elb.held_names.contains_key(&wanted.name) => {}
         _ => {
             return Err(Refusal::new(
                 "DuplicateLoadBalancerName",
@@ -226,7 +227,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ));
         }
     }
-    if world.elb.load_balancers.len() >= QUOTA {
+    if world.states.elb.load_balancers.len() >= QUOTA {
         return Err(Refusal::new("TooManyLoadBalancers", "The quota for load balancers has been reached"));
     }
     let (vpc, places) = places(world, &wanted.subnets, &wanted.scheme, &[])?;
@@ -235,7 +236,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     iam::ensure_service_linked(world, "elasticloadbalancing.amazonaws.com");
     let load_balancer = build(world, wanted, vpc, &places)?;
     let reply = json!({ "LoadBalancers": [load_balancer.document(world)] }).into();
-    world.elb.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
+    world.states.elb.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
     Ok(reply)
 }
 
@@ -260,7 +261,7 @@ fn build(world: &mut World, wanted: Wanted, vpc: String, places: &[Place]) -> Re
         attributes: attributes::defaults(ATTRIBUTES),
         created: world.now,
         ready_at,
-        fails: world.doomed,
+        fails: world.fail_creation,
     })
 }
 
@@ -400,7 +401,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
         return Err(invalid("Up to 20 load balancers can be described in one call"));
     }
     let known = |each: &&LoadBalancer| is_known(world, each.created);
-    let all = || world.elb.load_balancers.values().filter(known);
+    let all = || world.states.elb.load_balancers.values().filter(known);
     let mut found = Vec::new();
     for arn in &arns {
         found.push(find(world, arn)?);
@@ -470,7 +471,7 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
         check_logs(world, logs, &changed)?;
     }
     let reply = attributes::document(ATTRIBUTES, &changed);
-    if let Some(load_balancer) = world.elb.load_balancers.get_mut(&arn) {
+    if let Some(load_balancer) = world.states.elb.load_balancers.get_mut(&arn) {
         load_balancer.attributes = changed;
     }
     Ok(reply)
@@ -510,7 +511,7 @@ pub(super) fn set_security_groups(world: &mut World, params: &Params) -> Result<
         ec2::set_interface_groups(world, &interface, &groups);
     }
     let reply = json!({ "SecurityGroupIds": groups }).into();
-    if let Some(load_balancer) = world.elb.load_balancers.get_mut(&arn) {
+    if let Some(load_balancer) = world.states.elb.load_balancers.get_mut(&arn) {
         load_balancer.groups = groups;
     }
     Ok(reply)
@@ -535,7 +536,7 @@ pub(super) fn set_subnets(world: &mut World, params: &Params) -> Result<Reply, R
     release(world, &left);
     let changed = LoadBalancer { nodes, ..load_balancer };
     let reply = json!({ "AvailabilityZones": changed.zones(), "IpAddressType": "ipv4" }).into();
-    world.elb.load_balancers.insert(arn, changed);
+    world.states.elb.load_balancers.insert(arn, changed);
     Ok(reply)
 }
 
@@ -555,7 +556,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(invalid(format!("'{arn}' is not a valid load balancer ARN")));
     }
     // "If the load balancer does not exist or has already been deleted, the call succeeds" (SDK text).
-    let Some(load_balancer) = world.elb.load_balancers.get(&arn).cloned() else {
+    let Some(load_balancer) = world.states.elb.load_balancers.get(&arn).cloned() else {
         return Ok(Reply::empty());
     };
     if load_balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
@@ -566,14 +567,14 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     listeners::delete_all(world, &arn);
     let gone = release(world, &load_balancer.nodes);
-    world.elb.held_names.insert(load_balancer.name, gone);
-    world.elb.load_balancers.remove(&arn);
+    world.states.elb.held_names.insert(load_balancer.name, gone);
+    world.states.elb.load_balancers.remove(&arn);
     Ok(Reply::empty())
 }
 
 /// A load balancer costs by itself, and for the public address of each of its nodes.
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.load_balancers.values() {
+    for each in world.states.elb.load_balancers.values() {
         let public = if each.scheme == "internal" { 0 } else { each.nodes.len() };
         let addresses = u32::try_from(public).unwrap_or(u32::MAX);
         items.push(

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
+use crate::call_log::writes;
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::World;
 
 mod access;
@@ -24,6 +26,25 @@ mod ssl_policies;
 mod tags;
 mod target_groups;
 mod targets;
+
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    rate: |operation| {
+        if writes(operation) { Rate::new("write", 40.0, 3.0) } else { Rate::new("read", 40.0, 10.0) }
+    },
+    timings: &[
+        ("CreateTargetGroup", Timing::Create("target_group")),
+        ("DeleteTargetGroup", Timing::Delete("target_group")),
+    ],
+    can_fail: &["CreateLoadBalancer"],
+    ..Service::query(
+        "elasticloadbalancing",
+        "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+        act,
+        access::access,
+    )
+};
 
 /// What stands of this service, by ARN.
 #[derive(Debug, Clone, Default)]
@@ -45,11 +66,7 @@ const UNKNOWN_SECONDS: f64 = 0.5;
 /// The most items of one page (`PageSize`).
 const PAGE: usize = 400;
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateLoadBalancer" => load_balancers::create(world, params),
         "DescribeLoadBalancers" => load_balancers::describe(world, params),
@@ -88,11 +105,11 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
 pub(crate) fn advance(world: &mut World) {
     let now = world.now;
     targets::notice_changes(world);
-    world.elb.held_names.retain(|_, until| *until > now);
-    world.elb.looked_at = now;
+    world.states.elb.held_names.retain(|_, until| *until > now);
+    world.states.elb.looked_at = now;
 }
 
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+fn inventory(world: &World, items: &mut Vec<Item>) {
     load_balancers::inventory(world, items);
     target_groups::inventory(world, items);
     listeners::inventory(world, items);
@@ -128,7 +145,7 @@ pub(crate) fn target_group(world: &World, arn: &str) -> Option<TargetGroupFacts>
 /// Whether a target group gets requests from a load balancer, both by the ends of their ARNs, as in the label by which
 /// Application Auto Scaling names them: `app/NAME/HASH/targetgroup/NAME/HASH`.
 pub(crate) fn is_label(world: &World, label: &str) -> bool {
-    world.elb.target_groups.values().any(|group| {
+    world.states.elb.target_groups.values().any(|group| {
         let end = group.arn.rsplit(':').next().unwrap_or_default();
         load_balancers::using(world, &group.arn).is_some_and(|user| format!("{}/{end}", user.path()) == label)
     })

@@ -58,7 +58,7 @@ fn of<'a>(world: &'a World, arn: &str) -> Result<&'a Tags, Refusal> {
 
 /// The tags of whatever an ARN names, if that exists, known or not: it has them from the call that creates it.
 pub(super) fn existing<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
-    let state = &world.elb;
+    let state = &world.states.elb;
     let places = [
         state.load_balancers.get(arn).map(|found| &found.tags),
         state.target_groups.get(arn).map(|found| &found.tags),
@@ -69,7 +69,7 @@ pub(super) fn existing<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
 }
 
 fn change(world: &mut World, arn: &str, work: impl Fn(&mut Tags)) {
-    let state = &mut world.elb;
+    let state = &mut world.states.elb;
     let places = [
         state.load_balancers.get_mut(arn).map(|found| &mut found.tags),
         state.target_groups.get_mut(arn).map(|found| &mut found.tags),

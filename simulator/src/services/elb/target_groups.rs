@@ -191,6 +191,7 @@ impl TargetGroup {
 /// A target group by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a TargetGroup, Refusal> {
     world
+        .states
         .elb
         .target_groups
         .get(arn)
@@ -242,7 +243,7 @@ fn read(world: &mut World, params: &Params) -> Result<TargetGroup, Refusal> {
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut wanted = read(world, params)?;
-    if let Some(existing) = world.elb.target_groups.values().find(|each| each.name == wanted.name) {
+    if let Some(existing) = world.states.elb.target_groups.values().find(|each| each.name == wanted.name) {
         // "This operation is idempotent": the same settings again return what the first call made (SDK text).
         if existing.is_like(&wanted) {
             return Ok(json!({ "TargetGroups": [existing.document(world)] }).into());
@@ -255,13 +256,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ),
         ));
     }
-    if world.elb.target_groups.len() >= QUOTA {
+    if world.states.elb.target_groups.len() >= QUOTA {
         return Err(Refusal::new("TooManyTargetGroups", "The quota for target groups has been reached"));
     }
     let path = format!("targetgroup/{}/{:016x}", wanted.name, world.number());
     wanted.arn = world.arn("elasticloadbalancing", &path);
     let reply = json!({ "TargetGroups": [wanted.document(world)] }).into();
-    world.elb.target_groups.insert(wanted.arn.clone(), wanted);
+    world.states.elb.target_groups.insert(wanted.arn.clone(), wanted);
     Ok(reply)
 }
 
@@ -275,7 +276,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if ways.into_iter().filter(|way| *way).count() > 1 {
         return Err(invalid("Only one of names, target group ARNs and a load balancer ARN can be specified"));
     }
-    let all = || world.elb.target_groups.values().filter(|each| is_known(world, each.created));
+    let all = || world.states.elb.target_groups.values().filter(|each| is_known(world, each.created));
     let mut found = Vec::new();
     for arn in &arns {
         found.push(find(world, arn)?);
@@ -305,7 +306,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     // What the old check has found out so far stays found.
     targets::settle(world, &arn);
-    if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
         group.check = check;
     }
     Ok(json!({ "TargetGroups": [find(world, &arn)?.document(world)] }).into())
@@ -368,7 +369,7 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
     attributes::change("Target group", ATTRIBUTES, &mut changed, &sent)?;
     check_together(&changed)?;
     let reply = attributes::document(ATTRIBUTES, &changed);
-    if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
         group.attributes = changed;
     }
     Ok(reply)
@@ -408,12 +409,12 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         ));
     }
     // One that is absent is no error: AWS declares `ResourceInUse` as the only one of this call.
-    world.elb.target_groups.remove(&arn);
+    world.states.elb.target_groups.remove(&arn);
     Ok(Reply::empty())
 }
 
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.target_groups.values() {
+    for each in world.states.elb.target_groups.values() {
         items.push(
             Item::new("AWS::ElasticLoadBalancingV2::TargetGroup", &each.arn, &each.tags).named(&each.name),
         );

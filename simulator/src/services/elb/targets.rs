@@ -91,25 +91,26 @@ impl Target {
 /// Adds a target to a group. One that is there already stays as it is, unless it was being deregistered.
 pub(super) fn put(world: &mut World, group: &str, mut target: Target) {
     let key = (target.id.clone(), target.port);
-    let Some(found) = world.elb.target_groups.get(group) else { return };
+    let Some(found) = world.states.elb.target_groups.get(group) else { return };
     if found.targets.get(&key).is_some_and(|old| old.draining_until.is_none()) {
         return;
     }
     target.phase.condition = condition(world, found, &target);
-    if let Some(found) = world.elb.target_groups.get_mut(group) {
+    if let Some(found) = world.states.elb.target_groups.get_mut(group) {
         found.targets.insert(key, target);
     }
 }
 
 /// Begins to take a target away. A group that no load balancer uses has nothing to wait for.
 pub(super) fn drain(world: &mut World, group: &str, key: &Key, at: Duration) {
-    let Some(found) = world.elb.target_groups.get(group) else { return };
+    let Some(found) = world.states.elb.target_groups.get(group) else { return };
     let Some(target) = found.targets.get(key) else { return };
     let delay = match health(world, found, target, at) {
         Health::Unused => Duration::ZERO,
         _ => found.deregistration_delay(),
     };
-    if let Some(target) = world.elb.target_groups.get_mut(group).and_then(|found| found.targets.get_mut(key))
+    if let Some(target) =
+        world.states.elb.target_groups.get_mut(group).and_then(|found| found.targets.get_mut(key))
     {
         target.draining_until.get_or_insert(at + delay);
     }
@@ -147,7 +148,7 @@ fn phase(world: &World, group: &TargetGroup, target: &Target) -> Phase {
     if condition == target.phase.condition {
         return target.phase;
     }
-    let since = world.elb.looked_at.max(target.registered_at);
+    let since = world.states.elb.looked_at.max(target.registered_at);
     let before = match judge(world, group, target.phase, since) {
         Health::Unused => Health::Initial,
         health => health,
@@ -178,15 +179,15 @@ fn health(world: &World, group: &TargetGroup, target: &Target, at: Duration) -> 
 
 /// Writes down the phases that began since the last look, and takes away what is deregistered by now.
 pub(super) fn notice_changes(world: &mut World) {
-    let arns: Vec<String> = world.elb.target_groups.keys().cloned().collect();
+    let arns: Vec<String> = world.states.elb.target_groups.keys().cloned().collect();
     for arn in arns {
-        let Some(group) = world.elb.target_groups.get(&arn) else { continue };
+        let Some(group) = world.states.elb.target_groups.get(&arn) else { continue };
         if group.targets.is_empty() {
             continue;
         }
         let phases: Vec<Phase> = group.targets.values().map(|target| phase(world, group, target)).collect();
         let now = world.now;
-        if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+        if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
             for (target, phase) in group.targets.values_mut().zip(phases) {
                 target.phase = phase;
             }
@@ -197,10 +198,10 @@ pub(super) fn notice_changes(world: &mut World) {
 
 /// Keeps what is known of a group's targets now, whatever the check will be from now on.
 pub(super) fn settle(world: &mut World, arn: &str) {
-    let Some(group) = world.elb.target_groups.get(arn) else { return };
+    let Some(group) = world.states.elb.target_groups.get(arn) else { return };
     let now = world.now;
     let known: Vec<Health> = group.targets.values().map(|target| health(world, group, target, now)).collect();
-    if let Some(group) = world.elb.target_groups.get_mut(arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(arn) {
         for (target, health) in group.targets.values_mut().zip(known) {
             if health != Health::Unused {
                 target.phase.before = health;
@@ -211,7 +212,7 @@ pub(super) fn settle(world: &mut World, arn: &str) {
 
 /// A target's state as AWS names it, if it is there.
 pub(super) fn state(world: &World, arn: &str, key: &Key) -> Option<&'static str> {
-    let group = world.elb.target_groups.get(arn)?;
+    let group = world.states.elb.target_groups.get(arn)?;
     let target = group.targets.get(key).filter(|target| !target.is_gone(world.now))?;
     Some(named(world, group, target).0)
 }

@@ -13,12 +13,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::documents::Document;
-use super::unknown;
-use crate::authorization::{self, Asks, Grants, InvalidPolicy, Policy};
+use super::{Service, unknown};
+use crate::authorization::{self, Grants, InvalidPolicy, Policy};
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::{self, Tags, World};
+
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    rate: |_| Rate::new("all", 100.0, 15.0),
+    timings: &[("CreateRole", Timing::Create("iam_role")), ("DeleteRole", Timing::Delete("iam_role"))],
+    is_global: true,
+    ..Service::query("iam", "https://iam.amazonaws.com/doc/2010-05-08/", act, access::access)
+};
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -66,11 +76,7 @@ struct Profile {
     tags: Tags,
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateRole" => roles::create(world, params),
         "GetRole" => roles::get(world, params),
@@ -102,17 +108,14 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Nothing happens by itself: visibility follows from the times at which things were made.
-pub(crate) fn advance(_: &mut World) {}
-
 /// Service-linked roles are left out: they belong to the account and stay when a stack goes.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (name, role) in &world.iam.roles {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (name, role) in &world.states.iam.roles {
         if role.linked_to.is_none() && !role.seeded {
             items.push(Item::new("AWS::IAM::Role", name, &role.tags).named(name));
         }
     }
-    for (name, profile) in &world.iam.profiles {
+    for (name, profile) in &world.states.iam.profiles {
         items.push(Item::new("AWS::IAM::InstanceProfile", name, &profile.tags).named(name));
     }
 }
@@ -147,13 +150,13 @@ pub(crate) fn seed_role(
         linked_to: None,
         seeded: true,
     };
-    world.iam.roles.insert(name.to_owned(), role);
+    world.states.iam.roles.insert(name.to_owned(), role);
     Ok(())
 }
 
 /// A managed policy of the customer's that was there from the start.
 pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
-    world.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
+    world.states.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
     Ok(())
 }
 
@@ -210,12 +213,12 @@ pub(crate) fn trust(world: &World, role: &str) -> Option<Arc<Policy>> {
 
 /// A managed policy, of AWS or of the customer.
 fn managed_policy(world: &World, arn: &str) -> Option<Arc<Policy>> {
-    world.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
+    world.states.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
 }
 
 /// The ARN of a service's linked role, if the account lacks it.
 pub(crate) fn lacking_linked_role(world: &World, service: &str) -> Option<String> {
-    let name = roles::linked_name(service).filter(|name| !world.iam.roles.contains_key(*name))?;
+    let name = roles::linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     Some(format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account))
 }
 
@@ -240,7 +243,7 @@ pub(crate) enum ProfileView {
 /// How an instance profile (its ARN or name) looks to EC2.
 pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
     let name = last_part(profile);
-    let Some(profile_) = world.iam.profiles.get(name) else { return ProfileView::Absent };
+    let Some(profile_) = world.states.iam.profiles.get(name) else { return ProfileView::Absent };
     if profile.starts_with("arn:") && profile != profiles::arn(world, name, profile_) {
         return ProfileView::Absent;
     }
@@ -248,7 +251,7 @@ pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
         return ProfileView::Propagating;
     }
     match &profile_.role {
-        Some((role, seen_at)) if world.now >= *seen_at => match world.iam.roles.get(role) {
+        Some((role, seen_at)) if world.now >= *seen_at => match world.states.iam.roles.get(role) {
             Some(found) => ProfileView::Ready {
                 arn: profiles::arn(world, name, profile_),
                 role: roles::arn(world, role, found),
@@ -268,7 +271,7 @@ pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
 /// A role by its ARN (which must be exact, path and account included) or name.
 fn find_role<'a>(world: &'a World, role: &str) -> Option<&'a Role> {
     let name = last_part(role);
-    let found = world.iam.roles.get(name)?;
+    let found = world.states.iam.roles.get(name)?;
     (!role.starts_with("arn:") || role == roles::arn(world, name, found)).then_some(found)
 }
 

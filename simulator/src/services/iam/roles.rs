@@ -46,7 +46,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "1 validation error detected: Value at 'maxSessionDuration' failed to satisfy constraint: Member must have value between 3600 and 43200",
         ));
     }
-    if world.iam.roles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
+    if world.states.iam.roles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
         return Err(conflict("EntityAlreadyExists", format!("Role with name {name} already exists.")));
     }
     let role = Role {
@@ -64,7 +64,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         linked_to: None,
         seeded: false,
     };
-    world.iam.roles.insert(name.clone(), role);
+    world.states.iam.roles.insert(name.clone(), role);
     shown(world, &name)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
 
 pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let prefix = params.text("PathPrefix").unwrap_or_else(|| "/".into());
-    let below = world.iam.roles.iter().filter(|(_, role)| role.path.starts_with(&prefix));
+    let below = world.states.iam.roles.iter().filter(|(_, role)| role.path.starts_with(&prefix));
     let roles = below
         .map(|(name, role)| {
             let mut document = document(world, name, role);
@@ -93,7 +93,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = needed(params, "RoleName")?;
     params.done()?;
-    let in_a_profile = world.iam.profiles.values().any(|profile| profiles::holds(profile, &name));
+    let in_a_profile = world.states.iam.profiles.values().any(|profile| profiles::holds(profile, &name));
     let role = modifiable(world, &name)?;
     let blocker = if in_a_profile {
         Some("Cannot delete entity, must remove roles from instance profile first.")
@@ -107,7 +107,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if let Some(blocker) = blocker {
         return Err(conflict("DeleteConflict", blocker));
     }
-    world.iam.roles.remove(&name);
+    world.states.iam.roles.remove(&name);
     Ok(Reply::empty())
 }
 
@@ -248,7 +248,7 @@ pub(super) fn create_service_linked(world: &mut World, params: &Params) -> Resul
 
 /// Makes the service-linked role of a service; nothing if the account has it (or the service has none).
 pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
-    let name = linked_name(service).filter(|name| !world.iam.roles.contains_key(*name))?;
+    let name = linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": [{ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" }],
@@ -268,7 +268,7 @@ pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
         linked_to: Some(service.into()),
         seeded: true,
     };
-    world.iam.roles.insert(name.into(), role);
+    world.states.iam.roles.insert(name.into(), role);
     Some(())
 }
 
@@ -288,6 +288,7 @@ pub(super) fn linked_name(service: &str) -> Option<&'static str> {
 /// `NoSuchEntity`.
 pub(super) fn role<'a>(world: &'a mut World, name: &str) -> Result<&'a mut Role, Refusal> {
     world
+        .states
         .iam
         .roles
         .get_mut(name)
@@ -328,7 +329,7 @@ fn encoded(document: &str) -> String {
 
 fn shown(world: &mut World, name: &str) -> Result<Reply, Refusal> {
     role(world, name)?;
-    let role = world.iam.roles.get(name).map(|role| document(world, name, role));
+    let role = world.states.iam.roles.get(name).map(|role| document(world, name, role));
     Ok(json!({ "Role": role }).into())
 }
 

@@ -184,7 +184,7 @@ pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration,
 pub(super) fn advance(world: &mut World, id: &str) {
     let (now, second) = (world.now, world.latency.seconds(1.0));
     loop {
-        let Some(instance) = world.rds.instances.get_mut(id) else { return };
+        let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
         if instance.deletion.is_some() {
             return;
         }
@@ -208,7 +208,7 @@ pub(super) fn advance(world: &mut World, id: &str) {
 }
 
 fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) {
-    let Some(instance) = world.rds.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
     let major = catalogue::major(instance.settings.version);
     let mut leaving = Vec::new();
     let (mut joins, mut upgraded) = (false, false);
@@ -241,14 +241,14 @@ fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) 
 /// Gives an instance its standby. That there is a place was checked when the change was asked for; if the subnet has
 /// filled up since, RDS would go on trying.
 fn add_standby(world: &mut World, id: &str) {
-    let Some(instance) = world.rds.instances.get(id) else { return };
-    let Some(group) = world.rds.subnet_groups.get(&instance.subnet_group) else { return };
+    let Some(instance) = world.states.rds.instances.get(id) else { return };
+    let Some(group) = world.states.rds.subnet_groups.get(&instance.subnet_group) else { return };
     let settings = instance.settings.clone();
     let primary = instance.nodes.first().map(|node| node.zone.clone());
     let places = create::standby_place(world, group, &settings).unwrap_or_default();
     let Some(place) = places.into_iter().find(|place| Some(&place.zone) != primary.as_ref()) else { return };
     if let Ok(node) = create::attach(world, &place, &settings)
-        && let Some(instance) = world.rds.instances.get_mut(id)
+        && let Some(instance) = world.states.rds.instances.get_mut(id)
     {
         instance.nodes.push(node);
     }

@@ -57,7 +57,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let wanted = Wanted::read(world, params)?;
     let tags = tagging::read(params)?;
     params.done()?;
-    if world.rds.instances.contains_key(&id) {
+    if world.states.rds.instances.contains_key(&id) {
         return Err(Refusal::new("DBInstanceAlreadyExists", "DB instance already exists"));
     }
     check_quotas(world, wanted.settings.storage)?;
@@ -98,12 +98,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         deletion: None,
     };
     announce(world, &id, &instance);
-    world.rds.instances.insert(id.clone(), instance);
+    world.states.rds.instances.insert(id.clone(), instance);
     document::reply(world, &id)
 }
 
 fn check_quotas(world: &World, storage: u32) -> Result<(), Refusal> {
-    let instances = &world.rds.instances;
+    let instances = &world.states.rds.instances;
     if instances.len() >= INSTANCES {
         return Err(Refusal::new(
             "InstanceQuotaExceeded",
@@ -149,7 +149,7 @@ fn birth(world: &mut World, settings: &Settings) -> Birth {
         endpoint_at: now + whole.mul_f64(0.7),
         creating_until: now + whole.saturating_sub(backup),
         available_at: now + whole,
-        fails_at: world.doomed.then(|| now + whole.mul_f64(0.6)),
+        fails_at: world.fail_creation.then(|| now + whole.mul_f64(0.6)),
     }
 }
 

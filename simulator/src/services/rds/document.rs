@@ -20,7 +20,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if let Some(id) = &wanted {
         instance::find(world, id)?;
     }
-    let found = world.rds.instances.iter().filter(|(id, instance)| {
+    let found = world.states.rds.instances.iter().filter(|(id, instance)| {
         visible(world, instance.made_at)
             && wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(id))
             && filters.pass(|name| match name {
@@ -35,7 +35,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
 
 /// The answer of a call that changes an instance: the instance as it is now.
 pub(super) fn reply(world: &World, id: &str) -> Result<Reply, Refusal> {
-    let instance = world.rds.instances.get(id).ok_or_else(|| {
+    let instance = world.states.rds.instances.get(id).ok_or_else(|| {
         Refusal::new("DBInstanceNotFound", format!("DBInstance {id} not found.")).status(404)
     })?;
     Ok(json!({ "DBInstance": document(world, id, instance) }).into())
@@ -100,7 +100,7 @@ fn engine(world: &World, id: &str, instance: &Instance) -> Map<String, Value> {
 fn network(world: &World, id: &str, instance: &Instance) -> Map<String, Value> {
     let now = world.now;
     let settings = &instance.settings;
-    let group = world.rds.subnet_groups.get(&instance.subnet_group);
+    let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
     let reached = now >= instance.birth.endpoint_at && instance.birth.fails_at.is_none_or(|at| now < at);
     let endpoint = reached.then(|| {
         json!({

@@ -27,13 +27,13 @@ pub(super) struct Event {
 
 /// Notes what happens to an instance at that time.
 pub(super) fn add(world: &mut World, id: &str, at: Duration, category: &'static str, message: &'static str) {
-    world.rds.events.push(Event { at, source: id.to_owned(), category, message });
+    world.states.rds.events.push(Event { at, source: id.to_owned(), category, message });
 }
 
 /// Forgets what was to happen to an instance: something has come between.
 pub(super) fn forget_future(world: &mut World, id: &str) {
     let now = world.now;
-    world.rds.events.retain(|event| event.source != id || event.at <= now);
+    world.states.rds.events.retain(|event| event.source != id || event.at <= now);
 }
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -69,6 +69,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     let start = start.max(now - seconds(KEPT_MINUTES));
     let of_kind = kind.as_deref().is_none_or(|kind| kind == "db-instance");
     let mut events: Vec<&Event> = world
+        .states
         .rds
         .events
         .iter()

@@ -151,13 +151,13 @@ impl Instance {
 
 /// The instance that a caller names.
 pub(super) fn find<'w>(world: &'w World, id: &str) -> Result<&'w Instance, Refusal> {
-    let instance = world.rds.instances.get(&id.to_ascii_lowercase());
+    let instance = world.states.rds.instances.get(&id.to_ascii_lowercase());
     instance.filter(|instance| visible(world, instance.made_at)).ok_or_else(|| not_found(id))
 }
 
 pub(super) fn find_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Instance, Refusal> {
     find(world, id)?;
-    world.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
+    world.states.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Refusal {

@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
 
-use super::{logs, unknown};
-use crate::authorization::Asks;
+use super::{Service, logs, unknown};
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -42,6 +42,17 @@ use subnet_groups::SubnetGroup;
 /// How long after its creation a thing is still unknown to whoever reads it by name or refers to it: RDS shows it
 /// late ("does not exist" right after a subnet group's creation is known from other deployers).
 const LAG_SECONDS: f64 = 0.5;
+
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    timings: &[
+        ("CreateDBSubnetGroup", Timing::Create("db_subnet_group")),
+        ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
+    ],
+    can_fail: &["CreateDBInstance"],
+    ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
+};
 
 /// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
 #[derive(Debug, Clone, Default)]
@@ -65,11 +76,7 @@ struct Retained {
     until: Duration,
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateDBSubnetGroup" => subnet_groups::create(world, params),
         "DescribeDBSubnetGroups" => subnet_groups::describe(world, params),
@@ -114,8 +121,8 @@ fn contradiction(message: impl Into<String>) -> Refusal {
 }
 
 /// Lets instances become what they are on the way to.
-pub(crate) fn advance(world: &mut World) {
-    let ids: Vec<String> = world.rds.instances.keys().cloned().collect();
+fn advance(world: &mut World) {
+    let ids: Vec<String> = world.states.rds.instances.keys().cloned().collect();
     for id in ids {
         export_logs(world, &id);
         change::advance(world, &id);
@@ -123,12 +130,12 @@ pub(crate) fn advance(world: &mut World) {
         delete::advance(world, &id);
     }
     let now = world.now;
-    world.rds.retained.retain(|backups| backups.until > now);
+    world.states.rds.retained.retain(|backups| backups.until > now);
 }
 
 /// RDS makes a log group for each kind of log that an instance exports, once it runs, and leaves it behind.
 fn export_logs(world: &mut World, id: &str) {
-    let Some(instance) = world.rds.instances.get(id) else { return };
+    let Some(instance) = world.states.rds.instances.get(id) else { return };
     let at = instance.birth.creating_until;
     if instance.birth.fails_at.is_some() || world.now < at {
         return;
@@ -140,8 +147,8 @@ fn export_logs(world: &mut World, id: &str) {
 
 /// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
 /// the most that they can cost. The secret that RDS keeps counts with its instance, with which it comes and goes.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    let rds = &world.rds;
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    let rds = &world.states.rds;
     for (name, group) in &rds.subnet_groups {
         items.push(Item::new("AWS::RDS::DBSubnetGroup", name, &group.tags).named(name));
     }

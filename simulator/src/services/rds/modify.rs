@@ -54,10 +54,10 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         changes.push(Change::Password);
     }
     if changes.contains(&Change::MultiAz(true)) {
-        let group = world.rds.subnet_groups.get(&instance.subnet_group);
+        let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
         group.map(|group| create::standby_place(world, group, &instance.settings)).transpose()?;
     }
-    let Some(instance) = world.rds.instances.get_mut(&id) else { return document::reply(world, &id) };
+    let Some(instance) = world.states.rds.instances.get_mut(&id) else { return document::reply(world, &id) };
     apply_at_once(instance, &at_once);
     let (mut start, mut wait) = (Vec::new(), Vec::new());
     for change in changes {
@@ -98,7 +98,7 @@ fn wanted_settings(world: &World, params: &Params, instance: &Instance) -> Resul
     if let Some(on) = params.flag("MultiAZ")? {
         wanted.multi_az = on;
     }
-    let group = world.rds.subnet_groups.get(&instance.subnet_group);
+    let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
     let vpc = group.map(|group| group.vpc.clone()).unwrap_or_default();
     if params.has("VpcSecurityGroupIds") {
         wanted.groups = checks::groups(world, &vpc, params.list("VpcSecurityGroupIds"))?;
@@ -347,7 +347,7 @@ fn keep_or_drop_secret(world: &mut World, id: &str, password: Password) {
         Password::Rotated => return,
         Password::Given => None,
     };
-    let Some(instance) = world.rds.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
     let before = std::mem::replace(&mut instance.secret, kept);
     if let Some(before) = before {
         secrets::delete_managed(world, &before.arn);

@@ -58,7 +58,7 @@ pub(super) fn change(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let in_sync_at = world.ready("route53_record_insync");
     let records = apply(world, &zone, &wanted, in_sync_at).map_err(|faults| refused(&faults))?;
-    if let Some(zone) = world.route53.zones.get_mut(&id) {
+    if let Some(zone) = world.states.route53.zones.get_mut(&id) {
         zone.records = records;
     }
     let change_id = format!("C{:020X}", world.number());
@@ -67,7 +67,7 @@ pub(super) fn change(world: &mut World, params: &Params) -> Result<Reply, Refusa
         "ChangeResourceRecordSetsResponse",
         json!({ "ChangeInfo": change.document(&change_id, world.now) }),
     );
-    world.route53.changes.insert(change_id, change);
+    world.states.route53.changes.insert(change_id, change);
     Ok(reply)
 }
 

@@ -64,7 +64,7 @@ pub(super) fn objects(world: &mut World, params: &Params) -> Result<Reply, Refus
         Some(token) => hex::decode(token).map_err(bad_token)?,
         None => start_after.clone().unwrap_or_default().into_bytes(),
     };
-    let bucket = world.s3.bucket(&question.bucket)?;
+    let bucket = world.states.s3.bucket(&question.bucket)?;
     let (mut contents, mut prefixes) = (Vec::new(), BTreeSet::new());
     let mut next = None;
     let mut last = Vec::new();
@@ -131,7 +131,7 @@ pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refu
             "A version-id marker cannot be specified without a key marker.",
         ));
     }
-    let bucket = world.s3.bucket(&question.bucket)?;
+    let bucket = world.states.s3.bucket(&question.bucket)?;
     // Keys in order, and of each key the newest version first.
     let all = bucket.objects.iter().flat_map(|(key, versions)| {
         versions.iter().rev().enumerate().map(move |(place, version)| (key, place == 0, version))

@@ -12,14 +12,24 @@ mod wire;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::World;
 
 use objects::Version;
-pub(crate) use wire::route;
+
+pub(crate) static SERVICE: Service = Service {
+    throttling: ErrorForm::new("SlowDown", "Please reduce your request rate.", 503),
+    rate: |_| Rate::new("all", 1000.0, 500.0),
+    largest_body: LARGEST_OBJECT,
+    causes_events: true,
+    ..Service::rest_xml("s3", "http://s3.amazonaws.com/doc/2006-03-01/", wire::route, act, access::access)
+};
+
+/// The largest object in bytes. S3 itself takes 5 GB, which would not fit into memory.
+pub(crate) const LARGEST_OBJECT: usize = 64 << 20;
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -49,11 +59,7 @@ impl Bucket {
     }
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "ListBuckets" => buckets::list(world, params),
         "CreateBucket" => buckets::create(world, params),
@@ -93,12 +99,12 @@ impl State {
 /// Puts an empty, versioned bucket into the account.
 pub(crate) fn seed_bucket(world: &mut World, name: &str) {
     let bucket = Bucket::new(world.now, Versioning::Enabled);
-    world.s3.buckets.entry(name.to_owned()).or_insert(bucket);
+    world.states.s3.buckets.entry(name.to_owned()).or_insert(bucket);
 }
 
 /// Whether a bucket exists (a load balancer asks it of its access logs' bucket).
 pub(crate) fn bucket_exists(world: &World, name: &str) -> bool {
-    world.s3.buckets.contains_key(name)
+    world.states.s3.buckets.contains_key(name)
 }
 
 // There is no inventory: what is in a bucket are Stackdrop's own records, which outlive every stack, and the bucket

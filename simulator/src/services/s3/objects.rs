@@ -12,7 +12,7 @@ use time::macros::format_description;
 use super::wire::{bad_digest, checksum, etag};
 use super::{Bucket, Versioning, bucket_name};
 use crate::clock::Clock;
-use crate::happenings::Happening;
+use crate::events::AccountEvent;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Body, Reply};
 use crate::world::World;
@@ -83,7 +83,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     params.done()?;
     let number = world.number();
     let made_at = world.now;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     match if_none_match.as_deref() {
         Some("*") if bucket.current(&key).is_some() => return Err(precondition_failed()),
         None | Some("*") => {}
@@ -97,7 +97,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     }
     check_match(bucket, &key, if_match.as_deref())?;
     let id = bucket.next_id(&key, number);
-    let happening = Happening::ObjectCreated {
+    let happening = AccountEvent::ObjectCreated {
         bucket: name,
         key: key.clone(),
         version: id.clone(),
@@ -113,7 +113,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
         reply = reply.header("x-amz-version-id", id);
     }
     bucket.add(&key, Version { id, made_at, content: Some(content) });
-    world.happenings.push(happening);
+    world.events.push(happening);
     Ok(reply)
 }
 
@@ -200,7 +200,7 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let (if_match, if_none_match) = (params.text("if-match"), params.text("if-none-match"));
     let with_checksums = params.text("x-amz-checksum-mode").is_some_and(|mode| mode == "ENABLED");
     params.done()?;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     let versions = bucket.objects.get(&key).map(Vec::as_slice).unwrap_or_default();
     let version = match &id {
         Some(id) => versions.iter().find(|version| version.id == *id).ok_or_else(|| no_such_version(id))?,
@@ -266,7 +266,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let number = world.number();
     let made_at = world.now;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     check_match(bucket, &key, if_match.as_deref())?;
     let mut reply = Reply::empty().status(StatusCode::NO_CONTENT);
     if let Some(id) = id {
@@ -291,7 +291,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let id = bucket.next_id(&key, number);
     bucket.add(&key, Version { id: id.clone(), made_at, content: None });
-    world.happenings.push(Happening::ObjectDeleted { bucket: name, key, marker: id.clone() });
+    world.events.push(AccountEvent::ObjectDeleted { bucket: name, key, marker: id.clone() });
     Ok(reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", id))
 }
 

@@ -9,7 +9,7 @@ use super::{
     needed, seen,
 };
 use crate::clock::Clock;
-use crate::happenings::Happening;
+use crate::events::AccountEvent;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::iam::{self, RoleView};
@@ -54,13 +54,13 @@ impl Schedule {
 /// Lets the schedules fire that were due, each as often as it was.
 pub(super) fn fire(world: &mut World) {
     let now = world.now;
-    let mut fired: Vec<(Duration, Happening)> = Vec::new();
-    world.scheduler.schedules.retain(|(group, name), schedule| {
+    let mut fired: Vec<(Duration, AccountEvent)> = Vec::new();
+    world.states.scheduler.schedules.retain(|(group, name), schedule| {
         while let Some(at) = schedule.next_at.filter(|at| *at <= now) {
             let target = &schedule.settings["Target"];
             let text = |key: &str| target[key].as_str().unwrap_or_default().to_owned();
             let input = Some(text("Input")).filter(|input| !input.is_empty()).unwrap_or_else(|| "{}".into());
-            let happening = Happening::ScheduleFired {
+            let happening = AccountEvent::ScheduleFired {
                 name: name.clone(),
                 group: group.clone(),
                 target: text("Arn"),
@@ -75,7 +75,7 @@ pub(super) fn fire(world: &mut World) {
         !(completed && schedule.settings["ActionAfterCompletion"] == "DELETE")
     });
     fired.sort_by_key(|(at, _)| *at);
-    world.happenings.extend(fired.into_iter().map(|(_, happening)| happening));
+    world.events.extend(fired.into_iter().map(|(_, happening)| happening));
 }
 
 /// A schedule's group and name.
@@ -96,7 +96,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     check_group(world, &id.0)?;
     let reply = Reply::from(json!({ "ScheduleArn": arn(world, &id) }));
     let request = json!([id, settings]);
-    let there = world.scheduler.schedules.contains_key(&id);
+    let there = world.states.scheduler.schedules.contains_key(&id);
     if matches!(seen(world, "CreateSchedule", token.as_deref(), &request)?, Seen::Again) && there {
         return Ok(reply);
     }
@@ -104,7 +104,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(conflict(format!("Schedule {} already exists.", id.1)));
     }
     let schedule = Schedule::new(world.now, settings);
-    world.scheduler.schedules.insert(id, schedule);
+    world.states.scheduler.schedules.insert(id, schedule);
     keep_token(world, "CreateSchedule", token, request);
     Ok(reply)
 }
@@ -122,7 +122,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Ok(reply);
     }
     let now = world.now;
-    let schedule = world.scheduler.schedules.get_mut(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    let schedule = world.states.scheduler.schedules.get_mut(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     *schedule = Schedule { made_at: schedule.made_at, ..Schedule::new(now, settings) };
     keep_token(world, "UpdateSchedule", token, request);
     Ok(reply)
@@ -131,7 +131,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
 pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = identity(params)?;
     params.done()?;
-    let schedule = world.scheduler.schedules.get(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    let schedule = world.states.scheduler.schedules.get(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     let mut document = schedule.settings.clone();
     document["Arn"] = json!(arn(world, &id));
     document["GroupName"] = json!(id.0);
@@ -145,7 +145,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let id = identity(params)?;
     params.ignore("ClientToken"); // a deletion that is repeated finds nothing, which callers take for success
     params.done()?;
-    world.scheduler.schedules.remove(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    world.states.scheduler.schedules.remove(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     Ok(Reply::empty())
 }
 
@@ -161,7 +161,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     if let Some(group) = &group {
         check_group(world, group)?;
     }
-    let found = world.scheduler.schedules.iter().filter(|((in_group, name), schedule)| {
+    let found = world.states.scheduler.schedules.iter().filter(|((in_group, name), schedule)| {
         group.as_ref().is_none_or(|group| group == in_group)
             && name.starts_with(&prefix)
             && state.as_deref().is_none_or(|state| schedule.settings["State"] == state)

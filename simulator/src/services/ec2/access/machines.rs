@@ -1,28 +1,34 @@
 //! Instances, their disks, their profiles.
 
 use super::Call;
+use crate::services::ec2::catalogue;
+use crate::services::ec2::group::Group;
+use crate::services::ec2::instance::Instance;
+use crate::services::ec2::interface::Interface;
 use crate::services::ec2::profile::{self, Named};
-use crate::services::ec2::{catalogue, thing::Kind};
+use crate::services::ec2::resource::Resource;
+use crate::services::ec2::subnet::Subnet;
+use crate::services::ec2::volume::Volume;
 
 /// Whether it is a call of these.
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "RunInstances" => launch(call),
         "StartInstances" => {
-            call.names(Kind::Instance, "InstanceId");
+            call.names(Instance::KIND, "InstanceId");
             uses_the_default_key(call);
         }
         "TerminateInstances"
         | "StopInstances"
         | "DescribeInstanceAttribute"
-        | "ModifyInstanceMetadataOptions" => call.names(Kind::Instance, "InstanceId"),
+        | "ModifyInstanceMetadataOptions" => call.names(Instance::KIND, "InstanceId"),
         "ModifyInstanceAttribute" => {
-            call.names(Kind::Instance, "InstanceId");
-            call.may_name(Kind::Group, "GroupId");
+            call.names(Instance::KIND, "InstanceId");
+            call.may_name(Group::KIND, "GroupId");
         }
-        "ModifyVolume" => call.names(Kind::Volume, "VolumeId"),
+        "ModifyVolume" => call.names(Volume::KIND, "VolumeId"),
         "AssociateIamInstanceProfile" => {
-            call.names(Kind::Instance, "InstanceId");
+            call.names(Instance::KIND, "InstanceId");
             pass_role(call);
         }
         "DisassociateIamInstanceProfile" => with_profile(call),
@@ -41,10 +47,10 @@ fn launch(call: &mut Call<'_, '_>) {
     let interfaces = call.params.structs("NetworkInterface");
     let place = interfaces.first().unwrap_or(call.params);
     let subnet = place.text("SubnetId").unwrap_or_else(|| "*".into());
-    call.on(Kind::Subnet, &subnet);
-    let vpc = call.asks.world.ec2.subnets.get(&subnet).map(|subnet| subnet.vpc.as_str());
+    call.on(Subnet::KIND, &subnet);
+    let vpc = call.requests.world.states.ec2.subnets.get(&subnet).map(|subnet| subnet.vpc.as_str());
     call.groups_or_default(place.list("SecurityGroupId"), vpc);
-    for kind in [Kind::Instance, Kind::Interface, Kind::Volume] {
+    for kind in [Instance::KIND, Interface::KIND, Volume::KIND] {
         call.creates(kind);
     }
     uses_the_default_key(call);
@@ -62,9 +68,9 @@ fn uses_the_default_key(call: &mut Call<'_, '_>) {
         "kms:ReEncryptFrom",
         "kms:ReEncryptTo",
     ];
-    if let Some(key) = &call.asks.world.ec2.default_key {
+    if let Some(key) = &call.requests.world.states.ec2.default_key {
         for action in ACTIONS {
-            call.asks.key_use(action, key, "ec2");
+            call.requests.key_use(action, key, "ec2");
         }
     }
 }
@@ -72,8 +78,8 @@ fn uses_the_default_key(call: &mut Call<'_, '_>) {
 /// An image belongs to no account of its ARN. `ec2:Owner` has Amazon's alias for those of Amazon.
 fn image(call: &mut Call<'_, '_>) {
     let id = call.params.text("ImageId").unwrap_or_else(|| "*".into());
-    let arn = format!("arn:aws:ec2:{}::image/{id}", call.asks.world.region);
-    let request = call.asks.on("image", arn, None);
+    let arn = format!("arn:aws:ec2:{}::image/{id}", call.requests.world.region);
+    let request = call.requests.resource("image", arn, None);
     if catalogue::architecture_of(&id).is_ok() {
         request.key("ec2:Owner", "amazon");
     }
@@ -81,15 +87,15 @@ fn image(call: &mut Call<'_, '_>) {
 
 /// The role of the profile that a call names. EC2 refuses a profile that it does not find, or that has no role.
 fn pass_role(call: &mut Call<'_, '_>) {
-    let role = Named::read(call.params).and_then(|profile| profile.role(call.asks.world));
+    let role = Named::read(call.params).and_then(|profile| profile.role(call.requests.world));
     if let Some(role) = role {
-        call.asks.pass_role(&role, "ec2.amazonaws.com");
+        call.requests.pass_role(&role, "ec2.amazonaws.com");
     }
 }
 
 /// The instance of the association that a call names.
 fn with_profile(call: &mut Call<'_, '_>) {
     let association = call.params.text("AssociationId").unwrap_or_default();
-    let instance = profile::instance_of(call.asks.world, &association).unwrap_or("*");
-    call.on(Kind::Instance, instance);
+    let instance = profile::instance_of(call.requests.world, &association).unwrap_or("*");
+    call.on(Instance::KIND, instance);
 }

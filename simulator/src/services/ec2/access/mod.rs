@@ -7,17 +7,19 @@ mod firewall;
 mod machines;
 mod network;
 
-use super::thing::Kind;
+use super::group::Group;
+use super::resource::Kind;
+use super::resource::Resource;
 use super::{group, tagging};
-use crate::authorization::{Asks, Request};
+use crate::authorization::{AccessRequests, Request};
 use crate::params::Params;
 use crate::world::{Tags, World};
 
-pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    let mut call = Call { operation, params, asks };
+pub(super) fn access(_world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
+    let mut call = Call { operation, params, requests };
     let is_known = network::access(&mut call) || firewall::access(&mut call) || machines::access(&mut call);
     if !is_known {
-        asks.whole();
+        requests.no_resource();
     }
 }
 
@@ -25,17 +27,17 @@ pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mu
 struct Call<'a, 'w> {
     operation: &'a str,
     params: &'a Params,
-    asks: &'a mut Asks<'w>,
+    requests: &'a mut AccessRequests<'w>,
 }
 
 impl Call<'_, '_> {
-    /// Asks for the call's own action on a resource, or with the id `*` on a new one.
+    /// AccessRequests for the call's own action on a resource, or with the id `*` on a new one.
     fn on(&mut self, kind: Kind, id: &str) -> &mut Request {
-        let world = self.asks.world;
-        self.asks.on(kind.tag_type(), arn(world, kind, id), tagging::tags_of(world, kind, id))
+        let world = self.requests.world;
+        self.requests.resource(kind.tag_type, arn(world, kind, id), tagging::tags_of(world, kind, id))
     }
 
-    /// Asks for the call's own action on what a parameter names: one resource, or each one of a list.
+    /// AccessRequests for the call's own action on what a parameter names: one resource, or each one of a list.
     fn may_name(&mut self, kind: Kind, parameter: &str) {
         for id in self.ids(parameter) {
             self.on(kind, &id);
@@ -55,14 +57,14 @@ impl Call<'_, '_> {
         self.params.text(parameter).map_or_else(|| self.params.list(parameter), |id| vec![id])
     }
 
-    /// Asks for the call's own action on a new resource, and for `ec2:CreateTags` if it gets tags at once.
+    /// AccessRequests for the call's own action on a new resource, and for `ec2:CreateTags` if it gets tags at once.
     /// Source: "Grant permission to tag Amazon EC2 resources during creation" in the EC2 user guide.
     fn creates(&mut self, kind: Kind) {
         let tags = self.new_tags(kind);
         self.on(kind, "*").request_tags(&tags);
         if !tags.is_empty() {
-            let arn = arn(self.asks.world, kind, "*");
-            let tagging = self.asks.also("ec2:CreateTags", kind.tag_type(), arn, None);
+            let arn = arn(self.requests.world, kind, "*");
+            let tagging = self.requests.other_action("ec2:CreateTags", kind.tag_type, arn, None);
             tagging.key("ec2:CreateAction", self.operation).request_tags(&tags);
         }
     }
@@ -72,27 +74,27 @@ impl Call<'_, '_> {
         let specifications = self.params.structs("TagSpecification");
         let of_kind = specifications
             .iter()
-            .filter(|specification| specification.text("ResourceType").as_deref() == Some(kind.tag_type()));
+            .filter(|specification| specification.text("ResourceType").as_deref() == Some(kind.tag_type));
         of_kind.flat_map(tags).collect()
     }
 
-    /// Asks for the call's own action on the security groups of a new interface: those that the call names, or else
+    /// AccessRequests for the call's own action on the security groups of a new interface: those that the call names, or else
     /// the default one of the VPC.
     fn groups_or_default(&mut self, mut groups: Vec<String>, vpc: Option<&str>) {
         if groups.is_empty() {
-            groups = vpc.map(|vpc| group::default_of(self.asks.world, vpc)).unwrap_or_default();
+            groups = vpc.map(|vpc| group::default_of(self.requests.world, vpc)).unwrap_or_default();
         }
         if groups.is_empty() {
             groups.push("*".into());
         }
         for group in groups {
-            self.on(Kind::Group, &group);
+            self.on(Group::KIND, &group);
         }
     }
 }
 
 fn arn(world: &World, kind: Kind, id: &str) -> String {
-    world.arn("ec2", &format!("{}/{id}", kind.tag_type()))
+    world.arn("ec2", &format!("{}/{id}", kind.tag_type))
 }
 
 /// The list `Tag` of a request or of a tag specification.

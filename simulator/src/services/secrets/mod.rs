@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stackdrop_figures::prices::SECRET_MONTHLY;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -18,6 +17,9 @@ use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
 pub(crate) use access::denied_value;
+
+pub(crate) static SERVICE: Service =
+    Service { inventory, ..Service::json("secretsmanager", "1.1", "secretsmanager", act, access::access) };
 
 /// What stands of this service.
 #[derive(Debug, Clone, Default)]
@@ -56,12 +58,7 @@ const DAY_SECONDS: u64 = 86_400;
 /// The most bytes of a value (quota).
 const LONGEST_VALUE: usize = 65_536;
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateSecret" => create(world, params),
         "DescribeSecret" => describe(world, params),
@@ -85,8 +82,8 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
 }
 
 /// What calls made. Seeded secrets are somebody else's; managed ones go with the resource that they belong to.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (arn, secret) in &world.secrets.secrets {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (arn, secret) in &world.states.secrets.secrets {
         if secret.origin == Origin::Created && secret.deleted.is_none() {
             let item = Item::new("AWS::SecretsManager::Secret", arn, &secret.tags);
             items.push(item.named(&secret.name).monthly(SECRET_MONTHLY));
@@ -114,13 +111,13 @@ pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &s
 
 /// Deletes a secret that a service manages, at once.
 pub(crate) fn delete_managed(world: &mut World, arn: &str) {
-    world.secrets.secrets.remove(arn);
+    world.states.secrets.secrets.remove(arn);
 }
 
 /// Whether a secret exists (its ARN, with or without `:key:stage:version` behind it).
 pub(crate) fn exists(world: &World, arn: &str) -> bool {
     let arn: Vec<&str> = arn.splitn(8, ':').take(7).collect();
-    world.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
+    world.states.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
 }
 
 /// Puts a secret of somebody else into the account, encrypted with that key if there is one.
@@ -138,7 +135,7 @@ pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>)
         tags: tags.clone(),
         deleted: None,
     };
-    world.secrets.secrets.insert(arn.into(), secret);
+    world.states.secrets.secrets.insert(arn.into(), secret);
 }
 
 fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -150,7 +147,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     check_name(&name)?;
     purge(world);
-    if let Some((arn, taken)) = world.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
+    if let Some((arn, taken)) = world.states.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
         // The same creation again, by its token: the first one's answer.
         if taken.deleted.is_none() && version.is_some() && taken.version == version {
             return Ok(json!({ "ARN": arn, "Name": name, "VersionId": version_id(arn, taken) }).into());
@@ -179,6 +176,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     };
     let arn = add(world, secret);
     let id = world
+        .states
         .secrets
         .secrets
         .get(&arn)
@@ -191,7 +189,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     purge(world);
     let arn = find(world, &id)?;
-    let secret = world.secrets.secrets.get(&arn).ok_or_else(not_found)?;
+    let secret = world.states.secrets.secrets.get(&arn).ok_or_else(not_found)?;
     Ok(document(&arn, secret, "VersionIdsToStages").into())
 }
 
@@ -258,6 +256,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     purge(world);
     let mut found: Vec<(&String, &Secret)> = world
+        .states
         .secrets
         .secrets
         .iter()
@@ -354,20 +353,21 @@ fn untag(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 /// Takes away what was deleted and whose recovery window is over.
 fn purge(world: &mut World) {
     let now = world.now;
-    world.secrets.secrets.retain(|_, secret| secret.deleted.is_none_or(|(_, gone)| gone > now));
+    world.states.secrets.secrets.retain(|_, secret| secret.deleted.is_none_or(|(_, gone)| gone > now));
 }
 
 /// Adds a secret under a new ARN: AWS puts a hyphen and six characters behind the name.
 fn add(world: &mut World, secret: Secret) -> String {
     let number = world.number();
     let arn = world.arn("secretsmanager", &format!("secret:{}-{number:06X}", secret.name));
-    world.secrets.secrets.insert(arn.clone(), secret);
+    world.states.secrets.secrets.insert(arn.clone(), secret);
     arn
 }
 
 /// The ARN of the secret with this ARN or name.
 fn find(world: &World, id: &str) -> Result<String, Refusal> {
     world
+        .states
         .secrets
         .secrets
         .iter()
@@ -377,7 +377,7 @@ fn find(world: &World, id: &str) -> Result<String, Refusal> {
 }
 
 fn changeable<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Secret, Refusal> {
-    let secret = world.secrets.secrets.get_mut(arn).ok_or_else(not_found)?;
+    let secret = world.states.secrets.secrets.get_mut(arn).ok_or_else(not_found)?;
     if secret.deleted.is_some() {
         return Err(Refusal::new(
             "InvalidRequestException",

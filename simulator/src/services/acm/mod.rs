@@ -8,13 +8,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{route53, unknown};
-use crate::authorization::Asks;
+use super::{Service, route53, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
+
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    can_fail: &["RequestCertificate"],
+    ..Service::json("acm", "1.1", "CertificateManager", act, access::access)
+};
 
 /// What stands of this service: certificates by ARN.
 #[derive(Debug, Clone, Default)]
@@ -83,12 +89,7 @@ const TAGS: usize = 50;
 const NAMES: usize = 10;
 const QUOTA: usize = 2500;
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "RequestCertificate" => request(world, params),
         "DescribeCertificate" => describe(world, params),
@@ -101,10 +102,10 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-pub(crate) fn advance(world: &mut World) {
+fn advance(world: &mut World) {
     let declined = world.latency.seconds(DECLINED_SECONDS);
     let now = world.now;
-    let pending = world.acm.certificates.values().filter(|each| each.status == Status::Pending);
+    let pending = world.states.acm.certificates.values().filter(|each| each.status == Status::Pending);
     let changes: Vec<(String, Status)> = pending
         .filter_map(|certificate| {
             let status = if certificate.doomed {
@@ -119,11 +120,11 @@ pub(crate) fn advance(world: &mut World) {
         })
         .collect();
     for (arn, status) in changes {
-        if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+        if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
             certificate.status = status;
         }
     }
-    for certificate in world.acm.certificates.values_mut() {
+    for certificate in world.states.acm.certificates.values_mut() {
         certificate.users.retain(|_, until| until.is_none_or(|until| until > now));
     }
 }
@@ -173,7 +174,7 @@ pub(crate) fn certificate(world: &World, arn: &str) -> Option<CertificateFacts> 
 /// end of a use a little later.
 pub(crate) fn set_in_use(world: &mut World, arn: &str, by: &str, in_use: bool) {
     let until = (!in_use).then(|| world.gone("acm_certificate_dns_validated"));
-    if let Some(certificate) = world.acm.certificates.get_mut(arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(arn) {
         certificate.users.insert(by.to_owned(), until);
     }
 }
@@ -193,11 +194,11 @@ pub(crate) fn seed_certificate(world: &mut World, arn: &str, domain: &str) {
         users: BTreeMap::new(),
         seeded: true,
     };
-    world.acm.certificates.insert(arn.to_owned(), certificate);
+    world.states.acm.certificates.insert(arn.to_owned(), certificate);
 }
 
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.acm.certificates.values().filter(|each| !each.seeded) {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for each in world.states.acm.certificates.values().filter(|each| !each.seeded) {
         items.push(
             Item::new("AWS::CertificateManager::Certificate", &each.arn, &each.tags).named(each.domain()),
         );
@@ -222,7 +223,7 @@ fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Certificate, Refusal> {
     let is_known = |each: &&Certificate| {
         each.seeded || each.created + world.latency.seconds(UNKNOWN_SECONDS) <= world.now
     };
-    world.acm.certificates.get(arn).filter(is_known).ok_or_else(|| {
+    world.states.acm.certificates.get(arn).filter(is_known).ok_or_else(|| {
         Refusal::new("ResourceNotFoundException", format!("Could not find certificate {arn}."))
     })
 }
@@ -343,7 +344,7 @@ fn check_token(token: Option<&str>) -> Result<(), Refusal> {
 
 fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let wanted = Wanted::read(params)?;
-    let earlier = world.acm.certificates.values().find(|each| {
+    let earlier = world.states.acm.certificates.values().find(|each| {
         wanted.token.is_some() && each.token == wanted.token && each.created + TOKEN_LIFETIME > world.now
     });
     match earlier {
@@ -354,7 +355,7 @@ fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         }
         None => {}
     }
-    if world.acm.certificates.len() >= QUOTA {
+    if world.states.acm.certificates.len() >= QUOTA {
         return Err(Refusal::new(
             "LimitExceededException",
             format!("Error: you have reached your limit of {QUOTA} certificates."),
@@ -372,11 +373,11 @@ fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         created: world.now,
         status: Status::Pending,
         validation,
-        doomed: world.doomed,
+        doomed: world.fail_creation,
         users: BTreeMap::new(),
         seeded: false,
     };
-    world.acm.certificates.insert(arn.clone(), certificate);
+    world.states.acm.certificates.insert(arn.clone(), certificate);
     Ok(json!({ "CertificateArn": arn }).into())
 }
 
@@ -494,6 +495,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
             .map_err(|_| Refusal::new("InvalidArgsException", format!("The token {token} is not valid")))?,
     };
     let found: Vec<&Certificate> = world
+        .states
         .acm
         .certificates
         .values()
@@ -526,7 +528,7 @@ fn add_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut tags = find(world, &arn)?.tags.clone();
     tags.extend(new);
     check_tag_count(&tags)?;
-    if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
         certificate.tags = tags;
     }
     Ok(Reply::empty())
@@ -541,7 +543,7 @@ fn remove_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     params.done()?;
     find(world, &arn)?;
-    if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
         certificate.tags.retain(|key, value| {
             !gone.iter().any(|(name, only)| name == key && only.as_ref().is_none_or(|only| only == value))
         });
@@ -555,6 +557,6 @@ fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     if !find(world, &arn)?.users.is_empty() {
         return Err(Refusal::new("ResourceInUseException", format!("Certificate {arn} is in use.")));
     }
-    world.acm.certificates.remove(&arn);
+    world.states.acm.certificates.remove(&arn);
     Ok(Reply::empty())
 }
