@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_from_the_body_and_from_the_query_string() {
+    fn form_parameters_are_read_from_the_body_and_the_query_string() {
         let request = Request {
             method: Method::GET,
             path: "/".into(),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_may_bring_its_own_content_type_and_any_header() {
+    fn a_reply_can_set_its_content_type_and_any_header() {
         let reply = Reply::empty()
             .header("content-type", "text/yaml")
             .header(format!("x-amz-meta-{}", "owner"), "shop")

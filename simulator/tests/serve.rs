@@ -49,7 +49,7 @@ fn request(method: &str, path: &str, service: &str, headers: &str, body: &str) -
 }
 
 #[tokio::test]
-async fn an_unmodified_client_outside_reaches_the_same_account() {
+async fn an_unmodified_client_outside_the_process_reaches_the_account() {
     let (account, address) = open().await;
     account.seed(&Seed::Bucket { name: "drops".into() });
     let config = outside(&account, address);
@@ -84,7 +84,7 @@ async fn a_lost_connection_shows_as_a_bad_gateway() {
 }
 
 #[tokio::test]
-async fn a_caller_outside_may_give_its_name() {
+async fn a_caller_outside_can_give_its_name() {
     let (account, address) = open().await;
     let body = "Action=GetCallerIdentity&Version=2011-06-15";
     let answer =
@@ -100,7 +100,7 @@ async fn a_caller_outside_may_give_its_name() {
 }
 
 #[tokio::test]
-async fn requests_that_no_service_takes_are_refused() {
+async fn requests_to_unknown_services_are_refused() {
     let (_, address) = open().await;
     let cases = [
         ("no signature", "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "403"),
@@ -131,7 +131,7 @@ async fn requests_that_no_service_takes_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_before_it_is_read_as_a_call() {
+async fn a_body_that_is_too_large_is_refused_before_decoding() {
     let (account, address) = open().await;
     let body = format!("Action=DescribeVpcs&Version={}", "x".repeat(1 << 20));
     let answer = exchange(address, request("POST", "/", "ec2", "", &body).as_bytes()).await;

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_is_compared_as_the_operator_says() {
+    fn a_present_key_is_compared_by_the_operator() {
         for (operator, values, found, expected) in [
             ("StringEquals", json!(["a", "b"]), &["b"][..], true),
             ("StringEquals", json!("A"), &["a"], false),

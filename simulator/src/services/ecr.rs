@@ -14,7 +14,7 @@ use crate::world::World;
 pub(crate) static SERVICE: Service =
     Service::json("ecr", "1.1", "AmazonEC2ContainerRegistry_V20150921", act, access);
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By repository, by digest, the tags of an image.
@@ -145,7 +145,7 @@ pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &
     })
 }
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation.ends_with("PullThroughCacheRule") || operation.ends_with("PullThroughCacheRules") {
         requests.no_resource();
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_named_by_tag_or_by_digest_and_latest_is_what_is_meant_by_neither() {
+    fn an_image_has_a_tag_or_a_digest_and_latest_is_the_default() {
         let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
         for (rest, repository, selector) in [
             ("web", "web", Selector::Tag("latest".into())),

@@ -19,7 +19,7 @@ const LONGEST_ENTRY: usize = 262_144;
 
 pub(crate) static SERVICE: Service = Service::json("events", "1.1", "AWSEvents", act, access);
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     put: Vec<EventView>,
@@ -43,7 +43,7 @@ pub(crate) fn put_so_far(world: &World) -> Vec<EventView> {
     world.states.events.put.clone()
 }
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(world: &World, _: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     for entry in params.structs("Entries") {
         let bus = entry.text("EventBusName").unwrap_or_else(|| "default".into());

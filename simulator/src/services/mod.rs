@@ -145,7 +145,7 @@ mod tests {
 
     /// A call without parameters is the hardest to tell the resources of.
     #[test]
-    fn every_call_asks_for_all_resource_types_that_the_reference_requires() {
+    fn every_call_requests_access_to_all_resource_types_that_the_reference_requires() {
         // Without an event there is nothing to ask for; S3's actions are not called as its operations are.
         let others = ["events", "s3"];
         let actions =

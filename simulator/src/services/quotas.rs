@@ -86,7 +86,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::json("servicequotas", "1.1", "ServiceQuotasV20190624", act, access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// What was applied to this account, by service and code.
@@ -115,7 +115,7 @@ pub(crate) fn seed(world: &mut World, service: &str, code: &str, value: u32) {
     world.states.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
 }
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "GetServiceQuota" {
         let part = |name: &str| params.text(name).unwrap_or_default();

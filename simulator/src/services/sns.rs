@@ -23,7 +23,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::query("sns", "http://sns.amazonaws.com/doc/2010-03-31/", act, access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.
@@ -55,7 +55,7 @@ pub(crate) fn published(world: &World) -> Vec<MessageView> {
     world.states.sns.published.clone()
 }
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "ListTopics" {
         requests.no_resource();

@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 pub(crate) static SERVICE: Service =
     Service { advance, ..Service::json("ssm", "1.1", "AmazonSSM", act, access) };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// What is known of the agent on each instance that ever ran.
@@ -55,7 +55,7 @@ const SERVICES: [&str; 2] = ["ssm", "ssmmessages"];
 /// The public parameters that name the newest Amazon Linux 2023.
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = params.text("Name").unwrap_or_default();
     match (operation, name.strip_prefix("/aws/")) {

@@ -11,7 +11,7 @@ use crate::world::World;
 pub(crate) static SERVICE: Service =
     Service::query("sts", "https://sts.amazonaws.com/doc/2011-06-15/", act, access);
 
-/// What a call asks IAM for.
+/// The permissions that a call needs.
 fn access(_world: &World, _operation: &str, _params: &Params, requests: &mut AccessRequests<'_>) {
     requests.no_resource();
 }

@@ -33,7 +33,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_a_vpc_the_rules_of_both_ends_decide() {
+async fn inside_a_vpc_the_rules_of_both_ends_apply() {
     let site = Site::open().await;
     let (web, database) = (group(&site.ec2, &site.vpc, "web").await, group(&site.ec2, &site.vpc, "db").await);
     let (from, to) = (
@@ -58,7 +58,7 @@ async fn inside_a_vpc_the_rules_of_both_ends_decide() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_block_of_addresses_lets_in_who_is_in_it() {
+async fn a_cidr_rule_admits_addresses_inside_it_only() {
     let site = Site::open().await;
     let (web, own) = (group(&site.ec2, &site.vpc, "web").await, group(&site.ec2, &site.vpc, "own").await);
     site.let_in(&own, tcp(443, "10.0.2.0/24")).await;
@@ -91,7 +91,7 @@ async fn the_internet_needs_a_public_address_a_route_and_a_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nat_gateway_lets_nobody_in() {
+async fn a_nat_gateway_admits_no_connection_from_outside() {
     let site = Site::open().await;
     site.nat().await;
     wait(106.0).await;

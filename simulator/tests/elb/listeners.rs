@@ -60,7 +60,7 @@ async fn an_https_listener_needs_an_issued_certificate_and_a_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_that_cannot_be_are_refused() {
+async fn invalid_listeners_are_refused() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let other = network.load_balancer("other").await;
@@ -108,7 +108,7 @@ async fn listeners_that_cannot_be_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_redirects_changes_and_goes_with_its_load_balancer() {
+async fn a_listener_redirects_can_change_and_is_deleted_with_its_load_balancer() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let group = network.target_group("shop").await;

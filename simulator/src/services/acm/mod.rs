@@ -22,7 +22,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::json("acm", "1.1", "CertificateManager", act, access::access)
 };
 
-/// What stands of this service: certificates by ARN.
+/// The state of this service: certificates by ARN.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     certificates: BTreeMap<String, Certificate>,
@@ -42,7 +42,7 @@ struct Certificate {
     /// How long validation takes once all its records are in sync.
     validation: Duration,
     /// Whether it will fail instead.
-    doomed: bool,
+    fails: bool,
     /// By what it is used (a load balancer's ARN), and until when if that has ended.
     users: BTreeMap<String, Option<Duration>>,
     /// Whether somebody else made it, before the simulation.
@@ -108,7 +108,7 @@ fn advance(world: &mut World) {
     let pending = world.states.acm.certificates.values().filter(|each| each.status == Status::Pending);
     let changes: Vec<(String, Status)> = pending
         .filter_map(|certificate| {
-            let status = if certificate.doomed {
+            let status = if certificate.fails {
                 (certificate.created + declined <= now).then_some(Status::Failed)
             } else {
                 validated_at(world, certificate)
@@ -190,7 +190,7 @@ pub(crate) fn seed_certificate(world: &mut World, arn: &str, domain: &str) {
         created: Duration::ZERO,
         status: Status::Issued { at: Duration::ZERO },
         validation: Duration::ZERO,
-        doomed: false,
+        fails: false,
         users: BTreeMap::new(),
         seeded: true,
     };
@@ -373,7 +373,7 @@ fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         created: world.now,
         status: Status::Pending,
         validation,
-        doomed: world.fail_creation,
+        fails: world.fail_creation,
         users: BTreeMap::new(),
         seeded: false,
     };

@@ -24,7 +24,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::json("application-autoscaling", "1.1", "AnyScaleFrontendService", act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By resource id, such as `service/CLUSTER/SERVICE`.

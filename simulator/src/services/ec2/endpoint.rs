@@ -89,7 +89,7 @@ impl Endpoint {
     }
 
     /// Whether it holds what it refers to, and its service's private name: until it is deleted.
-    pub(super) fn stands(&self, now: Duration) -> bool {
+    pub(super) fn is_present(&self, now: Duration) -> bool {
         self.state(now) != "deleted"
     }
 
@@ -97,7 +97,7 @@ impl Endpoint {
         self.is_gateway && self.tables.contains(table)
     }
 
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.deletion.map(|(deleted, _)| deleted + token::OUTLIVES)
     }
 
@@ -364,7 +364,7 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
         check_private_dns(world, vpc, &request.service, None)?;
     }
     let standing = |endpoint: &&Endpoint| {
-        endpoint.stands(world.now)
+        endpoint.is_present(world.now)
             && endpoint.is_gateway == request.is_gateway
             && (request.is_gateway || endpoint.vpc == *vpc)
     };
@@ -422,7 +422,7 @@ pub(super) fn check_tables(
             ));
         }
         let other =
-            |other: &Endpoint| other.stands(world.now) && other.service == service && other.routes_in(id);
+            |other: &Endpoint| other.is_present(world.now) && other.service == service && other.routes_in(id);
         if every::<Endpoint>(world).any(other) {
             let list = prefix_list(service);
             return Err(Refusal::new(
@@ -457,7 +457,7 @@ pub(super) fn check_private_dns(
             && other.vpc == vpc
             && other.service == service
             && own != Some(&other.entity.id)
-            && other.stands(world.now)
+            && other.is_present(world.now)
     };
     if every::<Endpoint>(world).any(conflicts) {
         return Err(Refusal::new(

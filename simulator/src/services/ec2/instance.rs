@@ -185,7 +185,7 @@ impl Instance {
     }
 
     /// From when on not even its token is remembered.
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ending.as_ref().map(|ending| ending.done + token::OUTLIVES)
     }
 

@@ -315,7 +315,7 @@ fn forget(world: &mut World, id: &str) {
         world.states.ec2.interfaces.remove(&instance.interface);
     }
     world.states.ec2.volumes.retain(|_, volume| volume.instance != id);
-    profile::let_go(world, id, Duration::ZERO);
+    profile::release_from(world, id, Duration::ZERO);
 }
 
 fn answer(world: &World, instances: Vec<&Instance>) -> Reply {
@@ -390,8 +390,8 @@ pub(super) fn end(world: &mut World, id: &str, ending: Ending) {
     instance.ending = Some(ending);
     let interface = instance.interface.clone();
     interface::release(world, &interface, at);
-    volume::let_go(world, id, at);
-    profile::let_go(world, id, at);
+    volume::release_from(world, id, at);
+    profile::release_from(world, id, at);
 }
 
 /// The instances of a call that names some.

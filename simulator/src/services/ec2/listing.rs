@@ -40,10 +40,10 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     );
     items.extend(
         every::<NatGateway>(world)
-            .filter(|nat| nat.stands(now))
+            .filter(|nat| nat.is_present(now))
             .map(|nat| item("AWS::EC2::NatGateway", nat).hourly(NAT_GATEWAY_HOURLY)),
     );
-    items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.stands(now)).map(|endpoint| {
+    items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.is_present(now)).map(|endpoint| {
         let zones = u32::try_from(endpoint.interfaces.len()).unwrap_or_default();
         item("AWS::EC2::VPCEndpoint", endpoint).hourly(ENDPOINT_HOURLY * f64::from(zones))
     }));

@@ -98,7 +98,7 @@ fn rate(operation: &str) -> Rate {
     }
 }
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     vpcs: BTreeMap<String, vpc::Vpc>,
@@ -295,7 +295,7 @@ pub(crate) fn advance(world: &mut World) {
     state.volumes.retain(|_, volume| stays(volume.gone()));
     state.profiles.retain(|_, association| !association.is_gone(now));
     // These are remembered for as long as their client tokens are, though nobody sees them any more.
-    state.instances.retain(|_, instance| stays(instance.forgotten()));
-    state.nats.retain(|_, nat| stays(nat.forgotten()));
-    state.endpoints.retain(|_, endpoint| stays(endpoint.forgotten()));
+    state.instances.retain(|_, instance| stays(instance.forget_at()));
+    state.nats.retain(|_, nat| stays(nat.forget_at()));
+    state.endpoints.retain(|_, endpoint| stays(endpoint.forget_at()));
 }

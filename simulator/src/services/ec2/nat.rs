@@ -49,7 +49,7 @@ impl NatGateway {
     }
 
     /// Whether it holds its subnet and its address: it neither failed nor is it deleted.
-    pub(super) fn stands(&self, now: Duration) -> bool {
+    pub(super) fn is_present(&self, now: Duration) -> bool {
         !matches!(self.state(now), "deleted" | "failed")
     }
 
@@ -63,7 +63,7 @@ impl NatGateway {
 
     /// Whether a route to it is no black hole: a pending one counts, for AWS takes routes to it.
     pub(super) fn takes_routes(&self, now: Duration) -> bool {
-        self.stands(now)
+        self.is_present(now)
     }
 
     pub(super) fn subnet(&self) -> &str {
@@ -80,7 +80,7 @@ impl NatGateway {
     }
 
     /// From when on not even its token is remembered.
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ended().map(|ended| ended + token::OUTLIVES)
     }
 }
@@ -260,7 +260,8 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
             ));
         }
     }
-    let in_zone = every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.stands(world.now)).count();
+    let in_zone =
+        every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.is_present(world.now)).count();
     if !quotas::has_room(world, quotas::NAT_GATEWAYS, in_zone) {
         return Err(Refusal::new(
             "NatGatewayLimitExceeded",

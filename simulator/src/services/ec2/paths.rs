@@ -78,7 +78,7 @@ pub(super) fn reaches(world: &World, subnet: &str, groups: &[String], public: bo
         if let Some(endpoint) = named_endpoint(world, &subnet.vpc, service) {
             // Its private name stands for the endpoint in the whole VPC: there is no other way then, even past a
             // group that refuses.
-            return endpoint_lets_in(world, endpoint, subnet, groups);
+            return endpoint_admits(world, endpoint, subnet, groups);
         }
         if gateway_endpoint_serves(world, subnet, service) {
             return permits_service(world, groups, service);
@@ -102,7 +102,7 @@ fn named_endpoint<'w>(world: &'w World, vpc: &str, service: &str) -> Option<&'w 
     })
 }
 
-fn endpoint_lets_in(world: &World, endpoint: &Endpoint, from: &Subnet, groups: &[String]) -> bool {
+fn endpoint_admits(world: &World, endpoint: &Endpoint, from: &Subnet, groups: &[String]) -> bool {
     endpoint.interfaces.values().filter_map(|id| world.states.ec2.interfaces.get(id)).any(|to| {
         passes(world, End { net: from.cidr, groups }, End { net: to.address.into(), groups: &to.groups }, 443)
     })

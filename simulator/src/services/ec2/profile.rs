@@ -166,7 +166,7 @@ pub(super) fn instance_of<'w>(world: &'w World, association: &str) -> Option<&'w
 }
 
 /// Takes the profile off an instance that ends at that time.
-pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
+pub(super) fn release_from(world: &mut World, instance: &str, at: Duration) {
     for association in world.states.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
         association.gone = Some(association.gone.map_or(at, |gone| gone.min(at)));
     }

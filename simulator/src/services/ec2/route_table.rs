@@ -186,7 +186,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let table = find::<RouteTable>(world, &id)?;
     // Whether AWS lets a table go that a gateway endpoint still writes its route into is not documented: refused.
     let has_endpoint =
-        every::<Endpoint>(world).any(|endpoint| endpoint.stands(world.now) && endpoint.routes_in(&id));
+        every::<Endpoint>(world).any(|endpoint| endpoint.is_present(world.now) && endpoint.routes_in(&id));
     if table.main || !table.associations.is_empty() || has_endpoint {
         return Err(has_dependencies("routeTable", &id));
     }

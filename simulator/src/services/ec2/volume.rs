@@ -292,7 +292,7 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
 }
 
 /// What becomes of an instance's volumes when it is terminated at that time: they go with it, or stay behind.
-pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
+pub(super) fn release_from(world: &mut World, instance: &str, at: Duration) {
     for volume in world.states.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
         volume.attached_until = Some(volume.attached_until.map_or(at, |until| until.min(at)));
         volume.entity.gone = volume.attached_until.filter(|_| volume.disk.goes_with_instance);

@@ -178,8 +178,8 @@ fn is_depended_on(world: &World, id: &str) -> bool {
         || every::<RouteTable>(world).any(|table| table.vpc == id && !table.main)
         || every::<Group>(world).any(|group| group.vpc == id && !group.is_default())
         || every::<Interface>(world).any(|interface| interface.vpc == id)
-        || every::<NatGateway>(world).any(|nat| nat.vpc == id && nat.stands(world.now))
-        || every::<Endpoint>(world).any(|endpoint| endpoint.vpc == id && endpoint.stands(world.now))
+        || every::<NatGateway>(world).any(|nat| nat.vpc == id && nat.is_present(world.now))
+        || every::<Endpoint>(world).any(|endpoint| endpoint.vpc == id && endpoint.is_present(world.now))
         || refers_from_elsewhere(world, id)
 }
 

@@ -1,4 +1,4 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::definitions::{self, Definition};
 use super::tags_of;

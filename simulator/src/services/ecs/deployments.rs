@@ -33,7 +33,7 @@ pub(super) struct Deployment {
     /// How long a task takes to run once it was started.
     pub(super) starts_within: Duration,
     /// Whether a fault makes its tasks crash.
-    pub(super) doomed: bool,
+    pub(super) fails: bool,
     /// Whether it ever was completed: what can be rolled back to.
     pub(super) proven: bool,
 }

@@ -44,9 +44,9 @@ pub(super) fn go_on(world: &mut World, task: &mut Task) {
 fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
     match start::outcome(world, task, definition) {
         Outcome::Runs(behaviour) => {
-            let doomed = deployment_of(world, task).is_some_and(|deployment| deployment.doomed);
+            let fails = deployment_of(world, task).is_some_and(|deployment| deployment.fails);
             task.running_at = Some(world.now + task.runs_after);
-            task.behaviour = if doomed { Behaviour::Crashes(1) } else { behaviour };
+            task.behaviour = if fails { Behaviour::Crashes(1) } else { behaviour };
         }
         Outcome::Unreachable(_) if world.now < task.gives_up_at => {}
         Outcome::Unreachable(reason) | Outcome::Fails(reason) => {

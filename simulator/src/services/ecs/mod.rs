@@ -49,7 +49,7 @@ pub(crate) static SERVICE: super::Service = super::Service {
     ..super::Service::json("ecs", "1.1", "AmazonEC2ContainerServiceV20141113", act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name. A deleted one stays, `INACTIVE`, until one of its name is made again.

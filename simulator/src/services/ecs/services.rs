@@ -261,7 +261,7 @@ fn deploy(
         failed: 0,
         next_launch: world.now,
         starts_within: total.saturating_sub(apart),
-        doomed: world.fail_creation,
+        fails: world.fail_creation,
         proven: false,
     };
     let now = world.now;

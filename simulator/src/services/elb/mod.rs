@@ -46,7 +46,7 @@ pub(crate) static SERVICE: Service = Service {
     )
 };
 
-/// What stands of this service, by ARN.
+/// The state of this service, by ARN.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     load_balancers: BTreeMap<String, load_balancers::LoadBalancer>,

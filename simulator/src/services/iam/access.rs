@@ -1,4 +1,4 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::{Profile, Role, profiles, roles, tags_of};
 use crate::authorization::AccessRequests;

@@ -30,7 +30,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::query("iam", "https://iam.amazonaws.com/doc/2010-05-08/", act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name: AWS keeps names unique in the account, whatever their case.

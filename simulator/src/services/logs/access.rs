@@ -1,4 +1,4 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::{group_arn, stream_arn};
 use crate::authorization::{AccessRequests, denied_to_role};

@@ -26,7 +26,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::json("logs", "1.1", "Logs_20140328", act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     groups: BTreeMap<String, Group>,

@@ -1,4 +1,4 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 //!
 //! Source, beside the Service Authorization Reference: "Permissions required for Secrets Manager integration" in the RDS
 //! user guide for managed passwords; the permissions that AWS's own `CloudFormation` handlers for RDS ask for (their

@@ -93,7 +93,7 @@ pub(super) struct Birth {
     pub(super) creating_until: Duration,
     /// The end of the first backup.
     pub(super) available_at: Duration,
-    /// When the creation fails, for one that is doomed.
+    /// When the creation fails, for one that is fails.
     pub(super) fails_at: Option<Duration>,
 }
 

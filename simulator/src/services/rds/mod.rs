@@ -54,7 +54,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };
 
-/// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
+/// The state of this service. Everything is found by its name, which RDS keeps in lower case.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     subnet_groups: BTreeMap<String, SubnetGroup>,

@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_stand_in_order_and_take_their_own_defaults() {
+    fn parameters_are_sorted_and_have_their_own_defaults() {
         assert!(ALL.is_sorted_by_key(|parameter| parameter.name));
         for parameter in &ALL {
             for major in 13..=18 {

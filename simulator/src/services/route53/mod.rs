@@ -33,7 +33,7 @@ pub(crate) static SERVICE: Service = Service {
     )
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// Zones by id.

@@ -1,4 +1,4 @@
-//! What a call asks IAM for. Source: "Required permissions for Amazon S3 API operations" in the S3 user guide.
+//! The permissions that a call needs. Source: "Required permissions for Amazon S3 API operations" in the S3 user guide.
 
 use crate::authorization::AccessRequests;
 use crate::params::Params;

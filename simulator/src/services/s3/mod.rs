@@ -31,7 +31,7 @@ pub(crate) static SERVICE: Service = Service {
 /// The largest object in bytes. S3 itself takes 5 GB, which would not fit into memory.
 pub(crate) const LARGEST_OBJECT: usize = 64 << 20;
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     buckets: BTreeMap<String, Bucket>,

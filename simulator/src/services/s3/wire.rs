@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_stands_in_the_host_or_in_the_path() {
+    fn the_bucket_is_named_in_the_host_or_the_path() {
         let cases = [
             (
                 "drops.s3.eu-central-1.amazonaws.com",
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_framed_body_is_unframed_and_its_trailers_are_read() {
+    fn a_chunked_body_is_decoded_and_its_trailers_are_read() {
         let mut framed = request("drops.localhost", "/k");
         framed.headers.insert("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER".parse().unwrap());
         framed.headers.insert("x-amz-decoded-content-length", "11".parse().unwrap());

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clocks_leave_out_is_skipped_and_one_that_comes_twice_fires_once() {
+    fn a_skipped_local_time_does_not_fire_and_a_repeated_one_fires_once() {
         let half_past_two = "cron(30 2 * * ? *)";
         let berlin = "Europe/Berlin";
         assert_eq!(after(half_past_two, berlin, "2026-03-28T12:00:00Z"), "2026-03-30T00:30:00Z");
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_begins_at_once_and_goes_on_at_its_pace() {
+    fn a_rate_schedule_fires_at_once_and_then_at_its_interval() {
         let made = Duration::from_secs(100);
         assert_eq!(next("rate(5 minutes)", "UTC", made, None), Some(made));
         assert_eq!(next("rate(5 minutes)", "UTC", made, Some(made)), Some(Duration::from_secs(400)));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_does_not_fire() {
+    fn a_schedule_without_a_next_time_does_not_fire() {
         assert_eq!(next("cron(0 3 30 2 ? *)", "UTC", Duration::ZERO, None), None);
         assert_eq!(next("at(2020-01-01T00:00:00)", "UTC", Duration::ZERO, None), None);
     }

@@ -35,7 +35,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::rest_json("scheduler", route, act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name; without the default group.

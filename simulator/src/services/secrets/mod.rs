@@ -21,7 +21,7 @@ pub(crate) use access::denied_value;
 pub(crate) static SERVICE: Service =
     Service { inventory, ..Service::json("secretsmanager", "1.1", "secretsmanager", act, access::access) };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.

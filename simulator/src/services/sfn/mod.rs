@@ -37,7 +37,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::json("states", "1.0", "AWSStepFunctions", act, access::access)
 };
 
-/// What stands of this service.
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// In the order in which they started.

@@ -1,4 +1,4 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 //!
 //! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Amazon EC2" in the
 //! Service Authorization Reference. Calls that describe ask for no resource, with the exceptions named there.
