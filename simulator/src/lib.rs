@@ -1,13 +1,14 @@
-//! AWS in a box: the calls that Stackdrop makes, with AWS's durations, refusals and faults.
+//! A simulator of AWS: the calls that Stackdrop makes, with AWS's durations, refusals and faults.
 //!
-//! An [`Account`] is one simulated AWS account in one region. It is spoken to over the real wire protocols: by an
-//! unmodified SDK in this process through [`Account::http_client`], or by any SDK through the loopback server of
-//! [`serve`]. It lives on tokio's clock, so that under a paused clock a fifteen-minute deployment takes
-//! milliseconds and is the same each time.
+//! An [`Account`] is one simulated AWS account in one region. Clients use the real wire protocols: an unmodified SDK
+//! in this process through [`Account::http_client`], or any SDK through the loopback server of [`serve`]. The account
+//! runs on tokio's clock. Under a paused clock, a fifteen-minute deployment takes milliseconds and has the same
+//! result each time.
 //!
-//! How a call goes through the house: [`Account::call`] finds the service by the signature's name, decodes the
-//! request by that service's protocol into [`Params`](params::Params), waits the call's latency, applies rates and
-//! faults, brings the world up to now, lets the service's own file act, writes the ledger, encodes the answer.
+//! A call takes these steps: [`Account::call`] finds the service by the signing name, decodes the request by that
+//! service's protocol into [`Params`](params::Params), waits for the call's latency, applies faults, rate limits and
+//! IAM, brings all services up to the current time, has the service's own file carry out the operation, writes the
+//! call log, and encodes the response.
 
 mod account;
 mod authorization;

@@ -1,4 +1,4 @@
-//! Everything that stands in the account, and what every service's file needs of it.
+//! The state of an account, and helpers for the services' files.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::services::{self, States};
 /// Tags by key.
 pub(crate) type Tags = BTreeMap<String, String>;
 
-/// The account's state: one part a service, each owned by that service's file.
+/// The account's state. Each service owns its part.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    /// Now, since the account was opened.
+    /// The current time, since the account was opened.
     pub(crate) now: Duration,
     pub(crate) account: String,
     pub(crate) region: String,
@@ -25,7 +25,7 @@ pub(crate) struct World {
     pub(crate) fail_creation: bool,
     /// What happened that the installation reacts to, in order.
     pub(crate) events: Vec<AccountEvent>,
-    /// The policies of resources.
+    /// The policies of resources other than roles.
     pub(crate) authorization: authorization::State,
     ids: u64,
     pub(crate) states: States,
@@ -46,13 +46,13 @@ impl World {
         }
     }
 
-    /// A number that was not given before, for ids.
+    /// A new number for IDs.
     pub(crate) fn number(&mut self) -> u64 {
         self.ids += 1;
         self.ids
     }
 
-    /// A new id of EC2's form, such as `vpc-0000000000000002a`.
+    /// A new ID in EC2's form, such as `vpc-0000000000000002a`.
     pub(crate) fn id(&mut self, prefix: &str) -> String {
         format!("{prefix}-{:017x}", self.number())
     }
@@ -62,17 +62,17 @@ impl World {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
     }
 
-    /// Now as seconds since 1970 (the JSON protocols' form).
+    /// The current time in seconds since 1970 (the form of the JSON protocols).
     pub(crate) fn epoch(&self) -> f64 {
         Clock::epoch_seconds(self.now)
     }
 
-    /// When something that takes as long as creating `thing` (a key of the latency model) will be ready.
+    /// When a creation that starts now will be complete. `thing` is a key of the latency model.
     pub(crate) fn ready(&mut self, thing: &str) -> Duration {
         self.now + self.latency.create(thing)
     }
 
-    /// When something that takes as long as deleting `thing` (a key of the latency model) will be gone.
+    /// When a deletion that starts now will be complete. `thing` is a key of the latency model.
     pub(crate) fn gone(&mut self, thing: &str) -> Duration {
         self.now + self.latency.delete(thing)
     }
@@ -84,12 +84,12 @@ impl World {
     }
 }
 
-/// Reads a list of `{ key_name, value_name }` structures as tags. The code of a refusal is EC2's: services that have
-/// one of their own for it put that in its place.
+/// Reads a list of `{ key_name, value_name }` structures as tags. The refusals have EC2's code; services with a code
+/// of their own replace it.
 ///
 /// # Errors
-/// When a key is missing, starts with `aws:` (which AWS keeps for itself) or is given twice, or when a key has more than
-/// 128 characters or a value more than 256.
+/// If a key is missing, duplicate or starts with `aws:` (reserved by AWS), or if a key has more than 128 characters
+/// or a value more than 256.
 pub(crate) fn tags(params: &Params, list: &str, key: &str, value: &str) -> Result<Tags, Refusal> {
     let refused = |message: String| Refusal::new("InvalidParameterValue", message);
     let mut tags = Tags::new();

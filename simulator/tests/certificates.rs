@@ -1,4 +1,4 @@
-//! Certificates and the records that validate them, as an SDK sees them.
+//! Certificates and their validation records, with an unmodified SDK.
 
 #![expect(
     clippy::unwrap_used,
@@ -73,7 +73,7 @@ impl House {
         self.batch(vec![(action, record)]).await
     }
 
-    /// Makes several changes at once; a refusal comes as its code and message.
+    /// Makes several changes at once; returns the code and message of a refusal.
     async fn batch(
         &self,
         changes: Vec<(ChangeAction, ResourceRecordSet)>,
@@ -305,7 +305,7 @@ async fn zones_are_found_by_name_and_by_id() {
             found.hosted_zones.into_iter().map(|zone| zone.name).collect::<Vec<_>>()
         };
     assert_eq!(names(from("example.com").await.unwrap()), ["example.com.", "other.org."]);
-    // The list begins at the next name when there is none of this one.
+    // The list starts at the next name if this one does not exist.
     assert_eq!(names(from("example.org").await.unwrap()), ["other.org."]);
     seconds(1.0).await;
     let all = house.dns.list_hosted_zones().max_items(1).send().await.unwrap();

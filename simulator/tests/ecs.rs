@@ -1,4 +1,4 @@
-//! ECS on Fargate with its scaling and its logs: what becomes of services, and what is refused.
+//! ECS on Fargate with its scaling and its logs: the life of services, and refusals.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -175,7 +175,7 @@ async fn a_service_may_start_before_its_load_balancer_is_active_and_is_steady_af
     assert_eq!(service.deployments()[0].rollout_state(), Some(&DeploymentRolloutState::InProgress));
     let health = shop.elb.describe_target_health().target_group_arn(&shop.target_group).send().await.unwrap();
     let first = health.target_health_descriptions()[0].target_health().unwrap();
-    assert_eq!(first.state().unwrap().as_str(), "unused", "nobody checks it before");
+    assert_eq!(first.state().unwrap().as_str(), "unused", "no checks before that");
     shop.load_balancer_active().await;
     let active = shop.account.clock().elapsed();
     shop.settled("web").await;
@@ -366,7 +366,7 @@ async fn a_task_names_what_it_could_not_reach_or_read() {
         let secret = aws_sdk_ecs::types::Secret::builder().name("KEY").value_from(name).build().unwrap();
         container("web").secrets(secret)
     };
-    // Without the way out, a task gives up after a minute.
+    // Without a route, a task gives up after a minute.
     let shop = Shop::without_way_out().await;
     let definition = shop.register("web", container("web")).await;
     shop.worker("web", &definition).await;
@@ -375,7 +375,7 @@ async fn a_task_names_what_it_could_not_reach_or_read() {
     wait(10).await;
     let stopped = shop.tasks(DesiredStatus::Stopped).await;
     assert!(stopped[0].stopped_reason().unwrap().starts_with("CannotPullContainerError"));
-    // With it, what it lacks shows at once.
+    // With a route, a missing image or secret is reported at once.
     let shop = Shop::ready().await;
     shop.account.seed(&Seed::Secret { arn: SECRET.into() });
     let missing = SECRET.replace("key", "none");
@@ -432,7 +432,7 @@ async fn an_update_starts_new_tasks_before_it_stops_old_ones() {
     let service = shop.settled("web").await;
     assert_eq!(service.task_definition(), Some(second.as_str()));
     assert_eq!(shop.interfaces().await, 2);
-    // What does not change the tasks makes no deployment.
+    // A change without an effect on tasks starts no deployment.
     let scaled = update().desired_count(3).send().await.unwrap().service.unwrap();
     assert_eq!(scaled.deployments().len(), 1);
     assert_eq!(shop.settled("web").await.running_count(), 3);

@@ -1,4 +1,4 @@
-//! What ECS, its scaling and its logs take and refuse in single requests, beyond what a service's story shows.
+//! Accepted and refused requests of ECS, its scaling and its logs, beyond the life of a service.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 

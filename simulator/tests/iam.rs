@@ -1,4 +1,4 @@
-//! IAM, Secrets Manager: what they keep, what they refuse, and when other services see it.
+//! IAM and Secrets Manager: stored data, refusals, and when other services see changes.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -42,7 +42,7 @@ fn assert_refused<T: Debug, E: ProvideErrorMetadata>(answer: Result<T, E>, code:
     assert!(text.contains(message), "{text:?} does not contain {message:?}");
 }
 
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#[expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 async fn role(iam: &Client, name: &str) {
     iam.create_role()
         .role_name(name)
@@ -52,7 +52,7 @@ async fn role(iam: &Client, name: &str) {
         .unwrap();
 }
 
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#[expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 async fn profile(iam: &Client, name: &str, with: Option<&str>) {
     iam.create_instance_profile().instance_profile_name(name).send().await.unwrap();
     if let Some(role) = with {
@@ -376,7 +376,7 @@ async fn secrets_are_described_and_never_read() {
         "ResourceNotFoundException",
         "can't find the specified secret",
     );
-    assert!(account.inventory().is_empty(), "a seeded secret is somebody else's");
+    assert!(account.inventory().is_empty(), "a seeded secret is not ours");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use stackdrop_simulator::{Account, PolicySeed, Seed};
 const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:deploy";
 const ROLE: &str = "arn:aws:iam::123456789012:role/stackdrop-schedule";
 
-/// The code of an error, whatever service's.
+/// The code of an error of any service.
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(result: Result<T, E>) -> String {
     result.unwrap_err().code().unwrap_or_default().to_owned()
 }
@@ -281,7 +281,7 @@ async fn an_execution_is_started_seen_by_its_driver_and_ended() {
     assert_eq!((seen[0].name.as_str(), seen[0].input.as_str()), ("d1", r#"{"stack":"shop"}"#));
     assert_eq!((seen[0].state_machine.as_str(), seen[0].status), (MACHINE, "RUNNING"));
 
-    // The same again while it runs is the same execution; with other input it is not.
+    // The same start of a running execution returns that execution; another input is refused.
     assert_eq!(start("d1", r#"{"stack":"shop"}"#).await.unwrap().execution_arn, arn);
     let other = start("d1", "{}").await.unwrap_err();
     assert!(other.into_service_error().is_execution_already_exists());

@@ -1,4 +1,4 @@
-//! Service Quotas as its SDK sees it, and that the services hold to it.
+//! Service Quotas with an unmodified SDK, and the services that enforce the quotas.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 

@@ -1,4 +1,4 @@
-//! ECR as its SDK sees it.
+//! ECR with an unmodified SDK.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 

@@ -1,4 +1,4 @@
-//! Systems Manager: the images that its public parameters name, and when an instance reports in.
+//! Systems Manager: the images of the public parameters, and the registration of instances.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 

@@ -1,4 +1,4 @@
-//! ECR: which images the account's private registry holds, and what it pulls through from others. Nothing is pushed here.
+//! ECR: the images of the account's private registry, and the pull-through cache rules. Pushing is not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ pub(crate) static SERVICE: Service =
 /// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By repository, by digest, the tags of an image.
+    /// The tags of each image, by repository and digest.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-    /// By the prefix of repositories, the registry that they are pulled through from.
+    /// The registry from which repositories are pulled through, by prefix.
     caches: BTreeMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Reference {
     selector: Selector,
 }
 
-/// Which image of a repository.
+/// The selector of an image within a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selector {
     Tag(String),
@@ -40,7 +40,7 @@ enum Selector {
 }
 
 impl Reference {
-    /// Reads an image's name; `None` if no private registry of ECR has it.
+    /// Reads an image's name; `None` if it is not in a private ECR registry.
     pub(crate) fn read(image: &str) -> Option<Self> {
         let (host, rest) = image.split_once('/')?;
         let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..]
@@ -48,7 +48,7 @@ impl Reference {
             return None;
         };
         let (repository, selector) = match (rest.split_once('@'), rest.split_once(':')) {
-            // A digest decides, whatever tag stands before it.
+            // A digest takes precedence over a tag.
             (Some((name, digest)), _) => {
                 (name.split(':').next().unwrap_or(name), Selector::Digest(digest.to_owned()))
             }
@@ -68,13 +68,13 @@ impl Reference {
         format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository)
     }
 
-    /// Whether it is in the registry that is simulated.
+    /// Whether the image is in the simulated registry.
     fn is_here(&self, world: &World) -> bool {
         self.account == world.account && self.region == world.region
     }
 }
 
-/// Puts an image of somebody else into the account's registry. Images of other registries are not kept.
+/// Adds an image to the account's registry. Images of other registries are not kept.
 pub(crate) fn seed(world: &mut World, image: &str) {
     let Some(reference) = Reference::read(image).filter(|reference| reference.is_here(world)) else { return };
     let images = world.states.ecr.repositories.entry(reference.repository).or_default();
@@ -84,7 +84,7 @@ pub(crate) fn seed(world: &mut World, image: &str) {
         }
         Selector::Tag(tag) => {
             let digest = format!("sha256:{}", hex::encode(Sha256::digest(image)));
-            // A tag is that of one image: it moves.
+            // A tag belongs to one image: it moves.
             for tags in images.values_mut() {
                 tags.remove(&tag);
             }
@@ -93,7 +93,7 @@ pub(crate) fn seed(world: &mut World, image: &str) {
     }
 }
 
-/// Whether a task can pull an image: what is said about other registries is believed.
+/// Whether a task can pull an image. Images of other registries are assumed to exist.
 pub(crate) fn has(world: &World, reference: &Reference) -> bool {
     !reference.is_here(world) || holds(world, reference) || pulls_through(world, reference)
 }
@@ -106,7 +106,7 @@ fn holds(world: &World, reference: &Reference) -> bool {
     })
 }
 
-/// Whether a repository is filled from another registry when somebody pulls from it. What that has is believed.
+/// Whether a repository is filled from another registry on a pull. The other registry is assumed to have the image.
 fn pulls_through(world: &World, reference: &Reference) -> bool {
     let under = |prefix: &String| {
         let rest = reference.repository.strip_prefix(prefix.as_str());
@@ -115,21 +115,21 @@ fn pulls_through(world: &World, reference: &Reference) -> bool {
     reference.is_here(world) && world.states.ecr.caches.keys().any(under)
 }
 
-/// Puts a rule into the account by which images under a prefix come from Docker Hub.
+/// Adds a rule that pulls images under a prefix from Docker Hub.
 pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
     world.states.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
 }
 
-/// What keeps a role from a token for the account's registry: nothing, or AWS's message.
+/// AWS's message if a role cannot get a token for the account's registry.
 pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
     let mut requests = AccessRequests::new(world, "ecr", "GetAuthorizationToken");
     requests.no_resource();
     denied_to_role(role, session, requests)
 }
 
-/// What keeps a role from pulling an image: nothing, or AWS's message. Source: "Task execution IAM role permissions" in
-/// the ECS developer guide, and for what comes from another registry "IAM permissions required to sync an upstream
-/// registry" in the ECR user guide.
+/// AWS's message if a role cannot pull an image. Source: "Task execution IAM role permissions" in the ECS developer
+/// guide, and for images of another registry "IAM permissions required to sync an upstream registry" in the ECR user
+/// guide.
 pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &Reference) -> Option<String> {
     let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
     if !holds(world, reference) && pulls_through(world, reference) {
@@ -184,7 +184,7 @@ fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(rule.into())
 }
 
-/// All of them in one page: a registry has 50 at most (quota), a page 100.
+/// Returns one page: a registry has at most 50 rules (quota), a page 100.
 fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     let rules: Vec<Value> =
@@ -206,7 +206,7 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
         .collect();
     params.done()?;
     if registry != world.account {
-        // Another account answers only if its repository's policy says so.
+        // Another account answers only if its repository's policy allows it.
         let arn = format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region);
         return Err(Refusal::new(
             "AccessDeniedException",
@@ -260,7 +260,7 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
                 "imageSizeInBytes": 48_000_000,
                 "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
             });
-            // An image without a tag has no such field, rather than an empty list.
+            // An image without tags has no such field instead of an empty list.
             if !tags.is_empty() {
                 detail["imageTags"] = json!(tags);
             }

@@ -1,4 +1,4 @@
-//! EventBridge: what was put on the default bus. Rules are not here: nothing in the account follows from an event.
+//! EventBridge: the events on the default bus. Rules are not simulated here.
 //!
 //! Limits and messages: API reference, `PutEvents`; "Amazon EventBridge quotas".
 
@@ -30,11 +30,11 @@ pub(crate) struct State {
 pub struct EventView {
     /// When, since the account was opened.
     pub at: Duration,
-    /// Who says so.
+    /// The source.
     pub source: String,
-    /// What kind of event it is.
+    /// The detail type.
     pub detail_type: String,
-    /// What happened.
+    /// The detail.
     pub detail: Value,
 }
 
@@ -90,7 +90,7 @@ fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
                 let number = world.number();
                 answers.push(json!({ "EventId": format!("00000000-0000-4000-8000-{number:012x}") }));
             }
-            // An entry that is refused fails by itself: the call succeeds all the same.
+            // A refused entry fails alone: the call succeeds.
             Err((code, message)) => {
                 failed += 1;
                 answers.push(json!({ "ErrorCode": code, "ErrorMessage": message }));

@@ -1,4 +1,4 @@
-//! One file a service: its state, its rules, its refusals.
+//! The services: one file or folder each, with its state, rules and refusals.
 
 use crate::inventory::Item;
 use crate::params::Refusal;
@@ -29,8 +29,8 @@ pub(crate) mod sts;
 pub(crate) use s3::LARGEST_OBJECT;
 pub(crate) use service::{ErrorForm, Service};
 
-/// Each service after those it depends on: the inventory lists them in this order, [`advance`] goes the other way, so
-/// that ECS has started a task before Elastic Load Balancing looks at its target.
+/// Each service comes after those it depends on. The inventory lists them in this order; [`advance`] uses the reverse
+/// order, so that ECS starts tasks before Elastic Load Balancing checks their targets.
 static SERVICES: [&Service; 19] = [
     &ec2::SERVICE,
     &ssm::SERVICE,
@@ -109,7 +109,7 @@ pub(crate) fn is_global(action: &str) -> bool {
 /// Finds the service that a request is signed for.
 ///
 /// # Errors
-/// When the signature is missing or names a service that is not simulated.
+/// If the signature is missing or names a service that is not simulated.
 pub(crate) fn find(request: &Request) -> Result<&'static Service, Refusal> {
     let scope = request.header("authorization").and_then(|text| text.split("Credential=").nth(1));
     let name = scope.and_then(|scope| scope.split(',').next()?.split('/').nth(3)).unwrap_or_default();
@@ -126,9 +126,9 @@ fn by_name(name: &str) -> Option<&'static Service> {
     SERVICES.into_iter().find(|service| service.name == name)
 }
 
-/// The refusal of an operation that the simulator does not know.
+/// The refusal of an operation that is not supported.
 pub(crate) fn unknown(service: &str, operation: &str) -> Refusal {
-    Refusal::new("InvalidAction", format!("the simulator does not know the operation {service}:{operation}"))
+    Refusal::new("InvalidAction", format!("the simulator does not support the operation {service}:{operation}"))
 }
 
 #[cfg(test)]
@@ -143,10 +143,11 @@ mod tests {
     use crate::latency::Latency;
     use crate::params::Params;
 
-    /// A call without parameters is the hardest to tell the resources of.
+    /// A call without parameters is the hardest case: it names no resources.
     #[test]
     fn every_call_requests_access_to_all_resource_types_that_the_reference_requires() {
-        // Without an event there is nothing to ask for; S3's actions are not called as its operations are.
+        // Without an event there is nothing to authorize; the names of S3's actions differ from those of its
+        // operations.
         let others = ["events", "s3"];
         let actions =
             include_str!("../../reference/used.txt").lines().filter_map(|line| line.split_once(':'));

@@ -1,7 +1,7 @@
-//! SNS: topics, and what was published to them.
+//! SNS: topics, and the messages published to them.
 //!
-//! Source of limits and messages: API reference, `Publish` and `CreateTopic`. Topics have no place in the inventory:
-//! they belong to the installation, and cost nothing by being there.
+//! Source of limits and messages: API reference, `Publish` and `CreateTopic`. Topics are not in the inventory: they
+//! belong to the installation and have no fixed cost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn access(world: &World, operation: &str, params: &Params, requests: &mut Access
     requests.resource("topic", &arn, None);
     let topic = world.states.sns.topics.get(&arn);
     let key = topic.and_then(|topic| topic.attributes.get("KmsMasterKeyId"));
-    // "Configuring AWS KMS permissions" in the SNS developer guide: who publishes needs both.
+    // "Configuring AWS KMS permissions" in the SNS developer guide: a publisher needs both.
     if let (Some(key), "Publish") = (key, operation) {
         let via = format!("sns.{}.amazonaws.com", world.region);
         for action in ["kms:GenerateDataKey", "kms:Decrypt"] {
@@ -85,7 +85,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// Puts a topic into the account, encrypted with a key (its ARN).
+/// Adds a topic, encrypted with a key (an ARN) if there is one.
 pub(crate) fn seed_topic(world: &mut World, arn: &str, key: Option<&str>) {
     let topic = world.states.sns.topics.entry(arn.to_owned()).or_default();
     topic.attributes.extend(key.map(|key| ("KmsMasterKeyId".to_owned(), key.to_owned())));
@@ -113,7 +113,7 @@ fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let message = params.text("Message").unwrap_or_default();
     let subject = params.text("Subject");
     let structure = params.text("MessageStructure");
-    params.ignore("MessageAttributes"); // they are for subscriptions, and nobody subscribes here
+    params.ignore("MessageAttributes"); // for subscriptions, which are not simulated
     params.done()?;
     let topic =
         topic.ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
@@ -137,14 +137,14 @@ fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(json!({ "MessageId": format!("00000000-0000-5000-8000-{number:012x}") }).into())
 }
 
-/// ASCII text that begins with a letter, a number or a punctuation mark, without line breaks or control characters.
+/// ASCII text that starts with a letter, a number or a punctuation mark, without line breaks or control characters.
 fn is_subject(subject: &str) -> bool {
     (1..=LONGEST_SUBJECT).contains(&subject.len())
         && subject.starts_with(|first: char| first.is_ascii_graphic())
         && subject.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// With `json` as its structure, a message says for each protocol what it is, and for all others what it is by default.
+/// With `json` as its structure, a message has a text for each protocol and a default one.
 fn check_json(message: &str) -> Result<(), Refusal> {
     let parsed: serde_json::Value = serde_json::from_str(message)
         .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;

@@ -1,4 +1,4 @@
-//! STS: who is calling.
+//! STS: the identity of the caller.
 
 use serde_json::json;
 

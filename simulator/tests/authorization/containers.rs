@@ -122,7 +122,7 @@ async fn a_log_group_arn_includes_its_streams_except_for_tagging() {
     }
 }
 
-/// Why the first task of a service did not start; nothing if it runs.
+/// Why the first task of a service did not start; `None` if it runs.
 async fn start(shop: &Shop, name: &str, definition: &str) -> Option<String> {
     shop.worker(name, definition).await;
     wait(60).await;

@@ -1,4 +1,4 @@
-//! How policies are put together. Source: "Policy evaluation logic" in the IAM user guide.
+//! How policies are combined. Source: "Policy evaluation logic" in the IAM user guide.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn role(account: &str) -> Principal {
     Principal::Role { arn: format!("arn:aws:iam::{account}:role/shop"), session: "test".into() }
 }
 
-/// What comes of reading the bucket's objects.
+/// The result of reading the bucket's objects.
 fn decided(grants: &Grants, principal: &Principal) -> Option<Reason> {
     let mut request = AccessRequest::new("s3:GetObject", "object", "arn:aws:s3:::shop/key");
     request.key("aws:SecureTransport", "true");

@@ -1,4 +1,4 @@
-//! What calls ask IAM for, and what becomes of those that it does not allow.
+//! The access requests of EC2's calls, and the refusal of denied ones.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn owned(kind: ResourceType) -> TagSpecification {
 }
 
 impl Site {
-    /// A site whose role may do everything.
+    /// A site with a role that can do everything.
     async fn open_to_all() -> Self {
         let site = Self::open().await;
         allow(&site.account, &json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]));
@@ -209,7 +209,7 @@ async fn a_role_limited_by_a_tag_is_denied_on_other_resources() {
         "{message}"
     );
     site.tag(&site.private[0]).await;
-    // Now IAM lets it pass, and EC2 refuses it for what it is.
+    // Now IAM allows the call, and EC2 refuses it.
     assert_eq!(code(acting(attach().send()).await), "Resource.AlreadyAssociated");
     let absent = site.ec2.delete_subnet().subnet_id("subnet-00000000000000000");
     assert_eq!(code(acting(absent.send()).await), "UnauthorizedOperation");

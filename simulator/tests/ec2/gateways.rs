@@ -237,7 +237,7 @@ async fn a_nat_gateway_fails_without_a_route_to_the_internet() {
     let failed = &described.nat_gateways()[0];
     assert_eq!(failed.state().unwrap().as_str(), "failed");
     assert_eq!(failed.failure_code(), Some("Gateway.NotAttached"));
-    // What failed holds nothing any more.
+    // A failed gateway uses no resources.
     site.ec2.release_address().allocation_id(&allocation).send().await.unwrap();
     site.ec2.delete_subnet().subnet_id(&site.private[0]).send().await.unwrap();
 }

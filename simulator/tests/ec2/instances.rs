@@ -1,4 +1,4 @@
-//! Instances, their disks, their profiles.
+//! Instances, volumes and instance profiles.
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
@@ -45,7 +45,7 @@ impl Site {
     }
 }
 
-/// An instance profile with a role, made just now.
+/// An instance profile with a role, just created.
 pub(crate) async fn profile(account: &Account, name: &str) {
     let iam = aws_sdk_iam::Client::new(&common::sdk(account));
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;

@@ -1,4 +1,4 @@
-//! Quotas, and what is refused for its number.
+//! Quotas, and refusals for exceeded limits.
 
 use aws_sdk_ec2::types::{Filter, IpPermission, PrefixListId, VpcEndpointType};
 

@@ -1,4 +1,4 @@
-//! What people do by hand, and what AWS offers where.
+//! Changes that people make by hand, and AWS's offers.
 
 use aws_sdk_ec2::types::{InstanceType, LocationType};
 use stackdrop_simulator::Seed;

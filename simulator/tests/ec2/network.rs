@@ -1,4 +1,4 @@
-//! VPCs, subnets, tags, describes.
+//! VPCs, subnets, tags and Describe calls.
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, SubnetState, Tag, VpcAttributeName, VpcState};
 

@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Reachability between interfaces.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use stackdrop_simulator::Origin;
 use crate::site::{Site, group, interface, tcp, tcp_of, vpc, wait};
 
 const X86: &str = "ami-0a120230000086064";
-const SOMEBODY: Origin = Origin::Internet(Ipv4Addr::new(192, 0, 2, 10));
+const OUTSIDE: Origin = Origin::Internet(Ipv4Addr::new(192, 0, 2, 10));
 
 impl Site {
     async fn let_in(&self, to: &str, rule: IpPermission) {
@@ -77,13 +77,13 @@ async fn the_internet_needs_a_public_address_a_route_and_a_rule() {
     let unmapped = site.instance_in(&site.public[0], &own, false).await;
     let unrouted = site.instance_in(&site.private[0], &own, true).await;
     wait(1.0).await;
-    assert!(!site.account.connects(SOMEBODY, &open, 443));
+    assert!(!site.account.connects(OUTSIDE, &open, 443));
     site.let_in(&own, tcp(443, "192.0.2.0/24")).await;
-    assert!(site.account.connects(SOMEBODY, &open, 443));
-    assert!(!site.account.connects(SOMEBODY, &open, 80));
+    assert!(site.account.connects(OUTSIDE, &open, 443));
+    assert!(!site.account.connects(OUTSIDE, &open, 80));
     assert!(!site.account.connects(Origin::Internet(Ipv4Addr::new(198, 51, 100, 1)), &open, 443));
-    assert!(!site.account.connects(SOMEBODY, &unmapped, 443));
-    assert!(!site.account.connects(SOMEBODY, &unrouted, 443));
+    assert!(!site.account.connects(OUTSIDE, &unmapped, 443));
+    assert!(!site.account.connects(OUTSIDE, &unrouted, 443));
     let seen = site.account.interfaces();
     let of = |id: &str| seen.iter().find(|interface| interface.id == id).unwrap();
     assert!(of(&open).public && !of(&unmapped).public);
@@ -97,7 +97,7 @@ async fn a_nat_gateway_admits_no_connection_from_outside() {
     wait(106.0).await;
     let nat = site.account.interfaces().remove(0);
     assert!(nat.public && nat.groups.is_empty());
-    assert!(!site.account.connects(SOMEBODY, &nat.id, 443));
+    assert!(!site.account.connects(OUTSIDE, &nat.id, 443));
 }
 
 #[tokio::test(start_paused = true)]

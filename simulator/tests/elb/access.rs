@@ -1,4 +1,4 @@
-//! What calls ask IAM for, and what becomes of those that it does not allow.
+//! The access requests of Elastic Load Balancing's calls, and the refusal of denied ones.
 
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, RulePriorityPair};
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn a_load_balancer_needs_permission_for_its_tags_its_linked_role_and_the_n
     let first = asked(&network.account, create("shop").send()).await;
     let role = "iam:CreateServiceLinkedRole role".to_owned();
     assert_eq!(first, [&expected[..], &[role]].concat());
-    // The linked role stands by now.
+    // The linked role exists by now.
     assert_eq!(asked(&network.account, create("other").send()).await, expected);
     let decisions = network.account.decisions();
     assert!(decisions.iter().any(|one| one.request.resource == format!("{ARNS}:loadbalancer/app/shop/*")));

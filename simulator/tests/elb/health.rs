@@ -42,7 +42,7 @@ async fn a_target_is_healthy_after_its_checks_once_the_load_balancer_is_active()
     let load_balancer = network.load_balancer("shop").await;
     network.http(&load_balancer, 80, &group).await;
     seconds(60.0).await;
-    assert_eq!(network.health(&group).await.0, "unused", "nobody checks before the load balancer is active");
+    assert_eq!(network.health(&group).await.0, "unused", "no checks before the load balancer is active");
     seconds(80.0).await;
     assert_eq!(network.state(&load_balancer).await, LoadBalancerStateEnum::Active);
     assert_eq!(network.health(&group).await, ("initial".into(), "Elb.InitialHealthChecking".into()));
@@ -124,7 +124,7 @@ async fn a_target_group_without_a_listener_is_unused_and_starts_over_with_the_ne
     assert_eq!(network.health(&group).await.0, "initial");
     seconds(20.0).await;
     assert_eq!(network.health(&group).await.0, "healthy");
-    // A stricter check does not undo what the old one found out.
+    // A stricter check does not undo the result of the old one.
     let modify = network.elb.modify_target_group().target_group_arn(&group).healthy_threshold_count(10);
     modify.send().await.unwrap();
     assert_eq!(network.health(&group).await.0, "healthy");

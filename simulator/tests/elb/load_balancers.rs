@@ -1,4 +1,4 @@
-//! Load balancers: how they come and go, and what cannot be.
+//! Load balancers: creation, deletion and invalid requests.
 
 use crate::common::sdk;
 use crate::site::{Network, code, forward, group, message, path, seconds, subnet, tag};
@@ -128,7 +128,7 @@ async fn a_load_balancer_needs_eight_free_addresses_in_a_subnet() {
     assert_eq!(code(create(&small).await), "InvalidSubnet", "it is smaller than a /27");
     let tight = subnet(&network.ec2, &network.vpc, "10.0.9.32/27", "eu-central-1a").await;
     seconds(5.0).await;
-    // A /27 has 27 addresses for use; twenty of them are taken.
+    // A /27 has 27 usable addresses; twenty of them are used.
     for _ in 0..20 {
         network.ec2.create_network_interface().subnet_id(&tight).send().await.unwrap();
         seconds(1.0).await;
@@ -187,7 +187,7 @@ async fn a_deleted_load_balancer_keeps_its_interfaces_and_its_name_for_a_while()
     seconds(16.0).await;
     assert_eq!(interfaces().await, 0);
     again().await.unwrap();
-    // Absent is success.
+    // Deleting a missing load balancer succeeds.
     network.elb.delete_load_balancer().load_balancer_arn(&arn).send().await.unwrap();
 }
 
@@ -271,7 +271,7 @@ async fn groups_and_subnets_change_in_place() {
     assert_eq!(changed.security_group_ids(), [network.back.as_str()]);
     let error = groups(&["sg-0000000000000dead"]).await.unwrap_err().into_service_error();
     assert!(error.is_invalid_security_group_exception());
-    // The group that is no longer used can go; the one in use cannot.
+    // The unused group can be deleted; the one in use cannot.
     network.ec2.delete_security_group().group_id(&network.front).send().await.unwrap();
     let in_use = network.ec2.delete_security_group().group_id(&network.back).send().await;
     assert_eq!(in_use.unwrap_err().code(), Some("DependencyViolation"));

@@ -1,4 +1,4 @@
-//! Target groups: their settings, and who holds them.
+//! Target groups: their settings and their users.
 
 use crate::site::{Network, code, forward, path, seconds};
 use aws_sdk_elasticloadbalancingv2::types::{Matcher, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum};

@@ -1,4 +1,4 @@
-//! How an instance comes to be.
+//! The creation of an instance.
 
 use stackdrop_simulator::{Fault, FaultKind, When};
 

@@ -1,4 +1,4 @@
-//! How an instance goes.
+//! The deletion of an instance.
 
 use aws_sdk_rds::types::CloudwatchLogsExportConfiguration;
 
@@ -93,7 +93,7 @@ async fn a_final_snapshot_takes_longer_and_stays() {
     let item = site.account.inventory().into_iter().find(|item| item.kind == "AWS::RDS::DBSnapshot").unwrap();
     assert_eq!((item.component.as_str(), item.monthly_usd), ("database", 20.0 * 0.095));
 
-    // A second instance can't leave a snapshot of the same name.
+    // A second instance cannot create a snapshot with the same name.
     site.create().send().await.unwrap();
     wait(300.0).await;
     assert_eq!(code(delete("shop-final").await), "DBSnapshotAlreadyExists");

@@ -1,10 +1,10 @@
-//! How an instance changes.
+//! Changes of an instance.
 
 use aws_sdk_rds::types::DbInstance;
 
 use crate::site::{Site, code, make_group, make_vpc, wait};
 
-/// The states that the instance goes through, one look every five seconds.
+/// The states of the instance, read every five seconds.
 async fn states(site: &Site, seconds: u32) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     for _ in 0..seconds / 5 {
@@ -182,7 +182,7 @@ async fn versions_only_go_up_and_major_ones_only_when_allowed() {
         let call = site.modify().engine_version(version).allow_major_version_upgrade(allowed);
         assert_eq!(code(call.send().await), "InvalidParameterCombination", "{version}");
     }
-    // The major version that it has is no change.
+    // The current major version is no change.
     site.modify().engine_version("16").send().await.unwrap();
     assert_eq!(states(&site, 30).await, ["available"]);
     site.modify().engine_version("16.6").send().await.unwrap();

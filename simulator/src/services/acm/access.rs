@@ -19,7 +19,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// Unverified: that a request with tags needs `acm:AddTagsToCertificate` too, on a certificate without an id yet.
+/// Unverified: a request with tags also needs `acm:AddTagsToCertificate`, on a certificate without an ID yet.
 fn request_access(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let tags = read_tags(params).unwrap_or_default();
     let mut domains = params.list("SubjectAlternativeNames");

@@ -31,7 +31,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 struct Certificate {
     arn: String,
-    /// The domain and its alternatives, without doubles, in the order of the request.
+    /// The domain and its alternative names, without duplicates, in the order of the request.
     domains: Vec<String>,
     key_algorithm: String,
     /// The request's idempotency token.
@@ -41,11 +41,11 @@ struct Certificate {
     status: Status,
     /// How long validation takes once all its records are in sync.
     validation: Duration,
-    /// Whether it will fail instead.
+    /// Whether validation will fail instead.
     fails: bool,
-    /// By what it is used (a load balancer's ARN), and until when if that has ended.
+    /// The ARNs of the load balancers that use it, each with the end of its use, if it has ended.
     users: BTreeMap<String, Option<Duration>>,
-    /// Whether somebody else made it, before the simulation.
+    /// Whether it existed before the simulation.
     seeded: bool,
 }
 
@@ -68,15 +68,15 @@ impl Status {
     }
 }
 
-/// For how many seconds after the request a certificate is not known to other calls.
+/// For how many seconds after its request a certificate is unknown to other calls.
 const UNKNOWN_SECONDS: f64 = 0.5;
 /// How many seconds pass until `DescribeCertificate` shows the validation record. Terraform waits for it (up to five
 /// minutes, usually some seconds).
 const RECORD_SECONDS: f64 = 3.0;
-/// How many seconds pass until a request that ACM declines is `FAILED`.
+/// How many seconds pass until a request that fails is `FAILED`.
 const DECLINED_SECONDS: f64 = 10.0;
-/// For how many seconds a certificate that has just been issued is not known to Elastic Load Balancing
-/// (`CertificateNotFound`, which Terraform retries).
+/// For how many seconds a new certificate is unknown to Elastic Load Balancing (`CertificateNotFound`, which
+/// Terraform retries).
 const SPREAD_SECONDS: f64 = 1.0;
 /// "If ACM is unable to validate the domain name within 72 hours, the request times out" (user guide).
 const TIMEOUT: Duration = Duration::from_hours(72);
@@ -84,7 +84,7 @@ const TIMEOUT: Duration = Duration::from_hours(72);
 const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// Certificates are valid for 13 months.
 const VALIDITY: Duration = Duration::from_hours(395 * 24);
-/// How many tags a certificate may have, how many names (AWS's default quota), how many certificates an account.
+/// The most tags and names of a certificate (AWS's default quota), and the most certificates of an account.
 const TAGS: usize = 50;
 const NAMES: usize = 10;
 const QUOTA: usize = 2500;
@@ -129,7 +129,7 @@ fn advance(world: &mut World) {
     }
 }
 
-/// When validation ends: some time after the last of its records was in sync.
+/// When validation completes: some time after the last of its records was in sync.
 fn validated_at(world: &World, certificate: &Certificate) -> Option<Duration> {
     let mut from = certificate.created + world.latency.seconds(RECORD_SECONDS);
     for domain in &certificate.domains {
@@ -139,8 +139,8 @@ fn validated_at(world: &World, certificate: &Certificate) -> Option<Duration> {
     Some(from + certificate.validation)
 }
 
-/// The validation record of a domain: always the same for one account, and for a wildcard that of what it stands
-/// before ("DNS validation" in the user guide).
+/// The validation record of a domain. It is always the same for one account, and a wildcard has that of its parent
+/// domain ("DNS validation" in the user guide).
 fn validation_record(account: &str, domain: &str) -> (String, String) {
     let base = domain.strip_prefix("*.").unwrap_or(domain);
     let digest = hex::encode(Sha256::digest(format!("{account}/{base}")));
@@ -148,7 +148,7 @@ fn validation_record(account: &str, domain: &str) -> (String, String) {
     (format!("_{name}.{base}."), format!("_{value}.{}.acm-validations.aws.", &digest[..10]))
 }
 
-/// What a listener asks of a certificate.
+/// What Elastic Load Balancing reads of a certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateFacts {
     pub(crate) issued: bool,
@@ -170,8 +170,8 @@ pub(crate) fn certificate(world: &World, arn: &str) -> Option<CertificateFacts> 
     }
 }
 
-/// Marks a certificate as used, or no longer used, by a load balancer: one in use can't be deleted. ACM learns of the
-/// end of a use a little later.
+/// Marks a certificate as used, or no longer used, by a load balancer. A certificate in use cannot be deleted; ACM
+/// notices the end of a use a little later.
 pub(crate) fn set_in_use(world: &mut World, arn: &str, by: &str, in_use: bool) {
     let until = (!in_use).then(|| world.gone("acm_certificate_dns_validated"));
     if let Some(certificate) = world.states.acm.certificates.get_mut(arn) {
@@ -209,7 +209,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterException", message)
 }
 
-/// The refusal of a value that does not have the form which the service model gives for it.
+/// The refusal of a value that does not match the form in the service model.
 fn unfit(value: &str, member: &str, constraint: &str) -> Refusal {
     Refusal::new(
         "ValidationException",
@@ -228,7 +228,7 @@ fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Certificate, Refusal> {
     })
 }
 
-/// The certificate's ARN that a request names.
+/// The ARN of the certificate that a request names.
 fn named(params: &Params) -> Result<String, Refusal> {
     let arn = params.required("CertificateArn")?;
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
@@ -242,7 +242,7 @@ fn named(params: &Params) -> Result<String, Refusal> {
     }
 }
 
-/// Reads a list of tags, checked as ACM does.
+/// Reads a list of tags, with ACM's checks.
 fn read_tags(params: &Params) -> Result<Tags, Refusal> {
     let tags = world::tags(params, "Tags", "Key", "Value")
         .map_err(|refusal| Refusal::new("InvalidTagException", refusal.message))?;
@@ -260,7 +260,7 @@ fn check_tag_count(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a name is a domain name that a certificate can be for: labels, at least two, with `*` only as the first.
+/// Whether a name is a valid domain name for a certificate: at least two labels, with `*` only as the first.
 fn is_domain(name: &str) -> bool {
     let base = name.strip_prefix("*.").unwrap_or(name);
     let label = |label: &str| {
@@ -316,7 +316,7 @@ impl Wanted {
             ));
         }
         check_token(token.as_deref())?;
-        // Without it AWS would write e-mails to the domain's owners.
+        // Other methods send e-mails to the domain's owners.
         if method.as_deref() != Some("DNS") {
             return Err(invalid("The simulator validates domains by DNS only"));
         }
@@ -349,7 +349,7 @@ fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     });
     match earlier {
         Some(earlier) if wanted.is(earlier) => return Ok(json!({ "CertificateArn": earlier.arn }).into()),
-        // What AWS does here is not documented; a token that is used for two things is a mistake.
+        // AWS does not document this case. Using one token for two different requests is a mistake.
         Some(_) => {
             return Err(invalid("The idempotency token was used before for a request with other parameters"));
         }
@@ -470,7 +470,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 
 fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let statuses = params.list("CertificateStatuses");
-    // "Default filtering returns only RSA_1024 and RSA_2048 certificates" (SDK text): easily overlooked.
+    // "Default filtering returns only RSA_1024 and RSA_2048 certificates" (SDK text).
     let mut algorithms = vec!["RSA_1024".to_owned(), "RSA_2048".to_owned()];
     if let Some(includes) = params.section("Includes") {
         let sent = includes.list("keyTypes");

@@ -33,10 +33,10 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// A target in the Service Authorization Reference.
+/// A target, as the Service Authorization Reference names it.
 const TARGET: &str = "ScalableTarget";
 
-/// A target that is not there has no id yet: the request is for any.
+/// A target that does not exist has no ID yet, so the request is for any.
 fn on_target(world: &World, params: &Params, requests: &mut AccessRequests<'_>, resource: &str) {
     let target = world.states.autoscaling.targets.get(resource);
     let arn = target.map_or_else(|| any_target(world), |target| target.arn.clone());
@@ -62,10 +62,10 @@ fn with_tags(world: &World, params: &Params, requests: &mut AccessRequests<'_>) 
     }
 }
 
-/// Before it registers a target, or takes a policy for it, Application Auto Scaling tries whether the caller may do what
-/// will be done. Its calls to `CloudWatch` name no alarm, so that only a permission for all alarms is enough.
-/// Source: "Permissions validation for API calls on target resources" in its user guide, and "IAM permissions required for
-/// Amazon ECS service auto scaling" in the ECS developer guide.
+/// Before it registers a target or accepts a policy for it, Application Auto Scaling checks whether the caller has
+/// the permissions for the later calls. Those to `CloudWatch` name no alarm, so only a permission for all alarms is
+/// enough. Source: "Permissions validation for API calls on target resources" in its user guide, and "IAM permissions
+/// required for Amazon ECS service auto scaling" in the ECS developer guide.
 fn tried_out(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
     ecs::scaling_access(world, resource, requests);
     for action in ["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"] {

@@ -1,4 +1,4 @@
-//! Application Auto Scaling: what may scale, between which bounds, after which metric.
+//! Application Auto Scaling: scalable targets, their bounds, and their policies.
 
 mod access;
 
@@ -42,7 +42,7 @@ struct Target {
     policies: BTreeMap<String, Policy>,
 }
 
-/// Which kinds of scaling are switched off.
+/// The kinds of scaling that are suspended.
 #[derive(Debug, Clone, Copy, Default)]
 struct Suspended {
     scale_in: bool,
@@ -64,7 +64,7 @@ struct Policy {
 
 const DIMENSION: &str = "ecs:service:DesiredCount";
 
-/// The metrics after which an ECS service can scale. Source: `PredefinedMetricType` in the API reference.
+/// The metrics by which an ECS service can scale. Source: `PredefinedMetricType` in the API reference.
 const METRICS: [&str; 3] =
     ["ECSServiceAverageCPUUtilization", "ECSServiceAverageMemoryUtilization", "ALBRequestCountPerTarget"];
 
@@ -83,7 +83,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// A target stays behind when its service goes, and with it its policies.
+/// A target and its policies outlive their service.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     for (resource, target) in &world.states.autoscaling.targets {
         let item = Item::new("AWS::ApplicationAutoScaling::ScalableTarget", &target.arn, &target.tags);
@@ -321,7 +321,7 @@ fn list_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(json!({ "Tags": tags }).into())
 }
 
-/// The alarms that AWS makes for a policy; they go with it.
+/// The alarms that AWS creates for a policy and deletes with it.
 fn alarms(world: &World, resource: &str, policy: &Policy) -> Vec<Value> {
     let id = policy.arn.split(':').nth(6).unwrap_or_default();
     ["AlarmHigh", "AlarmLow"]
@@ -372,7 +372,7 @@ fn suspended(params: &Params, old: Suspended) -> Result<Suspended, Refusal> {
     })
 }
 
-/// The resource that is spoken of: its id, of the one namespace and dimension that are known here.
+/// The resource ID of a request. Only one namespace and dimension are supported.
 fn resource(params: &Params) -> Result<String, Refusal> {
     namespace(params)?;
     needed(params, "ScalableDimension")?;

@@ -14,7 +14,7 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::World;
 
-/// Where the simulated public addresses begin: a range that is kept for tests of networks (RFC 2544).
+/// The first simulated public address, in a range reserved for network tests (RFC 2544).
 const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 
 #[derive(Debug, Clone)]
@@ -87,13 +87,13 @@ impl Resource for Address {
     }
 }
 
-/// A public address that nobody had before.
+/// A public address that was not used before.
 pub(super) fn new_public(world: &mut World) -> Ipv4Addr {
     let number = u32::try_from(world.number()).unwrap_or_default();
     Ipv4Addr::from(FIRST_PUBLIC.saturating_add(number))
 }
 
-/// Whether an elastic address is mapped to an interface.
+/// Whether an Elastic IP address is mapped to an interface.
 pub(super) fn is_associated(world: &World, id: &str) -> bool {
     world.states.ec2.addresses.get(id).is_some_and(|address| address.interface(world).is_some())
 }
@@ -153,7 +153,7 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     Ok(json!({ Address::SET: found }).into())
 }
 
-/// The interface of an association, and the public address that is mapped to it.
+/// The interface of an association, and its public address.
 pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w Interface, &'w Public)> {
     every::<Interface>(world).find_map(|interface| {
         let public = interface.public(world.now)?;
@@ -161,8 +161,8 @@ pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w Inte
     })
 }
 
-/// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`; in place of an address
-/// that is mapped to something else already it needs `AllowReassociation`, which is not simulated.
+/// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`. For an address that is
+/// already mapped it needs `AllowReassociation`, which is not supported.
 pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AllocationId")?;
     let instance = params.required("InstanceId")?;
@@ -198,7 +198,7 @@ pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, 
             "InvalidAssociationID.NotFound",
             format!("The association ID '{id}' does not exist"),
         )),
-        // A NAT gateway's address goes with it only.
+        // The address of a NAT gateway cannot be disassociated from it.
         Some((_, true)) => {
             Err(Refusal::new("AuthFailure", "You do not have permission to access the specified resource."))
         }

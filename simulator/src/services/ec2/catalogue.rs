@@ -10,11 +10,11 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// The account of Amazon Linux's images.
+/// The account that owns Amazon Linux's images.
 const AMAZON: &str = "137112412989";
 /// The smallest root disk that the images fit on, in GiB.
 pub(super) const IMAGE_GIB: i64 = 8;
-/// Where the images have their root disk.
+/// The images' root device.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// An instance type.
@@ -95,7 +95,7 @@ fn instance_types() -> Vec<InstanceType> {
 /// The instance type with this name.
 ///
 /// # Errors
-/// `InvalidParameterValue` when AWS has none.
+/// `InvalidParameterValue` for an unknown type.
 pub(super) fn instance_type(name: &str) -> Result<InstanceType, Refusal> {
     instance_types().into_iter().find(|each| each.name == name).ok_or_else(|| {
         Refusal::new("InvalidParameterValue", format!("Invalid value '{name}' for InstanceType."))
@@ -120,10 +120,10 @@ pub(super) fn architecture_of(image: &str) -> Result<&'static str, Refusal> {
     }
 }
 
-/// Checks that an image runs on an instance type.
+/// Checks that an image and an instance type have the same architecture.
 ///
 /// # Errors
-/// `InvalidParameterValue` when it does not.
+/// `InvalidParameterValue` if they do not.
 pub(super) fn check_architectures(image: &str, of_image: &str, kind: &InstanceType) -> Result<(), Refusal> {
     if kind.architecture == of_image {
         return Ok(());
@@ -200,7 +200,7 @@ pub(super) fn describe_types(world: &World, params: &Params) -> Result<Reply, Re
     Ok(page.answer("instanceTypeSet", found))
 }
 
-/// Takes an instance type from a zone.
+/// Removes an instance type from a zone.
 pub(crate) fn seed_not_offered(world: &mut World, instance_type: &str, zone: &str) {
     world.states.ec2.not_offered.insert((instance_type.to_owned(), zone.to_owned()));
 }
@@ -209,10 +209,10 @@ fn is_offered(world: &World, instance_type: &str, zone: &str) -> bool {
     !world.states.ec2.not_offered.contains(&(instance_type.to_owned(), zone.to_owned()))
 }
 
-/// Checks that a zone has an instance type.
+/// Checks that a zone offers an instance type.
 ///
 /// # Errors
-/// `Unsupported`, in the words that EC2 has for it, when it has not.
+/// `Unsupported`, as EC2 words it.
 pub(super) fn check_offered(world: &World, instance_type: &str, in_zone: &str) -> Result<(), Refusal> {
     if is_offered(world, instance_type, in_zone) {
         return Ok(());
@@ -228,13 +228,14 @@ pub(super) fn check_offered(world: &World, instance_type: &str, in_zone: &str) -
     ))
 }
 
-/// An instance type, and a location that has it.
+/// An instance type and a location that offers it.
 type Offering = (String, String);
 
 const OFFERING_FILTERS: &[Filter<Offering>] =
     &[("instance-type", |(name, _), _| one(name)), ("location", |(_, location), _| one(location))];
 
-/// Which types the region, or each of its zones, has. A type that AWS does not have is no error here: nobody offers it.
+/// Lists the types that the region or each of its zones offers. An unknown type is not an error: no location offers
+/// it.
 pub(super) fn describe_offerings(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let by = params.text("LocationType").unwrap_or_else(|| "region".into());
     let filters = Filters::read(params, OFFERING_FILTERS)?;
@@ -333,7 +334,7 @@ pub(super) fn describe_images(world: &World, params: &Params) -> Result<Reply, R
     let ids = params.list("ImageId");
     let owners = params.list("Owner");
     let filters = Filters::read(params, IMAGE_FILTERS)?;
-    // Neither deprecated nor disabled images are simulated.
+    // Deprecated and disabled images are not simulated.
     params.ignore("IncludeDeprecated");
     params.ignore("IncludeDisabled");
     let page = Page::read(params)?;

@@ -1,4 +1,4 @@
-//! VPC endpoints: ways to AWS services that stay inside.
+//! VPC endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const MOST_GATEWAY_ENDPOINTS: usize = 20;
 /// How long a deleted endpoint is still described as `deleted`, in seconds (terraform waits through that state too).
 const DELETED_SECONDS: f64 = 10.0;
 
-/// The services that have interface endpoints here, by the last part of their name.
+/// The services with interface endpoints, by the last part of their name.
 const INTERFACE_SERVICES: [&str; 22] = [
     "autoscaling",
     "ec2",
@@ -62,14 +62,14 @@ pub(crate) struct Endpoint {
     pub(super) groups: Vec<String>,
     pub(super) private_dns: bool,
     pub(super) policy: String,
-    /// When it becomes available (again), or fails.
+    /// When it becomes available (again) or fails.
     pub(super) ready: Duration,
     fails: bool,
-    /// When its deletion is done, and when it is no longer described.
+    /// When its deletion completes, and when it stops being described.
     deletion: Option<(Duration, Duration)>,
 }
 
-/// The policy of an endpoint that was given none.
+/// The default policy of an endpoint.
 pub(super) const FULL_ACCESS: &str =
     r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
 
@@ -88,7 +88,7 @@ impl Endpoint {
         self.state(now) == "available"
     }
 
-    /// Whether it holds what it refers to, and its service's private name: until it is deleted.
+    /// Whether it uses its resources and its service's private name: until it is deleted.
     pub(super) fn is_present(&self, now: Duration) -> bool {
         self.state(now) != "deleted"
     }
@@ -121,7 +121,7 @@ impl Endpoint {
     }
 }
 
-/// The name by which SDKs call a service: `api.ecr.eu-central-1.amazonaws.com` for `ecr.api`.
+/// The host name of a service: `api.ecr.eu-central-1.amazonaws.com` for `ecr.api`.
 fn private_name(service: &str, region: &str) -> String {
     let host = match service {
         "ecr.api" => "api.ecr",
@@ -191,7 +191,7 @@ fn full_name(world: &World, service: &str) -> String {
     format!("com.amazonaws.{}.{service}", world.region)
 }
 
-/// What `CreateVpcEndpoint` asks for.
+/// The parameters of `CreateVpcEndpoint`.
 #[derive(Debug, Clone)]
 struct Request {
     vpc: String,
@@ -219,7 +219,7 @@ impl Request {
             tables: params.list("RouteTableId"),
             subnets: params.list("SubnetId"),
             groups: params.list("SecurityGroupId"),
-            // AWS's default for interface endpoints is true.
+            // AWS's default for interface endpoints.
             private_dns: private_dns.unwrap_or(!is_gateway),
             policy: params.text("PolicyDocument").unwrap_or_else(|| FULL_ACCESS.into()),
             tags: tagging::for_new(params, Endpoint::KIND)?,
@@ -320,7 +320,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer)
 }
 
-/// The answer to a create. The state's case varies with the call on AWS, so it does here.
+/// The response to a creation. The case of the state differs between AWS's calls, and here too.
 fn answer(world: &World, endpoint: &Endpoint, client_token: Option<&str>) -> Reply {
     let mut document = endpoint.document(world);
     if endpoint.state(world.now) == "pending" {
@@ -329,7 +329,7 @@ fn answer(world: &World, endpoint: &Endpoint, client_token: Option<&str>) -> Rep
     json!({ "vpcEndpoint": document, "clientToken": client_token }).into()
 }
 
-/// The interface of an endpoint in a subnet.
+/// Creates the interface of an endpoint in a subnet.
 ///
 /// # Errors
 /// Those of [`interface::make`].
@@ -353,7 +353,7 @@ pub(super) fn make_interface(
     )
 }
 
-/// Checks everything before anything is made: a refused call leaves no interface behind.
+/// Checks everything before anything is created: a refused call leaves no interface behind.
 fn check(world: &World, request: &Request) -> Result<(), Refusal> {
     vpc::usable(world, &request.vpc)?;
     let vpc = &request.vpc;
@@ -384,7 +384,7 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// When a subnet is not there, belongs to another VPC, is full, or shares its zone with another.
+/// If a subnet does not exist, belongs to another VPC, is full, or shares its zone with another one.
 pub(super) fn check_subnets(world: &World, vpc: &str, subnets: &[String]) -> Result<(), Refusal> {
     let mut zones = BTreeSet::new();
     for id in subnets {
@@ -407,7 +407,7 @@ pub(super) fn check_subnets(world: &World, vpc: &str, subnets: &[String]) -> Res
 }
 
 /// # Errors
-/// When a table is not there, belongs to another VPC, or has a route to the service by another endpoint.
+/// If a table does not exist, belongs to another VPC, or already has a route to the service.
 pub(super) fn check_tables(
     world: &World,
     vpc: &str,
@@ -435,7 +435,7 @@ pub(super) fn check_tables(
 }
 
 /// # Errors
-/// When the VPC does not resolve private names, or another endpoint than `own` has the service's name.
+/// If the VPC does not resolve private names, or another endpoint than `own` has the service's name.
 pub(super) fn check_private_dns(
     world: &World,
     vpc: &str,
@@ -471,7 +471,7 @@ pub(super) fn check_private_dns(
     Ok(())
 }
 
-/// Starts the deletion of an endpoint that is not being deleted yet.
+/// Starts the deletion of an endpoint, unless it has started.
 pub(super) fn start_deletion(world: &mut World, id: &str) {
     let Some(endpoint) = world.states.ec2.endpoints.get(id) else { return };
     if endpoint.deletion.is_some() {
@@ -499,7 +499,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     for id in ids {
         match find::<Endpoint>(world, &id) {
             Ok(_) => start_deletion(world, &id),
-            // The call itself succeeds whatever becomes of the single endpoints, and has its own code for them.
+            // The call succeeds even if single endpoints fail; each failure has its own code.
             Err(refusal) => unsuccessful.push(json!({
                 "resourceId": id,
                 "error": { "code": "InvalidVpcEndpoint.NotFound", "message": refusal.message },

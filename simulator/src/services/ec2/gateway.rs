@@ -17,7 +17,7 @@ use crate::world::World;
 #[derive(Debug, Clone)]
 pub(crate) struct InternetGateway {
     pub(super) entity: Entity,
-    /// The VPC that it is attached to.
+    /// The ID of the attached VPC.
     pub(super) vpc: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub(super) fn detach(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let is_mapped = every::<Interface>(world)
         .any(|interface| interface.vpc == from && interface.has_public_address(world.now));
-    // A public address that went a moment ago is still mapped: see `interface::release`.
+    // A public address that was just removed still counts as mapped: see `interface::release`.
     if is_mapped || world.now < vpc.mapped_until {
         return Err(Refusal::new(
             "DependencyViolation",

@@ -29,7 +29,7 @@ impl Group {
         rules_of(world, self.id(), egress).filter_map(|rule| rule.value(field)).collect()
     }
 
-    /// Whether AWS made it with the VPC; the name is reserved for that one.
+    /// Whether it is a VPC's default group; the name is reserved for it.
     pub(super) fn is_default(&self) -> bool {
         self.name == "default"
     }
@@ -79,14 +79,14 @@ impl Resource for Group {
     }
 }
 
-/// A group's rules that calls see.
+/// The known rules of a group.
 fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<Item = &'w Rule> {
     let group = group.to_owned();
     every::<Rule>(world)
         .filter(move |rule| rule.group == group && rule.egress == egress && known(world, *rule))
 }
 
-/// A group's rules as AWS shows them here: those with the same protocol and ports are one permission.
+/// A group's rules as AWS shows them here: rules with the same protocol and ports are one permission.
 fn permissions(world: &World, group: &str, egress: bool) -> Value {
     let mut merged = BTreeMap::<_, Vec<&Rule>>::new();
     for rule in rules_of(world, group, egress) {
@@ -125,7 +125,7 @@ fn permissions(world: &World, group: &str, egress: bool) -> Value {
         .collect()
 }
 
-/// Groups as an id with a name each.
+/// The ID and name of each group.
 pub(super) fn identifiers(world: &World, groups: &[String]) -> Value {
     groups
         .iter()
@@ -133,7 +133,7 @@ pub(super) fn identifiers(world: &World, groups: &[String]) -> Value {
         .collect()
 }
 
-/// The default group of a VPC, which AWS puts on what is given no group.
+/// The default group of a VPC, which AWS uses if a request names none.
 pub(super) fn default_of(world: &World, vpc: &str) -> Vec<String> {
     every::<Group>(world)
         .filter(|group| group.vpc == vpc && group.is_default())
@@ -141,14 +141,14 @@ pub(super) fn default_of(world: &World, vpc: &str) -> Vec<String> {
         .collect()
 }
 
-/// The default group that AWS makes with a VPC: everything in from itself, everything out.
+/// Creates the default group of a VPC: all ingress from itself, all egress.
 pub(super) fn make_default(world: &mut World, vpc: &str) {
     let id = make(world, vpc, "default", "default VPC security group", Tags::new());
     let itself = Peer::Group(id.clone());
     rule::make_all_traffic(world, &id, false, itself);
 }
 
-/// A group with the rule that AWS gives it: everything may go out.
+/// Creates a group with AWS's initial rule: all egress.
 fn make(world: &mut World, vpc: &str, name: &str, description: &str, tags: Tags) -> String {
     let id = world.id(Group::KIND.prefix);
     let group = Group {
@@ -162,7 +162,7 @@ fn make(world: &mut World, vpc: &str, name: &str, description: &str, tags: Tags)
     id
 }
 
-/// Whether AWS takes a text as a group's name or description.
+/// Whether AWS accepts a text as a group's name or description.
 pub(super) fn is_plain(text: &str) -> bool {
     text.len() <= 255
         && text.chars().all(|c| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c))
@@ -193,7 +193,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             format!("Cannot use reserved security group name: {name}"),
         ));
     }
-    // AWS: a name that differs only in its case or its surrounding spaces is the same name.
+    // AWS: names that differ only in case or surrounding spaces are equal.
     let same = |other: &str| other.trim().eq_ignore_ascii_case(name.trim());
     if every::<Group>(world).any(|group| group.vpc == vpc && same(&group.name)) {
         return Err(Refusal::new(

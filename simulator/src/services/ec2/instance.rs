@@ -1,4 +1,4 @@
-//! Instances: what they are and how they look.
+//! Instances: their state and their description.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) struct Instance {
     pub(super) subnet: String,
     pub(super) zone: String,
     pub(super) interface: String,
-    /// Whether it gets one of AWS's public addresses whenever it starts.
+    /// Whether it gets an automatic public address at each start.
     pub(super) wants_public_address: bool,
     pub(super) power: Power,
     pub(super) ending: Option<Ending>,
@@ -36,7 +36,7 @@ pub(crate) struct Instance {
     pub(super) settings: Settings,
 }
 
-/// Settings that are kept and shown, and have no effect here.
+/// Settings that are stored and shown, but have no effect.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) checks_source: bool,
@@ -46,21 +46,21 @@ pub(super) struct Settings {
     pub(super) user_data: Option<String>,
 }
 
-/// What an instance does until it is terminated.
+/// The power state of an instance until its termination.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Power {
-    /// It is `pending` until then, and `running` from then on.
+    /// `pending` until this time, then `running`.
     Starting(Duration),
-    /// It is `stopping` until then, and `stopped` from then on.
+    /// `stopping` until this time, then `stopped`.
     Stopping(Duration),
 }
 
-/// How an instance is terminated.
+/// The termination of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
-    /// From when on it is `shutting-down`.
+    /// When it becomes `shutting-down`.
     pub(super) begins: Duration,
-    /// From when on it is `terminated`.
+    /// When it becomes `terminated`.
     pub(super) done: Duration,
     pub(super) reason: &'static str,
     pub(super) message: &'static str,
@@ -95,13 +95,13 @@ pub(super) struct Metadata {
     pub(super) endpoint: String,
     pub(super) ipv6: String,
     pub(super) tags: String,
-    /// From when on the settings are `applied`.
+    /// When the settings become `applied`.
     pub(super) applied: Duration,
 }
 
 impl Metadata {
-    /// The API's own defaults. An image can ask for others (Amazon Linux 2023 does); that is left out, so that
-    /// whoever wants `IMDSv2` only has to say so.
+    /// The defaults of the API. Images can set others (Amazon Linux 2023 does); the simulator does not, so that a
+    /// request that needs `IMDSv2` must say so.
     pub(super) fn default_settings() -> Self {
         Self {
             tokens: "optional".into(),
@@ -113,7 +113,7 @@ impl Metadata {
         }
     }
 
-    /// The same settings with those that were sent.
+    /// The same settings, changed by the parameters that were sent.
     ///
     /// # Errors
     /// `InvalidParameterValue` for a value that AWS does not have.
@@ -171,7 +171,7 @@ impl Instance {
         self.state(now) == InstanceState::TERMINATED
     }
 
-    /// Since when it runs, if it does.
+    /// Since when it has been running, if it is.
     pub(super) fn running_since(&self, now: Duration) -> Option<Duration> {
         match self.power {
             Power::Starting(running) if self.state(now) == InstanceState::RUNNING => Some(running),
@@ -179,12 +179,12 @@ impl Instance {
         }
     }
 
-    /// Its interface, as long as it has one.
+    /// Its interface, until it is terminated.
     pub(super) fn attached<'w>(&self, world: &'w World) -> Option<&'w Interface> {
         world.states.ec2.interfaces.get(&self.interface).filter(|_| !self.is_terminated(world.now))
     }
 
-    /// From when on not even its token is remembered.
+    /// When its client token is forgotten.
     pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ending.as_ref().map(|ending| ending.done + token::OUTLIVES)
     }
@@ -262,7 +262,7 @@ impl Resource for Instance {
 
     fn document(&self, world: &World) -> Value {
         let state = self.state(world.now);
-        // A terminated instance has left its network: AWS shows neither subnet nor VPC, addresses or groups of it.
+        // A terminated instance has no network: AWS shows neither its subnet and VPC nor its addresses and groups.
         let interface = self.attached(world);
         let ending = self.ending.as_ref().filter(|ending| world.now >= ending.begins);
         let public = interface.and_then(|one| one.public(world.now)).map(|public| public.address.to_string());
@@ -301,7 +301,7 @@ impl Resource for Instance {
     }
 }
 
-/// Instances by reservation.
+/// Instances, grouped by reservation.
 pub(super) fn reservations(world: &World, instances: Vec<&Instance>) -> Vec<Value> {
     let mut reservations: IndexMap<&str, Vec<Value>> = IndexMap::new();
     for instance in instances {

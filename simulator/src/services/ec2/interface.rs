@@ -1,5 +1,4 @@
-//! Network interfaces: those of NAT gateways, endpoints and instances, those that other services ask for, and those
-//! that somebody made by hand.
+//! Network interfaces of NAT gateways, endpoints, instances and other services, and those that callers create.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -36,25 +35,26 @@ pub(crate) struct Interface {
 #[derive(Debug, Clone)]
 pub(super) struct Public {
     pub(super) address: Ipv4Addr,
-    /// The elastic address that it is; `None` for one of AWS's own.
+    /// The allocation of the Elastic IP address; `None` for an automatic address.
     pub(super) allocation: Option<String>,
     pub(super) association: String,
-    /// From when on it is not mapped any more, if that is settled.
+    /// When it stops being mapped, if that is known.
     until: Option<Duration>,
 }
 
-/// What an interface belongs to.
+/// The owner of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// Nothing: it was made by hand.
+    /// None: a caller created it.
     Nobody,
-    /// The instance with this id.
+    /// The instance with this ID.
     Instance(String),
-    /// A service of AWS, which shows as this requester; the id is that of the NAT gateway or endpoint, where it is one.
+    /// An AWS service, with its name as requester. `resource` is the ID of the NAT gateway or endpoint, if it belongs
+    /// to one.
     Service { requester: String, resource: Option<String> },
 }
 
-/// An interface that is to be made.
+/// The parameters of a new interface.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) subnet: String,
@@ -62,7 +62,7 @@ pub(super) struct Wanted {
     pub(super) description: String,
     pub(super) kind: String,
     pub(super) holder: Holder,
-    /// A certain private address; else a free one.
+    /// A private address, or else a free one is used.
     pub(super) address: Option<String>,
     pub(super) tags: Tags,
 }
@@ -80,7 +80,7 @@ impl Interface {
         self.groups.iter().filter_map(|id| groups.get(id).map(|group| group.name.clone())).collect()
     }
 
-    /// Its public address at that time.
+    /// Its public address at a time.
     pub(super) fn public(&self, now: Duration) -> Option<&Public> {
         self.public.as_ref().filter(|public| public.until.is_none_or(|until| now < until))
     }
@@ -97,7 +97,7 @@ impl Interface {
         if self.holder == Holder::Nobody { "available" } else { "in-use" }
     }
 
-    /// The account that the attachment shows as its owner.
+    /// The owner that its attachment shows.
     fn attachment_owner<'w>(&'w self, world: &'w World) -> Option<&'w str> {
         match &self.holder {
             Holder::Nobody => None,
@@ -113,12 +113,12 @@ impl Interface {
         }
     }
 
-    /// Its groups as `groupSet` shows them.
+    /// Its groups, in the form of `groupSet`.
     pub(super) fn group_set(&self, world: &World) -> Value {
         group::identifiers(world, &self.groups)
     }
 
-    /// Its mapping as `association` shows it.
+    /// Its mapping, in the form of `association`.
     pub(super) fn association(&self, world: &World) -> Option<Value> {
         let public = self.public(world.now)?;
         Some(json!({
@@ -211,7 +211,7 @@ impl Resource for Interface {
     }
 }
 
-/// Checks that groups can go on an interface in a VPC.
+/// Checks that an interface in a VPC can have these groups.
 ///
 /// # Errors
 /// `InvalidGroup.NotFound` (also for a group of another VPC) or `SecurityGroupsPerInterfaceLimitExceeded`.
@@ -235,10 +235,10 @@ pub(super) fn check_groups(world: &World, vpc: &str, groups: &[String]) -> Resul
     Ok(())
 }
 
-/// Makes an interface.
+/// Creates an interface.
 ///
 /// # Errors
-/// When the subnet, the groups or the address are not to be had.
+/// If the subnet, a group or the address is not available.
 pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal> {
     let subnet = subnet::usable(world, &wanted.subnet)?;
     check_groups(world, &subnet.vpc, &wanted.groups)?;
@@ -264,7 +264,7 @@ pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal>
     Ok(id)
 }
 
-/// Maps a public address to an interface: an elastic one, or one of AWS's own.
+/// Maps a public address to an interface: an Elastic IP address or an automatic one.
 pub(super) fn map_public(world: &mut World, id: &str, allocation: Option<&str>) {
     let elastic = allocation.and_then(|id| world.states.ec2.addresses.get(id)).map(|address| address.public);
     let address = elastic.unwrap_or_else(|| address::new_public(world));
@@ -275,8 +275,8 @@ pub(super) fn map_public(world: &mut World, id: &str, allocation: Option<&str>) 
     }
 }
 
-/// Takes the public address away at that time. It still counts as mapped for a while after: AWS refuses to detach the
-/// internet gateway for as long as the latency model says that detaching takes.
+/// Removes the public address at a time. It still counts as mapped for a while after that: AWS refuses to detach the
+/// internet gateway for the duration of a detachment in the latency model.
 pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
     let now = world.now;
     let Some(interface) = world.states.ec2.interfaces.get_mut(id) else { return };
@@ -293,7 +293,7 @@ pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
     }
 }
 
-/// Gives an interface of an instance one of AWS's own public addresses, or takes it. Nothing else of it is changed here.
+/// Gives an instance's interface an automatic public address, or removes it.
 pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("NetworkInterfaceId")?;
     let public = params.flag("AssociatePublicIpAddress")?;
@@ -321,7 +321,7 @@ pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Rep
     Ok(done())
 }
 
-/// Takes an interface away at that time, or earlier if that was settled already.
+/// Deletes an interface at a time, unless its deletion is due earlier.
 pub(super) fn release(world: &mut World, id: &str, at: Duration) {
     unmap_public(world, id, at);
     if let Some(interface) = world.states.ec2.interfaces.get_mut(id) {
@@ -329,7 +329,7 @@ pub(super) fn release(world: &mut World, id: &str, at: Duration) {
     }
 }
 
-/// Makes an interface for another service.
+/// Creates an interface for another service.
 ///
 /// # Errors
 /// Those of [`make`].
@@ -396,7 +396,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("NetworkInterfaceId")?;
     params.done()?;
-    // Whoever holds it gives it back: nobody else can delete an interface of a service or of an instance.
+    // Only its owner can delete an interface of a service or an instance.
     if find::<Interface>(world, &id)?.holder != Holder::Nobody {
         return Err(Refusal::new(
             "InvalidParameterValue",
@@ -408,12 +408,12 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(done())
 }
 
-/// The interfaces of a group.
+/// The interfaces in a group.
 pub(super) fn any_with_group(world: &World, group: &str) -> bool {
     every::<Interface>(world).any(|interface| interface.groups.iter().any(|each| each == group))
 }
 
-/// The subnet of an interface, if the interface exists.
+/// The subnet of an interface, if it exists.
 pub(super) fn subnet_of(world: &World, id: &str) -> Option<String> {
     world.states.ec2.interfaces.get(id).map(|interface| interface.subnet.clone())
 }

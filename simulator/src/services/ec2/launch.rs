@@ -19,10 +19,10 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// How long after the start of an instance its profile is really associated, in seconds.
+/// How many seconds after the start of an instance its profile is associated.
 const PROFILE_SECONDS: f64 = 1.0;
 
-/// What a launch asks for.
+/// The parameters of a launch.
 #[derive(Debug, Clone)]
 struct Launch {
     image: String,
@@ -41,12 +41,12 @@ struct Launch {
     interface_tags: Tags,
 }
 
-/// Where a launch puts its instances.
+/// The network of a launch.
 #[derive(Debug, Clone)]
 struct Network {
     subnet: Option<String>,
     groups: Vec<String>,
-    /// Whether it gets a public address; `None` leaves that to the subnet.
+    /// Whether it gets a public address; `None` leaves the decision to the subnet.
     public: Option<bool>,
     address: Option<String>,
     description: String,
@@ -73,7 +73,7 @@ impl Network {
                 "The simulated instances have exactly one network interface, with the device index 0.",
             ));
         }
-        // An interface that was made for the launch goes with the instance; to keep it is not simulated.
+        // An interface that is created by a launch is deleted with the instance; keeping it is not supported.
         if interface.flag("DeleteOnTermination")? == Some(false) {
             return Err(invalid(
                 "false",
@@ -103,7 +103,7 @@ impl Launch {
         if let Some(placement) = &placement {
             check_tenancy(placement)?;
         }
-        // The credits of burstable types change the price, which is an estimate here, and nothing else.
+        // CPU credits change only the price, which is an estimate here.
         let credits = params.section("CreditSpecification").and_then(|section| section.text("CpuCredits"));
         let monitoring = params.section("Monitoring").map(|section| section.flag("Enabled")).transpose()?;
         let launch = Self {
@@ -133,7 +133,7 @@ impl Launch {
         let key = params.text("KeyName");
         params.done()?;
         if let Some(key) = key {
-            // No key pair can be made here.
+            // Key pairs are not simulated.
             return Err(Refusal::new(
                 "InvalidKeyPair.NotFound",
                 format!("The key pair '{key}' does not exist"),
@@ -163,7 +163,7 @@ impl Launch {
 }
 
 /// # Errors
-/// `InvalidParameterValue` for credits that AWS does not have, `InvalidParameterCombination` for a type without any.
+/// `InvalidParameterValue` for unknown credits, `InvalidParameterCombination` for a type without credits.
 fn check_credits(credits: Option<&str>, kind: &str) -> Result<(), Refusal> {
     let Some(credits) = credits else { return Ok(()) };
     if !matches!(credits, "standard" | "unlimited") {
@@ -186,7 +186,7 @@ fn check_tenancy(placement: &Params) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// `InvalidParameterValue` for anything but AWS's two behaviours.
+/// `InvalidParameterValue` for an unknown behaviour.
 pub(super) fn check_shutdown_behaviour(behaviour: &str) -> Result<(), Refusal> {
     if matches!(behaviour, "stop" | "terminate") {
         return Ok(());
@@ -195,7 +195,7 @@ pub(super) fn check_shutdown_behaviour(behaviour: &str) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// `InvalidUserData.Malformed` when it is not BASE64, `InvalidParameterValue` when it is longer than 16 KiB.
+/// `InvalidUserData.Malformed` if it is not BASE64, `InvalidParameterValue` if it is longer than 16 KiB.
 pub(super) fn check_user_data(data: &str) -> Result<(), Refusal> {
     let decoded = STANDARD
         .decode(data)
@@ -206,7 +206,7 @@ pub(super) fn check_user_data(data: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a launch's checks have found out.
+/// The results of a launch's checks.
 struct Checked {
     kind: InstanceType,
     subnet: String,
@@ -281,7 +281,7 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let client_token = params.text("ClientToken");
     let launch = Launch::read(params)?;
     let token = client_token.as_deref();
-    // AWS hands out the original instances for the token, also when they are terminated long since.
+    // AWS returns the original instances for the token, even terminated ones.
     let before = token::used(world, "RunInstances", token, &launch)?.unwrap_or_default();
     let originals: Vec<&Instance> =
         before.iter().filter_map(|id| world.states.ec2.instances.get(id)).collect();
@@ -294,7 +294,7 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     for _ in 0..launch.most {
         match start(world, &launch, &checked, &reservation, client_token.as_ref()) {
             Ok(id) => ids.push(id),
-            // AWS launches as many as it can from the least to the most that was asked for.
+            // AWS launches as many instances as possible between the minimum and the maximum of the request.
             Err(_) if i64::try_from(ids.len()).is_ok_and(|count| count >= launch.least) => break,
             Err(refusal) => {
                 for id in &ids {
@@ -309,7 +309,7 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     Ok(answer(world, made))
 }
 
-/// Takes back an instance of a launch that was refused as a whole.
+/// Removes an instance of a launch that was refused.
 fn forget(world: &mut World, id: &str) {
     if let Some(instance) = world.states.ec2.instances.remove(id) {
         world.states.ec2.interfaces.remove(&instance.interface);
@@ -383,7 +383,7 @@ fn start(
     Ok(id)
 }
 
-/// Settles how an instance ends, and lets go what it holds.
+/// Sets how an instance ends, and releases what it uses.
 pub(super) fn end(world: &mut World, id: &str, ending: Ending) {
     let at = ending.done;
     let Some(instance) = world.states.ec2.instances.get_mut(id) else { return };
@@ -394,10 +394,10 @@ pub(super) fn end(world: &mut World, id: &str, ending: Ending) {
     profile::release_from(world, id, at);
 }
 
-/// The instances of a call that names some.
+/// The IDs of the instances in a request.
 ///
 /// # Errors
-/// `MissingParameter` without any.
+/// `MissingParameter` if there are none.
 pub(super) fn named(params: &Params) -> Result<Vec<String>, Refusal> {
     let ids = params.list(Instance::IDS);
     if ids.is_empty() {

@@ -1,4 +1,4 @@
-//! What of EC2 exists and what it costs.
+//! The inventory of EC2, with prices.
 
 use stackdrop_figures::prices::{
     ENDPOINT_HOURLY, NAT_GATEWAY_HOURLY, PUBLIC_ADDRESS_HOURLY, instance_hourly, volume_monthly,
@@ -23,7 +23,7 @@ fn item<T: Resource>(kind: &str, thing: &T) -> Item {
     Item::new(kind, thing.id(), thing.tags())
 }
 
-/// Adds what exists, without what AWS makes and takes away together with something else: main route tables, default
+/// Lists existing resources, without those that AWS creates and deletes with other ones: main route tables, default
 /// security groups, the interfaces of services and instances.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     let now = world.now;

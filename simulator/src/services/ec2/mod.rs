@@ -1,7 +1,7 @@
 //! EC2: networks, addresses, interfaces, instances.
 //!
-//! One file a resource. Nothing here counts how often it is asked: each resource keeps the times at which it becomes
-//! available and at which it goes, and its state follows from `world.now`.
+//! One file per resource. Each resource stores the times at which it becomes available and is deleted; its state
+//! follows from `world.now`, so the number of calls does not matter.
 
 mod access;
 mod address;
@@ -51,7 +51,7 @@ use resource::{Resource, every, known};
 pub(crate) use catalogue::seed_not_offered;
 pub(crate) use view::{connects, interfaces, security_groups};
 
-/// The public image of Amazon Linux 2023 for x86-64, as Systems Manager's public parameters name it.
+/// The public image of Amazon Linux 2023 for x86-64 in Systems Manager's public parameters.
 pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
 /// The public image of Amazon Linux 2023 for 64-bit ARM.
 pub(crate) const AMI_ARM64: &str = "ami-0a12023000000a064";
@@ -114,86 +114,86 @@ pub(crate) struct State {
     instances: BTreeMap<String, instance::Instance>,
     volumes: BTreeMap<String, volume::Volume>,
     profiles: BTreeMap<String, profile::Association>,
-    /// Instance types with the zones that do not have them.
+    /// The zones that lack an instance type, as pairs of type and zone.
     not_offered: BTreeSet<(String, String)>,
-    /// The account's default key for disks, where it is a key of the customer's.
+    /// The customer key that encrypts the account's volumes by default, if any.
     default_key: Option<String>,
-    /// What client tokens were used for, by operation and token.
+    /// The first request of each client token, by operation and token.
     tokens: BTreeMap<(String, String), token::Used>,
 }
 
-/// A network interface that another service asks for.
+/// A network interface for another service.
 #[derive(Debug, Clone)]
 pub(crate) struct Attachment<'a> {
     pub(crate) subnet: &'a str,
     pub(crate) groups: &'a [String],
     /// Such as `ELB app/shop/50dc6c495c0c9188` or `RDSNetworkInterface`.
     pub(crate) description: &'a str,
-    /// The account name that AWS shows as requester, such as `amazon-elb`.
+    /// The account name that AWS shows as the requester, such as `amazon-elb`.
     pub(crate) requester: &'a str,
     /// AWS's `interfaceType`.
     pub(crate) kind: &'a str,
-    /// Whether it gets a public address (one that maps through the internet gateway).
+    /// Whether it gets an automatic public address.
     pub(crate) public: bool,
 }
 
-/// A network interface that was made.
+/// A new network interface.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {
     pub(crate) interface: String,
     pub(crate) address: Ipv4Addr,
 }
 
-/// What other services ask of a subnet.
+/// What other services read of a subnet.
 #[derive(Debug, Clone)]
 pub(crate) struct SubnetFacts {
     pub(crate) vpc: String,
     pub(crate) zone: String,
     pub(crate) available: bool,
-    /// Whether its route table leads to an attached internet gateway.
+    /// Whether its route table has a route to an attached internet gateway.
     pub(crate) public: bool,
-    /// The length of its block's prefix, and how many of its addresses are free.
+    /// The length of its CIDR block's prefix, and the number of its free addresses.
     pub(crate) prefix: u8,
     pub(crate) free: usize,
 }
 
-/// What Systems Manager asks of an instance.
+/// What Systems Manager reads of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct InstanceFacts {
     pub(crate) id: String,
     pub(crate) subnet: String,
     pub(crate) groups: Vec<String>,
     pub(crate) address: Ipv4Addr,
-    /// Since when it runs; `None` unless it is `running`.
+    /// Since when it has been running; `None` unless it is `running`.
     pub(crate) running_since: Option<Duration>,
-    /// The instance profile's ARN, once really associated.
+    /// The instance profile's ARN, once it is associated.
     pub(crate) profile: Option<String>,
 }
 
-/// Makes a key of the customer's (its ARN) the account's default key for disks.
+/// Makes a customer key (an ARN) the account's default key for volumes.
 pub(crate) fn seed_default_key(world: &mut World, arn: &str) {
     world.states.ec2.default_key = Some(arn.to_owned());
 }
 
-/// Makes an interface for another service: it holds its groups and its subnet until it is detached.
+/// Creates an interface for another service. It uses its groups and its subnet until it is detached.
 ///
 /// # Errors
-/// When the subnet or a group is unknown, in another VPC or not available yet, or the subnet is full.
+/// If the subnet or a group is unknown, in another VPC or not available yet, or if the subnet is full.
 pub(crate) fn attach_interface(world: &mut World, attachment: &Attachment<'_>) -> Result<Attached, Refusal> {
     interface::attach(world, attachment)
 }
 
-/// Takes an interface away at once; one that is not there is no error.
+/// Deletes an interface at once, if it exists.
 pub(crate) fn detach_interface(world: &mut World, id: &str) {
     interface::release(world, id, world.now);
 }
 
-/// Takes an interface away at that time (an ENI that lingers).
+/// Deletes an interface at a time (some remain for a while).
 pub(crate) fn detach_interface_at(world: &mut World, id: &str, at: Duration) {
     interface::release(world, id, at);
 }
 
-/// Gives an interface other groups.
+/// Replaces the groups of an interface.
 pub(crate) fn set_interface_groups(world: &mut World, id: &str, groups: &[String]) {
     interface::set_groups(world, id, groups);
 }
@@ -227,8 +227,8 @@ pub(crate) fn default_group(world: &World, vpc: &str) -> Option<String> {
     Some(group.id().to_owned())
 }
 
-/// Whether a connection from an interface with `from` groups and address to one with `to` groups on a TCP port
-/// passes both the egress rules of the one and the ingress rules of the other.
+/// Whether the egress rules of the groups `from` and the ingress rules of the groups `to` allow a connection between
+/// the addresses on a TCP port.
 pub(crate) fn may_connect(
     world: &World,
     from: &[String],
@@ -245,12 +245,10 @@ pub(crate) fn may_connect(
     )
 }
 
-/// Whether an interface in a subnet with these groups reaches an AWS service (`ssm`, `ecr.api`, `logs`, …, or
-/// `internet` for any other host) now: by an available NAT gateway, by an available interface endpoint that lets
-/// it in (`s3`: a gateway endpoint), or, with a public address, by the internet gateway.
-///
-/// It counts as having a public address when some interface in that subnet with these groups has one;
-/// [`reaches_from`] is told.
+/// Whether an interface in a subnet with these groups now reaches an AWS service (`ssm`, `ecr.api`, `logs`, …, or
+/// `internet` for any other host): through an available NAT gateway, an available interface endpoint that admits it
+/// (for `s3` a gateway endpoint), or, with a public address, the internet gateway. It has a public address if any
+/// interface in that subnet with these groups has one; [`reaches_from`] takes this as a parameter.
 pub(crate) fn reaches(world: &World, subnet: &str, groups: &[String], service: &str) -> bool {
     let public = every::<interface::Interface>(world).any(|interface| {
         interface.subnet == subnet && interface.groups == groups && interface.has_public_address(world.now)
@@ -258,7 +256,7 @@ pub(crate) fn reaches(world: &World, subnet: &str, groups: &[String], service: &
     reaches_from(world, subnet, groups, public, service)
 }
 
-/// [`reaches`] for an interface of which is known whether it has a public address.
+/// The same as [`reaches`], if it is known whether the interface has a public address.
 pub(crate) fn reaches_from(
     world: &World,
     subnet: &str,
@@ -286,7 +284,7 @@ pub(crate) fn instances(world: &World) -> Vec<InstanceFacts> {
         .collect()
 }
 
-/// Forgets what is gone for good. Nothing depends on when this is asked: states follow from the time.
+/// Removes resources that are no longer described. It does not matter when: states follow from the time.
 pub(crate) fn advance(world: &mut World) {
     let now = world.now;
     let stays = |gone: Option<Duration>| gone.is_none_or(|gone| now < gone);
@@ -294,7 +292,7 @@ pub(crate) fn advance(world: &mut World) {
     state.interfaces.retain(|_, interface| stays(interface.gone()));
     state.volumes.retain(|_, volume| stays(volume.gone()));
     state.profiles.retain(|_, association| !association.is_gone(now));
-    // These are remembered for as long as their client tokens are, though nobody sees them any more.
+    // These are kept for as long as their client tokens, though calls no longer see them.
     state.instances.retain(|_, instance| stays(instance.forget_at()));
     state.nats.retain(|_, nat| stays(nat.forget_at()));
     state.endpoints.retain(|_, endpoint| stays(endpoint.forget_at()));

@@ -29,11 +29,11 @@ pub(crate) struct NatGateway {
     association: Option<String>,
     interface: String,
     private_address: String,
-    /// When it becomes available, or fails.
+    /// When it becomes available or fails.
     ready: Duration,
-    /// Why it fails: code and message.
+    /// The code and message of its failure, if it will fail.
     failure: Option<(&'static str, String)>,
-    /// When its deletion is done, if it was asked for.
+    /// When its deletion completes, if it was requested.
     deleted_at: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ impl NatGateway {
         }
     }
 
-    /// Whether it holds its subnet and its address: it neither failed nor is it deleted.
+    /// Whether it uses its subnet and its address: it neither failed nor was deleted.
     pub(super) fn is_present(&self, now: Duration) -> bool {
         !matches!(self.state(now), "deleted" | "failed")
     }
@@ -61,7 +61,7 @@ impl NatGateway {
         self.state(now) == "deleting"
     }
 
-    /// Whether a route to it is no black hole: a pending one counts, for AWS takes routes to it.
+    /// Whether a route to it is active. AWS accepts routes to a pending gateway.
     pub(super) fn takes_routes(&self, now: Duration) -> bool {
         self.is_present(now)
     }
@@ -70,7 +70,7 @@ impl NatGateway {
         &self.subnet
     }
 
-    /// When it ended, if it did.
+    /// When it failed or was deleted, if it did.
     fn ended(&self) -> Option<Duration> {
         match (self.deleted_at, &self.failure) {
             (Some(gone), _) => Some(gone),
@@ -79,7 +79,7 @@ impl NatGateway {
         }
     }
 
-    /// From when on not even its token is remembered.
+    /// When its client token is forgotten.
     pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ended().map(|ended| ended + token::OUTLIVES)
     }
@@ -123,7 +123,7 @@ impl Resource for NatGateway {
             "failureMessage": failure.map(|(_, message)| message),
             "natGatewayAddressSet": [{
                 "allocationId": self.allocation,
-                // AWS shows the address only once the gateway has it.
+                // AWS shows the address once the gateway is available.
                 "publicIp": self.public_address.as_ref().filter(|_| state != "pending"),
                 "associationId": self.association.as_ref().filter(|_| state != "pending"),
                 "networkInterfaceId": self.interface,
@@ -135,7 +135,7 @@ impl Resource for NatGateway {
     }
 }
 
-/// What `CreateNatGateway` asks for.
+/// The parameters of `CreateNatGateway`.
 #[derive(Debug, Clone)]
 struct Request {
     subnet: String,
@@ -169,7 +169,7 @@ impl Request {
         }
     }
 
-    /// Why the gateway will fail, if it will.
+    /// The reason for which the gateway will fail, if it will.
     fn failure(&self, world: &World) -> Option<(&'static str, String)> {
         let subnet = world.states.ec2.subnets.get(&self.subnet)?;
         if world.fail_creation {
@@ -184,7 +184,7 @@ impl Request {
                 format!("Network {} has no Internet gateway attached", subnet.vpc),
             ));
         }
-        // AWS lets a public NAT gateway stand in a subnet without a way out, where it never carries anything.
+        // AWS accepts a public NAT gateway in a subnet without an internet route, but it never forwards anything.
         (self.public && !paths::is_public(world, &subnet.vpc, &self.subnet)).then(|| {
             ("Gateway.NotAttached", format!("Subnet {} has no route to an Internet gateway", self.subnet))
         })
@@ -244,7 +244,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(json!({ "natGateway": document, "clientToken": client_token }).into())
 }
 
-/// The interface that was made a moment ago, which calls do not see yet.
+/// The interface that was just created, which calls do not know yet.
 fn find_made<'w>(world: &'w World, id: &str) -> Result<&'w Interface, Refusal> {
     world.states.ec2.interfaces.get(id).ok_or_else(|| Interface::KIND.not_found(id))
 }
@@ -279,7 +279,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     match nat.state(now) {
         "deleted" => return Err(NatGateway::KIND.not_found(&id)),
         "deleting" => {}
-        // What failed has nothing left that would take time to delete.
+        // Deleting a failed gateway takes no time.
         "failed" => find_mut::<NatGateway>(world, &id)?.deleted_at = Some(now),
         _ => {
             let gone = world.gone("nat_gateway");

@@ -1,4 +1,4 @@
-//! Every operation of EC2 that is simulated.
+//! Every EC2 operation that is simulated.
 
 use Operation::{Read, Write};
 

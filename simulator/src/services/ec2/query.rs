@@ -188,7 +188,7 @@ pub(super) fn select<'w, T: Resource>(
         .collect())
 }
 
-/// A Describe call without anyresource of its own.
+/// A Describe call with IDs, filters and pages only.
 ///
 /// # Errors
 /// Those of reading its parameters and finding its IDs.

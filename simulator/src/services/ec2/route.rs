@@ -14,10 +14,10 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// AWS's default quota of routes in a table that are not propagated.
+/// AWS's default quota of routes in a table, without propagated ones.
 const MOST_ROUTES: usize = 50;
 
-/// A route that somebody made; the local one is implied.
+/// A route that a call created; the local route is implied.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     destination: Ipv4Net,
@@ -31,7 +31,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Whether the route leads anywhere: one whose target is gone stays, as a black hole.
+    /// Whether the route is active. A route to a deleted target remains as a black hole.
     fn is_there(&self, world: &World, vpc: &str) -> bool {
         match self {
             Self::InternetGateway(id) => {
@@ -44,7 +44,7 @@ impl Target {
     }
 }
 
-/// Where traffic to an address goes.
+/// The target of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way<'w> {
     Local,
@@ -53,7 +53,7 @@ pub(super) enum Way<'w> {
     Nowhere,
 }
 
-/// Where a table sends traffic to an address: its most specific route decides, even when that is a black hole.
+/// The target for an address in a table: its most specific route applies, even if that is a black hole.
 pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> Way<'w> {
     if world.states.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&to)) {
         return Way::Local;
@@ -71,7 +71,7 @@ pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> 
     }
 }
 
-/// A table's routes as AWS shows them: the local one, those that were made, those of gateway endpoints.
+/// A table's routes as AWS shows them: the local one, created ones, and those of gateway endpoints.
 pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
     let local = world.states.ec2.vpcs.get(&table.vpc).map(|vpc| {
         json!({
@@ -108,7 +108,7 @@ pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
     local.into_iter().chain(made).chain(of_endpoints).collect()
 }
 
-/// What `CreateRoute` and `ReplaceRoute` ask for.
+/// The parameters of `CreateRoute` and `ReplaceRoute`.
 fn asked(world: &World, params: &Params) -> Result<(String, Route), Refusal> {
     let table_id = params.required("RouteTableId")?;
     let destination = params.required("DestinationCidrBlock")?;
@@ -158,7 +158,7 @@ fn block(text: &str) -> Result<Ipv4Net, Refusal> {
 
 fn check_gateway(world: &World, table: &RouteTable, id: &str) -> Result<(), Refusal> {
     let gateway = find::<InternetGateway>(world, id).map_err(|refusal| {
-        // Here AWS names the id otherwise than in the gateway's own calls.
+        // The code here differs from that of the gateway's own calls.
         if refusal.code == "InvalidInternetGatewayID.NotFound" {
             Refusal::new("InvalidGatewayID.NotFound", format!("The gateway ID '{id}' does not exist"))
         } else {
@@ -171,7 +171,7 @@ fn check_gateway(world: &World, table: &RouteTable, id: &str) -> Result<(), Refu
     Err(different_networks(table.id(), id))
 }
 
-/// A NAT gateway takes routes while it is pending; one that failed or is being deleted takes none.
+/// AWS accepts routes to a pending NAT gateway, but not to one that failed or is being deleted.
 fn check_nat(world: &World, table: &RouteTable, id: &str) -> Result<(), Refusal> {
     let not_found =
         || Refusal::new("InvalidNatGatewayID.NotFound", format!("The natGateway ID '{id}' does not exist"));

@@ -22,13 +22,13 @@ const MOST_TABLES: usize = 200;
 pub(crate) struct RouteTable {
     pub(super) entity: Entity,
     pub(super) vpc: String,
-    /// Whether it is the one that AWS made with the VPC, for subnets without a table of their own.
+    /// Whether it is the VPC's main table, for subnets without a table of their own.
     pub(super) main: bool,
     pub(super) routes: Vec<Route>,
     associations: Vec<Association>,
 }
 
-/// A subnet that uses a table; for the main table there is one without a subnet.
+/// The association of a table with a subnet; the main table has one without a subnet.
 #[derive(Debug, Clone)]
 struct Association {
     id: String,
@@ -120,13 +120,13 @@ impl Resource for RouteTable {
     }
 }
 
-/// The table that routes a subnet: its own, or the VPC's main one.
+/// The table of a subnet: its own, or the VPC's main table.
 pub(super) fn of_subnet<'w>(world: &'w World, vpc: &str, subnet: &str) -> Option<&'w RouteTable> {
     let own = every::<RouteTable>(world).find(|table| table.subnets().any(|each| each == subnet));
     own.or_else(|| every::<RouteTable>(world).find(|table| table.main && table.vpc == vpc))
 }
 
-/// The table of an association, and its subnet if it is not that of a VPC's main table.
+/// The table of an association, and its subnet, unless it is that of a main table.
 pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w str, Option<&'w str>)> {
     every::<RouteTable>(world).find_map(|table| {
         let association = table.associations.iter().find(|association| association.id == id)?;
@@ -134,7 +134,7 @@ pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w str,
     })
 }
 
-/// The main table that AWS makes with a VPC.
+/// Creates the main table of a VPC.
 pub(super) fn make_main(world: &mut World, vpc: &str) {
     let id = world.id(RouteTable::KIND.prefix);
     let association = Association { id: world.id("rtbassoc"), subnet: None, created: world.now };
@@ -184,7 +184,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let id = params.required("RouteTableId")?;
     params.done()?;
     let table = find::<RouteTable>(world, &id)?;
-    // Whether AWS lets a table go that a gateway endpoint still writes its route into is not documented: refused.
+    // AWS does not document whether a table with a gateway endpoint's route can be deleted: refused.
     let has_endpoint =
         every::<Endpoint>(world).any(|endpoint| endpoint.is_present(world.now) && endpoint.routes_in(&id));
     if table.main || !table.associations.is_empty() || has_endpoint {
@@ -221,7 +221,7 @@ pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Ref
     Ok(answer.into())
 }
 
-/// Moves a subnet to another table, or a VPC's main association: the subnet is never without one.
+/// Moves the association of a subnet, or a VPC's main association, to another table.
 pub(super) fn replace_association(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AssociationId")?;
     let table_id = params.required("RouteTableId")?;

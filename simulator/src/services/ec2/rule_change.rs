@@ -26,7 +26,7 @@ pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Res
         return Err(missing_permissions());
     }
     rule::check_peers(world, &vpc, &rules)?;
-    // All or nothing: one duplicate refuses the whole call.
+    // One duplicate refuses the whole call.
     if let Some(terms) =
         rules.iter().find(|terms| rules_of(world, &group, egress).any(|rule| terms.are_of(rule)))
     {
@@ -79,7 +79,7 @@ pub(super) fn revoke(world: &mut World, params: &Params, egress: bool) -> Result
         .iter()
         .map(|rule| {
             let mut document = rule.document(world);
-            // Here AWS names the group plainly.
+            // AWS's message here names the group only.
             document["referencedGroupId"] = rule.peer_group().into();
             document["referencedGroupInfo"] = Value::Null;
             document
@@ -138,7 +138,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         if rule.group != group {
             return Err(Rule::KIND.not_found(id));
         }
-        // AWS: a rule keeps its kind of source or destination.
+        // AWS: the type of a rule's source or destination cannot be changed.
         if std::mem::discriminant(&rule.peer) != std::mem::discriminant(&terms.peer) {
             return Err(Refusal::new(
                 "InvalidParameterValue",

@@ -35,7 +35,7 @@ impl Subnet {
         self.ready <= now
     }
 
-    /// Whether an interface that is launched here gets a public address unless it says otherwise.
+    /// Whether a new interface gets a public address by default.
     pub(super) fn maps_public_addresses(&self, now: Duration) -> bool {
         self.maps_public_addresses.shown(now)
     }
@@ -51,15 +51,15 @@ impl Subnet {
             .collect()
     }
 
-    /// How many addresses are free: AWS keeps the first four and the last of each subnet.
+    /// The number of free addresses: AWS reserves the first four and the last of each subnet.
     pub(super) fn free(&self, world: &World) -> usize {
         (1_usize << (32 - self.cidr.prefix_len())) - 5 - self.taken(world).len()
     }
 
-    /// An address that no interface has.
+    /// A free address.
     ///
     /// # Errors
-    /// `InsufficientFreeAddressesInSubnet` when there is none.
+    /// `InsufficientFreeAddressesInSubnet` if there is none.
     pub(super) fn free_address(&self, world: &World) -> Result<Ipv4Addr, Refusal> {
         let taken = self.taken(world);
         self.usable_addresses().find(|address| !taken.contains(address)).ok_or_else(|| {
@@ -70,10 +70,10 @@ impl Subnet {
         })
     }
 
-    /// Checks an address that a caller wants.
+    /// Checks the address of a request.
     ///
     /// # Errors
-    /// `InvalidParameterValue` outside the subnet, `InvalidIPAddress.InUse` when it is taken.
+    /// `InvalidParameterValue` outside the subnet, `InvalidIPAddress.InUse` if it is used.
     pub(super) fn claim(&self, world: &World, wanted: &str) -> Result<Ipv4Addr, Refusal> {
         let address = wanted
             .parse()
@@ -142,7 +142,7 @@ impl Resource for Subnet {
     }
 }
 
-/// A subnet that something can be put into. Stricter than AWS on purpose: see [`vpc::usable`].
+/// A subnet in which resources can be created. Stricter than AWS on purpose: see [`vpc::usable`].
 ///
 /// # Errors
 /// `InvalidSubnetID.NotFound`, or `IncorrectState` while it is pending.

@@ -1,4 +1,4 @@
-//! Tags: on creation, and by the calls of their own.
+//! Tags: in creations, and by the tagging calls.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use crate::world::{self, Tags, World};
 /// AWS's limit of tags for one resource.
 const MOST_TAGS: usize = 50;
 
-/// The tags that a call wants on what it makes, by kind.
+/// The tags in a creation, by kind of resource.
 ///
 /// # Errors
-/// `InvalidParameterValue` for a kind that the call does not make, `TagLimitExceeded`, and reserved keys.
+/// `InvalidParameterValue` for a kind that the call does not create, `TagLimitExceeded`, and reserved keys.
 pub(super) fn specified(params: &Params, makes: &[Kind]) -> Result<BTreeMap<&'static str, Tags>, Refusal> {
     let mut specified = BTreeMap::new();
     for specification in params.structs("TagSpecification") {
@@ -44,7 +44,7 @@ pub(super) fn specified(params: &Params, makes: &[Kind]) -> Result<BTreeMap<&'st
     Ok(specified)
 }
 
-/// The tags for the one thing that a call makes.
+/// The tags in a creation of one resource.
 ///
 /// # Errors
 /// Those of [`specified`].
@@ -119,7 +119,7 @@ pub(super) fn kind_of(id: &str) -> Option<Kind> {
     tagged_by_id(id).map(|tagged| tagged.kind)
 }
 
-/// The tags of an existing resource, known to calls or not: a resource has them from the call that creates it.
+/// The tags of an existing resource, known to calls or not: a resource has its tags from its creation.
 pub(super) fn tags_of<'w>(world: &'w World, kind: Kind, id: &str) -> Option<&'w Tags> {
     TAGGED.iter().find(|tagged| tagged.kind == kind).and_then(|tagged| (tagged.of)(world, id))
 }
@@ -166,7 +166,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         tags_by_id(world, id)?;
     }
     for id in &ids {
-        // Without keys, all go; with a value, only a tag that has that value.
+        // Without keys, all tags are removed. A key with a value removes the tag only if it has that value.
         tags_by_id(world, id)?.retain(|key, value| {
             !(wanted.is_empty()
                 || wanted

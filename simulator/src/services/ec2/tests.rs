@@ -1,4 +1,4 @@
-//! What other services ask of EC2, which no API shows.
+//! EC2 as other services see it, without the API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::world::World;
 struct Account(World);
 
 impl Account {
-    /// A VPC with an attached gateway; a public and a private subnet; a group that lets everything out.
+    /// A VPC with an attached gateway, a public and a private subnet, and a group that allows all egress.
     fn open() -> (Self, Ids) {
         let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
         let mut account = Self(World::new("123456789012", "eu-central-1", latency));
@@ -259,7 +259,7 @@ fn an_interface_is_deleted_at_its_time_whenever_it_is_read() {
     let nat = account.nat(&ids);
     account.wait(106.0);
     account.done("DeleteNatGateway", &[("NatGatewayId", &nat)]);
-    // 60.5 s until it is deleted and 22 s until its address counts as unmapped, both from the deletion on.
+    // Its deletion takes 60.5 s, and its address counts as unmapped after 22 s.
     account.0.now += Duration::from_secs_f64(60.5 + 22.0 - 12.0);
     let detach = |account: &mut Account| {
         let gateway = account.0.states.ec2.gateways.keys().next().cloned().unwrap();

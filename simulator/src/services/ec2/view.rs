@@ -1,4 +1,4 @@
-//! What the network looks like from outside the API: for tests and reports.
+//! The account's network, seen without the API: for tests and reports.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::rule::{Peer, Rule};
 use crate::view::{GroupView, InterfaceView, Origin, RuleView, Source};
 use crate::world::{Tags, World};
 
-/// The tags of what an interface belongs to; its own when that has none or is not known.
+/// The tags of an interface's owner, or else its own.
 fn owner_tags(world: &World, interface: &Interface) -> Tags {
     fn tags<T: Resource>(all: &BTreeMap<String, T>, id: &str) -> Option<Tags> {
         all.get(id).map(|thing| thing.tags().clone())
@@ -27,7 +27,7 @@ fn owner_tags(world: &World, interface: &Interface) -> Tags {
     owner.filter(|tags| !tags.is_empty()).unwrap_or_else(|| interface.tags().clone())
 }
 
-/// Every interface that is there now.
+/// Every network interface.
 pub(crate) fn interfaces(world: &World) -> Vec<InterfaceView> {
     every::<Interface>(world)
         .map(|interface| {
@@ -61,7 +61,7 @@ pub(crate) fn interfaces(world: &World) -> Vec<InterfaceView> {
         .collect()
 }
 
-/// Whether a TCP connection gets through.
+/// Whether a TCP connection succeeds.
 pub(crate) fn connects(world: &World, from: Origin, to: &str, port: u16) -> bool {
     let find = |id: &str| every::<Interface>(world).find(|interface| interface.id() == id);
     let Some(to) = find(to) else { return false };
@@ -71,7 +71,7 @@ pub(crate) fn connects(world: &World, from: Origin, to: &str, port: u16) -> bool
     }
 }
 
-/// Every security group that is there now, the default ones included.
+/// Every security group, default groups included.
 pub(crate) fn security_groups(world: &World) -> Vec<GroupView> {
     let rules = |group: &Group, egress: bool| {
         every::<Rule>(world)

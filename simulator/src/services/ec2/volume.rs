@@ -21,21 +21,21 @@ pub(crate) struct Volume {
     pub(super) entity: Entity,
     pub(super) zone: String,
     pub(super) disk: Disk,
-    /// The instance it is attached to, until when.
+    /// The instance to which it is attached, and until when.
     pub(super) instance: String,
     attached_until: Option<Duration>,
-    /// The last change of it.
+    /// Its last change.
     modified: Option<Modification>,
 }
 
-/// A change of a volume: when, and what it was before.
+/// A change of a volume: its time, and the volume before it.
 #[derive(Debug, Clone)]
 struct Modification {
     at: Duration,
     before: Disk,
 }
 
-/// A disk as a launch asks for it.
+/// The volume of a launch request.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     pub(super) device: String,
@@ -49,7 +49,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// The root disk of a launch that says nothing of it.
+    /// The default root volume of a launch.
     fn root() -> Self {
         Self {
             device: ROOT_DEVICE.into(),
@@ -63,10 +63,10 @@ impl Disk {
         }
     }
 
-    /// The disks of `BlockDeviceMapping`, the root disk first.
+    /// The volumes of `BlockDeviceMapping`, the root volume first.
     ///
     /// # Errors
-    /// `InvalidBlockDeviceMapping` and the like.
+    /// `InvalidBlockDeviceMapping` or a similar code.
     pub(super) fn read_all(params: &Params) -> Result<Vec<Self>, Refusal> {
         let mut disks = vec![Self::root()];
         for mapping in params.structs("BlockDeviceMapping") {
@@ -130,7 +130,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Checks size, speed and type against what AWS has (EBS user guide, "EBS volume types").
+    /// Checks size, speed and type against AWS's limits (EBS user guide, "EBS volume types").
     fn check(&self) -> Result<(), Refusal> {
         let (most_gib, iops, throughput) = match self.kind.as_str() {
             "gp3" => (65_536, Some(3000..=80_000), Some(125..=2000)),
@@ -249,13 +249,13 @@ impl Resource for Volume {
 }
 
 impl Volume {
-    /// Its key: the one it was given, or the account's own for EBS.
+    /// Its key: the one of the request, or the account's own for EBS.
     fn key_arn(&self, world: &World) -> String {
         self.disk.key.clone().unwrap_or_else(|| world.arn("kms", "key/00000000-0000-4000-8000-000000000eb5"))
     }
 }
 
-/// Makes a volume of an instance.
+/// Creates a volume of an instance.
 pub(super) fn make(world: &mut World, instance: &str, zone: &str, disk: Disk, tags: Tags) {
     let id = world.id(Volume::KIND.prefix);
     let volume = Volume {
@@ -269,7 +269,7 @@ pub(super) fn make(world: &mut World, instance: &str, zone: &str, disk: Disk, ta
     world.states.ec2.volumes.insert(id, volume);
 }
 
-/// The volumes of an instance as `blockDeviceMapping` shows them.
+/// The volumes of an instance, in the form of `blockDeviceMapping`.
 pub(super) fn mappings(world: &World, instance: &str) -> Value {
     world
         .states
@@ -291,7 +291,7 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
         .collect()
 }
 
-/// What becomes of an instance's volumes when it is terminated at that time: they go with it, or stay behind.
+/// Deletes or detaches an instance's volumes when it is terminated at a time.
 pub(super) fn release_from(world: &mut World, instance: &str, at: Duration) {
     for volume in world.states.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
         volume.attached_until = Some(volume.attached_until.map_or(at, |until| until.min(at)));
@@ -314,7 +314,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(Refusal::new("InvalidParameterValue", "New size cannot be smaller than existing size"));
     }
     if let Some(kind) = kind.filter(|kind| *kind != disk.kind) {
-        // Figures of the old type mean nothing for the new one.
+        // Values for the old type do not apply to the new one.
         (disk.kind, disk.iops, disk.throughput) = (kind, None, None);
     }
     disk.iops = iops.or(disk.iops);
@@ -333,8 +333,8 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer.into())
 }
 
-/// The last change of each of these volumes, or of all that were changed. One that never was, and is asked for, is an
-/// error (issue 1346 of awslabs/aws-sdk-rust).
+/// The last changes of the given volumes, or of all that were changed. A given volume without a change is an error
+/// (issue 1346 of awslabs/aws-sdk-rust).
 pub(super) fn describe_modifications(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let mut ids = params.list("VolumeId");
     params.done()?;

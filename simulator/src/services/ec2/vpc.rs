@@ -23,7 +23,7 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::World;
 
-/// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
+/// After how many seconds a changed attribute is visible (Terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
 #[derive(Debug, Clone)]
@@ -34,12 +34,12 @@ pub(crate) struct Vpc {
     ready: Duration,
     dns_support: Late<bool>,
     dns_hostnames: Late<bool>,
-    /// Until when a public address that is gone still counts as mapped through the internet gateway.
+    /// Until when a removed public address still counts as mapped through the internet gateway.
     pub(super) mapped_until: Duration,
 }
 
 impl Vpc {
-    /// Whether both DNS attributes are on, which private DNS names of endpoints need.
+    /// Whether both DNS attributes are enabled, as private DNS names of endpoints require.
     pub(super) fn resolves_private_names(&self, now: Duration) -> bool {
         self.dns_support.shown(now) && self.dns_hostnames.shown(now)
     }
@@ -89,10 +89,10 @@ impl Resource for Vpc {
     }
 }
 
-/// A VPC that something can be put into.
+/// A VPC in which resources can be created.
 ///
-/// AWS takes some calls on a pending VPC. Here it takes none: nothing documents which, and a deployer that relies on
-/// it has a race. The code is EC2's general one for a resource that is not in the state that a call needs.
+/// AWS accepts some calls on a pending VPC. The simulator accepts none: AWS does not document which, and code that
+/// relies on it has a race. The code is EC2's general one for a resource in the wrong state.
 ///
 /// # Errors
 /// `InvalidVpcID.NotFound`, or `IncorrectState` while it is pending.
@@ -107,10 +107,10 @@ pub(super) fn usable<'w>(world: &'w World, id: &str) -> Result<&'w Vpc, Refusal>
     Ok(vpc)
 }
 
-/// A block of addresses: AWS takes sizes from /16 to /28 and clears the host bits.
+/// A CIDR block: AWS accepts sizes from /16 to /28 and clears the host bits.
 ///
 /// # Errors
-/// `InvalidParameterValue` when it is no block, `range` (an error code) when it has another size.
+/// `InvalidParameterValue` if it is not a CIDR block, `range` (an error code) if it has another size.
 pub(super) fn block(text: &str, range: &str) -> Result<Ipv4Net, Refusal> {
     let block: Ipv4Net =
         text.parse().map_err(|_| invalid(text, "cidrBlock", "This is not a valid CIDR block."))?;
@@ -143,14 +143,14 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         cidr,
         tenancy,
         ready: world.ready("vpc"),
-        // AWS's defaults for a VPC that is not the default one.
+        // AWS's defaults for a VPC that is not the default VPC.
         dns_support: Late::new(true),
         dns_hostnames: Late::new(false),
         mapped_until: Duration::ZERO,
     };
     let document = vpc.document(world);
     world.states.ec2.vpcs.insert(id.clone(), vpc);
-    // AWS makes these by itself, and takes them away with the VPC.
+    // AWS creates these with the VPC and deletes them with it.
     route_table::make_main(world, &id);
     group::make_default(world, &id);
     Ok(json!({ "vpc": document }).into())
@@ -183,7 +183,7 @@ fn is_depended_on(world: &World, id: &str) -> bool {
         || refers_from_elsewhere(world, id)
 }
 
-/// Whether a rule of a group in another VPC names a group of this one.
+/// Whether a rule of a group in another VPC refers to a group of this one.
 fn refers_from_elsewhere(world: &World, id: &str) -> bool {
     let vpc_of = |group: &str| world.states.ec2.groups.get(group).map(|group| group.vpc.as_str());
     every::<Rule>(world)
@@ -201,7 +201,7 @@ pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Rep
     match (support, hostnames) {
         (Some(on), None) => vpc.dns_support.set(on, now, shows),
         (None, Some(on)) => {
-            // AWS: DNS host names can only be on while DNS resolution is.
+            // AWS: DNS host names require DNS resolution.
             if on && !vpc.dns_support.shown(now) {
                 return Err(Refusal::new(
                     "InvalidParameterCombination",

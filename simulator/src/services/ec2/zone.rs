@@ -12,7 +12,7 @@ pub(super) fn names(world: &World) -> [String; 3] {
     ["a", "b", "c"].map(|letter| format!("{}{letter}", world.region))
 }
 
-/// A zone's id, such as `euc1-az1` for `eu-central-1a`.
+/// A zone's ID, such as `euc1-az1` for `eu-central-1a`.
 pub(super) fn id_of(world: &World, name: &str) -> String {
     let number = match name.chars().last() {
         Some('a') => 1,
@@ -22,7 +22,7 @@ pub(super) fn id_of(world: &World, name: &str) -> String {
     format!("{}-az{number}", short(&world.region))
 }
 
-/// A region's short form in zone ids: `eu-central-1` is `euc1`, `ap-southeast-2` is `apse2`.
+/// The short form of a region in zone IDs: `eu-central-1` is `euc1`, `ap-southeast-2` is `apse2`.
 fn short(region: &str) -> String {
     region
         .split('-')
@@ -60,7 +60,7 @@ fn group(world: &World) -> String {
 pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let wanted_names = params.list("ZoneName");
     let wanted_ids = params.list("ZoneId");
-    // Local and wavelength zones, which this adds, are not simulated.
+    // This parameter adds local and wavelength zones, which are not simulated.
     params.ignore("AllAvailabilityZones");
     let filters = Filters::read(params, FILTERS)?;
     params.done()?;

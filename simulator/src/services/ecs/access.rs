@@ -6,7 +6,7 @@ use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::{Tags, World};
 
-/// Who assumes the roles of a task definition.
+/// The service that assumes the roles of a task definition.
 const TASKS: &str = "ecs-tasks.amazonaws.com";
 
 pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
@@ -56,7 +56,7 @@ fn cluster_arn(world: &World, named: Option<&str>) -> String {
     }
 }
 
-/// The tags of what has this ARN, if it is there.
+/// The tags of the resource with this ARN, if it exists.
 fn tags_at<'w>(world: &'w World, arn: &str) -> Option<&'w Tags> {
     let (kind, key) = arn.splitn(6, ':').nth(5)?.split_once('/')?;
     let ecs = &world.states.ecs;
@@ -91,7 +91,7 @@ fn create_cluster(world: &World, params: &Params, requests: &mut AccessRequests<
     requests.linked_role("ecs.amazonaws.com");
 }
 
-/// Tags in the call that creates need the permission to tag. Source: "Grant permission to tag resources on creation" in
+/// A creation with tags also needs the permission to tag. Source: "Grant permission to tag resources on creation" in
 /// the ECS developer guide.
 fn with_tags(params: &Params, requests: &mut AccessRequests<'_>, action: &str, kind: &str, arn: &str) {
     let tags = tags_of(params).unwrap_or_default();
@@ -105,7 +105,7 @@ fn with_tags(params: &Params, requests: &mut AccessRequests<'_>, action: &str, k
         .request_tags(&tags);
 }
 
-/// The number of a revision is not known before it is there: the request is for all revisions of the family.
+/// The number of a new revision is not known yet: the request is for all revisions of the family.
 fn register(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = world.arn("ecs", &format!("task-definition/{}:*", params.text("family").unwrap_or_default()));
     requests.resource("task-definition", &arn, None);
@@ -125,7 +125,7 @@ fn delete_definitions(world: &World, params: &Params, requests: &mut AccessReque
     }
 }
 
-/// A call that names nothing is refused by ECS; what it asks IAM for is then a matter of form.
+/// ECS refuses a call that names no resource, whatever IAM decides.
 fn or_all(named: Vec<String>) -> Vec<String> {
     if named.is_empty() { vec!["*".into()] } else { named }
 }
@@ -159,8 +159,8 @@ fn update_service(world: &World, params: &Params, requests: &mut AccessRequests<
     pass_roles(world, params, requests);
 }
 
-/// Unverified: that ECS wants the roles of a task definition to be passable not only where it is registered, and where
-/// a task is run (both seen in AWS's messages), but also where a service comes to use it.
+/// Unverified: ECS requires the permission to pass the roles of a task definition not only at its registration and
+/// when a task is run (both seen in AWS's messages), but also when a service starts to use it.
 fn pass_roles(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let named = params.text("taskDefinition");
     let definition = named.and_then(|named| definitions::find(world, &named));
@@ -169,7 +169,7 @@ fn pass_roles(world: &World, params: &Params, requests: &mut AccessRequests<'_>)
     }
 }
 
-/// AccessRequests for deployments or revisions (`service-deployment/CLUSTER/SERVICE/ID`) and for the services that they are of.
+/// Requests access to deployments or revisions (`service-deployment/CLUSTER/SERVICE/ID`) and to their services.
 fn on_parts_of_services(world: &World, requests: &mut AccessRequests<'_>, kind: &str, arns: &[String]) {
     for arn in or_all(arns.to_vec()) {
         let key = arn.splitn(6, ':').nth(5).unwrap_or_default();
@@ -201,7 +201,7 @@ fn by_arn(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
         .tag_keys(params.list("tagKeys"));
 }
 
-/// AccessRequests for what Application Auto Scaling tries out in the caller's name before it scales a service, which it names as
+/// Requests the permissions that Application Auto Scaling checks before it scales a service, given as
 /// `service/CLUSTER/SERVICE`.
 pub(super) fn scaling(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
     let arn = world.arn("ecs", resource);

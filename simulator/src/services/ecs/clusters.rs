@@ -22,7 +22,7 @@ pub(super) struct Cluster {
     inactive_at: Option<Duration>,
 }
 
-/// How long a new cluster is `PROVISIONING`. The model's figure is mostly the provider's own first delay.
+/// How long a new cluster is `PROVISIONING`. The model's value is mostly the provider's own first delay.
 const PROVISIONING_SECONDS: f64 = 2.0;
 
 impl Cluster {
@@ -76,8 +76,8 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer.into())
 }
 
-/// The first call of a fresh account finds no service-linked role: it fails, and leaves the role behind, so that the
-/// next one works.
+/// The first call of a new account finds no service-linked role: it fails, but creates the role, so the next call
+/// succeeds.
 pub(super) fn service_linked_role(world: &mut World) -> Result<(), Refusal> {
     if iam::ensure_service_linked(world, "ecs.amazonaws.com") {
         return Ok(());
@@ -139,16 +139,16 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(json!({ "cluster": document }).into())
 }
 
-/// The name of the cluster that a request names (`default` when it names none), if one can work in it.
+/// The name of the request's cluster (`default` if there is none), which must be usable.
 ///
 /// # Errors
-/// `ClusterNotFoundException` also for a cluster that is not `ACTIVE` yet, or no more.
+/// `ClusterNotFoundException`, also for a cluster that is not `ACTIVE`.
 pub(super) fn usable(world: &World, named: Option<&str>) -> Result<String, Refusal> {
     let cluster = seen(world, named.unwrap_or("default")).ok_or_else(not_found)?;
     if cluster.is_active(world.now) { Ok(cluster.name.clone()) } else { Err(not_found()) }
 }
 
-/// The name of the cluster that a request names, if it is there to be asked about.
+/// The name of the request's cluster, which must exist.
 ///
 /// # Errors
 /// `ClusterNotFoundException`.
@@ -170,7 +170,7 @@ fn not_found() -> Refusal {
     Refusal::new("ClusterNotFoundException", "Cluster not found.")
 }
 
-/// The one setting that ECS has, Container Insights.
+/// The only cluster setting of ECS: Container Insights.
 fn settings(params: &Params) -> Result<Value, Refusal> {
     let settings: Option<Vec<Value>> = part(params, "settings")?;
     for setting in settings.iter().flatten() {

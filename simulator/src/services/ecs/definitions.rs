@@ -42,14 +42,14 @@ impl Definition {
         }
     }
 
-    /// The roles that must be there to start a task.
+    /// The roles that a task needs to start.
     pub(super) fn roles(&self) -> impl Iterator<Item = &String> {
         self.execution_role.iter().chain(self.task_role.iter())
     }
 }
 
-/// The memory that Fargate offers for a CPU size: least, most and step, in MiB.
-/// Source: "Task CPU and memory" in the ECS developer guide.
+/// The memory sizes of Fargate for a CPU size: smallest, largest and step, in MiB. Source: "Task CPU and memory" in
+/// the ECS developer guide.
 const SIZES: [(u32, u32, u32, u32); 7] = [
     (256, 512, 2048, 512),
     (512, 1024, 4096, 1024),
@@ -136,7 +136,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let status = one_of(params, "status", &["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"])?;
     let descending = one_of(params, "sort", &["ASC", "DESC"])?.as_deref() == Some("DESC");
     let status = status.as_deref().unwrap_or("ACTIVE");
-    // Despite its name, familyPrefix is the whole family. Source: ListTaskDefinitions in the ECS API reference.
+    // Despite its name, `familyPrefix` is the whole family. Source: `ListTaskDefinitions` in the ECS API reference.
     let mut arns: Vec<Value> = world
         .states
         .ecs
@@ -253,7 +253,7 @@ fn role(params: &Params, key: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The task's CPU and memory, if Fargate offers the pair.
+/// The task's CPU and memory, if Fargate supports the combination.
 fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     let number = |key: &str| -> Result<u32, Refusal> {
         let text = params
@@ -263,7 +263,7 @@ fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     };
     let (cpu, memory) = (number("cpu")?, number("memory")?);
     let offered = SIZES.iter().any(|(size, least, most, step)| {
-        // The smallest size has no 1.5 GB.
+        // The smallest CPU size does not support 1.5 GB.
         *size == cpu
             && (*least..=*most).contains(&memory)
             && memory % step == 0
@@ -278,7 +278,7 @@ fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     }
 }
 
-/// Source of the bounds: `EphemeralStorage` in the ECS API reference.
+/// Source of the limits: `EphemeralStorage` in the ECS API reference.
 fn ephemeral_storage(params: &Params) -> Result<Option<Value>, Refusal> {
     let storage = params.section("ephemeralStorage").map(|section| section.int("sizeInGiB")).transpose()?;
     match storage {
@@ -315,7 +315,7 @@ fn checked(
     if containers.is_empty() || containers.len() > 10 {
         return Err(client("Container list cannot be empty, and holds 10 containers at most."));
     }
-    // Together they can't have more than the task. Source: `cpu` and `memory` in the ECS API reference.
+    // The sum must not exceed the task's. Source: `cpu` and `memory` in the ECS API reference.
     let cpus: i64 = containers.iter().map(Container::cpu).sum();
     let reserved: i64 = containers.iter().map(Container::reserved_memory).sum();
     for (what, together, whole) in [("cpu", cpus, cpu), ("memory", reserved, memory)] {

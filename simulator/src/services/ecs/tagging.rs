@@ -33,7 +33,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     Ok(json!({ "tags": tag_list(tags_at(world, &arn)?) }).into())
 }
 
-/// The tags of what has this ARN; what is `INACTIVE` or stopped can no longer be tagged.
+/// The tags of the resource with this ARN. Inactive services and stopped tasks can no longer be tagged.
 fn tags_at<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Tags, Refusal> {
     let now = world.now;
     let resource = arn.splitn(6, ':').nth(5).unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
 //! The permissions that a call needs.
 //!
-//! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Elastic Load Balancing
-//! V2" in the Service Authorization Reference. Calls that describe ask for no resource.
+//! Source of the resources: "Actions, resources, and condition keys for Elastic Load Balancing V2" in the Service
+//! Authorization Reference. Describe calls take no resource.
 
 use super::tags;
 use crate::authorization::AccessRequests;
@@ -45,8 +45,8 @@ pub(super) fn access(_world: &World, operation: &str, params: &Params, requests:
     }
 }
 
-/// What Elastic Load Balancing looks at in EC2 in the caller's name.
-/// Source: "Elastic Load Balancing API permissions" in its user guide.
+/// What Elastic Load Balancing reads from EC2 with the caller's permissions. Source: "Elastic Load Balancing API
+/// permissions" in its user guide.
 fn looks(operation: &str) -> &'static [&'static str] {
     match operation {
         "CreateLoadBalancer" => &[
@@ -69,8 +69,8 @@ fn looks(operation: &str) -> &'static [&'static str] {
     }
 }
 
-/// AccessRequests for the call's own action on what a parameter names; tells its ARN. If the parameter is missing, the operation
-/// refuses the call for that, unless IAM does so first.
+/// Requests the call's own action on the resource that a parameter names, and returns its ARN. If the parameter is
+/// missing, the operation refuses the call, unless IAM does so first.
 fn names(params: &Params, requests: &mut AccessRequests<'_>, kind: &str, parameter: &str) -> String {
     let world = requests.world;
     let arn = params.text(parameter).unwrap_or_else(|| new(world, &format!("{kind}/*")));
@@ -78,7 +78,7 @@ fn names(params: &Params, requests: &mut AccessRequests<'_>, kind: &str, paramet
     arn
 }
 
-/// The ARN of what has no ARN yet.
+/// The ARN of a resource without an ARN yet.
 fn new(world: &World, path: &str) -> String {
     world.arn("elasticloadbalancing", path)
 }
@@ -88,7 +88,7 @@ fn create(operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let (kind, arn) = match operation {
         "CreateLoadBalancer" => (LOAD_BALANCER, new(requests.world, &format!("{LOAD_BALANCER}/{name}/*"))),
         "CreateTargetGroup" => (TARGET_GROUP, new(requests.world, &format!("{TARGET_GROUP}/{name}/*"))),
-        // These are created in what exists: the call's own action is asked for on that.
+        // These are created in an existing resource, on which the call's own action is requested.
         "CreateListener" => {
             let owner = names(params, requests, LOAD_BALANCER, "LoadBalancerArn");
             (LISTENER, owner.replacen(":loadbalancer/", ":listener/", 1) + "/*")
@@ -118,7 +118,7 @@ fn new_tags(params: &Params) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.text("Key")?, tag.text("Value").unwrap_or_default()))).collect()
 }
 
-/// Without the rules' tags: of all actions that take a resource, the reference lists only this one without
+/// Without the rules' tags: the reference lists this action, as the only one with a resource, without
 /// `aws:ResourceTag`.
 fn set_priorities(params: &Params, requests: &mut AccessRequests<'_>) {
     let pairs = params.structs("RulePriorities");

@@ -1,4 +1,4 @@
-//! Listeners: a port of a load balancer, with its certificate and what it does by default.
+//! Listeners: the ports of a load balancer, their certificates and default actions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::protocol::Reply;
 use crate::services::acm;
 use crate::world::{Tags, World};
 
-/// How many listeners a load balancer may have (AWS's default quota).
+/// The most listeners of a load balancer (AWS's default quota).
 const QUOTA: usize = 50;
 
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Listener {
     /// For HTTPS: the security policy and the certificate's ARN.
     tls: Option<(String, String)>,
     pub(super) action: Action,
-    /// The ARN of the rule that applies when no other does.
+    /// The ARN of the default rule.
     pub(super) default_rule: String,
     pub(super) tags: Tags,
     created: Duration,
@@ -71,7 +71,7 @@ pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Listener, Refu
         .ok_or_else(|| Refusal::new("ListenerNotFound", format!("One or more listeners not found: '{arn}'")))
 }
 
-/// What a request says of a listener.
+/// The settings of a listener in a request.
 struct Sent {
     protocol: Option<String>,
     port: Option<u16>,
@@ -103,7 +103,7 @@ impl Sent {
     }
 }
 
-/// The security policy and the certificate of a listener, checked.
+/// The checked security policy and certificate of a listener.
 fn tls(
     world: &World,
     protocol: &str,
@@ -168,7 +168,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     };
     let others = || world.states.elb.listeners.values().filter(|each| each.load_balancer == arn);
     if let Some(existing) = others().find(|each| each.port == port) {
-        // "This operation is idempotent": the same settings again return what the first call made (SDK text).
+        // "This operation is idempotent": the same settings again return the existing listener (SDK text).
         return if existing.is_like(&listener) {
             Ok(json!({ "Listeners": [existing.document()] }).into())
         } else {
@@ -198,7 +198,7 @@ pub(super) fn rule_arn(world: &mut World, listener: &str) -> String {
     format!("{}/{number:016x}", listener.replacen(":listener/", ":listener-rule/", 1))
 }
 
-/// Does something to a load balancer's listeners, and then tells ACM which certificates it came to use or to leave.
+/// Changes a load balancer's listeners, and then tells ACM which certificates are used or no longer used.
 fn changing_certificates(world: &mut World, load_balancer: &str, work: impl FnOnce(&mut World)) {
     let used = |world: &World| -> BTreeSet<String> {
         let own = world.states.elb.listeners.values().filter(|each| each.load_balancer == load_balancer);
@@ -282,7 +282,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(reply)
 }
 
-/// A change of protocol or port may turn a rule's redirect into a loop.
+/// A change of protocol or port can turn a rule's redirect into a loop.
 fn check_rules(world: &World, listener: &Listener, load_balancer: &LoadBalancer) -> Result<(), Refusal> {
     let rules = world.states.elb.rules.values().filter(|rule| rule.listener == listener.arn);
     for rule in rules {

@@ -1,4 +1,4 @@
-//! Rules of a listener: by which conditions a request is treated otherwise than by default.
+//! The rules of a listener.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// How many rules a load balancer may have, default rules not counted (AWS's default quota).
+/// The most rules of a load balancer, without default rules (AWS's default quota).
 const QUOTA: usize = 100;
 
-/// A rule other than a listener's default one, which stands with its listener.
+/// A rule of a listener; the default rule is part of the listener.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     arn: String,
@@ -62,7 +62,7 @@ pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Rule, Refusal>
         .ok_or_else(|| Refusal::new("RuleNotFound", format!("One or more rules not found: '{arn}'")))
 }
 
-/// A rule that a call is to change: never a default one.
+/// A rule that a call changes, which must not be a default rule.
 fn changeable<'a>(world: &'a World, arn: &str, what: &str) -> Result<&'a Rule, Refusal> {
     if of_default(world, arn).is_some() {
         return Err(Refusal::new("OperationNotPermitted", format!("Default rule '{arn}' cannot be {what}")));
@@ -70,7 +70,7 @@ fn changeable<'a>(world: &'a World, arn: &str, what: &str) -> Result<&'a Rule, R
     find(world, arn)
 }
 
-/// The listener whose default rule an ARN names.
+/// The listener whose default rule has this ARN.
 fn of_default<'a>(world: &'a World, arn: &str) -> Option<&'a Listener> {
     world.states.elb.listeners.values().find(|listener| listener.default_rule == arn)
 }

@@ -24,7 +24,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// Tags in the call that creates need the permission to tag. Source: "Tagging IAM roles" in the IAM user guide.
+/// A creation with tags also needs the permission to tag. Source: "Tagging IAM roles" in the IAM user guide.
 fn create_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = new_arn(world, "role", params, "RoleName");
     let tags = tags_of(params).unwrap_or_default();
@@ -53,15 +53,15 @@ fn create_service_linked(world: &World, params: &Params, requests: &mut AccessRe
     requests.resource("role", arn, None).key("iam:AWSServiceName", service);
 }
 
-/// "The caller of this operation must be granted the `PassRole` permission on the IAM role" (API reference): EC2 is who
-/// the role is passed to, since the reference restricts it by the ARNs of EC2 instances.
+/// "The caller of this operation must be granted the `PassRole` permission on the IAM role" (API reference). The role
+/// is passed to EC2, since the reference restricts it by the ARNs of EC2 instances.
 fn add_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     on_profile(world, params, requests);
     requests.pass_role(&text(params, "RoleName"), "ec2.amazonaws.com");
 }
 
-/// Of an entity that does not exist IAM knows no path: the request names it alone.
-/// Source: AWS's own `ParallelCluster`, which had to leave the path out of its policies for reads.
+/// IAM does not know the path of an entity that does not exist: the request has its name only. Source: AWS's own
+/// `ParallelCluster`, which had to remove the path from its policies for reads.
 fn on_profile(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = text(params, "InstanceProfileName");
     let profile: Option<&Profile> = world.states.iam.profiles.get(&name);
@@ -90,7 +90,7 @@ fn on_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     }
 }
 
-/// The ARN of what is to be created, under the path of the request.
+/// The ARN of a new entity, under the path of the request.
 fn new_arn(world: &World, kind: &str, params: &Params, name: &str) -> String {
     let path = params.text("Path").unwrap_or_else(|| "/".into());
     format!("arn:aws:iam::{}:{kind}{path}{}", world.account, text(params, name))

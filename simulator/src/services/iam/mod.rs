@@ -1,4 +1,4 @@
-//! IAM: roles, instance profiles, and how long other services take to see them.
+//! IAM: roles, instance profiles, and the delay until other services see them.
 
 mod access;
 mod documents;
@@ -33,12 +33,12 @@ pub(crate) static SERVICE: Service = Service {
 /// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By name: AWS keeps names unique in the account, whatever their case.
+    /// By name: IAM's names are unique in the account, ignoring case.
     roles: BTreeMap<String, Role>,
     profiles: BTreeMap<String, Profile>,
-    /// The customer's own managed policies, by ARN.
+    /// Customer managed policies, by ARN.
     policies: BTreeMap<String, Arc<Policy>>,
-    /// Profile names that EC2 has seen before: it sees them again sooner.
+    /// The names of profiles that EC2 has seen before: it sees them sooner the next time.
     known_profiles: BTreeSet<String>,
 }
 
@@ -58,9 +58,9 @@ struct Role {
     boundary: Option<String>,
     inline: BTreeMap<String, Document>,
     tags: Tags,
-    /// The service that it is linked to; such a role belongs to the account and to that service.
+    /// The service that it is linked to. A linked role belongs to the account and to that service.
     linked_to: Option<String>,
-    /// Whether it was there from the start: no deployment has made it, and none has to delete it.
+    /// Whether it existed from the start: no deployment creates or deletes it.
     seeded: bool,
 }
 
@@ -71,7 +71,7 @@ struct Profile {
     created: Duration,
     /// When EC2 sees it.
     visible_at: Duration,
-    /// The role in it, and when EC2 sees it there.
+    /// Its role, and when EC2 sees the role in it.
     role: Option<(String, Duration)>,
     tags: Tags,
 }
@@ -108,7 +108,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// Service-linked roles are left out: they belong to the account and stay when a stack goes.
+/// Service-linked roles are not listed: they belong to the account and outlive a stack.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     for (name, role) in &world.states.iam.roles {
         if role.linked_to.is_none() && !role.seeded {
@@ -120,7 +120,7 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// A role that was there from the start.
+/// Adds a role that exists from the start.
 pub(crate) fn seed_role(
     world: &mut World,
     arn: &str,
@@ -133,7 +133,7 @@ pub(crate) fn seed_role(
     let (path, name) = resource.rsplit_once('/').unwrap_or(("", resource));
     let inline = policies.iter().map(|(name, document)| Ok((name.clone(), Document::seeded(document)?)));
     if let Some(unknown) = attached.iter().find(|arn| managed_policy(world, arn).is_none()) {
-        return Err(InvalidPolicy::new(format!("the managed policy {unknown} is not known here")));
+        return Err(InvalidPolicy::new(format!("the managed policy {unknown} is not supported")));
     }
     let role = Role {
         id: format!("AROA{:017X}", world.number()),
@@ -154,13 +154,13 @@ pub(crate) fn seed_role(
     Ok(())
 }
 
-/// A managed policy of the customer's that was there from the start.
+/// Adds a customer managed policy that exists from the start.
 pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
     world.states.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
     Ok(())
 }
 
-/// How a role looks to a service that is to assume it.
+/// The state of a role, for a service that assumes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleView {
     /// It does not exist.
@@ -173,8 +173,8 @@ pub(crate) enum RoleView {
     Ready,
 }
 
-/// How a role (its ARN or name) looks to a service principal such as `ecs-tasks.amazonaws.com` that would assume it for
-/// `source`, an ARN of this account.
+/// The state of a role (an ARN or a name) for a service principal such as `ecs-tasks.amazonaws.com` that assumes it
+/// for `source`, an ARN of this account.
 pub(crate) fn role_view(world: &World, role: &str, principal: &str, source: &str) -> RoleView {
     let Some(found) = find_role(world, role) else { return RoleView::Absent };
     if world.now < found.visible_at {
@@ -192,7 +192,7 @@ pub(crate) fn role_arn(world: &World, role: &str) -> Option<String> {
     Some(roles::arn(world, last_part(role), found))
 }
 
-/// The policies of a role (its ARN): inline, managed, and its boundary. Of one that does not exist, none.
+/// The policies of a role (an ARN): inline, managed, and its boundary. None if the role does not exist.
 pub(crate) fn grants(world: &World, role: &str) -> Grants {
     let Some(role) = find_role(world, role) else { return Grants::default() };
     let inline = role.inline.values().map(|document| Arc::clone(&document.policy));
@@ -216,13 +216,13 @@ fn managed_policy(world: &World, arn: &str) -> Option<Arc<Policy>> {
     world.states.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
 }
 
-/// The ARN of a service's linked role, if the account lacks it.
+/// The ARN of a service's linked role, if the account does not have that role.
 pub(crate) fn lacking_linked_role(world: &World, service: &str) -> Option<String> {
     let name = roles::linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     Some(format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account))
 }
 
-/// How an instance profile looks to EC2.
+/// The state of an instance profile, as EC2 sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProfileView {
     /// It does not exist in IAM.
@@ -240,7 +240,7 @@ pub(crate) enum ProfileView {
     },
 }
 
-/// How an instance profile (its ARN or name) looks to EC2.
+/// The state of an instance profile (an ARN or a name), as EC2 sees it.
 pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
     let name = last_part(profile);
     let Some(profile_) = world.states.iam.profiles.get(name) else { return ProfileView::Absent };
@@ -262,8 +262,8 @@ pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
     }
 }
 
-/// Makes a service-linked role if the account does not have it yet, as a service does on its first use. Returns
-/// whether it was there before.
+/// Creates a service-linked role if the account does not have it, as a service does on its first use. Returns whether
+/// the role existed.
 pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
     roles::link(world, service).is_none()
 }
@@ -287,7 +287,7 @@ fn conflict(code: &str, message: impl Into<String>) -> Refusal {
     Refusal::new(code, message).status(409)
 }
 
-/// A required parameter; IAM names a missing one as a validation error.
+/// A required parameter; IAM reports a missing one as a validation error.
 fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
     params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
         invalid(format!(
@@ -300,7 +300,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationError", message)
 }
 
-/// A name of at most `longest` characters out of those that IAM allows.
+/// A name of at most `longest` characters, all of which IAM allows.
 fn name(params: &Params, key: &str, longest: usize) -> Result<String, Refusal> {
     let name = needed(params, key)?;
     let legal = |character: char| character.is_ascii_alphanumeric() || "+=,.@_-".contains(character);
@@ -329,7 +329,7 @@ fn path(params: &Params) -> Result<String, Refusal> {
     }
 }
 
-/// The tags that were sent, IAM's own code on those that it refuses.
+/// The tags of a request. Refusals have IAM's own code.
 fn tags_of(params: &Params) -> Result<Tags, Refusal> {
     let tags = world::tags(params, "Tags", "Key", "Value")
         .map_err(|refusal| Refusal::new("InvalidInput", refusal.message))?;
@@ -346,7 +346,7 @@ fn within_limit(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Tags with others added to them, unless there would be more than AWS allows.
+/// The merged tags, unless AWS's limit is exceeded.
 fn with_more(old: &Tags, more: Tags) -> Result<Tags, Refusal> {
     let mut tags = old.clone();
     tags.extend(more);
@@ -360,7 +360,7 @@ fn tag_list(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
 }
 
-/// One page of a list under `name`, by `Marker` and `MaxItems` (100 unless told).
+/// One page of a list under `name`, by `Marker` and `MaxItems` (default 100).
 fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> {
     let start = match params.text("Marker") {
         Some(marker) => marker.parse().map_err(|_| invalid("Invalid Marker."))?,

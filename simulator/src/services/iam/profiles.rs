@@ -1,4 +1,4 @@
-//! Instance profiles: the box in which EC2 is handed a role.
+//! Instance profiles, through which EC2 gets a role.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// How long EC2 takes to see a profile whose name it knew before.
+/// How long EC2 takes to see a profile whose name it has seen before.
 /// Source: the note of `iam_instance_profile_visible_to_ec2` in the latency model.
 const KNOWN_NAME_SECONDS: f64 = 1.5;
 
@@ -71,7 +71,7 @@ pub(super) fn add_role(world: &mut World, params: &Params) -> Result<Reply, Refu
             "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
         ));
     }
-    // A role comes into a profile that EC2 does not know yet together with it.
+    // EC2 sees the role of an unseen profile together with the profile.
     profile.role = Some((role, seen_at.max(profile.visible_at)));
     Ok(Reply::empty())
 }
@@ -118,7 +118,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let profiles = below
         .map(|(name, profile)| {
             let mut document = document(world, name, profile);
-            // The list leaves the tags out. Source: the operation's page in the IAM API reference.
+            // The list omits tags. Source: the operation's page in the IAM API reference.
             if let Some(fields) = document.as_object_mut() {
                 fields.remove("Tags");
             }

@@ -14,13 +14,13 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// How many managed policies a role holds, how long its inline policies may be (characters without white space).
+/// The most managed policies of a role, and the size limit of its inline policies (characters without white space).
 /// Source: "IAM and AWS STS quotas".
 const ATTACHED_MAX: usize = 10;
 const INLINE_CHARACTERS_MAX: usize = 10_240;
 const TRUST_CHARACTERS_MAX: usize = 2_048;
 
-/// The characters that RFC 3986 leaves as they are; IAM encodes the documents in its answers by that RFC.
+/// The characters that RFC 3986 does not encode. IAM encodes documents in responses by that RFC.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 pub(super) fn arn(world: &World, name: &str, role: &Role) -> String {
@@ -80,7 +80,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let roles = below
         .map(|(name, role)| {
             let mut document = document(world, name, role);
-            // ListRoles leaves the tags out. Source: the operation's page in the IAM API reference.
+            // `ListRoles` omits tags. Source: the operation's page in the IAM API reference.
             if let Some(fields) = document.as_object_mut() {
                 fields.remove("Tags");
             }
@@ -246,7 +246,7 @@ pub(super) fn create_service_linked(world: &mut World, params: &Params) -> Resul
     }
 }
 
-/// Makes the service-linked role of a service; nothing if the account has it (or the service has none).
+/// Creates the service-linked role of a service; `None` if the account has the role (or the service has none).
 pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
     let name = linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     let trust = json!({

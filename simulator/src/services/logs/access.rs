@@ -31,8 +31,8 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// A group with tags needs `logs:TagResource`, whose resource has no `:*`. Source: `logGroupArn` of `LogGroup` in the
-/// API reference, and AWS's message "not authorized to perform `CreateLogGroup` with Tags".
+/// Creating a group with tags needs `logs:TagResource`, whose resource has no `:*`. Source: `logGroupArn` of
+/// `LogGroup` in the API reference, and AWS's message "not authorized to perform `CreateLogGroup` with Tags".
 fn create_access(world: &World, params: &Params, name: &str, requests: &mut AccessRequests<'_>) {
     let tags = params.map("tags");
     requests.resource("log-group", stream_arn(world, name, ""), None).request_tags(&tags);
@@ -43,7 +43,7 @@ fn create_access(world: &World, params: &Params, name: &str, requests: &mut Acce
     }
 }
 
-/// What keeps a role from writing into a stream of its own: nothing, or AWS's message.
+/// AWS's message if a role cannot write to its stream.
 pub(crate) fn denied_writing(
     world: &World,
     role: &str,

@@ -1,4 +1,4 @@
-//! `CloudWatch` Logs: groups, how long they keep, and the lines that containers wrote.
+//! `CloudWatch` Logs: log groups, their retention, and the lines that containers write.
 
 mod access;
 
@@ -47,7 +47,7 @@ struct Stream {
     lines: Vec<(Duration, String)>,
 }
 
-/// The retentions that `PutRetentionPolicy` takes. Source: `retentionInDays` in the `CloudWatch` Logs API reference.
+/// The values that `PutRetentionPolicy` accepts. Source: `retentionInDays` in the `CloudWatch` Logs API reference.
 const RETENTIONS: [i64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
@@ -79,8 +79,8 @@ pub(crate) fn exists(world: &World, name: &str) -> bool {
     world.states.logs.groups.contains_key(name)
 }
 
-/// Makes a group for a service that writes to it, unless it is there. It has neither tags nor a retention, and stays
-/// when what wrote to it goes.
+/// Creates a group for a service that writes to it, unless it exists. The group has neither tags nor a retention, and
+/// outlives the resource that writes to it.
 pub(crate) fn ensure(world: &mut World, name: &str, at: Duration) {
     world.states.logs.groups.entry(name.into()).or_insert_with(|| Group {
         created: at,
@@ -91,7 +91,7 @@ pub(crate) fn ensure(world: &mut World, name: &str, at: Duration) {
     });
 }
 
-/// Writes a line into a stream, which is made if it is not there. Without the group the line is lost, as on AWS.
+/// Writes a line to a stream, which is created if it does not exist. Without the group the line is lost, as on AWS.
 pub(crate) fn write(world: &mut World, group: &str, stream: &str, at: Duration, line: &str) {
     if let Some(group) = world.states.logs.groups.get_mut(group) {
         let stream =
@@ -302,7 +302,7 @@ fn filter_events(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     page(params, "events", events)
 }
 
-/// The times between which lines are asked for, in milliseconds since 1970.
+/// The requested span of time, in milliseconds since 1970.
 struct Span {
     start: Option<i64>,
     end: Option<i64>,
@@ -313,14 +313,14 @@ impl Span {
         Ok(Self { start: params.int("startTime")?, end: params.int("endTime")? })
     }
 
-    /// The start is part of the span, the end is not.
+    /// The span includes its start, but not its end.
     fn holds(&self, at: Duration) -> bool {
         let at = millis(at);
         self.start.is_none_or(|start| at >= start) && self.end.is_none_or(|end| at < end)
     }
 }
 
-/// One page of a list by `nextToken`; `DescribeLogGroups` and `DescribeLogStreams` show 50 at most.
+/// One page of a list by `nextToken`; `DescribeLogGroups` and `DescribeLogStreams` return at most 50 items.
 fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> {
     let most = if name == "events" { 10_000 } else { 50 };
     let limit = limit(params, most)?;
@@ -369,13 +369,13 @@ fn group_arn(world: &World, name: &str) -> String {
     world.arn("logs", &format!("log-group:{name}"))
 }
 
-/// The ARN of a stream; of the group itself, in most actions, with an empty name: AWS's messages say "not authorized to
-/// perform: logs:PutRetentionPolicy on resource: arn:aws:logs:…:log-group:NAME:log-stream:".
+/// The ARN of a stream. For the group itself, most actions use an empty stream name: AWS's messages say "not
+/// authorized to perform: logs:PutRetentionPolicy on resource: arn:aws:logs:…:log-group:NAME:log-stream:".
 fn stream_arn(world: &World, group: &str, stream: &str) -> String {
     format!("{}:log-stream:{stream}", group_arn(world, group))
 }
 
-/// A group by its ARN, which here must not end in `:*`. Source: `resourceArn` of `TagResource` in the API reference.
+/// A group by its ARN, which must not end in `:*`. Source: `resourceArn` of `TagResource` in the API reference.
 fn group_by_arn<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Group, Refusal> {
     let start = group_arn(world, "");
     if arn.ends_with(":*") {
@@ -427,7 +427,7 @@ fn no_stream() -> Refusal {
     Refusal::new("ResourceNotFoundException", "The specified log stream does not exist.")
 }
 
-/// Milliseconds since 1970, as this service writes its times.
+/// Milliseconds since 1970, the form of this service's times.
 #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds of this century fit")]
 fn millis(at: Duration) -> i64 {
     (Clock::epoch_seconds(at) * 1000.0).round() as i64

@@ -1,8 +1,8 @@
 //! The permissions that a call needs.
 //!
-//! Source, beside the Service Authorization Reference: "Permissions required for Secrets Manager integration" in the RDS
-//! user guide for managed passwords; the permissions that AWS's own `CloudFormation` handlers for RDS ask for (their
-//! repository aws-cloudformation-resource-providers-rds) for what RDS looks up in EC2.
+//! Source, besides the Service Authorization Reference: for managed passwords "Permissions required for Secrets
+//! Manager integration" in the RDS user guide; for what RDS reads from EC2 the permissions of AWS's own
+//! `CloudFormation` handlers for RDS (repository aws-cloudformation-resource-providers-rds).
 
 use super::parameter_groups::default_name;
 use super::{catalogue, create, tagging};
@@ -47,13 +47,14 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// AccessRequests for what a parameter names, or for all where it names none: then AWS's message says `db:*`.
+/// Requests access to the resource that a parameter names, or to all if it names none: AWS's message then says
+/// `db:*`.
 fn on(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
     let name = name(params, key).unwrap_or_else(|| "*".into());
     requests.resource(kind, arn(world, kind, &name), tags(world, kind, &name));
 }
 
-/// What a parameter names, as RDS keeps names.
+/// The name in a parameter, in the form in which RDS stores names.
 fn name(params: &Params, key: &str) -> Option<String> {
     params.text(key).map(|name| name.to_ascii_lowercase())
 }
@@ -83,13 +84,13 @@ fn by_arn(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     request.request_tags(&tagging::read(params).unwrap_or_default()).tag_keys(params.list("TagKeys"));
 }
 
-/// AccessRequests for the creation of one thing with its tags.
+/// Requests the creation of a resource with its tags.
 fn on_new(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
     on(world, params, requests, kind, key);
     with_tags(world, params, requests, kind, key);
 }
 
-/// The tags of a creation are facts of each of its requests, and need a permission of their own.
+/// The tags of a creation are condition keys of each of its requests, and need a permission of their own.
 fn with_tags(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
     let tags = tagging::read(params).unwrap_or_default();
     if tags.is_empty() {
@@ -122,7 +123,7 @@ fn create_instance(world: &World, params: &Params, requests: &mut AccessRequests
     requests.linked_role("rds.amazonaws.com");
 }
 
-/// The option group that RDS takes by itself.
+/// RDS's default option group.
 fn option_group(world: &World, major: u32) -> String {
     arn(world, "og", &format!("default:postgres-{major}"))
 }
@@ -134,7 +135,7 @@ fn modify_instance(world: &World, params: &Params, requests: &mut AccessRequests
     }
     let instance = name(params, "DBInstanceIdentifier").and_then(|id| world.states.rds.instances.get(&id));
     let Some(instance) = instance else { return };
-    // Unverified: another major version brings another option group, which a creation asks for.
+    // Unverified: another major version uses another option group, which must be created.
     let version = params.text("EngineVersion");
     let major = version.and_then(|version| catalogue::resolve(Some(&version)).ok()).map(catalogue::major);
     if let Some(major) = major.filter(|major| *major != catalogue::major(instance.settings.version)) {
@@ -149,8 +150,8 @@ fn modify_instance(world: &World, params: &Params, requests: &mut AccessRequests
     }
 }
 
-/// A final snapshot needs the permission for a snapshot, and for the tags that it takes over. Which facts tell of these
-/// tags is not documented: none is the strictest.
+/// A final snapshot needs the permission for a snapshot and for the tags that it copies. AWS does not document which
+/// condition keys have these tags: none is the strictest assumption.
 fn delete_instance(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     on(world, params, requests, "db", "DBInstanceIdentifier");
     let (Some(id), Some(snapshot)) =
@@ -168,7 +169,7 @@ fn delete_instance(world: &World, params: &Params, requests: &mut AccessRequests
     }
 }
 
-/// RDS makes the secret of a master password in the caller's name.
+/// RDS creates the secret of a master password with the caller's permissions.
 fn secret(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     if !matches!(params.flag("ManageMasterUserPassword"), Ok(Some(true))) {
         return;
@@ -190,7 +191,7 @@ fn secret(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     }
 }
 
-/// A customer's key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
+/// A customer key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
 fn storage_key(params: &Params, requests: &mut AccessRequests<'_>) {
     if let Some(named) = params.text("KmsKeyId") {
         requests.key_use("kms:DescribeKey", &named, "rds");
@@ -198,7 +199,7 @@ fn storage_key(params: &Params, requests: &mut AccessRequests<'_>) {
     }
 }
 
-/// RDS looks at the network in the caller's name.
+/// RDS reads the network with the caller's permissions.
 fn network(world: &World, subnet_group: &str, requests: &mut AccessRequests<'_>) {
     for operation in [
         "DescribeAccountAttributes",

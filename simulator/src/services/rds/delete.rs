@@ -1,4 +1,4 @@
-//! How an instance goes, and how it restarts.
+//! Deleting and rebooting instances.
 
 use super::instance::{self, Deletion, Instance, wrong_state};
 use super::query::identifier;
@@ -10,7 +10,7 @@ use crate::services::{ec2, secrets};
 use crate::world::World;
 use std::time::Duration;
 
-/// What a final snapshot adds: it takes minutes with data in the database, a minute without.
+/// The duration of a final snapshot: minutes with data in the database, a minute without.
 const SNAPSHOT_SECONDS: f64 = 60.0;
 /// How long a reboot takes.
 const REBOOT_SECONDS: u32 = 60;
@@ -51,7 +51,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     document::reply(world, &id)
 }
 
-/// Whether it may be deleted so; gives the final snapshot's name.
+/// Checks whether the deletion is allowed; returns the final snapshot's name.
 fn check(
     world: &World,
     id: &str,
@@ -104,7 +104,7 @@ fn check(
     Ok(Some(snapshot))
 }
 
-/// Takes an instance away whose deletion has come to its end, with its secret; its interfaces go by themselves.
+/// Removes an instance whose deletion is complete, with its secret; its interfaces are deleted by themselves.
 pub(super) fn advance(world: &mut World, id: &str) {
     let now = world.now;
     let ended =

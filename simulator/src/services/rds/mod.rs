@@ -1,7 +1,7 @@
 //! RDS for PostgreSQL: subnet groups, parameter groups, instances, snapshots, events.
 //!
-//! Source of rules, codes and messages where a file names none: the RDS API reference, the RDS user guide for
-//! PostgreSQL, and what tools report in public.
+//! Source of rules, codes and messages, unless a file names another one: the RDS API reference, the RDS user guide
+//! for PostgreSQL, and public reports of tools.
 
 mod access;
 mod catalogue;
@@ -39,8 +39,8 @@ use parameter_groups::ParameterGroup;
 use snapshots::Snapshot;
 use subnet_groups::SubnetGroup;
 
-/// How long after its creation a thing is still unknown to whoever reads it by name or refers to it: RDS shows it
-/// late ("does not exist" right after a subnet group's creation is known from other deployers).
+/// For how long after its creation a resource is unknown to calls that read it by name or refer to it. RDS is
+/// eventually consistent: "does not exist" right after a subnet group's creation is known from other tools.
 const LAG_SECONDS: f64 = 0.5;
 
 pub(crate) static SERVICE: Service = Service {
@@ -54,7 +54,7 @@ pub(crate) static SERVICE: Service = Service {
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };
 
-/// The state of this service. Everything is found by its name, which RDS keeps in lower case.
+/// The state of this service, by name. RDS stores names in lower case.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     subnet_groups: BTreeMap<String, SubnetGroup>,
@@ -63,7 +63,7 @@ pub(crate) struct State {
     snapshots: BTreeMap<String, Snapshot>,
     /// Automated backups that outlive their instance.
     retained: Vec<Retained>,
-    /// In no order; some lie in the future.
+    /// Unordered; some are scheduled.
     events: Vec<Event>,
 }
 
@@ -105,22 +105,22 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// Whether something made then can be seen now.
+/// Whether a resource that was created at a time is visible now.
 fn visible(world: &World, made_at: Duration) -> bool {
     world.now >= made_at + world.latency.seconds(LAG_SECONDS)
 }
 
-/// A refusal of a value.
+/// The refusal of an invalid value.
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterValue", message)
 }
 
-/// A refusal of values that do not go together.
+/// The refusal of contradictory values.
 fn contradiction(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterCombination", message)
 }
 
-/// Lets instances become what they are on the way to.
+/// Advances the states of all instances.
 fn advance(world: &mut World) {
     let ids: Vec<String> = world.states.rds.instances.keys().cloned().collect();
     for id in ids {
@@ -133,7 +133,7 @@ fn advance(world: &mut World) {
     world.states.rds.retained.retain(|backups| backups.until > now);
 }
 
-/// RDS makes a log group for each kind of log that an instance exports, once it runs, and leaves it behind.
+/// RDS creates a log group for each kind of exported log once the instance runs, and never deletes it.
 fn export_logs(world: &mut World, id: &str) {
     let Some(instance) = world.states.rds.instances.get(id) else { return };
     let at = instance.birth.creating_until;
@@ -145,8 +145,8 @@ fn export_logs(world: &mut World, id: &str) {
     }
 }
 
-/// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
-/// the most that they can cost. The secret that RDS keeps counts with its instance, with which it comes and goes.
+/// Lists existing resources. The price of snapshots and retained backups is that of their source's storage, which is
+/// an upper limit. A managed secret is priced with its instance, with which it is created and deleted.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     let rds = &world.states.rds;
     for (name, group) in &rds.subnet_groups {

@@ -1,4 +1,4 @@
-//! DB parameter groups, and the parameters in them.
+//! DB parameter groups and their parameters.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,24 +21,24 @@ const AT_ONCE: usize = 20;
 pub(super) struct ParameterGroup {
     pub(super) major: u32,
     description: String,
-    /// What differs from the family's defaults: the value and how it was to be applied.
+    /// The values that differ from the family's defaults, with their apply methods.
     changed: BTreeMap<String, (String, String)>,
     pub(super) tags: Tags,
     pub(super) made_at: Duration,
 }
 
-/// The name of the group that RDS keeps for a major version.
+/// The name of RDS's default group for a major version.
 pub(super) fn default_name(major: u32) -> String {
     format!("default.postgres{major}")
 }
 
-/// The major version of a group that RDS keeps.
+/// The major version of a default group.
 fn default_major(name: &str) -> Option<u32> {
     let major = name.strip_prefix("default.postgres")?.parse().ok()?;
     catalogue::MAJORS.contains(&major).then_some(major)
 }
 
-/// The major version that a group is for.
+/// The major version of a group.
 pub(super) fn major_of(world: &World, name: &str) -> Result<u32, Refusal> {
     match default_major(name) {
         Some(major) => Ok(major),
@@ -103,7 +103,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if let Some(name) = &name {
         major_of(world, name)?;
     }
-    // RDS makes the default group of a family with the first instance that uses it.
+    // RDS creates the default group of a family with the first instance that uses it.
     let used = |major: u32| {
         let default = default_name(major);
         world.states.rds.instances.values().any(|instance| instance.settings.parameter_group == default)
@@ -127,7 +127,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "DBParameterGroups/DBParameterGroup": groups, "Marker": marker }).into())
 }
 
-/// A parameter to be changed or reset.
+/// A parameter in a change or a reset.
 struct Change {
     parameter: &'static Parameter,
     value: Option<String>,
@@ -172,7 +172,7 @@ fn check_method(parameter: &Parameter, method: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The group that a call wants to change.
+/// The group that a call changes.
 fn find_changeable<'w>(world: &'w mut World, name: &str) -> Result<&'w mut ParameterGroup, Refusal> {
     if default_major(name).is_some() {
         return Err(invalid(format!("Modifying default DBParameterGroup is not allowed: {name}")));
@@ -181,7 +181,7 @@ fn find_changeable<'w>(world: &'w mut World, name: &str) -> Result<&'w mut Param
     world.states.rds.parameter_groups.get_mut(name).ok_or_else(|| not_found(name))
 }
 
-/// Marks the instances that a change reaches only with their next reboot.
+/// Marks the instances for which a change takes effect with their next reboot.
 fn await_reboot(world: &mut World, name: &str, changes: bool) {
     for instance in world.states.rds.instances.values_mut() {
         if changes && instance.settings.parameter_group == name {

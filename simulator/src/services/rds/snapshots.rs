@@ -1,4 +1,4 @@
-//! Snapshots that were taken of instances on their way out.
+//! Final snapshots of instances.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of an instance that is taken from now on.
+    /// A snapshot of an instance that starts now.
     pub(super) fn of(
         id: &str,
         instance: &Instance,
@@ -74,7 +74,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     let id = params.text("DBSnapshotIdentifier").map(|id| id.to_ascii_lowercase());
     let kind = params.text("SnapshotType");
     let resource_id = params.text("DbiResourceId");
-    // Nobody shares snapshots with this account.
+    // No account shares snapshots with this one.
     params.flag("IncludeShared")?;
     params.flag("IncludePublic")?;
     let filters = Filters::read(

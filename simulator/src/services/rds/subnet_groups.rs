@@ -32,7 +32,7 @@ pub(super) struct Member {
     pub(super) zone: String,
 }
 
-/// The group that an instance is to stand in.
+/// The group of a new instance.
 pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w SubnetGroup, Refusal> {
     let group = world.states.rds.subnet_groups.get(&name.to_ascii_lowercase());
     group.filter(|group| visible(world, group.made_at)).ok_or_else(|| not_found(name))
@@ -83,7 +83,7 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The VPC and the members that subnet ids stand for.
+/// The VPC and the members of subnet IDs.
 fn members(world: &World, ids: &[String]) -> Result<(String, Vec<Member>), Refusal> {
     if ids.len() > SUBNETS {
         return Err(Refusal::new(
@@ -136,7 +136,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "DBSubnetGroups/DBSubnetGroup": groups, "Marker": marker }).into())
 }
 
-/// A group as RDS shows it: inside an instance it leaves out the ARN.
+/// A group as RDS shows it. An instance's description omits the ARN.
 pub(super) fn document(world: &World, name: &str, group: &SubnetGroup, with_arn: bool) -> Value {
     let subnets: Vec<Value> = group
         .subnets

@@ -7,7 +7,7 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
-/// How many tags a resource may have.
+/// The most tags of a resource.
 const TAGS: usize = 50;
 
 /// Reads a request's tags.

@@ -23,13 +23,13 @@ pub(super) fn access(_world: &World, operation: &str, params: &Params, requests:
     }
 }
 
-/// Zones and changes belong to no region, and their ARNs name no account.
+/// Zones and changes have no region, and their ARNs have no account.
 fn arn(kind: &str, params: &Params, key: &str) -> String {
     format!("arn:aws:route53:::{kind}/{}", params.text(key).unwrap_or_default())
 }
 
 /// Each key has the values of all changes of the batch. Source: "Using IAM policy conditions for fine-grained access
-/// control" in the Route 53 developer guide; a normalised name has lower case, no last dot, and `*` as `\052`.
+/// control" in the Route 53 developer guide. A normalised name has lower case, no trailing dot, and `*` as `\052`.
 fn change_records(params: &Params, requests: &mut AccessRequests<'_>) {
     let changes = params.section("ChangeBatch").map(|batch| batch.structs("Changes")).unwrap_or_default();
     let of_records = |key: &str| -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Route 53: hosted zones that are there from the start, and the records that are put into them.
+//! Route 53: hosted zones that exist from the start, and their records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,8 +75,8 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// Record sets that were made after the zone was put here: neither its own NS and SOA nor anybody else's. (Record sets
-/// have no tags, so that nothing says whose they are.)
+/// Lists record sets that calls created, without the zone's own NS and SOA. Record sets have no tags, so their owner
+/// is not known.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     for zone in world.states.route53.zones.values() {
         for (key, _) in zone.records.iter().filter(|(_, record)| !record.seeded) {
@@ -89,7 +89,7 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Whether a record with this name, type and value is in sync at Route 53's servers, and since when.
+/// Since when a record with this name, type and value has been in sync on Route 53's servers, if it is.
 pub(crate) fn in_sync_since(world: &World, name: &str, kind: &str, value: &str) -> Option<Duration> {
     let key = RecordKey { name: Name::read(name), kind: kind.to_owned() };
     let zone = responsible(world, &key.name)?;
@@ -97,7 +97,7 @@ pub(crate) fn in_sync_since(world: &World, name: &str, kind: &str, value: &str) 
     (record.in_sync_at <= world.now && record.has_value(kind, value)).then_some(record.in_sync_at)
 }
 
-/// The zone that answers for a name: the one with the longest suffix of it.
+/// The zone that answers for a name: the one with the longest matching suffix.
 fn responsible<'a>(world: &'a World, name: &Name) -> Option<&'a Zone> {
     world
         .states
@@ -108,7 +108,7 @@ fn responsible<'a>(world: &'a World, name: &Name) -> Option<&'a Zone> {
         .max_by_key(|zone| zone.name.label_count())
 }
 
-/// Puts a delegated public zone into the account.
+/// Adds a delegated public zone.
 pub(crate) fn seed_zone(world: &mut World, id: &str, name: &str) {
     let id = id.trim_start_matches("/hostedzone/").to_owned();
     let name = Name::read(name);
@@ -134,7 +134,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidInput", message)
 }
 
-/// An answer whose root element is `root`.
+/// A response with the root element `root`.
 fn rooted(root: &'static str, document: Value) -> Reply {
     Reply { body: Body::Rooted(root, document), ..Reply::empty() }
 }
@@ -175,7 +175,7 @@ fn get_hosted_zone(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     ))
 }
 
-/// How many items a page is to have.
+/// The page size of a request.
 fn max_items(params: &Params, most: usize) -> Result<usize, Refusal> {
     match params.int("MaxItems")?.map(usize::try_from) {
         None => Ok(most),
@@ -209,7 +209,7 @@ fn list_hosted_zones(world: &mut World, params: &Params) -> Result<Reply, Refusa
     ))
 }
 
-/// Lists zones in the order of their names *from* a name on: the first need not be the one that was asked for.
+/// Lists zones in the order of their names, starting at a name that need not exist.
 fn list_hosted_zones_by_name(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = params.text("DNSName");
     let id = params.text("HostedZoneId");
@@ -244,7 +244,7 @@ fn list_hosted_zones_by_name(world: &mut World, params: &Params) -> Result<Reply
     Ok(rooted("ListHostedZonesByNameResponse", document.into()))
 }
 
-/// Lists record sets in Route 53's order *from* a name and type on.
+/// Lists record sets in Route 53's order, starting at a name and type.
 fn list_resource_record_sets(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("HostedZoneId")?;
     let name = params.text("StartRecordName");

@@ -12,8 +12,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
         "GetObject" | "HeadObject" => {
             let action = if versioned { "s3:GetObjectVersion" } else { "s3:GetObject" };
             requests.action(action).resource("object", object, None);
-            // Without s3:ListBucket, S3 answers for an object that is not there that access is denied (GetObject in the
-            // API reference).
+            // Without s3:ListBucket, S3 reports a missing object as access denied (GetObject in the API reference).
             if !versioned && !exists(world, params) {
                 requests.other_action("s3:ListBucket", "bucket", bucket, None);
             }
@@ -23,7 +22,8 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
             let action =
                 if deletes_a_version { "s3:DeleteObjectVersion" } else { &format!("s3:{operation}") };
             requests.action(action).resource("object", object.clone(), None);
-            // "How to prevent object overwrites with conditional writes": who says If-Match must be allowed to read.
+            // "How to prevent object overwrites with conditional writes": a caller that sends If-Match needs the
+            // permission to read.
             if params.has("if-match") {
                 requests.other_action("s3:GetObject", "object", object, None);
                 if !exists(world, params) {
@@ -46,7 +46,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
     }
 }
 
-/// Whether the object has a version that is no delete marker.
+/// Whether the object has a version that is not a delete marker.
 fn exists(world: &World, params: &Params) -> bool {
     let part = |name: &str| params.text(name).unwrap_or_default();
     world.states.s3.buckets.get(&part("Bucket")).is_some_and(|bucket| bucket.current(&part("Key")).is_some())

@@ -31,7 +31,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     check_name(&name)?;
     let place = element_text(&params.body(), "LocationConstraint")?.filter(|place| !place.is_empty());
-    // us-east-1 is named by leaving it out.
+    // us-east-1 is represented by omission.
     let wanted = Some(world.region.clone()).filter(|region| region != "us-east-1");
     if place != wanted {
         let place = place.as_deref().unwrap_or("unspecified");

@@ -1,4 +1,4 @@
-//! What is in a bucket: current objects, and all versions.
+//! Listings of a bucket: current objects, and all versions.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not encode.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-/// What both listings are asked for.
+/// The parameters of both listings.
 struct Question {
     bucket: String,
     prefix: String,
@@ -41,7 +41,7 @@ impl Question {
         })
     }
 
-    /// A key as this answer shows it.
+    /// A key in the encoding of this response.
     fn shown(&self, key: &str) -> String {
         if self.encoded { utf8_percent_encode(key, PLAIN).to_string() } else { key.to_owned() }
     }
@@ -132,7 +132,7 @@ pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refu
         ));
     }
     let bucket = world.states.s3.bucket(&question.bucket)?;
-    // Keys in order, and of each key the newest version first.
+    // Sorted by key, the newest version of each key first.
     let all = bucket.objects.iter().flat_map(|(key, versions)| {
         versions.iter().rev().enumerate().map(move |(place, version)| (key, place == 0, version))
     });

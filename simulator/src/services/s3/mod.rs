@@ -41,13 +41,13 @@ pub(crate) struct State {
 struct Bucket {
     made_at: Duration,
     versioning: Versioning,
-    /// The versions of each key, the newest last; no key without a version.
+    /// The versions of each key, newest last; every key has at least one.
     objects: BTreeMap<String, Vec<Version>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Versioning {
-    /// It was never on.
+    /// Versioning was never enabled.
     Never,
     Enabled,
     Suspended,
@@ -77,7 +77,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// The name of the bucket that a request is for, and whether it may be asked at all.
+/// The name of the request's bucket, if it exists.
 fn bucket_name(world: &World, params: &Params) -> Result<String, Refusal> {
     let name = params.required("Bucket")?;
     match params.text("x-amz-expected-bucket-owner") {
@@ -96,16 +96,16 @@ impl State {
     }
 }
 
-/// Puts an empty, versioned bucket into the account.
+/// Adds an empty, versioned bucket.
 pub(crate) fn seed_bucket(world: &mut World, name: &str) {
     let bucket = Bucket::new(world.now, Versioning::Enabled);
     world.states.s3.buckets.entry(name.to_owned()).or_insert(bucket);
 }
 
-/// Whether a bucket exists (a load balancer asks it of its access logs' bucket).
+/// Whether a bucket exists (checked for a load balancer's access logs).
 pub(crate) fn bucket_exists(world: &World, name: &str) -> bool {
     world.states.s3.buckets.contains_key(name)
 }
 
-// There is no inventory: what is in a bucket are Stackdrop's own records, which outlive every stack, and the bucket
-// itself belongs to the installation.
+// There is no inventory: buckets contain Stackdrop's own records, which outlive every stack, and belong to the
+// installation.

@@ -25,7 +25,7 @@ use schedules::Schedule;
 
 /// The group that every account has.
 const DEFAULT_GROUP: &str = "default";
-/// How long a group's schedules take to go with it.
+/// How long the deletion of a group and its schedules takes.
 const DELETION_SECONDS: f64 = 10.0;
 
 pub(crate) static SERVICE: Service = Service {
@@ -42,7 +42,7 @@ pub(crate) struct State {
     groups: BTreeMap<String, Group>,
     /// By group and name.
     schedules: BTreeMap<(String, String), Schedule>,
-    /// What client tokens were used for: the request as it was, by operation and token.
+    /// The first request of each client token, by operation and token.
     tokens: BTreeMap<(String, String), Value>,
 }
 
@@ -51,7 +51,7 @@ struct Group {
     made_at: Duration,
     tags: Tags,
     seeded: bool,
-    /// When it will be gone.
+    /// When its deletion completes.
     gone_at: Option<Duration>,
 }
 
@@ -64,7 +64,7 @@ fn route(request: &Request) -> Result<(String, Params), Refusal> {
         flatten(&document, "", &mut leaves);
     }
     for (name, value) in &request.query {
-        // The query's names begin in lower case in some operations.
+        // Query parameters start in lower case in some operations.
         let name = match name.as_str() {
             "groupName" => "GroupName",
             "clientToken" => "ClientToken",
@@ -109,7 +109,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// Lets schedules fire that were due.
+/// Fires the schedules that are due.
 fn advance(world: &mut World) {
     purge(world);
     schedules::fire(world);
@@ -120,7 +120,7 @@ pub(crate) fn next_due(world: &World) -> Option<Duration> {
     world.states.scheduler.schedules.values().filter_map(|schedule| schedule.next_at).min()
 }
 
-/// Takes groups away whose deletion has come to its end, with their schedules.
+/// Removes groups whose deletion is complete, with their schedules.
 fn purge(world: &mut World) {
     let now = world.now;
     let State { groups, schedules, .. } = &mut world.states.scheduler;
@@ -128,7 +128,7 @@ fn purge(world: &mut World) {
     schedules.retain(|(group, _), _| group == DEFAULT_GROUP || groups.contains_key(group));
 }
 
-/// Adds schedules, and the groups that calls made; seeded groups are the installation's.
+/// Lists schedules, and the groups that calls created; seeded groups belong to the installation.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     let there = |name: &str| {
         name == DEFAULT_GROUP
@@ -150,7 +150,7 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Puts a schedule group into the account.
+/// Adds a schedule group.
 pub(crate) fn seed_group(world: &mut World, name: &str) {
     let group = Group { made_at: world.now, tags: Tags::new(), seeded: true, gone_at: None };
     world.states.scheduler.groups.entry(name.to_owned()).or_insert(group);
@@ -168,7 +168,7 @@ fn conflict(message: impl Into<String>) -> Refusal {
     Refusal::new("ConflictException", message).status(409)
 }
 
-/// A text that must be there.
+/// A required text.
 fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
     params
         .text(key)
@@ -191,15 +191,15 @@ fn name(params: &Params, key: &str) -> Result<String, Refusal> {
     }
 }
 
-/// What a client token says of a request.
+/// The result of looking up a client token.
 enum Seen {
-    /// It is the first with its token, which is kept if the request succeeds.
+    /// The first request with this token, which is kept if the request succeeds.
     First,
-    /// The same was asked before, and done.
+    /// The same request succeeded before.
     Again,
 }
 
-/// Compares a request with the one that was made with its token before.
+/// Compares a request with the earlier one with the same token.
 fn seen(world: &World, operation: &str, token: Option<&str>, request: &Value) -> Result<Seen, Refusal> {
     let Some(token) = token else { return Ok(Seen::First) };
     match world.states.scheduler.tokens.get(&(operation.to_owned(), token.to_owned())) {
@@ -215,7 +215,7 @@ fn keep_token(world: &mut World, operation: &str, token: Option<String>, request
     }
 }
 
-/// Checks a group that is to hold a schedule.
+/// Checks the group of a schedule.
 fn check_group(world: &World, group: &str) -> Result<(), Refusal> {
     match world.states.scheduler.groups.get(group) {
         None if group == DEFAULT_GROUP => Ok(()),
@@ -302,7 +302,7 @@ fn delete_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(Reply::empty())
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 struct Page {
     size: usize,
     after: usize,

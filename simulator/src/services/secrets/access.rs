@@ -50,13 +50,13 @@ fn on_secret(world: &World, operation: &str, params: &Params, requests: &mut Acc
     }
 }
 
-/// The ARN of a secret that is not there: nobody knows the six characters behind its name yet.
+/// The ARN of a secret that does not exist: the six characters after its name are not known yet.
 fn unknown_arn(world: &World, name: &str) -> String {
     world.arn("secretsmanager", &format!("secret:{name}-??????"))
 }
 
-/// The key of a secret, where it is not Secrets Manager's own: with that, a caller who may read the secret may decrypt it.
-/// Source: "Secret encryption and decryption" in the Secrets Manager user guide.
+/// The customer key of a secret, if it has one. With Secrets Manager's own key, a caller that can read the secret can
+/// decrypt it. Source: "Secret encryption and decryption" in the Secrets Manager user guide.
 fn customer_key(secret: &Secret) -> Option<&str> {
     secret.key.as_deref().filter(|key| !is_own(key))
 }
@@ -65,7 +65,7 @@ fn is_own(key: &str) -> bool {
     key.ends_with("alias/aws/secretsmanager")
 }
 
-/// What keeps a role from the value of a secret (its ARN): nothing, or Secrets Manager's answer.
+/// Secrets Manager's message if a role cannot read the value of a secret (an ARN).
 pub(crate) fn denied_value(world: &World, role: &str, session: &str, arn: &str) -> Option<String> {
     let secret = world.states.secrets.secrets.get(arn);
     let mut requests = AccessRequests::new(world, "secretsmanager", "GetSecretValue");

@@ -1,4 +1,4 @@
-//! Secrets Manager: that secrets exist. Their values are nobody's business here.
+//! Secrets Manager: secrets without their values.
 
 mod access;
 
@@ -34,23 +34,23 @@ struct Secret {
     created: Duration,
     origin: Origin,
     description: Option<String>,
-    /// The key that encrypts it, where it is not the account's own.
+    /// The customer key that encrypts it, if any.
     key: Option<String>,
-    /// The token of its creation, and a digest of what it holds: the value itself is not kept.
+    /// The token of its creation, and a digest of its value. The value itself is not kept.
     version: Option<(String, String)>,
     tags: Tags,
-    /// When it was asked to be deleted, and when it will be gone.
+    /// When its deletion was requested, and when it will be deleted.
     deleted: Option<(Duration, Duration)>,
 }
 
-/// Who made a secret.
+/// The origin of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
-    /// It was there before anything was deployed.
+    /// It existed from the start.
     Seeded,
-    /// A call made it.
+    /// A call created it.
     Created,
-    /// A service manages it for a resource of its own.
+    /// A service manages it for one of its resources.
     Managed(&'static str),
 }
 
@@ -66,7 +66,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "DeleteSecret" => delete(world, params),
         "TagResource" => tag(world, params),
         "UntagResource" => untag(world, params),
-        // Whoever deploys has no right to read a value: it would end up in a log or a state.
+        // A deployment has no right to read a value: the value could end up in a log or a state.
         "GetSecretValue" => {
             let id = params.text("SecretId").unwrap_or_default();
             Err(Refusal::new(
@@ -81,7 +81,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     }
 }
 
-/// What calls made. Seeded secrets are somebody else's; managed ones go with the resource that they belong to.
+/// Lists secrets that calls created. Seeded ones are not ours; managed ones are deleted with their resource.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     for (arn, secret) in &world.states.secrets.secrets {
         if secret.origin == Origin::Created && secret.deleted.is_none() {
@@ -91,7 +91,7 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Makes the secret that a service (`rds`) manages for the resource with the ARN `owner`, and returns its ARN.
+/// Creates the secret that a service (`rds`) manages for the resource with the ARN `owner`, and returns its ARN.
 pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &str, name: &str) -> String {
     let secret = Secret {
         name: name.into(),
@@ -114,16 +114,16 @@ pub(crate) fn delete_managed(world: &mut World, arn: &str) {
     world.states.secrets.secrets.remove(arn);
 }
 
-/// Whether a secret exists (its ARN, with or without `:key:stage:version` behind it).
+/// Whether a secret exists (an ARN, with or without `:key:stage:version` after it).
 pub(crate) fn exists(world: &World, arn: &str) -> bool {
     let arn: Vec<&str> = arn.splitn(8, ':').take(7).collect();
     world.states.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
 }
 
-/// Puts a secret of somebody else into the account, encrypted with that key if there is one.
+/// Adds a seeded secret, encrypted with a customer key if there is one.
 pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>) {
     let full_name = arn.rsplit(':').next().unwrap_or(arn);
-    // AWS adds a hyphen and six characters to the name.
+    // AWS appends a hyphen and six characters to the name.
     let name = full_name.rsplit_once('-').map_or(full_name, |(name, _)| name);
     let secret = Secret {
         name: name.into(),
@@ -148,7 +148,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     check_name(&name)?;
     purge(world);
     if let Some((arn, taken)) = world.states.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
-        // The same creation again, by its token: the first one's answer.
+        // A repeated creation with the same token returns the first one's response.
         if taken.deleted.is_none() && version.is_some() && taken.version == version {
             return Ok(json!({ "ARN": arn, "Name": name, "VersionId": version_id(arn, taken) }).into());
         }
@@ -193,7 +193,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(document(&arn, secret, "VersionIdsToStages").into())
 }
 
-/// A secret as both descriptions show it, which name the list of its versions differently.
+/// A secret as both descriptions show it. They name the list of its versions differently.
 fn document(arn: &str, secret: &Secret, versions: &str) -> Value {
     let is_empty = secret.origin == Origin::Created && secret.version.is_none();
     let stages = if is_empty { json!({}) } else { json!({ version_id(arn, secret): ["AWSCURRENT"] }) };
@@ -280,7 +280,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 }
 
 impl Secret {
-    /// Whether it passes a filter: each looks for the beginning of a text, and `!` before it for its absence.
+    /// Whether a secret matches a filter. A filter compares the start of a text; a leading `!` negates it.
     fn passes(&self, key: &str, wanted: &[String]) -> bool {
         let texts: Vec<&str> = match key {
             "name" => vec![&self.name],
@@ -350,13 +350,13 @@ fn untag(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(Reply::empty())
 }
 
-/// Takes away what was deleted and whose recovery window is over.
+/// Removes deleted secrets whose recovery window has ended.
 fn purge(world: &mut World) {
     let now = world.now;
     world.states.secrets.secrets.retain(|_, secret| secret.deleted.is_none_or(|(_, gone)| gone > now));
 }
 
-/// Adds a secret under a new ARN: AWS puts a hyphen and six characters behind the name.
+/// Adds a secret under a new ARN: AWS appends a hyphen and six characters to the name.
 fn add(world: &mut World, secret: Secret) -> String {
     let number = world.number();
     let arn = world.arn("secretsmanager", &format!("secret:{}-{number:06X}", secret.name));
@@ -393,7 +393,7 @@ fn changeable<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Secret, Ref
     }
 }
 
-/// The token and a digest of the value that a creation brings, if it brings one.
+/// The token and a digest of the value of a creation, if it has a value.
 fn version_of(params: &Params) -> Result<Option<(String, String)>, Refusal> {
     let (text, bytes) = (params.text("SecretString"), params.text("SecretBinary"));
     let token = params.text("ClientRequestToken");
@@ -426,7 +426,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     ))
 }
 
-/// The id of its one version: the token of its creation.
+/// The ID of its only version: the token of its creation.
 fn version_id(arn: &str, secret: &Secret) -> String {
     secret.version.as_ref().map_or_else(|| version(arn), |(token, _)| token.clone())
 }

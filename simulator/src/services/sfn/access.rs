@@ -13,7 +13,7 @@ pub(super) fn access(_: &World, operation: &str, params: &Params, requests: &mut
         "DescribeExecution" | "GetExecutionHistory" | "StopExecution" => {
             requests.resource("execution", arn("executionArn"), None)
         }
-        // A token says for itself whose task it is.
+        // A token identifies its task by itself.
         _ => requests.no_resource(),
     };
 }

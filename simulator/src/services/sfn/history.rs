@@ -1,4 +1,4 @@
-//! What an execution went through, and what came of it: told by whoever runs it, shown to whoever asks.
+//! The history and the result of an execution, as the simulation of the installation reports them.
 //!
 //! Source: API reference, `GetExecutionHistory` and `HistoryEvent`.
 
@@ -17,20 +17,20 @@ use crate::world::World;
 pub struct HistoryEvent {
     /// From 1, without gaps.
     pub id: u64,
-    /// The event that it follows from; 0 for the first.
+    /// The ID of the event that caused it; 0 for the first.
     pub previous: u64,
-    /// AWS's name of what happened, such as `TaskStateEntered`.
+    /// AWS's type of the event, such as `TaskStateEntered`.
     pub kind: String,
-    /// The member that has its details, such as `stateEnteredEventDetails`, and the details.
+    /// The name of the details' member, such as `stateEnteredEventDetails`, and the details.
     pub details: Option<(String, Value)>,
 }
 
-/// What came of an execution.
+/// The result of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionEnd {
-    /// What it gave, a JSON text.
+    /// The output, a JSON text.
     pub output: Option<String>,
-    /// The name of the error that it ended with.
+    /// The name of the error, if it failed.
     pub error: Option<String>,
     /// The error's cause.
     pub cause: Option<String>,

@@ -1,8 +1,9 @@
-//! Step Functions: that executions exist, and how they stand. What runs them is not here: whoever does asks
-//! [`Account::executions`] what was started and tells with [`Account::execution_ended`] how it went.
+//! Step Functions: executions and their status. The simulation of the installation runs them: it reads
+//! [`Account::executions`](crate::Account::executions) and reports the end with
+//! [`Account::execution_ended`](crate::Account::execution_ended).
 //!
-//! The state machines belong to the installation, so each well-formed ARN of this account is one. Source of rules and
-//! messages: API reference, `StartExecution`.
+//! The state machines belong to the installation, so every well-formed ARN of this account is accepted. Source of
+//! rules and messages: API reference, `StartExecution`.
 
 mod access;
 mod history;
@@ -21,13 +22,13 @@ use crate::protocol::Reply;
 use crate::rates::Rate;
 use crate::world::World;
 
-/// An execution's name is taken for 90 days after its end.
+/// An execution's name is reserved for 90 days after its end.
 const KEPT: Duration = Duration::from_hours(90 * 24);
 /// The most bytes of an input.
 const LONGEST_INPUT: usize = 262_144;
-/// What `ListExecutions` can be asked for.
+/// The statuses by which `ListExecutions` can filter.
 const STATUSES: [&str; 6] = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"];
-/// What no name may hold, besides control characters.
+/// The characters that a name must not contain, besides control characters.
 const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
 pub(crate) static SERVICE: Service = Service {
@@ -40,17 +41,17 @@ pub(crate) static SERVICE: Service = Service {
 /// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// In the order in which they started.
+    /// In order of start.
     executions: Vec<ExecutionView>,
-    /// What came of those that have ended, as far as it was told.
+    /// The results of ended executions, as far as they were reported.
     ends: BTreeMap<String, ExecutionEnd>,
-    /// What each went through, as far as it was told, with the times.
+    /// The history of each execution, as far as it was reported, with the times.
     histories: BTreeMap<String, Vec<(Duration, HistoryEvent)>>,
-    /// Tasks that wait for an answer, by token; with the answer once it came.
+    /// The tokens of waiting tasks, each with its answer, if it was sent.
     tokens: BTreeMap<String, Option<Answer>>,
 }
 
-/// What was sent with a task's token: an output, or an error and its cause.
+/// The answer to a task: an output, or an error and its cause.
 pub type Answer = Result<Value, (String, String)>;
 
 /// An execution of a state machine.
@@ -176,7 +177,7 @@ fn validation(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationException", message)
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 struct Page {
     size: usize,
     after: usize,
@@ -252,7 +253,7 @@ fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let now = world.now;
     let forgotten = |it: &ExecutionView| it.ended_at.is_some_and(|ended_at| ended_at + KEPT <= now);
     if let Some(there) = world.states.sfn.find(&arn).filter(|there| !forgotten(there)) {
-        // The same start again, while it runs: the first one's answer.
+        // The same start of a running execution returns the first one's response.
         if there.status == "RUNNING" && there.input == input {
             return Ok(started_reply(there));
         }
@@ -282,7 +283,7 @@ fn started_reply(execution: &ExecutionView) -> Reply {
     .into()
 }
 
-/// What both descriptions of an execution tell.
+/// The common part of both descriptions.
 fn summary(execution: &ExecutionView) -> Value {
     let mut summary = json!({
         "executionArn": execution.arn,
@@ -298,7 +299,7 @@ fn summary(execution: &ExecutionView) -> Value {
     summary
 }
 
-/// The execution that a caller names.
+/// The execution in a request.
 fn find<'w>(world: &'w World, arn: &str) -> Result<&'w ExecutionView, Refusal> {
     if !arn.starts_with(&world.arn("states", "execution:")) || machine_and_name(arn).is_none() {
         return Err(invalid_arn(arn));
@@ -370,8 +371,8 @@ fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(json!({ "stopDate": world.epoch() }).into())
 }
 
-/// A token's task, if it waits and nothing was sent yet (API reference, `SendTaskSuccess`: `InvalidToken` for what is
-/// no token, `TaskTimedOut` for a task that does not wait any more).
+/// Answers a waiting task once (API reference, `SendTaskSuccess`: `InvalidToken` for an invalid token, `TaskTimedOut`
+/// for a task that no longer waits).
 fn answer(world: &mut World, token: &str, answer: Answer) -> Result<Reply, Refusal> {
     if !token.starts_with("arn:aws:states:") {
         return Err(Refusal::new("InvalidToken", "Invalid Token: 'Invalid token'"));

@@ -9,7 +9,7 @@ use crate::services::ec2::subnet::Subnet;
 use crate::services::ec2::vpc::Vpc;
 use crate::services::ec2::{interface, tagging};
 
-/// Whether it is a call of these.
+/// Returns whether the operation belongs to this file.
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "CreateSecurityGroup" => {
@@ -31,7 +31,7 @@ pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
         "DeleteNetworkInterface" => call.names(Interface::KIND, "NetworkInterfaceId"),
         "ModifyNetworkInterfaceAttribute" => {
             call.names(Interface::KIND, "NetworkInterfaceId");
-            // The reference has the subnet too, and does not say when: it is always asked for here.
+            // The reference also lists the subnet, without a condition: it is always requested here.
             let id = call.params.text("NetworkInterfaceId").unwrap_or_default();
             if let Some(subnet) = interface::subnet_of(call.requests.world, &id) {
                 call.on(Subnet::KIND, &subnet);
@@ -62,7 +62,7 @@ fn modify_rules(call: &mut Call<'_, '_>) {
         call.on(Rule::KIND, &update.text("SecurityGroupRuleId").unwrap_or_else(|| "*".into()));
         let list = update.section("SecurityGroupRule").and_then(|rule| rule.text("PrefixListId"));
         if let Some(list) = list {
-            // The simulated lists are those of AWS, which belong to the account `aws`.
+            // The simulated prefix lists are AWS's own and belong to the account `aws`.
             let region = &call.requests.world.region;
             let arn = format!("arn:aws:ec2:{region}:aws:prefix-list/{list}");
             call.requests.resource("prefix-list", arn, None);

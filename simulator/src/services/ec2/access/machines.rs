@@ -1,4 +1,4 @@
-//! Instances, their disks, their profiles.
+//! Instances, volumes and instance profiles.
 
 use super::Call;
 use crate::services::ec2::catalogue;
@@ -10,7 +10,7 @@ use crate::services::ec2::resource::Resource;
 use crate::services::ec2::subnet::Subnet;
 use crate::services::ec2::volume::Volume;
 
-/// Whether it is a call of these.
+/// Returns whether the operation belongs to this file.
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "RunInstances" => launch(call),
@@ -43,7 +43,7 @@ pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
 
 fn launch(call: &mut Call<'_, '_>) {
     image(call);
-    // Subnet and groups are those of the interface, if the call describes that.
+    // The subnet and groups of the network interface, if the call describes one.
     let interfaces = call.params.structs("NetworkInterface");
     let place = interfaces.first().unwrap_or(call.params);
     let subnet = place.text("SubnetId").unwrap_or_else(|| "*".into());
@@ -57,8 +57,8 @@ fn launch(call: &mut Call<'_, '_>) {
     pass_role(call);
 }
 
-/// An encrypted disk is made, and attached, with the account's default key. AWS's own key lets everybody in who may use
-/// EC2. Source: "Requirements for Amazon EBS encryption", permissions for users, in the EBS user guide.
+/// An encrypted volume is created and attached with the account's default key. AWS's own key admits every principal
+/// that can use EC2. Source: "Requirements for Amazon EBS encryption", permissions for users, in the EBS user guide.
 fn uses_the_default_key(call: &mut Call<'_, '_>) {
     const ACTIONS: [&str; 6] = [
         "kms:CreateGrant",
@@ -75,7 +75,7 @@ fn uses_the_default_key(call: &mut Call<'_, '_>) {
     }
 }
 
-/// An image belongs to no account of its ARN. `ec2:Owner` has Amazon's alias for those of Amazon.
+/// An image's ARN has no account. `ec2:Owner` is the alias of Amazon for Amazon's images.
 fn image(call: &mut Call<'_, '_>) {
     let id = call.params.text("ImageId").unwrap_or_else(|| "*".into());
     let arn = format!("arn:aws:ec2:{}::image/{id}", call.requests.world.region);
@@ -85,7 +85,7 @@ fn image(call: &mut Call<'_, '_>) {
     }
 }
 
-/// The role of the profile that a call names. EC2 refuses a profile that it does not find, or that has no role.
+/// The role of the profile in the request. EC2 refuses a profile that it does not find or that has no role.
 fn pass_role(call: &mut Call<'_, '_>) {
     let role = Named::read(call.params).and_then(|profile| profile.role(call.requests.world));
     if let Some(role) = role {
@@ -93,7 +93,7 @@ fn pass_role(call: &mut Call<'_, '_>) {
     }
 }
 
-/// The instance of the association that a call names.
+/// The instance of the association in the request.
 fn with_profile(call: &mut Call<'_, '_>) {
     let association = call.params.text("AssociationId").unwrap_or_default();
     let instance = profile::instance_of(call.requests.world, &association).unwrap_or("*");

@@ -1,7 +1,7 @@
-//! The permissions that a call needs.
+//! The access requests of EC2's calls.
 //!
-//! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Amazon EC2" in the
-//! Service Authorization Reference. Calls that describe ask for no resource, with the exceptions named there.
+//! Source of the resources: "Actions, resources, and condition keys for Amazon EC2" in the Service Authorization
+//! Reference. Describe calls take no resource, with the exceptions named there.
 
 mod firewall;
 mod machines;
@@ -23,7 +23,7 @@ pub(super) fn access(_world: &World, operation: &str, params: &Params, requests:
     }
 }
 
-/// A call whose requests are put together.
+/// A call, with the access requests so far.
 struct Call<'a, 'w> {
     operation: &'a str,
     params: &'a Params,
@@ -31,21 +31,21 @@ struct Call<'a, 'w> {
 }
 
 impl Call<'_, '_> {
-    /// AccessRequests for the call's own action on a resource, or with the id `*` on a new one.
+    /// Requests the call's own action on a resource; the ID `*` means a new one.
     fn on(&mut self, kind: Kind, id: &str) -> &mut Request {
         let world = self.requests.world;
         self.requests.resource(kind.tag_type, arn(world, kind, id), tagging::tags_of(world, kind, id))
     }
 
-    /// AccessRequests for the call's own action on what a parameter names: one resource, or each one of a list.
+    /// Requests the call's own action on each resource that a parameter names.
     fn may_name(&mut self, kind: Kind, parameter: &str) {
         for id in self.ids(parameter) {
             self.on(kind, &id);
         }
     }
 
-    /// [`may_name`](Self::may_name) for a parameter that the call needs. If it is missing, the operation refuses the
-    /// call for that, unless IAM does so first.
+    /// The same as [`may_name`](Self::may_name) for a required parameter. If the parameter is missing, the operation
+    /// refuses the call, unless IAM does so first.
     fn names(&mut self, kind: Kind, parameter: &str) {
         if self.ids(parameter).is_empty() {
             self.on(kind, "*");
@@ -57,8 +57,8 @@ impl Call<'_, '_> {
         self.params.text(parameter).map_or_else(|| self.params.list(parameter), |id| vec![id])
     }
 
-    /// AccessRequests for the call's own action on a new resource, and for `ec2:CreateTags` if it gets tags at once.
-    /// Source: "Grant permission to tag Amazon EC2 resources during creation" in the EC2 user guide.
+    /// Requests the call's own action on a new resource, and `ec2:CreateTags` if it is created with tags. Source:
+    /// "Grant permission to tag Amazon EC2 resources during creation" in the EC2 user guide.
     fn creates(&mut self, kind: Kind) {
         let tags = self.new_tags(kind);
         self.on(kind, "*").request_tags(&tags);
@@ -69,7 +69,7 @@ impl Call<'_, '_> {
         }
     }
 
-    /// The tags that the call wants on the new resources of a kind.
+    /// The tags for new resources of a kind.
     fn new_tags(&self, kind: Kind) -> Tags {
         let specifications = self.params.structs("TagSpecification");
         let of_kind = specifications
@@ -78,8 +78,8 @@ impl Call<'_, '_> {
         of_kind.flat_map(tags).collect()
     }
 
-    /// AccessRequests for the call's own action on the security groups of a new interface: those that the call names, or else
-    /// the default one of the VPC.
+    /// Requests the call's own action on the security groups of a new interface: those in the call, or else the
+    /// default group of the VPC.
     fn groups_or_default(&mut self, mut groups: Vec<String>, vpc: Option<&str>) {
         if groups.is_empty() {
             groups = vpc.map(|vpc| group::default_of(self.requests.world, vpc)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! VPCs and the ways in and out of them.
+//! VPCs, and their connections to other networks.
 
 use super::Call;
 use crate::services::ec2::address::Address;
@@ -14,7 +14,7 @@ use crate::services::ec2::subnet::Subnet;
 use crate::services::ec2::vpc::Vpc;
 use crate::services::ec2::{address, route_table};
 
-/// Whether it is a call of these.
+/// Returns whether the operation belongs to this file.
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "CreateVpc" => call.creates(Vpc::KIND),
@@ -64,7 +64,7 @@ fn route_tables(call: &mut Call<'_, '_>) -> bool {
     true
 }
 
-/// The table and the subnet of the association that a call names.
+/// The table and the subnet of the association in the request.
 fn associated_with_table(call: &mut Call<'_, '_>) {
     let association = call.params.text("AssociationId").unwrap_or_default();
     let (table, subnet) =
@@ -90,8 +90,8 @@ fn addresses(call: &mut Call<'_, '_>) -> bool {
     true
 }
 
-/// The interface that gets the address. The reference does not say whether AWS asks for it where a call names the
-/// instance: here it does.
+/// The interface that gets the address. The reference does not say whether AWS requests it if a call names the
+/// instance: the simulator does.
 fn interface_of_instance(call: &mut Call<'_, '_>) {
     let id = call.params.text("InstanceId").unwrap_or_default();
     if let Some(instance) = call.requests.world.states.ec2.instances.get(&id) {
@@ -99,7 +99,7 @@ fn interface_of_instance(call: &mut Call<'_, '_>) {
     }
 }
 
-/// The address and the interface of the association that a call names.
+/// The address and the interface of the association in the request.
 fn associated_with_address(call: &mut Call<'_, '_>) {
     let world = call.requests.world;
     let association = call.params.text("AssociationId").unwrap_or_default();
@@ -133,7 +133,7 @@ fn endpoints(call: &mut Call<'_, '_>) -> bool {
     true
 }
 
-/// Source of the actions of other names: the dependent actions of `CreateVpcEndpoint` in the reference.
+/// Source of the other actions: the dependent actions of `CreateVpcEndpoint` in the reference.
 fn create_endpoint(call: &mut Call<'_, '_>) {
     let is_interface = call.params.text("VpcEndpointType").as_deref() == Some("Interface");
     call.names(Vpc::KIND, "VpcId");
@@ -149,7 +149,7 @@ fn create_endpoint(call: &mut Call<'_, '_>) {
     for action in ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"] {
         call.requests.other_action(action, "", "*", None);
     }
-    // The default of interface endpoints is true.
+    // Interface endpoints have this enabled by default.
     if is_interface && call.params.text("PrivateDnsEnabled").as_deref() != Some("false") {
         let zones = "arn:aws:route53:::hostedzone/*";
         call.requests.other_action("route53:AssociateVPCWithHostedZone", "hostedzone", zones, None);
