@@ -21,9 +21,14 @@ pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
     })
 }
 
-/// Whether an endpoint is being deleted: it still holds its route tables.
+/// Whether an endpoint is being deleted or has failed: it still holds its route tables.
 pub(super) fn is_leaving(endpoint: &VpcEndpoint) -> bool {
-    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+    has_failed(endpoint)
+        || endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+}
+
+fn has_failed(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("failed"))
 }
 
 /// The private route tables that do not lead to it yet.
@@ -59,6 +64,14 @@ pub(super) async fn ensure(work: &Work<'_>, found: &Found, vpc: &str) -> Result<
     let missing = missing_tables(work, found, found.endpoint.as_ref());
     let late = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
     let Some(endpoint) = &found.endpoint else {
+        if let Some(former) = &found.leaving_endpoint {
+            if has_failed(former) {
+                let id = former.vpc_endpoint_id().unwrap_or_default().to_owned();
+                crate::egress::delete_endpoints(work, &[id]).await?;
+            }
+            // Its route to S3 is in the tables until it is deleted.
+            return Err(StepError::pending("the former S3 gateway endpoint to be deleted"));
+        }
         let call = work
             .aws
             .ec2()
@@ -118,12 +131,13 @@ pub(super) async fn let_go(work: &Work<'_>, found: &Found) -> Result<(), StepErr
 
 pub(super) async fn remove(work: &Work<'_>, found: &Found, removal: &mut Removal) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    if let Some(endpoint) = &found.endpoint {
+    let failed = found.leaving_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
+    for endpoint in found.endpoint.iter().chain(failed) {
         let refused = crate::egress::delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
         removal.leave(ROLE, id(endpoint), why);
     }
-    if let Some(endpoint) = &found.leaving_endpoint {
+    if let Some(endpoint) = found.leaving_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
         removal.leave(ROLE, id(endpoint), "is being deleted");
     }
     Ok(())

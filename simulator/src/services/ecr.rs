@@ -250,24 +250,24 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
     if asked.is_empty() {
         found.extend(images);
     }
-    let details: Vec<Value> = found
-        .into_iter()
-        .map(|(digest, tags)| {
-            let mut detail = json!({
-                "registryId": registry,
-                "repositoryName": name,
-                "imageDigest": digest,
-                "imageSizeInBytes": 48_000_000,
-                "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            });
-            // An image without tags has no such field instead of an empty list.
-            if !tags.is_empty() {
-                detail["imageTags"] = json!(tags);
-            }
-            detail
-        })
-        .collect();
+    let details: Vec<Value> =
+        found.into_iter().map(|(digest, tags)| image_detail(&registry, &name, digest, tags)).collect();
     Ok(json!({ "imageDetails": details }).into())
+}
+
+fn image_detail(registry: &str, repository: &str, digest: &str, tags: &BTreeSet<String>) -> Value {
+    let mut detail = json!({
+        "registryId": registry,
+        "repositoryName": repository,
+        "imageDigest": digest,
+        "imageSizeInBytes": 48_000_000,
+        "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
+    });
+    // An image without tags has no such field instead of an empty list.
+    if !tags.is_empty() {
+        detail["imageTags"] = json!(tags);
+    }
+    detail
 }
 
 #[cfg(test)]

@@ -128,7 +128,10 @@ fn by_name(name: &str) -> Option<&'static Service> {
 
 /// The refusal of an operation that is not supported.
 pub(crate) fn unknown(service: &str, operation: &str) -> Refusal {
-    Refusal::new("InvalidAction", format!("the simulator does not support the operation {service}:{operation}"))
+    Refusal::new(
+        "InvalidAction",
+        format!("the simulator does not support the operation {service}:{operation}"),
+    )
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
         }
         "CreateDBParameterGroup" => on_new(world, params, requests, "pg", "DBParameterGroupName"),
         "RebootDBInstance" | "DescribeDBInstances" => {
-            on(world, params, requests, "db", "DBInstanceIdentifier")
+            on(world, params, requests, "db", "DBInstanceIdentifier");
         }
         "ModifyDBSubnetGroup" | "DeleteDBSubnetGroup" | "DescribeDBSubnetGroups" => {
             on(world, params, requests, "subgrp", "DBSubnetGroupName");
@@ -39,7 +39,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
             }
         }
         "AddTagsToResource" | "RemoveTagsFromResource" | "ListTagsForResource" => {
-            by_arn(world, params, requests)
+            by_arn(world, params, requests);
         }
         _ => {
             requests.no_resource();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::bucket_name;
 use super::buckets::rooted;
+use super::objects::Version;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -119,6 +120,21 @@ pub(super) fn objects(world: &mut World, params: &Params) -> Result<Reply, Refus
     ))
 }
 
+fn version_entry(question: &Question, key: &str, latest: bool, version: &Version) -> Value {
+    let mut entry = json!({
+        "Key": question.shown(key),
+        "VersionId": version.id,
+        "IsLatest": latest,
+        "LastModified": Clock::date(version.made_at),
+    });
+    if let Some(content) = &version.content {
+        entry["ETag"] = json!(content.etag);
+        entry["Size"] = json!(content.body.len());
+        entry["StorageClass"] = json!("STANDARD");
+    }
+    entry
+}
+
 pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let question = Question::read(world, params)?;
     let key_marker = params.text("key-marker").filter(|marker| !marker.is_empty());
@@ -154,20 +170,11 @@ pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refu
     while objects.len() + markers.len() < question.limit
         && let Some((key, latest, version)) = page.next()
     {
-        let mut entry = json!({
-            "Key": question.shown(key),
-            "VersionId": version.id,
-            "IsLatest": latest,
-            "LastModified": Clock::date(version.made_at),
-        });
-        match &version.content {
-            Some(content) => {
-                entry["ETag"] = json!(content.etag);
-                entry["Size"] = json!(content.body.len());
-                entry["StorageClass"] = json!("STANDARD");
-                objects.push(entry);
-            }
-            None => markers.push(entry),
+        let entry = version_entry(&question, key, latest, version);
+        if version.content.is_some() {
+            objects.push(entry);
+        } else {
+            markers.push(entry);
         }
         last = Some((question.shown(key), version.id.clone()));
     }
