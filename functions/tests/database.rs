@@ -62,7 +62,7 @@ async fn instance(aws: &Aws) -> Option<DbInstance> {
 }
 
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
 /// The types of what exists of the component.

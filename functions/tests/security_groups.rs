@@ -88,7 +88,7 @@ async fn permitted(aws: &Aws, deployment: &Value) -> BTreeSet<String> {
 
 /// The writing calls after the first `before` ones, by name.
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
 fn output<'d>(deployment: &'d Value, group: &str) -> &'d str {

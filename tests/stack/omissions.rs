@@ -59,7 +59,9 @@ fn omissions() -> Vec<Omission> {
 /// What somebody would notice in a stack's life, or `None`.
 async fn noticed(parts: &[Part]) -> Option<String> {
     let workflow = text_of(&definition(parts)).unwrap();
-    for spec in [unprotected(), with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false")] {
+    for spec in
+        [unprotected(), with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false")]
+    {
         if let Some(trouble) = in_a_life(&workflow, &spec).await {
             return Some(trouble);
         }

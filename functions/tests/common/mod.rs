@@ -141,5 +141,5 @@ pub(crate) async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Valu
 
 /// The writing calls so far, by name.
 pub(crate) fn writes(account: &Account) -> Vec<String> {
-    account.ledger().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
+    account.call_log().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
 }

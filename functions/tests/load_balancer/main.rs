@@ -570,7 +570,7 @@ async fn lost_answers_make_no_doubles() {
     let (account, ..) = built(DOMAIN).await;
     let expected = inventory(&account);
     let calls: Vec<String> = account
-        .ledger()
+        .call_log()
         .iter()
         .filter(|call| call.writes && call.service != "ec2")
         .map(stackdrop_simulator::Call::name)

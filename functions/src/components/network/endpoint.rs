@@ -23,9 +23,14 @@ pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
     })
 }
 
-/// Whether an endpoint is being deleted: it still holds its route tables.
+/// Whether an endpoint is being deleted or has failed: it still holds its route tables.
 pub(super) fn is_leaving(endpoint: &VpcEndpoint) -> bool {
-    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+    has_failed(endpoint)
+        || endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+}
+
+fn has_failed(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("failed"))
 }
 
 /// The private route tables that do not lead to it yet.
@@ -62,6 +67,14 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     let missing = missing_tables(work, observed, observed.endpoint.as_ref());
     let late = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
     let Some(endpoint) = &observed.endpoint else {
+        if let Some(former) = &observed.leaving_endpoint {
+            if has_failed(former) {
+                let id = former.vpc_endpoint_id().unwrap_or_default().to_owned();
+                crate::contract::endpoints::delete_endpoints(work, &[id]).await?;
+            }
+            // Its route to S3 is in the tables until it is deleted.
+            return Err(StepError::pending("the former S3 gateway endpoint to be deleted"));
+        }
         let call = work
             .aws
             .ec2()
@@ -126,12 +139,13 @@ pub(super) async fn delete(
     deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    if let Some(endpoint) = &observed.endpoint {
+    let failed = observed.leaving_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
+    for endpoint in observed.endpoint.iter().chain(failed) {
         let refused = crate::contract::endpoints::delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
         deletion.remains(LOGICAL_ID, id(endpoint), why);
     }
-    if let Some(endpoint) = &observed.leaving_endpoint {
+    if let Some(endpoint) = observed.leaving_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
         deletion.remains(LOGICAL_ID, id(endpoint), "is being deleted");
     }
     Ok(())
