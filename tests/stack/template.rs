@@ -71,3 +71,14 @@ fn the_handbook_explains_every_alarm_and_every_parameter() {
     let parameters = template["Parameters"].as_object().unwrap();
     assert_eq!(missing_in_the_handbook(parameters.keys().map(String::as_str)), Vec::<&str>::new());
 }
+
+#[test]
+fn the_dashboard_shows_every_function() {
+    let template = template();
+    let body = properties(&template, "Dashboard")["DashboardBody"].as_str().unwrap();
+    for resource in functions().values() {
+        let logs = resource.replace("Function", "Logs");
+        let shown = (body.matches(&format!("${{{resource}}}")).count(), body.matches(&format!("${{{logs}}}")).count());
+        assert_eq!(shown, (2, 1), "{resource} in both charts, {logs} in the query");
+    }
+}
