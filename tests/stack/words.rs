@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 /// Files, and folders of files, that people read as a whole.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "docs",
     "template.yaml",
     "statemachine/deploy.asl.json",
-    "specs",
+    "specs/minimal.yaml",
+    "specs/private.yaml",
+    "specs/shop.yaml",
 ];
 
 /// Folders of source code, of which people read the messages and the documentation: string literals and doc comments.
@@ -88,10 +90,10 @@ fn old_words(root: &Path, file: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Whether a line in lower case contains a word or phrase. Letters, digits and `_` make words, so the name of a test or
-/// of a variable is one word.
+/// Whether a line in lower case contains a word or phrase. Letters, digits, `_` and `/` make words, so the name of a test
+/// and the path of a file are one word each.
 fn contains(line: &str, phrase: &str) -> bool {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '/';
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| !(is_word(c) || "*:-".contains(c)))
             .map(|word| word.trim_matches([':', '-']).to_owned())
@@ -157,11 +159,12 @@ fn raw_string(code: &str) -> Option<usize> {
 
 #[test]
 fn words_are_found_in_any_case_and_only_as_whole_words() {
-    assert!(contains("it is taken away again", "take* away") || contains("it is taken away again", "taken away"));
+    assert!(contains("it takes all of it away", "away") && contains("it takes away", "take* away"));
     assert!(contains("`stackdrop:role`.", "stackdrop:role"));
     assert!(contains("tidying up", "tidy*"));
     assert!(contains("it is to be kept", "is to be"));
     assert!(!contains("the_undo_deletes", "undo") && !contains("undocumented", "undo"));
+    assert!(!contains("`tests/stack/undo.rs`", "undo"));
     assert!(!contains("this is tobe", "is to be"));
 }
 
