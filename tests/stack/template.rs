@@ -78,7 +78,10 @@ fn the_dashboard_shows_every_function() {
     let body = properties(&template, "Dashboard")["DashboardBody"].as_str().unwrap();
     for resource in functions().values() {
         let logs = resource.replace("Function", "Logs");
-        let shown = (body.matches(&format!("${{{resource}}}")).count(), body.matches(&format!("${{{logs}}}")).count());
+        let shown = (
+            body.matches(&format!("${{{resource}}}")).count(),
+            body.matches(&format!("${{{logs}}}")).count(),
+        );
         assert_eq!(shown, (2, 1), "{resource} in both charts, {logs} in the query");
     }
 }

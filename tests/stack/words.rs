@@ -170,7 +170,8 @@ fn words_are_found_in_any_case_and_only_as_whole_words() {
 
 #[test]
 fn only_messages_and_documentation_are_read_in_source_code() {
-    let code = "/// Doc.\nlet storm = 1; // storm\nlet text = \"a \\\" message\";\nlet quote = '\"';\nr#\"raw\"#\n";
+    let code =
+        "/// Doc.\nlet storm = 1; // storm\nlet text = \"a \\\" message\";\nlet quote = '\"';\nr#\"raw\"#\n";
     let shown = for_people(code);
     let lines: Vec<&str> = shown.lines().map(str::trim).collect();
     assert_eq!(lines, ["/// Doc.", "", "\"a \\\" message\"", "", "r#\"raw\"#"]);

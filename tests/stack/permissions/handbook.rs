@@ -85,8 +85,12 @@ fn conditions(statement: &Value) -> Vec<String> {
 fn in_words(operator: &str, key: &str, values: &Value) -> String {
     let values = many(values);
     match (operator, key, &values[..]) {
-        ("StringLike", "aws:RequestTag/stackdrop:stack", ["?*"]) => "the call sets the tag `stackdrop:stack`".into(),
-        ("StringLike", "aws:ResourceTag/stackdrop:stack", ["?*"]) => "the resource has the tag `stackdrop:stack`".into(),
+        ("StringLike", "aws:RequestTag/stackdrop:stack", ["?*"]) => {
+            "the call sets the tag `stackdrop:stack`".into()
+        }
+        ("StringLike", "aws:ResourceTag/stackdrop:stack", ["?*"]) => {
+            "the resource has the tag `stackdrop:stack`".into()
+        }
         ("Null", key, ["true"]) => format!("`{key}` is not set"),
         ("Null", key, ["false"]) => format!("`{key}` is set"),
         _ => {
