@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::StackName;
 
-use crate::deployment::state::Deployment;
-
 /// The tag that says which stack a resource belongs to.
 pub const TAG_STACK: &str = "stackdrop:stack";
 /// The tag that says which component made it.
@@ -31,15 +29,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack of a deployment.
-    #[must_use]
-    pub fn of(deployment: &Deployment) -> Self {
-        Self {
-            name: deployment.stack.clone(),
-            deployment: deployment.id.clone(),
-            user_tags: deployment.spec.tags.clone(),
-            dropped_tags: dropped_tags(deployment),
-        }
+    /// The names of a stack: its tags are `user_tags`, those that an earlier spec had and this one has not are
+    /// `dropped_tags`.
+    pub(crate) fn new(
+        name: StackName,
+        deployment: String,
+        user_tags: Tags,
+        dropped_tags: BTreeSet<String>,
+    ) -> Self {
+        Self { name, deployment, user_tags, dropped_tags }
     }
 
     /// The name of the resource with this logical ID, such as `shop-subnet-private-b`.
@@ -114,14 +112,6 @@ impl Stack {
         }
         hex::encode(&hash.finalize()[..16])
     }
-}
-
-/// The keys of the tags that the baseline's spec, or while restoring the one that failed, has and this one has not.
-fn dropped_tags(deployment: &Deployment) -> BTreeSet<String> {
-    let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
-    let before = baseline.into_iter().chain(&deployment.attempted);
-    let keys = before.flat_map(|spec| spec.tags.keys());
-    keys.filter(|key| !deployment.spec.tags.contains_key(*key)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -80,8 +80,8 @@ async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is
             "create alias-record",
             "create certificate",
             "create certificate/validation-record",
-            "remove alias-record (shop.example.com)",
-            "remove certificate (shop.example.com)",
+            "delete alias-record (shop.example.com)",
+            "delete certificate (shop.example.com)",
         ]
     );
     ensure(&aws, &[NAME], &mut deployment).await;

@@ -280,7 +280,7 @@ async fn what_stands_is_left_alone_and_read_cheaply() {
 async fn a_load_balancer_that_is_not_active_yet_is_to_be_settled() {
     let (_, aws, mut deployment) = ground(GIVEN).await;
     ensure(&aws, &[NAME], &mut deployment).await;
-    assert_eq!(changes(&aws, &deployment).await, ["settle load-balancer"]);
+    assert_eq!(changes(&aws, &deployment).await, ["wait load-balancer"]);
     let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(text) if text == "the load balancer shop to be active"));
     let settled = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
@@ -300,7 +300,7 @@ async fn a_load_balancer_that_fails_is_unhealthy_and_made_anew_by_the_next_deplo
     let failed = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
     deployment["id"] = json!("second");
-    assert!(changes(&aws, &deployment).await.contains(&"remove load-balancer".to_owned()));
+    assert!(changes(&aws, &deployment).await.contains(&"delete load-balancer".to_owned()));
     ensure(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_at_rest(&account, &aws, &deployment).await;
@@ -361,7 +361,7 @@ async fn an_update_changes_what_the_spec_changes() {
     assert_eq!(
         changes(&aws, &deployment).await,
         [
-            "remove listener/http",
+            "delete listener/http",
             "update load-balancer idle_timeout.timeout_seconds",
             "update target-group/api healthCheck.interval",
             "update target-group/api healthCheck.path",
@@ -416,9 +416,9 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     assert_eq!(
         changes(&aws, &deployment).await,
         [
-            "remove rule/any-host/api/_",
-            "remove rule/api.example.com",
-            "remove target-group/api",
+            "delete rule/any-host/api/_",
+            "delete rule/api.example.com",
+            "delete target-group/api",
             "update rule/any-host/_ priority"
         ]
     );
@@ -428,7 +428,7 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     assert_eq!(groups(&aws).await.len(), 2);
     aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
-    assert_eq!(changes(&aws, &deployment).await, ["remove target-group/api"]);
+    assert_eq!(changes(&aws, &deployment).await, ["delete target-group/api"]);
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(groups(&aws).await.len(), 1);
     assert_at_rest(&account, &aws, &deployment).await;
@@ -442,10 +442,10 @@ async fn what_is_gone_from_the_spec_is_removed() {
     assert_eq!(
         planned,
         [
-            "remove alias-record (shop.example.com)",
-            "remove certificate",
-            "remove load-balancer",
-            "remove target-group/web",
+            "delete alias-record (shop.example.com)",
+            "delete certificate",
+            "delete load-balancer",
+            "delete target-group/web",
         ]
     );
     let before = inventory(&account);

@@ -482,8 +482,8 @@ async fn the_tasks_from_before_may_read_their_secrets_until_the_new_ones_are_set
     account.seed(&Seed::Secret { arn: OTHER.into() });
     let secrets = async || policy(&aws, "execution").await.unwrap()["Statement"][1]["Resource"].clone();
     let planned = changes(&aws, &changed(&deployment, "second", &spec(OTHER))).await;
-    assert!(planned.contains(&format!("remove role/execution (access to {TOKEN})")), "{planned:?}");
-    assert!(planned.contains(&"remove task-definition/mail (shop-mail:1)".to_owned()), "{planned:?}");
+    assert!(planned.contains(&format!("delete role/execution (access to {TOKEN})")), "{planned:?}");
+    assert!(planned.contains(&"delete task-definition/mail (shop-mail:1)".to_owned()), "{planned:?}");
     let second = next(&aws, &deployment, "second", &spec(OTHER)).await;
     assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both while the old task runs");
     settle(&aws, &second).await.unwrap();

@@ -20,7 +20,7 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
     let dropped = changed(&deployment, "second", WORKER);
     assert_eq!(
         changes(&aws, &dropped).await,
-        ["remove scalable-target/tidy", "remove service/tidy", "remove log-group/tidy"]
+        ["delete scalable-target/prune", "delete service/prune", "delete log-group/prune"]
     );
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     settle(&aws, &deployment).await.unwrap();
@@ -35,12 +35,12 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
     assert_eq!(
         changes(&aws, &none).await,
         [
-            "remove service/post",
-            "remove log-group/post",
-            "remove cluster",
-            "remove task-definition (shop-post:1)",
-            "remove role/execution",
-            "remove role/task",
+            "delete service/post",
+            "delete log-group/post",
+            "delete cluster",
+            "delete task-definition (shop-post:1)",
+            "delete role/execution",
+            "delete role/task",
         ]
     );
     let outputs = until_done(&aws, NAME, "apply", &none).await.unwrap();

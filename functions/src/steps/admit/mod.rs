@@ -102,9 +102,15 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }
     let Later { action, deployment, token } = request(NAME, payload)?;
     match action {
-        Action::Review => answer(&PlanReview::of(&deployment.plan)?),
+        Action::Review => {
+            let review = Some(PlanReview::of(&deployment.plan)?);
+            answer(&Deployment { review, ..deployment })
+        }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
-        Action::ReadReply => answer(&approval::read_reply(&deployment, aws).await?),
+        Action::ReadReply => {
+            let approved = Some(approval::read_reply(&deployment, aws).await?);
+            answer(&Deployment { approved, ..deployment })
+        }
         Action::RollBack => {
             let rollback = deployment.rollback();
             answer(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)
