@@ -5,7 +5,7 @@ pub(crate) const CPUS: [u32; 7] = [256, 512, 1024, 2048, 4096, 8192, 16_384];
 
 const GIB: u32 = 1024;
 
-/// The memory sizes, in MiB, offered with this many CPU units: none if there are no such tasks.
+/// The memory sizes, in MiB, that Fargate offers for these CPU units; none if it does not offer the CPU units.
 pub(crate) fn memories(cpu: u32) -> Vec<u32> {
     let (least, most, step) = match cpu {
         256 => return vec![GIB / 2, GIB, 2 * GIB],
@@ -20,7 +20,12 @@ pub(crate) fn memories(cpu: u32) -> Vec<u32> {
     (least..=most).step_by(step).map(|gib| gib * GIB).collect()
 }
 
-/// The memory sizes offered with this many CPU units, in words.
+/// The smallest memory size, in MiB, for these CPU units: the default.
+pub(crate) fn smallest_memory(cpu: u32) -> Option<u32> {
+    memories(cpu).first().copied()
+}
+
+/// The memory sizes for these CPU units, in words.
 pub(crate) fn memories_in_words(cpu: u32) -> String {
     let sizes = memories(cpu);
     match sizes[..] {

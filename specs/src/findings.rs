@@ -1,14 +1,14 @@
-//! What has been found wrong so far, and where in the file it stands.
+//! Collects the problems of a spec, with their places in the file.
 
 use crate::path::{Path, Step};
 use crate::problem::{Problem, SpecErrors, shortened};
 use crate::tree::{Key, Node, Place, Value};
 
-/// As many problems are told as anyone reads at once.
-const MOST: usize = 100;
-/// How much of a line is shown.
-const LONGEST_LINE: usize = 120;
-/// How much of a long line is shown before the offending text.
+/// The largest number of problems that are listed.
+const PROBLEMS_MAX: usize = 100;
+/// The longest part of a line that is shown.
+const LINE_MAX: usize = 120;
+/// The part of a long line that is shown before the offending text.
 const BEFORE: usize = 40;
 
 /// The file's text.
@@ -18,12 +18,12 @@ pub(crate) struct File<'a>(pub(crate) &'a str);
 impl<'a> File<'a> {
     /// The text at a place.
     pub(crate) fn slice(self, place: Place) -> &'a str {
-        // A block's place may end with the line breaks behind it.
+        // A block's place can include the line breaks after it.
         self.0.get(place.start..place.end.min(self.0.len())).unwrap_or("").trim_end()
     }
 
-    /// A problem with what stands at a place.
-    pub(crate) fn problem(self, place: Place, path: &Path, message: String, right: String) -> Problem {
+    /// A problem with the text at a place.
+    pub(crate) fn problem(self, place: Place, path: &Path, message: String, expected: String) -> Problem {
         let mut start = place.start.min(self.0.len());
         while !self.0.is_char_boundary(start) {
             start -= 1;
@@ -31,16 +31,16 @@ impl<'a> File<'a> {
         let line_start = self.0[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let column = self.0[line_start..start].chars().count();
         let line = self.0[line_start..].lines().next().unwrap_or("");
-        // Of a line too long to show (a JSON spec may have but one) the part around the text is shown.
-        let skipped = if line.len() <= LONGEST_LINE { 0 } else { column.saturating_sub(BEFORE) };
+        // Of a line that is too long (a JSON spec can have a single line), only the part around the text is shown.
+        let skipped = if line.len() <= LINE_MAX { 0 } else { column.saturating_sub(BEFORE) };
         Problem {
             line: self.0[..line_start].matches('\n').count() + 1,
             column: column + 1,
             path: path.to_string(),
             text: shortened(self.slice(place)),
             message,
-            right,
-            source: line.chars().skip(skipped).take(LONGEST_LINE).collect(),
+            expected,
+            source: line.chars().skip(skipped).take(LINE_MAX).collect(),
             before: column - skipped,
         }
     }
@@ -52,7 +52,7 @@ pub(crate) struct Findings<'a> {
     tree: &'a Node,
     problems: Vec<Problem>,
     more: usize,
-    /// What could not be read. A value stands in for each, about which nothing must be said.
+    /// The values that could not be read. Each was replaced by a placeholder, which must not cause further problems.
     broken: Vec<Path>,
 }
 
@@ -61,49 +61,49 @@ impl<'a> Findings<'a> {
         Self { file: File(text), tree, problems: Vec::new(), more: 0, broken: Vec::new() }
     }
 
-    /// The spec, if nothing is wrong with it.
+    /// The spec, if it has no problems.
     pub(crate) fn conclude<T>(self, spec: T) -> Result<T, SpecErrors> {
         if self.problems.is_empty() { Ok(spec) } else { Err(SpecErrors::new(self.problems, self.more)) }
     }
 
-    /// Says that nothing that follows from the value at this path is to be trusted.
+    /// Marks the value at this path as unreadable: nothing that depends on it is reported.
     pub(crate) fn distrust(&mut self, path: Path) {
         self.broken.push(path);
     }
 
     /// Whether further problems are only counted.
     pub(crate) fn is_full(&self) -> bool {
-        self.problems.len() >= MOST
+        self.problems.len() >= PROBLEMS_MAX
     }
 
-    /// Reports what stands at a place of the file.
-    pub(crate) fn at(&mut self, place: Place, path: &Path, message: String, right: String) {
+    /// Reports the text at a place of the file.
+    pub(crate) fn at(&mut self, place: Place, path: &Path, message: String, expected: String) {
         if self.is_full() {
             self.more += 1;
         } else {
-            self.problems.push(self.file.problem(place, path, message, right));
+            self.problems.push(self.file.problem(place, path, message, expected));
         }
     }
 
-    /// Reports a value. `needs` are the other values that the judgement rests on.
+    /// Reports a value. `needs` are the other values that the problem depends on.
     pub(crate) fn value(
         &mut self,
         path: &Path,
         needs: &[Path],
         message: impl Into<String>,
-        right: impl Into<String>,
+        expected: impl Into<String>,
     ) {
         if self.trusts(path) && needs.iter().all(|path| self.trusts(path)) {
             let place = self.locate(path, false);
-            self.at(place, path, message.into(), right.into());
+            self.at(place, path, message.into(), expected.into());
         }
     }
 
     /// Reports a key.
-    pub(crate) fn key(&mut self, path: &Path, message: impl Into<String>, right: impl Into<String>) {
+    pub(crate) fn key(&mut self, path: &Path, message: impl Into<String>, expected: impl Into<String>) {
         if self.trusts(path) {
             let place = self.locate(path, true);
-            self.at(place, path, message.into(), right.into());
+            self.at(place, path, message.into(), expected.into());
         }
     }
 
@@ -111,7 +111,7 @@ impl<'a> Findings<'a> {
         !self.broken.iter().any(|broken| path.is_in(broken))
     }
 
-    /// The place of the value at a path; for one that fills a block, or isn't there, of the key nearest to it.
+    /// The place of the value at a path. For a block or a missing value: the place of the nearest key.
     fn locate(&self, path: &Path, key_only: bool) -> Place {
         let mut node = self.tree;
         let mut key: Option<&Key> = None;
@@ -128,7 +128,7 @@ impl<'a> Findings<'a> {
             };
             key = next_key.or(key);
             if next_key.is_none() && matches!(next.value, Value::Map(_)) {
-                // An item of a list is its own landmark.
+                // An item of a list is shown itself, not the key of the list.
                 key = None;
             }
             node = next;
@@ -136,7 +136,7 @@ impl<'a> Findings<'a> {
         let scalar = !matches!(node.value, Value::Map(_) | Value::List(_));
         match key {
             Some(key) if key_only || !found || !scalar => key.place,
-            // The root has no key: its first character stands for it.
+            // The root has no key: its first character is shown.
             None if path.0.is_empty() || (!found && std::ptr::eq(node, self.tree)) => Place::default(),
             _ => node.place,
         }

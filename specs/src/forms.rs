@@ -1,7 +1,7 @@
-//! How texts in a spec look, as an editor is told: patterns and types of the JSON Schema.
+//! Patterns and types of the JSON Schema for texts in a spec.
 //!
-//! A pattern never refuses what `checks` accepts (a test holds them together); where a rule is too much for a
-//! pattern, `checks` is the stricter one.
+//! A pattern never refuses a text that `checks` accepts, which a test verifies; `checks` is stricter where a pattern cannot
+//! express a rule.
 
 use std::borrow::Cow;
 
@@ -21,11 +21,11 @@ pub(crate) const DATABASE_CLASS: &str = "^db\\.[a-z][a-z0-9-]*\\.[a-z0-9]+$";
 pub(crate) const DATABASE_NAME: &str = "^[a-z_][a-z0-9_]{0,62}$";
 pub(crate) const SCHEDULE: &str = "^(rate|cron)\\(.+\\)$";
 
-/// How long CloudWatch Logs can keep logs, in days (`PutRetentionPolicy`, `retentionInDays`).
+/// The retention periods that CloudWatch Logs offers, in days (`PutRetentionPolicy`, `retentionInDays`).
 pub(crate) const LOG_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// A type of the schema that is more than its Rust type says.
+/// A type of the schema with more rules than its Rust type.
 macro_rules! form {
     ($(#[$documentation:meta])* $name:ident, $schema:tt) => {
         $(#[$documentation])*
@@ -48,7 +48,7 @@ macro_rules! form {
 }
 
 form!(
-    /// An IPv4 range; `format` is what the reader checks by.
+    /// An IPv4 range; the reader checks it by its `format`.
     Cidr,
     {
         "type": "string",
@@ -59,25 +59,25 @@ form!(
 );
 
 form!(
-    /// A text for which a plain number or boolean is taken as it is written.
+    /// A text, or a plain number or boolean, whose text is used.
     Plain,
     { "type": ["string", "number", "boolean"] }
 );
 
 form!(
-    /// PostgreSQL's version, which without quotes looks like a number.
+    /// A PostgreSQL version, which looks like a number without quotes.
     Version,
     { "type": ["string", "number"], "pattern": "^1[3-8](\\.[0-9]{1,2})?$", "minimum": 13, "exclusiveMaximum": 19 }
 );
 
 form!(
-    /// Status codes, which without quotes may look like a number.
+    /// Status codes, which can look like a number without quotes.
     Codes,
     { "type": ["string", "number"], "pattern": "^[2-4][0-9]{2}([,-][2-4][0-9]{2})*$" }
 );
 
 form!(
-    /// Where ECS finds a secret.
+    /// The ARN of a secret for ECS.
     SecretArn,
     { "type": "string", "pattern": SECRET }
 );

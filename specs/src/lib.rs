@@ -1,8 +1,8 @@
-//! What a user writes: the spec's model, its validation and its JSON Schema.
+//! The spec that a user writes: its model, its validation and its JSON Schema.
 //!
-//! [`Spec::read`] goes from bytes to a spec that nothing is wrong with, or to everything that is wrong with it:
-//! `tree` keeps what was written and where, `shape` compares it with the schema that `model` makes, `rules` (with
-//! `checks` for single values) say what else must hold, and `findings` turn it all into problems with their places.
+//! [`Spec::read`] turns bytes into a valid spec, or into the list of all its problems: `tree` keeps the values with their
+//! places in the file, `shape` compares them with the schema of `model`, `rules` (with `checks` for single values) check
+//! everything else, and `findings` collects the problems.
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,

@@ -1,8 +1,8 @@
-//! What a spec says: the types that a YAML or JSON file becomes.
+//! The types of a spec.
 //!
-//! Every default stands here, once. A field's documentation is what an editor shows (it becomes the JSON Schema), and
-//! what a message says would be right. `garde`'s ranges are also the schema's; what `garde` skips is checked in `rules`,
-//! because it concerns more than one value or the keys of a map.
+//! Every default is defined here. A field's documentation becomes the JSON Schema, which editors show. `garde`'s ranges are
+//! also the schema's; the fields that `garde` skips are checked in `rules`, because their rules concern more than one value
+//! or the keys of a map.
 
 mod data;
 mod service;
@@ -18,57 +18,57 @@ pub use self::data::{Database, DatabaseClient, Instance};
 pub use self::service::{DatabaseValue, HealthCheck, Managed, Route, Scaling, Service};
 use crate::{StackName, checks, forms};
 
-/// Everything that one stack is made of.
+/// The desired state of one stack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
-    /// The stack's name: a DNS label of at most 20 characters. Every resource's name starts with it.
+    /// The stack's name: a DNS label of at most 20 characters. Every resource name starts with it. It cannot be changed later.
     #[garde(skip)]
     pub stack: StackName,
-    /// The AWS region. Left out: the one that Stackdrop is installed in, which is also the only one allowed.
+    /// The AWS region. Default: the region in which Stackdrop is installed, which is the only one allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::region)))]
     #[schemars(extend("pattern" = forms::REGION), example = &"eu-central-1")]
     pub region: Option<String>,
-    /// Tags that every resource of the stack gets, besides Stackdrop's own.
+    /// Tags for every resource of the stack, in addition to Stackdrop's own tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     #[schemars(with = "BTreeMap<String, forms::Plain>", extend("maxProperties" = 40))]
     pub tags: BTreeMap<String, String>,
-    /// The VPC that everything stands in.
+    /// The VPC of the stack.
     #[serde(default)]
     #[garde(dive)]
     pub network: Network,
-    /// The load balancer. Left out: no way in from the internet; then no service may have routes.
+    /// The load balancer. Without it, the stack is not reachable from the internet, and no service can have routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub load_balancer: Option<LoadBalancer>,
-    /// The ECS services by name.
+    /// The ECS services, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(dive)]
     #[schemars(extend("maxProperties" = 10))]
     pub services: BTreeMap<String, Service>,
-    /// The EC2 instance. Left out: none.
+    /// The EC2 instance. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub instance: Option<Instance>,
-    /// The PostgreSQL database. Left out: none.
+    /// The PostgreSQL database. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub database: Option<Database>,
-    /// When Stackdrop looks after the stack by itself.
+    /// Scheduled redeploys. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub redeploy: Option<Redeploy>,
-    /// Whether somebody must agree to a plan before a deployment changes anything.
+    /// Whether a person must approve the plan before a deployment changes anything.
     #[serde(default)]
     #[garde(skip)]
     pub approval: Approval,
-    /// What a failed deployment does.
+    /// The reaction to a failed deployment.
     #[serde(default)]
     #[garde(skip)]
     pub on_failure: OnFailure,
-    /// What the deletion of the spec's object does to the stack.
+    /// The reaction to the deletion of the spec from the bucket.
     #[serde(default)]
     #[garde(skip)]
     pub on_delete: OnDelete,
@@ -78,19 +78,19 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Network {
-    /// The VPC's range: private addresses (RFC 1918), /16 to /24. It can't be changed later.
+    /// The VPC's range: private addresses (RFC 1918), /16 to /24. It cannot be changed later.
     #[garde(custom(checks::vpc))]
     #[schemars(with = "forms::Cidr")]
     pub cidr: Ipv4Net,
-    /// In how many availability zones subnets stand: 2 or 3.
+    /// The number of availability zones with subnets: 2 or 3.
     #[garde(range(min = 2, max = 3))]
     pub zones: u8,
-    /// How private subnets reach the internet.
+    /// The internet access of private subnets.
     #[garde(skip)]
     pub nat: Nat,
 }
 
-/// How private subnets reach the internet.
+/// The internet access of private subnets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nat {
@@ -98,7 +98,7 @@ pub enum Nat {
     Single,
     /// One NAT gateway in each zone.
     PerZone,
-    /// None: AWS services are reached through interface endpoints, the internet not at all.
+    /// No internet access. AWS services are reached through interface endpoints.
     None,
 }
 
@@ -106,118 +106,118 @@ pub enum Nat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
-    /// An issued ACM certificate of this region. Left out: `domain` and `hostedZoneId` are needed, and a certificate is made.
+    /// An issued ACM certificate in the stack's region. Default: Stackdrop requests a certificate, which needs `domain` and `hostedZoneId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::certificate)))]
-    #[schemars(extend("pattern" = forms::CERTIFICATE))]
+    #[schemars(extend("pattern" = forms::CERTIFICATE), example = &"arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23")]
     pub certificate_arn: Option<String>,
-    /// The name that the load balancer answers to, such as `shop.example.com`. Beside `certificateArn`: a name that the certificate must cover.
+    /// The domain name of the load balancer, such as `shop.example.com`. If `certificateArn` is set, the certificate must cover it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::domain)))]
     #[schemars(extend("pattern" = forms::DOMAIN), length(max = 64))]
     pub domain: Option<String>,
-    /// The Route 53 zone that `domain` lies in; with it comes an alias record and, unless `certificateArn` is given, a certificate.
+    /// The Route 53 hosted zone of `domain`. Stackdrop creates an alias record in it and, unless `certificateArn` is set, a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::hosted_zone)))]
     #[schemars(extend("pattern" = forms::HOSTED_ZONE))]
     pub hosted_zone_id: Option<String>,
-    /// Who may connect.
-    #[serde(default = "anywhere")]
+    /// The IPv4 ranges that can connect. Default: everyone.
+    #[serde(default = "default_allowed_cidrs")]
     #[garde(skip)]
     #[schemars(with = "Vec<forms::Cidr>", length(min = 1, max = 30))]
     pub allowed_cidrs: Vec<Ipv4Net>,
-    /// Whether port 80 answers with a permanent redirect to HTTPS.
-    #[serde(default = "yes")]
+    /// Whether port 80 redirects permanently to HTTPS.
+    #[serde(default = "default_redirect_http")]
     #[garde(skip)]
     pub redirect_http: bool,
-    /// Seconds after which an idle connection is closed, 1 to 4000.
-    #[serde(default = "sixty")]
+    /// The time after which an idle connection is closed, in seconds: 1 to 4000.
+    #[serde(default = "default_idle_timeout")]
     #[garde(range(min = 1, max = 4000))]
     pub idle_timeout: u16,
-    /// Where access logs go. Left out: none are kept.
+    /// The destination of access logs. Default: no access logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub access_logs: Option<AccessLogs>,
 }
 
-/// Where the load balancer's access logs go.
+/// The destination of the load balancer's access logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessLogs {
-    /// An existing bucket that the load balancer may write to.
+    /// An existing bucket that the load balancer is allowed to write to.
     #[garde(custom(checks::bucket))]
     #[schemars(extend("pattern" = forms::BUCKET), example = &"access-logs")]
     pub bucket: String,
-    /// A prefix for the objects' keys.
+    /// The prefix of the object keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::prefix)))]
     #[schemars(length(max = 200))]
     pub prefix: Option<String>,
 }
 
-/// When Stackdrop looks after the stack by itself.
+/// Scheduled redeploys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redeploy {
-    /// `rate(12 hours)` or `cron(0 3 * * ? *)`, as EventBridge Scheduler has it.
+    /// The schedule in the syntax of EventBridge Scheduler: `rate(12 hours)` or `cron(0 3 * * ? *)`.
     #[garde(custom(checks::schedule))]
     #[schemars(extend("pattern" = forms::SCHEDULE), example = &"rate(12 hours)")]
     pub schedule: String,
     /// The time zone of a `cron` schedule, such as `Europe/Berlin`.
-    #[serde(default = "utc")]
+    #[serde(default = "default_timezone")]
     #[garde(custom(checks::timezone))]
     pub timezone: String,
-    /// Whether each scheduled redeploy starts fresh tasks, so that a moved image tag is followed.
+    /// Whether each scheduled redeploy starts new tasks, which pull the current image of a moved tag.
     #[serde(default)]
     #[garde(skip)]
     pub refresh_image: bool,
-    /// What a scheduled redeploy does about drift: what was changed, deleted or added by hand.
+    /// The reaction of a scheduled redeploy to drift, which are manual changes of the stack's resources.
     #[serde(default)]
     #[garde(skip)]
     pub drift: Drift,
 }
 
-/// What a scheduled redeploy does about drift.
+/// The reaction of a scheduled redeploy to drift.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drift {
-    /// It puts right what was changed by hand, and says what it was.
+    /// Repairs the drift, and reports it.
     #[default]
     Repair,
-    /// It only says what was changed by hand.
+    /// Only reports the drift.
     Report,
 }
 
-/// Whether somebody must agree to a plan before a deployment changes anything.
+/// Whether a person must approve the plan before a deployment changes anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Approval {
-    /// Nobody need agree.
+    /// No approval is necessary.
     #[default]
     None,
-    /// The plan is announced, and the deployment waits until somebody agrees to it or rejects it.
+    /// The plan is announced, and the deployment waits until a person approves or rejects it.
     Required,
 }
 
-/// What a failed deployment does.
+/// The reaction to a failed deployment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// A first deployment removes what it made; a later one returns to the last good state.
+    /// Rolls back: a first deployment deletes everything it created, a later one restores the last good version.
     #[default]
     Rollback,
-    /// It stops where it failed, for looking.
+    /// Stops at the failed step, for inspection.
     Keep,
 }
 
-/// What the deletion of the spec's object does to the stack.
+/// The reaction to the deletion of the spec from the bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDelete {
-    /// Nothing: the stack stays.
+    /// Keeps the stack.
     #[default]
     Retain,
-    /// The stack is removed.
+    /// Destroys the stack.
     Destroy,
 }
 
@@ -231,18 +231,18 @@ impl Default for Network {
     }
 }
 
-fn anywhere() -> Vec<Ipv4Net> {
+fn default_allowed_cidrs() -> Vec<Ipv4Net> {
     vec![Ipv4Net::new_assert(std::net::Ipv4Addr::from([0, 0, 0, 0]), 0)]
 }
 
-fn yes() -> bool {
+fn default_redirect_http() -> bool {
     true
 }
 
-fn sixty() -> u16 {
+fn default_idle_timeout() -> u16 {
     60
 }
 
-fn utc() -> String {
+fn default_timezone() -> String {
     "UTC".into()
 }

@@ -1,4 +1,4 @@
-//! The stack's name, from which every AWS name is derived.
+//! The stack's name, which every AWS name is derived from.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::forms;
 
-/// A stack's name: a DNS label (lower-case letters, digits, single hyphens inside) of at most 20 characters.
+/// A stack's name: a DNS label (lowercase letters, digits, single hyphens inside) of at most 20 characters.
 ///
-/// Checked once, here, so that every name derived from it is legal in AWS.
+/// It is checked only here, so that every name derived from it is valid in AWS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(inline, extend("format" = "stack-name", "pattern" = forms::STACK, "maxLength" = StackName::LONGEST), example = &"shop")]
 pub struct StackName(String);
 
 impl StackName {
-    /// The longest name, in characters: what is left of an ALB's 32 for the longest suffix.
+    /// The longest name, in characters: an ALB's name has 32, and the longest suffix needs the rest.
     pub const LONGEST: usize = 20;
-    /// What a name looks like, in words.
-    pub(crate) const RIGHT: &str = "at most 20 lower-case letters, digits and single hyphens, starting with a letter, not with `internal-` or `sg-`";
+    /// The rules for names, in words.
+    pub(crate) const EXPECTED: &str = "at most 20 lowercase letters, digits and single hyphens, starting with a letter, but not with `internal-` or `sg-`";
 
     /// The name as text.
     #[must_use]
@@ -37,12 +37,12 @@ impl TryFrom<String> for StackName {
             && !name.ends_with('-')
             && !name.contains("--")
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        // AWS keeps ALB names with `internal-` and security group names with `sg-` in front for itself.
-        let kept = ["internal", "sg"].iter().any(|kept| name.split('-').next() == Some(kept));
-        if label && !kept {
+        // AWS reserves the prefixes `internal-` of ALB names and `sg-` of security group names.
+        let reserved = ["internal", "sg"].iter().any(|prefix| name.split('-').next() == Some(prefix));
+        if label && !reserved {
             Ok(Self(name))
         } else {
-            Err(format!("`{}` is no stack name", crate::problem::shortened(&name)))
+            Err(format!("invalid stack name `{}`", crate::problem::shortened(&name)))
         }
     }
 }

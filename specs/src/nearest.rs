@@ -1,6 +1,6 @@
-//! What was probably meant.
+//! Finds the word that a misspelled word probably means.
 
-/// The one of the `known` words that a mistyped word is nearest to, if it is near enough to be meant.
+/// The one of the `known` words with the smallest distance to a word, if the distance is small enough for a typo.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| -> Vec<char> {
         text.chars().filter(|c| !"-_ ".contains(*c)).flat_map(char::to_lowercase).take(64).collect()
@@ -15,7 +15,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be put in, taken out, replaced, or swapped with the next one.
+/// The number of letters to insert, delete, replace, or swap with the next one (Damerau-Levenshtein).
 fn distance(one: &[char], two: &[char]) -> usize {
     let mut rows = vec![(0..=two.len()).collect::<Vec<usize>>()];
     for (i, a) in one.iter().enumerate() {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_seen_and_another_word_is_not() {
+    fn a_typo_is_recognized_and_another_word_is_not() {
         let known = ["stack", "region", "loadBalancer", "cpu", "count"];
         for (word, meant) in [
             ("stak", Some("stack")),

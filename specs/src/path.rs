@@ -1,4 +1,4 @@
-//! Where in a spec something stands, such as `services.web.routes[0].path`.
+//! Paths in a spec, such as `services.web.routes[0].path`.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-/// The way from the spec's root.
+/// The steps from the spec's root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Path(pub(crate) Vec<Step>);
 
@@ -44,7 +44,7 @@ impl Path {
         Self(steps)
     }
 
-    /// Whether this is `other` or something inside it.
+    /// Whether the path is `other`, or inside of it.
     pub(crate) fn is_in(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }

@@ -1,44 +1,44 @@
-//! What is wrong with a spec, for people (`Display`) and for programs (`Serialize`).
+//! The problems of a spec, for people (`Display`) and for programs (`Serialize`).
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How much of an offending text is repeated in a message.
-const LONGEST_TEXT: usize = 120;
+/// The longest excerpt of the offending text in a message, in characters.
+const EXCERPT_MAX: usize = 120;
 
-/// One thing that is wrong.
+/// One problem of a spec.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// The line in the file, from 1.
+    /// The line in the file, starting at 1.
     pub line: usize,
-    /// The character in that line, from 1.
+    /// The character in that line, starting at 1.
     pub column: usize,
-    /// Where in the spec, such as `services.web.cpu`; empty for the file as a whole.
+    /// The path in the spec, such as `services.web.cpu`; empty for the whole file.
     pub path: String,
-    /// The offending text as it stands in the file: its first line, if it has more.
+    /// The offending text of the file; only its first line.
     pub text: String,
     /// What is wrong.
     pub message: String,
-    /// What would be right.
-    pub right: String,
-    /// The line that it stands in; of a very long line, the part around it.
+    /// What is expected instead.
+    pub expected: String,
+    /// The line of the offending text; of a very long line, the part around the text.
     pub source: String,
-    /// How many characters of `source` stand before it.
+    /// The number of characters of `source` before the offending text.
     #[serde(skip)]
     pub(crate) before: usize,
 }
 
-/// Everything that is wrong with a spec, in the order of the file. Never empty.
+/// All problems of a spec, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecErrors {
     problems: Vec<Problem>,
-    /// How many more there are than are told.
+    /// The number of further problems, which are not listed.
     more: usize,
 }
 
 impl SpecErrors {
-    /// Puts the problems in the order of the file.
+    /// Sorts the problems by their place in the file.
     pub(crate) fn new(mut problems: Vec<Problem>, more: usize) -> Self {
         problems.sort();
         problems.dedup();
@@ -51,13 +51,13 @@ impl SpecErrors {
         &self.problems
     }
 
-    /// How many more problems there are, in a file that is wrong from end to end.
+    /// The number of further problems, which are not listed.
     #[must_use]
     pub fn more(&self) -> usize {
         self.more
     }
 
-    /// All problems as a compiler shows them, with `file` in each place.
+    /// All problems in the format of a compiler, with `file` in each place.
     #[must_use]
     pub fn render(&self, file: &str) -> String {
         self.blocks(|problem| format!("{file}:{}:{}", problem.line, problem.column))
@@ -92,7 +92,7 @@ impl Problem {
         format!("line {}, column {}", self.line, self.column)
     }
 
-    /// The message, the place, the line with the offending text marked, and what would be right.
+    /// The message, the place, the line with the offending text marked, and what is expected.
     fn block(&self, place: &str) -> String {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
@@ -108,18 +108,18 @@ impl Problem {
             lines.push(format!("{number} | {}", self.source));
             lines.push(format!("{margin} | {indent}{marks}"));
         }
-        if !self.right.is_empty() {
-            lines.push(format!("{margin} = right: {}", self.right));
+        if !self.expected.is_empty() {
+            lines.push(format!("{margin} = expected: {}", self.expected));
         }
         lines.push(String::new());
         lines.join("\n")
     }
 }
 
-/// A text as it is repeated in a message: its first line, cut where it gets too long.
+/// An excerpt of a text for a message: its first line, cut to the maximum length.
 pub(crate) fn shortened(text: &str) -> String {
     let first = text.lines().next().unwrap_or("");
-    let mut short: String = first.chars().take(LONGEST_TEXT).collect();
+    let mut short: String = first.chars().take(EXCERPT_MAX).collect();
     if short.len() < text.trim_end().len() {
         short.push('…');
     }

@@ -1,10 +1,10 @@
-//! From bytes to a checked spec.
+//! Reads a checked spec from bytes.
 
 mod syntax;
 
 use serde_json::{Value as Json, json};
 
-use crate::fargate::memories;
+use crate::fargate::smallest_memory;
 use crate::findings::{File, Findings};
 use crate::path::Path;
 use crate::problem::SpecErrors;
@@ -13,16 +13,16 @@ use crate::shape::Walk;
 use crate::tree::{Node, Place};
 use crate::{Spec, rules};
 
-/// The largest spec, in bytes: many times what ten services need, and little enough to travel with every step's input
-/// (Step Functions carries 256 KiB).
+/// The largest spec, in bytes: many times the size of ten services, and small enough for every step's input (at most
+/// 256 KiB in Step Functions).
 pub const LONGEST_SPEC: usize = 64 * 1024;
 
 impl Spec {
-    /// Reads a spec, YAML or JSON, and checks everything about it that can be known without asking AWS.
+    /// Reads a spec, YAML or JSON, and checks everything that can be checked without calls to AWS.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once.
+    /// All problems of the spec together.
     pub fn read(text: &[u8]) -> Result<Self, SpecErrors> {
         let text = decode(text)?;
         let tree = Node::parse(text)
@@ -30,39 +30,39 @@ impl Spec {
         let mut findings = Findings::new(text, &tree);
         let mut walk = Walk { findings: &mut findings, root: schema_ref() };
         let Some(mut json) = walk.value(&tree, schema_ref(), &Path::default(), Place::default()) else {
-            return findings.conclude(()).and_then(|()| Err(whole(text, "this is no spec", "a map")));
+            return findings.conclude(()).and_then(|()| Err(whole(text, "invalid spec", "a map")));
         };
-        fill_in_memory(&mut json);
-        // The walk has checked or replaced every value, so what it leaves always becomes a spec.
+        set_default_memory(&mut json);
+        // The walk has checked or replaced every value, so its result is always a spec.
         let spec: Self = serde_json::from_value(json).map_err(|error| whole(text, &error.to_string(), ""))?;
         rules::check(&spec, &mut findings);
         findings.conclude(spec)
     }
 }
 
-/// The one default that depends on another value: the least memory that Fargate offers for the CPU units.
-fn fill_in_memory(spec: &mut Json) {
+/// Sets the only default that depends on another value: the smallest memory that Fargate offers for the CPU units.
+fn set_default_memory(spec: &mut Json) {
     let services = spec.get_mut("services").and_then(Json::as_object_mut);
     for service in
         services.into_iter().flat_map(|services| services.values_mut()).filter_map(Json::as_object_mut)
     {
         let cpu = service.get("cpu").and_then(Json::as_u64).and_then(|cpu| u32::try_from(cpu).ok());
-        if let Some(least) = cpu.and_then(|cpu| memories(cpu).first().copied()) {
-            service.entry("memory").or_insert_with(|| json!(least));
+        if let Some(memory) = cpu.and_then(smallest_memory) {
+            service.entry("memory").or_insert_with(|| json!(memory));
         }
     }
 }
 
-/// A problem of the file as a whole.
-fn whole(text: &str, message: &str, right: &str) -> SpecErrors {
-    at(text, Place::default(), (message.to_owned(), right.to_owned()))
+/// A problem of the whole file.
+fn whole(text: &str, message: &str, expected: &str) -> SpecErrors {
+    at(text, Place::default(), (message.to_owned(), expected.to_owned()))
 }
 
-fn at(text: &str, place: Place, (message, right): (String, String)) -> SpecErrors {
-    SpecErrors::new(vec![File(text).problem(place, &Path::default(), message, right)], 0)
+fn at(text: &str, place: Place, (message, expected): (String, String)) -> SpecErrors {
+    SpecErrors::new(vec![File(text).problem(place, &Path::default(), message, expected)], 0)
 }
 
-/// The text in the bytes, if it can be a spec's.
+/// The text in the bytes, if a spec can contain it.
 fn decode(bytes: &[u8]) -> Result<&str, SpecErrors> {
     if bytes.len() > LONGEST_SPEC {
         return Err(whole(
@@ -77,19 +77,19 @@ fn decode(bytes: &[u8]) -> Result<&str, SpecErrors> {
         || matches!(bytes, [0, second, 0, fourth, ..] if *second != 0 && *fourth != 0)
         || matches!(bytes, [first, 0, third, 0, ..] if *first != 0 && *third != 0);
     if wide {
-        return Err(whole("", "the file is in UTF-16", "the same file saved as UTF-8"));
+        return Err(whole("", "the file is in UTF-16", "UTF-8"));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let good = bytes
+            let valid = bytes
                 .get(..error.valid_up_to())
-                .and_then(|good| std::str::from_utf8(good).ok())
+                .and_then(|valid| std::str::from_utf8(valid).ok())
                 .unwrap_or("");
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-            let place = Place { start: good.len(), end: good.len() };
+            let place = Place { start: valid.len(), end: valid.len() };
             let message = format!("the byte 0x{byte:02X} is not UTF-8");
-            return Err(at(good, place, (message, "the same file saved as UTF-8".into())));
+            return Err(at(valid, place, (message, "UTF-8".into())));
         }
     };
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
@@ -97,12 +97,11 @@ fn decode(bytes: &[u8]) -> Result<&str, SpecErrors> {
         text.char_indices().find(|(_, c)| c.is_control() && !"\t\n\r\u{85}".contains(*c))
     {
         let place = Place { start, end: start + control.len_utf8() };
-        let message = format!("the control character U+{:04X} can't be in a spec", u32::from(control));
-        return Err(at(text, place, (message, "text; is this the right file?".into())));
+        let message = format!("invalid control character U+{:04X}", u32::from(control));
+        return Err(at(text, place, (message, "a text file; is this the right file?".into())));
     }
-    let says_nothing =
-        |line: &str| line.is_empty() || line.starts_with('#') || line == "---" || line == "...";
-    if text.lines().map(str::trim).all(says_nothing) {
+    let is_blank = |line: &str| line.is_empty() || line.starts_with('#') || line == "---" || line == "...";
+    if text.lines().map(str::trim).all(is_blank) {
         return Err(whole(text, "the spec is empty", "at least `stack: NAME`"));
     }
     Ok(text)

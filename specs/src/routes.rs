@@ -1,6 +1,6 @@
-//! Which request goes to which service: the listener's rules with their priorities.
+//! The listener's rules, which route requests to services, with their priorities.
 //!
-//! A user writes patterns; the order in which a load balancer must ask them follows from how precise they are.
+//! A user writes patterns; the order in which the load balancer evaluates them follows from their precision.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,17 +9,17 @@ use serde::Serialize;
 
 use crate::{Service, Spec};
 
-/// The first priority given by itself. Below it there is room for those a user writes, to be asked earlier.
+/// The first automatic priority. Users can write lower priorities, which are evaluated earlier.
 const FIRST_AUTOMATIC: u16 = 1000;
 /// The largest priority that a listener rule can have (`CreateRule`, `Priority`).
 pub(crate) const LAST_PRIORITY: u16 = 50_000;
 
-/// One listener rule as it should be.
+/// One desired listener rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RoutePlan {
-    /// Unique in the stack; lower ones are asked first.
+    /// Unique in the stack; lower priorities are evaluated first.
     pub priority: u16,
-    /// The service that gets the request.
+    /// The service that receives the requests.
     pub service: String,
     /// The path pattern, if there is one.
     pub path: Option<String>,
@@ -28,19 +28,19 @@ pub struct RoutePlan {
 }
 
 impl Service {
-    /// Whether no request from outside comes here.
+    /// Whether the service receives no requests from the load balancer.
     #[must_use]
     pub fn is_worker(&self) -> bool {
         self.routes.is_empty()
     }
 
-    /// The most tasks that the spec lets run at once, an update in progress aside.
+    /// The largest number of tasks that can run together, not counting those of an update.
     #[must_use]
     pub fn most_tasks(&self) -> u32 {
         self.scaling.as_ref().map_or(self.count, |scaling| scaling.max.max(self.count))
     }
 
-    /// Whether a task is given a value of the stack's database.
+    /// Whether a variable has a value of the stack's database.
     #[must_use]
     pub fn uses_database(&self) -> bool {
         !self.database.is_empty()
@@ -48,10 +48,10 @@ impl Service {
 }
 
 impl Spec {
-    /// Every route of every service with its final priority, in the order in which they are asked.
+    /// Every route of every service with its final priority, in the order of evaluation.
     ///
-    /// What the user set stays. The others get 1000, 1001, … with more precise patterns first: a route that matches only
-    /// requests that another matches too always comes before it. The result depends on the spec alone.
+    /// Priorities of the user are kept. The other routes get 1000, 1001, …, more precise patterns first: a route whose
+    /// requests are all matched by another route too comes before that route. The result depends only on the spec.
     #[must_use]
     pub fn routes(&self) -> Vec<RoutePlan> {
         let all = self.services.iter().flat_map(|(name, service)| {
@@ -83,7 +83,7 @@ impl Spec {
         self.routed_services().filter_map(|(_, service)| service.port).collect()
     }
 
-    /// How often each priority is asked for by the user.
+    /// How often the user sets each priority.
     pub(crate) fn set_priorities(&self) -> BTreeMap<u16, usize> {
         let mut uses = BTreeMap::new();
         for priority in self.services.values().flat_map(|service| &service.routes).filter_map(|r| r.priority)
@@ -94,17 +94,17 @@ impl Spec {
     }
 }
 
-/// Orders routes so that a more precise one comes first: by host, then by path; the names only make it total.
+/// Orders routes by precision, most precise first: by host, then by path; names make the order total.
 fn precision(route: &RoutePlan) -> (PatternOrder, PatternOrder, String) {
     (pattern_order(route.host.as_deref()), pattern_order(route.path.as_deref()), route.service.clone())
 }
 
-/// Smaller means asked earlier.
+/// Smaller means earlier evaluation.
 type PatternOrder = (u8, Reverse<usize>, Reverse<usize>, Reverse<usize>, usize, String);
 
-/// If everything that pattern A matches is matched by B and not the other way round, A is smaller.
+/// If B matches everything that pattern A matches, and more, A is smaller.
 ///
-/// Why it holds: A's text before its first wildcard is at least as long as B's (A's matches vary after it, so B must
+/// Proof: A's text before its first wildcard is at least as long as B's (A's matches vary after it, so B must
 /// too); then A has at least as many literal characters, then at least as many `?`, then no more `*`.
 fn pattern_order(pattern: Option<&str>) -> PatternOrder {
     let Some(pattern) = pattern else { return (2, Reverse(0), Reverse(0), Reverse(0), 0, String::new()) };
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// All texts of up to five characters of a tiny alphabet that a pattern matches.
+    /// All texts of up to five characters of a small alphabet that a pattern matches.
     fn matches(pattern: &str) -> BTreeSet<String> {
         let mut texts = vec![String::new()];
         for length in 0..5 {
@@ -154,9 +154,9 @@ mod tests {
     }
 
     proptest! {
-        // The letter `c` is in no pattern: so what a wildcard lets through is not mistaken for a literal.
+        // No pattern contains the letter `c`, so a character matched by a wildcard differs from every literal.
         #[test]
-        fn a_pattern_that_matches_less_is_asked_first(one in "[ab*?]{1,4}", two in "[ab*?]{1,4}") {
+        fn a_pattern_that_matches_less_is_evaluated_first(one in "[ab*?]{1,4}", two in "[ab*?]{1,4}") {
             prop_assume!(!one.contains("**") && !two.contains("**"));
             let (first, second) = (matches(&one), matches(&two));
             if first != second && first.is_subset(&second) && !first.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_set_stays_and_the_rest_is_ordered_by_precision() {
+    fn user_priorities_are_kept_and_other_routes_are_ordered_by_precision() {
         let spec: Spec = serde_json::from_value(serde_json::json!({
             "stack": "shop",
             "services": {

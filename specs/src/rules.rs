@@ -1,7 +1,7 @@
-//! What must hold between the values of a spec, and for the keys of its maps.
+//! Rules between the values of a spec, and for the keys of its maps.
 //!
-//! Each rule reports where the user would change something, and names the other values that it looked at: of what
-//! could not be read nothing is concluded.
+//! Each rule reports the value that the user would change, and names the other values that it depends on: a rule is
+//! skipped if one of them could not be read.
 
 mod load_balancer;
 mod service;
@@ -14,19 +14,19 @@ use serde_json::Value as Json;
 use crate::checks::{self, ecr_region};
 use crate::findings::Findings;
 use crate::path::{Path, Step, at};
-use crate::subnets::{KEPT_BY_AWS, Tier, size};
+use crate::subnets::{RESERVED_BY_AWS, Tier, size};
 use crate::{DatabaseClient, Drift, Nat, Redeploy, Spec};
 
-/// As many services as ECS describes in one call (`DescribeServices`): the state of all is always read at one moment.
-const MOST_SERVICES: usize = 10;
-/// Half of the rules that an ALB has without asking AWS for more (100): an update may need old and new ones for a while.
-const MOST_ROUTES: usize = 50;
-/// AWS has 50 tags on a resource; ten are left for Stackdrop's and AWS's own.
-const MOST_TAGS: usize = 40;
-/// What `nat: none` puts into each private subnet: ssm, ssmmessages, ecr.api, ecr.dkr, logs, secretsmanager.
+/// The number of services that ECS describes in one call (`DescribeServices`), so that all states are read together.
+const SERVICES_MAX: usize = 10;
+/// Half of an ALB's default quota of rules (100): during an update, old and new rules exist together.
+const ROUTES_MAX: usize = 50;
+/// AWS allows 50 tags on a resource; ten are reserved for Stackdrop's and AWS's own.
+const TAGS_MAX: usize = 40;
+/// The interface endpoints of `nat: none` in each private subnet: ssm, ssmmessages, ecr.api, ecr.dkr, logs, secretsmanager.
 const ENDPOINTS: u32 = 6;
 
-/// Reports everything that breaks a rule.
+/// Reports every violation of a rule.
 pub(crate) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     fields(spec, findings);
     tags(spec, findings);
@@ -41,30 +41,30 @@ pub(crate) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     length(spec, findings);
 }
 
-/// A redeploy that only reports starts no tasks anew.
+/// A redeploy that only reports drift starts no new tasks.
 fn redeploy(spec: &Spec, findings: &mut Findings<'_>) {
     let contradicts = |redeploy: &Redeploy| redeploy.refresh_image && redeploy.drift == Drift::Report;
     if spec.redeploy.as_ref().is_some_and(contradicts) {
         findings.value(
             &at!["redeploy", "refreshImage"],
             &[at!["redeploy", "drift"]],
-            "a redeploy that only reports drift starts no tasks anew",
+            "`refreshImage` has no effect with `drift: report`",
             "`refreshImage: false`, or `drift: repair`",
         );
     }
 }
 
-/// Every value by itself, by `garde`.
+/// Checks every single value, with `garde`.
 fn fields(spec: &Spec, findings: &mut Findings<'_>) {
     let Err(report) = spec.validate() else { return };
     for (place, error) in report.iter() {
-        let (wrong, right) = error.message().split_once('\n').unwrap_or((error.message(), ""));
-        findings.value(&path_of(place), &[], wrong, right);
+        let (message, expected) = error.message().split_once('\n').unwrap_or((error.message(), ""));
+        findings.value(&path_of(place), &[], message, expected);
     }
 }
 
-/// The path in the spec. `garde`'s paths give their parts by serialization only (pairs of a kind and a name), and name
-/// fields as Rust does.
+/// Converts a path of `garde`. It exposes its parts only by serialization (pairs of a kind and a name), with the names of
+/// Rust's fields.
 fn path_of(place: &garde::Path) -> Path {
     let parts = serde_json::to_value(place).unwrap_or_default();
     let mut steps = Vec::new();
@@ -95,13 +95,13 @@ fn field(name: &str) -> String {
 }
 
 fn tags(spec: &Spec, findings: &mut Findings<'_>) {
-    if spec.tags.len() > MOST_TAGS {
-        let message = format!("there are {} tags", spec.tags.len());
+    if spec.tags.len() > TAGS_MAX {
+        let message = format!("found {} tags", spec.tags.len());
         findings.value(
             &at!["tags"],
             &[],
             message,
-            format!("at most {MOST_TAGS}: AWS has 50, and Stackdrop needs some"),
+            format!("at most {TAGS_MAX}: AWS allows 50, and Stackdrop needs some"),
         );
     }
     let mut seen: BTreeMap<String, &String> = BTreeMap::new();
@@ -112,20 +112,16 @@ fn tags(spec: &Spec, findings: &mut Findings<'_>) {
         if lower.starts_with("aws:") || lower.starts_with("stackdrop:") || key == "Name" {
             findings.key(
                 &here,
-                "this tag is not yours to set",
-                "a key other than `Name`, without `aws:` or `stackdrop:` in front",
+                "reserved tag key",
+                "a key other than `Name`, without the prefix `aws:` or `stackdrop:`",
             );
         } else if !(1..=128).contains(&key.chars().count()) || !key.chars().all(allowed) {
-            findings.key(
-                &here,
-                "this can't be a tag's key",
-                "1 to 128 letters, digits, spaces and `_.:/=+-@`",
-            );
+            findings.key(&here, "invalid tag key", "1 to 128 letters, digits, spaces and `_.:/=+-@`");
         } else if let Some(other) = seen.insert(lower, key) {
-            // IAM takes keys that differ only in case for the same key.
+            // IAM ignores the case of tag keys.
             findings.key(
                 &here,
-                format!("`{key}` and `{other}` are the same to AWS"),
+                format!("duplicate tag key: `{key}` and `{other}` differ only in case"),
                 "keys that differ in more than case",
             );
         }
@@ -133,7 +129,7 @@ fn tags(spec: &Spec, findings: &mut Findings<'_>) {
             findings.value(
                 &here,
                 &[],
-                "this can't be a tag's value",
+                "invalid tag value",
                 "at most 256 letters, digits, spaces and `_.:/=+-@`",
             );
         }
@@ -141,86 +137,87 @@ fn tags(spec: &Spec, findings: &mut Findings<'_>) {
 }
 
 fn services(spec: &Spec, findings: &mut Findings<'_>) {
-    if spec.services.len() > MOST_SERVICES {
-        let message = format!("there are {} services", spec.services.len());
+    if spec.services.len() > SERVICES_MAX {
+        let message = format!("found {} services", spec.services.len());
         findings.value(
             &at!["services"],
             &[],
             message,
-            format!("at most {MOST_SERVICES}: as many as ECS describes at once"),
+            format!("at most {SERVICES_MAX}: as many as ECS describes in one call"),
         );
     }
     let routes: usize = spec.services.values().map(|service| service.routes.len()).sum();
-    if routes > MOST_ROUTES {
-        let message = format!("there are {routes} routes");
-        let right = format!("at most {MOST_ROUTES} in all: half of the rules that a load balancer has");
-        findings.value(&at!["services"], &[], message, right);
+    if routes > ROUTES_MAX {
+        let message = format!("found {routes} routes");
+        let expected = format!("at most {ROUTES_MAX} in total: half of the rules of a load balancer");
+        findings.value(&at!["services"], &[], message, expected);
     }
 }
 
 fn database(spec: &Spec, findings: &mut Findings<'_>) {
     let Some(database) = &spec.database else { return };
-    // RDS refuses a ceiling less than a tenth above what is there (`ModifyDBInstance`, `MaxAllocatedStorage`).
+    // RDS refuses a maximum less than 10% above the current storage (`ModifyDBInstance`, `MaxAllocatedStorage`).
     let least = (u64::from(database.storage) * 11).div_ceil(10);
     if database.max_storage.is_some_and(|most| u64::from(most) < least) {
         findings.value(
             &at!["database", "maxStorage"],
             &[at!["database", "storage"]],
-            format!("there is no room to grow from {} GiB", database.storage),
-            format!("at least {least}: a tenth more than `storage`"),
+            format!("too small for a growth from {} GiB", database.storage),
+            format!("at least {least}: 10% more than `storage`"),
         );
     }
     let here = at!["database", "allow"];
     if database.allow.is_empty() {
-        findings.value(&here, &[], "nobody could connect", "`services`, `instance` or both");
+        findings.value(&here, &[], "no client can connect", "`services`, `instance` or both");
     }
     for (index, client) in database.allow.iter().enumerate() {
         if database.allow[..index].contains(client) {
-            findings.value(&here.child(index), &[], "this is there twice", "each once");
+            findings.value(&here.child(index), &[], "duplicate client", "each client once");
         }
         if *client == DatabaseClient::Instance && spec.instance.is_none() {
             findings.value(
                 &here.child(index),
                 &[at!["instance"]],
-                "there is no instance to connect",
-                "an `instance:` in the spec, or `services` alone",
+                "the stack has no instance",
+                "an `instance` in the spec, or only `services`",
             );
         }
     }
 }
 
-/// Whether the private subnets have an address for every task, also while an update runs old and new ones side by side.
+/// Checks that the private subnets have an address for every task, also during an update, when old and new tasks run
+/// together.
 fn room(spec: &Spec, findings: &mut Findings<'_>) {
     let subnets = spec.network.subnets();
     let Some(private) = subnets.iter().find(|subnet| subnet.tier == Tier::Private) else { return };
     let endpoints = if spec.network.nat == Nat::None { ENDPOINTS } else { 0 };
-    let free = size(private.cidr.prefix_len()).saturating_sub(KEPT_BY_AWS + endpoints + 1);
+    let free = size(private.cidr.prefix_len()).saturating_sub(RESERVED_BY_AWS + endpoints + 1);
     let room = free.saturating_mul(u32::from(spec.network.zones));
     let tasks: u32 = spec.services.values().map(crate::Service::most_tasks).fold(0, u32::saturating_add);
     if tasks.saturating_mul(2) > room {
         findings.value(
             &at!["network", "cidr"],
             &[at!["services"], at!["network", "zones"], at!["network", "nat"]],
-            format!("the private subnets have {room} free addresses, and an update of {tasks} tasks needs twice as many"),
-            format!("a larger range, or at most {} tasks in all", room / 2),
+            format!("the private subnets have {room} free addresses, but an update of {tasks} tasks needs two for each"),
+            format!("a larger range, or at most {} tasks in total", room / 2),
         );
     }
 }
 
-/// What travels with every step is the spec as JSON, with its aliases written out.
+/// The input of every step contains the spec as JSON, with its aliases expanded.
 fn length(spec: &Spec, findings: &mut Findings<'_>) {
     let length = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());
     if length > crate::LONGEST_SPEC {
         findings.value(
             &at![],
             &[],
-            format!("with all defaults and aliases written out, the spec has {length} bytes"),
+            format!("with all defaults and aliases expanded, the spec has {length} bytes"),
             format!("at most {}", crate::LONGEST_SPEC),
         );
     }
 }
 
-/// Whether a region and a partition belong together.
+/// The partition of a region.
 fn partition_of(region: &str) -> &'static str {
     if region.starts_with("cn-") {
         "aws-cn"
@@ -231,15 +228,15 @@ fn partition_of(region: &str) -> &'static str {
     }
 }
 
-/// Reports an ARN of another region than the spec's, or of a partition that its region is not in.
+/// Reports an ARN in another region than the spec's, or with a partition that does not have its region.
 fn same_region(spec: &Spec, place: &Path, text: &str, findings: &mut Findings<'_>) {
     let Some([partition, _, region, _, _]) = checks::arn(text) else { return };
     if let Some(here) = spec.region.as_deref().filter(|here| *here != region) {
         findings.value(
             place,
             &[at!["region"]],
-            format!("this is in {region}, and the stack in {here}"),
-            format!("one of {here}: AWS uses only what is in the same region"),
+            format!("the ARN is in {region}, but the stack is in {here}"),
+            format!("an ARN in {here}"),
         );
     } else if partition != partition_of(region) && !region.contains("-iso") {
         findings.value(
@@ -251,7 +248,7 @@ fn same_region(spec: &Spec, place: &Path, text: &str, findings: &mut Findings<'_
     }
 }
 
-/// Whether an image can be pulled without a way into the internet: from a private ECR registry of this region.
+/// Whether an image can be pulled without internet access: from a private ECR registry in the stack's region.
 fn reachable_without_nat(spec: &Spec, image: &str) -> bool {
     ecr_region(image).is_some_and(|region| spec.region.as_deref().is_none_or(|here| here == region))
 }

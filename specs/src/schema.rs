@@ -17,7 +17,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     schema
 });
 
-/// The spec's JSON Schema (draft 2020-12), as it stands in `specs/stack.schema.json`.
+/// The spec's JSON Schema (draft 2020-12), the content of `specs/stack.schema.json`.
 #[must_use]
 pub fn schema() -> Value {
     SCHEMA.clone()
@@ -27,9 +27,9 @@ pub(crate) fn schema_ref() -> &'static Value {
     &SCHEMA
 }
 
-/// Takes out what Rust's types say and a user must not write: nothing (`null`) where a value is left out.
+/// Removes `null`, which Rust's types allow and a user must not write.
 ///
-/// `instance:` with nothing behind it could mean one with all defaults or none at all; so it means neither.
+/// `instance:` without a value could mean an instance with all defaults, or none; so it is an error.
 fn refine(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(refine),
@@ -45,7 +45,7 @@ fn refine(schema: &mut Value) {
                 }
             }
             flatten_option(object);
-            // Sizes of Rust's integers are no business of an editor's; `minimum` and `maximum` are.
+            // The sizes of Rust's integers do not matter to an editor; `minimum` and `maximum` do.
             if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
                 object.remove("format");
             }
@@ -83,7 +83,7 @@ mod tests {
         let file = std::fs::read_to_string(path()).unwrap_or_default();
         assert!(
             file == current,
-            "specs/stack.schema.json is not what the model says: `UPDATE=1 cargo test -p stackdrop-specs` writes it"
+            "specs/stack.schema.json is not up to date: `UPDATE=1 cargo test schema` updates it"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a file has the shape of a spec: known keys, right types, nothing missing. Goes by the JSON Schema, so that
-//! the reader and an editor say the same.
+//! Checks the shape of a spec: known keys, correct types, no missing keys. It uses the JSON Schema, so that the reader and
+//! an editor report the same problems.
 //!
-//! It goes on after a problem: what can't be read is left out, or replaced by something of the right shape, so that
-//! everything else can still be checked.
+//! It continues after a problem: a value that cannot be read is omitted, or replaced by a placeholder of the correct
+//! shape, so that everything else can still be checked.
 
 use serde_json::{Map, Value as Json};
 
@@ -21,9 +21,9 @@ pub(crate) struct Walk<'f, 'a> {
 }
 
 impl Walk<'_, '_> {
-    /// The value that the schema describes; `None` if it is none, which has then been reported.
+    /// The value that the schema describes; `None` if it does not match the schema, which was then reported.
     ///
-    /// `key` is where the value's key stands.
+    /// `key` is the place of the value's key.
     pub(crate) fn value(&mut self, node: &Node, schema: &Json, path: &Path, key: Place) -> Option<Json> {
         let schema = self.resolve(schema);
         let answer = match &node.value {
@@ -43,7 +43,7 @@ impl Walk<'_, '_> {
         answer
     }
 
-    /// The schema that a `$ref` leads to, with what stands beside the `$ref`.
+    /// The schema that a `$ref` refers to, with the members beside the `$ref`.
     fn resolve(&self, schema: &Json) -> Json {
         let target = schema
             .get("$ref")
@@ -65,7 +65,7 @@ impl Walk<'_, '_> {
             .enumerate()
             .map(|(index, item)| {
                 let answer = self.value(item, schema, &path.child(index), item.place);
-                answer.unwrap_or_else(|| self.stand_in(schema))
+                answer.unwrap_or_else(|| self.placeholder(schema))
             })
             .collect()
     }
@@ -88,12 +88,12 @@ impl Walk<'_, '_> {
             let here = path.child(&key.text);
             if let Some(first) = seen.get(key.text.as_str()) {
                 let line = self.findings.file.problem(*first, path, String::new(), String::new()).line;
-                let message = format!("`{}` is there twice", shortened(&key.text));
+                let message = format!("duplicate key `{}`", shortened(&key.text));
                 self.findings.at(
                     key.place,
                     &here,
                     message,
-                    format!("one of the two; the first is in line {line}"),
+                    format!("each key once; the first is on line {line}"),
                 );
                 continue;
             }
@@ -101,12 +101,12 @@ impl Walk<'_, '_> {
             if let Some(property) = known.get(&key.text) {
                 let needed = required.contains(&key.text.as_str());
                 let answer = self.value(value, property, &here, key.place);
-                if let Some(answer) = answer.or_else(|| needed.then(|| self.stand_in(property))) {
+                if let Some(answer) = answer.or_else(|| needed.then(|| self.placeholder(property))) {
                     map.insert(key.text.clone(), answer);
                 }
             } else if let Some(other) = others {
                 let answer =
-                    self.value(value, other, &here, key.place).unwrap_or_else(|| self.stand_in(other));
+                    self.value(value, other, &here, key.place).unwrap_or_else(|| self.placeholder(other));
                 map.insert(key.text.clone(), answer);
             } else {
                 self.unknown_key(&key.text, key.place, path, known);
@@ -116,10 +116,10 @@ impl Walk<'_, '_> {
             let property = self.resolve(known.get(name).unwrap_or(&Json::Null));
             let here = path.child(name);
             if self.findings.trusts(&here) {
-                self.findings.at(own_key, &here, format!("`{name}` is missing"), self.right(&property));
+                self.findings.at(own_key, &here, format!("missing key `{name}`"), self.expected(&property));
             }
             self.findings.distrust(here);
-            map.insert(name.to_owned(), self.stand_in(&property));
+            map.insert(name.to_owned(), self.placeholder(&property));
         }
         Json::Object(map)
     }
@@ -129,19 +129,19 @@ impl Walk<'_, '_> {
             return self.findings.at(place, path, String::new(), String::new());
         }
         let near = nearest(key, known.keys().map(String::as_str));
-        let right = if let Some(near) = near {
-            // What was meant to be there is not known: its absence must not be reported too.
+        let expected = if let Some(near) = near {
+            // The key was probably meant: it must not be reported as missing too.
             self.findings.distrust(path.child(near));
             format!("`{near}`")
         } else if let Some(home) = self.home_of(key) {
-            format!("`{key}` belongs in {home}")
+            format!("`{key}` in {home}")
         } else {
             format!("one of {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
         };
-        self.findings.at(place, &path.child(key), format!("unknown key `{}`", shortened(key)), right);
+        self.findings.at(place, &path.child(key), format!("unknown key `{}`", shortened(key)), expected);
     }
 
-    /// Where in a spec a key belongs.
+    /// The part of a spec that has a key.
     fn home_of(&self, key: &str) -> Option<String> {
         let mut maps = vec![(String::new(), self.root.clone())];
         while let Some((at, schema)) = maps.pop() {
@@ -167,12 +167,12 @@ impl Walk<'_, '_> {
         let written = self.findings.file.slice(node.written);
         let answer = match &node.value {
             Value::Text(text) if has_type(schema, "string") => Json::String(text.clone()),
-            // Taken as it is written: 17.10 stays 17.10.
+            // The text of the file is used: 17.10 stays 17.10.
             Value::Bool(_) if has_type(schema, "string") && has_type(schema, "boolean") => written.into(),
             Value::Number(_) if has_type(schema, "string") && has_type(schema, "number") => written.into(),
             Value::Bool(value) if has_type(schema, "boolean") => Json::Bool(*value),
             Value::Number(number) if has_type(schema, "integer") && !number.is_f64() => {
-                in_range(number, schema, || self.right(schema))?;
+                in_range(number, schema, || self.expected(schema))?;
                 Json::Number(number.clone())
             }
             _ => return Err(self.wrong_type(node, schema)),
@@ -185,14 +185,15 @@ impl Walk<'_, '_> {
                 .map(|near| format!("; did you mean `{near}`?"))
                 .unwrap_or_default();
             return Err((
-                format!("`{}` is not offered", shown(&answer)),
-                format!("{}{near}", self.right(schema)),
+                format!("invalid value `{}`", shown(&answer)),
+                format!("{}{near}", self.expected(schema)),
             ));
         }
         match (schema.get("format").and_then(Json::as_str), &answer) {
             (Some("ipv4-range"), Json::String(text)) => range(text)?,
             (Some("stack-name"), Json::String(text)) => {
-                StackName::try_from(text.clone()).map_err(|wrong| (wrong, StackName::RIGHT.to_owned()))?;
+                StackName::try_from(text.clone())
+                    .map_err(|message| (message, StackName::EXPECTED.to_owned()))?;
             }
             _ => {}
         }
@@ -203,18 +204,21 @@ impl Walk<'_, '_> {
         let found = match &node.value {
             Value::Null => {
                 let free = has_type(schema, "string") && choices(schema).is_empty();
-                let empty = if free { ", `\"\"` for an empty one" } else { "" };
-                let right = format!("{}{empty}; or leave the key out", self.right(schema));
-                return ("nothing is written here".into(), right);
+                let empty = if free { ", or `\"\"` for empty text" } else { "" };
+                let expected = format!("{}{empty}; or omit the key", self.expected(schema));
+                return (format!("expected {}, found nothing", kind(schema)), expected);
             }
-            Value::Bool(_) => "true or false",
+            Value::Bool(_) => "a boolean",
+            Value::Number(number) if number.is_f64() && !has_type(schema, "string") => "a decimal number",
             Value::Number(_) => "a number",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         };
+        // Quotes do not help where the text must match a pattern.
         let quotes = if has_type(schema, "string")
             && choices(schema).is_empty()
+            && schema.get("pattern").is_none()
             && matches!(node.value, Value::Bool(_) | Value::Number(_))
         {
             ", in quotes"
@@ -223,11 +227,11 @@ impl Walk<'_, '_> {
         } else {
             ""
         };
-        (format!("{found} can't stand here"), format!("{}{quotes}", self.right(schema)))
+        (format!("expected {}, found {found}", kind(schema)), format!("{}{quotes}", self.expected(schema)))
     }
 
     /// What a schema allows, in words.
-    fn right(&self, schema: &Json) -> String {
+    fn expected(&self, schema: &Json) -> String {
         let choices = choices(schema);
         if !choices.is_empty() {
             let words: Vec<String> = choices
@@ -237,11 +241,11 @@ impl Walk<'_, '_> {
             return in_words(&words);
         }
         let limit = |keyword| schema.get(keyword).and_then(Json::as_u64);
-        let kind = if has_type(schema, "object") {
-            "a map: `key: value`, one a line".to_owned()
+        let words = if has_type(schema, "object") {
+            "a map: one `key: value` per line".to_owned()
         } else if has_type(schema, "array") {
             let item = self.resolve(schema.get("items").unwrap_or(&Json::Null));
-            format!("a list: `- …`, one a line, each {}", self.right(&item))
+            format!("a list: one `- …` per line, each {}", self.expected(&item))
         } else if has_type(schema, "string") {
             "text".to_owned()
         } else if has_type(schema, "boolean") {
@@ -257,13 +261,13 @@ impl Walk<'_, '_> {
             .and_then(|examples| examples.get(0))
             .filter(|example| example.is_string())
         {
-            Some(example) => format!("{kind}, such as {}", shown(example)),
-            None => kind,
+            Some(example) => format!("{words}, such as {}", shown(example)),
+            None => words,
         }
     }
 
-    /// Something of the right shape in the place of what can't be read.
-    fn stand_in(&self, schema: &Json) -> Json {
+    /// A value of the correct shape, in place of one that cannot be read.
+    fn placeholder(&self, schema: &Json) -> Json {
         let schema = self.resolve(schema);
         let first = |keyword: &str| schema.get(keyword).and_then(|values| values.get(0)).cloned();
         if let Some(value) = first("examples").or_else(|| choices(&schema).first().cloned()) {
@@ -274,7 +278,7 @@ impl Walk<'_, '_> {
             let properties = schema.get("properties").unwrap_or(&Json::Null);
             let entries = required.filter_map(Json::as_str).map(|name| {
                 let property = properties.get(name).unwrap_or(&Json::Null);
-                (name.to_owned(), self.stand_in(property))
+                (name.to_owned(), self.placeholder(property))
             });
             return Json::Object(entries.collect());
         }
@@ -298,20 +302,26 @@ trait OrReport {
 
 impl OrReport for Result<Json, (String, String)> {
     fn ok_or_report(self, walk: &mut Walk<'_, '_>, place: Place, path: &Path) -> Option<Json> {
-        self.map_err(|(message, right)| walk.findings.at(place, path, message, right)).ok()
+        self.map_err(|(message, expected)| walk.findings.at(place, path, message, expected)).ok()
     }
+}
+
+/// The kind of value that a schema describes, in words.
+fn kind(schema: &Json) -> &'static str {
+    let kinds = [("object", "a map"), ("array", "a list"), ("string", "text"), ("boolean", "true or false")];
+    kinds.into_iter().find(|(name, _)| has_type(schema, name)).map_or("a whole number", |(_, kind)| kind)
 }
 
 fn has_type(schema: &Json, name: &str) -> bool {
     match schema.get("type") {
         Some(Json::String(only)) => only == name,
         Some(Json::Array(several)) => several.iter().any(|one| one == name),
-        // A choice between texts has no type of its own.
+        // The schema of an enum of texts has no type.
         _ => name == "string" && schema.get("oneOf").is_some(),
     }
 }
 
-/// The values to choose from; none if the choice is free.
+/// The allowed values; none if every value of the type is allowed.
 fn choices(schema: &Json) -> Vec<Json> {
     if let Some(Json::Array(values)) = schema.get("enum") {
         return values.clone();
@@ -323,29 +333,25 @@ fn choices(schema: &Json) -> Vec<Json> {
 fn in_range(
     number: &serde_json::Number,
     schema: &Json,
-    right: impl FnOnce() -> String,
+    expected: impl FnOnce() -> String,
 ) -> Result<(), (String, String)> {
     let limit = |keyword| schema.get(keyword).and_then(Json::as_i64).map(i128::from);
     let value = number.as_i128().unwrap_or(i128::MAX);
-    if limit("minimum").is_some_and(|least| value < least) {
-        Err((format!("{number} is too little"), right()))
-    } else if limit("maximum").is_some_and(|most| value > most) {
-        Err((format!("{number} is too much"), right()))
-    } else {
-        Ok(())
-    }
+    let is_below = limit("minimum").is_some_and(|least| value < least);
+    let is_above = limit("maximum").is_some_and(|most| value > most);
+    if is_below || is_above { Err((format!("{number} is out of range"), expected())) } else { Ok(()) }
 }
 
 fn range(text: &str) -> Result<(), (String, String)> {
     if text.parse::<ipnet::Ipv4Net>().is_ok() {
         return Ok(());
     }
-    let right = if text.parse::<std::net::Ipv4Addr>().is_ok() {
-        format!("{text}/32 for this address alone; a smaller number behind the slash for a range")
+    let expected = if text.parse::<std::net::Ipv4Addr>().is_ok() {
+        format!("{text}/32 for a single address, or a shorter prefix for a range")
     } else {
-        "an address and the prefix's length, such as 10.0.0.0/16".to_owned()
+        "an address and a prefix length, such as 10.0.0.0/16".to_owned()
     };
-    Err((format!("`{}` is no IPv4 range", shortened(text)), right))
+    Err((format!("invalid IPv4 range `{}`", shortened(text)), expected))
 }
 
 fn shown(value: &Json) -> String {

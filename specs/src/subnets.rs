@@ -1,7 +1,7 @@
-//! Where in the VPC's range each subnet lies.
+//! The ranges of the subnets in the VPC's range.
 //!
-//! A plan is always made for three zones and then cut to the number asked for, so that going from two zones to
-//! three, or back, never moves a subnet that is already there (a subnet's range can't be changed).
+//! The plan is always for three zones, then reduced to the spec's number, so that a change between two and three zones
+//! never moves an existing subnet (a subnet's range cannot change).
 
 use std::fmt;
 
@@ -12,27 +12,27 @@ use crate::Network;
 
 /// The shortest prefix of a VPC, which is also AWS's: a /16 has 65,536 addresses.
 pub(crate) const LARGEST_VPC: u8 = 16;
-/// The longest prefix of a VPC: smaller ones have no room for nine subnets, of which an ALB wants /27 at least.
+/// The longest prefix of a VPC: smaller VPCs have no room for nine subnets, of which an ALB needs /27 at least.
 pub(crate) const SMALLEST_VPC: u8 = 24;
-/// The addresses that AWS keeps of each subnet: the first four and the last.
-pub(crate) const KEPT_BY_AWS: u32 = 5;
-/// In how many zones a plan has room.
+/// The addresses that AWS reserves in each subnet: the first four and the last.
+pub(crate) const RESERVED_BY_AWS: u32 = 5;
+/// The number of zones in the plan.
 const ZONES: u8 = 3;
 
-/// What a subnet is for.
+/// The purpose of a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
-    /// Reached from the internet: the load balancer and NAT gateways.
+    /// The load balancer and NAT gateways, reachable from the internet.
     Public,
     /// Tasks, the instance and interface endpoints.
     Private,
-    /// The database alone.
+    /// Only the database.
     Database,
 }
 
 impl Tier {
-    /// All tiers, in the order in which subnets are listed.
+    /// All tiers, in the order of the plan.
     pub const ALL: [Self; 3] = [Self::Public, Self::Private, Self::Database];
 
     /// The tier's name in names and tags.
@@ -52,19 +52,19 @@ impl fmt::Display for Tier {
     }
 }
 
-/// One subnet as it should be.
+/// One desired subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SubnetPlan {
-    /// What it is for.
+    /// The subnet's purpose.
     pub tier: Tier,
-    /// Which of the region's zones it stands in: `a` for the first that is used, then `b` and `c`.
+    /// The zone: `a` for the first one that the stack uses, then `b` and `c`.
     pub zone: char,
-    /// Its range.
+    /// The subnet's range.
     pub cidr: Ipv4Net,
 }
 
 impl SubnetPlan {
-    /// The zone's place among the zones used, from 0.
+    /// The zone's index among the used zones, starting at 0.
     #[must_use]
     pub fn zone_index(&self) -> usize {
         usize::from(u8::try_from(self.zone).unwrap_or(b'a').saturating_sub(b'a'))
@@ -74,8 +74,8 @@ impl SubnetPlan {
 impl Network {
     /// Every subnet of the network, by tier and zone.
     ///
-    /// The ranges lie inside the VPC's, never overlap, and depend on the VPC's range only. A VPC too small for nine
-    /// subnets, which a checked spec never has, gets none.
+    /// The ranges are inside the VPC's range, never overlap, and depend only on the VPC's range. A VPC too small for nine
+    /// subnets, which a checked spec never has, has no subnets.
     #[must_use]
     pub fn subnets(&self) -> Vec<SubnetPlan> {
         let Some(lengths) = prefix_lengths(self.cidr.prefix_len()) else { return Vec::new() };
@@ -83,7 +83,7 @@ impl Network {
         let mut next = u32::from(self.cidr.network());
         for (tier, length) in lengths {
             for index in 0..ZONES {
-                // Largest first, three of each: every range starts at a multiple of its own size.
+                // Largest first, three of each size: every range starts at a multiple of its size.
                 let start = next;
                 next = next.saturating_add(size(length));
                 let Ok(cidr) = Ipv4Net::new(start.into(), length) else { continue };
@@ -96,19 +96,19 @@ impl Network {
         plan
     }
 
-    /// The zones used: `a`, `b` and, with three, `c`.
+    /// The used zones: `a`, `b` and, with three zones, `c`.
     #[must_use]
     pub fn zone_letters(&self) -> Vec<char> {
         (0..self.zones.min(ZONES)).map(|index| char::from(b'a' + index)).collect()
     }
 }
 
-/// How long each tier's prefixes are, largest subnets first. Private ones are the largest: every task has an address.
+/// The prefix length of each tier, largest subnets first. Private subnets are the largest: every task has an address.
 ///
 /// AWS's limits: a subnet is at least a /28 (`CreateSubnet`), one for an ALB at least a /27.
 fn prefix_lengths(vpc: u8) -> Option<[(Tier, u8); 3]> {
     let (private, public, database) = match vpc {
-        // Three quarters for private subnets; the last quarter is cut the same way twice more.
+        // Three quarters for private subnets; the last quarter is divided twice in the same way.
         LARGEST_VPC..=22 => (vpc + 2, vpc + 4, vpc + 6),
         23 => (26, 27, 28),
         SMALLEST_VPC => (27, 27, 28),
@@ -117,7 +117,7 @@ fn prefix_lengths(vpc: u8) -> Option<[(Tier, u8); 3]> {
     Some([(Tier::Private, private), (Tier::Public, public), (Tier::Database, database)])
 }
 
-/// How many addresses a range with this prefix length has.
+/// The number of addresses in a range with this prefix length.
 pub(crate) fn size(prefix_length: u8) -> u32 {
     1_u32.checked_shl(32_u32.saturating_sub(prefix_length.into())).unwrap_or(u32::MAX)
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_vpc_is_cut_in_quarters() {
+    fn a_large_vpc_is_divided_into_quarters() {
         insta::assert_snapshot!(listing("10.0.0.0/16", 2), @"
         public/a 10.0.192.0/20
         public/b 10.0.208.0/20
@@ -173,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn subnets_lie_inside_the_vpc_and_apart(cidr in any_vpc(), zones in 2_u8..=3) {
+        fn subnets_are_inside_the_vpc_and_do_not_overlap(cidr in any_vpc(), zones in 2_u8..=3) {
             let subnets = network(cidr, zones).subnets();
             prop_assert_eq!(subnets.len(), 3 * usize::from(zones));
             for (index, subnet) in subnets.iter().enumerate() {
@@ -188,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn a_third_zone_moves_nothing(cidr in any_vpc()) {
+        fn a_third_zone_moves_no_subnet(cidr in any_vpc()) {
             let three = network(cidr, 3).subnets();
             let two = network(cidr, 2).subnets();
             prop_assert!(two.iter().all(|subnet| three.contains(subnet)));
@@ -205,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn a_vpc_without_room_gets_no_subnets(length in 25_u8..=32) {
+        fn a_vpc_without_room_has_no_subnets(length in 25_u8..=32) {
             let cidr = Ipv4Net::new([10, 0, 0, 0].into(), length).unwrap();
             prop_assert_eq!(network(cidr, 2).subnets(), vec![]);
         }

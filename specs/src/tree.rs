@@ -1,4 +1,4 @@
-//! The file as it was written: every value and key with its place, before anything is made of it.
+//! The parsed file: every value and key with its place.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
-/// How deep a spec's maps and lists may lie inside each other; the model needs five.
-const DEEPEST: usize = 16;
-/// More values than a spec with ten services can hold.
-const MOST_NODES: usize = 10_000;
-/// Repetition by `*alias` is allowed to this extent. What it multiplies is what an alias bomb does.
-const MOST_ALIASES: usize = 100;
+/// The largest depth of nested maps and lists; the model needs five.
+const DEPTH_MAX: usize = 16;
+/// The largest number of values, more than a spec with ten services needs.
+const NODES_MAX: usize = 10_000;
+/// The largest number of aliases, against files that expand without limit ("alias bombs").
+const ALIASES_MAX: usize = 100;
 
-/// A stretch of the file, in bytes.
+/// A part of the file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) start: usize,
@@ -25,13 +25,13 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) value: Value,
-    /// Where it is used; for an alias that is the `*alias`.
+    /// The place where it is used; for an alias, that of `*alias`.
     pub(crate) place: Place,
-    /// Where it is written; for an alias that is behind the `&anchor`.
+    /// The place where it is written; for an alias, that of the value after `&anchor`.
     pub(crate) written: Place,
 }
 
-/// What is written there.
+/// A value of the file.
 #[derive(Debug)]
 pub(crate) enum Value {
     Null,
@@ -50,28 +50,28 @@ pub(crate) struct Key {
 }
 
 impl Node {
-    /// Reads the only document of a text.
+    /// Parses a text with a single document.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! {
-                max_depth: DEEPEST,
-                flow_nesting_limit: DEEPEST,
-                max_nodes: MOST_NODES,
-                max_events: 4 * MOST_NODES,
-                max_aliases: MOST_ALIASES,
-                max_anchors: MOST_ALIASES,
-                max_recorded_anchor_events: 4 * MOST_NODES,
-                max_merge_keys: MOST_ALIASES,
+                max_depth: DEPTH_MAX,
+                flow_nesting_limit: DEPTH_MAX,
+                max_nodes: NODES_MAX,
+                max_events: 4 * NODES_MAX,
+                max_aliases: ALIASES_MAX,
+                max_anchors: ALIASES_MAX,
+                max_recorded_anchor_events: 4 * NODES_MAX,
+                max_merge_keys: ALIASES_MAX,
                 max_documents: 1,
             },
             alias_limits: serde_saphyr::alias_limits! {
-                max_total_replayed_events: MOST_NODES,
-                max_replay_stack_depth: DEEPEST,
+                max_total_replayed_events: NODES_MAX,
+                max_replay_stack_depth: DEPTH_MAX,
             },
-            // Duplicates are passed on, to be reported together with everything else.
+            // Duplicates are kept, and reported together with all other problems.
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-            // `on`, `yes` and `no` are text, as YAML 1.2 and every editor have it.
+            // `on`, `yes` and `no` are text, as in YAML 1.2 and in editors.
             strict_booleans: true,
             reject_unsupported_tags: true,
             with_snippet: false,
@@ -79,7 +79,7 @@ impl Node {
         serde_saphyr::from_str_with_options(text, options)
     }
 
-    /// The value of a key, if this is a map that has it.
+    /// The key and its value, if the node is a map that has it.
     pub(crate) fn get(&self, key: &str) -> Option<(&Key, &Self)> {
         match &self.value {
             Value::Map(entries) => {

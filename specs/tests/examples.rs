@@ -1,6 +1,6 @@
-//! The example specs: right, in an editor's eyes too, and the same after a trip through JSON.
+//! The example specs are valid, match the schema, and survive a round trip through JSON.
 
-#![expect(clippy::unwrap_used, reason = "a test's helper may fall as the test may")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests can panic like the tests")]
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn examples() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_example_is_a_spec() {
+fn every_example_is_valid() {
     for (name, text) in examples() {
         if let Err(errors) = Spec::read(text.as_bytes()) {
             panic!("{}", errors.render(&name));
@@ -33,24 +33,24 @@ fn every_example_is_a_spec() {
 }
 
 #[test]
-fn every_example_points_an_editor_to_the_schema_and_agrees_with_it() {
+fn every_example_refers_to_the_schema_and_matches_it() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     for (name, text) in examples() {
         assert_eq!(text.lines().next(), Some("# yaml-language-server: $schema=stack.schema.json"), "{name}");
         let written: Value = serde_saphyr::from_str(&text).unwrap();
         let normalised = serde_json::to_value(Spec::read(text.as_bytes()).unwrap()).unwrap();
         for value in [written, normalised] {
-            let wrong: Vec<String> = validator
+            let errors: Vec<String> = validator
                 .iter_errors(&value)
                 .map(|error| format!("{}: {error}", error.instance_path))
                 .collect();
-            assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+            assert!(errors.is_empty(), "{name}: {errors:#?}");
         }
     }
 }
 
 #[test]
-fn a_spec_is_the_same_after_a_trip_through_json() {
+fn a_spec_survives_a_round_trip_through_json() {
     for (name, text) in examples() {
         let spec = Spec::read(text.as_bytes()).unwrap();
         let json = serde_json::to_vec(&spec).unwrap();

@@ -1,6 +1,6 @@
-//! Files that are no specs at all, by accident or on purpose: each is refused at once, and says why.
+//! Files that are not specs, by accident or on purpose: each is refused quickly, with a reason.
 
-#![expect(clippy::unwrap_used, reason = "a test's helper may fall as the test may")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests can panic like the tests")]
 
 mod reader;
 
@@ -12,19 +12,19 @@ use stackdrop_specs::{LONGEST_SPEC, Spec, schema};
 
 /// A snapshot without the expression that made it.
 macro_rules! snapshot {
-    ($told:expr) => {
-        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($told) })
+    ($text:expr) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($text) })
     };
 }
 
-fn said(bytes: &[u8]) -> String {
+fn reported(bytes: &[u8]) -> String {
     let errors = Spec::read(bytes).unwrap_err();
-    let told: Vec<String> = errors
+    let lines: Vec<String> = errors
         .problems()
         .iter()
-        .map(|p| format!("{}:{} {} | {}", p.line, p.column, p.message, p.right))
+        .map(|p| format!("{}:{} {} | {}", p.line, p.column, p.message, p.expected))
         .collect();
-    told.join("\n")
+    lines.join("\n")
 }
 
 fn utf16(text: &str, mark: bool, big: bool) -> Vec<u8> {
@@ -46,7 +46,7 @@ fn alias_bomb(levels: usize) -> String {
     bomb
 }
 
-/// Files that are no specs, by what is wrong with them.
+/// Files that are not specs, by name.
 fn hostile() -> BTreeMap<&'static str, Vec<u8>> {
     BTreeMap::from([
         ("empty", vec![]),
@@ -81,16 +81,16 @@ fn hostile() -> BTreeMap<&'static str, Vec<u8>> {
 
 #[test]
 fn hostile_files() {
-    let told: String = hostile().iter().fold(String::new(), |told, (name, bytes)| {
-        let said = said(bytes);
-        assert!(said.len() < 4096, "{name}: {said}");
-        format!("{told}## {name}\n{said}\n\n")
+    let text: String = hostile().iter().fold(String::new(), |text, (name, bytes)| {
+        let problems = reported(bytes);
+        assert!(problems.len() < 4096, "{name}: {problems}");
+        format!("{text}## {name}\n{problems}\n\n")
     });
-    snapshot!(told);
+    snapshot!(text);
 }
 
 #[test]
-fn a_file_that_is_wrong_from_end_to_end_is_told_in_part() {
+fn a_file_with_too_many_problems_lists_the_first_hundred() {
     let text = lines(3000, |n| format!("unknown{n}: {n}"));
     let errors = Spec::read(text.as_bytes()).unwrap_err();
     assert_eq!((errors.problems().len(), errors.more()), (100, 2901));
@@ -98,7 +98,7 @@ fn a_file_that_is_wrong_from_end_to_end_is_told_in_part() {
 }
 
 #[test]
-fn what_is_harmless_is_read() {
+fn harmless_variants_are_accepted() {
     for text in [
         "\u{FEFF}stack: shop\n",
         "stack: shop\r\ntags:\r\n  a: b\r\n",
@@ -115,9 +115,9 @@ fn what_is_harmless_is_read() {
     assert_eq!((spec.services["b"].cpu, spec.services["b"].memory, spec.services["b"].count), (512, 1024, 1));
 }
 
-/// What is written without quotes and looks like a number or a boolean is taken as it stands.
+/// A text field keeps the text of a number or boolean without quotes.
 #[test]
-fn plain_numbers_stay_as_they_are_written() {
+fn plain_numbers_keep_their_text() {
     let text = "stack: shop\ntags: { version: 1.10, cost: 0755 }\nservices: { web: { image: nginx, command: [sleep, 1_000], environment: { A: 1e3, B: no, C: true, D: 0x10 } } }\ndatabase: { version: 17.10 }\n";
     let spec = Spec::read(text.as_bytes()).unwrap();
     assert_eq!(spec.tags.values().collect::<Vec<_>>(), ["0755", "1.10"]);
@@ -132,28 +132,26 @@ const MINIMAL: &str = include_str!("../minimal.yaml");
 const ALIASES: &str =
     "stack: shop\nservices:\n  a: &a { image: nginx, cpu: 512 }\n  b: { <<: *a, count: 1 }\n  c: *a\n";
 
-/// Step Functions carries a spec with every step's input, so what aliases make of a small file counts as if it had been
-/// written out.
+/// The input of every step contains the spec, so its size counts with all aliases expanded.
 #[test]
-fn a_small_file_that_becomes_a_large_spec_is_refused() {
+fn a_small_file_that_expands_to_a_large_spec_is_refused() {
     let values = lines(6, |n| format!("      LONG{n}: {}", "x".repeat(3000)));
     let others = lines(9, |n| format!("  more{n}: *web"));
     let text =
         format!("stack: shop\nservices:\n  web: &web\n    image: nginx\n    environment:\n{values}{others}");
     assert!(text.len() < LONGEST_SPEC / 3);
-    let said = said(text.as_bytes());
-    assert!(said.contains("bytes") && said.contains("alias"), "{said}");
+    let problems = reported(text.as_bytes());
+    assert!(problems.contains("bytes") && problems.contains("alias"), "{problems}");
     reader::holds_for(text.as_bytes()).unwrap();
 }
 
-/// How long reading a file may take, and telling what is wrong with it.
-const LONGEST_READ: std::time::Duration = std::time::Duration::from_secs(5);
+/// The longest time for reading a file and reporting its problems.
+const READ_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// The largest files, of each kind that costs a reader most, take well under a second even here; a Lambda function has
-/// sixty. The limit is far from what they take, so that a busy machine does not break it, and near to nothing that grows
-/// with the square of the size.
+/// The most expensive files of the maximum size take well under a second; a Lambda function has sixty. The limit is high
+/// enough for a busy machine, and low enough to detect a time that grows with the square of the size.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long reading takes is what is asked")]
+#[expect(clippy::disallowed_methods, reason = "the test measures the time of reading")]
 fn the_largest_files_are_read_in_seconds() {
     for (name, piece) in [
         ("keys", "k{n}: v\n"),
@@ -178,11 +176,11 @@ fn the_largest_files_are_read_in_seconds() {
         let begun = std::time::Instant::now();
         reader::holds_for(text.as_bytes()).unwrap_or_else(|broken| panic!("{name}: {broken}"));
         let took = begun.elapsed();
-        assert!(took < LONGEST_READ, "{name} took {took:?}");
+        assert!(took < READ_TIME_MAX, "{name} took {took:?}");
     }
 }
 
-/// Texts that are nearly, or really, what the rules of single texts are about: names, patterns, schedules, sizes.
+/// Valid and nearly valid texts for the checks of single values: names, patterns, schedules, sizes.
 fn any_text() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "[a-z0-9*?-]{1,8}(\\.[a-z0-9*?-]{1,8}){1,3}",
@@ -200,7 +198,7 @@ fn any_text() -> impl Strategy<Value = String> {
     .prop_flat_map(|pattern| pattern)
 }
 
-/// Values that a spec may hold anywhere, most of them wrong.
+/// Values for any place of a spec, most of them invalid.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -229,7 +227,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every place in a spec at which something can be put in, changed or taken out.
+/// The JSON pointers of all values in a spec.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -247,19 +245,19 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What the reader promises of any bytes, as proptest wants it.
+/// The reader's guarantees for any bytes, for proptest.
 fn sensible(bytes: &[u8]) -> Result<(), TestCaseError> {
     reader::holds_for(bytes).map_err(TestCaseError::fail)
 }
 
-/// Every text that somebody has thought of, right and wrong, for others to be made of.
+/// Valid and hostile texts, which the tests mutate.
 fn corpus() -> Vec<Vec<u8>> {
     let hostile = hostile().into_values();
     let right = [SHOP, PRIVATE, MINIMAL, ALIASES].map(|text| text.as_bytes().to_vec());
     hostile.chain(right).collect()
 }
 
-/// One change that a fuzzer would make: bytes taken out, put in, said again, or from another file.
+/// One mutation of a fuzzer.
 #[derive(Debug, Clone)]
 enum Mutation {
     Cut(prop::sample::Index, usize),
@@ -346,7 +344,7 @@ impl Mutation {
     }
 }
 
-/// A text of the corpus that was changed a few times.
+/// A text of the corpus with a few mutations.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let corpus = corpus();
     let seed = any::<prop::sample::Index>();
@@ -363,29 +361,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn no_bytes_make_it_fall(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         sensible(&bytes)?;
     }
 
     #[test]
-    fn no_change_of_what_is_known_makes_it_fall(bytes in mutated()) {
+    fn mutated_files_never_panic(bytes in mutated()) {
         sensible(&bytes)?;
     }
 
     #[test]
-    fn no_yaml_makes_it_fall(text in "[ -~\n\t\u{e9}\u{1F980}&*!|>'\"%@`{}\\[\\],?:#-]{0,200}") {
+    fn arbitrary_yaml_never_panics(text in "[ -~\n\t\u{e9}\u{1F980}&*!|>'\"%@`{}\\[\\],?:#-]{0,200}") {
         sensible(text.as_bytes())?;
     }
 
     #[test]
-    fn a_spec_with_pieces_missing_is_told_sensibly(start in 0..SHOP.len(), length in 0_usize..200, more in "[ a-z:\n\\[\\]{}*&0-9'-]{0,12}") {
+    fn a_spec_with_missing_parts_has_sensible_problems(start in 0..SHOP.len(), length in 0_usize..200, more in "[ a-z:\n\\[\\]{}*&0-9'-]{0,12}") {
         let mut bytes = SHOP.as_bytes().to_vec();
         bytes.splice(start..(start + length).min(SHOP.len()), more.into_bytes());
         sensible(&bytes)?;
     }
 
     #[test]
-    fn a_spec_with_a_strange_value_is_told_sensibly(
+    fn a_spec_with_an_unexpected_value_has_sensible_problems(
         private in any::<bool>(), place in any::<prop::sample::Index>(), strange in any_value(),
     ) {
         let mut spec = serde_json::to_value(Spec::read(if private { PRIVATE } else { SHOP }.as_bytes()).unwrap()).unwrap();
@@ -396,9 +394,9 @@ proptest! {
         sensible(&serde_json::to_vec_pretty(&spec).unwrap())?;
     }
 
-    /// Whatever the reader takes, an editor takes too: the schema is never the stricter of the two.
+    /// The schema is never stricter than the reader, so editors show no false errors.
     #[test]
-    fn the_schema_refuses_nothing_that_the_reader_takes(
+    fn the_schema_accepts_everything_that_the_reader_accepts(
         private in any::<bool>(), place in any::<prop::sample::Index>(), strange in any_value(),
     ) {
         let mut spec = serde_json::to_value(Spec::read(if private { PRIVATE } else { SHOP }.as_bytes()).unwrap()).unwrap();

@@ -1,40 +1,40 @@
-//! Every way in which a spec can be wrong, and what is said about it.
+//! Every kind of problem in a spec, and its message.
 //!
-//! The snapshots beside this file are read like prose: `INSTA_UPDATE=always cargo test -p stackdrop-specs` writes them,
-//! and whoever changes a rule reads the difference.
+//! `INSTA_UPDATE=always cargo test --test problems` updates the snapshots beside this file. Read the difference as a user
+//! would.
 
 use stackdrop_specs::{Spec, SpecErrors};
 
 /// A snapshot without the expression that made it.
 macro_rules! snapshot {
-    ($told:expr) => {
-        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($told) })
+    ($text:expr) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($text) })
     };
 }
 
-/// Reads a spec that is wrong.
+/// The problems of an invalid spec.
 fn problems(text: &str) -> SpecErrors {
     match Spec::read(text.as_bytes()) {
-        Ok(spec) => panic!("nothing is wrong with {text}\n{spec:?}"),
+        Ok(spec) => panic!("the spec is valid: {text}\n{spec:?}"),
         Err(errors) => errors,
     }
 }
 
-/// Each spec with what is said about it.
-fn told(specs: &[&str]) -> String {
-    let told = specs.iter().map(|spec| {
+/// Each spec with its problems.
+fn reported(specs: &[&str]) -> String {
+    let blocks = specs.iter().map(|spec| {
         let spec = spec.trim_start_matches('\n');
         let shown: Vec<String> =
             spec.trim_end().lines().map(|line| line.chars().take(200).collect()).collect();
         format!("{}\n{}\n{}\n{}", "=".repeat(40), shown.join("\n"), "-".repeat(40), problems(spec))
     });
-    told.collect::<Vec<_>>().join("\n")
+    blocks.collect::<Vec<_>>().join("\n")
 }
 
 const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23";
 
-/// A stack with one service, of which a test says the rest.
+/// A stack with one service; `rest` are its other fields.
 fn service(rest: &str) -> String {
     format!("stack: shop\nregion: eu-central-1\nservices:\n  web:\n    image: nginx\n{rest}")
 }
@@ -53,12 +53,12 @@ fn load_balancer(rest: &str) -> String {
 }
 
 fn each(texts: &[String]) -> String {
-    told(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    reported(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
-fn mistakes_in_the_syntax() {
-    snapshot!(told(&[
+fn syntax_errors() {
+    snapshot!(reported(&[
         "stack: shop\n region: eu-central-1\n",
         "stack: shop\nregion: \"eu-central-1\n",
         "stack: shop\n\ttags: {}\n",
@@ -76,8 +76,8 @@ fn mistakes_in_the_syntax() {
 }
 
 #[test]
-fn keys_that_are_unknown_missing_or_there_twice() {
-    snapshot!(told(&[
+fn unknown_missing_and_duplicate_keys() {
+    snapshot!(reported(&[
         "region: eu-central-1\n",
         "stack: shop\nload_balancer: {}\nNetwork: { zone: 2 }\ninstnace: {}\n",
         "stack: shop\nroutes: []\nversion: 1\n",
@@ -90,7 +90,7 @@ fn keys_that_are_unknown_missing_or_there_twice() {
 
 #[test]
 fn values_of_the_wrong_type() {
-    snapshot!(told(&[
+    snapshot!(reported(&[
         "stack: 12\nregion: [eu-central-1]\ntags: []\nnetwork: 10.0.0.0/16\n",
         "stack: shop\nnetwork:\n  zones: '2'\n  nat: singel\n  cidr: 10.0.0.0\n",
         "stack: shop\ninstance:\ndatabase: ~\n",
@@ -116,7 +116,7 @@ fn names_regions_and_tags() {
 
 #[test]
 fn networks() {
-    snapshot!(told(&[
+    snapshot!(reported(&[
         "stack: shop\nnetwork: { cidr: 10.0.0.1/16, zones: 4 }\n",
         "stack: shop\nnetwork: { cidr: 10.0.0.0/8, zones: 1 }\n",
         "stack: shop\nnetwork: { cidr: 10.0.0.0/25 }\n",
@@ -210,7 +210,7 @@ fn services() {
 
 #[test]
 fn instances_databases_and_schedules() {
-    snapshot!(told(&[
+    snapshot!(reported(&[
         "stack: shop\ninstance: { type: micro, disk: 4 }\n",
         "stack: shop\ninstance: { type: db.t4g.micro }\n",
         "stack: shop\ndatabase: { version: 12, class: t4g.micro, storage: 10, maxStorage: 21, backupDays: 36, name: Shop }\n",
@@ -226,10 +226,10 @@ fn instances_databases_and_schedules() {
     ]));
 }
 
-/// Unknown keys, wrong types and broken rules are told together, and nothing is concluded from what could not be read.
+/// Unknown keys, wrong types and violated rules are reported together; rules that depend on unreadable values are skipped.
 #[test]
-fn everything_at_once() {
-    snapshot!(told(&["
+fn all_kinds_of_problems_together() {
+    snapshot!(reported(&["
 stack: The Shop
 regoin: eu-central-1
 loadBalancer:
@@ -254,7 +254,7 @@ database:
 }
 
 #[test]
-fn programs_get_the_same_as_people() {
+fn json_contains_the_same_as_text() {
     let errors = problems("stack: shop\nnetwork:\n  zones: 9\n  nat: nine\n");
     snapshot!(serde_json::to_string_pretty(&errors).unwrap());
     snapshot!(errors.render("specs/shop.yaml"));

@@ -105,7 +105,7 @@ pub(super) fn fault(asked: &str) -> Result<Fault> {
             names.join(", ")
         );
     }
-    Ok(Fault::at("*", "*", When::Only(1), refused).during(&format!("/{asked}/ensure")))
+    Ok(Fault::at("*", "*", When::Only(1), refused).during(&format!("/{asked}/apply")))
 }
 
 fn document(rehearsal: &Rehearsal, deployments: &[Deployed]) -> Value {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 pub use stackdrop_functions::contract::handler::FUNCTION_SECONDS_MAX;
+use stackdrop_functions::workflow::pascal_case;
 use stackdrop_functions::{Aws, functions, handle};
 use stackdrop_simulator::{AccessRequest, Account, Caller, Principal, as_caller};
 use stackdrop_statemachine::{Failure, TaskFuture, Tasks};
@@ -103,7 +104,7 @@ impl<'r> Functions<'r> {
 impl Lambda {
     /// What the workflow invokes under this name.
     fn function(&self, name: &str) -> Result<&Function, Failure> {
-        let found = self.installation.functions.get(&camel(name));
+        let found = self.installation.functions.get(&pascal_case(name));
         found.ok_or_else(|| {
             Failure::new("Lambda.ResourceNotFoundException", format!("Function not found: {name}"))
         })
@@ -206,19 +207,5 @@ impl Tasks for Functions<'_> {
 /// The workflow file's `${…}`: each function's name, as the file writes it.
 #[must_use]
 pub fn substitutions() -> BTreeMap<String, String> {
-    functions().map(|function| (camel(function.name), function.name.to_owned())).collect()
-}
-
-/// `security-groups` as the workflow file writes it: `SecurityGroups`.
-#[must_use]
-pub fn camel(name: &str) -> String {
-    name.split('-')
-        .map(|word| {
-            let mut letters = word.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
-                .unwrap_or_default()
-        })
-        .collect()
+    functions().map(|function| (pascal_case(function.name), function.name.to_owned())).collect()
 }

@@ -32,9 +32,10 @@ use crate::installation::Installation;
 
 pub use checkpoint::Checkpoint;
 pub use delivery::LostEvent;
-pub use driver::{FUNCTION_SECONDS_MAX, Invocation, camel, substitutions};
+pub use driver::{FUNCTION_SECONDS_MAX, Invocation, substitutions};
 use driver::{Functions, Invocations};
 pub use pace::at_pace;
+pub use stackdrop_functions::workflow::pascal_case;
 
 /// The workflow file that AWS runs too.
 pub const WORKFLOW: &str = include_str!("../../statemachine/deploy.asl.json");
@@ -56,6 +57,8 @@ pub struct Setting {
     pub seeds: Vec<stackdrop_simulator::Seed>,
     /// The text of the template that is installed; `None` is `template.yaml`.
     pub template: Option<String>,
+    /// The text of the workflow file that is run; `None` is `statemachine/deploy.asl.json`.
+    pub workflow: Option<String>,
     /// The template's parameters that are not at their defaults.
     pub parameters: BTreeMap<String, String>,
     /// Whether the account keeps every decision of IAM, from the installation on.
@@ -188,14 +191,16 @@ impl Rehearsal {
         }
         let sdk = sdk(&account, &region);
         let aws = Arc::new(Aws::new(sdk.clone(), installation.settings.clone()));
-        let machine = Machine::load(WORKFLOW, &driver::substitutions()).map_err(|error| {
-            let problems: Vec<String> = error
-                .problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.pointer, problem.message))
-                .collect();
-            anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
-        })?;
+        let machine =
+            Machine::load(setting.workflow.as_deref().unwrap_or(WORKFLOW), &driver::substitutions())
+                .map_err(|error| {
+                    let problems: Vec<String> = error
+                        .problems
+                        .iter()
+                        .map(|problem| format!("{}: {}", problem.pointer, problem.message))
+                        .collect();
+                    anyhow::anyhow!("the workflow file does not load: {}", problems.join("; "))
+                })?;
         let seed = setting.seed.unwrap_or_default();
         // The SDK draws the jitter of its retries from this generator, a thread's own.
         fastrand::seed(seed);
@@ -350,7 +355,6 @@ impl Rehearsal {
         let execution = Execution {
             arn: self.execution_arn(&id),
             name: id,
-            machine_arn: self.installation.workflow.arn.clone(),
             start_time: self.account.clock().now(),
             input,
         };

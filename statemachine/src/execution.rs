@@ -1,4 +1,4 @@
-//! What an execution is given, and what comes of it.
+//! The inputs and the outcome of an execution.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use crate::failure::Failure;
 use crate::history::{Event, EventKind, Step};
 use crate::join::Boxed;
 
-/// What [`Tasks::invoke`] gives: the function's answer, or the error that it ended with.
+/// The future of [`Tasks::invoke`]: the function's result, or the error that it ended with.
 pub type TaskFuture<'a> = Boxed<'a, Result<Value, Failure>>;
 
-/// What runs a Task: the Lambda service in AWS, the functions in process in a rehearsal.
+/// Runs tasks: the Lambda service in AWS, the functions in process in a rehearsal.
 pub trait Tasks: Sync {
-    /// Invokes a function with a payload and gives what it returned; how `lambda:invoke` wraps that is the
-    /// interpreter's affair. When the state times out, a neighbouring branch fails or the execution ends,
-    /// the future is dropped: the function is killed where it stands.
+    /// Invokes a function with a payload and returns its result; the interpreter wraps it as `lambda:invoke` does. If
+    /// the state times out, another branch fails or the execution ends, the future is dropped, which stops the function
+    /// at its current await point.
     ///
     /// # Errors
-    /// Those of the function ([`Failure::of_lambda`]) and those of the service that runs it.
+    /// The errors of the function ([`Failure::of_lambda`]) and of the service that runs it.
     fn invoke<'a>(&'a self, function: &'a str, payload: Value) -> TaskFuture<'a>;
 
-    /// What somebody answers with a task's token, by `SendTaskSuccess` or `SendTaskFailure`. Nobody ever does, unless
-    /// this says otherwise.
+    /// Waits for the answer to a task's token (`SendTaskSuccess` or `SendTaskFailure`). By default, no answer ever
+    /// arrives.
     ///
     /// # Errors
     /// The failure that was sent.
@@ -35,78 +35,78 @@ pub trait Tasks: Sync {
     }
 }
 
-/// What is told about an execution while it runs. All of it is optional; `&()` watches nothing.
+/// Observes an execution while it runs. Every method is optional; `&()` observes nothing.
 pub trait Watch: Sync {
     /// A state was entered.
     fn entered(&self, _step: &StepEvent<'_>) {}
-    /// An attempt failed; the next one follows after so many seconds.
+    /// An attempt failed; the next one follows after `after_seconds`.
     fn retrying(&self, _step: &StepEvent<'_>, _failure: &Failure, _after_seconds: f64) {}
-    /// An event was added to the execution's history. The history waits until this returns.
+    /// An event was added to the execution's history. The history is locked until this returns.
     fn recorded(&self, _event: &Event) {}
-    /// A state was left. The finished step tells how it ended, and when.
+    /// A state was left. The step contains how it ended, and when.
     fn left(&self, _step: &Step) {}
 }
 
 impl Watch for () {}
 
-/// A state that is being visited.
+/// A state while it is visited.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepEvent<'a> {
     /// The state's name.
     pub name: &'a str,
     /// The state's kind.
     pub kind: StateKind,
-    /// The Parallel or Map that it is inside of.
+    /// The Parallel state that contains it.
     pub parent: Option<&'a str>,
-    /// Now, in seconds since the execution's start.
+    /// The current time, in seconds since the execution's start.
     pub at_seconds: f64,
     /// From 1.
     pub attempt: u32,
 }
 
-/// How to run.
+/// Options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// For the jitter of retries.
+    /// The seed for the jitter of retries.
     pub seed: u64,
-    /// Keep a clone to stop the execution.
+    /// Stops the execution; keep a clone of it.
     pub abort: Abort,
 }
 
-/// A state that an execution has come to: where another can go on from.
+/// A state that an execution has reached, from which another execution can resume.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrival {
-    /// The state's name; one that no Parallel or Map is around.
+    /// The state's name; a state inside a Parallel cannot be resumed from.
     pub state: String,
     /// The state's input.
     pub input: Value,
-    /// Since the execution's start.
+    /// The time since the execution's start.
     pub elapsed: Duration,
 }
 
-/// Stops executions, as `StopExecution` does: no Catch is run.
+/// Stops executions, as `StopExecution` does: no Catch runs.
 #[derive(Debug, Clone)]
 pub struct Abort {
-    asked: Arc<watch::Sender<Option<Failure>>>,
+    request: Arc<watch::Sender<Option<Failure>>>,
 }
 
 impl Default for Abort {
     fn default() -> Self {
-        Self { asked: Arc::new(watch::Sender::new(None)) }
+        Self { request: Arc::new(watch::Sender::new(None)) }
     }
 }
 
 impl Abort {
-    /// Stops every execution that was given this handle, now or as soon as it starts.
+    /// Stops every execution that has this handle, now or as soon as it starts.
     pub fn stop(&self, error: &str, cause: &str) {
-        self.asked.send_replace(Some(Failure::new(error, cause)));
+        self.request.send_replace(Some(Failure::new(error, cause)));
     }
 
-    /// Waits until somebody asks; for ever, if nobody does.
+    /// Waits until [`Abort::stop`] is called.
     pub(crate) async fn wait(&self) -> Failure {
-        let mut asked = self.asked.subscribe();
+        let mut requests = self.request.subscribe();
         // `self` holds the sender, so the channel is never closed while this waits.
-        match asked.wait_for(Option::is_some).await.map(|asked| asked.clone()) {
+        match requests.wait_for(Option::is_some).await.map(|request| request.clone()) {
             Ok(Some(failure)) => failure,
             Ok(None) | Err(_) => std::future::pending().await,
         }
@@ -116,13 +116,13 @@ impl Abort {
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Status {
-    /// With this output.
+    /// The execution's output.
     Succeeded(Value),
-    /// With this error.
+    /// The execution's error.
     Failed(Failure),
-    /// It ran longer than the machine's `TimeoutSeconds`.
+    /// The execution ran longer than the machine's `TimeoutSeconds`.
     TimedOut,
-    /// It was stopped, with the error and cause that were given.
+    /// The error and cause that [`Abort::stop`] was called with.
     Aborted(Failure),
 }
 
@@ -133,23 +133,23 @@ pub struct Outcome {
     pub status: Status,
     /// How long it took.
     pub seconds: f64,
-    /// The visits to states, in the order in which they were entered.
+    /// The visits to states, in the order of entering.
     pub steps: Vec<Step>,
-    /// What AWS would bill: one for each state entered and for each retry.
+    /// The state transitions that AWS would bill: one for each state entered and for each retry.
     pub transitions: u64,
     /// Every event, in order.
     pub history: Vec<Event>,
 }
 
 impl Outcome {
-    /// What a state was given when it was last entered.
+    /// The input of a state's last visit.
     #[must_use]
     pub fn input_of(&self, state: &str) -> Option<&Value> {
         let mut events = self.history.iter().rev().filter(|event| event.state.as_deref() == Some(state));
         events.find_map(|event| event.detail.input())
     }
 
-    /// What a state gave when it was last left.
+    /// The output of a state's last visit.
     #[must_use]
     pub fn output_of(&self, state: &str) -> Option<&Value> {
         let left = |event: &&Event| matches!(event.kind, EventKind::StateExited(_));

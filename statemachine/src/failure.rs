@@ -1,11 +1,9 @@
-//! What went wrong, in the two words that Step Functions has for it: `Error` and `Cause`.
+//! Errors as Step Functions reports them: a name (`Error`) and a `Cause`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::history::Detail;
-
-/// The error names that Step Functions itself gives.
+/// The error names that Step Functions itself reports.
 pub mod names {
     /// Wildcard: any error but [`DATA_LIMIT_EXCEEDED`] and [`RUNTIME`].
     pub const ALL: &str = "States.ALL";
@@ -15,40 +13,37 @@ pub mod names {
     pub const TIMEOUT: &str = "States.Timeout";
     /// An input, a result or an output was larger than 262,144 bytes.
     pub const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
-    /// Something that the workflow can not handle (a path that selects nothing, a full history): never
-    /// retried, never caught.
+    /// An error of the workflow itself (a path that selects nothing, a full history): never retried, never caught.
     pub const RUNTIME: &str = "States.Runtime";
-    /// A result could not be put where `ResultPath` says.
+    /// A result could not be written to the place that `ResultPath` names.
     pub const RESULT_PATH_MATCH_FAILURE: &str = "States.ResultPathMatchFailure";
-    /// An intrinsic function was given what it can not work on.
-    pub const INTRINSIC_FAILURE: &str = "States.IntrinsicFailure";
 }
 
-/// A failed task, state or execution: Step Functions' "error output".
+/// The failure of a task, a state or an execution: Step Functions' "error output".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Failure {
     /// The name that `ErrorEquals` is compared with.
     pub error: String,
-    /// For people, or the JSON text that a Lambda function's error becomes.
+    /// A text for people, or the JSON text that Lambda makes of a function's error.
     pub cause: String,
 }
 
 impl Failure {
-    /// A failure with this name and cause, as they are.
+    /// A failure with this name and cause.
     pub fn new(error: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { error: error.into(), cause: cause.into() }
     }
 
-    /// The failure that a Lambda function's returned error becomes: its type is the name, and the cause is
-    /// the error's JSON text.
+    /// The failure of a task whose Lambda function returned an error: the error's type is the name, and its JSON text
+    /// is the cause.
     #[must_use]
     pub fn of_lambda(error_type: &str, error_message: &str) -> Self {
         let cause = json!({ "errorType": error_type, "errorMessage": error_message });
         Self::new(error_type, cause.to_string())
     }
 
-    /// What went wrong, in words for people: the message of a Lambda function's error, or the cause itself.
+    /// A message for people: the message of a Lambda function's error, otherwise the cause itself.
     #[must_use]
     pub fn message(&self) -> String {
         let error: Option<Value> = serde_json::from_str(&self.cause).ok();
@@ -56,16 +51,7 @@ impl Failure {
         message.unwrap_or(&self.cause).to_owned()
     }
 
-    /// As the details of an event have it: without a cause when there is none.
-    pub(crate) fn detail(&self) -> Detail {
-        Detail::Other(if self.cause.is_empty() {
-            json!({ "error": self.error })
-        } else {
-            json!({ "error": self.error, "cause": self.cause })
-        })
-    }
-
-    /// The error output that a `Catch` hands on.
+    /// The error output that a `Catch` passes to the next state.
     pub(crate) fn output(&self) -> Value {
         json!({ "Error": self.error, "Cause": self.cause })
     }
@@ -74,7 +60,7 @@ impl Failure {
         Self::new(names::RUNTIME, cause)
     }
 
-    /// In AWS's words; `name` is the state's, or `lambda`.
+    /// With AWS's message; `name` is the state's name, or `lambda`.
     pub(crate) fn data_limit(name: &str) -> Self {
         let cause = format!(
             "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes \
@@ -83,8 +69,8 @@ impl Failure {
         Self::new(names::DATA_LIMIT_EXCEEDED, cause)
     }
 
-    /// Says in which state a fault of the workflow itself arose, in AWS's words. What a task, a `Fail` state
-    /// or a branch reported stays as it is.
+    /// Adds the state in which an error of the workflow itself occurred, with AWS's message. The failures that tasks,
+    /// `Fail` states and branches report stay unchanged.
     pub(crate) fn within(self, state: &str, entered: u64) -> Self {
         let prefix = format!(
             "An error occurred while executing the state '{state}' (entered at the event id #{entered})."

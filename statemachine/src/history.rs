@@ -1,4 +1,4 @@
-//! What happened, and when: events as Step Functions counts them, and steps as people read them.
+//! The history of an execution: events as Step Functions counts them, and steps as people read them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,54 +10,63 @@ use serde_json::{Value, json};
 use crate::definition::StateKind;
 use crate::failure::Failure;
 
-/// How many events an execution may have, its last one included (Developer Guide, "quotas").
+/// The largest number of events of an execution, including its last one (Developer Guide, "quotas").
 pub const HISTORY_EVENTS_MAX: usize = 25_000;
 
 /// One event of an execution's history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// From 1, without gaps.
+    /// Starts at 1, without gaps.
     pub id: u64,
     /// Seconds since the execution's start.
     pub at_seconds: f64,
     /// What happened.
     pub kind: EventKind,
-    /// To which state; `None` for the execution's own events.
+    /// The state of the event; `None` for the execution's own events.
     pub state: Option<String>,
-    /// What there is to tell of it.
+    /// The event's details.
     pub detail: Detail,
 }
 
-/// What there is to tell of an event: inputs, outputs and errors. It shares them with the states that had them, and is
-/// made into JSON, as AWS's event details, only when asked.
+/// The details of an event: inputs, outputs and errors. The values are shared with the states, and are converted into
+/// AWS's event details only on demand.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Detail {
-    /// What a state or the execution was given.
+    /// The input of a state or of the execution.
     Input(Arc<Value>),
-    /// What a state, a task or the execution gave.
+    /// The output of a state, a task or the execution.
     Output(Arc<Value>),
-    /// What a task's function is invoked with.
+    /// The call of a task's function.
     Scheduled {
         /// The function's name.
         function: String,
         /// Its payload.
         payload: Arc<Value>,
-        /// Whether its answer comes by a token.
+        /// Whether the task waits for its token.
         waits_for_token: bool,
-        /// How long it may take.
+        /// The task's `TimeoutSeconds`.
         timeout_seconds: Option<u32>,
     },
-    /// An error, or a few words more.
+    /// Other details, such as an error.
     Other(Value),
 }
 
 impl Detail {
-    /// The detail of an event that tells of nothing but itself.
-    pub(crate) fn nothing() -> Self {
+    /// The details of an event that has none.
+    pub(crate) fn empty() -> Self {
         Self::Other(json!({}))
     }
 
-    /// What was given, if that is what there is to tell.
+    /// The details of a failure. As in AWS, an empty cause is left out.
+    pub(crate) fn failure(failure: &Failure) -> Self {
+        Self::Other(if failure.cause.is_empty() {
+            json!({ "error": failure.error })
+        } else {
+            json!({ "error": failure.error, "cause": failure.cause })
+        })
+    }
+
+    /// The input, if the event has one.
     #[must_use]
     pub fn input(&self) -> Option<&Value> {
         match self {
@@ -66,7 +75,7 @@ impl Detail {
         }
     }
 
-    /// What came of it, if that is what there is to tell.
+    /// The output, if the event has one.
     #[must_use]
     pub fn output(&self) -> Option<&Value> {
         match self {
@@ -75,7 +84,7 @@ impl Detail {
         }
     }
 
-    /// As AWS's event details have it.
+    /// The details as AWS writes them.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
@@ -103,7 +112,7 @@ impl Serialize for Detail {
     }
 }
 
-/// The kinds of events. Displayed under AWS's names, such as `TaskStateEntered`.
+/// The kinds of events. They are displayed with AWS's names, such as `TaskStateEntered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "AWS's own names")]
 pub enum EventKind {
@@ -114,24 +123,20 @@ pub enum EventKind {
     ExecutionAborted,
     StateEntered(StateKind),
     StateExited(StateKind),
-    /// A Parallel or Map state.
+    /// A Parallel state.
     StateStarted(StateKind),
-    /// A Parallel or Map state.
+    /// A Parallel state.
     StateSucceeded(StateKind),
-    /// A Parallel or Map state.
+    /// A Parallel state.
     StateFailed(StateKind),
     StateAborted(StateKind),
     TaskScheduled,
     TaskStarted,
-    /// The function that was given a token has returned.
+    /// The function of a task that waits for its token has returned.
     TaskSubmitted,
     TaskSucceeded,
     TaskFailed,
     TaskTimedOut,
-    MapIterationStarted,
-    MapIterationSucceeded,
-    MapIterationFailed,
-    MapIterationAborted,
 }
 
 impl fmt::Display for EventKind {
@@ -161,13 +166,13 @@ pub struct Step {
     pub name: String,
     /// The state's kind.
     pub kind: StateKind,
-    /// The Parallel or Map that it is inside of.
+    /// The Parallel state that contains it.
     pub parent: Option<String>,
-    /// Seconds since the execution's start.
+    /// When it was entered, in seconds since the execution's start.
     pub start: f64,
-    /// Seconds since the execution's start.
+    /// When it was left, in seconds since the execution's start.
     pub end: f64,
-    /// 1, and one more for each retry.
+    /// 1, plus the number of retries.
     pub attempts: u32,
     /// How it ended.
     pub ending: Ending,
@@ -176,18 +181,18 @@ pub struct Step {
 /// How a visit to a state ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Ending {
-    /// It did its work.
+    /// The state succeeded.
     Done,
-    /// It failed, and its `Catch` went on with this state.
+    /// The state failed, and its `Catch` continued with another state.
     Caught {
         /// The last attempt's failure.
         failure: Failure,
         /// The state that the `Catch` names.
         next: String,
     },
-    /// It failed, and took its branch or the execution with it.
+    /// The state failed, and so did its branch or the execution.
     Failed(Failure),
-    /// It was stopped: a neighbouring branch failed, or the execution timed out or was stopped.
+    /// The state was stopped: another branch failed, or the execution timed out or was stopped.
     Aborted,
 }
 
@@ -195,9 +200,9 @@ pub enum Ending {
 pub(crate) struct History {
     pub(crate) events: Vec<Event>,
     pub(crate) steps: Vec<Step>,
-    /// What AWS bills: each state entered, and each retry.
+    /// The state transitions that AWS bills: each state entered, and each retry.
     pub(crate) transitions: u64,
-    /// What ends the execution from outside any state leaves no event but the execution's last.
+    /// Whether only the execution's last event can be added.
     is_sealed: bool,
 }
 
@@ -206,13 +211,13 @@ impl History {
         Self { events: Vec::new(), steps: Vec::new(), transitions: 0, is_sealed: false }
     }
 
-    /// Takes no more events but the execution's last: states that a stopped, timed out or runtime-failed
-    /// execution cuts short have no `…StateAborted` in AWS.
+    /// Refuses all further events but the execution's last: in AWS, the states of a stopped, timed out or
+    /// runtime-failed execution have no `…StateAborted`.
     pub(crate) fn seal(&mut self) {
         self.is_sealed = true;
     }
 
-    /// Adds an event and gives its id. The last place is kept for the execution's end.
+    /// Adds an event and returns its ID. The last place is reserved for the execution's end.
     pub(crate) fn record(
         &mut self,
         at: Duration,

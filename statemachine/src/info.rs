@@ -1,8 +1,9 @@
-//! A loaded workflow as others read it: the tests that keep names in step, a drawing, a report.
+//! Describes the states of a loaded workflow, for tests that compare its names with the code.
+
+use serde_json::Value;
 
 use crate::definition::{Chain, Machine, State, StateKind, Work};
 use crate::retry::{Catcher, Retrier};
-use serde_json::Value;
 
 /// One state of a workflow.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,11 +12,11 @@ pub struct StateInfo<'m> {
     pub name: &'m str,
     /// Its kind.
     pub kind: StateKind,
-    /// The Parallel or Map that it is inside of.
+    /// The Parallel state that contains it.
     pub parent: Option<&'m str>,
     /// The function that a Task invokes.
     pub function: Option<&'m str>,
-    /// What a Task sends to the function, as it is written: paths are not evaluated, their names end in `.$`.
+    /// The payload of a Task as it is written: paths are not evaluated, and the names of their fields end in `.$`.
     pub payload: Option<&'m Value>,
     /// `TimeoutSeconds` of a Task.
     pub timeout_seconds: Option<u32>,
@@ -23,16 +24,16 @@ pub struct StateInfo<'m> {
     pub retries: &'m [Retrier],
     /// `Catch`, in order.
     pub catches: &'m [Catcher],
-    /// `Next`; `None` where it ends, and for a Choice.
+    /// `Next`; `None` for a state that ends its chain, and for a Choice.
     pub next: Option<&'m str>,
-    /// Where a Choice may lead, in order, its default last.
+    /// The next states of a Choice, in order, its default last.
     pub choices: Vec<&'m str>,
-    /// The first state of each branch of a Parallel, or of a Map's processor.
+    /// The first state of each branch of a Parallel.
     pub branches: Vec<&'m str>,
 }
 
 impl Machine {
-    /// Every state, in the order of the file; those inside a Parallel or Map come right after it.
+    /// Every state, in the order of the file; the states of branches follow their Parallel.
     pub fn states(&self) -> impl Iterator<Item = StateInfo<'_>> {
         let mut infos = Vec::new();
         collect(&self.chain, None, &mut infos);
@@ -55,7 +56,7 @@ impl Machine {
 fn collect<'m>(chain: &'m Chain, parent: Option<&'m str>, infos: &mut Vec<StateInfo<'m>>) {
     for state in chain.states.values() {
         infos.push(info(state, parent));
-        for inner in state.chains() {
+        for inner in state.branches() {
             collect(inner, Some(&state.name), infos);
         }
     }
@@ -77,12 +78,12 @@ fn info<'m>(state: &'m State, parent: Option<&'m str>) -> StateInfo<'m> {
         kind: state.kind(),
         parent,
         function: task.map(|task| task.function.as_str()),
-        payload: task.map(|task| &task.payload_text),
+        payload: task.map(|task| &task.payload_source),
         timeout_seconds: task.and_then(|task| task.timeout_seconds),
         retries: &state.retry,
         catches: &state.catch,
         next: state.next.as_deref(),
         choices,
-        branches: state.chains().into_iter().map(|chain| chain.start_at.as_str()).collect(),
+        branches: state.branches().iter().map(|chain| chain.start_at.as_str()).collect(),
     }
 }

@@ -1,9 +1,16 @@
-//! An interpreter of the Amazon States Language: the same workflow file that AWS runs, run in process.
+//! An interpreter of the Amazon States Language. It runs, in process, the workflow file that AWS runs.
 //!
-//! It knows just what the workflow needs (`JSONPath`, Standard execution, `lambda:invoke`), and refuses
-//! everything else when a file is loaded, with the JSON pointer of the place, rather than when it runs.
-//! Time is tokio's: under a paused clock an execution of hours takes milliseconds, and the same seed gives
-//! the same history.
+//! It supports only the features that `deploy.asl.json` uses:
+//!
+//! - the states Task (`lambda:invoke`, `lambda:invoke.waitForTaskToken`), Parallel, Choice, Pass, Succeed and Fail,
+//! - `Parameters`, `ResultSelector`, `ResultPath`, `OutputPath`, `TimeoutSeconds`, `Retry` and `Catch`,
+//! - the operators `And`, `Or`, `Not`, `IsPresent`, `IsNull`, `StringEquals`, `StringEqualsPath`, `BooleanEquals`,
+//! - paths of names and indexes, and `$$.Execution.Id`, `$$.Execution.Name` and `$$.Task.Token`.
+//!
+//! [`Machine::load`] refuses everything else with an error that names the place; nothing is ignored.
+//!
+//! Time is tokio's: under a paused clock, an execution of hours takes milliseconds. The same seed gives the same
+//! history.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -13,7 +20,7 @@
 //!     Execution, Failure, Machine, Options, Status, StepEvent, TaskFuture, Tasks, Watch,
 //! };
 //!
-//! /// A function that is not done before a minute has passed.
+//! /// A function that reports `Pending` for one minute.
 //! struct Functions(tokio::time::Instant);
 //!
 //! impl Tasks for Functions {
@@ -56,15 +63,14 @@
 //! # });
 //! ```
 //!
-//! Where to look: `definition` is what a loaded file is, `load` and `kinds` read and `check` checks it; `path`,
-//! `template` and `choice` are its little languages; `engine` runs it: `visit` is one
-//! visit to a state, `work` what states do, `retry` and `history` what their names say.
+//! Start reading at `definition`, which describes a loaded workflow. `load` reads and checks a file; `path`, `template`,
+//! `choice` and `retry` are the languages inside it. `engine` runs a workflow: `run` is the state of one execution,
+//! `visit` one visit to a state, `task` one call of a function.
 //!
-//! Facts about AWS come from the Step Functions Developer Guide ("error handling", "input and output
-//! processing", "context object", "quotas") and the Amazon States Language specification; the order of events and
-//! the wording of errors from histories that AWS itself recorded (the snapshots of `LocalStack`'s tests).
+//! Facts about AWS come from the Step Functions Developer Guide ("error handling", "input and output processing",
+//! "context object", "quotas") and the Amazon States Language specification. The order of events and AWS's messages come
+//! from recorded histories (the snapshots of `LocalStack`'s tests).
 
-mod check;
 mod choice;
 mod context;
 mod definition;
@@ -73,18 +79,15 @@ mod execution;
 mod failure;
 mod history;
 mod info;
-mod invocation;
 mod join;
-mod kinds;
 mod load;
 mod path;
-mod raw;
+mod problem;
 mod retry;
+mod run;
+mod task;
 mod template;
-mod text;
-mod value;
 mod visit;
-mod work;
 
 pub use context::Execution;
 pub use definition::{Machine, StateKind};
@@ -92,5 +95,5 @@ pub use execution::{Abort, Arrival, Options, Outcome, Status, StepEvent, TaskFut
 pub use failure::{Failure, names};
 pub use history::{Detail, Ending, Event, EventKind, HISTORY_EVENTS_MAX, Step};
 pub use info::StateInfo;
-pub use load::{LoadError, Problem};
+pub use problem::{LoadError, Problem};
 pub use retry::{Catcher, Retrier};

@@ -1,4 +1,4 @@
-//! `JSONPath`, as much of it as a workflow needs: `$`, dotted names, `['name']`, `[0]`; and `$$`, the context.
+//! Reference paths (`$`, `$.name`, `$.name[0]`), three fields of the context object `$$`, and `ResultPath`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::context::{Context, Scope};
+use crate::context::Scope;
 use crate::failure::{Failure, names};
+use crate::problem::not_supported;
 
 /// A path that selects one value or none.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Path {
     text: String,
-    root: Root,
-    steps: Vec<Step>,
+    source: Source,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Root {
-    Input,
-    Context,
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Input(Vec<Step>),
+    Context(ContextField),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,100 +30,85 @@ enum Step {
     Index(usize),
 }
 
-/// What the context object holds (`…` stands for "and anything below"). Its other members (the role,
-/// redrives) are refused at load.
-const CONTEXT: &[&str] = &[
-    "$$",
-    "$$.Execution",
-    "$$.Execution.Id",
-    "$$.Execution.Input…",
-    "$$.Execution.Name",
-    "$$.Execution.StartTime",
-    "$$.State",
-    "$$.State.EnteredTime",
-    "$$.State.Name",
-    "$$.State.RetryCount",
-    "$$.StateMachine",
-    "$$.StateMachine.Id",
-    "$$.StateMachine.Name",
-    "$$.Task",
-    "$$.Task.Token",
-    "$$.Map",
-    "$$.Map.Item",
-    "$$.Map.Item.Index",
-    "$$.Map.Item.Value…",
-];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ContextField {
+    ExecutionId,
+    ExecutionName,
+    TaskToken,
+}
+
+/// The path of a task's token.
+pub(crate) const TASK_TOKEN: &str = "$$.Task.Token";
+
+const EXECUTION_ID: &str = "$$.Execution.Id";
+const EXECUTION_NAME: &str = "$$.Execution.Name";
 
 impl Path {
-    /// The path `$`.
-    pub(crate) fn whole_input() -> Self {
-        Self { text: "$".to_owned(), root: Root::Input, steps: Vec::new() }
-    }
-
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (root, rest) = match (text.strip_prefix("$$"), text.strip_prefix('$')) {
-            (Some(rest), _) => (Root::Context, rest),
-            (None, Some(rest)) => (Root::Input, rest),
-            (None, None) => return Err(format!("`{text}` is not a path: a path starts with `$`")),
+        let source = match text {
+            EXECUTION_ID => Source::Context(ContextField::ExecutionId),
+            EXECUTION_NAME => Source::Context(ContextField::ExecutionName),
+            TASK_TOKEN => Source::Context(ContextField::TaskToken),
+            other if other.starts_with("$$") => {
+                let supported = [EXECUTION_ID, EXECUTION_NAME, TASK_TOKEN];
+                return Err(not_supported(&format!("the context path `{text}`"), &supported));
+            }
+            other if other.starts_with("States.") => {
+                return Err(not_supported(&format!("the intrinsic function `{text}`"), &["paths"]));
+            }
+            other => {
+                let Some(rest) = other.strip_prefix('$') else {
+                    return Err(format!("`{text}` is not a path: a path starts with `$`"));
+                };
+                Source::Input(steps(rest).map_err(|reason| {
+                    format!("the path `{text}` is not supported by this interpreter: {reason}")
+                })?)
+            }
         };
-        let steps =
-            steps(rest).map_err(|problem| format!("`{text}` is not a path that is known here: {problem}"))?;
-        let path = Self { text: text.to_owned(), root, steps };
-        if root == Root::Context && !path.is_in_context() {
-            return Err(format!("`{text}` is nothing that the context object has here"));
-        }
-        Ok(path)
+        Ok(Self { text: text.to_owned(), source })
     }
 
-    /// As it was written.
+    /// The path as it is written.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it reads `$$.Map`, which exists inside a Map only.
-    pub(crate) fn reads_map_item(&self) -> bool {
-        self.root == Root::Context && self.steps.first() == Some(&Step::Name("Map".to_owned()))
-    }
-
-    /// The selected value; `None` when there is nothing.
-    pub(crate) fn select<'v>(&self, scope: &Scope<'v>) -> Option<Cow<'v, Value>> {
-        match self.root {
-            Root::Input => select(&self.steps, scope.input).map(Cow::Borrowed),
-            Root::Context => select(&self.steps, &scope.context.value()).cloned().map(Cow::Owned),
+    /// The selected value; `None` if the path selects nothing.
+    pub(crate) fn select<'v>(&self, scope: Scope<'v>) -> Option<Cow<'v, Value>> {
+        let text = |text: &str| Some(Cow::Owned(Value::from(text)));
+        match &self.source {
+            Source::Input(steps) => select(steps, scope.input).map(Cow::Borrowed),
+            Source::Context(ContextField::ExecutionId) => text(&scope.context.execution.arn),
+            Source::Context(ContextField::ExecutionName) => text(&scope.context.execution.name),
+            Source::Context(ContextField::TaskToken) => scope.context.token.and_then(text),
         }
     }
 
-    /// The selected value, or the error that its lack is.
-    pub(crate) fn require<'v>(&self, scope: &Scope<'v>) -> Result<Cow<'v, Value>, Failure> {
+    /// The value that `OutputPath` selects. The message is AWS's.
+    pub(crate) fn output<'v>(&self, scope: Scope<'v>) -> Result<Cow<'v, Value>, Failure> {
         self.select(scope).ok_or_else(|| {
             let path = self.text();
             Failure::runtime(format!("Invalid path '{path}' : No results for path: {}", self.bracketed()))
         })
     }
 
-    /// As AWS's messages write it: `$['name'][0]`.
-    fn bracketed(&self) -> String {
-        let root = match self.root {
-            Root::Input => "$",
-            Root::Context => "$$",
-        };
-        self.steps.iter().fold(root.to_owned(), |text, step| match step {
-            Step::Name(name) => format!("{text}['{name}']"),
-            Step::Index(index) => format!("{text}[{index}]"),
+    /// The value for a field whose value is a path. The message is AWS's.
+    pub(crate) fn field_value<'v>(&self, field: &str, scope: Scope<'v>) -> Result<Cow<'v, Value>, Failure> {
+        self.select(scope).ok_or_else(|| {
+            let (path, input) = (self.text(), scope.input);
+            Failure::runtime(format!(
+                "The JSONPath '{path}' specified for the field '{field}' could not be found in the input \
+                 '{input}'"
+            ))
         })
     }
 
-    fn is_in_context(&self) -> bool {
-        let steps = self.steps.iter().map(|step| match step {
-            Step::Name(name) => format!(".{name}"),
-            Step::Index(index) => format!("[{index}]"),
-        });
-        let written = steps.fold("$$".to_owned(), |text, step| text + &step);
-        CONTEXT.iter().any(|known| match known.strip_suffix('…') {
-            Some(start) => written
-                .strip_prefix(start)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])),
-            None => *known == written,
+    /// The path as AWS's messages write it: `$['name'][0]`.
+    fn bracketed(&self) -> String {
+        let Source::Input(steps) = &self.source else { return self.text.clone() };
+        steps.iter().fold("$".to_owned(), |text, step| match step {
+            Step::Name(name) => format!("{text}['{name}']"),
+            Step::Index(index) => format!("{text}[{index}]"),
         })
     }
 }
@@ -147,11 +132,11 @@ fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     while !rest.is_empty() {
         let (step, after) = if let Some(dotted) = rest.strip_prefix('.') {
-            dotted_name(dotted)?
+            name(dotted)?
         } else if let Some(bracketed) = rest.strip_prefix('[') {
-            bracket(bracketed)?
+            index(bracketed)?
         } else {
-            return Err(format!("`{rest}` starts with neither `.` nor `[`"));
+            return Err(format!("expected `.` or `[`, found `{rest}`"));
         };
         steps.push(step);
         rest = after;
@@ -159,90 +144,34 @@ fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-fn dotted_name(text: &str) -> Result<(Step, &str), String> {
+fn name(text: &str) -> Result<(Step, &str), String> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (name, after) = text.split_at(end);
     if name.is_empty() {
-        return Err("a name is missing after `.`".to_owned());
-    }
-    if !(after.is_empty() || after.starts_with(['.', '['])) {
-        return Err(format!("a name like `{name}{after}` is written `['…']`"));
+        return Err(format!("expected a name after `.`, found `{text}`"));
     }
     Ok((Step::Name(name.to_owned()), after))
 }
 
-fn bracket(text: &str) -> Result<(Step, &str), String> {
-    for quote in ['\'', '"'] {
-        let Some(quoted) = text.strip_prefix(quote) else { continue };
-        let Some((name, after)) = quoted.split_once(quote) else {
-            return Err(format!("the quote {quote} is not closed"));
-        };
-        let Some(after) = after.strip_prefix(']') else {
-            return Err("`]` is missing after a quoted name".to_owned());
-        };
-        if name.is_empty() || name.contains('\\') {
-            return Err(format!("`{name}` can not be a name"));
-        }
-        return Ok((Step::Name(name.to_owned()), after));
-    }
+fn index(text: &str) -> Result<(Step, &str), String> {
     let Some((index, after)) = text.split_once(']') else {
         return Err("`]` is missing".to_owned());
     };
-    // `parse` alone would take `+1`.
+    // `parse` alone would accept `+1`.
     if index.is_empty() || !index.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("`[{index}]` is neither an index nor a quoted name"));
+        return Err(format!("expected an index, found `[{index}]`"));
     }
-    let index = index.parse().map_err(|_| format!("the index {index} is too large"))?;
+    let index = index.parse().map_err(|_| format!("the index {index} is out of range"))?;
     Ok((Step::Index(index), after))
 }
 
-/// `InputPath` and `OutputPath`: a path, or `null` for `{}`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "Option<Path>")]
-pub(crate) enum Filter {
-    Nothing,
-    At(Path),
-}
-
-impl From<Option<Path>> for Filter {
-    fn from(path: Option<Path>) -> Self {
-        path.map_or(Self::Nothing, Self::At)
-    }
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self::At(Path::whole_input())
-    }
-}
-
-impl Filter {
-    pub(crate) fn apply(&self, value: &Arc<Value>, context: &Context<'_>) -> Result<Arc<Value>, Failure> {
-        match self {
-            Self::Nothing => Ok(Arc::new(Value::Object(Map::new()))),
-            Self::At(path) if path.root == Root::Input && path.steps.is_empty() => Ok(Arc::clone(value)),
-            Self::At(path) => {
-                let selected = path.require(&Scope { input: value, context })?;
-                Ok(Arc::new(selected.into_owned()))
-            }
-        }
-    }
-
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Nothing => None,
-            Self::At(path) => Some(path),
-        }
-    }
-}
-
-/// `ResultPath`: where a result goes in the state's input.
+/// `ResultPath`: the place of a result in the state's input.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Option<String>")]
 pub(crate) enum ResultPath {
-    /// `null`: the result is dropped, the input goes on.
+    /// `null`: the result is discarded, and the input is the output.
     Discard,
-    /// These names, one inside the other; none of them means that the result replaces the input.
+    /// Nested names. Without any name, the result replaces the input.
     At(Vec<String>),
 }
 
@@ -251,17 +180,16 @@ impl TryFrom<Option<String>> for ResultPath {
 
     fn try_from(text: Option<String>) -> Result<Self, String> {
         let Some(text) = text else { return Ok(Self::Discard) };
-        let path = Path::parse(&text)?;
-        if path.root == Root::Context {
-            return Err(format!("`{text}` is not a reference path: the context can not be written to"));
-        }
+        let Source::Input(steps) = Path::parse(&text)?.source else {
+            return Err(format!("`{text}` cannot be written to: the context object is read-only"));
+        };
         let name = |step| match step {
             Step::Name(name) => Ok(name),
-            Step::Index(_) => {
-                Err(format!("`{text}` is not a reference path that is known here: it has an index"))
-            }
+            Step::Index(_) => Err(format!(
+                "the path `{text}` is not supported by this interpreter: `ResultPath` must not have an index"
+            )),
         };
-        path.steps.into_iter().map(name).collect::<Result<_, _>>().map(Self::At)
+        steps.into_iter().map(name).collect::<Result<_, _>>().map(Self::At)
     }
 }
 
@@ -272,8 +200,8 @@ impl Default for ResultPath {
 }
 
 impl ResultPath {
-    /// The state's input with the result put in its place.
-    pub(crate) fn put(&self, input: &Arc<Value>, result: Arc<Value>) -> Result<Arc<Value>, Failure> {
+    /// The state's input with the result at its place.
+    pub(crate) fn insert(&self, input: &Arc<Value>, result: Arc<Value>) -> Result<Arc<Value>, Failure> {
         let Self::At(names) = self else { return Ok(Arc::clone(input)) };
         let Some((last, parents)) = names.split_last() else { return Ok(result) };
         let mut output = Value::clone(input);
@@ -285,12 +213,10 @@ impl ResultPath {
         Ok(Arc::new(output))
     }
 
-    /// As it is written in a workflow; `None` for `null`.
+    /// The path as it is written in a workflow; `None` for `null`.
     pub(crate) fn text(&self) -> Option<String> {
         let Self::At(names) = self else { return None };
-        let plain = |name: &String| name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        let step = |name| if plain(name) { format!(".{name}") } else { format!("['{name}']") };
-        Some(names.iter().map(step).fold("$".to_owned(), |text, step| text + &step))
+        Some(names.iter().fold("$".to_owned(), |text, name| format!("{text}.{name}")))
     }
 }
 

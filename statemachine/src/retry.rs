@@ -1,4 +1,4 @@
-//! `Retry` and `Catch`: which errors they match, and when to try again.
+//! `Retry` and `Catch`: which errors they match, and how long a retry waits.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::failure::names;
 use crate::path::ResultPath;
+use crate::problem::not_supported;
 
 /// One of a state's `Retry`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,15 +16,15 @@ use crate::path::ResultPath;
 pub struct Retrier {
     /// `ErrorEquals`.
     pub errors: Vec<String>,
-    /// Before the first retry.
+    /// The delay before the first retry.
     pub interval_seconds: u32,
-    /// What each delay is multiplied by for the next.
+    /// The factor between one delay and the next.
     pub backoff_rate: f64,
     /// How many retries; 0 means none.
     pub max_attempts: u32,
-    /// What no delay exceeds.
+    /// The upper limit of every delay.
     pub max_delay_seconds: Option<u32>,
-    /// Whether a delay is drawn between 0 and the computed one (`JitterStrategy: FULL`).
+    /// Whether a delay is random between 0 and the computed one (`JitterStrategy: FULL`).
     pub full_jitter: bool,
 }
 
@@ -33,13 +34,13 @@ pub struct Retrier {
 pub struct Catcher {
     /// `ErrorEquals`.
     pub errors: Vec<String>,
-    /// The state that goes on.
+    /// The next state.
     pub next: String,
     pub(crate) result_path: ResultPath,
 }
 
 impl Catcher {
-    /// Where the error output goes in the state's input: `$` replaces it all, `None` (`null`) drops the error.
+    /// The place of the error output in the state's input: `$` replaces the input, `None` (`null`) discards the error.
     #[must_use]
     pub fn result_path(&self) -> Option<String> {
         self.result_path.text()
@@ -51,30 +52,19 @@ impl Catcher {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(rename_all = "PascalCase")]
 struct RawRetrier {
-    #[serde(rename = "Comment")]
-    _comment: Option<String>,
     error_equals: Vec<String>,
     interval_seconds: Option<u32>,
     backoff_rate: Option<f64>,
     max_attempts: Option<u32>,
     max_delay_seconds: Option<u32>,
-    jitter_strategy: Option<Jitter>,
-}
-
-#[derive(Deserialize, PartialEq)]
-#[serde(rename_all = "UPPERCASE")]
-enum Jitter {
-    Full,
-    None,
+    jitter_strategy: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(rename_all = "PascalCase")]
 struct RawCatcher {
-    #[serde(rename = "Comment")]
-    _comment: Option<String>,
     error_equals: Vec<String>,
     next: String,
     #[serde(default)]
@@ -84,35 +74,40 @@ struct RawCatcher {
 /// The largest `IntervalSeconds` and `MaxAttempts` (States Language specification).
 const COUNT_MAX: u32 = 99_999_999;
 
-/// `MaxDelaySeconds` is less than this (Developer Guide); no delay without one exceeds it here.
+/// `MaxDelaySeconds` must be less than this (Developer Guide). It also limits delays without `MaxDelaySeconds`.
 const DELAY_SECONDS_MAX: u32 = 31_622_400;
 
 impl TryFrom<RawRetrier> for Retrier {
     type Error = String;
 
     fn try_from(raw: RawRetrier) -> Result<Self, String> {
+        let full_jitter = match raw.jitter_strategy.as_deref() {
+            None => false,
+            Some("FULL") => true,
+            Some(other) => return Err(not_supported(&format!("the `JitterStrategy` `{other}`"), &["FULL"])),
+        };
         let retrier = Self {
-            errors: known_errors(raw.error_equals)?,
+            errors: supported_errors(raw.error_equals)?,
             interval_seconds: raw.interval_seconds.unwrap_or(1),
             backoff_rate: raw.backoff_rate.unwrap_or(2.0),
             max_attempts: raw.max_attempts.unwrap_or(3),
             max_delay_seconds: raw.max_delay_seconds,
-            full_jitter: raw.jitter_strategy == Some(Jitter::Full),
+            full_jitter,
         };
         if !(1..=COUNT_MAX).contains(&retrier.interval_seconds) {
-            return Err(format!("`IntervalSeconds` is between 1 and {COUNT_MAX}"));
+            return Err(format!("`IntervalSeconds` must be between 1 and {COUNT_MAX}"));
         }
         if retrier.max_attempts > COUNT_MAX {
-            return Err(format!("`MaxAttempts` is at most {COUNT_MAX}"));
+            return Err(format!("`MaxAttempts` must be at most {COUNT_MAX}"));
         }
         if retrier.backoff_rate < 1.0 {
-            return Err("`BackoffRate` is at least 1.0".to_owned());
+            return Err("`BackoffRate` must be at least 1.0".to_owned());
         }
         let shortest = retrier.interval_seconds;
         if retrier.max_delay_seconds.is_some_and(|seconds| seconds < shortest || seconds >= DELAY_SECONDS_MAX)
         {
             return Err(format!(
-                "`MaxDelaySeconds` is at least `IntervalSeconds` and less than {DELAY_SECONDS_MAX}"
+                "`MaxDelaySeconds` must be at least `IntervalSeconds` and less than {DELAY_SECONDS_MAX}"
             ));
         }
         Ok(retrier)
@@ -123,41 +118,39 @@ impl TryFrom<RawCatcher> for Catcher {
     type Error = String;
 
     fn try_from(raw: RawCatcher) -> Result<Self, String> {
-        Ok(Self { errors: known_errors(raw.error_equals)?, next: raw.next, result_path: raw.result_path })
+        Ok(Self { errors: supported_errors(raw.error_equals)?, next: raw.next, result_path: raw.result_path })
     }
 }
 
-/// The reserved names that a Retry or Catch may wait for.
+/// The error names of Step Functions that a Retry or Catch can name.
 const RESERVED: &[&str] = &[
     names::ALL,
     names::TASK_FAILED,
     names::TIMEOUT,
     names::DATA_LIMIT_EXCEEDED,
     names::RESULT_PATH_MATCH_FAILURE,
-    names::INTRINSIC_FAILURE,
-    "States.ParameterPathFailure",
     "States.Permissions",
 ];
 
-fn known_errors(errors: Vec<String>) -> Result<Vec<String>, String> {
+fn supported_errors(errors: Vec<String>) -> Result<Vec<String>, String> {
     if errors.is_empty() {
-        return Err("`ErrorEquals` names no error".to_owned());
+        return Err("`ErrorEquals` must not be empty".to_owned());
     }
     if errors.len() > 1 && errors.iter().any(|error| error == names::ALL) {
-        return Err("`States.ALL` stands alone in `ErrorEquals`".to_owned());
+        return Err("`States.ALL` must be the only name in `ErrorEquals`".to_owned());
     }
     for error in &errors {
         if error == names::RUNTIME {
-            return Err("`States.Runtime` is never retried or caught".to_owned());
+            return Err("`States.Runtime` cannot be retried or caught".to_owned());
         }
         if error.starts_with("States.") && !RESERVED.contains(&error.as_str()) {
-            return Err(format!("`{error}` is not an error that is known here"));
+            return Err(not_supported(&format!("the error name `{error}`"), RESERVED));
         }
     }
     Ok(errors)
 }
 
-/// Whether one of these names matches the error. (Developer Guide, "Error names".)
+/// Whether one of these names matches the error (Developer Guide, "Error names").
 fn matches(names: &[String], error: &str) -> bool {
     let by_wildcard = |name: &str| match name {
         names::ALL => error != names::DATA_LIMIT_EXCEEDED,
@@ -167,7 +160,7 @@ fn matches(names: &[String], error: &str) -> bool {
     error != names::RUNTIME && names.iter().any(|name| name == error || by_wildcard(name))
 }
 
-/// The retries of one visit to a state: each retrier counts its own.
+/// The retries of one visit to a state. Each retrier counts its own.
 pub(crate) struct Retries<'m> {
     retriers: &'m [Retrier],
     used: Vec<u32>,
@@ -178,13 +171,8 @@ impl<'m> Retries<'m> {
         Self { retriers, used: vec![0; retriers.len()] }
     }
 
-    /// How many there were so far.
-    pub(crate) fn count(&self) -> u32 {
-        self.used.iter().sum()
-    }
-
-    /// How long to wait before the next attempt; `None` when there is none. The first retrier that matches
-    /// decides alone: when it is used up, no later one takes its place.
+    /// The delay before the next attempt; `None` if there is no further attempt. The first retrier that matches decides
+    /// alone: once its attempts are used up, later retriers are not asked.
     pub(crate) fn next(&mut self, error: &str, jitter: &mut ChaCha8Rng) -> Option<Duration> {
         let (retrier, used) =
             self.retriers.iter().zip(&mut self.used).find(|(retrier, _)| matches(&retrier.errors, error))?;
@@ -199,7 +187,7 @@ impl<'m> Retries<'m> {
 }
 
 impl Retrier {
-    /// Before the retry that follows `retries` others, without jitter.
+    /// The delay before the retry that follows `retries` others, without jitter.
     fn delay_seconds(&self, retries: u32) -> f64 {
         let grown = f64::from(self.interval_seconds) * self.backoff_rate.powf(f64::from(retries));
         grown.min(f64::from(self.max_delay_seconds.unwrap_or(DELAY_SECONDS_MAX)))

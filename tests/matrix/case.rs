@@ -206,7 +206,7 @@ impl Case {
 
     /// Whether the call is made by an action that is asked until nothing is left.
     pub(crate) fn clears(&self) -> bool {
-        self.action().ends_with("/clear")
+        self.action().ends_with("/await-deletion")
     }
 
     /// The function that makes the call: the component, of a component's.

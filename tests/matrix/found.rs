@@ -46,7 +46,7 @@ fn what_could_not_be_tidied_up_goes_with_the_next_deployment_of_the_same_spec() 
         let rehearsal = open(SHOP);
         assert!(deploy(&rehearsal, SHOP).await.succeeded());
         let denied = Fault::at("iam", "GetRole", When::From(1), FaultKind::AccessDenied);
-        rehearsal.account().arm(denied.during("/service/tidy"));
+        rehearsal.account().arm(denied.during("/service/prune"));
         assert!(deploy(&rehearsal, &update::later()).await.succeeded());
         let revisions = |standing: &[String]| {
             standing.iter().filter(|item| *item == "AWS::ECS::TaskDefinition shop-web").count()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::template::{functions, properties, template};
-use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, camel, substitutions};
+use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, pascal_case, substitutions};
 use stackdrop_functions::COMPONENTS;
 use stackdrop_functions::aws::error::names;
 use stackdrop_statemachine::{Machine, StateInfo, StateKind};
@@ -37,10 +37,10 @@ fn components_are_built_in_the_order_of_their_list() {
     let machine = machine();
     let built: Vec<String> = way(&machine, "Network", "Conclude")
         .into_iter()
-        .filter(|name| COMPONENTS.iter().any(|part| camel(part.name) == *name))
+        .filter(|name| COMPONENTS.iter().any(|part| pascal_case(part.name) == *name))
         .map(str::to_owned)
         .collect();
-    assert_eq!(built, COMPONENTS.iter().map(|part| camel(part.name)).collect::<Vec<_>>());
+    assert_eq!(built, COMPONENTS.iter().map(|part| pascal_case(part.name)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_step_that_may_change_something_leads_to_its_undo() {
 
 /// The one task that is done when somebody answers with its token.
 fn waits_for_a_person(state: &StateInfo<'_>) -> bool {
-    action(state) == "ask"
+    action(state) == "ask-for-approval"
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn every_wait_has_a_limit_and_a_fixed_pace() {
     let machine = machine();
     for state in tasks(&machine) {
         let pending = state.retries.iter().find(|retrier| retrier.errors == [names::PENDING]);
-        let waits = action(&state) != "delete" && !waits_for_a_person(&state);
+        let waits = !["delete", "review", "roll-back", "ask-for-approval"].contains(&&*action(&state));
         assert_eq!(pending.is_some(), waits, "{}", state.name);
         if let Some(pending) = pending {
             assert!((1.0..=1.0).contains(&pending.backoff_rate), "{}", state.name);
@@ -168,9 +168,9 @@ fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
         let function = properties(&template, resource);
         let program = &template["Resources"][resource]["Metadata"]["BuildProperties"]["Binary"];
         assert_eq!(program, name.as_str(), "{resource}");
-        assert_eq!(function["Role"], format!("{}Role.Arn", camel(name)), "{resource}");
-        assert_eq!(function["LoggingConfig"]["LogGroup"], format!("{}Logs", camel(name)), "{resource}");
-        let group = &properties(&template, &format!("{}Logs", camel(name)))["LogGroupName"];
+        assert_eq!(function["Role"], format!("{}Role.Arn", pascal_case(name)), "{resource}");
+        assert_eq!(function["LoggingConfig"]["LogGroup"], format!("{}Logs", pascal_case(name)), "{resource}");
+        let group = &properties(&template, &format!("{}Logs", pascal_case(name)))["LogGroupName"];
         assert_eq!(*group, format!("/aws/lambda/${{AWS::StackName}}-{name}"), "{resource}");
         programs.insert(name.clone());
     }

@@ -193,7 +193,7 @@ async fn a_removal_names_the_guest_that_holds_it_up_takes_the_rest_and_goes_on_w
 
         let destroy = json!({ "stack": "shop", "action": "destroy" });
         let held_up = asked(&rehearsal, destroy.clone()).await;
-        assert_said(&rehearsal, &held_up, "RollbackFailed", id, &about).await;
+        assert_said(&rehearsal, &held_up, "DestroyFailed", id, &about).await;
         assert_untouched(&rehearsal, &theirs, since, &about);
         let ours = rehearsal.account().inventory().into_iter().filter(|item| !item.component.is_empty());
         let left: Vec<String> = ours.map(|item| item.kind).collect();

@@ -97,8 +97,8 @@ async fn a_stopped_removal_says_that_it_is_not_finished_and_can_be_started_again
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let event = stopped(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "RollbackFailed");
-    assert!(after.error().unwrap().contains("not finished"), "{:?}", after.error());
+    assert_eq!(after.result(), "DestroyFailed");
+    assert!(after.error().unwrap().contains("not destroyed completely"), "{:?}", after.error());
     let again = asked(&rehearsal, destroy).await;
     assert_eq!(again.result(), "Destroyed", "{:?}", again.error());
 }

@@ -7,15 +7,18 @@ mod agrees; // the workflow file, the list of components and the error names say
 mod approval; // somebody agrees to a plan, or does not
 mod bad_input; // uploads and events that are no good
 mod command; // what a person sees who runs the command
+mod components; // what a component needs outside its own folder
 mod crowds; // more than one deployment of a stack
 mod deploys; // what stands after a deployment, and who may reach whom
 mod drifts_network; // what was done by hand to network, way out, groups and instance
 mod estimates; // what a plan says of cost and time, and what they come to
 mod figures; // what a deployment costs by itself
+mod floors; // imports go one way
 mod foreign; // what is somebody else's is left alone, and named
 mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
+mod omissions; // every entry of the workflow table is needed
 mod permissions; // what each function's role allows
 mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
@@ -90,6 +93,17 @@ impl Watch for StopAt {
             self.1.stop("Stopped", "by the test");
         }
     }
+}
+
+/// The workflow's state of an admitted deployment of a spec: what the steps are given.
+fn admitted(spec: &Spec) -> Value {
+    serde_json::json!({
+        "verdict": "admitted", "stack": spec.stack, "id": "first", "execution": "arn",
+        "source": { "key": format!("specs/{}.yaml", spec.stack), "version": "1" },
+        "lock": "", "started": "2026-01-01T00:00:00Z", "trigger": "manual", "spec": spec, "baseline": null,
+        "refreshImage": false, "reportOnly": false, "destroying": false, "rollingBack": false,
+        "plan": [], "outputs": {}, "failed": {},
+    })
 }
 
 /// One of the bucket's records, if it is there.

@@ -95,7 +95,7 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     restored["detail-type"] = json!("Object Restore Completed");
     let cases = [
         (json!({ "stack": "nowhere" }), "stack nowhere has no spec"),
-        (json!({ "stack": "Not A Name" }), "is no stack name"),
+        (json!({ "stack": "Not A Name" }), "invalid stack name"),
         (json!({ "stock": "shop" }), "neither an S3 event nor"),
         (json!([1, 2]), "neither an S3 event nor"),
         (other_bucket, "specs are read from"),

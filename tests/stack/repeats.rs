@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stackdrop_functions::{COMPONENTS, handle};
 
-use crate::{PRIVATE, SHOP, deployed, rehearsal, standing};
+use crate::{PRIVATE, SHOP, admitted, deployed, rehearsal, standing};
 
 /// The workflow's state as it was when Settle began.
 fn state_before_settle(deployed: &stackdrop::Deployed) -> Value {
@@ -56,11 +56,7 @@ async fn an_empty_plan_means_that_ensure_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn removing_what_is_not_there_is_a_success() {
     let rehearsal = rehearsal(SHOP);
-    let state = json!({
-        "stack": "shop", "id": "first", "execution": "arn", "started": "2026-01-01T00:00:00Z",
-        "source": { "key": "specs/shop.yaml", "version": "1" },
-        "spec": stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap(),
-    });
+    let state = admitted(&stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap());
     for part in &COMPONENTS {
         for action in ["delete", "await-deletion"] {
             let payload = json!({ "action": action, "deployment": state });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use stackdrop::rehearsal::camel;
+use stackdrop::rehearsal::pascal_case;
 
 /// The template: `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` read as their text.
 pub(crate) fn template() -> Value {
@@ -20,7 +20,7 @@ pub(crate) fn properties<'t>(template: &'t Value, name: &str) -> &'t Value {
 /// The names of the functions as the template has them, by their own.
 pub(crate) fn functions() -> BTreeMap<String, String> {
     let names = stackdrop::rehearsal::substitutions().into_values();
-    names.map(|name| (name.clone(), format!("{}Function", camel(&name)))).collect()
+    names.map(|name| (name.clone(), format!("{}Function", pascal_case(&name)))).collect()
 }
 
 /// One or many, as CloudFormation and IAM have it.

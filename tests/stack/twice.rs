@@ -11,7 +11,7 @@ use stackdrop_functions::aws::error::{StepError, names};
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, pause, rehearsal, standing};
+use crate::{PRIVATE, SHOP, admitted, pause, rehearsal, standing};
 
 /// The pace of the workflow's Retry.
 const RETRY_PACE: Duration = Duration::from_secs(5);
@@ -58,10 +58,7 @@ impl Life {
         let rehearsal = rehearsal(spec);
         let mut spec = Spec::read(spec.as_bytes()).unwrap();
         spec.region = Some(rehearsal.aws().settings.region.clone());
-        let state = json!({
-            "stack": spec.stack, "id": "first", "execution": "arn", "started": "2026-01-01T00:00:00Z",
-            "source": { "key": format!("specs/{}.yaml", spec.stack), "version": "1" }, "spec": spec, "outputs": {},
-        });
+        let state = admitted(&spec);
         Self { rehearsal, state, manner, kills: 0 }
     }
 
@@ -124,7 +121,7 @@ impl Life {
         }
         for part in &COMPONENTS {
             let made = self.step(part.name, "apply").await;
-            let key = stackdrop::rehearsal::camel(part.name);
+            let key = stackdrop::rehearsal::pascal_case(part.name);
             let key = key[..1].to_lowercase() + &key[1..];
             self.state["outputs"][key] = made;
             if part.name == "egress" {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stackdrop::rehearsal::camel;
+use stackdrop::rehearsal::pascal_case;
 use stackdrop_functions::COMPONENTS;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
@@ -13,13 +13,13 @@ use crate::{PRIVATE, SHOP, changes_something, deployed, failed_step, refused, re
 async fn a_component_that_fails_is_undone_with_all_before_it() {
     for part in &COMPONENTS {
         let rehearsal = rehearsal(SHOP);
-        let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/ensure", part.name));
+        let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/apply", part.name));
         rehearsal.account().arm(fault);
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
         assert_eq!(deployed.result(), "Failed", "{}: {:?}", part.name, deployed.error());
-        assert_eq!(failed_step(&deployed), Some(camel(part.name)));
+        assert_eq!(failed_step(&deployed), Some(pascal_case(part.name)));
         let error = deployed.error().unwrap();
-        assert!(error.contains(&camel(part.name)) && error.contains("the test says no"), "{error}");
+        assert!(error.contains(&pascal_case(part.name)) && error.contains("the test says no"), "{error}");
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {} failed", part.name);
     }
 }
@@ -33,7 +33,7 @@ async fn every_call_that_creates_may_be_refused() {
             .calls
             .into_iter()
             .filter(changes_something)
-            .filter(|call| call.caller.ends_with("/ensure"))
+            .filter(|call| call.caller.ends_with("/apply"))
             .map(|call| (call.service, call.operation))
             .collect();
         assert!(creating.len() > 20, "{creating:?}");
@@ -41,7 +41,7 @@ async fn every_call_that_creates_may_be_refused() {
             let rehearsal = rehearsal(spec);
             rehearsal
                 .account()
-                .arm(Fault::at(&service, &operation, When::From(1), refused()).during("/ensure"));
+                .arm(Fault::at(&service, &operation, When::From(1), refused()).during("/apply"));
             let deployed = rehearsal.deploy(spec, &()).await.unwrap();
             assert_eq!(deployed.result(), "Failed", "{service}:{operation}: {:?}", deployed.error());
             assert!(

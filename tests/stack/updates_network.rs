@@ -111,7 +111,7 @@ const UPDATES: [Update; 10] = [
         base: BOX,
         from: "nat: single",
         to: "nat: none",
-        planned: &["endpoint/ssm create", "route/private/a remove", "nat/a remove"],
+        planned: &["endpoint/ssm create", "route/private/a delete", "nat/a delete"],
         order: &["ec2:CreateVpcEndpoint", "ec2:DeleteRoute", "ec2:DeleteNatGateway", "ec2:ReleaseAddress"],
         never: &[],
     },

@@ -110,7 +110,7 @@ const UPDATES: [(&str, &str, &str); 29] = [
     ("logDays: 30", "logDays: 14", "log-group/web logDays: 30 -> 14"),
     ("- path: /*", "- path: /shop/*", "create rule/any-host/shop/_"),
     ("- path: /shop/*", "- path: /shop/*\n        priority: 7", "rule/any-host/shop/_ priority: "),
-    ("redirectHttp: true", "redirectHttp: false", "remove listener/http"),
+    ("redirectHttp: true", "redirectHttp: false", "delete listener/http"),
     ("redirectHttp: false", "redirectHttp: true", "create listener/http"),
     ("idleTimeout: 60", "idleTimeout: 120", "load-balancer idle_timeout.timeout_seconds: 60 -> 120"),
     (

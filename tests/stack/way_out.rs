@@ -8,8 +8,12 @@ use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
+use stackdrop_specs::Spec;
+
 use crate::updates_network::{BOX, again, planned};
-use crate::{MINIMAL, PRIVATE, SHOP, StopAt, asked, deployed, failed_step, object, rehearsal, with};
+use crate::{
+    MINIMAL, PRIVATE, SHOP, StopAt, admitted, asked, deployed, failed_step, object, rehearsal, with,
+};
 
 const CHANGES: [(&str, &str); 5] = [
     ("nat: per-zone", "nat: single"),
@@ -67,7 +71,7 @@ async fn the_way_out_of_before_goes_only_when_everything_is_healthy() {
         let gone: Vec<_> = update.calls.iter().filter(|call| going.contains(&&*call.operation)).collect();
         assert_eq!(gone.is_empty(), to == "nat: per-zone", "{from} to {to}");
         for call in gone {
-            assert!(call.caller.ends_with("/egress/tidy"), "{} by {}", call.operation, call.caller);
+            assert!(call.caller.ends_with("/egress/prune"), "{} by {}", call.operation, call.caller);
         }
         let stands = way_out(&rehearsal).await;
         let gateways = stands.iter().filter(|line| line.starts_with("AWS::EC2::NatGateway")).count();
@@ -103,12 +107,12 @@ async fn endpoints_on_their_way_out_let_a_new_service_through() {
 /// Asks every component to bring about and to tidy up the baseline once more: what was changed by that.
 async fn changed_by_asking_again(rehearsal: &Rehearsal) -> Vec<String> {
     let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
-    let deployment = json!({
-        "stack": "shop", "id": "asked-again", "execution": "arn:asked-again",
-        "source": { "key": "specs/shop.yaml", "version": baseline["version"] },
-        "started": "2026-01-01T00:00:00Z",
-        "spec": baseline["spec"], "outputs": baseline["outputs"], "baseline": baseline,
-    });
+    let spec: Spec = serde_json::from_value(baseline["spec"].clone()).unwrap();
+    let mut deployment = admitted(&spec);
+    deployment["id"] = json!("asked-again");
+    deployment["source"]["version"] = baseline["version"].clone();
+    deployment["outputs"] = baseline["outputs"].clone();
+    deployment["baseline"] = baseline;
     let before = rehearsal.account().calls();
     for action in ["apply", "prune"] {
         for part in &COMPONENTS {

@@ -64,7 +64,7 @@ impl<'a> Work<'a> {
     pub fn new(aws: &'a Aws, deployment: &'a Deployment) -> Self {
         Self {
             aws,
-            stack: Stack::of(deployment),
+            stack: deployment.stack_names(),
             spec: &deployment.spec,
             outputs: &deployment.outputs,
             deployment,

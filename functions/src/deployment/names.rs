@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::StackName;
 
-use crate::deployment::state::Deployment;
-
 /// The tag with the stack's name.
 pub const TAG_STACK: &str = "stackdrop:stack";
 /// The tag with the component's name.
@@ -31,15 +29,14 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack of a deployment.
-    #[must_use]
-    pub fn of(deployment: &Deployment) -> Self {
-        Self {
-            name: deployment.stack.clone(),
-            deployment: deployment.id.clone(),
-            user_tags: deployment.spec.tags.clone(),
-            dropped_tags: dropped_tags(deployment),
-        }
+    /// `dropped_tags` are the keys of tags that an earlier spec had and the current one does not have.
+    pub(crate) fn new(
+        name: StackName,
+        deployment: String,
+        user_tags: Tags,
+        dropped_tags: BTreeSet<String>,
+    ) -> Self {
+        Self { name, deployment, user_tags, dropped_tags }
     }
 
     /// The name of the resource with this logical ID, such as `shop-subnet-private-b`.
@@ -114,15 +111,6 @@ impl Stack {
         }
         hex::encode(&hash.finalize()[..16])
     }
-}
-
-/// The keys of tags that the baseline's spec has and the current one does not have; during a rollback also those of the
-/// failed spec.
-fn dropped_tags(deployment: &Deployment) -> BTreeSet<String> {
-    let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
-    let before = baseline.into_iter().chain(&deployment.attempted);
-    let keys = before.flat_map(|spec| spec.tags.keys());
-    keys.filter(|key| !deployment.spec.tags.contains_key(*key)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use stackdrop_specs::{Spec, StackName};
 
 use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::failure::Failures;
+use crate::deployment::names::Stack;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::plan::{ComponentPlan, PlanReview};
 
@@ -119,6 +120,15 @@ pub struct Approved {
 }
 
 impl Deployment {
+    /// The stack's names and tags.
+    #[must_use]
+    pub fn stack_names(&self) -> Stack {
+        let baseline = self.baseline.as_ref().map(|baseline| &baseline.spec);
+        let earlier = baseline.into_iter().chain(&self.attempted).flat_map(|spec| spec.tags.keys());
+        let dropped = earlier.filter(|key| !self.spec.tags.contains_key(*key)).cloned().collect();
+        Stack::new(self.stack.clone(), self.id.clone(), self.spec.tags.clone(), dropped)
+    }
+
     /// Whether the spec is the one of the last good deployment: then any difference is drift.
     pub(crate) fn is_unchanged(&self) -> bool {
         let baseline = self.baseline.as_ref();

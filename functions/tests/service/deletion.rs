@@ -15,16 +15,16 @@ use crate::{
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
-    let two = format!("{WORKER}  tidy: {{ image: tidy, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
+    let two = format!("{WORKER}  audit: {{ image: audit, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
     let (account, aws, deployment) = deployed(&two).await;
     let dropped = changed(&deployment, "second", WORKER);
     assert_eq!(
         changes(&aws, &dropped).await,
-        ["delete scalable-target/tidy", "delete service/tidy", "delete log-group/tidy"]
+        ["delete scalable-target/audit", "delete service/audit", "delete log-group/audit"]
     );
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.contains("tidy")), "{:?}", inventory(&account));
+    assert!(!inventory(&account).iter().any(|item| item.contains("audit")), "{:?}", inventory(&account));
     assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
     wait_until_stable(&aws, &deployment).await.unwrap();

@@ -1,20 +1,20 @@
 //! The names of container images.
 
-use super::{is_lower_or_digit, unless};
+use super::{is_lower_or_digit, require};
 
-/// `[REGISTRY/]PATH[:TAG][@DIGEST]`, as the container tools have it (the distribution project's reference grammar).
+/// `[REGISTRY/]PATH[:TAG][@DIGEST]`, in the reference grammar of the distribution project.
 pub(crate) fn image(text: &str, _: &()) -> garde::Result {
-    let right = text.len() <= 255 && is_reference(text);
-    unless(
-        right,
-        || format!("`{text}` is no image's name"),
-        "REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST in lower case, such as nginx:1.29",
+    let is_valid = text.len() <= 255 && is_reference(text);
+    require(
+        is_valid,
+        || format!("invalid image name `{text}`"),
+        "REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST in lowercase, such as nginx:1.29",
     )
 }
 
 fn is_reference(text: &str) -> bool {
     let (named, digest) = text.split_once('@').map_or((text, None), |(named, digest)| (named, Some(digest)));
-    // A colon behind the last slash is a tag's; one before it is a port's.
+    // A colon after the last slash belongs to a tag, one before it to a port.
     let (name, tag) = match named.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (named, None),
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_that_tools_can_pull_are_right() {
+    fn valid_image_names_are_accepted() {
         let digest = format!("nginx@sha256:{}", "0123456789abcdef".repeat(4));
         for text in [
             "nginx",
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_tool_can_pull_is_wrong() {
+    fn invalid_image_names_are_refused() {
         for text in [
             "",
             ":",

@@ -1,9 +1,9 @@
-//! Schedules as EventBridge Scheduler has them (its user guide, "Schedule types").
+//! Schedules of EventBridge Scheduler (its user guide, "Schedule types").
 
-use super::{refuse, unless};
+use super::{refuse, require};
 
-/// The shortest time between two redeploys, in minutes: a deployment may take this long.
-const SHORTEST: u64 = 30;
+/// The shortest interval between two redeploys, in minutes: a deployment can take this long.
+const INTERVAL_MINUTES_MIN: u64 = 30;
 
 pub(crate) fn schedule(text: &str, _: &()) -> garde::Result {
     let inner = |kind: &str| text.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
@@ -13,7 +13,7 @@ pub(crate) fn schedule(text: &str, _: &()) -> garde::Result {
         cron(text, fields)
     } else {
         refuse(
-            format!("`{text}` is no schedule that repeats"),
+            format!("invalid recurring schedule `{text}`"),
             "`rate(12 hours)`, or `cron(MINUTE HOUR DAY MONTH WEEKDAY YEAR)` such as `cron(0 3 * * ? *)`",
         )
     }
@@ -32,12 +32,12 @@ fn rate(text: &str, rate: &str) -> garde::Result {
     });
     match minutes {
         None => refuse(
-            format!("`{text}` is no rate"),
+            format!("invalid rate `{text}`"),
             "a whole number and `minutes`, `hours` or `days`, such as `rate(12 hours)`",
         ),
-        Some(minutes) => unless(
-            minutes >= SHORTEST,
-            || format!("`{text}` is more often than a deployment may take"),
+        Some(minutes) => require(
+            minutes >= INTERVAL_MINUTES_MIN,
+            || format!("the interval of `{text}` is shorter than a deployment can take"),
             "`rate(30 minutes)` or longer",
         ),
     }
@@ -67,19 +67,19 @@ fn cron(text: &str, fields: &str) -> garde::Result {
     let [_, _, day, _, weekday, _] = fields[..] else {
         return refuse(
             format!("`{text}` has {} fields", fields.len()),
-            "six: minute, hour, day, month, weekday and year",
+            "six fields: minute, hour, day, month, weekday and year",
         );
     };
     if (day == "?") == (weekday == "?") {
         return refuse(
-            format!("`{text}` must leave the day or the weekday open, and not both"),
-            "`?` as one of the two, such as `cron(0 3 * * ? *)`",
+            format!("`{text}` must have `?` as either the day or the weekday"),
+            "`?` as exactly one of the two, such as `cron(0 3 * * ? *)`",
         );
     }
     for (field, value) in FIELDS.iter().zip(&fields) {
         if !value.split(',').all(|item| field.allows(item)) {
             return refuse(
-                format!("`{value}` is no {} in `{text}`", field.name),
+                format!("invalid {} `{value}` in `{text}`", field.name),
                 format!("`*`, {} to {}, ranges `a-b`, steps `a/b`, lists `a,b`", field.least, field.most),
             );
         }
@@ -132,18 +132,18 @@ impl Field {
     }
 }
 
-/// The names of the IANA time zone database; whether one exists, EventBridge Scheduler says.
+/// A name in the format of the IANA time zone database; EventBridge Scheduler checks that the zone exists.
 pub(crate) fn timezone(name: &str, _: &()) -> garde::Result {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
     };
-    let right = (1..=50).contains(&name.len())
+    let is_valid = (1..=50).contains(&name.len())
         && name.split('/').all(part)
         && (name.contains('/') || ["UTC", "GMT"].contains(&name));
-    unless(
-        right,
-        || format!("`{name}` is no time zone's name"),
+    require(
+        is_valid,
+        || format!("invalid time zone `{name}`"),
         "a name of the IANA time zone database, such as Europe/Berlin or UTC",
     )
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_that_repeat_are_right() {
+    fn recurring_schedules_are_accepted() {
         for text in [
             "rate(30 minutes)",
             "rate(1 hour)",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schedules_are_wrong() {
+    fn other_schedules_are_refused() {
         for text in [
             "",
             "hourly",
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn time_zones_have_names_and_no_offsets() {
-        for (name, right) in [
+    fn time_zones_are_names_not_offsets() {
+        for (name, expected) in [
             ("UTC", true),
             ("Europe/Berlin", true),
             ("America/Argentina/Buenos_Aires", true),
@@ -209,7 +209,7 @@ mod tests {
             ("Europe/", false),
             ("", false),
         ] {
-            assert_eq!(timezone(name, &()).is_ok(), right, "{name}");
+            assert_eq!(timezone(name, &()).is_ok(), expected, "{name}");
         }
     }
 }

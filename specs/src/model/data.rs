@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{checks, forms};
 
-/// The EC2 instance, reached through Systems Manager only.
+/// The EC2 instance, which is reachable only through Systems Manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Instance {
@@ -15,7 +15,7 @@ pub struct Instance {
     #[garde(custom(checks::instance_type))]
     #[schemars(extend("pattern" = forms::INSTANCE_TYPE))]
     pub instance_type: String,
-    /// The root disk's size in GiB, 8 to 16384. It only grows.
+    /// The size of the root disk in GiB: 8 to 16384. It can only be increased later.
     #[garde(range(min = 8, max = 16_384))]
     pub disk: u32,
 }
@@ -24,7 +24,7 @@ pub struct Instance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Database {
-    /// PostgreSQL's version: the major one (`17`), or with the minor one (`17.4`).
+    /// The PostgreSQL version: only the major version (`17`), or with the minor version (`17.4`).
     #[garde(custom(checks::database_version))]
     #[schemars(with = "forms::Version")]
     pub version: String,
@@ -32,37 +32,37 @@ pub struct Database {
     #[garde(custom(checks::database_class))]
     #[schemars(extend("pattern" = forms::DATABASE_CLASS))]
     pub class: String,
-    /// Storage in GiB, 20 to 65536. It only grows.
+    /// The storage in GiB: 20 to 65536. It can only be increased later.
     #[garde(range(min = 20, max = 65_536))]
     pub storage: u32,
-    /// The size that storage may grow to by itself, in GiB. Left out: it doesn't.
+    /// The limit for automatic storage growth, in GiB. Default: no automatic growth.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 22, max = 65_536)))]
     #[schemars(range(min = 22, max = 65_536))]
     pub max_storage: Option<u32>,
-    /// Whether a standby stands in another zone.
+    /// Whether the database has a standby in another zone.
     #[garde(skip)]
     pub multi_az: bool,
-    /// For how many days backups are kept, 0 (none) to 35.
+    /// The number of days for which backups are kept: 0 (no backups) to 35.
     #[garde(range(max = 35))]
     pub backup_days: u8,
-    /// Whether AWS refuses to delete the database, once the stack stands.
+    /// Whether AWS refuses to delete the database, once the first deployment has succeeded.
     #[garde(skip)]
     pub deletion_protection: bool,
-    /// Whether a last snapshot is taken before the database is deleted.
+    /// Whether a final snapshot is created before the database is deleted.
     #[garde(skip)]
     pub final_snapshot: bool,
-    /// The database's name inside PostgreSQL. It can't be changed later.
+    /// The database's name inside PostgreSQL. It cannot be changed later.
     #[garde(custom(checks::database_name))]
     #[schemars(extend("pattern" = forms::DATABASE_NAME))]
     pub name: String,
-    /// Who may connect.
+    /// The clients that can connect.
     #[garde(skip)]
     #[schemars(length(min = 1))]
     pub allow: Vec<DatabaseClient>,
 }
 
-/// Who may connect to the database.
+/// The clients that can connect to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseClient {

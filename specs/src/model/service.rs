@@ -1,4 +1,4 @@
-//! An ECS service and what the load balancer asks of it.
+//! An ECS service, its scaling, its health check and its routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,34 +12,34 @@ use crate::{checks, fargate, forms};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
-    /// The container image. That an image of this account's and region's ECR exists is checked before anything is changed; others can't be asked without credentials.
+    /// The container image. For images in the account's own ECR registry, each plan checks that the image exists; other registries need credentials.
     #[garde(custom(checks::image))]
     #[schemars(length(min = 1, max = 255), example = &"nginx:1.29")]
     pub image: String,
-    /// The port that the container listens on. Needed with `routes`.
+    /// The port that the container listens on. Required with `routes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 1, max = 65535)))]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// CPU units (1024 is one vCPU): a size that Fargate offers.
-    #[serde(default = "quarter_vcpu")]
+    /// The CPU units (1024 are one vCPU): a size that Fargate offers.
+    #[serde(default = "default_cpu")]
     #[garde(skip)]
     #[schemars(extend("enum" = fargate::CPUS))]
     pub cpu: u32,
-    /// Memory in MiB: a size that Fargate offers for `cpu`. Left out: the least of them.
-    #[serde(default = "half_gib")]
+    /// The memory in MiB: a size that Fargate offers for `cpu`. Default: the smallest of these sizes.
+    #[serde(default = "default_memory")]
     #[garde(skip)]
     #[schemars(range(min = 512, max = 122_880), extend("default" = serde_json::Value::Null))]
     pub memory: u32,
-    /// How many tasks run (with `scaling`: how many at first).
-    #[serde(default = "two")]
+    /// The number of tasks; with `scaling`, the initial number.
+    #[serde(default = "default_task_count")]
     #[garde(range(max = 500))]
     pub count: u32,
-    /// Scaling by load. Left out: always `count` tasks.
+    /// Scaling by load. Default: always `count` tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub scaling: Option<Scaling>,
-    /// How the load balancer tells whether a task is well.
+    /// The health check of the load balancer.
     #[serde(default)]
     #[garde(dive)]
     pub health_check: HealthCheck,
@@ -48,47 +48,47 @@ pub struct Service {
     #[garde(skip)]
     #[schemars(with = "Vec<forms::Plain>")]
     pub command: Vec<String>,
-    /// Environment variables, for all to see. Secrets go into `secrets`.
+    /// Environment variables. Their values are not secret; use `secrets` for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     #[schemars(with = "BTreeMap<String, forms::Plain>")]
     pub environment: BTreeMap<String, String>,
-    /// Environment variables whose values ECS reads from Secrets Manager: a secret's ARN, with `:key::` behind it for one key of a JSON secret.
+    /// Environment variables whose values ECS reads from Secrets Manager: the ARN of a secret, followed by `:KEY::` for one key of a JSON secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     #[schemars(with = "BTreeMap<String, forms::SecretArn>")]
     pub secrets: BTreeMap<String, String>,
-    /// Environment variables that are given a value of the stack's database.
+    /// Environment variables with values of the stack's database.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     pub database: BTreeMap<String, DatabaseValue>,
-    /// Whether `aws ecs execute-command` may open a shell in a task.
+    /// Whether `aws ecs execute-command` can open a shell in a task.
     #[serde(default)]
     #[garde(skip)]
     pub exec: bool,
-    /// Which requests come here. A service without routes is a worker.
+    /// The requests that the load balancer sends to the service. A service without routes is a worker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(dive)]
     #[schemars(length(max = 50))]
     pub routes: Vec<Route>,
-    /// How many days the logs are kept: a number that CloudWatch Logs offers.
-    #[serde(default = "thirty_days")]
+    /// The number of days for which logs are kept: a retention period that CloudWatch Logs offers.
+    #[serde(default = "default_log_days")]
     #[garde(skip)]
     #[schemars(extend("enum" = forms::LOG_DAYS))]
     pub log_days: u32,
-    /// What something else looks after once the service stands, such as a pipeline that sets the image: left as it is.
+    /// The parts that something else manages once the service exists, such as a pipeline that sets the image. Stackdrop does not change them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[garde(skip)]
     pub managed_elsewhere: BTreeSet<Managed>,
 }
 
-/// A part of a service that something else may look after.
+/// A part of a service that something else can manage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Managed {
-    /// The container image: `image` is only what the service starts with.
+    /// The container image: `image` is only the initial image.
     Image,
-    /// How many tasks run: `count` is only what the service starts with. With `scaling` that is so anyway.
+    /// The number of tasks: `count` is only the initial number, as it always is with `scaling`.
     Count,
 }
 
@@ -96,15 +96,15 @@ pub enum Managed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseValue {
-    /// The endpoint's host name.
+    /// The host name of the endpoint.
     Host,
     /// The port.
     Port,
     /// The database's name.
     Name,
-    /// The master user's name, from the secret that RDS manages.
+    /// The name of the master user, from the secret that RDS manages.
     Username,
-    /// The master user's password, from the secret that RDS manages.
+    /// The password of the master user, from the secret that RDS manages.
     Password,
 }
 
@@ -120,50 +120,50 @@ impl DatabaseValue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scaling {
-    /// Never fewer tasks than this.
+    /// The minimum number of tasks.
     #[garde(range(min = 1, max = 500))]
     #[schemars(example = 2)]
     pub min: u32,
-    /// Never more tasks than this.
+    /// The maximum number of tasks.
     #[garde(range(min = 1, max = 500))]
     #[schemars(example = 6)]
     pub max: u32,
-    /// The average CPU use, in percent, that scaling aims at.
-    #[serde(default = "seventy_percent")]
+    /// The target for the average CPU use, in percent.
+    #[serde(default = "default_cpu_percent")]
     #[garde(range(min = 1, max = 100))]
     pub cpu_percent: u8,
 }
 
-/// How the load balancer tells whether a task is well.
+/// The health check of the load balancer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HealthCheck {
-    /// The path asked for.
+    /// The path of the requests.
     #[garde(custom(checks::health_path))]
     #[schemars(extend("pattern" = "^/"), length(max = 1024))]
     pub path: String,
-    /// Seconds between two checks, 5 to 300.
+    /// The time between two checks, in seconds: 5 to 300.
     #[garde(range(min = 5, max = 300))]
     pub interval: u16,
-    /// Seconds after which no answer is a failure, 2 to 120 and less than `interval`.
+    /// The time after which a check without a response fails, in seconds: 2 to 120, and less than `interval`.
     #[garde(range(min = 2, max = 120))]
     pub timeout: u16,
-    /// Successes in a row that make a task healthy, 2 to 10.
+    /// The number of consecutive successes that make a task healthy: 2 to 10.
     #[garde(range(min = 2, max = 10))]
     pub healthy: u8,
-    /// Failures in a row that make a task unhealthy, 2 to 10.
+    /// The number of consecutive failures that make a task unhealthy: 2 to 10.
     #[garde(range(min = 2, max = 10))]
     pub unhealthy: u8,
-    /// The status codes that are a success, such as `200` or `200-399`.
+    /// The status codes of a successful check, such as `200` or `200-399`.
     #[garde(custom(checks::codes))]
     #[schemars(with = "forms::Codes")]
     pub codes: String,
-    /// Seconds after a task's start in which failures do not count, 0 to 7200.
+    /// The time after a task's start in which failures are ignored, in seconds: 0 to 7200.
     #[garde(range(max = 7200))]
     pub grace: u32,
 }
 
-/// Which requests come to a service.
+/// The requests that the load balancer sends to a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
@@ -177,7 +177,7 @@ pub struct Route {
     #[garde(inner(custom(checks::host_pattern)))]
     #[schemars(extend("pattern" = forms::HOST_PATTERN), length(max = 128))]
     pub host: Option<String>,
-    /// Lower numbers are asked first: 1 to 50000. Left out: more precise patterns come first.
+    /// The priority: 1 to 50000, lower numbers are evaluated first. Default: more precise patterns come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(range(min = 1, max = 50_000)))]
     #[schemars(range(min = 1, max = 50_000))]
@@ -198,22 +198,23 @@ impl Default for HealthCheck {
     }
 }
 
-fn quarter_vcpu() -> u32 {
+fn default_cpu() -> u32 {
     256
 }
 
-fn half_gib() -> u32 {
-    512
+/// For the default CPU units; `read` sets the default for other CPU units.
+fn default_memory() -> u32 {
+    fargate::smallest_memory(default_cpu()).unwrap_or_default()
 }
 
-fn two() -> u32 {
+fn default_task_count() -> u32 {
     2
 }
 
-fn thirty_days() -> u32 {
+fn default_log_days() -> u32 {
     30
 }
 
-fn seventy_percent() -> u8 {
+fn default_cpu_percent() -> u8 {
     70
 }

@@ -1,11 +1,11 @@
-//! What the YAML parser says, in words for the writer of a spec. It stops at its first problem, so there is only one.
+//! Explains the errors of the YAML parser. The parser stops at its first error, so there is only one.
 
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
 use crate::tree::Place;
 
-/// Where the parser stopped. Of a mistake in the syntax it knows line and column only.
+/// The place where the parser stopped. For syntax errors, it reports only line and column.
 pub(super) fn place(text: &str, error: &Error) -> Place {
     let Some(location) = error.location() else { return Place::default() };
     let place = Place::of(location);
@@ -24,61 +24,60 @@ pub(super) fn place(text: &str, error: &Error) -> Place {
     Place { start, end: start }
 }
 
-/// What is wrong, and what would be right.
+/// The message, and what is expected.
 pub(super) fn explain(error: &Error) -> (String, String) {
     let error = error.without_snippet();
-    let (message, right) = match error {
+    let (message, expected) = match error {
         Error::Budget { breach, .. } => return budget(breach),
         Error::MultipleDocuments { .. } => return budget(&BudgetBreach::Documents { documents: 2 }),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::AliasReplayCounterOverflow { .. } => {
-            ("aliases multiply this spec beyond all measure", "the values themselves, or fewer aliases")
+            ("the spec is too large with all aliases expanded", "fewer aliases")
         }
         Error::AliasError { error, .. } => return explain(error),
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            ("this alias is inside what it stands for", "an alias of something that ended before")
+            ("recursive alias", "an alias of a value that ends before it")
         }
-        Error::UnknownAnchor { .. } => (
-            "this alias stands for nothing",
-            "an anchor `&name` before it; or quotes, if it is a text with a `*` in front",
-        ),
-        Error::Unexpected { .. } | Error::NullIntoString { .. } => ("this can't be a key", "a text"),
-        Error::MergeValueNotMapOrSeqOfMaps { .. } => ("this can't be merged", "an alias of a map"),
-        Error::UnsupportedTag { .. } => ("a spec has no tags such as this", "the value without `!…`"),
+        Error::UnknownAnchor { .. } => {
+            ("unknown alias", "an anchor `&name` before it; or quotes around text that starts with `*`")
+        }
+        Error::Unexpected { .. } | Error::NullIntoString { .. } => ("invalid key", "text"),
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => ("invalid merge", "an alias of a map"),
+        Error::UnsupportedTag { .. } => ("YAML tags are not supported", "the value without `!…`"),
         _ => {
-            let said = error.to_string();
-            let said = said.split(" at line ").next().unwrap_or(&said);
-            if said.contains("recursion limit") {
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            if message.contains("recursion limit") {
                 return budget(&BudgetBreach::Depth { depth: usize::MAX });
             }
-            return (said.to_owned(), hint(said).to_owned());
+            return (message.to_owned(), hint(message).to_owned());
         }
     };
-    (message.into(), right.into())
+    (message.into(), expected.into())
 }
 
 fn budget(breach: &BudgetBreach) -> (String, String) {
-    let (message, right) = match breach {
-        BudgetBreach::Documents { .. } => ("a second spec begins here", "one spec in each file"),
-        BudgetBreach::Depth { .. } => ("this lies too deep", "five levels at most are of use in a spec"),
+    let (message, expected) = match breach {
+        BudgetBreach::Documents { .. } => ("found a second document", "one spec per file"),
+        BudgetBreach::Depth { .. } => ("nested too deeply", "less nesting: a spec needs five levels"),
         BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } | BudgetBreach::MergeKeys { .. } => {
-            ("there are too many anchors and aliases", "at most 100")
+            ("too many anchors and aliases", "at most 100")
         }
-        _ => ("there is more here than a spec can hold", "fewer values"),
+        _ => ("too many values", "fewer values"),
     };
-    (message.into(), right.into())
+    (message.into(), expected.into())
 }
 
-/// What helps with the parser's commonest complaints.
-fn hint(said: &str) -> &'static str {
-    if said.contains("mapping values are not allowed") {
-        "the same indentation as the line before it; or quotes around a text with `: ` inside or `:` at its end"
-    } else if said.contains("tab") {
-        "spaces: YAML has no tabs for indentation"
-    } else if said.contains("unexpected character") {
-        "quotes around a text that starts with a special character"
+/// What is expected, for the most frequent errors of the parser.
+fn hint(message: &str) -> &'static str {
+    if message.contains("mapping values are not allowed") {
+        "the same indentation as the line before; or quotes around text that contains `: ` or ends with `:`"
+    } else if message.contains("tab") {
+        "spaces: YAML does not allow tabs as indentation"
+    } else if message.contains("unexpected character") {
+        "quotes around text that starts with a special character"
     } else {
         "valid YAML or JSON"
     }

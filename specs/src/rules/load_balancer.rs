@@ -1,17 +1,17 @@
-//! What must hold for the load balancer and its rules.
+//! Rules for the load balancer and its routes.
 
 use std::collections::BTreeMap;
 
 use super::same_region;
-use crate::checks::{MOST_WILDCARDS, wildcards};
+use crate::checks::{WILDCARDS_MAX, wildcards};
 use crate::findings::Findings;
 use crate::path::{Path, at};
 use crate::{LoadBalancer, Route, Spec};
 
 /// A security group has 60 inbound rules; each range needs two, for HTTPS and for the redirect.
-const MOST_RANGES: usize = 30;
-/// An ALB has 1000 targets, and an update runs old and new tasks side by side.
-const MOST_TASKS: u32 = 500;
+const RANGES_MAX: usize = 30;
+/// An ALB has 1000 targets, and during an update old and new tasks run together.
+const TASKS_MAX: u32 = 500;
 
 pub(super) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     patterns(spec, findings);
@@ -25,13 +25,13 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings<'_>) {
         findings.value(
             &at!["loadBalancer"],
             &needs,
-            "no service has `routes`, so it would have nothing to do",
-            "`routes:` in a service, or no `loadBalancer`",
+            "the load balancer has no targets: no service has `routes`",
+            "`routes` in a service, or no `loadBalancer`",
         );
     }
 }
 
-/// Either a certificate, or what it takes to get one. A domain beside a given certificate is for an alias record.
+/// Either a certificate, or a domain and a zone to request one. A domain beside a given certificate gets an alias record.
 fn certificate(spec: &Spec, load_balancer: &LoadBalancer, findings: &mut Findings<'_>) {
     let here = at!["loadBalancer"];
     let fields = ["certificateArn", "domain", "hostedZoneId"].map(|name| here.child(name));
@@ -42,19 +42,24 @@ fn certificate(spec: &Spec, load_balancer: &LoadBalancer, findings: &mut Finding
         findings.value(
             &here,
             &fields,
-            "there is no certificate",
-            "`certificateArn`, or `domain` and `hostedZoneId` to have one made",
+            "the load balancer has no certificate",
+            "`certificateArn`, or `domain` and `hostedZoneId` to request a certificate",
         );
     } else if hosted_zone_id.is_none() {
         findings.value(
             &fields[1],
             &fields,
-            "a certificate for it can't be proved to be yours",
-            "`hostedZoneId` beside it, or `certificateArn`",
+            "a certificate for the domain cannot be validated without a hosted zone",
+            "`hostedZoneId` as well, or `certificateArn`",
         );
     }
     if domain.is_none() && hosted_zone_id.is_some() {
-        findings.value(&fields[2], &fields, "nothing is to be put into this zone", "`domain` beside it");
+        findings.value(
+            &fields[2],
+            &fields,
+            "the hosted zone has no use without a domain",
+            "`domain` as well",
+        );
     }
 }
 
@@ -65,35 +70,30 @@ fn ranges(load_balancer: &LoadBalancer, findings: &mut Findings<'_>) {
         findings.value(
             &here,
             &[],
-            "nobody could connect",
-            "at least one range, or no `allowedCidrs` for everyone",
+            "no client can connect",
+            "at least one range; or omit `allowedCidrs` to allow everyone",
         );
     }
-    if ranges.len() > MOST_RANGES {
-        let right = format!("at most {MOST_RANGES}: each takes two of a security group's 60 rules");
-        findings.value(&here, &[], format!("there are {} ranges", ranges.len()), right);
+    if ranges.len() > RANGES_MAX {
+        let expected = format!("at most {RANGES_MAX}: each needs two of a security group's 60 rules");
+        findings.value(&here, &[], format!("found {} ranges", ranges.len()), expected);
     }
     for (index, range) in ranges.iter().enumerate() {
         let place = here.child(index);
         if range.addr() != range.network() {
-            findings.value(
-                &place,
-                &[],
-                format!("`{range}` does not start where a range of that size does"),
-                range.trunc().to_string(),
-            );
+            findings.value(&place, &[], format!("`{range}` has host bits set"), range.trunc().to_string());
             continue;
         }
         for (other_index, other) in ranges.iter().enumerate() {
             let needs = [here.child(other_index)];
             if other == range && other_index < index {
-                findings.value(&place, &needs, format!("`{range}` is there twice"), "each range once");
+                findings.value(&place, &needs, format!("duplicate range `{range}`"), "each range once");
             } else if other != range && other.contains(range) {
                 findings.value(
                     &place,
                     &needs,
-                    format!("`{other}` contains this already"),
-                    "the larger range alone",
+                    format!("`{other}` already contains this range"),
+                    "only the larger range",
                 );
             }
         }
@@ -102,13 +102,15 @@ fn ranges(load_balancer: &LoadBalancer, findings: &mut Findings<'_>) {
 
 fn targets(spec: &Spec, findings: &mut Findings<'_>) {
     let tasks = spec.routed_services().map(|(_, service)| service.most_tasks()).fold(0, u32::saturating_add);
-    if tasks > MOST_TASKS {
+    if tasks > TASKS_MAX {
         let needs: Vec<Path> = spec.services.keys().map(|name| at!["services", name]).collect();
         findings.value(
             &at!["services"],
             &needs,
-            format!("there may be {tasks} tasks that requests are sent to"),
-            format!("at most {MOST_TASKS}: half of an ALB's targets, since an update runs old and new tasks"),
+            format!("up to {tasks} tasks would be targets of the load balancer"),
+            format!(
+                "at most {TASKS_MAX}: half of an ALB's targets, because an update runs old and new tasks"
+            ),
         );
     }
 }
@@ -124,8 +126,8 @@ fn patterns(spec: &Spec, findings: &mut Findings<'_>) {
                 findings.value(
                     &place.child("priority"),
                     &[],
-                    format!("{priority} is another route's priority too"),
-                    "a number of its own; or none, then more precise patterns come first",
+                    format!("duplicate priority {priority}"),
+                    "a unique number; or omit `priority`, then more precise patterns come first",
                 );
             }
             if route.path.is_none() && route.host.is_none() {
@@ -141,7 +143,7 @@ fn patterns(spec: &Spec, findings: &mut Findings<'_>) {
                         place.child("path"),
                         place.child("host"),
                     ],
-                    format!("{other} already takes these requests"),
+                    format!("{other} already matches these requests"),
                     "another path or host",
                 ),
                 None => {
@@ -158,18 +160,18 @@ fn condition(route: &Route, place: &Path, findings: &mut Findings<'_>) {
         findings.value(
             place,
             &parts,
-            "this route takes no requests",
-            "a `path`, such as `/*` for all, a `host`, or both",
+            "the route matches no requests",
+            "a `path` (such as `/*` for all requests), a `host`, or both",
         );
     }
     let used =
         [&route.path, &route.host].into_iter().flatten().map(|pattern| wildcards(pattern)).sum::<usize>();
-    if used > MOST_WILDCARDS {
+    if used > WILDCARDS_MAX {
         findings.value(
             place,
             &parts,
-            format!("there are {used} wildcards in this route"),
-            format!("at most {MOST_WILDCARDS} in path and host together"),
+            format!("found {used} wildcards in the route"),
+            format!("at most {WILDCARDS_MAX} in path and host together"),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold inside one service, and between it and the rest of the stack.
+//! Rules inside one service, and between a service and the rest of the stack.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::forms::LOG_DAYS;
 use crate::path::{Path, at};
 use crate::{Nat, Service, Spec};
 
-/// The longest `STACK-SERVICE`: an ALB's target groups have 32 characters, of which five are for the suffix of a
-/// target group that replaces another.
-const LONGEST_NAME: usize = 27;
-/// A task definition has 64 KiB in all (ECS, "Service quotas"); this is left for what the spec says in it.
-const LONGEST_TEXTS: usize = 48 * 1024;
-/// Variables that ECS or Fargate sets itself.
-const KEPT_VARIABLES: [&str; 6] = [
+/// The longest `STACK-SERVICE`: the name of a target group has 32 characters, of which five are for the suffix of a
+/// replacement.
+const NAME_MAX: usize = 27;
+/// A task definition has 64 KiB in total (ECS, "Service quotas"); this part is for the texts of the spec.
+const TEXT_BYTES_MAX: usize = 48 * 1024;
+/// Variables that ECS or Fargate sets.
+const RESERVED_VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_EXECUTION_ENV",
@@ -36,14 +36,14 @@ pub(super) fn check(spec: &Spec, name: &str, service: &Service, findings: &mut F
             &here.child("healthCheck").child("timeout"),
             &[here.child("healthCheck").child("interval")],
             format!(
-                "a check would take {} seconds and start every {}",
+                "a timeout of {} seconds is not shorter than the interval of {} seconds",
                 service.health_check.timeout, service.health_check.interval
             ),
             "fewer seconds than `interval`",
         );
     }
     if !LOG_DAYS.contains(&service.log_days) {
-        let message = format!("CloudWatch Logs does not keep logs for {} days", service.log_days);
+        let message = format!("CloudWatch Logs does not offer a retention of {} days", service.log_days);
         findings.value(&here.child("logDays"), &[], message, in_words(&LOG_DAYS));
     }
     variables(spec, service, &here, findings);
@@ -51,18 +51,18 @@ pub(super) fn check(spec: &Spec, name: &str, service: &Service, findings: &mut F
 }
 
 fn service_name(spec: &Spec, name: &str, here: &Path, findings: &mut Findings<'_>) {
-    let room = LONGEST_NAME.saturating_sub(spec.stack.as_str().len() + 1);
+    let room = NAME_MAX.saturating_sub(spec.stack.as_str().len() + 1);
     if !is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.contains("--") {
         findings.key(
             here,
-            "this can't be a service's name",
-            "lower-case letters, digits and single hyphens, the first a letter",
+            "invalid service name",
+            "lowercase letters, digits and single hyphens, starting with a letter",
         );
     } else if name.len() > room && findings.trusts(&at!["stack"]) {
         findings.key(
             here,
-            format!("`{}-{name}` is too long: target groups are named by it", spec.stack),
-            format!("at most {room} characters with this stack's name"),
+            format!("`{}-{name}` is too long for the name of a target group", spec.stack),
+            format!("at most {room} characters with this stack name"),
         );
     }
 }
@@ -76,7 +76,7 @@ fn image(spec: &Spec, service: &Service, here: &Path, findings: &mut Findings<'_
         findings.value(
             &here.child("image"),
             &[at!["network", "nat"], at!["region"]],
-            "this image can't be pulled: with `nat: none` there is no way into the internet",
+            "the image cannot be pulled: with `nat: none`, tasks have no internet access",
             format!(
                 "an image in ECR, ACCOUNT.dkr.ecr.{region}.amazonaws.com/…, or a NAT gateway: `nat: single`"
             ),
@@ -87,13 +87,13 @@ fn image(spec: &Spec, service: &Service, here: &Path, findings: &mut Findings<'_
 fn size(service: &Service, here: &Path, findings: &mut Findings<'_>) {
     let sizes = memories(service.cpu);
     if sizes.is_empty() {
-        let message = format!("Fargate has no tasks with {} CPU units", service.cpu);
+        let message = format!("Fargate does not offer {} CPU units", service.cpu);
         findings.value(&here.child("cpu"), &[], message, in_words(&CPUS));
     } else if !sizes.contains(&service.memory) {
         findings.value(
             &here.child("memory"),
             &[here.child("cpu")],
-            format!("Fargate has no tasks with {} CPU units and {} MiB", service.cpu, service.memory),
+            format!("Fargate does not offer {} CPU units with {} MiB", service.cpu, service.memory),
             memories_in_words(service.cpu),
         );
     }
@@ -113,7 +113,7 @@ fn count(service: &Service, here: &Path, findings: &mut Findings<'_>) {
         findings.value(
             &here.child("count"),
             &[min, max],
-            format!("a count of {} is not within `scaling`", service.count),
+            format!("{} is outside the range of `scaling`", service.count),
             format!("{} to {}", scaling.min, scaling.max),
         );
     }
@@ -133,21 +133,25 @@ fn variables(spec: &Spec, service: &Service, here: &Path, findings: &mut Finding
         if !form {
             findings.key(
                 &place,
-                "this can't be a variable's name",
-                "letters, digits and underscores, the first no digit",
+                "invalid variable name",
+                "letters, digits and underscores, not starting with a digit",
             );
-        } else if KEPT_VARIABLES.contains(&name.as_str()) {
-            findings.key(&place, "ECS sets this variable itself", "another name");
+        } else if RESERVED_VARIABLES.contains(&name.as_str()) {
+            findings.key(&place, "reserved variable: ECS sets it", "another name");
         }
         if let Some(other) = homes.insert(name, home) {
-            findings.key(&place, format!("`{name}` is also in `{other}`"), "each variable in one place");
+            findings.key(
+                &place,
+                format!("duplicate variable: `{name}` is also in `{other}`"),
+                "each variable once",
+            );
         }
     }
     for (name, secret) in &service.secrets {
         let place = here.child("secrets").child(name);
         if let Err(error) = checks::secret(secret) {
-            let (wrong, right) = error.message().split_once('\n').unwrap_or((error.message(), ""));
-            findings.value(&place, &[], wrong, right);
+            let (message, expected) = error.message().split_once('\n').unwrap_or((error.message(), ""));
+            findings.value(&place, &[], message, expected);
         }
         same_region(spec, &place, secret, findings);
     }
@@ -164,29 +168,29 @@ fn database(spec: &Spec, here: &Path, findings: &mut Findings<'_>) {
             &place,
             &[at!["database"]],
             "the stack has no database",
-            "a `database:` in the spec itself",
+            "a `database` in the spec",
         ),
         Some(database) if !database.allow.contains(&crate::DatabaseClient::Services) => findings.value(
             &place,
             &[at!["database"], at!["database", "allow"]],
-            "the database lets no service connect",
-            "`services` among the spec's `database.allow`",
+            "services are not allowed to connect to the database",
+            "`services` in `database.allow`",
         ),
         Some(_) => {}
     }
 }
 
-/// Whether a task definition can hold what is written here.
+/// Checks that the texts fit into a task definition.
 fn texts(service: &Service, here: &Path, findings: &mut Findings<'_>) {
     let length = serde_json::to_vec(&(&service.command, &service.environment, &service.secrets))
         .map_or(usize::MAX, |json| json.len());
-    if length > LONGEST_TEXTS {
+    if length > TEXT_BYTES_MAX {
         let needs = [here.child("environment"), here.child("command"), here.child("secrets")];
         findings.value(
             here,
             &needs,
             format!("command, environment and secrets have {length} bytes"),
-            format!("at most {LONGEST_TEXTS}: a task definition has 64 KiB in all"),
+            format!("at most {TEXT_BYTES_MAX}: a task definition has at most 64 KiB"),
         );
     }
 }
@@ -200,7 +204,7 @@ fn routes(spec: &Spec, service: &Service, here: &Path, findings: &mut Findings<'
         findings.value(
             &here.child("port"),
             std::slice::from_ref(&routes),
-            "`port` is missing: requests come here",
+            "missing key `port`: the service has routes",
             "the port that the container listens on",
         );
     }
@@ -208,8 +212,8 @@ fn routes(spec: &Spec, service: &Service, here: &Path, findings: &mut Findings<'
         findings.value(
             &routes,
             &[at!["loadBalancer"]],
-            "there is no load balancer to send requests here",
-            "a `loadBalancer:` in the spec, or no `routes`",
+            "the stack has no load balancer",
+            "a `loadBalancer` in the spec, or no `routes`",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The ends that no Catch sees: a timeout of the machine, `StopExecution`.
+//! The ends of an execution that no Catch handles: the machine's timeout and `StopExecution`.
 
 use serde_json::{Value, json};
 use stackdrop_statemachine::{Abort, Ending, Failure, Options, Status, TaskFuture, Tasks};
@@ -17,7 +17,7 @@ fn hanging() -> Script {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_runs_too_long_times_out_without_any_catch() {
+async fn the_machines_timeout_runs_no_catch() {
     let machine = load(&with(definition(caught()), json!({ "TimeoutSeconds": 600 }))).unwrap();
     let script = hanging();
     let outcome = machine.run(&execution(json!({})), &script, &(), &Options::default()).await;
@@ -29,7 +29,7 @@ async fn a_machine_that_runs_too_long_times_out_without_any_catch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_execution_is_aborted_without_any_catch() {
+async fn a_stopped_execution_runs_no_catch() {
     let (machine, execution, script, abort) =
         (machine(caught()), execution(json!({})), hanging(), Abort::default());
     let options = Options { abort: abort.clone(), ..Options::default() };
@@ -46,7 +46,7 @@ async fn a_stopped_execution_is_aborted_without_any_catch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_execution_that_was_stopped_before_it_starts_runs_nothing() {
+async fn an_execution_stopped_before_its_start_runs_nothing() {
     let (script, options) = (hanging(), Options::default());
     options.abort.stop("Stopped", "");
     let outcome = machine(caught()).run(&execution(json!({})), &script, &(), &options).await;
@@ -55,14 +55,14 @@ async fn an_execution_that_was_stopped_before_it_starts_runs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_never_ends_times_out_after_a_year_rather_than_hang() {
+async fn an_endless_execution_times_out_after_a_year() {
     let outcome = run(caught(), json!({}), &hanging()).await;
     assert_eq!(outcome.status, Status::TimedOut);
     assert!((outcome.seconds - 31_536_000.0).abs() < 0.05, "{}", outcome.seconds);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_run_gives_the_same_history() {
+async fn the_same_seed_gives_the_same_history() {
     let retry = json!([{ "ErrorEquals": ["E"], "JitterStrategy": "FULL", "IntervalSeconds": 9 }]);
     let branch = |name: &str| definition(json!({ name: task("f", json!({ "Retry": retry, "End": true })) }));
     let states = json!({ "P": { "Type": "Parallel", "Branches": [branch("A"), branch("B")], "End": true } });
@@ -76,60 +76,60 @@ async fn the_same_run_gives_the_same_history() {
     assert_eq!(outcomes[0], outcomes[1]);
 }
 
-/// Functions of which `slow` takes a minute and `bad` fails after ten seconds. Counts those that end early.
+/// `slow` takes a minute and `bad` fails after ten seconds. Counts the functions that were stopped.
 #[derive(Default)]
-struct Killable {
-    killed: std::sync::atomic::AtomicU32,
+struct Stoppable {
+    stopped: std::sync::atomic::AtomicU32,
 }
 
-/// Held by a function while it is at work.
-struct AtWork<'a>(&'a Killable);
+/// Held by a function while it runs.
+struct Running<'a>(&'a Stoppable);
 
-impl Drop for AtWork<'_> {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.killed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.stopped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
-impl Tasks for Killable {
+impl Tasks for Stoppable {
     fn invoke<'a>(&'a self, function: &'a str, _payload: Value) -> TaskFuture<'a> {
         Box::pin(async move {
-            let at_work = AtWork(self);
+            let running = Running(self);
             pause(if function == "slow" { 60.0 } else { 10.0 }).await;
-            std::mem::forget(at_work);
+            std::mem::forget(running);
             if function == "bad" { Err(Failure::of_lambda("Bad", "")) } else { Ok(json!(1)) }
         })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_is_killed_where_it_stands_when_nobody_waits_for_it_any_more() {
+async fn a_function_is_stopped_when_its_result_is_no_longer_needed() {
     let slow = |name: &str, more: Value| json!({ name: task("slow", with(more, json!({ "End": true }))) });
     let bad = json!({ "Bad": task("bad", json!({ "End": true })) });
     let branches = json!([definition(slow("S", json!({}))), definition(bad)]);
     let parallel = json!({ "P": { "Type": "Parallel", "Branches": branches, "End": true } });
-    for (reason, states, limit, killed, seconds) in [
-        ("it is done in time", slow("S", json!({ "TimeoutSeconds": 61 })), None, 0, 60.0),
+    for (reason, states, limit, stopped, seconds) in [
+        ("the function returns in time", slow("S", json!({ "TimeoutSeconds": 61 })), None, 0, 60.0),
         ("its state times out", slow("S", json!({ "TimeoutSeconds": 20 })), None, 1, 20.0),
-        ("the branch beside it fails", parallel, None, 1, 10.0),
+        ("another branch fails", parallel, None, 1, 10.0),
         ("the machine times out", slow("S", json!({})), Some(30), 1, 30.0),
     ] {
         let limit = limit.map_or(json!({}), |seconds| json!({ "TimeoutSeconds": seconds }));
         let machine = load(&with(definition(states), limit)).unwrap();
-        let tasks = Killable::default();
+        let tasks = Stoppable::default();
         let outcome = machine.run(&execution(json!({})), &tasks, &(), &Options::default()).await;
-        assert_eq!(tasks.killed.into_inner(), killed, "{reason}");
+        assert_eq!(tasks.stopped.into_inner(), stopped, "{reason}");
         assert!((outcome.seconds - seconds).abs() < 0.05, "{reason}: {}", outcome.seconds);
     }
 
     let (machine, execution, tasks, options) =
-        (machine(slow("S", json!({}))), execution(json!({})), Killable::default(), Options::default());
+        (machine(slow("S", json!({}))), execution(json!({})), Stoppable::default(), Options::default());
     let stop = async {
         pause(5.0).await;
         options.abort.stop("Stopped", "");
     };
     tokio::join!(machine.run(&execution, &tasks, &(), &options), stop);
-    assert_eq!(tasks.killed.into_inner(), 1);
+    assert_eq!(tasks.stopped.into_inner(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Parallel and Map.
+//! Parallel states.
 
 use serde_json::{Value, json};
 use stackdrop_statemachine::Ending;
@@ -10,16 +10,12 @@ fn parallel(branches: &[Value], more: Value) -> Value {
     with(json!({ "Type": "Parallel", "Branches": branches }), more)
 }
 
-fn map(states: Value, more: Value) -> Value {
-    with(json!({ "Type": "Map", "ItemProcessor": definition(states) }), more)
-}
-
 fn returns(value: Value) -> Vec<Answer> {
     vec![Answer::Returns(value)]
 }
 
 #[tokio::test(start_paused = true)]
-async fn branches_run_at_the_same_time_and_their_outputs_come_in_branch_order() {
+async fn branches_run_together_and_their_outputs_are_in_branch_order() {
     let branch =
         |name: &str, f: &str| json!({ name: task(f, json!({ "OutputPath": "$.Payload", "End": true })) });
     let states =
@@ -40,7 +36,7 @@ async fn branches_run_at_the_same_time_and_their_outputs_come_in_branch_order() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_of_a_parallel_has_awss_events() {
+async fn a_parallel_records_awss_events() {
     let branch = json!({ "B": { "Type": "Pass", "End": true } });
     let outcome =
         run(json!({ "P": parallel(&[branch], json!({ "End": true })) }), json!({}), &Script::new()).await;
@@ -62,7 +58,7 @@ async fn the_history_of_a_parallel_has_awss_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_branch_that_fails_stops_the_others_and_gives_the_parallel_its_error() {
+async fn the_first_failed_branch_stops_the_others_and_fails_the_parallel_with_its_error() {
     let a = json!({ "A": task("slow", json!({ "Next": "Never" })), "Never": task("never", json!({ "End": true })) });
     let b = json!({ "B": task("bad", json!({ "End": true })) });
     let catch = json!([{ "ErrorEquals": ["Quota"], "ResultPath": "$.failed", "Next": "Caught" }]);
@@ -117,12 +113,12 @@ async fn a_parallel_is_retried_as_a_whole() {
     assert_eq!(outcome.transitions, 6);
     let names = events(&outcome);
     assert_eq!(names.iter().filter(|name| *name == "ParallelStateStarted P").count(), 2);
-    assert!(!names.contains(&"ParallelStateFailed P".to_owned()), "it did not give up: {names:?}");
+    assert!(!names.contains(&"ParallelStateFailed P".to_owned()), "the retry succeeded: {names:?}");
     assert_eq!(succeeded(outcome), json!({ "a": "a", "b": "b" }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parallel_that_gives_up_has_failed_once_with_the_branchs_own_error() {
+async fn a_failed_parallel_records_one_failure_with_the_error_of_the_branch() {
     let branch = json!({ "F": { "Type": "Fail", "Error": "Mine", "Cause": "why" } });
     let retry = json!([{ "ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 2 }]);
     let states = json!({ "P": parallel(&[branch], json!({ "Retry": retry, "End": true })) });
@@ -134,28 +130,32 @@ async fn a_parallel_that_gives_up_has_failed_once_with_the_branchs_own_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_runtime_error_in_a_branch_ends_the_whole_execution_on_the_spot() {
-    let wait = json!({ "W": { "Type": "Wait", "Seconds": 60, "End": true } });
-    let bad = json!({ "B": { "Type": "Pass", "InputPath": "$.none", "End": true } });
+async fn a_runtime_error_in_a_branch_ends_the_whole_execution_immediately() {
+    let slow = json!({ "A": task("slow", json!({ "End": true })) });
+    let bad = json!({ "B": { "Type": "Pass", "OutputPath": "$.none", "End": true } });
     let catch = json!([{ "ErrorEquals": ["States.ALL"], "Next": "C" }]);
     let states = json!({
-        "P": parallel(&[wait, bad], json!({ "Catch": catch, "End": true })),
+        "P": parallel(&[slow, bad], json!({ "Catch": catch, "End": true })),
         "C": { "Type": "Succeed" },
     });
-    let outcome = run(states, json!({}), &Script::new()).await;
+    let script = Script::new().slow_function("slow", 60.0, &returns(json!(1)));
+    let outcome = run(states, json!({}), &script).await;
     let names = events(&outcome);
-    assert_eq!(names[3..], ["WaitStateEntered W", "PassStateEntered B", "ExecutionFailed"]);
+    assert_eq!(
+        names[3..],
+        ["TaskStateEntered A", "TaskScheduled A", "TaskStarted A", "PassStateEntered B", "ExecutionFailed"]
+    );
     let endings: Vec<_> = outcome.steps.iter().map(|step| (step.name.as_str(), &step.ending)).collect();
     assert!(matches!(
         endings[..],
-        [("P", Ending::Failed(_)), ("W", Ending::Aborted), ("B", Ending::Failed(_))]
+        [("P", Ending::Failed(_)), ("A", Ending::Aborted), ("B", Ending::Failed(_))]
     ));
     assert_eq!(failed(outcome).error, "States.Runtime");
 }
 
 #[tokio::test(start_paused = true)]
-async fn outputs_of_branches_that_are_too_large_together_fail_the_parallel() {
-    let branch = |name: &str| json!({ name: { "Type": "Pass", "Result": "x".repeat(150_000), "End": true } });
+async fn branch_outputs_that_are_too_large_together_fail_the_parallel() {
+    let branch = |name: &str| json!({ name: { "Type": "Pass", "Parameters": { "x": "x".repeat(150_000) }, "End": true } });
     let more = json!({ "ResultPath": null, "End": true });
     let outcome =
         run(json!({ "P": parallel(&[branch("A"), branch("B")], more) }), json!({}), &Script::new()).await;
@@ -165,83 +165,4 @@ async fn outputs_of_branches_that_are_too_large_together_fail_the_parallel() {
         failure.cause,
         "The state/task 'P' returned a result with a size exceeding the maximum number of bytes service limit."
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_parallel_gives_its_parameters_to_every_branch() {
-    let branch = |name: &str| json!({ name: { "Type": "Pass", "End": true } });
-    let more = json!({ "Parameters": { "only.$": "$.a" }, "End": true });
-    let states = json!({ "P": parallel(&[branch("A"), branch("B")], more) });
-    assert_eq!(output(states, json!({ "a": 1, "b": 2 })).await, json!([{ "only": 1 }, { "only": 1 }]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_map_runs_its_processor_for_each_item_in_order_of_the_items() {
-    let states = json!({
-        "M": map(
-            json!({ "Each": { "Type": "Pass", "Parameters": { "it.$": "$", "n.$": "$$.Map.Item.Index" }, "End": true } }),
-            json!({ "ItemsPath": "$.list", "ResultPath": "$.out", "End": true }),
-        ),
-    });
-    let result = output(states, json!({ "list": ["a", "b"] })).await;
-    assert_eq!(result["out"], json!([{ "it": "a", "n": 0 }, { "it": "b", "n": 1 }]));
-    assert_eq!(result["list"], json!(["a", "b"]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_item_selector_sees_the_item_and_the_states_input() {
-    let selector = json!({ "all.$": "$.x", "it.$": "$$.Map.Item.Value.id" });
-    let more = json!({ "ItemsPath": "$.list", "ItemSelector": selector, "End": true });
-    let states = json!({ "M": map(json!({ "Each": { "Type": "Pass", "End": true } }), more) });
-    let result = output(states, json!({ "x": 9, "list": [{ "id": 1 }] })).await;
-    assert_eq!(result, json!([{ "all": 9, "it": 1 }]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_more_iterations_run_at_a_time_than_allowed() {
-    let each = json!({ "Each": task("f", json!({ "OutputPath": "$.Payload", "End": true })) });
-    for (at_once, seconds) in [(1, 50.0), (2, 30.0), (0, 10.0)] {
-        let states = json!({ "M": map(each.clone(), json!({ "MaxConcurrency": at_once, "End": true })) });
-        let script = Script::new().slow_function("f", 10.0, &returns(json!(1)));
-        let outcome = run(states, json!([1, 2, 3, 4, 5]), &script).await;
-        assert!((outcome.seconds - seconds).abs() < 0.05, "{at_once} at a time: {}", outcome.seconds);
-        assert_eq!(succeeded(outcome), json!([1, 1, 1, 1, 1]));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_iteration_that_fails_stops_the_others_and_fails_the_map() {
-    let test = json!({ "Variable": "$", "NumericEquals": 2, "Next": "Bad" });
-    let each = json!({
-        "Which": { "Type": "Choice", "Choices": [test], "Default": "Slow" },
-        "Slow": { "Type": "Wait", "Seconds": 60, "End": true },
-        "Bad": { "Type": "Fail", "Error": "Two" },
-    });
-    let states = json!({ "M": map(each, json!({ "MaxConcurrency": 2, "End": true })) });
-    let outcome = run(states, json!([1, 2, 3]), &Script::new()).await;
-    let names = events(&outcome);
-    let count = |kind: &str| names.iter().filter(|name| name.starts_with(kind)).count();
-    assert_eq!(count("MapIterationStarted"), 2);
-    assert_eq!(count("MapIterationFailed"), 1);
-    assert_eq!(count("MapIterationAborted"), 1);
-    assert_eq!(count("WaitStateAborted"), 1);
-    assert_eq!(names[names.len() - 2..], ["MapStateFailed M", "ExecutionFailed"]);
-    assert_eq!(failed(outcome).error, "Two");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_map_of_nothing_is_an_empty_array_and_of_no_array_a_runtime_error() {
-    let states =
-        json!({ "M": map(json!({ "Each": { "Type": "Pass", "End": true } }), json!({ "End": true })) });
-    assert_eq!(output(states.clone(), json!([])).await, json!([]));
-    assert_eq!(failed(run(states, json!({}), &Script::new()).await).error, "States.Runtime");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_inside_a_map_still_sees_the_item() {
-    let inner =
-        json!({ "I": { "Type": "Pass", "Parameters": { "it.$": "$$.Map.Item.Value" }, "End": true } });
-    let each = json!({ "Each": parallel(&[inner], json!({ "End": true })) });
-    let result = output(json!({ "M": map(each, json!({ "End": true })) }), json!(["a", "b"])).await;
-    assert_eq!(result, json!([[{ "it": "a" }], [{ "it": "b" }]]));
 }

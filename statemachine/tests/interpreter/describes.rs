@@ -1,4 +1,4 @@
-//! What a loaded machine tells about itself, and substitutions.
+//! The description of a loaded machine, and substitutions.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::support::{definition, load, task, with};
 
 fn example() -> Machine {
     let parameters =
-        json!({ "FunctionName": "network", "Payload": { "action": "ensure", "spec.$": "$.spec" } });
+        json!({ "FunctionName": "network", "Payload": { "action": "apply", "spec.$": "$.spec" } });
     let retry =
         json!([{ "ErrorEquals": ["Pending"], "IntervalSeconds": 15, "BackoffRate": 1, "MaxAttempts": 40 }]);
     let catch = json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": "$.failed", "Next": "Failed" }]);
@@ -20,29 +20,28 @@ fn example() -> Machine {
         "Which": {
             "Type": "Choice",
             "Choices": [{ "Variable": "$.keep", "IsPresent": true, "Next": "Failed" }],
-            "Default": "Settle",
+            "Default": "Wait",
         },
-        "Settle": {
+        "Wait": {
             "Type": "Parallel",
             "Branches": [definition(json!({ "One": { "Type": "Succeed" } })), definition(json!({ "Two": { "Type": "Succeed" } }))],
             "End": true,
         },
         "Failed": { "Type": "Fail", "Error": "Failed" },
     });
-    load(&with(definition(states), json!({ "TimeoutSeconds": 3600, "Comment": "why", "Version": "1.0" })))
-        .unwrap()
+    load(&with(definition(states), json!({ "TimeoutSeconds": 3600, "Comment": "why" }))).unwrap()
 }
 
 #[test]
-fn states_are_told_in_the_order_of_the_file_with_those_inside_after_their_parent() {
+fn states_are_listed_in_file_order_with_branches_after_their_parallel() {
     let machine = example();
     let names: Vec<_> = machine.states().map(|state| (state.name, state.parent)).collect();
     let expected = [
         ("Network", None),
         ("Which", None),
-        ("Settle", None),
-        ("One", Some("Settle")),
-        ("Two", Some("Settle")),
+        ("Wait", None),
+        ("One", Some("Wait")),
+        ("Two", Some("Wait")),
         ("Failed", None),
     ];
     assert_eq!(names, expected);
@@ -50,11 +49,11 @@ fn states_are_told_in_the_order_of_the_file_with_those_inside_after_their_parent
 }
 
 #[test]
-fn a_task_tells_its_function_payload_retries_catches_and_timeout() {
+fn a_task_has_its_function_payload_retries_catches_and_timeout() {
     let machine = example();
     let state: StateInfo<'_> = machine.states().next().unwrap();
     assert_eq!((state.kind, state.function), (StateKind::Task, Some("network")));
-    assert_eq!(state.payload.unwrap()["action"], "ensure");
+    assert_eq!(state.payload.unwrap()["action"], "apply");
     assert_eq!(state.payload.unwrap()["spec.$"], "$.spec");
     assert_eq!((state.timeout_seconds, state.next), (Some(60), Some("Which")));
     let retrier = &state.retries[0];
@@ -68,19 +67,19 @@ fn a_task_tells_its_function_payload_retries_catches_and_timeout() {
 }
 
 #[test]
-fn a_choice_tells_where_it_may_lead_and_a_parallel_its_branches() {
+fn a_choice_has_its_next_states_and_a_parallel_its_branches() {
     let machine = example();
     let states: Vec<_> = machine.states().collect();
-    assert_eq!(states[1].choices, ["Failed", "Settle"]);
+    assert_eq!(states[1].choices, ["Failed", "Wait"]);
     assert_eq!(states[2].branches, ["One", "Two"]);
 }
 
 #[test]
-fn the_file_with_every_feature_is_loaded() {
+fn the_file_with_every_feature_loads() {
     let names = BTreeMap::from([("AdmitFunction".to_owned(), "admit".to_owned())]);
     let machine = Machine::load(include_str!("../every-feature.asl.json"), &names).unwrap();
     let kinds: std::collections::BTreeSet<_> = machine.states().map(|state| state.kind).collect();
-    assert_eq!(kinds.len(), 8, "{kinds:?}");
+    assert_eq!(kinds.len(), 6, "{kinds:?}");
 }
 
 fn substituted(text: &str, values: &[(&str, &str)]) -> Result<Machine, String> {
@@ -90,17 +89,17 @@ fn substituted(text: &str, values: &[(&str, &str)]) -> Result<Machine, String> {
 }
 
 #[test]
-fn a_substitution_puts_the_functions_name_in() {
+fn a_substitution_replaces_its_placeholder() {
     let text = definition(json!({ "T": task("${Network}", json!({ "End": true })) })).to_string();
     let machine = substituted(&text, &[("Network", "arn:aws:lambda:x")]).unwrap();
     assert_eq!(machine.states().next().unwrap().function, Some("arn:aws:lambda:x"));
 }
 
 #[test]
-fn a_substitution_that_is_missing_unused_or_misspelt_is_refused() {
+fn missing_unused_and_malformed_substitutions_are_refused() {
     let text = "{\n\"Comment\": \"${Network} ${not one}\"}";
     let error = substituted(text, &[("Other", "x")]).unwrap_err();
-    assert!(error.contains("line 2: `${Network}` has no substitution"), "{error}");
-    assert!(error.contains("line 2: `${` does not start a `${Name}`"), "{error}");
-    assert!(error.contains("the substitution `Other` is not used"), "{error}");
+    assert!(error.contains("line 2: no substitution for `${Network}`"), "{error}");
+    assert!(error.contains("line 2: expected a name and `}` after `${`"), "{error}");
+    assert!(error.contains("unused substitution `Other`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Retry, Catch and timeouts.
+//! Retries, catches and timeouts.
 
 use serde_json::{Value, json};
 use stackdrop_statemachine::{Ending, Failure, Options, StepEvent, Watch};
@@ -18,7 +18,7 @@ fn assert_times(actual: &[f64], expected: &[f64]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_without_retry_or_catch_ends_the_execution_as_lambda_gave_it() {
+async fn an_error_without_retry_or_catch_ends_the_execution_with_lambdas_error() {
     let script = Script::new().function("f", &[Answer::Fails("Quota")]);
     let outcome = run(json!({ "T": task("f", json!({ "End": true })) }), json!({}), &script).await;
     assert_eq!(
@@ -39,7 +39,7 @@ async fn an_error_without_retry_or_catch_ends_the_execution_as_lambda_gave_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_is_asked_again_at_a_fixed_pace_until_it_is_done() {
+async fn a_pending_task_is_retried_at_a_fixed_interval_until_it_succeeds() {
     let retry =
         json!([{ "ErrorEquals": ["Pending"], "IntervalSeconds": 15, "BackoffRate": 1, "MaxAttempts": 100 }]);
     let pending = Answer::Fails("Pending");
@@ -54,17 +54,16 @@ async fn pending_is_asked_again_at_a_fixed_pace_until_it_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_double_from_one_second_for_three_retries_by_default() {
+async fn by_default_three_retries_double_a_delay_of_one_second() {
     let script = Script::new().function("f", &[Answer::Fails("E")]);
     run(retried(json!([{ "ErrorEquals": ["E"] }])), json!({}), &script).await;
     assert_times(&script.times(), &[0.0, 1.0, 3.0, 7.0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_grows_by_the_rate_up_to_its_maximum() {
+async fn delays_grow_by_the_backoff_rate_up_to_the_maximum() {
     let retry = json!([{
         "ErrorEquals": ["E"], "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4, "MaxDelaySeconds": 10,
-        "JitterStrategy": "NONE",
     }]);
     let script = Script::new().function("f", &[Answer::Fails("E")]);
     run(retried(retry), json!({}), &script).await;
@@ -72,7 +71,7 @@ async fn a_delay_grows_by_the_rate_up_to_its_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_jitter_stays_below_the_delay_and_follows_the_seed() {
+async fn full_jitter_stays_below_the_delay_and_depends_on_the_seed() {
     let retry = json!([{
         "ErrorEquals": ["E"], "IntervalSeconds": 100, "BackoffRate": 1, "MaxAttempts": 20, "JitterStrategy": "FULL",
     }]);
@@ -94,8 +93,8 @@ async fn full_jitter_stays_below_the_delay_and_follows_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_retrier_counts_its_own_and_a_used_up_one_is_not_replaced_by_the_next() {
-    // The example of the Developer Guide ("Complex retry scenarios"), with a wildcard behind it.
+async fn each_retrier_counts_its_own_attempts_and_a_used_up_one_is_final() {
+    // The example of the Developer Guide ("Complex retry scenarios"), with a wildcard after it.
     let retry = json!([
         { "ErrorEquals": ["ErrorA", "ErrorB"], "IntervalSeconds": 1, "BackoffRate": 2, "MaxAttempts": 2 },
         { "ErrorEquals": ["ErrorC"], "IntervalSeconds": 5 },
@@ -109,7 +108,7 @@ async fn each_retrier_counts_its_own_and_a_used_up_one_is_not_replaced_by_the_ne
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempts_means_no_retry() {
+async fn zero_attempts_means_no_retry() {
     let retry = json!([{ "ErrorEquals": ["E"], "MaxAttempts": 0 }, { "ErrorEquals": ["States.ALL"] }]);
     let script = Script::new().function("f", &[Answer::Fails("E")]);
     run(retried(retry), json!({}), &script).await;
@@ -117,7 +116,7 @@ async fn no_attempts_means_no_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_are_counted_anew_each_time_a_state_is_entered() {
+async fn retries_are_counted_for_each_visit() {
     let retry = json!([{ "ErrorEquals": ["E"], "MaxAttempts": 1 }]);
     let catch = json!([{ "ErrorEquals": ["E"], "Next": "Again", "ResultPath": null }]);
     let states = json!({
@@ -134,18 +133,7 @@ async fn retries_are_counted_anew_each_time_a_state_is_entered() {
     assert_eq!(outcome.transitions, 5);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_state_can_see_how_often_it_was_retried() {
-    let parameters = json!({ "FunctionName": "f", "Payload": { "retries.$": "$$.State.RetryCount" } });
-    let more =
-        json!({ "Parameters": parameters, "Retry": [{ "ErrorEquals": ["States.TaskFailed"] }], "End": true });
-    let script = Script::new().function("f", &[Answer::Fails("E"), Answer::Returns(json!(1))]);
-    run(json!({ "T": task("f", more) }), json!({}), &script).await;
-    let payloads: Vec<_> = script.calls().into_iter().map(|call| call.payload).collect();
-    assert_eq!(payloads, [json!({ "retries": 0 }), json!({ "retries": 1 })]);
-}
-
-/// Runs a Task whose function fails with `error`, and gives what a Catch hands to the next state.
+/// Runs a Task whose function fails with `error`, and returns the output of its Catch.
 async fn caught(error: &'static str, catch: Value, input: Value) -> Result<Value, Failure> {
     let states = json!({
         "T": task("f", json!({ "Catch": catch, "Next": "Missed" })),
@@ -174,7 +162,7 @@ async fn a_catch_without_result_path_replaces_the_whole_input() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catch_adds_the_error_where_result_path_says() {
+async fn a_catch_inserts_the_error_at_its_result_path() {
     let catch = json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": "$.failed", "Next": "Caught" }]);
     let output = caught("Quota", catch, json!({ "ids": [1] })).await.unwrap();
     assert_eq!(output["ids"], json!([1]));
@@ -182,19 +170,18 @@ async fn a_catch_adds_the_error_where_result_path_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catch_adds_the_error_to_what_the_state_was_given_whatever_its_own_paths_are() {
-    let parameters = json!({ "FunctionName": "f", "Payload": { "only.$": "$.a" } });
+async fn a_catch_inserts_the_error_into_the_states_input_whatever_the_states_own_paths_are() {
+    let parameters = json!({ "FunctionName": "f", "Payload": { "only.$": "$.in.a" } });
     let states = json!({
         "T": task("f", json!({
-            "InputPath": "$.in",
             "Parameters": parameters,
             "ResultSelector": { "x.$": "$.Payload" },
             "ResultPath": "$.result",
             "OutputPath": "$.in",
-            "Catch": [{ "ErrorEquals": ["E"], "ResultPath": "$.failed", "Next": "Undo" }],
-            "Next": "Undo",
+            "Catch": [{ "ErrorEquals": ["E"], "ResultPath": "$.failed", "Next": "RollBack" }],
+            "Next": "RollBack",
         })),
-        "Undo": { "Type": "Succeed" },
+        "RollBack": { "Type": "Succeed" },
     });
     let script = Script::new().function("f", &[Answer::Fails("E")]);
     let output = succeeded(run(states, json!({ "in": { "a": 1 }, "ids": [7] }), &script).await);
@@ -207,7 +194,7 @@ async fn a_catch_adds_the_error_to_what_the_state_was_given_whatever_its_own_pat
 #[tokio::test(start_paused = true)]
 async fn the_first_catch_that_matches_decides() {
     let catch = |name: &str, next: &str| json!({ "ErrorEquals": [name], "Next": next });
-    let end = |result: &str| json!({ "Type": "Pass", "Result": result, "End": true });
+    let end = |by: &str| json!({ "Type": "Pass", "Parameters": { "by": by }, "End": true });
     let states = json!({
         "T": task("f", json!({
             "Catch": [catch("A", "First"), catch("States.TaskFailed", "Second"), catch("States.ALL", "Third")],
@@ -217,7 +204,8 @@ async fn the_first_catch_that_matches_decides() {
     });
     for (error, expected) in [("A", "first"), ("B", "second"), ("States.Timeout", "third")] {
         let script = Script::new().function("f", &[Answer::Fails(error)]);
-        assert_eq!(succeeded(run(states.clone(), json!({}), &script).await), expected, "{error}");
+        let output = succeeded(run(states.clone(), json!({}), &script).await);
+        assert_eq!(output, json!({ "by": expected }), "{error}");
     }
 }
 
@@ -234,13 +222,13 @@ fn a_failure_has_a_message_for_people() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catch_with_result_path_null_hands_the_input_on() {
+async fn a_catch_with_result_path_null_passes_the_input() {
     let catch = json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": null, "Next": "Caught" }]);
     assert_eq!(caught("Quota", catch, json!({ "ids": [1] })).await.unwrap(), json!({ "ids": [1] }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn wildcards_match_what_the_developer_guide_says() {
+async fn wildcards_match_as_the_developer_guide_says() {
     for (error, names, expected) in [
         ("Quota", json!(["Other"]), false),
         ("Quota", json!(["Other", "Quota"]), true),
@@ -260,14 +248,14 @@ async fn wildcards_match_what_the_developer_guide_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_come_before_the_catch_and_the_step_tells_of_both() {
+async fn retries_come_before_the_catch_and_the_step_contains_both() {
     let states = json!({
         "T": task("f", json!({
             "Retry": [{ "ErrorEquals": ["E"], "MaxAttempts": 1 }],
-            "Catch": [{ "ErrorEquals": ["E"], "Next": "Undo" }],
+            "Catch": [{ "ErrorEquals": ["E"], "Next": "RollBack" }],
             "End": true,
         })),
-        "Undo": { "Type": "Succeed" },
+        "RollBack": { "Type": "Succeed" },
     });
     let script = Script::new().slow_function("f", 2.0, &[Answer::Fails("E")]);
     let outcome = run(states, json!({}), &script).await;
@@ -275,14 +263,14 @@ async fn retries_come_before_the_catch_and_the_step_tells_of_both() {
     assert_eq!(step.attempts, 2);
     assert!((step.end - step.start - 5.0).abs() < 0.05, "{step:?}");
     let Ending::Caught { failure, next } = &step.ending else { panic!("{step:?}") };
-    assert_eq!((failure.error.as_str(), next.as_str()), ("E", "Undo"));
+    assert_eq!((failure.error.as_str(), next.as_str()), ("E", "RollBack"));
     let names = events(&outcome);
     assert!(names.contains(&"TaskStateExited T".to_owned()), "{names:?}");
     assert_eq!(names.last().unwrap(), "ExecutionSucceeded");
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_of_a_task_has_the_whole_timeout() {
+async fn each_attempt_of_a_task_has_the_full_timeout() {
     let more = json!({
         "TimeoutSeconds": 30,
         "Retry": [{ "ErrorEquals": ["States.Timeout"], "MaxAttempts": 1, "IntervalSeconds": 5 }],
@@ -297,11 +285,11 @@ async fn each_attempt_of_a_task_has_the_whole_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_runtime_error_is_not_caught_by_the_state_around_it() {
+async fn a_runtime_error_is_not_caught_by_the_parallel() {
     let states = json!({
         "P": {
             "Type": "Parallel",
-            "Branches": [{ "StartAt": "B", "States": { "B": { "Type": "Pass", "InputPath": "$.none", "End": true } } }],
+            "Branches": [{ "StartAt": "B", "States": { "B": { "Type": "Pass", "OutputPath": "$.none", "End": true } } }],
             "Catch": [{ "ErrorEquals": ["States.ALL"], "Next": "Caught" }],
             "End": true,
         },
@@ -344,7 +332,7 @@ impl Watch for Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_told_as_it_goes() {
+async fn a_watch_observes_attempts_and_ends() {
     let script =
         Script::new().slow_function("f", 3.0, &[Answer::Fails("Pending"), Answer::Returns(json!(1))]);
     let lines = Lines::default();
@@ -357,7 +345,7 @@ async fn a_watch_is_told_as_it_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_told_of_every_branch_and_of_what_is_cut_short() {
+async fn a_watch_observes_every_branch_and_every_abort() {
     let script = Script::new().slow_function("slow", 60.0, &[Answer::Returns(json!(1))]).slow_function(
         "bad",
         4.0,

@@ -1,6 +1,6 @@
-//! The interpreter, feature by feature: what it runs, what it refuses, and when things happen.
+//! Tests of the interpreter, one module for each group of features.
 //!
-//! Each module says `cfg(test)`, because clippy's leave to `unwrap` in tests ends where that is not said.
+//! Each module has `cfg(test)`, because clippy allows `unwrap` only in modules that have it.
 
 #[cfg(test)]
 mod aborts;

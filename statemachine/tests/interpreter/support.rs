@@ -1,4 +1,4 @@
-//! Scripted functions, and short ways to build and run machines.
+//! Scripted functions, and helpers that build and run machines.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use stackdrop_statemachine::{
 };
 use tokio::time::Instant;
 
-/// What a function does when it is called.
+/// The behavior of a function in one call.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Returns(Value),
     Fails(&'static str),
-    /// Never answers.
+    /// Never returns.
     Hangs,
 }
 
-/// One call that was made.
+/// One call of a function.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
     pub(crate) at_seconds: f64,
@@ -27,8 +27,8 @@ pub(crate) struct Call {
     pub(crate) payload: Value,
 }
 
-/// Functions by name. Each call of one takes its next answer, and the last answer stays; an answer comes after
-/// the function's seconds.
+/// Functions by name. Each call takes the function's next answer; the last answer is repeated. A function takes its
+/// seconds to answer.
 pub(crate) struct Script {
     start: Instant,
     answers: BTreeMap<&'static str, (f64, Vec<Answer>)>,
@@ -77,12 +77,12 @@ impl Tasks for Script {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the scripted functions take time")]
+#[expect(clippy::disallowed_methods, reason = "scripted functions take time")]
 pub(crate) async fn pause(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
-/// A Task that sends its whole input to a function. Members of `more` are added or replace its own.
+/// A Task that sends its whole input to a function. The members of `more` are added, or replace those of the Task.
 pub(crate) fn task(function: &str, more: Value) -> Value {
     let state = json!({
         "Type": "Task",
@@ -92,14 +92,14 @@ pub(crate) fn task(function: &str, more: Value) -> Value {
     with(state, more)
 }
 
-/// The object with the members of another added.
+/// The object with the members of another one added.
 pub(crate) fn with(mut object: Value, more: Value) -> Value {
     let (Value::Object(members), Value::Object(more)) = (&mut object, more) else { unreachable!() };
     members.extend(more);
     object
 }
 
-/// A machine with these states, of which the first is the start.
+/// A machine with these states; it starts at the first one.
 pub(crate) fn definition(states: Value) -> Value {
     let start = states.as_object().unwrap().keys().next().unwrap().clone();
     let mut definition = json!({ "StartAt": start });
@@ -124,7 +124,7 @@ pub(crate) async fn run(states: Value, input: Value, script: &Script) -> Outcome
     machine(states).run(&execution(input), script, &(), &Options::default()).await
 }
 
-/// Runs states that call no function, and gives the output.
+/// Runs states that call no function, and returns the output.
 pub(crate) async fn output(states: Value, input: Value) -> Value {
     succeeded(run(states, input, &Script::new()).await)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop::installation::{Alarm, Installation, TEMPLATE};
-use stackdrop::rehearsal::{camel, substitutions};
+use stackdrop::rehearsal::{pascal_case, substitutions};
 use stackdrop::{Rehearsal, Setting};
 use stackdrop_simulator::{AccessRequest, Account, Grants, Policy, Principal};
 use stackdrop_specs::Spec;
@@ -208,7 +208,7 @@ async fn events_are_kept(template: &str) -> Found {
 
 async fn functions_run(rehearsal: &Rehearsal) -> Found {
     for (name, program) in substitutions() {
-        let found = rehearsal.installation().functions.get(&camel(&program));
+        let found = rehearsal.installation().functions.get(&pascal_case(&program));
         let found = found.ok_or(format!("the workflow's {name} is no function"))?;
         expect(found.program == program, format!("{name} runs {}", found.program))?;
     }

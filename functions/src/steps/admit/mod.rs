@@ -97,9 +97,15 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }
     let ActionRequest { action, deployment, token } = request(NAME, payload)?;
     match action {
-        Action::Review => respond(&PlanReview::of(&deployment.plan)?),
+        Action::Review => {
+            let review = Some(PlanReview::of(&deployment.plan)?);
+            respond(&Deployment { review, ..deployment })
+        }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
-        Action::ReadReply => respond(&approval::read_reply(&deployment, aws).await?),
+        Action::ReadReply => {
+            let approved = Some(approval::read_reply(&deployment, aws).await?);
+            respond(&Deployment { approved, ..deployment })
+        }
         Action::RollBack => {
             let rollback = deployment.rollback();
             respond(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)

@@ -29,7 +29,7 @@ pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
     ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(held.result(), "RollbackFailed", "{:?}", held.error());
+    assert_eq!(held.result(), "DestroyFailed", "{:?}", held.error());
     rehearsal
 }
 

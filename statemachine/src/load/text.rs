@@ -1,4 +1,4 @@
-//! From the workflow file's text to JSON: `${Name}` substitutions, and no key twice.
+//! Turns the text of a workflow file into JSON: replaces `${Name}` placeholders and refuses duplicate keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::load::{Problem, pointer_of};
+use crate::problem::{Problem, pointer_of};
 
-/// Puts the values in place of `${Name}`, as `DefinitionSubstitutions` of a SAM template does. A name without
-/// a value, and a value without a place, are problems.
+/// Replaces each `${Name}` by its value, as `DefinitionSubstitutions` of a SAM template does. A placeholder without a
+/// value is a problem, and so is a value without a placeholder.
 pub(crate) fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut unused: BTreeSet<&str> = values.keys().map(String::as_str).collect();
@@ -27,21 +27,20 @@ pub(crate) fn substitute(text: &str, values: &BTreeMap<String, String>) -> Resul
             None if name.is_empty()
                 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
             {
-                problems.push(Problem::new("", format!("line {line}: `${{` does not start a `${{Name}}`")));
+                problems.push(Problem::new("", format!("line {line}: expected a name and `}}` after `${{`")));
             }
             None => {
-                problems.push(Problem::new("", format!("line {line}: `${{{name}}}` has no substitution")));
+                problems.push(Problem::new("", format!("line {line}: no substitution for `${{{name}}}`")));
             }
         }
         rest = after;
     }
     result.push_str(rest);
-    problems
-        .extend(unused.iter().map(|name| Problem::new("", format!("the substitution `{name}` is not used"))));
+    problems.extend(unused.iter().map(|name| Problem::new("", format!("unused substitution `{name}`"))));
     if problems.is_empty() { Ok(result) } else { Err(problems) }
 }
 
-/// JSON in which no object has a key twice: of two states with one name, one would vanish unseen.
+/// Parses JSON and refuses duplicate keys: of two states with the same name, serde would drop one silently.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
     let mut json = serde_json::Deserializer::from_str(text);
     let Strict(value) = serde_path_to_error::deserialize(&mut json)
@@ -103,7 +102,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("`{key}` is there twice")));
+                return Err(A::Error::custom(format!("duplicate key `{key}`")));
             }
             let Strict(value) = members.next_value()?;
             object.insert(key, value);

@@ -1,24 +1,24 @@
-//! Checks a workflow that could be read: names, ways from state to state, wildcards, Map items.
+//! Checks a workflow that could be read: names, transitions, wildcards.
 
 use std::collections::BTreeSet;
 
-use crate::definition::{Chain, Machine, State, Work};
+use crate::definition::{Chain, Machine, State};
 use crate::failure::names;
-use crate::load::{Problem, member};
+use crate::problem::{Problem, member};
 
 /// The longest name of a state, characters (States Language specification).
 const NAME_CHARACTERS_MAX: usize = 80;
 
-/// Everything that is wrong with the machine.
+/// Every problem of the machine.
 pub(crate) fn problems(machine: &Machine) -> Vec<Problem> {
     let mut checker = Checker { problems: Vec::new(), names: BTreeSet::new() };
-    checker.chain(&machine.chain, "", false);
+    checker.chain(&machine.chain, "");
     checker.problems
 }
 
 struct Checker<'m> {
     problems: Vec<Problem>,
-    /// A name may be there once in the whole machine, or no history and no console could tell two states apart.
+    /// Names are unique in the whole machine: the history and the console show nothing else of a state.
     names: BTreeSet<&'m str>,
 }
 
@@ -27,37 +27,26 @@ impl<'m> Checker<'m> {
         self.problems.push(Problem::new(pointer, message));
     }
 
-    fn chain(&mut self, chain: &'m Chain, pointer: &str, inside_map: bool) {
+    fn chain(&mut self, chain: &'m Chain, pointer: &str) {
         let states = member(pointer, "States");
         for state in chain.states.values() {
             let place = member(&states, &state.name);
             self.name(&state.name, &place);
             for (field, target) in state.targets() {
                 if !chain.states.contains_key(target) {
-                    self.refuse(&format!("{place}/{field}"), format!("there is no state `{target}` here"));
+                    self.refuse(&format!("{place}/{field}"), format!("unknown state `{target}`"));
                 }
             }
             self.wildcards(state, &place);
-            self.map_items(state, &place, inside_map);
-            self.inner_chains(state, &place, inside_map);
+            for (index, branch) in state.branches().iter().enumerate() {
+                self.chain(branch, &format!("{place}/Branches/{index}"));
+            }
         }
         if chain.states.contains_key(&chain.start_at) {
-            self.ways(chain, &states);
+            self.transitions(chain, &states);
         } else {
-            let message = format!("there is no state `{}` here", chain.start_at);
+            let message = format!("unknown state `{}`", chain.start_at);
             self.refuse(&member(pointer, "StartAt"), message);
-        }
-    }
-
-    fn inner_chains(&mut self, state: &'m State, place: &str, inside_map: bool) {
-        match &state.work {
-            Work::Parallel { branches } => {
-                for (index, branch) in branches.iter().enumerate() {
-                    self.chain(branch, &format!("{place}/Branches/{index}"), inside_map);
-                }
-            }
-            Work::Map(map) => self.chain(&map.chain, &member(place, "ItemProcessor"), true),
-            _ => {}
         }
     }
 
@@ -66,15 +55,15 @@ impl<'m> Checker<'m> {
         if !(1..=NAME_CHARACTERS_MAX).contains(&length) {
             self.refuse(
                 place,
-                format!("a state's name has 1 to {NAME_CHARACTERS_MAX} characters, not {length}"),
+                format!("a state's name must have 1 to {NAME_CHARACTERS_MAX} characters, found {length}"),
             );
         }
         if !self.names.insert(name) {
-            self.refuse(place, format!("there is another state `{name}` in the workflow"));
+            self.refuse(place, format!("duplicate state `{name}` in the workflow"));
         }
     }
 
-    /// `States.ALL` must be last: what stands behind it would never be reached.
+    /// Entries after `States.ALL` would never be reached.
     fn wildcards(&mut self, state: &State, place: &str) {
         let retry: Vec<_> = state.retry.iter().map(|retrier| &retrier.errors).collect();
         let catch: Vec<_> = state.catch.iter().map(|catcher| &catcher.errors).collect();
@@ -82,34 +71,31 @@ impl<'m> Checker<'m> {
             for (index, errors) in lists.iter().enumerate() {
                 let is_last = index + 1 == lists.len();
                 if !is_last && errors.iter().any(|error| error == names::ALL) {
-                    self.refuse(&format!("{place}/{field}/{index}"), "`States.ALL` stands last");
+                    self.refuse(
+                        &format!("{place}/{field}/{index}"),
+                        "the entry with `States.ALL` must be the last one",
+                    );
                 }
             }
         }
     }
 
-    fn map_items(&mut self, state: &State, place: &str, inside_map: bool) {
-        if !inside_map && state.paths().iter().any(|path| path.reads_map_item()) {
-            self.refuse(place, "`$$.Map` exists inside a Map only");
-        }
-    }
-
-    /// Every state can be reached from the start, and from every state an end can be reached.
-    fn ways(&mut self, chain: &Chain, states: &str) {
+    /// Every state must be reachable from the start, and an end from every state.
+    fn transitions(&mut self, chain: &Chain, states: &str) {
         let (reached, ending) = (reached(chain), ending(chain));
         for name in chain.states.keys() {
             let place = member(states, name);
             if !reached.contains(name.as_str()) {
-                self.refuse(&place, "no way leads here");
+                self.refuse(&place, "the state is unreachable");
             }
             if !ending.contains(name.as_str()) {
-                self.refuse(&place, "no way leads from here to an end");
+                self.refuse(&place, "no end is reachable from the state");
             }
         }
     }
 }
 
-/// The states that can be reached from the first.
+/// The states that are reachable from the first one.
 fn reached(chain: &Chain) -> BTreeSet<&str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![chain.start_at.as_str()];
@@ -122,7 +108,7 @@ fn reached(chain: &Chain) -> BTreeSet<&str> {
     reached
 }
 
-/// The states from which an end can be reached.
+/// The states from which an end is reachable.
 fn ending(chain: &Chain) -> BTreeSet<&str> {
     let mut ending = BTreeSet::new();
     loop {

@@ -1,0 +1,166 @@
+//! Every entry of the workflow's table is needed: without it, a rehearsal goes wrong.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::types::IamInstanceProfileAssociationState;
+use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_functions::workflow::table::{PARTS, Part, Removal};
+use stackdrop_functions::workflow::{definition, text_of};
+use stackdrop_simulator::{Fault, Seed, When};
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+
+use crate::{PRIVATE, SHOP, pause, refused, standing, unprotected, with};
+
+/// An entry of the table that somebody forgot.
+struct Omission {
+    what: String,
+    parts: Vec<Part>,
+}
+
+/// The table without one entry: each component, each need, each wait, each removal in its order.
+fn omissions() -> Vec<Omission> {
+    let mut all = Vec::new();
+    for (index, part) in PARTS.iter().enumerate() {
+        let name = part.component;
+        let mut without = |what: String, change: &dyn Fn(&mut Vec<Part>)| {
+            let mut parts = PARTS.to_vec();
+            change(&mut parts);
+            all.push(Omission { what, parts });
+        };
+        without(format!("the component {name}"), &|parts| {
+            parts.remove(index);
+        });
+        for need in part.needs {
+            without(format!("the wait for {} before {name}", need.component), &|parts| {
+                parts[index].needs = &[]
+            });
+        }
+        if part.stable.is_some() {
+            without(format!("the wait until {name} is stable"), &|parts| parts[index].stable = None);
+        }
+        if part.reapply.is_some() {
+            without(format!("the second attempt to apply {name}"), &|parts| parts[index].reapply = None);
+        }
+        if let Removal::Last(wait) = part.removal {
+            without(format!("that {name} is deleted last"), &|parts| {
+                parts[index].removal = Removal::Parallel(wait);
+            });
+        }
+        if index > 0 {
+            without(format!("the order of {name} and {}", PARTS[index - 1].component), &|parts| {
+                parts.swap(index - 1, index);
+            });
+        }
+    }
+    all
+}
+
+/// What somebody would notice in a stack's life, or `None`.
+async fn noticed(parts: &[Part]) -> Option<String> {
+    let workflow = text_of(&definition(parts)).unwrap();
+    for spec in
+        [unprotected(), with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false")]
+    {
+        if let Some(trouble) = in_a_life(&workflow, &spec).await {
+            return Some(trouble);
+        }
+    }
+    match after_a_failure(&workflow).await {
+        None => with_a_lost_profile(&workflow).await,
+        trouble => trouble,
+    }
+}
+
+fn opened(workflow: &str, spec: &str, seeds: Vec<Seed>) -> Result<Rehearsal, String> {
+    let spec = Spec::read(spec.as_bytes()).unwrap();
+    let setting = Setting { workflow: Some(workflow.to_owned()), seeds, ..Setting::default() };
+    Rehearsal::open(&setting, &[&spec]).map_err(|error| format!("{error:#}"))
+}
+
+fn trouble(when: &str, deployed: &Deployed) -> Option<String> {
+    let (result, error) = (deployed.result(), deployed.error());
+    (!deployed.succeeded()).then(|| format!("{when}: {result} {}", error.unwrap_or_default()))
+}
+
+/// Deploys, deploys again, updates and destroys a stack.
+async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
+    let rehearsal = match opened(workflow, spec, Vec::new()) {
+        Ok(rehearsal) => rehearsal,
+        Err(error) => return Some(error),
+    };
+    let first = rehearsal.deploy(spec, &()).await.unwrap();
+    if let Some(trouble) = trouble("the first deployment", &first) {
+        return Some(trouble);
+    }
+    let again = rehearsal.deploy(spec, &()).await.unwrap();
+    if again.outcome.input_of("NeedsApproval").is_some() {
+        return Some(
+            "the second deployment of the same spec: the stack was not finished after the first".into(),
+        );
+    }
+    let destroy =
+        serde_json::json!({ "stack": Spec::read(spec.as_bytes()).unwrap().stack, "action": "destroy" });
+    let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
+    trouble("the destruction", &destroyed).or_else(|| {
+        let remaining: Vec<String> =
+            standing(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
+        (!remaining.is_empty())
+            .then(|| format!("after the destruction there is still {}", remaining.join(", ")))
+    })
+}
+
+/// Deploys a stack whose services are refused, and looks whether it is deleted.
+async fn after_a_failure(workflow: &str) -> Option<String> {
+    let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
+    rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
+    let remaining = standing(&rehearsal);
+    let result = failed.result();
+    (result != "Failed" || !remaining.is_empty())
+        .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))
+}
+
+/// Deploys a stack whose instance loses its profile while it starts, and looks whether it gets it back.
+async fn with_a_lost_profile(workflow: &str) -> Option<String> {
+    let spec = unprotected();
+    let rehearsal = opened(workflow, &spec, Vec::new()).ok()?;
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let lose_it = async {
+        for _ in 0..600 {
+            pause(Duration::from_secs(1)).await;
+            let found = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
+            if let [association] = found.iam_instance_profile_associations()
+                && association.state() == Some(&IamInstanceProfileAssociationState::Associated)
+            {
+                let id = association.association_id().unwrap();
+                ec2.disassociate_iam_instance_profile().association_id(id).send().await.unwrap();
+                return;
+            }
+        }
+    };
+    let (deployed, ()) = tokio::join!(rehearsal.deploy(&spec, &()), lose_it);
+    if let Some(trouble) = trouble("with a lost instance profile", &deployed.unwrap()) {
+        return Some(trouble);
+    }
+    let again = rehearsal.deploy(&spec, &()).await.unwrap();
+    let finished = again.outcome.input_of("NeedsApproval").is_none();
+    (!finished).then(|| "the instance has no profile after a deployment that succeeded".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_noticed_when_the_table_is_complete() {
+    assert_eq!(noticed(&PARTS).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_entry_of_the_table_is_missed_when_it_is_forgotten() {
+    let mut unnoticed = Vec::new();
+    for omission in omissions() {
+        match noticed(&omission.parts).await {
+            Some(trouble) => println!("{}: {}", omission.what, trouble.lines().next().unwrap_or_default()),
+            None => unnoticed.push(omission.what),
+        }
+    }
+    assert_eq!(unnoticed, Vec::<String>::new());
+}
