@@ -2,7 +2,7 @@
 //!
 //! Source of the messages: "Troubleshoot access denied error messages" in the IAM user guide.
 
-use crate::aws::error::{AwsError, StepError};
+use super::aws_error::AwsError;
 
 /// The error codes of a denied call.
 const CODES: [&str; 6] = [
@@ -17,15 +17,6 @@ const CODES: [&str; 6] = [
 /// Whether AWS denied the call.
 pub(crate) fn is(error: &AwsError) -> bool {
     CODES.contains(&error.code.as_str())
-}
-
-/// `None` if AWS denied the call: for optional reads, which must not fail a step.
-pub(crate) fn unless_denied<T>(result: Result<T, StepError>) -> Result<Option<T>, StepError> {
-    match result {
-        Ok(response) => Ok(Some(response)),
-        Err(StepError::Refused { source, .. }) if is(&source) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// How to allow a denied call; `None` for any other error.

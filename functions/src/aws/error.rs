@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::aws::aws_error::AwsError;
 use crate::aws::denied;
 
 /// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
@@ -170,27 +171,6 @@ impl StepError {
     }
 }
 
-/// An error from AWS (with a code) or from the network (without one).
-#[derive(Debug, Clone)]
-pub struct AwsError {
-    /// AWS's error code; empty if no response arrived.
-    pub code: String,
-    /// AWS's message, or the connector's.
-    pub message: String,
-}
-
-impl fmt::Display for AwsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.code.is_empty(), self.message.is_empty()) {
-            (true, _) => f.write_str(&self.message),
-            (false, true) => f.write_str(&self.code),
-            (false, false) => write!(f, "{}: {}", self.code, self.message),
-        }
-    }
-}
-
-impl Error for AwsError {}
-
 /// The codes of transient errors. Most come with HTTP status 400, so the status does not identify them.
 const TRANSIENT: [&str; 23] = [
     "ConcurrentModification",
@@ -318,5 +298,14 @@ fn step_error(error: &dyn Refusal, what: impl fmt::Display) -> StepError {
         StepError::Transient { doing, source }
     } else {
         StepError::Refused { doing, source }
+    }
+}
+
+/// `None` if AWS denied the call: for optional reads, which must not fail a step.
+pub(crate) fn unless_denied<T>(result: Result<T, StepError>) -> Result<Option<T>, StepError> {
+    match result {
+        Ok(response) => Ok(Some(response)),
+        Err(StepError::Refused { source, .. }) if denied::is(&source) => Ok(None),
+        Err(error) => Err(error),
     }
 }

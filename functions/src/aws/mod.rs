@@ -1,5 +1,6 @@
 //! The clients of every AWS service, and the settings of this installation.
 
+pub mod aws_error;
 pub(crate) mod denied;
 pub mod error;
 pub(crate) mod join;

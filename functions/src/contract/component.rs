@@ -31,7 +31,9 @@ pub trait Component: Sync {
 
     /// Read-only. `Pending` until the component is healthy; `Unhealthy` with AWS's reason if it has failed permanently.
     /// Returns the complete outputs.
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+    async fn wait_until_stable(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
+        Err(StepError::Defect("the workflow waits for a component that is stable once it is applied".into()))
+    }
 
     /// Deletes resources that the spec no longer has, once everything else is healthy. Returns what remains.
     async fn prune(&self, _work: &Work<'_>) -> Result<Deletion, StepError> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::aws::denied::unless_denied;
+use crate::aws::error::unless_denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::Plan;

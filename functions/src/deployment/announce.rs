@@ -9,7 +9,8 @@ use aws_sdk_sns::types::MessageAttributeValue;
 use serde::Serialize;
 
 use crate::aws::Aws;
-use crate::aws::error::{AwsError, AwsResult, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::estimate::Estimate;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::record::Record;

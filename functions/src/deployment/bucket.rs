@@ -5,7 +5,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
-use crate::aws::error::{AwsError, AwsResult, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, StepError};
 
 /// The condition of a write to the bucket.
 #[derive(Debug, Clone, Copy)]

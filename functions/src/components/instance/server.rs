@@ -11,7 +11,8 @@ use stackdrop_specs::Instance as Spec;
 
 use super::observed::{Observed, find_instances, state};
 use super::{NAME, offers, profile};
-use crate::aws::error::{AwsError, AwsResult, Refusal, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::{self, filter};

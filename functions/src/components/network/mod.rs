@@ -75,10 +75,6 @@ impl Component for Network {
         observed.outputs(work)
     }
 
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
-        work.network().cloned()
-    }
-
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         let mut deletion = Deletion::default();

@@ -87,10 +87,6 @@ impl Component for SecurityGroups {
         Ok(observed.outputs(work))
     }
 
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<SecurityGroupOutputs, StepError> {
-        work.groups().cloned()
-    }
-
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         delete_undesired(work, &observed).await

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::Tag;
 
-use crate::aws::error::{AwsError, AwsResult, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join::{all, both};
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act, completed};

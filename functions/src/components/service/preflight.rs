@@ -15,7 +15,7 @@ use super::fargate;
 use super::observed::Observed;
 use super::registry::{Caches, Private};
 use super::secrets::{self, Secret, Secrets};
-use crate::aws::denied::unless_denied;
+use crate::aws::error::unless_denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::quotas::{self, FARGATE_VCPUS, Need};

@@ -1,6 +1,6 @@
 //! Image names of private ECR registries, and the pull-through caches of this account's registry.
 
-use crate::aws::denied::unless_denied;
+use crate::aws::error::unless_denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 
