@@ -18,7 +18,7 @@ struct Omission {
     parts: Vec<Part>,
 }
 
-/// A stack in which nothing but the last wait waits for database and load balancer.
+/// A stack without tasks: only the last wait waits for its database and its load balancer.
 const IDLE: &str = "
 stack: shop
 database: { deletionProtection: false }
@@ -78,11 +78,9 @@ fn omissions() -> Vec<Omission> {
 /// What somebody would notice in a stack's life, or `None`.
 async fn noticed(parts: &[Part]) -> Option<String> {
     let workflow = text_of(&definition(parts)).unwrap();
-    for spec in [
-        IDLE.to_owned(),
-        unprotected(),
-        with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false"),
-    ] {
+    let without_database = with(IDLE, "database: { deletionProtection: false }\n", "");
+    let private = with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false");
+    for spec in [without_database, IDLE.to_owned(), unprotected(), private] {
         if let Some(trouble) = in_a_life(&workflow, &spec).await {
             return Some(trouble);
         }
