@@ -1,11 +1,11 @@
 //! The Lambda functions: one for each component, and `admit` and `conclude` before and after them.
 //!
-//! The workflow invokes a function with `{ action, deployment }`. The function runs the action; the workflow puts the
-//! result into its state. An error goes back under one of the names in [`aws::error::names`], and the workflow file
-//! alone decides what follows.
+//! The workflow invokes a function with `{ action, deployment }`. The function runs the action, and the workflow stores
+//! the result in its state. An error is reported under one of the names in [`aws::error::names`]; only the workflow
+//! decides what follows from it.
 //!
-//! Floors, each of which uses only those below it: `bin`, [`program`] and [`workflow`] · [`steps`] · [`components`] · [`contract`] ·
-//! [`deployment`] · [`aws`].
+//! The modules form floors. A floor uses only the floors below it: `bin`, [`program`] and [`workflow`] · [`steps`] ·
+//! [`components`] · [`contract`] · [`deployment`] · [`aws`].
 
 pub mod aws;
 pub mod components;
@@ -27,10 +27,10 @@ pub fn functions() -> impl Iterator<Item = Function> {
     COMPONENTS.into_iter().chain([steps::admit::FUNCTION, steps::conclude::FUNCTION])
 }
 
-/// Runs a function by its name with the payload that the workflow sends, as Lambda does.
+/// Runs the function with this name and the payload that the workflow sends, as Lambda does.
 ///
 /// # Errors
-/// `Defect` when there is no such function; otherwise the function's own error.
+/// `Defect` if no function has this name; otherwise the function's own error.
 pub async fn handle(function: &str, payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let named = functions().find(|known| known.name == function);
     let named = named.ok_or_else(|| StepError::Defect(format!("there is no function `{function}`")))?;

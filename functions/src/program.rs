@@ -1,4 +1,4 @@
-//! What the programs in `src/bin` do: run one function for Lambda, for as long as there is work.
+//! The main loop of the programs in `src/bin`: each runs one function in Lambda.
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::aws::error::StepError;
 use crate::{Aws, Function, Settings};
 
-/// Asks Lambda's runtime API for work, and runs the function with it.
+/// Polls Lambda's runtime API for invocations and runs the function for each.
 ///
 /// # Errors
-/// When the template's settings are missing, or there is no runtime API.
+/// If the template's settings are missing, or the runtime API does not respond.
 pub fn run(function: Function) -> Result<(), lambda_runtime::Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(function))
 }
@@ -29,8 +29,9 @@ async fn serve(function: Function) -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// What `aws_config` would find in Lambda. Its search, which also knows profiles, metadata services and single sign-on, is
-/// a tenth of a program. One HTTP client for all services: it reads the system's certificates once.
+/// The configuration that `aws_config` would find in Lambda. Its search also supports profiles, metadata services and
+/// single sign-on, which would be a tenth of the program's size. All services share one HTTP client, which reads the
+/// system's certificates once.
 fn config(region: &str) -> SdkConfig {
     let tls = Provider::Rustls(CryptoMode::AwsLc);
     let credentials = EnvironmentVariableCredentialsProvider::new();
@@ -39,12 +40,12 @@ fn config(region: &str) -> SdkConfig {
         .region(Region::new(region.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https());
-    // For whoever has AWS elsewhere, such as a test.
+    // Tests redirect the functions to another endpoint.
     config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL").ok());
     config.build()
 }
 
-/// The runtime's own conversion would lose the causes and take the Rust type's name for the error's.
+/// The runtime's own conversion would drop the causes and report the Rust type's name as the error's name.
 fn diagnostic(error: &StepError) -> Diagnostic {
     Diagnostic { error_type: error.name().into(), error_message: error.chain() }
 }

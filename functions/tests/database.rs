@@ -1,4 +1,4 @@
-//! The database: made and awaited, changed in place, protected, removed with what it has served.
+//! The database: creation, updates in place, deletion protection and deletion.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use aws_sdk_rds::types::{ApplyMethod, DbInstance, Parameter};
-use common::{act, aws, deployment, ensure, until_done};
+use common::{act, apply, aws, deployment, until_done};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::{Aws, handle};
@@ -21,29 +21,29 @@ services:
 database: { version: '16', class: db.t4g.small, storage: 20, maxStorage: 100, name: orders }
 ";
 
-/// An account in which everything stands that a database stands in, and the clients.
-async fn ground(spec: &str) -> (Account, Aws, Value) {
+/// An account with the components that the database needs.
+async fn prepared(spec: &str) -> (Account, Aws, Value) {
     let account = common::account();
     let aws = aws(&account);
     let mut deployment = deployment(spec);
-    ensure(&aws, &["network", "security-groups"], &mut deployment).await;
+    apply(&aws, &["network", "security-groups"], &mut deployment).await;
     later(5).await;
     (account, aws, deployment)
 }
 
-/// The same, with the database, settled.
-async fn built(spec: &str) -> (Account, Aws, Value) {
-    let (account, aws, mut deployment) = ground(spec).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &mut deployment).await;
+/// The same with a stable database.
+async fn deployed(spec: &str) -> (Account, Aws, Value) {
+    let (account, aws, mut deployment) = prepared(spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     (account, aws, deployment)
 }
 
-async fn settle(aws: &Aws, deployment: &mut Value) {
+async fn wait_until_stable(aws: &Aws, deployment: &mut Value) {
     deployment["outputs"][NAME] = until_done(aws, NAME, "wait-until-stable", deployment).await.unwrap();
 }
 
-/// Ends a deployment as one that has succeeded and begins the next, of the same spec.
+/// Turns a successful deployment into the baseline of the next one with the same spec.
 fn next(deployment: &mut Value) {
     deployment["baseline"] = json!({
         "deployment": deployment["id"], "version": "1",
@@ -58,15 +58,15 @@ async fn later(seconds: u64) {
 
 async fn instance(aws: &Aws) -> Option<DbInstance> {
     let call = aws.rds().describe_db_instances().db_instance_identifier("shop-database");
-    call.send().await.ok().and_then(|answer| answer.db_instances().first().cloned())
+    call.send().await.ok().and_then(|response| response.db_instances().first().cloned())
 }
 
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
-/// The types of what exists of the component.
-fn standing(account: &Account) -> Vec<String> {
+/// The types of the component's existing resources.
+fn existing(account: &Account) -> Vec<String> {
     let mut all: Vec<String> =
         account.inventory().into_iter().filter(|item| item.component == NAME).map(|item| item.kind).collect();
     all.sort();
@@ -74,37 +74,37 @@ fn standing(account: &Account) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ensure_goes_on_at_once_and_settle_waits_for_endpoint_and_secret() {
-    let (_account, aws, mut deployment) = ground(SPEC).await;
+async fn apply_returns_at_once_and_wait_until_stable_awaits_endpoint_and_secret() {
+    let (_account, aws, mut deployment) = prepared(SPEC).await;
     let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, json!({ "identifier": "shop-database", "awaited": true }));
     deployment["outputs"][NAME] = outputs;
     later(5).await;
     let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&waiting, StepError::Pending(what) if what.contains("it is creating")), "{waiting}");
-    settle(&aws, &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     let outputs = &deployment["outputs"][NAME];
     assert!(outputs["host"].as_str().unwrap().starts_with("shop-database."), "{outputs}");
     assert!(outputs["secret"].as_str().unwrap().starts_with("arn:aws:secretsmanager:"), "{outputs}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_database_is_encrypted_private_and_refuses_what_is_not_tls() {
-    let (_account, aws, deployment) = built(SPEC).await;
-    let there = instance(&aws).await.unwrap();
-    assert_eq!(there.storage_encrypted(), Some(true));
-    assert_eq!(there.publicly_accessible(), Some(false));
-    assert_eq!(there.storage_type(), Some("gp3"));
-    assert_eq!((there.allocated_storage(), there.max_allocated_storage()), (Some(20), Some(100)));
-    assert_eq!(there.db_name(), Some("orders"));
-    assert_eq!(there.master_username(), Some("stackdrop"));
-    assert_eq!(there.backup_retention_period(), Some(7));
-    assert_eq!(there.copy_tags_to_snapshot(), Some(true));
+async fn the_database_is_encrypted_private_and_rejects_connections_without_tls() {
+    let (_account, aws, deployment) = deployed(SPEC).await;
+    let db = instance(&aws).await.unwrap();
+    assert_eq!(db.storage_encrypted(), Some(true));
+    assert_eq!(db.publicly_accessible(), Some(false));
+    assert_eq!(db.storage_type(), Some("gp3"));
+    assert_eq!((db.allocated_storage(), db.max_allocated_storage()), (Some(20), Some(100)));
+    assert_eq!(db.db_name(), Some("orders"));
+    assert_eq!(db.master_username(), Some("stackdrop"));
+    assert_eq!(db.backup_retention_period(), Some(7));
+    assert_eq!(db.copy_tags_to_snapshot(), Some(true));
     let groups: Vec<_> =
-        there.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
+        db.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
     assert_eq!(groups, [deployment["outputs"]["securityGroups"]["database"].as_str().unwrap()]);
-    // Only a stack that stands is protected: this deployment may yet fail in a later step.
-    assert_eq!(there.deletion_protection(), Some(false));
+    // Protection is turned on only after the deployment has succeeded: a later step may still fail.
+    assert_eq!(db.deletion_protection(), Some(false));
     let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
     let parameters = call.send().await.unwrap();
     let set: Vec<_> = parameters
@@ -116,17 +116,17 @@ async fn the_database_is_encrypted_private_and_refuses_what_is_not_tls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+async fn a_second_apply_and_a_plan_find_nothing_to_do() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
     next(&mut deployment);
-    // While planning, no outputs are known but the baseline's.
+    // A plan knows only the baseline's outputs.
     let mut plan_only = deployment.clone();
     plan_only["outputs"] = json!({});
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.calls() - before, 5, "reading calls");
+    assert_eq!(account.calls() - before, 5, "read calls");
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
@@ -143,7 +143,7 @@ async fn a_plan_of_a_new_stack_creates_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_without_a_database_has_nothing_to_do() {
-    let (account, aws, deployment) = ground("stack: shop\n").await;
+    let (account, aws, deployment) = prepared("stack: shop\n").await;
     let before = account.calls();
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
     assert_eq!(act(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "awaited": false }));
@@ -152,18 +152,18 @@ async fn a_stack_without_a_database_has_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_to_the_creation_makes_no_second_database() {
-    let (account, aws, mut deployment) = ground(SPEC).await;
+async fn a_lost_response_to_the_creation_creates_no_second_database() {
+    let (account, aws, mut deployment) = prepared(SPEC).await;
     account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::LostAfter));
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     let expected = ["AWS::RDS::DBInstance", "AWS::RDS::DBParameterGroup", "AWS::RDS::DBSubnetGroup"];
-    assert_eq!(standing(&account), expected);
+    assert_eq!(existing(&account), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
-    let (_account, aws, mut deployment) = built(SPEC).await;
+async fn manual_changes_are_planned_and_repaired() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
     let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
     call.backup_retention_period(0).send().await.unwrap();
     let off = Parameter::builder().parameter_name("rds.force_ssl").parameter_value("0");
@@ -181,13 +181,13 @@ async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
     ]);
     assert_eq!(plan["changes"], expected);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    settle(&aws, &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn size_class_and_standby_change_in_place() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+async fn size_class_and_standby_are_updated_in_place() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
     let database = &mut deployment["spec"]["database"];
     database["class"] = json!("db.t4g.medium");
@@ -197,23 +197,23 @@ async fn size_class_and_standby_change_in_place() {
     let before = account.calls();
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), ["rds:ModifyDBInstance"]);
-    settle(&aws, &mut deployment).await;
-    let there = instance(&aws).await.unwrap();
-    assert_eq!(there.db_instance_class(), Some("db.t4g.medium"));
-    assert_eq!((there.allocated_storage(), there.max_allocated_storage()), (Some(40), Some(200)));
-    assert_eq!(there.multi_az(), Some(true));
-    // Without a ceiling, storage does not grow by itself any more.
+    wait_until_stable(&aws, &mut deployment).await;
+    let db = instance(&aws).await.unwrap();
+    assert_eq!(db.db_instance_class(), Some("db.t4g.medium"));
+    assert_eq!((db.allocated_storage(), db.max_allocated_storage()), (Some(40), Some(200)));
+    assert_eq!(db.multi_az(), Some(true));
+    // Without a maximum, storage autoscaling is off.
     deployment["spec"]["database"]["maxStorage"] = Value::Null;
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    settle(&aws, &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     let before = account.calls();
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_can_change_is_refused_with_a_way_out() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+async fn impossible_changes_are_rejected_with_a_fix() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
     let database = &mut deployment["spec"]["database"];
     database["name"] = json!("invoices");
@@ -238,8 +238,8 @@ async fn what_nobody_can_change_is_refused_with_a_way_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_major_upgrade_brings_its_parameter_group_and_the_old_one_goes_when_it_is_through() {
-    let (_account, aws, mut deployment) = built(SPEC).await;
+async fn a_major_upgrade_creates_a_parameter_group_and_prunes_the_old_one() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
     deployment["spec"]["database"]["version"] = json!("17");
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
@@ -247,18 +247,18 @@ async fn a_major_upgrade_brings_its_parameter_group_and_the_old_one_goes_when_it
     let dropped = json!({ "verb": "delete", "resource": "parameter-group (shop-postgres16)" });
     assert!(plan["changes"].as_array().unwrap().contains(&dropped), "{plan}");
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    settle(&aws, &mut deployment).await;
-    let there = instance(&aws).await.unwrap();
-    assert!(there.engine_version().unwrap().starts_with("17"), "{there:?}");
-    assert_eq!(there.db_parameter_groups()[0].db_parameter_group_name(), Some("shop-postgres17"));
+    wait_until_stable(&aws, &mut deployment).await;
+    let db = instance(&aws).await.unwrap();
+    assert!(db.engine_version().unwrap().starts_with("17"), "{db:?}");
+    assert_eq!(db.db_parameter_groups()[0].db_parameter_group_name(), Some("shop-postgres17"));
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     next(&mut deployment);
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minor_version_that_rds_has_upgraded_by_itself_is_no_difference() {
-    let (_account, aws, mut deployment) = built(SPEC).await;
+async fn an_automatic_minor_upgrade_is_not_drift() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
     let now = instance(&aws).await.unwrap().engine_version().unwrap().to_owned();
     let (major, minor) = now.split_once('.').unwrap();
     let older = minor.parse::<u32>().unwrap().saturating_sub(1);
@@ -269,30 +269,30 @@ async fn a_minor_version_that_rds_has_upgraded_by_itself_is_no_difference() {
 
 #[tokio::test(start_paused = true)]
 async fn protection_that_is_off_is_planned_once_there_is_a_baseline() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changes"], json!([]));
     next(&mut deployment);
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     let fields = json!([{ "field": "deletionProtection", "from": "false", "to": "true" }]);
     assert_eq!(plan["changes"], json!([{ "verb": "update", "resource": "instance", "fields": fields }]));
-    // The last step puts it on, not this one.
+    // Conclude turns it on, not this step.
     let before = account.calls();
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
-    // But what a baseline had, its restoration brings back.
+    // A rollback to the baseline turns it on again.
     deployment["rollingBack"] = json!(true);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    settle(&aws, &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_step_of_a_deployment_puts_protection_on() {
-    let (account, aws, deployment) = built(SPEC).await;
+async fn conclude_turns_deletion_protection_on() {
+    let (account, aws, deployment) = deployed(SPEC).await;
     handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
     later(5).await;
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(true));
-    // Asked again, it finds it on.
+    // The second time there is nothing to do.
     let before = account.calls();
     handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
     let changed = writes_since(&account, before);
@@ -300,8 +300,8 @@ async fn the_last_step_of_a_deployment_puts_protection_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protected_database_is_not_removed_by_dropping_it() {
-    let (_account, aws, mut deployment) = built(SPEC).await;
+async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
     let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
     call.deletion_protection(true).send().await.unwrap();
     later(600).await;
@@ -314,51 +314,54 @@ async fn a_protected_database_is_not_removed_by_dropping_it() {
     assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
     let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal["found"], 3);
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["found"], 3);
     assert!(
-        removal["remaining"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
-        "{removal}"
+        deletion["remaining"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
+        "{deletion}"
     );
-    // The way out: one deployment that takes the protection off, one that drops the database.
+    // The fix: one deployment turns the protection off, the next one drops the database.
     deployment["spec"]["database"]["deletionProtection"] = json!(false);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    settle(&aws, &mut deployment).await;
+    wait_until_stable(&aws, &mut deployment).await;
     next(&mut deployment);
     dropped["baseline"] = deployment["baseline"].clone();
     assert_eq!(act(&aws, NAME, "apply", &dropped).await.unwrap(), json!({ "awaited": false }));
-    assert!(instance(&aws).await.is_some(), "services may use it until the end");
+    assert!(instance(&aws).await.is_some(), "services may use it until the deployment prunes");
     let waiting = act(&aws, NAME, "prune", &dropped).await.unwrap_err();
-    assert!(matches!(&waiting, StepError::Pending(what) if what.contains("deleting")), "{waiting}");
+    assert!(
+        matches!(&waiting, StepError::Pending(what) if what.contains("the deletion of instance shop-database")),
+        "{waiting}"
+    );
     until_done(&aws, NAME, "prune", &dropped).await.unwrap();
     assert!(instance(&aws).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_never_served_is_removed_without_a_snapshot() {
-    let (account, aws, deployment) = ground(SPEC).await;
+async fn a_database_without_a_baseline_is_deleted_without_a_snapshot() {
+    let (account, aws, deployment) = prepared(SPEC).await;
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     later(20).await;
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal["found"], 3);
-    let left: Vec<&str> = removal["remaining"]
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["found"], 3);
+    let remaining: Vec<&str> = deletion["remaining"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|left| left["resource"].as_str().unwrap())
+        .map(|remaining| remaining["resource"].as_str().unwrap())
         .collect();
-    assert_eq!(left, ["instance", "subnet-group", "parameter-group"]);
+    assert_eq!(remaining, ["instance", "subnet-group", "parameter-group"]);
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(standing(&account), Vec::<String>::new());
+    assert_eq!(existing(&account), Vec::<String>::new());
     let snapshots = aws.rds().describe_db_snapshots().send().await;
-    assert!(snapshots.map_or(0, |answer| answer.db_snapshots().len()) == 0);
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
+    assert!(snapshots.map_or(0, |response| response.db_snapshots().len()) == 0);
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_has_served_leaves_a_final_snapshot() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+async fn a_database_with_a_baseline_is_deleted_with_a_final_snapshot() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let snapshots: Vec<_> =
@@ -368,19 +371,19 @@ async fn a_database_that_has_served_leaves_a_final_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_fails_says_why() {
-    let (account, aws, deployment) = ground(SPEC).await;
+async fn a_failed_database_reports_its_reason() {
+    let (account, aws, deployment) = prepared(SPEC).await;
     account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let error = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::Unhealthy { what, .. } if what.contains("shop-database")), "{error}");
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(standing(&account), Vec::<String>::new());
+    assert_eq!(existing(&account), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_of_somebody_else_with_our_name_stands_in_the_way() {
-    let (_account, aws, deployment) = ground(SPEC).await;
+async fn a_database_that_the_stack_does_not_manage_is_rejected() {
+    let (_account, aws, deployment) = prepared(SPEC).await;
     let call = aws.rds().create_db_instance().db_instance_identifier("shop-database").engine("postgres");
     let subnets = deployment["outputs"]["network"]["databaseSubnets"].as_object().unwrap();
     let group = aws.rds().create_db_subnet_group().db_subnet_group_name("theirs");
@@ -409,9 +412,9 @@ fn problems(plan: &Value) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_says_what_rds_does_not_offer_and_what_it_does() {
+async fn a_plan_names_what_rds_does_not_offer_and_what_it_does() {
     let spec = |database: &str| format!("stack: shop\ndatabase: {{ name: orders, {database} }}");
-    for (database, said) in [
+    for (database, expected) in [
         (
             "version: '18.9', class: db.t4g.small",
             "RDS has no PostgreSQL 18.9 (database.version); set database.version to one that it has: 18.1, 18.2",
@@ -424,19 +427,22 @@ async fn a_plan_says_what_rds_does_not_offer_and_what_it_does() {
     ] {
         let account = common::account();
         let plan = act(&aws(&account), NAME, "plan", &deployment(&spec(database))).await.unwrap();
-        let told = problems(&plan);
-        assert!(told.len() == 1 && told[0].contains(said), "{database}: {told:?}");
+        let problems_found = problems(&plan);
+        assert!(
+            problems_found.len() == 1 && problems_found[0].contains(expected),
+            "{database}: {problems_found:?}"
+        );
         assert_eq!(common::writes(&account), Vec::<String>::new());
     }
     let account = common::account();
     let two_zones = spec("version: '17', class: db.m5.large, multiAz: true");
     let plan = act(&aws(&account), NAME, "plan", &deployment(&two_zones)).await.unwrap();
-    assert_eq!(problems(&plan), Vec::<String>::new(), "two zones have it");
+    assert_eq!(problems(&plan), Vec::<String>::new(), "two zones offer it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_to_a_version_that_rds_does_not_have_is_refused_by_the_plan() {
-    let (account, aws, mut deployment) = built(SPEC).await;
+async fn a_plan_rejects_an_upgrade_to_a_version_that_rds_does_not_have() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
     deployment["spec"]["database"]["class"] = json!("db.m5.large");
     assert_eq!(problems(&act(&aws, NAME, "plan", &deployment).await.unwrap()), Vec::<String>::new());

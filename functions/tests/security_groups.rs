@@ -1,4 +1,4 @@
-//! The security groups: who may reach whom, read from the account; repeats, repairs, removal.
+//! The security groups: the allowed connections in the account, retries, repairs and deletion.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 
 mod common;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, SecurityGroup, Tag, UserIdGroupPair};
-use common::{act, aws, deployment, ensure, until_done};
+use common::{act, apply, aws, deployment, until_done};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
@@ -15,7 +15,7 @@ use stackdrop_simulator::{Account, Call};
 
 const NAME: &str = "security-groups";
 
-/// One of everything, so that every group is there.
+/// A spec that needs every group.
 const ALL: &str = "
 stack: shop
 network: { nat: none }
@@ -31,21 +31,21 @@ database: { allow: [services, instance] }
 ";
 
 /// An account with the spec's network and security groups.
-async fn built(spec: &str) -> (Account, Aws, Value) {
+async fn deployed(spec: &str) -> (Account, Aws, Value) {
     let account = common::account();
     let aws = aws(&account);
     let mut deployment = deployment(spec);
-    ensure(&aws, &["network", NAME], &mut deployment).await;
+    apply(&aws, &["network", NAME], &mut deployment).await;
     later().await;
     (account, aws, deployment)
 }
 
-/// EC2 shows late what was made: a moment later it does.
+/// Waits until EC2 shows new resources.
 async fn later() {
     tokio::time::advance(Duration::from_secs(5)).await;
 }
 
-/// The groups of the stack's VPC, the default one aside.
+/// The groups of the stack's VPC, without the default group.
 async fn groups(aws: &Aws, deployment: &Value) -> Vec<SecurityGroup> {
     later().await;
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
@@ -86,9 +86,9 @@ async fn permitted(aws: &Aws, deployment: &Value) -> BTreeSet<String> {
     all
 }
 
-/// The writing calls after the first `before` ones, by name.
+/// The names of the write calls after the first `before` calls.
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
 fn output<'d>(deployment: &'d Value, group: &str) -> &'d str {
@@ -101,8 +101,8 @@ fn https_from(range: &str) -> IpPermission {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_architecture_permits_this_and_nothing_else() {
-    let (_account, aws, deployment) = built(ALL).await;
+async fn the_security_groups_allow_exactly_these_connections() {
+    let (_account, aws, deployment) = deployed(ALL).await;
     let expected = [
         "shop-load-balancer in tcp 443 198.51.100.0/24",
         "shop-load-balancer in tcp 443 203.0.113.0/24",
@@ -110,7 +110,7 @@ async fn the_architecture_permits_this_and_nothing_else() {
         "shop-load-balancer in tcp 80 203.0.113.0/24",
         "shop-load-balancer out -1 0.0.0.0/0",
         "shop-service in -1 shop-service",
-        // Only the port of the service that has routes: nobody outside calls a worker.
+        // Only the port of the service with routes: workers have no inbound connections.
         "shop-service in tcp 8080 shop-load-balancer",
         "shop-service out -1 0.0.0.0/0",
         "shop-instance in tcp 443 10.0.0.0/16",
@@ -124,8 +124,8 @@ async fn the_architecture_permits_this_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_say_what_they_are_for_and_carry_the_stacks_tags() {
-    let (_account, aws, deployment) = built(ALL).await;
+async fn rules_have_descriptions_and_the_stacks_tags() {
+    let (_account, aws, deployment) = deployed(ALL).await;
     let id = output(&deployment, "database");
     let filter = Filter::builder().name("group-id").values(id).build();
     let found = aws.ec2().describe_security_group_rules().filters(filter).send().await.unwrap();
@@ -139,22 +139,22 @@ async fn rules_say_what_they_are_for_and_carry_the_stacks_tags() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_there_only_with_what_it_is_for() {
-    let (_account, aws, deployment) = built("stack: shop\ninstance: {}\ndatabase: {}\n").await;
+async fn a_group_exists_only_if_the_spec_has_its_user() {
+    let (_account, aws, deployment) = deployed("stack: shop\ninstance: {}\ndatabase: {}\n").await;
     let names: BTreeSet<String> = groups(&aws, &deployment)
         .await
         .iter()
         .filter_map(|group| group.group_name().map(str::to_owned))
         .collect();
     assert_eq!(names, ["shop-database", "shop-instance"].map(String::from).into_iter().collect());
-    // The database lets services in, of which there are none: so nobody.
+    // The database allows services, but the spec has none.
     let permitted = permitted(&aws, &deployment).await;
     assert!(!permitted.iter().any(|rule| rule.starts_with("shop-database")), "{permitted:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
-    let (account, aws, deployment) = built(ALL).await;
+async fn a_second_apply_and_a_plan_find_nothing_to_do() {
+    let (account, aws, deployment) = deployed(ALL).await;
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert_eq!(plan["changes"], json!([]));
@@ -162,7 +162,6 @@ async fn a_second_ensure_and_a_plan_find_nothing_to_do() {
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"]["securityGroups"]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
-    assert_eq!(act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap(), outputs);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,8 +179,8 @@ async fn a_plan_of_a_new_stack_creates_every_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
-    let (_account, aws, deployment) = built(ALL).await;
+async fn manual_changes_are_planned_and_repaired() {
+    let (_account, aws, deployment) = deployed(ALL).await;
     let before = permitted(&aws, &deployment).await;
     let (balancer, database) = (output(&deployment, "loadBalancer"), output(&deployment, "database"));
     let opened = https_from("192.0.2.0/24");
@@ -207,8 +206,8 @@ async fn what_somebody_changed_by_hand_is_planned_and_repaired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changed_ranges_are_added_before_the_old_ones_go() {
-    let (account, aws, mut deployment) = built(ALL).await;
+async fn new_ranges_are_added_before_old_ones_are_revoked() {
+    let (account, aws, mut deployment) = deployed(ALL).await;
     deployment["spec"]["loadBalancer"]["allowedCidrs"] = json!(["198.51.100.0/24", "192.0.2.0/24"]);
     deployment["spec"]["loadBalancer"]["redirectHttp"] = json!(false);
     let before = account.calls();
@@ -225,8 +224,8 @@ async fn changed_ranges_are_added_before_the_old_ones_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_on_the_old_port_are_reached_until_the_next_deployment() {
-    let (_account, aws, mut deployment) = built(ALL).await;
+async fn the_old_port_stays_open_until_the_next_deployment() {
+    let (_account, aws, mut deployment) = deployed(ALL).await;
     let baseline = |deployment: &Value| json!({ "deployment": "first", "version": "1", "spec": deployment["spec"], "outputs": deployment["outputs"] });
     deployment["baseline"] = baseline(&deployment);
     deployment["spec"]["services"]["web"]["port"] = json!(9090);
@@ -236,7 +235,7 @@ async fn tasks_on_the_old_port_are_reached_until_the_next_deployment() {
     };
     let both = ["shop-service in tcp 8080 shop-load-balancer", "shop-service in tcp 9090 shop-load-balancer"];
     assert_eq!(ports(permitted(&aws, &deployment).await), both);
-    // The deployment succeeds, so that its spec is the next one's baseline.
+    // The deployment succeeds: its spec is the next one's baseline.
     deployment["baseline"] = baseline(&deployment);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(ports(permitted(&aws, &deployment).await), [both[1]]);
@@ -245,7 +244,7 @@ async fn tasks_on_the_old_port_are_reached_until_the_next_deployment() {
 
 #[tokio::test(start_paused = true)]
 async fn new_tags_reach_groups_and_rules() {
-    let (_account, aws, mut deployment) = built(ALL).await;
+    let (_account, aws, mut deployment) = deployed(ALL).await;
     deployment["spec"]["tags"] = json!({ "team": "shop" });
     assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["changed"], true);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
@@ -254,8 +253,8 @@ async fn new_tags_reach_groups_and_rules() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
-    let (_account, aws, mut deployment) = built(ALL).await;
+async fn an_unused_group_is_pruned_once_nothing_uses_it() {
+    let (_account, aws, mut deployment) = deployed(ALL).await;
     let instance = output(&deployment, "instance").to_owned();
     let subnet = deployment["outputs"]["network"]["privateSubnets"]["a"].as_str().unwrap().to_owned();
     let call = aws.ec2().create_network_interface().subnet_id(subnet).groups(&instance);
@@ -271,8 +270,8 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
     assert_eq!(plan["changes"], json!([{ "verb": "delete", "resource": "instance" }]));
 
     let id = interface.network_interface().unwrap().network_interface_id().unwrap();
-    let held = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
-    assert!(held.to_string().contains(id), "{held}");
+    let in_use = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
+    assert!(in_use.to_string().contains(id), "{in_use}");
     aws.ec2().delete_network_interface().network_interface_id(id).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
@@ -281,11 +280,11 @@ async fn a_group_without_a_use_goes_once_nothing_stands_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_of_somebody_else_with_our_name_stands_in_the_way() {
+async fn a_group_that_the_stack_does_not_manage_is_rejected() {
     let account = common::account();
     let aws = aws(&account);
     let mut deployment = deployment(ALL);
-    ensure(&aws, &["network"], &mut deployment).await;
+    apply(&aws, &["network"], &mut deployment).await;
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap().to_owned();
     let call =
         aws.ec2().create_security_group().group_name("shop-service").description("by hand").vpc_id(vpc);
@@ -293,28 +292,28 @@ async fn a_group_of_somebody_else_with_our_name_stands_in_the_way() {
     let error = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::NotOwned { what, .. } if what.contains(&foreign)), "{error}");
     later().await;
-    // Now that the other groups are there, a plan sees it too.
+    // Now that the other groups exist, a plan reports it too.
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert!(plan["problems"][0]["why"].as_str().unwrap().contains(&foreign), "{plan}");
-    // And no removal touches it.
+    // A deletion leaves it alone.
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    let left = groups(&aws, &deployment).await;
-    assert_eq!(left.iter().filter_map(SecurityGroup::group_id).collect::<Vec<_>>(), [foreign]);
+    let remaining = groups(&aws, &deployment).await;
+    assert_eq!(remaining.iter().filter_map(SecurityGroup::group_id).collect::<Vec<_>>(), [foreign]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn groups_that_name_each_other_are_all_removed_at_once() {
-    let (account, aws, deployment) = built(ALL).await;
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 5, "remaining": [] }));
+async fn groups_that_refer_to_each_other_are_deleted_together() {
+    let (account, aws, deployment) = deployed(ALL).await;
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 5, "remaining": [] }));
     assert!(!account.inventory().iter().any(|item| item.component == NAME));
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_holds_a_group_is_named_and_left_alone() {
-    let (_account, aws, deployment) = built(ALL).await;
+async fn dependents_of_a_group_are_named_and_left_alone() {
+    let (_account, aws, deployment) = deployed(ALL).await;
     let (service, instance) = (output(&deployment, "service"), output(&deployment, "instance"));
     let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
     let call = aws.ec2().create_security_group().group_name("theirs").description("by hand").vpc_id(vpc);
@@ -334,11 +333,12 @@ async fn whoever_holds_a_group_is_named_and_left_alone() {
     call.send().await.unwrap();
     later().await;
 
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal["found"], 5);
-    let left = removal["remaining"].as_array().unwrap();
-    assert_eq!(left.len(), 2, "{left:?}");
-    let why = |id: &str| left.iter().find(|left| left["id"] == id).unwrap()["why"].as_str().unwrap();
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["found"], 5);
+    let remaining = deletion["remaining"].as_array().unwrap();
+    assert_eq!(remaining.len(), 2, "{remaining:?}");
+    let why =
+        |id: &str| remaining.iter().find(|remaining| remaining["id"] == id).unwrap()["why"].as_str().unwrap();
     assert!(why(service).contains(&format!("{theirs} (theirs)")), "{}", why(service));
     assert!(why(instance).contains("a hand-made one"), "{}", why(instance));
     let theirs = groups(&aws, &deployment).await.into_iter().find(|group| group.group_id() == Some(&theirs));

@@ -168,7 +168,7 @@ fn what_fails_says_so_by_its_exit_code_and_in_words() {
     );
 
     let unknown = served.says(4, &["destroy", "nobody", "--yes"]);
-    contains_all(&unknown, &["Rejected after", "nothing is known of a stack nobody"]);
+    contains_all(&unknown, &["Rejected after", "stack nobody is unknown"]);
 
     let another = served.run(&["status", "shop", "--bucket", "another-bucket"]);
     assert_eq!(another.status.code(), Some(2));

@@ -58,9 +58,9 @@ async fn files_that_are_no_specs_say_why() {
         ("gzip", b"\x1F\x8B\x08\x00\x00\x00".to_vec(), "InvalidSpec"),
         ("latin-1", b"stack: hello\ntags: { caf\xE9: yes }\n".to_vec(), "UTF-8"),
         ("utf-16", utf16, "UTF-16"),
-        ("huge", huge, "a spec has at most"),
+        ("huge", huge, "a spec can have at most"),
         ("alias bomb", alias_bomb(), "alias"),
-        ("another's name", other_name, "describes the stack other"),
+        ("another's name", other_name, "is for the stack other"),
         ("another region", elsewhere, "is installed in eu-central-1"),
         ("a key twice", twice, "stack"),
     ];
@@ -128,19 +128,19 @@ async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
     };
     let cases = [
         (changed("/detail/bucket/name", json!("elsewhere")), "specs are read from"),
-        (changed("/detail-type", json!("Object Restore Completed")), "starts nothing"),
-        (changed("/source", json!("aws.ec2")), "starts nothing"),
-        (changed("/detail-type", json!(7)), "this is no S3 event"),
-        (changed("/detail", json!([])), "this is no S3 event"),
-        (changed("/detail", Value::Null), "this is no S3 event"),
-        (changed("/detail/object/key", json!(1)), "this is no S3 event"),
+        (changed("/detail-type", json!("Object Restore Completed")), "cannot start a deployment"),
+        (changed("/source", json!("aws.ec2")), "cannot start a deployment"),
+        (changed("/detail-type", json!(7)), "is not an S3 event"),
+        (changed("/detail", json!([])), "is not an S3 event"),
+        (changed("/detail", Value::Null), "is not an S3 event"),
+        (changed("/detail/object/key", json!(1)), "is not an S3 event"),
         (changed("/detail/object/version-id", Value::Null), "turn on versioning"),
         (changed("/detail/object/version-id", json!("null")), "turn on versioning"),
         (without("/detail/object", "version-id"), "turn on versioning"),
-        (without("/detail", "object"), "this is no S3 event"),
-        (without("/detail", "bucket"), "this is no S3 event"),
+        (without("/detail", "object"), "is not an S3 event"),
+        (without("/detail", "bucket"), "is not an S3 event"),
         (without("", "detail-type"), "neither an S3 event nor"),
-        (without("", "detail"), "this is no S3 event"),
+        (without("", "detail"), "is not an S3 event"),
         (json!(null), "neither an S3 event nor"),
         (json!("hello"), "neither an S3 event nor"),
         (json!({ "stack": "hello", "action": "explode" }), "neither an S3 event nor"),
@@ -241,5 +241,5 @@ async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
             ),
         }
     }
-    assert!(rehearsal.account().ledger().iter().all(only_remembers_or_tells));
+    assert!(rehearsal.account().call_log().iter().all(only_remembers_or_tells));
 }

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use stackdrop::rehearsal::pascal_case;
-use stackdrop_functions::COMPONENTS;
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::workflow::table::PARTS;
+use stackdrop_functions::{COMPONENTS, handle};
+use stackdrop_specs::Spec;
+
+use crate::{SHOP, admitted, rehearsal};
 
 /// A component's name in the spellings of the repository's files.
 struct Names {
@@ -151,6 +156,27 @@ fn the_table_of_the_workflow_has_the_components_in_their_order() {
     let listed: Vec<&str> = COMPONENTS.iter().map(|component| component.name).collect();
     let table: Vec<&str> = PARTS.iter().map(|part| part.component).collect();
     assert_eq!(table, listed);
+}
+
+/// Whether the workflow waits for a component, in the end or before another one.
+fn is_waited_for(component: &str) -> bool {
+    PARTS.iter().any(|part| {
+        part.component == component && part.stable.is_some()
+            || part.needs.iter().any(|need| need.component == component)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_workflow_waits_for_every_component_that_is_not_stable_at_once() {
+    let rehearsal = rehearsal(SHOP);
+    let deployment = admitted(&Spec::read(SHOP.as_bytes()).unwrap());
+    for component in &COMPONENTS {
+        let payload = json!({ "action": "wait-until-stable", "deployment": deployment });
+        let answer = handle(component.name, payload, rehearsal.aws()).await;
+        let has_no_wait =
+            matches!(&answer, Err(StepError::Defect(why)) if why.contains("stable once it is applied"));
+        assert_eq!(is_waited_for(component.name), !has_no_wait, "{}: {answer:?}", component.name);
+    }
 }
 
 #[test]

@@ -45,7 +45,10 @@ const DRIFTS: [(Hand, &str); 22] = [
     (Hand::MovesASubnetToAnotherTable, "subnet/private/a routeTable rtb-"),
     (Hand::MovesASubnetToAForeignTable, "subnet/private/a routeTable rtb-"),
     (Hand::GivesTheEndpointAForeignTable, "endpoint/s3 routeTables"),
-    (Hand::TakesASubnetOffItsTable, "subnet/private/a routeTable (the main one) -> route-table/private/a"),
+    (
+        Hand::TakesASubnetOffItsTable,
+        "subnet/private/a routeTable (the main route table) -> route-table/private/a",
+    ),
     (Hand::LetsAForeignSubnetUseATable, "route-table/private/a associations subnet-"),
     (Hand::MakesASubnetGivePublicAddresses, "subnet/private/a mapPublicIpOnLaunch true -> false"),
     (Hand::DetachesTheInternetGateway, "internet-gateway attachment (none) -> the VPC"),

@@ -26,7 +26,7 @@ async fn a_newer_image_that_does_not_run_is_taken_back_and_told() {
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
     let refreshed = asked(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
     assert_eq!(refreshed.result(), "Failed", "{:?}", refreshed.error());
-    assert!(refreshed.error().unwrap().contains("the service web"), "{:?}", refreshed.error());
+    assert!(refreshed.error().unwrap().contains("ECS service web"), "{:?}", refreshed.error());
     assert_eq!(standing(&rehearsal), before);
 }
 
@@ -86,7 +86,7 @@ async fn a_stack_that_nobody_knows_cannot_be_removed() {
     let rehearsal = rehearsal(SHOP);
     let refused = asked(&rehearsal, json!({ "stack": "nobody", "action": "destroy" })).await;
     assert_eq!(refused.result(), "InvalidSpec");
-    assert!(refused.error().unwrap().contains("nothing is known"), "{:?}", refused.error());
+    assert!(refused.error().unwrap().contains("is unknown"), "{:?}", refused.error());
 }
 
 /// The same stack with nothing but a worker.

@@ -94,13 +94,13 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     let mut restored = upload.clone();
     restored["detail-type"] = json!("Object Restore Completed");
     let cases = [
-        (json!({ "stack": "nowhere" }), "there is no spec of the stack nowhere"),
+        (json!({ "stack": "nowhere" }), "stack nowhere has no spec"),
         (json!({ "stack": "Not A Name" }), "invalid stack name"),
         (json!({ "stock": "shop" }), "neither an S3 event nor"),
         (json!([1, 2]), "neither an S3 event nor"),
         (other_bucket, "specs are read from"),
-        (other_key, "is no spec"),
-        (restored, "starts nothing"),
+        (other_key, "is not a spec"),
+        (restored, "cannot start a deployment"),
     ];
     for (input, said) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;

@@ -19,11 +19,19 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
         "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/web:v9",
         "this account's registry has no repository shop/web; create the repository and push the image first",
     ),
-    ("payment-Ab3dEf", "payments-Ab3dEf", "(services.web.secrets.PAYMENT_KEY); create it, or correct"),
+    (
+        "payment-Ab3dEf",
+        "payments-Ab3dEf",
+        "(services.web.secrets.PAYMENT_KEY) does not exist; create the secret, or correct",
+    ),
     ("db.t4g.micro", "db.t4g.4xlarge", "RDS does not offer database.class db.t4g.4xlarge"),
     ("version: \"17\"", "version: \"18.9\"", "set database.version to one that it has: 18.1, 18.2"),
-    ("6d4b1c2e-8f3a", "00000000-8f3a", "there is no certificate arn:aws:acm"),
-    ("  idleTimeout", "  accessLogs: { bucket: nowhere }\n  idleTimeout", "there is no bucket nowhere"),
+    ("6d4b1c2e-8f3a", "00000000-8f3a", "; correct loadBalancer.certificateArn"),
+    (
+        "  idleTimeout",
+        "  accessLogs: { bucket: nowhere }\n  idleTimeout",
+        "S3 bucket nowhere (loadBalancer.accessLogs.bucket) does not exist",
+    ),
     (
         "    cpu: 512\n    memory: 1024\n",
         "    cpu: 4096\n    memory: 8192\n",
@@ -199,9 +207,9 @@ async fn a_failure_is_told_in_plain_words() {
     ];
     let setting = Setting { seeds, ..Setting::default() };
     for (spec, image, telling) in [
-        (WORKER, "crashing", vec!["the service web", "exit code 137", "log group /stackdrop/shop/web"]),
-        (WORKER, "missing", vec!["the service web", "CannotPullContainerError", "missing: not found"]),
-        (WEB, "sick", vec!["the service web", "health checks"]),
+        (WORKER, "crashing", vec!["ECS service web", "exit code 137", "log group /stackdrop/shop/web"]),
+        (WORKER, "missing", vec!["ECS service web", "CannotPullContainerError", "missing: not found"]),
+        (WEB, "sick", vec!["ECS service web", "health checks"]),
     ] {
         let spec = spec.replace("IMAGE", image);
         let read = Spec::read(spec.as_bytes()).unwrap();
@@ -213,7 +221,7 @@ async fn a_failure_is_told_in_plain_words() {
     let rehearsal = rehearsal(SHOP);
     rehearsal.account().arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
     let error = rehearsal.deploy(SHOP, &()).await.unwrap().error().unwrap();
-    assert!(error.contains("the database shop-database") && error.contains("RDS says: "), "{error}");
+    assert!(error.contains("RDS instance shop-database") && error.contains("RDS reports: "), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

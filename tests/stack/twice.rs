@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::aws::error::{StepError, names};
+use stackdrop_functions::workflow::table::PARTS;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
@@ -130,8 +131,8 @@ impl Life {
                 self.state["outputs"]["database"] = self.step("database", "wait-until-stable").await;
             }
         }
-        for part in &COMPONENTS {
-            self.step(part.name, "wait-until-stable").await;
+        for part in PARTS.iter().filter(|part| part.stable.is_some()) {
+            self.step(part.component, "wait-until-stable").await;
         }
         // The instance's last call is made once it runs.
         self.step("instance", "apply").await;

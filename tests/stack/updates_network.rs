@@ -278,12 +278,12 @@ async fn a_tag_of_an_update_that_failed_is_taken_off_again() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_change_in_place_is_refused_with_the_field_and_the_way_out() {
     for (from, to, why, fix) in [
-        ("10.20.0.0/16", "10.30.0.0/16", "network.cidr can't be changed", "set network.cidr back"),
-        ("zones: 3", "zones: 2", "network.zones can't shrink", "set network.zones to 3"),
+        ("10.20.0.0/16", "10.30.0.0/16", "network.cidr cannot be changed", "set network.cidr back"),
+        ("zones: 3", "zones: 2", "network.zones cannot be reduced", "set network.zones to 3"),
         (
             "disk: 20",
             "disk: 10",
-            "instance.disk can't shrink from 20 GiB to 10 GiB",
+            "instance.disk cannot be reduced from 20 GiB to 10 GiB",
             "set instance.disk to 20",
         ),
         ("t3.micro", "t4g.micro", "another architecture", "choose a type of the same architecture"),
@@ -309,7 +309,11 @@ async fn a_disk_that_a_failed_update_has_grown_is_measured_not_guessed() {
     assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
     // It can't be made smaller: 30 is refused, though it is more than the baseline's 20.
     let between = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 30"), &()).await.unwrap();
-    assert!(between.error().unwrap().contains("can't shrink from 40 GiB to 30 GiB"), "{:?}", between.error());
+    assert!(
+        between.error().unwrap().contains("cannot be reduced from 40 GiB to 30 GiB"),
+        "{:?}",
+        between.error()
+    );
     let same = deployed(&rehearsal, &with(BOX, "disk: 20", "disk: 40")).await;
     assert_eq!(changes(&same), Vec::<String>::new(), "it is that large already");
 }

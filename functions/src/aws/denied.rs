@@ -1,10 +1,10 @@
-//! Denied calls: which role may not do what, and which policy says so.
+//! Denied calls: which role lacks which permission, and which policy to change.
 //!
-//! Source of the words that AWS uses: "Troubleshoot access denied error messages" in the IAM user guide.
+//! Source of the messages: "Troubleshoot access denied error messages" in the IAM user guide.
 
-use crate::aws::error::{AwsError, StepError};
+use super::aws_error::AwsError;
 
-/// How services say that a call is not allowed.
+/// The error codes of a denied call.
 const CODES: [&str; 6] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -14,51 +14,43 @@ const CODES: [&str; 6] = [
     "UnauthorizedException",
 ];
 
-/// Whether AWS says that a call is not allowed.
+/// Whether AWS denied the call.
 pub(crate) fn is(error: &AwsError) -> bool {
     CODES.contains(&error.code.as_str())
 }
 
-/// `None` for what the caller may not ask: where an answer is good to have, and its lack no reason to fail.
-pub(crate) fn unless_denied<T>(asked: Result<T, StepError>) -> Result<Option<T>, StepError> {
-    match asked {
-        Ok(answer) => Ok(Some(answer)),
-        Err(StepError::Refused { source, .. }) if is(&source) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// What to do about a denied call; nothing for another error.
+/// How to allow a denied call; `None` for any other error.
 pub(crate) fn advice(error: &AwsError) -> Option<String> {
     if !is(error) {
         return None;
     }
-    let said = error.message.as_str();
-    let role = role(said).map_or_else(|| "the function's role".to_owned(), |role| format!("the role {role}"));
-    let action = action(said).unwrap_or("this call");
-    Some(if said.contains("service control policy") {
+    let message = error.message.as_str();
+    let role =
+        role(message).map_or_else(|| "the function's role".to_owned(), |role| format!("the role {role}"));
+    let action = action(message).unwrap_or("this call");
+    Some(if message.contains("service control policy") {
         format!(
-            "a policy of your AWS organization denies {action}: whoever administers it must allow it to {role}"
+            "a policy of your AWS organization denies {action}: ask its administrator to allow it for {role}"
         )
-    } else if said.contains("permissions boundary") {
+    } else if message.contains("permissions boundary") {
         format!("allow {action} in the permissions boundary of {role}")
-    } else if said.contains("explicit deny") {
-        format!("a policy denies {action} to {role}: take that statement out")
-    } else if said.contains("resource-based policy") {
-        format!("allow {action} to {role} in the policy of the resource itself")
+    } else if message.contains("explicit deny") {
+        format!("a policy explicitly denies {action} to {role}: remove that statement")
+    } else if message.contains("resource-based policy") {
+        format!("allow {action} for {role} in the policy of the resource")
     } else {
         format!("allow {action} in the policy of {role}")
     })
 }
 
 /// The name in `arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION`.
-fn role(said: &str) -> Option<&str> {
-    said.split_once(":assumed-role/")?.1.split(['/', ' ']).next().filter(|name| !name.is_empty())
+fn role(message: &str) -> Option<&str> {
+    message.split_once(":assumed-role/")?.1.split(['/', ' ']).next().filter(|name| !name.is_empty())
 }
 
 /// The action in `… is not authorized to perform: SERVICE:ACTION on …`.
-fn action(said: &str) -> Option<&str> {
-    said.split_once("not authorized to perform: ")?.1.split_whitespace().next()
+fn action(message: &str) -> Option<&str> {
+    message.split_once("not authorized to perform: ")?.1.split_whitespace().next()
 }
 
 #[cfg(test)]
@@ -66,9 +58,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denied_call_names_the_role_the_action_and_the_policy_to_look_at() {
+    fn advice_names_the_role_the_action_and_the_policy_when_a_call_is_denied() {
         let user = "User: arn:aws:sts::123456789012:assumed-role/stackdrop-service/x is not authorized to perform: ecs:CreateCluster on resource: *";
-        for (code, why, expected) in [
+        for (code, reason, expected) in [
             (
                 "AccessDeniedException",
                 " because no identity-based policy allows the ecs:CreateCluster action",
@@ -78,7 +70,7 @@ mod tests {
                 "AccessDeniedException",
                 " with an explicit deny in a service control policy",
                 Some(
-                    "a policy of your AWS organization denies ecs:CreateCluster: whoever administers it must allow it to the role stackdrop-service",
+                    "a policy of your AWS organization denies ecs:CreateCluster: ask its administrator to allow it for the role stackdrop-service",
                 ),
             ),
             (
@@ -88,7 +80,7 @@ mod tests {
             ),
             ("Throttling", "", None),
         ] {
-            let error = AwsError { code: code.into(), message: format!("{user}{why}") };
+            let error = AwsError { code: code.into(), message: format!("{user}{reason}") };
             assert_eq!(advice(&error).as_deref(), expected);
         }
         let bare = AwsError { code: "AccessDenied".into(), message: "Access Denied".into() };

@@ -1,4 +1,4 @@
-//! What can go wrong, and what Step Functions does about each: the only home of error names.
+//! The errors of a step and their names, which Step Functions compares. No other file defines error names.
 
 use std::error::Error;
 use std::fmt;
@@ -7,39 +7,40 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::aws::aws_error::AwsError;
 use crate::aws::denied;
 
 /// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
 pub mod names {
-    /// Not done yet: ask again at a fixed pace.
+    /// Not done yet: the workflow retries at a fixed interval.
     pub const PENDING: &str = "Pending";
-    /// A fault that passes: ask again, with backoff.
+    /// A transient fault: the workflow retries with backoff.
     pub const TRANSIENT: &str = "Transient";
-    /// A role may not make a call.
+    /// A role lacks a permission.
     pub const DENIED: &str = "Denied";
-    /// AWS refused a call for another reason.
+    /// AWS rejected a call for another reason.
     pub const REFUSED: &str = "Refused";
-    /// Something was made, but will never be healthy.
+    /// A resource was created, but has failed permanently.
     pub const UNHEALTHY: &str = "Unhealthy";
-    /// Something that is not ours stands in the way.
+    /// A resource with the required name exists, but this stack does not manage it.
     pub const NOT_OWNED: &str = "NotOwned";
-    /// The spec can't be deployed as it is written.
+    /// The spec cannot be deployed as it is written.
     pub const INVALID_SPEC: &str = "InvalidSpec";
-    /// What started the execution is not understood.
+    /// The execution's input is invalid.
     pub const INVALID_EVENT: &str = "InvalidEvent";
-    /// The plan found problems; nothing was touched.
+    /// The plan found problems; nothing was changed.
     pub const PREFLIGHT_FAILED: &str = "PreflightFailed";
-    /// The undo could not take everything away, or could not restore the baseline.
+    /// The rollback could not delete everything, or could not apply the baseline.
     pub const ROLLBACK_FAILED: &str = "RollbackFailed";
     /// The stack could not be destroyed completely.
     pub const DESTROY_FAILED: &str = "DestroyFailed";
-    /// Somebody rejected the plan; nothing was touched.
+    /// Somebody rejected the plan; nothing was changed.
     pub const APPROVAL_REJECTED: &str = "ApprovalRejected";
-    /// Another deployment took this one's place while it waited for approval; nothing was touched.
+    /// Another deployment replaced this one while it awaited approval; nothing was changed.
     pub const SUPERSEDED: &str = "Superseded";
-    /// The execution was stopped by hand, or timed out, so that no step of it could undo anything.
+    /// The execution was stopped by hand or timed out, so that it could not roll back.
     pub const INTERRUPTED: &str = "Interrupted";
-    /// A mistake in Stackdrop itself.
+    /// A bug in Stackdrop.
     pub const DEFECT: &str = "Defect";
 
     /// All of them.
@@ -62,60 +63,60 @@ pub mod names {
     ];
 }
 
-/// Why a function did not do what it was asked.
+/// Why a step failed, or is not done yet.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// Not done yet; the text says what is waited for.
+    /// Not done yet; the text says what the step waits for.
     #[error("waiting for {0}")]
     Pending(String),
-    /// A fault that passes: throttling, 5xx, a lost connection that outlived the SDK's own retries.
+    /// A transient fault: throttling, 5xx or a lost connection, after the SDK's own retries.
     #[error("{doing}")]
     Transient {
-        /// What was being done.
+        /// The attempted operation.
         doing: String,
-        /// What AWS, or the network, said.
+        /// The error from AWS or the network.
         #[source]
         source: AwsError,
     },
-    /// AWS refused a call for good.
+    /// AWS rejected a call permanently.
     #[error("{doing}")]
     Refused {
-        /// What was being done.
+        /// The attempted operation.
         doing: String,
-        /// What AWS said.
+        /// AWS's error.
         #[source]
         source: AwsError,
     },
-    /// Something was made, but will never be healthy.
+    /// A resource was created, but has failed permanently.
     #[error("{what} will not become healthy: {why}")]
     Unhealthy {
-        /// What it is, with its id.
+        /// The resource: noun and ID.
         what: String,
-        /// AWS's own reason.
+        /// AWS's reason.
         why: String,
     },
-    /// Something that is not ours stands in the way.
+    /// A resource with the required name exists, but this stack does not manage it.
     #[error("{what} exists but is not managed by this stack: {fix}")]
     NotOwned {
-        /// What it is, with its id.
+        /// The resource: noun and ID.
         what: String,
-        /// What to do about it.
+        /// How to resolve it, in the imperative.
         fix: String,
     },
-    /// The spec can't be deployed as it is written. The text names every problem.
+    /// The spec cannot be deployed as it is written. The text names every problem.
     #[error("{0}")]
     InvalidSpec(String),
-    /// What started the execution is not understood.
+    /// The execution's input is invalid.
     #[error("{0}")]
     InvalidEvent(String),
     /// Somebody rejected the plan.
     #[error("{0}")]
     ApprovalRejected(String),
-    /// Another deployment took this one's place.
+    /// Another deployment replaced this one.
     #[error("{0}")]
     Superseded(String),
-    /// A mistake in Stackdrop itself, or a workflow file that does not fit these functions.
-    #[error("{0} (this is a defect of Stackdrop: please report it)")]
+    /// A bug in Stackdrop, or a workflow file of another version.
+    #[error("{0} (this is a bug in Stackdrop: please report it)")]
     Defect(String),
 }
 
@@ -138,7 +139,7 @@ impl StepError {
         }
     }
 
-    /// The message with all its causes, and what to do where AWS has denied a call; to be printed once, at the edge.
+    /// The message with all its causes and, for a denied call, advice. Print it once, where the error leaves the program.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -156,43 +157,22 @@ impl StepError {
         text
     }
 
-    /// Not done yet, because of what the text says.
-    pub(crate) fn pending(waits_for: impl Into<String>) -> Self {
-        Self::Pending(waits_for.into())
+    /// Not done yet; the text completes "waiting for …".
+    pub(crate) fn pending(waiting_for: impl Into<String>) -> Self {
+        Self::Pending(waiting_for.into())
     }
 
-    /// An answer of AWS that lacks what it always has.
-    pub(crate) fn lacking(what: &str) -> Self {
+    /// AWS's response lacks a field that it always has.
+    pub(crate) fn incomplete(what: &str) -> Self {
         Self::Transient {
-            doing: format!("reading AWS's answer, which lacks {what}"),
-            source: AwsError { code: String::new(), message: "incomplete answer".into() },
+            doing: format!("reading AWS's response, which lacks {what}"),
+            source: AwsError { code: String::new(), message: "incomplete response".into() },
         }
     }
 }
 
-/// What AWS, or the network on the way there, said: a code where there is one, and the words.
-#[derive(Debug, Clone)]
-pub struct AwsError {
-    /// AWS's error code; empty when no answer came.
-    pub code: String,
-    /// AWS's words, or the connector's.
-    pub message: String,
-}
-
-impl fmt::Display for AwsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.code.is_empty(), self.message.is_empty()) {
-            (true, _) => f.write_str(&self.message),
-            (false, true) => f.write_str(&self.code),
-            (false, false) => write!(f, "{}: {}", self.code, self.message),
-        }
-    }
-}
-
-impl Error for AwsError {}
-
-/// Codes of a refusal that passes by itself. Most come with HTTP status 400, so the status does not tell.
-const PASSING: [&str; 23] = [
+/// The codes of transient errors. Most come with HTTP status 400, so the status does not identify them.
+const TRANSIENT: [&str; 23] = [
     "ConcurrentModification",
     "ConcurrentUpdateException",
     "EC2ThrottledException",
@@ -218,30 +198,30 @@ const PASSING: [&str; 23] = [
     "Unavailable",
 ];
 
-/// The result of an SDK call, on its way to a step's result.
-pub(crate) trait Answer<T>: Sized {
-    /// Says what was being done, and tells a fault that passes from a refusal.
+/// Converts the result of an SDK call into the result of a step.
+pub(crate) trait AwsResult<T>: Sized {
+    /// Adds the attempted operation, and classifies the error as `Transient` or `Refused`.
     fn doing(self, what: impl fmt::Display) -> Result<T, StepError>;
 
-    /// `None` when AWS refused with one of these codes.
+    /// `None` if AWS rejected the call with one of these codes.
     fn unless(self, codes: &[&str]) -> Result<Option<T>, Box<dyn Refusal>>;
 
-    /// For a delete: whether the thing is gone, which it also is when AWS does not know it (`absent`); not when AWS
-    /// says that something holds it (`held`).
-    fn gone(self, absent: &[&str], held: &[&str], what: impl fmt::Display) -> Result<bool, StepError> {
-        Ok(self.unless(absent).unless(held).doing(what)?.is_some())
+    /// For a delete call: whether the resource is deleted. It is if AWS does not know it (`absent`), and is not if AWS
+    /// rejects the call because the resource is in use (`in_use`).
+    fn deleted(self, absent: &[&str], in_use: &[&str], what: impl fmt::Display) -> Result<bool, StepError> {
+        Ok(self.unless(absent).unless(in_use).doing(what)?.is_some())
     }
 
-    /// `Pending` when AWS refused with one of these codes, else as [`Answer::doing`].
-    fn pending_on(self, codes: &[&str], waits_for: &str, what: impl fmt::Display) -> Result<T, StepError> {
-        self.unless(codes).doing(what)?.ok_or_else(|| StepError::pending(waits_for))
+    /// `Pending` if AWS rejected the call with one of these codes; otherwise like [`AwsResult::doing`].
+    fn pending_on(self, codes: &[&str], waiting_for: &str, what: impl fmt::Display) -> Result<T, StepError> {
+        self.unless(codes).doing(what)?.ok_or_else(|| StepError::pending(waiting_for))
     }
 }
 
 /// A failed call, whatever the operation.
 pub(crate) trait Refusal: fmt::Debug + Send {
     fn aws(&self) -> AwsError;
-    fn passes(&self) -> bool;
+    fn is_transient(&self) -> bool;
 }
 
 impl<E> Refusal for SdkError<E, HttpResponse>
@@ -258,11 +238,11 @@ where
         }
     }
 
-    fn passes(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             SdkError::ServiceError(context) => {
                 context.raw().status().is_server_error()
-                    || context.err().code().is_some_and(|code| PASSING.contains(&code))
+                    || context.err().code().is_some_and(|code| TRANSIENT.contains(&code))
             }
             SdkError::ConstructionFailure(_) => false,
             _ => true,
@@ -270,7 +250,7 @@ where
     }
 }
 
-/// A connector's error says little by itself; its causes do.
+/// A connector's own message says little; its causes say what happened.
 fn chain_of(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -281,7 +261,7 @@ fn chain_of(error: &dyn Error) -> String {
     text
 }
 
-impl<T, E> Answer<T> for Result<T, SdkError<E, HttpResponse>>
+impl<T, E> AwsResult<T> for Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata + fmt::Debug + Error + Send + Sync + 'static,
 {
@@ -291,21 +271,21 @@ where
 
     fn unless(self, codes: &[&str]) -> Result<Option<T>, Box<dyn Refusal>> {
         match self {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(response) => Ok(Some(response)),
             Err(error) if codes.contains(&error.aws().code.as_str()) => Ok(None),
             Err(error) => Err(Box::new(error)),
         }
     }
 }
 
-impl<T> Answer<T> for Result<T, Box<dyn Refusal>> {
+impl<T> AwsResult<T> for Result<T, Box<dyn Refusal>> {
     fn doing(self, what: impl fmt::Display) -> Result<T, StepError> {
         self.map_err(|error| step_error(&*error, what))
     }
 
     fn unless(self, codes: &[&str]) -> Result<Option<T>, Box<dyn Refusal>> {
         match self {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(response) => Ok(Some(response)),
             Err(error) if codes.contains(&error.aws().code.as_str()) => Ok(None),
             Err(error) => Err(error),
         }
@@ -314,5 +294,18 @@ impl<T> Answer<T> for Result<T, Box<dyn Refusal>> {
 
 fn step_error(error: &dyn Refusal, what: impl fmt::Display) -> StepError {
     let (doing, source) = (what.to_string(), error.aws());
-    if error.passes() { StepError::Transient { doing, source } } else { StepError::Refused { doing, source } }
+    if error.is_transient() {
+        StepError::Transient { doing, source }
+    } else {
+        StepError::Refused { doing, source }
+    }
+}
+
+/// `None` if AWS denied the call: for optional reads, which must not fail a step.
+pub(crate) fn unless_denied<T>(result: Result<T, StepError>) -> Result<Option<T>, StepError> {
+    match result {
+        Ok(response) => Ok(Some(response)),
+        Err(StepError::Refused { source, .. }) if denied::is(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

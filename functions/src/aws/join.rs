@@ -1,7 +1,7 @@
-//! Making several things at once, each to its end.
+//! Running several calls concurrently, each to its end.
 //!
-//! A call that has been sent takes effect even if nobody waits for its answer. So a step that gave up at the first
-//! error would leave calls behind that still create something, after the undo has looked for what there is.
+//! A call that was sent takes effect even if nobody awaits its response. A step that returned at the first error would
+//! leave calls behind that still create resources, after the rollback has read the observed state.
 
 use std::future::Future;
 
@@ -9,13 +9,13 @@ use futures::future::join_all;
 
 use crate::aws::error::StepError;
 
-/// Runs all of them to their end; then the results, or the error that matters most.
+/// Runs all futures to their end, then returns the results or the most severe error.
 pub(crate) async fn all<T, F>(futures: impl IntoIterator<Item = F>) -> Result<Vec<T>, StepError>
 where
     F: Future<Output = Result<T, StepError>>,
 {
     let (mut done, mut worst) = (Vec::new(), None);
-    // Boxed: the futures of SDK calls are large, and moving them about would fill the stack.
+    // Boxed: the futures of SDK calls are large, and moving them would overflow the stack.
     for result in join_all(futures.into_iter().map(Box::pin)).await {
         match result {
             Ok(result) => done.push(result),
@@ -25,7 +25,7 @@ where
     worst.map_or(Ok(done), Err)
 }
 
-/// Runs both to their end; then the results, or the error that matters more.
+/// Runs both futures to their end, then returns the results or the more severe error.
 pub(crate) async fn both<A, B>(
     a: impl Future<Output = Result<A, StepError>>,
     b: impl Future<Output = Result<B, StepError>>,
@@ -38,11 +38,12 @@ pub(crate) async fn both<A, B>(
     }
 }
 
-/// What ends a deployment matters more than what is only asked again; else the first.
+/// An error that ends the deployment is more severe than one that is retried; otherwise the first counts.
 fn worse(first: Option<StepError>, second: StepError) -> StepError {
-    let passes = |error: &StepError| matches!(error, StepError::Pending(_) | StepError::Transient { .. });
+    let is_transient =
+        |error: &StepError| matches!(error, StepError::Pending(_) | StepError::Transient { .. });
     match first {
-        Some(first) if passes(&second) || !passes(&first) => first,
+        Some(first) if is_transient(&second) || !is_transient(&first) => first,
         _ => second,
     }
 }
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_error_that_ends_the_deployment_is_told_before_one_that_passes() {
+    async fn an_error_that_ends_the_deployment_wins_over_one_that_is_retried() {
         let results = [
             Err(StepError::pending("one thing")),
             Ok(1),

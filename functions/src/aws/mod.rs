@@ -1,5 +1,6 @@
-//! The clients of every service, and where Stackdrop is installed.
+//! The clients of every AWS service, and the settings of this installation.
 
+pub mod aws_error;
 pub(crate) mod denied;
 pub mod error;
 pub(crate) mod join;
@@ -16,32 +17,32 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::aws::error::StepError;
 
-/// Where this installation keeps things, and who it acts as.
+/// The settings of this installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The bucket of specs and records.
     pub bucket: String,
     /// The ARN of the state machine `deploy`.
     pub state_machine: String,
-    /// The ARN of the topic that announcements go to.
+    /// The ARN of the SNS topic for announcements.
     pub topic: String,
-    /// The EventBridge Scheduler group of the stacks' schedules.
+    /// The EventBridge Scheduler group that contains the stacks' schedules.
     pub schedule_group: String,
-    /// The ARN of the role that the scheduler starts executions with.
+    /// The ARN of the role with which EventBridge Scheduler starts executions.
     pub schedule_role: String,
     /// The region.
     pub region: String,
-    /// The account's number.
+    /// The account's ID.
     pub account: String,
-    /// The partition that the account is in, the second field of every ARN: `aws`, or such as `aws-us-gov`.
+    /// The account's partition, the second field of every ARN: for example `aws` or `aws-us-gov`.
     pub partition: String,
 }
 
 impl Settings {
-    /// The settings that the template hands to every function.
+    /// Reads the settings from the environment variables that the template sets for every function.
     ///
     /// # Errors
-    /// `Defect` naming the environment variable that is missing.
+    /// `Defect` with the name of the missing environment variable.
     pub fn from_env() -> Result<Self, StepError> {
         let read = |name: &str| {
             std::env::var(name)
@@ -62,30 +63,30 @@ impl Settings {
         })
     }
 
-    /// The ARN of something of a service in this account and region.
+    /// The ARN of a service's resource in this account and region.
     pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
         let Self { partition, region, account, .. } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{resource}")
     }
 }
 
-/// Defines [`Aws`]: a client for each service, made when it is first asked for.
+/// Defines [`Aws`]: one client for each service, created on first use.
 macro_rules! clients {
     ($($name:ident: $sdk:ident,)+) => {
         /// The clients of every service. They share one HTTP client.
         ///
-        /// A client is made when it is first asked for: making one takes time, and a program that never asks for it is
-        /// not linked with it.
+        /// A client is created on first use: creating one takes time, and a program that never uses a client does not
+        /// link it.
         #[derive(Debug, Clone)]
         pub struct Aws {
             config: SdkConfig,
-            /// Where Stackdrop is installed.
+            /// The settings of this installation.
             pub settings: Settings,
             $($name: OnceLock<$sdk::Client>,)+
         }
 
         impl Aws {
-            /// Clients of one configuration.
+            /// Clients that share one configuration.
             #[must_use]
             pub fn new(config: SdkConfig, settings: Settings) -> Self {
                 Self { config, settings, $($name: OnceLock::new(),)+ }
@@ -95,7 +96,7 @@ macro_rules! clients {
                 #[doc = concat!("The client of [`", stringify!($sdk), "`].")]
                 pub fn $name(&self) -> &$sdk::Client {
                     self.$name.get_or_init(|| {
-                        let config = $sdk::config::Builder::from(&self.config).retry_classifier(LostAnswers);
+                        let config = $sdk::config::Builder::from(&self.config).retry_classifier(LostResponses);
                         $sdk::Client::from_conf(config.build())
                     })
                 }
@@ -126,35 +127,35 @@ clients! {
 }
 
 impl Aws {
-    /// Now, by the clock that the clients use.
+    /// The current time, by the clock of the clients.
     pub(crate) fn clock(&self) -> std::time::SystemTime {
         self.config.time_source().unwrap_or_default().now()
     }
 
-    /// Now, as RFC 3339 text in UTC with whole seconds, by the clock that the clients use.
+    /// The current time as RFC 3339 text in UTC with whole seconds, by the clock of the clients.
     pub(crate) fn now(&self) -> String {
-        shown(self.clock())
+        rfc3339(self.clock())
     }
 }
 
-/// A moment as RFC 3339 text in UTC with whole seconds.
-pub(crate) fn shown(moment: std::time::SystemTime) -> String {
+/// A time as RFC 3339 text in UTC with whole seconds.
+pub(crate) fn rfc3339(moment: std::time::SystemTime) -> String {
     let moment = OffsetDateTime::from(moment);
     moment.replace_nanosecond(0).unwrap_or(moment).format(&Rfc3339).unwrap_or_default()
 }
 
-/// A list for a call that takes none rather than an empty one.
+/// `None` for an empty list, which some calls reject.
 pub(crate) fn unless_empty(ids: Vec<String>) -> Option<Vec<String>> {
     Some(ids).filter(|ids| !ids.is_empty())
 }
 
-/// Has the SDK repeat only what AWS has refused, such as a throttled call, never a call whose answer was lost: it may have
-/// taken effect. Then a repeated deletion names what is gone, and IAM, which finds no tag there, may deny it. The call
-/// ends as `Transient`, and the next attempt of the step looks first.
+/// Lets the SDK retry only calls that AWS rejected, such as throttled ones, and never a call whose response was lost: it
+/// may have taken effect. A repeated delete call would name a resource that no longer exists, and IAM, which finds no
+/// tag on it, may deny the call. The call ends as `Transient`, and the next attempt of the step reads the state first.
 #[derive(Debug)]
-struct LostAnswers;
+struct LostResponses;
 
-impl ClassifyRetry for LostAnswers {
+impl ClassifyRetry for LostResponses {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let is_lost = match context.output_or_error() {
             Some(Err(error)) => {
@@ -166,12 +167,12 @@ impl ClassifyRetry for LostAnswers {
     }
 
     fn name(&self) -> &'static str {
-        "lost answers"
+        "lost responses"
     }
 }
 
-/// For a create call that has no client token: the SDK must not repeat it by itself, not even after a server error, which
-/// may have taken effect too ([`LostAnswers`] has the rule for all calls). The next attempt of the step looks first.
-pub(crate) fn once() -> RetryConfig {
+/// For create calls without a client token: the SDK must not retry them, not even after a server error, because the call
+/// may have taken effect ([`LostResponses`] has the rule for all calls). The next attempt of the step reads the state first.
+pub(crate) fn no_retries() -> RetryConfig {
     RetryConfig::disabled()
 }

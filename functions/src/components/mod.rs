@@ -1,5 +1,5 @@
-//! The components of a stack, a folder each: `observed.rs` is its only reader of the account, every other file is one
-//! resource with plan, apply, wait and delete from top to bottom.
+//! The components of a stack, one folder each. Only `observed.rs` reads the account for the plan and the actions; every
+//! other file is one resource, with plan, apply, wait and delete from top to bottom.
 
 pub mod database;
 pub mod egress;
@@ -11,7 +11,7 @@ pub mod service;
 
 use crate::contract::handler::Function;
 
-/// Every component, in the order in which they are created.
+/// Every component, in the order of creation.
 pub static COMPONENTS: [Function; 7] = [
     network::FUNCTION,
     security_groups::FUNCTION,

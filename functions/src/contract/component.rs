@@ -1,4 +1,4 @@
-//! What a component promises.
+//! The contract of a component.
 
 use serde::{Serialize, de::DeserializeOwned};
 use stackdrop_specs::Spec;
@@ -11,49 +11,52 @@ use crate::deployment::outputs::{NetworkOutputs, Outputs, SecurityGroupOutputs};
 use crate::deployment::plan::Plan;
 use crate::deployment::state::Deployment;
 
-/// One part of a stack. Every action may be asked again at any time, after any crash.
-#[expect(async_fn_in_trait, reason = "called in this crate only, through `crate::lambda::act`")]
+/// A part of a stack. Every action is idempotent: it may run again at any time and after any crash.
+#[expect(async_fn_in_trait, reason = "called in this crate only, through `handler::act`")]
 pub trait Component: Sync {
-    /// What dependents need from it (ids, ARNs, endpoints).
+    /// The values that other components need: IDs, ARNs, endpoints.
     type Outputs: Serialize + DeserializeOwned + Send;
 
-    /// Read only. What `apply` and `prune` would change, and what would make them fail.
+    /// Read-only. Returns what `apply` and `prune` would change, and what would make them fail.
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError>;
 
-    /// Read only. What would keep the stack from being removed. Asked before anything is touched.
+    /// Read-only. Returns what would prevent the stack's deletion. Runs before anything is changed.
     async fn plan_destroy(&self, _work: &Work<'_>) -> Result<Plan, StepError> {
         Ok(Plan::default())
     }
 
-    /// Starts or changes whatever differs from the spec; returns as soon as dependents can go on. What the spec has no
-    /// longer is left for `prune`: something may use it until the end.
+    /// Creates or updates what differs from the spec, and returns as soon as other components can continue. Resources
+    /// that the spec no longer has are left to `prune`: they may be in use until then.
     async fn apply(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
 
-    /// Read only. `Pending` until healthy, `Unhealthy` with AWS's own reason when it never will be; then the
-    /// outputs, complete.
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
+    /// Read-only. `Pending` until the component is healthy; `Unhealthy` with AWS's reason if it has failed permanently.
+    /// Returns the complete outputs.
+    async fn wait_until_stable(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
+        Err(StepError::Defect("the workflow waits for a component that is stable once it is applied".into()))
+    }
 
-    /// Deletes what the spec has no longer, once everything that it has is healthy; returns what is left.
+    /// Deletes resources that the spec no longer has, once everything else is healthy. Returns what remains.
     async fn prune(&self, _work: &Work<'_>) -> Result<Deletion, StepError> {
         Ok(Deletion::default())
     }
 
-    /// Deletes what can go now, found by name and tag; absent is success. Returns what is left and who holds it.
+    /// Deletes every resource that can be deleted now, found by name and tag; a missing one is a success. Returns what
+    /// remains, and why.
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError>;
 }
 
-/// What a component is given to work with.
+/// The input of a component's action.
 #[derive(Debug)]
 pub struct Work<'a> {
-    /// The clients.
+    /// The AWS clients.
     pub aws: &'a Aws,
-    /// Names and tags.
+    /// The stack's names and tags.
     pub stack: Stack,
-    /// What to bring about.
+    /// The desired state.
     pub spec: &'a Spec,
-    /// What the components before have made.
+    /// The outputs of the components that ran before.
     pub outputs: &'a Outputs,
-    /// The deployment, for what is not in the fields above.
+    /// The whole state of the deployment.
     pub deployment: &'a Deployment,
 }
 
@@ -70,19 +73,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The outputs of the network, which everything else stands in.
+    /// The outputs of the component `network`.
     pub(crate) fn network(&self) -> Result<&NetworkOutputs, StepError> {
-        self.outputs.network.as_ref().ok_or_else(|| before("network"))
+        self.outputs.network.as_ref().ok_or_else(|| missing_outputs("network"))
     }
 
-    /// The ids of the security groups.
+    /// The IDs of the security groups.
     pub(crate) fn groups(&self) -> Result<&SecurityGroupOutputs, StepError> {
-        self.outputs.security_groups.as_ref().ok_or_else(|| before("security-groups"))
+        self.outputs.security_groups.as_ref().ok_or_else(|| missing_outputs("security-groups"))
     }
 }
 
-fn before(component: &str) -> StepError {
-    StepError::Defect(format!(
-        "the workflow asked for this step before `{component}` had reported its outputs"
-    ))
+fn missing_outputs(component: &str) -> StepError {
+    StepError::Defect(format!("the workflow started this step before `{component}` had reported its outputs"))
 }

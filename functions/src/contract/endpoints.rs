@@ -1,12 +1,12 @@
-//! What the network's gateway endpoint and egress's interface endpoints have in common.
+//! What the gateway endpoint of `network` and the interface endpoints of `egress` have in common.
 
 use aws_sdk_ec2::types::VpcEndpoint;
 use serde_json::{Value, json};
 
 use super::component::Work;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 
-/// Whether an endpoint lets everything through, as AWS makes it: its policy is one statement that allows all.
+/// Whether an endpoint has AWS's default policy: a single statement that allows everything.
 pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
     let Some(text) = endpoint.policy_document() else { return true };
     let Ok(policy) = serde_json::from_str::<Value>(text) else { return false };
@@ -23,15 +23,15 @@ pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
         && statement["Condition"].is_null()
 }
 
-/// Deletes VPC endpoints and returns those that would not go, with AWS's reason.
+/// Deletes VPC endpoints. Returns the IDs of those that AWS refused to delete, with AWS's reason.
 pub(crate) async fn delete_endpoints(
     work: &Work<'_>,
     ids: &[String],
 ) -> Result<Vec<(String, String)>, StepError> {
     let call = work.aws.ec2().delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids.to_vec()));
-    let answer = call.send().await.doing("deleting VPC endpoints")?;
-    // Refusals come inside a successful answer.
-    let remaining = answer.unsuccessful().iter().filter_map(|item| {
+    let response = call.send().await.doing("deleting VPC endpoints")?;
+    // AWS reports refusals in a successful response.
+    let remaining = response.unsuccessful().iter().filter_map(|item| {
         let error = item.error()?;
         let code = error.code().unwrap_or_default();
         let absent = code.starts_with("InvalidVpcEndpoint") && code.ends_with("NotFound");

@@ -1,4 +1,5 @@
-//! How the workflow calls a function: the payload goes in, an action runs, a result or a named error comes out.
+//! How the workflow calls a function: it sends a payload, the function runs an action, and returns a result or a named
+//! error.
 
 use std::pin::Pin;
 
@@ -15,11 +16,11 @@ use crate::deployment::event;
 use crate::deployment::plan::ComponentPlan;
 use crate::deployment::state::Deployment;
 
-/// How long Lambda lets a function run, in seconds: less than each state's `TimeoutSeconds`. Taking over the lock of a
-/// stopped execution waits for it.
+/// A function's timeout in Lambda, in seconds: shorter than each state's `TimeoutSeconds`. A deployment waits for as
+/// long before it takes over the lock of a stopped execution.
 pub const FUNCTION_SECONDS_MAX: u64 = 60;
 
-/// What a step sends to a component's function.
+/// The payload of a component's function.
 #[derive(Debug, Deserialize)]
 struct Request {
     action: Action,
@@ -48,11 +49,11 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send 
 
 /// A Lambda function: a component's, Admit or Conclude.
 ///
-/// Each has its own program (`src/bin`), which names only this: no other function, and no client that only others use,
-/// is linked into it.
+/// Each has its own program (`src/bin`), which refers only to this value, so that no other function, and no client that
+/// only others use, is linked into it.
 #[derive(Debug, Clone, Copy)]
 pub struct Function {
-    /// Its name, which is also its component's.
+    /// The function's name: that of its component, or `admit` or `conclude`.
     pub name: &'static str,
     run: fn(Value, &Aws) -> Running<'_>,
 }
@@ -72,12 +73,12 @@ impl Function {
     }
 }
 
-/// Logs how a step ended.
+/// Logs the result of a step.
 async fn logged(running: Running<'_>) -> Result<Value, StepError> {
     let ended = running.await;
     match &ended {
         Ok(_) => tracing::info!("Done."),
-        Err(StepError::Pending(waits_for)) => tracing::info!(waits_for, "Not done yet."),
+        Err(StepError::Pending(waiting_for)) => tracing::info!(waiting_for, "Not done yet."),
         Err(error) => {
             tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");
         }
@@ -85,7 +86,7 @@ async fn logged(running: Running<'_>) -> Result<Value, StepError> {
     ended
 }
 
-/// The fields of every log line of a step.
+/// The fields that every log line of a step has.
 fn span(function: &str, payload: &Value) -> tracing::Span {
     let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str);
     let stack = text("/deployment/stack").map(str::to_owned);
@@ -104,7 +105,7 @@ pub(crate) async fn act<C: Component>(
 ) -> Result<Value, StepError> {
     let Request { action, mut deployment } = request(name, payload)?;
     if let (Action::Plan, Some(baseline)) = (action, &deployment.baseline) {
-        // No component has reported anything yet: the last deployment's outputs are what the account is compared with.
+        // No component has reported outputs yet, so the plan compares the account with the last deployment's outputs.
         deployment.outputs = baseline.outputs.clone();
     }
     let work = Work::new(aws, &deployment);
@@ -115,13 +116,13 @@ pub(crate) async fn act<C: Component>(
             } else {
                 component.plan(&work).await?
             };
-            answer(&ComponentPlan { component: name.into(), plan })
+            respond(&ComponentPlan { component: name.into(), plan })
         }
-        Action::Apply => answer(&component.apply(&work).await?),
-        Action::WaitUntilStable => answer(&component.wait_until_stable(&work).await?),
-        Action::Prune => answer(&completed(component.prune(&work).await?)?),
-        Action::Delete => answer(&component.delete(&work).await?),
-        Action::AwaitDeletion => answer(&completed(component.delete(&work).await?)?),
+        Action::Apply => respond(&component.apply(&work).await?),
+        Action::WaitUntilStable => respond(&component.wait_until_stable(&work).await?),
+        Action::Prune => respond(&completed(component.prune(&work).await?)?),
+        Action::Delete => respond(&component.delete(&work).await?),
+        Action::AwaitDeletion => respond(&completed(component.delete(&work).await?)?),
     }
 }
 
@@ -134,13 +135,13 @@ pub(crate) fn completed(deletion: Deletion) -> Result<Deletion, StepError> {
     Err(StepError::pending(format!("the deletion of {}", remaining.join(", "))))
 }
 
-/// What the workflow sends to a function, in the function's own type.
+/// Parses the payload that the workflow sends to a function.
 pub(crate) fn request<T: DeserializeOwned>(function: &str, payload: Value) -> Result<T, StepError> {
     serde_json::from_value(payload)
-        .map_err(|error| StepError::Defect(format!("the workflow's input for `{function}`: {error}")))
+        .map_err(|error| StepError::Defect(format!("parsing the workflow's input for `{function}`: {error}")))
 }
 
-/// A function's result as the workflow takes it.
-pub(crate) fn answer(result: &impl Serialize) -> Result<Value, StepError> {
+/// Converts a function's result into the JSON that the workflow stores.
+pub(crate) fn respond(result: &impl Serialize) -> Result<Value, StepError> {
     serde_json::to_value(result).map_err(|error| StepError::Defect(format!("writing the result: {error}")))
 }

@@ -1,4 +1,4 @@
-//! What every component promises, and the tools that components share.
+//! The contract that every component fulfils, and the code that components share.
 
 pub mod component;
 pub(crate) mod dependents;
@@ -8,3 +8,4 @@ pub(crate) mod quotas;
 pub(crate) mod roles;
 pub(crate) mod routes;
 pub(crate) mod tagging;
+pub(crate) mod zones;

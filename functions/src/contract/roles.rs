@@ -1,52 +1,52 @@
-//! IAM roles that a stack's resources act as: created with their tags, under a path of Stackdrop's own.
+//! IAM roles that a stack's resources assume: created with their tags, under Stackdrop's own path.
 //!
-//! A role's trust policy and its policy `stackdrop` are Stackdrop's, and put right. Other policies are others': security
-//! tooling and Systems Manager's Quick Setup attach some to every role that they find. They are told, and left alone
-//! until the role goes.
+//! Stackdrop manages a role's trust policy and its inline policy `stackdrop`, and repairs them. Other policies are not
+//! Stackdrop's: security tools and Systems Manager Quick Setup attach some to every role. The plan warns of them, and
+//! Stackdrop leaves them alone until it deletes the role.
 
 use serde_json::{Value, json};
 
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
 use crate::deployment::plan::{Plan, Verb};
 
-/// The path of every role and profile that Stackdrop makes, so that a policy can name them all.
+/// The path of every role and instance profile that Stackdrop creates, so that a policy can name them all.
 pub(crate) const PATH: &str = "/stackdrop/";
 
-/// The name of the one inline policy of a role that is Stackdrop's.
+/// The name of the inline policy that Stackdrop manages.
 const POLICY: &str = "stackdrop";
 
-/// How IAM says that something is not there.
+/// IAM's error code for a resource that does not exist.
 const ABSENT: [&str; 1] = ["NoSuchEntity"];
 
-/// A role as it shall be.
+/// The desired state of a role.
 #[derive(Debug)]
 pub(crate) struct Role {
-    /// The component that it belongs to.
+    /// The component that the role belongs to.
     pub(crate) component: &'static str,
-    /// Its logical ID, such as `role/task`.
+    /// The role's logical ID, such as `role/task`.
     pub(crate) logical_id: &'static str,
-    /// Who acts as it, such as `ec2.amazonaws.com`.
+    /// The service that assumes the role, such as `ec2.amazonaws.com`.
     pub(crate) principal: &'static str,
-    /// Its inline policy, if it has one.
+    /// The inline policy, if the role needs one.
     pub(crate) policy: Option<Value>,
 }
 
-/// A role as it stands.
+/// The observed state of a role.
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) arn: String,
     tags: Tags,
-    /// Its inline policy of ours.
+    /// The inline policy that Stackdrop manages.
     policy: Option<Value>,
-    /// Who may act as it.
+    /// The trust policy.
     trust: Option<Value>,
     others: Others,
 }
 
-/// The policies of a role that others have given it.
+/// A role's policies that Stackdrop did not add.
 #[derive(Debug, Default)]
 struct Others {
     /// The ARNs of managed policies.
@@ -56,19 +56,19 @@ struct Others {
 }
 
 impl Observed {
-    /// What its inline policy says.
+    /// The inline policy that Stackdrop manages.
     pub(crate) fn policy(&self) -> Option<&Value> {
         self.policy.as_ref()
     }
 
-    /// Whether the role is this stack's.
+    /// Whether this stack manages the role.
     pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
         work.stack.owns(&self.tags)
     }
 }
 
 impl Role {
-    /// Its name. IAM's names are the account's, whatever the region, so the region is part of it.
+    /// The role's name. IAM names are unique in the account across regions, so the name contains the region.
     pub(crate) fn name(&self, work: &Work<'_>) -> String {
         name(work, self.logical_id)
     }
@@ -91,7 +91,7 @@ pub(crate) fn name(work: &Work<'_>, logical_id: &str) -> String {
     format!("stackdrop-{}-{last}-{}", work.stack.name, work.aws.settings.region)
 }
 
-/// Tags in IAM's shape.
+/// Converts tags to IAM's type.
 pub(crate) fn iam_tags(tags: Tags) -> Result<Vec<aws_sdk_iam::types::Tag>, StepError> {
     let tag = |(key, value)| aws_sdk_iam::types::Tag::builder().key(key).value(value).build();
     tags.into_iter()
@@ -99,12 +99,12 @@ pub(crate) fn iam_tags(tags: Tags) -> Result<Vec<aws_sdk_iam::types::Tag>, StepE
         .collect()
 }
 
-/// Tags from IAM's shape.
+/// Converts tags from IAM's type.
 pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// The role, if it is there: ours, or somebody else's with the same name.
+/// Finds the role by its name, whoever manages it.
 pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Observed>, StepError> {
     let name = desired.name(work);
     let (role, policy, others) =
@@ -120,18 +120,18 @@ pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Obser
 
 async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
     let call = work.aws.iam().get_role().role_name(name).send().await;
-    let answer = call.unless(&ABSENT).doing(format!("looking for the role {name}"))?;
-    Ok(answer.and_then(|answer| answer.role))
+    let response = call.unless(&ABSENT).doing(format!("looking for IAM role {name}"))?;
+    Ok(response.and_then(|response| response.role))
 }
 
 async fn find_policy(work: &Work<'_>, name: &str) -> Result<Option<Value>, StepError> {
     let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
-    let answer = call.unless(&ABSENT).doing(format!("reading the policy of {name}"))?;
-    Ok(answer.and_then(|answer| document(&answer.policy_document)))
+    let response = call.unless(&ABSENT).doing(format!("reading the policy of IAM role {name}"))?;
+    Ok(response.and_then(|response| document(&response.policy_document)))
 }
 
 async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
-    let doing = format!("listing the policies of {name}");
+    let doing = format!("listing the policies of IAM role {name}");
     let iam = work.aws.iam();
     let attached = async {
         let pages = iam.list_attached_role_policies().role_name(name).into_paginator().items();
@@ -148,18 +148,22 @@ async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
     Ok(Others { attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(), inline })
 }
 
-/// A document as IAM answers with it: URL-encoded.
+/// Decodes a policy document, which IAM returns URL-encoded.
 fn document(encoded: &str) -> Option<Value> {
     let text = percent_encoding::percent_decode_str(encoded).decode_utf8().ok()?;
     serde_json::from_str(&text).ok()
 }
 
-/// Notes what `apply` would do, and what others have let the role do.
+/// Plans what `apply` would change, and warns of policies that Stackdrop did not add.
 pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>, plan: &mut Plan) {
     let Some(observed) = observed else { return plan.change(Verb::Create, desired.logical_id) };
     let name = desired.name(work);
     if !observed.is_ours(work) {
-        plan.problem(desired.logical_id, format!("the role {name} is not of this stack"), "delete it");
+        plan.problem(
+            desired.logical_id,
+            format!("IAM role {name} exists but is not managed by this stack"),
+            "delete the role",
+        );
         return;
     }
     plan.tags(&work.stack, desired.component, desired.logical_id, &observed.tags);
@@ -178,13 +182,15 @@ pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>,
     for policy in observed.others.attached.iter().chain(&observed.others.inline) {
         plan.warn(
             desired.logical_id,
-            format!("the role {name} also has the policy {policy}, which Stackdrop did not give it and leaves alone"),
-            "take it off if nobody needs it",
+            format!(
+                "IAM role {name} also has the policy {policy}, which Stackdrop did not add and leaves alone"
+            ),
+            "remove the policy if nobody needs it",
         );
     }
 }
 
-/// Creates or changes the role, and returns its ARN.
+/// Creates or updates the role, and returns its ARN.
 pub(crate) async fn apply(
     work: &Work<'_>,
     desired: &Role,
@@ -193,18 +199,18 @@ pub(crate) async fn apply(
     let name = desired.name(work);
     let arn = match observed {
         Some(observed) => {
-            keep_tags(work, desired, observed, &name).await?;
-            keep_trust(work, desired, observed, &name).await?;
+            repair_tags(work, desired, observed, &name).await?;
+            repair_trust(work, desired, observed, &name).await?;
             observed.arn.clone()
         }
         None => create(work, desired, &name).await?,
     };
     match (&desired.policy, observed.and_then(|observed| observed.policy.as_ref())) {
-        (Some(policy), held) if held != Some(policy) => {
+        (Some(policy), actual) if actual != Some(policy) => {
             let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
-            let waits_for = format!("the role {name} to be visible");
-            call.pending_on(&ABSENT, &waits_for, format!("giving {name} its policy"))?;
+            let waiting_for = format!("IAM role {name} to become visible");
+            call.pending_on(&ABSENT, &waiting_for, format!("writing the policy of IAM role {name}"))?;
         }
         (None, Some(_)) => delete_policy(work, &name, POLICY).await?,
         _ => {}
@@ -212,30 +218,30 @@ pub(crate) async fn apply(
     Ok(arn)
 }
 
-async fn keep_tags(
+async fn repair_tags(
     work: &Work<'_>,
     desired: &Role,
     observed: &Observed,
     name: &str,
 ) -> Result<(), StepError> {
     if !observed.is_ours(work) {
-        return Err(StepError::NotOwned { what: format!("the role {name}"), fix: "delete it".into() });
+        return Err(StepError::NotOwned { what: format!("IAM role {name}"), fix: "delete the role".into() });
     }
     let missing = work.stack.tags_to_put(desired.component, desired.logical_id, &observed.tags);
     if !missing.is_empty() {
         let call = work.aws.iam().tag_role().role_name(name).set_tags(Some(iam_tags(missing)?)).send().await;
-        call.doing(format!("tagging {name}"))?;
+        call.doing(format!("tagging IAM role {name}"))?;
     }
     let stale = work.stack.stale_tags(&observed.tags);
     if !stale.is_empty() {
         let call = work.aws.iam().untag_role().role_name(name).set_tag_keys(Some(stale)).send().await;
-        call.doing(format!("taking tags from {name}"))?;
+        call.doing(format!("removing tags from IAM role {name}"))?;
     }
     Ok(())
 }
 
-/// Takes back whom somebody has let act as the role.
-async fn keep_trust(
+/// Repairs the trust policy if somebody changed it.
+async fn repair_trust(
     work: &Work<'_>,
     desired: &Role,
     observed: &Observed,
@@ -246,7 +252,7 @@ async fn keep_trust(
     }
     let call = work.aws.iam().update_assume_role_policy().role_name(name);
     let call = call.policy_document(desired.trust().to_string()).send().await;
-    call.doing(format!("setting who may act as {name}")).map(drop)
+    call.doing(format!("updating the trust policy of IAM role {name}")).map(drop)
 }
 
 async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, StepError> {
@@ -257,31 +263,34 @@ async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, S
         .role_name(name)
         .path(PATH)
         .assume_role_policy_document(desired.trust().to_string())
-        .description(format!("What the {} of the stack {} acts as", desired.component, work.stack.name))
+        .description(format!("Assumed by the {} of the stack {}", desired.component, work.stack.name))
         .set_tags(Some(iam_tags(work.stack.tags(desired.component, desired.logical_id))?));
-    // A lost answer has made it: the next attempt sees whose it is.
-    let waits_for = format!("the role {name} to be visible");
-    let answer =
-        call.send().await.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
+    // The role exists if an earlier response was lost: the next attempt reads its tags.
+    let waiting_for = format!("IAM role {name} to become visible");
+    let response = call.send().await.pending_on(
+        &["EntityAlreadyExists"],
+        &waiting_for,
+        format!("creating IAM role {name}"),
+    )?;
     tracing::info!(name, "Role created.");
-    answer.role.map(|role| role.arn).ok_or_else(|| StepError::lacking("the role"))
+    response.role.map(|role| role.arn).ok_or_else(|| StepError::incomplete("the role"))
 }
 
 async fn delete_policy(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
     let call = work.aws.iam().delete_role_policy().role_name(name).policy_name(policy).send().await;
-    call.unless(&ABSENT).doing(format!("deleting the policy {policy} of {name}")).map(drop)
+    call.unless(&ABSENT).doing(format!("deleting the policy {policy} of IAM role {name}")).map(drop)
 }
 
 async fn detach(work: &Work<'_>, name: &str, policy: &str) -> Result<(), StepError> {
     let call = work.aws.iam().detach_role_policy().role_name(name).policy_arn(policy).send().await;
-    call.unless(&ABSENT).doing(format!("detaching {policy} from {name}")).map(drop)
+    call.unless(&ABSENT).doing(format!("detaching {policy} from IAM role {name}")).map(drop)
 }
 
-/// Deletes a role of ours with all its policies, those of others included.
+/// Deletes the role if this stack manages it, with all its policies.
 pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, StepError> {
     let name = desired.name(work);
     let mut deletion = Deletion::default();
-    // Looked at anew: more may have been added since.
+    // Read again: policies may have been added in the meantime.
     let Some(observed) = find(work, desired).await?.filter(|observed| observed.is_ours(work)) else {
         return Ok(deletion);
     };
@@ -295,10 +304,10 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
         delete_policy(work, &name, policy).await?;
     }
     let call = work.aws.iam().delete_role().role_name(&name).send().await;
-    if call.gone(&ABSENT, &["DeleteConflict"], format!("deleting the role {name}"))? {
+    if call.deleted(&ABSENT, &["DeleteConflict"], format!("deleting IAM role {name}"))? {
         tracing::info!(name, "Role deleted.");
     } else {
-        deletion.remains(desired.logical_id, name, "an instance profile that was added by hand holds it");
+        deletion.remains(desired.logical_id, name, "an instance profile that was added by hand contains it");
     }
     Ok(deletion)
 }

@@ -1,8 +1,8 @@
-//! Routes in words.
+//! Descriptions of routes.
 
 use aws_sdk_ec2::types::{Route, RouteState};
 
-/// Where a route's traffic goes, in words.
+/// The ID of a route's target.
 pub(crate) fn target(route: &Route) -> String {
     let targets = [
         route.gateway_id(),
@@ -16,6 +16,10 @@ pub(crate) fn target(route: &Route) -> String {
         route.local_gateway_id(),
         route.core_network_arn(),
     ];
-    let to = targets.into_iter().flatten().next().unwrap_or("(something else)");
-    if route.state() == Some(&RouteState::Blackhole) { format!("{to}, which is gone") } else { to.to_owned() }
+    let id = targets.into_iter().flatten().next().unwrap_or("(unknown target)");
+    if route.state() == Some(&RouteState::Blackhole) {
+        format!("{id}, which no longer exists")
+    } else {
+        id.to_owned()
+    }
 }

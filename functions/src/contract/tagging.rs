@@ -1,8 +1,8 @@
-//! EC2's tags: as a filter for what is ours, and in the shape that its create calls take.
+//! EC2's tags: filters for the stack's resources, and tags for create calls.
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::{TAG_COMPONENT, TAG_LOGICAL_ID, TAG_STACK, Tags};
 
@@ -16,7 +16,7 @@ pub(crate) fn filter_any(name: &str, values: &[&str]) -> Filter {
     Filter::builder().name(name).set_values(Some(values.iter().map(ToString::to_string).collect())).build()
 }
 
-/// The filters for what a component of this stack has made.
+/// The filters for the resources of one component of this stack.
 pub(crate) fn ours(work: &Work<'_>, component: &str) -> Vec<Filter> {
     vec![
         filter(&format!("tag:{TAG_STACK}"), work.stack.name.as_str()),
@@ -24,30 +24,30 @@ pub(crate) fn ours(work: &Work<'_>, component: &str) -> Vec<Filter> {
     ]
 }
 
-/// The tags that a create call puts on what it makes.
+/// The tags of a new resource, for its create call.
 pub(crate) fn specification(kind: ResourceType, tags: Tags) -> TagSpecification {
     TagSpecification::builder().resource_type(kind).set_tags(Some(ec2_tags(tags))).build()
 }
 
-/// Tags in EC2's shape.
+/// Converts tags to EC2's type.
 pub(crate) fn ec2_tags(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Tags from EC2's shape.
+/// Converts tags from EC2's type.
 pub(crate) fn read(tags: &[Tag]) -> Tags {
     tags.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
         .collect()
 }
 
-/// The logical ID that a resource's tags name; empty when they name none.
+/// The logical ID in a resource's tags; empty if there is none.
 pub(crate) fn logical_id(tags: &[Tag]) -> &str {
     tags.iter().find(|tag| tag.key() == Some(TAG_LOGICAL_ID)).and_then(Tag::value).unwrap_or_default()
 }
 
-/// Gives an EC2 resource of ours the tags that it lacks, and takes those from it that the spec has no longer.
-pub(crate) async fn keep(
+/// Adds missing tags to one of the stack's EC2 resources, and removes tags that the spec no longer has.
+pub(crate) async fn repair(
     work: &Work<'_>,
     component: &str,
     logical_id: &str,
@@ -55,10 +55,10 @@ pub(crate) async fn keep(
     observed: &Tags,
 ) -> Result<(), StepError> {
     add(work, &[id], work.stack.tags_to_put(component, logical_id, observed)).await?;
-    take(work, &[id], &work.stack.stale_tags(observed)).await
+    remove(work, &[id], &work.stack.stale_tags(observed)).await
 }
 
-/// Puts tags on EC2 resources of ours.
+/// Adds tags to the stack's EC2 resources.
 pub(crate) async fn add(work: &Work<'_>, ids: &[&str], tags: Tags) -> Result<(), StepError> {
     if tags.is_empty() {
         return Ok(());
@@ -67,14 +67,14 @@ pub(crate) async fn add(work: &Work<'_>, ids: &[&str], tags: Tags) -> Result<(),
     call.send().await.doing(format!("tagging {}", ids.join(", "))).map(drop)
 }
 
-/// Takes tags from EC2 resources of ours, whatever their values are.
-pub(crate) async fn take(work: &Work<'_>, ids: &[&str], keys: &[String]) -> Result<(), StepError> {
+/// Removes tags from the stack's EC2 resources, whatever their values are.
+pub(crate) async fn remove(work: &Work<'_>, ids: &[&str], keys: &[String]) -> Result<(), StepError> {
     if keys.is_empty() {
         return Ok(());
     }
     let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
     let call = work.aws.ec2().delete_tags().set_resources(Some(owned(ids))).set_tags(Some(tags));
-    call.send().await.doing(format!("taking tags from {}", ids.join(", "))).map(drop)
+    call.send().await.doing(format!("removing tags from {}", ids.join(", "))).map(drop)
 }
 
 fn owned(ids: &[&str]) -> Vec<String> {

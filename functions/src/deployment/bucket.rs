@@ -1,20 +1,21 @@
-//! The objects in the bucket: their keys, and how they are read and written.
+//! The objects in the bucket: their keys, reading and writing.
 
 use aws_sdk_s3::primitives::ByteStream;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
-use crate::aws::error::{Answer, AwsError, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, StepError};
 
-/// When a write to the bucket is to happen.
+/// The condition of a write to the bucket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum When<'a> {
-    /// In any case.
+    /// No condition.
     Always,
-    /// If there is no such object.
+    /// If the object does not exist.
     Absent,
-    /// If the object is still the one with this `ETag`.
+    /// If the object still has this `ETag`.
     Unchanged(&'a str),
 }
 
@@ -34,8 +35,8 @@ pub(crate) fn approval_key(stack: &str) -> String {
     format!("stacks/{stack}/approval.json")
 }
 
-/// The claim on a version of a spec. S3's version ids are "URL-ready, opaque strings" of up to 1,024 bytes (S3 User
-/// Guide, "How S3 Versioning works"), so the key has a hash of one.
+/// The key of the claim on a spec's version. S3's version IDs are "URL-ready, opaque strings" of up to 1,024 bytes (S3
+/// User Guide, "How S3 Versioning works"), so the key contains a hash of the version ID.
 pub(crate) fn claim_key(stack: &str, version: &str) -> String {
     format!("stacks/{stack}/versions/{}.json", hex::encode(&Sha256::digest(version.as_bytes())[..16]))
 }
@@ -48,25 +49,27 @@ pub(crate) fn history_key(stack: &str, deployment: &str) -> String {
     format!("stacks/{stack}/history/{deployment}.json")
 }
 
-/// An object of the bucket with its `ETag`, if it is there.
+/// Reads an object and its `ETag`; `None` if it does not exist.
 pub(crate) async fn read<T: DeserializeOwned>(
     aws: &Aws,
     key: &str,
 ) -> Result<Option<(T, String)>, StepError> {
     let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
-    let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
-    let etag = answer.e_tag().unwrap_or_default().to_owned();
-    let bytes = body(answer.body, key).await?;
+    let Some(response) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else {
+        return Ok(None);
+    };
+    let etag = response.e_tag().unwrap_or_default().to_owned();
+    let bytes = body(response.body, key).await?;
     let value = serde_json::from_slice(&bytes).map_err(|error| {
         StepError::InvalidEvent(format!(
-            "the record {key} in the bucket {} can't be read ({error}): restore its previous version",
+            "the record {key} in the bucket {} cannot be parsed ({error}): restore its previous version",
             aws.settings.bucket
         ))
     })?;
     Ok(Some((value, etag)))
 }
 
-/// The bytes of an object that is being read.
+/// Reads the body of an object.
 pub(crate) async fn body(body: ByteStream, key: &str) -> Result<Vec<u8>, StepError> {
     let bytes = body.collect().await.map_err(|error| StepError::Transient {
         doing: format!("reading {key}"),
@@ -75,7 +78,7 @@ pub(crate) async fn body(body: ByteStream, key: &str) -> Result<Vec<u8>, StepErr
     Ok(bytes.to_vec())
 }
 
-/// Writes an object, and returns its `ETag`; `None` when the condition does not hold, so that it was not written.
+/// Writes an object and returns its `ETag`; `None` if the condition does not hold and nothing was written.
 pub(crate) async fn write(
     aws: &Aws,
     key: &str,
@@ -91,18 +94,18 @@ pub(crate) async fn write(
         When::Absent => call.if_none_match("*"),
         When::Unchanged(etag) => call.if_match(etag),
     };
-    // A conditional write that races with another is refused with 409, one that comes late with 412.
+    // S3 rejects a conditional write with 409 while another write is in progress, and with 412 after it.
     let refused = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
-    let answer = match when {
+    let response = match when {
         When::Always => Some(call.send().await.doing(format!("writing {key}"))?),
         When::Absent | When::Unchanged(_) => {
             call.send().await.unless(&refused).doing(format!("writing {key}"))?
         }
     };
-    Ok(answer.map(|answer| answer.e_tag.unwrap_or_default()))
+    Ok(response.map(|response| response.e_tag.unwrap_or_default()))
 }
 
-/// Deletes an object; one that is not there is no error.
+/// Deletes an object; a missing object is not an error.
 pub(crate) async fn delete(aws: &Aws, key: &str) -> Result<(), StepError> {
     let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(key);
     call.send().await.doing(format!("deleting {key}")).map(drop)

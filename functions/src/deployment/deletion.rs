@@ -1,21 +1,21 @@
-//! What a component could delete, and what remains.
+//! The result of a component's deletion.
 
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::failure::Failure;
 
-/// What one run of `remove` found and could not finish.
+/// What one run of `delete` or `prune` found, and what remains.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
-    /// How many resources of the component this run found.
+    /// How many of the component's resources this run found.
     pub found: usize,
-    /// What is still there, and who holds it.
+    /// The remaining resources.
     pub remaining: Vec<Remaining>,
 }
 
 impl Deletion {
-    /// Notes a resource that is still there.
+    /// Adds a remaining resource.
     pub(crate) fn remains(
         &mut self,
         resource: impl Into<String>,
@@ -25,22 +25,22 @@ impl Deletion {
         self.remaining.push(Remaining { resource: resource.into(), id: id.into(), why: why.into() });
     }
 
-    /// Adds what another part of the same component reports.
+    /// Adds the result of another part of the component.
     pub(crate) fn join(&mut self, other: Self) {
         self.found += other.found;
         self.remaining.extend(other.remaining);
     }
 }
 
-/// A resource that is still there.
+/// A remaining resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Remaining {
-    /// Its logical ID.
+    /// The resource's logical ID.
     pub resource: String,
-    /// AWS's id, ARN or name.
+    /// AWS's ID, ARN or name of the resource.
     pub id: String,
-    /// What it waits for, or who holds it.
+    /// Why it remains.
     pub why: String,
 }
 
@@ -54,7 +54,7 @@ impl std::fmt::Display for Remaining {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DeletionEnd {
-    /// The wait was given up.
+    /// The wait timed out or failed.
     GivenUp {
         /// The last error, which names what remains.
         failure: Failure,

@@ -1,8 +1,8 @@
-//! Which AWS services a stack without NAT reaches through interface endpoints.
+//! The AWS services that a stack without NAT reaches through interface endpoints.
 
 use stackdrop_specs::{Nat, Spec};
 
-/// The services that a stack reaches through endpoints: only those it needs, since each endpoint costs money in each zone.
+/// The services that a stack needs an endpoint for. Each endpoint costs money in each zone, so there are no others.
 pub(crate) fn endpoint_services(spec: &Spec) -> Vec<&'static str> {
     if spec.network.nat != Nat::None {
         return Vec::new();

@@ -1,14 +1,14 @@
-//! Which stack an execution's input is about.
+//! Finding the stack in an execution's input.
 
 use serde_json::Value;
 use stackdrop_specs::StackName;
 
 use crate::aws::error::StepError;
 
-/// How a spec's key may end.
+/// The extensions that a spec's key may have.
 pub(crate) const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The stack's name and whether it is for planning only, from an object's key.
+/// Parses an object's key: the stack's name, and whether the spec is only to plan.
 pub(crate) fn parts_of(key: &str) -> Result<(StackName, bool), StepError> {
     let (plan_only, file) = match key.split_once('/') {
         Some(("specs", file)) => (false, file),
@@ -23,7 +23,7 @@ pub(crate) fn parts_of(key: &str) -> Result<(StackName, bool), StepError> {
     Ok((stack, plan_only))
 }
 
-/// Whose deployment an execution's input asks for, as far as it can be seen from here. Nothing is refused.
+/// The stack's name in an execution's input, if there is one.
 pub(crate) fn stack_of(event: &Value) -> Option<String> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     if let Some(stack) = text("/stack") {
@@ -32,14 +32,14 @@ pub(crate) fn stack_of(event: &Value) -> Option<String> {
     if let Some(key) = text("/detail/object/key") {
         return parts_of(key).ok().map(|(stack, _)| stack.to_string());
     }
-    // The execution that was stopped may itself have looked after another one.
+    // The stopped execution may itself have cleaned up after another one.
     let input: Value = serde_json::from_str(text("/detail/input")?).ok()?;
     stack_of(&input)
 }
 
 fn bad_key(key: &str) -> StepError {
     StepError::InvalidEvent(format!(
-        "the object {key:?} is no spec: its key must be specs/NAME.yaml or plans/NAME.yaml (or .yml, .json)"
+        "the object {key:?} is not a spec: its key must be specs/NAME.yaml or plans/NAME.yaml (or .yml, .json)"
     ))
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::stack_of;
 
     #[test]
-    fn every_input_says_whose_deployment_it_asks_for() {
+    fn stack_of_finds_the_stack_in_every_kind_of_input() {
         let upload = json!({ "detail": { "object": { "key": "plans/shop.yaml" } } });
         let stopped = json!({ "detail": { "input": upload.to_string() } });
         let stopped_again = json!({ "detail": { "input": stopped.to_string() } });

@@ -1,4 +1,4 @@
-//! What a deployment is: its state in the workflow, its plan, and what of it is recorded and announced.
+//! A deployment: its state in the workflow, its plan, its records and its announcements.
 
 pub mod announce;
 pub mod bucket;

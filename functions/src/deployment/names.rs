@@ -5,32 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::StackName;
 
-/// The tag that says which stack a resource belongs to.
+/// The tag with the stack's name.
 pub const TAG_STACK: &str = "stackdrop:stack";
-/// The tag that says which component made it.
+/// The tag with the component's name.
 pub const TAG_COMPONENT: &str = "stackdrop:component";
-/// The tag that says what it is in the stack, such as `subnet/private/b`.
+/// The tag with the logical ID, such as `subnet/private/b`.
 pub const TAG_LOGICAL_ID: &str = "stackdrop:logical-id";
-/// The tag that says which deployment created it.
+/// The tag with the ID of the deployment that created the resource.
 pub const TAG_DEPLOYMENT: &str = "stackdrop:deployment";
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
-/// A stack, as far as names and tags go.
+/// Generates a stack's resource names and tags.
 #[derive(Debug, Clone)]
 pub struct Stack {
-    /// Its name.
+    /// The stack's name.
     pub name: StackName,
     deployment: String,
     user_tags: Tags,
-    /// Keys that an earlier spec had and this one has not.
+    /// Keys of tags that an earlier spec had and the current one does not have.
     dropped_tags: BTreeSet<String>,
 }
 
 impl Stack {
-    /// The names of a stack: its tags are `user_tags`, those that an earlier spec had and this one has not are
-    /// `dropped_tags`.
+    /// `dropped_tags` are the keys of tags that an earlier spec had and the current one does not have.
     pub(crate) fn new(
         name: StackName,
         deployment: String,
@@ -46,7 +45,7 @@ impl Stack {
         format!("{}-{}", self.name, logical_id.replace('/', "-"))
     }
 
-    /// The tags that a resource carries from its creation on.
+    /// The tags of a new resource.
     #[must_use]
     pub fn tags(&self, component: &str, logical_id: &str) -> Tags {
         let mut tags = self.lasting_tags(component, logical_id);
@@ -54,7 +53,7 @@ impl Stack {
         tags
     }
 
-    /// The tags that a resource shall have whichever deployment created it: what drift is measured against.
+    /// The tags that a resource must have, whichever deployment created it: drift is measured against them.
     #[must_use]
     pub fn lasting_tags(&self, component: &str, logical_id: &str) -> Tags {
         let mut tags = self.user_tags.clone();
@@ -65,48 +64,48 @@ impl Stack {
         tags
     }
 
-    /// The tags that are missing or different on a resource. Tags that others have added are left alone.
+    /// The tags that a resource lacks or has with another value. Tags that others added are left alone.
     #[must_use]
     pub fn missing_tags(&self, component: &str, logical_id: &str, observed: &Tags) -> Tags {
         let desired = self.lasting_tags(component, logical_id);
         desired.into_iter().filter(|(key, value)| observed.get(key) != Some(value)).collect()
     }
 
-    /// The tags to put on a resource of this stack that lacks some: those, and with them the stack's own. A policy can
-    /// then ask for it in the request, which the services need that don't know a resource's tags when it is tagged.
+    /// The tags to add to a resource that lacks some: the missing ones and the stack's tag. Some services do not pass a
+    /// resource's tags to IAM when the resource is tagged; the policy requires the stack's tag in the request instead.
     #[must_use]
     pub(crate) fn tags_to_put(&self, component: &str, logical_id: &str, observed: &Tags) -> Tags {
-        self.with_own(self.missing_tags(component, logical_id, observed))
+        self.with_stack_tag(self.missing_tags(component, logical_id, observed))
     }
 
-    /// Tags to put on a resource, and with them, if there are any, the stack's own.
-    pub(crate) fn with_own(&self, mut tags: Tags) -> Tags {
+    /// The tags to add to a resource: these, if there are any, and the stack's tag.
+    pub(crate) fn with_stack_tag(&self, mut tags: Tags) -> Tags {
         if !tags.is_empty() {
             tags.insert(TAG_STACK.into(), self.name.to_string());
         }
         tags
     }
 
-    /// The keys of tags on a resource that the last spec had and this one has no longer. Tags that others have added
+    /// The keys of a resource's tags that the last spec had and the current one does not have. Tags that others added
     /// are not among them.
     #[must_use]
     pub fn stale_tags(&self, observed: &Tags) -> Vec<String> {
         self.dropped_tags.iter().filter(|key| observed.contains_key(*key)).cloned().collect()
     }
 
-    /// Whether a resource with these tags is this stack's.
+    /// Whether this stack manages a resource with these tags.
     #[must_use]
     pub fn owns(&self, tags: &Tags) -> bool {
         tags.get(TAG_STACK).is_some_and(|stack| stack == self.name.as_str())
     }
 
-    /// A client token: 32 hexadecimal digits (within every API's limit and alphabet) made of the deployment, the
-    /// logical ID and the ids of dead predecessors. EC2's tokens outlive the resource by a day, so one of the stack and
-    /// logical ID alone would hand out the dead one.
+    /// A client token: 32 hexadecimal digits, which every API accepts. It is a hash of the deployment, the logical ID and
+    /// the IDs of predecessors that failed or were deleted. EC2 keeps tokens for a day after a resource is gone, so that a
+    /// token without these IDs would return the predecessor.
     #[must_use]
-    pub fn token(&self, logical_id: &str, dead: &[&str]) -> String {
+    pub fn token(&self, logical_id: &str, predecessors: &[&str]) -> String {
         let mut hash = Sha256::new();
-        for part in [self.name.as_str(), &self.deployment, logical_id].iter().chain(dead) {
+        for part in [self.name.as_str(), &self.deployment, logical_id].iter().chain(predecessors) {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_that_are_put_bring_the_stacks_own_along_and_nothing_is_put_where_none_is_missing() {
+    fn tags_to_put_include_the_stacks_tag_unless_no_tag_is_missing() {
         let stack = Stack {
             name: StackName::try_from("shop".to_owned()).unwrap(),
             deployment: "first".into(),
@@ -131,6 +130,10 @@ mod tests {
         observed.insert("team".into(), "shop".into());
         let put = Tags::from([("team".into(), "books".into()), (TAG_STACK.into(), "shop".into())]);
         assert_eq!(stack.tags_to_put("network", "vpc", &observed), put);
-        assert_eq!(stack.missing_tags("network", "vpc", &observed).len(), 1, "the plan tells what differs");
+        assert_eq!(
+            stack.missing_tags("network", "vpc", &observed).len(),
+            1,
+            "the plan shows only what differs"
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! What the components have created so far, for the components after them and for people.
+//! The outputs of the components: for the components that run after them, and for people.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-/// What the components have made so far.
+/// The outputs of the components that have run so far.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Outputs {
@@ -32,7 +32,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// These outputs; where a component has none, those of another state.
+    /// These outputs; for a component without outputs, the other ones.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         let other = other.clone();
@@ -48,45 +48,45 @@ impl Outputs {
     }
 }
 
-/// Reads outputs as they are, or as the workflow keeps them: Step Functions can't make a function's bare answer the
-/// value of a field of its state, so they stand there as `{ "payload": … }`.
+/// Reads outputs, also in the form in which the workflow stores them: Step Functions cannot assign a function's bare
+/// response to a field of its state, so it stores `{ "payload": … }`.
 fn reported<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     let value = value.map(|mut value| value.get_mut("payload").map(serde_json::Value::take).unwrap_or(value));
     value.map(serde_json::from_value).transpose().map_err(serde::de::Error::custom)
 }
 
-/// What other components need of the network. Zones are the letters of the plan: `a`, `b`, `c`.
+/// The outputs of `network`. Zones are letters: `a`, `b`, `c`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkOutputs {
-    /// The VPC.
+    /// The VPC's ID.
     pub vpc: String,
-    /// Public subnets by zone.
+    /// The IDs of the public subnets by zone.
     pub public_subnets: BTreeMap<String, String>,
-    /// Private subnets by zone.
+    /// The IDs of the private subnets by zone.
     pub private_subnets: BTreeMap<String, String>,
-    /// Database subnets by zone.
+    /// The IDs of the database subnets by zone.
     pub database_subnets: BTreeMap<String, String>,
-    /// The route tables of the private subnets by zone.
+    /// The IDs of the private subnets' route tables by zone.
     pub private_tables: BTreeMap<String, String>,
 }
 
 impl NetworkOutputs {
-    /// The ids of the private subnets.
+    /// The IDs of the private subnets.
     #[must_use]
     pub fn private(&self) -> Vec<String> {
         self.private_subnets.values().cloned().collect()
     }
 
-    /// The ids of the public subnets.
+    /// The IDs of the public subnets.
     #[must_use]
     pub fn public(&self) -> Vec<String> {
         self.public_subnets.values().cloned().collect()
     }
 }
 
-/// The ids of the security groups. A group whose user the spec does not have is not there.
+/// The outputs of `security-groups`: the IDs of the groups whose users the spec has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SecurityGroupOutputs {
@@ -107,83 +107,84 @@ pub struct SecurityGroupOutputs {
     pub database: Option<String>,
 }
 
-/// What others need of the database. All empty when the spec has none.
+/// The outputs of `database`. Empty if the spec has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DatabaseOutputs {
     /// The instance's identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
-    /// The endpoint's host name. RDS tells it some minutes after the creation: `wait_until_stable` has it, `apply` may not.
+    /// The endpoint's host name. RDS reports it some minutes after the creation: `wait_until_stable` returns it, `apply`
+    /// may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The ARN of the secret that RDS manages, with the keys `username` and `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Whether a service is given values of the database, so that it has to wait for it.
+    /// Whether a service uses the database, so that it must wait for it.
     pub awaited: bool,
 }
 
-/// What others need of the load balancer. All empty when the spec has none.
+/// The outputs of `load-balancer`. Empty if the spec has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerOutputs {
-    /// Its ARN.
+    /// The load balancer's ARN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// Its DNS name.
+    /// The load balancer's DNS name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_name: Option<String>,
-    /// Where people find the stack: `https://` and the domain, or else the DNS name.
+    /// The stack's URL: `https://` with the domain, or without one the DNS name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The ARNs of the target groups by service.
     pub target_groups: BTreeMap<String, String>,
 }
 
-/// What others need of the way out.
+/// The outputs of `egress`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EgressOutputs {
-    /// The NAT gateways by zone.
+    /// The IDs of the NAT gateways by zone.
     pub nat_gateways: BTreeMap<String, String>,
-    /// The public addresses that requests come from, as others see them.
+    /// The public IP addresses from which the stack's requests come.
     pub addresses: Vec<String>,
-    /// The interface endpoints by service, such as `ecr.api`.
+    /// The IDs of the interface endpoints by service, such as `ecr.api`.
     pub endpoints: BTreeMap<String, String>,
 }
 
-/// What others need of the instance. Empty when the spec has none.
+/// The outputs of `instance`. Empty if the spec has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InstanceOutputs {
-    /// Its id.
+    /// The EC2 instance's ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How to open a shell on it.
+    /// The command that opens a shell on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<String>,
 }
 
-/// What others need of the services. Empty when the spec has none.
+/// The outputs of `service`. Empty if the spec has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceOutputs {
     /// The cluster's ARN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// Each service by the spec's name.
+    /// The services by their names in the spec.
     pub services: BTreeMap<String, Running>,
 }
 
-/// One service as it was asked for.
+/// A service, as `apply` left it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Running {
-    /// Its ARN.
+    /// The service's ARN.
     pub arn: String,
-    /// The ARN of the task definition's revision.
+    /// The ARN of its task definition revision.
     pub task_definition: String,
-    /// The id of the ECS deployment that brings it about (`ecs-svc/…`), which `wait_until_stable` follows.
+    /// The ID of the ECS deployment (`ecs-svc/…`) that `wait_until_stable` follows.
     pub rollout: String,
 }

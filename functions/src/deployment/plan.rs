@@ -1,22 +1,20 @@
-//! What a deployment would change: the plan of each component, and what they amount to together.
+//! Plans: what a deployment would change, for each component and in summary.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::aws::error::StepError;
-
 use crate::deployment::names::{Stack, Tags};
 
-/// What a component would change.
+/// What a component would change, and what would make it fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// What `apply` and `prune` would do, resource by resource, in order. Empty: everything is as the spec says, and
-    /// healthy.
+    /// The changes that `apply` and `prune` would make, in order. Empty if the component matches the spec and is healthy.
     pub changes: Vec<Change>,
-    /// What would make it fail.
+    /// What would make the deployment fail.
     pub problems: Vec<Problem>,
-    /// What somebody should know of and Stackdrop leaves alone.
+    /// What people should know, and Stackdrop leaves alone.
     #[serde(default)]
     pub warnings: Vec<Problem>,
 }
@@ -27,18 +25,16 @@ impl Plan {
         self.changes.push(Change { verb, resource: resource.into(), fields: Vec::new() });
     }
 
-    /// Adds an update of one field, with its value now and then. Never a secret's value.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers hand over what they have: texts, numbers, switches"
-    )]
+    /// Adds an update of one field, with its actual and desired value. Values are never secrets.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass strings, numbers and booleans")]
     pub(crate) fn update(&mut self, resource: &str, field: &str, from: impl ToString, to: impl ToString) {
-        self.field(Verb::Update, resource, field, &from.to_string(), &to.to_string());
+        self.update_field(Verb::Update, resource, FieldChange::new(field, from, to));
     }
 
-    /// Adds a field to the change of a resource.
-    pub(crate) fn field(&mut self, verb: Verb, resource: &str, field: &str, from: &str, to: &str) {
-        let field = FieldChange { field: field.into(), from: shown(from), to: shown(to) };
+    /// Adds a field to the change of a resource. Long values are truncated.
+    pub(crate) fn update_field(&mut self, verb: Verb, resource: &str, field: FieldChange) {
+        let FieldChange { field, from, to } = field;
+        let field = FieldChange { field, from: truncated(from), to: truncated(to) };
         match self.changes.iter_mut().find(|change| change.verb == verb && change.resource == resource) {
             Some(change) => change.fields.push(field),
             None => self.changes.push(Change { verb, resource: resource.into(), fields: vec![field] }),
@@ -50,7 +46,7 @@ impl Plan {
         self.tags_of(stack, component, logical_id, logical_id, "", observed);
     }
 
-    /// The same for a part of a resource that has tags, and a logical ID, of its own.
+    /// The same for a part of a resource that has its own tags and logical ID.
     pub(crate) fn tags_of(
         &mut self,
         stack: &Stack,
@@ -60,12 +56,12 @@ impl Plan {
         prefix: &str,
         observed: &Tags,
     ) {
-        let now = |key: &str| observed.get(key).map_or("(none)", String::as_str);
+        let actual = |key: &str| observed.get(key).map_or("(none)", String::as_str);
         for (key, value) in stack.missing_tags(component, logical_id, observed) {
-            self.update(resource, &format!("{prefix}tags.{key}"), now(&key), value);
+            self.update(resource, &format!("{prefix}tags.{key}"), actual(&key), value);
         }
         for key in stack.stale_tags(observed) {
-            self.update(resource, &format!("{prefix}tags.{key}"), now(&key), "(none)");
+            self.update(resource, &format!("{prefix}tags.{key}"), actual(&key), "(none)");
         }
     }
 
@@ -79,7 +75,7 @@ impl Plan {
         self.problems.push(Problem { resource: resource.into(), why: why.into(), fix: fix.into() });
     }
 
-    /// Adds a warning, which neither changes anything nor keeps anything from being changed.
+    /// Adds a warning, which does not affect the deployment.
     pub(crate) fn warn(
         &mut self,
         resource: impl Into<String>,
@@ -90,37 +86,37 @@ impl Plan {
     }
 }
 
-/// The plan of one component, as the workflow's state and the records have it.
+/// The plan of one component, in the workflow's state and in records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentPlan {
     /// The component's name.
     pub component: String,
-    /// What it would change.
+    /// Its plan.
     #[serde(flatten)]
     pub plan: Plan,
 }
 
-/// What the workflow decides by: the plans of all components together.
+/// The summary of all components' plans, by which the workflow decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanReview {
-    /// Whether anything would be changed.
+    /// Whether the deployment would change anything.
     pub changes: bool,
     /// Whether a problem would make the deployment fail.
     pub blocked: bool,
     /// Whether resources that the spec no longer has would be deleted.
     pub prunes: bool,
-    /// Identifies the changes and problems: what an approval is bound to. Warnings are not part of it, since Stackdrop
-    /// leaves alone what they are about.
+    /// A hash of the changes and problems, to which an approval is bound. Warnings are not part of it: they do not affect
+    /// the deployment.
     pub fingerprint: String,
 }
 
 impl PlanReview {
-    /// Reviews the plans of all components.
+    /// Summarizes the plans of all components.
     ///
     /// # Errors
-    /// `Defect` when a plan cannot be written as JSON.
+    /// `Defect` if a plan cannot be written as JSON.
     pub fn of(plans: &[ComponentPlan]) -> Result<Self, StepError> {
         let changes = || plans.iter().flat_map(|component| &component.plan.changes);
         let compared: Vec<_> =
@@ -136,43 +132,42 @@ impl PlanReview {
     }
 }
 
-/// The longest value that a plan shows, characters: plans travel in the workflow's state, which AWS limits.
+/// The maximum length of a value in a plan, in characters: plans are part of the workflow's state, whose size AWS limits.
 const VALUE_CHARACTERS_MAX: usize = 120;
 
-/// A value as a plan shows it.
-fn shown(value: &str) -> String {
+fn truncated(value: String) -> String {
     match value.char_indices().nth(VALUE_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+        None => value,
     }
 }
 
-/// One change to one resource.
+/// A change of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// What is done.
+    /// The kind of change.
     pub verb: Verb,
     /// The resource's logical ID, such as `subnet/private/b`.
     pub resource: String,
-    /// What differs, for an update.
+    /// The fields that change, for an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
 }
 
-/// What is done to a resource.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// It is created.
+    /// The resource is created.
     Create,
-    /// It is changed in place.
+    /// The resource is updated in place.
     Update,
-    /// It is deleted.
+    /// The resource is deleted.
     Delete,
-    /// It is as the spec says, and is started again on request, or because its last start failed.
+    /// The resource matches the spec, and is restarted on request.
     Restart,
-    /// It is as the spec says, but not healthy yet.
+    /// The resource matches the spec, but is not healthy yet.
     Wait,
 }
 
@@ -180,22 +175,29 @@ pub enum Verb {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
-    /// The field.
+    /// The field's name.
     pub field: String,
-    /// Its value in the account.
+    /// The actual value in the account.
     pub from: String,
-    /// Its value by the spec.
+    /// The desired value in the spec.
     pub to: String,
 }
 
-/// Something that would make a deployment fail, or that somebody should know of.
+impl FieldChange {
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass strings, numbers and booleans")]
+    pub(crate) fn new(field: &str, from: impl ToString, to: impl ToString) -> Self {
+        Self { field: field.into(), from: from.to_string(), to: to.to_string() }
+    }
+}
+
+/// A problem that would make the deployment fail, or a warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// The resource that it is about.
+    /// The resource's logical ID.
     pub resource: String,
-    /// Why.
+    /// What the problem is.
     pub why: String,
-    /// What to do about it.
+    /// How to fix it, in the imperative.
     pub fix: String,
 }

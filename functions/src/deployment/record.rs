@@ -1,73 +1,72 @@
-//! What the bucket remembers: locks, baselines, status and history.
+//! The records in the bucket: locks, approvals, status and history.
 
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::bucket::{When, history_key, lock_key, plan_key, read, status_key, write};
 use crate::deployment::estimate::Estimate;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::plan::ComponentPlan;
-use crate::deployment::state::Deployment;
-use crate::deployment::state::Source;
-use crate::deployment::state::Trigger;
+use crate::deployment::state::{Deployment, Source, Trigger};
 use crate::deployment::summary;
 
-/// Which execution is at work on a stack.
+/// A stack's lock: names the execution that holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Lock {
-    /// Its ARN.
+    /// The execution's ARN.
     pub(crate) execution: String,
-    /// The deployment's id.
+    /// The deployment's ID.
     pub(crate) deployment: String,
-    /// When it was taken (RFC 3339).
+    /// When the lock was taken (RFC 3339).
     pub(crate) since: String,
-    /// What it goes by: whoever looks after it when it was stopped needs that.
+    /// The spec of the deployment: needed to clean up after the execution if it is stopped.
     pub(crate) source: Source,
-    /// Whether it removes the stack.
+    /// Whether the deployment destroys the stack.
     #[serde(default)]
     pub(crate) destroying: bool,
 }
 
-/// A plan that waits for approval: `stacks/NAME/approval.json`, there only as long as somebody is asked.
+/// A plan that awaits approval: `stacks/NAME/approval.json`, which exists only until the reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// The deployment that waits.
+    /// The deployment's ID.
     pub deployment: String,
-    /// Its execution's ARN.
+    /// The execution's ARN.
     pub execution: String,
-    /// The task's token: whoever sends a success with it agrees, whoever sends a failure rejects.
+    /// The task token: a task success with it approves the plan, a task failure rejects it.
     pub token: String,
-    /// Since when it waits (RFC 3339).
+    /// When approval was requested (RFC 3339).
     pub since: String,
-    /// What would be changed, one line a resource.
+    /// The changes, one line for each resource.
     pub changes: Vec<String>,
 }
 
-/// One deployment, for people and programs: `stacks/NAME/history/DEPLOYMENT.json`, and as `status.json` the last one.
+/// The record of a deployment, for people and programs: `stacks/NAME/history/DEPLOYMENT.json`. The record of the stack's
+/// last deployment is also in `status.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// The stack.
     pub stack: String,
-    /// The deployment's id.
+    /// The deployment's ID.
     pub deployment: String,
     /// The execution's ARN.
     pub execution: String,
-    /// How it ended.
+    /// The outcome so far.
     pub result: Outcome,
-    /// The object that it went by.
+    /// The spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// What started it.
+    /// What started the deployment.
     #[serde(default)]
     pub trigger: Trigger,
-    /// When it was admitted (RFC 3339).
+    /// When the deployment was admitted (RFC 3339).
     pub started: String,
-    /// When it ended (RFC 3339).
+    /// When the deployment ended (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// The step that failed first.
@@ -76,22 +75,22 @@ pub struct Record {
     /// The error's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What went wrong and what to do about it, for people.
+    /// What happened, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What to do now, for people.
+    /// What to do next, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// What differed in the account from what the last deployment had left, one line a resource.
+    /// The differences between the account and the last deployment, one line for each resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
-    /// What the plan comes to: USD a month and seconds.
+    /// The plan's cost (USD a month) and duration (seconds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
-    /// What was planned, by component.
+    /// The plans of the components.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<ComponentPlan>,
-    /// What it made.
+    /// The components' outputs.
     #[serde(default)]
     pub outputs: Outputs,
     /// How many resources the rollback, or the destruction of the stack, deleted.
@@ -103,7 +102,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of a deployment as far as it has come.
+    /// The record of a deployment in its current state.
     pub(crate) fn of(deployment: &Deployment, result: Outcome) -> Self {
         let Deployment { stack, id, execution, started, .. } = deployment;
         Self {
@@ -115,7 +114,7 @@ impl Record {
         }
     }
 
-    /// The record of a deployment of which nothing else is known yet. `started` is RFC 3339.
+    /// The record of a deployment that has just begun. `started` is RFC 3339.
     pub(crate) fn begin(
         stack: &str,
         deployment: &str,
@@ -145,21 +144,21 @@ impl Record {
         }
     }
 
-    /// What was planned, one line a resource.
+    /// The planned changes, one line for each resource.
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
         summary::changes(&self.plan)
     }
 
-    /// What somebody should know of, one line each.
+    /// The warnings, one line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         summary::warnings(&self.plan)
     }
 }
 
-/// Begins to conclude the deployment of this record. `false` when that was done before, up to the freeing of the lock (a
-/// function that was killed just then is invoked again): the stack may be in the hands of another deployment by now.
+/// Claims the right to conclude this record's deployment. `false` if an earlier invocation of Conclude, which may have been
+/// killed, already released the lock: another deployment of the stack may be running by now.
 pub(crate) async fn claim_conclusion(aws: &Aws, record: &Record) -> Result<bool, StepError> {
     let key = history_key(&record.stack, &record.deployment);
     if write(aws, &key, record, When::Absent).await?.is_some() {
@@ -169,17 +168,17 @@ pub(crate) async fn claim_conclusion(aws: &Aws, record: &Record) -> Result<bool,
     Ok(lock.is_some_and(|(lock, _)| lock.execution == record.execution))
 }
 
-/// Writes a deployment's record, as history and as the stack's status; of a plan, as the stack's newest plan.
-pub(crate) async fn keep(aws: &Aws, record: &Record) -> Result<(), StepError> {
+/// Writes a deployment's record as history and as the stack's status, or as the stack's newest plan if it was only planned.
+pub(crate) async fn save(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
     let planned = record.result == Outcome::Planned;
     let newest = if planned { plan_key(&record.stack) } else { status_key(&record.stack) };
     write(aws, &newest, record, When::Always).await.map(drop)
 }
 
-/// Frees the stack's lock, if it is still the one with this `ETag`: if another execution has taken it over, it stays.
+/// Releases the stack's lock if it still has this `ETag`. If another execution has taken it over, the lock stays.
 pub(crate) async fn unlock(aws: &Aws, stack: &str, etag: &str) -> Result<(), StepError> {
     let key = lock_key(stack);
     let call = aws.s3().delete_object().bucket(&aws.settings.bucket).key(&key).if_match(etag).send().await;
-    call.unless(&["PreconditionFailed", "NoSuchKey"]).doing("freeing the lock").map(drop)
+    call.unless(&["PreconditionFailed", "NoSuchKey"]).doing("releasing the lock").map(drop)
 }

@@ -1,57 +1,57 @@
-//! The stack's schedule in EventBridge Scheduler, kept in step with the spec's `redeploy`.
+//! The stack's schedule in EventBridge Scheduler, which implements the spec's `redeploy`.
 
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, ScheduleState, Target};
 use serde_json::{Value, json};
 use stackdrop_specs::Redeploy;
 
 use crate::aws::Aws;
-use crate::aws::error::{Answer, StepError};
-use crate::deployment::state::Deployment;
-use crate::deployment::state::Trigger;
+use crate::aws::error::{AwsResult, StepError};
+use crate::deployment::state::{Deployment, Trigger};
 
-/// Creates, changes or removes the schedule, if the spec's differs from the baseline's, or if somebody has changed or
-/// deleted it by hand.
+/// Creates, updates or deletes the schedule if the spec differs from the baseline, or if somebody changed or deleted the
+/// schedule by hand.
 ///
-/// It is read only where one more call does not matter: when something has been changed anyway, or when the deployment
-/// was started to look after the stack. An upload that changes nothing does not look.
-pub(crate) async fn keep(aws: &Aws, deployment: &Deployment) -> Result<(), StepError> {
-    let before = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.as_ref());
+/// The schedule is read only when one more call does not matter: when the deployment changed something anyway, or when it
+/// was started to repair drift. An upload that changes nothing does not read it.
+pub(crate) async fn apply(aws: &Aws, deployment: &Deployment) -> Result<(), StepError> {
+    let baseline = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.as_ref());
     let name = deployment.stack.as_str();
     let Some(redeploy) = &deployment.spec.redeploy else {
-        return if before.is_some() { delete(aws, name).await } else { Ok(()) };
+        return if baseline.is_some() { delete(aws, name).await } else { Ok(()) };
     };
     let changed = deployment.outputs.network.is_some();
-    let looks = changed || matches!(deployment.trigger, Trigger::Manual | Trigger::Schedule);
-    let looks = looks && !deployment.report_only;
-    if before != Some(redeploy) {
+    let reads = changed || matches!(deployment.trigger, Trigger::Manual | Trigger::Schedule);
+    let reads = reads && !deployment.report_only;
+    if baseline != Some(redeploy) {
         return put(aws, name, redeploy).await;
     }
-    if looks && !stands(aws, name, redeploy).await? {
-        tracing::info!(name, "The schedule was changed by hand, and is put right.");
+    if reads && !is_current(aws, name, redeploy).await? {
+        tracing::info!(name, "Somebody changed the schedule by hand; repairing it.");
         return put(aws, name, redeploy).await;
     }
     Ok(())
 }
 
-/// What the schedule starts an execution with.
+/// The input of the executions that the schedule starts.
 fn input(stack: &str, redeploy: &Redeploy) -> Value {
     json!({
         "stack": stack, "action": "redeploy", "refreshImage": redeploy.refresh_image, "drift": redeploy.drift,
     })
 }
 
-/// Whether the schedule is there and says what the spec says.
-async fn stands(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<bool, StepError> {
+/// Whether the schedule exists and matches the spec.
+async fn is_current(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<bool, StepError> {
     let call =
         aws.scheduler().get_schedule().name(stack).group_name(&aws.settings.schedule_group).send().await;
-    let observed =
-        call.unless(&["ResourceNotFoundException"]).doing(format!("reading the schedule of {stack}"))?;
+    let observed = call
+        .unless(&["ResourceNotFoundException"])
+        .doing(format!("reading the schedule of stack {stack}"))?;
     let Some(observed) = observed else { return Ok(false) };
     let target = observed.target().is_some_and(|target| {
-        let asked = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let input_text = target.input().and_then(|text| serde_json::from_str::<Value>(text).ok());
         target.arn() == aws.settings.state_machine
             && target.role_arn() == aws.settings.schedule_role
-            && asked == Some(input(stack, redeploy))
+            && input_text == Some(input(stack, redeploy))
     });
     let window = observed.flexible_time_window().map(FlexibleTimeWindow::mode);
     Ok(target
@@ -62,7 +62,7 @@ async fn stands(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<bool, Ste
 }
 
 async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepError> {
-    let doing = format!("scheduling redeploys of {stack}");
+    let doing = format!("writing the schedule of stack {stack}");
     let defect = |error: aws_sdk_scheduler::error::BuildError| StepError::Defect(error.to_string());
     let target = Target::builder()
         .arn(&aws.settings.state_machine)
@@ -70,7 +70,7 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
         .input(input(stack, redeploy).to_string())
         .build()
         .map_err(defect)?;
-    // Exactly at the time: nothing else is gained by a window.
+    // A flexible window has no benefit here.
     let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build().map_err(defect)?;
     let create = aws
         .scheduler()
@@ -98,6 +98,6 @@ async fn put(aws: &Aws, stack: &str, redeploy: &Redeploy) -> Result<(), StepErro
 
 pub(crate) async fn delete(aws: &Aws, stack: &str) -> Result<(), StepError> {
     let call = aws.scheduler().delete_schedule().name(stack).group_name(&aws.settings.schedule_group);
-    let gone = call.send().await.unless(&["ResourceNotFoundException"]);
-    gone.doing(format!("removing the schedule of {stack}")).map(drop)
+    let response = call.send().await.unless(&["ResourceNotFoundException"]);
+    response.doing(format!("deleting the schedule of stack {stack}")).map(drop)
 }

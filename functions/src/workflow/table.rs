@@ -121,7 +121,8 @@ pub const PARTS: [Part; 7] = [
         creates: "Creates or updates the NAT gateways or interface endpoints; does not wait until they are available",
         needs: &[],
         apply: every(1).for_minutes(15),
-        stable: Some(every(3).for_minutes(20)),
+        // It is stable before the instance is applied.
+        stable: None,
         reapply: None,
         removal: PARALLEL,
         prunes: PRUNES,

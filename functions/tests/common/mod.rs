@@ -1,4 +1,4 @@
-//! What the tests of every component need: an account, the clients, and a driver that asks again on `Pending`.
+//! Helpers for the tests of all components: an account, the clients, and a driver that retries on `Pending`.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use stackdrop_specs::Spec;
 /// The example spec.
 pub(crate) const SHOP: &str = include_str!("../../../specs/shop.yaml");
 
-/// An account as Stackdrop's installation leaves it.
+/// An account with an installation of Stackdrop.
 pub(crate) fn account() -> Account {
     let account = Account::open(&Options::default()).unwrap();
     account.seed(&Seed::Bucket { name: settings().bucket });
@@ -35,7 +35,7 @@ pub(crate) fn account() -> Account {
     account
 }
 
-/// Where Stackdrop is installed.
+/// The settings of the installation.
 pub(crate) fn settings() -> Settings {
     Settings {
         bucket: "stackdrop-123456789012".into(),
@@ -68,7 +68,7 @@ pub(crate) fn sdk(account: &Account) -> SdkConfig {
         .build()
 }
 
-/// The functions' clients of the account.
+/// The functions' clients for the account.
 pub(crate) fn aws(account: &Account) -> Aws {
     Aws::new(sdk(account), settings())
 }
@@ -108,7 +108,7 @@ pub(crate) async fn act(
     handle(component, json!({ "action": action, "deployment": deployment }), aws).await
 }
 
-/// Runs one action until it is no longer `Pending` (or `Transient`), as the workflow does, at most for an hour.
+/// Runs one action until it is no longer `Pending` or `Transient`, as the workflow does, for at most an hour.
 pub(crate) async fn until_done(
     aws: &Aws,
     component: &str,
@@ -126,8 +126,8 @@ pub(crate) async fn until_done(
     act(aws, component, action, deployment).await
 }
 
-/// Ensures components in order and puts their outputs where the workflow would.
-pub(crate) async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Value) {
+/// Applies components in order, and stores their outputs where the workflow would.
+pub(crate) async fn apply(aws: &Aws, components: &[&str], deployment: &mut Value) {
     for component in components {
         let outputs = until_done(aws, component, "apply", deployment).await.unwrap();
         let key = match *component {
@@ -139,7 +139,7 @@ pub(crate) async fn ensure(aws: &Aws, components: &[&str], deployment: &mut Valu
     }
 }
 
-/// The writing calls so far, by name.
+/// The names of the write calls so far.
 pub(crate) fn writes(account: &Account) -> Vec<String> {
-    account.ledger().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
+    account.call_log().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
 }

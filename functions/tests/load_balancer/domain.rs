@@ -1,4 +1,4 @@
-//! A certificate that is requested: asked for, validated, served under its domain, and gone with it.
+//! A requested certificate: validation, its domain's records, and deletion.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::common::{act, ensure, until_done, writes};
+use crate::common::{act, apply, until_done, writes};
 use crate::{
-    DOMAIN, NAME, ZONE, assert_at_rest, built, changes, ground, inventory, listeners, next, problems,
-    put_record, record,
+    DOMAIN, NAME, ZONE, assert_nothing_to_do, changes, deployed, inventory, listeners, next, prepared,
+    problems, put_record, record,
 };
 
-/// That nothing but AWS's own records is in the zone.
-async fn assert_zone_is_as_it_was(aws: &Aws) {
+/// Asserts that the zone contains only AWS's own records.
+async fn assert_zone_is_unchanged(aws: &Aws) {
     let records = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
     let kinds: Vec<&str> =
         records.resource_record_sets().iter().map(|record| record.r#type().as_str()).collect();
@@ -25,10 +25,10 @@ async fn assert_zone_is_as_it_was(aws: &Aws) {
 
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
-    let (account, aws, mut deployment) = ground(DOMAIN).await;
+    let (account, aws, mut deployment) = prepared(DOMAIN).await;
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(waiting, StepError::Pending(_)), "{waiting:?}");
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
     let certificate =
@@ -42,37 +42,37 @@ async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     assert_eq!(target, deployment["outputs"]["loadBalancer"]["dnsName"].as_str().unwrap().to_lowercase());
     let requests = writes(&account).into_iter().filter(|call| call == "acm:RequestCertificate");
     assert_eq!(requests.count(), 1);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 
-    let removal = until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(removal["remaining"], json!([]));
+    let deletion = until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(deletion["remaining"], json!([]));
     assert_eq!(inventory(&account), Vec::<String>::new());
-    assert_zone_is_as_it_was(&aws).await;
+    assert_zone_is_unchanged(&aws).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_is_refused_ends_the_deployment_with_the_reason() {
-    let (account, aws, deployment) = ground(DOMAIN).await;
+async fn a_failed_certificate_ends_the_deployment_with_its_reason() {
+    let (account, aws, deployment) = prepared(DOMAIN).await;
     account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
     let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
         matches!(&failed, StepError::Unhealthy { why, .. } if why == "FAILED: ADDITIONAL_VERIFICATION_REQUIRED"),
         "{failed:?}"
     );
-    // Another deployment requests another, and takes the failed one away.
+    // The next deployment requests another certificate, and deletes the failed one.
     let mut deployment = deployment;
     deployment["id"] = json!("second");
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
     assert_eq!(certificates.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is_free() {
-    let (account, aws, deployment) = built(DOMAIN).await;
+async fn a_new_domain_gets_a_certificate_and_the_old_one_is_pruned_once_unused() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
     let mut deployment = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
     assert_eq!(
         changes(&aws, &deployment).await,
@@ -84,7 +84,7 @@ async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is
             "delete certificate (shop.example.com)",
         ]
     );
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     assert!(
         record(&aws, "shop.example.com", RrType::A).await.is_some(),
         "nobody is sent away before the end"
@@ -92,16 +92,16 @@ async fn another_domain_gets_its_own_certificate_and_the_old_one_goes_when_it_is
     assert!(record(&aws, "store.example.com", RrType::A).await.is_some());
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert!(record(&aws, "shop.example.com", RrType::A).await.is_none());
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_validation_record_that_was_there_before_stays() {
-    let (account, aws, mut deployment) = built(DOMAIN).await;
+async fn an_existing_validation_record_is_kept() {
+    let (account, aws, mut deployment) = deployed(DOMAIN).await;
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    // ACM asks for the same record again, and the user has written it for a certificate of another region.
+    // The user created the record that ACM requires for a certificate in another region.
     deployment["id"] = json!("second");
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(waiting, StepError::Pending(_)));
@@ -115,16 +115,16 @@ async fn a_validation_record_that_was_there_before_stays() {
     let value = ResourceRecord::builder().value(asked.value()).build().unwrap();
     let theirs = ResourceRecordSet::builder().name(asked.name()).r#type(RrType::Cname).ttl(300);
     put_record(&aws, theirs.resource_records(value).build().unwrap()).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert!(record(&aws, asked.name().trim_end_matches('.'), RrType::Cname).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_way_back() {
-    let (account, aws, deployment) = built(DOMAIN).await;
+async fn a_rollback_deletes_what_a_failed_update_created_for_another_domain() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
     let before = inventory(&account);
     let records = async || {
         let found = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
@@ -132,39 +132,39 @@ async fn what_a_failed_update_had_made_for_another_domain_is_taken_away_on_the_w
     };
     let records_before = records().await;
     let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
-    ensure(&aws, &[NAME], &mut attempt).await;
+    apply(&aws, &[NAME], &mut attempt).await;
     assert_ne!(inventory(&account), before);
     let mut back = next(&deployment, DOMAIN);
     back["rollingBack"] = json!(true);
     back["attempted"] = attempt["spec"].clone();
     back["outputs"] = attempt["outputs"].clone();
-    ensure(&aws, &[NAME], &mut back).await;
+    apply(&aws, &[NAME], &mut back).await;
     until_done(&aws, NAME, "prune", &back).await.unwrap();
     assert_eq!(records().await, records_before);
     assert_eq!(inventory(&account), before);
 }
 
 #[tokio::test(start_paused = true)]
-async fn removal_finds_what_a_failed_update_that_was_kept_had_made_for_another_domain() {
-    let (account, aws, deployment) = built(DOMAIN).await;
+async fn delete_finds_what_a_kept_failed_update_created_for_another_domain() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
     let mut attempt = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
-    ensure(&aws, &[NAME], &mut attempt).await;
+    apply(&aws, &[NAME], &mut attempt).await;
     let mut removed = next(&deployment, DOMAIN);
     removed["id"] = json!("third");
     until_done(&aws, NAME, "await-deletion", &removed).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
-    assert_zone_is_as_it_was(&aws).await;
+    assert_zone_is_unchanged(&aws).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zone_that_can_not_be_read_is_named_in_the_plan_and_never_passed_over_at_the_removal() {
-    let (account, aws, deployment) = ground(DOMAIN).await;
+async fn an_unreadable_zone_is_a_problem_in_a_plan_and_an_error_in_a_deletion() {
+    let (account, aws, deployment) = prepared(DOMAIN).await;
     account.arm(Fault::at("route53", "ListResourceRecordSets", When::From(1), FaultKind::AccessDenied));
     let problems = problems(&aws, &deployment).await;
-    assert!(problems.contains(&format!("the Route 53 zone {ZONE} can't be read")), "{problems}");
-    assert!(problems.contains("name a zone of this account in loadBalancer.hostedZoneId"), "{problems}");
+    assert!(problems.contains(&format!("Route 53 zone {ZONE} cannot be read")), "{problems}");
+    assert!(problems.contains("set loadBalancer.hostedZoneId to a zone of this account"), "{problems}");
     let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
     let stays = act(&aws, NAME, "delete", &deployment).await.unwrap_err();
-    assert_eq!(stays.name(), "Denied", "an alias may be in it");
+    assert_eq!(stays.name(), "Denied", "the zone may contain an alias record");
 }

@@ -1,5 +1,5 @@
-//! The load balancer: who may do what, read from the account; certificate and DNS, route order, repeats, repairs,
-//! removal, and what is not ours.
+//! The load balancer: its configuration in the account, certificates and DNS, the order of routes, retries, repairs,
+//! deletion, and resources that the stack does not manage.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 #![allow(
     clippy::large_futures,
@@ -9,7 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod domain; // a certificate that is requested, and the records of its domain
+mod domain; // requested certificates and their domain's DNS records
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     PathPatternConditionConfig, Rule, RuleCondition, Tag, TargetDescription, TargetGroup, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
-use common::{act, aws, deployment, ensure, until_done, writes};
+use common::{act, apply, aws, deployment, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
@@ -30,7 +30,7 @@ const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555";
 const ZONE: &str = "Z0123456789ABCDEFGHIJ";
 
-/// A certificate that is given, two services with routes.
+/// A spec with the user's certificate and two services with routes.
 const GIVEN: &str = "
 stack: shop
 loadBalancer:
@@ -41,7 +41,7 @@ services:
   mail: { image: mail }
 ";
 
-/// A certificate that is requested.
+/// A spec whose certificate Stackdrop requests.
 const DOMAIN: &str = "
 stack: shop
 loadBalancer: { domain: shop.example.com, hostedZoneId: Z0123456789ABCDEFGHIJ }
@@ -56,19 +56,19 @@ fn account() -> Account {
     account
 }
 
-/// An account in which what the load balancer stands on is there.
-async fn ground(spec: &str) -> (Account, Aws, Value) {
+/// An account with the components that the load balancer needs.
+async fn prepared(spec: &str) -> (Account, Aws, Value) {
     let account = account();
     let aws = aws(&account);
     let mut deployment = deployment(spec);
-    ensure(&aws, &["network", "security-groups"], &mut deployment).await;
+    apply(&aws, &["network", "security-groups"], &mut deployment).await;
     (account, aws, deployment)
 }
 
-/// An account with the spec's load balancer, settled.
-async fn built(spec: &str) -> (Account, Aws, Value) {
-    let (account, aws, mut deployment) = ground(spec).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
+/// An account with the spec's stable load balancer.
+async fn deployed(spec: &str) -> (Account, Aws, Value) {
+    let (account, aws, mut deployment) = prepared(spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     (account, aws, deployment)
 }
@@ -108,8 +108,8 @@ async fn problems(aws: &Aws, deployment: &Value) -> String {
     act(aws, NAME, "plan", deployment).await.unwrap()["problems"].to_string()
 }
 
-/// Asserts that everything is as the spec says: an empty plan, and an `ensure` without a writing call.
-async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
+/// Asserts that everything is as the spec says: an empty plan, and an `apply` without a writing call.
+async fn assert_nothing_to_do(account: &Account, aws: &Aws, deployment: &Value) {
     assert_eq!(changes(aws, deployment).await, Vec::<String>::new());
     let before = writes(account).len();
     act(aws, NAME, "apply", deployment).await.unwrap();
@@ -183,8 +183,8 @@ async fn put_record(aws: &Aws, record: ResourceRecordSet) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_speaks_only_modern_tls_redirects_http_and_drops_bad_headers() {
-    let (account, aws, deployment) = built(GIVEN).await;
+async fn the_load_balancer_allows_only_modern_tls_redirects_http_and_drops_bad_headers() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
     let outputs = &deployment["outputs"]["loadBalancer"];
     let dns = outputs["dnsName"].as_str().unwrap();
     assert_eq!(outputs["url"], format!("https://{dns}"));
@@ -234,8 +234,8 @@ async fn it_speaks_only_modern_tls_redirects_http_and_drops_bad_headers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_precise_routes_are_asked_first() {
-    let (_, aws, deployment) = built(GIVEN).await;
+async fn more_specific_routes_have_higher_priority() {
+    let (_, aws, deployment) = deployed(GIVEN).await;
     assert_eq!(
         routes(&aws, &deployment).await,
         ["1000 api.example.com api", "1001 /api/* api", "1002 /* web"]
@@ -243,7 +243,7 @@ async fn more_precise_routes_are_asked_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_of_nothing_lists_everything() {
+async fn a_plan_of_a_new_load_balancer_creates_everything() {
     let account = account();
     let aws = aws(&account);
     let deployment = deployment(GIVEN);
@@ -263,9 +263,9 @@ async fn a_plan_of_nothing_lists_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_is_left_alone_and_read_cheaply() {
-    let (account, aws, deployment) = built(&GIVEN.replace("host: api.example.com", "path: /v2/*")).await;
-    assert_at_rest(&account, &aws, &deployment).await;
+async fn an_unchanged_load_balancer_is_read_in_few_calls_and_not_written() {
+    let (account, aws, deployment) = deployed(&GIVEN.replace("host: api.example.com", "path: /v2/*")).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     // As the workflow plans: without outputs, with a baseline.
     let spec = GIVEN.replace("host: api.example.com", "path: /v2/*");
     let mut later = next(&deployment, &spec);
@@ -277,38 +277,38 @@ async fn what_stands_is_left_alone_and_read_cheaply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_balancer_that_is_not_active_yet_is_to_be_settled() {
-    let (_, aws, mut deployment) = ground(GIVEN).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
+async fn wait_until_stable_is_pending_until_the_load_balancer_is_active() {
+    let (_, aws, mut deployment) = prepared(GIVEN).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     assert_eq!(changes(&aws, &deployment).await, ["wait load-balancer"]);
     let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
-    assert!(matches!(&waiting, StepError::Pending(text) if text == "the load balancer shop to be active"));
-    let settled = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
-    assert_eq!(settled, deployment["outputs"]["loadBalancer"]);
+    assert!(matches!(&waiting, StepError::Pending(text) if text == "load balancer shop to become active"));
+    let stable = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    assert_eq!(stable, deployment["outputs"]["loadBalancer"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_balancer_that_fails_is_unhealthy_and_made_anew_by_the_next_deployment() {
-    let (account, aws, mut deployment) = ground(GIVEN).await;
+async fn a_failed_load_balancer_is_unhealthy_and_the_next_deployment_replaces_it() {
+    let (account, aws, mut deployment) = prepared(GIVEN).await;
     account.arm(Fault::at(
         "elasticloadbalancing",
         "CreateLoadBalancer",
         When::Only(1),
         FaultKind::ResourceFails,
     ));
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     let failed = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
     deployment["id"] = json!("second");
     assert!(changes(&aws, &deployment).await.contains(&"delete load-balancer".to_owned()));
-    ensure(&aws, &[NAME], &mut deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_change_is_repaired() {
-    let (account, aws, deployment) = built(GIVEN).await;
+async fn manual_changes_are_repaired() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
     let arn = deployment["outputs"]["loadBalancer"]["arn"].as_str().unwrap();
     let drop = LoadBalancerAttribute::builder()
         .key("routing.http.drop_invalid_header_fields.enabled")
@@ -326,10 +326,10 @@ async fn what_others_change_is_repaired() {
     call.send().await.unwrap();
     let rules = rules(&aws, &deployment).await;
     let catch_all = rules.iter().find(|rule| rule.priority() == Some("1002")).unwrap();
-    let answer = FixedResponseActionConfig::builder().status_code("503").build();
-    let answer =
-        Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(answer).build();
-    let call = aws.elb().modify_rule().rule_arn(catch_all.rule_arn().unwrap()).actions(answer);
+    let response = FixedResponseActionConfig::builder().status_code("503").build();
+    let response =
+        Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(response).build();
+    let call = aws.elb().modify_rule().rule_arn(catch_all.rule_arn().unwrap()).actions(response);
     call.send().await.unwrap();
     let call = aws.elb().remove_tags().resource_arns(api).tag_keys("stackdrop:logical-id");
     call.send().await.unwrap();
@@ -346,13 +346,13 @@ async fn what_others_change_is_repaired() {
     );
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     assert_eq!(routes(&aws, &deployment).await[2], "1002 /* web");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_changes_what_the_spec_changes() {
-    let (account, aws, deployment) = built(GIVEN).await;
+async fn an_update_changes_only_what_the_spec_changes() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
     let spec = GIVEN
         .replace("loadBalancer:", "loadBalancer:\n  redirectHttp: false\n  idleTimeout: 120")
         .replace("/health ", "/healthy, interval: 20 ")
@@ -370,13 +370,13 @@ async fn an_update_changes_what_the_spec_changes() {
     let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"]["loadBalancer"], "another port is served by the same group");
     assert_eq!(listeners(&aws, &deployment).await.into_keys().collect::<Vec<_>>(), [443]);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_order_of_routes_comes_at_once_and_never_misses_one() {
-    let (account, aws, deployment) = built(GIVEN).await;
-    // A new most precise route pushes all others down, one is gone, one goes to another service.
+async fn routes_are_reordered_at_once_and_no_request_is_misrouted() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    // A new most specific route moves all others, one route is deleted, one gets another service.
     let spec = GIVEN
         .replace("{ host: api.example.com }", "{ host: api.example.com, path: /v3 }")
         .replace(
@@ -397,12 +397,12 @@ async fn a_new_order_of_routes_comes_at_once_and_never_misses_one() {
         routes(&aws, &deployment).await,
         ["1000 api.example.com /v3 api", "1001 www.example.com web", "1002 /api/* web", "1003 /* web"]
     );
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_it() {
-    let (account, aws, deployment) = built(GIVEN).await;
+async fn a_deleted_services_target_group_is_pruned_once_it_has_no_targets() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
     let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
     let call = aws.elb().register_targets().target_group_arn(api).targets(target.clone());
@@ -424,19 +424,19 @@ async fn the_group_of_a_service_that_is_gone_goes_when_nothing_is_registered_in_
     );
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let waiting = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
-    assert!(waiting.to_string().contains("still registered in it: 10.0.32.10:9090"), "{waiting}");
+    assert!(waiting.to_string().contains("it still has the targets 10.0.32.10:9090"), "{waiting}");
     assert_eq!(groups(&aws).await.len(), 2);
     aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(changes(&aws, &deployment).await, ["delete target-group/api"]);
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(groups(&aws).await.len(), 1);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_gone_from_the_spec_is_removed() {
-    let (account, aws, deployment) = built(DOMAIN).await;
+async fn resources_that_the_spec_drops_are_pruned() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
     let deployment = next(&deployment, "stack: shop\nservices: { web: { image: web } }");
     let planned = changes(&aws, &deployment).await;
     assert_eq!(
@@ -453,12 +453,12 @@ async fn what_is_gone_from_the_spec_is_removed() {
     assert_eq!(inventory(&account), before, "services may stand behind it until the end");
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn removal_needs_nothing_and_can_be_asked_again() {
-    let (account, aws, mut deployment) = built(GIVEN).await;
+async fn delete_needs_no_outputs_and_is_idempotent() {
+    let (account, aws, mut deployment) = deployed(GIVEN).await;
     deployment["outputs"] = json!({});
     let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(first["found"], 3);
@@ -474,22 +474,22 @@ async fn removal_needs_nothing_and_can_be_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_outlives_what_is_registered_in_it() {
-    let (_, aws, deployment) = built(GIVEN).await;
+async fn a_target_group_is_not_deleted_while_it_has_targets() {
+    let (_, aws, deployment) = deployed(GIVEN).await;
     let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
     let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
     aws.elb().register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
     act(&aws, NAME, "delete", &deployment).await.unwrap();
     tokio::time::advance(Duration::from_mins(10)).await;
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal["remaining"][0]["why"], "still registered in it: 10.0.32.10:9090");
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["remaining"][0]["why"], "it still has the targets 10.0.32.10:9090");
     aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_balancer_of_somebody_else_with_our_name_is_left_alone() {
-    let (account, aws, deployment) = ground(GIVEN).await;
+async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
+    let (account, aws, deployment) = prepared(GIVEN).await;
     let subnets = deployment["outputs"]["network"]["publicSubnets"].as_object().unwrap().values();
     let subnets: Vec<String> = subnets.map(|subnet| subnet.as_str().unwrap().to_owned()).collect();
     let group = deployment["outputs"]["securityGroups"]["loadBalancer"].as_str().unwrap();
@@ -497,19 +497,19 @@ async fn a_load_balancer_of_somebody_else_with_our_name_is_left_alone() {
         aws.elb().create_load_balancer().name("shop").set_subnets(Some(subnets)).security_groups(group);
     call.tags(Tag::builder().key("stackdrop:stack").value("another").build()).send().await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
-    assert!(problems(&aws, &deployment).await.contains("is not of this stack"));
+    assert!(problems(&aws, &deployment).await.contains("is not managed by this stack"));
     let before = writes(&account).len();
     let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
-    let removal = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(removal, json!({ "found": 0, "remaining": [] }));
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
     assert_eq!(writes(&account).len(), before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_rules_and_listeners_of_others_are_left_alone() {
-    let (account, aws, deployment) = built(DOMAIN).await;
-    // A rule of somebody else, out of our way, stays; one in our way is named.
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    // A rule of others without a conflict is kept; one with a conflicting priority is reported.
     let group = deployment["outputs"]["loadBalancer"]["targetGroups"]["web"].as_str().unwrap();
     let listener = https(&aws, &deployment).await;
     let path = PathPatternConditionConfig::builder().values("/theirs").build();
@@ -519,37 +519,37 @@ async fn records_rules_and_listeners_of_others_are_left_alone() {
     let call = call.conditions(condition).actions(forward).send().await.unwrap();
     let theirs = call.rules()[0].rule_arn().unwrap().to_owned();
     tokio::time::advance(Duration::from_secs(5)).await;
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let spec = DOMAIN.replace("{ path: /* }", "{ path: /*, priority: 7 }");
     let later = next(&deployment, &spec);
     assert!(problems(&aws, &later).await.contains(&theirs));
     assert!(matches!(act(&aws, NAME, "apply", &later).await, Err(StepError::NotOwned { .. })));
 
-    // Somebody leads the domain elsewhere: that is theirs now.
+    // Somebody points the domain to another target: the record is theirs now.
     let value = ResourceRecord::builder().value("198.51.100.7").build().unwrap();
     let record = ResourceRecordSet::builder().name("shop.example.com").r#type(RrType::A).ttl(60);
     put_record(&aws, record.resource_records(value).build().unwrap()).await;
     assert!(problems(&aws, &deployment).await.contains("shop.example.com"));
     assert!(matches!(act(&aws, NAME, "apply", &deployment).await, Err(StepError::NotOwned { .. })));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    let left = self::record(&aws, "shop.example.com", RrType::A).await.unwrap();
-    assert_eq!(left.resource_records()[0].value(), "198.51.100.7");
+    let remaining = self::record(&aws, "shop.example.com", RrType::A).await.unwrap();
+    assert_eq!(remaining.resource_records()[0].value(), "198.51.100.7");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_or_zone_that_will_not_do_is_found_before_anything_is_made() {
+async fn a_plan_rejects_an_unusable_certificate_or_zone() {
     let account = account();
     let aws = aws(&account);
     let cases = [
-        (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not of the region eu-central-1"),
-        (GIVEN.replace(":123456789012:", ":210987654321:"), "is not of the account 123456789012"),
-        (GIVEN.replace("certificate/1", "certificate/2"), "there is no certificate"),
+        (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not in the region eu-central-1"),
+        (GIVEN.replace(":123456789012:", ":210987654321:"), "is not in the account 123456789012"),
+        (GIVEN.replace("certificate/1", "certificate/2"), "certificate/2 does not exist"),
         (
             GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.org"),
             "is not for loadBalancer.domain",
         ),
-        (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "there is no Route 53 zone Z9"),
-        (DOMAIN.replace("shop.example.com", "shop.example.org"), "does not lie in the zone"),
+        (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "Route 53 zone Z9 does not exist"),
+        (DOMAIN.replace("shop.example.com", "shop.example.org"), "is not in Route 53 zone"),
     ];
     for (spec, why) in cases {
         let deployment = deployment(&spec);
@@ -559,18 +559,18 @@ async fn a_certificate_or_zone_that_will_not_do_is_found_before_anything_is_made
         assert!(matches!(&refused, StepError::InvalidSpec(text) if text.contains(why)), "{refused:?}");
     }
     assert!(writes(&account).is_empty());
-    // A wildcard is for one label, and only for names below it.
+    // A wildcard covers one label below it.
     let covered = GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.com");
     assert_eq!(problems(&aws, &deployment(&covered)).await, "[]");
 }
 
-/// Every writing call of the way up has its answer lost, once: nothing is made twice, and the end is the same.
+/// Loses the response to each write call once: no duplicate is created, and the result is the same.
 #[tokio::test(start_paused = true)]
-async fn lost_answers_make_no_doubles() {
-    let (account, ..) = built(DOMAIN).await;
+async fn lost_responses_create_no_duplicates() {
+    let (account, ..) = deployed(DOMAIN).await;
     let expected = inventory(&account);
     let calls: Vec<String> = account
-        .ledger()
+        .call_log()
         .iter()
         .filter(|call| call.writes && call.service != "ec2")
         .map(stackdrop_simulator::Call::name)
@@ -578,29 +578,32 @@ async fn lost_answers_make_no_doubles() {
     assert!(calls.len() >= 8, "{calls:?}");
     for call in calls {
         let (service, operation) = call.split_once(':').unwrap();
-        let (account, aws, mut deployment) = ground(DOMAIN).await;
+        let (account, aws, mut deployment) = prepared(DOMAIN).await;
         account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
-        ensure(&aws, &[NAME], &mut deployment).await;
+        apply(&aws, &[NAME], &mut deployment).await;
         until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
         assert_eq!(inventory(&account), expected, "{call}");
-        assert_at_rest(&account, &aws, &deployment).await;
+        assert_nothing_to_do(&account, &aws, &deployment).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn access_logs_need_a_bucket_and_a_plan_says_so_once_only() {
+async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
     let with = |bucket: &str| {
         let logs = format!("loadBalancer:\n  accessLogs: {{ bucket: {bucket} }}");
         GIVEN.replacen("loadBalancer:", &logs, 1)
     };
-    let (account, aws, deployment) = built(GIVEN).await;
+    let (account, aws, deployment) = deployed(GIVEN).await;
     let before = writes(&account).len();
-    let said = problems(&aws, &next(&deployment, &with("no-such-bucket"))).await;
-    assert!(said.contains("there is no bucket no-such-bucket (loadBalancer.accessLogs.bucket)"), "{said}");
+    let expected = problems(&aws, &next(&deployment, &with("no-such-bucket"))).await;
+    assert!(
+        expected.contains("S3 bucket no-such-bucket (loadBalancer.accessLogs.bucket) does not exist"),
+        "{expected}"
+    );
     account.seed(&Seed::Bucket { name: "shop-logs".into() });
     let mut deployment = next(&deployment, &with("shop-logs"));
     assert_eq!(problems(&aws, &deployment).await, "[]");
     assert_eq!(writes(&account).len(), before);
-    ensure(&aws, &[NAME], &mut deployment).await;
-    assert_at_rest(&account, &aws, &deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }

@@ -1,16 +1,16 @@
-//! The services: how they come up, what is read, repaired, rolled out and rolled back, and how they go.
+//! The services: creation, reads, repairs, rollouts, rollbacks and deletion.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod preflight; // what a plan finds missing before anything is touched
-mod removal; // what goes, when, and what stays because it is not ours
-mod troubles; // rollouts that fail, told with all that AWS knows
+mod deletion; // deletion, its order, and resources that the stack does not manage
+mod failures; // failed rollouts and their diagnosis
+mod preflight; // preflight checks of a plan
 
 use std::collections::BTreeSet;
 
-use common::{act, aws, deployment, ensure, until_done, writes};
+use common::{act, apply, aws, deployment, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
@@ -24,14 +24,14 @@ const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sho
 /// An image in the account's own registry.
 const MAIL: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
 
-/// One service without requests from outside.
+/// A spec with one service without routes.
 const WORKER: &str = "
 stack: shop
 services:
   mail: { image: mail, count: 1 }
 ";
 
-/// One service behind the load balancer, with scaling, and a secret.
+/// A spec with one service behind the load balancer, with auto scaling and a secret.
 const WEB: &str = "
 stack: shop
 loadBalancer:
@@ -57,33 +57,33 @@ fn account() -> Account {
     account
 }
 
-/// Everything that the services of a spec stand on.
-async fn ground(account: &Account, spec: &str) -> (Aws, Value) {
+/// Applies the components that the services need.
+async fn prepared(account: &Account, spec: &str) -> (Aws, Value) {
     let aws = aws(account);
     let mut deployment = deployment(spec);
-    ensure(&aws, &["network", "security-groups", "load-balancer", "egress"], &mut deployment).await;
+    apply(&aws, &["network", "security-groups", "load-balancer", "egress"], &mut deployment).await;
     deployment["outputs"]["egress"] =
         until_done(&aws, "egress", "wait-until-stable", &deployment).await.unwrap();
     (aws, deployment)
 }
 
-/// An account with the spec's services, settled.
-async fn built(spec: &str) -> (Account, Aws, Value) {
+/// An account with the spec's stable services.
+async fn deployed(spec: &str) -> (Account, Aws, Value) {
     let account = account();
-    let (aws, mut deployment) = ground(&account, spec).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
+    let (aws, mut deployment) = prepared(&account, spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
     (account, aws, deployment)
 }
 
-async fn settle(aws: &Aws, deployment: &Value) -> Result<Value, StepError> {
+async fn wait_until_stable(aws: &Aws, deployment: &Value) -> Result<Value, StepError> {
     until_done(aws, NAME, "wait-until-stable", deployment).await
 }
 
-/// The next deployment, with a changed spec, up to the services.
+/// Applies the next deployment, with a changed spec, up to the services.
 async fn next(aws: &Aws, deployment: &Value, id: &str, spec: &str) -> Value {
     let mut next = changed(deployment, id, spec);
-    ensure(aws, &["network", "security-groups", "load-balancer", "egress", NAME], &mut next).await;
+    apply(aws, &["network", "security-groups", "load-balancer", "egress", NAME], &mut next).await;
     next
 }
 
@@ -91,7 +91,7 @@ async fn next(aws: &Aws, deployment: &Value, id: &str, spec: &str) -> Value {
 fn changed(deployment: &Value, id: &str, spec: &str) -> Value {
     let mut next = common::deployment(spec);
     next["id"] = json!(id);
-    // Later than whatever the deployments before it began.
+    // Later than everything that earlier deployments started.
     next["started"] = json!("2026-06-01T00:00:00Z");
     next["outputs"] = deployment["outputs"].clone();
     next["baseline"] = json!({
@@ -101,7 +101,7 @@ fn changed(deployment: &Value, id: &str, spec: &str) -> Value {
     next
 }
 
-/// What `plan` lists, a line a change: `update service/web count`.
+/// The planned changes as lines such as `update service/web count`.
 async fn changes(aws: &Aws, deployment: &Value) -> Vec<String> {
     let mut deployment = deployment.clone();
     deployment["outputs"] = json!({});
@@ -119,15 +119,15 @@ async fn changes(aws: &Aws, deployment: &Value) -> Vec<String> {
     lines
 }
 
-/// The kinds and names of what exists of the component.
+/// The types and names of the component's existing resources.
 fn inventory(account: &Account) -> BTreeSet<String> {
     let items = account.inventory();
     let ours = items.iter().filter(|item| item.component == NAME);
     ours.map(|item| format!("{} {}", item.kind, item.name)).collect()
 }
 
-/// Another `ensure` writes nothing, and the plan is empty.
-async fn assert_at_rest(account: &Account, aws: &Aws, deployment: &Value) {
+/// Another `apply` writes nothing, and the plan is empty.
+async fn assert_nothing_to_do(account: &Account, aws: &Aws, deployment: &Value) {
     let before = writes(account).len();
     let outputs = until_done(aws, NAME, "apply", deployment).await.unwrap();
     assert_eq!(writes(account)[before..], [] as [String; 0]);
@@ -153,9 +153,9 @@ async fn problems(aws: &Aws, deployment: &Value) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
+async fn a_worker_starts_in_an_account_without_ecs_service_linked_role() {
     let account = account();
-    let (aws, mut deployment) = ground(&account, WORKER).await;
+    let (aws, mut deployment) = prepared(&account, WORKER).await;
     assert_eq!(
         changes(&aws, &deployment).await,
         [
@@ -168,9 +168,9 @@ async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
             "create service/mail",
         ]
     );
-    ensure(&aws, &[NAME], &mut deployment).await;
-    let settled = settle(&aws, &deployment).await.unwrap();
-    assert_eq!(settled, deployment["outputs"][NAME]);
+    apply(&aws, &[NAME], &mut deployment).await;
+    let stable = wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_eq!(stable, deployment["outputs"][NAME]);
     let expected = [
         "AWS::ECS::Cluster shop",
         "AWS::ECS::Service mail",
@@ -180,17 +180,17 @@ async fn a_worker_comes_up_in_an_account_that_ecs_never_was_used_in() {
         "AWS::Logs::LogGroup /stackdrop/shop/mail",
     ];
     assert_eq!(inventory(&account).iter().map(String::as_str).collect::<Vec<_>>(), expected);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_behind_the_load_balancer_is_read_in_fifteen_calls() {
-    let (account, aws, deployment) = built(WEB).await;
-    assert_at_rest(&account, &aws, &deployment).await;
+    let (account, aws, deployment) = deployed(WEB).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
     let calls: Vec<String> =
-        account.ledger_from(before).iter().map(stackdrop_simulator::Call::name).collect();
+        account.call_log_from(before).iter().map(stackdrop_simulator::Call::name).collect();
     assert_eq!(calls.len(), 15, "{calls:?}");
     let service = described(&aws, "web").await;
     assert_eq!((service.desired_count(), service.running_count()), (2, 2));
@@ -206,8 +206,8 @@ async fn described(aws: &Aws, name: &str) -> aws_sdk_ecs::types::Service {
 
 async fn policy(aws: &Aws, role: &str) -> Option<Value> {
     let call = aws.iam().get_role_policy().role_name(format!("stackdrop-shop-{role}-eu-central-1"));
-    let answer = call.policy_name("stackdrop").send().await.ok()?;
-    let text = percent_decoded(&answer.policy_document);
+    let response = call.policy_name("stackdrop").send().await.ok()?;
+    let text = percent_decoded(&response.policy_document);
     Some(serde_json::from_str(&text).unwrap())
 }
 
@@ -219,7 +219,7 @@ fn percent_decoded(text: &str) -> String {
 async fn roles_allow_exactly_what_the_spec_needs() {
     let plain = WORKER.replace("image: mail", &format!("image: '{MAIL}', secrets: {{ TOKEN: '{TOKEN}' }}"));
     let exec = plain.replace("count: 1", "count: 1, exec: true");
-    let (account, aws, deployment) = built(&plain).await;
+    let (account, aws, deployment) = deployed(&plain).await;
     let logs = "arn:aws:logs:eu-central-1:123456789012:log-group:/stackdrop/shop/*";
     let repository = "arn:aws:ecr:eu-central-1:123456789012:repository/shop/mail";
     let resources = |policy: &Value| -> Vec<String> {
@@ -238,21 +238,21 @@ async fn roles_allow_exactly_what_the_spec_needs() {
         ]
     );
     assert_eq!(policy(&aws, "task").await, None);
-    // Exec goes on, and off again.
+    // ECS exec is turned on, and off again.
     let deployment = next(&aws, &deployment, "second", &exec).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     assert_eq!(policy(&aws, "task").await.unwrap()["Statement"][0]["Action"].as_array().unwrap().len(), 4);
     assert!(described(&aws, "mail").await.enable_execute_command());
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &plain).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     assert_eq!(policy(&aws, "task").await, None);
     assert!(!described(&aws, "mail").await.enable_execute_command());
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_are_given_the_databases_values_and_never_a_password() {
+async fn tasks_get_the_databases_values_and_never_a_password() {
     const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1-AbCdEf";
     let spec = WORKER.replace(
         "count: 1",
@@ -260,13 +260,16 @@ async fn tasks_are_given_the_databases_values_and_never_a_password() {
     ) + "database: { name: orders }\n";
     let account = account();
     account.seed(&Seed::Secret { arn: SECRET.into() });
-    let (aws, mut deployment) = ground(&account, &spec).await;
-    let early = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(&early, StepError::Pending(text) if text == "the database's host name"), "{early:?}");
+    let (aws, mut deployment) = prepared(&account, &spec).await;
+    let pending = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(
+        matches!(&pending, StepError::Pending(text) if text == "the RDS instance to have a host name"),
+        "{pending:?}"
+    );
     deployment["outputs"]["database"] =
         json!({ "identifier": "shop", "host": "db.example", "secret": SECRET, "awaited": true });
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
     let arn = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
     let call = aws.ecs().describe_task_definition().task_definition(arn).send().await.unwrap();
     let definition = call.task_definition.unwrap();
@@ -280,13 +283,13 @@ async fn tasks_are_given_the_databases_values_and_never_a_password() {
         secrets,
         [("PGPASSWORD", format!("{SECRET}:password::")), ("PGUSER", format!("{SECRET}:username::"))]
     );
-    // A plan does not know the database's outputs, and reads the values from what stands.
-    assert_at_rest(&account, &aws, &deployment).await;
+    // A plan does not know the database's outputs, and reads the values from the existing task definition.
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
-    let (account, aws, mut deployment) = built(WEB).await;
+async fn manual_changes_are_planned_and_repaired() {
+    let (account, aws, mut deployment) = deployed(WEB).await;
     let ecs = aws.ecs();
     let web = described(&aws, "web").await;
     let group = "/stackdrop/shop/web";
@@ -320,14 +323,14 @@ async fn what_is_changed_behind_our_back_is_listed_and_repaired() {
             "update scalable-target/web tags",
         ]
     );
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
-    let (account, aws, mut deployment) = built(WORKER).await;
+async fn a_task_definition_that_was_set_by_hand_is_replaced() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
     let ours = described(&aws, "mail").await.task_definition.unwrap();
     let mut theirs = aws
         .ecs()
@@ -361,28 +364,28 @@ async fn a_task_definition_that_somebody_put_in_place_by_hand_is_superseded() {
         changes(&aws, &deployment).await,
         ["update task-definition/mail image", "update service/mail taskDefinition"]
     );
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
-    // The revision that is still there from before serves again: none is registered.
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    // The existing revision is used again: none is registered.
     assert_eq!(described(&aws, "mail").await.task_definition.unwrap(), ours);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_deleted_behind_our_back_is_made_again() {
-    let (account, aws, mut deployment) = built(WORKER).await;
+async fn a_service_that_was_deleted_by_hand_is_created_again() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
     aws.ecs().delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
-    let gone = settle(&aws, &deployment).await.unwrap_err();
-    assert!(matches!(gone, StepError::Unhealthy { .. }), "{gone:?}");
+    let deleted = wait_until_stable(&aws, &deployment).await.unwrap_err();
+    assert!(matches!(deleted, StepError::Unhealthy { .. }), "{deleted:?}");
     assert_eq!(changes(&aws, &deployment).await, ["create service/mail"]);
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_change_of_the_spec_is_made_in_place() {
-    let (account, aws, mut deployment) = built(WORKER).await;
+async fn every_change_of_the_spec_is_applied_in_place() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
     let specs = [
         ("count", WORKER.replace("count: 1", "count: 3")),
         ("image", WORKER.replace("image: mail", "image: 'mail:2'")),
@@ -397,62 +400,66 @@ async fn every_change_of_the_spec_is_made_in_place() {
     for (id, spec) in specs {
         deployment = changed(&deployment, id, &spec);
         assert_ne!(changes(&aws, &deployment).await, [] as [&str; 0], "{id}");
-        ensure(&aws, &["network", "security-groups", NAME], &mut deployment).await;
-        settle(&aws, &deployment).await.unwrap();
-        assert_at_rest(&account, &aws, &deployment).await;
+        apply(&aws, &["network", "security-groups", NAME], &mut deployment).await;
+        wait_until_stable(&aws, &deployment).await.unwrap();
+        assert_nothing_to_do(&account, &aws, &deployment).await;
     }
     let service = described(&aws, "mail").await;
     assert_eq!(service.desired_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_put_behind_the_load_balancer_and_taken_away_from_it() {
+async fn a_service_can_be_added_to_the_load_balancer_and_removed_from_it() {
     let worker = format!("{WEB}  api: {{ image: api, port: 9090, count: 1 }}\n");
     let routed = worker.replace("count: 1", "count: 1, routes: [{ path: /api/* }]");
-    let (account, aws, deployment) = built(&worker).await;
+    let (account, aws, deployment) = deployed(&worker).await;
     assert!(described(&aws, "api").await.load_balancers().is_empty());
     let deployment = next(&aws, &deployment, "second", &routed).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     assert_eq!(described(&aws, "api").await.load_balancers().len(), 1);
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &worker).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     assert!(described(&aws, "api").await.load_balancers().is_empty());
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_count_is_left_to_scaling() {
-    let (account, aws, deployment) = built(WEB).await;
+async fn auto_scaling_manages_the_count() {
+    let (account, aws, deployment) = deployed(WEB).await;
     let update = aws.ecs().update_service().cluster("shop").service("web").desired_count(5);
     update.send().await.unwrap();
-    settle(&aws, &deployment).await.unwrap();
-    assert_at_rest(&account, &aws, &deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     assert_eq!(described(&aws, "web").await.desired_count(), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_pipeline_sets_stays_when_other_fields_change() {
+async fn the_image_and_count_that_a_pipeline_sets_are_kept_when_other_fields_change() {
     let managed = WORKER.replace("count: 1", "count: 1, managedElsewhere: [image, count]");
-    let (account, aws, deployment) = built(&managed).await;
-    let there = described(&aws, "mail").await;
-    let now = aws.ecs().describe_task_definition().task_definition(there.task_definition().unwrap());
-    let now = now.send().await.unwrap().task_definition.unwrap();
-    let mut container = now.container_definitions()[0].clone();
+    let (account, aws, deployment) = deployed(&managed).await;
+    let service = described(&aws, "mail").await;
+    let definition = aws.ecs().describe_task_definition().task_definition(service.task_definition().unwrap());
+    let definition = definition.send().await.unwrap().task_definition.unwrap();
+    let mut container = definition.container_definitions()[0].clone();
     container.image = Some("mail:of-the-pipeline".into());
-    let set =
-        aws.ecs().register_task_definition().family(now.family().unwrap()).container_definitions(container);
-    let set = set.network_mode(now.network_mode().unwrap().clone());
+    let set = aws
+        .ecs()
+        .register_task_definition()
+        .family(definition.family().unwrap())
+        .container_definitions(container);
+    let set = set.network_mode(definition.network_mode().unwrap().clone());
     let set = set.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
-    let set = set.cpu(now.cpu().unwrap()).memory(now.memory().unwrap());
-    let set =
-        set.execution_role_arn(now.execution_role_arn().unwrap()).task_role_arn(now.task_role_arn().unwrap());
+    let set = set.cpu(definition.cpu().unwrap()).memory(definition.memory().unwrap());
+    let set = set
+        .execution_role_arn(definition.execution_role_arn().unwrap())
+        .task_role_arn(definition.task_role_arn().unwrap());
     let set = set.send().await.unwrap().task_definition.unwrap();
     let update = aws.ecs().update_service().cluster("shop").service("mail").desired_count(3);
     update.task_definition(set.task_definition_arn().unwrap()).send().await.unwrap();
     let same = changed(&deployment, "second", &managed);
     tokio::time::advance(std::time::Duration::from_mins(5)).await;
-    // The pipeline's revision is taken over by its tags, and nothing is rolled out.
+    // The pipeline's revision only gets the stack's tags, without a rollout.
     let tagged = changes(&aws, &same).await;
     assert!(
         !tagged.is_empty() && tagged.iter().all(|line| line.contains("task-definition/mail tags.")),
@@ -464,32 +471,32 @@ async fn what_a_pipeline_sets_stays_when_other_fields_change() {
     assert_eq!(changes(&aws, &changed(&second, "second again", &managed)).await, Vec::<String>::new());
     let more = managed.replace("count: 1,", "count: 1, environment: { A: b },");
     let third = next(&aws, &second, "third", &more).await;
-    settle(&aws, &third).await.unwrap();
-    let there = described(&aws, "mail").await;
-    let now = aws.ecs().describe_task_definition().task_definition(there.task_definition().unwrap());
-    let now = now.send().await.unwrap().task_definition.unwrap();
-    assert_eq!(now.container_definitions()[0].image(), Some("mail:of-the-pipeline"));
-    assert_eq!(there.desired_count(), 3);
-    assert_ne!(now.revision(), set.revision());
+    wait_until_stable(&aws, &third).await.unwrap();
+    let service = described(&aws, "mail").await;
+    let definition = aws.ecs().describe_task_definition().task_definition(service.task_definition().unwrap());
+    let definition = definition.send().await.unwrap().task_definition.unwrap();
+    assert_eq!(definition.container_definitions()[0].image(), Some("mail:of-the-pipeline"));
+    assert_eq!(service.desired_count(), 3);
+    assert_ne!(definition.revision(), set.revision());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tasks_from_before_may_read_their_secrets_until_the_new_ones_are_settled() {
+async fn old_tasks_may_read_their_secrets_until_the_new_ones_are_stable() {
     const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/other-AbCdEf";
     let spec =
         |secret: &str| WORKER.replace("count: 1", &format!("count: 1, secrets: {{ TOKEN: '{secret}' }}"));
-    let (account, aws, deployment) = built(&spec(TOKEN)).await;
+    let (account, aws, deployment) = deployed(&spec(TOKEN)).await;
     account.seed(&Seed::Secret { arn: OTHER.into() });
     let secrets = async || policy(&aws, "execution").await.unwrap()["Statement"][1]["Resource"].clone();
     let planned = changes(&aws, &changed(&deployment, "second", &spec(OTHER))).await;
     assert!(planned.contains(&format!("delete role/execution (access to {TOKEN})")), "{planned:?}");
     assert!(planned.contains(&"delete task-definition/mail (shop-mail:1)".to_owned()), "{planned:?}");
     let second = next(&aws, &deployment, "second", &spec(OTHER)).await;
-    assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both while the old task runs");
-    settle(&aws, &second).await.unwrap();
+    assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both, while the old task runs");
+    wait_until_stable(&aws, &second).await.unwrap();
     until_done(&aws, NAME, "prune", &second).await.unwrap();
     assert_eq!(secrets().await, json!([OTHER]));
     let revisions = aws.ecs().list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
     assert_eq!(revisions.task_definition_arns().len(), 1);
-    assert_at_rest(&account, &aws, &second).await;
+    assert_nothing_to_do(&account, &aws, &second).await;
 }

@@ -1,15 +1,16 @@
-//! What a plan finds missing before anything is touched.
+//! Preflight checks of a plan.
 
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, Seed, When};
 
-use crate::common::{act, aws, deployment, ensure, writes};
+use crate::common::{act, apply, aws, deployment, writes};
 use crate::{
-    MAIL, NAME, TOKEN, WORKER, account, assert_at_rest, built, changed, ground, next, problems, settle,
+    MAIL, NAME, TOKEN, WORKER, account, assert_nothing_to_do, changed, deployed, next, prepared, problems,
+    wait_until_stable,
 };
 
-/// Has AWS deny a call from now on.
+/// Makes AWS deny a call from now on.
 fn deny(account: &Account, service: &str, operation: &str) {
     account.arm(Fault::at(service, operation, When::From(1), FaultKind::AccessDenied));
 }
@@ -28,7 +29,7 @@ async fn statement(aws: &Aws, action: &str) -> Value {
     statements.filter(of).cloned().collect()
 }
 
-/// Services with two secrets.
+/// A spec whose services have two secrets.
 fn with_secrets(first: &str, second: &str) -> String {
     format!(
         "
@@ -44,7 +45,7 @@ async fn secret(aws: &Aws, name: &str, key: &str) -> String {
     call.send().await.unwrap().arn.unwrap()
 }
 
-/// A key that leaves it to this account's policies who may use it.
+/// Creates a KMS key whose use this account's policies decide.
 fn put_key(account: &Account, arn: &str) {
     let document = json!({
         "Version": "2012-10-17",
@@ -59,18 +60,18 @@ fn put_key(account: &Account, arn: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_may_decrypt_their_secrets_with_just_the_keys_of_those() {
+async fn the_execution_role_may_use_only_the_keys_of_its_secrets() {
     let account = account();
     let key = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     put_key(&account, key);
-    // The simulator names the key behind an alias by it.
+    // The simulator returns the alias in place of the key.
     put_key(&account, "arn:aws:kms:eu-central-1:123456789012:key/shop");
     let own = aws(&account);
     let (one, two) = (secret(&own, "shop/one", key).await, secret(&own, "shop/two", "alias/shop").await);
     let spec = with_secrets(&one, &two);
-    let (aws, mut deployment) = ground(&account, &spec).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
+    let (aws, mut deployment) = prepared(&account, &spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
     let through = "secretsmanager.eu-central-1.amazonaws.com";
     assert_eq!(
         statement(&aws, "kms:Decrypt").await,
@@ -89,58 +90,58 @@ async fn tasks_may_decrypt_their_secrets_with_just_the_keys_of_those() {
             },
         ])
     );
-    assert_at_rest(&account, &aws, &deployment).await;
-    // Without the secrets the keys go too.
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    // Without the secrets, access to the keys is removed.
     let deployment = next(&aws, &deployment, "second", &with_secrets(TOKEN, TOKEN)).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     act(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(statement(&aws, "kms:Decrypt").await, json!([]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_can_not_be_described_is_refused_only_while_no_task_has_it() {
+async fn a_secret_that_cannot_be_described_is_a_problem_unless_tasks_use_it_already() {
     const FOREIGN: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf";
-    let (account, aws, before) = built(&with_secrets(TOKEN, TOKEN)).await;
+    let (account, aws, before) = deployed(&with_secrets(TOKEN, TOKEN)).await;
     deny(&account, "secretsmanager", "DescribeSecret");
     let changed = changed(&before, "second", &with_secrets(TOKEN, FOREIGN));
     let problems = problems(&aws, &changed).await;
     assert_eq!(problems.len(), 1, "{problems:#?}");
-    for said in [
-        "service/mail: the key of the secret arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf",
-        "(services.mail.secrets.TWO) is not known",
-        "allow secretsmanager:DescribeSecret in the secret's own policy",
+    for expected in [
+        "service/mail: the KMS key of secret arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf",
+        "(services.mail.secrets.TWO) is unknown",
+        "allow secretsmanager:DescribeSecret for the role of Stackdrop's service function",
     ] {
-        assert!(problems[0].contains(said), "{said}: {problems:#?}");
+        assert!(problems[0].contains(expected), "{expected}: {problems:#?}");
     }
-    assert_at_rest(&account, &aws, &before).await;
+    assert_nothing_to_do(&account, &aws, &before).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_a_pull_through_cache_gets_need_not_be_there_yet() {
+async fn an_image_of_a_pull_through_cache_need_not_exist_yet() {
     let account = account();
     account.seed(&Seed::PullThroughCache { prefix: "hub".into() });
     let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
     let spec = WORKER.replace("image: mail", &format!("image: '{registry}/hub/library/nginx:1.29'"));
-    let (aws, mut deployment) = ground(&account, &spec).await;
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
+    let (aws, mut deployment) = prepared(&account, &spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
     let statement = statement(&aws, "ecr:BatchImportUpstreamImage").await;
     assert_eq!(statement[0]["Action"], json!(["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"]));
     let repository = "arn:aws:ecr:eu-central-1:123456789012:repository/hub/library/nginx";
     assert_eq!(statement[0]["Resource"], json!([repository]));
-    assert_at_rest(&account, &aws, &deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let other = WORKER.replace("image: mail", &format!("image: '{registry}/hubble/nginx:1.29'"));
     let problems = problems(&aws, &changed(&deployment, "second", &other)).await;
     assert!(problems[0].contains("has no repository hubble/nginx"), "{problems:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_plan_may_not_ask_is_no_reason_to_fail() {
+async fn a_plan_warns_when_optional_reads_are_denied() {
     let account = account();
     for (service, operation) in
         [("iam", "GetRole"), ("servicequotas", "GetServiceQuota"), ("ecr", "DescribePullThroughCacheRules")]
     {
-        // The roles of the stack itself are read by the same operation, and must be.
+        // The stack's own roles, which must be readable, are read by the same operation.
         let nth = if operation == "GetRole" { 3 } else { 1 };
         account.arm(Fault::at(service, operation, When::From(nth), FaultKind::AccessDenied));
     }
@@ -149,13 +150,13 @@ async fn what_a_plan_may_not_ask_is_no_reason_to_fail() {
     let plan = act(&aws(&account), NAME, "plan", &deployment(&spec)).await.unwrap();
     assert_eq!((&plan["blocked"], &plan["problems"]), (&json!(false), &json!([])), "{plan}");
     let warnings = plan["warnings"].to_string();
-    for said in ["L-3032A538", "has no repository hub/nginx, unless it comes through a pull-through cache"] {
-        assert!(warnings.contains(said), "{said}: {warnings}");
+    for expected in ["L-3032A538", "has no repository hub/nginx, unless a pull-through cache provides it"] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_names_every_image_and_secret_that_does_not_exist_and_the_vcpus_that_are_lacking() {
+async fn a_plan_names_every_missing_image_and_secret_and_the_missing_vcpus() {
     const NONE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf";
     let account = account();
     let aws = aws(&account);
@@ -175,17 +176,17 @@ services:
         registry.replace("123456789012", "210987654321"),
     );
     let problems = problems(&aws, &deployment(&spec)).await;
-    for (at, said) in [
-        (0, "service/digest: there is no image"),
+    for (at, expected) in [
+        (0, "service/digest: image "),
         (1, "this account's registry has no repository shop/male"),
-        (2, "the repository shop/mail has none with the tag 2; push it first"),
+        (2, "repository shop/mail has none with the tag 2; push the image first"),
         (
             3,
-            "there is no secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf (services.secret.secrets.BAD)",
+            "secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf (services.secret.secrets.BAD) does not exist",
         ),
         (4, "service/large: 0 of the"),
     ] {
-        assert!(problems[at].contains(said), "{said}: {problems:#?}");
+        assert!(problems[at].contains(expected), "{expected}: {problems:#?}");
     }
     assert_eq!(problems.len(), 5, "{problems:#?}");
     assert_eq!(writes(&account), Vec::<String>::new());

@@ -167,18 +167,18 @@ impl<'r> Neighbour<'r> {
                 let name = if matches!(thing, Namesake::TaskRole) { TASK_ROLE } else { INSTANCE_ROLE };
                 let call = iam.create_role().role_name(name).assume_role_policy_document(TRUST);
                 call.set_tags(self.iam_tags()).send().await.unwrap();
-                format!("the role {name}")
+                format!("IAM role {name}")
             }
             Namesake::InstanceProfile => {
                 let call = iam.create_instance_profile().instance_profile_name(INSTANCE_ROLE);
                 call.set_tags(self.iam_tags()).send().await.unwrap();
-                format!("the instance profile {INSTANCE_ROLE}")
+                format!("instance profile {INSTANCE_ROLE}")
             }
             Namesake::LogGroup => {
                 let tags = self.stack.map(|stack| [("stackdrop:stack".into(), stack.into())].into());
                 let call = logs.create_log_group().log_group_name("/stackdrop/shop/web").set_tags(tags);
                 call.send().await.unwrap();
-                "the log group /stackdrop/shop/web".into()
+                "log group /stackdrop/shop/web".into()
             }
             Namesake::Cluster => {
                 // The first call of an account makes ECS's service-linked role, and is refused.
@@ -187,7 +187,7 @@ impl<'r> Neighbour<'r> {
                     wait(1).await;
                     call().send().await.unwrap();
                 }
-                "the cluster shop".into()
+                "ECS cluster shop".into()
             }
             Namesake::TaskDefinition => self.register("shop-web").await,
             Namesake::LoadBalancer => {
@@ -205,7 +205,7 @@ impl<'r> Neighbour<'r> {
             }
             Namesake::Record => {
                 self.change_record(ChangeAction::Create, "shop.example.com").await;
-                "the DNS record shop.example.com (A)".into()
+                "DNS record shop.example.com (A)".into()
             }
         }
     }
@@ -237,7 +237,7 @@ impl<'r> Neighbour<'r> {
                 let call = rds.create_db_parameter_group().db_parameter_group_name("shop-postgres17");
                 let call = call.db_parameter_group_family("postgres17").description("theirs");
                 call.set_tags(self.rds_tags()).send().await.unwrap();
-                "the parameter group shop-postgres17".into()
+                "DB parameter group shop-postgres17".into()
             }
             _ => {
                 group("theirs").await;
@@ -247,7 +247,7 @@ impl<'r> Neighbour<'r> {
                 let call = call.engine_version("17").storage_type("gp3").storage_encrypted(true);
                 let call = call.allocated_storage(20).master_username("theirs").set_tags(self.rds_tags());
                 call.manage_master_user_password(true).send().await.unwrap();
-                "the database instance shop-database".into()
+                "RDS instance shop-database".into()
             }
         }
     }
@@ -345,7 +345,7 @@ impl<'r> Neighbour<'r> {
                 let call = elb.create_target_group().name(name).vpc_id(vpc).port(80);
                 let call = call.protocol(ProtocolEnum::Http).target_type(TargetTypeEnum::Ip);
                 call.set_tags(self.elb_tags()).send().await.unwrap();
-                format!("the target group {name}")
+                format!("target group {name}")
             }
             Guest::ServiceNamed(name) => {
                 let network = AwsVpcConfiguration::builder().subnets(subnet).build().unwrap();

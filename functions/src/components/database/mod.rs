@@ -1,4 +1,4 @@
-//! The PostgreSQL database: subnet group, parameter group and instance.
+//! The PostgreSQL database: DB subnet group, DB parameter group and RDS instance.
 
 mod instance;
 mod observed;
@@ -9,7 +9,7 @@ mod subnet_group;
 
 use aws_sdk_rds::types::Tag;
 
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
@@ -25,6 +25,7 @@ pub const NAME: &str = component_names::DATABASE;
 /// The function.
 pub const FUNCTION: Function =
     Function::new(NAME, |payload, aws| Box::pin(act(&Database, NAME, payload, aws)));
+
 /// The parameter that makes PostgreSQL refuse connections without TLS.
 const FORCE_TLS: &str = "rds.force_ssl";
 
@@ -47,7 +48,7 @@ impl Component for Database {
         instance::plan(work, spec, &observed, &mut plan);
         preflight::plan(work, spec, &observed, &mut plan).await?;
         for (logical_id, what) in &observed.not_owned {
-            plan.problem(*logical_id, format!("{what} is not of this stack"), FIX);
+            plan.problem(*logical_id, format!("{what} exists but is not managed by this stack"), FIX);
         }
         Ok(plan)
     }
@@ -68,7 +69,7 @@ impl Component for Database {
         if let Some((_, what)) = observed.not_owned.first() {
             return Err(StepError::NotOwned { what: what.clone(), fix: FIX.into() });
         }
-        // Both run to their end, whatever becomes of the other: neither is dropped in the middle of a creation.
+        // Both run to their end: an error of one must not cancel a creation of the other.
         let (subnets, parameters) =
             tokio::join!(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed));
         subnets.and(parameters)?;
@@ -96,10 +97,11 @@ impl Component for Database {
     }
 }
 
-/// The way out where somebody else's resource has one of our names.
-const FIX: &str = "delete it, or deploy a stack with another name";
+/// How to fix a name conflict with a resource that this stack does not manage.
+const FIX: &str = "delete the resource, or deploy a stack with another name";
 
-/// Puts deletion protection on, if the spec asks for it: only once the stack stands, so that an undo is never in its way.
+/// Turns on deletion protection if the spec has it. Runs after the deployment has succeeded, because protection would
+/// prevent a rollback.
 pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
     match &work.spec.database {
         Some(spec) if spec.deletion_protection => instance::protect(work, spec).await,
@@ -107,14 +109,14 @@ pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
     }
 }
 
-/// Deletes the instance and, once it is gone, the groups: RDS keeps what a database still uses.
+/// Deletes the instance and then the groups, which RDS does not delete while an instance uses them.
 async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion { found: observed.count(), remaining: Vec::new() };
-    if let Some(there) = &observed.instance {
-        deletion.join(instance::delete(work, there).await?);
+    if let Some(db) = &observed.instance {
+        deletion.join(instance::delete(work, db).await?);
     }
     if !deletion.remaining.is_empty() {
-        let why = "waits until the database is gone";
+        let why = "waits for the deletion of the RDS instance";
         if observed.subnet_group.is_some() {
             deletion.remains(subnet_group::LOGICAL_ID, subnet_group::name(work), why);
         }
@@ -130,10 +132,10 @@ async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepEr
     Ok(deletion)
 }
 
-/// Notes that everything of a database that the spec has no longer goes.
+/// Plans the deletion of everything.
 fn plan_deletion(observed: &Observed, plan: &mut Plan) {
-    if let Some(there) = &observed.instance {
-        instance::plan_deletion(there, plan);
+    if let Some(db) = &observed.instance {
+        instance::plan_deletion(db, plan);
     }
     if observed.subnet_group.is_some() {
         plan.change(Verb::Delete, subnet_group::LOGICAL_ID);
@@ -143,14 +145,14 @@ fn plan_deletion(observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Tags in RDS's shape.
+/// Converts tags to RDS's type.
 fn rds_tags(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Puts missing tags on a resource of ours, and takes off those that the spec has dropped.
-async fn keep_tags(work: &Work<'_>, arn: &str, logical_id: &str, observed: &Tags) -> Result<(), StepError> {
-    const WAITS_FOR: &str = "the database to take its tags";
+/// Adds missing tags to one of the stack's resources, and removes tags that the spec no longer has.
+async fn repair_tags(work: &Work<'_>, arn: &str, logical_id: &str, observed: &Tags) -> Result<(), StepError> {
+    const WAITS_FOR: &str = "the RDS instance to accept tags";
     let (missing, stale) =
         (work.stack.tags_to_put(NAME, logical_id, observed), work.stack.stale_tags(observed));
     if !missing.is_empty() {
@@ -160,8 +162,8 @@ async fn keep_tags(work: &Work<'_>, arn: &str, logical_id: &str, observed: &Tags
     }
     if !stale.is_empty() {
         let call = work.aws.rds().remove_tags_from_resource().resource_name(arn).set_tag_keys(Some(stale));
-        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("taking tags off {arn}"))?;
-        tracing::info!(arn, "Tags taken off.");
+        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("removing tags from {arn}"))?;
+        tracing::info!(arn, "Tags removed.");
     }
     Ok(())
 }

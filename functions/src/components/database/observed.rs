@@ -1,7 +1,7 @@
-//! What stands of a stack's database: the only reader of it.
+//! The observed state of a stack's database.
 //!
-//! A deployment that changes nothing reads five times: RDS tells an instance's tags and its subnet group with the
-//! instance, but the tags of groups only one by one.
+//! A deployment that changes nothing needs five calls: RDS returns an instance's tags and subnet group with the instance,
+//! but the tags of groups only one by one.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use aws_sdk_rds::types::{DbInstance, DbParameterGroup, DbSubnetGroup, SourceType
 use futures::future::try_join_all;
 
 use super::{FORCE_TLS, instance, parameter_group, subnet_group};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::Tags;
 
-/// Everything of this stack's database.
+/// The observed state of this stack's database.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) instance: Option<DbInstance>,
     pub(super) subnet_group: Option<SubnetGroup>,
-    /// One for each major version that there has been.
+    /// The parameter groups, one for each major version so far.
     pub(super) parameter_groups: Vec<ParameterGroup>,
-    /// What has one of our names and is not this stack's: its logical ID, and what it is.
+    /// Resources with one of the stack's names that it does not manage: the logical ID, and the noun and ID.
     pub(super) not_owned: Vec<(&'static str, String)>,
 }
 
-/// The subnet group.
+/// The observed state of the subnet group.
 #[derive(Debug, Clone)]
 pub(super) struct SubnetGroup {
     pub(super) arn: String,
@@ -32,13 +32,13 @@ pub(super) struct SubnetGroup {
     pub(super) tags: Tags,
 }
 
-/// A parameter group.
+/// The observed state of a parameter group.
 #[derive(Debug, Clone)]
 pub(super) struct ParameterGroup {
     pub(super) name: String,
     pub(super) arn: String,
     pub(super) tags: Tags,
-    /// Whether it refuses connections without TLS. Read of the wanted group only.
+    /// Whether the group rejects connections without TLS. Read only for the desired group.
     pub(super) forces_tls: bool,
 }
 
@@ -56,15 +56,13 @@ impl Observed {
                 observed.instance = Some(instance);
             } else {
                 let id = instance.db_instance_identifier().unwrap_or_default();
-                observed.not_owned.push((instance::LOGICAL_ID, format!("the database instance {id}")));
+                observed.not_owned.push((instance::LOGICAL_ID, format!("RDS instance {id}")));
             }
         }
         match subnet_group {
             Some(group) if work.stack.owns(&group.tags) => observed.subnet_group = Some(group),
             Some(group) => {
-                observed
-                    .not_owned
-                    .push((subnet_group::LOGICAL_ID, format!("the subnet group {}", group.arn)));
+                observed.not_owned.push((subnet_group::LOGICAL_ID, format!("DB subnet group {}", group.arn)));
             }
             None => {}
         }
@@ -74,13 +72,13 @@ impl Observed {
             } else {
                 observed
                     .not_owned
-                    .push((parameter_group::LOGICAL_ID, format!("the parameter group {}", group.name)));
+                    .push((parameter_group::LOGICAL_ID, format!("DB parameter group {}", group.name)));
             }
         }
         Ok(observed)
     }
 
-    /// How many resources there are.
+    /// The number of resources.
     pub(super) fn count(&self) -> usize {
         usize::from(self.instance.is_some())
             + usize::from(self.subnet_group.is_some())
@@ -104,29 +102,29 @@ fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
         .collect()
 }
 
-/// The instance with our identifier, whoever's it is.
+/// Finds the instance with the stack's identifier, whoever manages it.
 pub(super) async fn find_instance(work: &Work<'_>) -> Result<Option<DbInstance>, StepError> {
     let identifier = instance::identifier(work);
     let call = work.aws.rds().describe_db_instances().db_instance_identifier(&identifier).send().await;
-    let answer =
-        call.unless(&["DBInstanceNotFound"]).doing(format!("looking for the database {identifier}"))?;
-    Ok(answer.and_then(|answer| answer.db_instances.unwrap_or_default().into_iter().next()))
+    let response =
+        call.unless(&["DBInstanceNotFound"]).doing(format!("looking for RDS instance {identifier}"))?;
+    Ok(response.and_then(|response| response.db_instances.unwrap_or_default().into_iter().next()))
 }
 
-/// The subnet group with our name. An instance that stands in it tells all of it but its tags.
+/// Finds the subnet group with the stack's name. An instance in it returns everything but its tags.
 async fn find_subnet_group(
     work: &Work<'_>,
     instance: Option<&DbInstance>,
 ) -> Result<Option<SubnetGroup>, StepError> {
     let name = subnet_group::name(work);
-    let with_instance = instance.and_then(|instance| {
+    let from_instance = instance.and_then(|instance| {
         let group = instance.db_subnet_group()?;
-        // There, RDS leaves out the ARN, which is the instance's but for its last two parts.
+        // Here RDS omits the ARN, which differs from the instance's only in the last two parts.
         let arn = instance.db_instance_arn()?.rsplitn(3, ':').nth(2)?;
         (group.db_subnet_group_name() == Some(&name)).then(|| (group.clone(), format!("{arn}:subgrp:{name}")))
     });
-    let (group, arn) = match with_instance {
-        Some(told) => told,
+    let (group, arn) = match from_instance {
+        Some(known) => known,
         None => match describe_subnet_group(work, &name).await? {
             Some(group) => {
                 let arn = group.db_subnet_group_arn().unwrap_or_default().to_owned();
@@ -142,24 +140,25 @@ async fn find_subnet_group(
 
 async fn describe_subnet_group(work: &Work<'_>, name: &str) -> Result<Option<DbSubnetGroup>, StepError> {
     let call = work.aws.rds().describe_db_subnet_groups().db_subnet_group_name(name).send().await;
-    let answer =
-        call.unless(&["DBSubnetGroupNotFoundFault"]).doing(format!("looking for the subnet group {name}"))?;
-    Ok(answer.and_then(|answer| answer.db_subnet_groups.unwrap_or_default().into_iter().next()))
+    let response =
+        call.unless(&["DBSubnetGroupNotFoundFault"]).doing(format!("looking for DB subnet group {name}"))?;
+    Ok(response.and_then(|response| response.db_subnet_groups.unwrap_or_default().into_iter().next()))
 }
 
-/// The parameter groups with one of our names: RDS can only list all, and an upgrade leaves an old one behind.
+/// Finds the parameter groups with one of the stack's names. An upgrade leaves an old one behind, and RDS can only list all
+/// groups.
 async fn find_parameter_groups(work: &Work<'_>) -> Result<Vec<DbParameterGroup>, StepError> {
     let pages = work.aws.rds().describe_db_parameter_groups().into_paginator().items().send();
     let mut groups: Vec<DbParameterGroup> =
         pages.try_collect().await.doing("looking for the parameter groups")?;
     groups.retain(|group| {
         let name = group.db_parameter_group_name().unwrap_or_default();
-        parameter_group::is_named_so(work, name)
+        parameter_group::is_our_name(work, name)
     });
     Ok(groups)
 }
 
-/// A parameter group with its tags and, for the wanted one, whether it forces TLS.
+/// Reads a parameter group's tags and, for the desired one, whether it forces TLS.
 async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<ParameterGroup>, StepError> {
     let name = group.db_parameter_group_name.unwrap_or_default();
     let arn = group.db_parameter_group_arn.unwrap_or_default();
@@ -170,36 +169,41 @@ async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<Par
 }
 
 async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
-    // `user`: only what differs from the family's defaults, which is ours and whatever somebody added.
+    // `user`: only parameters that differ from the family's defaults.
     let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(name).source("user");
     let parameters: Vec<_> = call.into_paginator().items().send().try_collect().await.pending_on(
         &["DBParameterGroupNotFound"],
-        "the parameter group to be visible",
-        format!("reading the parameter group {name}"),
+        "the DB parameter group to become visible",
+        format!("reading DB parameter group {name}"),
     )?;
     Ok(parameters.iter().any(|parameter| {
         parameter.parameter_name() == Some(FORCE_TLS) && parameter.parameter_value() == Some("1")
     }))
 }
 
-/// The tags of a group; `None` when it has gone since it was listed.
+/// The tags of a group; `None` if it was deleted after it was listed.
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Tags>, StepError> {
     let call = work.aws.rds().list_tags_for_resource().resource_name(arn).send().await;
     let absent = ["DBSubnetGroupNotFoundFault", "DBParameterGroupNotFound"];
-    let answer = call.unless(&absent).doing(format!("reading the tags of {arn}"))?;
-    Ok(answer.map(|answer| tags(answer.tag_list())))
+    let response = call.unless(&absent).doing(format!("reading the tags of {arn}"))?;
+    Ok(response.map(|response| tags(response.tag_list())))
 }
 
-/// What RDS has said last about an instance: its newest events, in the order in which they came.
+/// The newest events of an instance, oldest first.
 pub(super) async fn find_events(work: &Work<'_>, identifier: &str) -> Result<Vec<String>, StepError> {
-    /// A creation or change may take hours; RDS tells of the last hour only, unless it is asked for more.
+    /// A creation or change may take hours; by default, RDS returns only the events of the last hour.
     const A_DAY_IN_MINUTES: i32 = 24 * 60;
-    const LINES: usize = 3;
+    const EVENTS: usize = 3;
     let call = work.aws.rds().describe_events().source_type(SourceType::DbInstance);
     let call = call.source_identifier(identifier).duration(A_DAY_IN_MINUTES);
-    let mut events: Vec<_> =
-        call.into_paginator().items().send().try_collect().await.doing("reading the database's events")?;
+    let mut events: Vec<_> = call
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .doing("reading the events of the RDS instance")?;
     events.sort_by_key(|event| event.date().map(aws_smithy_types::DateTime::as_nanos));
-    let newest = events.iter().rev().take(LINES).rev();
+    let newest = events.iter().rev().take(EVENTS).rev();
     Ok(newest.filter_map(|event| event.message().map(str::to_owned)).collect())
 }

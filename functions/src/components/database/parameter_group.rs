@@ -1,12 +1,12 @@
-//! The parameter group: PostgreSQL that refuses connections without TLS. Each major version has its own.
+//! The DB parameter group, which makes PostgreSQL reject connections without TLS. Each major version has its own.
 
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use stackdrop_specs::Database;
 
 use super::observed::{Observed, ParameterGroup};
 use super::settings::{self, Setting, major};
-use super::{FORCE_TLS, NAME, instance, keep_tags, rds_tags};
-use crate::aws::error::{Answer, StepError};
+use super::{FORCE_TLS, NAME, instance, rds_tags, repair_tags};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
@@ -20,23 +20,23 @@ pub(super) fn name(work: &Work<'_>, spec: &Database) -> String {
     work.stack.resource(&format!("postgres{}", major(&spec.version)))
 }
 
-/// Whether a parameter group has the name that ours of some major version has.
-pub(super) fn is_named_so(work: &Work<'_>, name: &str) -> bool {
+/// Whether the name is that of the stack's parameter group for some major version.
+pub(super) fn is_our_name(work: &Work<'_>, name: &str) -> bool {
     let version = name.strip_prefix(&work.stack.resource("postgres"));
     version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The groups of other major versions that the instance does not use, or will not once it is upgraded. A version that
-/// can't go back keeps its own.
+/// The groups of other major versions that the instance does not use, or will not use after its upgrade. A version that
+/// cannot be downgraded keeps its group.
 fn outdated<'f>(work: &Work<'_>, spec: &Database, observed: &'f Observed) -> Vec<&'f ParameterGroup> {
     let desired = name(work, spec);
-    let leaves = observed.instance.as_ref().is_none_or(|there| {
-        let differences = settings::differences(work, spec, there);
+    let leaves_group = observed.instance.as_ref().is_none_or(|db| {
+        let differences = settings::differences(work, spec, db);
         differences.iter().any(|difference| matches!(difference.setting, Setting::ParameterGroup(_)))
     });
-    let in_use = |name: &str| observed.instance.as_ref().is_some_and(|there| instance::uses(there, name));
+    let in_use = |name: &str| observed.instance.as_ref().is_some_and(|db| instance::uses(db, name));
     let others = observed.parameter_groups.iter().filter(|group| group.name != desired);
-    others.filter(|group| leaves || !in_use(&group.name)).collect()
+    others.filter(|group| leaves_group || !in_use(&group.name)).collect()
 }
 
 pub(super) fn plan(work: &Work<'_>, spec: &Database, observed: &Observed, plan: &mut Plan) {
@@ -64,7 +64,7 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Database, observed: &Observed)
             force_tls(work, &name).await?;
         }
         Some(group) => {
-            keep_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
+            repair_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
             if !group.forces_tls {
                 force_tls(work, &name).await?;
             }
@@ -84,58 +84,58 @@ async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), Step
         .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))))
         .send()
         .await;
-    // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
-    let passing = ["DBParameterGroupAlreadyExists"];
-    let doing = format!("creating the parameter group {name}");
-    call.pending_on(&passing, "the parameter group to be visible", doing)?;
+    // The group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
+    let retryable = ["DBParameterGroupAlreadyExists"];
+    let doing = format!("creating DB parameter group {name}");
+    call.pending_on(&retryable, "the DB parameter group to become visible", doing)?;
     tracing::info!(name, "Parameter group created.");
     Ok(())
 }
 
-/// `rds.force_ssl` is a dynamic parameter: it takes effect without a reboot.
+/// Sets `rds.force_ssl`, a dynamic parameter, which takes effect without a reboot.
 async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     let parameter = Parameter::builder().parameter_name(FORCE_TLS).parameter_value("1");
     let parameter = parameter.apply_method(ApplyMethod::Immediate).build();
     let call = work.aws.rds().modify_db_parameter_group().db_parameter_group_name(name).parameters(parameter);
-    // RDS refuses while it is still at work on an earlier change of the group.
-    let passing = ["DBParameterGroupNotFound", "InvalidDBParameterGroupState"];
-    let doing = format!("forcing TLS in the parameter group {name}");
-    call.send().await.pending_on(&passing, "the parameter group to be ready", doing).map(drop)
+    // RDS rejects the call while an earlier change of the group is in progress.
+    let retryable = ["DBParameterGroupNotFound", "InvalidDBParameterGroupState"];
+    let doing = format!("forcing TLS in DB parameter group {name}");
+    call.send().await.pending_on(&retryable, "the DB parameter group to be ready", doing).map(drop)
 }
 
-/// Deletes those of other major versions: the instance has been upgraded.
+/// Deletes the groups of other major versions, after the instance's upgrade.
 pub(super) async fn delete_outdated(
     work: &Work<'_>,
     spec: &Database,
     observed: &Observed,
 ) -> Result<Deletion, StepError> {
-    delete_these(work, outdated(work, spec, observed)).await
+    delete_groups(work, outdated(work, spec, observed)).await
 }
 
-/// Deletes all of them; the instance is gone.
+/// Deletes all groups, after the instance's deletion.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
-    delete_these(work, observed.parameter_groups.iter().collect()).await
+    delete_groups(work, observed.parameter_groups.iter().collect()).await
 }
 
-async fn delete_these(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Deletion, StepError> {
+async fn delete_groups(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     let deletions = groups.into_iter().map(async |group| {
-        let gone = delete_one(work, &group.name).await?;
-        Ok::<_, StepError>((group, gone))
+        let deleted = delete_one(work, &group.name).await?;
+        Ok::<_, StepError>((group, deleted))
     });
-    for (group, _) in join::all(deletions).await?.into_iter().filter(|(_, gone)| !gone) {
-        deletion.remains(LOGICAL_ID, &group.name, "RDS says that a database instance still uses it");
+    for (group, _) in join::all(deletions).await?.into_iter().filter(|(_, deleted)| !deleted) {
+        deletion.remains(LOGICAL_ID, &group.name, "RDS reports that an RDS instance still uses it");
     }
     Ok(deletion)
 }
 
-/// Whether it is gone.
+/// Deletes a group. Returns whether it is deleted.
 async fn delete_one(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
     let call = work.aws.rds().delete_db_parameter_group().db_parameter_group_name(name).send().await;
-    let doing = format!("deleting the parameter group {name}");
-    let gone = call.gone(&["DBParameterGroupNotFound"], &["InvalidDBParameterGroupState"], doing)?;
-    if gone {
+    let doing = format!("deleting DB parameter group {name}");
+    let deleted = call.deleted(&["DBParameterGroupNotFound"], &["InvalidDBParameterGroupState"], doing)?;
+    if deleted {
         tracing::info!(name, "Parameter group deleted.");
     }
-    Ok(gone)
+    Ok(deleted)
 }

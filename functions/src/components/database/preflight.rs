@@ -1,6 +1,6 @@
-//! What RDS does not offer, found out before anything is touched: versions, classes, sizes, zones.
+//! Preflight checks of the database: the versions, classes, sizes and zones that RDS offers.
 //!
-//! Read only when the instance is to be created, or changed in one of these.
+//! They run only if the plan creates the instance or changes one of these.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use stackdrop_specs::Database;
 use super::instance::{self, LOGICAL_ID};
 use super::observed::Observed;
 use super::settings::{self, STORAGE_TYPE, Setting, major, size};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
 use crate::deployment::plan::Plan;
 
-/// The engine.
+/// The engine's name.
 const POSTGRES: &str = "postgres";
 
-/// Notes what RDS would refuse of the spec.
+/// Plans the problems for which RDS would reject the spec.
 pub(super) async fn plan(
     work: &Work<'_>,
     spec: &Database,
     observed: &Observed,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let there = observed.instance.as_ref().filter(|there| !instance::is_deleting(there));
-    let Some(ordered) = ordered(work, spec, there) else { return Ok(()) };
+    let instance = observed.instance.as_ref().filter(|instance| !instance::is_deleting(instance));
+    let Some(requested) = requested(work, spec, instance) else { return Ok(()) };
     let versions = find_versions(work).await?;
-    let version = if ordered.version {
-        match desired_version(&versions, spec, there) {
+    let version = if requested.version {
+        match desired_version(&versions, spec, instance) {
             Ok(version) => version.to_owned(),
             Err((why, fix)) => {
                 plan.problem(LOGICAL_ID, why, fix);
@@ -37,26 +37,26 @@ pub(super) async fn plan(
             }
         }
     } else {
-        there.and_then(DbInstance::engine_version).unwrap_or(&spec.version).to_owned()
+        instance.and_then(DbInstance::engine_version).unwrap_or(&spec.version).to_owned()
     };
     let (options, zones) =
-        tokio::try_join!(find_options(work, &version, &spec.class), find_zones(work, there))?;
+        tokio::try_join!(find_options(work, &version, &spec.class), find_zones(work, instance))?;
     for (why, fix) in refusals(spec, &version, &options, &zones) {
         plan.problem(LOGICAL_ID, why, fix);
     }
     Ok(())
 }
 
-/// What is asked of RDS that it may not offer.
+/// What the plan requests from RDS.
 #[derive(Debug, Clone, Copy)]
-struct Ordered {
-    /// A version: its creation, or an upgrade.
+struct Requested {
+    /// Whether it requests a version: for the creation, or an upgrade.
     version: bool,
 }
 
-fn ordered(work: &Work<'_>, spec: &Database, there: Option<&DbInstance>) -> Option<Ordered> {
-    let Some(there) = there else { return Some(Ordered { version: true }) };
-    let differences = settings::differences(work, spec, there);
+fn requested(work: &Work<'_>, spec: &Database, instance: Option<&DbInstance>) -> Option<Requested> {
+    let Some(instance) = instance else { return Some(Requested { version: true }) };
+    let differences = settings::differences(work, spec, instance);
     let any = |is: fn(&Setting) -> bool| differences.iter().any(|difference| is(&difference.setting));
     let version = any(|setting| matches!(setting, Setting::Version { .. }));
     let rest = any(|setting| {
@@ -65,25 +65,25 @@ fn ordered(work: &Work<'_>, spec: &Database, there: Option<&DbInstance>) -> Opti
             Setting::Class(_) | Setting::Storage(_) | Setting::MaxStorage(_) | Setting::MultiAz(true)
         )
     });
-    (version || rest).then_some(Ordered { version })
+    (version || rest).then_some(Requested { version })
 }
 
 async fn find_versions(work: &Work<'_>) -> Result<Vec<DbEngineVersion>, StepError> {
     let pages = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).into_paginator().items();
-    pages.send().try_collect().await.doing("listing the versions of PostgreSQL that RDS has")
+    pages.send().try_collect().await.doing("listing RDS's PostgreSQL versions")
 }
 
-/// A version's numbers, to order them by.
+/// A version's numbers, for sorting.
 fn numbers(version: &str) -> Vec<u32> {
     let part = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse();
     version.split('.').map(|text| part(text).unwrap_or_default()).collect()
 }
 
-/// The version that the spec means, if RDS has it and can get there from what stands; else why not, and the way out.
+/// The version that the spec means, if RDS has it and can upgrade the instance to it; otherwise why not, and how to fix it.
 fn desired_version<'v>(
     versions: &'v [DbEngineVersion],
     spec: &Database,
-    there: Option<&DbInstance>,
+    instance: Option<&DbInstance>,
 ) -> Result<&'v str, (String, String)> {
     let mut known: Vec<&str> = versions.iter().filter_map(DbEngineVersion::engine_version).collect();
     known.sort_by_key(|version| numbers(version));
@@ -102,20 +102,20 @@ fn desired_version<'v>(
             format!("set database.version to one that it has: {choice}"),
         ));
     };
-    let Some(now) = there.and_then(DbInstance::engine_version) else { return Ok(version) };
-    let from = versions.iter().find(|known| known.engine_version() == Some(now));
+    let Some(actual) = instance.and_then(DbInstance::engine_version) else { return Ok(version) };
+    let from = versions.iter().find(|known| known.engine_version() == Some(actual));
     let targets: Vec<&str> = from
         .map(DbEngineVersion::valid_upgrade_target)
         .unwrap_or_default()
         .iter()
         .filter_map(|target| target.engine_version())
         .collect();
-    // A version that RDS lists no longer may still be upgraded: then RDS has the word.
+    // RDS no longer lists the current version: leave the decision to RDS.
     if from.is_none() || targets.iter().any(meant) {
         return Ok(version);
     }
     Err((
-        format!("database.version can't be changed from {now} to {desired} in one step"),
+        format!("database.version cannot be changed from {actual} to {desired} in one step"),
         format!("set database.version to one that RDS can upgrade to first: {}", targets.join(", ")),
     ))
 }
@@ -127,34 +127,34 @@ async fn find_options(
 ) -> Result<Vec<OrderableDbInstanceOption>, StepError> {
     let call = work.aws.rds().describe_orderable_db_instance_options().engine(POSTGRES).vpc(true);
     let pages = call.engine_version(version).db_instance_class(class).into_paginator().items();
-    pages.send().try_collect().await.doing(format!("asking where RDS has {class}"))
+    pages.send().try_collect().await.doing(format!("looking for the offers of database class {class}"))
 }
 
-/// The zones of the database subnets: those that stand, or else those that a new network takes, the first by name.
-async fn find_zones(work: &Work<'_>, there: Option<&DbInstance>) -> Result<BTreeSet<String>, StepError> {
-    if let Some(group) = there.and_then(DbInstance::db_subnet_group) {
+/// The zones of the database subnets: of the existing ones, or those that a new network will use, the first ones by name.
+async fn find_zones(work: &Work<'_>, instance: Option<&DbInstance>) -> Result<BTreeSet<String>, StepError> {
+    if let Some(group) = instance.and_then(DbInstance::db_subnet_group) {
         let zones = group.subnets().iter().filter_map(|subnet| subnet.subnet_availability_zone()?.name());
         return Ok(zones.map(str::to_owned).collect());
     }
     if let Some(network) = &work.outputs.network {
         let ids = network.database_subnets.values().cloned().collect();
         let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(ids)).send().await;
-        if let Some(answer) =
+        if let Some(response) =
             call.unless(&["InvalidSubnetID.NotFound"]).doing("reading the database subnets")?
         {
-            let zones = answer.subnets().iter().filter_map(|subnet| subnet.availability_zone());
+            let zones = response.subnets().iter().filter_map(|subnet| subnet.availability_zone());
             return Ok(zones.map(str::to_owned).collect());
         }
     }
     let call = work.aws.ec2().describe_availability_zones().filters(filter("state", "available"));
     let call = call.filters(filter("zone-type", "availability-zone"));
-    let answer = call.send().await.doing("listing the region's availability zones")?;
+    let response = call.send().await.doing("listing the region's availability zones")?;
     let zones: BTreeSet<String> =
-        answer.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned)).collect();
+        response.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned)).collect();
     Ok(zones.into_iter().take(usize::from(work.spec.network.zones)).collect())
 }
 
-/// What RDS offers nothing for: why, and the way out. All at once.
+/// Everything that RDS does not offer: why, and how to fix it.
 fn refusals(
     spec: &Database,
     version: &str,
@@ -200,14 +200,14 @@ fn refusals(
             let (least, most) = (least.unwrap_or_default(), most.unwrap_or(i32::MAX));
             all.push((
                 format!("RDS offers database.class {class} with {least} to {most} GiB, not {desired}"),
-                format!("set database.{field} to {least} to {most}"),
+                format!("set database.{field} to a value from {least} to {most}"),
             ));
         }
     }
     if spec.max_storage.is_some() && option.supports_storage_autoscaling() == Some(false) {
         all.push((
-            format!("the storage of database.class {class} can't grow by itself"),
-            "leave database.maxStorage out, or set another database.class".to_owned(),
+            format!("database.class {class} does not support storage autoscaling"),
+            "remove database.maxStorage, or set another database.class".to_owned(),
         ));
     }
     all
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_ordered_by_their_numbers() {
+    fn versions_are_sorted_by_their_numbers() {
         let mut versions = vec!["16.10", "16.9", "9.6.24", "16.3-R2"];
         versions.sort_by_key(|version| numbers(version));
         assert_eq!(versions, ["9.6.24", "16.3-R2", "16.9", "16.10"]);

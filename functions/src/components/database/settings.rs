@@ -1,4 +1,4 @@
-//! In what an instance differs from the spec, what of it RDS can change in place, and what nobody can.
+//! The differences between an RDS instance and the spec: those that RDS can change in place, and those that it cannot.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,17 @@ use stackdrop_specs::Database;
 
 use super::{instance, parameter_group};
 use crate::contract::component::Work;
+use crate::deployment::plan::FieldChange;
 
 /// The storage type of every instance.
 pub(super) const STORAGE_TYPE: &str = "gp3";
 
-/// A setting of the instance that differs, with its value by the spec.
+/// A setting of the instance, with its desired value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
     Class(String),
     Storage(i32),
-    /// The ceiling of storage that grows by itself; at the present size, it does not grow.
+    /// The maximum for storage autoscaling; the actual size turns autoscaling off.
     MaxStorage(i32),
     StorageType,
     BackupDays(i32),
@@ -35,18 +36,22 @@ pub(super) enum Setting {
     },
 }
 
-/// A difference: the field as the plan names it, what it is now, and what it shall be.
+/// A field that differs, and the setting that repairs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
-    pub(super) field: &'static str,
-    pub(super) from: String,
-    pub(super) to: String,
+    pub(super) change: FieldChange,
     pub(super) setting: Setting,
+}
+
+impl Difference {
+    fn new(field: &str, from: impl ToString, to: impl ToString, setting: Setting) -> Self {
+        Self { change: FieldChange::new(field, from, to), setting }
+    }
 }
 
 impl Setting {
     /// Adds the setting to the call that changes the instance.
-    pub(super) fn put(&self, call: ModifyDBInstanceFluentBuilder) -> ModifyDBInstanceFluentBuilder {
+    pub(super) fn add_to(&self, call: ModifyDBInstanceFluentBuilder) -> ModifyDBInstanceFluentBuilder {
         match self {
             Self::Class(class) => call.db_instance_class(class),
             Self::Storage(size) => call.allocated_storage(*size),
@@ -73,7 +78,7 @@ pub(super) fn major(version: &str) -> u32 {
     number(version.split('.').next())
 }
 
-/// The minor version, where one is given. RDS writes more behind it now and then, such as `16.3-R2`.
+/// The minor version, if there is one. RDS sometimes appends a suffix, such as `16.3-R2`.
 fn minor(version: &str) -> Option<u32> {
     version.split_once('.').map(|(_, minor)| number(Some(minor)))
 }
@@ -83,170 +88,148 @@ fn number(text: Option<&str>) -> u32 {
     digits.parse().unwrap_or_default()
 }
 
-/// A value of the instance: while RDS is at work on it, the one that it is on its way to. An available instance may
-/// have changes that wait for its maintenance window, which is not what the spec asks for.
-fn effective<T>(instance: &DbInstance, now: Option<T>, pending: Option<T>) -> Option<T> {
-    if instance::is_available(instance) { now } else { pending.or(now) }
+/// A value of the instance: while RDS is changing it, the pending value. Pending changes of an available instance do not
+/// count: they wait for the maintenance window, but the spec requires them now.
+fn effective<T>(instance: &DbInstance, actual: Option<T>, pending: Option<T>) -> Option<T> {
+    if instance::is_available(instance) { actual } else { pending.or(actual) }
 }
 
-/// All that `apply` changes in place.
-pub(super) fn differences(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<Difference> {
+/// All differences that `apply` repairs in place.
+pub(super) fn differences(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<Difference> {
     let mut all: Vec<Difference> = Vec::new();
-    let mut note = |field, from: String, to: String, setting| {
-        all.push(Difference { field, from, to, setting });
+    let mut add = |field: &str, from: String, to: String, setting| {
+        all.push(Difference::new(field, from, to, setting));
     };
-    let pending = there.pending_modified_values();
+    let pending = db.pending_modified_values();
 
-    let class = effective(
-        there,
-        there.db_instance_class(),
-        pending.and_then(PendingModifiedValues::db_instance_class),
-    );
+    let class =
+        effective(db, db.db_instance_class(), pending.and_then(PendingModifiedValues::db_instance_class));
     if class != Some(&spec.class) {
-        note("class", shown(class), spec.class.clone(), Setting::Class(spec.class.clone()));
+        add("class", shown(class), spec.class.clone(), Setting::Class(spec.class.clone()));
     }
-    let storage = storage(there);
+    let storage = storage(db);
     if size(spec.storage) > storage {
-        note("storage", storage.to_string(), spec.storage.to_string(), Setting::Storage(size(spec.storage)));
+        add("storage", storage.to_string(), spec.storage.to_string(), Setting::Storage(size(spec.storage)));
     }
-    let ceiling = there.max_allocated_storage();
+    let ceiling = db.max_allocated_storage();
     match spec.max_storage {
         Some(desired) if ceiling != Some(size(desired)) => {
-            note("maxStorage", shown(ceiling), desired.to_string(), Setting::MaxStorage(size(desired)));
+            add("maxStorage", shown(ceiling), desired.to_string(), Setting::MaxStorage(size(desired)));
         }
-        // RDS: a ceiling at the present size turns the growing off.
+        // A maximum equal to the actual size turns storage autoscaling off.
         None if ceiling.is_some_and(|ceiling| ceiling > storage) => {
             let off = storage.max(size(spec.storage));
-            note("maxStorage", shown(ceiling), "(none)".into(), Setting::MaxStorage(off));
+            add("maxStorage", shown(ceiling), "(none)".into(), Setting::MaxStorage(off));
         }
         _ => {}
     }
     let days = effective(
-        there,
-        there.backup_retention_period(),
+        db,
+        db.backup_retention_period(),
         pending.and_then(PendingModifiedValues::backup_retention_period),
     );
     let desired_days = i32::from(spec.backup_days);
     if days != Some(desired_days) {
-        note("backupDays", shown(days), desired_days.to_string(), Setting::BackupDays(desired_days));
+        add("backupDays", shown(days), desired_days.to_string(), Setting::BackupDays(desired_days));
     }
-    let multi_az = effective(there, there.multi_az(), pending.and_then(PendingModifiedValues::multi_az));
+    let multi_az = effective(db, db.multi_az(), pending.and_then(PendingModifiedValues::multi_az));
     if multi_az != Some(spec.multi_az) {
-        note("multiAz", shown(multi_az), spec.multi_az.to_string(), Setting::MultiAz(spec.multi_az));
+        add("multiAz", shown(multi_az), spec.multi_az.to_string(), Setting::MultiAz(spec.multi_az));
     }
-    all.extend(fixed(there));
-    all.extend(access(work, there));
-    all.extend(version(work, spec, there));
-    all.extend(protection(work, spec, there));
+    all.extend(fixed(db));
+    all.extend(access(work, db));
+    all.extend(version(work, spec, db));
+    all.extend(protection(work, spec, db));
     all
 }
 
-/// What is the same for every instance, and put right when somebody has changed it.
-fn fixed(there: &DbInstance) -> impl Iterator<Item = Difference> {
-    let storage_type = there.storage_type().filter(|now| *now != STORAGE_TYPE);
-    let storage_type = storage_type.map(|now| Difference {
-        field: "storageType",
-        from: now.to_owned(),
-        to: STORAGE_TYPE.into(),
-        setting: Setting::StorageType,
-    });
-    let switch = |field, now: Option<bool>, desired: bool, setting| {
-        (now == Some(!desired)).then(|| Difference {
-            field,
-            from: (!desired).to_string(),
-            to: desired.to_string(),
-            setting,
-        })
+/// The settings that are the same for every instance, and repaired if somebody changed them.
+fn fixed(db: &DbInstance) -> impl Iterator<Item = Difference> {
+    let storage_type = db.storage_type().filter(|actual| *actual != STORAGE_TYPE);
+    let storage_type =
+        storage_type.map(|actual| Difference::new("storageType", actual, STORAGE_TYPE, Setting::StorageType));
+    let switch = |field, actual: Option<bool>, desired: bool, setting| {
+        (actual == Some(!desired)).then(|| Difference::new(field, !desired, desired, setting))
     };
     let switches = [
-        switch("publiclyAccessible", there.publicly_accessible(), false, Setting::NotPublic),
-        // Whoever sets the password by hand takes it out of RDS's care, and the secret away from the services.
-        switch("managedPassword", has_secret(there), true, Setting::ManagedPassword),
-        switch("copyTagsToSnapshot", there.copy_tags_to_snapshot(), true, Setting::CopyTags),
-        switch("autoMinorVersionUpgrade", there.auto_minor_version_upgrade(), true, Setting::MinorUpgrades),
+        switch("publiclyAccessible", db.publicly_accessible(), false, Setting::NotPublic),
+        // A password that is set by hand ends RDS's management of it, and deletes the secret that the services use.
+        switch("managedPassword", has_secret(db), true, Setting::ManagedPassword),
+        switch("copyTagsToSnapshot", db.copy_tags_to_snapshot(), true, Setting::CopyTags),
+        switch("autoMinorVersionUpgrade", db.auto_minor_version_upgrade(), true, Setting::MinorUpgrades),
     ];
     storage_type.into_iter().chain(switches.into_iter().flatten())
 }
 
-/// Whether RDS keeps the master password; unknown while it is at work.
-fn has_secret(there: &DbInstance) -> Option<bool> {
-    instance::is_available(there).then(|| there.master_user_secret().is_some())
+/// Whether RDS manages the master password; unknown while it is changing the instance.
+fn has_secret(db: &DbInstance) -> Option<bool> {
+    instance::is_available(db).then(|| db.master_user_secret().is_some())
 }
 
-/// The security groups. While planning, only the baseline tells the id of ours.
-fn access(work: &Work<'_>, there: &DbInstance) -> Option<Difference> {
+/// The difference in security groups. In a plan, the ID of the stack's group is known only from the baseline.
+fn access(work: &Work<'_>, db: &DbInstance) -> Option<Difference> {
     let baseline = work.deployment.baseline.as_ref();
     let known = work.outputs.security_groups.as_ref();
     let known = known.or_else(|| baseline.and_then(|baseline| baseline.outputs.security_groups.as_ref()));
     let desired = known.and_then(|groups| groups.database.clone())?;
-    let groups = there.vpc_security_groups().iter();
-    // RDS shows what it is taking off for a while.
+    let groups = db.vpc_security_groups().iter();
+    // RDS shows groups that it is removing for a while.
     let groups = groups.filter(|group| group.status() != Some("removing"));
-    let now: BTreeSet<&str> = groups.filter_map(|group| group.vpc_security_group_id()).collect();
-    if now == BTreeSet::from([desired.as_str()]) {
+    let actual: BTreeSet<&str> = groups.filter_map(|group| group.vpc_security_group_id()).collect();
+    if actual == BTreeSet::from([desired.as_str()]) {
         return None;
     }
-    let from = now.into_iter().collect::<Vec<_>>().join(", ");
-    Some(Difference {
-        field: "securityGroups",
-        from,
-        to: desired.clone(),
-        setting: Setting::Groups(vec![desired]),
-    })
+    let from = actual.into_iter().collect::<Vec<_>>().join(", ");
+    Some(Difference::new("securityGroups", from, &desired, Setting::Groups(vec![desired.clone()])))
 }
 
-/// An upgrade, and the parameter group that goes with the major version. RDS upgrades minor versions by itself, so a
-/// newer one than the spec's is no difference.
-fn version(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<Difference> {
-    let pending = there.pending_modified_values().and_then(PendingModifiedValues::engine_version);
-    let now = effective(there, there.engine_version(), pending).unwrap_or_default();
-    let upgrades_major = major(&spec.version) > major(now);
+/// The version, and the parameter group of the major version. RDS upgrades minor versions by itself, so a newer one than
+/// the spec's is not a difference.
+fn version(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<Difference> {
+    let pending = db.pending_modified_values().and_then(PendingModifiedValues::engine_version);
+    let actual = effective(db, db.engine_version(), pending).unwrap_or_default();
+    let upgrades_major = major(&spec.version) > major(actual);
     let upgrades_minor =
-        major(&spec.version) == major(now) && minor(&spec.version) > minor(now).or(Some(u32::MAX));
+        major(&spec.version) == major(actual) && minor(&spec.version) > minor(actual).or(Some(u32::MAX));
     let mut all = Vec::new();
     if upgrades_major || upgrades_minor {
         let setting = Setting::Version { version: spec.version.clone(), major: upgrades_major };
-        all.push(Difference { field: "version", from: now.into(), to: spec.version.clone(), setting });
+        all.push(Difference::new("version", actual, &spec.version, setting));
     }
     let group = parameter_group::name(work, spec);
-    // An upgrade under way brings its group, and a version that can't go back keeps its own.
-    let is_upgrading = pending.is_some() && !instance::is_available(there);
-    if major(&spec.version) >= major(now) && !is_upgrading && !instance::uses(there, &group) {
-        let from = there.db_parameter_groups().iter().filter_map(|group| group.db_parameter_group_name());
+    // An upgrade in progress also changes the group, and a version that cannot be downgraded keeps its group.
+    let is_upgrading = pending.is_some() && !instance::is_available(db);
+    if major(&spec.version) >= major(actual) && !is_upgrading && !instance::uses(db, &group) {
+        let from = db.db_parameter_groups().iter().filter_map(|group| group.db_parameter_group_name());
         let from = from.collect::<Vec<_>>().join(", ");
         let setting = Setting::ParameterGroup(group.clone());
-        all.push(Difference { field: "parameterGroup", from, to: group, setting });
+        all.push(Difference::new("parameterGroup", from, group, setting));
     }
     all
 }
 
-/// Deletion protection comes off here, but goes on only once a deployment has succeeded (`protect`): what was made by
-/// one that fails has to be removed. On the way back to a baseline it is put back at once, since nothing follows.
-fn protection(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Option<Difference> {
-    let now = there.deletion_protection().unwrap_or_default();
-    let acts = now || work.deployment.rolling_back;
-    (now != spec.deletion_protection && acts).then(|| protection_difference(spec.deletion_protection))
+/// The difference in deletion protection. `apply` turns it off, but only `protect` turns it on, once a deployment has
+/// succeeded: a failed deployment must be able to delete what it created. A rollback to a baseline turns it on at once.
+fn protection(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Option<Difference> {
+    let actual = db.deletion_protection().unwrap_or_default();
+    let changes = actual || work.deployment.rolling_back;
+    (actual != spec.deletion_protection && changes).then(|| protection_difference(spec.deletion_protection))
 }
 
 /// Deletion protection as a difference.
 pub(super) fn protection_difference(on: bool) -> Difference {
-    Difference {
-        field: "deletionProtection",
-        from: (!on).to_string(),
-        to: on.to_string(),
-        setting: Setting::Protection(on),
-    }
+    Difference::new("deletionProtection", !on, on, Setting::Protection(on))
 }
 
-/// What can't be changed in place: why, and the way out. Empty on the way back to a baseline as far as size and
-/// version go: what has grown stays grown.
-pub(super) fn refusals(work: &Work<'_>, spec: &Database, there: &DbInstance) -> Vec<(String, String)> {
+/// What cannot be changed in place: why, and how to fix it. During a rollback, size and version are not checked: they
+/// cannot be undone.
+pub(super) fn refusals(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<(String, String)> {
     let mut all = Vec::new();
-    let name = there.db_name().unwrap_or_default();
+    let name = db.db_name().unwrap_or_default();
     if name != spec.name {
         all.push((
             format!(
-                "database.name can't be changed from {name} to {}: RDS creates the database once",
+                "database.name cannot be changed from {name} to {}: RDS creates the database only once",
                 spec.name
             ),
             format!("set database.name back to {name}, or deploy a stack with another name"),
@@ -256,45 +239,45 @@ pub(super) fn refusals(work: &Work<'_>, spec: &Database, there: &DbInstance) -> 
         return all;
     }
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
-    let now = storage(there);
-    if size(spec.storage) < now {
-        // Storage that has grown by itself, or that RDS has rounded up (by at most a tenth), is no wish to shrink it.
+    let actual = storage(db);
+    if size(spec.storage) < actual {
+        // The storage may have grown by itself, or RDS rounded it up (by at most a tenth): then the spec does not reduce it.
         let may_have_grown_to = spec.max_storage.unwrap_or(spec.storage + spec.storage.div_ceil(10));
         let shrinks = match baseline {
             Some(baseline) => spec.storage < baseline.storage,
-            None => size(may_have_grown_to) < now,
+            None => size(may_have_grown_to) < actual,
         };
         if shrinks {
             all.push((
                 format!(
-                    "database.storage can't shrink from {now} to {} GiB: RDS has no way to do it",
+                    "database.storage cannot be reduced from {actual} to {} GiB: RDS does not support it",
                     spec.storage
                 ),
-                format!("set database.storage to {now} or more"),
+                format!("set database.storage to {actual} or more"),
             ));
         }
     }
-    let version = there.engine_version().unwrap_or_default();
+    let version = db.engine_version().unwrap_or_default();
     let lowered = baseline.is_some_and(|baseline| {
         major(&baseline.version) == major(&spec.version) && minor(&spec.version) < minor(&baseline.version)
     });
     let below = minor(&spec.version).is_some_and(|desired| Some(desired) < minor(version));
     if major(&spec.version) < major(version) || (lowered && below) {
         all.push((
-            format!("database.version can't go back from {version} to {}: RDS only upgrades", spec.version),
+            format!("database.version cannot be changed from {version} back to {}: RDS does not support downgrades", spec.version),
             format!("set database.version to {}, or deploy a stack with another name", major(version)),
         ));
     }
     all
 }
 
-/// The size of the storage in GiB: while it grows, the one that it grows to.
-fn storage(there: &DbInstance) -> i32 {
-    let pending = there.pending_modified_values().and_then(PendingModifiedValues::allocated_storage);
-    effective(there, there.allocated_storage(), pending).unwrap_or_default()
+/// The size of the storage in GiB, with pending changes.
+fn storage(db: &DbInstance) -> i32 {
+    let pending = db.pending_modified_values().and_then(PendingModifiedValues::allocated_storage);
+    effective(db, db.allocated_storage(), pending).unwrap_or_default()
 }
 
-/// A size as RDS takes it. The spec's checks keep it far below the limit.
+/// Converts a size to RDS's type. The spec's checks keep it far below the limit.
 pub(super) fn size(gib: u32) -> i32 {
     i32::try_from(gib).unwrap_or(i32::MAX)
 }

@@ -1,10 +1,10 @@
-//! The subnet group: the database subnets of all zones, of which RDS wants two even for a single instance.
+//! The DB subnet group: the database subnets of all zones. RDS requires two even for a single instance.
 
 use std::collections::BTreeSet;
 
 use super::observed::Observed;
-use super::{NAME, keep_tags, rds_tags};
-use crate::aws::error::{Answer, StepError};
+use super::{NAME, rds_tags, repair_tags};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
@@ -17,7 +17,7 @@ pub(super) fn name(work: &Work<'_>) -> String {
     work.stack.resource("database")
 }
 
-/// The ids of the database subnets, as far as they are known: while planning, only those of the baseline are.
+/// The IDs of the database subnets, if they are known: in a plan, those of the baseline.
 fn known_subnets(work: &Work<'_>) -> Option<BTreeSet<String>> {
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.outputs.network.as_ref());
     let network = work.outputs.network.as_ref().or(baseline)?;
@@ -30,12 +30,12 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         return;
     };
     plan.tags(&work.stack, NAME, LOGICAL_ID, &group.tags);
-    // The ids of subnets that are yet to be made are not known, but how many there will be is.
+    // The IDs of new subnets are not known yet, but their number is.
     let zones = usize::from(work.spec.network.zones);
     let differs = known_subnets(work).is_some_and(|subnets| subnets != group.subnets);
     if differs || group.subnets.len() != zones {
-        let now: Vec<&str> = group.subnets.iter().map(String::as_str).collect();
-        plan.update(LOGICAL_ID, "subnets", now.join(", "), format!("the {zones} database subnets"));
+        let actual: Vec<&str> = group.subnets.iter().map(String::as_str).collect();
+        plan.update(LOGICAL_ID, "subnets", actual.join(", "), format!("the {zones} database subnets"));
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
     let (name, desired) = (name(work), &work.network()?.database_subnets);
     let desired: BTreeSet<String> = desired.values().cloned().collect();
     let subnets = || Some(desired.iter().cloned().collect());
-    let late = ["InvalidSubnet", "DBSubnetGroupNotFoundFault"];
+    let not_visible = ["InvalidSubnet", "DBSubnetGroupNotFoundFault"];
     let Some(group) = &observed.subnet_group else {
         let call = work
             .aws
@@ -55,28 +55,32 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
             .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))))
             .send()
             .await;
-        // It exists: a lost answer has made it. If it is somebody else's, the next attempt finds it so.
-        let passing = ["DBSubnetGroupAlreadyExists", late[0]];
+        // The group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
+        let retryable = ["DBSubnetGroupAlreadyExists", not_visible[0]];
         call.pending_on(
-            &passing,
-            "the subnet group to be visible",
-            format!("creating the subnet group {name}"),
+            &retryable,
+            "the DB subnet group to become visible",
+            format!("creating DB subnet group {name}"),
         )?;
         tracing::info!(name, "Subnet group created.");
         return Ok(());
     };
-    keep_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
+    repair_tags(work, &group.arn, LOGICAL_ID, &group.tags).await?;
     if group.subnets == desired {
         return Ok(());
     }
     let call = work.aws.rds().modify_db_subnet_group().db_subnet_group_name(&name);
     let call = call.set_subnet_ids(subnets()).send().await;
-    call.pending_on(&late, "the subnets to be visible", format!("changing the subnet group {name}"))?;
-    tracing::info!(name, "Subnet group changed.");
+    call.pending_on(
+        &not_visible,
+        "the subnets to become visible",
+        format!("updating DB subnet group {name}"),
+    )?;
+    tracing::info!(name, "Subnet group updated.");
     Ok(())
 }
 
-/// Deletes it; the instance is gone.
+/// Deletes the group, after the instance's deletion.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     if observed.subnet_group.is_none() {
@@ -84,11 +88,11 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     }
     let name = name(work);
     let call = work.aws.rds().delete_db_subnet_group().db_subnet_group_name(&name).send().await;
-    let held = ["InvalidDBSubnetGroupStateFault", "InvalidDBSubnetStateFault"];
-    if call.gone(&["DBSubnetGroupNotFoundFault"], &held, format!("deleting the subnet group {name}"))? {
+    let in_use = ["InvalidDBSubnetGroupStateFault", "InvalidDBSubnetStateFault"];
+    if call.deleted(&["DBSubnetGroupNotFoundFault"], &in_use, format!("deleting DB subnet group {name}"))? {
         tracing::info!(name, "Subnet group deleted.");
     } else {
-        deletion.remains(LOGICAL_ID, name, "RDS says that a database instance still uses it");
+        deletion.remains(LOGICAL_ID, name, "RDS reports that an RDS instance still uses it");
     }
     Ok(deletion)
 }

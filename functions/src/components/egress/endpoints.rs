@@ -1,10 +1,10 @@
-//! Interface endpoints: with `nat: none` the only way to AWS's services.
+//! Interface endpoints: with `nat: none`, the only connection to AWS services.
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 
 use super::NAME;
 use super::observed::Observed;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
@@ -15,20 +15,20 @@ use crate::deployment::endpoint_services::endpoint_services;
 use crate::deployment::names::TAG_DEPLOYMENT;
 use crate::deployment::plan::{Plan, Verb};
 
-/// How many are asked for in one run: EC2 allows a burst of four (Amazon EC2 API, "request throttling").
+/// How many endpoints one run creates: EC2 allows a burst of four (Amazon EC2 API, "request throttling").
 const AT_ONCE: usize = 3;
 
-/// The logical ID of a service's endpoint.
+/// The logical ID of an AWS service's endpoint.
 pub(super) fn logical_id(service: &str) -> String {
     format!("endpoint/{service}")
 }
 
-/// Whether the spec asks for an endpoint with this logical ID.
-pub(super) fn is_desired(work: &Work<'_>, wanted_id: &str) -> bool {
-    endpoint_services(work.spec).iter().any(|service| logical_id(service) == wanted_id)
+/// Whether the stack needs an endpoint with this logical ID.
+pub(super) fn is_desired(work: &Work<'_>, id: &str) -> bool {
+    endpoint_services(work.spec).iter().any(|service| logical_id(service) == id)
 }
 
-/// The state in lower case: EC2 gives it in either.
+/// The state in lower case: EC2 writes it in upper or lower case.
 pub(super) fn state(endpoint: &VpcEndpoint) -> String {
     endpoint.state().map(|state| state.as_str().to_ascii_lowercase()).unwrap_or_default()
 }
@@ -51,11 +51,11 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Creates the missing ones, a few a run, and changes what differs: subnets of zones that were added, and drift.
+/// Creates the missing endpoints, a few in each run, and updates those that differ.
 pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<(), StepError> {
     for (logical_id, endpoint) in &observed.endpoints {
         let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-        tagging::keep(work, NAME, logical_id, id, &tagging::read(endpoint.tags())).await?;
+        tagging::repair(work, NAME, logical_id, id, &tagging::read(endpoint.tags())).await?;
         if is_desired(work, logical_id) {
             Difference::of(work, endpoint).repair(work, logical_id, id).await?;
         }
@@ -65,14 +65,14 @@ pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<()
         .filter(|service| !observed.endpoints.contains_key(&logical_id(service)))
         .collect();
     for service in &missing {
-        failed(work, observed, &logical_id(service))?;
+        check_not_failed(work, observed, &logical_id(service))?;
     }
-    let now = missing.iter().take(AT_ONCE);
-    let made = join::all(now.map(|service| create(work, observed, service))).await?;
+    let first = missing.iter().take(AT_ONCE);
+    let made = join::all(first.map(|service| create(work, observed, service))).await?;
     observed.endpoints.extend(made);
     if missing.len() > AT_ONCE {
         return Err(StepError::pending(format!(
-            "{} more interface endpoints to be asked for",
+            "the creation of {} more interface endpoints",
             missing.len() - AT_ONCE
         )));
     }
@@ -85,19 +85,21 @@ async fn create(
     service: &str,
 ) -> Result<(String, VpcEndpoint), StepError> {
     let (logical_id, network) = (logical_id(service), work.network()?);
-    let former = |endpoint: &&VpcEndpoint| tagging::logical_id(endpoint.tags()) == logical_id;
+    let is_predecessor = |endpoint: &&VpcEndpoint| tagging::logical_id(endpoint.tags()) == logical_id;
     let failed: Vec<String> = observed
         .failed_endpoints
         .iter()
-        .filter(former)
+        .filter(is_predecessor)
         .filter_map(|failed| failed.vpc_endpoint_id.clone())
         .collect();
     if !failed.is_empty() {
         delete_endpoints(work, &failed).await?;
     }
-    if !failed.is_empty() || observed.leaving_endpoints.iter().any(|leaving| former(&leaving)) {
-        // Its private name is taken until it is gone.
-        return Err(StepError::pending(format!("the former {logical_id} to be gone")));
+    if !failed.is_empty() || observed.deleting_endpoints.iter().any(|deleting| is_predecessor(&deleting)) {
+        // The predecessor has the private DNS name until it is deleted.
+        return Err(StepError::pending(format!(
+            "the deletion of the previous interface endpoint {logical_id}"
+        )));
     }
     let call = work
         .aws
@@ -114,21 +116,25 @@ async fn create(
             ResourceType::VpcEndpoint,
             work.stack.tags(NAME, &logical_id),
         ));
-    let late = [
+    let not_visible = [
         "InvalidSubnetId.NotFound",
         "InvalidSubnetID.NotFound",
         "InvalidGroup.NotFound",
         "InvalidSecurityGroupId.NotFound",
     ];
-    let waits_for = "the subnets and the security group to be visible";
-    let answer = call.send().await.pending_on(&late, waits_for, format!("creating the {logical_id}"))?;
-    let endpoint = answer.vpc_endpoint.ok_or_else(|| StepError::lacking("the endpoint"))?;
+    let waiting_for = "the subnets and the security group to become visible";
+    let response = call.send().await.pending_on(
+        &not_visible,
+        waiting_for,
+        format!("creating interface endpoint {logical_id}"),
+    )?;
+    let endpoint = response.vpc_endpoint.ok_or_else(|| StepError::incomplete("the endpoint"))?;
     tracing::info!(id = endpoint.vpc_endpoint_id(), logical_id, "Interface endpoint created.");
     Ok((logical_id, endpoint))
 }
 
-/// In what an endpoint differs from what it shall be. What this component stands in is known from the outputs of the
-/// steps before it; while planning, from those of the baseline.
+/// The differences between an endpoint and its desired state. The subnets and security groups come from the outputs of
+/// other components; in a plan, from those of the baseline.
 #[derive(Debug, Default)]
 struct Difference {
     missing_subnets: Vec<String>,
@@ -150,18 +156,18 @@ impl Difference {
             ..Self::default()
         };
         if let Some(network) = &work.outputs.network {
-            let (there, desired) = (endpoint.subnet_ids(), network.private());
-            difference.missing_subnets = without(&desired, there);
-            difference.extra_subnets = without(there, &desired);
+            let (actual, desired) = (endpoint.subnet_ids(), network.private());
+            difference.missing_subnets = without(&desired, actual);
+            difference.extra_subnets = without(actual, &desired);
         }
         if let Some(desired) =
             work.outputs.security_groups.as_ref().and_then(|groups| groups.endpoints.clone())
         {
-            let there: Vec<String> =
+            let actual: Vec<String> =
                 endpoint.groups().iter().filter_map(|group| group.group_id.clone()).collect();
             let desired = [desired];
-            difference.missing_groups = without(&desired, &there);
-            difference.extra_groups = without(&there, &desired);
+            difference.missing_groups = without(&desired, &actual);
+            difference.extra_groups = without(&actual, &desired);
         }
         difference
     }
@@ -191,7 +197,7 @@ impl Difference {
         lists.into_iter().all(Vec::is_empty) && !self.lacks_private_names && !self.has_policy
     }
 
-    /// Changes all of it in one call, which an endpoint takes while it is available.
+    /// Repairs all differences in one call, which EC2 accepts only while the endpoint is available.
     async fn repair(self, work: &Work<'_>, logical_id: &str, id: &str) -> Result<(), StepError> {
         if self.is_empty() {
             return Ok(());
@@ -207,26 +213,29 @@ impl Difference {
             .set_remove_security_group_ids(unless_empty(self.extra_groups))
             .set_private_dns_enabled(self.lacks_private_names.then_some(true))
             .set_reset_policy(self.has_policy.then_some(true));
-        let waits_for = format!("the {logical_id} {id} to be available");
+        let waiting_for = format!("interface endpoint {logical_id} ({id}) to become available");
         call.send().await.pending_on(
             &["IncorrectState"],
-            &waits_for,
-            format!("changing the {logical_id} {id}"),
+            &waiting_for,
+            format!("updating interface endpoint {logical_id} ({id})"),
         )?;
-        tracing::info!(id, logical_id, "Interface endpoint changed.");
+        tracing::info!(id, logical_id, "Interface endpoint updated.");
         Ok(())
     }
 }
 
-/// An error if this deployment has made this endpoint already, and it failed: another would fail alike.
-fn failed(work: &Work<'_>, observed: &Observed, wanted_id: &str) -> Result<(), StepError> {
-    let mine = |endpoint: &&VpcEndpoint| {
-        tagging::logical_id(endpoint.tags()) == wanted_id
+/// Fails if an endpoint that this deployment created has failed: another one would fail too.
+fn check_not_failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), StepError> {
+    let is_from_this_deployment = |endpoint: &&VpcEndpoint| {
+        tagging::logical_id(endpoint.tags()) == logical_id
             && tagging::read(endpoint.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    match observed.failed_endpoints.iter().find(mine) {
+    match observed.failed_endpoints.iter().find(is_from_this_deployment) {
         Some(endpoint) if !work.deployment.rolling_back => Err(StepError::Unhealthy {
-            what: format!("the {wanted_id} {}", endpoint.vpc_endpoint_id().unwrap_or_default()),
+            what: format!(
+                "interface endpoint {logical_id} ({})",
+                endpoint.vpc_endpoint_id().unwrap_or_default()
+            ),
             why: endpoint
                 .last_error()
                 .and_then(|error| error.message())
@@ -237,36 +246,36 @@ fn failed(work: &Work<'_>, observed: &Observed, wanted_id: &str) -> Result<(), S
     }
 }
 
-/// `Pending` until every endpoint that the spec asks for is available.
+/// `Pending` until every desired endpoint is available.
 pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     for logical_id in endpoint_services(work.spec).into_iter().map(logical_id) {
-        failed(work, observed, &logical_id)?;
+        check_not_failed(work, observed, &logical_id)?;
         if observed.endpoints.get(&logical_id).map(state).as_deref() != Some("available") {
-            return Err(StepError::pending(format!("the {logical_id} to be available")));
+            return Err(StepError::pending(format!("interface endpoint {logical_id} to become available")));
         }
     }
     Ok(())
 }
 
-/// The endpoints with these roles that are not on their way out. One that failed stays until it is deleted.
+/// The selected endpoints that are not being deleted yet. A failed one exists until it is deleted.
 fn removable(observed: &Observed, which: impl Fn(&str) -> bool) -> Vec<&VpcEndpoint> {
-    let standing = observed.endpoints.values().chain(&observed.failed_endpoints);
-    standing.filter(|endpoint| which(tagging::logical_id(endpoint.tags()))).collect()
+    let live = observed.endpoints.values().chain(&observed.failed_endpoints);
+    live.filter(|endpoint| which(tagging::logical_id(endpoint.tags()))).collect()
 }
 
-/// Deletes the endpoints with these roles.
+/// Deletes the endpoints whose logical IDs `which` selects.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
     which: impl Fn(&str) -> bool,
 ) -> Result<Deletion, StepError> {
-    let going = removable(observed, which);
+    let to_delete = removable(observed, which);
     let ids: Vec<String> =
-        going.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
+        to_delete.iter().filter_map(|endpoint| endpoint.vpc_endpoint_id().map(str::to_owned)).collect();
     let mut deletion =
-        Deletion { found: going.len() + observed.leaving_endpoints.len(), remaining: Vec::new() };
+        Deletion { found: to_delete.len() + observed.deleting_endpoints.len(), remaining: Vec::new() };
     let refused = if ids.is_empty() { Vec::new() } else { delete_endpoints(work, &ids).await? };
-    for endpoint in going.into_iter().chain(&observed.leaving_endpoints) {
+    for endpoint in to_delete.into_iter().chain(&observed.deleting_endpoints) {
         let id = endpoint.vpc_endpoint_id().unwrap_or_default();
         let why = refused.iter().find(|(refused, _)| refused == id).map(|(_, why)| why.as_str());
         deletion.remains(tagging::logical_id(endpoint.tags()), id, why.unwrap_or("is being deleted"));

@@ -1,4 +1,5 @@
-//! The way out of the private subnets: NAT gateways with their addresses and routes, or interface endpoints.
+//! Outbound connections of the private subnets: NAT gateways with their Elastic IP addresses and routes, or interface
+//! endpoints.
 
 mod endpoints;
 mod nat;
@@ -8,7 +9,7 @@ mod routes;
 use crate::aws::error::StepError;
 use crate::aws::join;
 use crate::contract::component::{Component, Work};
-use crate::contract::handler::{Function, act};
+use crate::contract::handler::{Function, act, completed};
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::EgressOutputs;
@@ -21,7 +22,7 @@ pub const NAME: &str = component_names::EGRESS;
 /// The function.
 pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(act(&Egress, NAME, payload, aws)));
 
-/// The way out of a stack's private subnets.
+/// The outbound connections of a stack's private subnets.
 #[derive(Debug)]
 pub struct Egress;
 
@@ -44,7 +45,7 @@ impl Component for Egress {
         nat::apply(work, &mut observed).await?;
         endpoints::apply(work, &mut observed).await?;
         routes::apply(work, &observed).await?;
-        crate::contract::handler::completed(nat::release_doubles(work, &observed).await?)?;
+        completed(nat::release_duplicates(work, &observed).await?)?;
         observed.outputs(work)
     }
 
@@ -52,12 +53,12 @@ impl Component for Egress {
         let observed = Observed::read_desired(work).await?;
         nat::wait_until_stable(work, &observed)?;
         endpoints::wait_until_stable(work, &observed)?;
-        // `apply` has reported all of it.
+        // `apply` has reported the complete outputs.
         Ok(work.outputs.egress.clone().unwrap_or_default())
     }
 
-    // A released address never comes back, and others may have let it in: the way out of before is there until the
-    // new one has proved itself.
+    // A released Elastic IP address cannot be allocated again, and others may allow only this address. The old gateways stay
+    // until everything is healthy with the new ones.
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         delete(
@@ -71,12 +72,12 @@ impl Component for Egress {
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
-        // Routes may lead nowhere until their tables go with the network.
+        // Routes may have no target until `network` deletes their tables.
         delete(work, &observed, |_| true, |_| true).await
     }
 }
 
-/// Deletes the NAT gateways, with their addresses, and the interface endpoints whose roles these are.
+/// Deletes the NAT gateways, with their Elastic IP addresses, and the interface endpoints that the filters select.
 async fn delete(
     work: &Work<'_>,
     observed: &Observed,

@@ -1,13 +1,13 @@
-//! NAT gateways and their elastic addresses: one for all zones, or one in each.
+//! NAT gateways and their Elastic IP addresses: one for all zones, or one in each.
 
 use aws_sdk_ec2::types::{Address, DomainType, NatGateway, NatGatewayState, ResourceType};
 use stackdrop_specs::Nat;
 
 use super::NAME;
 use super::observed::Observed;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
-use crate::aws::once;
+use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::contract::quotas::{self, ELASTIC_ADDRESSES, Need};
 use crate::contract::tagging;
@@ -31,22 +31,24 @@ pub(super) fn logical_id(zone: &str) -> String {
     format!("nat/{zone}")
 }
 
-/// The logical ID of the elastic address of a zone's NAT gateway.
-pub(super) fn address_role(zone: &str) -> String {
+/// The logical ID of the Elastic IP address of a zone's NAT gateway.
+pub(super) fn address_logical_id(zone: &str) -> String {
     format!("address/{zone}")
 }
 
-/// Whether the spec asks for a NAT gateway, or an address, with this logical ID.
-pub(super) fn is_desired(work: &Work<'_>, wanted_id: &str) -> bool {
-    zones(work).iter().any(|zone| logical_id(zone) == wanted_id || address_role(zone) == wanted_id)
+/// Whether the spec has a NAT gateway, or an Elastic IP address, with this logical ID.
+pub(super) fn is_desired(work: &Work<'_>, id: &str) -> bool {
+    zones(work).iter().any(|zone| logical_id(zone) == id || address_logical_id(zone) == id)
 }
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for zone in zones(work) {
-        let (address_role, logical_id) = (address_role(&zone), logical_id(&zone));
-        match observed.addresses.get(&address_role).and_then(|same| same.first()) {
-            None => plan.change(Verb::Create, &address_role),
-            Some(address) => plan.tags(&work.stack, NAME, &address_role, &tagging::read(address.tags())),
+        let (address_logical_id, logical_id) = (address_logical_id(&zone), logical_id(&zone));
+        match observed.addresses.get(&address_logical_id).and_then(|same| same.first()) {
+            None => plan.change(Verb::Create, &address_logical_id),
+            Some(address) => {
+                plan.tags(&work.stack, NAME, &address_logical_id, &tagging::read(address.tags()))
+            }
         }
         match observed.gateways.get(&logical_id) {
             None => plan.change(Verb::Create, &logical_id),
@@ -69,8 +71,8 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Notes a problem when the account may not have the missing addresses. What the spec no longer wants goes only when
-/// the new ones work, so it makes no room for them.
+/// Plans a problem if the quota is too small for the missing addresses. Addresses that the spec no longer has do not
+/// count as free: they are released only once the new ones work.
 pub(super) async fn check_quota(
     work: &Work<'_>,
     observed: &Observed,
@@ -79,12 +81,12 @@ pub(super) async fn check_quota(
     let zones = zones(work);
     let missing: Vec<String> = zones
         .iter()
-        .map(|zone| address_role(zone))
+        .map(|zone| address_logical_id(zone))
         .filter(|logical_id| !observed.addresses.contains_key(logical_id))
         .collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let all = work.aws.ec2().describe_addresses().send().await;
-    let all = all.doing("counting the elastic addresses of the region")?;
+    let all = all.doing("counting the Elastic IP addresses of the region")?;
     let fewer = match work.spec.network.nat {
         Nat::PerZone => "set network.nat to single or none",
         Nat::Single | Nat::None => "set network.nat to none",
@@ -93,19 +95,19 @@ pub(super) async fn check_quota(
         resource: first,
         used: quotas::count(all.addresses().len()),
         more: quotas::count(missing.len()),
-        instead: &format!("release addresses that nobody uses, or {fewer}"),
+        alternative: &format!("release unused addresses, or {fewer}"),
     };
     quotas::check(work, ELASTIC_ADDRESSES, need, plan).await
 }
 
-/// Allocates the missing addresses.
+/// Allocates the missing Elastic IP addresses.
 pub(super) async fn apply_addresses(work: &Work<'_>, observed: &mut Observed) -> Result<(), StepError> {
     let zones = zones(work);
     let missing = zones
         .iter()
-        .map(|zone| address_role(zone))
+        .map(|zone| address_logical_id(zone))
         .filter(|logical_id| !observed.addresses.contains_key(logical_id));
-    let made = join::all(missing.map(async |logical_id| {
+    let allocated = join::all(missing.map(async |logical_id| {
         let call = work
             .aws
             .ec2()
@@ -116,17 +118,17 @@ pub(super) async fn apply_addresses(work: &Work<'_>, observed: &mut Observed) ->
                 work.stack.tags(NAME, &logical_id),
             ))
             .customize()
-            .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
-        let answer = call.send().await.doing(format!("allocating the {logical_id}"))?;
+            .config_override(aws_sdk_ec2::Config::builder().retry_config(no_retries()));
+        let response = call.send().await.doing(format!("allocating Elastic IP address {logical_id}"))?;
         let address = Address::builder()
-            .set_allocation_id(answer.allocation_id)
-            .set_public_ip(answer.public_ip)
+            .set_allocation_id(response.allocation_id)
+            .set_public_ip(response.public_ip)
             .set_tags(Some(tagging::ec2_tags(work.stack.tags(NAME, &logical_id))))
             .build();
-        tracing::info!(id = address.allocation_id(), logical_id, "Elastic address allocated.");
+        tracing::info!(id = address.allocation_id(), logical_id, "Elastic IP address allocated.");
         Ok::<_, StepError>((logical_id, vec![address]))
     }));
-    observed.addresses.extend(made.await?);
+    observed.addresses.extend(allocated.await?);
     Ok(())
 }
 
@@ -135,11 +137,11 @@ pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<()
     for (logical_id, same) in &observed.addresses {
         let Some(address) = same.first() else { continue };
         let id = address.allocation_id().unwrap_or_default();
-        tagging::keep(work, NAME, logical_id, id, &tagging::read(address.tags())).await?;
+        tagging::repair(work, NAME, logical_id, id, &tagging::read(address.tags())).await?;
     }
     for (logical_id, gateway) in &observed.gateways {
         let id = gateway.nat_gateway_id().unwrap_or_default();
-        tagging::keep(work, NAME, logical_id, id, &tagging::read(gateway.tags())).await?;
+        tagging::repair(work, NAME, logical_id, id, &tagging::read(gateway.tags())).await?;
     }
     let missing: Vec<String> =
         zones(work).into_iter().filter(|zone| !observed.gateways.contains_key(&logical_id(zone))).collect();
@@ -147,22 +149,23 @@ pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<()
         return Ok(());
     }
     for zone in &missing {
-        failed(work, observed, &logical_id(zone))?;
+        check_not_failed(work, observed, &logical_id(zone))?;
     }
-    let made = join::all(missing.iter().map(|zone| create(work, observed, zone))).await?;
-    observed.gateways.extend(missing.iter().map(|zone| logical_id(zone)).zip(made));
+    let created = join::all(missing.iter().map(|zone| create(work, observed, zone))).await?;
+    observed.gateways.extend(missing.iter().map(|zone| logical_id(zone)).zip(created));
     Ok(())
 }
 
 async fn create(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<NatGateway, StepError> {
     let (logical_id, network) = (logical_id(zone), work.network()?);
-    let address = observed.addresses.get(&address_role(zone)).and_then(|same| same.first()?.allocation_id());
+    let address =
+        observed.addresses.get(&address_logical_id(zone)).and_then(|same| same.first()?.allocation_id());
     let subnet = network.public_subnets.get(zone);
-    // The id of a dead predecessor goes into the token: EC2 would hand out that gateway again.
-    let dead: Vec<&str> = observed
-        .dead
+    // The token contains the IDs of failed or deleted predecessors: otherwise EC2 would return such a gateway.
+    let predecessors: Vec<&str> = observed
+        .unusable
         .iter()
-        .chain(&observed.leaving)
+        .chain(&observed.deleting)
         .filter(|gateway| tagging::logical_id(gateway.tags()) == logical_id)
         .filter_map(NatGateway::nat_gateway_id)
         .collect();
@@ -172,36 +175,40 @@ async fn create(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<NatG
         .create_nat_gateway()
         .set_allocation_id(address.map(str::to_owned))
         .set_subnet_id(subnet.cloned())
-        .client_token(work.stack.token(&logical_id, &dead))
+        .client_token(work.stack.token(&logical_id, &predecessors))
         .tag_specifications(tagging::specification(
             ResourceType::Natgateway,
             work.stack.tags(NAME, &logical_id),
         ));
-    let late = ["InvalidSubnetID.NotFound", "InvalidAllocationID.NotFound", "InvalidElasticIpID.NotFound"];
-    let waits_for = "the subnet and the elastic address to be visible";
-    let held = "its former NAT gateway to let go of the elastic address";
-    let answer = call
+    let not_visible =
+        ["InvalidSubnetID.NotFound", "InvalidAllocationID.NotFound", "InvalidElasticIpID.NotFound"];
+    let waiting_for = "the subnet and the Elastic IP address to become visible";
+    let response = call
         .send()
         .await
         .unless(&["Resource.AlreadyAssociated"])
-        .pending_on(&late, waits_for, format!("creating the {logical_id}"))?
-        .ok_or_else(|| StepError::pending(format!("{logical_id}: {held}")))?;
-    let gateway = answer.nat_gateway.ok_or_else(|| StepError::lacking("the NAT gateway"))?;
+        .pending_on(&not_visible, waiting_for, format!("creating NAT gateway {logical_id}"))?
+        .ok_or_else(|| {
+            StepError::pending(format!(
+                "the previous NAT gateway {logical_id} to release its Elastic IP address"
+            ))
+        })?;
+    let gateway = response.nat_gateway.ok_or_else(|| StepError::incomplete("the NAT gateway"))?;
     tracing::info!(id = gateway.nat_gateway_id(), logical_id, "NAT gateway created.");
     Ok(gateway)
 }
 
-/// An error if this deployment has made this NAT gateway already, and it failed: another would fail alike.
-fn failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), StepError> {
-    let mine = |gateway: &&NatGateway| {
+/// Fails if a NAT gateway that this deployment created has failed: another one would fail too.
+fn check_not_failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), StepError> {
+    let is_from_this_deployment = |gateway: &&NatGateway| {
         let tags = tagging::read(gateway.tags());
         gateway.state() == Some(&NatGatewayState::Failed)
             && tagging::logical_id(gateway.tags()) == logical_id
             && tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    match observed.dead.iter().find(mine) {
+    match observed.unusable.iter().find(is_from_this_deployment) {
         Some(gateway) if !work.deployment.rolling_back => Err(StepError::Unhealthy {
-            what: format!("the {logical_id} {}", gateway.nat_gateway_id().unwrap_or_default()),
+            what: format!("NAT gateway {logical_id} ({})", gateway.nat_gateway_id().unwrap_or_default()),
             why: format!(
                 "{}: {}",
                 gateway.failure_code().unwrap_or("no code"),
@@ -212,18 +219,20 @@ fn failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), 
     }
 }
 
-/// `Pending` until every NAT gateway that the spec asks for is available.
+/// `Pending` until every desired NAT gateway is available.
 pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     for zone in zones(work) {
         let logical_id = logical_id(&zone);
         match observed.gateways.get(&logical_id) {
             None => {
-                failed(work, observed, &logical_id)?;
-                return Err(StepError::pending(format!("the {logical_id} to be visible")));
+                check_not_failed(work, observed, &logical_id)?;
+                return Err(StepError::pending(format!("NAT gateway {logical_id} to become visible")));
             }
             Some(gateway) if gateway.state() != Some(&NatGatewayState::Available) => {
                 let id = gateway.nat_gateway_id().unwrap_or_default();
-                return Err(StepError::pending(format!("the {logical_id} {id} to be available")));
+                return Err(StepError::pending(format!(
+                    "NAT gateway {logical_id} ({id}) to become available"
+                )));
             }
             Some(_) => {}
         }
@@ -231,25 +240,25 @@ pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<
     Ok(())
 }
 
-/// Releases the addresses that a lost answer has doubled, once the gateway tells which of them it uses.
-pub(super) async fn release_doubles(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+/// Releases duplicate addresses, which a lost response may leave, once the gateway shows which address it uses.
+pub(super) async fn release_duplicates(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     let desired = observed.addresses.iter().filter(|(logical_id, _)| is_desired(work, logical_id));
-    let doubles: Vec<(&String, &Address)> = desired
+    let duplicates: Vec<(&String, &Address)> = desired
         .flat_map(|(logical_id, same)| same.iter().skip(1).map(move |address| (logical_id, address)))
         .collect();
-    if doubles.is_empty() {
+    if duplicates.is_empty() {
         return Ok(deletion);
     }
     wait_until_stable(work, observed)?;
-    for (logical_id, address) in doubles {
+    for (logical_id, address) in duplicates {
         deletion.found += 1;
         release(work, logical_id, address, &mut deletion).await?;
     }
     Ok(deletion)
 }
 
-/// Deletes the NAT gateways with these roles, and releases their addresses once they are gone.
+/// Deletes the NAT gateways whose logical IDs `which` selects, and releases their addresses once they are deleted.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
@@ -257,17 +266,17 @@ pub(super) async fn delete(
 ) -> Result<Deletion, StepError> {
     let gateways: Vec<(&String, &NatGateway)> =
         observed.gateways.iter().filter(|(logical_id, _)| which(logical_id)).collect();
-    let mut deletion = Deletion { found: gateways.len() + observed.leaving.len(), remaining: Vec::new() };
+    let mut deletion = Deletion { found: gateways.len() + observed.deleting.len(), remaining: Vec::new() };
     join::all(gateways.iter().map(|(logical_id, gateway)| delete_one(work, logical_id, gateway))).await?;
-    let leaving = observed.leaving.iter().map(|gateway| (tagging::logical_id(gateway.tags()), gateway));
+    let deleting = observed.deleting.iter().map(|gateway| (tagging::logical_id(gateway.tags()), gateway));
     for (logical_id, gateway) in
-        gateways.iter().map(|(logical_id, gateway)| (logical_id.as_str(), *gateway)).chain(leaving)
+        gateways.iter().map(|(logical_id, gateway)| (logical_id.as_str(), *gateway)).chain(deleting)
     {
         deletion.remains(logical_id, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
     }
     for (logical_id, same) in &observed.addresses {
-        let superfluous = usize::from(!which(logical_id));
-        for address in same.iter().skip(superfluous) {
+        let kept = usize::from(!which(logical_id));
+        for address in same.iter().skip(kept) {
             deletion.found += 1;
             release(work, logical_id, address, &mut deletion).await?;
         }
@@ -278,13 +287,13 @@ pub(super) async fn delete(
 async fn delete_one(work: &Work<'_>, logical_id: &str, gateway: &NatGateway) -> Result<(), StepError> {
     let id = gateway.nat_gateway_id().unwrap_or_default();
     let call = work.aws.ec2().delete_nat_gateway().nat_gateway_id(id).send().await;
-    // The one not-found code of EC2 without a dot.
-    call.unless(&["NatGatewayNotFound"]).doing(format!("deleting the {logical_id} {id}"))?;
+    // EC2's only not-found code without a dot.
+    call.unless(&["NatGatewayNotFound"]).doing(format!("deleting NAT gateway {logical_id} ({id})"))?;
     tracing::info!(id, logical_id, "NAT gateway deleted.");
     Ok(())
 }
 
-/// Releases an address, unless a NAT gateway still holds it.
+/// Releases an address, unless a NAT gateway still uses it.
 async fn release(
     work: &Work<'_>,
     logical_id: &str,
@@ -293,19 +302,19 @@ async fn release(
 ) -> Result<(), StepError> {
     let id = address.allocation_id().unwrap_or_default();
     if address.association_id().is_some() {
-        deletion.remains(logical_id, id, "its NAT gateway holds it");
+        deletion.remains(logical_id, id, "its NAT gateway still uses it");
         return Ok(());
     }
     let call = work.aws.ec2().release_address().allocation_id(id).send().await;
     let absent = ["InvalidAllocationID.NotFound"];
-    if call.gone(
+    if call.deleted(
         &absent,
         &["InvalidIPAddress.InUse", "AuthFailure"],
-        format!("releasing the {logical_id} {id}"),
+        format!("releasing Elastic IP address {logical_id} ({id})"),
     )? {
-        tracing::info!(id, logical_id, "Elastic address released.");
+        tracing::info!(id, logical_id, "Elastic IP address released.");
     } else {
-        deletion.remains(logical_id, id, "EC2 says that it is in use");
+        deletion.remains(logical_id, id, "EC2 reports that it is in use");
     }
     Ok(())
 }

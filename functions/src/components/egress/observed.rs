@@ -1,34 +1,35 @@
-//! What stands of a stack's way out: the only reader of it.
+//! The observed state of a stack's egress.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Address, NatGateway, NatGatewayState, RouteTable, VpcEndpoint};
-
 use stackdrop_specs::Nat;
 
 use super::{NAME, endpoints, nat};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::{self, filter, logical_id, ours};
+use crate::deployment::component_names;
 use crate::deployment::endpoint_services::endpoint_services;
+use crate::deployment::names::TAG_LOGICAL_ID;
 use crate::deployment::outputs::EgressOutputs;
 
-/// Everything of this stack's way out.
+/// The observed state of this stack's egress.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// Elastic addresses by logical ID; more than one of a logical ID only after a lost answer.
+    /// Elastic IP addresses by logical ID. A logical ID can have several after a lost response.
     pub(super) addresses: BTreeMap<String, Vec<Address>>,
-    /// The NAT gateways that stand, by logical ID.
+    /// The available and pending NAT gateways by logical ID.
     pub(super) gateways: BTreeMap<String, NatGateway>,
-    /// Those on their way out: they still hold their address and their subnet.
-    pub(super) leaving: Vec<NatGateway>,
-    /// Those that EC2 still describes although they are gone.
-    pub(super) dead: Vec<NatGateway>,
-    /// The interface endpoints that stand, by logical ID.
+    /// NAT gateways that are being deleted: they still use their address and subnet.
+    pub(super) deleting: Vec<NatGateway>,
+    /// NAT gateways that have failed or were deleted, which EC2 returns for about an hour.
+    pub(super) unusable: Vec<NatGateway>,
+    /// The interface endpoints by logical ID.
     pub(super) endpoints: BTreeMap<String, VpcEndpoint>,
-    /// Those on their way out: their interfaces still hold subnets and groups.
-    pub(super) leaving_endpoints: Vec<VpcEndpoint>,
-    /// Those that failed.
+    /// Endpoints that are being deleted: their network interfaces still use subnets and security groups.
+    pub(super) deleting_endpoints: Vec<VpcEndpoint>,
+    /// Endpoints that have failed.
     pub(super) failed_endpoints: Vec<VpcEndpoint>,
     /// The network's private route tables by zone.
     pub(super) tables: BTreeMap<String, RouteTable>,
@@ -42,32 +43,32 @@ impl Observed {
             find_endpoints(work),
             find_tables(work)
         )?;
-        Ok(Self { addresses, tables, ..Self::sort(gateways, endpoints) })
+        Ok(Self { addresses, tables, ..Self::classify(gateways, endpoints) })
     }
 
-    /// Only what has to become available, since it is asked for again and again.
+    /// Reads only what must become available, since `wait_until_stable` runs often.
     pub(super) async fn read_desired(work: &Work<'_>) -> Result<Self, StepError> {
         Ok(match work.spec.network.nat {
-            Nat::None => Self::sort(Vec::new(), find_endpoints(work).await?),
-            Nat::Single | Nat::PerZone => Self::sort(find_gateways(work).await?, Vec::new()),
+            Nat::None => Self::classify(Vec::new(), find_endpoints(work).await?),
+            Nat::Single | Nat::PerZone => Self::classify(find_gateways(work).await?, Vec::new()),
         })
     }
 
-    fn sort(gateways: Vec<NatGateway>, endpoints: Vec<VpcEndpoint>) -> Self {
+    fn classify(gateways: Vec<NatGateway>, endpoints: Vec<VpcEndpoint>) -> Self {
         let mut observed = Self::default();
         for gateway in gateways {
             match gateway.state() {
                 Some(NatGatewayState::Available | NatGatewayState::Pending) => {
                     observed.gateways.insert(logical_id(gateway.tags()).to_owned(), gateway);
                 }
-                Some(NatGatewayState::Deleting) => observed.leaving.push(gateway),
-                _ => observed.dead.push(gateway),
+                Some(NatGatewayState::Deleting) => observed.deleting.push(gateway),
+                _ => observed.unusable.push(gateway),
             }
         }
         for endpoint in endpoints {
             match endpoints::state(&endpoint).as_str() {
                 "deleted" => {}
-                "deleting" => observed.leaving_endpoints.push(endpoint),
+                "deleting" => observed.deleting_endpoints.push(endpoint),
                 "failed" | "rejected" | "expired" => observed.failed_endpoints.push(endpoint),
                 _ => {
                     observed.endpoints.insert(logical_id(endpoint.tags()).to_owned(), endpoint);
@@ -82,18 +83,19 @@ impl Observed {
         for zone in nat::zones(work) {
             let logical_id = nat::logical_id(&zone);
             let gateway = self.gateways.get(&logical_id).and_then(NatGateway::nat_gateway_id);
-            let gateway =
-                gateway.ok_or_else(|| StepError::pending(format!("the {logical_id} to be visible")))?;
+            let gateway = gateway
+                .ok_or_else(|| StepError::pending(format!("NAT gateway {logical_id} to become visible")))?;
             let address =
-                self.addresses.get(&nat::address_role(&zone)).and_then(|all| all.first()?.public_ip());
+                self.addresses.get(&nat::address_logical_id(&zone)).and_then(|all| all.first()?.public_ip());
             outputs.nat_gateways.insert(zone, gateway.to_owned());
             outputs.addresses.extend(address.map(str::to_owned));
         }
         for service in endpoint_services(work.spec) {
             let logical_id = endpoints::logical_id(service);
             let endpoint = self.endpoints.get(&logical_id).and_then(VpcEndpoint::vpc_endpoint_id);
-            let endpoint =
-                endpoint.ok_or_else(|| StepError::pending(format!("the {logical_id} to be visible")))?;
+            let endpoint = endpoint.ok_or_else(|| {
+                StepError::pending(format!("interface endpoint {logical_id} to become visible"))
+            })?;
             outputs.endpoints.insert(service.to_owned(), endpoint.to_owned());
         }
         Ok(outputs)
@@ -102,13 +104,13 @@ impl Observed {
 
 async fn find_addresses(work: &Work<'_>) -> Result<BTreeMap<String, Vec<Address>>, StepError> {
     let call = work.aws.ec2().describe_addresses().set_filters(Some(ours(work, NAME)));
-    let answer = call.send().await.doing("looking for the elastic addresses")?;
+    let response = call.send().await.doing("looking for the Elastic IP addresses")?;
     let mut addresses: BTreeMap<String, Vec<Address>> = BTreeMap::new();
-    for address in answer.addresses.unwrap_or_default() {
+    for address in response.addresses.unwrap_or_default() {
         addresses.entry(logical_id(address.tags()).to_owned()).or_default().push(address);
     }
     for same in addresses.values_mut() {
-        // EC2 does not say which is older; the one in use is kept.
+        // EC2 does not report which one is older; keep the one in use.
         same.sort_by_key(|address| {
             (address.association_id().is_none(), address.allocation_id().map(str::to_owned))
         });
@@ -126,11 +128,10 @@ async fn find_endpoints(work: &Work<'_>) -> Result<Vec<VpcEndpoint>, StepError> 
     call.into_paginator().items().send().try_collect().await.doing("looking for the interface endpoints")
 }
 
-/// The network's private route tables: this component adds routes to them.
+/// The private route tables of `network`, to which this component adds routes.
 async fn find_tables(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, StepError> {
-    let mut filters = ours(work, crate::deployment::component_names::NETWORK);
-    filters
-        .push(filter(&format!("tag:{}", crate::deployment::names::TAG_LOGICAL_ID), "route-table/private/*"));
+    let mut filters = ours(work, component_names::NETWORK);
+    filters.push(filter(&format!("tag:{TAG_LOGICAL_ID}"), "route-table/private/*"));
     let call = work.aws.ec2().describe_route_tables().set_filters(Some(filters));
     let tables: Vec<RouteTable> = call
         .into_paginator()

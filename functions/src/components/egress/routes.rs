@@ -1,31 +1,31 @@
-//! The private route tables' way to the NAT gateways.
+//! The default routes of the private route tables, to the NAT gateways.
 
 use aws_sdk_ec2::types::{NatGateway, NatGatewayState, Route, RouteState, RouteTable};
 
 use super::nat;
 use super::observed::Observed;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::Work;
 use crate::contract::routes::target;
 use crate::deployment::plan::{Plan, Verb};
 
-/// Everything outside the VPC.
+/// The destination of a default route.
 const ANYWHERE: &str = "0.0.0.0/0";
 
 fn default_route(table: &RouteTable) -> Option<&Route> {
     table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE))
 }
 
-/// The NAT gateway that a zone's private subnets go out by: the zone's own, or the only one.
-fn way_out<'f>(work: &Work<'_>, observed: &'f Observed, zone: &str) -> Option<&'f NatGateway> {
+/// The NAT gateway of a zone's private subnets: the zone's own, or the only one.
+fn gateway_of<'f>(work: &Work<'_>, observed: &'f Observed, zone: &str) -> Option<&'f NatGateway> {
     let zones = nat::zones(work);
-    let by = zones.iter().find(|own| *own == zone).or(zones.first())?;
-    observed.gateways.get(&nat::logical_id(by))
+    let gateway_zone = zones.iter().find(|own| *own == zone).or(zones.first())?;
+    observed.gateways.get(&nat::logical_id(gateway_zone))
 }
 
-/// Whether a table leads to a NAT gateway. A route whose gateway was deleted stays, as a black hole.
-fn leads_to(table: &RouteTable, gateway: Option<&str>) -> bool {
+/// Whether a table's default route leads to a NAT gateway. A route whose gateway was deleted stays as a black hole.
+fn is_default_route_to(table: &RouteTable, gateway: Option<&str>) -> bool {
     match (default_route(table), gateway) {
         (None, None) => true,
         (Some(route), Some(gateway)) => {
@@ -41,14 +41,14 @@ fn logical_id(zone: &str) -> String {
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for zone in work.spec.network.zone_letters().into_iter().map(String::from) {
-        let desired = way_out(work, observed, &zone).and_then(NatGateway::nat_gateway_id);
+        let desired = gateway_of(work, observed, &zone).and_then(NatGateway::nat_gateway_id);
         match observed.tables.get(&zone) {
             Some(table) if desired.is_none() && nat::zones(work).is_empty() => {
-                if !leads_to(table, None) {
+                if !is_default_route_to(table, None) {
                     plan.change(Verb::Delete, logical_id(&zone));
                 }
             }
-            Some(table) if desired.is_some() && leads_to(table, desired) => {}
+            Some(table) if desired.is_some() && is_default_route_to(table, desired) => {}
             Some(table) => match default_route(table) {
                 Some(route) => {
                     plan.update(&logical_id(&zone), "natGateway", target(route), desired.unwrap_or("(new)"));
@@ -61,55 +61,63 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Leads every private table to its NAT gateway. A new route is accepted while the gateway is pending; one that is in
-/// use is changed only when the gateway works.
+/// Routes every private table to its NAT gateway. A new route may lead to a pending gateway; a route in use is replaced
+/// only once the gateway is available.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let zones: Vec<String> = work.spec.network.zone_letters().into_iter().map(String::from).collect();
     join::all(zones.iter().map(|zone| apply_one(work, observed, zone))).await.map(drop)
 }
 
 async fn apply_one(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<(), StepError> {
-    let missing = || StepError::pending(format!("the private route table of zone {zone} to be visible"));
+    let missing = || StepError::pending(format!("route table route-table/private/{zone} to become visible"));
     let table = observed.tables.get(zone).ok_or_else(missing)?;
     let id = table.route_table_id().unwrap_or_default();
-    let gateway = way_out(work, observed, zone);
+    let gateway = gateway_of(work, observed, zone);
     let Some(gateway_id) = gateway.and_then(NatGateway::nat_gateway_id) else {
-        return take_off(work, observed, table).await;
+        return delete_default_route(work, observed, table).await;
     };
-    if leads_to(table, Some(gateway_id)) {
+    if is_default_route_to(table, Some(gateway_id)) {
         return Ok(());
     }
-    let doing = format!("leading {id} to {gateway_id}");
-    let late = ["InvalidGatewayID.NotFound", "InvalidNatGatewayID.NotFound", "NatGatewayNotFound"];
-    let waits_for = "the NAT gateway to be visible";
+    let doing = format!("routing route table {id} to NAT gateway {gateway_id}");
+    let not_visible = ["InvalidGatewayID.NotFound", "InvalidNatGatewayID.NotFound", "NatGatewayNotFound"];
+    let waiting_for = "the NAT gateway to become visible";
     match default_route(table) {
         None => {
             let call = work.aws.ec2().create_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
-            call.unless(&["RouteAlreadyExists"]).pending_on(&late, waits_for, doing).map(drop)
+            call.unless(&["RouteAlreadyExists"]).pending_on(&not_visible, waiting_for, doing).map(drop)
         }
-        // Nothing goes by a black hole, so there is nothing to keep up.
+        // A black hole carries no traffic, so it can be replaced at once.
         Some(route)
             if route.state() != Some(&RouteState::Blackhole)
                 && gateway.and_then(NatGateway::state) != Some(&NatGatewayState::Available) =>
         {
-            Err(StepError::pending(format!("{gateway_id} to be available before {id} is led to it")))
+            Err(StepError::pending(format!(
+                "NAT gateway {gateway_id} to become available, before route table {id} uses it"
+            )))
         }
         Some(_) => {
             let call = work.aws.ec2().replace_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
-            call.pending_on(&late, waits_for, doing).map(drop)
+            call.pending_on(&not_visible, waiting_for, doing).map(drop)
         }
     }
 }
 
-/// Takes the way out off a table, once the interface endpoints that replace it work.
-async fn take_off(work: &Work<'_>, observed: &Observed, table: &RouteTable) -> Result<(), StepError> {
-    if leads_to(table, None) {
+/// Deletes a table's default route, once the interface endpoints that replace it are available.
+async fn delete_default_route(
+    work: &Work<'_>,
+    observed: &Observed,
+    table: &RouteTable,
+) -> Result<(), StepError> {
+    if is_default_route_to(table, None) {
         return Ok(());
     }
     super::endpoints::wait_until_stable(work, observed)?;
     let id = table.route_table_id().unwrap_or_default();
     let call = work.aws.ec2().delete_route().route_table_id(id).destination_cidr_block(ANYWHERE).send().await;
-    call.unless(&["InvalidRoute.NotFound"]).doing(format!("taking the way out off {id}")).map(drop)
+    call.unless(&["InvalidRoute.NotFound"])
+        .doing(format!("deleting the default route of route table {id}"))
+        .map(drop)
 }

@@ -1,4 +1,4 @@
-//! The EC2 instance, reached through Systems Manager only, with the role that lets its agent report.
+//! The EC2 instance, its instance profile and its IAM role. People reach it only through Systems Manager.
 
 mod observed;
 mod offers;
@@ -28,15 +28,15 @@ pub const FUNCTION: Function =
 #[derive(Debug)]
 pub struct Instance;
 
-/// The logical ID of the role that the instance acts as.
+/// The logical ID of the instance's role.
 const ROLE: &str = "role/instance";
 
-/// The role that the instance acts as: what Session Manager needs of Systems Manager's agent, and nothing else. AWS's own
-/// `AmazonSSMManagedInstanceCore` would let everybody who opens a shell read every parameter of the account.
+/// The instance's role: it allows what Session Manager's agent needs, and nothing else. AWS's managed policy
+/// `AmazonSSMManagedInstanceCore` would allow everybody with a shell to read every parameter of the account.
 ///
 /// Sources: "Create an IAM role with minimal Session Manager permissions" in the Systems Manager user guide, and the
-/// managed policy `AWSCloud9SSMInstanceProfile`, which has these five actions. None of `ec2messages` is among them: the agent
-/// uses `ssmmessages` in its place from 3.3.40.0 on ("Reference: ec2messages, ssmmessages, and other API operations").
+/// managed policy `AWSCloud9SSMInstanceProfile`, which has these five actions. `ec2messages` is not needed: since 3.3.40.0 the agent
+/// uses `ssmmessages` instead ("Reference: ec2messages, ssmmessages, and other API operations").
 fn role() -> Role {
     let policy = json!({
         "Version": "2012-10-17",
@@ -101,7 +101,7 @@ impl Component for Instance {
             deletion.join(profile::delete(work, &observed).await?);
             deletion.join(roles::delete(work, &role()).await?);
         } else {
-            // They go when the instance is gone.
+            // They can be deleted once the instance is.
             deletion.found += usize::from(observed.role.is_some()) + usize::from(observed.profile.is_some());
         }
         Ok(deletion)

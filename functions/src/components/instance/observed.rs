@@ -1,24 +1,24 @@
-//! What stands of a stack's instance: the only reader of it.
+//! The observed state of a stack's EC2 instance.
 
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_iam::types::InstanceProfile;
 
 use super::{NAME, ROLE, profile, role, server};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::ours;
 use crate::deployment::plan::{Plan, Verb};
 
-/// Everything of this stack's instance.
+/// The observed state of this stack's EC2 instance.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) role: Option<roles::Observed>,
     pub(super) profile: Option<InstanceProfile>,
-    /// The instances that are not gone; more than one only if somebody copied our tags.
+    /// The instances that are not terminated. There can only be several if somebody copied the tags.
     pub(super) instances: Vec<Instance>,
-    /// Those that EC2 still describes although they are gone, for about an hour.
-    pub(super) dead: Vec<Instance>,
+    /// The terminated instances, which EC2 returns for about an hour.
+    pub(super) terminated: Vec<Instance>,
 }
 
 impl Observed {
@@ -26,14 +26,14 @@ impl Observed {
         let desired = role();
         let (role, profile, instances) =
             tokio::try_join!(roles::find(work, &desired), find_profile(work), find_instances(work))?;
-        let (dead, mut instances): (Vec<_>, Vec<_>) = instances
+        let (terminated, mut instances): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
         instances.sort_by_key(|instance| instance.launch_time().map(aws_sdk_ec2::primitives::DateTime::secs));
-        Ok(Self { role, profile, instances, dead })
+        Ok(Self { role, profile, instances, terminated })
     }
 
-    /// Notes that everything goes.
+    /// Plans the deletion of everything.
     pub(super) fn plan_deletion(&self, work: &Work<'_>, plan: &mut Plan) {
         if !self.instances.is_empty() {
             plan.change(Verb::Delete, server::LOGICAL_ID);
@@ -65,6 +65,6 @@ pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, Ste
 async fn find_profile(work: &Work<'_>) -> Result<Option<InstanceProfile>, StepError> {
     let name = roles::name(work, profile::LOGICAL_ID);
     let call = work.aws.iam().get_instance_profile().instance_profile_name(&name).send().await;
-    let answer = call.unless(&["NoSuchEntity"]).doing(format!("looking for the instance profile {name}"))?;
-    Ok(answer.and_then(|answer| answer.instance_profile))
+    let response = call.unless(&["NoSuchEntity"]).doing(format!("looking for instance profile {name}"))?;
+    Ok(response.and_then(|response| response.instance_profile))
 }

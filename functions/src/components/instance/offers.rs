@@ -1,4 +1,4 @@
-//! What AWS offers an instance: its type, in which zones, and the image that runs on it.
+//! What AWS offers for the instance: types, their zones, and the machine image.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use aws_sdk_ec2::types::{ArchitectureType, Instance, InstanceTypeOffering, Locat
 use stackdrop_specs::Instance as Spec;
 
 use super::server::{self, type_of};
-use crate::aws::error::{Answer, StepError};
-use crate::components::network;
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
+use crate::contract::zones::zone_names;
 use crate::deployment::plan::Plan;
 
-/// Notes what would keep an instance from being created.
+/// Plans the problems that would prevent the instance's creation.
 pub(super) async fn plan_new(work: &Work<'_>, spec: &Spec, plan: &mut Plan) -> Result<(), StepError> {
     let Some(architecture) = architecture(work, &spec.instance_type).await? else {
         unknown_type(work, spec, plan);
@@ -22,37 +22,37 @@ pub(super) async fn plan_new(work: &Work<'_>, spec: &Spec, plan: &mut Plan) -> R
     if image.is_none() {
         plan.problem(
             server::LOGICAL_ID,
-            format!("AWS's public parameter {name}, which names the image, is not there"),
+            format!("AWS's public parameter {name}, which contains the machine image's ID, does not exist"),
             format!("deploy in a region that has Amazon Linux 2023 for {architecture}"),
         );
     }
-    let (offered, zones) = (zones(work, &spec.instance_type).await?, network::zone_names(work).await?);
+    let (offered, zones) = (zones(work, &spec.instance_type).await?, zone_names(work).await?);
     if !zones.iter().any(|zone| offered.contains(zone)) {
         not_offered(spec, &zones, &offered, plan);
     }
     Ok(())
 }
 
-/// Notes what would keep an instance from getting another type.
+/// Plans the problems that would prevent a change of the instance's type.
 pub(super) async fn plan_change(
     work: &Work<'_>,
     spec: &Spec,
     instance: &Instance,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let Some(then) = architecture(work, &spec.instance_type).await? else {
+    let Some(desired) = architecture(work, &spec.instance_type).await? else {
         unknown_type(work, spec, plan);
         return Ok(());
     };
-    if let Some(now) = instance.architecture().filter(|now| now.as_str() != then.as_str()) {
+    if let Some(actual) = instance.architecture().filter(|actual| actual.as_str() != desired.as_str()) {
         plan.problem(
             server::LOGICAL_ID,
             format!(
-                "instance.type can't change from {} ({now}) to {} ({then}): the disk has another architecture",
+                "instance.type cannot be changed from {} ({actual}) to {} ({desired}): the disk is for another architecture",
                 type_of(instance),
                 spec.instance_type
             ),
-            "choose a type of the same architecture, or take the instance out of the spec and put it back",
+            "choose a type of the same architecture, or remove the instance from the spec, deploy, and add it again",
         );
     }
     let (offered, zone) = (zones(work, &spec.instance_type).await?, server::zone_of(instance));
@@ -71,7 +71,7 @@ fn unknown_type(work: &Work<'_>, spec: &Spec, plan: &mut Plan) {
 }
 
 fn no_such_type(work: &Work<'_>, instance_type: &str) -> String {
-    format!("instance.type: {instance_type} is no instance type of {}", work.aws.settings.region)
+    format!("instance.type: {instance_type} is not an instance type of {}", work.aws.settings.region)
 }
 
 fn not_offered(spec: &Spec, zones: &[String], offered: &BTreeSet<String>, plan: &mut Plan) {
@@ -80,29 +80,35 @@ fn not_offered(spec: &Spec, zones: &[String], offered: &BTreeSet<String>, plan: 
         server::LOGICAL_ID,
         format!("instance.type: {} is not offered in {}", spec.instance_type, zones.join(" or ")),
         match elsewhere.as_slice() {
-            [] => "set instance.type to another one".to_owned(),
-            zones => format!("set instance.type to another one; this one is offered in {}", zones.join(", ")),
+            [] => "set instance.type to another type".to_owned(),
+            zones => {
+                format!("set instance.type to another type; this one is offered in {}", zones.join(", "))
+            }
         },
     );
 }
 
-/// The architecture of an instance type; none when the region has no such type.
+/// The architecture of an instance type; `None` if the region does not have the type.
 async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Option<ArchitectureType>, StepError> {
     let call = work.aws.ec2().describe_instance_types().instance_types(instance_type.into()).send().await;
-    let answer = call.unless(&["InvalidInstanceType"]).doing(format!("looking up {instance_type}"))?;
-    let info = answer.as_ref().and_then(|answer| answer.instance_types().first()?.processor_info());
+    let response =
+        call.unless(&["InvalidInstanceType"]).doing(format!("looking for instance type {instance_type}"))?;
+    let info = response.as_ref().and_then(|response| response.instance_types().first()?.processor_info());
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
     let architectures = info.map(ProcessorInfo::supported_architectures).unwrap_or_default();
     Ok(architectures.iter().find(|architecture| known.contains(architecture)).cloned())
 }
 
-/// The zones that have an instance type.
+/// The zones that offer an instance type.
 async fn zones(work: &Work<'_>, instance_type: &str) -> Result<BTreeSet<String>, StepError> {
     let call =
         work.aws.ec2().describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
     let pages = call.filters(filter("instance-type", instance_type)).into_paginator().items();
-    let offerings: Vec<InstanceTypeOffering> =
-        pages.send().try_collect().await.doing(format!("asking which zones have {instance_type}"))?;
+    let offerings: Vec<InstanceTypeOffering> = pages
+        .send()
+        .try_collect()
+        .await
+        .doing(format!("looking for the zones of instance type {instance_type}"))?;
     Ok(offerings.into_iter().filter_map(|offering| offering.location).collect())
 }
 
@@ -110,32 +116,32 @@ fn parameter(architecture: &ArchitectureType) -> String {
     format!("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}")
 }
 
-/// The newest Amazon Linux 2023 for an architecture, by AWS's public parameter.
+/// The ID of the newest Amazon Linux 2023 image for an architecture, from AWS's public parameter.
 async fn image(work: &Work<'_>, architecture: &ArchitectureType) -> Result<Option<String>, StepError> {
     let name = parameter(architecture);
     let call = work.aws.ssm().get_parameter().name(&name).send().await;
-    let answer = call.unless(&["ParameterNotFound"]).doing(format!("reading {name}"))?;
-    Ok(answer.and_then(|answer| answer.parameter?.value))
+    let response = call.unless(&["ParameterNotFound"]).doing(format!("reading parameter {name}"))?;
+    Ok(response.and_then(|response| response.parameter?.value))
 }
 
-/// The image and the subnet of a new instance: the first private subnet in a zone that has its type.
+/// The image and the subnet of a new instance: the first private subnet in a zone that offers its type.
 pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(String, String), StepError> {
     let desired = &spec.instance_type;
     let architecture = architecture(work, desired).await?;
     let architecture = architecture.ok_or_else(|| StepError::InvalidSpec(no_such_type(work, desired)))?;
     let image = image(work, &architecture).await?;
-    let image = image.ok_or_else(|| StepError::lacking("the image's id"))?;
+    let image = image.ok_or_else(|| StepError::incomplete("the image's ID"))?;
     let subnets = work.network()?.private();
     let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(subnets.clone()));
-    let places = call.send().await.pending_on(
+    let subnet_details = call.send().await.pending_on(
         &["InvalidSubnetID.NotFound"],
-        "the private subnets to be visible",
-        "asking in which zones the private subnets are",
+        "the private subnets to become visible",
+        "reading the zones of the private subnets",
     )?;
     let offered = zones(work, desired).await?;
     let fits = |id: &String| {
-        let mut places = places.subnets().iter().filter(|place| place.subnet_id() == Some(id));
-        places.any(|place| place.availability_zone().is_some_and(|zone| offered.contains(zone)))
+        let mut details = subnet_details.subnets().iter().filter(|subnet| subnet.subnet_id() == Some(id));
+        details.any(|subnet| subnet.availability_zone().is_some_and(|zone| offered.contains(zone)))
     };
     let subnet = subnets.into_iter().find(fits).ok_or_else(|| {
         StepError::InvalidSpec(format!(

@@ -1,10 +1,10 @@
-//! The instance profile: what hands the role to the instance.
+//! The instance profile, which attaches the role to the instance.
 
 use aws_sdk_iam::types::InstanceProfile;
 
 use super::observed::Observed;
 use super::{NAME, ROLE};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles::{self, iam_tags, read_tags};
 use crate::deployment::deletion::Deletion;
@@ -25,79 +25,94 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     let Some(profile) = &observed.profile else { return plan.change(Verb::Create, LOGICAL_ID) };
     if !is_ours(work, profile) {
         let name = profile.instance_profile_name();
-        plan.problem(LOGICAL_ID, format!("the instance profile {name} is not of this stack"), "delete it");
+        plan.problem(
+            LOGICAL_ID,
+            format!("instance profile {name} exists but is not managed by this stack"),
+            "delete the instance profile",
+        );
         return;
     }
     if !has_role(work, profile) {
-        let held = profile.roles().first().map_or("(none)", |role| role.role_name());
-        plan.update(LOGICAL_ID, "role", held, roles::name(work, ROLE));
+        let current = profile.roles().first().map_or("(none)", |role| role.role_name());
+        plan.update(LOGICAL_ID, "role", current, roles::name(work, ROLE));
     }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &read_tags(profile.tags()));
 }
 
-/// Creates the profile and puts the role into it. Both may be late to be seen.
+/// Creates the profile and adds the role to it. Both can take a while to become visible.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let name = roles::name(work, LOGICAL_ID);
     match &observed.profile {
         Some(profile) if !is_ours(work, profile) => {
             return Err(StepError::NotOwned {
-                what: format!("the instance profile {name}"),
-                fix: "delete it".into(),
+                what: format!("instance profile {name}"),
+                fix: "delete the instance profile".into(),
             });
         }
         Some(profile) => {
-            keep_tags(work, profile, &name).await?;
+            repair_tags(work, profile, &name).await?;
             if has_role(work, profile) {
                 return Ok(());
             }
-            // It holds one role: another that was put in by hand makes room.
-            empty(work, profile).await?;
+            // A profile has at most one role: remove the one that was added by hand.
+            remove_roles(work, profile).await?;
         }
         None => {
             let call =
                 work.aws.iam().create_instance_profile().instance_profile_name(&name).path(roles::PATH);
             let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, LOGICAL_ID))?)).send().await;
-            let waits_for = format!("the instance profile {name} to be visible");
-            call.pending_on(&["EntityAlreadyExists"], &waits_for, format!("creating {name}"))?;
+            let waiting_for = format!("instance profile {name} to become visible");
+            call.pending_on(
+                &["EntityAlreadyExists"],
+                &waiting_for,
+                format!("creating instance profile {name}"),
+            )?;
             tracing::info!(name, "Instance profile created.");
         }
     }
     let role = roles::name(work, ROLE);
     let call = work.aws.iam().add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
-    // `LimitExceeded`: a role is in it already, ours by a lost answer; the next attempt sees which.
-    let late = ["NoSuchEntity", "LimitExceeded"];
-    let waits_for = format!("the role {role} to be visible");
-    call.send().await.pending_on(&late, &waits_for, format!("putting {role} into {name}")).map(drop)
+    // `LimitExceeded`: the profile already has a role, maybe ours after a lost response; the next attempt reads it.
+    let not_visible = ["NoSuchEntity", "LimitExceeded"];
+    let waiting_for = format!("IAM role {role} to become visible");
+    call.send()
+        .await
+        .pending_on(&not_visible, &waiting_for, format!("adding IAM role {role} to instance profile {name}"))
+        .map(drop)
 }
 
-async fn keep_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Result<(), StepError> {
+async fn repair_tags(work: &Work<'_>, profile: &InstanceProfile, name: &str) -> Result<(), StepError> {
     let observed = read_tags(profile.tags());
     let (missing, stale) =
         (work.stack.tags_to_put(NAME, LOGICAL_ID, &observed), work.stack.stale_tags(&observed));
     if !missing.is_empty() {
         let call = work.aws.iam().tag_instance_profile().instance_profile_name(name);
         let call = call.set_tags(Some(iam_tags(missing)?)).send().await;
-        call.doing(format!("tagging {name}"))?;
+        call.doing(format!("tagging instance profile {name}"))?;
     }
     if !stale.is_empty() {
         let call = work.aws.iam().untag_instance_profile().instance_profile_name(name);
-        call.set_tag_keys(Some(stale)).send().await.doing(format!("taking tags from {name}"))?;
+        call.set_tag_keys(Some(stale))
+            .send()
+            .await
+            .doing(format!("removing tags from instance profile {name}"))?;
     }
     Ok(())
 }
 
-/// Takes whatever role it holds out of a profile.
-async fn empty(work: &Work<'_>, profile: &InstanceProfile) -> Result<(), StepError> {
+/// Removes all roles from a profile.
+async fn remove_roles(work: &Work<'_>, profile: &InstanceProfile) -> Result<(), StepError> {
     let name = profile.instance_profile_name();
     for role in profile.roles() {
         let call = work.aws.iam().remove_role_from_instance_profile().instance_profile_name(name);
         let call = call.role_name(role.role_name()).send().await;
-        call.unless(&["NoSuchEntity"]).doing(format!("taking {} out of {name}", role.role_name()))?;
+        call.unless(&["NoSuchEntity"])
+            .doing(format!("removing IAM role {} from instance profile {name}", role.role_name()))?;
     }
     Ok(())
 }
 
-/// Deletes a profile of ours, its role taken out first.
+/// Deletes the profile if this stack manages it, after removing its role.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     let Some(profile) = observed.profile.as_ref().filter(|profile| is_ours(work, profile)) else {
@@ -105,12 +120,12 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     };
     deletion.found = 1;
     let name = profile.instance_profile_name();
-    empty(work, profile).await?;
+    remove_roles(work, profile).await?;
     let call = work.aws.iam().delete_instance_profile().instance_profile_name(name).send().await;
-    if call.gone(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting {name}"))? {
+    if call.deleted(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting instance profile {name}"))? {
         tracing::info!(name, "Instance profile deleted.");
     } else {
-        deletion.remains(LOGICAL_ID, name, "IAM says that something still uses it");
+        deletion.remains(LOGICAL_ID, name, "IAM reports that it is in use");
     }
     Ok(deletion)
 }

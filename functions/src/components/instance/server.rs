@@ -1,4 +1,4 @@
-//! The instance itself.
+//! The EC2 instance itself.
 
 use aws_sdk_ec2::types::{
     Address, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
@@ -9,24 +9,24 @@ use aws_sdk_ec2::types::{
 };
 use stackdrop_specs::Instance as Spec;
 
-use super::NAME;
 use super::observed::{Observed, find_instances, state};
-use super::{offers, profile};
-use crate::aws::error::{Answer, AwsError, Refusal, StepError};
+use super::{NAME, offers, profile};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::{self, filter};
 use crate::deployment::deletion::Deletion;
 use crate::deployment::names::TAG_DEPLOYMENT;
-use crate::deployment::plan::{Plan, Verb};
+use crate::deployment::plan::{FieldChange, Plan, Verb};
 
 /// The logical ID of the instance.
 pub(super) const LOGICAL_ID: &str = "instance";
 
-/// The root disk of Amazon Linux 2023.
+/// The device of Amazon Linux 2023's root disk.
 const ROOT_DEVICE: &str = "/dev/xvda";
 
-/// How far an answer of the instance's metadata may travel: no farther than the instance itself.
+/// The hop limit of metadata responses: they do not leave the instance.
 const METADATA_HOPS: i32 = 1;
 
 pub(super) async fn plan(
@@ -40,16 +40,16 @@ pub(super) async fn plan(
         return offers::plan_new(work, spec, plan).await;
     };
     for difference in differences(work, spec, instance) {
-        plan.update(LOGICAL_ID, difference.field, difference.from, difference.to);
+        plan.update_field(Verb::Update, LOGICAL_ID, difference);
     }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(instance.tags()));
-    if let Some(Disk { gib: from, .. }) = other_disk(work, spec, instance).await? {
+    if let Some(Disk { gib: from, .. }) = disk_to_resize(work, spec, instance).await? {
         if spec.disk > from {
             plan.update(LOGICAL_ID, "disk", from, spec.disk);
         } else {
             plan.problem(
                 LOGICAL_ID,
-                format!("instance.disk can't shrink from {from} GiB to {} GiB", spec.disk),
+                format!("instance.disk cannot be reduced from {from} GiB to {} GiB", spec.disk),
                 format!("set instance.disk to {from} or more"),
             );
         }
@@ -67,12 +67,6 @@ pub(super) async fn plan(
     Ok(())
 }
 
-struct Difference {
-    field: &'static str,
-    from: String,
-    to: String,
-}
-
 pub(super) fn type_of(instance: &Instance) -> &str {
     instance.instance_type().map_or("", InstanceType::as_str)
 }
@@ -82,12 +76,12 @@ pub(super) fn zone_of(instance: &Instance) -> &str {
     instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default()
 }
 
-/// What differs between the instance and the spec, and can be changed in place.
-fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Difference> {
+/// The fields that differ from the spec and can be updated in place.
+fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<FieldChange> {
     let mut differences = Vec::new();
-    let mut compare = |field, from: String, to: String| {
+    let mut compare = |field: &str, from: String, to: String| {
         if from != to {
-            differences.push(Difference { field, from, to });
+            differences.push(FieldChange::new(field, from, to));
         }
     };
     compare("type", type_of(instance).into(), spec.instance_type.clone());
@@ -112,34 +106,37 @@ fn differences(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Vec<Differe
     differences
 }
 
-/// The group that the instance shall have, where it is known: while planning, from the baseline.
+/// The ID of the instance's security group, if it is known: in a plan, from the baseline's outputs.
 fn desired_groups(work: &Work<'_>) -> Option<String> {
     work.outputs.security_groups.as_ref().and_then(|groups| groups.instance.clone())
 }
 
-/// A disk as it stands.
+/// The observed state of a disk.
 struct Disk {
     volume: String,
     gib: u32,
 }
 
-/// The root disk, if it has another size than the spec asks for. EC2 does not tell it with the instance, and nobody can
-/// make a disk smaller: so it is looked at only when the spec asks for another size than the baseline's, or when there
-/// is no baseline to go by.
-async fn other_disk(work: &Work<'_>, spec: &Spec, instance: &Instance) -> Result<Option<Disk>, StepError> {
-    let before = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.instance.as_ref());
-    if before.is_some_and(|before| before.disk == spec.disk) {
+/// The root disk, if its size differs from the spec. EC2 does not return the size with the instance, and a disk cannot be
+/// reduced by hand: so it is read only if the spec's size differs from the baseline's, or there is no baseline.
+async fn disk_to_resize(
+    work: &Work<'_>,
+    spec: &Spec,
+    instance: &Instance,
+) -> Result<Option<Disk>, StepError> {
+    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.instance.as_ref());
+    if baseline.is_some_and(|baseline| baseline.disk == spec.disk) {
         return Ok(None);
     }
     let Some(volume) = root_volume(instance) else { return Ok(None) };
     let call = work.aws.ec2().describe_volumes().volume_ids(volume).send().await;
-    let answer = call.pending_on(
+    let response = call.pending_on(
         &["InvalidVolume.NotFound"],
-        "the disk to be visible",
-        format!("asking for the size of the disk {volume}"),
+        "EBS volume {volume} to become visible",
+        format!("reading the size of EBS volume {volume}"),
     )?;
-    let gib = answer.volumes().first().and_then(Volume::size).and_then(|gib| u32::try_from(gib).ok());
-    let gib = gib.ok_or_else(|| StepError::lacking("the disk's size"))?;
+    let gib = response.volumes().first().and_then(Volume::size).and_then(|gib| u32::try_from(gib).ok());
+    let gib = gib.ok_or_else(|| StepError::incomplete("the disk's size"))?;
     Ok((gib != spec.disk).then(|| Disk { volume: volume.to_owned(), gib }))
 }
 
@@ -155,10 +152,10 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     if state(instance) == Some(&InstanceStateName::ShuttingDown) {
         return Err(StepError::pending(format!("the former instance {id} to be terminated")));
     }
-    if let Some(disk) = other_disk(work, spec, instance).await? {
+    if let Some(disk) = disk_to_resize(work, spec, instance).await? {
         grow(work, &disk, spec.disk).await?;
     }
-    keep_tags(work, instance).await?;
+    repair_tags(work, instance).await?;
     for difference in differences(work, spec, instance) {
         change(work, spec, instance, &difference).await?;
     }
@@ -168,7 +165,7 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
             tracing::info!(id, "Instance started.");
         }
         Some(InstanceStateName::Stopping) => {
-            return Err(StepError::pending(format!("the instance {id} to be stopped")));
+            return Err(StepError::pending(format!("EC2 instance {id} to stop")));
         }
         _ => {}
     }
@@ -176,11 +173,13 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
 }
 
 async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<String, StepError> {
-    let mine = |instance: &&Instance| {
+    let is_from_this_deployment = |instance: &&Instance| {
         tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    if let Some(dead) = observed.dead.iter().find(mine).filter(|_| !work.deployment.rolling_back) {
-        return Err(ended(dead));
+    if let Some(terminated) =
+        observed.terminated.iter().find(is_from_this_deployment).filter(|_| !work.deployment.rolling_back)
+    {
+        return Err(terminated_error(terminated));
     }
     let (image, subnet) = offers::image_and_subnet(work, spec).await?;
     let interface = InstanceNetworkInterfaceSpecification::builder()
@@ -192,7 +191,7 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .build();
     let tags = work.stack.tags(NAME, LOGICAL_ID);
     let specification = |kind| tagging::specification(kind, tags.clone());
-    let dead: Vec<&str> = observed.dead.iter().filter_map(Instance::instance_id).collect();
+    let terminated: Vec<&str> = observed.terminated.iter().filter_map(Instance::instance_id).collect();
     let call = work
         .aws
         .ec2()
@@ -201,7 +200,7 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .instance_type(spec.instance_type.as_str().into())
         .min_count(1)
         .max_count(1)
-        .client_token(work.stack.token(LOGICAL_ID, &dead))
+        .client_token(work.stack.token(LOGICAL_ID, &terminated))
         .network_interfaces(interface)
         .iam_instance_profile(
             IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build(),
@@ -217,13 +216,13 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .tag_specifications(specification(ResourceType::Instance))
         .tag_specifications(specification(ResourceType::Volume))
         .tag_specifications(specification(ResourceType::NetworkInterface));
-    let answer = profile_may_be_late(call.send().await.doing("creating the instance"))?;
-    let instance = answer.instances().first().ok_or_else(|| StepError::lacking("the instance"))?;
+    let response = pending_if_profile_not_visible(call.send().await.doing("creating the EC2 instance"))?;
+    let instance = response.instances().first().ok_or_else(|| StepError::incomplete("the instance"))?;
     if state(instance) == Some(&InstanceStateName::Terminated) {
-        return Err(ended(instance));
+        return Err(terminated_error(instance));
     }
     let id = instance.instance_id().unwrap_or_default();
-    tracing::info!(id, "Instance created.");
+    tracing::info!(id, "EC2 instance created.");
     Ok(id.to_owned())
 }
 
@@ -237,33 +236,35 @@ fn root_disk(gib: u32) -> BlockDeviceMapping {
     BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(disk).build()
 }
 
-/// A fresh profile reaches EC2 after some seconds. The code is a general one, so the message decides.
-fn profile_may_be_late<T>(result: Result<T, StepError>) -> Result<T, StepError> {
+/// `Pending` if EC2 does not see a new profile yet. The error code is a general one, so the message decides.
+fn pending_if_profile_not_visible<T>(result: Result<T, StepError>) -> Result<T, StepError> {
     result.map_err(|error| match &error {
         StepError::Refused { source, .. }
             if source.code == "InvalidParameterValue"
                 && ["Invalid IAM Instance Profile", "has no associated IAM Roles"]
                     .iter()
-                    .any(|late| source.message.contains(late)) =>
+                    .any(|text| source.message.contains(text)) =>
         {
-            StepError::pending("the instance profile to reach EC2")
+            StepError::pending("the instance profile to become visible to EC2")
         }
         _ => error,
     })
 }
 
-/// Brings one field about.
+/// Updates one field.
 async fn change(
     work: &Work<'_>,
     spec: &Spec,
     instance: &Instance,
-    difference: &Difference,
+    difference: &FieldChange,
 ) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
     let ec2 = work.aws.ec2();
-    let doing =
-        format!("changing {} of {id} from {} to {}", difference.field, difference.from, difference.to);
-    match difference.field {
+    let doing = format!(
+        "updating {} of EC2 instance {id} from {} to {}",
+        difference.field, difference.from, difference.to
+    );
+    match difference.field.as_str() {
         "type" => change_type(work, instance, &spec.instance_type, &doing).await?,
         "metadata.httpTokens" => {
             let call = ec2.modify_instance_metadata_options().instance_id(id);
@@ -277,24 +278,28 @@ async fn change(
             let call = ec2.modify_instance_metadata_options().instance_id(id);
             call.http_put_response_hop_limit(METADATA_HOPS).send().await.doing(&doing)?;
         }
-        "publicAddress" => take_public_address(work, instance, &doing).await?,
+        "publicAddress" => remove_public_address(work, instance, &doing).await?,
         "profile" => associate(work, instance, &doing).await?,
         "securityGroups" => {
             let call = ec2.modify_instance_attribute().instance_id(id).groups(&difference.to);
             call.send().await.doing(&doing)?;
         }
-        other => return Err(StepError::Defect(format!("nothing is known of changing {other} of {id}"))),
+        other => {
+            return Err(StepError::Defect(format!(
+                "the field {other} of EC2 instance {id} cannot be updated"
+            )));
+        }
     }
-    tracing::info!(id, field = difference.field, "Instance changed.");
+    tracing::info!(id, field = difference.field, "EC2 instance updated.");
     Ok(())
 }
 
-/// Takes the public address off: an elastic one, which stays its owner's, or one of AWS's own.
-async fn take_public_address(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
+/// Removes the public IP address: disassociates an Elastic one, which its owner keeps, or turns off AWS's own.
+async fn remove_public_address(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
     let ec2 = work.aws.ec2();
     let public = instance.public_ip_address().unwrap_or_default();
     let call = ec2.describe_addresses().filters(filter("public-ip", public));
-    let elastic = call.send().await.doing(format!("asking whose address {public} is"))?;
+    let elastic = call.send().await.doing(format!("looking for Elastic IP address {public}"))?;
     if let Some(association) = elastic.addresses().first().and_then(Address::association_id) {
         let call = ec2.disassociate_address().association_id(association).send().await;
         return call.unless(&["InvalidAssociationID.NotFound"]).doing(doing).map(drop);
@@ -310,18 +315,18 @@ async fn take_public_address(work: &Work<'_>, instance: &Instance, doing: &str) 
     Ok(())
 }
 
-/// The disk and the interface have the tags of their instance, from the call that made all three.
-async fn keep_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError> {
+/// Repairs the tags of the instance, its disk and its network interface. The create call gave all three the same tags.
+async fn repair_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepError> {
     let interface =
         instance.network_interfaces().iter().find_map(|interface| interface.network_interface_id());
     let all: Vec<&str> =
         instance.instance_id().into_iter().chain(root_volume(instance)).chain(interface).collect();
     let observed = tagging::read(instance.tags());
     tagging::add(work, &all, work.stack.tags_to_put(NAME, LOGICAL_ID, &observed)).await?;
-    tagging::take(work, &all, &work.stack.stale_tags(&observed)).await
+    tagging::remove(work, &all, &work.stack.stale_tags(&observed)).await
 }
 
-/// The type changes while the instance is stopped; `apply` starts it again afterwards.
+/// Changes the type, for which the instance must be stopped. `apply` starts it again afterwards.
 async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
     match state(instance) {
@@ -339,27 +344,30 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
         }
         Some(InstanceStateName::Running) => {
             let call = work.aws.ec2().stop_instances().instance_ids(id).send().await;
-            call.doing(format!("stopping {id} to change its type"))?;
-            Err(StepError::pending(format!("the instance {id} to be stopped")))
+            call.doing(format!("stopping EC2 instance {id} to change its type"))?;
+            Err(StepError::pending(format!("EC2 instance {id} to stop")))
         }
-        _ => Err(StepError::pending(format!("the instance {id} to be running or stopped"))),
+        _ => Err(StepError::pending(format!("EC2 instance {id} to be running or stopped"))),
     }
 }
 
-/// An instance may come up without its profile, and without an error: then it is associated here.
+/// Associates the profile. An instance may start without its profile and without an error.
 async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
     let id = instance.instance_id().unwrap_or_default();
     if !matches!(state(instance), Some(InstanceStateName::Running | InstanceStateName::Stopped)) {
-        return Err(StepError::pending(format!("the instance {id} to run before it is given its profile")));
+        return Err(StepError::pending(format!(
+            "EC2 instance {id} to be running, before its instance profile is associated"
+        )));
     }
     let profile =
         IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build();
     if let Some((association, _)) = association(work, id).await? {
         let call = work.aws.ec2().replace_iam_instance_profile_association().association_id(association);
-        return profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop);
+        return pending_if_profile_not_visible(call.iam_instance_profile(profile).send().await.doing(doing))
+            .map(drop);
     }
     let call = work.aws.ec2().associate_iam_instance_profile().instance_id(id);
-    profile_may_be_late(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
+    pending_if_profile_not_visible(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
 }
 
 async fn association(
@@ -367,8 +375,8 @@ async fn association(
     id: &str,
 ) -> Result<Option<(String, IamInstanceProfileAssociationState)>, StepError> {
     let call = work.aws.ec2().describe_iam_instance_profile_associations().filters(filter("instance-id", id));
-    let answer = call.send().await.doing(format!("asking for the profile of {id}"))?;
-    let observed = answer.iam_instance_profile_associations.unwrap_or_default().into_iter();
+    let response = call.send().await.doing(format!("reading the instance profile of EC2 instance {id}"))?;
+    let observed = response.iam_instance_profile_associations.unwrap_or_default().into_iter();
     Ok(observed.filter_map(|association| Some((association.association_id?, association.state?))).find(
         |(_, state)| {
             use IamInstanceProfileAssociationState::{Associated, Associating};
@@ -380,35 +388,39 @@ async fn association(
 async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
     let Disk { volume, gib: from } = disk;
     if *from > to {
-        // A failed update has made it larger, and it can't be made smaller again; else the plan has refused it.
-        tracing::warn!(volume, from, to, "The disk stays as large as it is.");
+        // A failed update enlarged the disk, which cannot be undone. In any other case the plan reported a problem.
+        tracing::warn!(volume, from, to, "The EBS volume keeps its size.");
         return Ok(());
     }
-    let doing = format!("growing the disk {volume} from {from} to {to} GiB");
+    let doing = format!("growing EBS volume {volume} from {from} to {to} GiB");
     let call = work.aws.ec2().modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
-    let answer = call.send().await;
+    let response = call.send().await;
     let too_soon = |error: AwsError| error.code == "VolumeModificationRateExceeded";
-    if answer.as_ref().is_err_and(|error| too_soon(error.aws())) && is_growing(work, volume, to).await? {
-        return Err(StepError::pending(format!("the disk {volume} to have {to} GiB")));
+    if response.as_ref().is_err_and(|error| too_soon(error.aws())) && is_growing(work, volume, to).await? {
+        return Err(StepError::pending(format!("EBS volume {volume} to grow to {to} GiB")));
     }
-    answer.pending_on(&["IncorrectModificationState"], "an earlier change of the disk", doing)?;
-    tracing::info!(volume, from, to, "Disk grown.");
+    response.pending_on(
+        &["IncorrectModificationState"],
+        "an earlier change of the EBS volume to complete",
+        doing,
+    )?;
+    tracing::info!(volume, from, to, "EBS volume grown.");
     Ok(())
 }
 
-/// Whether the last change of a disk is to this size: one whose answer was lost. AWS refuses the next one for hours.
+/// Whether the last change of a disk, whose response may have been lost, is to this size. AWS rejects another one for hours.
 async fn is_growing(work: &Work<'_>, volume: &str, to: u32) -> Result<bool, StepError> {
     let call = work.aws.ec2().describe_volumes_modifications().volume_ids(volume).send().await;
-    let never = ["InvalidVolumeModification.NotFound"];
-    let answer = call.unless(&never).doing(format!("asking for the changes of the disk {volume}"))?;
-    let changes = answer.and_then(|answer| answer.volumes_modifications).unwrap_or_default();
+    let absent = ["InvalidVolumeModification.NotFound"];
+    let response = call.unless(&absent).doing(format!("reading the changes of EBS volume {volume}"))?;
+    let changes = response.and_then(|response| response.volumes_modifications).unwrap_or_default();
     Ok(changes.iter().any(|change| change.target_size().is_some_and(|size| u32::try_from(size) == Ok(to))))
 }
 
-fn ended(instance: &Instance) -> StepError {
+fn terminated_error(instance: &Instance) -> StepError {
     let reason = instance.state_reason();
     StepError::Unhealthy {
-        what: format!("the instance {}", instance.instance_id().unwrap_or_default()),
+        what: format!("EC2 instance {}", instance.instance_id().unwrap_or_default()),
         why: format!(
             "{}: {}",
             reason.and_then(|reason| reason.code()).unwrap_or("terminated"),
@@ -417,33 +429,35 @@ fn ended(instance: &Instance) -> StepError {
     }
 }
 
-/// The instance's id once it runs, has its profile, and its agent has reported.
+/// The instance's ID, once it is running, has its profile, and its SSM agent is online.
 pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<String, StepError> {
     let instances = find_instances(work).await?;
-    let mine = |instance: &&Instance| {
+    let is_from_this_deployment = |instance: &&Instance| {
         tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
-    let standing = instances.iter().find(|instance| state(instance) != Some(&InstanceStateName::Terminated));
-    let Some(instance) = standing else {
-        return Err(match instances.iter().find(mine) {
-            Some(dead) => ended(dead),
-            None => StepError::pending("the instance to be visible"),
+    let live = instances.iter().find(|instance| state(instance) != Some(&InstanceStateName::Terminated));
+    let Some(instance) = live else {
+        return Err(match instances.iter().find(is_from_this_deployment) {
+            Some(terminated) => terminated_error(terminated),
+            None => StepError::pending("the EC2 instance to become visible"),
         });
     };
     let id = instance.instance_id().unwrap_or_default();
     match state(instance) {
         Some(InstanceStateName::Running) => {}
-        Some(InstanceStateName::ShuttingDown) => return Err(ended(instance)),
-        _ => return Err(StepError::pending(format!("the instance {id} to run"))),
+        Some(InstanceStateName::ShuttingDown) => return Err(terminated_error(instance)),
+        _ => return Err(StepError::pending(format!("EC2 instance {id} to be running"))),
     }
     let (association, online) = tokio::try_join!(association(work, id), is_online(work, id))?;
     if !matches!(association, Some((_, IamInstanceProfileAssociationState::Associated))) {
-        return Err(StepError::pending(format!("the instance profile to be associated with {id}")));
+        return Err(StepError::pending(format!(
+            "the instance profile of EC2 instance {id} to become associated"
+        )));
     }
     if online {
         Ok(id.to_owned())
     } else {
-        Err(StepError::pending(format!("the SSM agent of {id} to report")))
+        Err(StepError::pending(format!("the SSM agent of EC2 instance {id} to come online")))
     }
 }
 
@@ -451,11 +465,12 @@ async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
     let filter = aws_sdk_ssm::types::InstanceInformationStringFilter::builder().key("InstanceIds").values(id);
     let filter = filter.build().map_err(|error| StepError::Defect(error.to_string()))?;
     let call = work.aws.ssm().describe_instance_information().filters(filter).send().await;
-    // SSM refuses to filter by an instance that it has not heard of.
-    let answer = call.unless(&["InvalidInstanceId"]).doing(format!("asking whether {id} is online"))?;
-    Ok(answer.is_some_and(|answer| {
+    // SSM rejects a filter by an instance that it does not know yet.
+    let response =
+        call.unless(&["InvalidInstanceId"]).doing(format!("reading the SSM status of EC2 instance {id}"))?;
+    Ok(response.is_some_and(|response| {
         let online = aws_sdk_ssm::types::PingStatus::Online;
-        answer.instance_information_list().iter().any(|node| node.ping_status() == Some(&online))
+        response.instance_information_list().iter().any(|node| node.ping_status() == Some(&online))
     }))
 }
 
@@ -466,11 +481,11 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
         let mut why = "is being terminated";
         if state(instance) != Some(&InstanceStateName::ShuttingDown) {
             let call = work.aws.ec2().terminate_instances().instance_ids(id).send().await;
-            let doing = format!("terminating {id}");
-            if call.gone(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {
-                tracing::info!(id, "Instance terminated.");
+            let doing = format!("terminating EC2 instance {id}");
+            if call.deleted(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {
+                tracing::info!(id, "EC2 instance terminated.");
             } else {
-                why = "termination protection was put on by hand: take it off";
+                why = "termination protection was turned on by hand: turn it off";
             }
         }
         deletion.remains(LOGICAL_ID, id, why);

@@ -8,30 +8,31 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Observed, elb_tags, keep_tags};
+use super::observed::{ABSENT, Balancer, Observed, elb_tags, repair_tags};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::deployment::outputs::Outputs;
-
-use crate::aws::error::{Answer, StepError};
 use crate::deployment::names::TAG_DEPLOYMENT;
+use crate::deployment::outputs::Outputs;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The load balancer's logical ID.
 pub(super) const LOGICAL_ID: &str = "load-balancer";
 
-/// What listeners and records need of the load balancer.
+/// The values of the load balancer that listeners and DNS records need.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
     pub(super) arn: String,
     pub(super) dns_name: String,
-    /// The Route 53 zone of load balancers of this region, which an alias names.
+    /// The Route 53 zone of the region's load balancers, which an alias record contains.
     pub(super) zone: String,
 }
 
 impl Handle {
     pub(super) fn of(detail: &LoadBalancer) -> Result<Self, StepError> {
         let field = |value: Option<&str>| {
-            value.map(str::to_owned).ok_or_else(|| StepError::lacking("the load balancer's names"))
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| StepError::incomplete("the load balancer's ARN, DNS name or zone"))
         };
         Ok(Self {
             arn: field(detail.load_balancer_arn())?,
@@ -41,11 +42,11 @@ impl Handle {
     }
 }
 
-/// The attributes that it shall have. Deletion protection is not among them: it is never put on, and where people
-/// have put it on, their word stands (a removal then reports what it could not delete).
+/// The desired attributes. Deletion protection is not among them: Stackdrop never turns it on, and does not turn it off if
+/// people turned it on (then a deletion reports the remaining resources).
 fn attributes(work: &Work<'_>) -> BTreeMap<&'static str, String> {
     let mut attributes = BTreeMap::from([
-        // Requests with malformed headers are how servers behind a load balancer are deceived.
+        // Malformed headers are used in attacks on servers behind a load balancer.
         ("routing.http.drop_invalid_header_fields.enabled", "true".to_owned()),
         ("routing.http2.enabled", "true".to_owned()),
     ]);
@@ -60,45 +61,44 @@ fn attributes(work: &Work<'_>) -> BTreeMap<&'static str, String> {
     attributes
 }
 
-/// The attributes that differ.
+/// The attributes that differ: key, actual and desired value.
 fn differing_attributes(
     work: &Work<'_>,
     balancer: Option<&Balancer>,
 ) -> BTreeMap<&'static str, (String, String)> {
-    let now =
+    let actual =
         |key: &str| balancer.and_then(|observed| observed.attributes.get(key)).cloned().unwrap_or_default();
-    let desired = attributes(work).into_iter().map(|(key, value)| (key, (now(key), value)));
+    let desired = attributes(work).into_iter().map(|(key, value)| (key, (actual(key), value)));
     desired.filter(|(_, (from, to))| from != to).collect()
 }
 
-/// Whether access logs are to be turned on, or to go elsewhere.
+/// Whether the plan changes the access logs.
 pub(super) fn changes_logs(work: &Work<'_>, observed: &Observed) -> bool {
     differing_attributes(work, observed.balancer.as_ref()).keys().any(|key| key.starts_with("access_logs."))
 }
 
-/// What is known of other components: what this deployment has made, or else, while it plans, the last good one.
+/// A value from the other components' outputs; in a plan, from the baseline's.
 fn known<'a, T>(work: &'a Work<'_>, of: impl Fn(&'a Outputs) -> Option<T>) -> Option<T> {
     let baseline = work.deployment.baseline.as_ref();
     of(work.outputs).or_else(|| of(&baseline?.outputs))
 }
 
-/// The security group that it should have, and has not.
-fn differing_group<'a>(work: &'a Work<'_>, detail: &LoadBalancer) -> Option<&'a str> {
+/// The desired security group, if the load balancer does not have it.
+fn desired_group<'a>(work: &'a Work<'_>, detail: &LoadBalancer) -> Option<&'a str> {
     let group = known(work, |outputs| outputs.security_groups.as_ref()?.load_balancer.as_deref())?;
     (detail.security_groups() != [group]).then_some(group)
 }
 
-/// The subnets that it should stand in, where they differ; empty when they are not known yet, but their number
-/// differs.
+/// The desired subnets, if they differ; empty if they are not known yet, but their number differs.
 fn differing_subnets(work: &Work<'_>, detail: &LoadBalancer) -> Option<Vec<String>> {
-    let now: BTreeSet<&str> =
+    let actual: BTreeSet<&str> =
         detail.availability_zones().iter().filter_map(|zone| zone.subnet_id()).collect();
     if let Some(network) = &work.outputs.network {
         let desired = network.public();
-        let same = desired.iter().map(String::as_str).collect::<BTreeSet<_>>() == now;
+        let same = desired.iter().map(String::as_str).collect::<BTreeSet<_>>() == actual;
         return (!same).then_some(desired);
     }
-    (now.len() != usize::from(work.spec.network.zones)).then(Vec::new)
+    (actual.len() != usize::from(work.spec.network.zones)).then(Vec::new)
 }
 
 fn state(detail: &LoadBalancer) -> Option<&LoadBalancerStateEnum> {
@@ -110,8 +110,8 @@ fn reason(detail: &LoadBalancer) -> String {
     reason.unwrap_or("AWS gives no reason").to_owned()
 }
 
-/// Whether it failed, and not in this deployment: then it is deleted and made anew.
-fn is_dead(work: &Work<'_>, balancer: &Balancer) -> bool {
+/// Whether it has failed in an earlier deployment: then it is deleted and created again.
+fn must_be_replaced(work: &Work<'_>, balancer: &Balancer) -> bool {
     state(&balancer.detail) == Some(&LoadBalancerStateEnum::Failed)
         && balancer.tags.get(TAG_DEPLOYMENT) != Some(&work.deployment.id)
 }
@@ -121,13 +121,13 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         plan.change(Verb::Create, LOGICAL_ID);
         return;
     };
-    if is_dead(work, balancer) {
+    if must_be_replaced(work, balancer) {
         plan.change(Verb::Delete, LOGICAL_ID);
         plan.change(Verb::Create, LOGICAL_ID);
         return;
     }
     let detail = &balancer.detail;
-    if let Some(group) = differing_group(work, detail) {
+    if let Some(group) = desired_group(work, detail) {
         plan.update(LOGICAL_ID, "securityGroups", detail.security_groups().join(", "), group);
     }
     if differing_subnets(work, detail).is_some() {
@@ -142,39 +142,43 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Whether it takes requests. `active_impaired` does, short of what it needs to grow.
+/// Whether it serves requests. In the state `active_impaired` it does, but it cannot scale.
 fn serves(detail: &LoadBalancer) -> bool {
     matches!(state(detail), Some(LoadBalancerStateEnum::Active | LoadBalancerStateEnum::ActiveImpaired))
 }
 
-/// Creates it, or changes where it stands and who may come in.
+/// Creates the load balancer, or updates its subnets and security group.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<Handle, StepError> {
     let Some(balancer) = &observed.balancer else { return create(work).await };
-    if is_dead(work, balancer) {
+    if must_be_replaced(work, balancer) {
         delete(work, balancer.arn()).await?;
-        return Err(StepError::pending(format!("the failed load balancer {} to be gone", work.stack.name)));
+        return Err(StepError::pending(format!(
+            "the deletion of the failed load balancer {}",
+            work.stack.name
+        )));
     }
     let (arn, detail) = (balancer.arn(), &balancer.detail);
     if state(detail) == Some(&LoadBalancerStateEnum::Failed) {
         return Err(unhealthy(work, detail));
     }
     let groups = async {
-        let Some(group) = differing_group(work, detail) else { return Ok(()) };
+        let Some(group) = desired_group(work, detail) else { return Ok(()) };
         let call = work.aws.elb().set_security_groups().load_balancer_arn(arn).security_groups(group);
-        call.send().await.doing(format!("giving {arn} the security group {group}")).map(drop)
+        call.send().await.doing(format!("setting security group {group} of load balancer {arn}")).map(drop)
     };
     let subnets = async {
         let Some(subnets) = differing_subnets(work, detail) else { return Ok(()) };
         let call = work.aws.elb().set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets));
-        call.send().await.doing(format!("moving {arn} to other subnets")).map(drop)
+        call.send().await.doing(format!("setting the subnets of load balancer {arn}")).map(drop)
     };
-    tokio::try_join!(groups, subnets, keep_tags(work, arn, LOGICAL_ID, &balancer.tags))?;
+    tokio::try_join!(groups, subnets, repair_tags(work, arn, LOGICAL_ID, &balancer.tags))?;
     Handle::of(detail)
 }
 
 async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
     let group = work.groups()?.load_balancer.clone();
-    let group = group.ok_or_else(|| StepError::Defect("the load balancer has no security group".into()))?;
+    let group = group
+        .ok_or_else(|| StepError::Defect("the security groups have no group for the load balancer".into()))?;
     let call = work
         .aws
         .elb()
@@ -186,13 +190,14 @@ async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
         .set_subnets(Some(work.network()?.public()))
         .security_groups(group)
         .set_tags(Some(elb_tags(work.stack.tags(NAME, LOGICAL_ID))));
-    let answer = call.send().await.pending_on(
-        // It is not to be seen, and its name is not free: it has just been created, or just been deleted.
+    let response = call.send().await.pending_on(
+        // The name is in use, but the load balancer is not visible: it was just created, or just deleted.
         &["DuplicateLoadBalancerName"],
-        "the load balancer's name to be free, or the load balancer to be visible",
+        "the load balancer to become visible, or its name to become free",
         "creating the load balancer",
     )?;
-    let created = answer.load_balancers().first().ok_or_else(|| StepError::lacking("the load balancer"))?;
+    let created =
+        response.load_balancers().first().ok_or_else(|| StepError::incomplete("the load balancer"))?;
     tracing::info!(arn = created.load_balancer_arn(), "Load balancer created.");
     Handle::of(created)
 }
@@ -212,36 +217,38 @@ pub(super) async fn configure(
         .map(|(key, (_, value))| LoadBalancerAttribute::builder().key(key).value(value).build());
     let call = work.aws.elb().modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
     let call = call.set_attributes(Some(attributes.collect())).send().await;
-    call.pending_on(&ABSENT, "the load balancer to be visible", format!("setting up {}", handle.arn))
-        .map(drop)
+    call.pending_on(
+        &ABSENT,
+        "the load balancer to become visible",
+        format!("setting the attributes of load balancer {}", handle.arn),
+    )
+    .map(drop)
 }
 
-/// Whether it is active, by what AWS says now.
-pub(super) fn settled(work: &Work<'_>, detail: &LoadBalancer) -> Result<(), StepError> {
+/// Checks that the load balancer is active.
+pub(super) fn check_active(work: &Work<'_>, detail: &LoadBalancer) -> Result<(), StepError> {
     match state(detail) {
         Some(LoadBalancerStateEnum::Active) => Ok(()),
         Some(LoadBalancerStateEnum::ActiveImpaired) => {
-            tracing::warn!(
-                reason = reason(detail),
-                "The load balancer serves, but cannot grow as it should."
-            );
+            tracing::warn!(reason = reason(detail), "The load balancer serves requests, but cannot scale.");
             Ok(())
         }
         Some(LoadBalancerStateEnum::Failed) => Err(unhealthy(work, detail)),
-        _ => Err(StepError::pending(format!("the load balancer {} to be active", work.stack.name))),
+        _ => Err(StepError::pending(format!("load balancer {} to become active", work.stack.name))),
     }
 }
 
 fn unhealthy(work: &Work<'_>, detail: &LoadBalancer) -> StepError {
-    StepError::Unhealthy { what: format!("the load balancer {}", work.stack.name), why: reason(detail) }
+    StepError::Unhealthy { what: format!("load balancer {}", work.stack.name), why: reason(detail) }
 }
 
-/// Deletes it, and its listeners and rules with it. Whether it could go.
+/// Deletes the load balancer; AWS deletes its listeners and rules with it. Returns whether AWS accepted the deletion.
 pub(super) async fn delete(work: &Work<'_>, arn: &str) -> Result<bool, StepError> {
     let call = work.aws.elb().delete_load_balancer().load_balancer_arn(arn).send().await;
-    let going = call.gone(&ABSENT, &["OperationNotPermitted"], format!("deleting {arn}"))?;
-    if going {
+    let deleting =
+        call.deleted(&ABSENT, &["OperationNotPermitted"], format!("deleting load balancer {arn}"))?;
+    if deleting {
         tracing::info!(arn, "Load balancer deleted.");
     }
-    Ok(going)
+    Ok(deleting)
 }

@@ -1,4 +1,4 @@
-//! The certificate: one that the spec names, or one that is requested for its domain and validated by a DNS record.
+//! The certificate: either the spec names one, or Stackdrop requests one for the domain and validates it with a DNS record.
 
 use std::collections::BTreeSet;
 
@@ -10,32 +10,32 @@ use stackdrop_specs::{LoadBalancer, Spec};
 
 use super::dns::{self, Lookup};
 use super::observed::{Balancer, Observed, Purpose, known_specs};
-use super::{NAME, Obstacle};
-use crate::aws::error::{Answer, StepError};
+use super::{Blocker, NAME};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::{TAG_DEPLOYMENT, Tags};
 use crate::deployment::plan::{Plan, Verb};
 
 /// The certificate's logical ID.
 pub(super) const LOGICAL_ID: &str = "certificate";
-/// The logical ID of the record by which ACM sees that the domain is the user's.
-pub(super) const RECORD_ROLE: &str = "certificate/validation-record";
+/// The logical ID of the DNS record by which ACM validates the domain.
+pub(super) const RECORD_LOGICAL_ID: &str = "certificate/validation-record";
 
-/// How many certificates are asked for their tags at once: ACM allows some ten calls a second.
+/// How many certificates are read concurrently: ACM allows about ten calls a second.
 const AT_ONCE: usize = 8;
-/// How ACM says that it does not know a certificate.
+/// ACM's error code for a certificate that does not exist.
 const ABSENT: [&str; 1] = ["ResourceNotFoundException"];
 
-/// Where the certificate comes from.
+/// The origin of the certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'a> {
-    /// The user has made it.
+    /// The user provides it.
     Given(&'a str),
     /// Stackdrop requests it.
     Own { domain: &'a str },
 }
 
-/// Where a spec's certificate comes from, if the spec says it.
+/// The origin of a spec's certificate, if the spec has one.
 pub(super) fn source(desired: &LoadBalancer) -> Option<Source<'_>> {
     match (&desired.certificate_arn, &desired.domain, &desired.hosted_zone_id) {
         (Some(arn), ..) => Some(Source::Given(arn)),
@@ -44,7 +44,7 @@ pub(super) fn source(desired: &LoadBalancer) -> Option<Source<'_>> {
     }
 }
 
-/// The domain of a spec whose certificate is Stackdrop's, with the zone.
+/// The domain and zone of a spec whose certificate Stackdrop requests.
 fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
     let desired = spec.load_balancer.as_ref()?;
     match source(desired)? {
@@ -53,23 +53,23 @@ fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
     }
 }
 
-/// The domains, with their zones, for which this stack may have requested certificates.
+/// The domains and zones for which this stack may have requested certificates.
 fn own_domains<'a>(work: &'a Work<'_>) -> Vec<(&'a str, &'a str)> {
     known_specs(work).filter_map(own_domain).collect()
 }
 
-/// The certificates that matter.
+/// The observed certificates.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    /// The one that the spec names, if ACM knows it in this region.
+    /// The certificate that the spec names, if it exists in this region.
     given: Option<CertificateDetail>,
-    /// This stack's own, those that failed among them.
+    /// The certificates that this stack requested, including failed ones.
     pub(super) own: Vec<Own>,
-    /// The names that other certificates are for: they may be validated by the same record as ours.
+    /// The domains of all other certificates: the same DNS record may validate them.
     others: BTreeSet<String>,
 }
 
-/// A certificate of this stack's own.
+/// A certificate that this stack requested.
 #[derive(Debug)]
 pub(super) struct Own {
     detail: CertificateDetail,
@@ -77,24 +77,24 @@ pub(super) struct Own {
     record: Option<Record>,
 }
 
-/// A validation record: what ACM asks for, and what stands.
+/// A validation record: the one that ACM requires, and the existing one.
 #[derive(Debug)]
 pub(super) struct Record {
     zone: String,
     name: String,
     value: String,
-    standing: Lookup,
+    existing: Lookup,
 }
 
 impl Record {
-    /// Whether there is one that says what ACM asks for, whoever put it there.
-    fn stands(&self) -> bool {
-        matches!(&self.standing, Lookup::Record(record) if dns::is_cname(record, &self.value))
+    /// Whether the existing record is the one that ACM requires, whoever created it.
+    fn is_correct(&self) -> bool {
+        matches!(&self.existing, Lookup::Record(record) if dns::is_cname(record, &self.value))
     }
 
-    /// Whether it is the one that we wrote.
+    /// Whether the existing record is the one that Stackdrop wrote.
     fn is_ours(&self) -> bool {
-        matches!(&self.standing, Lookup::Record(record)
+        matches!(&self.existing, Lookup::Record(record)
             if dns::is_cname(record, &self.value) && record.ttl() == Some(dns::TTL))
     }
 }
@@ -120,13 +120,13 @@ impl Own {
         !self.detail.in_use_by().is_empty()
     }
 
-    /// Whether something uses it that is not the stack's load balancer.
+    /// Whether a resource other than the stack's load balancer uses it.
     fn is_used_elsewhere(&self, observed: &Observed) -> bool {
         let balancer = observed.balancer.as_ref().map(Balancer::arn);
         self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
     }
 
-    /// How many resources it stands for: itself, and its record.
+    /// The number of resources: the certificate and its record.
     pub(super) fn count(&self) -> usize {
         1 + usize::from(self.record.as_ref().is_some_and(Record::is_ours))
     }
@@ -144,22 +144,22 @@ impl Certificates {
         };
         let own = async {
             let domains = own_domains(work);
-            if domains.is_empty() && purpose != Purpose::Remove {
+            if domains.is_empty() && purpose != Purpose::Delete {
                 return Ok((Vec::new(), BTreeSet::new()));
             }
             let (candidates, others) = list(work).await?.into_iter().partition::<Vec<_>, _>(|summary| {
                 let hinted = domains.iter().any(|(domain, _)| summary.domain_name() == Some(domain));
                 summary.r#type() == Some(&CertificateType::AmazonIssued)
-                    && (hinted || purpose == Purpose::Remove)
+                    && (hinted || purpose == Purpose::Delete)
             });
-            sort(work, purpose, candidates, others).await
+            classify(work, purpose, candidates, others).await
         };
         let (given, (own, others)) = tokio::try_join!(given, own)?;
         Ok(Self { given, own, others })
     }
 }
 
-/// The region or the account that a certificate is of, if it is not this one.
+/// What differs if a certificate belongs to another region or account: `region` or `account`, and the own one.
 fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
     let here = &work.aws.settings;
     let own = [(3, "region", &here.region), (4, "account", &here.account)];
@@ -171,11 +171,11 @@ fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
 
 async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
     let pages = work.aws.acm().list_certificates().into_paginator().items();
-    pages.send().try_collect().await.doing("looking for the certificate")
+    pages.send().try_collect().await.doing("listing the certificates")
 }
 
-/// Tells our certificates from others, and reads them.
-async fn sort(
+/// Separates this stack's certificates from others, and reads them.
+async fn classify(
     work: &Work<'_>,
     purpose: Purpose,
     candidates: Vec<CertificateSummary>,
@@ -208,14 +208,14 @@ async fn sort(
     Ok((own, other_names))
 }
 
-/// A wildcard is validated by the record of what it stands before.
+/// The domain that is validated for a name: a wildcard is validated by its parent's record.
 fn base(name: &str) -> &str {
     name.strip_prefix("*.").unwrap_or(name)
 }
 
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
     let call = work.aws.acm().list_tags_for_certificate().certificate_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the tags of {arn}"))?;
+    let observed = call.unless(&ABSENT).doing(format!("reading the tags of certificate {arn}"))?;
     let tags = observed.and_then(|observed| observed.tags).unwrap_or_default().into_iter();
     Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
 }
@@ -223,45 +223,45 @@ async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
 async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail>, StepError> {
     let call = work.aws.acm().describe_certificate().certificate_arn(arn).send().await;
     let absent = [&ABSENT[..], &["InvalidArnException"]].concat();
-    let observed = call.unless(&absent).doing(format!("reading the certificate {arn}"))?;
+    let observed = call.unless(&absent).doing(format!("reading certificate {arn}"))?;
     Ok(observed.and_then(|observed| observed.certificate))
 }
 
-/// The validation record that ACM asks for (it names it some seconds after the request), and what stands.
+/// Finds the validation record that ACM requires (ACM reports it some seconds after the request), and the existing one.
 async fn find_record(
     work: &Work<'_>,
     purpose: Purpose,
     detail: &CertificateDetail,
 ) -> Result<Option<Record>, StepError> {
-    let asked = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
-    let Some(asked) = asked else { return Ok(None) };
+    let requested = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
+    let Some(requested) = requested else { return Ok(None) };
     let domains = own_domains(work);
     let zone = domains.iter().find(|(domain, _)| detail.domain_name() == Some(domain)).or(domains.first());
     let Some((_, zone)) = zone else { return Ok(None) };
-    let standing = dns::find(work, purpose, zone, &asked.name, dns::CNAME).await?;
+    let existing = dns::find(work, purpose, zone, &requested.name, dns::CNAME).await?;
     Ok(Some(Record {
         zone: (*zone).to_owned(),
-        name: asked.name.clone(),
-        value: asked.value.clone(),
-        standing,
+        name: requested.name.clone(),
+        value: requested.value.clone(),
+        existing,
     }))
 }
 
-/// The certificate that the stack goes on with: a live one for the spec's domain, an issued one first.
+/// The certificate to use: an issued or pending one for the spec's domain, preferably an issued one.
 fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
     let (domain, _) = own_domain(work.spec)?;
     let fitting = observed.certificates.own.iter().filter(|own| own.lives() && own.domain() == domain);
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
 }
 
-/// Own certificates that the stack does not go on with and that nothing of somebody else uses.
-pub(super) fn superfluous<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a Own> {
+/// This stack's certificates that it no longer needs and that no other resource uses.
+pub(super) fn obsolete<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a Own> {
     let kept = current(work, observed).map(Own::arn);
     let rest = observed.certificates.own.iter().filter(|own| Some(own.arn()) != kept);
     rest.filter(|own| !own.is_used_elsewhere(observed)).collect()
 }
 
-/// The certificate that a listener can have now.
+/// The ARN of the certificate, if a listener can use it now.
 pub(super) fn ready<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
     match source(work.spec.load_balancer.as_ref()?)? {
         Source::Given(arn) => Some(arn),
@@ -271,7 +271,7 @@ pub(super) fn ready<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'
     }
 }
 
-/// Whether one of a certificate's names is the domain's, wildcards stand for one label.
+/// Whether a certificate covers the domain. A wildcard covers one label.
 fn covers(detail: &CertificateDetail, domain: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
     let parent = domain.split_once('.').map(|(_, parent)| parent);
@@ -282,37 +282,37 @@ fn covers(detail: &CertificateDetail, domain: &str) -> bool {
     })
 }
 
-/// What makes it impossible to have the certificate.
-pub(super) fn obstacles(work: &Work<'_>, desired: &LoadBalancer, observed: &Observed) -> Vec<Obstacle> {
-    let spec = |why: String, fix: String| Obstacle::Spec { resource: LOGICAL_ID.into(), why, fix };
+/// The reasons why the certificate cannot be used.
+pub(super) fn blockers(work: &Work<'_>, desired: &LoadBalancer, observed: &Observed) -> Vec<Blocker> {
+    let spec = |why: String, fix: String| Blocker::Spec { resource: LOGICAL_ID.into(), why, fix };
     match source(desired) {
         None => vec![spec(
-            "loadBalancer has neither certificateArn, nor domain with hostedZoneId".into(),
-            "give it one of them: HTTPS needs a certificate".into(),
+            "loadBalancer has neither certificateArn nor domain with hostedZoneId".into(),
+            "set one of them: HTTPS needs a certificate".into(),
         )],
         Some(Source::Given(arn)) => {
             if let Some((kind, own)) = elsewhere(work, arn) {
                 return vec![spec(
-                    format!("loadBalancer.certificateArn {arn} is not of the {kind} {own}"),
+                    format!("loadBalancer.certificateArn {arn} is not in the {kind} {own}"),
                     format!(
-                        "request or import the certificate in the {kind} {own}: a load balancer takes no other"
+                        "request or import the certificate in the {kind} {own}: a load balancer accepts no other"
                     ),
                 )];
             }
             let Some(detail) = &observed.certificates.given else {
                 return vec![spec(
-                    format!("there is no certificate {arn}"),
+                    format!("certificate {arn} does not exist"),
                     "correct loadBalancer.certificateArn".into(),
                 )];
             };
             let status = detail.status().map_or("unknown", CertificateStatus::as_str);
             if status != CertificateStatus::Issued.as_str() {
-                return vec![spec(format!("the certificate {arn} is {status}"), way_out(detail))];
+                return vec![spec(format!("certificate {arn} is {status}"), fix_for(detail))];
             }
             match &desired.domain {
                 Some(domain) if !covers(detail, domain) => vec![spec(
-                    format!("the certificate {arn} is not for loadBalancer.domain {domain}"),
-                    format!("name one in loadBalancer.certificateArn that is for {domain}"),
+                    format!("certificate {arn} is not for loadBalancer.domain {domain}"),
+                    format!("set loadBalancer.certificateArn to a certificate for {domain}"),
                 )],
                 _ => Vec::new(),
             }
@@ -320,31 +320,31 @@ pub(super) fn obstacles(work: &Work<'_>, desired: &LoadBalancer, observed: &Obse
         Some(Source::Own { .. }) => {
             let record = current(work, observed).and_then(|own| own.record.as_ref());
             let not_owned =
-                record.filter(|record| matches!(record.standing, Lookup::Record(_)) && !record.stands());
-            let not_owned = not_owned.map(|record| Obstacle::NotOwned {
-                resource: RECORD_ROLE.into(),
-                what: format!("the DNS record {} of the zone {}", record.name, record.zone),
-                fix: format!("delete it: ACM asks for a CNAME to {} there", record.value),
+                record.filter(|record| matches!(record.existing, Lookup::Record(_)) && !record.is_correct());
+            let not_owned = not_owned.map(|record| Blocker::NotOwned {
+                resource: RECORD_LOGICAL_ID.into(),
+                what: format!("DNS record {} of Route 53 zone {}", record.name, record.zone),
+                fix: format!("delete the record: ACM requires a CNAME to {} there", record.value),
             });
             not_owned.into_iter().collect()
         }
     }
 }
 
-/// What to do about a certificate of the user's that is not issued.
-fn way_out(detail: &CertificateDetail) -> String {
+/// How to fix a certificate of the user that is not issued.
+fn fix_for(detail: &CertificateDetail) -> String {
     let pending = detail.status() == Some(&CertificateStatus::PendingValidation);
-    let asked = detail.domain_validation_options().iter().filter_map(|option| option.resource_record());
-    let asked: Vec<String> = asked
+    let requested = detail.domain_validation_options().iter().filter_map(|option| option.resource_record());
+    let requested: Vec<String> = requested
         .map(|record| format!("{} {} {}", record.name(), record.r#type().as_str(), record.value()))
         .collect();
-    if pending && !asked.is_empty() {
+    if pending && !requested.is_empty() {
         return format!(
-            "write the DNS record that ACM asks for ({}), wait until the certificate is ISSUED, and deploy again",
-            asked.join("; ")
+            "create the DNS record that ACM requires ({}), wait until the certificate is ISSUED, and deploy again",
+            requested.join("; ")
         );
     }
-    "name one in loadBalancer.certificateArn that is ISSUED, or request this one anew".into()
+    "set loadBalancer.certificateArn to a certificate that is ISSUED, or request this one again".into()
 }
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
@@ -352,12 +352,12 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         match current(work, observed) {
             None => {
                 plan.change(Verb::Create, LOGICAL_ID);
-                plan.change(Verb::Create, RECORD_ROLE);
+                plan.change(Verb::Create, RECORD_LOGICAL_ID);
             }
             Some(own) => {
                 plan.tags(&work.stack, NAME, LOGICAL_ID, &own.tags);
-                if own.record.as_ref().is_some_and(|record| matches!(record.standing, Lookup::Absent)) {
-                    plan.change(Verb::Create, RECORD_ROLE);
+                if own.record.as_ref().is_some_and(|record| matches!(record.existing, Lookup::Absent)) {
+                    plan.change(Verb::Create, RECORD_LOGICAL_ID);
                 }
                 if !own.is(&CertificateStatus::Issued) {
                     plan.change(Verb::Wait, LOGICAL_ID);
@@ -365,17 +365,17 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             }
         }
     }
-    for own in superfluous(work, observed) {
+    for own in obsolete(work, observed) {
         plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", own.domain()));
     }
 }
 
-/// How far the certificate is.
+/// The progress of the certificate.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// Listeners can have it.
+    /// Listeners can use it: its ARN.
     Issued(String),
-    /// Not yet, and why.
+    /// What the step waits for.
     Waiting(String),
 }
 
@@ -387,39 +387,40 @@ pub(super) async fn apply(
     let domain = match source(desired) {
         Some(Source::Given(arn)) => return Ok(Progress::Issued(arn.to_owned())),
         Some(Source::Own { domain }) => domain,
-        None => return Err(StepError::Defect("the spec names no certificate and was not refused".into())),
+        None => return Err(StepError::Defect("the spec has no certificate, and was not rejected".into())),
     };
     let Some(own) = current(work, observed) else { return request(work, observed, domain).await };
     let arn = own.arn();
-    keep_tags(work, own).await?;
+    repair_tags(work, own).await?;
     let Some(record) = &own.record else {
-        return Ok(Progress::Waiting(format!("ACM to name the validation record of {arn}")));
+        return Ok(Progress::Waiting(format!("ACM to report the validation record of certificate {arn}")));
     };
-    if matches!(record.standing, Lookup::Absent) {
+    if matches!(record.existing, Lookup::Absent) {
         dns::write_cname(work, &record.zone, &record.name, &record.value).await?;
     }
     if own.is(&CertificateStatus::Issued) {
         return Ok(Progress::Issued(arn.to_owned()));
     }
-    Ok(Progress::Waiting(format!("the certificate {arn} of {domain} to be issued")))
+    Ok(Progress::Waiting(format!("certificate {arn} for {domain} to be issued")))
 }
 
 async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<Progress, StepError> {
-    let dead = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
-    let mine = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
-    if let Some(failed) = dead().find(mine) {
-        let status = failed.detail.status().map_or("unknown", CertificateStatus::as_str);
-        let reason = failed.detail.failure_reason().map_or("AWS gives no reason", |reason| reason.as_str());
+    let failed = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
+    let is_from_this_deployment = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
+    if let Some(failed_now) = failed().find(is_from_this_deployment) {
+        let status = failed_now.detail.status().map_or("unknown", CertificateStatus::as_str);
+        let reason =
+            failed_now.detail.failure_reason().map_or("AWS gives no reason", |reason| reason.as_str());
         return Err(StepError::Unhealthy {
-            what: format!("the certificate {} of {domain}", failed.arn()),
+            what: format!("certificate {} for {domain}", failed_now.arn()),
             why: format!("{status}: {reason}"),
         });
     }
-    // A token that was used for another request is refused: the baseline's domain may be another.
+    // ACM rejects a token that was used for a different request. A rollback may request another domain.
     let mut parts = vec![domain];
-    parts.extend(dead().map(Own::arn));
+    parts.extend(failed().map(Own::arn));
     if work.deployment.rolling_back {
-        parts.push("restoring");
+        parts.push("rollback");
     }
     let call = work
         .aws
@@ -429,10 +430,10 @@ async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<P
         .validation_method(ValidationMethod::Dns)
         .idempotency_token(work.stack.token(LOGICAL_ID, &parts))
         .set_tags(Some(acm_tags(work.stack.tags(NAME, LOGICAL_ID))?));
-    let answer = call.send().await.doing(format!("requesting a certificate for {domain}"))?;
-    let arn = answer.certificate_arn().ok_or_else(|| StepError::lacking("the certificate's ARN"))?;
+    let response = call.send().await.doing(format!("requesting a certificate for {domain}"))?;
+    let arn = response.certificate_arn().ok_or_else(|| StepError::incomplete("the certificate's ARN"))?;
     tracing::info!(arn, domain, "Certificate requested.");
-    Ok(Progress::Waiting(format!("ACM to name the validation record of {arn}")))
+    Ok(Progress::Waiting(format!("ACM to report the validation record of certificate {arn}")))
 }
 
 fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
@@ -441,25 +442,25 @@ fn acm_tags(tags: Tags) -> Result<Vec<Tag>, StepError> {
     tags.map_err(|error| StepError::Defect(format!("writing tags: {error}")))
 }
 
-async fn keep_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
+async fn repair_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
     let arn = own.arn();
     let (missing, stale) =
         (work.stack.tags_to_put(NAME, LOGICAL_ID, &own.tags), work.stack.stale_tags(&own.tags));
     if !missing.is_empty() {
         let call = work.aws.acm().add_tags_to_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(missing)?)).send().await;
-        call.doing(format!("tagging {arn}"))?;
+        call.doing(format!("tagging certificate {arn}"))?;
     }
     if !stale.is_empty() {
         let stale = stale.into_iter().filter_map(|key| Some((key.clone(), own.tags.get(&key)?.clone())));
         let call = work.aws.acm().remove_tags_from_certificate().certificate_arn(arn);
         let call = call.set_tags(Some(acm_tags(stale.collect())?)).send().await;
-        call.doing(format!("taking tags off {arn}"))?;
+        call.doing(format!("removing tags from certificate {arn}"))?;
     }
     Ok(())
 }
 
-/// Deletes a certificate and its validation record. If it could not go: why.
+/// Deletes a certificate and its validation record. Returns why, if it cannot be deleted.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
@@ -468,31 +469,33 @@ pub(super) async fn delete(
     if own.is_in_use() {
         return Ok(Some(format!("in use by {}", own.detail.in_use_by().join(", "))));
     }
-    if let Some(Record { name, zone, standing: Lookup::Denied(said), .. }) = &own.record {
-        return Ok(Some(format!("its validation record {name} in the zone {zone} can't be read: {said}")));
+    if let Some(Record { name, zone, existing: Lookup::Denied(message), .. }) = &own.record {
+        return Ok(Some(format!(
+            "its validation record {name} in Route 53 zone {zone} cannot be read: {message}"
+        )));
     }
-    // The record first: without the certificate nobody knows its name.
+    // The record is deleted first: only the certificate contains its name.
     if let Some(record) = own.record.as_ref().filter(|record| record.is_ours())
         && !is_shared(work, observed, own)
-        && let Lookup::Record(standing) = &record.standing
-        && !dns::delete(work, &record.zone, standing).await?
+        && let Lookup::Record(existing) = &record.existing
+        && !dns::delete(work, &record.zone, existing).await?
     {
-        return Ok(Some(format!("its validation record {} has just been changed", record.name)));
+        return Ok(Some(format!("its validation record {} was changed during the deletion", record.name)));
     }
     let arn = own.arn();
     let call = work.aws.acm().delete_certificate().certificate_arn(arn).send().await;
-    if call.gone(&ABSENT, &["ResourceInUseException"], format!("deleting {arn}"))? {
+    if call.deleted(&ABSENT, &["ResourceInUseException"], format!("deleting certificate {arn}"))? {
         tracing::info!(arn, "Certificate deleted.");
         return Ok(None);
     }
-    Ok(Some("ACM still counts it as in use".into()))
+    Ok(Some("ACM reports that it is in use".into()))
 }
 
-/// Whether another certificate is validated by the same record: it depends on the account and the name only.
+/// Whether the same record validates another certificate: the record depends only on the account and the domain.
 fn is_shared(work: &Work<'_>, observed: &Observed, own: &Own) -> bool {
     let name = base(own.domain());
-    let stays = current(work, observed).is_some_and(|kept| {
+    let is_kept = current(work, observed).is_some_and(|kept| {
         work.spec.load_balancer.is_some() && kept.arn() != own.arn() && base(kept.domain()) == name
     });
-    stays || observed.certificates.others.contains(name)
+    is_kept || observed.certificates.others.contains(name)
 }

@@ -1,8 +1,8 @@
-//! The target groups: one a service that has routes.
+//! The target groups: one for each service with routes.
 //!
-//! A group's port only says where a target is that was registered without one. ECS registers each task with its own
-//! port, and health checks go to that port; so a changed container port needs no other group, and old and new
-//! tasks are served side by side while the service rolls over.
+//! A group's port is only the default for targets that are registered without one. ECS registers each task with its own
+//! port, and health checks use that port. So a changed container port needs no new group, and old and new tasks serve
+//! requests side by side during a rollout.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use sha2::{Digest, Sha256};
 use stackdrop_specs::{HealthCheck, Service};
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Group, Observed, elb_tags, keep_tags};
+use super::observed::{ABSENT, Balancer, Group, Observed, elb_tags, repair_tags};
 use super::rules;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
 
-/// The longest name that a target group can have.
-const LONGEST_NAME: usize = 32;
-/// What the load balancer speaks with the tasks: TLS ends at the load balancer.
+/// The maximum length of a target group's name.
+const NAME_CHARACTERS_MAX: usize = 32;
+/// The protocol between load balancer and tasks: TLS ends at the load balancer.
 const PROTOCOL: &str = "HTTP";
 
 /// The logical ID of a service's target group.
@@ -30,21 +30,21 @@ pub(super) fn logical_id(service: &str) -> String {
     format!("target-group/{service}")
 }
 
-/// The name of a service's target group. Its end stands for what AWS cannot change in place, so that another
-/// one can be made while the first still serves; with a service's name too long for it, for the whole name too.
+/// The name of a service's target group. It ends with a hash of what AWS cannot change in place, so that a new group can be
+/// created while the old one still serves. If the service's name is too long, the hash also replaces the rest of it.
 pub(super) fn name(work: &Work<'_>, service: &str, vpc: &str) -> String {
     name_in(work.stack.name.as_str(), service, vpc)
 }
 
 fn name_in(stack: &str, service: &str, vpc: &str) -> String {
-    let plain = format!("{stack}-{service}");
-    let digest = hex::encode(Sha256::digest(format!("{plain}/{PROTOCOL}/{vpc}")));
-    let digits = if plain.len() + 5 <= LONGEST_NAME { 4 } else { 8 };
-    let shown: String = plain.chars().take(LONGEST_NAME - 1 - digits).collect();
-    format!("{}-{}", shown.trim_end_matches('-'), &digest[..digits])
+    let full = format!("{stack}-{service}");
+    let digest = hex::encode(Sha256::digest(format!("{full}/{PROTOCOL}/{vpc}")));
+    let digits = if full.len() + 5 <= NAME_CHARACTERS_MAX { 4 } else { 8 };
+    let prefix: String = full.chars().take(NAME_CHARACTERS_MAX - 1 - digits).collect();
+    format!("{}-{}", prefix.trim_end_matches('-'), &digest[..digits])
 }
 
-/// The service that a target group is for, by the spec: its name says so, and it is in the stack's VPC.
+/// The spec's service that a target group is for, by the group's name and VPC.
 pub(super) fn service_of(work: &Work<'_>, group: &TargetGroup) -> Option<String> {
     let vpc = group.vpc_id()?;
     if work.outputs.network.as_ref().is_some_and(|network| network.vpc != vpc) {
@@ -56,13 +56,13 @@ pub(super) fn service_of(work: &Work<'_>, group: &TargetGroup) -> Option<String>
 }
 
 fn attributes() -> [(&'static str, &'static str); 2] {
-    // AWS's 300 seconds of draining would be most of a deployment's time.
+    // AWS's default, 300 seconds, would be most of a deployment's duration.
     [("deregistration_delay.timeout_seconds", "30"), ("stickiness.enabled", "false")]
 }
 
 fn differing_attributes(group: Option<&Group>) -> Vec<(&'static str, String, &'static str)> {
-    let now = |key: &str| group.and_then(|group| group.attributes.get(key)).cloned().unwrap_or_default();
-    let desired = attributes().into_iter().map(|(key, to)| (key, now(key), to));
+    let actual = |key: &str| group.and_then(|group| group.attributes.get(key)).cloned().unwrap_or_default();
+    let desired = attributes().into_iter().map(|(key, to)| (key, actual(key), to));
     desired.filter(|(_, from, to)| from != to).collect()
 }
 
@@ -80,7 +80,7 @@ fn desired_check(check: &HealthCheck) -> Fields {
     ]
 }
 
-fn found_check(group: &TargetGroup) -> Fields {
+fn actual_check(group: &TargetGroup) -> Fields {
     let number = |number: Option<i32>| number.unwrap_or_default().to_string();
     [
         ("healthCheck.path", group.health_check_path().unwrap_or_default().to_owned()),
@@ -92,21 +92,21 @@ fn found_check(group: &TargetGroup) -> Fields {
     ]
 }
 
-/// The fields of the health check that differ: name, now, by the spec. Where it asks is always the traffic port.
+/// The fields of the health check that differ: name, actual and desired value. The port is always the traffic port.
 fn differing_check(group: &TargetGroup, check: &HealthCheck) -> Vec<(&'static str, String, String)> {
     let port = group.health_check_port().unwrap_or_default().to_owned();
     let protocol = group.health_check_protocol().map_or("", ProtocolEnum::as_str).to_owned();
-    let where_it_asks = [
+    let target = [
         ("healthCheck.port", port, "traffic-port".to_owned()),
         ("healthCheck.protocol", protocol, PROTOCOL.to_owned()),
     ];
-    let pairs = found_check(group).into_iter().zip(desired_check(check));
-    let fields = pairs.map(|((field, from), (_, to))| (field, from, to)).chain(where_it_asks);
+    let pairs = actual_check(group).into_iter().zip(desired_check(check));
+    let fields = pairs.map(|((field, from), (_, to))| (field, from, to)).chain(target);
     fields.filter(|(_, from, to)| from != to).collect()
 }
 
-/// The groups that no service of the spec has any more, and that nothing of somebody else sends requests to.
-pub(super) fn superfluous(observed: &Observed) -> Vec<&Group> {
+/// The groups that no service of the spec has, and to which no load balancer or rule of others sends requests.
+pub(super) fn obsolete(observed: &Observed) -> Vec<&Group> {
     let balancer = observed.balancer.as_ref().map(Balancer::arn);
     let rest = observed.groups.iter().filter(|group| group.service.is_none());
     rest.filter(|group| {
@@ -134,13 +134,13 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-pub(super) fn plan_superfluous(observed: &Observed, plan: &mut Plan) {
-    for group in superfluous(observed) {
+pub(super) fn plan_obsolete(observed: &Observed, plan: &mut Plan) {
+    for group in obsolete(observed) {
         plan.change(Verb::Delete, group.logical_id());
     }
 }
 
-/// Every routed service's target group by service, the missing ones created.
+/// Creates or updates the target groups. Returns their ARNs by service.
 pub(super) async fn apply(
     work: &Work<'_>,
     observed: &Observed,
@@ -159,7 +159,7 @@ pub(super) async fn apply(
 }
 
 async fn update(work: &Work<'_>, service: &str, group: &Group, desired: &Service) -> Result<(), StepError> {
-    keep_tags(work, group.arn(), &logical_id(service), &group.tags).await?;
+    repair_tags(work, group.arn(), &logical_id(service), &group.tags).await?;
     if differing_check(&group.detail, &desired.health_check).is_empty() {
         return Ok(());
     }
@@ -177,14 +177,14 @@ async fn update(work: &Work<'_>, service: &str, group: &Group, desired: &Service
         .healthy_threshold_count(i32::from(check.healthy))
         .unhealthy_threshold_count(i32::from(check.unhealthy))
         .matcher(Matcher::builder().http_code(&check.codes).build());
-    call.send().await.doing(format!("changing the health check of service {service}"))?;
-    tracing::info!(service, "Health check changed.");
+    call.send().await.doing(format!("updating the health check of target group target-group/{service}"))?;
+    tracing::info!(service, "Health check updated.");
     Ok(())
 }
 
 async fn create(work: &Work<'_>, service: &str, desired: &Service) -> Result<String, StepError> {
     let port = desired.port.ok_or_else(|| {
-        StepError::InvalidSpec(format!("services.{service}.port is needed, since the service has routes"))
+        StepError::InvalidSpec(format!("services.{service}.port is missing: a service with routes needs it"))
     })?;
     let (vpc, check) = (&work.network()?.vpc, &desired.health_check);
     let call = work
@@ -205,13 +205,13 @@ async fn create(work: &Work<'_>, service: &str, desired: &Service) -> Result<Str
         .unhealthy_threshold_count(i32::from(check.unhealthy))
         .matcher(Matcher::builder().http_code(&check.codes).build())
         .set_tags(Some(elb_tags(work.stack.tags(NAME, &logical_id(service)))));
-    let answer = call.send().await.pending_on(
+    let response = call.send().await.pending_on(
         &["DuplicateTargetGroupName"],
-        "the target group to be visible",
-        format!("creating the target group of service {service}"),
+        "the target group to become visible",
+        format!("creating target group target-group/{service}"),
     )?;
-    let created = answer.target_groups().first().and_then(TargetGroup::target_group_arn);
-    let arn = created.ok_or_else(|| StepError::lacking("the target group's ARN"))?;
+    let created = response.target_groups().first().and_then(TargetGroup::target_group_arn);
+    let arn = created.ok_or_else(|| StepError::incomplete("the target group's ARN"))?;
     tracing::info!(arn, service, "Target group created.");
     Ok(arn.to_owned())
 }
@@ -232,20 +232,25 @@ pub(super) async fn configure(
         }
         let call = work.aws.elb().modify_target_group_attributes().target_group_arn(arn);
         let call = call.set_attributes(Some(attributes)).send().await;
-        call.pending_on(&ABSENT, "the target group to be visible", format!("setting up {arn}")).map(drop)
+        call.pending_on(
+            &ABSENT,
+            "the target group to become visible",
+            format!("setting the attributes of target group {arn}"),
+        )
+        .map(drop)
     });
     join_all(calls).await.into_iter().collect()
 }
 
-/// Whether it is gone.
+/// Deletes a target group. Returns whether it is deleted.
 pub(super) async fn delete(work: &Work<'_>, group: &Group) -> Result<bool, StepError> {
     let arn = group.arn();
     let call = work.aws.elb().delete_target_group().target_group_arn(arn).send().await;
-    let gone = call.gone(&ABSENT, &["ResourceInUse"], format!("deleting {arn}"))?;
-    if gone {
+    let deleted = call.deleted(&ABSENT, &["ResourceInUse"], format!("deleting target group {arn}"))?;
+    if deleted {
         tracing::info!(arn, "Target group deleted.");
     }
-    Ok(gone)
+    Ok(deleted)
 }
 
 #[cfg(test)]
@@ -253,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_legal_and_differ_whatever_the_service_is_called() {
+    fn names_are_valid_and_unique_for_every_service_name() {
         assert_eq!(name_in("shop", "web", "vpc-1"), "shop-web-4357");
         assert_ne!(name_in("shop", "web", "vpc-1"), name_in("shop", "web", "vpc-2"));
         let stack = "a-stack-of-20-chars0";
@@ -263,7 +268,7 @@ mod tests {
             services.iter().map(|service| name_in(stack, service, "vpc-1")).collect();
         assert_eq!(names.len(), services.len());
         for name in names {
-            assert!(name.len() <= LONGEST_NAME && name.starts_with("a-stack-of-20-chars0-"), "{name}");
+            assert!(name.len() <= NAME_CHARACTERS_MAX && name.starts_with("a-stack-of-20-chars0-"), "{name}");
             assert!(name.chars().all(|each| each.is_ascii_alphanumeric() || each == '-'), "{name}");
         }
     }

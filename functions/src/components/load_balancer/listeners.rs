@@ -1,4 +1,4 @@
-//! The listeners: HTTPS on 443, and on 80 a redirect to it.
+//! The listeners: HTTPS on port 443, and on port 80 a redirect to HTTPS.
 
 use aws_sdk_elasticloadbalancingv2::operation::create_listener::builders::CreateListenerFluentBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -8,32 +8,32 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::NAME;
 use super::balancer::Handle;
-use super::observed::{ABSENT, Observed, Tagged, elb_tags, keep_tags};
-use crate::aws::error::{Answer, StepError};
+use super::observed::{ABSENT, Observed, Tagged, elb_tags, repair_tags};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
 
 pub(super) const HTTPS_PORT: i32 = 443;
 pub(super) const HTTP_PORT: i32 = 80;
-pub(super) const HTTPS_ROLE: &str = "listener/https";
-pub(super) const HTTP_ROLE: &str = "listener/http";
+pub(super) const HTTPS_LOGICAL_ID: &str = "listener/https";
+pub(super) const HTTP_LOGICAL_ID: &str = "listener/http";
 
-/// TLS 1.2 and 1.3 with forward secrecy, and nothing older: what AWS recommends.
+/// TLS 1.2 and 1.3 with forward secrecy, which AWS recommends.
 const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-2021-06";
-/// What a request gets that no route is for.
+/// The response to a request without a route.
 const NOT_FOUND: (&str, &str, &str) = ("404", "text/plain", "There is nothing at this address.");
 
-/// How AWS says that it does not know a certificate that has just been issued (Terraform waits five minutes).
-const CERTIFICATE_LATE: [&str; 2] = ["CertificateNotFound", "UnsupportedCertificate"];
+/// The error codes for a certificate that was just issued and is not visible yet (Terraform waits five minutes).
+const CERTIFICATE_NOT_VISIBLE: [&str; 2] = ["CertificateNotFound", "UnsupportedCertificate"];
 
 fn not_found() -> Action {
     let (status, kind, text) = NOT_FOUND;
-    let answer = FixedResponseActionConfig::builder()
+    let response = FixedResponseActionConfig::builder()
         .status_code(status)
         .content_type(kind)
         .message_body(text)
         .build();
-    Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(answer).build()
+    Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(response).build()
 }
 
 fn to_https() -> Action {
@@ -45,8 +45,7 @@ fn to_https() -> Action {
     Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(redirect).build()
 }
 
-/// What differs between a listener and how it should be: field, now, by the spec. The certificate is compared where
-/// it is known.
+/// The fields of a listener that differ: name, actual and desired value. The certificate is compared if it is known.
 fn differing(detail: &Listener, certificate: Option<&str>) -> Vec<(&'static str, String, String)> {
     let mut fields = Vec::new();
     let mut compare = |field, from: &str, to: &str| {
@@ -58,8 +57,8 @@ fn differing(detail: &Listener, certificate: Option<&str>) -> Vec<(&'static str,
     if detail.port() == Some(HTTPS_PORT) {
         compare("protocol", protocol, "HTTPS");
         compare("sslPolicy", detail.ssl_policy().unwrap_or_default(), TLS_POLICY);
-        let now = detail.certificates().first().and_then(Certificate::certificate_arn).unwrap_or_default();
-        compare("certificate", now, certificate.unwrap_or(now));
+        let actual = detail.certificates().first().and_then(Certificate::certificate_arn).unwrap_or_default();
+        compare("certificate", actual, certificate.unwrap_or(actual));
         compare("defaultAction", &describe(detail), "404");
     } else {
         compare("protocol", protocol, "HTTP");
@@ -68,19 +67,19 @@ fn differing(detail: &Listener, certificate: Option<&str>) -> Vec<(&'static str,
     fields
 }
 
-/// A listener's default action in words: the same words as ours only if it is the same.
+/// Describes a listener's default action. Equal actions have equal descriptions.
 fn describe(detail: &Listener) -> String {
     let [action] = detail.default_actions() else { return "several actions".into() };
-    if let Some(answer) = action.fixed_response_config() {
-        let now = (
-            answer.status_code().unwrap_or_default(),
-            answer.content_type().unwrap_or_default(),
-            answer.message_body().unwrap_or_default(),
+    if let Some(response) = action.fixed_response_config() {
+        let actual = (
+            response.status_code().unwrap_or_default(),
+            response.content_type().unwrap_or_default(),
+            response.message_body().unwrap_or_default(),
         );
-        return if now == NOT_FOUND { "404".into() } else { format!("another answer, {}", now.0) };
+        return if actual == NOT_FOUND { "404".into() } else { format!("another response, {}", actual.0) };
     }
     if let Some(redirect) = action.redirect_config() {
-        let unchanged = |now: Option<&str>, form: &str| now.is_none_or(|now| now == form);
+        let unchanged = |actual: Option<&str>, form: &str| actual.is_none_or(|actual| actual == form);
         let ours = redirect.protocol() == Some("HTTPS")
             && redirect.port() == Some("443")
             && redirect.status_code() == Some(&RedirectActionStatusCodeEnum::Http301)
@@ -97,7 +96,7 @@ fn redirects(work: &Work<'_>) -> bool {
 }
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, certificate: Option<&str>, plan: &mut Plan) {
-    let desired = [(HTTPS_PORT, HTTPS_ROLE, true), (HTTP_PORT, HTTP_ROLE, redirects(work))];
+    let desired = [(HTTPS_PORT, HTTPS_LOGICAL_ID, true), (HTTP_PORT, HTTP_LOGICAL_ID, redirects(work))];
     for (port, logical_id, desired) in desired {
         match (observed.listeners.get(&port), desired) {
             (None, true) => {
@@ -117,7 +116,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, certificate: Option<&st
     }
 }
 
-/// The HTTPS listener's ARN, once there is a certificate that it can have.
+/// Creates, updates or deletes the listeners. Returns the HTTPS listener's ARN, once its certificate is issued.
 pub(super) async fn apply(
     work: &Work<'_>,
     observed: &Observed,
@@ -127,14 +126,16 @@ pub(super) async fn apply(
     let https = async {
         match (certificate, observed.listeners.get(&HTTPS_PORT)) {
             (Some(certificate), None) => create_https(work, handle, certificate).await.map(Some),
-            (certificate, Some(listener)) => update(work, listener, HTTPS_ROLE, certificate).await.map(Some),
+            (certificate, Some(listener)) => {
+                update(work, listener, HTTPS_LOGICAL_ID, certificate).await.map(Some)
+            }
             (None, None) => Ok(None),
         }
     };
     let http = async {
         match (redirects(work), observed.listeners.get(&HTTP_PORT)) {
             (true, None) => create_http(work, handle).await.map(drop),
-            (true, Some(listener)) => update(work, listener, HTTP_ROLE, None).await.map(drop),
+            (true, Some(listener)) => update(work, listener, HTTP_LOGICAL_ID, None).await.map(drop),
             (false, Some(listener)) => delete(work, listener).await,
             (false, None) => Ok(()),
         }
@@ -145,18 +146,19 @@ pub(super) async fn apply(
 }
 
 async fn create_https(work: &Work<'_>, handle: &Handle, certificate: &str) -> Result<String, StepError> {
-    let call = new(work, handle, HTTPS_ROLE)
+    let call = new(work, handle, HTTPS_LOGICAL_ID)
         .port(HTTPS_PORT)
         .protocol(ProtocolEnum::Https)
         .ssl_policy(TLS_POLICY)
         .certificates(Certificate::builder().certificate_arn(certificate).build())
         .default_actions(not_found());
-    create(call, HTTPS_ROLE).await
+    create(call, HTTPS_LOGICAL_ID).await
 }
 
 async fn create_http(work: &Work<'_>, handle: &Handle) -> Result<String, StepError> {
-    let call = new(work, handle, HTTP_ROLE);
-    create(call.port(HTTP_PORT).protocol(ProtocolEnum::Http).default_actions(to_https()), HTTP_ROLE).await
+    let call = new(work, handle, HTTP_LOGICAL_ID);
+    create(call.port(HTTP_PORT).protocol(ProtocolEnum::Http).default_actions(to_https()), HTTP_LOGICAL_ID)
+        .await
 }
 
 fn new(work: &Work<'_>, handle: &Handle, logical_id: &str) -> CreateListenerFluentBuilder {
@@ -165,26 +167,26 @@ fn new(work: &Work<'_>, handle: &Handle, logical_id: &str) -> CreateListenerFlue
 }
 
 async fn create(call: CreateListenerFluentBuilder, logical_id: &str) -> Result<String, StepError> {
-    let answer = call.send().await.unless(&CERTIFICATE_LATE);
-    let answer = match answer {
-        Ok(None) => return Err(certificate_late()),
-        Ok(Some(answer)) => Ok(answer),
+    let response = call.send().await.unless(&CERTIFICATE_NOT_VISIBLE);
+    let response = match response {
+        Ok(None) => return Err(certificate_not_visible()),
+        Ok(Some(response)) => Ok(response),
         Err(refusal) => Err(refusal),
     };
-    let late = [&ABSENT[..], &["DuplicateListener"]].concat();
-    let answer = answer.pending_on(
-        &late,
-        "the load balancer and its listeners to be visible",
-        format!("creating the {logical_id} of the load balancer"),
+    let not_visible = [&ABSENT[..], &["DuplicateListener"]].concat();
+    let response = response.pending_on(
+        &not_visible,
+        "the load balancer and its listeners to become visible",
+        format!("creating listener {logical_id}"),
     )?;
-    let arn = answer.listeners().first().and_then(Listener::listener_arn);
-    let arn = arn.ok_or_else(|| StepError::lacking("the listener's ARN"))?;
+    let arn = response.listeners().first().and_then(Listener::listener_arn);
+    let arn = arn.ok_or_else(|| StepError::incomplete("the listener's ARN"))?;
     tracing::info!(arn, logical_id, "Listener created.");
     Ok(arn.to_owned())
 }
 
-fn certificate_late() -> StepError {
-    StepError::pending("the certificate to reach Elastic Load Balancing")
+fn certificate_not_visible() -> StepError {
+    StepError::pending("the certificate to become visible to Elastic Load Balancing")
 }
 
 async fn update(
@@ -194,15 +196,15 @@ async fn update(
     certificate: Option<&str>,
 ) -> Result<String, StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
-    keep_tags(work, arn, logical_id, &listener.tags).await?;
+    repair_tags(work, arn, logical_id, &listener.tags).await?;
     if differing(&listener.detail, certificate).is_empty() {
         return Ok(arn.to_owned());
     }
     let call = work.aws.elb().modify_listener().listener_arn(arn);
-    let call = if logical_id == HTTPS_ROLE {
-        let now = listener.detail.certificates().first().and_then(Certificate::certificate_arn);
+    let call = if logical_id == HTTPS_LOGICAL_ID {
+        let actual = listener.detail.certificates().first().and_then(Certificate::certificate_arn);
         let certificate =
-            certificate.or(now).map(|arn| vec![Certificate::builder().certificate_arn(arn).build()]);
+            certificate.or(actual).map(|arn| vec![Certificate::builder().certificate_arn(arn).build()]);
         call.protocol(ProtocolEnum::Https)
             .ssl_policy(TLS_POLICY)
             .set_certificates(certificate)
@@ -210,9 +212,14 @@ async fn update(
     } else {
         call.protocol(ProtocolEnum::Http).default_actions(to_https())
     };
-    match call.send().await.unless(&CERTIFICATE_LATE).doing(format!("changing the {logical_id} {arn}"))? {
-        Some(_) => tracing::info!(arn, logical_id, "Listener changed."),
-        None => return Err(certificate_late()),
+    match call
+        .send()
+        .await
+        .unless(&CERTIFICATE_NOT_VISIBLE)
+        .doing(format!("updating listener {logical_id} ({arn})"))?
+    {
+        Some(_) => tracing::info!(arn, logical_id, "Listener updated."),
+        None => return Err(certificate_not_visible()),
     }
     Ok(arn.to_owned())
 }
@@ -220,7 +227,7 @@ async fn update(
 async fn delete(work: &Work<'_>, listener: &Tagged<Listener>) -> Result<(), StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
     let call = work.aws.elb().delete_listener().listener_arn(arn).send().await;
-    call.unless(&ABSENT).doing(format!("deleting the listener {arn}"))?;
+    call.unless(&ABSENT).doing(format!("deleting listener {arn}"))?;
     tracing::info!(arn, "Listener deleted.");
     Ok(())
 }

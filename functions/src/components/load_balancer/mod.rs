@@ -1,4 +1,5 @@
-//! The way in from the internet: certificate, load balancer, target groups, listeners with their rules, DNS records.
+//! Inbound connections from the internet: certificate, load balancer, target groups, listeners, listener rules and DNS
+//! records.
 
 mod balancer;
 mod certificate;
@@ -42,12 +43,12 @@ impl Component for LoadBalancer {
         let Some(desired) = &work.spec.load_balancer else { return plan_deletion(work).await };
         let observed = Observed::read(work, Purpose::Compare).await?;
         let mut plan = Plan::default();
-        for obstacle in obstacles(work, desired, &observed) {
-            match obstacle {
-                Obstacle::NotOwned { resource, what, fix } => {
-                    plan.problem(resource, format!("{what} is not of this stack and stands in the way"), fix);
+        for blocker in blockers(work, desired, &observed) {
+            match blocker {
+                Blocker::NotOwned { resource, what, fix } => {
+                    plan.problem(resource, format!("{what} exists but is not managed by this stack"), fix);
                 }
-                Obstacle::Spec { resource, why, fix } => {
+                Blocker::Spec { resource, why, fix } => {
                     plan.problem(resource, why, fix);
                 }
             }
@@ -57,7 +58,7 @@ impl Component for LoadBalancer {
         groups::plan(work, &observed, &mut plan);
         listeners::plan(work, &observed, certificate::ready(work, &observed), &mut plan);
         rules::plan(work, &observed, &mut plan);
-        groups::plan_superfluous(&observed, &mut plan);
+        groups::plan_obsolete(&observed, &mut plan);
         dns::plan(work, &observed, &mut plan);
         preflight::plan(work, desired, &observed, &mut plan).await?;
         Ok(plan)
@@ -68,7 +69,7 @@ impl Component for LoadBalancer {
             return Ok(LoadBalancerOutputs::default());
         };
         let observed = Observed::read(work, Purpose::Compare).await?;
-        refuse(obstacles(work, desired, &observed))?;
+        refuse(blockers(work, desired, &observed))?;
         let (handle, groups, certificate) = tokio::join!(
             balancer::apply(work, &observed),
             groups::apply(work, &observed),
@@ -85,17 +86,17 @@ impl Component for LoadBalancer {
             dns::apply(work, &observed, &handle),
         );
         configured.and(alias)?;
-        // Target groups come last: a moment after their creation, when AWS knows them everywhere.
-        let lead = async {
+        // Target groups are used last: it takes a moment after their creation until they are visible everywhere.
+        let route = async {
             match listener? {
                 Some(listener) => rules::apply(work, &observed, &listener, &groups).await,
                 None => Ok(()),
             }
         };
-        let (routed, configured) = tokio::join!(lead, groups::configure(work, &observed, &groups));
+        let (routed, configured) = tokio::join!(route, groups::configure(work, &observed, &groups));
         routed.and(configured)?;
-        if let Progress::Waiting(waits_for) = certificate {
-            return Err(StepError::Pending(waits_for));
+        if let Progress::Waiting(waiting_for) = certificate {
+            return Err(StepError::Pending(waiting_for));
         }
         Ok(outputs(work, handle, groups))
     }
@@ -105,86 +106,86 @@ impl Component for LoadBalancer {
             return Ok(LoadBalancerOutputs::default());
         }
         let Some(detail) = observed::find_balancer(work).await? else {
-            return Err(StepError::pending(format!("the load balancer {} to be visible", work.stack.name)));
+            return Err(StepError::pending(format!("load balancer {} to become visible", work.stack.name)));
         };
-        balancer::settled(work, &detail)?;
+        balancer::check_active(work, &detail)?;
         work.outputs.load_balancer.clone().ok_or_else(|| {
-            StepError::Defect("the workflow asked to settle the load balancer before it was made".into())
+            StepError::Defect("the workflow waits for the load balancer before it was created".into())
         })
     }
 
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         if work.spec.load_balancer.is_some() {
             let observed = Observed::read(work, Purpose::Compare).await?;
-            return delete_superfluous(work, &observed).await;
+            return delete_obsolete(work, &observed).await;
         }
-        let observed = Observed::read(work, Purpose::Drop).await?;
+        let observed = Observed::read(work, Purpose::Prune).await?;
         delete(work, &observed).await
     }
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
-        let observed = Observed::read(work, Purpose::Remove).await?;
+        let observed = Observed::read(work, Purpose::Delete).await?;
         delete(work, &observed).await
     }
 }
 
-/// Something that no call of ours can get past.
+/// A reason why the load balancer cannot be created or updated.
 #[derive(Debug)]
-enum Obstacle {
-    /// Something of somebody else has a name or a place that we need.
+enum Blocker {
+    /// A resource that this stack does not manage has a name, port or priority that the stack needs.
     NotOwned { resource: String, what: String, fix: String },
-    /// The spec asks for what AWS cannot give.
+    /// AWS does not support what the spec has.
     Spec { resource: String, why: String, fix: String },
 }
 
-fn obstacles(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: &Observed) -> Vec<Obstacle> {
-    let mut obstacles = Vec::new();
+fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: &Observed) -> Vec<Blocker> {
+    let mut blockers = Vec::new();
     if let Some(arn) = &observed.not_owned_balancer {
-        obstacles.push(Obstacle::NotOwned {
+        blockers.push(Blocker::NotOwned {
             resource: balancer::LOGICAL_ID.into(),
-            what: format!("the load balancer {arn}"),
-            fix: "delete it, or give the stack another name".into(),
+            what: format!("load balancer {arn}"),
+            fix: "delete the load balancer, or deploy a stack with another name".into(),
         });
     }
     for (service, _) in work.spec.routed_services() {
         let vpc = work.outputs.network.as_ref().map(|network| groups::name(work, service, &network.vpc));
         if let Some(name) = vpc.filter(|name| observed.not_owned_groups.contains(name)) {
-            obstacles.push(Obstacle::NotOwned {
+            blockers.push(Blocker::NotOwned {
                 resource: groups::logical_id(service),
-                what: format!("the target group {name}"),
-                fix: "delete it, or give the service another name".into(),
+                what: format!("target group {name}"),
+                fix: "delete the target group, or give the service another name".into(),
             });
         }
     }
     let redirects = desired.redirect_http;
     let ports = [
-        (listeners::HTTPS_PORT, listeners::HTTPS_ROLE, true),
-        (listeners::HTTP_PORT, listeners::HTTP_ROLE, redirects),
+        (listeners::HTTPS_PORT, listeners::HTTPS_LOGICAL_ID, true),
+        (listeners::HTTP_PORT, listeners::HTTP_LOGICAL_ID, redirects),
     ];
     for (port, logical_id, _) in
         ports.into_iter().filter(|(port, _, needed)| *needed && observed.not_owned_ports.contains(port))
     {
-        obstacles.push(Obstacle::NotOwned {
+        blockers.push(Blocker::NotOwned {
             resource: logical_id.into(),
-            what: format!("the listener on port {port} of the load balancer {}", work.stack.name),
-            fix: "delete it".into(),
+            what: format!("the listener on port {port} of load balancer {}", work.stack.name),
+            fix: "delete the listener".into(),
         });
     }
-    obstacles.extend(rules::obstacles(work, observed));
-    obstacles.extend(certificate::obstacles(work, desired, observed));
-    obstacles.extend(dns::obstacles(work, observed));
-    obstacles
+    blockers.extend(rules::blockers(work, observed));
+    blockers.extend(certificate::blockers(work, desired, observed));
+    blockers.extend(dns::blockers(work, observed));
+    blockers
 }
 
-fn refuse(obstacles: Vec<Obstacle>) -> Result<(), StepError> {
-    let mut of_the_spec = Vec::new();
-    for obstacle in obstacles {
-        match obstacle {
-            Obstacle::NotOwned { what, fix, .. } => return Err(StepError::NotOwned { what, fix }),
-            Obstacle::Spec { why, fix, .. } => of_the_spec.push(format!("{why}: {fix}")),
+fn refuse(blockers: Vec<Blocker>) -> Result<(), StepError> {
+    let mut in_the_spec = Vec::new();
+    for blocker in blockers {
+        match blocker {
+            Blocker::NotOwned { what, fix, .. } => return Err(StepError::NotOwned { what, fix }),
+            Blocker::Spec { why, fix, .. } => in_the_spec.push(format!("{why}: {fix}")),
         }
     }
-    if of_the_spec.is_empty() { Ok(()) } else { Err(StepError::InvalidSpec(of_the_spec.join("; "))) }
+    if in_the_spec.is_empty() { Ok(()) } else { Err(StepError::InvalidSpec(in_the_spec.join("; "))) }
 }
 
 fn outputs(work: &Work<'_>, handle: Handle, target_groups: BTreeMap<String, String>) -> LoadBalancerOutputs {
@@ -197,9 +198,9 @@ fn outputs(work: &Work<'_>, handle: Handle, target_groups: BTreeMap<String, Stri
     }
 }
 
-/// What `apply` would remove of a load balancer that the spec does not have any more.
+/// Plans the deletion of a load balancer that the spec no longer has.
 async fn plan_deletion(work: &Work<'_>) -> Result<Plan, StepError> {
-    let observed = Observed::read(work, Purpose::Drop).await?;
+    let observed = Observed::read(work, Purpose::Prune).await?;
     let mut plan = Plan::default();
     if observed.balancer.is_some() || !observed.interfaces.is_empty() {
         plan.change(Verb::Delete, balancer::LOGICAL_ID);
@@ -216,48 +217,49 @@ async fn plan_deletion(work: &Work<'_>) -> Result<Plan, StepError> {
     Ok(plan)
 }
 
-/// Deletes what the load balancer that stays has no use for any more: aliases and certificates of an earlier domain,
-/// target groups of services that have gone.
-async fn delete_superfluous(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+/// Deletes what the load balancer no longer needs: alias records and certificates of an earlier domain, and target groups of
+/// deleted services.
+async fn delete_obsolete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
-    for alias in dns::superfluous(work, observed) {
+    for alias in dns::obsolete(work, observed) {
         deletion.found += 1;
         if !dns::delete_alias(work, alias).await? {
-            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it has just been changed");
+            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it was changed during the deletion");
         }
     }
     let (groups, certificates) = tokio::join!(
-        delete_groups(work, groups::superfluous(observed)),
-        delete_certificates(work, observed, certificate::superfluous(work, observed)),
+        delete_groups(work, groups::obsolete(observed)),
+        delete_certificates(work, observed, certificate::obsolete(work, observed)),
     );
     deletion.join(groups?);
     deletion.join(certificates?);
     Ok(deletion)
 }
 
-/// Deletes what can go. The alias goes before the load balancer: only while that stands can its name be read.
+/// Deletes what can be deleted now. The alias record is deleted before the load balancer, because ownership of the record is
+/// recognized by the load balancer's name.
 async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     for alias in observed.aliases.ours(work, observed) {
         deletion.found += 1;
         if !dns::delete_alias(work, alias).await? {
-            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it has just been changed");
+            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it was changed during the deletion");
         }
     }
     if !deletion.remaining.is_empty() {
-        // Without the load balancer nothing would tell any more that the alias is ours.
+        // Without the load balancer, the alias record could no longer be recognized as the stack's.
         return Ok(deletion);
     }
     if let Some(balancer) = &observed.balancer {
         deletion.found += 1;
         let why = if balancer::delete(work, balancer.arn()).await? {
-            "being deleted"
+            "is being deleted"
         } else {
-            "its deletion protection, which Stackdrop never turns on, is on"
+            "somebody turned on its deletion protection: turn it off"
         };
         deletion.remains(balancer::LOGICAL_ID, balancer.arn(), why);
     } else if !observed.interfaces.is_empty() {
-        let why = "deleted; its network interfaces are still being released";
+        let why = "it is deleted, but its network interfaces are still being released";
         deletion.remains(balancer::LOGICAL_ID, observed.interfaces.join(", "), why);
     }
     let (groups, certificates) = tokio::join!(
@@ -269,19 +271,23 @@ async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepEr
     Ok(deletion)
 }
 
-/// A group outlives the tasks that are registered in it: ECS takes them out while it stops them.
+/// Deletes target groups. A group with registered tasks is not deleted: ECS deregisters tasks while it stops them.
 async fn delete_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Deletion, StepError> {
     let mut deletion = Deletion { found: all.len(), remaining: Vec::new() };
     let deletions = join_all(all.into_iter().map(async |group| {
         Ok::<_, StepError>((group, group.targets.is_empty() && groups::delete(work, group).await?))
     }));
     for ended in deletions.await {
-        let (group, gone) = ended?;
+        let (group, deleted) = ended?;
         if !group.targets.is_empty() {
-            let why = format!("still registered in it: {}", group.targets.join(", "));
+            let why = format!("it still has the targets {}", group.targets.join(", "));
             deletion.remains(group.logical_id(), group.arn(), why);
-        } else if !gone {
-            deletion.remains(group.logical_id(), group.arn(), "a listener or a rule still refers to it");
+        } else if !deleted {
+            deletion.remains(
+                group.logical_id(),
+                group.arn(),
+                "a listener or a listener rule still refers to it",
+            );
         }
     }
     Ok(deletion)

@@ -1,4 +1,4 @@
-//! What stands of a stack's load balancer: the only reader of it.
+//! The observed state of a stack's load balancer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,53 +9,53 @@ use stackdrop_specs::Spec;
 use super::certificate::Certificates;
 use super::dns::Aliases;
 use super::{NAME, groups, listeners};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
 use crate::deployment::names::{TAG_LOGICAL_ID, Tags};
 
-/// How AWS says that something of Elastic Load Balancing is not there, or not there yet.
+/// Elastic Load Balancing's error codes for a resource that does not exist, or is not visible yet.
 pub(super) const ABSENT: [&str; 4] =
     ["ListenerNotFound", "LoadBalancerNotFound", "RuleNotFound", "TargetGroupNotFound"];
 
-/// What is looked for.
+/// What the state is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// All that is compared with the spec.
+    /// To compare it with the spec.
     Compare,
-    /// What is removed because the spec does not have a load balancer any more.
-    Drop,
-    /// What is removed, wherever it came from: all certificates of the account are asked for their tags.
-    Remove,
+    /// To delete it because the spec no longer has a load balancer.
+    Prune,
+    /// To delete all of it, wherever it comes from: the tags of all the account's certificates are read.
+    Delete,
 }
 
-/// The specs by which this stack may have made something: what is wanted, the last good one, and while returning to
-/// that the one that failed.
+/// The specs with which this stack may have created resources: the current one, the baseline's, and during a rollback the
+/// failed one.
 pub(super) fn known_specs<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Spec> {
     let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
     [Some(work.spec), baseline, work.deployment.attempted.as_ref()].into_iter().flatten()
 }
 
-/// Everything of this stack's load balancer. Only what carries the stack's tag, unless a field's name says so.
+/// The observed state of this stack's load balancer. Only resources with the stack's tag, except in the fields `not_owned_…`.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) balancer: Option<Balancer>,
-    /// The ARN of a load balancer that has our name but not our tag.
+    /// The ARN of a load balancer with the stack's name, but without its tag.
     pub(super) not_owned_balancer: Option<String>,
     pub(super) groups: Vec<Group>,
-    /// The names of target groups that begin like ours but do not have our tag.
+    /// The names of target groups with the stack's prefix, but without its tag.
     pub(super) not_owned_groups: BTreeSet<String>,
-    /// By port.
+    /// The listeners by port.
     pub(super) listeners: BTreeMap<i32, Tagged<Listener>>,
-    /// The ports of our load balancer on which somebody else listens.
+    /// The ports of listeners that others added to the load balancer.
     pub(super) not_owned_ports: BTreeSet<i32>,
-    /// The rules of the HTTPS listener, its default one aside.
+    /// The rules of the HTTPS listener, without the default rule.
     pub(super) rules: Vec<Tagged<Rule>>,
-    /// Rules that somebody else has put there.
+    /// The rules that others added to the HTTPS listener.
     pub(super) not_owned_rules: Vec<Rule>,
     pub(super) certificates: Certificates,
     pub(super) aliases: Aliases,
-    /// The network interfaces that a deleted load balancer leaves behind for a while.
+    /// The network interfaces that remain for a while after the load balancer's deletion.
     pub(super) interfaces: Vec<String>,
 }
 
@@ -78,10 +78,10 @@ impl Balancer {
 pub(super) struct Group {
     pub(super) detail: TargetGroup,
     pub(super) tags: Tags,
-    /// The service that it is for, by the spec. Without one it is superfluous.
+    /// The spec's service that the group is for. A group without one is obsolete.
     pub(super) service: Option<String>,
     pub(super) attributes: BTreeMap<String, String>,
-    /// The targets in it. They are read only where they decide whether it can be deleted.
+    /// The registered targets. Read only if they decide whether the group can be deleted.
     pub(super) targets: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Tagged<T> {
 
 impl Observed {
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
-        // So many calls at once make a future that is too large for the stack.
+        // The future of this many calls is too large for the stack.
         Box::pin(Self::read_all(work, purpose)).await
     }
 
@@ -144,20 +144,20 @@ impl Observed {
             aliases,
             interfaces: Vec::new(),
         };
-        observed.sort_balancer(work, balancer, &mut tags, attributes);
-        observed.sort_groups(work, all_groups, &mut tags, group_attributes);
-        observed.sort_listeners(work, all_listeners, &mut tags);
-        observed.sort_rules(work, all_rules, &mut tags);
+        observed.add_balancer(work, balancer, &mut tags, attributes);
+        observed.add_groups(work, all_groups, &mut tags, group_attributes);
+        observed.add_listeners(work, all_listeners, &mut tags);
+        observed.add_rules(work, all_rules, &mut tags);
         observed.read_users(work, purpose).await?;
-        if purpose == Purpose::Remove {
-            // What a failed update had led to us is known by its certificate only.
+        if purpose == Purpose::Delete {
+            // The domain of a failed update is known only from its certificate.
             let domains = observed.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
             observed.aliases.read_more(work, domains).await?;
         }
         Ok(observed)
     }
 
-    /// What decides whether something can go: targets of groups, interfaces of a deleted load balancer.
+    /// Reads what decides whether resources can be deleted: target groups' targets, and a deleted load balancer's interfaces.
     async fn read_users(&mut self, work: &Work<'_>, purpose: Purpose) -> Result<(), StepError> {
         let compares = purpose == Purpose::Compare;
         let groups = self.groups.iter_mut().filter(|group| !compares || group.service.is_none());
@@ -166,7 +166,7 @@ impl Observed {
             Ok::<_, StepError>(())
         }));
         let interfaces = async {
-            // While a load balancer has the name, the interfaces are its own.
+            // While a load balancer with this name exists, the interfaces belong to it.
             if compares || self.balancer.is_some() || self.not_owned_balancer.is_some() {
                 Ok(Vec::new())
             } else {
@@ -178,7 +178,7 @@ impl Observed {
         Ok(())
     }
 
-    fn sort_balancer(
+    fn add_balancer(
         &mut self,
         work: &Work<'_>,
         balancer: Option<LoadBalancer>,
@@ -195,7 +195,7 @@ impl Observed {
         }
     }
 
-    fn sort_groups(
+    fn add_groups(
         &mut self,
         work: &Work<'_>,
         all: Vec<TargetGroup>,
@@ -216,7 +216,7 @@ impl Observed {
         }
     }
 
-    fn sort_listeners(&mut self, work: &Work<'_>, all: Vec<Listener>, tags: &mut BTreeMap<String, Tags>) {
+    fn add_listeners(&mut self, work: &Work<'_>, all: Vec<Listener>, tags: &mut BTreeMap<String, Tags>) {
         for detail in all {
             let port = detail.port().unwrap_or_default();
             let tags = tags.remove(detail.listener_arn().unwrap_or_default()).unwrap_or_default();
@@ -228,7 +228,7 @@ impl Observed {
         }
     }
 
-    fn sort_rules(&mut self, work: &Work<'_>, all: Vec<Rule>, tags: &mut BTreeMap<String, Tags>) {
+    fn add_rules(&mut self, work: &Work<'_>, all: Vec<Rule>, tags: &mut BTreeMap<String, Tags>) {
         for detail in all {
             let tags = tags.remove(detail.rule_arn().unwrap_or_default()).unwrap_or_default();
             if work.stack.owns(&tags) {
@@ -245,14 +245,14 @@ impl Observed {
     }
 }
 
-/// The load balancer with our name, whosever it is.
+/// Finds the load balancer with the stack's name, whoever manages it.
 pub(super) async fn find_balancer(work: &Work<'_>) -> Result<Option<LoadBalancer>, StepError> {
     let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
     let observed = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;
     Ok(observed.and_then(|observed| observed.load_balancers).and_then(|observed| observed.into_iter().next()))
 }
 
-/// All target groups whose names begin like ours. (Another stack's may, too: the tags tell them apart.)
+/// Finds the target groups with the stack's prefix. Another stack's groups may have it too; their tags differ.
 async fn find_groups(work: &Work<'_>) -> Result<Vec<TargetGroup>, StepError> {
     let pages = work.aws.elb().describe_target_groups().into_paginator().items();
     let mut observed: Vec<TargetGroup> =
@@ -267,12 +267,16 @@ async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, 
         return Ok(BTreeMap::new());
     }
     let call = work.aws.elb().describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-    let observed = call.pending_on(&ABSENT, "the load balancer to be visible", format!("reading {arn}"))?;
+    let observed = call.pending_on(
+        &ABSENT,
+        "the load balancer to become visible",
+        format!("reading the attributes of load balancer {arn}"),
+    )?;
     let pairs = observed.attributes.unwrap_or_default().into_iter();
     Ok(pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default()))).collect())
 }
 
-/// The attributes of the groups that the spec needs, by ARN.
+/// Reads the attributes of the desired groups, by ARN.
 async fn find_group_attributes(
     work: &Work<'_>,
     groups: &[TargetGroup],
@@ -281,8 +285,11 @@ async fn find_group_attributes(
     try_join_all(desired.map(async |group| {
         let arn = group.target_group_arn().unwrap_or_default();
         let call = work.aws.elb().describe_target_group_attributes().target_group_arn(arn).send().await;
-        let observed =
-            call.pending_on(&ABSENT, "the target group to be visible", format!("reading {arn}"))?;
+        let observed = call.pending_on(
+            &ABSENT,
+            "the target group to become visible",
+            format!("reading the attributes of target group {arn}"),
+        )?;
         let pairs = observed.attributes.unwrap_or_default().into_iter();
         let pairs = pairs.filter_map(|pair| Some((pair.key?, pair.value.unwrap_or_default())));
         Ok::<_, StepError>((arn.to_owned(), pairs.collect()))
@@ -290,7 +297,7 @@ async fn find_group_attributes(
     .await
 }
 
-/// The listeners, and the HTTPS listener's rules but the default one.
+/// Reads the listeners, and the HTTPS listener's rules without the default rule.
 async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Vec<Rule>), StepError> {
     if arn.is_empty() {
         return Ok(Default::default());
@@ -298,26 +305,27 @@ async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Ve
     let pages = work.aws.elb().describe_listeners().load_balancer_arn(arn).into_paginator().items();
     let listeners: Result<Vec<Listener>, _> = pages.send().try_collect().await;
     let listeners =
-        listeners.pending_on(&ABSENT, "the load balancer to be visible", "reading its listeners")?;
+        listeners.pending_on(&ABSENT, "the load balancer to become visible", "reading the listeners")?;
     let https = listeners.iter().find(|listener| listener.port() == Some(listeners::HTTPS_PORT));
     let Some(https) = https.and_then(Listener::listener_arn) else { return Ok((listeners, Vec::new())) };
     let pages = work.aws.elb().describe_rules().listener_arn(https).into_paginator().items();
     let rules: Result<Vec<Rule>, _> = pages.send().try_collect().await;
-    let mut rules = rules.pending_on(&ABSENT, "the listener to be visible", "reading its rules")?;
+    let mut rules =
+        rules.pending_on(&ABSENT, "the listener to become visible", "reading the listener rules")?;
     rules.retain(|rule| rule.is_default() != Some(true));
     Ok((listeners, rules))
 }
 
-/// Tags by ARN. A call takes 20 ARNs at most.
+/// Reads tags by ARN. A call accepts at most 20 ARNs.
 async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Tags>, StepError> {
     let calls = arns.chunks(20).map(async |arns| {
         let arns = arns.iter().map(ToString::to_string).collect();
         let call = work.aws.elb().describe_tags().set_resource_arns(Some(arns)).send().await;
-        // Something has gone, or is not everywhere yet, since it was listed: the next look tells.
-        call.pending_on(&ABSENT, "Elastic Load Balancing to agree on what exists", "reading tags")
+        // A listed resource was deleted, or is not visible everywhere yet: the next attempt reads again.
+        call.pending_on(&ABSENT, "the resources of Elastic Load Balancing to become visible", "reading tags")
     });
-    let answers = try_join_all(calls).await?;
-    let described = answers.into_iter().flat_map(|answer| answer.tag_descriptions.unwrap_or_default());
+    let responses = try_join_all(calls).await?;
+    let described = responses.into_iter().flat_map(|response| response.tag_descriptions.unwrap_or_default());
     Ok(described
         .filter_map(|described| {
             let tags = described.tags.unwrap_or_default().into_iter();
@@ -329,7 +337,7 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
 
 async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepError> {
     let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the targets of {arn}"))?;
+    let observed = call.unless(&ABSENT).doing(format!("reading the targets of target group {arn}"))?;
     let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
     let targets = described.iter().filter_map(|described| described.target());
     Ok(targets
@@ -337,24 +345,24 @@ async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepErr
         .collect())
 }
 
-/// An application load balancer's interfaces carry no tag, but its name: `ELB app/NAME/ID`.
+/// Finds a load balancer's network interfaces by their description `ELB app/NAME/ID`: they have no tags.
 async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
     let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
-    let observed = call.doing("looking for network interfaces of the load balancer")?;
+    let observed = call.doing("looking for the network interfaces of the load balancer")?;
     let interfaces = observed.network_interfaces().iter();
     Ok(interfaces.filter_map(|interface| interface.network_interface_id().map(str::to_owned)).collect())
 }
 
-/// Tags in Elastic Load Balancing's shape.
+/// Converts tags to Elastic Load Balancing's type.
 pub(super) fn elb_tags(tags: Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types::Tag> {
     let tag =
         |(key, value)| aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build();
     tags.into_iter().map(tag).collect()
 }
 
-/// Puts missing tags on something of ours, and takes off those that the spec has dropped.
-pub(super) async fn keep_tags(
+/// Adds missing tags to one of the stack's resources, and removes tags that the spec no longer has.
+pub(super) async fn repair_tags(
     work: &Work<'_>,
     arn: &str,
     logical_id: &str,
@@ -367,7 +375,7 @@ pub(super) async fn keep_tags(
     }
     if !stale.is_empty() {
         let call = work.aws.elb().remove_tags().resource_arns(arn).set_tag_keys(Some(stale));
-        call.send().await.doing(format!("taking tags off {arn}"))?;
+        call.send().await.doing(format!("removing tags from {arn}"))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The HTTPS listener's rules: one a route. A route is known by its host and path; its service and its priority can
-//! change in place.
+//! The HTTPS listener's rules: one for each route. A route is identified by its host and path; its service and priority can
+//! be changed in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,44 +11,44 @@ use futures::future::{join_all, try_join_all};
 use sha2::{Digest, Sha256};
 use stackdrop_specs::RoutePlan;
 
-use super::observed::{ABSENT, Observed, Tagged, elb_tags, keep_tags};
-use super::{NAME, Obstacle};
-use crate::aws::error::{Answer, StepError};
+use super::observed::{ABSENT, Observed, Tagged, elb_tags, repair_tags};
+use super::{Blocker, NAME};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
 
-/// The largest priority that a rule can have.
-const LAST_PRIORITY: i32 = 50_000;
-/// The longest logical ID: a tag's value has at most 256 characters, and the resource's name is one, with the stack's
-/// before it.
-const LONGEST_ROLE: usize = 200;
+/// The maximum priority of a rule.
+const PRIORITY_MAX: i32 = 50_000;
+/// The maximum length of a logical ID. A tag's value has at most 256 characters; the tag `Name` contains the stack's name and
+/// the logical ID.
+const LOGICAL_ID_CHARACTERS_MAX: usize = 200;
 
-/// What AWS takes as a rule's conditions, as text: its host and its path.
+/// A rule's conditions: host and path.
 type Conditions = (Option<String>, Option<String>);
 
-/// The logical ID of a route's rule, such as `rule/any-host/api/_`. A tag takes fewer characters than a pattern has.
+/// The logical ID of a route's rule, such as `rule/any-host/api/_`. Tags allow fewer characters than patterns.
 fn logical_id(route: &Conditions) -> String {
     let (host, path) = (route.0.as_deref().unwrap_or("any-host"), route.1.as_deref().unwrap_or_default());
-    let plain: String = format!("rule/{host}{path}")
+    let allowed: String = format!("rule/{host}{path}")
         .chars()
         .map(|each| if each.is_ascii_alphanumeric() || "+-=._:/@".contains(each) { each } else { '_' })
         .collect();
-    if plain.len() <= LONGEST_ROLE {
-        return plain;
+    if allowed.len() <= LOGICAL_ID_CHARACTERS_MAX {
+        return allowed;
     }
-    let digest = hex::encode(Sha256::digest(&plain));
-    format!("{}-{}", &plain[..LONGEST_ROLE - 9], &digest[..8])
+    let digest = hex::encode(Sha256::digest(&allowed));
+    format!("{}-{}", &allowed[..LOGICAL_ID_CHARACTERS_MAX - 9], &digest[..8])
 }
 
 fn conditions_of_route(route: &RoutePlan) -> Conditions {
     (route.host.clone(), route.path.clone())
 }
 
-/// A rule's conditions; nothing when they are not such as a route has.
+/// A rule's conditions; `None` if a route cannot have them.
 fn conditions(rule: &Rule) -> Option<Conditions> {
     let mut observed = (None, None);
     for condition in rule.conditions() {
-        let (place, config) = match condition.field()? {
+        let (at, config) = match condition.field()? {
             "host-header" => {
                 (&mut observed.0, condition.host_header_config().map(HostHeaderConditionConfig::values))
             }
@@ -59,7 +59,7 @@ fn conditions(rule: &Rule) -> Option<Conditions> {
         };
         let values = config.filter(|values| !values.is_empty()).unwrap_or_else(|| condition.values());
         let [value] = values else { return None };
-        *place = Some(value.clone());
+        *at = Some(value.clone());
     }
     Some(observed)
 }
@@ -72,7 +72,7 @@ fn arn(rule: &Rule) -> &str {
     rule.rule_arn().unwrap_or_default()
 }
 
-/// The one target group that a rule sends all its requests to.
+/// The target group's ARN, if a rule sends all requests to one group.
 pub(super) fn target(rule: &Rule) -> Option<&str> {
     let [action] = rule.actions() else { return None };
     if let Some(forward) = action.forward_config() {
@@ -85,25 +85,25 @@ pub(super) fn target(rule: &Rule) -> Option<&str> {
     action.target_group_arn()
 }
 
-/// What is to be done so that the rules are as the routes say.
+/// The changes that make the rules match the routes.
 #[derive(Debug, Default)]
 struct Changes<'a> {
-    /// Missing ones, with the priority at which they are created.
+    /// The missing rules, with the priority at which they are created.
     create: Vec<(&'a RoutePlan, i32)>,
-    /// Those that send requests elsewhere.
+    /// The rules with another target group.
     redirect: Vec<(&'a Rule, &'a RoutePlan)>,
-    /// Those that stand, with their roles.
+    /// The existing rules to keep, with their logical IDs.
     kept: Vec<(&'a Tagged<Rule>, String)>,
-    /// Those that get another priority.
+    /// The rules to move to another priority.
     moves: Vec<(&'a Rule, i32)>,
-    /// Superfluous ones.
-    remove: Vec<&'a Rule>,
+    /// The rules to delete.
+    delete: Vec<&'a Rule>,
 }
 
 /// Compares rules with routes.
 ///
-/// Nothing that is routed well may be missed for a moment. So, when the order changes, new rules are first put
-/// where they take no request from another; then one call gives every rule its place; then what is superfluous goes.
+/// No request may be routed wrongly for a moment. If the order changes, new rules are first created at priorities where they
+/// take no requests from others; then one call moves all rules; then the obsolete rules are deleted.
 fn changes<'a>(
     observed: &'a Observed,
     routes: &'a [RoutePlan],
@@ -127,36 +127,36 @@ fn changes<'a>(
             changes.moves.push((&rule.detail, i32::from(route.priority)));
         }
     }
-    changes.remove = rest.iter().map(|rule| &rule.detail).collect();
+    changes.delete = rest.iter().map(|rule| &rule.detail).collect();
     let desired: BTreeSet<i32> = routes.iter().map(|route| i32::from(route.priority)).collect();
-    let in_the_way: Vec<&Rule> =
-        changes.remove.iter().copied().filter(|rule| desired.contains(&priority(rule))).collect();
+    let blocking: Vec<&Rule> =
+        changes.delete.iter().copied().filter(|rule| desired.contains(&priority(rule))).collect();
     let taken = observed.rules.iter().map(|rule| &rule.detail).chain(&observed.not_owned_rules).map(priority);
     let taken: BTreeSet<i32> = taken.chain(desired).collect();
-    let mut out_of_the_way = (1..=LAST_PRIORITY).rev().filter(|priority| !taken.contains(priority));
-    let reordered = !changes.moves.is_empty() || !in_the_way.is_empty();
+    let mut free_priorities = (1..=PRIORITY_MAX).rev().filter(|priority| !taken.contains(priority));
+    let reordered = !changes.moves.is_empty() || !blocking.is_empty();
     for route in missing {
-        let place = i32::from(route.priority);
-        let place = if reordered { out_of_the_way.next().unwrap_or(place) } else { place };
-        changes.create.push((route, place));
+        let at = i32::from(route.priority);
+        let at = if reordered { free_priorities.next().unwrap_or(at) } else { at };
+        changes.create.push((route, at));
     }
-    for rule in in_the_way {
-        if let Some(place) = out_of_the_way.next() {
-            changes.moves.push((rule, place));
+    for rule in blocking {
+        if let Some(at) = free_priorities.next() {
+            changes.moves.push((rule, at));
         }
     }
     changes
 }
 
-/// Rules of somebody else that have one of our priorities.
-pub(super) fn obstacles(work: &Work<'_>, observed: &Observed) -> Vec<Obstacle> {
+/// The rules of others that have one of the priorities that the routes need.
+pub(super) fn blockers(work: &Work<'_>, observed: &Observed) -> Vec<Blocker> {
     let desired: BTreeSet<i32> = work.spec.routes().iter().map(|route| i32::from(route.priority)).collect();
     let not_owned = observed.not_owned_rules.iter().filter(|rule| desired.contains(&priority(rule)));
     not_owned
-        .map(|rule| Obstacle::NotOwned {
+        .map(|rule| Blocker::NotOwned {
             resource: "rule".into(),
-            what: format!("the listener rule {} with priority {}", arn(rule), priority(rule)),
-            fix: "delete it, give it another priority, or set `priority` in the spec's routes".into(),
+            what: format!("listener rule {} with priority {}", arn(rule), priority(rule)),
+            fix: "delete the rule, give it another priority, or set `priority` in the spec's routes".into(),
         })
         .collect()
 }
@@ -170,19 +170,19 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         plan.tags(&work.stack, NAME, logical_id, &rule.tags);
     }
     for (rule, route) in changes.redirect {
-        let now = target(rule).and_then(|arn| observed.groups.iter().find(|group| group.arn() == arn));
-        let now = now.map_or("elsewhere", |group| group.logical_id());
-        plan.update(&logical_id(&conditions_of_route(route)), "service", now, &route.service);
+        let actual = target(rule).and_then(|arn| observed.groups.iter().find(|group| group.arn() == arn));
+        let actual = actual.map_or("another target", |group| group.logical_id());
+        plan.update(&logical_id(&conditions_of_route(route)), "service", actual, &route.service);
     }
     for (rule, to) in changes.moves {
-        if !changes.remove.iter().any(|superfluous| arn(superfluous) == arn(rule)) {
+        if !changes.delete.iter().any(|obsolete| arn(obsolete) == arn(rule)) {
             plan.update(&logical_id(&conditions(rule).unwrap_or_default()), "priority", priority(rule), to);
         }
     }
     for (route, _) in changes.create {
         plan.change(Verb::Create, logical_id(&conditions_of_route(route)));
     }
-    for rule in changes.remove {
+    for rule in changes.delete {
         plan.change(Verb::Delete, logical_id(&conditions(rule).unwrap_or_default()));
     }
 }
@@ -213,7 +213,7 @@ pub(super) async fn apply(
                 .map(async |(rule, route)| { redirect(work, rule, route, &target(route)?).await })
         ),
         join_all(changes.kept.iter().map(async |(rule, logical_id)| {
-            keep_tags(work, arn(&rule.detail), logical_id, &rule.tags).await
+            repair_tags(work, arn(&rule.detail), logical_id, &rule.tags).await
         })),
     );
     for done in created.into_iter().chain(redirected).chain(tagged) {
@@ -222,12 +222,12 @@ pub(super) async fn apply(
     if !changes.moves.is_empty() {
         if !changes.create.is_empty() {
             return Err(StepError::pending(
-                "the new rules to be visible, so that all get their order at once",
+                "the new listener rules to become visible, before all rules are reordered at once",
             ));
         }
         reorder(work, &changes.moves).await?;
     }
-    try_join_all(changes.remove.iter().map(|rule| delete(work, rule))).await.map(drop)
+    try_join_all(changes.delete.iter().map(|rule| delete(work, rule))).await.map(drop)
 }
 
 fn forward(group: &str) -> Action {
@@ -259,12 +259,12 @@ async fn create(
         .set_conditions(Some(host.into_iter().chain(path).collect()))
         .actions(forward(group))
         .set_tags(Some(elb_tags(work.stack.tags(NAME, &logical_id))));
-    // A priority in use that is not to be seen is that of a rule which a lost answer left.
-    let late = [&ABSENT[..], &["PriorityInUse"]].concat();
+    // A priority is in use by an invisible rule if an earlier response was lost.
+    let not_visible = [&ABSENT[..], &["PriorityInUse"]].concat();
     call.send().await.pending_on(
-        &late,
-        "the listener and its rules to be visible",
-        format!("creating the {logical_id} of service {}", route.service),
+        &not_visible,
+        "the listener and its rules to become visible",
+        format!("creating listener rule {logical_id}"),
     )?;
     tracing::info!(logical_id, service = route.service, priority, "Listener rule created.");
     Ok(())
@@ -272,20 +272,20 @@ async fn create(
 
 async fn redirect(work: &Work<'_>, rule: &Rule, route: &RoutePlan, group: &str) -> Result<(), StepError> {
     let call = work.aws.elb().modify_rule().rule_arn(arn(rule)).actions(forward(group)).send().await;
-    let doing = format!("leading {} to service {}", arn(rule), route.service);
-    call.pending_on(&ABSENT, "the target group to be visible", doing)?;
-    tracing::info!(arn = arn(rule), service = route.service, "Listener rule leads elsewhere.");
+    let doing = format!("routing listener rule {} to service {}", arn(rule), route.service);
+    call.pending_on(&ABSENT, "the target group to become visible", doing)?;
+    tracing::info!(arn = arn(rule), service = route.service, "Listener rule routed to another service.");
     Ok(())
 }
 
-/// All at once: no request meets half an order.
+/// Moves all rules in one call, so that no request is routed by a partial order.
 async fn reorder(work: &Work<'_>, moves: &[(&Rule, i32)]) -> Result<(), StepError> {
     let pairs = moves
         .iter()
         .map(|(rule, to)| RulePriorityPair::builder().rule_arn(arn(rule)).priority(*to).build())
         .collect();
     let call = work.aws.elb().set_rule_priorities().set_rule_priorities(Some(pairs)).send().await;
-    call.pending_on(&ABSENT, "the rules to be visible", "ordering the listener's rules")?;
+    call.pending_on(&ABSENT, "the listener rules to become visible", "reordering the listener rules")?;
     tracing::info!(count = moves.len(), "Listener rules reordered.");
     Ok(())
 }
@@ -293,7 +293,7 @@ async fn reorder(work: &Work<'_>, moves: &[(&Rule, i32)]) -> Result<(), StepErro
 async fn delete(work: &Work<'_>, rule: &Rule) -> Result<(), StepError> {
     let arn = arn(rule);
     let call = work.aws.elb().delete_rule().rule_arn(arn).send().await;
-    call.unless(&ABSENT).doing(format!("deleting the listener rule {arn}"))?;
+    call.unless(&ABSENT).doing(format!("deleting listener rule {arn}"))?;
     tracing::info!(arn, "Listener rule deleted.");
     Ok(())
 }
@@ -305,18 +305,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_take_only_what_a_tag_may_hold_and_have_room_for_a_name_before_them() {
+    fn logical_ids_fit_into_tags_with_the_stacks_name_before_them() {
         assert_eq!(logical_id(&(None, Some("/api/*".into()))), "rule/any-host/api/_");
         assert_eq!(logical_id(&(Some("*.example.com".into()), None)), "rule/_.example.com");
         let long = "/a".repeat(64);
         let (one, other) = (Some("b".repeat(128)), Some("b".repeat(127) + "c"));
         let logical_ids = [logical_id(&(one, Some(long.clone()))), logical_id(&(other, Some(long)))];
         assert_ne!(logical_ids[0], logical_ids[1]);
-        assert!(logical_ids.iter().all(|logical_id| logical_id.len() == LONGEST_ROLE), "{logical_ids:?}");
+        assert!(
+            logical_ids.iter().all(|logical_id| logical_id.len() == LOGICAL_ID_CHARACTERS_MAX),
+            "{logical_ids:?}"
+        );
     }
 
     #[test]
-    fn a_rule_that_shares_requests_out_or_holds_clients_leads_to_no_one_group() {
+    fn a_rule_with_several_targets_has_no_single_target() {
         let group = |arn: &str| TargetGroupTuple::builder().target_group_arn(arn).weight(1).build();
         let forward = |config: ForwardActionConfig| {
             let action = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build();

@@ -1,11 +1,11 @@
-//! The S3 gateway endpoint: it costs nothing, and image layers and packages come through it.
+//! The S3 gateway endpoint: it is free, and carries the traffic for image layers and packages.
 
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
 
 use super::observed::Observed;
 use super::tables::private_table_logical_id;
 use super::{NAME, plan_missing};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
 use crate::contract::endpoints::gives_full_access;
@@ -16,19 +16,27 @@ use crate::deployment::plan::Plan;
 /// The S3 endpoint's logical ID.
 pub(super) const LOGICAL_ID: &str = "endpoint/s3";
 
-/// Whether an endpoint is there and will last. EC2 shows deleted ones for a while, its states in either case.
-pub(super) fn stands(endpoint: &VpcEndpoint) -> bool {
+/// Whether an endpoint is neither deleted nor failed. EC2 returns deleted endpoints for a while, and writes states in upper
+/// or lower case.
+pub(super) fn is_live(endpoint: &VpcEndpoint) -> bool {
     endpoint.state().is_some_and(|state| {
-        !["deleting", "deleted", "failed"].iter().any(|gone| state.as_str().eq_ignore_ascii_case(gone))
+        !["deleting", "deleted", "failed"]
+            .iter()
+            .any(|state_name| state.as_str().eq_ignore_ascii_case(state_name))
     })
 }
 
-/// Whether an endpoint is being deleted: it still holds its route tables.
-pub(super) fn is_leaving(endpoint: &VpcEndpoint) -> bool {
-    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+/// Whether an endpoint is being deleted, or has failed and must be: until then it uses its route tables.
+pub(super) fn is_former(endpoint: &VpcEndpoint) -> bool {
+    has_failed(endpoint)
+        || endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
 }
 
-/// The private route tables that do not lead to it yet.
+fn has_failed(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("failed"))
+}
+
+/// The private route tables that the endpoint lacks.
 fn missing_tables(work: &Work<'_>, observed: &Observed, endpoint: Option<&VpcEndpoint>) -> Vec<String> {
     let has =
         |id: &str| endpoint.is_some_and(|endpoint| endpoint.route_table_ids().iter().any(|has| has == id));
@@ -38,7 +46,7 @@ fn missing_tables(work: &Work<'_>, observed: &Observed, endpoint: Option<&VpcEnd
     tables.filter(|id| !has(id)).map(str::to_owned).collect()
 }
 
-/// The tables that somebody has let lead to it.
+/// The route tables of others that somebody added to the endpoint.
 fn not_owned_tables(observed: &Observed, endpoint: &VpcEndpoint) -> Vec<String> {
     let ours = |id: &str| observed.tables.values().any(|table| table.route_table_id() == Some(id));
     endpoint.route_table_ids().iter().filter(|id| !ours(id)).cloned().collect()
@@ -60,8 +68,16 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
 
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<(), StepError> {
     let missing = missing_tables(work, observed, observed.endpoint.as_ref());
-    let late = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
+    let not_visible = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
     let Some(endpoint) = &observed.endpoint else {
+        if let Some(former) = &observed.former_endpoint {
+            if has_failed(former) {
+                let id = former.vpc_endpoint_id().unwrap_or_default().to_owned();
+                crate::contract::endpoints::delete_endpoints(work, &[id]).await?;
+            }
+            // Its route to S3 is in the tables until it is deleted.
+            return Err(StepError::pending("the former S3 gateway endpoint to be deleted"));
+        }
         let call = work
             .aws
             .ec2()
@@ -76,11 +92,15 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
                 work.stack.tags(NAME, LOGICAL_ID),
             ));
         let call = call.send().await;
-        call.pending_on(&late, "the route tables to be visible", "creating the S3 gateway endpoint")?;
+        call.pending_on(
+            &not_visible,
+            "the route tables to become visible",
+            "creating S3 gateway endpoint endpoint/s3",
+        )?;
         return Ok(());
     };
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-    tagging::keep(work, NAME, LOGICAL_ID, id, &tagging::read(endpoint.tags())).await?;
+    tagging::repair(work, NAME, LOGICAL_ID, id, &tagging::read(endpoint.tags())).await?;
     let (not_owned, resets) = (not_owned_tables(observed, endpoint), !gives_full_access(endpoint));
     if missing.is_empty() && not_owned.is_empty() && !resets {
         return Ok(());
@@ -95,29 +115,33 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
         .set_reset_policy(resets.then_some(true));
     call.send()
         .await
-        // `RouteAlreadyExists`: looked at again, as the answer to the same change may have been lost.
+        // `RouteAlreadyExists`: the response to the same change may have been lost, so the next attempt reads again.
         .unless(&["IncorrectState", "RouteAlreadyExists"])
-        .pending_on(&late, "the route tables to be visible", format!("changing {id}"))?
+        .pending_on(
+            &not_visible,
+            "the route tables to become visible",
+            format!("updating S3 gateway endpoint {id}"),
+        )?
         .map(drop)
-        .ok_or_else(|| StepError::pending(format!("{id} to be available")))
+        .ok_or_else(|| StepError::pending(format!("S3 gateway endpoint {id} to become available")))
 }
 
-/// Takes the endpoint off the private tables that the spec has no longer: it would hold them.
-pub(super) async fn let_go(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+/// Removes the route tables that the spec no longer has from the endpoint, which would prevent their deletion.
+pub(super) async fn detach_undesired_tables(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let Some(endpoint) = &observed.endpoint else { return Ok(()) };
     let tables =
         observed.tables.iter().filter(|(logical_id, _)| !super::tables::is_desired(work, logical_id));
-    let held: Vec<String> = tables
+    let attached: Vec<String> = tables
         .filter_map(|(_, table)| table.route_table_id().map(str::to_owned))
         .filter(|id| endpoint.route_table_ids().contains(id))
         .collect();
-    if held.is_empty() {
+    if attached.is_empty() {
         return Ok(());
     }
     let id = endpoint.vpc_endpoint_id().unwrap_or_default();
     let call =
-        work.aws.ec2().modify_vpc_endpoint().vpc_endpoint_id(id).set_remove_route_table_ids(Some(held));
-    call.send().await.doing(format!("taking {id} off route tables that are no longer needed")).map(drop)
+        work.aws.ec2().modify_vpc_endpoint().vpc_endpoint_id(id).set_remove_route_table_ids(Some(attached));
+    call.send().await.doing(format!("removing route tables from S3 gateway endpoint {id}")).map(drop)
 }
 
 pub(super) async fn delete(
@@ -126,12 +150,13 @@ pub(super) async fn delete(
     deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    if let Some(endpoint) = &observed.endpoint {
+    let failed = observed.former_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
+    for endpoint in observed.endpoint.iter().chain(failed) {
         let refused = crate::contract::endpoints::delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
         deletion.remains(LOGICAL_ID, id(endpoint), why);
     }
-    if let Some(endpoint) = &observed.leaving_endpoint {
+    if let Some(endpoint) = observed.former_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
         deletion.remains(LOGICAL_ID, id(endpoint), "is being deleted");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The VPC and what lies in it: subnets, internet gateway, route tables, S3 gateway endpoint.
+//! The network: VPC, subnets, internet gateway, route tables and S3 gateway endpoint.
 
 mod endpoint;
 mod gateway;
@@ -51,30 +51,28 @@ impl Component for Network {
     async fn apply(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
         let observed = Observed::read(work).await?;
         let vpc = vpc::apply(work, &observed).await?;
-        // What needs nothing but the VPC is made at once; the rest needs these to be visible.
-        let making: [BoxFuture<'_, Result<bool, StepError>>; 5] = [
+        // These resources need only the VPC. The next ones need them to be visible.
+        let first: [BoxFuture<'_, Result<bool, StepError>>; 5] = [
             Box::pin(async { vpc::apply_dns(work, &observed, &vpc).await.map(|()| false) }),
-            Box::pin(async { vpc::strip_default_group(work, &observed).await.map(|()| false) }),
+            Box::pin(async { vpc::revoke_default_group_rules(work, &observed).await.map(|()| false) }),
             Box::pin(subnets::apply(work, &observed, &vpc)),
             Box::pin(gateway::apply(work, &observed, &vpc)),
             Box::pin(tables::apply(work, &observed, &vpc)),
         ];
-        let made = join::all(making).await?.contains(&true);
-        if made || !subnets::available(&observed) {
-            return Err(StepError::pending("the subnets, route tables and internet gateway to be available"));
+        let created = join::all(first).await?.contains(&true);
+        if created || !subnets::available(&observed) {
+            return Err(StepError::pending(
+                "the subnets, route tables and internet gateway to become available",
+            ));
         }
-        let making: [BoxFuture<'_, Result<(), StepError>>; 4] = [
+        let second: [BoxFuture<'_, Result<(), StepError>>; 4] = [
             Box::pin(tables::associate(work, &observed)),
-            Box::pin(tables::lead_out(work, &observed)),
-            Box::pin(routes::take_off(work, &observed)),
+            Box::pin(tables::apply_default_route(work, &observed)),
+            Box::pin(routes::delete_manual_routes(work, &observed)),
             Box::pin(endpoint::apply(work, &observed, &vpc)),
         ];
-        join::all(making).await?;
+        join::all(second).await?;
         observed.outputs(work)
-    }
-
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
-        work.network().cloned()
     }
 
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
@@ -83,7 +81,7 @@ impl Component for Network {
         subnets::delete(work, &observed, &mut deletion, |logical_id| !subnets::is_desired(work, logical_id))
             .await?;
         if deletion.remaining.is_empty() {
-            endpoint::let_go(work, &observed).await?;
+            endpoint::detach_undesired_tables(work, &observed).await?;
             tables::delete(work, &observed, &mut deletion, |logical_id| {
                 !tables::is_desired(work, logical_id)
             })
@@ -98,9 +96,9 @@ impl Component for Network {
         endpoint::delete(work, &observed, &mut deletion).await?;
         gateway::delete(work, &observed, &mut deletion).await?;
         if !deletion.remaining.is_empty() {
-            // An internet gateway that cannot go yet tells that public addresses are still there, and so are the
-            // interfaces that would hold the subnets; an endpoint holds its route tables until it is gone.
-            observed.leave_the_rest(&mut deletion);
+            // An internet gateway that cannot be deleted yet shows that public addresses still exist, and with them
+            // network interfaces in the subnets. An endpoint uses its route tables until it is deleted.
+            observed.leave_rest(&mut deletion);
             return Ok(deletion);
         }
         subnets::delete(work, &observed, &mut deletion, |_| true).await?;
@@ -110,18 +108,12 @@ impl Component for Network {
     }
 }
 
-/// The names of the zones that the stack's subnets are in, or will be in.
-pub(crate) async fn zone_names(work: &Work<'_>) -> Result<Vec<String>, StepError> {
-    let zones = subnets::zones(work, &observed::find_subnets(work).await?).await?;
-    Ok(zones.into_iter().take(work.spec.network.zone_letters().len()).collect())
-}
-
-/// The logical ID of a subnet.
+/// A subnet's logical ID.
 fn subnet_logical_id(tier: Tier, zone: char) -> String {
     format!("subnet/{tier}/{zone}")
 }
 
-/// Notes that a resource is missing.
+/// Plans the creation of a missing resource.
 fn plan_missing(logical_id: &str, plan: &mut Plan) {
     plan.change(Verb::Create, logical_id);
 }

@@ -1,4 +1,4 @@
-//! What stands of a stack's network: the only reader of it.
+//! The observed state of a stack's network.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,29 @@ use aws_sdk_ec2::types::{
 use stackdrop_specs::Tier;
 
 use super::{NAME, endpoint, gateway, subnet_logical_id, tables, vpc};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::{filter, filter_any, logical_id, ours};
+use crate::contract::zones::find_subnets;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::NetworkOutputs;
 
-/// Everything of this stack's network.
+/// The observed state of this stack's network.
 #[derive(Debug)]
 pub(super) struct Observed {
-    /// All VPCs of this stack, the one to keep first. More than one only after a lost answer.
+    /// All VPCs of this stack, the one to keep first. There can be several after a lost response.
     pub(super) vpcs: Vec<Vpc>,
     pub(super) dns_support: bool,
     pub(super) dns_hostnames: bool,
-    /// The VPC's default group, which AWS makes.
+    /// The VPC's default security group, which AWS creates.
     pub(super) default_group: Option<SecurityGroup>,
     pub(super) subnets: BTreeMap<String, Subnet>,
     /// All internet gateways of this stack, the one to keep first.
     pub(super) gateways: Vec<InternetGateway>,
     pub(super) tables: BTreeMap<String, RouteTable>,
     pub(super) endpoint: Option<VpcEndpoint>,
-    /// An S3 endpoint on its way out: it still holds the route tables.
-    pub(super) leaving_endpoint: Option<VpcEndpoint>,
+    /// An S3 endpoint that is being deleted: until then it uses the route tables.
+    pub(super) former_endpoint: Option<VpcEndpoint>,
 }
 
 impl Observed {
@@ -42,8 +43,8 @@ impl Observed {
             find_tables(work),
             find_endpoints(work),
         )?;
-        let (endpoint, leaving_endpoint) = endpoints;
-        // EC2 does not say which is older; the one in use is kept.
+        let (endpoint, former_endpoint) = endpoints;
+        // EC2 does not report which one is older; keep the one in use.
         vpcs.sort_by_key(|vpc| {
             (!subnets.iter().any(|subnet| subnet.vpc_id() == vpc.vpc_id()), vpc.vpc_id().map(str::to_owned))
         });
@@ -73,16 +74,16 @@ impl Observed {
             gateways,
             tables,
             endpoint,
-            leaving_endpoint,
+            former_endpoint,
         })
     }
 
-    /// The VPC that is kept.
+    /// The VPC to keep.
     pub(super) fn vpc(&self) -> Option<&Vpc> {
         self.vpcs.first()
     }
 
-    /// How many resources there are.
+    /// The number of resources.
     pub(super) fn count(&self) -> usize {
         self.vpcs.len()
             + self.subnets.len()
@@ -91,9 +92,9 @@ impl Observed {
             + usize::from(self.endpoint.is_some())
     }
 
-    /// Notes that nothing else was touched, because what the removal has noted already goes first.
-    pub(super) fn leave_the_rest(&self, deletion: &mut Deletion) {
-        let why = "goes when the internet gateway and the S3 endpoint are gone";
+    /// Adds all other resources as remaining: they can only be deleted after the ones that were added before.
+    pub(super) fn leave_rest(&self, deletion: &mut Deletion) {
+        let why = "waits for the deletion of the internet gateway and the S3 endpoint";
         for (logical_id, subnet) in &self.subnets {
             deletion.remains(logical_id, subnet.subnet_id().unwrap_or_default(), why);
         }
@@ -105,7 +106,7 @@ impl Observed {
         }
     }
 
-    /// What dependents need; everything is there.
+    /// The outputs, once everything exists.
     pub(super) fn outputs(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
         let tier = |tier: Tier| -> Result<BTreeMap<String, String>, StepError> {
             let zones = work.spec.network.zone_letters();
@@ -133,20 +134,14 @@ impl Observed {
     }
 }
 
-/// AWS shows late what was made before: it is waited for, not mistaken for absence.
+/// AWS shows new resources late: a missing one is awaited, not created again.
 fn missing(what: &str) -> StepError {
-    StepError::pending(format!("{what} to be visible"))
+    StepError::pending(format!("{what} to become visible"))
 }
 
 async fn find_vpcs(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
     let pages = work.aws.ec2().describe_vpcs().set_filters(Some(ours(work, NAME))).into_paginator().items();
     pages.send().try_collect().await.doing("looking for the VPC")
-}
-
-pub(super) async fn find_subnets(work: &Work<'_>) -> Result<Vec<Subnet>, StepError> {
-    let pages =
-        work.aws.ec2().describe_subnets().set_filters(Some(ours(work, NAME))).into_paginator().items();
-    pages.send().try_collect().await.doing("looking for the subnets")
 }
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
@@ -163,18 +158,18 @@ async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
     pages.send().try_collect().await.doing("looking for the route tables")
 }
 
-/// The S3 endpoint that stands, and one that is being deleted.
+/// The live S3 endpoint, and one that is being deleted.
 async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
     let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
     let observed: Vec<VpcEndpoint> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
     let observed =
         observed.into_iter().filter(|endpoint| logical_id(endpoint.tags()) == endpoint::LOGICAL_ID);
-    let (standing, gone): (Vec<_>, Vec<_>) = observed.partition(endpoint::stands);
-    Ok((standing.into_iter().next(), gone.into_iter().find(endpoint::is_leaving)))
+    let (live, others): (Vec<_>, Vec<_>) = observed.partition(endpoint::is_live);
+    Ok((live.into_iter().next(), others.into_iter().find(endpoint::is_former)))
 }
 
-/// The association that each of these subnets has now, with the table that it is with.
+/// The current association of each of these subnets, with the ID of its route table.
 pub(super) async fn find_associations(
     work: &Work<'_>,
     subnets: &[&str],
@@ -186,7 +181,7 @@ pub(super) async fn find_associations(
         .send()
         .try_collect()
         .await
-        .doing("asking which tables the subnets use")?;
+        .doing("looking for the route tables of the subnets")?;
     let associations = tables.into_iter().flat_map(|table| {
         let id = table.route_table_id.unwrap_or_default();
         table.associations.unwrap_or_default().into_iter().map(move |association| (association, id.clone()))
@@ -205,11 +200,11 @@ async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<Securit
 
 async fn find_attribute(work: &Work<'_>, vpc: &str, name: VpcAttributeName) -> Result<bool, StepError> {
     let call = work.aws.ec2().describe_vpc_attribute().vpc_id(vpc).attribute(name);
-    let answer = call.send().await.pending_on(
+    let response = call.send().await.pending_on(
         &["InvalidVpcID.NotFound"],
-        "the VPC to be visible",
-        format!("reading the DNS attributes of {vpc}"),
+        "the VPC to become visible",
+        format!("reading the DNS attributes of VPC {vpc}"),
     )?;
-    let value = answer.enable_dns_support.or(answer.enable_dns_hostnames);
+    let value = response.enable_dns_support.or(response.enable_dns_hostnames);
     Ok(value.as_ref().and_then(AttributeBooleanValue::value).unwrap_or_default())
 }

@@ -1,16 +1,17 @@
-//! The subnets: public, private and database ones, one of each in every zone.
+//! The subnets: a public, a private and a database subnet in every zone.
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet, SubnetState};
 use stackdrop_specs::SubnetPlan;
 
 use super::observed::Observed;
 use super::{NAME, plan_missing, subnet_logical_id};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
-use crate::aws::once;
+use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::contract::dependents::dependents;
 use crate::contract::tagging;
+use crate::contract::zones::zones;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -20,27 +21,27 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         let logical_id = subnet_logical_id(subnet.tier, subnet.zone);
         match observed.subnets.get(&logical_id) {
             None => plan_missing(&logical_id, plan),
-            Some(there) => {
-                if there.state() != Some(&SubnetState::Available) {
+            Some(existing) => {
+                if existing.state() != Some(&SubnetState::Available) {
                     plan.change(Verb::Wait, &logical_id);
                 }
-                plan.tags(&work.stack, NAME, &logical_id, &tagging::read(there.tags()));
-                if there.map_public_ip_on_launch() == Some(true) {
+                plan.tags(&work.stack, NAME, &logical_id, &tagging::read(existing.tags()));
+                if existing.map_public_ip_on_launch() == Some(true) {
                     plan.update(&logical_id, "mapPublicIpOnLaunch", true, false);
                 }
             }
         }
     }
-    let before = work.deployment.baseline.as_ref().map_or(0, |baseline| baseline.spec.network.zones);
-    if before > work.spec.network.zones {
+    let baseline_zones = work.deployment.baseline.as_ref().map_or(0, |baseline| baseline.spec.network.zones);
+    if baseline_zones > work.spec.network.zones {
         plan.problem(
             "subnet",
-            "network.zones can't shrink: the database and the load balancer stand in all zones",
-            format!("set network.zones to {before}, or deploy a stack with another name"),
+            "network.zones cannot be reduced: the database and the load balancer use all zones",
+            format!("set network.zones to {baseline_zones}, or deploy a stack with another name"),
         );
         return;
     }
-    // What a failed update to more zones has left.
+    // Left by a failed update to more zones.
     for logical_id in observed.subnets.keys().filter(|logical_id| !is_desired(work, logical_id)) {
         plan.change(Verb::Delete, logical_id);
     }
@@ -51,7 +52,7 @@ pub(super) fn is_desired(work: &Work<'_>, logical_id: &str) -> bool {
     work.spec.network.subnets().iter().any(|subnet| subnet_logical_id(subnet.tier, subnet.zone) == logical_id)
 }
 
-/// Creates the missing ones. Whether there were any.
+/// Creates the missing subnets. Returns whether any were missing.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
     let desired = work.spec.network.subnets();
     let missing: Vec<&SubnetPlan> = desired
@@ -60,11 +61,11 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
         .collect();
     for (logical_id, subnet) in &observed.subnets {
         let id = subnet.subnet_id().unwrap_or_default();
-        tagging::keep(work, NAME, logical_id, id, &tagging::read(subnet.tags())).await?;
+        tagging::repair(work, NAME, logical_id, id, &tagging::read(subnet.tags())).await?;
         if subnet.map_public_ip_on_launch() == Some(true) && is_desired(work, logical_id) {
             let off = AttributeBooleanValue::builder().value(false).build();
             let call = work.aws.ec2().modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(off);
-            call.send().await.doing(format!("keeping public addresses off {id}"))?;
+            call.send().await.doing(format!("turning off public IP addresses in subnet {id}"))?;
         }
     }
     if missing.is_empty() {
@@ -73,30 +74,6 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     let zones = zones(work, observed.subnets.values()).await?;
     join::all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
     Ok(true)
-}
-
-/// The names of the zones by the plan's letters. Where subnets stand already, a letter keeps its zone.
-pub(super) async fn zones<'s>(
-    work: &Work<'_>,
-    subnets: impl IntoIterator<Item = &'s Subnet> + Clone,
-) -> Result<Vec<String>, StepError> {
-    let call = work.aws.ec2().describe_availability_zones().filters(tagging::filter("state", "available"));
-    let call = call.filters(tagging::filter("zone-type", "availability-zone"));
-    let answer = call.send().await.doing("listing the region's availability zones")?;
-    let names = answer.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned));
-    let mut free: Vec<String> = names.collect();
-    free.sort();
-    let taken: Vec<Option<String>> = (b'a'..=b'c')
-        .map(|letter| {
-            let suffix = format!("/{}", char::from(letter));
-            let mut there = subnets.clone().into_iter();
-            let there = there.find(|subnet| tagging::logical_id(subnet.tags()).ends_with(&suffix));
-            there.and_then(|subnet| subnet.availability_zone().map(str::to_owned))
-        })
-        .collect();
-    free.retain(|name| !taken.iter().flatten().any(|taken| taken == name));
-    let mut free = free.into_iter();
-    Ok(taken.into_iter().filter_map(|taken| taken.or_else(|| free.next())).collect())
 }
 
 async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String]) -> Result<(), StepError> {
@@ -117,43 +94,46 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
         .cidr_block(plan.cidr.to_string())
         .tag_specifications(tagging::specification(ResourceType::Subnet, work.stack.tags(NAME, &logical_id)))
         .customize()
-        .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
-    // A conflict: a lost answer has made it, and EC2 does not show it yet; or somebody else took the range.
-    let made =
-        call.send().await.unless(&["InvalidSubnet.Conflict"]).doing(format!("creating the {logical_id}"))?;
-    match made {
-        Some(answer) => {
-            tracing::info!(id = answer.subnet().and_then(Subnet::subnet_id), logical_id, "Subnet created.");
+        .config_override(aws_sdk_ec2::Config::builder().retry_config(no_retries()));
+    // A conflict: a lost response created the subnet, and EC2 does not show it yet; or another subnet has the range.
+    let created = call
+        .send()
+        .await
+        .unless(&["InvalidSubnet.Conflict"])
+        .doing(format!("creating subnet {logical_id}"))?;
+    match created {
+        Some(response) => {
+            tracing::info!(id = response.subnet().and_then(Subnet::subnet_id), logical_id, "Subnet created.");
             Ok(())
         }
         None => conflict(work, vpc, plan).await,
     }
 }
 
-/// Who has the range: ours, shown late, or somebody else's subnet.
+/// Finds the subnet that has the range: another one, or this stack's, which EC2 does not show yet.
 async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), StepError> {
     let call = work.aws.ec2().describe_subnets().filters(tagging::filter("vpc-id", vpc));
-    let answer = call.send().await.doing("looking for the subnet that has the range")?;
-    let not_owned = answer.subnets().iter().find(|subnet| {
+    let response = call.send().await.doing("looking for the subnet with the conflicting range")?;
+    let not_owned = response.subnets().iter().find(|subnet| {
         let range = subnet.cidr_block().and_then(|range| range.parse::<ipnet::Ipv4Net>().ok());
         let overlaps = range.is_some_and(|range| range.contains(&plan.cidr) || plan.cidr.contains(&range));
         overlaps && !work.stack.owns(&tagging::read(subnet.tags()))
     });
     match not_owned {
         Some(subnet) => Err(StepError::NotOwned {
-            what: format!("the subnet {}", subnet.subnet_id().unwrap_or_default()),
-            fix: format!("it has addresses of {}, which the stack needs: delete it", plan.cidr),
+            what: format!("subnet {}", subnet.subnet_id().unwrap_or_default()),
+            fix: format!("delete the subnet, which overlaps the range {} that the stack needs", plan.cidr),
         }),
-        None => Err(StepError::pending(format!("the subnet with {} to be visible", plan.cidr))),
+        None => Err(StepError::pending(format!("the subnet with the range {} to become visible", plan.cidr))),
     }
 }
 
-/// Whether all subnets that there are can be used.
+/// Whether all existing subnets are available.
 pub(super) fn available(observed: &Observed) -> bool {
     observed.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
 }
 
-/// Deletes the subnets with these roles.
+/// Deletes the subnets whose logical IDs `which` selects.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
@@ -164,7 +144,11 @@ pub(super) async fn delete(
         async |(logical_id, subnet)| {
             let id = subnet.subnet_id().unwrap_or_default();
             let call = work.aws.ec2().delete_subnet().subnet_id(id).send().await;
-            if call.gone(&["InvalidSubnetID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
+            if call.deleted(
+                &["InvalidSubnetID.NotFound"],
+                &["DependencyViolation"],
+                format!("deleting subnet {logical_id} ({id})"),
+            )? {
                 tracing::info!(id, logical_id, "Subnet deleted.");
                 return Ok(None);
             }

@@ -1,5 +1,5 @@
-//! The route tables: a public one that leads to the internet gateway, a private one in each zone (to which `egress`
-//! adds its routes), and one without a way out for the database.
+//! The route tables: a public one with a default route to the internet gateway, a private one in each zone (to which
+//! `egress` adds routes), and one without a default route for the database.
 
 use aws_sdk_ec2::types::{
     ResourceType, Route, RouteState, RouteTable, RouteTableAssociation, RouteTableAssociationStateCode,
@@ -9,7 +9,7 @@ use stackdrop_specs::Tier;
 
 use super::observed::{Observed, find_associations};
 use super::{NAME, gateway, plan_missing, routes, subnet_logical_id};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::Work;
 use crate::contract::routes::target;
@@ -19,7 +19,7 @@ use crate::deployment::plan::{Plan, Verb};
 
 const PUBLIC: &str = "route-table/public";
 pub(super) const DATABASE: &str = "route-table/database";
-/// Everything outside the VPC.
+/// The destination of a default route.
 pub(super) const ANYWHERE: &str = "0.0.0.0/0";
 
 /// The logical ID of a zone's private route table.
@@ -27,13 +27,13 @@ pub(super) fn private_table_logical_id(zone: char) -> String {
     format!("route-table/private/{zone}")
 }
 
-/// The roles of all route tables.
+/// The logical IDs of all desired route tables.
 pub(super) fn desired(work: &Work<'_>) -> Vec<String> {
     let private = work.spec.network.zone_letters().into_iter().map(private_table_logical_id);
     [PUBLIC.to_owned(), DATABASE.to_owned()].into_iter().chain(private).collect()
 }
 
-/// Whether the spec asks for a table with this logical ID.
+/// Whether the spec has a route table with this logical ID.
 pub(super) fn is_desired(work: &Work<'_>, logical_id: &str) -> bool {
     desired(work).iter().any(|desired| desired == logical_id)
 }
@@ -53,7 +53,7 @@ fn pairs(work: &Work<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn stands(association: &RouteTableAssociation) -> bool {
+fn is_live(association: &RouteTableAssociation) -> bool {
     use RouteTableAssociationStateCode::{Associated, Associating};
     let state = association.association_state().and_then(|state| state.state());
     state.is_none_or(|state| matches!(state, Associated | Associating))
@@ -61,37 +61,40 @@ fn stands(association: &RouteTableAssociation) -> bool {
 
 fn is_associated(table: &RouteTable, subnet: &Subnet) -> bool {
     let mut associations = table.associations().iter();
-    associations.any(|association| stands(association) && association.subnet_id() == subnet.subnet_id())
+    associations.any(|association| is_live(association) && association.subnet_id() == subnet.subnet_id())
 }
 
-/// The subnets, with their tables, that do not use them.
-fn astray<'f>(work: &Work<'_>, observed: &'f Observed) -> Vec<(String, &'f Subnet, &'f RouteTable)> {
+/// The subnets that are not associated with their route tables: the table's logical ID, the subnet and the table.
+fn missing_associations<'f>(
+    work: &Work<'_>,
+    observed: &'f Observed,
+) -> Vec<(String, &'f Subnet, &'f RouteTable)> {
     let pairs = pairs(work).into_iter().filter_map(|(subnet, table)| {
         Some((table.clone(), observed.subnets.get(&subnet)?, observed.tables.get(&table)?))
     });
     pairs.filter(|(_, subnet, table)| !is_associated(table, subnet)).collect()
 }
 
-/// What somebody has given one of our tables: a subnet of their own, or a gateway.
-fn strangers<'f>(
+/// The associations that somebody else added to one of the stack's tables: with another subnet, or with a gateway.
+fn extra_associations<'f>(
     observed: &Observed,
     table: &'f RouteTable,
 ) -> impl Iterator<Item = &'f RouteTableAssociation> {
     let ours: Vec<String> = observed.subnets.values().filter_map(|subnet| subnet.subnet_id.clone()).collect();
     table.associations().iter().filter(move |association| {
         let is_ours = association.subnet_id().is_some_and(|id| ours.iter().any(|ours| ours == id));
-        stands(association) && association.main() != Some(true) && !is_ours
+        is_live(association) && association.main() != Some(true) && !is_ours
     })
 }
 
-/// The route of the public table that leads out.
-fn way_out(table: &RouteTable) -> Option<&Route> {
+/// The default route of a table.
+fn default_route(table: &RouteTable) -> Option<&Route> {
     table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE))
 }
 
-/// Whether the public table leads to the internet gateway.
-fn leads_out(table: &RouteTable, gateway: &str) -> bool {
-    way_out(table).is_some_and(|route| {
+/// Whether the table's default route leads to the internet gateway.
+fn is_default_route_to(table: &RouteTable, gateway: &str) -> bool {
+    default_route(table).is_some_and(|route| {
         route.gateway_id() == Some(gateway) && route.state() != Some(&RouteState::Blackhole)
     })
 }
@@ -109,40 +112,41 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
     plan_associations(work, observed, plan).await?;
     routes::plan(work, observed, plan);
     if let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
-        && !leads_out(table, gateway)
+        && !is_default_route_to(table, gateway)
     {
-        let now = way_out(table).map_or_else(|| "(none)".into(), target);
-        plan.update(PUBLIC, "routes.0.0.0.0/0", now, gateway);
+        let actual = default_route(table).map_or_else(|| "(none)".into(), target);
+        plan.update(PUBLIC, "routes.0.0.0.0/0", actual, gateway);
     }
     Ok(())
 }
 
 async fn plan_associations(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
-    let astray = astray(work, observed);
-    if !astray.is_empty() {
-        let subnets: Vec<&str> = astray.iter().filter_map(|(_, subnet, _)| subnet.subnet_id()).collect();
-        let now = find_associations(work, &subnets).await?;
-        for (logical_id, subnet, _) in astray {
-            let now = now.iter().find(|(association, _)| association.subnet_id() == subnet.subnet_id());
-            let now = now.map_or("(the main one)", |(_, table)| table);
-            plan.update(tagging::logical_id(subnet.tags()), "routeTable", now, logical_id);
+    let missing_associations = missing_associations(work, observed);
+    if !missing_associations.is_empty() {
+        let subnets: Vec<&str> =
+            missing_associations.iter().filter_map(|(_, subnet, _)| subnet.subnet_id()).collect();
+        let actual = find_associations(work, &subnets).await?;
+        for (logical_id, subnet, _) in missing_associations {
+            let actual = actual.iter().find(|(association, _)| association.subnet_id() == subnet.subnet_id());
+            let actual = actual.map_or("(the main route table)", |(_, table)| table);
+            plan.update(tagging::logical_id(subnet.tags()), "routeTable", actual, logical_id);
         }
     }
     for logical_id in desired(work) {
         let Some(table) = observed.tables.get(&logical_id) else { continue };
-        for stranger in strangers(observed, table) {
-            let who = stranger.subnet_id().or(stranger.gateway_id()).unwrap_or("(unknown)");
+        for association in extra_associations(observed, table) {
+            let who = association.subnet_id().or(association.gateway_id()).unwrap_or("(unknown)");
             plan.update(&logical_id, "associations", who, "(none)");
         }
     }
     Ok(())
 }
 
-/// Creates the missing ones. Whether there were any.
+/// Creates the missing route tables. Returns whether any were missing.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
     for (logical_id, table) in &observed.tables {
         let id = table.route_table_id().unwrap_or_default();
-        tagging::keep(work, NAME, logical_id, id, &tagging::read(table.tags())).await?;
+        tagging::repair(work, NAME, logical_id, id, &tagging::read(table.tags())).await?;
     }
     let missing: Vec<String> =
         desired(work).into_iter().filter(|logical_id| !observed.tables.contains_key(logical_id)).collect();
@@ -161,44 +165,48 @@ async fn create(work: &Work<'_>, vpc: &str, logical_id: &str) -> Result<(), Step
             ResourceType::RouteTable,
             work.stack.tags(NAME, logical_id),
         ));
-    let answer = call.send().await.doing(format!("creating the {logical_id}"))?;
-    let id = answer.route_table().and_then(RouteTable::route_table_id);
+    let response = call.send().await.doing(format!("creating route table {logical_id}"))?;
+    let id = response.route_table().and_then(RouteTable::route_table_id);
     tracing::info!(id, logical_id, "Route table created.");
     Ok(())
 }
 
-/// Gives each subnet its route table, and takes from each table what somebody else has given it.
+/// Associates each subnet with its route table, and removes the associations that somebody else added.
 pub(super) async fn associate(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
-    let astray = astray(work, observed);
-    join::all(astray.iter().map(|(_, subnet, table)| associate_one(work, subnet, table))).await?;
+    let missing_associations = missing_associations(work, observed);
+    join::all(missing_associations.iter().map(|(_, subnet, table)| associate_one(work, subnet, table)))
+        .await?;
     let tables = desired(work).into_iter().filter_map(|logical_id| observed.tables.get(&logical_id));
-    let strangers: Vec<_> = tables.flat_map(|table| strangers(observed, table)).collect();
-    join::all(strangers.into_iter().map(|stranger| disassociate(work, stranger))).await.map(drop)
+    let extra_associations: Vec<_> = tables.flat_map(|table| extra_associations(observed, table)).collect();
+    join::all(extra_associations.into_iter().map(|association| disassociate(work, association)))
+        .await
+        .map(drop)
 }
 
 async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> Result<(), StepError> {
     let (subnet, table) =
         (subnet.subnet_id().unwrap_or_default(), table.route_table_id().unwrap_or_default());
-    let doing = format!("giving {subnet} the route table {table}");
-    let late = ["InvalidSubnetID.NotFound", "InvalidRouteTableID.NotFound"];
-    let waits_for = format!("{subnet} and the route table {table} to be visible");
+    let doing = format!("associating subnet {subnet} with route table {table}");
+    let not_visible = ["InvalidSubnetID.NotFound", "InvalidRouteTableID.NotFound"];
+    let waiting_for = format!("subnet {subnet} and route table {table} to become visible");
     let call = work.aws.ec2().associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
-    let made = call.unless(&["Resource.AlreadyAssociated"]).pending_on(&late, &waits_for, &doing)?;
-    if made.is_some() {
+    let created =
+        call.unless(&["Resource.AlreadyAssociated"]).pending_on(&not_visible, &waiting_for, &doing)?;
+    if created.is_some() {
         return Ok(());
     }
-    // A lost answer has done it; or somebody gave the subnet another table: then it changes over without a gap.
-    let now = find_associations(work, &[subnet]).await?.into_iter().next();
-    match now {
-        Some((_, now)) if now == table => Ok(()),
+    // An earlier response was lost, or somebody associated the subnet with another table. Replacing causes no gap.
+    let actual = find_associations(work, &[subnet]).await?.into_iter().next();
+    match actual {
+        Some((_, actual)) if actual == table => Ok(()),
         Some((association, _)) => {
             let id = association.route_table_association_id().unwrap_or_default();
             let call = work.aws.ec2().replace_route_table_association().association_id(id);
             let call = call.route_table_id(table).send().await;
-            tracing::info!(subnet, table, "Subnet given its route table again.");
-            call.pending_on(&["InvalidAssociationID.NotFound"], &waits_for, doing).map(drop)
+            tracing::info!(subnet, table, "Subnet associated with its route table again.");
+            call.pending_on(&["InvalidAssociationID.NotFound"], &waiting_for, doing).map(drop)
         }
-        None => Err(StepError::pending(waits_for)),
+        None => Err(StepError::pending(waiting_for)),
     }
 }
 
@@ -206,44 +214,46 @@ async fn disassociate(work: &Work<'_>, association: &RouteTableAssociation) -> R
     let id = association.route_table_association_id().unwrap_or_default();
     let call = work.aws.ec2().disassociate_route_table().association_id(id).send().await;
     let table = association.route_table_id().unwrap_or_default();
-    call.unless(&["InvalidAssociationID.NotFound"]).doing(format!("taking {id} off {table}")).map(drop)
+    call.unless(&["InvalidAssociationID.NotFound"])
+        .doing(format!("removing association {id} from route table {table}"))
+        .map(drop)
 }
 
-/// Leads the public table to the internet gateway.
-pub(super) async fn lead_out(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+/// Creates or replaces the public table's default route to the internet gateway.
+pub(super) async fn apply_default_route(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
     else {
-        return Err(StepError::pending("the internet gateway to be attached"));
+        return Err(StepError::pending("the internet gateway to become attached"));
     };
-    if leads_out(table, gateway) {
+    if is_default_route_to(table, gateway) {
         return Ok(());
     }
     let id = table.route_table_id().unwrap_or_default();
-    let late =
+    let not_visible =
         ["InvalidGatewayID.NotFound", "InvalidRouteTableID.NotFound", "InvalidInternetGatewayID.NotFound"];
-    let doing = format!("leading {id} to {gateway}");
-    if way_out(table).is_some() {
+    let doing = format!("routing route table {id} to internet gateway {gateway}");
+    if default_route(table).is_some() {
         let call = work.aws.ec2().replace_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
-        call.pending_on(&late, "the internet gateway to be visible", doing).map(drop)
+        call.pending_on(&not_visible, "the internet gateway to become visible", doing).map(drop)
     } else {
         let call = work.aws.ec2().create_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
         call.unless(&["RouteAlreadyExists"])
-            .pending_on(&late, "the internet gateway to be visible", doing)
+            .pending_on(&not_visible, "the internet gateway to become visible", doing)
             .map(drop)
     }
 }
 
-/// Deletes the tables with these roles, after the subnets: the associations of deleted subnets went with them. The others
-/// are taken off first. (An association that is gone has no table by whose tag IAM could allow the call.)
+/// Deletes the route tables whose logical IDs `which` selects, after the subnets. The associations of deleted subnets are
+/// already gone: they have no table by whose tag IAM could allow a call. The other associations are removed first.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
     deletion: &mut Deletion,
     which: impl Fn(&str) -> bool,
 ) -> Result<(), StepError> {
-    let deleted: Vec<&str> = observed
+    let deleted_subnets: Vec<&str> = observed
         .subnets
         .iter()
         .filter(|(logical_id, _)| {
@@ -251,29 +261,34 @@ pub(super) async fn delete(
         })
         .filter_map(|(_, subnet)| subnet.subnet_id())
         .collect();
-    let stands = |association: &&RouteTableAssociation| {
-        association.main() != Some(true) && association.subnet_id().is_none_or(|id| !deleted.contains(&id))
+    let is_live = |association: &&RouteTableAssociation| {
+        association.main() != Some(true)
+            && association.subnet_id().is_none_or(|id| !deleted_subnets.contains(&id))
     };
-    let removals = observed.tables.iter().filter(|(logical_id, _)| which(logical_id)).map(
+    let deletions = observed.tables.iter().filter(|(logical_id, _)| which(logical_id)).map(
         async |(logical_id, table)| {
             let id = table.route_table_id().unwrap_or_default();
-            for association in table.associations().iter().filter(stands) {
+            for association in table.associations().iter().filter(is_live) {
                 disassociate(work, association).await?;
             }
             let call = work.aws.ec2().delete_route_table().route_table_id(id).send().await;
-            let doing = format!("deleting {id}");
+            let doing = format!("deleting route table {logical_id} ({id})");
             Ok::<_, StepError>((
                 logical_id,
                 id,
-                call.gone(&["InvalidRouteTableID.NotFound"], &["DependencyViolation"], doing)?,
+                call.deleted(&["InvalidRouteTableID.NotFound"], &["DependencyViolation"], doing)?,
             ))
         },
     );
-    for (logical_id, id, gone) in join::all(removals).await? {
-        if gone {
+    for (logical_id, id, deleted) in join::all(deletions).await? {
+        if deleted {
             tracing::info!(id, logical_id, "Route table deleted.");
         } else {
-            deletion.remains(logical_id, id, "a subnet or an endpoint that is not of this stack uses it");
+            deletion.remains(
+                logical_id,
+                id,
+                "a subnet or an endpoint that is not managed by this stack uses it",
+            );
         }
     }
     Ok(())

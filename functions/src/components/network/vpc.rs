@@ -1,12 +1,12 @@
-//! The VPC itself, its DNS attributes and its default security group.
+//! The VPC, its DNS attributes and its default security group.
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, ResourceType, RouteTable, VpcState};
 
 use super::observed::Observed;
 use super::{NAME, gateway, plan_missing};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
-use crate::aws::once;
+use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::contract::dependents::dependents;
 use crate::contract::tagging;
@@ -15,17 +15,19 @@ use crate::deployment::plan::{Plan, Verb};
 
 /// The VPC's logical ID.
 pub(super) const LOGICAL_ID: &str = "vpc";
-/// The logical ID under which the plan names the default security group, which AWS makes and which carries no tag.
+/// The logical ID of the default security group in plans. AWS creates the group, without tags.
 const DEFAULT_GROUP: &str = "default-security-group";
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     let Some(vpc) = observed.vpc() else { return plan_missing(LOGICAL_ID, plan) };
-    let (now, then) = (vpc.cidr_block().unwrap_or_default(), work.spec.network.cidr.to_string());
-    if now != then {
+    let (actual, desired) = (vpc.cidr_block().unwrap_or_default(), work.spec.network.cidr.to_string());
+    if actual != desired {
         plan.problem(
             LOGICAL_ID,
-            format!("network.cidr can't be changed from {now} to {then}: AWS has no way to do it in place"),
-            format!("set network.cidr back to {now}, or deploy a stack with another name"),
+            format!(
+                "network.cidr cannot be changed from {actual} to {desired}: AWS cannot change it in place"
+            ),
+            format!("set network.cidr back to {actual}, or deploy a stack with another name"),
         );
     }
     if vpc.state() != Some(&VpcState::Available) {
@@ -39,8 +41,8 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.update(LOGICAL_ID, field, false, true);
         }
     }
-    for double in observed.vpcs.iter().skip(1) {
-        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", double.vpc_id().unwrap_or_default()));
+    for duplicate in observed.vpcs.iter().skip(1) {
+        plan.change(Verb::Delete, format!("{LOGICAL_ID} ({})", duplicate.vpc_id().unwrap_or_default()));
     }
     let rules = rules_of_default_group(observed);
     if !(rules.0.is_empty() && rules.1.is_empty()) {
@@ -48,30 +50,31 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// The VPC's id, once it is available. A missing one is created, together with the internet gateway, which needs
-/// nothing of it.
+/// Returns the VPC's ID once it is available. A missing VPC is created, and with it the internet gateway, which does not
+/// depend on it.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<String, StepError> {
     let Some(vpc) = observed.vpc() else {
         let gateway =
             async { if observed.gateways.is_empty() { gateway::create(work).await } else { Ok(()) } };
         join::both(create(work), gateway).await?;
-        return Err(StepError::pending("the VPC to be available"));
+        return Err(StepError::pending("the VPC to become available"));
     };
-    let id = vpc.vpc_id().ok_or_else(|| StepError::lacking("the VPC's id"))?;
-    let (now, then) = (vpc.cidr_block().unwrap_or_default(), work.spec.network.cidr.to_string());
-    if now != then {
+    let id = vpc.vpc_id().ok_or_else(|| StepError::incomplete("the VPC's ID"))?;
+    let (actual, desired) = (vpc.cidr_block().unwrap_or_default(), work.spec.network.cidr.to_string());
+    if actual != desired {
         return Err(StepError::InvalidSpec(format!(
-            "network.cidr can't be changed from {now} to {then}: set it back, or deploy a stack with another name"
+            "network.cidr cannot be changed from {actual} to {desired}: set it back, or deploy a stack with another name"
         )));
     }
-    for double in observed.vpcs.iter().skip(1).filter_map(|double| double.vpc_id()) {
-        let gone = work.aws.ec2().delete_vpc().vpc_id(double).send().await.unless(&["InvalidVpcID.NotFound"]);
-        gone.doing(format!("deleting {double}, which a lost answer left beside {id}"))?;
+    for duplicate in observed.vpcs.iter().skip(1).filter_map(|duplicate| duplicate.vpc_id()) {
+        let response =
+            work.aws.ec2().delete_vpc().vpc_id(duplicate).send().await.unless(&["InvalidVpcID.NotFound"]);
+        response.doing(format!("deleting VPC {duplicate}, a duplicate of {id}"))?;
     }
     if vpc.state() != Some(&VpcState::Available) {
-        return Err(StepError::pending(format!("the VPC {id} to be available")));
+        return Err(StepError::pending(format!("VPC {id} to become available")));
     }
-    tagging::keep(work, NAME, LOGICAL_ID, id, &tagging::read(vpc.tags())).await?;
+    tagging::repair(work, NAME, LOGICAL_ID, id, &tagging::read(vpc.tags())).await?;
     Ok(id.to_owned())
 }
 
@@ -83,31 +86,38 @@ async fn create(work: &Work<'_>) -> Result<(), StepError> {
         .cidr_block(work.spec.network.cidr.to_string())
         .tag_specifications(tagging::specification(ResourceType::Vpc, work.stack.tags(NAME, LOGICAL_ID)))
         .customize()
-        .config_override(aws_sdk_ec2::Config::builder().retry_config(once()));
-    let answer = call.send().await.doing("creating the VPC")?;
-    tracing::info!(id = answer.vpc().and_then(|vpc| vpc.vpc_id()), "VPC created.");
+        .config_override(aws_sdk_ec2::Config::builder().retry_config(no_retries()));
+    let response = call.send().await.doing("creating the VPC")?;
+    tracing::info!(id = response.vpc().and_then(|vpc| vpc.vpc_id()), "VPC created.");
     Ok(())
 }
 
-/// Interface endpoints with private names need both attributes. EC2 takes one a call.
+/// Turns on both DNS attributes, which interface endpoints with private names need. EC2 accepts one per call.
 pub(super) async fn apply_dns(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<(), StepError> {
     let on = || AttributeBooleanValue::builder().value(true).build();
     let call = || work.aws.ec2().modify_vpc_attribute().vpc_id(vpc);
-    // Host names need DNS support, so the order matters.
+    // Host names require DNS support, so the order matters.
     if !observed.dns_support {
-        call().enable_dns_support(on()).send().await.doing(format!("turning on DNS in {vpc}"))?;
+        call().enable_dns_support(on()).send().await.doing(format!("turning on DNS support in VPC {vpc}"))?;
     }
     if !observed.dns_hostnames {
-        call().enable_dns_hostnames(on()).send().await.doing(format!("turning on host names in {vpc}"))?;
+        call()
+            .enable_dns_hostnames(on())
+            .send()
+            .await
+            .doing(format!("turning on DNS host names in VPC {vpc}"))?;
     }
     Ok(())
 }
 
-/// Takes all rules from the default group, so that nothing that lands in it by mistake can be reached.
-pub(super) async fn strip_default_group(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+/// Revokes all rules of the default group, so that a resource that is added to it by mistake is not reachable.
+pub(super) async fn revoke_default_group_rules(
+    work: &Work<'_>,
+    observed: &Observed,
+) -> Result<(), StepError> {
     let (ingress, egress) = rules_of_default_group(observed);
     let Some(id) = observed.default_group.as_ref().and_then(|group| group.group_id()) else { return Ok(()) };
-    let doing = format!("stripping the default security group {id} of its rules");
+    let doing = format!("revoking the rules of default security group {id}");
     let absent = ["InvalidPermission.NotFound"];
     if !ingress.is_empty() {
         let call = work.aws.ec2().revoke_security_group_ingress().group_id(id);
@@ -134,7 +144,7 @@ pub(super) async fn delete(
 ) -> Result<(), StepError> {
     for id in observed.vpcs.iter().filter_map(|vpc| vpc.vpc_id()) {
         let call = work.aws.ec2().delete_vpc().vpc_id(id).send().await;
-        if call.gone(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting {id}"))? {
+        if call.deleted(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting VPC {id}"))? {
             tracing::info!(id, "VPC deleted.");
         } else {
             deletion.remains(LOGICAL_ID, id, held_by(work, id).await?);
@@ -143,13 +153,13 @@ pub(super) async fn delete(
     Ok(())
 }
 
-/// Who keeps a VPC from being deleted: what is in it, but for what AWS makes with each. The stack's own things go
-/// before it, so that this names mostly what somebody else has put there.
+/// Describes what prevents the VPC's deletion: the resources in it, except those that AWS creates with each VPC. The
+/// stack's own resources are deleted before, so this mostly names resources of others.
 /// Source: Amazon VPC User Guide, "Delete your VPC".
 async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
     let ec2 = work.aws.ec2();
     let inside = || tagging::filter("vpc-id", vpc);
-    let doing = || format!("asking what is left in {vpc}");
+    let doing = || format!("listing what remains in VPC {vpc}");
     let (subnets, groups, tables) = tokio::join!(
         ec2.describe_subnets().filters(inside()).send(),
         ec2.describe_security_groups().filters(inside()).send(),
@@ -157,19 +167,19 @@ async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
     );
     let (subnets, groups, tables) = (subnets.doing(doing())?, groups.doing(doing())?, tables.doing(doing())?);
     let subnets = subnets.subnets().iter().filter_map(|subnet| {
-        Some(format!("the subnet {} ({})", subnet.subnet_id()?, subnet.cidr_block().unwrap_or_default()))
+        Some(format!("subnet {} ({})", subnet.subnet_id()?, subnet.cidr_block().unwrap_or_default()))
     });
     let groups = groups.security_groups().iter().filter(|group| group.group_name() != Some("default"));
     let groups = groups.filter_map(|group| {
-        Some(format!("the security group {} ({})", group.group_id()?, group.group_name().unwrap_or_default()))
+        Some(format!("security group {} ({})", group.group_id()?, group.group_name().unwrap_or_default()))
     });
     let is_main = |table: &RouteTable| table.associations().iter().any(|it| it.main() == Some(true));
     let tables = tables.route_tables().iter().filter(|table| !is_main(table));
-    let tables = tables.filter_map(|table| Some(format!("the route table {}", table.route_table_id()?)));
+    let tables = tables.filter_map(|table| Some(format!("route table {}", table.route_table_id()?)));
     let others: Vec<String> = subnets.chain(groups).chain(tables).collect();
     let interfaces = dependents(work, "vpc-id", vpc).await?;
     if others.is_empty() {
         return Ok(interfaces);
     }
-    Ok(format!("still in it: {}; {interfaces}", others.join(", ")))
+    Ok(format!("it still contains {}; {interfaces}", others.join(", ")))
 }

@@ -1,4 +1,4 @@
-//! The security groups: who may reach whom, on which port, and nobody else.
+//! The security groups: which resource may connect to which, and on which port.
 
 mod observed;
 mod rules;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{IpPermission, ResourceType};
 
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::dependents::dependents;
@@ -48,13 +48,17 @@ impl Component for SecurityGroups {
             plan.tags(&work.stack, NAME, logical_id, &owned.tags);
             plan_rules(work, owned, &mut plan);
         }
-        // They go when the deployment tidies up: their users come off only behind this component.
+        // They are deleted when the deployment prunes: later components still use them until then.
         for owned in undesired(work, &observed) {
             plan.change(Verb::Delete, owned.group.logical_id());
         }
         for (group, id) in observed.not_owned.iter().filter(|(group, _)| group.is_desired(work.spec)) {
             let name = work.stack.resource(group.logical_id());
-            plan.problem(group.logical_id(), format!("{id} has the name {name} already"), fix(&name));
+            plan.problem(
+                group.logical_id(),
+                format!("security group {id} exists but is not managed by this stack"),
+                fix(&name),
+            );
         }
         Ok(plan)
     }
@@ -67,24 +71,20 @@ impl Component for SecurityGroups {
             desired_groups(work).filter(|group| observed.get(*group).is_none()).collect();
         if !missing.is_empty() {
             join::all(missing.iter().map(|group| create(work, vpc, *group))).await?;
-            return Err(StepError::pending("the security groups to be visible"));
+            return Err(StepError::pending("the security groups to become visible"));
         }
         let differences: Vec<Difference<'_>> = desired_groups(work)
             .filter_map(|group| observed.get(group))
             .map(|owned| Difference::of(work, owned))
             .collect();
-        // What is missing comes first: nobody who shall get through is ever shut out.
-        join::all(differences.iter().map(|difference| difference.authorise(work, &observed))).await?;
-        join::all(differences.iter().map(|difference| difference.prune(work))).await?;
-        // Endpoints that the spec has no longer answer for their services' names until they are tidied up.
+        // Missing rules are added first, so that no allowed connection is interrupted.
+        join::all(differences.iter().map(|difference| difference.authorize(work, &observed))).await?;
+        join::all(differences.iter().map(|difference| difference.repair(work))).await?;
+        // Endpoints that the spec no longer has serve their services' DNS names until they are pruned.
         if let Some(owned) = undesired(work, &observed).find(|owned| owned.group == Group::Endpoints) {
-            Difference::of(work, owned).authorise(work, &observed).await?;
+            Difference::of(work, owned).authorize(work, &observed).await?;
         }
         Ok(observed.outputs(work))
-    }
-
-    async fn wait_until_stable(&self, work: &Work<'_>) -> Result<SecurityGroupOutputs, StepError> {
-        work.groups().cloned()
     }
 
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
@@ -95,7 +95,7 @@ impl Component for SecurityGroups {
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         let mut deletion = Deletion { found: observed.groups.len(), remaining: Vec::new() };
-        // Groups that name each other hold each other, so all such rules go before any group.
+        // Groups that refer to each other cannot be deleted, so these rules are revoked before any group is deleted.
         join::all(observed.groups.iter().map(|owned| {
             let rules = owned.cross_rules().map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect();
             revoke(work, &owned.id, rules)
@@ -123,18 +123,20 @@ fn undesired<'f>(work: &Work<'_>, observed: &'f Observed) -> impl Iterator<Item 
     observed.groups.iter().filter(|owned| !owned.group.is_desired(work.spec))
 }
 
-/// The way out where somebody else's group has one of our names.
+/// How to fix a name conflict with a group that this stack does not manage.
 fn fix(name: &str) -> String {
-    format!("delete it, or deploy a stack with another name: the stack needs the name {name} in its VPC")
+    format!(
+        "delete the group, or deploy a stack with another name: the stack needs the name {name} in its VPC"
+    )
 }
 
-/// In what a group's rules differ from those that the spec asks for.
+/// The differences between a group's rules and the desired rules.
 #[derive(Debug)]
 struct Difference<'f> {
     owned: &'f Owned,
     missing: BTreeMap<Rule, &'static str>,
-    superfluous: Vec<(&'f str, &'f Rule)>,
-    /// The rules that this stack has made. The one that EC2 puts into a new group has no tags, and needs none.
+    extra: Vec<(&'f str, &'f Rule)>,
+    /// The rules that this stack created. The rule that EC2 adds to every new group has no tags and needs none.
     own: Vec<&'f OwnedRule>,
 }
 
@@ -143,45 +145,45 @@ impl<'f> Difference<'f> {
         let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
         let desired = rules::desired(work.spec, owned.group);
         let tolerated = rules::tolerated(work.spec, baseline, owned.group);
-        let (right, superfluous): (Vec<_>, Vec<_>) = owned
+        let (correct, extra): (Vec<_>, Vec<_>) = owned
             .rules
             .iter()
-            .partition(|there| desired.contains_key(&there.rule) || tolerated.contains(&there.rule));
-        let has = |rule: &Rule| owned.rules.iter().any(|there| there.rule == *rule);
-        let own = right.into_iter().filter(|there| work.stack.owns(&there.tags)).collect();
-        let superfluous = superfluous.iter().map(|there| (there.id.as_str(), &there.rule)).collect();
+            .partition(|existing| desired.contains_key(&existing.rule) || tolerated.contains(&existing.rule));
+        let has = |rule: &Rule| owned.rules.iter().any(|existing| existing.rule == *rule);
+        let own = correct.into_iter().filter(|existing| work.stack.owns(&existing.tags)).collect();
+        let extra = extra.iter().map(|existing| (existing.id.as_str(), &existing.rule)).collect();
         let missing = desired.into_iter().filter(|(rule, _)| !has(rule)).collect();
-        Self { owned, missing, superfluous, own }
+        Self { owned, missing, extra, own }
     }
 
-    /// Adds the missing rules, those of one direction in one call.
-    async fn authorise(&self, work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
+    /// Adds the missing rules, in one call for each direction.
+    async fn authorize(&self, work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
         let permissions = |out: bool| -> Option<Vec<IpPermission>> {
             let rules = self.missing.iter().filter(|(rule, _)| rule.out == out);
             rules.map(|(rule, why)| rule.permission(why, |group| observed.id(group))).collect()
         };
         let (Some(ingress), Some(egress)) = (permissions(false), permissions(true)) else {
-            return Err(StepError::pending("the security groups to be visible"));
+            return Err(StepError::pending("the security groups to become visible"));
         };
         let (id, count) = (&self.owned.id, self.missing.len());
-        let doing = format!("adding {count} rules to {id}");
+        let doing = format!("adding {count} rules to security group {id}");
         let tags = || {
-            let tags = work.stack.tags(NAME, &self.owned.group.rules_role());
+            let tags = work.stack.tags(NAME, &self.owned.group.rules_logical_id());
             tagging::specification(ResourceType::SecurityGroupRule, tags)
         };
-        // One duplicate refuses the whole call: an earlier answer was lost, or somebody was faster. What is then
-        // still missing shows when the rules are read again.
-        let passing = ["InvalidPermission.Duplicate", "InvalidGroup.NotFound"];
-        let waits_for = "the security groups and their rules to be visible";
+        // EC2 rejects the whole call if one rule exists: an earlier response was lost, or somebody added the rule. The
+        // next attempt reads which rules are still missing.
+        let retryable = ["InvalidPermission.Duplicate", "InvalidGroup.NotFound"];
+        let waiting_for = "the security groups and their rules to become visible";
         if !ingress.is_empty() {
             let call = work.aws.ec2().authorize_security_group_ingress().group_id(id);
             let call = call.set_ip_permissions(Some(ingress)).tag_specifications(tags());
-            call.send().await.pending_on(&passing, waits_for, &doing)?;
+            call.send().await.pending_on(&retryable, waiting_for, &doing)?;
         }
         if !egress.is_empty() {
             let call = work.aws.ec2().authorize_security_group_egress().group_id(id);
             let call = call.set_ip_permissions(Some(egress)).tag_specifications(tags());
-            call.send().await.pending_on(&passing, waits_for, &doing)?;
+            call.send().await.pending_on(&retryable, waiting_for, &doing)?;
         }
         if count > 0 {
             let added: Vec<String> = self.missing.keys().map(ToString::to_string).collect();
@@ -195,14 +197,15 @@ impl<'f> Difference<'f> {
         Ok(())
     }
 
-    /// Takes away what is too much, and completes the tags.
-    async fn prune(&self, work: &Work<'_>) -> Result<(), StepError> {
-        if !revoke(work, &self.owned.id, self.superfluous.clone()).await? {
-            return Err(StepError::pending("the security group rules to be visible"));
+    /// Revokes the extra rules, and repairs the tags.
+    async fn repair(&self, work: &Work<'_>) -> Result<(), StepError> {
+        if !revoke(work, &self.owned.id, self.extra.clone()).await? {
+            return Err(StepError::pending("the security group rules to become visible"));
         }
-        let (owned, logical_id) = (self.owned, self.owned.group.rules_role());
-        tagging::keep(work, NAME, owned.group.logical_id(), &owned.id, &owned.tags).await?;
-        let rules = self.own.iter().map(|rule| tagging::keep(work, NAME, &logical_id, &rule.id, &rule.tags));
+        let (owned, logical_id) = (self.owned, self.owned.group.rules_logical_id());
+        tagging::repair(work, NAME, owned.group.logical_id(), &owned.id, &owned.tags).await?;
+        let rules =
+            self.own.iter().map(|rule| tagging::repair(work, NAME, &logical_id, &rule.id, &rule.tags));
         join::all(rules).await.map(drop)
     }
 }
@@ -213,7 +216,7 @@ fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
     for rule in difference.missing.keys() {
         plan.update(logical_id, &rule.to_string(), "(none)", "allowed");
     }
-    for (_, rule) in &difference.superfluous {
+    for (_, rule) in &difference.extra {
         plan.update(logical_id, &rule.to_string(), "allowed", "(none)");
     }
     for rule in &difference.own {
@@ -221,38 +224,39 @@ fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
             &work.stack,
             NAME,
             logical_id,
-            &owned.group.rules_role(),
+            &owned.group.rules_logical_id(),
             &format!("{}.", rule.id),
             &rule.tags,
         );
     }
 }
 
-/// As many rules in one direction AWS lets every group have.
-const RULES_AT_LEAST: usize = 60;
+/// AWS's default quota: every account may have at least as many rules in one direction.
+const DEFAULT_RULES_QUOTA: usize = 60;
 
-/// Notes a problem when a group may not have as many rules as it is to have: for a while, those that are there and those
-/// that are added. Only the allowed ranges can become so many, and the quota is asked for only when they are.
+/// Plans a problem if the quota is too small for a group's existing and missing rules, which exist together for a while.
+/// Only the allowed ranges can become that many. The quota is read only if they exceed the default.
 async fn check_count(
     work: &Work<'_>,
     observed: &Observed,
     group: Group,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let is_there = |rule: &Rule| {
+    let exists = |rule: &Rule| {
         observed.get(group).is_some_and(|owned| owned.rules.iter().any(|one| one.rule == *rule))
     };
     let desired = rules::desired(work.spec, group);
-    let missing = desired.keys().filter(|rule| !rule.out && !is_there(rule)).count();
-    let there = observed.get(group).map_or(0, |owned| owned.rules.iter().filter(|one| !one.rule.out).count());
-    if missing == 0 || there + missing <= RULES_AT_LEAST {
+    let missing = desired.keys().filter(|rule| !rule.out && !exists(rule)).count();
+    let existing =
+        observed.get(group).map_or(0, |owned| owned.rules.iter().filter(|one| !one.rule.out).count());
+    if missing == 0 || existing + missing <= DEFAULT_RULES_QUOTA {
         return Ok(());
     }
     let need = Need {
         resource: group.logical_id(),
-        used: quotas::count(there),
+        used: quotas::count(existing),
         more: quotas::count(missing),
-        instead: "name fewer, wider ranges in loadBalancer.allowedCidrs, or change them in several deployments",
+        alternative: "list fewer, wider ranges in loadBalancer.allowedCidrs, or change them in several deployments",
     };
     quotas::check(work, RULES, need, plan).await
 }
@@ -270,23 +274,23 @@ async fn create(work: &Work<'_>, vpc: &str, group: Group) -> Result<(), StepErro
             ResourceType::SecurityGroup,
             work.stack.tags(NAME, logical_id),
         ));
-    let doing = format!("creating the security group {name}");
-    // The name is unique in the VPC, so that a repeat can't make a second group.
-    let made = call.send().await.unless(&["InvalidGroup.Duplicate"]).unless(&["InvalidVpcID.NotFound"]);
-    if let Some(answer) = made.doing(doing)?.flatten() {
-        tracing::info!(id = answer.group_id(), logical_id, "Security group created.");
+    let doing = format!("creating security group {name}");
+    // The name is unique in the VPC, so a retry cannot create a second group.
+    let created = call.send().await.unless(&["InvalidGroup.Duplicate"]).unless(&["InvalidVpcID.NotFound"]);
+    if let Some(response) = created.doing(doing)?.flatten() {
+        tracing::info!(id = response.group_id(), logical_id, "Security group created.");
         return Ok(());
     }
     match observed::find_named(work, vpc, &name).await? {
         Some((id, false)) => {
-            Err(StepError::NotOwned { what: format!("the security group {id}"), fix: fix(&name) })
+            Err(StepError::NotOwned { what: format!("security group {id}"), fix: fix(&name) })
         }
-        // A lost answer has made it, or the VPC is not visible yet.
+        // An earlier response was lost, or the VPC is not visible yet.
         Some((_, true)) | None => Ok(()),
     }
 }
 
-/// Takes rules away. Whether all of them were there: EC2 refuses the whole call when one is not.
+/// Revokes rules. Returns whether all of them existed: EC2 rejects the whole call if one does not.
 async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<bool, StepError> {
     let ids = |out: bool| -> Option<Vec<String>> {
         let ids = rules.iter().filter(|(_, rule)| rule.out == out).map(|(id, _)| (*id).to_owned());
@@ -294,7 +298,7 @@ async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<
     };
     let absent =
         ["InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound", "InvalidGroup.NotFound"];
-    let doing = format!("taking {} rules from {id}", rules.len());
+    let doing = format!("revoking {} rules of security group {id}", rules.len());
     let mut all = true;
     if let Some(ingress) = ids(false) {
         let call = work.aws.ec2().revoke_security_group_ingress().group_id(id);
@@ -307,20 +311,20 @@ async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<
         all &= call.unless(&absent).doing(&doing)?.is_some();
     }
     if !rules.is_empty() {
-        let taken: Vec<String> = rules.iter().map(|(_, rule)| rule.to_string()).collect();
-        tracing::info!(id, ?taken, "Security group rules taken away.");
+        let revoked: Vec<String> = rules.iter().map(|(_, rule)| rule.to_string()).collect();
+        tracing::info!(id, ?revoked, "Security group rules revoked.");
     }
     Ok(all)
 }
 
-/// Deletes the groups that the spec wants no longer. Their own rules go with them.
+/// Deletes the groups that the spec no longer has. EC2 deletes their rules with them.
 async fn delete_undesired(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let undesired: Vec<&Owned> = undesired(work, observed).collect();
-    // The groups that stay have lost their rules that name these with the superfluous ones.
+    // `apply` has already revoked the remaining groups' rules that refer to these groups.
     let is_undesired = |group: Group| !group.is_desired(work.spec);
     join::all(undesired.iter().map(|owned| {
-        let between = owned.cross_rules().filter(|(_, peer)| is_undesired(*peer));
-        revoke(work, &owned.id, between.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
+        let between_undesired = owned.cross_rules().filter(|(_, peer)| is_undesired(*peer));
+        revoke(work, &owned.id, between_undesired.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
     }))
     .await?;
     let deletions = undesired.iter().map(async |owned| {
@@ -336,21 +340,21 @@ async fn delete_undesired(work: &Work<'_>, observed: &Observed) -> Result<Deleti
     Ok(deletion)
 }
 
-/// Whether it is gone.
+/// Deletes a group. Returns whether it is deleted.
 async fn delete_one(work: &Work<'_>, owned: &Owned) -> Result<bool, StepError> {
     let (id, logical_id) = (owned.id.as_str(), owned.group.logical_id());
     let call = work.aws.ec2().delete_security_group().group_id(id).send().await;
     let absent = ["InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound"];
-    let held = ["DependencyViolation", "InvalidGroup.InUse"];
-    let gone = call.gone(&absent, &held, format!("deleting {id}"))?;
-    if gone {
+    let in_use = ["DependencyViolation", "InvalidGroup.InUse"];
+    let deleted = call.deleted(&absent, &in_use, format!("deleting security group {logical_id} ({id})"))?;
+    if deleted {
         tracing::info!(id, logical_id, "Security group deleted.");
     }
-    Ok(gone)
+    Ok(deleted)
 }
 
-/// Who keeps a group from being deleted: network interfaces, or rules of groups that are not of this stack. Those are
-/// named, and never changed.
+/// Describes what prevents a group's deletion: network interfaces, or rules of groups that this stack does not manage.
+/// Stackdrop never changes those.
 async fn held_by(work: &Work<'_>, id: &str) -> Result<String, StepError> {
     let (interfaces, referring) =
         tokio::try_join!(dependents(work, "group-id", id), observed::find_referring(work, id))?;

@@ -1,16 +1,16 @@
-//! What stands of a stack's security groups: the only reader of them.
+//! The observed state of a stack's security groups.
 
 use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupRule};
 
 use super::NAME;
 use super::rules::{Group, Peer, Rule};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::{self, filter_any};
 use crate::deployment::names::{TAG_COMPONENT, Tags};
 use crate::deployment::outputs::SecurityGroupOutputs;
 
-/// A group of this stack.
+/// A group that this stack manages.
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) group: Group,
@@ -20,7 +20,7 @@ pub(super) struct Owned {
     pub(super) rules: Vec<OwnedRule>,
 }
 
-/// A rule in a group of this stack, whoever made it.
+/// A rule of a group that this stack manages, whoever created the rule.
 #[derive(Debug)]
 pub(super) struct OwnedRule {
     pub(super) id: String,
@@ -28,17 +28,17 @@ pub(super) struct OwnedRule {
     pub(super) tags: Tags,
 }
 
-/// Every group with one of our names.
+/// The groups with one of the stack's names.
 #[derive(Debug)]
 pub(super) struct Observed {
-    /// Those of this stack, by logical ID.
+    /// The groups that this stack manages.
     pub(super) groups: Vec<Owned>,
-    /// The ids of those with one of our names, in the VPC of our groups, that are not this stack's.
+    /// The IDs of groups in the same VPC with one of the stack's names that this stack does not manage.
     pub(super) not_owned: Vec<(Group, String)>,
 }
 
 impl Observed {
-    /// Reads the groups, by name, and all their rules: two calls, however many groups there are.
+    /// Reads the groups by name, and all their rules: two calls for any number of groups.
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let (ours, others): (Vec<_>, Vec<_>) =
             find_groups(work).await?.into_iter().partition(|(_, group)| is_ours(work, group));
@@ -56,17 +56,17 @@ impl Observed {
         Ok(Self { groups, not_owned })
     }
 
-    /// The group of a logical ID.
+    /// Finds a group of this stack.
     pub(super) fn get(&self, group: Group) -> Option<&Owned> {
         self.groups.iter().find(|owned| owned.group == group)
     }
 
-    /// The id of the group of a logical ID.
+    /// The ID of a group of this stack.
     pub(super) fn id(&self, group: Group) -> Option<String> {
         Some(self.get(group)?.id.clone())
     }
 
-    /// What dependents need, of the groups that the spec wants.
+    /// The outputs: the IDs of the desired groups.
     pub(super) fn outputs(&self, work: &Work<'_>) -> SecurityGroupOutputs {
         let id = |group: Group| if group.is_desired(work.spec) { self.id(group) } else { None };
         SecurityGroupOutputs {
@@ -80,7 +80,7 @@ impl Observed {
 }
 
 impl Owned {
-    /// The rules that name another group of this stack: they keep that one from being deleted.
+    /// The rules that refer to another group of this stack: they prevent that group's deletion.
     pub(super) fn cross_rules(&self) -> impl Iterator<Item = (&OwnedRule, Group)> {
         self.rules.iter().filter_map(|rule| match rule.rule.peer {
             Peer::Group(peer) if peer != self.group => Some((rule, peer)),
@@ -116,19 +116,19 @@ fn is_ours(work: &Work<'_>, group: &SecurityGroup) -> bool {
     work.stack.owns(&tags) && tags.get(TAG_COMPONENT).is_some_and(|component| component == NAME)
 }
 
-/// The groups with one of our names, in all VPCs. A name is unique in its VPC and can't be changed, so it finds
-/// ours and whatever stands in their way in one call.
+/// Finds the groups with one of the stack's names in all VPCs. A name is unique in its VPC and cannot be changed, so one
+/// call finds the stack's groups and all conflicting ones.
 async fn find_groups(work: &Work<'_>) -> Result<Vec<(Group, SecurityGroup)>, StepError> {
     let names = Group::ALL.map(|group| (work.stack.resource(group.logical_id()), group));
     let desired: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
     let call = work.aws.ec2().describe_security_groups().filters(filter_any("group-name", &desired));
     let observed: Vec<SecurityGroup> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the security groups")?;
-    let with_role = observed.into_iter().filter_map(|observed| {
+    let with_group = observed.into_iter().filter_map(|observed| {
         let (_, group) = names.iter().find(|(name, _)| observed.group_name() == Some(name))?;
         Some((*group, observed))
     });
-    let mut all: Vec<_> = with_role.collect();
+    let mut all: Vec<_> = with_group.collect();
     all.sort_by(|(one, a), (other, b)| (one, a.group_id()).cmp(&(other, b.group_id())));
     Ok(all)
 }
@@ -139,7 +139,7 @@ async fn find_rules(work: &Work<'_>, groups: &[&str]) -> Result<Vec<SecurityGrou
     pages.try_collect().await.doing("reading the rules of the security groups")
 }
 
-/// The group that has one of our names in a VPC: `true` with it when it is this stack's.
+/// Finds the group with a name in a VPC: its ID, and whether this stack manages it.
 pub(super) async fn find_named(
     work: &Work<'_>,
     vpc: &str,
@@ -147,20 +147,21 @@ pub(super) async fn find_named(
 ) -> Result<Option<(String, bool)>, StepError> {
     let call = work.aws.ec2().describe_security_groups().filters(tagging::filter("vpc-id", vpc));
     let call = call.filters(tagging::filter("group-name", name));
-    let answer = call.send().await.doing(format!("looking for who has the name {name}"))?;
-    let observed = answer.security_groups.unwrap_or_default().into_iter().next();
+    let response = call.send().await.doing(format!("looking for security group {name}"))?;
+    let observed = response.security_groups.unwrap_or_default().into_iter().next();
     Ok(observed.map(|group| (group.group_id().unwrap_or_default().to_owned(), is_ours(work, &group))))
 }
 
-/// The groups that are not this stack's and have a rule that names one of ours.
+/// The groups that this stack does not manage and that have a rule which refers to one of its groups.
 pub(super) async fn find_referring(work: &Work<'_>, id: &str) -> Result<Vec<String>, StepError> {
     let by = async |name: &str| {
         let call = work.aws.ec2().describe_security_groups().filters(tagging::filter(name, id));
-        call.send().await.doing(format!("asking which security groups refer to {id}"))
+        call.send().await.doing(format!("looking for security groups that refer to {id}"))
     };
     let (ingress, egress) =
         tokio::try_join!(by("ip-permission.group-id"), by("egress.ip-permission.group-id"))?;
-    let groups = [ingress, egress].into_iter().flat_map(|answer| answer.security_groups.unwrap_or_default());
+    let groups =
+        [ingress, egress].into_iter().flat_map(|response| response.security_groups.unwrap_or_default());
     let others = groups.filter(|group| group.group_id() != Some(id) && !is_ours(work, group));
     let mut observed: Vec<String> = others
         .map(|group| {

@@ -1,4 +1,4 @@
-//! Which groups a stack has, and who may reach whom: the architecture's security in one table.
+//! The groups of a stack and their rules: the network security of the architecture in one table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,12 +6,12 @@ use std::fmt;
 use aws_sdk_ec2::types::{IpPermission, IpRange, SecurityGroupRule, UserIdGroupPair};
 use stackdrop_specs::{DATABASE_PORT, DatabaseClient, Nat, Spec};
 
-/// Everything, in IPv4. The VPC has no IPv6 range.
+/// All IPv4 addresses. The VPC has no IPv6 range.
 const ANYWHERE: &str = "0.0.0.0/0";
 const HTTPS: u16 = 443;
 const HTTP: u16 = 80;
 
-/// Whom a group is for.
+/// The groups, by the resources that use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     LoadBalancer,
@@ -25,7 +25,7 @@ impl Group {
     pub(super) const ALL: [Self; 5] =
         [Self::LoadBalancer, Self::Service, Self::Instance, Self::Endpoints, Self::Database];
 
-    /// Its logical ID.
+    /// The group's logical ID.
     pub(super) fn logical_id(self) -> &'static str {
         match self {
             Self::LoadBalancer => "load-balancer",
@@ -36,12 +36,12 @@ impl Group {
         }
     }
 
-    /// The logical ID of its rules. One call authorises several rules and gives all of them the same tags.
-    pub(super) fn rules_role(self) -> String {
+    /// The logical ID of the group's rules. One call authorizes several rules and gives all of them the same tags.
+    pub(super) fn rules_logical_id(self) -> String {
         format!("{}/rules", self.logical_id())
     }
 
-    /// Its description, which EC2 can't change: the words must stay as they are.
+    /// The group's description, which EC2 cannot change: the text must stay as it is.
     pub(super) fn description(self) -> &'static str {
         match self {
             Self::LoadBalancer => "The load balancer, reached from the allowed ranges",
@@ -52,7 +52,7 @@ impl Group {
         }
     }
 
-    /// Whether the spec has what the group is for.
+    /// Whether the spec has a resource that uses the group.
     pub(super) fn is_desired(self, spec: &Spec) -> bool {
         match self {
             Self::LoadBalancer => spec.load_balancer.is_some(),
@@ -69,16 +69,16 @@ impl Group {
 pub(super) enum Peer {
     /// A group of this stack.
     Group(Group),
-    /// A range of addresses, a prefix list, or a group that is not of this stack.
+    /// A range of addresses, a prefix list, or a group that this stack does not manage.
     Other(String),
 }
 
-/// What a rule permits. A rule has one peer: EC2 merges several only where it shows whole groups.
+/// What a rule allows. A rule has exactly one peer: EC2 merges rules only where it describes whole groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rule {
     pub(super) out: bool,
     protocol: String,
-    /// The first and the last port; -1 where a protocol has none.
+    /// The first and the last port; -1 for a protocol without ports.
     ports: (i32, i32),
     pub(super) peer: Peer,
 }
@@ -92,7 +92,7 @@ impl Rule {
         Self { out, protocol: "-1".into(), ports: (-1, -1), peer }
     }
 
-    /// A rule as EC2 shows it. `ours` tells the groups of this stack by id.
+    /// Reads a rule from EC2's type. `ours` finds the stack's groups by ID.
     pub(super) fn read(rule: &SecurityGroupRule, ours: impl Fn(&str) -> Option<Group>) -> Self {
         let referenced = rule.referenced_group_info().and_then(|group| group.group_id());
         let texts = [rule.cidr_ipv4(), rule.cidr_ipv6(), rule.prefix_list_id(), referenced];
@@ -106,7 +106,7 @@ impl Rule {
         }
     }
 
-    /// In the shape that the authorising calls take. `None` while the peer's id is not known.
+    /// Converts the rule to the type of the authorizing calls. `None` while the peer's ID is unknown.
     pub(super) fn permission(&self, why: &str, id: impl Fn(Group) -> Option<String>) -> Option<IpPermission> {
         let permission = IpPermission::builder().ip_protocol(&self.protocol);
         // AWS keeps no ports for protocol -1.
@@ -142,11 +142,11 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The rules that a group shall have, each with what it is for.
+/// The desired rules of a group, each with its description.
 pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> {
     let anywhere = || Peer::Other(ANYWHERE.into());
     let out = || (Rule::all(true, anywhere()), "Everything may be reached from here");
-    // A group is named by rules only while it is there.
+    // Rules refer only to desired groups.
     let from = |group: Group| group.is_desired(spec).then_some(Peer::Group(group));
     let mut rules = BTreeMap::new();
     match group {
@@ -176,7 +176,7 @@ pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str>
             let vpc = Peer::Other(spec.network.cidr.trunc().to_string());
             rules.insert(Rule::tcp_in(HTTPS, vpc), "HTTPS from inside the VPC");
         }
-        // Endpoints and the database only ever answer, and an answer needs no rule of its own: so nothing goes out.
+        // Endpoints and the database only respond, and responses need no outbound rule.
         Group::Endpoints => {
             let clients = [from(Group::Service), from(Group::Instance)].into_iter().flatten();
             rules.extend(clients.map(|client| (Rule::tcp_in(HTTPS, client), "Calls of AWS services")));
@@ -193,9 +193,8 @@ pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str>
     rules
 }
 
-/// Rules that are neither added nor taken away: the way to the container ports of the baseline, on which tasks still
-/// answer until the service has been rolled out behind this component. The next deployment, whose baseline has the
-/// new ports only, takes them away.
+/// Rules that are neither added nor revoked: those for the baseline's container ports, which old tasks use until the
+/// service's rollout, a later step, is complete. The next deployment, whose baseline has only the new ports, revokes them.
 pub(super) fn tolerated(spec: &Spec, baseline: Option<&Spec>, group: Group) -> BTreeSet<Rule> {
     if group != Group::Service || !Group::LoadBalancer.is_desired(spec) {
         return BTreeSet::new();
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_there_only_with_what_it_is_for() {
+    fn a_group_is_desired_only_if_the_spec_has_its_user() {
         let spec = spec("instance: {}\n");
         let desired: Vec<Group> = Group::ALL.into_iter().filter(|group| group.is_desired(&spec)).collect();
         assert_eq!(desired, [Group::Instance]);
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_reached_by_nobody_that_is_not_there() {
+    fn the_database_allows_only_clients_that_the_spec_has() {
         let spec = spec("database: { allow: [services, instance] }\ninstance: {}\n");
         assert_eq!(shown(&spec, Group::Database), ["in tcp 5432 from instance"]);
     }

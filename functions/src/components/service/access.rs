@@ -1,4 +1,4 @@
-//! What the execution role may reach, as the policy that allows it.
+//! The access of the execution role, and the policy that allows it.
 
 use std::collections::BTreeSet;
 
@@ -11,35 +11,35 @@ use super::registry::Private;
 use super::secrets;
 use crate::contract::component::Work;
 
-/// What the execution role may reach, besides the stack's log groups: ARNs.
+/// The ARNs of the resources that the execution role may access, besides the stack's log groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Access {
     repositories: BTreeSet<String>,
-    /// Those of the repositories that a pull-through cache fills, and makes if need be.
+    /// The repositories that a pull-through cache fills, and creates if necessary.
     cached: BTreeSet<String>,
     secrets: BTreeSet<String>,
-    /// The keys of the customer's, or their aliases, that the secrets are encrypted with.
+    /// The customer managed keys, or their aliases, that encrypt the secrets.
     keys: BTreeSet<String>,
 }
 
 impl Access {
-    /// What the tasks of the spec need.
-    pub(super) fn needed(work: &Work<'_>, observed: &Observed, around: &Dependencies) -> Self {
+    /// The access that the spec's tasks need.
+    pub(super) fn needed(work: &Work<'_>, observed: &Observed, dependencies: &Dependencies) -> Self {
         let services = || work.spec.services.iter();
         let images =
             || services().flat_map(|(name, service)| [image(work, observed, name, service), &service.image]);
-        let private = || images().filter_map(Private::read);
+        let private = || images().filter_map(Private::parse);
         let named = services().flat_map(|(_, service)| service.secrets.values());
-        // RDS encrypts it with the key of Secrets Manager's own, unless it is told another.
+        // RDS encrypts this secret with Secrets Manager's own key.
         let database = services()
             .any(|(_, service)| service.database.values().any(|value| value.is_secret()))
-            .then(|| around.secret().to_owned());
-        let cached = private().filter(|image| around.caches.cover(work, image));
+            .then(|| dependencies.secret().to_owned());
+        let cached = private().filter(|image| dependencies.caches.cover(work, image));
         Self {
             repositories: private().map(|image| image.repository_arn(work)).collect(),
             cached: cached.map(|image| image.repository_arn(work)).collect(),
             secrets: named.map(|secret| secrets::arn(secret)).chain(database).collect(),
-            keys: around.secrets.keys(),
+            keys: dependencies.secrets.keys(),
         }
     }
 
@@ -51,18 +51,18 @@ impl Access {
         self
     }
 
-    /// The same with what was held before for what can't be known now.
-    pub(super) fn with_unknown(mut self, held: &Self, around: &Dependencies) -> Self {
-        if !around.secrets.are_known() {
-            self.keys.extend(held.keys.iter().cloned());
+    /// Adds the actual access to keys and caches that cannot be read at the moment.
+    pub(super) fn with_unknown(mut self, actual: &Self, dependencies: &Dependencies) -> Self {
+        if !dependencies.secrets.are_known() {
+            self.keys.extend(actual.keys.iter().cloned());
         }
-        if !around.caches.are_known() {
-            self.cached.extend(held.cached.intersection(&self.repositories).cloned());
+        if !dependencies.caches.are_known() {
+            self.cached.extend(actual.cached.intersection(&self.repositories).cloned());
         }
         self
     }
 
-    /// What this gives access to and another does not.
+    /// The access that this has and the other does not have.
     pub(super) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = String> + 'a {
         let repositories = self.repositories.difference(&other.repositories).cloned();
         let kept = self.cached.intersection(&other.repositories).filter(|arn| !other.cached.contains(*arn));
@@ -71,7 +71,7 @@ impl Access {
         repositories.chain(cached).chain(secrets).chain(self.keys.difference(&other.keys).cloned())
     }
 
-    /// The policy that gives this access.
+    /// The policy that allows this access.
     pub(super) fn policy(&self, work: &Work<'_>) -> Value {
         let groups = work.aws.settings.arn("logs", &format!("log-group:/stackdrop/{}/*", work.stack.name));
         let mut statements = vec![json!({
@@ -102,15 +102,15 @@ impl Access {
                 "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": self.secrets,
             }));
         }
-        statements.extend(self.keys.iter().map(|key| decrypts(key)));
+        statements.extend(self.keys.iter().map(|key| decrypt_statement(key)));
         json!({ "Version": "2012-10-17", "Statement": statements })
     }
 
-    /// What a policy gives access to, if it is one that we would write.
+    /// The access that a policy allows, if Stackdrop could have written the policy.
     pub(super) fn of(work: &Work<'_>, policy: &Value) -> Option<Self> {
         let mut access = Self::default();
         for statement in policy.pointer("/Statement")?.as_array()? {
-            access.keys.extend(decrypted(statement));
+            access.keys.extend(decrypt_key(statement));
             let Some(resources) = statement["Resource"].as_array() else { continue };
             let arns = resources.iter().filter_map(|arn| arn.as_str().map(str::to_owned));
             match statement.pointer("/Action/0").and_then(Value::as_str) {
@@ -123,10 +123,10 @@ impl Access {
     }
 }
 
-/// The statement that lets Secrets Manager decrypt with a key in the role's name. A policy can't name an alias as its
-/// resource; it names the keys that have it at the moment of the call.
+/// The statement that allows Secrets Manager to decrypt with a key on behalf of the role. A policy's resource cannot be an
+/// alias; a condition selects the keys that have the alias at the time of the call.
 /// Source: "Using aliases to control access to KMS keys" in the KMS developer guide.
-fn decrypts(key: &str) -> Value {
+fn decrypt_statement(key: &str) -> Value {
     let region = key.split(':').nth(3).unwrap_or_default();
     let mut statement = json!({
         "Effect": "Allow",
@@ -134,16 +134,16 @@ fn decrypts(key: &str) -> Value {
         "Resource": key,
         "Condition": { "StringEquals": { "kms:ViaService": format!("secretsmanager.{region}.amazonaws.com") } },
     });
-    if let Some((place, alias)) = key.split_once(":alias/") {
-        statement["Resource"] = json!(format!("{place}:key/*"));
+    if let Some((prefix, alias)) = key.split_once(":alias/") {
+        statement["Resource"] = json!(format!("{prefix}:key/*"));
         statement["Condition"]["ForAnyValue:StringEquals"] =
             json!({ "kms:ResourceAliases": format!("alias/{alias}") });
     }
     statement
 }
 
-/// The key, or alias, that a statement of ours lets decrypt.
-fn decrypted(statement: &Value) -> Option<String> {
+/// The key, or alias, of a statement that [`decrypt_statement`] wrote.
+fn decrypt_key(statement: &Value) -> Option<String> {
     let resource = statement["Resource"].as_str().filter(|_| statement["Action"] == "kms:Decrypt")?;
     let alias = statement.pointer("/Condition/ForAnyValue:StringEquals/kms:ResourceAliases");
     Some(match alias.and_then(Value::as_str) {
@@ -157,10 +157,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_and_an_alias_are_read_from_the_statement_that_was_written_for_them() {
-        let place = "arn:aws:kms:eu-central-1:123456789012";
-        for key in [format!("{place}:key/1234abcd"), format!("{place}:alias/shop/keys")] {
-            assert_eq!(decrypted(&decrypts(&key)), Some(key));
+    fn decrypt_key_reads_keys_and_aliases_from_decrypt_statement() {
+        let prefix = "arn:aws:kms:eu-central-1:123456789012";
+        for key in [format!("{prefix}:key/1234abcd"), format!("{prefix}:alias/shop/keys")] {
+            assert_eq!(decrypt_key(&decrypt_statement(&key)), Some(key));
         }
     }
 }

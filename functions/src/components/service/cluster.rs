@@ -1,12 +1,12 @@
-//! The cluster: a name that services stand under.
+//! The ECS cluster.
 
 use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName};
 
 use super::observed::Observed;
 use super::{
-    NAME, cluster_name, ecs_tags, keep_tags, not_owned, pending_if_passing, plan_not_owned, read_tags,
+    NAME, cluster_name, ecs_tags, not_owned, pending_if_transient, plan_not_owned, read_tags, repair_tags,
 };
-use crate::aws::error::{Answer, Refusal, StepError};
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
@@ -14,7 +14,7 @@ use crate::deployment::plan::{Plan, Verb};
 /// The cluster's logical ID.
 pub(super) const LOGICAL_ID: &str = "cluster";
 
-/// The cluster that is there to be used.
+/// A cluster that services can use.
 #[derive(Debug)]
 pub(super) struct Usable {
     pub(super) arn: String,
@@ -25,7 +25,7 @@ pub(super) fn is_ours(work: &Work<'_>, cluster: &Cluster) -> bool {
     work.stack.owns(&read_tags(cluster.tags()))
 }
 
-fn is_going(cluster: &Cluster) -> bool {
+fn is_deprovisioning(cluster: &Cluster) -> bool {
     cluster.status() == Some("DEPROVISIONING")
 }
 
@@ -35,9 +35,9 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(cluster) if !is_ours(work, cluster) => {
-            plan_not_owned(LOGICAL_ID, "cluster", cluster_name(work), plan)
+            plan_not_owned(LOGICAL_ID, "ECS cluster", cluster_name(work), plan)
         }
-        Some(cluster) if is_going(cluster) => {
+        Some(cluster) if is_deprovisioning(cluster) => {
             plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(cluster) => {
@@ -53,15 +53,13 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<Usable
     let name = cluster_name(work);
     let Some(cluster) = &observed.cluster else { return create(work).await };
     if !is_ours(work, cluster) {
-        return Err(not_owned("cluster", name));
+        return Err(not_owned("ECS cluster", name));
     }
-    if is_going(cluster) {
-        return Err(StepError::pending(format!(
-            "the old cluster {name}, which is being deleted, to be gone"
-        )));
+    if is_deprovisioning(cluster) {
+        return Err(StepError::pending(format!("the deletion of the previous ECS cluster {name}")));
     }
-    let arn = cluster.cluster_arn().ok_or_else(|| StepError::lacking("the cluster's ARN"))?;
-    keep_tags(work, LOGICAL_ID, arn, &read_tags(cluster.tags())).await?;
+    let arn = cluster.cluster_arn().ok_or_else(|| StepError::incomplete("the cluster's ARN"))?;
+    repair_tags(work, LOGICAL_ID, arn, &read_tags(cluster.tags())).await?;
     Ok(usable(cluster))
 }
 
@@ -72,10 +70,10 @@ fn usable(cluster: &Cluster) -> Usable {
     }
 }
 
-/// A repeated call answers with the cluster that is there, so the SDK may repeat it by itself.
+/// A repeated call returns the existing cluster, so the SDK may retry it.
 async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
     let name = cluster_name(work);
-    // Said explicitly: an account's own default may be to turn it on, which costs money.
+    // Explicit, because the account's default may turn it on, which costs money.
     let insights =
         ClusterSetting::builder().name(ClusterSettingName::ContainerInsights).value("disabled").build();
     let call = work
@@ -85,62 +83,62 @@ async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
         .cluster_name(name)
         .settings(insights)
         .set_tags(Some(ecs_tags(work.stack.tags(NAME, LOGICAL_ID))));
-    let answer = call.send().await;
-    if let Err(error) = &answer {
-        pending_if_passing(work, &error.aws()).await?;
+    let response = call.send().await;
+    if let Err(error) = &response {
+        pending_if_transient(work, &error.aws()).await?;
     }
-    let answer = answer.doing(format!("creating the cluster {name}"))?;
+    let response = response.doing(format!("creating ECS cluster {name}"))?;
     tracing::info!(name, "Cluster created.");
-    answer.cluster.as_ref().map(usable).ok_or_else(|| StepError::lacking("the cluster"))
+    response.cluster.as_ref().map(usable).ok_or_else(|| StepError::incomplete("the cluster"))
 }
 
-/// Deletes a cluster of ours, in which no service of ours is left.
+/// Deletes the cluster if this stack manages it, after its services.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion::default();
     let Some(cluster) = observed.cluster.as_ref().filter(|cluster| is_ours(work, cluster)) else {
         return Ok(deletion);
     };
     let name = cluster_name(work);
-    if is_going(cluster) {
-        deletion.remains(LOGICAL_ID, name, "being deleted");
+    if is_deprovisioning(cluster) {
+        deletion.remains(LOGICAL_ID, name, "is being deleted");
         return Ok(deletion);
     }
     match work.aws.ecs().delete_cluster().cluster(name).send().await {
-        Ok(answer) => {
+        Ok(response) => {
             tracing::info!(name, "Cluster deleted.");
-            if answer.cluster().is_some_and(|cluster| cluster.status() != Some("INACTIVE")) {
-                deletion.remains(LOGICAL_ID, name, "being deleted");
+            if response.cluster().is_some_and(|cluster| cluster.status() != Some("INACTIVE")) {
+                deletion.remains(LOGICAL_ID, name, "is being deleted");
             }
         }
-        Err(error) => {
-            let said = error.aws();
-            let held = [
+        Err(failure) => {
+            let error = failure.aws();
+            let in_use = [
                 "ClusterContainsContainerInstancesException",
                 "ClusterContainsServicesException",
                 "ClusterContainsTasksException",
                 "UpdateInProgressException",
             ];
-            if held.contains(&said.code.as_str()) {
-                deletion.remains(LOGICAL_ID, name, held_by(work, observed, &said.to_string()));
-            } else if said.code != "ClusterNotFoundException" {
-                return Err(error).doing(format!("deleting the cluster {name}"));
+            if in_use.contains(&error.code.as_str()) {
+                deletion.remains(LOGICAL_ID, name, held_by(work, observed, &error.to_string()));
+            } else if error.code != "ClusterNotFoundException" {
+                return Err(failure).doing(format!("deleting ECS cluster {name}"));
             }
         }
     }
     Ok(deletion)
 }
 
-/// AWS's statement, with the services in the cluster that are not ours, if that is why.
-fn held_by(work: &Work<'_>, observed: &Observed, said: &str) -> String {
-    let strangers: Vec<&str> = observed
+/// AWS's message, with the services in the cluster that this stack does not manage.
+fn held_by(work: &Work<'_>, observed: &Observed, message: &str) -> String {
+    let not_owned: Vec<&str> = observed
         .services
         .iter()
         .filter(|(_, service)| !work.stack.owns(&read_tags(service.tags())))
         .map(|(name, _)| name.as_str())
         .collect();
-    if strangers.is_empty() {
-        said.to_owned()
+    if not_owned.is_empty() {
+        message.to_owned()
     } else {
-        format!("{said} In it stand, not of this stack: {}", strangers.join(", "))
+        format!("{message} It contains services that are not managed by this stack: {}", not_owned.join(", "))
     }
 }

@@ -1,4 +1,4 @@
-//! Task definitions: immutable revisions of one family a service.
+//! Task definitions: each service has a family of immutable revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use stackdrop_specs::{DatabaseValue, Managed, Service};
 
 use super::dependencies::{DATABASE_PORT, Dependencies};
 use super::observed::Observed;
-use super::{NAME, ecs_tags, family, keep_tags, logs, not_owned, permissions, plan_not_owned, read_tags};
-use crate::aws::error::{Answer, StepError};
-use crate::aws::once;
+use super::{NAME, ecs_tags, family, logs, not_owned, permissions, plan_not_owned, read_tags, repair_tags};
+use crate::aws::error::{AwsResult, StepError};
+use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::deployment::names::{TAG_STACK, Tags};
 use crate::deployment::plan::{Plan, Verb};
@@ -24,7 +24,7 @@ pub(super) fn logical_id(name: &str) -> String {
     format!("task-definition/{name}")
 }
 
-/// A revision.
+/// An observed revision.
 #[derive(Debug)]
 pub(super) struct Definition {
     pub(super) arn: String,
@@ -32,7 +32,7 @@ pub(super) struct Definition {
     tags: Tags,
     /// The container's image.
     pub(super) image: String,
-    /// What it says; `None` if it has something in it that Stackdrop never writes.
+    /// Its content; `None` if it contains something that Stackdrop never writes.
     pub(super) content: Option<Content>,
 }
 
@@ -41,20 +41,20 @@ impl Definition {
         work.stack.owns(&self.tags)
     }
 
-    /// Whether it belongs to another stack. One without any tag is somebody's change by hand, which is superseded.
+    /// Whether it belongs to another stack. A revision without a tag is a change by hand, which Stackdrop replaces.
     fn is_of_another(&self, work: &Work<'_>) -> bool {
         self.tags.contains_key(TAG_STACK) && !self.is_ours(work)
     }
 
-    /// Whether tasks can be started from it and are as they should be. A pipeline that sets the image registers its
-    /// own revisions: one that says what it should is made ours by its tags.
+    /// Whether the service can use it: it is active and has the desired content. A pipeline that sets the image registers its
+    /// own revisions; one with the desired content gets the stack's tags.
     fn serves(&self, work: &Work<'_>, service: &Service, desired: &Content) -> bool {
         let usable = self.is_ours(work) || sets_image(service) && !self.is_of_another(work);
         self.is_active && usable && self.content.as_ref() == Some(desired)
     }
 }
 
-/// What a task definition says, as far as Stackdrop writes it, in an order of its own.
+/// The content of a task definition that Stackdrop writes, in a canonical order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     image: String,
@@ -69,23 +69,23 @@ pub(super) struct Content {
     log: BTreeMap<String, String>,
 }
 
-/// The options of the log driver that are set; others that AWS adds are left alone.
+/// The log driver's options that Stackdrop sets. AWS may add others.
 const LOG_OPTIONS: [&str; 3] = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"];
 
-/// Whether something else sets the service's image.
+/// Whether another tool manages the service's image.
 fn sets_image(service: &Service) -> bool {
     service.managed_elsewhere.contains(&Managed::Image)
 }
 
-/// The image that a service shall run: the spec's, or, where something else looks after it, the one that it runs.
+/// The desired image of a service: the spec's or, if another tool manages it, the running one.
 pub(super) fn image<'a>(
     work: &Work<'_>,
     observed: &'a Observed,
     name: &str,
     service: &'a Service,
 ) -> &'a str {
-    let stands = observed.standing(work, name).is_some();
-    let running = observed.definitions.get(name).filter(|_| stands && sets_image(service));
+    let exists = observed.active_service(work, name).is_some();
+    let running = observed.definitions.get(name).filter(|_| exists && sets_image(service));
     running
         .map(|definition| definition.image.as_str())
         .filter(|image| !image.is_empty())
@@ -98,21 +98,21 @@ impl Content {
         observed: &Observed,
         name: &str,
         service: &Service,
-        around: &Dependencies,
+        dependencies: &Dependencies,
     ) -> Self {
         let mut environment = service.environment.clone();
         let mut secrets = service.secrets.clone();
         let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
         for (variable, value) in &service.database {
             let key = match value {
-                DatabaseValue::Host => Err(around.host().to_owned()),
+                DatabaseValue::Host => Err(dependencies.host().to_owned()),
                 DatabaseValue::Port => Err(DATABASE_PORT.to_string()),
                 DatabaseValue::Name => Err(database.to_owned()),
                 DatabaseValue::Username => Ok("username"),
                 DatabaseValue::Password => Ok("password"),
             };
             match key {
-                Ok(key) => secrets.insert(variable.clone(), format!("{}:{key}::", around.secret())),
+                Ok(key) => secrets.insert(variable.clone(), format!("{}:{key}::", dependencies.secret())),
                 Err(text) => environment.insert(variable.clone(), text),
             };
         }
@@ -132,7 +132,7 @@ impl Content {
         }
     }
 
-    /// What a revision says, if it says nothing else.
+    /// The content of a revision, if it contains nothing else.
     fn of(definition: &TaskDefinition) -> Option<Self> {
         let [container] = definition.container_definitions() else { return None };
         let plain = definition.volumes().is_empty()
@@ -168,12 +168,12 @@ impl Content {
         })
     }
 
-    /// How many CPU units a task takes.
+    /// The CPU units of a task.
     pub(super) fn cpu_units(&self) -> Option<f64> {
         self.cpu.parse().ok()
     }
 
-    /// The fields by name, in words. Secrets are named by their ARNs, which tell nothing.
+    /// The fields by name, as text. Secrets appear as their ARNs.
     fn fields(&self) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::from([
             ("image".to_owned(), self.image.clone()),
@@ -198,14 +198,15 @@ impl Content {
     }
 
     fn container(&self, name: &str) -> Result<ContainerDefinition, StepError> {
-        let wrong = |error| StepError::Defect(format!("writing the task definition of {name}: {error}"));
+        let defect =
+            |error| StepError::Defect(format!("writing task definition task-definition/{name}: {error}"));
         let mut container =
             ContainerDefinition::builder().name(name).image(&self.image).essential(true).log_configuration(
                 LogConfiguration::builder()
                     .log_driver(LogDriver::Awslogs)
                     .set_options(Some(self.log.clone().into_iter().collect()))
                     .build()
-                    .map_err(wrong)?,
+                    .map_err(defect)?,
             );
         if let Some(port) = self.port {
             let mapping = PortMapping::builder().container_port(port).host_port(port);
@@ -219,10 +220,10 @@ impl Content {
         }
         for (name, from) in &self.secrets {
             container =
-                container.secrets(Secret::builder().name(name).value_from(from).build().map_err(wrong)?);
+                container.secrets(Secret::builder().name(name).value_from(from).build().map_err(defect)?);
         }
         if self.exec {
-            // An init process takes away what the agent of ECS exec leaves behind.
+            // An init process removes the processes that ECS exec's agent leaves behind.
             // Source: "Using ECS exec", best practices, in the ECS developer guide.
             container =
                 container.linux_parameters(LinuxParameters::builder().init_process_enabled(true).build());
@@ -231,16 +232,16 @@ impl Content {
     }
 }
 
-/// A revision by its ARN, or the latest active one of a family.
+/// Finds a revision by its ARN, or the latest active one of a family.
 pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definition>, StepError> {
     let call = work.aws.ecs().describe_task_definition().task_definition(named);
     // `ClientException`: ECS has no code of its own for a task definition that does not exist.
-    let answer = call.include(TaskDefinitionField::Tags).send().await.unless(&["ClientException"]);
-    let Some(answer) = answer.doing(format!("looking for the task definition {named}"))? else {
+    let response = call.include(TaskDefinitionField::Tags).send().await.unless(&["ClientException"]);
+    let Some(response) = response.doing(format!("looking for task definition {named}"))? else {
         return Ok(None);
     };
-    let tags = read_tags(answer.tags());
-    Ok(answer.task_definition().map(|definition| Definition {
+    let tags = read_tags(response.tags());
+    Ok(response.task_definition().map(|definition| Definition {
         arn: definition.task_definition_arn().unwrap_or_default().to_owned(),
         is_active: definition.status() == Some(&TaskDefinitionStatus::Active),
         tags,
@@ -249,20 +250,20 @@ pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definiti
     }))
 }
 
-/// The image of a revision's first essential container: that of a revision of ours, whatever somebody has put beside it.
+/// The image of a revision's first essential container. People may add other containers to a revision by hand.
 fn image_of(definition: &TaskDefinition) -> &str {
     let containers = definition.container_definitions();
     let first = containers.iter().find(|container| container.essential() != Some(false));
     first.and_then(ContainerDefinition::image).unwrap_or_default()
 }
 
-/// Notes what differs. Whether a revision is registered, so that the service gets another one.
+/// Plans the task definition. Returns whether `apply` will register a new revision.
 pub(super) fn plan(
     work: &Work<'_>,
     observed: &Observed,
     name: &str,
     service: &Service,
-    around: &Dependencies,
+    dependencies: &Dependencies,
     plan: &mut Plan,
 ) -> bool {
     let logical_id = logical_id(name);
@@ -274,17 +275,17 @@ pub(super) fn plan(
         plan_not_owned(&logical_id, "task definition", &definition.arn, plan);
         return true;
     }
-    let desired = Content::desired(work, observed, name, service, around);
+    let desired = Content::desired(work, observed, name, service, dependencies);
     if definition.serves(work, service, &desired) {
         plan.tags(&work.stack, NAME, &logical_id, &definition.tags);
         return false;
     }
-    let then = desired.fields();
-    let now = definition.content.as_ref().map(Content::fields).unwrap_or_default();
-    let names: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+    let desired_fields = desired.fields();
+    let actual = definition.content.as_ref().map(Content::fields).unwrap_or_default();
+    let names: BTreeSet<&String> = actual.keys().chain(desired_fields.keys()).collect();
     let mut differs = false;
     for field in names {
-        let (from, to) = (now.get(field), then.get(field));
+        let (from, to) = (actual.get(field), desired_fields.get(field));
         if from != to && definition.content.is_some() {
             let shown = |value: Option<&String>| value.map_or("(none)".to_owned(), ToString::to_string);
             plan.update(&logical_id, field, shown(from), shown(to));
@@ -292,7 +293,7 @@ pub(super) fn plan(
         }
     }
     if !differs {
-        plan.update(&logical_id, "revision", revision(&definition.arn), "one of this stack");
+        plan.update(&logical_id, "revision", revision(&definition.arn), "a revision of this stack");
     }
     if !sets_image(service) && definition.is_ours(work) {
         plan.change(Verb::Delete, format!("{logical_id} ({})", revision(&definition.arn)));
@@ -300,39 +301,39 @@ pub(super) fn plan(
     true
 }
 
-/// `FAMILY:REVISION` of an ARN.
+/// The `FAMILY:REVISION` in an ARN.
 pub(super) fn revision(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// The ARN of a revision that says what the spec says: the service's own, one that it had before, the family's
-/// latest (a lost answer may have made it), or else a new one.
+/// The ARN of a revision with the desired content: the service's current one, an earlier one, the family's latest (an earlier
+/// response may have been lost), or a new one.
 pub(super) async fn apply(
     work: &Work<'_>,
     observed: &Observed,
     name: &str,
     service: &Service,
-    around: &Dependencies,
+    dependencies: &Dependencies,
 ) -> Result<String, StepError> {
-    let desired = Content::desired(work, observed, name, service, around);
+    let desired = Content::desired(work, observed, name, service, dependencies);
     let mut seen = BTreeSet::new();
     if let Some(definition) = observed.definitions.get(name) {
-        if let Some(arn) = taken(work, name, service, definition, &desired).await? {
+        if let Some(arn) = usable_arn(work, name, service, definition, &desired).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn.clone());
     }
-    let before =
-        observed.standing(work, name).map(aws_sdk_ecs::types::Service::deployments).unwrap_or_default();
-    let before = before.iter().filter_map(|deployment| deployment.task_definition().map(str::to_owned));
-    // The latest of the family has been read already if there is no service.
-    let latest = observed.standing(work, name).map(|_| family(work, name));
-    for named in before.chain(latest) {
+    let earlier =
+        observed.active_service(work, name).map(aws_sdk_ecs::types::Service::deployments).unwrap_or_default();
+    let earlier = earlier.iter().filter_map(|deployment| deployment.task_definition().map(str::to_owned));
+    // Without a service, `observed` already contains the family's latest revision.
+    let latest = observed.active_service(work, name).map(|_| family(work, name));
+    for named in earlier.chain(latest) {
         if seen.contains(&named) {
             continue;
         }
         let Some(definition) = find(work, &named).await? else { continue };
-        if let Some(arn) = taken(work, name, service, &definition, &desired).await? {
+        if let Some(arn) = usable_arn(work, name, service, &definition, &desired).await? {
             return Ok(arn);
         }
         seen.insert(definition.arn);
@@ -340,8 +341,8 @@ pub(super) async fn apply(
     register(work, name, &desired).await
 }
 
-/// The ARN of a definition if it can be used, its tags put right.
-async fn taken(
+/// The ARN of a revision if the service can use it, after repairing its tags.
+async fn usable_arn(
     work: &Work<'_>,
     name: &str,
     service: &Service,
@@ -354,11 +355,11 @@ async fn taken(
     if !definition.serves(work, service, desired) {
         return Ok(None);
     }
-    keep_tags(work, &logical_id(name), &definition.arn, &definition.tags).await?;
+    repair_tags(work, &logical_id(name), &definition.arn, &definition.tags).await?;
     Ok(Some(definition.arn.clone()))
 }
 
-/// Each call makes a revision, so the SDK must not repeat it by itself.
+/// Registers a revision. Each call creates one, so the SDK must not retry it.
 async fn register(work: &Work<'_>, name: &str, desired: &Content) -> Result<String, StepError> {
     let [execution_role, task_role] = &desired.roles;
     let call = work
@@ -375,25 +376,25 @@ async fn register(work: &Work<'_>, name: &str, desired: &Content) -> Result<Stri
         .container_definitions(desired.container(name)?)
         .set_tags(Some(ecs_tags(work.stack.tags(NAME, &logical_id(name)))))
         .customize()
-        .config_override(aws_sdk_ecs::Config::builder().retry_config(once()));
-    let answer = call.send().await.doing(format!("registering the task definition of {name}"))?;
-    let arn = answer.task_definition().and_then(TaskDefinition::task_definition_arn);
-    let arn = arn.ok_or_else(|| StepError::lacking("the task definition's ARN"))?;
+        .config_override(aws_sdk_ecs::Config::builder().retry_config(no_retries()));
+    let response = call.send().await.doing(format!("registering task definition {}", logical_id(name)))?;
+    let arn = response.task_definition().and_then(TaskDefinition::task_definition_arn);
+    let arn = arn.ok_or_else(|| StepError::incomplete("the task definition's ARN"))?;
     tracing::info!(arn, "Task definition registered.");
     Ok(arn.to_owned())
 }
 
-/// How many revisions one run deletes: each takes three calls.
+/// How many revisions one run deletes: each needs three calls.
 const AT_ONCE: usize = 30;
 
-/// The active revisions of ours in the families of these services, and in other families with the stack's prefix.
+/// The active revisions of this stack: in the families of these services, and in other families with the stack's prefix.
 pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, StepError> {
     let known: BTreeSet<String> = names.iter().map(|name| family(work, name)).collect();
     let call = work.aws.ecs().list_task_definition_families().family_prefix(format!("{}-", work.stack.name));
     let pages = call.status(TaskDefinitionFamilyStatus::Active).into_paginator().items();
     let families: Vec<String> = pages.send().try_collect().await.doing("listing the task definitions")?;
     let checked = families.into_iter().map(async |family| {
-        // The prefix of `shop` is also that of `shop-two`; another stack's family is told by its latest revision.
+        // `shop-two` also has the prefix of `shop`. A family belongs to the stack of its latest revision.
         let ours = known.contains(&family)
             || find(work, &family).await?.is_some_and(|latest| !latest.is_of_another(work));
         if ours { find_revisions(work, &family).await } else { Ok(Vec::new()) }
@@ -401,11 +402,14 @@ pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Resul
     Ok(try_join_all(checked).await?.into_iter().flatten().collect())
 }
 
-/// The active revisions of ours in one family.
+/// The active revisions of this stack in one family.
 pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<String>, StepError> {
     let pages = work.aws.ecs().list_task_definitions().family_prefix(family).into_paginator().items();
-    let arns: Vec<String> =
-        pages.send().try_collect().await.doing(format!("listing the revisions of {family}"))?;
+    let arns: Vec<String> = pages
+        .send()
+        .try_collect()
+        .await
+        .doing(format!("listing the revisions of task definition {family}"))?;
     let mut ours = Vec::new();
     for arns in arns.chunks(AT_ONCE) {
         let read = try_join_all(arns.iter().map(|arn| find(work, arn))).await?;
@@ -416,11 +420,11 @@ pub(super) async fn find_revisions(work: &Work<'_>, family: &str) -> Result<Vec<
     Ok(ours)
 }
 
-/// The revisions of ours that no deployment of a service of the spec uses any more. A pipeline that sets a service's
-/// image may go back to an earlier one, so all of that service's stay.
+/// The revisions of this stack that no deployment of a service uses. If a pipeline sets a service's image, all its revisions
+/// are kept: the pipeline may return to an earlier one.
 pub(super) async fn find_unused(work: &Work<'_>, observed: &Observed) -> Result<Vec<String>, StepError> {
     let services = work.spec.services.iter().filter(|(_, service)| !sets_image(service));
-    let unused = services.filter_map(|(name, _)| Some((name, observed.standing(work, name)?)));
+    let unused = services.filter_map(|(name, _)| Some((name, observed.active_service(work, name)?)));
     let unused = unused.map(async |(name, service)| {
         let used = service.deployments().iter().filter_map(|deployment| deployment.task_definition());
         let used: BTreeSet<&str> = used.chain(service.task_definition()).collect();
@@ -431,23 +435,26 @@ pub(super) async fn find_unused(work: &Work<'_>, observed: &Observed) -> Result<
     Ok(try_join_all(unused).await?.into_iter().flatten().collect())
 }
 
-/// Deregisters and deletes revisions. How many are left for the next run.
+/// Deregisters and deletes revisions. Returns how many are left to the next run.
 pub(super) async fn delete(work: &Work<'_>, arns: &[String]) -> Result<usize, StepError> {
-    let (now, later) = arns.split_at(arns.len().min(AT_ONCE));
-    let deregistered = try_join_all(now.iter().map(async |arn| {
+    let (first, rest) = arns.split_at(arns.len().min(AT_ONCE));
+    let deregistered = try_join_all(first.iter().map(async |arn| {
         let call = work.aws.ecs().deregister_task_definition().task_definition(arn).send().await;
-        // `ClientException`: it is not there or not active any more, which the next run sees.
-        let done = call.unless(&["ClientException"]).doing(format!("deregistering {arn}"))?.is_some();
+        // `ClientException`: it does not exist or is inactive, which the next run sees.
+        let done = call
+            .unless(&["ClientException"])
+            .doing(format!("deregistering task definition {arn}"))?
+            .is_some();
         tracing::info!(arn, done, "Task definition deregistered.");
         Ok::<_, StepError>(done)
     }))
     .await?;
-    let unsure = deregistered.iter().filter(|done| !**done).count();
-    // An inactive revision costs nothing and starts nothing, so one that stays is not worth waiting for.
-    try_join_all(now.chunks(10).map(async |arns| {
+    let unknown = deregistered.iter().filter(|done| !**done).count();
+    // Inactive revisions are free and start no tasks, so it is not necessary to wait for their deletion.
+    try_join_all(first.chunks(10).map(async |arns| {
         let call = work.aws.ecs().delete_task_definitions().set_task_definitions(Some(arns.to_vec()));
         call.send().await.doing("deleting task definitions")
     }))
     .await?;
-    Ok(later.len() + unsure)
+    Ok(rest.len() + unknown)
 }

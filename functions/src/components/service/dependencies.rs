@@ -1,5 +1,5 @@
-//! What the services are given by others: subnets, security group, target groups and database by other components, secrets
-//! and images by whoever made those.
+//! The dependencies of the services: subnets, security group, target groups and database of other components, and the
+//! account's secrets and images.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,25 @@ use crate::contract::component::Work;
 /// PostgreSQL's port, which the database component leaves at its default.
 pub(super) const DATABASE_PORT: u16 = 5432;
 
-/// What stands in a plan for a value that only the database's creation brings.
+/// A plan's placeholder for a value that is unknown before the database's creation.
 const UNKNOWN: &str = "(of the database)";
 
-/// What other components have made, as far as it is known.
+/// The known values of the dependencies.
 #[derive(Debug)]
 pub(super) struct Dependencies {
     host: String,
     secret: String,
-    /// The secrets that the spec names.
+    /// The secrets that the spec refers to.
     pub(super) secrets: Secrets,
-    /// What the account's registry pulls through.
+    /// The pull-through caches of the account's registry.
     pub(super) caches: Caches,
-    /// The place of the tasks; a plan does not know it.
-    pub(super) place: Option<Place>,
+    /// Where the tasks run; unknown in a plan.
+    pub(super) placement: Option<Placement>,
 }
 
-/// Where tasks run and what sends them requests.
+/// Where tasks run, and the target groups that send them requests.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Placement {
     pub(super) subnets: Vec<String>,
     pub(super) group: String,
     /// The ARNs of the target groups by service.
@@ -40,29 +40,28 @@ pub(super) struct Place {
 }
 
 impl Dependencies {
-    /// What the steps before have reported.
+    /// The dependencies according to the other components' outputs.
     pub(super) async fn reported(work: &Work<'_>) -> Result<Self, StepError> {
         let database = work.outputs.database.clone().unwrap_or_default();
-        let gives = |desired: fn(DatabaseValue) -> bool| {
+        let uses = |desired: fn(DatabaseValue) -> bool| {
             work.spec.services.values().any(|service| service.database.values().any(|value| desired(*value)))
         };
         let known = |needed: bool, value: Option<String>, what: &str| match value {
             Some(value) => Ok(value),
-            None if needed => Err(StepError::pending(format!("the database's {what}"))),
+            None if needed => Err(StepError::pending(format!("the RDS instance to have a {what}"))),
             None => Ok(UNKNOWN.to_owned()),
         };
         let group = work.groups()?.service.clone();
-        let group = group.ok_or_else(|| {
-            StepError::Defect("the security groups were reported without the services' one".into())
-        })?;
+        let group = group
+            .ok_or_else(|| StepError::Defect("the security groups have no group for the services".into()))?;
         let target_groups = work.outputs.load_balancer.as_ref().map(|outputs| outputs.target_groups.clone());
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
         Ok(Self {
             secrets,
             caches,
-            host: known(gives(|value| value == DatabaseValue::Host), database.host, "host name")?,
-            secret: known(gives(DatabaseValue::is_secret), database.secret, "secret")?,
-            place: Some(Place {
+            host: known(uses(|value| value == DatabaseValue::Host), database.host, "host name")?,
+            secret: known(uses(DatabaseValue::is_secret), database.secret, "secret")?,
+            placement: Some(Placement {
                 subnets: work.network()?.private(),
                 group,
                 target_groups: target_groups.unwrap_or_default(),
@@ -70,11 +69,12 @@ impl Dependencies {
         })
     }
 
-    /// What a plan knows of it: what the task definitions that stand were given. If the database is changed, its own
-    /// plan says so.
+    /// The dependencies that a plan knows: the values in the existing task definitions. The plan of `database` shows
+    /// whether the database changes.
     pub(super) async fn observed(work: &Work<'_>, observed: &Observed) -> Result<Self, StepError> {
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
-        let mut around = Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), secrets, caches, place: None };
+        let mut dependencies =
+            Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), secrets, caches, placement: None };
         for (name, service) in &work.spec.services {
             let Some(content) =
                 observed.definitions.get(name).and_then(|definition| definition.content.as_ref())
@@ -85,7 +85,7 @@ impl Dependencies {
                 if *value == DatabaseValue::Host
                     && let Some(host) = content.environment.get(variable)
                 {
-                    around.host.clone_from(host);
+                    dependencies.host.clone_from(host);
                 }
                 if value.is_secret()
                     && let Some((secret, _)) = content
@@ -93,11 +93,11 @@ impl Dependencies {
                         .get(variable)
                         .and_then(|from| from.strip_suffix("::")?.rsplit_once(':'))
                 {
-                    secret.clone_into(&mut around.secret);
+                    secret.clone_into(&mut dependencies.secret);
                 }
             }
         }
-        Ok(around)
+        Ok(dependencies)
     }
 
     /// The database's host name.
@@ -105,7 +105,7 @@ impl Dependencies {
         &self.host
     }
 
-    /// The ARN of the secret with the database's user and password.
+    /// The ARN of the secret with the database's user name and password.
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }

@@ -1,22 +1,22 @@
-//! Why a rollout has failed, in AWS's own words: what ECS says, how the tasks ended, what the load balancer saw, and
-//! the last lines that a container wrote.
+//! Why a rollout has failed: ECS's reason, how the tasks ended, the health of the targets, and the last lines of a
+//! container's log.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{Container, DesiredStatus, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
 
-use super::rollout::{find_targets, health_check, told};
+use super::rollout::{describe_target, find_targets, health_check};
 use super::{cluster_name, logs};
 use crate::contract::component::Work;
 
-/// How many lines of a container's log are told.
+/// How many lines of a container's log are reported.
 const LINES: i32 = 5;
-/// The longest line of a log that is told, characters.
+/// The maximum length of a reported line, in characters.
 const LINE_CHARACTERS_MAX: usize = 300;
 
-/// Everything that can be learned of a failed rollout. A call that fails here leaves its part out: what matters is
-/// that the failure itself is told.
+/// Everything that can be read about a failed rollout. The result of a call that fails here is left out: the failure itself
+/// must be reported in any case.
 pub(super) async fn why(
     work: &Work<'_>,
     name: &str,
@@ -25,11 +25,11 @@ pub(super) async fn why(
     reason: Option<&str>,
 ) -> String {
     let (tasks, targets) =
-        futures::join!(stopped_tasks(work, name, rollout), sick_targets(work, name, service));
+        futures::join!(stopped_tasks(work, name, rollout), unhealthy_targets(work, name, service));
     let mut parts: Vec<String> = reason.map(str::to_owned).into_iter().collect();
-    parts.extend(endings(&tasks));
+    parts.extend(task_endings(&tasks));
     parts.extend(targets);
-    parts.extend(complaint(service).map(str::to_owned));
+    parts.extend(problem_event(service).map(str::to_owned));
     if let Some(task) =
         tasks.iter().find(|task| task.containers().iter().any(|one| one.exit_code().is_some()))
     {
@@ -38,7 +38,7 @@ pub(super) async fn why(
     if parts.is_empty() { "ECS gives no reason".into() } else { parts.join("; ") }
 }
 
-/// The stopped tasks of a rollout, the last one first. ECS keeps them for about an hour.
+/// The stopped tasks of a rollout, the latest first. ECS returns them for about an hour.
 async fn stopped_tasks(work: &Work<'_>, name: &str, rollout: &str) -> Vec<Task> {
     let cluster = cluster_name(work);
     let list = work.aws.ecs().list_tasks().cluster(cluster).service_name(name);
@@ -48,8 +48,8 @@ async fn stopped_tasks(work: &Work<'_>, name: &str, rollout: &str) -> Vec<Task> 
         return Vec::new();
     }
     let call = work.aws.ecs().describe_tasks().cluster(cluster).set_tasks(Some(arns));
-    let Ok(answer) = call.send().await else { return Vec::new() };
-    let mut tasks: Vec<Task> = answer.tasks.unwrap_or_default();
+    let Ok(response) = call.send().await else { return Vec::new() };
+    let mut tasks: Vec<Task> = response.tasks.unwrap_or_default();
     tasks.retain(|task| task.started_by() == Some(rollout));
     tasks.sort_by_key(|task| {
         std::cmp::Reverse(task.stopping_at().or(task.stopped_at()).map(aws_smithy_types::DateTime::secs))
@@ -57,25 +57,26 @@ async fn stopped_tasks(work: &Work<'_>, name: &str, rollout: &str) -> Vec<Task> 
     tasks
 }
 
-/// How the tasks ended, each way once, with how many ended so.
-fn endings(tasks: &[Task]) -> Vec<String> {
-    let mut ways: BTreeMap<String, usize> = BTreeMap::new();
+/// How the tasks ended, with the number of tasks for each way.
+fn task_endings(tasks: &[Task]) -> Vec<String> {
+    let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     for task in tasks {
-        *ways.entry(ending(task)).or_default() += 1;
+        *endings.entry(task_ending(task)).or_default() += 1;
     }
-    let mut ways: Vec<(String, usize)> = ways.into_iter().collect();
-    ways.sort_by_key(|(_, tasks)| std::cmp::Reverse(*tasks));
-    let said = ways.into_iter().take(3);
-    said.map(|(way, tasks)| format!("{tasks} task{} ended: {way}", if tasks == 1 { "" } else { "s" }))
+    let mut endings: Vec<(String, usize)> = endings.into_iter().collect();
+    endings.sort_by_key(|(_, tasks)| std::cmp::Reverse(*tasks));
+    let most_frequent = endings.into_iter().take(3);
+    most_frequent
+        .map(|(ending, tasks)| format!("{tasks} task{} ended: {ending}", if tasks == 1 { "" } else { "s" }))
         .collect()
 }
 
-fn ending(task: &Task) -> String {
+fn task_ending(task: &Task) -> String {
     let reason = task.stopped_reason().unwrap_or("no reason given");
     let containers = task.containers().iter().filter_map(|container| {
         let code = container.exit_code().map(|code| format!("exit code {code}"));
-        let said = container.reason().filter(|said| !reason.contains(said)).map(str::to_owned);
-        let parts: Vec<String> = code.into_iter().chain(said).collect();
+        let detail = container.reason().filter(|text| !reason.contains(text)).map(str::to_owned);
+        let parts: Vec<String> = code.into_iter().chain(detail).collect();
         (!parts.is_empty())
             .then(|| format!("{}: {}", container.name().unwrap_or("container"), parts.join(", ")))
     });
@@ -83,30 +84,30 @@ fn ending(task: &Task) -> String {
     if containers.is_empty() { reason.to_owned() } else { format!("{reason} ({})", containers.join("; ")) }
 }
 
-async fn sick_targets(work: &Work<'_>, name: &str, service: &Service) -> Vec<String> {
+async fn unhealthy_targets(work: &Work<'_>, name: &str, service: &Service) -> Vec<String> {
     let check = health_check(work, name);
-    let mut sick = Vec::new();
+    let mut unhealthy = Vec::new();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
         let targets = find_targets(work, group).await.unwrap_or_default();
-        let unhealthy = targets.iter().filter(|target| {
+        let targets = targets.iter().filter(|target| {
             let state = target.target_health().and_then(TargetHealth::state);
             matches!(state, Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::Unused))
         });
-        sick.extend(unhealthy.map(|target| format!("target {}", told(target, &check))));
+        unhealthy.extend(targets.map(|target| format!("target {}", describe_target(target, &check))));
     }
-    sick
+    unhealthy
 }
 
-/// The newest event that tells of a problem: tasks that could not even be started are seen there only.
-fn complaint(service: &Service) -> Option<&str> {
+/// The newest event about a problem. Tasks that could not be started appear only in events.
+fn problem_event(service: &Service) -> Option<&str> {
     let messages = service.events().iter().filter_map(ServiceEvent::message);
-    let mut telling = messages.filter(|message| {
+    let mut problems = messages.filter(|message| {
         ["unable to", "failed to launch", "is unhealthy in"].iter().any(|text| message.contains(text))
     });
-    telling.next()
+    problems.next()
 }
 
-/// The last lines that a task's container wrote.
+/// The last lines of a task's log.
 async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> {
     let id = task.task_arn()?.rsplit('/').next()?;
     let container = task.containers().iter().find_map(Container::name).unwrap_or(name);
@@ -119,24 +120,23 @@ async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> 
         .log_stream_name(format!("{name}/{container}/{id}"))
         .start_from_head(false)
         .limit(LINES);
-    let answer = call.send().await.ok()?;
-    let messages = answer.events().iter().filter_map(|event| event.message());
-    let lines: Vec<String> = messages.map(|line| fit_to_be_told(work, name, line)).collect();
+    let response = call.send().await.ok()?;
+    let messages = response.events().iter().filter_map(|event| event.message());
+    let lines: Vec<String> = messages.map(|line| redacted(work, name, line)).collect();
     let group = logs::group_name(work, name);
     (!lines.is_empty()).then(|| {
         format!("its log ends with: {} (the whole log is in the log group {group})", lines.join(" | "))
     })
 }
 
-/// A line of a log as it may stand in a record: short, and without what stands behind the name of a variable that the
-/// container is given from a secret.
-fn fit_to_be_told(work: &Work<'_>, name: &str, line: &str) -> String {
+/// A line of a log for a record: shortened, and without the values of variables that come from a secret.
+fn redacted(work: &Work<'_>, name: &str, line: &str) -> String {
     let service = work.spec.services.get(name);
     let secrets = service.into_iter().flat_map(|service| {
         let of_database = service.database.iter().filter(|(_, value)| value.is_secret());
         service.secrets.keys().chain(of_database.map(|(variable, _)| variable))
     });
-    let line = secrets.fold(line.trim().to_owned(), |line, variable| without_value(&line, variable));
+    let line = secrets.fold(line.trim().to_owned(), |line, variable| redact(&line, variable));
     match line.char_indices().nth(LINE_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -144,23 +144,23 @@ fn fit_to_be_told(work: &Work<'_>, name: &str, line: &str) -> String {
 }
 
 /// Replaces what follows `VARIABLE=`, `VARIABLE: ` or `"VARIABLE":"`, up to the next space, quote or comma.
-fn without_value(line: &str, variable: &str) -> String {
-    let mut told = String::new();
+fn redact(line: &str, variable: &str) -> String {
+    let mut redacted = String::new();
     let mut rest = line;
     while let Some(at) = rest.find(variable) {
         let (before, after) = rest.split_at(at + variable.len());
-        told.push_str(before);
+        redacted.push_str(before);
         let value = after.trim_start_matches(['"', '\'']);
         let Some(value) = value.trim_start().strip_prefix(['=', ':']) else {
             rest = after;
             continue;
         };
         let value = value.trim_start_matches([' ', '"', '\'']);
-        told.push_str(&after[..after.len() - value.len()]);
-        told.push_str("***");
+        redacted.push_str(&after[..after.len() - value.len()]);
+        redacted.push_str("***");
         rest = value.find([' ', '"', '\'', ',']).map_or("", |end| &value[end..]);
     }
-    told + rest
+    redacted + rest
 }
 
 #[cfg(test)]
@@ -168,15 +168,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_of_a_secret_variable_is_not_told() {
-        for (line, told) in [
+    fn redact_removes_the_value_of_a_secret_variable() {
+        for (line, redacted) in [
             ("connecting with DB_PASSWORD=hunter2 to db", "connecting with DB_PASSWORD=*** to db"),
             (r#"{"DB_PASSWORD":"hunter2","PORT":1}"#, r#"{"DB_PASSWORD":"***","PORT":1}"#),
             ("DB_PASSWORD: hunter2", "DB_PASSWORD: ***"),
             ("DB_PASSWORD is not set", "DB_PASSWORD is not set"),
             ("nothing of it", "nothing of it"),
         ] {
-            assert_eq!(without_value(line, "DB_PASSWORD"), told);
+            assert_eq!(redact(line, "DB_PASSWORD"), redacted);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The log groups, one a service.
+//! The log groups, one for each service.
 
 use stackdrop_specs::Service;
 
 use super::observed::{Group, Observed};
 use super::{NAME, not_owned, plan_not_owned};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
@@ -14,7 +14,7 @@ pub(super) fn logical_id(name: &str) -> String {
     format!("log-group/{name}")
 }
 
-/// What the names of all log groups of the stack start with.
+/// The prefix of the stack's log groups.
 pub(super) fn prefix(work: &Work<'_>) -> String {
     format!("/stackdrop/{}/", work.stack.name)
 }
@@ -38,8 +38,8 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, name: &str, service: &S
         return plan_not_owned(&logical_id, "log group", &group_name(work, name), plan);
     }
     if group.retention != Some(days(service)) {
-        let now = group.retention.map_or("for ever".into(), |days| days.to_string());
-        plan.update(&logical_id, "logDays", now, service.log_days);
+        let actual = group.retention.map_or("forever".into(), |days| days.to_string());
+        plan.update(&logical_id, "logDays", actual, service.log_days);
     }
     if let Some(tags) = &group.tags {
         plan.tags(&work.stack, NAME, &logical_id, tags);
@@ -56,7 +56,7 @@ pub(super) async fn apply(
     match observed.groups.get(name) {
         None => create(work, name, &full).await?,
         Some(group) if !group.is_ours(work) => return Err(not_owned("log group", &full)),
-        Some(group) => keep_tags(work, name, group).await?,
+        Some(group) => repair_tags(work, name, group).await?,
     }
     if observed.groups.get(name).is_some_and(|group| group.retention == Some(days(service))) {
         return Ok(());
@@ -64,8 +64,8 @@ pub(super) async fn apply(
     let call = work.aws.logs().put_retention_policy().log_group_name(&full).retention_in_days(days(service));
     call.send().await.pending_on(
         &["ResourceNotFoundException", "OperationAbortedException"],
-        "the log group to be visible",
-        format!("setting how long {full} is kept"),
+        "the log group to become visible",
+        format!("setting the retention of log group {full}"),
     )?;
     Ok(())
 }
@@ -73,38 +73,38 @@ pub(super) async fn apply(
 async fn create(work: &Work<'_>, name: &str, full: &str) -> Result<(), StepError> {
     let tags = work.stack.tags(NAME, &logical_id(name)).into_iter().collect();
     let call = work.aws.logs().create_log_group().log_group_name(full).set_tags(Some(tags)).send().await;
-    // One that exists all the same: a lost answer has made it, and the next attempt sees whose it is.
+    // The log group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
     call.pending_on(
         &["ResourceAlreadyExistsException", "OperationAbortedException"],
-        "the log group to be visible",
-        format!("creating {full}"),
+        "the log group to become visible",
+        format!("creating log group {full}"),
     )?;
     tracing::info!(name = full, "Log group created.");
     Ok(())
 }
 
-async fn keep_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), StepError> {
+async fn repair_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), StepError> {
     let Some(tags) = &group.tags else { return Ok(()) };
     let (missing, stale) =
         (work.stack.tags_to_put(NAME, &logical_id(name), tags), work.stack.stale_tags(tags));
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
         let call = work.aws.logs().tag_resource().resource_arn(&group.arn).set_tags(Some(tags)).send().await;
-        call.doing(format!("tagging {}", group.arn))?;
+        call.doing(format!("tagging log group {}", group.arn))?;
     }
     if !stale.is_empty() {
         let call = work.aws.logs().untag_resource().resource_arn(&group.arn).set_tag_keys(Some(stale)).send();
-        call.await.doing(format!("taking tags off {}", group.arn))?;
+        call.await.doing(format!("removing tags from log group {}", group.arn))?;
     }
     Ok(())
 }
 
-/// Deletes a log group of ours.
+/// Deletes a service's log group if this stack manages it.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> Result<Deletion, StepError> {
     if observed.groups.get(name).is_some_and(|group| group.is_ours(work)) {
         let full = group_name(work, name);
         let call = work.aws.logs().delete_log_group().log_group_name(&full).send().await;
-        call.unless(&["ResourceNotFoundException"]).doing(format!("deleting {full}"))?;
+        call.unless(&["ResourceNotFoundException"]).doing(format!("deleting log group {full}"))?;
         tracing::info!(name = full, "Log group deleted.");
     }
     Ok(Deletion::default())

@@ -1,8 +1,9 @@
-//! The ECS services on Fargate, with what they need: cluster, roles, log groups, task definitions, auto scaling.
+//! The ECS services on Fargate, with their cluster, IAM roles, log groups, task definitions and auto scaling.
 
 mod access;
 mod cluster;
 mod definition;
+mod deletion;
 mod dependencies;
 mod diagnosis;
 mod fargate;
@@ -11,7 +12,6 @@ mod observed;
 mod permissions;
 mod preflight;
 mod registry;
-mod removal;
 mod rollout;
 mod scaling;
 mod secrets;
@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::Tag;
 
-use crate::aws::error::{Answer, AwsError, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join::{all, both};
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act, completed};
@@ -51,25 +52,25 @@ impl Component for Service {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
         if work.spec.services.is_empty() {
-            removal::plan_all(work, &observed, &mut plan).await?;
+            deletion::plan_all(work, &observed, &mut plan).await?;
             return Ok(plan);
         }
-        let around = Dependencies::observed(work, &observed).await?;
-        preflight::plan(work, &observed, &around, &mut plan).await?;
-        let execution = permissions::execution(work, &observed, &around);
+        let dependencies = Dependencies::observed(work, &observed).await?;
+        preflight::plan(work, &observed, &dependencies, &mut plan).await?;
+        let execution = permissions::execution(work, &observed, &dependencies);
         roles::plan(work, &execution, observed.execution.as_ref(), &mut plan);
-        permissions::plan_narrowing(work, &observed, &around, &mut plan);
+        permissions::plan_narrowing(work, &observed, &dependencies, &mut plan);
         roles::plan(work, &permissions::task(work), observed.task.as_ref(), &mut plan);
         cluster::plan(work, &observed, &mut plan);
         for (name, service) in &work.spec.services {
             logs::plan(work, &observed, name, service, &mut plan);
-            let registers = definition::plan(work, &observed, name, service, &around, &mut plan);
-            fargate::plan(work, &observed, name, service, &around, registers, &mut plan);
+            let registers = definition::plan(work, &observed, name, service, &dependencies, &mut plan);
+            fargate::plan(work, &observed, name, service, &dependencies, registers, &mut plan);
             scaling::plan(work, &observed, name, service, &mut plan);
         }
-        removal::plan_stale(work, &observed, &mut plan);
+        deletion::plan_stale(work, &observed, &mut plan);
         if work.deployment.has_unpruned_resources() {
-            // To look for them in every plan would be a call for each service.
+            // Listing them in every plan would cost a call for each service.
             plan.change(Verb::Delete, "task-definition (left by an earlier deployment)");
         }
         Ok(plan)
@@ -78,11 +79,11 @@ impl Component for Service {
     async fn apply(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
         let observed = Observed::read(work).await?;
         if work.spec.services.is_empty() {
-            completed(removal::delete_all(work, &observed).await?)?;
+            completed(deletion::delete_all(work, &observed).await?)?;
             return Ok(ServiceOutputs::default());
         }
-        let around = Dependencies::reported(work).await?;
-        let execution = permissions::execution(work, &observed, &around);
+        let dependencies = Dependencies::reported(work).await?;
+        let execution = permissions::execution(work, &observed, &dependencies);
         let task = permissions::task(work);
         let roles = [(&execution, &observed.execution), (&task, &observed.task)];
         let roles = roles.map(|(role, observed)| roles::apply(work, role, observed.as_ref()));
@@ -90,19 +91,19 @@ impl Component for Service {
             work.spec.services.iter().map(|(name, service)| logs::apply(work, &observed, name, service));
         let (_, (_, cluster)) = both(all(roles), both(all(groups), cluster::apply(work, &observed))).await?;
         let definitions = work.spec.services.iter().map(async |(name, service)| {
-            let arn = definition::apply(work, &observed, name, service, &around).await?;
+            let arn = definition::apply(work, &observed, name, service, &dependencies).await?;
             Ok::<_, StepError>((name.clone(), arn))
         });
         let definitions: BTreeMap<String, String> = all(definitions).await?.into_iter().collect();
         if !cluster.is_active {
-            return Err(StepError::pending(format!("the cluster {} to be active", work.stack.name)));
+            return Err(StepError::pending(format!("ECS cluster {} to become active", work.stack.name)));
         }
         let services = definitions.iter().filter_map(|(name, definition)| {
             let service = work.spec.services.get(name)?;
-            Some(bring_about(work, &observed, &around, name, service, definition))
+            Some(apply_service(work, &observed, &dependencies, name, service, definition))
         });
         let services = all(services).await?.into_iter().collect();
-        completed(removal::delete_stale(work, &observed).await?)?;
+        completed(deletion::delete_stale(work, &observed).await?)?;
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
     }
 
@@ -118,28 +119,28 @@ impl Component for Service {
             return Ok(Deletion::default());
         }
         let observed = Observed::read(work).await?;
-        let around = Dependencies::reported(work).await?;
-        let execution = permissions::narrow_execution(work, &observed, &around);
+        let dependencies = Dependencies::reported(work).await?;
+        let execution = permissions::narrow_execution(work, &observed, &dependencies);
         roles::apply(work, &execution, observed.execution.as_ref()).await?;
-        removal::delete_unused(work, &observed).await
+        deletion::delete_unused(work, &observed).await
     }
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
-        removal::delete_all(work, &observed).await
+        deletion::delete_all(work, &observed).await
     }
 }
 
-/// One service with its scaling, which needs it to exist.
-async fn bring_about(
+/// Applies a service, and then its auto scaling, which requires the service to exist.
+async fn apply_service(
     work: &Work<'_>,
     observed: &Observed,
-    around: &Dependencies,
+    dependencies: &Dependencies,
     name: &str,
     service: &stackdrop_specs::Service,
     definition: &str,
 ) -> Result<(String, Running), StepError> {
-    let running = fargate::apply(work, observed, name, service, around, definition).await?;
+    let running = fargate::apply(work, observed, name, service, dependencies, definition).await?;
     scaling::apply(work, observed, name, service).await?;
     Ok((name.to_owned(), running))
 }
@@ -154,20 +155,20 @@ fn family(work: &Work<'_>, name: &str) -> String {
     work.stack.resource(name)
 }
 
-/// Tags in ECS's shape.
+/// Converts tags to ECS's type.
 fn ecs_tags(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Tags from ECS's shape.
+/// Converts tags from ECS's type.
 fn read_tags(tags: &[Tag]) -> Tags {
     tags.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
         .collect()
 }
 
-/// Puts missing tags on an ECS resource of ours, and takes off those that the spec has dropped.
-async fn keep_tags(work: &Work<'_>, logical_id: &str, arn: &str, observed: &Tags) -> Result<(), StepError> {
+/// Adds missing tags to one of the stack's ECS resources, and removes tags that the spec no longer has.
+async fn repair_tags(work: &Work<'_>, logical_id: &str, arn: &str, observed: &Tags) -> Result<(), StepError> {
     let (missing, stale) =
         (work.stack.tags_to_put(NAME, logical_id, observed), work.stack.stale_tags(observed));
     if !missing.is_empty() {
@@ -176,60 +177,59 @@ async fn keep_tags(work: &Work<'_>, logical_id: &str, arn: &str, observed: &Tags
     }
     if !stale.is_empty() {
         let call = work.aws.ecs().untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
-        call.send().await.doing(format!("taking tags off {arn}"))?;
+        call.send().await.doing(format!("removing tags from {arn}"))?;
     }
     Ok(())
 }
 
-/// A resource with our name that is not ours.
-fn not_owned(what: &str, id: &str) -> StepError {
+/// The error for a resource with the required name that this stack does not manage.
+fn not_owned(noun: &str, id: &str) -> StepError {
     StepError::NotOwned {
-        what: format!("the {what} {id}"),
-        fix: "delete it, or deploy a stack with another name".into(),
+        what: format!("{noun} {id}"),
+        fix: format!("delete the {noun}, or deploy a stack with another name"),
     }
 }
 
-/// Notes a resource with our name that is not ours.
-fn plan_not_owned(logical_id: &str, what: &str, id: &str, plan: &mut Plan) {
+/// Plans a problem for a resource with the required name that this stack does not manage.
+fn plan_not_owned(logical_id: &str, noun: &str, id: &str, plan: &mut Plan) {
     plan.problem(
         logical_id,
-        format!("the {what} {id} is not of this stack"),
-        "delete it, or deploy a stack with another name",
+        format!("{noun} {id} exists but is not managed by this stack"),
+        format!("delete the {noun}, or deploy a stack with another name"),
     );
 }
 
-/// ECS refuses with one code, `InvalidParameterException`, both for good and for now: what is waited for, if for now.
-/// Source of the messages: `internal/service/ecs/service.go` of terraform-provider-aws, which retries on them.
-fn waits_for(error: &AwsError) -> Option<&'static str> {
-    const PASSING: [(&str, &str); 6] = [
-        ("does not have an associated load balancer", "the target group to be used by a listener"),
-        ("still Draining", "the service of the same name, which is being deleted, to be gone"),
-        ("not idempotent", "the service to be visible"),
-        ("service linked role", "ECS to see its service-linked role"),
-        ("verify that the ECS service role being passed", "ECS to see its role"),
-        ("nable to assume", "ECS to see its role"),
+/// What a transient error of ECS waits for; `None` for a permanent one. ECS uses one code, `InvalidParameterException`, for
+/// both, so the message decides. Source of the messages: `internal/service/ecs/service.go` of terraform-provider-aws, which retries on them.
+fn waiting_for(error: &AwsError) -> Option<&'static str> {
+    const MESSAGES: [(&str, &str); 6] = [
+        ("does not have an associated load balancer", "a listener to use the target group"),
+        ("still Draining", "the deletion of the previous service with the same name"),
+        ("not idempotent", "the service to become visible"),
+        ("service linked role", "ECS's service-linked role to become visible"),
+        ("verify that the ECS service role being passed", "the IAM role to become visible to ECS"),
+        ("nable to assume", "the IAM role to become visible to ECS"),
     ];
     match error.code.as_str() {
-        "ClusterNotFoundException" => Some("the cluster to be visible"),
-        "ServiceNotFoundException" => Some("the service to be visible"),
-        "ServiceNotActiveException" => {
-            Some("the service of the same name, which is being deleted, to be gone")
-        }
-        "InvalidParameterException" => {
-            PASSING.iter().find(|(text, _)| error.message.contains(text)).map(|(_, waits_for)| *waits_for)
-        }
+        "ClusterNotFoundException" => Some("the cluster to become visible"),
+        "ServiceNotFoundException" => Some("the service to become visible"),
+        "ServiceNotActiveException" => Some("the deletion of the previous service with the same name"),
+        "InvalidParameterException" => MESSAGES
+            .iter()
+            .find(|(text, _)| error.message.contains(text))
+            .map(|(_, waiting_for)| *waiting_for),
         _ => None,
     }
 }
 
-/// `Pending` for an error that passes. If ECS lacks its service-linked role, which a fresh account does, the role is
-/// made; it belongs to the account and stays when the stack goes.
-async fn pending_if_passing(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
-    let Some(waits_for) = waits_for(error) else { return Ok(()) };
+/// `Pending` for a transient error. If the account lacks ECS's service-linked role, which a new account does, it is created.
+/// The role belongs to the account, and stays when the stack is destroyed.
+async fn pending_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
+    let Some(waiting_for) = waiting_for(error) else { return Ok(()) };
     if error.message.contains("service linked role") {
         let call = work.aws.iam().create_service_linked_role().aws_service_name("ecs.amazonaws.com");
-        // `InvalidInput`: the name has been taken, so the role exists.
+        // `InvalidInput`: the role exists already.
         call.send().await.unless(&["InvalidInput"]).doing("creating ECS's service-linked role")?;
     }
-    Err(StepError::pending(waits_for))
+    Err(StepError::pending(waiting_for))
 }

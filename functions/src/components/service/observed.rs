@@ -1,4 +1,4 @@
-//! What stands of a stack's services: the only reader of it.
+//! The observed state of a stack's services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,25 +11,25 @@ use futures::future::{BoxFuture, try_join_all};
 
 use super::definition::{self, Definition};
 use super::{NAME, cluster, cluster_name, family, fargate, logs, permissions, read_tags, scaling};
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::deployment::names::Tags;
 
-/// Everything of this stack's services.
+/// The observed state of this stack's services.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) execution: Option<roles::Observed>,
     pub(super) task: Option<roles::Observed>,
-    /// Not an `INACTIVE` one.
+    /// The cluster, unless it is `INACTIVE`.
     pub(super) cluster: Option<Cluster>,
-    /// The log groups under the stack's prefix, by service.
+    /// The log groups with the stack's prefix, by service.
     pub(super) groups: BTreeMap<String, Group>,
-    /// The `ACTIVE` and `DRAINING` ones in the cluster.
+    /// The `ACTIVE` and `DRAINING` services in the cluster.
     pub(super) services: BTreeMap<String, Service>,
-    /// When those that are `INACTIVE` were made, which tells them from those that come after them.
-    pub(super) dead: BTreeMap<String, String>,
-    /// For each service of the spec the revision that it uses, or else the latest active one of its family.
+    /// When the `INACTIVE` services were created, which distinguishes them from their successors.
+    pub(super) inactive: BTreeMap<String, String>,
+    /// For each service of the spec, its current revision or, without a service, the latest active one of its family.
     pub(super) definitions: BTreeMap<String, Definition>,
     pub(super) targets: BTreeMap<String, ScalableTarget>,
     pub(super) policies: BTreeMap<String, ScalingPolicy>,
@@ -40,8 +40,8 @@ pub(super) struct Observed {
 pub(super) struct Group {
     pub(super) arn: String,
     pub(super) retention: Option<i32>,
-    /// Not read, since that takes a call for each, while a service of ours with all its tags writes into it: the
-    /// group was there, and ours, before that service was made, and is tagged before it.
+    /// Not read (which would cost a call for each group) if an active service of this stack with all tags exists: the
+    /// group was created, and is always tagged, before its service.
     pub(super) tags: Option<Tags>,
 }
 
@@ -52,7 +52,7 @@ impl Group {
 }
 
 impl Observed {
-    /// Boxed, since every action awaits it and the futures of SDK calls are large.
+    /// Boxed, because every action awaits it and the futures of SDK calls are large.
     pub(super) fn read<'w>(work: &'w Work<'w>) -> BoxFuture<'w, Result<Self, StepError>> {
         Box::pin(Self::read_all(work))
     }
@@ -74,7 +74,11 @@ impl Observed {
         observed.read_services(work, &mut names).await?;
         let groups = groups.into_iter().map(async |(name, group)| {
             let arn = group_arn(&group);
-            let tags = if observed.vouches(work, &name) { Some(None) } else { find_tags(work, &arn).await? };
+            let tags = if observed.proves_ownership(work, &name) {
+                Some(None)
+            } else {
+                find_tags(work, &arn).await?
+            };
             let group = tags.map(|tags| Group { arn, retention: group.retention_in_days(), tags });
             Ok::<_, StepError>(group.map(|group| (name, group)))
         });
@@ -85,7 +89,7 @@ impl Observed {
             find_targets(work, &ids)
         )?;
         let policies = if targets.is_empty() {
-            BTreeMap::new() // there is none without a target
+            BTreeMap::new() // a policy requires a target
         } else {
             find_policies(work, &names).await?
         };
@@ -94,7 +98,7 @@ impl Observed {
         Ok(observed)
     }
 
-    /// Reads the services with these names, and those besides that the cluster says it has.
+    /// Reads the services with these names, and any others if the cluster has more active services.
     async fn read_services(
         &mut self,
         work: &Work<'_>,
@@ -102,33 +106,33 @@ impl Observed {
     ) -> Result<(), StepError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let expected = cluster.active_services_count();
-        self.take(find_services(work, names).await?);
+        self.add_services(find_services(work, names).await?);
         let active = self.services.values().filter(|service| fargate::is_active(service)).count();
         if i32::try_from(active).is_ok_and(|active| active >= expected) {
             return Ok(());
         }
         let others: BTreeSet<String> = list_services(work).await?.difference(names).cloned().collect();
-        self.take(find_services(work, &others).await?);
+        self.add_services(find_services(work, &others).await?);
         names.extend(others);
         Ok(())
     }
 
-    fn take(&mut self, services: Vec<Service>) {
+    fn add_services(&mut self, services: Vec<Service>) {
         for service in services {
             let name = service.service_name().unwrap_or_default().to_owned();
             if service.status() == Some("INACTIVE") {
-                let made = service.created_at().map(ToString::to_string).unwrap_or_default();
-                self.dead.insert(name, made);
+                let created = service.created_at().map(ToString::to_string).unwrap_or_default();
+                self.inactive.insert(name, created);
             } else {
                 self.services.insert(name, service);
             }
         }
     }
 
-    /// Whether a service stands and tells by its tags that what hangs on it is this stack's, with all tags.
-    fn vouches(&self, work: &Work<'_>, name: &str) -> bool {
-        let standing = self.services.get(name).filter(|service| fargate::is_active(service));
-        standing.is_some_and(|service| {
+    /// Whether an active service proves by its tags that its log group belongs to this stack and has all tags.
+    fn proves_ownership(&self, work: &Work<'_>, name: &str) -> bool {
+        let service = self.services.get(name).filter(|service| fargate::is_active(service));
+        service.is_some_and(|service| {
             let tags = read_tags(service.tags());
             let ours = self.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed));
             ours && work.stack.owns(&tags)
@@ -137,8 +141,8 @@ impl Observed {
         })
     }
 
-    /// The service with this name, if it stands, is ours and is not being deleted.
-    pub(super) fn standing(&self, work: &Work<'_>, name: &str) -> Option<&Service> {
+    /// The service with this name, if it is active and this stack manages it.
+    pub(super) fn active_service(&self, work: &Work<'_>, name: &str) -> Option<&Service> {
         let service = self.services.get(name).filter(|service| fargate::is_active(service))?;
         work.stack.owns(&read_tags(service.tags())).then_some(service)
     }
@@ -146,13 +150,13 @@ impl Observed {
 
 async fn find_cluster(work: &Work<'_>) -> Result<Option<Cluster>, StepError> {
     let call = work.aws.ecs().describe_clusters().clusters(cluster_name(work)).include(ClusterField::Tags);
-    // A missing cluster is told in `failures`, not as an error; a deleted one stays describable as `INACTIVE`.
-    let answer = call.send().await.doing("looking for the cluster")?;
-    let mut observed = answer.clusters.unwrap_or_default().into_iter();
+    // ECS reports a missing cluster in `failures`, not as an error, and returns a deleted one as `INACTIVE`.
+    let response = call.send().await.doing("looking for the cluster")?;
+    let mut observed = response.clusters.unwrap_or_default().into_iter();
     Ok(observed.find(|cluster| cluster.status() != Some("INACTIVE")))
 }
 
-/// The log groups under the stack's prefix, by what stands behind it.
+/// Finds the log groups with the stack's prefix, by the rest of their names.
 async fn find_groups(work: &Work<'_>) -> Result<BTreeMap<String, LogGroup>, StepError> {
     let prefix = logs::prefix(work);
     let pages = work.aws.logs().describe_log_groups().log_group_name_prefix(&prefix).into_paginator().items();
@@ -164,20 +168,21 @@ async fn find_groups(work: &Work<'_>) -> Result<BTreeMap<String, LogGroup>, Step
     Ok(named.collect())
 }
 
-/// The ARN by which a log group's tags are asked for: without the `:*` that stands for its streams.
+/// A log group's ARN for reading its tags: without the `:*` for its streams.
 fn group_arn(group: &LogGroup) -> String {
     let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
     arn.strip_suffix(":*").unwrap_or(arn).to_owned()
 }
 
-/// A log group's tags; `None` when it has gone in between.
+/// A log group's tags; `None` if it was deleted after it was listed.
 async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Option<Option<Tags>>, StepError> {
     let call = work.aws.logs().list_tags_for_resource().resource_arn(arn).send().await;
-    let answer = call.unless(&["ResourceNotFoundException"]).doing(format!("reading the tags of {arn}"))?;
-    Ok(answer.map(|answer| Some(answer.tags.unwrap_or_default().into_iter().collect())))
+    let response =
+        call.unless(&["ResourceNotFoundException"]).doing(format!("reading the tags of log group {arn}"))?;
+    Ok(response.map(|response| Some(response.tags.unwrap_or_default().into_iter().collect())))
 }
 
-/// The services with these names. ECS describes ten in a call, and tells of missing ones in `failures`.
+/// Reads the services with these names. ECS returns ten per call, and missing ones in `failures`.
 pub(super) async fn find_services(
     work: &Work<'_>,
     names: &BTreeSet<String>,
@@ -191,14 +196,14 @@ pub(super) async fn find_services(
             .cluster(cluster_name(work))
             .set_services(Some(names.to_vec()))
             .include(ServiceField::Tags);
-        let answer = call.send().await.unless(&["ClusterNotFoundException"]);
-        let answer = answer.doing("looking for the services")?;
-        Ok::<_, StepError>(answer.and_then(|answer| answer.services).unwrap_or_default())
+        let response = call.send().await.unless(&["ClusterNotFoundException"]);
+        let response = response.doing("looking for the services")?;
+        Ok::<_, StepError>(response.and_then(|response| response.services).unwrap_or_default())
     });
     Ok(try_join_all(calls).await?.into_iter().flatten().collect())
 }
 
-/// The names of all services in the cluster, save those that are being deleted: ECS lists only `ACTIVE` ones.
+/// The names of the active services in the cluster: ECS does not list those that are being deleted.
 /// Source: the documentation of `DeleteService`.
 async fn list_services(work: &Work<'_>) -> Result<BTreeSet<String>, StepError> {
     let pages = work.aws.ecs().list_services().cluster(cluster_name(work)).into_paginator().items();
@@ -211,7 +216,7 @@ async fn find_definitions(
     observed: &Observed,
 ) -> Result<BTreeMap<String, Definition>, StepError> {
     let calls = work.spec.services.keys().map(async |name| {
-        let used = observed.standing(work, name).and_then(Service::task_definition);
+        let used = observed.active_service(work, name).and_then(Service::task_definition);
         let named = used.map_or_else(|| family(work, name), str::to_owned);
         let definition = definition::find(work, &named).await?;
         Ok::<_, StepError>(definition.map(|definition| (name.clone(), definition)))
@@ -239,7 +244,7 @@ async fn find_targets(
     Ok(observed.map(|target| (scaling::service_of(target.resource_id()).to_owned(), target)).collect())
 }
 
-/// The policies of all services in one call: it takes one resource at most, but several names of policies.
+/// Reads the policies of all services in one call, which accepts at most one resource, but several policy names.
 async fn find_policies(
     work: &Work<'_>,
     names: &BTreeSet<String>,

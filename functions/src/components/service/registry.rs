@@ -1,10 +1,10 @@
-//! Names of images that a private registry of ECR has, and what this account's registry pulls through from others.
+//! Image names of private ECR registries, and the pull-through caches of this account's registry.
 
-use crate::aws::denied::unless_denied;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::unless_denied;
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 
-/// An image in a private registry.
+/// An image in a private ECR registry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Private<'a> {
     account: &'a str,
@@ -15,8 +15,8 @@ pub(super) struct Private<'a> {
 }
 
 impl<'a> Private<'a> {
-    /// Reads an image's name; `None` if no private registry of ECR has it.
-    pub(super) fn read(image: &'a str) -> Option<Self> {
+    /// Parses an image's name; `None` if it is not in a private ECR registry.
+    pub(super) fn parse(image: &'a str) -> Option<Self> {
         let (host, path) = image.split_once('/')?;
         let host: Vec<&str> = host.split('.').collect();
         // In China the domain is amazonaws.com.cn (ECR user guide, "Amazon ECR private registry").
@@ -42,23 +42,23 @@ impl<'a> Private<'a> {
         self.arn_in(&work.aws.settings.partition)
     }
 
-    /// No credentials reach from one partition into another.
+    /// Credentials work only in their own partition, so the registry is in this partition too.
     fn arn_in(&self, partition: &str) -> String {
         format!("arn:{partition}:ecr:{}:{}:repository/{}", self.region, self.account, self.repository)
     }
 }
 
-/// The prefixes of repositories that this account's registry fills from other registries, when somebody pulls from them.
+/// The prefixes of repositories that this account's registry fills from other registries on a pull; `None` if unknown.
 #[derive(Debug)]
 pub(super) struct Caches(Option<Vec<String>>);
 
-/// The prefix that stands for every repository. Source: `CreatePullThroughCacheRule` in the ECR API reference.
+/// The prefix of a rule for all repositories. Source: `CreatePullThroughCacheRule` in the ECR API reference.
 const ANY_REPOSITORY: &str = "ROOT";
 
 impl Caches {
-    /// Asks for them, if the spec has an image in this registry.
+    /// Reads the cache rules, if the spec has an image in this registry.
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
-        let images = work.spec.services.values().filter_map(|service| Private::read(&service.image));
+        let images = work.spec.services.values().filter_map(|service| Private::parse(&service.image));
         if !images.into_iter().any(|image| image.is_here(work)) {
             return Ok(Self(Some(Vec::new())));
         }
@@ -71,12 +71,12 @@ impl Caches {
         Ok(Self(rules.map(prefixes)))
     }
 
-    /// Whether they could be asked for.
+    /// Whether the cache rules could be read.
     pub(super) fn are_known(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether one of them fills the repository of an image.
+    /// Whether a cache fills the image's repository.
     pub(super) fn cover(&self, work: &Work<'_>, image: &Private<'_>) -> bool {
         let under = |prefix: &String| {
             let rest = image.repository.strip_prefix(prefix.as_str());
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_decides_over_a_tag_and_latest_is_meant_by_neither() {
+    fn a_digest_takes_precedence_over_a_tag_and_the_default_tag_is_latest() {
         let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
         for (path, repository, id) in [
             ("web", "web", Err("latest")),
@@ -100,14 +100,14 @@ mod tests {
             ("web:v1@sha256:abc", "web", Ok("sha256:abc")),
         ] {
             let image = format!("{registry}/{path}");
-            let read = Private::read(&image).unwrap();
-            assert_eq!((read.repository, read.id), (repository, id), "{path}");
+            let parsed = Private::parse(&image).unwrap();
+            assert_eq!((parsed.repository, parsed.id), (repository, id), "{path}");
             let arn = format!("arn:aws:ecr:eu-central-1:123456789012:repository/{repository}");
-            assert_eq!(read.arn_in("aws"), arn);
+            assert_eq!(parsed.arn_in("aws"), arn);
         }
-        let chinese = Private::read("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/web").unwrap();
+        let chinese = Private::parse("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/web").unwrap();
         assert_eq!(chinese.arn_in("aws-cn"), "arn:aws-cn:ecr:cn-north-1:123456789012:repository/web");
-        assert_eq!(Private::read("nginx"), None);
-        assert_eq!(Private::read("public.ecr.aws/nginx/nginx:1.27"), None);
+        assert_eq!(Private::parse("nginx"), None);
+        assert_eq!(Private::parse("public.ecr.aws/nginx/nginx:1.27"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Auto scaling: between which counts a service scales, and after which CPU use.
+//! Auto scaling: a service's minimum and maximum number of tasks, and its target CPU utilization.
 
 use aws_sdk_applicationautoscaling::types::{
     MetricType, PolicyType, PredefinedMetricSpecification, ScalableDimension, ScalableTarget, ScalingPolicy,
@@ -8,28 +8,28 @@ use stackdrop_specs::{Scaling, Service};
 
 use super::observed::Observed;
 use super::{NAME, cluster_name, fargate, read_tags};
-use crate::aws::error::{Answer, Refusal, StepError};
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The logical ID of a service's scalable target.
-pub(super) fn target_role(name: &str) -> String {
+pub(super) fn target_logical_id(name: &str) -> String {
     format!("scalable-target/{name}")
 }
 
 /// The logical ID of a service's scaling policy.
-fn policy_role(name: &str) -> String {
+fn policy_logical_id(name: &str) -> String {
     format!("scaling-policy/{name}")
 }
 
-/// What Application Auto Scaling calls a service.
+/// The ID of a service in Application Auto Scaling.
 pub(super) fn resource_id(work: &Work<'_>, name: &str) -> String {
     format!("service/{}/{name}", cluster_name(work))
 }
 
-/// The service's name in such an id.
+/// The service's name in such an ID.
 pub(super) fn service_of(resource_id: &str) -> &str {
     resource_id.rsplit('/').next().unwrap_or(resource_id)
 }
@@ -48,71 +48,71 @@ fn bounds_of(target: &ScalableTarget) -> (i32, i32) {
     (target.min_capacity(), target.max_capacity())
 }
 
-/// What a policy aims at, if it is one of ours.
-fn aim(policy: &ScalingPolicy) -> Option<f64> {
+/// A policy's target CPU utilization, if it has one.
+fn cpu_target(policy: &ScalingPolicy) -> Option<f64> {
     let tracking = policy.target_tracking_scaling_policy_configuration()?;
     let metric = tracking.predefined_metric_specification()?;
     let by_cpu = *metric.predefined_metric_type() == MetricType::EcsServiceAverageCpuUtilization;
     by_cpu.then(|| tracking.target_value())
 }
 
-/// Percents are whole numbers, so a difference of less than half of one is none.
-fn aims_at(policy: &ScalingPolicy, scaling: &Scaling) -> bool {
-    aim(policy).is_some_and(|aim| (aim - f64::from(scaling.cpu_percent)).abs() < 0.5)
+/// Whether the policy has the desired target: percentages are integers, so a difference below 0.5 is rounding.
+fn has_cpu_target(policy: &ScalingPolicy, scaling: &Scaling) -> bool {
+    cpu_target(policy).is_some_and(|target| (target - f64::from(scaling.cpu_percent)).abs() < 0.5)
 }
 
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, name: &str, service: &Service, plan: &mut Plan) {
     let (target, policy) = (observed.targets.get(name), observed.policies.get(name));
     let Some(scaling) = &service.scaling else {
         if target.is_some() {
-            plan.change(Verb::Delete, target_role(name));
+            plan.change(Verb::Delete, target_logical_id(name));
         }
         return;
     };
     let (min, max) = bounds(scaling);
     match target.map(bounds_of) {
         None => {
-            plan.change(Verb::Create, target_role(name));
+            plan.change(Verb::Create, target_logical_id(name));
         }
         Some((least, most)) => {
             if least != min {
-                plan.update(&target_role(name), "min", least, min);
+                plan.update(&target_logical_id(name), "min", least, min);
             }
             if most != max {
-                plan.update(&target_role(name), "max", most, max);
+                plan.update(&target_logical_id(name), "max", most, max);
             }
         }
     }
     match policy {
         None => {
-            plan.change(Verb::Create, policy_role(name));
+            plan.change(Verb::Create, policy_logical_id(name));
         }
-        Some(policy) if !aims_at(policy, scaling) => {
-            let now = aim(policy).map_or("another metric".into(), |aim| aim.to_string());
-            plan.update(&policy_role(name), "cpuPercent", now, scaling.cpu_percent);
+        Some(policy) if !has_cpu_target(policy, scaling) => {
+            let actual = cpu_target(policy).map_or("another metric".into(), |target| target.to_string());
+            plan.update(&policy_logical_id(name), "cpuPercent", actual, scaling.cpu_percent);
         }
         Some(_) => {}
     }
-    // The tags of a target are not read: they follow those of its service.
+    // A target's tags are not read: Stackdrop changes them together with the service's tags.
     let (missing, stale) = differing_tags(work, observed, name);
     if target.is_some() && !(missing.is_empty() && stale.is_empty()) {
-        plan.update(&target_role(name), "tags", "those of before", "those of the service");
+        plan.update(&target_logical_id(name), "tags", "previous", "those of the service");
     }
 }
 
-/// The tags that a target lacks, and the keys of those that it has no longer to have.
+/// The tags that a target lacks, and the keys of tags to remove.
 fn differing_tags(work: &Work<'_>, observed: &Observed, name: &str) -> (Tags, Vec<String>) {
-    let standing = observed.standing(work, name);
-    standing.map_or_else(Default::default, |service| {
+    let active_service = observed.active_service(work, name);
+    active_service.map_or_else(Default::default, |service| {
         let tags = read_tags(service.tags());
         let missing = work.stack.missing_tags(NAME, &fargate::logical_id(name), &tags);
-        let desired = work.stack.lasting_tags(NAME, &target_role(name));
+        let desired = work.stack.lasting_tags(NAME, &target_logical_id(name));
         let missing = desired.into_iter().filter(|(key, _)| missing.contains_key(key)).collect();
-        (work.stack.with_own(missing), work.stack.stale_tags(&tags))
+        (work.stack.with_stack_tag(missing), work.stack.stale_tags(&tags))
     })
 }
 
-/// Registers the service for scaling, or ends it. The service exists.
+/// Registers the existing service for scaling, or deregisters it.
 pub(super) async fn apply(
     work: &Work<'_>,
     observed: &Observed,
@@ -129,33 +129,33 @@ pub(super) async fn apply(
     if target.map(bounds_of) != Some(bounds(scaling)) {
         register(work, name, scaling, target.is_none()).await?;
     }
-    if observed.policies.get(name).is_some_and(|policy| target.is_some() && aims_at(policy, scaling)) {
+    if observed.policies.get(name).is_some_and(|policy| target.is_some() && has_cpu_target(policy, scaling)) {
         return Ok(());
     }
     put_policy(work, name, scaling).await
 }
 
-/// Gives a target the tags that its service is about to get.
-pub(super) async fn keep_tags(work: &Work<'_>, observed: &Observed, name: &str) -> Result<(), StepError> {
+/// Repairs a target's tags, before those of its service.
+pub(super) async fn repair_tags(work: &Work<'_>, observed: &Observed, name: &str) -> Result<(), StepError> {
     let (missing, stale) = differing_tags(work, observed, name);
     let arn = observed.targets.get(name).and_then(|target| target.scalable_target_arn());
     let Some(arn) = arn else { return Ok(()) };
     if !missing.is_empty() {
         let tags = missing.into_iter().collect();
         let call = work.aws.autoscaling().tag_resource().resource_arn(arn).set_tags(Some(tags)).send().await;
-        call.doing(format!("tagging {arn}"))?;
+        call.doing(format!("tagging scalable target {arn}"))?;
     }
     if !stale.is_empty() {
         let call = work.aws.autoscaling().untag_resource().resource_arn(arn).set_tag_keys(Some(stale));
-        call.send().await.doing(format!("taking tags off {arn}"))?;
+        call.send().await.doing(format!("removing tags from scalable target {arn}"))?;
     }
     Ok(())
 }
 
-/// A repeated call changes the target that is there; only the first may bring tags.
+/// Registers a target. A repeated call updates the target; only the first call may have tags.
 async fn register(work: &Work<'_>, name: &str, scaling: &Scaling, first: bool) -> Result<(), StepError> {
     let (min, max) = bounds(scaling);
-    let tags = first.then(|| work.stack.tags(NAME, &target_role(name)).into_iter().collect());
+    let tags = first.then(|| work.stack.tags(NAME, &target_logical_id(name)).into_iter().collect());
     let call = work
         .aws
         .autoscaling()
@@ -166,33 +166,38 @@ async fn register(work: &Work<'_>, name: &str, scaling: &Scaling, first: bool) -
         .min_capacity(min)
         .max_capacity(max)
         .set_tags(tags);
-    let answer = call.send().await;
-    if let Err(error) = &answer {
-        let said = error.aws();
-        // One code for all: what is for now is told by the words alone.
-        if said.code == "ValidationException" && said.message.contains("ECS service doesn't exist") {
-            return Err(StepError::pending(format!("the service {name} to be visible to auto scaling")));
+    let response = call.send().await;
+    if let Err(error) = &response {
+        let error = error.aws();
+        // The code is a general one, so the message decides.
+        if error.code == "ValidationException" && error.message.contains("ECS service doesn't exist") {
+            return Err(StepError::pending(format!(
+                "ECS service {name} to become visible to Application Auto Scaling"
+            )));
         }
-        if first && said.code == "ValidationException" && said.message.to_lowercase().contains("tag") {
-            return Err(StepError::pending(format!("the scalable target of {name} to be visible")));
+        if first && error.code == "ValidationException" && error.message.to_lowercase().contains("tag") {
+            return Err(StepError::pending(format!(
+                "scalable target {} to become visible",
+                target_logical_id(name)
+            )));
         }
     }
-    answer.doing(format!("registering the service {name} for scaling"))?;
+    response.doing(format!("registering scalable target {}", target_logical_id(name)))?;
     tracing::info!(service = name, min, max, "Scalable target registered.");
     Ok(())
 }
 
 async fn put_policy(work: &Work<'_>, name: &str, scaling: &Scaling) -> Result<(), StepError> {
-    let wrong = |error| StepError::Defect(format!("writing a scaling policy: {error}"));
+    let defect = |error| StepError::Defect(format!("writing a scaling policy: {error}"));
     let metric = PredefinedMetricSpecification::builder()
         .predefined_metric_type(MetricType::EcsServiceAverageCpuUtilization)
         .build()
-        .map_err(wrong)?;
+        .map_err(defect)?;
     let tracking = TargetTrackingScalingPolicyConfiguration::builder()
         .target_value(f64::from(scaling.cpu_percent))
         .predefined_metric_specification(metric)
         .build()
-        .map_err(wrong)?;
+        .map_err(defect)?;
     let call = work
         .aws
         .autoscaling()
@@ -205,14 +210,14 @@ async fn put_policy(work: &Work<'_>, name: &str, scaling: &Scaling) -> Result<()
         .target_tracking_scaling_policy_configuration(tracking);
     call.send().await.pending_on(
         &["ObjectNotFoundException"],
-        "the scalable target to be visible",
-        format!("putting the scaling policy of the service {name}"),
+        "the scalable target to become visible",
+        format!("writing scaling policy {}", policy_logical_id(name)),
     )?;
-    tracing::info!(service = name, percent = scaling.cpu_percent, "Scaling policy put.");
+    tracing::info!(service = name, percent = scaling.cpu_percent, "Scaling policy written.");
     Ok(())
 }
 
-/// Ends the scaling of a service. Its policies go with the target.
+/// Deregisters a target; AWS deletes its policies with it.
 /// Source: the documentation of `DeregisterScalableTarget`.
 async fn deregister(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     let call = work
@@ -222,13 +227,13 @@ async fn deregister(work: &Work<'_>, name: &str) -> Result<(), StepError> {
         .service_namespace(ServiceNamespace::Ecs)
         .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
         .resource_id(resource_id(work, name));
-    let answer = call.send().await.unless(&["ObjectNotFoundException"]);
-    answer.doing(format!("deregistering the service {name} from scaling"))?;
+    let response = call.send().await.unless(&["ObjectNotFoundException"]);
+    response.doing(format!("deregistering scalable target {}", target_logical_id(name)))?;
     tracing::info!(service = name, "Scalable target deregistered.");
     Ok(())
 }
 
-/// Ends the scaling of a service that goes, or has gone: a target outlives its service.
+/// Deregisters the target of a deleted service: AWS does not delete it with the service.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> Result<Deletion, StepError> {
     if observed.targets.contains_key(name) {
         deregister(work, name).await?;

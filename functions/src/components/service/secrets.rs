@@ -1,40 +1,40 @@
-//! The secrets that the spec names: whether they are there, and which keys encrypt them.
+//! The secrets that the spec refers to: whether they exist, and which KMS keys encrypt them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 
 use crate::aws::denied;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 
 /// The secrets of the spec by ARN.
 #[derive(Debug, Default)]
 pub(super) struct Secrets(BTreeMap<String, Secret>);
 
-/// What is known of a secret.
+/// The observed state of a secret.
 #[derive(Debug)]
 pub(super) enum Secret {
-    /// There is none.
+    /// It does not exist.
     Absent,
-    /// It is about to be deleted.
-    Leaving,
-    /// It can't be read, in AWS's words.
+    /// It is scheduled for deletion.
+    ScheduledForDeletion,
+    /// It cannot be read, with AWS's message.
     Denied(String),
-    /// It is there, under the key that Secrets Manager has in each account.
+    /// It exists, encrypted with the account's AWS managed key for Secrets Manager.
     UnderAwsKey,
-    /// It is there, under this key: the ARN of the key or of its alias.
+    /// It exists, encrypted with this key: the ARN of the key or of its alias.
     UnderKey(String),
 }
 
 impl Secrets {
-    /// Asks for each secret that the spec names.
+    /// Reads all secrets that the spec refers to.
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let services = work.spec.services.values();
         let named: BTreeSet<String> =
             services.flat_map(|service| service.secrets.values()).map(|named| arn(named)).collect();
-        let asked = named.into_iter().map(async |arn| Ok::<_, StepError>((describe(work, &arn).await?, arn)));
-        let observed = try_join_all(asked).await?;
+        let calls = named.into_iter().map(async |arn| Ok::<_, StepError>((describe(work, &arn).await?, arn)));
+        let observed = try_join_all(calls).await?;
         Ok(Self(observed.into_iter().map(|(secret, arn)| (arn, secret)).collect()))
     }
 
@@ -42,7 +42,7 @@ impl Secrets {
         self.0.get(arn)
     }
 
-    /// The keys of the customer's that encrypt them: ARNs of keys or aliases.
+    /// The customer managed keys that encrypt them: ARNs of keys or aliases.
     pub(super) fn keys(&self) -> BTreeSet<String> {
         let under = |secret: &Secret| match secret {
             Secret::UnderKey(key) => Some(key.clone()),
@@ -59,12 +59,12 @@ impl Secrets {
 
 async fn describe(work: &Work<'_>, arn: &str) -> Result<Secret, StepError> {
     let call = work.aws.secrets().describe_secret().secret_id(arn).send().await;
-    let answer = call.unless(&["ResourceNotFoundException"]).doing(format!("looking for the secret {arn}"));
-    Ok(match answer {
+    let response = call.unless(&["ResourceNotFoundException"]).doing(format!("looking for secret {arn}"));
+    Ok(match response {
         Err(StepError::Refused { source, .. }) if denied::is(&source) => Secret::Denied(source.to_string()),
         Err(error) => return Err(error),
         Ok(None) => Secret::Absent,
-        Ok(Some(secret)) if secret.deleted_date().is_some() => Secret::Leaving,
+        Ok(Some(secret)) if secret.deleted_date().is_some() => Secret::ScheduledForDeletion,
         Ok(Some(secret)) => match secret.kms_key_id() {
             None => Secret::UnderAwsKey,
             Some(key) if key.ends_with("alias/aws/secretsmanager") => Secret::UnderAwsKey,
@@ -73,20 +73,21 @@ async fn describe(work: &Work<'_>, arn: &str) -> Result<Secret, StepError> {
     })
 }
 
-/// The ARN of a key, or of an alias, that `DescribeSecret` names by its ARN, its id or its alias. One that is not named
-/// by an ARN is of the secret's account and region.
+/// The ARN of a key or an alias. `DescribeSecret` returns an ARN, a key ID or an alias name; the latter two are in the
+/// secret's account and region.
 fn key_arn(secret: &str, key: &str) -> String {
     if key.starts_with("arn:") {
         return key.to_owned();
     }
     let mut fields = secret.split(':').skip(1);
     let partition = fields.next().unwrap_or_default();
-    let place: Vec<&str> = fields.skip(1).take(2).collect();
+    let region_and_account: Vec<&str> = fields.skip(1).take(2).collect();
     let kind = if key.starts_with("alias/") { "" } else { "key/" };
-    format!("arn:{partition}:kms:{}:{kind}{key}", place.join(":"))
+    format!("arn:{partition}:kms:{}:{kind}{key}", region_and_account.join(":"))
 }
 
-/// A secret's ARN has seven fields; ECS takes a key, a stage and a version behind it.
+/// The ARN in a task definition's reference to a secret. The ARN has seven fields; ECS accepts a JSON key, a version stage and
+/// a version ID after it.
 pub(super) fn arn(value_from: &str) -> String {
     value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":")
 }
@@ -98,13 +99,13 @@ mod tests {
     const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
 
     #[test]
-    fn a_secret_is_allowed_without_the_key_behind_it() {
+    fn arn_omits_the_json_key_after_it() {
         assert_eq!(arn(SECRET), SECRET);
         assert_eq!(arn(&format!("{SECRET}:token::")), SECRET);
     }
 
     #[test]
-    fn a_key_is_known_by_its_arn_however_it_is_named() {
+    fn key_arn_accepts_arns_ids_and_aliases() {
         let own = "arn:aws:kms:eu-central-1:123456789012";
         let not_owned = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd";
         for (named, expected) in [

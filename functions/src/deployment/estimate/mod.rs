@@ -1,6 +1,6 @@
-//! What a plan comes to: what the stack costs a month before and after, and how long the deployment will take.
+//! Estimates of a plan: the stack's monthly cost before and after, and the deployment's duration.
 //!
-//! Pure: the spec, the plan and the figures of `stackdrop-figures` are all that goes in. Times are medians.
+//! An estimate depends only on the spec, the plan and the prices and timings of `stackdrop-figures`. Timings are medians.
 
 mod duration;
 
@@ -16,15 +16,15 @@ use crate::deployment::state::Deployment;
 
 pub use duration::{seconds_of, seconds_of_first};
 
-/// What a plan comes to.
+/// The estimated cost and duration of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Estimate {
-    /// What the stack costs a month as it stands (us-east-1 list prices, without usage); 0 when none does.
+    /// The stack's cost a month before the deployment (us-east-1 list prices, without usage); 0 without a baseline.
     pub monthly_usd_now: f64,
-    /// What it will cost a month.
+    /// The stack's cost a month after the deployment.
     pub monthly_usd_then: f64,
-    /// How long the deployment will take.
+    /// The deployment's duration in seconds.
     pub seconds: f64,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Estimate {
 }
 
 impl Estimate {
-    /// The estimate of a deployment; `None` before it has a plan, and when it destroys the stack.
+    /// The estimate of a deployment; `None` before it has a plan, and if it destroys the stack.
     #[must_use]
     pub fn of_deployment(deployment: &Deployment) -> Option<Self> {
         if deployment.plan.is_empty() || deployment.destroying {
@@ -61,8 +61,8 @@ impl Estimate {
     }
 }
 
-/// What a stack costs a month by standing there, with as many tasks as it starts with. A type or class whose price is
-/// not known counts as nothing.
+/// A stack's cost a month without usage, with its initial number of tasks. A type or class whose price is unknown counts
+/// as 0.
 #[must_use]
 pub fn monthly_usd(spec: &Spec) -> f64 {
     let zones = u32::from(spec.network.zones);
@@ -79,7 +79,7 @@ pub fn monthly_usd(spec: &Spec) -> f64 {
         .values()
         .map(|service| prices::fargate_hourly(service.cpu, service.memory) * f64::from(service.count));
     let instance = spec.instance.as_ref();
-    let computer = instance.and_then(|instance| prices::instance_hourly(&instance.instance_type));
+    let instance_type = instance.and_then(|instance| prices::instance_hourly(&instance.instance_type));
     let disk = instance.map(|instance| prices::volume_monthly("gp3") * f64::from(instance.disk));
     let database = spec.database.as_ref();
     let copies = database
@@ -89,11 +89,11 @@ pub fn monthly_usd(spec: &Spec) -> f64 {
         gibibyte * f64::from(database.storage) * copies_of(database) + prices::SECRET_MONTHLY
     });
     let hourly = gateway * f64::from(gateways)
-        + endpoints.chain(tasks).chain(load_balancer).chain(computer).chain(copies).sum::<f64>();
+        + endpoints.chain(tasks).chain(load_balancer).chain(instance_type).chain(copies).sum::<f64>();
     hourly * prices::HOURS_A_MONTH + disk.into_iter().chain(storage).sum::<f64>()
 }
 
-/// How many copies of a database are paid for.
+/// How many copies of a database AWS charges.
 fn copies_of(database: &Database) -> f64 {
     if database.multi_az { 2.0 } else { 1.0 }
 }

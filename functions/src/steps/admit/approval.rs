@@ -1,34 +1,30 @@
-//! Approval: somebody is asked about a plan, and answers with the token of the workflow's task.
+//! Approval of a plan: people reply with the token of the workflow's task.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::read_newest;
 use crate::aws::Aws;
-use crate::aws::error::{Answer, StepError, names};
+use crate::aws::error::{AwsResult, StepError, names};
 use crate::deployment::announce::{Announcement, Event, announce};
-use crate::deployment::bucket;
-use crate::deployment::bucket::When;
+use crate::deployment::bucket::{self, When};
 use crate::deployment::outcome::Outcome;
-use crate::deployment::record::Record;
-use crate::deployment::record::{Approval, Lock};
-use crate::deployment::state::Approved;
-use crate::deployment::state::Deployment;
-use crate::deployment::state::Trigger;
+use crate::deployment::record::{Approval, Lock, Record};
+use crate::deployment::state::{Approved, Deployment, Trigger};
 use crate::deployment::summary;
 
-/// Writes the plan and the token into the bucket, and announces that the plan awaits approval. The task goes on when
-/// somebody replies.
+/// Writes the plan and the token to the bucket, and announces that the plan awaits approval. The task ends when somebody
+/// replies.
 ///
 /// # Errors
-/// When the bucket refuses.
+/// If the bucket cannot be written.
 pub(super) async fn ask(
     deployment: &Deployment,
     token: Option<String>,
     aws: &Aws,
 ) -> Result<Value, StepError> {
     let token =
-        token.ok_or_else(|| StepError::Defect("the workflow asked for approval without a token".into()))?;
+        token.ok_or_else(|| StepError::Defect("the workflow requested approval without a token".into()))?;
     let stack = deployment.stack.as_str();
     let changes = summary::changes(&deployment.plan);
     let approval = Approval {
@@ -42,10 +38,10 @@ pub(super) async fn ask(
     let mut record = Record::of(deployment, Outcome::AwaitingApproval);
     record.message = Some(summary::of_plan(deployment));
     record.next = Some(format!(
-        "Agree with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. By hand: the token is in \
-         s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output '{{\"approved\":true}}'` \
-         agrees, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer version of the spec takes this \
-         one's place.",
+        "Approve with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. Without the command: the token \
+         is in s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output \
+         '{{\"approved\":true}}'` approves, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer version \
+         of the spec replaces this one.",
         aws.settings.bucket,
         bucket::approval_key(stack)
     ));
@@ -54,7 +50,7 @@ pub(super) async fn ask(
     Ok(json!({}))
 }
 
-/// What somebody sent with the token.
+/// The reply that somebody sent with the token.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Reply {
@@ -63,8 +59,8 @@ struct Reply {
     reason: Option<String>,
 }
 
-/// Reads the reply: goes on when it approves and no newer version of the spec exists. The plan is then made again, and
-/// compared with the approved one.
+/// Reads the reply. The deployment continues if the reply approves the plan and no newer version of the spec exists. The
+/// workflow then plans again, and compares the plan with the approved one.
 ///
 /// # Errors
 /// `ApprovalRejected`, `Superseded`.
@@ -73,7 +69,7 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<App
     let reply = deployment.reply.clone().unwrap_or_default();
     let reply: Reply = serde_json::from_value(reply).map_err(|error| {
         StepError::ApprovalRejected(format!(
-            "the answer is not {{ \"approved\": true }} or false, so it was no approval: {error}"
+            "the reply is not {{ \"approved\": true }} or {{ \"approved\": false }}, so it does not approve the plan: {error}"
         ))
     })?;
     let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
@@ -86,7 +82,7 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<App
         let newest = newest.map(|(source, _)| source.version);
         if newest.as_ref() != Some(&deployment.source.version) {
             return Err(StepError::Superseded(format!(
-                "{} was changed while its plan waited for approval",
+                "{} was changed while its plan awaited approval",
                 deployment.source.key
             )));
         }
@@ -101,18 +97,23 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<App
     Ok(Approved { fingerprint: review.fingerprint.clone() })
 }
 
-/// Makes a deployment that waits for approval end, so that a newer one can have the lock; or yields to it.
+/// Ends a deployment that awaits approval, so that a newer one can take the lock; or, unless `replaces`, yields to it.
 ///
 /// # Errors
-/// `Superseded` when the newer one yields.
-pub(super) async fn make_way(aws: &Aws, stack: &str, lock: &Lock, insists: bool) -> Result<(), StepError> {
+/// `Superseded` if the newer deployment yields.
+pub(super) async fn end_waiting(
+    aws: &Aws,
+    stack: &str,
+    lock: &Lock,
+    replaces: bool,
+) -> Result<(), StepError> {
     let waiting = bucket::read::<Approval>(aws, &bucket::approval_key(stack)).await?;
     let waiting =
         waiting.map(|(approval, _)| approval).filter(|waiting| waiting.deployment == lock.deployment);
     let Some(waiting) = waiting else { return Ok(()) };
-    if !insists {
+    if !replaces {
         return Err(StepError::Superseded(format!(
-            "the deployment {} waits for approval since {}",
+            "deployment {} has been awaiting approval since {}",
             waiting.deployment, waiting.since
         )));
     }
@@ -121,8 +122,8 @@ pub(super) async fn make_way(aws: &Aws, stack: &str, lock: &Lock, insists: bool)
         .send_task_failure()
         .task_token(&waiting.token)
         .error(names::SUPERSEDED)
-        .cause("another deployment of the stack was asked for while this one waited for approval");
-    // Somebody may have answered just now: then it is at work, and is waited for.
-    let gone = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
-    call.send().await.unless(&gone).doing("ending the deployment that waits for approval").map(drop)
+        .cause("another deployment of the stack was requested while this one awaited approval");
+    // Somebody may have replied just now: then the deployment is running, and the newer one waits.
+    let closed = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
+    call.send().await.unless(&closed).doing("ending the deployment that awaits approval").map(drop)
 }

@@ -1,37 +1,36 @@
-//! The lock that keeps two executions from working on one stack.
+//! The lock, which ensures that only one execution at a time changes a stack.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Execution, Held, approval};
-use crate::aws::error::{Answer, StepError};
+use super::{Execution, HeldLock, approval};
+use crate::aws::error::{AwsResult, StepError};
 use crate::aws::{self, Aws};
 use crate::contract::handler::FUNCTION_SECONDS_MAX;
-use crate::deployment::bucket;
-use crate::deployment::bucket::When;
+use crate::deployment::bucket::{self, When};
 use crate::deployment::record::Lock;
 use crate::deployment::state::Source;
 
-/// What is to be done with the stack, for whoever finds the lock.
+/// Why a deployment takes the lock.
 #[derive(Debug)]
 pub(super) struct Purpose<'a> {
     pub(super) source: &'a Source,
     pub(super) destroying: bool,
-    /// Whether a deployment that waits for approval has to make way: somebody wants something newer.
-    pub(super) insists: bool,
+    /// Whether it replaces a deployment that awaits approval, because somebody requested something newer.
+    pub(super) replaces_waiting: bool,
 }
 
 impl<'a> Purpose<'a> {
-    /// To deploy, as somebody wants it.
+    /// To deploy a spec on request.
     pub(super) fn deploy(source: &'a Source) -> Self {
-        Self { source, destroying: false, insists: true }
+        Self { source, destroying: false, replaces_waiting: true }
     }
 }
 
-/// Takes the lock, and returns its `ETag`. One whose execution has ended is taken over
-/// once none of its functions can be at work any more.
+/// Takes the lock and returns its `ETag`. A lock whose execution has ended is taken over once none of its functions can be
+/// running.
 ///
 /// # Errors
-/// `Pending` while another deployment is at work; `Superseded` when it waits for approval, and this one yields to it.
+/// `Pending` while another deployment is running; `Superseded` if that one awaits approval and this one yields to it.
 pub(super) async fn take(
     aws: &Aws,
     stack: &str,
@@ -50,59 +49,62 @@ pub(super) async fn take(
     let taken = match held {
         None => bucket::write(aws, &key, &mine, When::Absent).await?,
         Some((lock, etag)) if lock.execution == execution.id => Some(etag),
-        Some((lock, etag)) => match holder(aws, &lock.execution).await? {
+        Some((lock, etag)) => match holder_state(aws, &lock.execution).await? {
             Holder::Running => {
-                approval::make_way(aws, stack, &lock, purpose.insists).await?;
+                approval::end_waiting(aws, stack, &lock, purpose.replaces_waiting).await?;
                 return Err(StepError::pending(format!(
-                    "the deployment {} of the stack {stack}, at work since {}",
+                    "deployment {} of stack {stack}, which has been running since {}",
                     lock.deployment, lock.since
                 )));
             }
             Holder::Ending(until) => {
                 return Err(StepError::pending(format!(
-                    "the last function of the deployment {}, which was stopped, to end: by {} none is at work",
+                    "the last function of stopped deployment {} to end, at the latest at {}",
                     lock.deployment,
-                    aws::shown(until)
+                    aws::rfc3339(until)
                 )));
             }
-            Holder::Gone => {
+            Holder::Ended => {
                 tracing::warn!(
                     deployment = lock.deployment,
-                    "Lock of an execution that has ended taken over."
+                    "Took over the lock of an execution that has ended."
                 );
                 bucket::write(aws, &key, &mine, When::Unchanged(&etag)).await?
             }
         },
     };
-    let etag = taken.ok_or_else(|| StepError::pending(format!("another deployment of the stack {stack}")))?;
-    execution.holds.get_or_init(|| Held { stack: stack.to_owned(), etag: etag.clone() });
+    let etag = taken.ok_or_else(|| StepError::pending(format!("another deployment of stack {stack}")))?;
+    execution.lock.get_or_init(|| HeldLock { stack: stack.to_owned(), etag: etag.clone() });
     Ok(etag)
 }
 
-/// How long after its end an execution's functions may still be at work: `StopExecution`, or a workflow's time limit,
-/// does not end the function that was invoked last (AWS Lambda runs it to its end or timeout). A cold start, which
-/// Lambda does not count, takes at most 10 s ("Lambda execution environment lifecycle", init phase); the rest is for
-/// clocks that differ.
-const STILL_AT_WORK: Duration = Duration::from_secs(FUNCTION_SECONDS_MAX + 10 + 5);
+/// How long an execution's functions may run after its end: neither `StopExecution` nor the workflow's timeout ends the
+/// function that was invoked last (Lambda runs it to its end or its timeout). A cold start, which does not count towards the
+/// timeout, takes at most 10 s ("Lambda execution environment lifecycle", init phase). The rest is for clock differences.
+const FUNCTION_END_MAX: Duration = Duration::from_secs(FUNCTION_SECONDS_MAX + 10 + 5);
 
-/// What an execution that holds a lock may still do.
+/// The state of the execution that holds a lock.
 enum Holder {
+    /// It is running.
     Running,
-    /// It has ended, but a function that it invoked may go on until then.
+    /// It has ended, but a function that it invoked may run until this time.
     Ending(SystemTime),
-    Gone,
+    /// It has ended, and so have its functions.
+    Ended,
 }
 
-async fn holder(aws: &Aws, execution: &str) -> Result<Holder, StepError> {
+async fn holder_state(aws: &Aws, execution: &str) -> Result<Holder, StepError> {
     use aws_sdk_sfn::types::ExecutionStatus::{PendingRedrive, Running};
     let call = aws.sfn().describe_execution().execution_arn(execution).send().await;
-    let answer = call.unless(&["ExecutionDoesNotExist"]).doing(format!("asking whether {execution} runs"))?;
-    let Some(answer) = answer else { return Ok(Holder::Gone) };
-    if matches!(answer.status, Running | PendingRedrive) {
+    let response = call
+        .unless(&["ExecutionDoesNotExist"])
+        .doing(format!("reading the status of execution {execution}"))?;
+    let Some(response) = response else { return Ok(Holder::Ended) };
+    if matches!(response.status, Running | PendingRedrive) {
         return Ok(Holder::Running);
     }
-    let stopped = answer.stop_date.and_then(|date| SystemTime::try_from(date).ok());
-    let stopped = stopped.ok_or_else(|| StepError::lacking("the time at which the execution ended"))?;
-    let until = stopped + STILL_AT_WORK;
-    Ok(if aws.clock() < until { Holder::Ending(until) } else { Holder::Gone })
+    let stopped = response.stop_date.and_then(|date| SystemTime::try_from(date).ok());
+    let stopped = stopped.ok_or_else(|| StepError::incomplete("the time at which the execution ended"))?;
+    let until = stopped + FUNCTION_END_MAX;
+    Ok(if aws.clock() < until { Holder::Ending(until) } else { Holder::Ended })
 }

@@ -1,11 +1,11 @@
-//! The first step: understands what started the execution, reads and checks the spec, takes the stack's lock. Also what
-//! comes between plan and deployment when somebody is to agree.
+//! The first step: parses the execution's input, reads and checks the spec, and takes the stack's lock. Also the later
+//! steps between plan and deployment: review, approval and rollback.
 
 mod approval;
+mod input;
 mod interrupted;
 mod lock;
 mod sources;
-mod start;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -16,24 +16,19 @@ use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
-use crate::contract::handler::Function;
-use crate::contract::handler::{answer, request};
+use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
-use crate::deployment::bucket;
-use crate::deployment::bucket::When;
+use crate::deployment::bucket::{self, When};
 use crate::deployment::event::parts_of;
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::plan::PlanReview;
-use crate::deployment::record;
-use crate::deployment::record::{Lock, Record};
-use crate::deployment::state::Trigger;
-use crate::deployment::state::{Baseline, Source};
-use crate::deployment::state::{Deployment, Verdict};
+use crate::deployment::record::{self, Lock, Record};
+use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Verdict};
+use input::{Input, ManualRequest, RequestedAction};
 use lock::Purpose;
-use sources::{newest, read_newest, read_version, understand_or_reject};
-use start::{Asked, Start, Wish};
+use sources::{newest, parse_or_reject, read_newest, read_version};
 
 /// The function's name.
 pub const NAME: &str = "admit";
@@ -41,38 +36,38 @@ pub const NAME: &str = "admit";
 /// The function.
 pub const FUNCTION: Function = Function::new(NAME, |payload, aws| Box::pin(run(payload, aws)));
 
-/// What the workflow sends.
+/// The payload of the first step.
 #[derive(Debug, Deserialize)]
 struct Request {
     event: Value,
     execution: Execution,
 }
 
-/// `$$.Execution` of the context object, as far as it is needed.
+/// The needed fields of `$$.Execution` in the context object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Execution {
     id: String,
     name: String,
-    /// The lock that it has taken.
+    /// The lock, once the execution has taken it.
     #[serde(skip)]
-    holds: OnceLock<Held>,
+    lock: OnceLock<HeldLock>,
 }
 
-/// A stack's lock in hand.
+/// A stack's lock that this execution holds.
 #[derive(Debug)]
-struct Held {
+struct HeldLock {
     stack: String,
     etag: String,
 }
 
-/// The actions of the function besides admitting, which the workflow sends without an action.
+/// The function's later actions. For admitting, the workflow sends no action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Reviews the plans of all components.
     Review,
-    /// Asks for approval of the plan.
+    /// Requests approval of the plan.
     AskForApproval,
     /// Reads the reply.
     ReadReply,
@@ -80,18 +75,18 @@ pub enum Action {
     RollBack,
 }
 
-/// What the workflow sends after admitting.
+/// The payload of the later actions.
 #[derive(Debug, Deserialize)]
-struct Later {
+struct ActionRequest {
     action: Action,
     deployment: Deployment,
-    /// The token of the task that waits for the reply.
+    /// The token of the task that awaits the reply.
     token: Option<String>,
 }
 
-/// Admits a deployment or says why not; later reviews its plan, asks for approval, or begins its rollback.
+/// Admits a deployment or rejects it; later reviews its plan, requests approval, or starts its rollback.
 ///
-/// Everything is read again whenever the workflow retries, so that a deployment sees what it waited for.
+/// Every retry reads everything again, so that a deployment sees what others changed while it waited.
 ///
 /// # Errors
 /// `InvalidEvent`; `InvalidSpec` (recorded); `Pending` while another deployment of the stack is running;
@@ -100,51 +95,51 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     if payload.get("action").is_none() {
         return start(payload, aws).await;
     }
-    let Later { action, deployment, token } = request(NAME, payload)?;
+    let ActionRequest { action, deployment, token } = request(NAME, payload)?;
     match action {
         Action::Review => {
             let review = Some(PlanReview::of(&deployment.plan)?);
-            answer(&Deployment { review, ..deployment })
+            respond(&Deployment { review, ..deployment })
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => {
             let approved = Some(approval::read_reply(&deployment, aws).await?);
-            answer(&Deployment { approved, ..deployment })
+            respond(&Deployment { approved, ..deployment })
         }
         Action::RollBack => {
             let rollback = deployment.rollback();
-            answer(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)
+            respond(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)
         }
     }
 }
 
 async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = request(NAME, payload)?;
-    let admitted = begin(start::understand(&event, &aws.settings)?, aws, &execution).await;
-    if let (Err(error), Some(Held { stack, etag })) = (&admitted, execution.holds.get())
+    let admitted = begin(input::parse(&event, &aws.settings)?, aws, &execution).await;
+    if let (Err(error), Some(HeldLock { stack, etag })) = (&admitted, execution.lock.get())
         && !matches!(error, StepError::Pending(_) | StepError::Transient { .. })
         && let Err(stuck) = record::unlock(aws, stack, etag).await
     {
-        // No step follows a failed Admit. The next deployment takes a stale lock over.
+        // No step follows a failed Admit. The next deployment takes over a stale lock.
         tracing::error!(stack, error = stuck.chain(), "The lock could not be released.");
     }
     admitted
 }
 
-async fn begin(start: Start, aws: &Aws, execution: &Execution) -> Result<Value, StepError> {
+async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, StepError> {
     match start {
-        Start::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
-        Start::Deleted { key } => deleted(aws, execution, &key).await,
-        Start::Interrupted(it) => interrupted::interrupted(aws, execution, &it).await,
-        Start::Asked(asked) => match asked.action {
-            Wish::Deploy | Wish::Plan => asked_for(aws, execution, &asked).await,
-            Wish::Redeploy => redeploy(aws, execution, &asked).await,
-            Wish::Destroy => destroy(aws, execution, &asked.stack).await,
+        Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
+        Input::Deleted { key } => deleted(aws, execution, &key).await,
+        Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
+        Input::Manual(request) => match request.action {
+            RequestedAction::Deploy | RequestedAction::Plan => manual(aws, execution, &request).await,
+            RequestedAction::Redeploy => redeploy(aws, execution, &request).await,
+            RequestedAction::Destroy => destroy(aws, execution, &request.stack).await,
         },
     }
 }
 
-/// A version was uploaded: it is deployed if it is the newest, and was not before.
+/// Deploys an uploaded version, if it is the newest and was not deployed before.
 async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) -> Result<Value, StepError> {
     let (stack, plan_only) = parts_of(key)?;
     let (source, text) = read_newest(aws, key, plan_only).await?.ok_or_else(|| {
@@ -154,9 +149,9 @@ async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) 
         let reason = format!("a newer version of {key} exists: {}", source.version);
         return supersede(aws, Source { version, ..source }, execution, Outcome::Superseded, reason).await;
     }
-    let (spec, source) = understand_or_reject(aws, execution, (source, text)).await?;
+    let (spec, source) = parse_or_reject(aws, execution, (source, text)).await?;
     if let Some(earlier) = claimed(aws, stack.as_str(), &source, execution).await? {
-        let reason = format!("the deployment {earlier} goes by the same version");
+        let reason = format!("deployment {earlier} has the same version");
         return supersede(aws, source, execution, Outcome::Superseded, reason).await;
     }
     let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
@@ -165,15 +160,15 @@ async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) 
     admit(aws, execution, admitted).await
 }
 
-/// Which deployment goes by a version: the first that claims it.
+/// A claim on a spec's version: only the first deployment that claims a version deploys it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claim {
     deployment: String,
     version: String,
 }
 
-/// Claims a version for this deployment; the other one that has, if any. S3 and EventBridge may deliver an event twice,
-/// at any distance of time.
+/// Claims a version for this deployment. Returns the other deployment that has claimed it, if any: S3 and EventBridge may
+/// deliver an event twice, even days apart.
 async fn claimed(
     aws: &Aws,
     stack: &str,
@@ -185,85 +180,91 @@ async fn claimed(
     if bucket::write(aws, &key, &mine, When::Absent).await?.is_some() {
         return Ok(None);
     }
-    let there = bucket::read::<Claim>(aws, &key).await?;
-    let (there, _) = there.ok_or_else(|| StepError::pending("the claim on the spec's version"))?;
-    Ok((there.deployment != execution.name).then_some(there.deployment))
+    let existing = bucket::read::<Claim>(aws, &key).await?;
+    let (existing, _) =
+        existing.ok_or_else(|| StepError::pending("the claim on the spec's version to become visible"))?;
+    Ok((existing.deployment != execution.name).then_some(existing.deployment))
 }
 
-/// Somebody asks for the spec by hand: its newest version, or an earlier one.
-async fn asked_for(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Value, StepError> {
-    let stack = &asked.stack;
-    let plan_only = asked.action == Wish::Plan;
-    let observed = match &asked.version {
+/// Deploys or plans the spec's newest version, or a given one, on a manual request.
+async fn manual(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Result<Value, StepError> {
+    let stack = &request.stack;
+    let plan_only = request.action == RequestedAction::Plan;
+    let observed = match &request.version {
         None => newest(aws, stack, plan_only).await?,
-        Some(version) => sources::given(aws, stack, version).await?,
+        Some(version) => sources::version_of(aws, stack, version).await?,
     };
-    let observed = observed.ok_or_else(|| match &asked.version {
+    let observed = observed.ok_or_else(|| match &request.version {
         None => StepError::InvalidEvent(format!(
-            "there is no spec of the stack {stack}: upload it to s3://{}/specs/{stack}.yaml",
+            "stack {stack} has no spec: upload it to s3://{}/specs/{stack}.yaml",
             aws.settings.bucket
         )),
         Some(version) => StepError::InvalidEvent(format!(
-            "the spec of the stack {stack} has no version {version}: `stackdrop history {stack}` lists those \
-             that were deployed"
+            "the spec of stack {stack} has no version {version}: `stackdrop history {stack}` lists the deployed \
+             versions"
         )),
     })?;
-    let (spec, source) = understand_or_reject(aws, execution, observed).await?;
+    let (spec, source) = parse_or_reject(aws, execution, observed).await?;
     let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
     let baseline = baseline(aws, stack).await?;
-    let refresh_image = asked.refresh_image;
-    let report_only = asked.drift == Drift::Report;
+    let refresh_image = request.refresh_image;
+    let report_only = request.drift == Drift::Report;
     let admitted = Admitted { refresh_image, report_only, ..Admitted::new(spec, source, lock, baseline) };
     admit(aws, execution, admitted).await
 }
 
-/// The schedule asks for the stack as the last good deployment left it: a newer version that failed is not tried again
-/// each night, and an older one that was gone back to stays.
-async fn redeploy(aws: &Aws, execution: &Execution, asked: &Asked) -> Result<Value, StepError> {
-    let stack = asked.stack.as_str();
-    let Some(before) = baseline(aws, &asked.stack).await? else {
-        let reason = format!("no deployment of the stack {stack} stands");
+/// Deploys the baseline's spec again: a newer version that failed is not retried every night, and an older version that was
+/// redeployed stays.
+async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Result<Value, StepError> {
+    let stack = request.stack.as_str();
+    let Some(expected) = baseline(aws, &request.stack).await? else {
+        let reason = format!("no deployment of stack {stack} has succeeded");
         return not_deployed(execution, stack, Verdict::Superseded, &reason);
     };
-    let source = before.source();
-    let purpose = Purpose { insists: false, ..Purpose::deploy(&source) };
+    let source = expected.source();
+    let purpose = Purpose { replaces_waiting: false, ..Purpose::deploy(&source) };
     let lock = match lock::take(aws, stack, execution, &purpose).await {
         Err(StepError::Superseded(reason)) => {
             return supersede(aws, source, execution, Outcome::Superseded, reason).await;
         }
         taken => taken?,
     };
-    // Whoever held the lock may have made another baseline.
-    let Some(baseline) = baseline(aws, &asked.stack).await? else {
+    // The previous holder of the lock may have changed the baseline.
+    let Some(baseline) = baseline(aws, &request.stack).await? else {
         record::unlock(aws, stack, &lock).await?;
-        return not_deployed(execution, stack, Verdict::Superseded, "the stack was removed meanwhile");
+        return not_deployed(
+            execution,
+            stack,
+            Verdict::Superseded,
+            "the stack was destroyed in the meantime",
+        );
     };
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let admitted = Admitted {
         trigger: Trigger::Schedule,
-        refresh_image: asked.refresh_image,
-        report_only: asked.drift == Drift::Report,
+        refresh_image: request.refresh_image,
+        report_only: request.drift == Drift::Report,
         ..Admitted::new(spec, source, lock, Some(baseline))
     };
     admit(aws, execution, admitted).await
 }
 
-/// A spec was deleted: what follows is what the last good version of it says.
+/// Destroys or retains the stack whose spec was deleted, as the baseline's spec says.
 async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, StepError> {
     let (stack, plan_only) = parts_of(key)?;
     let source = Source { key: key.to_owned(), version: String::new(), plan_only };
     if plan_only {
         return supersede(aws, source, execution, Outcome::Retained, format!("{key} was only a plan")).await;
     }
-    // Only once nobody else is at work does the baseline say what stands.
+    // The baseline is reliable only once this execution holds the lock.
     let purpose = Purpose { destroying: true, ..Purpose::deploy(&source) };
     let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
     let baseline = baseline(aws, &stack).await?;
     let (outcome, reason) = match (newest(aws, &stack, false).await?, &baseline) {
-        (Some((there, _)), _) => {
-            (Outcome::Superseded, format!("there is a spec of the stack: {}", there.key))
+        (Some((existing, _)), _) => {
+            (Outcome::Superseded, format!("the stack has another spec: {}", existing.key))
         }
-        (None, None) => (Outcome::Retained, format!("no deployment of the stack {stack} has succeeded")),
+        (None, None) => (Outcome::Retained, format!("no deployment of stack {stack} has succeeded")),
         (None, Some(baseline)) if baseline.spec.on_delete == OnDelete::Destroy => {
             let (spec, baseline) = (baseline.spec.clone(), Some(baseline.clone()));
             let admitted = Admitted {
@@ -273,14 +274,14 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
             };
             return admit(aws, execution, admitted).await;
         }
-        (None, Some(_)) => (Outcome::Retained, format!("the stack {stack} stays (onDelete: retain)")),
+        (None, Some(_)) => (Outcome::Retained, format!("stack {stack} is retained (onDelete: retain)")),
     };
     let ended = supersede(aws, source, execution, outcome, reason).await?;
     record::unlock(aws, stack.as_str(), &lock).await?;
     Ok(ended)
 }
 
-/// Somebody wants the stack removed.
+/// Destroys the stack on a manual request.
 async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<Value, StepError> {
     let before = baseline(aws, stack).await?;
     let (spec, source) = match (&before, newest(aws, stack, false).await?) {
@@ -288,16 +289,16 @@ async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<
             let key = newest.map_or_else(|| format!("specs/{stack}.yaml"), |(source, _)| source.key);
             (before.spec.clone(), Source { key, version: before.version.clone(), plan_only: false })
         }
-        (None, Some(observed)) => understand_or_reject(aws, execution, observed).await?,
+        (None, Some(observed)) => parse_or_reject(aws, execution, observed).await?,
         (None, None) => {
             return Err(StepError::InvalidEvent(format!(
-                "nothing is known of a stack {stack}: it has neither a spec nor a deployment that succeeded"
+                "stack {stack} is unknown: it has neither a spec nor a successful deployment"
             )));
         }
     };
     let purpose = Purpose { destroying: true, ..Purpose::deploy(&source) };
     let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
-    // Whoever held the lock may have made another baseline.
+    // The previous holder of the lock may have changed the baseline.
     let baseline = baseline(aws, stack).await?;
     let spec = baseline.as_ref().map_or(spec, |baseline| baseline.spec.clone());
     admit(aws, execution, Admitted { destroying: true, ..Admitted::new(spec, source, lock, baseline) }).await
@@ -308,12 +309,12 @@ async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, Step
     Ok(observed.map(|(baseline, _)| baseline))
 }
 
-/// The record of this deployment, which begins now.
-fn begun(aws: &Aws, stack: &str, execution: &Execution, result: Outcome) -> Record {
+/// A new record of this deployment.
+fn new_record(aws: &Aws, stack: &str, execution: &Execution, result: Outcome) -> Record {
     Record::begin(stack, &execution.name, &execution.id, aws.now(), result)
 }
 
-/// Ends a deployment that another one makes superfluous. It is recorded as history, not as status: that is the other's.
+/// Ends a deployment that another one supersedes. It is recorded only as history: the status is that of the other one.
 async fn supersede(
     aws: &Aws,
     source: Source,
@@ -322,7 +323,7 @@ async fn supersede(
     reason: String,
 ) -> Result<Value, StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = begun(aws, stack.as_str(), execution, result);
+    let mut record = new_record(aws, stack.as_str(), execution, result);
     record.source = Some(source);
     record.ended = Some(aws.now());
     record.message = Some(reason.clone());
@@ -332,7 +333,7 @@ async fn supersede(
     not_deployed(execution, stack.as_str(), verdict, &reason)
 }
 
-/// The answer that ends the workflow without a deployment.
+/// The response that ends the workflow without a deployment.
 #[derive(Debug, Serialize)]
 struct NotDeployed<'a> {
     verdict: Verdict,
@@ -347,10 +348,10 @@ fn not_deployed(
     reason: &str,
 ) -> Result<Value, StepError> {
     tracing::info!(deployment = execution.name, stack, ?verdict, reason, "Nothing is deployed.");
-    answer(&NotDeployed { verdict, stack, reason })
+    respond(&NotDeployed { verdict, stack, reason })
 }
 
-/// Records a spec that was refused, and tells.
+/// Records and announces an invalid spec.
 async fn reject(
     aws: &Aws,
     execution: &Execution,
@@ -358,7 +359,7 @@ async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = begun(aws, stack.as_str(), execution, Outcome::InvalidSpec);
+    let mut record = new_record(aws, stack.as_str(), execution, Outcome::InvalidSpec);
     record.source = Some(source.clone());
     record.ended = Some(aws.now());
     record.step = Some("Admit".into());
@@ -374,7 +375,7 @@ async fn reject(
     Ok(())
 }
 
-/// What a deployment starts from.
+/// The start of an admitted deployment.
 #[derive(Debug)]
 struct Admitted {
     spec: Spec,
@@ -385,12 +386,12 @@ struct Admitted {
     refresh_image: bool,
     report_only: bool,
     destroying: bool,
-    /// The failure that an interrupted execution amounts to.
+    /// The failure of the interrupted execution, if this deployment cleans up after one.
     interruption: Option<Failures>,
 }
 
 impl Admitted {
-    /// A plain deployment, asked for by hand.
+    /// A plain deployment on a manual request.
     fn new(spec: Spec, source: Source, lock: String, baseline: Option<Baseline>) -> Self {
         let (trigger, interruption) = (Trigger::Manual, None);
         let (refresh_image, report_only, destroying) = (false, false, false);
@@ -400,7 +401,7 @@ impl Admitted {
 
 async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<Value, StepError> {
     let stack = admitted.spec.stack.as_str();
-    let mut record = begun(aws, stack, execution, Outcome::Running);
+    let mut record = new_record(aws, stack, execution, Outcome::Running);
     record.trigger = admitted.trigger;
     record.source = Some(admitted.source.clone());
     if !admitted.source.plan_only {
@@ -411,7 +412,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         Some(interruption) => (Verdict::Interrupted, interruption),
         None => (Verdict::Admitted, Failures::new()),
     };
-    answer(&Deployment {
+    respond(&Deployment {
         verdict,
         stack: admitted.spec.stack.clone(),
         id: execution.name.clone(),

@@ -1,19 +1,18 @@
-//! Reads specs from the bucket.
+//! Reading specs from the bucket.
 
 use stackdrop_specs::{Spec, StackName};
 
 use super::{Execution, reject};
 use crate::aws::Aws;
-use crate::aws::error::{Answer, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::bucket;
 use crate::deployment::event::{EXTENSIONS, parts_of};
 use crate::deployment::state::Source;
 
-/// A spec's object with its text; one that is too long to be read is an error of its own, since its refusal is recorded
-/// under the version.
+/// A spec's object and its text, or the error if the text is too long: the error is recorded under the object's version.
 pub(super) type Text = (Source, Result<Vec<u8>, StepError>);
 
-/// The newest version of a stack's spec with its text.
+/// The newest version of a stack's spec, with its text.
 pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Result<Option<Text>, StepError> {
     for extension in EXTENSIONS {
         let observed = read_newest(aws, &format!("specs/{stack}.{extension}"), plan_only).await?;
@@ -24,8 +23,12 @@ pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Res
     Ok(None)
 }
 
-/// A given version of a stack's spec with its text.
-pub(super) async fn given(aws: &Aws, stack: &StackName, version: &str) -> Result<Option<Text>, StepError> {
+/// A given version of a stack's spec, with its text.
+pub(super) async fn version_of(
+    aws: &Aws,
+    stack: &StackName,
+    version: &str,
+) -> Result<Option<Text>, StepError> {
     for extension in EXTENSIONS {
         let key = format!("specs/{stack}.{extension}");
         if let Some(text) = read_version(aws, &key, version).await? {
@@ -36,44 +39,47 @@ pub(super) async fn given(aws: &Aws, stack: &StackName, version: &str) -> Result
     Ok(None)
 }
 
-/// The newest version of an object with its text.
+/// The newest version of an object, with its text.
 pub(super) async fn read_newest(aws: &Aws, key: &str, plan_only: bool) -> Result<Option<Text>, StepError> {
     let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
-    let Some(answer) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else { return Ok(None) };
-    let version = answer.version_id().unwrap_or_default().to_owned();
+    let Some(response) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else {
+        return Ok(None);
+    };
+    let version = response.version_id().unwrap_or_default().to_owned();
     let source = Source { key: key.to_owned(), version, plan_only };
     let longest = i64::try_from(stackdrop_specs::LONGEST_SPEC).unwrap_or(i64::MAX);
-    if let Some(length) = answer.content_length().filter(|length| *length > longest) {
-        let error = StepError::InvalidSpec(format!("{key} has {length} bytes; a spec has at most {longest}"));
+    if let Some(length) = response.content_length().filter(|length| *length > longest) {
+        let error = StepError::InvalidSpec(format!(
+            "{key} has {length} bytes, but a spec can have at most {longest}"
+        ));
         return Ok(Some((source, Err(error))));
     }
-    let text = bucket::body(answer.body, key).await?;
+    let text = bucket::body(response.body, key).await?;
     Ok(Some((source, Ok(text))))
 }
 
-/// The text of one version of an object, if there is such a version. It was read before, or is asked for by name, so
-/// only the spec's reader limits its length.
+/// The text of one version of an object, if the version exists. Only the parser limits its length.
 pub(super) async fn read_version(aws: &Aws, key: &str, version: &str) -> Result<Option<Vec<u8>>, StepError> {
     if version.is_empty() {
         return Ok(None);
     }
     let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).version_id(version).send().await;
-    // S3 answers 400 InvalidArgument for a text that is no version's ("Invalid version id specified"), and 405
-    // MethodNotAllowed for a delete marker (API reference, `GetObject`).
+    // S3 returns 400 InvalidArgument for an invalid version ID ("Invalid version id specified"), and 405 MethodNotAllowed
+    // for a delete marker (API reference, `GetObject`).
     let absent = ["NoSuchKey", "NoSuchVersion", "InvalidArgument", "MethodNotAllowed"];
-    let Some(answer) = call.unless(&absent).doing(format!("reading version {version} of {key}"))? else {
+    let Some(response) = call.unless(&absent).doing(format!("reading version {version} of {key}"))? else {
         return Ok(None);
     };
-    bucket::body(answer.body, key).await.map(Some)
+    bucket::body(response.body, key).await.map(Some)
 }
 
-/// The spec in a text. A refusal is recorded.
-pub(super) async fn understand_or_reject(
+/// Parses a spec. An invalid one is recorded.
+pub(super) async fn parse_or_reject(
     aws: &Aws,
     execution: &Execution,
     (source, text): Text,
 ) -> Result<(Spec, Source), StepError> {
-    match text.and_then(|text| understand(aws, &source.key, &text)) {
+    match text.and_then(|text| parse(aws, &source.key, &text)) {
         Ok(spec) => Ok((spec, source)),
         Err(error) => {
             reject(aws, execution, &source, &error).await?;
@@ -82,12 +88,12 @@ pub(super) async fn understand_or_reject(
     }
 }
 
-fn understand(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
+fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
     let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
     let (name, _) = parts_of(key)?;
     if spec.stack != name {
         return Err(StepError::InvalidSpec(format!(
-            "{key} describes the stack {}: upload it under that name, or set `stack: {name}`",
+            "{key} is for the stack {}: upload it under that name, or set `stack: {name}`",
             spec.stack
         )));
     }
@@ -95,7 +101,7 @@ fn understand(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
     match &spec.region {
         Some(region) if region != here => Err(StepError::InvalidSpec(format!(
             "{key} is for the region {region}, but this Stackdrop is installed in {here}: set `region: {here}`, or \
-             upload the spec to the bucket of the one in {region}"
+             upload the spec to the bucket of the installation in {region}"
         ))),
         _ => {
             spec.region = Some(here.clone());

@@ -10,7 +10,7 @@ use crate::aws::Aws;
 use crate::aws::error::StepError;
 use crate::components::database;
 use crate::contract::component::Work;
-use crate::contract::handler::{Function, answer, request};
+use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
 use crate::deployment::outcome::Outcome;
@@ -56,7 +56,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         conclude(aws, &deployment, &mut record).await?;
     }
     announce_end(aws, &record).await;
-    answer(&Conclusion {
+    respond(&Conclusion {
         result: record.result,
         succeeded: record.result.is_success(),
         error: record.error.as_deref(),
@@ -89,7 +89,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
         Outcome::Destroyed => bucket::delete(aws, &bucket::baseline_key(stack)).await?,
         _ => {}
     }
-    record::keep(aws, record).await?;
+    record::save(aws, record).await?;
     if deployment.asked_for_approval() {
         bucket::delete(aws, &bucket::approval_key(stack)).await?;
     }
@@ -119,7 +119,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         Ok(()) => Ok(true),
     };
     let mut spec = deployment.spec.clone();
-    if !note(schedule::keep(aws, deployment).await)? {
+    if !note(schedule::apply(aws, deployment).await)? {
         // The next deployment compares with the schedule as it is, and tries again.
         spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
     }

@@ -1,4 +1,4 @@
-//! Taking services away: scaling first, then the service, and what it needs until its last task has ended only then.
+//! Deleting services: first the scaling, then the service, and after its last task has stopped everything that it needs.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,17 @@ use crate::contract::roles;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
-/// The names of all services of which something of ours is there.
+/// The names of all services of which this stack has resources.
 fn names(work: &Work<'_>, observed: &Observed) -> BTreeSet<String> {
     let services =
         observed.services.iter().filter(|(_, service)| work.stack.owns(&read_tags(service.tags())));
     let groups = observed.groups.iter().filter(|(_, group)| group.is_ours(work));
-    // A target is named by the stack's cluster, so it is ours if that is.
-    let targets = observed.targets.keys().filter(|_| !has_foreign_cluster(work, observed));
+    // A target's ID contains the cluster, so it belongs to the stack if the cluster does.
+    let targets = observed.targets.keys().filter(|_| !cluster_is_not_ours(work, observed));
     services.map(|(name, _)| name).chain(groups.map(|(name, _)| name)).chain(targets).cloned().collect()
 }
 
-fn has_foreign_cluster(work: &Work<'_>, observed: &Observed) -> bool {
+fn cluster_is_not_ours(work: &Work<'_>, observed: &Observed) -> bool {
     observed.cluster.as_ref().is_some_and(|observed| !cluster::is_ours(work, observed))
 }
 
@@ -30,7 +30,7 @@ fn stale(work: &Work<'_>, observed: &Observed) -> Vec<String> {
     names(work, observed).into_iter().filter(|name| !work.spec.services.contains_key(name)).collect()
 }
 
-/// Notes what goes because the spec does not have it any more.
+/// Plans the deletion of services that the spec no longer has.
 pub(super) fn plan_stale(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for name in stale(work, observed) {
         plan_service(work, observed, &name, plan);
@@ -39,7 +39,7 @@ pub(super) fn plan_stale(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
 
 fn plan_service(work: &Work<'_>, observed: &Observed, name: &str, plan: &mut Plan) {
     if observed.targets.contains_key(name) {
-        plan.change(Verb::Delete, scaling::target_role(name));
+        plan.change(Verb::Delete, scaling::target_logical_id(name));
     }
     if observed.services.get(name).is_some_and(|service| work.stack.owns(&read_tags(service.tags()))) {
         plan.change(Verb::Delete, fargate::logical_id(name));
@@ -49,7 +49,7 @@ fn plan_service(work: &Work<'_>, observed: &Observed, name: &str, plan: &mut Pla
     }
 }
 
-/// Notes everything that is there, for a spec without services.
+/// Plans the deletion of everything, for a spec without services.
 pub(super) async fn plan_all(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
     let names = names(work, observed);
     for name in &names {
@@ -61,7 +61,7 @@ pub(super) async fn plan_all(work: &Work<'_>, observed: &Observed, plan: &mut Pl
     for arn in definition::find_all(work, &names).await? {
         plan.change(Verb::Delete, format!("task-definition ({})", definition::revision(&arn)));
     }
-    for (role, observed) in roles_found(work, observed) {
+    for (role, observed) in owned_roles(work, observed) {
         if observed {
             plan.change(Verb::Delete, role);
         }
@@ -69,16 +69,16 @@ pub(super) async fn plan_all(work: &Work<'_>, observed: &Observed, plan: &mut Pl
     Ok(())
 }
 
-/// The two roles, and whether each is there and ours.
-fn roles_found(work: &Work<'_>, observed: &Observed) -> [(&'static str, bool); 2] {
+/// The logical IDs of both roles, and whether the stack has the role.
+fn owned_roles(work: &Work<'_>, observed: &Observed) -> [(&'static str, bool); 2] {
     let ours = |role: &Option<roles::Observed>| role.as_ref().is_some_and(|role| role.is_ours(work));
     [("role/execution", ours(&observed.execution)), ("role/task", ours(&observed.task))]
 }
 
-/// Removes the services that the spec does not have any more.
+/// Deletes the services that the spec no longer has.
 pub(super) async fn delete_stale(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let stale = stale(work, observed);
-    let removals = stale.iter().map(async |name| {
+    let deletions = stale.iter().map(async |name| {
         let mut deletion = scaling::delete(work, observed, name).await?;
         deletion.join(fargate::delete(work, observed, name).await?);
         if !deletion.remaining.is_empty() {
@@ -87,19 +87,19 @@ pub(super) async fn delete_stale(work: &Work<'_>, observed: &Observed) -> Result
         let revisions = definition::find_revisions(work, &family(work, name)).await?;
         leave_revisions(&mut deletion, &revisions, definition::delete(work, &revisions).await?);
         if deletion.remaining.is_empty() {
-            // The log group goes last: it is what tells that this service ever was.
+            // The log group is deleted last: it shows that this service existed.
             deletion.join(logs::delete(work, observed, name).await?);
         }
         Ok::<_, StepError>(deletion)
     });
     let mut all = Deletion::default();
-    for deletion in try_join_all(removals).await? {
+    for deletion in try_join_all(deletions).await? {
         all.join(deletion);
     }
     Ok(all)
 }
 
-/// Removes the revisions that no service uses any more.
+/// Deletes the revisions that no service uses.
 pub(super) async fn delete_unused(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let unused = definition::find_unused(work, observed).await?;
     let mut deletion = Deletion { found: unused.len(), remaining: Vec::new() };
@@ -109,19 +109,19 @@ pub(super) async fn delete_unused(work: &Work<'_>, observed: &Observed) -> Resul
 
 fn leave_revisions(deletion: &mut Deletion, revisions: &[String], remaining: usize) {
     for arn in revisions.iter().rev().take(remaining) {
-        deletion.remains("task-definition", definition::revision(arn), "there are more than one run deletes");
+        deletion.remains("task-definition", definition::revision(arn), "one run cannot delete all revisions");
     }
 }
 
-/// Removes everything of this component. Boxed, as [`Observed::read`] is.
+/// Deletes everything of this component. Boxed like [`Observed::read`].
 pub(super) fn delete_all<'w>(
     work: &'w Work<'w>,
     observed: &'w Observed,
 ) -> BoxFuture<'w, Result<Deletion, StepError>> {
-    Box::pin(delete_in_order(work, observed))
+    Box::pin(delete_all_unboxed(work, observed))
 }
 
-async fn delete_in_order(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+async fn delete_all_unboxed(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let names = names(work, observed);
     let mut known = names.clone();
     known.extend(work.spec.services.keys().cloned());
@@ -136,9 +136,9 @@ async fn delete_in_order(work: &Work<'_>, observed: &Observed) -> Result<Deletio
         deletion.join(service);
     }
     if !deletion.remaining.is_empty() {
-        // ECS needs the roles to stop the tasks: without them a service drains for ever.
+        // ECS needs the roles to stop the tasks: without them a service drains forever.
         // Source: issue 3414 of hashicorp/terraform.
-        leave_the_rest(work, observed, &revisions, &mut deletion);
+        leave_rest(work, observed, &revisions, &mut deletion);
         return Ok(deletion);
     }
     let groups = names.iter().map(|name| logs::delete(work, observed, name));
@@ -148,11 +148,11 @@ async fn delete_in_order(work: &Work<'_>, observed: &Observed) -> Result<Deletio
         definition::delete(work, &revisions),
     )?;
     leave_revisions(&mut deletion, &revisions, remaining);
-    let held = !cluster.remaining.is_empty();
-    deletion.remaining.extend(cluster.remaining); // all of it has been counted
-    if held {
-        // What keeps the cluster may run with our roles.
-        leave_roles(work, observed, "waits until the cluster is gone", &mut deletion);
+    let cluster_remains = !cluster.remaining.is_empty();
+    deletion.remaining.extend(cluster.remaining); // already counted
+    if cluster_remains {
+        // Tasks that prevent the cluster's deletion may use the roles.
+        leave_roles(work, observed, "waits for the deletion of the cluster", &mut deletion);
         return Ok(deletion);
     }
     let (execution, task) =
@@ -172,7 +172,7 @@ async fn delete_role(work: &Work<'_>, role: &roles::Role, observed: bool) -> Res
 }
 
 fn count(work: &Work<'_>, observed: &Observed, revisions: &[String]) -> usize {
-    let targets = if has_foreign_cluster(work, observed) {
+    let targets = if cluster_is_not_ours(work, observed) {
         0
     } else {
         observed.targets.len() + observed.policies.len()
@@ -180,12 +180,12 @@ fn count(work: &Work<'_>, observed: &Observed, revisions: &[String]) -> usize {
     let services = observed.services.values().filter(|service| work.stack.owns(&read_tags(service.tags())));
     let groups = observed.groups.values().filter(|group| group.is_ours(work));
     let cluster = observed.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed));
-    let roles = roles_found(work, observed).into_iter().filter(|(_, observed)| *observed);
+    let roles = owned_roles(work, observed).into_iter().filter(|(_, observed)| *observed);
     services.count() + groups.count() + usize::from(cluster) + roles.count() + targets + revisions.len()
 }
 
-fn leave_the_rest(work: &Work<'_>, observed: &Observed, revisions: &[String], deletion: &mut Deletion) {
-    let why = "waits until the services are gone";
+fn leave_rest(work: &Work<'_>, observed: &Observed, revisions: &[String], deletion: &mut Deletion) {
+    let why = "waits for the deletion of the services";
     if observed.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed)) {
         deletion.remains(cluster::LOGICAL_ID, work.stack.name.as_str(), why);
     }
@@ -199,7 +199,7 @@ fn leave_the_rest(work: &Work<'_>, observed: &Observed, revisions: &[String], de
 }
 
 fn leave_roles(work: &Work<'_>, observed: &Observed, why: &str, deletion: &mut Deletion) {
-    for (role, _) in roles_found(work, observed).into_iter().filter(|(_, observed)| *observed) {
+    for (role, _) in owned_roles(work, observed).into_iter().filter(|(_, observed)| *observed) {
         deletion.remains(role, roles::name(work, role), why);
     }
 }

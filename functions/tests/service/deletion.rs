@@ -1,4 +1,4 @@
-//! What goes, when, and what stays because it is not ours; whatever call is lost or refused.
+//! Deletion: its order, resources that the stack does not manage, and lost or refused calls.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +7,30 @@ use serde_json::json;
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::common::{act, ensure, until_done, writes};
+use crate::common::{act, apply, until_done, writes};
 use crate::{
-    NAME, WEB, WORKER, account, assert_at_rest, built, changed, changes, ground, inventory, next, refused,
-    settle,
+    NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, inventory, next, prepared,
+    refused, wait_until_stable,
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_the_spec_drops_or_renames_goes() {
-    let two = format!("{WORKER}  tidy: {{ image: tidy, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
-    let (account, aws, deployment) = built(&two).await;
+async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
+    let two = format!("{WORKER}  audit: {{ image: audit, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
+    let (account, aws, deployment) = deployed(&two).await;
     let dropped = changed(&deployment, "second", WORKER);
     assert_eq!(
         changes(&aws, &dropped).await,
-        ["delete scalable-target/prune", "delete service/prune", "delete log-group/prune"]
+        ["delete scalable-target/audit", "delete service/audit", "delete log-group/audit"]
     );
     let deployment = next(&aws, &deployment, "second", WORKER).await;
-    settle(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.contains("prune")), "{:?}", inventory(&account));
-    assert_at_rest(&account, &aws, &deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert!(!inventory(&account).iter().any(|item| item.contains("audit")), "{:?}", inventory(&account));
+    assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
-    settle(&aws, &deployment).await.unwrap();
+    wait_until_stable(&aws, &deployment).await.unwrap();
     assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
-    assert_at_rest(&account, &aws, &deployment).await;
-    // Without any service nothing of it is left, the cluster neither.
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    // Without services, nothing remains, not even the cluster.
     let none = changed(&deployment, "fourth", "stack: shop\n");
     assert_eq!(
         changes(&aws, &none).await,
@@ -53,14 +53,14 @@ async fn a_service_that_the_spec_drops_or_renames_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gone() {
-    let (account, aws, mut deployment) = built(WEB).await;
+async fn delete_needs_no_outputs_and_keeps_the_roles_until_the_last_task_has_stopped() {
+    let (account, aws, mut deployment) = deployed(WEB).await;
     deployment["outputs"] = json!({});
     let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
     // Service, target, policy, cluster, log group, task definition and two roles.
     assert_eq!(first["found"], 8, "{first}");
-    let left = first["remaining"].as_array().unwrap();
-    assert!(left[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
+    let remaining = first["remaining"].as_array().unwrap();
+    assert!(remaining[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
     assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), BTreeSet::new());
@@ -72,9 +72,9 @@ async fn removal_needs_no_outputs_and_keeps_the_roles_until_the_last_task_is_gon
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_ours_is_told_and_left_alone() {
+async fn resources_that_the_stack_does_not_manage_are_reported_and_left_alone() {
     let account = account();
-    let (aws, deployment) = ground(&account, WORKER).await;
+    let (aws, deployment) = prepared(&account, WORKER).await;
     aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
@@ -91,13 +91,13 @@ async fn what_is_not_ours_is_told_and_left_alone() {
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     let kinds: BTreeSet<String> = account.inventory().into_iter().map(|item| item.kind).collect();
     for kind in ["AWS::Logs::LogGroup", "AWS::ECS::Cluster", "AWS::IAM::Role"] {
-        assert!(kinds.contains(kind), "{kind} has gone");
+        assert!(kinds.contains(kind), "{kind} was deleted");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_family_of_another_stack_is_not_written_into() {
-    let (account, aws, deployment) = built(WORKER).await;
+async fn no_revision_is_registered_in_another_stacks_family() {
+    let (account, aws, deployment) = deployed(WORKER).await;
     let family = deployment["outputs"][NAME]["services"]["mail"]["taskDefinition"].as_str().unwrap();
     let tag = Tag::builder().key("stackdrop:stack").value("other").build();
     aws.ecs().tag_resource().resource_arn(family).tags(tag).send().await.unwrap();
@@ -111,15 +111,15 @@ async fn the_family_of_another_stack_is_not_written_into() {
     assert_eq!(account.inventory().iter().filter(|item| item.kind == "AWS::ECS::TaskDefinition").count(), 1);
 }
 
-/// Every call that changes something, up to the service as it shall be.
+/// The write calls that create a spec's services, each with the resulting inventory.
 async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
     let account = account();
-    let (aws, mut deployment) = ground(&account, spec).await;
+    let (aws, mut deployment) = prepared(&account, spec).await;
     let before = account.calls();
-    ensure(&aws, &[NAME], &mut deployment).await;
-    settle(&aws, &deployment).await.unwrap();
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
     let calls: BTreeSet<String> = account
-        .ledger_from(before)
+        .call_log_from(before)
         .iter()
         .filter(|call| call.writes && call.service != "iam")
         .map(stackdrop_simulator::Call::name)
@@ -128,25 +128,25 @@ async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_leaves_nothing_twice() {
+async fn lost_responses_create_no_duplicates() {
     for (call, expected) in calls_of(WEB).await {
         let (service, operation) = call.split_once(':').unwrap();
         let account = account();
-        let (aws, mut deployment) = ground(&account, WEB).await;
+        let (aws, mut deployment) = prepared(&account, WEB).await;
         account.arm(Fault::at(service, operation, When::Only(1), FaultKind::LostAfter));
-        ensure(&aws, &[NAME], &mut deployment).await;
-        settle(&aws, &deployment).await.unwrap();
+        apply(&aws, &[NAME], &mut deployment).await;
+        wait_until_stable(&aws, &deployment).await.unwrap();
         assert_eq!(account.strikes().len(), 1, "{call}");
         assert_eq!(inventory(&account), expected, "{call}");
-        assert_at_rest(&account, &aws, &deployment).await;
+        assert_nothing_to_do(&account, &aws, &deployment).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_call_is_refused_removal_leaves_nothing() {
+async fn delete_leaves_nothing_whichever_call_was_refused() {
     for operation in ["CreateCluster", "RegisterTaskDefinition", "CreateService"] {
         let account = account();
-        let (aws, deployment) = ground(&account, WORKER).await;
+        let (aws, deployment) = prepared(&account, WORKER).await;
         account.arm(refused(operation));
         let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
         assert!(matches!(failed, StepError::Refused { .. }), "{operation}: {failed:?}");

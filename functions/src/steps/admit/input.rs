@@ -1,4 +1,4 @@
-//! What started the execution: an S3 event by EventBridge, a schedule, or somebody by hand.
+//! The execution's input: an event from S3 or Step Functions, or the request of a schedule or a person.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::Deserialize;
@@ -9,31 +9,31 @@ use crate::aws::Settings;
 use crate::aws::error::StepError;
 use crate::deployment::event::stack_of;
 
-/// What started the execution.
+/// The execution's input.
 #[derive(Debug)]
-pub(super) enum Start {
+pub(super) enum Input {
     /// A version of an object was uploaded.
     Uploaded { key: String, version: String },
     /// An object was deleted.
     Deleted { key: String },
-    /// A schedule, or somebody by hand.
-    Asked(Asked),
-    /// An execution was stopped by hand, or timed out.
+    /// A schedule or a person requested an action.
+    Manual(ManualRequest),
+    /// An execution was stopped by hand or timed out.
     Interrupted(Interruption),
 }
 
-/// An execution of this workflow in which no `Catch` ran.
+/// An execution of this workflow that was stopped or timed out, so that no `Catch` ran.
 #[derive(Debug)]
 pub(super) struct Interruption {
-    /// Its ARN.
+    /// The execution's ARN.
     pub(super) execution: String,
-    /// Its name, which is the deployment's id.
+    /// The execution's name, which is the deployment's ID.
     pub(super) name: String,
-    /// The stack that it worked on.
+    /// The stack of its deployment.
     pub(super) stack: StackName,
     /// `ABORTED` or `TIMED_OUT`.
     status: String,
-    /// Why, as whoever stopped it said.
+    /// The cause that was given when it was stopped.
     cause: Option<String>,
     /// When it started (RFC 3339).
     pub(super) started: String,
@@ -42,8 +42,8 @@ pub(super) struct Interruption {
 }
 
 impl Interruption {
-    /// What happened to it.
-    pub(super) fn said(&self) -> String {
+    /// What happened to the execution, after its name.
+    pub(super) fn description(&self) -> String {
         let cause = self.cause.as_ref().filter(|cause| !cause.is_empty());
         match (self.status.as_str(), cause) {
             ("TIMED_OUT", _) => "ran longer than the workflow allows".into(),
@@ -53,40 +53,43 @@ impl Interruption {
     }
 }
 
-/// The input of a schedule, or of an execution started by hand.
+/// The input of a schedule's execution, or of one that was started by hand.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Asked {
+pub(super) struct ManualRequest {
     /// The stack's name.
     pub(super) stack: StackName,
-    /// What to do with it.
+    /// What to do with the stack.
     #[serde(default)]
-    pub(super) action: Wish,
-    /// To deploy: this version of the spec instead of the newest.
+    pub(super) action: RequestedAction,
+    /// The spec's version to deploy, instead of the newest.
     #[serde(default)]
     pub(super) version: Option<String>,
-    /// Whether the services' tasks are to be started anew.
+    /// Whether to restart the services' tasks.
     #[serde(default)]
     pub(super) refresh_image: bool,
-    /// What is done about drift.
+    /// What to do about drift.
     #[serde(default)]
     pub(super) drift: Drift,
 }
 
-/// What somebody wants done with a stack.
+/// The requested action.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Wish {
+pub(super) enum RequestedAction {
+    /// Deploy the newest version of the spec, or a given one.
     #[default]
     Deploy,
-    /// To look after the stack as the last good deployment left it: what a schedule asks for.
+    /// Deploy the baseline's spec again: repairs drift. Schedules request it.
     Redeploy,
+    /// Only plan the newest version of the spec.
     Plan,
+    /// Destroy the stack.
     Destroy,
 }
 
-/// The detail of S3's EventBridge events (Amazon S3 User Guide, "EventBridge event message structure"). The key is
-/// not URL-encoded there.
+/// The detail of S3's EventBridge events (Amazon S3 User Guide, "EventBridge event message structure"). The key in it
+/// is not URL-encoded.
 #[derive(Debug, Deserialize)]
 struct Detail {
     bucket: Bucket,
@@ -105,21 +108,21 @@ struct Object {
     version: Option<String>,
 }
 
-/// Understands an execution's input.
-pub(super) fn understand(event: &Value, settings: &Settings) -> Result<Start, StepError> {
+/// Parses an execution's input.
+pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepError> {
     let bucket = &settings.bucket;
     match event.get("detail-type") {
-        None => return asked(event).map(Start::Asked),
-        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings).map(Start::Interrupted),
+        None => return manual_request(event).map(Input::Manual),
+        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings).map(Input::Interrupted),
         Some(_) => {}
     }
     let no_event =
-        |error: serde_json::Error| StepError::InvalidEvent(format!("this is no S3 event: {error}"));
+        |error: serde_json::Error| StepError::InvalidEvent(format!("the input is not an S3 event: {error}"));
     let event: EventBridgeEvent = serde_json::from_value(event.clone()).map_err(no_event)?;
     let deleted = event.detail_type == "Object Deleted";
     if event.source != "aws.s3" || !(deleted || event.detail_type == "Object Created") {
         return Err(StepError::InvalidEvent(format!(
-            "a \"{}\" event of {} starts nothing; only \"Object Created\" and \"Object Deleted\" of aws.s3 do",
+            "a \"{}\" event of {} cannot start a deployment; only \"Object Created\" and \"Object Deleted\" events of aws.s3 can",
             event.detail_type, event.source
         )));
     }
@@ -127,27 +130,27 @@ pub(super) fn understand(event: &Value, settings: &Settings) -> Result<Start, St
     let Detail { bucket: Bucket { name }, object: Object { key, version } } = detail;
     if name != *bucket {
         return Err(StepError::InvalidEvent(format!(
-            "the event is of the bucket {name}, but specs are read from {bucket}"
+            "the event is from the bucket {name}, but specs are read from {bucket}"
         )));
     }
     if deleted {
-        return Ok(Start::Deleted { key });
+        return Ok(Input::Deleted { key });
     }
-    // Where versioning is suspended every object has the version "null" (Amazon S3 User Guide, "Working with objects in a
-    // versioning-suspended bucket"): two uploads could not be told apart.
+    // If versioning is suspended, every object has the version "null" (Amazon S3 User Guide, "Working with objects in a
+    // versioning-suspended bucket"), so two uploads could not be distinguished.
     let version = version.filter(|version| version != "null").ok_or_else(|| {
         StepError::InvalidEvent(format!(
-            "the event names no version: turn on versioning of the bucket {bucket}"
+            "the event has no version: turn on versioning of the bucket {bucket}"
         ))
     })?;
-    Ok(Start::Uploaded { key, version })
+    Ok(Input::Uploaded { key, version })
 }
 
 /// The detail type of Step Functions' events about executions (Step Functions Developer Guide, "Automating Step
 /// Functions event delivery with EventBridge").
 const STATUS_CHANGE: &str = "Step Functions Execution Status Change";
 
-/// Its detail, as far as it is needed. Times are milliseconds since 1970.
+/// The needed fields of the event's detail. Times are milliseconds since 1970.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusChange {
@@ -157,27 +160,28 @@ struct StatusChange {
     status: String,
     start_date: i64,
     stop_date: Option<i64>,
-    /// Left out when it is large.
+    /// Step Functions omits a large input.
     input: Option<String>,
     cause: Option<String>,
 }
 
-fn asked(event: &Value) -> Result<Asked, StepError> {
-    let asked: Asked = serde_json::from_value(event.clone()).map_err(|error| {
+fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
+    let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|error| {
         StepError::InvalidEvent(format!(
             "the execution's input is neither an S3 event nor {{ \"stack\": \"NAME\" }}: {error}"
         ))
     })?;
-    if asked.version.is_some() && asked.action != Wish::Deploy {
-        let error = "`version` goes with `\"action\": \"deploy\"` only";
+    if request.version.is_some() && request.action != RequestedAction::Deploy {
+        let error = "`version` is supported only with `\"action\": \"deploy\"`";
         return Err(StepError::InvalidEvent(error.into()));
     }
-    Ok(asked)
+    Ok(request)
 }
 
 fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, StepError> {
-    let no_event =
-        |what: String| StepError::InvalidEvent(format!("this is no event of a stopped deployment: {what}"));
+    let no_event = |what: String| {
+        StepError::InvalidEvent(format!("the input is not an event of a stopped deployment: {what}"))
+    };
     if event.get("source").and_then(Value::as_str) != Some("aws.states") {
         return Err(no_event("its source is not aws.states".into()));
     }
@@ -187,12 +191,12 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
         return Err(no_event(format!("{} is another state machine", change.state_machine_arn)));
     }
     if !["ABORTED", "TIMED_OUT"].contains(&change.status.as_str()) {
-        return Err(no_event(format!("it is {}; others end by themselves", change.status)));
+        return Err(no_event(format!("its status is {}, not ABORTED or TIMED_OUT", change.status)));
     }
     let input = change.input.as_deref().ok_or_else(|| no_event("it lacks the execution's input".into()))?;
     let stack = serde_json::from_str(input).ok().and_then(|input| stack_of(&input));
     let stack = stack.and_then(|stack| StackName::try_from(stack).ok());
-    let stack = stack.ok_or_else(|| no_event("the execution was not of a stack".into()))?;
+    let stack = stack.ok_or_else(|| no_event("its input names no stack".into()))?;
     let at = |millis: i64| {
         let moment = time::OffsetDateTime::from_unix_timestamp(millis / 1000).ok();
         let text =
