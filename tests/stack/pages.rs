@@ -1,4 +1,4 @@
-//! The pages for contributors name files and tests that exist.
+//! The pages for contributors name files, tests and other names in the code that exist.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ const FOLDERS: [&str; 8] =
     ["docs/", "figures/", "functions/", "simulator/", "specs/", "src/", "statemachine/", "tests/"];
 
 #[test]
-fn pages_name_files_and_tests_that_exist() {
+fn pages_name_files_tests_and_identifiers_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let code: String = FOLDERS
         .iter()
@@ -25,8 +25,10 @@ fn pages_name_files_and_tests_that_exist() {
             let is_path = FOLDERS.iter().any(|folder| name.starts_with(folder)) && !name.contains("NAME");
             let exists = if is_path {
                 root.join(name).exists()
+            } else if is_test(name) {
+                code.contains(&format!("fn {name}("))
             } else {
-                !is_test(name) || code.contains(&format!("fn {name}("))
+                !is_identifier(name) || code.contains(name)
             };
             if !exists {
                 missing.push(format!("{}: {name}", page.strip_prefix(root).unwrap().display()));
@@ -39,6 +41,12 @@ fn pages_name_files_and_tests_that_exist() {
 /// Whether a name is that of a test: a sentence in snake case.
 fn is_test(name: &str) -> bool {
     name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+/// Whether a name is one in the code: a constant, or several words in snake case.
+fn is_identifier(name: &str) -> bool {
+    let is_in = |case: fn(&char) -> bool| name.chars().all(|c| case(&c) || c == '_');
+    name.len() > 3 && is_in(char::is_ascii_uppercase) || name.contains('_') && is_in(char::is_ascii_lowercase)
 }
 
 /// The file, or the files in the folder, with this extension.

@@ -1,4 +1,4 @@
-//! The lock, which ensures that only one execution at a time changes a stack.
+//! The lock of a stack: only one execution at a time changes the stack.
 
 use std::time::{Duration, SystemTime};
 

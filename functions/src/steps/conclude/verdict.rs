@@ -133,7 +133,7 @@ fn is_of_aws(error: &str) -> bool {
     ["States.", "Lambda.", "Runtime.", "Sandbox."].iter().any(|prefix| error.starts_with(prefix))
 }
 
-/// A stack that was to be destroyed.
+/// A deployment that destroyed its stack, or tried to.
 fn destroyed(deployment: &Deployment) -> Verdict {
     let (deleted, remaining) = (deleted(deployment), remaining(deployment));
     if remaining.is_empty() {
