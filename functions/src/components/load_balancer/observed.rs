@@ -6,7 +6,7 @@ use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, Target
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
-use super::certificate::Certificates;
+use super::certificates::Certificates;
 use super::dns::Aliases;
 use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
