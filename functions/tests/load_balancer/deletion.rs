@@ -11,8 +11,8 @@ use stackdrop_functions::aws::error::StepError;
 
 use crate::common::{act, until_done, writes};
 use crate::{
-    CERTIFICATE, DOMAIN, GIVEN, NAME, account, assert_nothing_to_do, changes, deployed, groups, https,
-    inventory, next, prepared, problems, put_record, record, rules,
+    CERTIFICATE, DOMAIN, GIVEN, NAME, assert_nothing_to_do, changes, deployed, groups, https, inventory,
+    next, prepared, problems, put_record, rules,
 };
 
 #[tokio::test(start_paused = true)]
@@ -147,6 +147,6 @@ async fn records_rules_and_listeners_of_others_are_left_alone() {
     assert!(problems(&aws, &deployment).await.contains("shop.example.com"));
     assert!(matches!(act(&aws, NAME, "apply", &deployment).await, Err(StepError::NotOwned { .. })));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    let remaining = record(&aws, "shop.example.com", RrType::A).await.unwrap();
+    let remaining = crate::record(&aws, "shop.example.com", RrType::A).await.unwrap();
     assert_eq!(remaining.resource_records()[0].value(), "198.51.100.7");
 }
