@@ -2,11 +2,11 @@
 default:
     @just --list
 
-# What CI runs.
+# Run everything that CI runs.
 check:
     .ci/run
 
-# Rehearse the example.
+# Rehearse the example spec.
 rehearse *ARGS:
     cargo run -- rehearse specs/shop.yaml {{ARGS}}
 
@@ -18,10 +18,10 @@ test *ARGS:
 simulate:
     cargo run -- simulate --after specs/shop.yaml
 
-# Dependencies: licences, advisories, duplicates (needs cargo-deny).
+# Check the dependencies: licenses, advisories, duplicates (needs cargo-deny).
 deny:
     cargo deny check
 
-# Check the template as SAM does (needs the SAM CLI).
+# Check the template with SAM (needs the SAM CLI).
 template:
     sam validate --lint

@@ -88,7 +88,7 @@ async fn permitted(aws: &Aws, deployment: &Value) -> BTreeSet<String> {
 
 /// The names of the write calls after the first `before` calls.
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
 fn output<'d>(deployment: &'d Value, group: &str) -> &'d str {

@@ -1,4 +1,4 @@
-//! Simulated time: tokio's clock since the account was opened, shown as a date when AWS would show one.
+//! Simulated time: tokio's clock since the account was opened, shown as a date as AWS does.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,14 +7,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-/// 2026-01-01T00:00:00Z, when every simulation starts (seconds since 1970).
+/// 2026-01-01T00:00:00Z, the start of every simulation (seconds since 1970).
 const START: u64 = 1_767_225_600;
 
 /// The time in a simulated account.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     opened: Instant,
-    /// What had passed before that, in the account that this one goes on from.
+    /// The time that had passed in the account from which this one resumes.
     before: Duration,
 }
 
@@ -24,7 +24,7 @@ impl Clock {
         Self::resume(Duration::ZERO)
     }
 
-    /// A clock that goes on from `before`.
+    /// A clock that continues from `before`.
     pub(crate) fn resume(before: Duration) -> Self {
         Self { opened: Instant::now(), before }
     }
@@ -41,14 +41,14 @@ impl Clock {
         OffsetDateTime::from(UNIX_EPOCH + since_1970(elapsed)).format(&Rfc3339).unwrap_or_default()
     }
 
-    /// The date and time after `elapsed`, as seconds since 1970 (the JSON protocols' form).
+    /// The date and time after `elapsed`, in seconds since 1970 (the form of the JSON protocols).
     #[must_use]
     pub fn epoch_seconds(elapsed: Duration) -> f64 {
         since_1970(elapsed).as_secs_f64()
     }
 }
 
-/// In whole milliseconds: AWS shows no finer ones.
+/// In whole milliseconds, AWS's resolution.
 fn since_1970(elapsed: Duration) -> Duration {
     Duration::from_secs(START) + Duration::new(elapsed.as_secs(), elapsed.subsec_millis() * 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! Faults on demand: what goes wrong, at which call.
+//! Faults on demand: which calls fail, and how.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum FaultKind {
-    /// The call is refused for its rate, with the service's own throttling code.
+    /// The call is throttled, with the service's own error code.
     Throttled,
     /// The service answers 500.
     ServerError,
@@ -17,9 +17,9 @@ pub enum FaultKind {
     LostAfter,
     /// The function is killed right after the call took effect.
     Killed,
-    /// The call takes effect and its answer never comes, so that the function times out there.
+    /// The call takes effect, but its response never arrives, so the function times out.
     Hangs,
-    /// The role may not make this call.
+    /// IAM denies the call.
     AccessDenied,
     /// The call is refused with this error code and message, and changes nothing.
     Refused {
@@ -28,39 +28,40 @@ pub enum FaultKind {
         /// AWS's message.
         message: String,
     },
-    /// The call is accepted, but what it makes ends in its own `failed` state instead of an available one.
-    /// For a resource that has no such state the call is refused with `InternalFailure`.
+    /// The call succeeds, but the resource that it creates ends in its `failed` state instead of becoming available.
+    /// For a resource without such a state, the call is refused with `InternalFailure`: see
+    /// [`can_fail`](crate::can_fail).
     ResourceFails,
 }
 
-/// At which calls of an operation a fault strikes.
+/// Which calls of an operation a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum When {
     /// The n-th call only, from 1.
     Only(usize),
     /// From the n-th call on, from 1.
     From(usize),
-    /// This many calls, from the n-th on (for a throttle that outlives the SDK's own retries).
+    /// This many calls, from the n-th on (for throttling that lasts longer than the SDK's own retries).
     Span(usize, usize),
 }
 
-/// A fault: which calls it strikes, and what it does to them.
+/// A fault: the calls that it strikes, and its effect on them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fault {
     /// The service's signing name.
     pub service: String,
-    /// The operation; `*` for the first that creates anything.
+    /// The operation; `*` for the first one that creates a resource.
     pub operation: String,
-    /// Only calls made by a caller whose name ends with this, such as `/network/ensure`. Empty: any.
+    /// Only calls by a caller whose name ends with this, such as `/network/apply`. Empty: any caller.
     pub caller: String,
-    /// Which of its calls (counted among those that match).
+    /// Which of the matching calls it strikes.
     pub when: When,
-    /// What happens.
+    /// The effect.
     pub kind: FaultKind,
 }
 
 impl Fault {
-    /// A fault at calls of `service:operation`, whoever makes them.
+    /// A fault at calls of `service:operation`, by any caller.
     #[must_use]
     pub fn at(service: &str, operation: &str, when: When, kind: FaultKind) -> Self {
         Self { service: service.into(), operation: operation.into(), caller: String::new(), when, kind }
@@ -77,11 +78,11 @@ impl Fault {
 /// A fault that struck.
 #[derive(Debug, Clone, Serialize)]
 pub struct Strike {
-    /// The struck call's number in the ledger.
+    /// The number of the call in the call log.
     pub call: usize,
     /// When, since the account was opened.
     pub at: Duration,
-    /// What was done.
+    /// The effect.
     pub kind: FaultKind,
 }
 
@@ -125,7 +126,7 @@ impl Faults {
     }
 }
 
-/// Whether an operation makes a resource, by AWS's verbs for it.
+/// Whether an operation creates a resource, by AWS's verbs for creation.
 fn creates(operation: &str) -> bool {
     ["Create", "Run", "Allocate", "Register", "Request"].iter().any(|verb| operation.starts_with(verb))
 }

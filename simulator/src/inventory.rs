@@ -1,26 +1,26 @@
-//! What exists in the account now, and what it costs.
+//! The resources that exist in the account, with their prices.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// One thing that exists.
+/// One existing resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Item {
     /// The type, as CloudFormation names it: `AWS::EC2::VPC`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// AWS's id, ARN or unique name.
+    /// AWS's ID, ARN or unique name.
     pub id: String,
-    /// The name that people see: the `Name` tag, or the resource's own name.
+    /// The name for people: the `Name` tag, or the resource's own name.
     pub name: String,
-    /// The tag `stackdrop:component`; empty for what is not ours.
+    /// The tag `stackdrop:component`; empty for resources that are not ours.
     pub component: String,
     /// All its tags.
     #[serde(skip)]
     pub tags: BTreeMap<String, String>,
-    /// What it costs in a month of 730 hours, in US dollars (us-east-1 list prices, usage such as traffic left
-    /// out); 0 for what costs nothing by standing there.
+    /// Its price for a month of 730 hours, in US dollars (us-east-1 list prices, without usage such as traffic); 0 if
+    /// it has no fixed price.
     #[serde(rename = "monthlyUsd", skip_serializing_if = "is_free")]
     pub monthly_usd: f64,
 }
@@ -31,7 +31,7 @@ fn is_free(usd: &f64) -> bool {
 }
 
 impl Item {
-    /// An item without cost; `name` comes from the `Name` tag when there is one, else it is the id.
+    /// An item without a price; its name is the `Name` tag, or else the ID.
     pub(crate) fn new(kind: &str, id: &str, tags: &BTreeMap<String, String>) -> Self {
         Self {
             kind: kind.into(),

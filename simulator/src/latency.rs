@@ -1,4 +1,4 @@
-//! How long AWS takes: the latency model, drawn from or taken at its median.
+//! How long AWS takes: durations from the latency model, drawn at random or the medians.
 
 use std::time::Duration;
 
@@ -6,83 +6,67 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stackdrop_figures::{LatencyModel, Spread};
 
+/// The entry of the latency model that says how long an operation takes to return.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Timing {
+    /// The creation time of a resource.
+    Create(&'static str),
+    /// The deletion time of a resource.
+    Delete(&'static str),
+}
+
 /// Durations for one simulation: the medians, or draws between p10 and p90 from a seed.
 #[derive(Debug, Clone)]
 pub struct Latency {
     model: LatencyModel,
-    dice: Option<ChaCha8Rng>,
+    rng: Option<ChaCha8Rng>,
     scale: f64,
 }
 
 impl Latency {
     pub(crate) fn new(model: LatencyModel, seed: Option<u64>, scale: f64) -> Self {
-        Self { model, dice: seed.map(ChaCha8Rng::seed_from_u64), scale }
+        Self { model, rng: seed.map(ChaCha8Rng::seed_from_u64), scale }
     }
 
-    /// How long creating a thing takes this time. `thing` is a key of the latency model.
-    pub(crate) fn create(&mut self, thing: &str) -> Duration {
-        let spread = self.model.create(thing);
-        self.draw(thing, spread)
+    /// How long a creation takes. `key` is a key of the latency model.
+    pub(crate) fn create(&mut self, key: &str) -> Duration {
+        let spread = self.model.create(key);
+        self.draw(key, spread)
     }
 
-    /// How long deleting a thing takes this time. `thing` is a key of the latency model.
-    pub(crate) fn delete(&mut self, thing: &str) -> Duration {
-        let spread = self.model.delete(thing);
-        self.draw(thing, spread)
+    /// How long a deletion takes. `key` is a key of the latency model.
+    pub(crate) fn delete(&mut self, key: &str) -> Duration {
+        let spread = self.model.delete(key);
+        self.draw(key, spread)
     }
 
-    /// A duration that is no figure of the model (a propagation delay, say), scaled as the others are.
+    /// A duration that is not in the model, such as a propagation delay, scaled like the others.
     pub(crate) fn seconds(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds * self.scale)
     }
 
-    fn draw(&mut self, thing: &str, spread: Option<Spread>) -> Duration {
-        debug_assert!(spread.is_some(), "the latency model has no `{thing}`");
+    fn draw(&mut self, key: &str, spread: Option<Spread>) -> Duration {
+        debug_assert!(spread.is_some(), "the latency model has no `{key}`");
         let Some(Spread { p10, p50, p90 }) = spread else { return Duration::ZERO };
-        let seconds = match &mut self.dice {
-            // Two halves, so that the median of the draws is the model's median.
-            Some(dice) => {
-                let half = dice.random::<f64>();
-                if dice.random_bool(0.5) { p10 + (p50 - p10) * half } else { p50 + (p90 - p50) * half }
+        let seconds = match &mut self.rng {
+            // Two halves, so that the median of all draws is the model's median.
+            Some(rng) => {
+                let half = rng.random::<f64>();
+                if rng.random_bool(0.5) { p10 + (p50 - p10) * half } else { p50 + (p90 - p50) * half }
             }
             None => p50,
         };
-        // Whole milliseconds, rounded: tokio's timer has no finer ones.
+        // Rounded to milliseconds, the resolution of tokio's timer.
         let duration = Duration::from_secs_f64(seconds * self.scale + 0.0005);
         Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
     }
 
-    /// How long the call itself takes to answer, apart from what AWS does behind it.
-    pub(crate) fn call(&mut self, service: &str, operation: &str) -> Duration {
-        let (thing, creates) = match (service, operation) {
-            ("ec2", "AttachInternetGateway") => ("internet_gateway", true),
-            ("ec2", "AllocateAddress") => ("elastic_ip", true),
-            ("ec2", "ReleaseAddress") => ("elastic_ip", false),
-            ("ec2", "CreateRouteTable") => ("route_table", true),
-            ("ec2", "DeleteRouteTable") => ("route_table", false),
-            ("ec2", "CreateRoute" | "ReplaceRoute") => ("route", true),
-            ("ec2", "DeleteRoute") => ("route", false),
-            ("ec2", "AssociateRouteTable" | "ReplaceRouteTableAssociation") => {
-                ("route_table_association", true)
-            }
-            ("ec2", "DisassociateRouteTable") => ("route_table_association", false),
-            ("ec2", "CreateSecurityGroup") => ("security_group", true),
-            ("ec2", "DeleteSecurityGroup") => ("security_group", false),
-            ("ec2", "DeleteSubnet") => ("subnet", false),
-            ("ec2", "DeleteVpc") => ("vpc", false),
-            ("elasticloadbalancing", "CreateTargetGroup") => ("target_group", true),
-            ("elasticloadbalancing", "DeleteTargetGroup") => ("target_group", false),
-            ("rds", "CreateDBSubnetGroup") => ("db_subnet_group", true),
-            ("rds", "DeleteDBSubnetGroup") => ("db_subnet_group", false),
-            ("logs", "CreateLogGroup") => ("cloudwatch_log_group", true),
-            ("logs", "DeleteLogGroup") => ("cloudwatch_log_group", false),
-            ("iam", "CreateRole") => ("iam_role", true),
-            ("iam", "DeleteRole") => ("iam_role", false),
-            ("ecs", "RegisterTaskDefinition") => ("ecs_task_definition_register", true),
-            ("ecs", "DeregisterTaskDefinition") => ("ecs_task_definition_register", false),
-            ("ecs", "CreateService") => ("ecs_service_create_call", true),
-            _ => ("api_control_call", true),
-        };
-        if creates { self.create(thing) } else { self.delete(thing) }
+    /// How long a call takes to return, apart from what AWS does after it. `timing` is `None` for an ordinary call.
+    pub(crate) fn call(&mut self, timing: Option<Timing>) -> Duration {
+        match timing {
+            Some(Timing::Create(key)) => self.create(key),
+            Some(Timing::Delete(key)) => self.delete(key),
+            None => self.create("api_control_call"),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a caller sent, whatever the protocol, and the refusal it may get.
+//! The parameters of a call, whatever the protocol, and its refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-/// Between two parts of a path; no key that AWS allows holds it.
+/// The separator between the parts of a path. No key that AWS allows contains it.
 const SEPARATOR: char = '\u{1f}';
 
-/// An error answer of AWS.
+/// An error response of AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) status: StatusCode,
-    /// Headers that go with it (S3 tells some things only there).
+    /// Additional headers (S3 reports some facts only there).
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
@@ -44,10 +44,10 @@ impl Refusal {
     }
 }
 
-/// The parameters of one request, as leaves under paths.
+/// The parameters of one request, as leaves with paths.
 ///
-/// A leaf that was never read makes [`Params::done`] fail: a parameter that the simulator does not know is an error,
-/// not something to overlook. So a handler reads all its parameters, calls `done`, and only then changes anything.
+/// A leaf that is never read makes [`Params::done`] fail, so a parameter that the simulator does not support is an
+/// error. A handler therefore reads all its parameters, calls `done`, and only then changes anything.
 #[derive(Debug, Clone)]
 pub(crate) struct Params {
     leaves: Arc<BTreeMap<String, Value>>,
@@ -58,7 +58,7 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Parameters from leaves: a path's parts are joined by [`join`].
+    /// Parameters from leaves: [`join`] joins the parts of a path.
     pub(crate) fn new(leaves: BTreeMap<String, Value>, body: Bytes) -> Self {
         let unread = leaves.keys().cloned().collect();
         Self {
@@ -70,17 +70,17 @@ impl Params {
         }
     }
 
-    /// The same parameters for somebody who only looks: what they read still counts as unread.
+    /// The same parameters for inspection: reading them does not mark them as read.
     pub(crate) fn peek(&self) -> Self {
         Self { unread: Arc::default(), checked: Arc::default(), ..self.clone() }
     }
 
-    /// The request's body, for protocols that carry one as it is (S3 objects).
+    /// The request's body, for protocols with raw bodies (S3 objects).
     pub(crate) fn body(&self) -> Bytes {
         self.body.clone()
     }
 
-    /// Whether one of the leaves is this text, whoever reads it.
+    /// Whether one of the leaves is this text.
     pub(crate) fn holds(&self, text: &str) -> bool {
         self.leaves.values().any(|value| value.as_str() == Some(text))
     }
@@ -121,7 +121,7 @@ impl Params {
     /// The whole number at `key`, if it was sent.
     ///
     /// # Errors
-    /// `InvalidParameterValue` when it is none.
+    /// `InvalidParameterValue` if the value is not a whole number.
     pub(crate) fn int(&self, key: &str) -> Result<Option<i64>, Refusal> {
         self.parsed(key, "an integer")
     }
@@ -129,7 +129,7 @@ impl Params {
     /// The number at `key`, if it was sent.
     ///
     /// # Errors
-    /// `InvalidParameterValue` when it is none.
+    /// `InvalidParameterValue` if the value is not a number.
     pub(crate) fn float(&self, key: &str) -> Result<Option<f64>, Refusal> {
         self.parsed(key, "a number")
     }
@@ -137,7 +137,7 @@ impl Params {
     /// The boolean at `key`, if it was sent.
     ///
     /// # Errors
-    /// `InvalidParameterValue` when it is none.
+    /// `InvalidParameterValue` if the value is not a boolean.
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Refusal> {
         self.parsed(key, "a boolean")
     }
@@ -170,7 +170,7 @@ impl Params {
         self.indexes(key).into_iter().map(|index| self.within(&format!("{key}{SEPARATOR}{index}"))).collect()
     }
 
-    /// The structure at `key`, if anything of it was sent (an empty structure counts).
+    /// The structure at `key`, if any part of it was sent (an empty structure counts).
     pub(crate) fn section(&self, key: &str) -> Option<Self> {
         self.has(key).then(|| {
             self.value(key);
@@ -222,17 +222,17 @@ impl Params {
         self.path(key).replace(SEPARATOR, ".")
     }
 
-    /// Marks everything of this structure as read: for a part that has no meaning in a simulation.
+    /// Marks a structure as read: for parameters without meaning in a simulation.
     pub(crate) fn ignore(&self, key: &str) {
         let path = self.path(key);
         let below = format!("{path}{SEPARATOR}");
         lock(&self.unread).retain(|leaf| *leaf != path && !leaf.starts_with(&below));
     }
 
-    /// To be called when all parameters have been read, before anything is changed.
+    /// Must be called after all parameters were read and before anything is changed.
     ///
     /// # Errors
-    /// `UnknownParameter` naming what was sent but is not known here.
+    /// `UnknownParameter`, naming the first parameter that was sent but not read.
     pub(crate) fn done(&self) -> Result<(), Refusal> {
         *lock(&self.checked) = true;
         match lock(&self.unread).iter().next() {
@@ -278,7 +278,7 @@ pub(crate) fn flatten(value: &Value, path: &str, leaves: &mut BTreeMap<String, V
     }
 }
 
-/// A lock that a panicking test elsewhere does not spoil.
+/// Locks a mutex, even after another thread panicked while holding it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

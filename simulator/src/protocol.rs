@@ -1,4 +1,4 @@
-//! The wire protocols: requests into [`Params`], answers and refusals into what the SDKs read.
+//! The wire protocols: they decode requests into [`Params`] and encode replies and refusals for the SDKs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::params::{Params, Refusal, flatten, join};
 
-/// How a service is spoken to.
+/// The protocol of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// EC2's own form of AWS Query: unwrapped lists, `item` elements. The field is the XML namespace.
@@ -24,7 +24,7 @@ pub(crate) enum Protocol {
     RestJson,
 }
 
-/// A request as it came in.
+/// An HTTP request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -35,7 +35,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The request behind an HTTP message whose body has been read.
+    /// The request of an HTTP message whose body has been read.
     pub(crate) fn from_parts(parts: http::request::Parts, body: Bytes) -> Self {
         let query =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -59,7 +59,7 @@ impl Request {
     }
 }
 
-/// What a service's file answers.
+/// The response of a service's file.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -67,11 +67,11 @@ pub(crate) struct Reply {
     pub(crate) body: Body,
 }
 
-/// The body of an answer.
+/// The body of a response.
 ///
-/// A document is a JSON value whose names are the wire's own. For XML: a list under `Name` becomes
-/// `<Name><item>…` (EC2) or `<Name><member>…` (Query); a list under `Name/Element` becomes `<Name><Element>…`; a list
-/// under `*Element` becomes repeated `<Element>` without a wrapper; nulls are left out.
+/// A document is a JSON value with the names of the wire. For XML: a list under `Name` becomes `<Name><item>…` (EC2)
+/// or `<Name><member>…` (Query); a list under `Name/Element` becomes `<Name><Element>…`; a list under `*Element`
+/// becomes repeated `<Element>` without a wrapper; nulls are omitted.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// A document in the service's protocol.
@@ -89,18 +89,18 @@ impl From<Value> for Reply {
 }
 
 impl Reply {
-    /// An answer that says nothing but that it was done.
+    /// A response that reports only success.
     pub(crate) fn empty() -> Self {
         Value::Object(Map::new()).into()
     }
 
-    /// The same answer with another HTTP status.
+    /// The same response with another HTTP status.
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// The same answer with one more header; a `content-type` stands in for the protocol's own.
+    /// The same response with one more header; a `content-type` replaces the protocol's own.
     pub(crate) fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -110,7 +110,7 @@ impl Reply {
 /// Reads the operation and its parameters of a request in one of the RPC protocols.
 ///
 /// # Errors
-/// `InvalidAction` and the like when the request is not of that form.
+/// `InvalidAction` or a similar code, if the request does not have that form.
 pub(crate) fn decode(protocol: Protocol, request: &Request) -> Result<(String, Params), Refusal> {
     match protocol {
         Protocol::Ec2(_) => form(request, false),
@@ -122,7 +122,7 @@ pub(crate) fn decode(protocol: Protocol, request: &Request) -> Result<(String, P
     }
 }
 
-/// Reads a form: its fields stand in the body, or in the query string (AWS takes both).
+/// Reads form parameters from the body and the query string (AWS accepts both).
 fn form(request: &Request, wrapped: bool) -> Result<(String, Params), Refusal> {
     let mut action = None;
     let mut leaves = BTreeMap::new();
@@ -144,7 +144,7 @@ fn form(request: &Request, wrapped: bool) -> Result<(String, Params), Refusal> {
     Ok((action, Params::new(leaves, Bytes::new())))
 }
 
-/// AWS Query wraps lists: `Tags.Tag.1.Key`, `Names.member.1`. The name before a number goes when it follows another.
+/// AWS Query wraps lists: `Tags.Tag.1.Key`, `Names.member.1`. A name between another name and a number is dropped.
 fn without_wrappers<'a>(parts: &[&'a str]) -> Vec<&'a str> {
     let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty();
     parts
@@ -171,7 +171,7 @@ fn json(request: &Request, prefix: &str) -> Result<(String, Params), Refusal> {
 /// The parameters of a JSON body.
 ///
 /// # Errors
-/// `SerializationException` when the body is no JSON.
+/// `SerializationException` if the body is not JSON.
 pub(crate) fn json_params(body: &Bytes) -> Result<Params, Refusal> {
     let mut leaves = BTreeMap::new();
     if !body.is_empty() {
@@ -182,7 +182,7 @@ pub(crate) fn json_params(body: &Bytes) -> Result<Params, Refusal> {
     Ok(Params::new(leaves, body.clone()))
 }
 
-/// Writes an answer in the protocol's form.
+/// Encodes a reply by the protocol.
 pub(crate) fn encode(protocol: Protocol, operation: &str, request_id: &str, reply: Reply) -> Response<Bytes> {
     let (content_type, body) = match (protocol, reply.body) {
         (_, Body::Raw(bytes)) => ("application/octet-stream", bytes),
@@ -228,7 +228,7 @@ pub(crate) fn encode(protocol: Protocol, operation: &str, request_id: &str, repl
     response(reply.status, headers, body)
 }
 
-/// Writes a refusal in the protocol's form.
+/// Encodes a refusal by the protocol.
 pub(crate) fn encode_refusal(protocol: Protocol, request_id: &str, refusal: &Refusal) -> Response<Bytes> {
     let Refusal { code, message, status, .. } = refusal;
     let (code_xml, message_xml) = (escaped(code), escaped(message));
@@ -273,7 +273,7 @@ fn is_s3(namespace: &str) -> bool {
     namespace.contains("//s3.")
 }
 
-/// The headers in which a service names the request: S3 has its own.
+/// The headers with the request's ID. S3 has its own.
 fn request_ids(protocol: Protocol, request_id: &str) -> Vec<(Cow<'static, str>, String)> {
     match protocol {
         Protocol::RestXml(namespace) if is_s3(namespace) => vec![
@@ -307,7 +307,7 @@ fn close(xml: &mut String, name: &str) {
     xml.push('>');
 }
 
-/// Writes what stands inside an element.
+/// Writes the content of an element.
 fn element_content(value: &Value, item: &str, xml: &mut String) {
     match value {
         Value::Null => {}
@@ -347,10 +347,10 @@ fn element(name: &str, value: &Value, item: &str, xml: &mut String) {
     close(xml, name);
 }
 
-/// Text as it may stand inside an XML element.
+/// Text, escaped for an XML element.
 ///
-/// Carriage returns would be read back as line feeds, so they go as references. Characters that XML 1.0 cannot hold
-/// at all, not even as a reference, become U+FFFD: a document that no parser accepts would help nobody.
+/// Carriage returns would be read back as line feeds, so they are written as references. Characters that XML 1.0 does
+/// not allow, not even as references, become U+FFFD, so that every document can be parsed.
 pub(crate) fn escaped(text: &str) -> String {
     let mut xml = String::with_capacity(text.len());
     for character in text.chars() {
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_from_the_body_and_from_the_query_string() {
+    fn form_parameters_are_read_from_the_body_and_the_query_string() {
         let request = Request {
             method: Method::GET,
             path: "/".into(),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_may_bring_its_own_content_type_and_any_header() {
+    fn a_reply_can_set_its_content_type_and_any_header() {
         let reply = Reply::empty()
             .header("content-type", "text/yaml")
             .header(format!("x-amz-meta-{}", "owner"), "shop")

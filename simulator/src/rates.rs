@@ -1,13 +1,24 @@
-//! Request-rate buckets: how many calls AWS answers before it throttles.
+//! Request rates: how many calls AWS accepts before it throttles.
 //!
-//! Source for EC2: "Request throttling for the Amazon EC2 API" (bucket size and refill a second by category). The
-//! other services publish no figures for most calls; they get the buckets that their SDK users report as safe.
+//! Each service's file has its own rates. Source of EC2's: "Request throttling for the Amazon EC2 API" (bucket size and
+//! refill a second by category). The other services publish no figures for most calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ledger::writes;
-use crate::params::Refusal;
+/// A token bucket: its name within the service, its size, and the tokens that it gains a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    name: &'static str,
+    size: f64,
+    refill: f64,
+}
+
+impl Rate {
+    pub(crate) const fn new(name: &'static str, size: f64, refill: f64) -> Self {
+        Self { name, size, refill }
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -15,10 +26,10 @@ struct Bucket {
     at: Duration,
 }
 
-/// The buckets of one account.
+/// The buckets of one account, by service and name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rates {
-    buckets: BTreeMap<(String, &'static str), Bucket>,
+    buckets: BTreeMap<(&'static str, &'static str), Bucket>,
     off: bool,
 }
 
@@ -27,55 +38,19 @@ impl Rates {
         Self { off: true, ..Self::default() }
     }
 
-    /// Takes a token for the call.
-    ///
-    /// # Errors
-    /// The service's throttling error when there is none left.
-    pub(crate) fn take(&mut self, service: &str, operation: &str, now: Duration) -> Result<(), Refusal> {
+    /// Takes a token from a service's bucket. Returns whether there was one.
+    pub(crate) fn take(&mut self, service: &'static str, rate: Rate, now: Duration) -> bool {
         if self.off {
-            return Ok(());
+            return true;
         }
-        let (name, size, refill) = category(service, operation);
-        let bucket =
-            self.buckets.entry((service.to_owned(), name)).or_insert(Bucket { tokens: size, at: now });
+        let Rate { name, size, refill } = rate;
+        let bucket = self.buckets.entry((service, name)).or_insert(Bucket { tokens: size, at: now });
         let gained = now.saturating_sub(bucket.at).as_secs_f64() * refill;
         *bucket = Bucket { tokens: (bucket.tokens + gained).min(size), at: now };
-        if bucket.tokens < 1.0 {
-            return Err(throttled(service));
+        let has_token = bucket.tokens >= 1.0;
+        if has_token {
+            bucket.tokens -= 1.0;
         }
-        bucket.tokens -= 1.0;
-        Ok(())
-    }
-}
-
-/// The throttling answer of a service, with that service's own code.
-pub(crate) fn throttled(service: &str) -> Refusal {
-    match service {
-        "ec2" => Refusal::new("RequestLimitExceeded", "Request limit exceeded.").status(503),
-        "s3" => Refusal::new("SlowDown", "Please reduce your request rate.").status(503),
-        "elasticloadbalancing" | "rds" | "iam" | "sts" | "sns" | "route53" => {
-            Refusal::new("Throttling", "Rate exceeded")
-        }
-        "servicequotas" => Refusal::new("TooManyRequestsException", "Rate exceeded"),
-        _ => Refusal::new("ThrottlingException", "Rate exceeded"),
-    }
-}
-
-/// The bucket of a call: its name, its size and how many tokens come back a second.
-fn category(service: &str, operation: &str) -> (&'static str, f64, f64) {
-    match (service, operation) {
-        ("ec2", "RunInstances") => ("run", 5.0, 2.0),
-        ("ec2", "TerminateInstances" | "StartInstances" | "StopInstances") => ("power", 100.0, 5.0),
-        ("ec2", "CreateVpcEndpoint") => ("endpoints", 4.0, 0.3),
-        ("ec2" | "ecs", _) if writes(operation) => ("write", 50.0, 5.0),
-        ("ec2", _) => ("read", 100.0, 20.0),
-        ("route53", _) => ("all", 5.0, 5.0),
-        ("ecs", _) => ("read", 50.0, 20.0),
-        ("s3" | "states", _) => ("all", 1000.0, 500.0),
-        ("iam", _) => ("all", 100.0, 15.0),
-        ("elasticloadbalancing", _) if writes(operation) => ("write", 40.0, 3.0),
-        ("elasticloadbalancing", _) => ("read", 40.0, 10.0),
-        (_, _) if writes(operation) => ("write", 40.0, 10.0),
-        (_, _) => ("read", 40.0, 20.0),
+        has_token
     }
 }

@@ -1,5 +1,5 @@
-//! What stands in an account before anything is deployed: what the spec refers to, and what Stackdrop's own
-//! installation brings.
+//! What exists in an account before a deployment: the resources that a spec refers to and those of Stackdrop's
+//! installation.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
-use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sfn, sns};
+use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sns};
 use crate::world::{Tags, World};
 
-/// Something that is there from the start, made by somebody else.
+/// A resource that exists from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seed {
     /// A versioned bucket.
@@ -22,7 +22,7 @@ pub enum Seed {
     Certificate {
         /// Its ARN.
         arn: String,
-        /// The name that it is for.
+        /// Its domain name.
         domain: String,
     },
     /// A public hosted zone that is delegated to Route 53.
@@ -37,30 +37,31 @@ pub enum Seed {
         /// Its ARN.
         arn: String,
     },
-    /// A secret in Secrets Manager with tags, or with a key of the customer's.
+    /// A secret in Secrets Manager with tags or a customer key.
     SecretOf {
         /// Its ARN.
         arn: String,
         /// Its tags.
         tags: BTreeMap<String, String>,
-        /// The ARN of the key that encrypts it, if it is not the account's own.
+        /// The ARN of the customer key that encrypts it, if any.
         kms_key: Option<String>,
     },
-    /// An image in the account's private registry of ECR, with its repository.
+    /// An image in the account's private ECR registry, with its repository.
     Image {
         /// The image, as a task definition names it.
         image: String,
     },
-    /// A pull-through cache rule of the account's private registry of ECR: it can fetch any image from another registry.
+    /// A pull-through cache rule of the account's private ECR registry: the registry can fetch any image from another
+    /// one.
     PullThroughCache {
-        /// With what the names of the repositories begin, such as `docker-hub`.
+        /// The prefix of the repositories' names, such as `docker-hub`.
         prefix: String,
     },
     /// An SNS topic.
     Topic {
         /// Its ARN.
         arn: String,
-        /// The ARN of the customer's key that it encrypts with, if any.
+        /// The ARN of the customer key that encrypts its messages, if any.
         key: Option<String>,
     },
     /// A schedule group of EventBridge Scheduler.
@@ -68,13 +69,13 @@ pub enum Seed {
         /// Its name.
         name: String,
     },
-    /// How many of a thing the account may have.
+    /// A service quota.
     Quota {
         /// The service's code, such as `vpc`.
         service: String,
         /// The quota's code, such as `L-F678F1CE`.
         code: String,
-        /// The number.
+        /// The quota's value.
         value: u32,
     },
     /// An instance type that a zone does not have.
@@ -84,17 +85,17 @@ pub enum Seed {
         /// The zone, such as `eu-central-1a`.
         zone: String,
     },
-    /// The account's default key for the encryption of disks, where it is a key of the customer's.
+    /// The customer key that encrypts the account's disks by default.
     DefaultEbsKey {
         /// Its ARN.
         arn: String,
     },
-    /// An image that no registry has: tasks that want it never start.
+    /// An image that no registry has: its tasks never start.
     NoSuchImage {
         /// The image, as a task definition names it.
         image: String,
     },
-    /// An image whose container ends at once with this exit code.
+    /// An image whose container exits at once.
     CrashingImage {
         /// The image, as a task definition names it.
         image: String,
@@ -108,48 +109,48 @@ pub enum Seed {
     },
 }
 
-/// Permissions that are there from the start.
+/// Permissions that exist from the start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PolicySeed {
-    /// A role that an installation brings: no deployment makes or deletes it.
+    /// A role of the installation: no deployment creates or deletes it.
     Role {
         /// Its ARN, with its path.
         arn: String,
-        /// Who may assume it.
+        /// Its trust policy.
         trust: Value,
-        /// What it may do: a document by name.
+        /// Its inline policies, by name.
         policies: Vec<(String, Value)>,
         /// The ARNs of its managed policies.
         attached: Vec<String>,
         /// The ARN of its permissions boundary.
         boundary: Option<String>,
     },
-    /// A managed policy of the customer.
+    /// A customer managed policy.
     ManagedPolicy {
         /// Its ARN.
         arn: String,
-        /// What it says.
+        /// Its document.
         document: Value,
     },
     /// The policy of a bucket, topic, queue or key.
     ResourcePolicy {
         /// The resource's ARN.
         arn: String,
-        /// What it says.
+        /// Its document.
         document: Value,
     },
 }
 
 impl Account {
-    /// Puts something into the account.
+    /// Adds a resource to the account.
     pub fn seed(&self, seed: &Seed) {
         self.with(|world| place(world, seed));
     }
 
-    /// Puts permissions into the account.
+    /// Adds permissions to the account.
     ///
     /// # Errors
-    /// When a document is no policy, or has an element that the simulator does not know.
+    /// If a document is not a policy, or has an element that the simulator does not support.
     pub fn seed_policy(&self, seed: &PolicySeed) -> Result<(), InvalidPolicy> {
         self.with(|world| match seed {
             PolicySeed::Role { arn, trust, policies, attached, boundary } => {
@@ -161,16 +162,6 @@ impl Account {
                 Ok(())
             }
         })
-    }
-
-    /// Tells the account that an execution of a state machine has started: `DescribeExecution` knows it as `RUNNING`.
-    pub fn execution_started(&self, arn: &str) {
-        self.with(|world| sfn::started(world, arn));
-    }
-
-    /// Tells the account how an execution ended: `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
-    pub fn execution_ended(&self, arn: &str, status: &'static str) {
-        self.with(|world| sfn::ended(world, arn, status));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The same account on a loopback port, for SDKs and tools outside this process.
+//! An account on a loopback port, for SDKs and tools outside this process.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -8,21 +8,21 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::account::{Account, Delivery, LARGEST_BODY};
+use crate::caller::Caller;
 use crate::protocol;
-use crate::seam::Caller;
 use crate::services::iam;
 
-/// The header in which a caller from outside may give its name for the ledger.
+/// The header with the caller's name for the call log.
 const CALLER: &str = "x-stackdrop-caller";
-/// The header in which it may name a role of the account: then the call is decided by what that may do.
+/// The header with the name of a role of the account: IAM then decides the call by that role's permissions.
 const ROLE: &str = "x-stackdrop-role";
 
 /// Answers every request that reaches the listener until the task is dropped.
 ///
-/// A lost connection is answered with 502, since a server cannot un-accept a request; the SDKs retry it alike.
+/// A lost connection is answered with 502, since a server cannot un-accept a request; SDKs retry both alike.
 ///
 /// # Errors
-/// When the listener fails.
+/// If the listener fails.
 pub async fn serve(account: Account, listener: TcpListener) -> std::io::Result<()> {
     axum::serve(listener, Router::new().fallback(answer).with_state(account)).await
 }

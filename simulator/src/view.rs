@@ -1,61 +1,59 @@
-//! What the account's network looks like to somebody who need not ask its API: who stands where, and who reaches whom.
+//! The account's network, as tests and reports see it without API calls.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::account::Account;
-use crate::services::ec2;
-
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceView {
-    /// Its id.
+    /// Its ID.
     pub id: String,
-    /// Its description, which names the service that holds it: `ELB app/shop/…`, `RDSNetworkInterface`, ….
+    /// Its description, which names the service that uses it: `ELB app/shop/…`, `RDSNetworkInterface`, ….
     pub description: String,
-    /// The service that asked for it, such as `amazon-elb`; empty for those of instances and those made by hand.
+    /// The service that requested it, such as `amazon-elb`; empty for an instance's interface and for one created by
+    /// a call.
     pub requester: String,
-    /// The subnet that it is in.
+    /// Its subnet.
     pub subnet: String,
-    /// The VPC that it is in.
+    /// Its VPC.
     pub vpc: String,
-    /// The availability zone that it is in.
+    /// Its availability zone.
     pub zone: String,
-    /// Its security groups, each an id with a name.
+    /// The IDs and names of its security groups.
     pub groups: Vec<(String, String)>,
     /// Its private address.
     pub address: Ipv4Addr,
     /// Whether a public address is mapped to it.
     pub public: bool,
-    /// The instance that it belongs to.
+    /// The ID of its instance.
     pub instance: Option<String>,
-    /// The tag `stackdrop:component` of what it belongs to, where that is known.
+    /// The tag `stackdrop:component` of its owner, if known.
     pub component: String,
-    /// The tags of the instance, NAT gateway or endpoint that it belongs to; else its own.
+    /// The tags of the instance, NAT gateway or endpoint that owns it, or else its own.
     pub tags: BTreeMap<String, String>,
 }
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// An address of the internet.
+    /// A public address on the internet.
     Internet(Ipv4Addr),
-    /// The interface with this id.
+    /// The interface with this ID.
     Interface(String),
 }
 
 /// A security group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupView {
-    /// Its id.
+    /// Its ID.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The VPC that it belongs to.
+    /// Its VPC.
     pub vpc: String,
-    /// What may come in.
+    /// Its ingress rules.
     pub ingress: Vec<RuleView>,
-    /// What may go out.
+    /// Its egress rules.
     pub egress: Vec<RuleView>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
@@ -64,49 +62,27 @@ pub struct GroupView {
 /// A rule of a security group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleView {
-    /// Its id.
+    /// Its ID.
     pub id: String,
     /// `tcp`, `udp`, `icmp`, `icmpv6`, another protocol's number, or `-1` for all.
     pub protocol: String,
-    /// The first port; none for protocols without ports.
+    /// The first port; `None` for protocols without ports.
     pub from_port: Option<i64>,
     /// The last port.
     pub to_port: Option<i64>,
-    /// Where traffic may come from, or for egress go to.
+    /// The allowed source, or for egress the allowed destination.
     pub source: Source,
-    /// Its description, empty when it has none.
+    /// Its description; may be empty.
     pub description: String,
 }
 
-/// The other end of a security group's rule.
+/// The source or destination of a security group's rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A block of addresses, such as `10.0.0.0/16`.
+    /// A CIDR block, such as `10.0.0.0/16`.
     Cidr(String),
-    /// The interfaces that have the group with this id.
+    /// The interfaces in the security group with this ID.
     Group(String),
     /// The addresses of an AWS service, by its prefix list.
     PrefixList(String),
-}
-
-impl Account {
-    /// Every network interface that is there now.
-    #[must_use]
-    pub fn interfaces(&self) -> Vec<InterfaceView> {
-        self.with(|world| ec2::interfaces(world))
-    }
-
-    /// Whether a TCP connection from `from` to a port of an interface gets through: from the internet only where a
-    /// public address is mapped to the interface, its subnet leads to an attached internet gateway and the rules let
-    /// it in; inside a VPC by the egress rules of the one and the ingress rules of the other.
-    #[must_use]
-    pub fn connects(&self, from: Origin, to_interface_id: &str, port: u16) -> bool {
-        self.with(|world| ec2::connects(world, from, to_interface_id, port))
-    }
-
-    /// Every security group that is there now, the default ones included.
-    #[must_use]
-    pub fn security_groups(&self) -> Vec<GroupView> {
-        self.with(|world| ec2::security_groups(world))
-    }
 }

@@ -47,7 +47,7 @@ fn refusal<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_put_is_read_at_once_with_its_type_and_metadata() {
+async fn an_object_is_read_at_once_with_its_type_and_metadata() {
     let (_, s3) = open();
     let put = s3.put_object().bucket(BUCKET).key("specs/shop.yaml").content_type("text/yaml");
     let put =
@@ -87,7 +87,7 @@ async fn keys_with_odd_characters_come_back_as_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_styles_of_address_lead_to_the_same_object() {
+async fn both_styles_of_url_address_the_same_object() {
     let (account, s3) = open();
     put(&s3, "specs/a b.yaml", "same").await;
     let config = aws_sdk_s3::config::Builder::from(&sdk(&account)).force_path_style(true).build();
@@ -108,7 +108,7 @@ async fn only_the_first_writer_of_an_absent_key_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_names_an_etag_needs_that_very_object() {
+async fn a_write_with_an_etag_needs_the_same_object() {
     let (_, s3) = open();
     let over = |etag: &str| {
         s3.put_object().bucket(BUCKET).key("lock").if_match(etag).body(ByteStream::from_static(b"2")).send()
@@ -125,7 +125,7 @@ async fn a_write_that_names_an_etag_needs_that_very_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_have_conditions_too() {
+async fn reads_support_conditions() {
     let (_, s3) = open();
     let (etag, _) = put(&s3, "k", "1").await;
     let get = || s3.get_object().bucket(BUCKET).key("k");
@@ -193,7 +193,7 @@ async fn a_bucket_without_versioning_keeps_one_null_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listings_go_by_prefix_and_page_by_page() {
+async fn listings_filter_by_prefix_and_paginate() {
     let (_, s3) = open();
     for number in 0..5 {
         put(&s3, &format!("stacks/{number}/lock.json"), "{}").await;
@@ -250,7 +250,7 @@ async fn versions_are_listed_newest_first_and_page_by_page() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_exist_is_said_so() {
+async fn unknown_resources_are_reported() {
     let (_, s3) = open();
     let missing = s3.get_object().bucket(BUCKET).key("nothing").send().await.unwrap_err();
     assert!(missing.into_service_error().is_no_such_key());
@@ -293,7 +293,7 @@ async fn buckets_have_rules_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_simulated_is_an_error() {
+async fn unsupported_operations_and_parameters_are_errors() {
     let (_, s3) = open();
     let copied = s3.copy_object().bucket(BUCKET).key("k").copy_source("drops/l").send().await;
     assert_eq!(refusal(copied).0, "InvalidAction");

@@ -1,4 +1,4 @@
-//! Certificates and the records that validate them, as an SDK sees them.
+//! Certificates and their validation records, with an unmodified SDK.
 
 #![expect(
     clippy::unwrap_used,
@@ -73,7 +73,7 @@ impl House {
         self.batch(vec![(action, record)]).await
     }
 
-    /// Makes several changes at once; a refusal comes as its code and message.
+    /// Makes several changes at once; returns the code and message of a refusal.
     async fn batch(
         &self,
         changes: Vec<(ChangeAction, ResourceRecordSet)>,
@@ -166,7 +166,7 @@ async fn a_certificate_without_its_record_waits_and_then_times_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doomed_certificate_fails_with_a_reason() {
+async fn a_certificate_that_fails_gives_a_reason() {
     let house = House::new();
     house.account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
     let arn = house.request("shop.example.com", "first").await;
@@ -190,7 +190,7 @@ async fn an_idempotency_token_gives_the_same_certificate_for_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_cannot_be_are_refused() {
+async fn impossible_requests_are_refused() {
     let house = House::new();
     let request = |domain: &str| {
         let request = house.acm.request_certificate().domain_name(domain);
@@ -305,7 +305,7 @@ async fn zones_are_found_by_name_and_by_id() {
             found.hosted_zones.into_iter().map(|zone| zone.name).collect::<Vec<_>>()
         };
     assert_eq!(names(from("example.com").await.unwrap()), ["example.com.", "other.org."]);
-    // The list begins at the next name when there is none of this one.
+    // The list starts at the next name if this one does not exist.
     assert_eq!(names(from("example.org").await.unwrap()), ["other.org."]);
     seconds(1.0).await;
     let all = house.dns.list_hosted_zones().max_items(1).send().await.unwrap();
@@ -363,7 +363,7 @@ async fn record_sets_are_listed_in_order_from_a_name_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_cannot_be_are_refused_in_route_53s_words() {
+async fn impossible_changes_are_refused_as_route_53_words_them() {
     use ChangeAction::{Create, Delete, Upsert};
     let house = House::new();
     house.change(Create, record("www.example.com", RrType::A, &["192.0.2.1", "192.0.2.2"])).await.unwrap();
@@ -427,7 +427,7 @@ async fn changes_that_cannot_be_are_refused_in_route_53s_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_done_as_a_whole_or_not_at_all() {
+async fn a_batch_is_applied_completely_or_not_at_all() {
     use ChangeAction::{Create, Delete, Upsert};
     let house = House::new();
     let a = || record("a.example.com", RrType::A, &["192.0.2.1"]);

@@ -1,4 +1,4 @@
-//! ECS on Fargate with its scaling and its logs: what becomes of services, and what is refused.
+//! ECS on Fargate with its scaling and its logs: the life of services, and refusals.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -20,7 +20,7 @@ fn ecs(account: &Account) -> aws_sdk_ecs::Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_call_of_a_fresh_account_makes_the_service_linked_role() {
+async fn the_first_call_of_a_new_account_creates_the_service_linked_role() {
     let account = account();
     let ecs = ecs(&account);
     let create = || ecs.create_cluster().cluster_name("shop").send();
@@ -29,7 +29,7 @@ async fn the_first_call_of_a_fresh_account_makes_the_service_linked_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_provisioned_unseen_at_first_and_stays_described_when_it_is_gone() {
+async fn a_cluster_is_unknown_at_first_and_is_described_after_its_deletion() {
     let account = account();
     let ecs = ecs(&account);
     ecs.create_cluster().send().await.unwrap_err();
@@ -175,7 +175,7 @@ async fn a_service_may_start_before_its_load_balancer_is_active_and_is_steady_af
     assert_eq!(service.deployments()[0].rollout_state(), Some(&DeploymentRolloutState::InProgress));
     let health = shop.elb.describe_target_health().target_group_arn(&shop.target_group).send().await.unwrap();
     let first = health.target_health_descriptions()[0].target_health().unwrap();
-    assert_eq!(first.state().unwrap().as_str(), "unused", "nobody checks it before");
+    assert_eq!(first.state().unwrap().as_str(), "unused", "no checks before that");
     shop.load_balancer_active().await;
     let active = shop.account.clock().elapsed();
     shop.settled("web").await;
@@ -184,7 +184,7 @@ async fn a_service_may_start_before_its_load_balancer_is_active_and_is_steady_af
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_deployment_tells_the_same_story() {
+async fn the_service_deployment_reports_the_same_events() {
     let shop = Shop::ready().await;
     let definition = shop.register("web", container("web")).await;
     shop.creation("web", &definition).send().await.unwrap();
@@ -203,7 +203,7 @@ async fn the_service_deployment_tells_the_same_story() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_out_does_not_depend_on_how_often_one_asks() {
+async fn results_do_not_depend_on_the_number_of_reads() {
     let mut endings = Vec::new();
     for pause in [1, 7, 90] {
         let shop = Shop::ready().await;
@@ -224,7 +224,7 @@ async fn what_comes_out_does_not_depend_on_how_often_one_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_that_cannot_be_are_refused() {
+async fn invalid_services_are_refused() {
     let shop = Shop::ready().await;
     let definition = shop.register("web", container("web")).await;
     let inactive = shop.register("old", container("web")).await;
@@ -360,13 +360,13 @@ async fn a_first_deployment_whose_tasks_fail_is_failed_with_nothing_to_roll_back
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_says_what_it_could_not_reach_or_was_not_given() {
+async fn a_task_names_what_it_could_not_reach_or_read() {
     const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
     let secret = |name: &str| {
         let secret = aws_sdk_ecs::types::Secret::builder().name("KEY").value_from(name).build().unwrap();
         container("web").secrets(secret)
     };
-    // Without the way out, a task gives up after a minute.
+    // Without a route, a task gives up after a minute.
     let shop = Shop::without_way_out().await;
     let definition = shop.register("web", container("web")).await;
     shop.worker("web", &definition).await;
@@ -375,7 +375,7 @@ async fn a_task_says_what_it_could_not_reach_or_was_not_given() {
     wait(10).await;
     let stopped = shop.tasks(DesiredStatus::Stopped).await;
     assert!(stopped[0].stopped_reason().unwrap().starts_with("CannotPullContainerError"));
-    // With it, what it lacks shows at once.
+    // With a route, a missing image or secret is reported at once.
     let shop = Shop::ready().await;
     shop.account.seed(&Seed::Secret { arn: SECRET.into() });
     let missing = SECRET.replace("key", "none");
@@ -432,7 +432,7 @@ async fn an_update_starts_new_tasks_before_it_stops_old_ones() {
     let service = shop.settled("web").await;
     assert_eq!(service.task_definition(), Some(second.as_str()));
     assert_eq!(shop.interfaces().await, 2);
-    // What does not change the tasks makes no deployment.
+    // A change without an effect on tasks starts no deployment.
     let scaled = update().desired_count(3).send().await.unwrap().service.unwrap();
     assert_eq!(scaled.deployments().len(), 1);
     assert_eq!(shop.settled("web").await.running_count(), 3);
@@ -518,7 +518,7 @@ async fn a_service_drains_for_its_deregistration_delay_and_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_without_its_role_drains_for_ever() {
+async fn a_service_without_its_role_never_finishes_draining() {
     let shop = Shop::ready().await;
     let definition = shop.register_with_role("web", container("web"), "shop-reader").await;
     shop.worker("web", &definition).await;
@@ -545,7 +545,7 @@ async fn a_service_that_scales_down_to_nothing_is_deleted_without_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_named() {
+async fn a_refusal_names_what_is_missing() {
     let shop = Shop::open().await;
     let ecs = &shop.ecs;
     let service = "ServiceNotFoundException";
@@ -572,7 +572,7 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scalable_target_bounds_its_service_and_stays_behind_it() {
+async fn a_scalable_target_bounds_its_service_and_outlives_it() {
     use aws_sdk_applicationautoscaling::types::{
         MetricType, PolicyType, PredefinedMetricSpecification, ScalableDimension, ServiceNamespace,
         TargetTrackingScalingPolicyConfiguration,
@@ -645,7 +645,7 @@ async fn a_scalable_target_bounds_its_service_and_stays_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn log_groups_keep_what_they_are_told() {
+async fn log_groups_keep_their_settings() {
     let account = account();
     let logs = aws_sdk_cloudwatchlogs::Client::new(&sdk(&account));
     let create =

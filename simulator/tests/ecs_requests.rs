@@ -1,4 +1,4 @@
-//! What ECS, its scaling and its logs take and refuse in single requests, beyond what a service's story shows.
+//! Accepted and refused requests of ECS, its scaling and its logs, beyond the life of a service.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -16,7 +16,7 @@ use ecs_shop::{Shop, assert_refused, container, wait};
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 #[tokio::test(start_paused = true)]
-async fn containers_that_fargate_has_no_place_for_are_refused() {
+async fn container_settings_that_fargate_lacks_are_refused() {
     let shop = Shop::open().await;
     let with = |container: ContainerDefinitionBuilder| shop.registration("web", container.build());
     let port = |port: PortMapping| ContainerDefinition::builder().name("web").image("w").port_mappings(port);
@@ -160,7 +160,7 @@ async fn scaling_by_requests_names_a_target_group_that_its_load_balancer_uses() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_and_orders_that_are_none_are_refused() {
+async fn invalid_tags_and_orders_are_refused() {
     let account = account();
     let ecs = aws_sdk_ecs::Client::new(&sdk(&account));
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();

@@ -1,4 +1,4 @@
-//! IAM, Secrets Manager: what they keep, what they refuse, and when other services see it.
+//! IAM and Secrets Manager: stored data, refusals, and when other services see changes.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -42,7 +42,7 @@ fn assert_refused<T: Debug, E: ProvideErrorMetadata>(answer: Result<T, E>, code:
     assert!(text.contains(message), "{text:?} does not contain {message:?}");
 }
 
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#[expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 async fn role(iam: &Client, name: &str) {
     iam.create_role()
         .role_name(name)
@@ -52,7 +52,7 @@ async fn role(iam: &Client, name: &str) {
         .unwrap();
 }
 
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#[expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 async fn profile(iam: &Client, name: &str, with: Option<&str>) {
     iam.create_instance_profile().instance_profile_name(name).send().await.unwrap();
     if let Some(role) = with {
@@ -65,7 +65,7 @@ fn iam(account: &Account) -> Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_comes_back_as_it_was_made() {
+async fn a_role_is_read_as_it_was_created() {
     let account = account();
     let iam = iam(&account);
     let tag = Tag::builder().key("stackdrop:component").value("service").build().unwrap();
@@ -94,7 +94,7 @@ async fn a_role_comes_back_as_it_was_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_is_deleted_only_when_nothing_hangs_on_it() {
+async fn a_role_cannot_be_deleted_while_policies_or_profiles_use_it() {
     let account = account();
     let iam = iam(&account);
     role(&iam, "r").await;
@@ -126,7 +126,7 @@ async fn a_role_is_deleted_only_when_nothing_hangs_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_exist_is_named() {
+async fn a_refusal_names_what_does_not_exist() {
     let account = account();
     let iam = iam(&account);
     role(&iam, "r").await;
@@ -228,7 +228,7 @@ async fn malformed_policies_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inline_policy_comes_back_encoded_and_is_listed() {
+async fn an_inline_policy_is_returned_encoded_and_listed() {
     let account = account();
     let iam = iam(&account);
     role(&iam, "r").await;
@@ -256,7 +256,7 @@ async fn an_inline_policy_comes_back_encoded_and_is_listed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_linked_role_is_made_once_and_belongs_to_the_account() {
+async fn a_service_linked_role_is_created_once_and_belongs_to_the_account() {
     let account = account();
     let iam = iam(&account);
     let create = || iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").send();
@@ -275,7 +275,7 @@ async fn a_service_linked_role_is_made_once_and_belongs_to_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_are_added_and_taken_away() {
+async fn tags_are_added_and_removed() {
     let account = account();
     let iam = iam(&account);
     role(&iam, "r").await;
@@ -347,7 +347,7 @@ async fn a_role_has_the_boundary_that_it_was_created_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_leaves_the_role_there() {
+async fn a_lost_response_leaves_the_role_created() {
     let account = account();
     let iam = iam(&account);
     account.arm(Fault::at("iam", "CreateRole", When::Only(1), FaultKind::LostAfter));
@@ -376,7 +376,7 @@ async fn secrets_are_described_and_never_read() {
         "ResourceNotFoundException",
         "can't find the specified secret",
     );
-    assert!(account.inventory().is_empty(), "a seeded secret is somebody else's");
+    assert!(account.inventory().is_empty(), "a seeded secret is not ours");
 }
 
 #[tokio::test(start_paused = true)]
@@ -429,7 +429,7 @@ async fn a_repeated_creation_of_a_secret_is_the_same_only_with_its_token_and_val
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_deleted_holds_its_name_until_its_recovery_window_is_over() {
+async fn a_deleted_secret_keeps_its_name_until_its_recovery_window_ends() {
     let account = account();
     let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
     let create = || secrets.create_secret().name("own").secret_string("x").send();

@@ -18,7 +18,7 @@ use stackdrop_simulator::{Account, PolicySeed, Seed};
 const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:deploy";
 const ROLE: &str = "arn:aws:iam::123456789012:role/stackdrop-schedule";
 
-/// The code of an error, whatever service's.
+/// The code of an error of any service.
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(result: Result<T, E>) -> String {
     result.unwrap_err().code().unwrap_or_default().to_owned()
 }
@@ -110,7 +110,7 @@ async fn a_client_token_makes_a_repeated_creation_harmless() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn schedules_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_schedules_are_refused() {
     let (_, client) = scheduler();
     let new = || create(&client, "shop");
     let bad = |target: aws_sdk_scheduler::types::builders::TargetBuilder| target.build().unwrap();
@@ -179,7 +179,7 @@ async fn schedules_and_groups_are_listed_in_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_takes_its_schedules_with_it() {
+async fn deleting_a_group_deletes_its_schedules() {
     let (account, client) = scheduler();
     client.create_schedule_group().name("mine").send().await.unwrap();
     let taken = client.create_schedule_group().name("mine").send().await;
@@ -209,7 +209,7 @@ async fn a_group_takes_its_schedules_with_it() {
 const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:stackdrop";
 
 #[tokio::test(start_paused = true)]
-async fn what_is_published_can_be_looked_at() {
+async fn published_messages_can_be_read() {
     let account = account();
     account.seed(&Seed::Topic { arn: TOPIC.into(), key: None });
     let sns = aws_sdk_sns::Client::new(&sdk(&account));
@@ -228,7 +228,7 @@ async fn what_is_published_can_be_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_messages_are_refused() {
     let account = account();
     let sns = aws_sdk_sns::Client::new(&sdk(&account));
     let made = sns.create_topic().name("stackdrop").send().await.unwrap();
@@ -281,7 +281,7 @@ async fn an_execution_is_started_seen_by_its_driver_and_ended() {
     assert_eq!((seen[0].name.as_str(), seen[0].input.as_str()), ("d1", r#"{"stack":"shop"}"#));
     assert_eq!((seen[0].state_machine.as_str(), seen[0].status), (MACHINE, "RUNNING"));
 
-    // The same again while it runs is the same execution; with other input it is not.
+    // The same start of a running execution returns that execution; another input is refused.
     assert_eq!(start("d1", r#"{"stack":"shop"}"#).await.unwrap().execution_arn, arn);
     let other = start("d1", "{}").await.unwrap_err();
     assert!(other.into_service_error().is_execution_already_exists());
@@ -301,7 +301,7 @@ async fn an_execution_is_started_seen_by_its_driver_and_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn executions_are_known_once_they_have_been_told_of() {
+async fn executions_are_known_once_reported() {
     let (account, client) = sfn();
     let arn = "arn:aws:states:eu-central-1:123456789012:execution:deploy:by-rule";
     let describe = || client.describe_execution().execution_arn(arn).send();
@@ -340,7 +340,7 @@ async fn executions_are_listed_newest_first_and_can_be_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn executions_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_executions_are_refused() {
     let (_, client) = sfn();
     let start = || client.start_execution().state_machine_arn(MACHINE);
     let cases = [
@@ -365,7 +365,7 @@ async fn executions_are_refused_for_what_is_wrong_in_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_is_told_who_it_is() {
+async fn get_caller_identity_names_the_caller() {
     let account = account();
     let identity = aws_sdk_sts::Client::new(&sdk(&account)).get_caller_identity().send().await.unwrap();
     assert_eq!(identity.account(), Some("123456789012"));

@@ -1,4 +1,4 @@
-//! Service Quotas as its SDK sees it, and that the services hold to it.
+//! Service Quotas with an unmodified SDK, and the services that enforce the quotas.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -9,7 +9,7 @@ use common::{account, sdk};
 use stackdrop_simulator::Seed;
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_nobody_has_set_has_its_default_only() {
+async fn a_quota_that_was_not_set_has_its_default() {
     let account = account();
     let quotas = aws_sdk_servicequotas::Client::new(&sdk(&account));
     let get = || quotas.get_service_quota().service_code("vpc").quota_code("L-F678F1CE").send();
@@ -31,7 +31,7 @@ async fn a_quota_that_does_not_exist_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ec2_holds_to_the_quotas() {
+async fn ec2_enforces_quotas() {
     let account = account();
     for (service, code) in [("vpc", "L-F678F1CE"), ("vpc", "L-A4707A72"), ("ec2", "L-0263D0A3")] {
         account.seed(&Seed::Quota { service: service.into(), code: code.into(), value: 1 });

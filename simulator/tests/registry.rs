@@ -1,4 +1,4 @@
-//! ECR as its SDK sees it.
+//! ECR with an unmodified SDK.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -32,7 +32,7 @@ async fn an_image_is_found_by_its_tag_until_the_tag_moves_and_by_its_digest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_registry_does_not_hold_or_does_not_tell_is_refused() {
+async fn images_that_a_registry_lacks_are_refused() {
     let account = account();
     account.seed(&Seed::Image { image: format!("{REGISTRY}/web:v1") });
     let ecr = aws_sdk_ecr::Client::new(&sdk(&account));

@@ -1,4 +1,4 @@
-//! An account on a loopback port, reached from outside as the AWS CLI reaches it.
+//! An account on a loopback port, with clients outside like the AWS CLI.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -29,7 +29,7 @@ fn outside(account: &Account, address: SocketAddr) -> SdkConfig {
     config.build()
 }
 
-/// Sends bytes, and returns what comes back until the connection is closed.
+/// Sends bytes, and returns the response until the connection is closed.
 async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
@@ -38,7 +38,7 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A request with a signature of a service, which nobody checks.
+/// A request with a signature for a service, which is not verified.
 fn request(method: &str, path: &str, service: &str, headers: &str, body: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
@@ -49,7 +49,7 @@ fn request(method: &str, path: &str, service: &str, headers: &str, body: &str) -
 }
 
 #[tokio::test]
-async fn an_unmodified_client_outside_reaches_the_same_account() {
+async fn an_unmodified_client_outside_the_process_reaches_the_account() {
     let (account, address) = open().await;
     account.seed(&Seed::Bucket { name: "drops".into() });
     let config = outside(&account, address);
@@ -58,7 +58,7 @@ async fn an_unmodified_client_outside_reaches_the_same_account() {
     assert_eq!(account.inventory()[0].kind, "AWS::EC2::VPC");
 
     let s3 = aws_sdk_s3::Client::new(&config);
-    // More than what web servers take by default.
+    // More than the usual limit of web servers.
     let body = ByteStream::from(vec![b'x'; 3 << 20]);
     s3.put_object().bucket("drops").key("specs/a b+ü.yaml").body(body).send().await.unwrap();
     let got = s3.get_object().bucket("drops").key("specs/a b+ü.yaml").send().await.unwrap();
@@ -79,12 +79,12 @@ async fn a_lost_connection_shows_as_a_bad_gateway() {
     let lost = sts.get_caller_identity().send().await.unwrap_err();
     assert_eq!(lost.raw_response().unwrap().status().as_u16(), 502);
     sts.get_caller_identity().send().await.unwrap();
-    let endings: Vec<Ending> = account.ledger().into_iter().map(|call| call.ending).collect();
+    let endings: Vec<Ending> = account.call_log().into_iter().map(|call| call.ending).collect();
     assert_eq!(endings, [Ending::LostBefore, Ending::Done]);
 }
 
 #[tokio::test]
-async fn a_caller_outside_may_give_its_name() {
+async fn a_caller_outside_can_give_its_name() {
     let (account, address) = open().await;
     let body = "Action=GetCallerIdentity&Version=2011-06-15";
     let answer =
@@ -92,15 +92,15 @@ async fn a_caller_outside_may_give_its_name() {
             .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("<Account>123456789012</Account>"), "{answer}");
-    assert_eq!(account.ledger()[0].caller, "by-hand");
-    // A form may stand in the query string too.
+    assert_eq!(account.call_log()[0].caller, "by-hand");
+    // Form parameters can also be in the query string.
     let path = format!("/?{body}");
     let answer = exchange(address, request("GET", &path, "sts", "", "").as_bytes()).await;
     assert!(answer.contains("<Account>123456789012</Account>"), "{answer}");
 }
 
 #[tokio::test]
-async fn requests_that_no_service_takes_are_refused() {
+async fn requests_to_unknown_services_are_refused() {
     let (_, address) = open().await;
     let cases = [
         ("no signature", "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "403"),
@@ -131,7 +131,7 @@ async fn requests_that_no_service_takes_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_before_it_is_read_as_a_call() {
+async fn a_body_that_is_too_large_is_refused_before_decoding() {
     let (account, address) = open().await;
     let body = format!("Action=DescribeVpcs&Version={}", "x".repeat(1 << 20));
     let answer = exchange(address, request("POST", "/", "ec2", "", &body).as_bytes()).await;

@@ -1,4 +1,4 @@
-//! Systems Manager: the images that its public parameters name, and when an instance reports in.
+//! Systems Manager: the images of the public parameters, and the registration of instances.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -26,7 +26,7 @@ async fn the_public_parameters_name_the_newest_images() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_with_a_role_and_a_way_out_reports_in_and_is_lost_when_it_ends() {
+async fn an_instance_with_a_role_and_a_route_registers_and_is_lost_when_it_ends() {
     let network = Network::open(true).await;
     let id = network.launch(true).await;
     assert_eq!(network.ping(&id).await, None);
@@ -52,7 +52,7 @@ async fn an_instance_with_a_role_and_a_way_out_reports_in_and_is_lost_when_it_en
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_without_a_role_never_reports_in() {
+async fn an_instance_without_a_role_never_registers() {
     let network = Network::open(true).await;
     let id = network.launch(false).await;
     wait(3600).await;
@@ -60,7 +60,7 @@ async fn an_instance_without_a_role_never_reports_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_found_no_way_out_at_boot_tries_again_only_after_half_an_hour() {
+async fn an_agent_that_reached_no_service_at_boot_tries_again_after_half_an_hour() {
     let network = Network::open(false).await;
     let id = network.launch(true).await;
     wait(60).await;

@@ -15,7 +15,7 @@ use aws_smithy_async::time::TimeSource;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
-use stackdrop_simulator::{Clock, Happening, HistoryEvent};
+use stackdrop_simulator::{AccountEvent, Clock, HistoryEvent};
 use stackdrop_statemachine::{Abort, Event, EventKind, Status, Watch};
 
 use super::{Deployed, Rehearsal, event};
@@ -40,40 +40,42 @@ impl Rehearsal {
     /// it to stop.
     pub async fn live(&self) -> Infallible {
         let mut at_work = AtWork::default();
-        let mut seen = self.account.happenings(0).len();
+        let mut seen = self.account.account_events(0).len();
         loop {
             // Listening begins before looking, so that nothing is missed in between.
-            let stirred = self.account.stirred();
-            tokio::pin!(stirred);
-            stirred.as_mut().enable();
-            let news = self.account.happenings(seen);
+            let notified = self.account.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            let news = self.account.account_events(seen);
             seen += news.len();
             for happening in news {
                 self.react(happening, &mut at_work);
             }
             let due = self.account.next_schedule();
             tokio::select! {
-                () = stirred => {}
+                () = notified => {}
                 () = until(self.account.clock(), due) => {}
                 Some(ended) = at_work.running.next() => self.ended(&ended, &mut at_work),
             }
         }
     }
 
-    fn react<'r>(&'r self, happening: Happening, at_work: &mut AtWork<'r>) {
+    fn react<'r>(&'r self, happening: AccountEvent, at_work: &mut AtWork<'r>) {
         let settings = &self.aws.settings;
         let now = self.account.clock().now();
         match happening {
-            Happening::ObjectCreated { bucket, key, version, size, etag }
+            AccountEvent::ObjectCreated { bucket, key, version, size, etag }
                 if bucket == self.installation.bucket.name =>
             {
                 let event = event::created(settings, &key, &version, size, Some(&etag), now);
                 self.deliver(&event, at_work);
             }
-            Happening::ObjectDeleted { bucket, key, marker } if bucket == self.installation.bucket.name => {
+            AccountEvent::ObjectDeleted { bucket, key, marker }
+                if bucket == self.installation.bucket.name =>
+            {
                 self.deliver(&event::deleted(settings, &key, &marker, now), at_work);
             }
-            Happening::ScheduleFired { group, target, role, input, .. }
+            AccountEvent::ScheduleFired { group, target, role, input, .. }
                 if target == self.installation.workflow.arn =>
             {
                 // What is no JSON was refused when the schedule was made.
@@ -82,19 +84,19 @@ impl Rehearsal {
                     self.start(self.next_id(), input, at_work);
                 }
             }
-            Happening::ExecutionStarted { arn, input } => {
+            AccountEvent::ExecutionStarted { arn, input } => {
                 if let Some(name) = arn.strip_prefix(&self.execution_arn("")) {
                     self.start(name.to_owned(), serde_json::from_str(&input).unwrap_or_default(), at_work);
                 }
             }
-            Happening::ExecutionStopped { arn, error, cause } => {
+            AccountEvent::ExecutionStopped { arn, error, cause } => {
                 if let Some(abort) = at_work.aborts.get(&arn) {
                     abort.stop(&error, &cause);
                 }
             }
-            Happening::ObjectCreated { .. }
-            | Happening::ObjectDeleted { .. }
-            | Happening::ScheduleFired { .. } => {}
+            AccountEvent::ObjectCreated { .. }
+            | AccountEvent::ObjectDeleted { .. }
+            | AccountEvent::ScheduleFired { .. } => {}
         }
     }
 

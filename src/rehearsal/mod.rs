@@ -380,7 +380,7 @@ impl Rehearsal {
         self.account.execution_ended_with(&execution.arn, status, end);
         // Others may have been at work meanwhile: a call names the execution that made it.
         let mine = format!("{}/", execution.name);
-        let calls = self.account.ledger_from(*calls_before);
+        let calls = self.account.call_log_from(*calls_before);
         let calls = calls.into_iter().filter(|call| call.caller.starts_with(&mine)).collect();
         let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
         Deployed { id: execution.name.clone(), outcome, calls, bound_seconds }

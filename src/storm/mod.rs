@@ -122,7 +122,7 @@ async fn blow(seed: u64) -> Result<(Storm, Vec<End>)> {
         ends.push((stack, last, standing(&rehearsal.account().inventory(), stack)));
         ended.push(Ended { stack, deployed, after: None });
     }
-    let ledger = rehearsal.account().ledger();
+    let ledger = rehearsal.account().call_log();
     for stack in STACKS {
         let executions = ended.iter().filter(|it| it.stack == stack).map(|it| it.deployed.id.clone());
         broken.extend(together(&ledger, &executions.collect::<Vec<_>>()));

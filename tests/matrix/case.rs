@@ -5,7 +5,7 @@ use std::fmt;
 
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::{Checkpoint, announces};
-use stackdrop_simulator::{Call, Ending, Fault, FaultKind, When};
+use stackdrop_simulator::{Call, Ending, Fault, FaultKind, When, can_fail};
 
 /// How often the SDK tries a call by itself (its standard retry mode).
 const SDK_ATTEMPTS: usize = 3;
@@ -115,10 +115,8 @@ pub(crate) fn lasting_until_noticed(call: &Call) -> Vec<Case> {
 }
 
 fn has_a_failed_state(call: &Call) -> bool {
-    let can_fail =
-        ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
-    // What AWS refused in the undisturbed run makes nothing that could fail.
-    can_fail.contains(&call.operation.as_str()) && call.ending == Ending::Done
+    // A call that AWS refused in the undisturbed run creates nothing that could fail.
+    can_fail(&call.service, &call.operation) && call.ending == Ending::Done
 }
 
 /// The code with which an operation says that a quota is reached (its page in the service's API reference).
@@ -181,7 +179,7 @@ impl Case {
     /// Whether it struck the very call that it was meant for.
     pub(crate) fn struck(&self, rehearsal: &Rehearsal) -> Result<(), String> {
         let account = rehearsal.account();
-        let (strikes, ledger) = (account.strikes(), account.ledger());
+        let (strikes, ledger) = (account.strikes(), account.call_log());
         let strike =
             strikes.iter().find(|strike| strike.call == self.call.number && strike.kind == self.kind);
         let hit = &ledger[strike.ok_or("it did not strike where it was meant to")?.call];
@@ -216,7 +214,7 @@ impl Case {
 
     /// What AWS said to the call that it struck.
     pub(crate) fn code(&self, rehearsal: &Rehearsal) -> Option<String> {
-        match &rehearsal.account().ledger()[self.call.number].ending {
+        match &rehearsal.account().call_log()[self.call.number].ending {
             Ending::Refused(code) => Some(code.clone()),
             _ => None,
         }

@@ -36,7 +36,7 @@ impl Course {
 
     fn of(rehearsal: &Rehearsal, deployed: &Deployed) -> Self {
         Self {
-            ledger: rehearsal.account().ledger(),
+            ledger: rehearsal.account().call_log(),
             checkpoints: Vec::new(),
             result: format!("{} {:?}", deployed.result(), deployed.error()),
             standing: standing(rehearsal),

@@ -112,10 +112,12 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
         stands(&rehearsal, &course.standing)?;
         return Ok(Ended::Succeeded);
     }
-    let named = if step == "Admit" { String::new() } else { format!("{step} failed: ") };
+    // A resource that fails is noticed by its own step or by the step that waits for it.
+    let steps = [step, deployment::failing(step, case)];
+    let named = step == "Admit" || steps.iter().any(|step| error.contains(&format!("{step} failed: ")));
     let code = case.code(&rehearsal).unwrap_or_default();
-    if !(error.contains(&named) && error.contains(&code)) {
-        return Err(format!("not named: {named}… {code}…, but {} {error}", deployed.result()));
+    if !(named && error.contains(&code)) {
+        return Err(format!("not named: {}… {code}…, but {} {error}", steps.join(" or "), deployed.result()));
     }
     lock_is_free(&rehearsal).await?;
     if deployed.result() == "RollbackFailed" && case.goes_on() {

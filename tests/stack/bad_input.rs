@@ -241,5 +241,5 @@ async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
             ),
         }
     }
-    assert!(rehearsal.account().ledger().iter().all(only_remembers_or_tells));
+    assert!(rehearsal.account().call_log().iter().all(only_remembers_or_tells));
 }

@@ -48,7 +48,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after
 /// That these were never at work at the same time, and that nobody holds the lock.
 async fn assert_apart(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
     let ids: Vec<String> = deployments.iter().map(|deployed| deployed.id.clone()).collect();
-    assert_eq!(together(&rehearsal.account().ledger(), &ids), Vec::<String>::new(), "{case}");
+    assert_eq!(together(&rehearsal.account().call_log(), &ids), Vec::<String>::new(), "{case}");
     for stack in ["shop", "hello"] {
         let key = format!("stacks/{stack}/lock.json");
         assert!(crate::object(rehearsal, &key).await.is_none(), "{case}: the lock is held");

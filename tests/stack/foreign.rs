@@ -42,7 +42,7 @@ const INSTANCE: &str = "instance: { type: t3.micro }\n";
 
 /// The calls since then that named something of the neighbour's and may have changed it.
 fn meddling(rehearsal: &Rehearsal, since: usize) -> Vec<String> {
-    let ledger = rehearsal.account().ledger();
+    let ledger = rehearsal.account().call_log();
     let calls = ledger[since..].iter().filter(|call| call.writes && !call.caller.starts_with("neighbour"));
     calls
         .filter(|call| !call.named.is_empty())

@@ -19,6 +19,7 @@ mod installation; // Stackdrop at work in an account, left to itself
 mod interrupted; // stopped executions are looked after
 mod life; // what comes after the first deployment: redeploys, removal
 mod omissions; // every entry of the workflow table is needed
+mod pages; // the pages for contributors name what exists
 mod permissions; // what each function's role allows
 mod preflight_network; // what would make them fail, told before anything is touched
 mod records; // what the bucket remembers, and what starts a deployment or does not
@@ -34,8 +35,9 @@ mod updates_network; // what the spec changes of them, changed in place
 mod updates_service; // each field of databases, load balancers and services alone
 mod watching; // what is announced; drift; going back
 mod way_out; // the old way out is there until the new one has proved itself
-mod wiring;
-mod workflow; // the template's wiring: who starts what, what becomes of events, who is told
+mod wiring; // the template's wiring: what starts what, what becomes of events, who is notified
+mod words; // texts for people use the agreed terms
+mod workflow; // the workflow file is the one generated from the table
 
 use std::time::Duration;
 

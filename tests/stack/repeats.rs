@@ -27,7 +27,7 @@ async fn a_second_ensure_of_everything_makes_no_writing_call() {
         }
         let writes: Vec<String> = rehearsal
             .account()
-            .ledger_from(before)
+            .call_log_from(before)
             .iter()
             .filter(|call| call.writes)
             .map(stackdrop_simulator::Call::name)

@@ -121,7 +121,7 @@ async fn changed_by_asking_again(rehearsal: &Rehearsal) -> Vec<String> {
             assert!(answer.is_ok(), "{} {action}: {answer:?}", part.name);
         }
     }
-    let calls = rehearsal.account().ledger();
+    let calls = rehearsal.account().call_log();
     calls.iter().skip(before).filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
 }
 

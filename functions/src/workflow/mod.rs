@@ -333,7 +333,7 @@ impl Workflow<'_> {
             (text("$.spec.onFailure", "keep"), "Conclude"),
             (is_null("$.baseline", false), "RollBackToBaseline"),
         ];
-        let comment = "A failed update is rolled back to the baseline, a failed first deployment is deleted, unless it is to be kept; a failed rollback or destroy ends here";
+        let comment = "A failed update is rolled back to the baseline, a failed first deployment is deleted, unless the spec says onFailure: keep; a failed rollback or destroy ends here";
         states.add("RollBack", choice(comment, &ways, &self.first_deletion()));
         let task = Task {
             catch: Some((failed_in("rollbackFailed", "RollBackToBaseline"), "Conclude".into())),

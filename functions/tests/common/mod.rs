@@ -141,5 +141,5 @@ pub(crate) async fn apply(aws: &Aws, components: &[&str], deployment: &mut Value
 
 /// The names of the write calls so far.
 pub(crate) fn writes(account: &Account) -> Vec<String> {
-    account.ledger().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
+    account.call_log().iter().filter(|call| call.writes).map(stackdrop_simulator::Call::name).collect()
 }

@@ -66,7 +66,7 @@ async fn instance(aws: &Aws) -> Option<DbInstance> {
 }
 
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
-    account.ledger().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
+    account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }
 
 /// The types of the component's existing resources.

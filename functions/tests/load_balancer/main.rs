@@ -372,7 +372,7 @@ async fn lost_responses_create_no_duplicates() {
     let (account, ..) = deployed(DOMAIN).await;
     let expected = inventory(&account);
     let calls: Vec<String> = account
-        .ledger()
+        .call_log()
         .iter()
         .filter(|call| call.writes && call.service != "ec2")
         .map(stackdrop_simulator::Call::name)

@@ -119,7 +119,7 @@ async fn calls_of(spec: &str) -> Vec<(String, BTreeSet<String>)> {
     apply(&aws, &[NAME], &mut deployment).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
     let calls: BTreeSet<String> = account
-        .ledger_from(before)
+        .call_log_from(before)
         .iter()
         .filter(|call| call.writes && call.service != "iam")
         .map(stackdrop_simulator::Call::name)

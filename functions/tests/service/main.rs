@@ -191,7 +191,7 @@ async fn a_service_behind_the_load_balancer_is_read_in_fifteen_calls() {
     let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
     let calls: Vec<String> =
-        account.ledger_from(before).iter().map(stackdrop_simulator::Call::name).collect();
+        account.call_log_from(before).iter().map(stackdrop_simulator::Call::name).collect();
     assert_eq!(calls.len(), 15, "{calls:?}");
     let service = described(&aws, "web").await;
     assert_eq!((service.desired_count(), service.running_count()), (2, 2));

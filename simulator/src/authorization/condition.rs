@@ -19,7 +19,7 @@ pub(super) struct Condition {
     values: Vec<String>,
 }
 
-/// How a value of the request is held against one of the policy.
+/// How a value of the request is compared with one of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Compare {
     Equals,
@@ -78,7 +78,7 @@ impl Condition {
             "Null" => (Compare::Null, false),
             _ => {
                 return Err(InvalidPolicy::new(format!(
-                    "the condition operator {operator} is not known here"
+                    "the condition operator {operator} is not supported"
                 )));
             }
         };
@@ -90,17 +90,17 @@ impl Condition {
         Ok(Self { compare, negated, if_exists, over, key: key.into(), values })
     }
 
-    /// The key that it tests.
+    /// The key that the condition tests.
     pub(super) fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether it compares a key as one with one value.
+    /// Whether the condition compares the key as a key with one value.
     pub(super) fn is_plain(&self) -> bool {
         self.over == Over::One && self.compare != Compare::Null
     }
 
-    /// Whether it holds for the facts of a request.
+    /// Whether the condition is met by the keys of a request.
     pub(super) fn holds(&self, keys: &Keys) -> bool {
         let found = keys.get(&self.key).filter(|values| !values.is_empty());
         if self.compare == Compare::Null {
@@ -117,12 +117,12 @@ impl Condition {
         let matches = |value: &String| self.matches(value);
         match self.over {
             Over::ForAllValues => found.iter().all(matches),
-            // A key with several values and no set operator: one that matches is enough, as with `ForAnyValue`.
+            // For a key with several values and no set operator, one matching value is enough, as with `ForAnyValue`.
             Over::ForAnyValue | Over::One => found.iter().any(matches),
         }
     }
 
-    /// Whether one value of the request passes: it is one of the policy's or, negated, none of them.
+    /// Whether one value of the request matches: it equals one of the policy's values or, negated, none of them.
     fn matches(&self, value: &str) -> bool {
         let hit = self.values.iter().any(|wanted| match self.compare {
             Compare::Equals => wanted == value,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_is_compared_as_the_operator_says() {
+    fn a_present_key_is_compared_by_the_operator() {
         for (operator, values, found, expected) in [
             ("StringEquals", json!(["a", "b"]), &["b"][..], true),
             ("StringEquals", json!("A"), &["a"], false),

@@ -1,22 +1,22 @@
-//! Puts together what the policies say.
+//! The decision on a request, from all policies that apply.
 
 use std::sync::Arc;
 
 use super::policy::{Opinion, Policy};
 use super::reference;
-use super::request::{Asks, Principal, Request, account_of};
+use super::request::{AccessRequests, Principal, Request, account_of};
 use crate::params::Refusal;
 use crate::services::iam;
 use crate::world::World;
 
-/// The policies that decide on a request.
+/// The policies that apply to a request.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
-    /// Those of the caller.
+    /// The caller's identity policies.
     pub identity: Vec<Arc<Policy>>,
-    /// The caller's permissions boundary: allowed is only what it allows too.
+    /// The caller's permissions boundary, which limits what the other policies allow.
     pub boundary: Option<Arc<Policy>>,
-    /// That of the resource; of a role that is to be assumed, its trust policy.
+    /// The resource's policy; for a role to be assumed, its trust policy.
     pub resource: Option<Arc<Policy>>,
 }
 
@@ -27,7 +27,7 @@ pub struct Denial {
     pub action: String,
     /// The resource's ARN, or `*`.
     pub resource: String,
-    /// Why.
+    /// Why it is denied.
     pub reason: Reason,
     principal: String,
 }
@@ -46,7 +46,7 @@ pub enum Reason {
 }
 
 impl std::fmt::Display for Denial {
-    /// In AWS's words: "Troubleshoot access denied error messages" in the IAM user guide.
+    /// As AWS words it: "Troubleshoot access denied error messages" in the IAM user guide.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { action, resource, principal, reason } = self;
         write!(
@@ -69,7 +69,7 @@ impl std::fmt::Display for Denial {
 }
 
 impl Denial {
-    /// Whether what is denied is an action of a service, such as `rds`.
+    /// Whether the denied action belongs to a service, such as `rds`.
     pub(crate) fn is_of(&self, service: &str) -> bool {
         self.action.split(':').next() == Some(service)
     }
@@ -103,7 +103,7 @@ impl Grants {
         })
     }
 
-    /// What the allowing statements come to, where none denies.
+    /// The decision of the allowing statements, if none denies.
     fn weigh(
         &self,
         principal: &Principal,
@@ -120,16 +120,17 @@ impl Grants {
         if only_the_resource_decides {
             return if by_name { Ok(()) } else { Err(Reason::NoResourcePolicy) };
         }
-        // A key's own policy must let identity policies decide ("Key policies in AWS KMS").
+        // A key's own policy must delegate to identity policies ("Key policies in AWS KMS").
         if request.action.starts_with("kms:") && !by_resource {
             return Err(Reason::NoResourcePolicy);
         }
-        // Another account has to allow it too ("Cross-account policy evaluation logic").
+        // The other account must allow the request too ("Cross-account policy evaluation logic").
         let owner = account_of(&request.resource).filter(|owner| !owner.is_empty());
         if owner.is_some_and(|owner| principal.account() != Some(owner)) && !by_resource {
             return Err(Reason::NoResourcePolicy);
         }
-        // A boundary limits what a resource's policy allows to a role, too ("Permissions boundaries for IAM entities").
+        // A boundary also limits what a resource's policy allows a role to do ("Permissions boundaries for IAM
+        // entities").
         match (by_identity || by_name, boundary) {
             (false, _) => Err(Reason::NoIdentityPolicy),
             (true, None | Some(Opinion::Allow)) => Ok(()),
@@ -145,7 +146,7 @@ impl Grants {
 /// Decides on a request in the account.
 ///
 /// # Errors
-/// `Ok(Err)` is the denial; `Err` when a policy tests what the simulator does not tell.
+/// `Ok(Err)` is the denial; `Err` if a policy tests a condition key that the simulator does not set.
 pub(crate) fn judge(
     world: &World,
     principal: &Principal,
@@ -170,7 +171,7 @@ pub(crate) fn judge(
             continue;
         }
         let wrong = if !reference::models(key) {
-            "which the simulator does not tell"
+            "which the simulator does not set"
         } else if condition.is_plain() && reference::is_list(action, key) {
             "which has many values, as if it had one: use ForAllValues or ForAnyValue"
         } else {
@@ -181,14 +182,14 @@ pub(crate) fn judge(
     Ok(grants.decide(principal, request))
 }
 
-/// What keeps a role from what `asks` asks for: nothing, or the denial in AWS's words. For what containers and agents do
-/// with their roles by themselves.
-pub(crate) fn denied_to_role(role: &str, session: &str, asks: Asks<'_>) -> Option<String> {
-    let world = asks.world;
+/// AWS's message if a role lacks one of the permissions in `requests`, or else `None`. For calls that containers and
+/// agents make with their own roles.
+pub(crate) fn denied_to_role(role: &str, session: &str, requests: AccessRequests<'_>) -> Option<String> {
+    let world = requests.world;
     // A role that does not exist allows nothing.
     let arn = iam::role_arn(world, role).unwrap_or_else(|| role.to_owned());
     let principal = Principal::Role { arn, session: session.into() };
-    let requests = match asks.finish(&principal) {
+    let requests = match requests.finish(&principal) {
         Ok(requests) => requests,
         Err(refusal) => return Some(refusal.message),
     };

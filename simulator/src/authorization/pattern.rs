@@ -1,16 +1,17 @@
-//! Wildcards, as policies write them.
+//! Wildcards in policies.
 
 /// Whether a text matches a pattern with `*` and `?`.
 pub(crate) fn like(pattern: &str, text: &str) -> bool {
     glob(pattern.as_bytes(), text.as_bytes(), |left, right| left == right)
 }
 
-/// [`like`], whatever the case: the names of actions.
+/// The same as [`like`], ignoring case: for the names of actions.
 pub(super) fn like_ignoring_case(pattern: &str, text: &str) -> bool {
     glob(pattern.as_bytes(), text.as_bytes(), |left, right| left.eq_ignore_ascii_case(&right))
 }
 
-/// Whether an ARN matches a pattern. A wildcard matches within one of the six parts; the last part may hold colons.
+/// Whether an ARN matches a pattern. A wildcard matches within one of the six parts; the last part can contain
+/// colons.
 pub(super) fn arn_like(pattern: &str, arn: &str) -> bool {
     if pattern == "*" {
         return true;
@@ -36,7 +37,7 @@ fn glob(pattern: &[u8], text: &[u8], same: fn(u8, u8) -> bool) -> bool {
             at += 1;
             read += 1;
         } else if let Some((star_at, star_read)) = star {
-            // The star takes one character more.
+            // The star matches one more character.
             star = Some((star_at, star_read + 1));
             at = star_at + 1;
             read = star_read + 1;

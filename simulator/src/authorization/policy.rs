@@ -6,13 +6,13 @@ use super::condition::Condition;
 use super::pattern::{arn_like, like_ignoring_case};
 use super::request::{Principal, Request};
 
-/// A policy document, read once and asked often.
+/// A policy document, parsed once.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     statements: Vec<Statement>,
 }
 
-/// A document that is no policy, and why.
+/// An invalid policy document, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a policy: {0}")]
 pub struct InvalidPolicy(String);
@@ -23,7 +23,7 @@ impl InvalidPolicy {
     }
 }
 
-/// What a policy says of a request.
+/// The effect of a policy on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opinion {
     Allow,
@@ -34,10 +34,10 @@ pub(super) enum Opinion {
 #[derive(Debug, Clone)]
 struct Statement {
     denies: bool,
-    /// Absent in identity policies, which apply to the principal that carries them.
+    /// Absent in identity policies, which apply to the principal they are attached to.
     principals: Option<Principals>,
     actions: Names,
-    /// Absent in trust policies, which apply to the role that carries them.
+    /// Absent in trust policies, which apply to the role they belong to.
     resources: Option<Names>,
     conditions: Vec<Condition>,
 }
@@ -59,8 +59,8 @@ impl Policy {
     /// Reads a document.
     ///
     /// # Errors
-    /// When it is no policy, or has an element or operator that is not known here: a policy is never read as less or
-    /// more than it says.
+    /// If it is not a policy, or has an element or operator that the simulator does not support. An unsupported
+    /// element is never ignored.
     pub fn read(document: &Value) -> Result<Self, InvalidPolicy> {
         let statements = match document.get("Statement") {
             Some(Value::Array(statements)) if !statements.is_empty() => statements.iter().collect(),
@@ -71,7 +71,7 @@ impl Policy {
         Ok(Self { statements })
     }
 
-    /// What it says of a request by `principal`.
+    /// The policy's effect on a request by `principal`.
     pub(super) fn opinion(&self, principal: &Principal, request: &Request) -> Opinion {
         let mut opinion = Opinion::Silent;
         for statement in self.statements.iter().filter(|statement| statement.speaks_of(principal, request)) {
@@ -83,7 +83,7 @@ impl Policy {
         opinion
     }
 
-    /// Whether an allowing statement names the principal itself, not only its account.
+    /// Whether an allowing statement names the principal itself, not only the account.
     pub(super) fn names(&self, principal: &Principal, request: &Request) -> bool {
         self.statements.iter().any(|statement| {
             let by_name = statement.principals.as_ref().is_some_and(|named| named.holds_itself(principal));
@@ -104,7 +104,7 @@ impl Statement {
             ["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
         let elements = statement.as_object().ok_or_else(|| InvalidPolicy::new("a statement is no object"))?;
         if let Some(unknown) = elements.keys().find(|element| !ELEMENTS.contains(&element.as_str())) {
-            return Err(InvalidPolicy::new(format!("the element {unknown} is not known here")));
+            return Err(InvalidPolicy::new(format!("the element {unknown} is not supported")));
         }
         let denies = match elements.get("Effect").and_then(Value::as_str) {
             Some("Allow") => false,
@@ -175,7 +175,7 @@ impl Principals {
     }
 }
 
-/// Whether a principal's name stands for the whole account: its number, or its root's ARN.
+/// Whether a principal's name means the whole account: the account ID, or the root's ARN.
 fn is_account(name: &str, account: &str) -> bool {
     name == account || (name.ends_with(":root") && name.split(':').nth(4) == Some(account))
 }
@@ -206,7 +206,7 @@ impl Names {
     }
 }
 
-/// One text, or a list of them.
+/// One text, or a list of texts.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -215,10 +215,10 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// Policy variables such as `${aws:PrincipalTag/team}` are not known here.
+/// Policy variables such as `${aws:PrincipalTag/team}` are not supported.
 pub(super) fn refuse_variables(texts: &[String]) -> Result<(), InvalidPolicy> {
     match texts.iter().find(|text| text.contains("${")) {
         None => Ok(()),
-        Some(text) => Err(InvalidPolicy::new(format!("the variable in {text} is not known here"))),
+        Some(text) => Err(InvalidPolicy::new(format!("the variable in {text} is not supported"))),
     }
 }

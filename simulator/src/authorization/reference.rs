@@ -1,4 +1,4 @@
-//! AWS's Service Authorization Reference, for the actions that are used here: `simulator/reference/`.
+//! AWS's Service Authorization Reference for the actions that Stackdrop uses: `simulator/reference/`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ static REFERENCE: LazyLock<HashMap<String, Service>> = LazyLock::new(|| {
         services: HashMap<String, Service>,
     }
     let table: Result<Table, _> = serde_json::from_str(include_str!("../../reference/actions.json"));
-    // A table that can't be read knows no action, so that every call is refused.
+    // A table that cannot be parsed has no actions, so every call is refused.
     table.map(|table| table.services).unwrap_or_default()
 });
 
@@ -22,16 +22,16 @@ static REFERENCE: LazyLock<HashMap<String, Service>> = LazyLock::new(|| {
 struct Service {
     actions: HashMap<String, Action>,
     resources: HashMap<String, Resource>,
-    /// The keys that have many values.
+    /// The keys with many values.
     lists: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Action {
-    /// The condition keys that it knows whatever the resource.
+    /// The condition keys that apply to every resource.
     #[serde(default)]
     keys: Vec<String>,
-    /// The resource types that it takes, a `!` behind those that every call has, with the keys that it knows for each.
+    /// The resource types of the action, with the keys that each supports. A `!` after a type marks it as required.
     #[serde(default)]
     on: HashMap<String, Vec<String>>,
 }
@@ -41,7 +41,8 @@ struct Resource {
     keys: Vec<String>,
 }
 
-/// The keys that a request may carry whatever its action. Source: "AWS global condition context keys" in the IAM user guide.
+/// The keys that a request can have whatever its action. Source: "AWS global condition context keys" in the IAM user
+/// guide.
 const GLOBAL: [&str; 7] = [
     "aws:PrincipalAccount",
     "aws:PrincipalArn",
@@ -52,10 +53,11 @@ const GLOBAL: [&str; 7] = [
     "aws:SourceArn",
 ];
 
-/// The global keys that only some actions know: the reference lists them.
+/// The global keys that only some actions support: the reference lists them.
 const GLOBAL_OF_TAGS: [&str; 3] = ["aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys"];
 
-/// The keys that the services' files tell. A policy that tests another one of an action that knows it can't be judged.
+/// The keys that the services' files set. A policy that tests another key that its action supports cannot be
+/// evaluated.
 const MODELED: &[&str] = &[
     "acm:DomainNames",
     "acm:ValidationMethod",
@@ -95,11 +97,11 @@ const MODELED: &[&str] = &[
     "ssm:ResourceTag/",
 ];
 
-/// Resource types that the reference calls required, although AWS also decides without them.
+/// Resource types that the reference marks as required, although AWS also decides without them.
 ///
-/// An execution is one of a standard or of an express workflow; executions are listed of a state machine or of a map run.
-/// `ecs:ListTasks` asks for `*` unless it lists the tasks of one container instance: AWS's message "not authorized to
-/// perform: ecs:ListTasks on resource: *", in public reports.
+/// An execution belongs to a standard or an express workflow; executions are listed by state machine or by map run.
+/// `ecs:ListTasks` is authorized for `*` unless it lists the tasks of one container instance: AWS's message "not
+/// authorized to perform: ecs:ListTasks on resource: *", in public reports.
 const NOT_REQUIRED: [(&str, &str); 3] = [
     ("ecs:ListTasks", "container-instance"),
     ("states:DescribeExecution", "express"),
@@ -112,8 +114,8 @@ fn action(name: &str) -> Option<(&'static Service, &'static Action)> {
     Some((service, service.actions.get(operation)?))
 }
 
-/// Whether a key such as `aws:RequestTag/team` is the reference's, such as `aws:RequestTag/${TagKey}`, which some
-/// services write as `secretsmanager:ResourceTag/tag-key`.
+/// Whether a key such as `aws:RequestTag/team` is an instance of the reference's key, such as
+/// `aws:RequestTag/${TagKey}`, which some services write as `secretsmanager:ResourceTag/tag-key`.
 fn is(key: &str, known: &str) -> bool {
     let name = known.find("${").or_else(|| Some(known.strip_suffix("tag-key")?.len()));
     match name {
@@ -122,10 +124,10 @@ fn is(key: &str, known: &str) -> bool {
     }
 }
 
-/// Whether AWS knows a condition key for an action on a resource type: by the action's own rows, or by the resource type.
+/// Whether AWS supports a condition key for an action on a resource type: in the action's own rows, or for the type.
 ///
-/// A resource type's list has the tags of requests too, for the actions that create it: of those only the action's rows
-/// count, or a call that creates a subnet would carry the subnet's new tags on the VPC.
+/// The list of a resource type also has the tags of requests, for the actions that create it. For those, only the
+/// action's rows count. Otherwise a call that creates a subnet would set the new subnet's tags on the VPC.
 pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     if GLOBAL.contains(&key) {
         return true;
@@ -138,22 +140,22 @@ pub(super) fn supports(name: &str, kind: &str, key: &str) -> bool {
     by_action || resource.is_some_and(|resource| resource.keys.iter().any(|known| is(key, known)))
 }
 
-/// Whether a policy's test of a key counts for an action on a resource type: AWS knows the key there, or it is one that
-/// every request may carry.
+/// Whether a policy's test of a key applies to an action on a resource type: AWS supports the key there, or every
+/// request can have it.
 pub(super) fn counts(name: &str, kind: &str, key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
     let is_of_tags = GLOBAL_OF_TAGS.iter().any(|tags| lower.starts_with(&tags.to_ascii_lowercase()));
     (lower.starts_with("aws:") && !is_of_tags) || supports(name, kind, key)
 }
 
-/// Whether a key has many values for an action: a policy must test it with `ForAllValues` or `ForAnyValue` ("Multivalued
-/// context keys" in the IAM user guide).
+/// Whether a key has many values for an action. A policy must then test it with `ForAllValues` or `ForAnyValue`
+/// ("Multivalued context keys" in the IAM user guide).
 pub(super) fn is_list(name: &str, key: &str) -> bool {
     let listed = |(service, _): (&'static Service, _)| service.lists.iter().any(|known| is(key, known));
     action(name).is_some_and(listed)
 }
 
-/// Whether the services' files tell a key.
+/// Whether the services' files set a key.
 pub(super) fn models(key: &str) -> bool {
     MODELED.iter().any(|known| match known.strip_suffix('/') {
         Some(head) => key.split_once('/').is_some_and(|(start, _)| start.eq_ignore_ascii_case(head)),
@@ -161,18 +163,18 @@ pub(super) fn models(key: &str) -> bool {
     })
 }
 
-/// The part of a resource type that its variants share: `listener` of `listener/app` and `listener/net`. Where the
-/// reference marks several variants as required, a call has one of them: a listener belongs to one load balancer, which is
-/// of one type. Source: "Elastic Load Balancing resource types" in the Service Authorization Reference, where the ARN of
-/// each variant has the type of the load balancer in it.
+/// The part of a resource type that its variants share: `listener` of `listener/app` and `listener/net`. If the
+/// reference marks several variants as required, a call needs one of them, since a load balancer has one type.
+/// Source: "Elastic Load Balancing resource types" in the Service Authorization Reference, where each variant's ARN
+/// contains that type.
 fn family(kind: &str) -> &str {
     kind.split('/').next().unwrap_or(kind)
 }
 
-/// Holds a call's requests against the reference.
+/// Checks a call's requests against the reference.
 ///
 /// # Errors
-/// When an action is unknown, takes no such resource type, or a resource type that it requires is not among the requests.
+/// If the reference does not have the action or its resource type, or a required resource type is missing.
 pub(super) fn check(own: &str, requests: &[Request]) -> Result<(), Refusal> {
     let wrong =
         |what: String| Err(Refusal::new("InternalFailure", format!("the simulator asks wrongly: {what}")));

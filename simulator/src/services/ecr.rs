@@ -1,22 +1,25 @@
-//! ECR: which images the account's private registry holds, and what it pulls through from others. Nothing is pushed here.
+//! ECR: the images of the account's private registry, and the pull-through cache rules. Pushing is not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::unknown;
-use crate::authorization::{Asks, denied_to_role};
+use super::{Service, unknown};
+use crate::authorization::{AccessRequests, denied_to_role};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service =
+    Service::json("ecr", "1.1", "AmazonEC2ContainerRegistry_V20150921", act, access);
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By repository, by digest, the tags of an image.
+    /// The tags of each image, by repository and digest.
     repositories: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-    /// By the prefix of repositories, the registry that they are pulled through from.
+    /// The registry from which repositories are pulled through, by prefix.
     caches: BTreeMap<String, String>,
 }
 
@@ -29,7 +32,7 @@ pub(crate) struct Reference {
     selector: Selector,
 }
 
-/// Which image of a repository.
+/// The selector of an image within a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selector {
     Tag(String),
@@ -37,7 +40,7 @@ enum Selector {
 }
 
 impl Reference {
-    /// Reads an image's name; `None` if no private registry of ECR has it.
+    /// Reads an image's name; `None` if it is not in a private ECR registry.
     pub(crate) fn read(image: &str) -> Option<Self> {
         let (host, rest) = image.split_once('/')?;
         let [account, "dkr", "ecr", region, "amazonaws", "com"] = host.split('.').collect::<Vec<_>>()[..]
@@ -45,7 +48,7 @@ impl Reference {
             return None;
         };
         let (repository, selector) = match (rest.split_once('@'), rest.split_once(':')) {
-            // A digest decides, whatever tag stands before it.
+            // A digest takes precedence over a tag.
             (Some((name, digest)), _) => {
                 (name.split(':').next().unwrap_or(name), Selector::Digest(digest.to_owned()))
             }
@@ -65,23 +68,23 @@ impl Reference {
         format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository)
     }
 
-    /// Whether it is in the registry that is simulated.
+    /// Whether the image is in the simulated registry.
     fn is_here(&self, world: &World) -> bool {
         self.account == world.account && self.region == world.region
     }
 }
 
-/// Puts an image of somebody else into the account's registry. Images of other registries are not kept.
+/// Adds an image to the account's registry. Images of other registries are not kept.
 pub(crate) fn seed(world: &mut World, image: &str) {
     let Some(reference) = Reference::read(image).filter(|reference| reference.is_here(world)) else { return };
-    let images = world.ecr.repositories.entry(reference.repository).or_default();
+    let images = world.states.ecr.repositories.entry(reference.repository).or_default();
     match reference.selector {
         Selector::Digest(digest) => {
             images.entry(digest).or_default();
         }
         Selector::Tag(tag) => {
             let digest = format!("sha256:{}", hex::encode(Sha256::digest(image)));
-            // A tag is that of one image: it moves.
+            // A tag belongs to one image: it moves.
             for tags in images.values_mut() {
                 tags.remove(&tag);
             }
@@ -90,70 +93,74 @@ pub(crate) fn seed(world: &mut World, image: &str) {
     }
 }
 
-/// Whether a task can pull an image: what is said about other registries is believed.
+/// Whether a task can pull an image. Images of other registries are assumed to exist.
 pub(crate) fn has(world: &World, reference: &Reference) -> bool {
     !reference.is_here(world) || holds(world, reference) || pulls_through(world, reference)
 }
 
 fn holds(world: &World, reference: &Reference) -> bool {
-    let images = world.ecr.repositories.get(&reference.repository);
+    let images = world.states.ecr.repositories.get(&reference.repository);
     images.is_some_and(|images| match &reference.selector {
         Selector::Digest(digest) => images.contains_key(digest),
         Selector::Tag(tag) => images.values().any(|tags| tags.contains(tag)),
     })
 }
 
-/// Whether a repository is filled from another registry when somebody pulls from it. What that has is believed.
+/// Whether a repository is filled from another registry on a pull. The other registry is assumed to have the image.
 fn pulls_through(world: &World, reference: &Reference) -> bool {
     let under = |prefix: &String| {
         let rest = reference.repository.strip_prefix(prefix.as_str());
         prefix == "ROOT" || rest.is_some_and(|rest| rest.starts_with('/'))
     };
-    reference.is_here(world) && world.ecr.caches.keys().any(under)
+    reference.is_here(world) && world.states.ecr.caches.keys().any(under)
 }
 
-/// Puts a rule into the account by which images under a prefix come from Docker Hub.
+/// Adds a rule that pulls images under a prefix from Docker Hub.
 pub(crate) fn seed_cache(world: &mut World, prefix: &str) {
-    world.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
+    world.states.ecr.caches.insert(prefix.into(), "registry-1.docker.io".into());
 }
 
-/// What keeps a role from a token for the account's registry: nothing, or AWS's message.
+/// AWS's message if a role cannot get a token for the account's registry.
 pub(crate) fn denied_token(world: &World, role: &str, session: &str) -> Option<String> {
-    let mut asks = Asks::new(world, "ecr", "GetAuthorizationToken");
-    asks.whole();
-    denied_to_role(role, session, asks)
+    let mut requests = AccessRequests::new(world, "ecr", "GetAuthorizationToken");
+    requests.no_resource();
+    denied_to_role(role, session, requests)
 }
 
-/// What keeps a role from pulling an image: nothing, or AWS's message. Source: "Task execution IAM role permissions" in
-/// the ECS developer guide, and for what comes from another registry "IAM permissions required to sync an upstream
-/// registry" in the ECR user guide.
+/// AWS's message if a role cannot pull an image. Source: "Task execution IAM role permissions" in the ECS developer
+/// guide, and for images of another registry "IAM permissions required to sync an upstream registry" in the ECR user
+/// guide.
 pub(crate) fn denied_pull(world: &World, role: &str, session: &str, reference: &Reference) -> Option<String> {
     let mut needs = vec!["BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"];
     if !holds(world, reference) && pulls_through(world, reference) {
         needs.push("BatchImportUpstreamImage");
-        if !world.ecr.repositories.contains_key(&reference.repository) {
+        if !world.states.ecr.repositories.contains_key(&reference.repository) {
             needs.push("CreateRepository");
         }
     }
     needs.into_iter().find_map(|operation| {
-        let mut asks = Asks::new(world, "ecr", operation);
-        asks.on("repository", reference.repository_arn(), None);
-        denied_to_role(role, session, asks)
+        let mut requests = AccessRequests::new(world, "ecr", operation);
+        requests.resource("repository", reference.repository_arn(), None);
+        denied_to_role(role, session, requests)
     })
 }
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+/// The permissions that a call needs.
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation.ends_with("PullThroughCacheRule") || operation.ends_with("PullThroughCacheRules") {
-        asks.whole();
+        requests.no_resource();
         return;
     }
     let registry = params.text("registryId").unwrap_or_else(|| world.account.clone());
     let name = params.text("repositoryName").unwrap_or_default();
-    asks.on("repository", format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region), None);
+    requests.resource(
+        "repository",
+        format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region),
+        None,
+    );
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "DescribeImages" => describe_images(world, params),
         "CreatePullThroughCacheRule" => create_cache(world, params),
@@ -166,22 +173,22 @@ fn create_cache(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let prefix = params.required("ecrRepositoryPrefix")?;
     let upstream = params.required("upstreamRegistryUrl")?;
     params.done()?;
-    if world.ecr.caches.contains_key(&prefix) {
+    if world.states.ecr.caches.contains_key(&prefix) {
         return Err(Refusal::new(
             "PullThroughCacheRuleAlreadyExistsException",
             format!("A pull through cache rule with the repository prefix '{prefix}' already exists"),
         ));
     }
     let rule = cache(world, &prefix, &upstream);
-    world.ecr.caches.insert(prefix, upstream);
+    world.states.ecr.caches.insert(prefix, upstream);
     Ok(rule.into())
 }
 
-/// All of them in one page: a registry has 50 at most (quota), a page 100.
+/// Returns one page: a registry has at most 50 rules (quota), a page 100.
 fn describe_caches(world: &World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     let rules: Vec<Value> =
-        world.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
+        world.states.ecr.caches.iter().map(|(prefix, upstream)| cache(world, prefix, upstream)).collect();
     Ok(json!({ "pullThroughCacheRules": rules }).into())
 }
 
@@ -199,7 +206,7 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
         .collect();
     params.done()?;
     if registry != world.account {
-        // Another account answers only if its repository's policy says so.
+        // Another account answers only if its repository's policy allows it.
         let arn = format!("arn:aws:ecr:{}:{registry}:repository/{name}", world.region);
         return Err(Refusal::new(
             "AccessDeniedException",
@@ -209,7 +216,7 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
             ),
         ));
     }
-    let Some(images) = world.ecr.repositories.get(&name) else {
+    let Some(images) = world.states.ecr.repositories.get(&name) else {
         return Err(Refusal::new(
             "RepositoryNotFoundException",
             format!("The repository with name '{name}' does not exist in the registry with id '{registry}'"),
@@ -243,24 +250,24 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
     if asked.is_empty() {
         found.extend(images);
     }
-    let details: Vec<Value> = found
-        .into_iter()
-        .map(|(digest, tags)| {
-            let mut detail = json!({
-                "registryId": registry,
-                "repositoryName": name,
-                "imageDigest": digest,
-                "imageSizeInBytes": 48_000_000,
-                "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            });
-            // An image without a tag has no such field, rather than an empty list.
-            if !tags.is_empty() {
-                detail["imageTags"] = json!(tags);
-            }
-            detail
-        })
-        .collect();
+    let details: Vec<Value> =
+        found.into_iter().map(|(digest, tags)| image_detail(&registry, &name, digest, tags)).collect();
     Ok(json!({ "imageDetails": details }).into())
+}
+
+fn image_detail(registry: &str, repository: &str, digest: &str, tags: &BTreeSet<String>) -> Value {
+    let mut detail = json!({
+        "registryId": registry,
+        "repositoryName": repository,
+        "imageDigest": digest,
+        "imageSizeInBytes": 48_000_000,
+        "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
+    });
+    // An image without tags has no such field instead of an empty list.
+    if !tags.is_empty() {
+        detail["imageTags"] = json!(tags);
+    }
+    detail
 }
 
 #[cfg(test)]
@@ -268,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_named_by_tag_or_by_digest_and_latest_is_what_is_meant_by_neither() {
+    fn an_image_has_a_tag_or_a_digest_and_latest_is_the_default() {
         let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
         for (rest, repository, selector) in [
             ("web", "web", Selector::Tag("latest".into())),

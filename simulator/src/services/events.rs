@@ -1,4 +1,4 @@
-//! EventBridge: what was put on the default bus. Rules are not here: nothing in the account follows from an event.
+//! EventBridge: the events on the default bus. Rules are not simulated here.
 //!
 //! Limits and messages: API reference, `PutEvents`; "Amazon EventBridge quotas".
 
@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::unknown;
-use crate::account::Account;
-use crate::authorization::Asks;
+use super::{Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -18,7 +17,9 @@ const MOST_ENTRIES: usize = 10;
 /// The most bytes of one entry: 256 KiB.
 const LONGEST_ENTRY: usize = 262_144;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service::json("events", "1.1", "AWSEvents", act, access);
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     put: Vec<EventView>,
@@ -29,33 +30,32 @@ pub(crate) struct State {
 pub struct EventView {
     /// When, since the account was opened.
     pub at: Duration,
-    /// Who says so.
+    /// The source.
     pub source: String,
-    /// What kind of event it is.
+    /// The detail type.
     pub detail_type: String,
-    /// What happened.
+    /// The detail.
     pub detail: Value,
 }
 
-impl Account {
-    /// Every event that was put on the default bus so far, in order.
-    #[must_use]
-    pub fn events(&self) -> Vec<EventView> {
-        self.with(|world| world.events.put.clone())
-    }
+/// Every event that was put on the default bus, in order.
+pub(crate) fn put_so_far(world: &World) -> Vec<EventView> {
+    world.states.events.put.clone()
 }
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, _: &str, params: &Params, asks: &mut Asks<'_>) {
+/// The permissions that a call needs.
+fn access(world: &World, _: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     for entry in params.structs("Entries") {
         let bus = entry.text("EventBusName").unwrap_or_else(|| "default".into());
         let arn =
             if bus.starts_with("arn:") { bus } else { world.arn("events", &format!("event-bus/{bus}")) };
-        asks.on("event-bus", arn, None).key("events:source", entry.text("Source").unwrap_or_default());
+        requests
+            .resource("event-bus", arn, None)
+            .key("events:source", entry.text("Source").unwrap_or_default());
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "PutEvents" => put(world, params),
         _ => Err(unknown("events", operation)),
@@ -86,11 +86,11 @@ fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     for (source, detail_type, detail, bus, resources) in entries {
         match accepted(world, &source, &detail_type, &detail, &bus, &resources) {
             Ok(event) => {
-                world.events.put.push(event);
+                world.states.events.put.push(event);
                 let number = world.number();
                 answers.push(json!({ "EventId": format!("00000000-0000-4000-8000-{number:012x}") }));
             }
-            // An entry that is refused fails by itself: the call succeeds all the same.
+            // A refused entry fails alone: the call succeeds.
             Err((code, message)) => {
                 failed += 1;
                 answers.push(json!({ "ErrorCode": code, "ErrorMessage": message }));

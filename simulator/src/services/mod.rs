@@ -1,8 +1,8 @@
-//! One file a service: its state, its rules, its refusals.
+//! The services: one file or folder each, with its state, rules and refusals.
 
-use crate::authorization::Access;
-use crate::params::{Params, Refusal};
-use crate::protocol::{Protocol, Reply, Request};
+use crate::inventory::Item;
+use crate::params::Refusal;
+use crate::protocol::Request;
 use crate::world::World;
 
 pub(crate) mod acm;
@@ -20,82 +20,100 @@ pub(crate) mod route53;
 pub(crate) mod s3;
 pub(crate) mod scheduler;
 pub(crate) mod secrets;
+mod service;
 pub(crate) mod sfn;
 pub(crate) mod sns;
 pub(crate) mod ssm;
 pub(crate) mod sts;
 
-/// How one service is reached.
-#[derive(Debug, Clone)]
-pub(crate) struct Service {
-    /// The name in the signature's credential scope.
-    pub(crate) name: &'static str,
-    pub(crate) protocol: Protocol,
-    /// For the REST protocols: finds the operation of a request.
-    pub(crate) route: Option<Route>,
-    /// Does what the operation asks for. Reads all parameters, calls `Params::done`, and only then changes anything.
-    pub(crate) act: Act,
-    /// Says what a call asks IAM for.
-    pub(crate) access: Access,
-}
+pub(crate) use s3::LARGEST_OBJECT;
+pub(crate) use service::{ErrorForm, Service};
 
-static SERVICES: [Service; 19] = [
-    rpc("acm", Protocol::Json("1.1", "CertificateManager"), acm::act, acm::access),
-    rpc(
-        "application-autoscaling",
-        Protocol::Json("1.1", "AnyScaleFrontendService"),
-        autoscaling::act,
-        autoscaling::access,
-    ),
-    rpc("ec2", Protocol::Ec2("http://ec2.amazonaws.com/doc/2016-11-15/"), ec2::act, ec2::access),
-    rpc("ecr", Protocol::Json("1.1", "AmazonEC2ContainerRegistry_V20150921"), ecr::act, ecr::access),
-    rpc("ecs", Protocol::Json("1.1", "AmazonEC2ContainerServiceV20141113"), ecs::act, ecs::access),
-    rpc(
-        "elasticloadbalancing",
-        Protocol::Query("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
-        elb::act,
-        elb::access,
-    ),
-    rpc("events", Protocol::Json("1.1", "AWSEvents"), events::act, events::access),
-    rpc("iam", Protocol::Query("https://iam.amazonaws.com/doc/2010-05-08/"), iam::act, iam::access),
-    rpc("logs", Protocol::Json("1.1", "Logs_20140328"), logs::act, logs::access),
-    rpc("rds", Protocol::Query("http://rds.amazonaws.com/doc/2014-10-31/"), rds::act, rds::access),
-    rest(
-        "route53",
-        Protocol::RestXml("https://route53.amazonaws.com/doc/2013-04-01/"),
-        route53::route,
-        route53::act,
-        route53::access,
-    ),
-    rest("s3", Protocol::RestXml("http://s3.amazonaws.com/doc/2006-03-01/"), s3::route, s3::act, s3::access),
-    rest("scheduler", Protocol::RestJson, scheduler::route, scheduler::act, scheduler::access),
-    rpc("secretsmanager", Protocol::Json("1.1", "secretsmanager"), secrets::act, secrets::access),
-    rpc("servicequotas", Protocol::Json("1.1", "ServiceQuotasV20190624"), quotas::act, quotas::access),
-    rpc("states", Protocol::Json("1.0", "AWSStepFunctions"), sfn::act, sfn::access),
-    rpc("sns", Protocol::Query("http://sns.amazonaws.com/doc/2010-03-31/"), sns::act, sns::access),
-    rpc("ssm", Protocol::Json("1.1", "AmazonSSM"), ssm::act, ssm::access),
-    rpc("sts", Protocol::Query("https://sts.amazonaws.com/doc/2011-06-15/"), sts::act, sts::access),
+/// Each service comes after those it depends on. The inventory lists them in this order; [`advance`] uses the reverse
+/// order, so that ECS starts tasks before Elastic Load Balancing checks their targets.
+static SERVICES: [&Service; 19] = [
+    &ec2::SERVICE,
+    &ssm::SERVICE,
+    &elb::SERVICE,
+    &ecs::SERVICE,
+    &autoscaling::SERVICE,
+    &rds::SERVICE,
+    &iam::SERVICE,
+    &acm::SERVICE,
+    &route53::SERVICE,
+    &secrets::SERVICE,
+    &logs::SERVICE,
+    &scheduler::SERVICE,
+    &ecr::SERVICE,
+    &events::SERVICE,
+    &quotas::SERVICE,
+    &s3::SERVICE,
+    &sfn::SERVICE,
+    &sns::SERVICE,
+    &sts::SERVICE,
 ];
 
-type Act = fn(&mut World, &str, &Params) -> Result<Reply, Refusal>;
-type Route = fn(&Request) -> Result<(String, Params), Refusal>;
-
-const fn rpc(name: &'static str, protocol: Protocol, act: Act, access: Access) -> Service {
-    Service { name, protocol, route: None, act, access }
+/// The state of every service that has one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct States {
+    pub(crate) acm: acm::State,
+    pub(crate) autoscaling: autoscaling::State,
+    pub(crate) ec2: ec2::State,
+    pub(crate) ecr: ecr::State,
+    pub(crate) ecs: ecs::State,
+    pub(crate) elb: elb::State,
+    pub(crate) events: events::State,
+    pub(crate) iam: iam::State,
+    pub(crate) logs: logs::State,
+    pub(crate) quotas: quotas::State,
+    pub(crate) rds: rds::State,
+    pub(crate) route53: route53::State,
+    pub(crate) s3: s3::State,
+    pub(crate) scheduler: scheduler::State,
+    pub(crate) secrets: secrets::State,
+    pub(crate) sfn: sfn::State,
+    pub(crate) sns: sns::State,
+    pub(crate) ssm: ssm::State,
 }
 
-const fn rest(name: &'static str, protocol: Protocol, route: Route, act: Act, access: Access) -> Service {
-    Service { name, protocol, route: Some(route), act, access }
+/// Brings every service's state up to `world.now`.
+pub(crate) fn advance(world: &mut World) {
+    for service in SERVICES.iter().rev() {
+        (service.advance)(world);
+    }
+}
+
+/// The resources of every service.
+pub(crate) fn inventory(world: &World) -> Vec<Item> {
+    let mut items = Vec::new();
+    for service in SERVICES {
+        (service.inventory)(world, &mut items);
+    }
+    items
+}
+
+/// Whether the resource that an operation creates has a `failed` state, so that [`FaultKind::ResourceFails`] lets the
+/// call succeed and the resource fail. `service` is the signing name, such as `elasticloadbalancing`.
+///
+/// [`FaultKind::ResourceFails`]: crate::FaultKind::ResourceFails
+#[must_use]
+pub fn can_fail(service: &str, operation: &str) -> bool {
+    by_name(service).is_some_and(|service| service.can_fail.contains(&operation))
+}
+
+/// Whether IAM evaluates an action such as `iam:CreateRole` in `us-east-1`, whatever the caller's region.
+pub(crate) fn is_global(action: &str) -> bool {
+    action.split_once(':').and_then(|(service, _)| by_name(service)).is_some_and(|service| service.is_global)
 }
 
 /// Finds the service that a request is signed for.
 ///
 /// # Errors
-/// When it carries no signature of a service that is known here.
+/// If the signature is missing or names a service that is not simulated.
 pub(crate) fn find(request: &Request) -> Result<&'static Service, Refusal> {
     let scope = request.header("authorization").and_then(|text| text.split("Credential=").nth(1));
     let name = scope.and_then(|scope| scope.split(',').next()?.split('/').nth(3)).unwrap_or_default();
-    SERVICES.iter().find(|service| service.name == name).ok_or_else(|| {
+    by_name(name).ok_or_else(|| {
         Refusal::new(
             "MissingAuthenticationToken",
             format!("the request is signed for the service \"{name}\", which is not simulated"),
@@ -104,9 +122,16 @@ pub(crate) fn find(request: &Request) -> Result<&'static Service, Refusal> {
     })
 }
 
-/// The refusal of an operation that the simulator does not know.
+fn by_name(name: &str) -> Option<&'static Service> {
+    SERVICES.into_iter().find(|service| service.name == name)
+}
+
+/// The refusal of an operation that is not supported.
 pub(crate) fn unknown(service: &str, operation: &str) -> Refusal {
-    Refusal::new("InvalidAction", format!("the simulator does not know the operation {service}:{operation}"))
+    Refusal::new(
+        "InvalidAction",
+        format!("the simulator does not support the operation {service}:{operation}"),
+    )
 }
 
 #[cfg(test)]
@@ -117,18 +142,20 @@ mod tests {
     use stackdrop_figures::LatencyModel;
 
     use super::*;
-    use crate::authorization::{Asks, Principal};
+    use crate::authorization::{AccessRequests, Principal};
     use crate::latency::Latency;
+    use crate::params::Params;
 
-    /// A call without parameters is the hardest to tell the resources of.
+    /// A call without parameters is the hardest case: it names no resources.
     #[test]
-    fn every_call_asks_for_all_resource_types_that_the_reference_requires() {
-        // Without an event there is nothing to ask for; S3's actions are not called as its operations are.
+    fn every_call_requests_access_to_all_resource_types_that_the_reference_requires() {
+        // Without an event there is nothing to authorize; the names of S3's actions differ from those of its
+        // operations.
         let others = ["events", "s3"];
         let actions =
             include_str!("../../reference/used.txt").lines().filter_map(|line| line.split_once(':'));
         for (name, operation) in actions.filter(|(name, _)| !others.contains(name)) {
-            let Some(service) = SERVICES.iter().find(|service| service.name == name) else { continue };
+            let Some(service) = by_name(name) else { continue };
             let mut world =
                 World::new("123456789012", "eu-central-1", Latency::new(LatencyModel::built_in(), None, 1.0));
             let params = Params::new(BTreeMap::new(), Bytes::new());
@@ -136,9 +163,9 @@ mod tests {
             if answer.is_err_and(|refusal| refusal.code == "InvalidAction") {
                 continue;
             }
-            let mut asks = Asks::new(&world, name, operation);
-            (service.access)(&world, operation, &params, &mut asks);
-            let asked = asks.finish(&Principal::Owner);
+            let mut requests = AccessRequests::new(&world, name, operation);
+            (service.access)(&world, operation, &params, &mut requests);
+            let asked = requests.finish(&Principal::Owner);
             assert!(asked.is_ok(), "{name}:{operation}: {asked:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Service Quotas: what an account may have of a thing, which the services here hold to.
+//! Service Quotas: the account's quotas, which the other services enforce.
 //!
 //! Quotas, codes and defaults: AWS General Reference, "Service endpoints and quotas", under each service.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -29,10 +29,10 @@ pub(crate) const STANDARD_VCPUS: Key = ("ec2", "L-1216C47A");
 /// vCPUs of all Fargate tasks and pods that are not Spot.
 pub(crate) const FARGATE_VCPUS: Key = ("fargate", "L-3032A538");
 
-/// A quota: the service's code and its own.
+/// A quota: the codes of the service and of the quota.
 pub(crate) type Key = (&'static str, &'static str);
 
-/// A quota as AWS sets it at first.
+/// AWS's default value of a quota.
 struct Quota {
     key: Key,
     service: &'static str,
@@ -67,7 +67,7 @@ const QUOTAS: [Quota; 8] = [
         60.0,
     ),
     quota(ADDRESSES, "Amazon Elastic Compute Cloud (Amazon EC2)", "EC2-VPC Elastic IPs", 5.0),
-    // AWS's default is 5; an account that has run anything has more, and this is what most are first raised to.
+    // AWS's default is 5. Accounts that have run instances have more; this is the usual first value.
     quota(
         STANDARD_VCPUS,
         "Amazon Elastic Compute Cloud (Amazon EC2)",
@@ -81,43 +81,52 @@ const fn quota(key: Key, service: &'static str, name: &'static str, default: f64
     Quota { key, service, name, default }
 }
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    throttling: ErrorForm::new("TooManyRequestsException", "Rate exceeded", 400),
+    ..Service::json("servicequotas", "1.1", "ServiceQuotasV20190624", act, access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// What was applied to this account, by service and code.
+    /// The values applied to this account, by service and code.
     applied: BTreeMap<(String, String), f64>,
 }
 
-/// How many of a thing this account may have.
+/// The value of a quota in this account.
 pub(crate) fn limit(world: &World, key: Key) -> f64 {
-    let applied =
-        world.quotas.applied.iter().find(|((service, code), _)| (service.as_str(), code.as_str()) == key);
+    let applied = world
+        .states
+        .quotas
+        .applied
+        .iter()
+        .find(|((service, code), _)| (service.as_str(), code.as_str()) == key);
     let default = || QUOTAS.iter().find(|quota| quota.key == key).map(|quota| quota.default);
     applied.map(|(_, value)| *value).or_else(default).unwrap_or_default()
 }
 
-/// Whether one more may be made where there are `count`.
+/// Whether the quota allows one more than `count`.
 pub(crate) fn has_room(world: &World, key: Key, count: usize) -> bool {
     u32::try_from(count).is_ok_and(|count| f64::from(count) + 1.0 <= limit(world, key))
 }
 
-/// Sets what an account may have.
+/// Sets the value of a quota.
 pub(crate) fn seed(world: &mut World, service: &str, code: &str, value: u32) {
-    world.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
+    world.states.quotas.applied.insert((service.to_owned(), code.to_owned()), value.into());
 }
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+/// The permissions that a call needs.
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "GetServiceQuota" {
         let part = |name: &str| params.text(name).unwrap_or_default();
         let quota = format!("{}/{}", part("ServiceCode"), part("QuotaCode"));
-        asks.on("quota", world.arn("servicequotas", &quota), None);
+        requests.resource("quota", world.arn("servicequotas", &quota), None);
     } else {
-        asks.whole();
+        requests.no_resource();
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetServiceQuota" => get(world, params, true),
         "GetAWSDefaultServiceQuota" => get(world, params, false),
@@ -125,14 +134,14 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// AWS has an applied value of some quotas only, and does not say of which; of the others it knows the default alone
-/// (user guide, "Viewing service quotas"). Here that is each that nobody has set.
+/// AWS has applied values for some quotas only, and does not document which; for the others it returns the default
+/// only (user guide, "Viewing service quotas"). Here, those are the quotas that were not set.
 fn get(world: &World, params: &Params, applied: bool) -> Result<Reply, Refusal> {
     let (service, code) = (params.required("ServiceCode")?, params.required("QuotaCode")?);
     params.done()?;
     let known = QUOTAS.iter().find(|quota| quota.key == (service.as_str(), code.as_str()));
     let value = if applied {
-        world.quotas.applied.get(&(service.clone(), code.clone())).copied()
+        world.states.quotas.applied.get(&(service.clone(), code.clone())).copied()
     } else {
         known.map(|quota| quota.default)
     };

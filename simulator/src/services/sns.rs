@@ -1,16 +1,15 @@
-//! SNS: topics, and what was published to them.
+//! SNS: topics, and the messages published to them.
 //!
-//! Source of limits and messages: API reference, `Publish` and `CreateTopic`. Topics have no place in the inventory:
-//! they belong to the installation, and cost nothing by being there.
+//! Source of limits and messages: API reference, `Publish` and `CreateTopic`. Topics are not in the inventory: they
+//! belong to the installation and have no fixed cost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::unknown;
-use crate::account::Account;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
@@ -19,7 +18,12 @@ use crate::world::{self, Tags, World};
 const LONGEST: usize = 262_144;
 const LONGEST_SUBJECT: usize = 100;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    denial: ErrorForm::new("AuthorizationError", "", 403),
+    ..Service::query("sns", "http://sns.amazonaws.com/doc/2010-03-31/", act, access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.
@@ -46,35 +50,32 @@ pub struct MessageView {
     pub message: String,
 }
 
-impl Account {
-    /// Every message that was published so far, in order.
-    #[must_use]
-    pub fn messages(&self) -> Vec<MessageView> {
-        self.with(|world| world.sns.published.clone())
-    }
+/// Every published message, in order.
+pub(crate) fn published(world: &World) -> Vec<MessageView> {
+    world.states.sns.published.clone()
 }
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+/// The permissions that a call needs.
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     if operation == "ListTopics" {
-        asks.whole();
+        requests.no_resource();
         return;
     }
     let name = params.text("Name").map(|name| world.arn("sns", &name));
     let arn = params.text("TopicArn").or_else(|| params.text("TargetArn")).or(name).unwrap_or_default();
-    asks.on("topic", &arn, None);
-    let topic = world.sns.topics.get(&arn);
+    requests.resource("topic", &arn, None);
+    let topic = world.states.sns.topics.get(&arn);
     let key = topic.and_then(|topic| topic.attributes.get("KmsMasterKeyId"));
-    // "Configuring AWS KMS permissions" in the SNS developer guide: who publishes needs both.
+    // "Configuring AWS KMS permissions" in the SNS developer guide: a publisher needs both.
     if let (Some(key), "Publish") = (key, operation) {
         let via = format!("sns.{}.amazonaws.com", world.region);
         for action in ["kms:GenerateDataKey", "kms:Decrypt"] {
-            asks.also(action, "key", key, None).key("kms:ViaService", &via);
+            requests.other_action(action, "key", key, None).key("kms:ViaService", &via);
         }
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "Publish" => publish(world, params),
         "CreateTopic" => create(world, params),
@@ -84,9 +85,9 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Puts a topic into the account, encrypted with a key (its ARN).
+/// Adds a topic, encrypted with a key (an ARN) if there is one.
 pub(crate) fn seed_topic(world: &mut World, arn: &str, key: Option<&str>) {
-    let topic = world.sns.topics.entry(arn.to_owned()).or_default();
+    let topic = world.states.sns.topics.entry(arn.to_owned()).or_default();
     topic.attributes.extend(key.map(|key| ("KmsMasterKeyId".to_owned(), key.to_owned())));
 }
 
@@ -99,7 +100,12 @@ fn find<'w>(world: &'w World, arn: &str) -> Result<&'w Topic, Refusal> {
     if !arn.starts_with("arn:aws:sns:") || arn.split(':').count() != 6 {
         return Err(invalid("TopicArn"));
     }
-    world.sns.topics.get(arn).ok_or_else(|| Refusal::new("NotFound", "Topic does not exist").status(404))
+    world
+        .states
+        .sns
+        .topics
+        .get(arn)
+        .ok_or_else(|| Refusal::new("NotFound", "Topic does not exist").status(404))
 }
 
 fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -107,7 +113,7 @@ fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let message = params.text("Message").unwrap_or_default();
     let subject = params.text("Subject");
     let structure = params.text("MessageStructure");
-    params.ignore("MessageAttributes"); // they are for subscriptions, and nobody subscribes here
+    params.ignore("MessageAttributes"); // for subscriptions, which are not simulated
     params.done()?;
     let topic =
         topic.ok_or_else(|| invalid("TopicArn or TargetArn Reason: no value for required parameter"))?;
@@ -127,18 +133,18 @@ fn publish(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     find(world, &topic)?;
     let number = world.number();
-    world.sns.published.push(MessageView { at: world.now, topic, subject, message });
+    world.states.sns.published.push(MessageView { at: world.now, topic, subject, message });
     Ok(json!({ "MessageId": format!("00000000-0000-5000-8000-{number:012x}") }).into())
 }
 
-/// ASCII text that begins with a letter, a number or a punctuation mark, without line breaks or control characters.
+/// ASCII text that starts with a letter, a number or a punctuation mark, without line breaks or control characters.
 fn is_subject(subject: &str) -> bool {
     (1..=LONGEST_SUBJECT).contains(&subject.len())
         && subject.starts_with(|first: char| first.is_ascii_graphic())
         && subject.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// With `json` as its structure, a message says for each protocol what it is, and for all others what it is by default.
+/// With `json` as its structure, a message has a text for each protocol and a default one.
 fn check_json(message: &str) -> Result<(), Refusal> {
     let parsed: serde_json::Value = serde_json::from_str(message)
         .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
@@ -174,13 +180,13 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     let arn = world.arn("sns", &name);
     let topic = Topic { attributes, tags };
-    match world.sns.topics.get(&arn) {
+    match world.states.sns.topics.get(&arn) {
         Some(there) if *there != topic => {
             return Err(invalid("Attributes Reason: Topic already exists with different attributes"));
         }
         Some(_) => {}
         None => {
-            world.sns.topics.insert(arn.clone(), topic);
+            world.states.sns.topics.insert(arn.clone(), topic);
         }
     }
     Ok(json!({ "TopicArn": arn }).into())
@@ -196,9 +202,9 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         None => 0,
         Some(token) => token.parse().map_err(|_| invalid("NextToken"))?,
     };
-    let arns = world.sns.topics.keys().skip(from).take(PAGE);
+    let arns = world.states.sns.topics.keys().skip(from).take(PAGE);
     let topics: Vec<_> = arns.map(|arn| json!({ "TopicArn": arn })).collect();
-    let next = (world.sns.topics.len() > from + PAGE).then(|| (from + PAGE).to_string());
+    let next = (world.states.sns.topics.len() > from + PAGE).then(|| (from + PAGE).to_string());
     Ok(json!({ "Topics": topics, "NextToken": next }).into())
 }
 

@@ -1,4 +1,4 @@
-//! Systems Manager: the public parameters that name images, and which instances report in.
+//! Systems Manager: the public parameters with image IDs, and the instances whose agent has registered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,71 +6,75 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::ec2::{self, InstanceFacts};
-use super::{iam, unknown};
-use crate::authorization::{Asks, denied_to_role};
+use super::{Service, iam, unknown};
+use crate::authorization::{AccessRequests, denied_to_role};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service =
+    Service { advance, ..Service::json("ssm", "1.1", "AmazonSSM", act, access) };
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// What is known of the agent on each instance that ever ran.
+    /// The agent on each instance that ever ran.
     agents: BTreeMap<String, Agent>,
 }
 
 #[derive(Debug, Clone)]
 struct Agent {
-    /// When the instance came to run: a new start is a new boot.
+    /// When the instance last started: each start is a new boot.
     booted: Duration,
-    /// The next time it looks for the services, while it has not found them.
+    /// When the agent next looks for the services, until it has found them.
     next_attempt: Duration,
-    /// When it found them.
+    /// When the agent found them.
     reached: Option<Duration>,
-    /// When it had a role that lets it register.
+    /// When the agent had a role that lets it register.
     allowed: Option<Duration>,
-    /// How long it takes to register once it can.
+    /// How long registration takes.
     registers_within: Duration,
     address: String,
     role: String,
     registered: Option<Duration>,
-    /// Whether it has been looked at since its boot.
+    /// Whether the agent has been checked since its boot.
     looked: bool,
-    /// Since when its instance no longer runs.
+    /// When its instance stopped running.
     lost: Option<Duration>,
 }
 
-/// The agent that finds no way out at boot tries again after this long.
-/// Unverified: it backs off for up to about half an hour; the longest is taken.
+/// How long an agent without a route at boot waits before it tries again. Unverified: it backs off for up to about
+/// half an hour; this is the longest.
 const RETRY_SECONDS: f64 = 1800.0;
 
-/// What an agent talks to. Since version 3.3.40.0 it does without `ec2messages` where it reaches `ssmmessages`.
+/// The services that an agent uses. Since version 3.3.40.0 it does not need `ec2messages` if it reaches
+/// `ssmmessages`.
 /// Source: "Reference: ec2messages, ssmmessages, and other API operations" in the Systems Manager user guide.
 const SERVICES: [&str; 2] = ["ssm", "ssmmessages"];
 
-/// The public parameters that name the newest Amazon Linux 2023.
+/// The public parameters with the newest Amazon Linux 2023 images.
 const IMAGES: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+/// The permissions that a call needs.
+fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = params.text("Name").unwrap_or_default();
     match (operation, name.strip_prefix("/aws/")) {
-        // A parameter that AWS publishes is of no account.
+        // A parameter that AWS publishes belongs to no account.
         ("GetParameter", Some(_)) => {
-            asks.on("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
+            requests.resource("parameter", format!("arn:aws:ssm:{}::parameter{name}", world.region), None);
         }
         ("GetParameter", None) => {
             let path = name.strip_prefix('/').unwrap_or(&name);
-            asks.on("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
+            requests.resource("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
         }
         _ => {
-            asks.whole();
+            requests.no_resource();
         }
     }
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetParameter" => get_parameter(world, params),
         "DescribeInstanceInformation" => describe_instances(world, params),
@@ -78,11 +82,11 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Lets the agents of running instances look for their services and register.
-pub(crate) fn advance(world: &mut World) {
+/// Has the agents of running instances look for their services and register.
+fn advance(world: &mut World) {
     let instances = ec2::instances(world);
     let now = world.now;
-    for (id, agent) in &mut world.ssm.agents {
+    for (id, agent) in &mut world.states.ssm.agents {
         let runs = instances.iter().any(|instance| instance.id == *id && instance.running_since.is_some());
         if !runs {
             agent.lost = agent.lost.or(Some(now));
@@ -97,7 +101,7 @@ pub(crate) fn advance(world: &mut World) {
 }
 
 fn boot(world: &mut World, instance: &InstanceFacts, since: Duration) {
-    if world.ssm.agents.get(&instance.id).is_some_and(|agent| agent.booted == since) {
+    if world.states.ssm.agents.get(&instance.id).is_some_and(|agent| agent.booted == since) {
         return;
     }
     let agent = Agent {
@@ -112,16 +116,16 @@ fn boot(world: &mut World, instance: &InstanceFacts, since: Duration) {
         looked: false,
         lost: None,
     };
-    world.ssm.agents.insert(instance.id.clone(), agent);
+    world.states.ssm.agents.insert(instance.id.clone(), agent);
 }
 
-/// Does what the agent of a running instance did up to now.
+/// Brings the agent of a running instance up to the current time.
 fn look(world: &mut World, instance: &InstanceFacts) {
     let now = world.now;
     let retry = world.latency.seconds(RETRY_SECONDS).max(Duration::from_millis(1));
-    let Some(mut agent) = world.ssm.agents.remove(&instance.id) else { return };
+    let Some(mut agent) = world.states.ssm.agents.remove(&instance.id) else { return };
     while agent.reached.is_none() && agent.next_attempt <= now {
-        // As it was when the agent looked, not as it is when somebody asks.
+        // The state when the agent looked, not the current one.
         world.now = agent.next_attempt;
         if SERVICES.iter().all(|service| ec2::reaches(world, &instance.subnet, &instance.groups, service)) {
             agent.reached = Some(agent.next_attempt);
@@ -132,7 +136,7 @@ fn look(world: &mut World, instance: &InstanceFacts) {
     if agent.allowed.is_none()
         && let Some(role) = role_that_registers(world, instance)
     {
-        // A role that is there at the first look was there at boot: instances are looked at before every call.
+        // A role that exists at the first check existed at boot: instances are checked before every call.
         agent.allowed = Some(if agent.looked { now } else { agent.booted });
         agent.role = role;
     }
@@ -140,10 +144,10 @@ fn look(world: &mut World, instance: &InstanceFacts) {
     if let (None, Some(reached), Some(allowed)) = (agent.registered, agent.reached, agent.allowed) {
         agent.registered = Some(reached.max(allowed) + agent.registers_within);
     }
-    world.ssm.agents.insert(instance.id.clone(), agent);
+    world.states.ssm.agents.insert(instance.id.clone(), agent);
 }
 
-/// The name of the instance's role, if it may register with it.
+/// The name of the instance's role, if it lets the agent register.
 fn role_that_registers(world: &World, instance: &InstanceFacts) -> Option<String> {
     let iam::ProfileView::Ready { role, .. } = iam::profile_view(world, instance.profile.as_deref()?) else {
         return None;
@@ -154,17 +158,17 @@ fn role_that_registers(world: &World, instance: &InstanceFacts) -> Option<String
     may.then(|| role.rsplit('/').next().unwrap_or_default().to_owned())
 }
 
-/// Whether a role lets the agent register, and open the channels that it works through; `ec2messages` is for older agents.
-/// The instance's tags are left out, so that a policy that asks for one is not fulfilled.
+/// Whether a role lets the agent register and open its channels; `ec2messages` is for older agents. The instance's
+/// tags are not set, so a policy that requires one does not match.
 fn allows_agent(world: &World, role: &str, id: &str, instance: &str) -> bool {
     const CHANNELS: [&str; 4] =
         ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"];
-    let mut registration = Asks::new(world, "ssm", "UpdateInstanceInformation");
-    registration.on("instance", instance, None);
+    let mut registration = AccessRequests::new(world, "ssm", "UpdateInstanceInformation");
+    registration.resource("instance", instance, None);
     denied_to_role(role, id, registration).is_none()
         && CHANNELS.into_iter().all(|operation| {
-            let mut channel = Asks::new(world, "ssmmessages", operation);
-            channel.whole();
+            let mut channel = AccessRequests::new(world, "ssmmessages", operation);
+            channel.no_resource();
             denied_to_role(role, id, channel).is_none()
         })
 }
@@ -212,6 +216,7 @@ fn describe_instances(world: &mut World, params: &Params) -> Result<Reply, Refus
     params.done()?;
     let tags = instance_tags(world);
     let known: Vec<Value> = world
+        .states
         .ssm
         .agents
         .iter()
@@ -229,7 +234,7 @@ fn describe_instances(world: &mut World, params: &Params) -> Result<Reply, Refus
     Ok(answer.into())
 }
 
-/// One condition on instances.
+/// A filter for instances.
 struct Filter {
     key: String,
     values: Vec<String>,
@@ -249,7 +254,7 @@ impl Filter {
     }
 }
 
-/// Both forms of filters that the operation takes; AWS refuses them together.
+/// Reads both forms of filters of the operation; AWS refuses a combination of them.
 fn filters(params: &Params) -> Result<Vec<Filter>, Refusal> {
     const KEYS: [&str; 7] = [
         "InstanceIds",
@@ -297,10 +302,10 @@ fn filters(params: &Params) -> Result<Vec<Filter>, Refusal> {
     Ok(filters)
 }
 
-/// The tags of instances by id, as EC2 lists what exists.
+/// The tags of instances, by ID.
 fn instance_tags(world: &World) -> BTreeMap<String, Tags> {
     let mut items = Vec::new();
-    ec2::inventory(world, &mut items);
+    (ec2::SERVICE.inventory)(world, &mut items);
     items
         .into_iter()
         .filter(|item| item.kind == "AWS::EC2::Instance")

@@ -1,19 +1,22 @@
-//! STS: who is calling.
+//! STS: the identity of the caller.
 
 use serde_json::json;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
+use crate::authorization::AccessRequests;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What a call asks IAM for.
-pub(crate) fn access(_world: &World, _operation: &str, _params: &Params, asks: &mut Asks<'_>) {
-    asks.whole();
+pub(crate) static SERVICE: Service =
+    Service::query("sts", "https://sts.amazonaws.com/doc/2011-06-15/", act, access);
+
+/// The permissions that a call needs.
+fn access(_world: &World, _operation: &str, _params: &Params, requests: &mut AccessRequests<'_>) {
+    requests.no_resource();
 }
 
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetCallerIdentity" => {
             params.done()?;

@@ -18,7 +18,7 @@ fn tag() -> Tag {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ecs_creates_asks_for_its_tags_and_for_the_roles_that_it_passes() {
+async fn ecs_creations_need_permission_for_tags_and_passed_roles() {
     let shop = Shop::ready().await;
     give_role(&shop.account, ROLE, &everything());
     acting(shop.ecs.create_cluster().cluster_name("other").tags(tag()).send()).await.unwrap();
@@ -51,7 +51,7 @@ async fn what_ecs_creates_asks_for_its_tags_and_for_the_roles_that_it_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_cluster_of_an_account_asks_for_the_service_linked_role() {
+async fn the_first_cluster_of_an_account_needs_permission_for_the_service_linked_role() {
     let account = account();
     give_role(&account, ROLE, &everything_but(&["iam:CreateServiceLinkedRole"]));
     let ecs = aws_sdk_ecs::Client::new(&sdk(&account));
@@ -60,7 +60,7 @@ async fn the_first_cluster_of_an_account_asks_for_the_service_linked_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_may_be_passed_to_instances_only_is_no_role_of_a_task() {
+async fn a_role_that_can_be_passed_to_instances_only_is_refused_for_a_task() {
     let shop = Shop::open().await;
     let pass = json!({
         "Effect": "Allow", "Action": "iam:PassRole", "Resource": "*",
@@ -72,7 +72,7 @@ async fn a_role_that_may_be_passed_to_instances_only_is_no_role_of_a_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scaling_is_refused_as_invalid_if_the_caller_may_not_do_what_it_would_do() {
+async fn scaling_is_refused_as_invalid_if_the_caller_lacks_the_targets_permissions() {
     let shop = Shop::ready().await;
     let definition = shop.register("web", container("web")).await;
     shop.creation("web", &definition).tags(tag()).send().await.unwrap();
@@ -102,7 +102,7 @@ async fn scaling_is_refused_as_invalid_if_the_caller_may_not_do_what_it_would_do
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_group_is_meant_with_what_is_in_it_but_tagged_without() {
+async fn a_log_group_arn_includes_its_streams_except_for_tagging() {
     let account = account();
     let logs = aws_sdk_cloudwatchlogs::Client::new(&sdk(&account));
     let group = "arn:aws:logs:eu-central-1:123456789012:log-group:/stackdrop/shop";
@@ -122,7 +122,7 @@ async fn a_log_group_is_meant_with_what_is_in_it_but_tagged_without() {
     }
 }
 
-/// Why the first task of a service did not start; nothing if it runs.
+/// Why the first task of a service did not start; `None` if it runs.
 async fn start(shop: &Shop, name: &str, definition: &str) -> Option<String> {
     shop.worker(name, definition).await;
     wait(60).await;
@@ -135,7 +135,7 @@ fn on(action: &str, resource: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_container_gets_a_secret_with_a_customers_key_only_if_its_role_may_decrypt() {
+async fn a_container_gets_a_secret_with_a_customer_key_only_if_its_role_can_decrypt() {
     const SECRET: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
     const KEY: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000001";
     let shop = Shop::ready().await;

@@ -56,7 +56,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_asks_for_its_groups_its_tags_its_secret_and_its_network() {
+async fn a_database_needs_permission_for_its_groups_tags_secret_and_network() {
     let site = Site::open(everything()).await;
     acting(site.create().send()).await.unwrap();
     let mut asked = asked(&site.account);
@@ -93,7 +93,7 @@ async fn a_database_asks_for_its_groups_its_tags_its_secret_and_its_network() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_is_denied_in_the_words_of_rds_for_what_another_service_would_do() {
+async fn rds_words_a_denial_by_another_service_itself() {
     for action in ["secretsmanager:CreateSecret", "kms:DescribeKey", "ec2:DescribeVpcs"] {
         let site = Site::open(everything_but(&[action])).await;
         let answer = acting(site.create().send()).await;
@@ -122,14 +122,14 @@ async fn a_final_snapshot_is_a_snapshot_with_the_tags_of_its_database() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_of_all_databases_asks_for_all() {
+async fn listing_all_databases_needs_permission_on_all() {
     let site = Site::open(everything()).await;
     acting(site.rds.describe_db_instances().send()).await.unwrap();
     assert_eq!(asked(&site.account), ["rds:DescribeDBInstances db:*"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_tells_of_its_tags_under_both_keys() {
+async fn the_tags_of_a_secret_are_set_under_both_keys() {
     const ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/key-AbCdEf";
     let account = account();
     let tags = BTreeMap::from([("stackdrop:shared".into(), "yes".into())]);

@@ -15,7 +15,7 @@ fn client(account: &Account) -> aws_sdk_iam::Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_does_not_exist_has_no_path_in_what_is_asked_for() {
+async fn the_arn_of_an_unknown_role_has_no_path() {
     for (resources, code) in [
         (&[WITH_PATH][..], "AccessDenied"),
         (&[WITH_PATH, "arn:aws:iam::123456789012:role/stackdrop-*"], "NoSuchEntity"),
@@ -56,7 +56,7 @@ async fn a_role_is_passed_only_to_the_service_that_the_policy_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_asks_for_its_tags_and_a_change_tells_of_the_boundary() {
+async fn a_creation_needs_permission_for_its_tags_and_a_change_sets_the_boundary_key() {
     let account = account();
     give_role(&account, ROLE, &everything());
     let boundary = "arn:aws:iam::123456789012:policy/boundary";

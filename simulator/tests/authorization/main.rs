@@ -1,4 +1,4 @@
-//! What calls ask IAM for, and what it decides, against an unmodified SDK.
+//! The access requests of calls and IAM's decisions, with an unmodified SDK.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 

@@ -25,7 +25,7 @@ fn with_zone() -> (Account, aws_sdk_route53::Client) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_records_tells_of_actions_types_and_normalised_names() {
+async fn a_change_of_records_sets_the_keys_for_actions_types_and_normalised_names() {
     let (account, route53) = with_zone();
     give_role(&account, ROLE, &everything());
     let change = route53.change_resource_record_sets().hosted_zone_id(ZONE);
@@ -49,7 +49,7 @@ async fn a_change_of_records_tells_of_actions_types_and_normalised_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_can_keep_a_caller_to_some_record_types() {
+async fn a_policy_can_limit_a_caller_to_some_record_types() {
     let (account, route53) = with_zone();
     let statement = json!({
         "Effect": "Allow",
@@ -69,7 +69,7 @@ async fn a_policy_can_keep_a_caller_to_some_record_types() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_asks_for_its_tags() {
+async fn a_certificate_needs_permission_for_its_tags() {
     let account = account();
     give_role(&account, ROLE, &everything());
     let acm = aws_sdk_acm::Client::new(&sdk(&account));

@@ -1,4 +1,4 @@
-//! How policies are put together. Source: "Policy evaluation logic" in the IAM user guide.
+//! How policies are combined. Source: "Policy evaluation logic" in the IAM user guide.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn role(account: &str) -> Principal {
     Principal::Role { arn: format!("arn:aws:iam::{account}:role/shop"), session: "test".into() }
 }
 
-/// What comes of reading the bucket's objects.
+/// The result of reading the bucket's objects.
 fn decided(grants: &Grants, principal: &Principal) -> Option<Reason> {
     let mut request = AccessRequest::new("s3:GetObject", "object", "arn:aws:s3:::shop/key");
     request.key("aws:SecureTransport", "true");
@@ -32,7 +32,7 @@ fn of_bucket(effect: &str, principal: &Value) -> Arc<Policy> {
 }
 
 #[test]
-fn a_deny_beats_every_allow_and_what_nobody_allows_is_denied() {
+fn a_deny_overrides_every_allow_and_the_default_is_deny() {
     let identity = vec![policy(&everything())];
     let named = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
     for (grants, expected) in [
@@ -49,7 +49,7 @@ fn a_deny_beats_every_allow_and_what_nobody_allows_is_denied() {
 }
 
 #[test]
-fn a_boundary_limits_what_any_policy_allows_to_a_role() {
+fn a_boundary_limits_what_every_policy_allows() {
     let named = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
     for (boundary, expected) in
         [(allow(&["ec2:*"], &["*"]), Some(Reason::NoBoundary)), (allow(&["s3:*"], &["*"]), None)]
@@ -65,7 +65,7 @@ fn a_boundary_limits_what_any_policy_allows_to_a_role() {
 }
 
 #[test]
-fn what_is_another_accounts_needs_a_policy_of_that_account_too() {
+fn cross_account_access_needs_a_resource_policy_too() {
     let secret = "arn:aws:secretsmanager:eu-central-1:999999999999:secret:shop-AbCdEf";
     let request = AccessRequest::new("secretsmanager:GetSecretValue", "Secret", secret);
     let theirs = json!({
@@ -88,7 +88,7 @@ fn what_is_another_accounts_needs_a_policy_of_that_account_too() {
 }
 
 #[test]
-fn a_policy_that_can_not_be_judged_is_refused() {
+fn a_policy_that_cannot_be_evaluated_is_refused() {
     for (statement, named) in [
         (json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "NotPrincipal": "*" }), "NotPrincipal"),
         (json!({ "Effect": "Allow", "Action": "*", "Resource": "bucket/*" }), "bucket/*"),
@@ -110,7 +110,7 @@ fn a_policy_that_can_not_be_judged_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_condition_that_the_simulator_can_not_decide_refuses_the_call() {
+async fn a_condition_that_the_simulator_cannot_decide_refuses_the_call() {
     for (condition, named) in [
         (json!({ "StringEquals": { "aws:PrincipalTag/team": "shop" } }), "aws:PrincipalTag/team"),
         (json!({ "StringNotEquals": { "aws:PrincipalOrgID": "o-1" } }), "aws:PrincipalOrgID"),
@@ -127,7 +127,7 @@ async fn a_condition_that_the_simulator_can_not_decide_refuses_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_roles_that_a_buckets_policy_spares_may_write() {
+async fn only_roles_that_the_bucket_policy_exempts_can_write() {
     for (spared, allowed) in [("role/stackdrop/functions/*", true), ("role/shop-*", false)] {
         let account = account();
         account.seed(&Seed::Bucket { name: "shop".into() });
@@ -148,7 +148,7 @@ async fn only_the_roles_that_a_buckets_policy_spares_may_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn iam_is_asked_in_its_own_region() {
+async fn iam_is_evaluated_in_its_own_region() {
     for (region, allowed) in [("us-east-1", true), ("eu-central-1", false)] {
         let account = account();
         let mut statement = allow(&["iam:ListRoles"], &["*"]);

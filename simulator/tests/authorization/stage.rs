@@ -1,4 +1,4 @@
-//! A role with a policy, and what IAM decided on the calls that were made with it.
+//! A role with a policy, and IAM's decisions on the calls of that role.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use stackdrop_simulator::{Account, Caller, PolicySeed, as_caller};
 
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/stackdrop/functions/caller";
 
-/// Gives an account a role with these statements, and has it keep its decisions.
+/// Creates a role with these statements, and keeps the account's decisions.
 pub(crate) fn give_role(account: &Account, arn: &str, statements: &Value) {
     let trust = |service: &str| {
         json!({ "Statement": {
@@ -45,7 +45,7 @@ pub(crate) async fn acting<T>(call: impl Future<Output = T>) -> T {
     as_caller(Caller::new("test").acting_as(ROLE, "session"), call).await
 }
 
-/// Everything that was decided on, each as `ACTION RESOURCE`, without the start of the ARN.
+/// Every decision so far as `ACTION RESOURCE`, without the start of the ARN.
 pub(crate) fn asked(account: &Account) -> Vec<String> {
     let decisions = account.decisions();
     decisions

@@ -1,4 +1,4 @@
-//! What the tests of every service need: an account, and an unmodified SDK that talks to it.
+//! What the tests of every service need: an account, and an unmodified SDK that uses it.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::fmt::Debug;
@@ -9,12 +9,12 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use serde_json::{Value, json};
 use stackdrop_simulator::{Account, Caller, Options, PolicySeed, as_caller};
 
-/// An empty account at the model's medians.
+/// An empty account with the model's medians.
 pub(crate) fn account() -> Account {
     Account::open(&Options::default()).unwrap()
 }
 
-/// The configuration of an SDK that talks to the account, without retries: a refusal is seen as it is.
+/// The configuration of an SDK that uses the account. It makes no retries, so that tests see refusals.
 pub(crate) fn sdk(account: &Account) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -33,10 +33,10 @@ pub(crate) fn sdk(account: &Account) -> SdkConfig {
         .build()
 }
 
-/// The role whose permissions count in tests of what is allowed.
+/// The role for tests of permissions.
 const ROLE: &str = "arn:aws:iam::123456789012:role/tests/deployer";
 
-/// Gives the role its only statements, and has the account keep what IAM decides.
+/// Gives the role its only statements, and keeps IAM's decisions.
 pub(crate) fn allow(account: &Account, statements: &Value) {
     let trust = json!({ "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" });
     let document = |statements: &Value| json!({ "Version": "2012-10-17", "Statement": statements });
@@ -56,7 +56,7 @@ pub(crate) async fn acting<T>(work: impl Future<Output = T>) -> T {
     as_caller(Caller::new("test").acting_as(ROLE, "test"), Box::pin(work)).await
 }
 
-/// What a call, which must succeed, asked IAM for: actions and resource types.
+/// The access requests of a call that must succeed: actions and resource types.
 pub(crate) async fn asked<T, E: Debug>(
     account: &Account,
     call: impl Future<Output = Result<T, E>>,

@@ -1,4 +1,4 @@
-//! What calls ask IAM for, and what becomes of those that it does not allow.
+//! The access requests of EC2's calls, and the refusal of denied ones.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn owned(kind: ResourceType) -> TagSpecification {
 }
 
 impl Site {
-    /// A site whose role may do everything.
+    /// A site with a role that can do everything.
     async fn open_to_all() -> Self {
         let site = Self::open().await;
         allow(&site.account, &json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]));
@@ -29,7 +29,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_asks_for_the_new_resource_its_tags_and_what_it_is_created_in() {
+async fn a_creation_needs_permission_on_the_new_resource_its_tags_and_its_parent() {
     let site = Site::open_to_all().await;
     let (account, ec2, vpc) = (&site.account, &site.ec2, site.vpc.as_str());
     let call = ec2.create_vpc().cidr_block("10.1.0.0/16").tag_specifications(owned(ResourceType::Vpc));
@@ -73,7 +73,7 @@ async fn a_create_asks_for_the_new_resource_its_tags_and_what_it_is_created_in()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_asks_for_what_it_joins_and_leaves() {
+async fn an_endpoint_needs_permission_on_what_it_adds_and_removes() {
     let site = Site::open_to_all().await;
     site.with_dns().await;
     let (account, ec2) = (&site.account, &site.ec2);
@@ -102,7 +102,7 @@ async fn an_endpoint_asks_for_what_it_joins_and_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_asks_for_what_stands_behind_an_association() {
+async fn a_change_needs_permission_on_the_resources_of_an_association() {
     let site = Site::open_to_all().await;
     let (account, ec2) = (&site.account, &site.ec2);
     let found = ec2.describe_route_tables().route_table_ids(&site.private_table).send().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_change_asks_for_what_stands_behind_an_association() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_asks_for_all_that_it_is_made_of_and_for_its_role() {
+async fn an_instance_needs_permission_on_its_parts_and_its_role() {
     let site = Site::open_to_all().await;
     let (account, ec2) = (&site.account, &site.ec2);
     profile(account, "shop").await;
@@ -168,7 +168,7 @@ async fn an_instance_asks_for_all_that_it_is_made_of_and_for_its_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_ask_for_their_group_and_with_tags_for_themselves() {
+async fn rules_need_permission_on_their_group_and_with_tags_on_themselves() {
     let site = Site::open_to_all().await;
     let web = group(&site.ec2, &site.vpc, "web").await;
     let authorize = |port: i32| {
@@ -189,7 +189,7 @@ async fn rules_ask_for_their_group_and_with_tags_for_themselves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_for_what_carries_a_tag_is_denied_on_all_else() {
+async fn a_role_limited_by_a_tag_is_denied_on_other_resources() {
     let site = Site::open().await;
     let tagged = json!({ "StringEquals": { "aws:ResourceTag/team": "shop" } });
     allow(
@@ -209,7 +209,7 @@ async fn a_role_for_what_carries_a_tag_is_denied_on_all_else() {
         "{message}"
     );
     site.tag(&site.private[0]).await;
-    // Now IAM lets it pass, and EC2 refuses it for what it is.
+    // Now IAM allows the call, and EC2 refuses it.
     assert_eq!(code(acting(attach().send()).await), "Resource.AlreadyAssociated");
     let absent = site.ec2.delete_subnet().subnet_id("subnet-00000000000000000");
     assert_eq!(code(acting(absent.send()).await), "UnauthorizedOperation");

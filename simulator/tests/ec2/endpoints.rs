@@ -32,7 +32,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interface_endpoint_comes_goes_and_holds_its_subnets_and_groups() {
+async fn an_interface_endpoint_keeps_its_subnets_and_groups_from_deletion() {
     let site = Site::open().await;
     site.with_dns().await;
     let own = group(&site.ec2, &site.vpc, "endpoints").await;
@@ -114,7 +114,7 @@ async fn a_private_name_belongs_to_one_endpoint_and_needs_the_vpcs_dns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoints_that_aws_does_not_take_are_refused() {
+async fn invalid_endpoints_are_refused() {
     let site = Site::open().await;
     let other = vpc(&site.ec2, "10.1.0.0/16").await;
     let foreign = subnet(&site.ec2, &other, "10.1.0.0/24", "a").await;
@@ -144,7 +144,7 @@ async fn endpoints_that_aws_does_not_take_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_is_made_once_for_a_token() {
+async fn an_endpoint_is_created_once_per_token() {
     let site = Site::open().await;
     let create = |subnet: &str| {
         site.endpoint(SSM).private_dns_enabled(false).subnet_ids(subnet).client_token("a").send()
@@ -156,7 +156,7 @@ async fn an_endpoint_is_made_once_for_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doomed_endpoint_fails_and_says_why() {
+async fn an_endpoint_that_fails_gives_a_reason() {
     let site = Site::open().await;
     site.account.arm(Fault::at("ec2", "CreateVpcEndpoint", When::Only(1), FaultKind::ResourceFails));
     let call = site.endpoint(SSM).private_dns_enabled(false).subnet_ids(&site.private[0]);

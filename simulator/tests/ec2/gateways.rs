@@ -33,7 +33,7 @@ async fn an_internet_gateway_is_attached_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_five_internet_gateways_and_five_addresses_at_most() {
+async fn an_account_has_at_most_five_internet_gateways_and_five_addresses() {
     let (_, ec2) = empty();
     for _ in 0..5 {
         ec2.create_internet_gateway().send().await.unwrap();
@@ -44,7 +44,7 @@ async fn there_are_five_internet_gateways_and_five_addresses_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_internet_gateway_stays_until_a_while_after_the_last_public_address() {
+async fn an_internet_gateway_stays_attached_until_a_while_after_the_last_public_address() {
     let site = Site::open().await;
     let (nat, allocation) = site.nat().await;
     let detach =
@@ -64,7 +64,7 @@ async fn an_internet_gateway_stays_until_a_while_after_the_last_public_address()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_table_is_held_by_its_associations() {
+async fn a_route_table_with_associations_cannot_be_deleted() {
     let site = Site::open().await;
     let delete = || site.ec2.delete_route_table().route_table_id(&site.private_table).send();
     assert_eq!(code(delete().await), "DependencyViolation");
@@ -98,7 +98,7 @@ async fn the_main_table_stays_with_its_vpc() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_and_a_subnet_of_different_networks_do_not_go_together() {
+async fn a_table_and_a_subnet_of_different_vpcs_cannot_be_associated() {
     let site = Site::open().await;
     let other = vpc(&site.ec2, "10.1.0.0/16").await;
     let elsewhere = subnet(&site.ec2, &other, "10.1.0.0/24", "a").await;
@@ -110,7 +110,7 @@ async fn a_table_and_a_subnet_of_different_networks_do_not_go_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn routes_that_aws_does_not_take_are_refused() {
+async fn invalid_routes_are_refused() {
     let site = Site::open().await;
     let create =
         |to: &str| site.ec2.create_route().route_table_id(&site.public_table).destination_cidr_block(to);
@@ -142,7 +142,7 @@ async fn routes_that_aws_does_not_take_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_table_is_made_once_for_a_token() {
+async fn a_route_table_is_created_once_per_token() {
     let site = Site::open().await;
     let create = |token: &str| site.ec2.create_route_table().vpc_id(&site.vpc).client_token(token).send();
     let first = create("a").await.unwrap().route_table.unwrap().route_table_id;
@@ -184,7 +184,7 @@ async fn a_nat_gateway_takes_routes_while_pending_and_leaves_a_black_hole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_serves_one_nat_gateway() {
+async fn an_address_belongs_to_at_most_one_nat_gateway() {
     let site = Site::open().await;
     let (_, allocation) = site.nat().await;
     let again = site.ec2.create_nat_gateway().subnet_id(&site.public[1]).allocation_id(&allocation);
@@ -206,7 +206,7 @@ async fn a_fresh_address_is_not_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_nat_gateway_is_refused() {
+async fn invalid_nat_gateways_are_refused() {
     let site = Site::open().await;
     let create = || site.ec2.create_nat_gateway();
     assert_eq!(code(create().subnet_id(&site.public[0]).send().await), "MissingParameter");
@@ -227,7 +227,7 @@ async fn what_is_no_nat_gateway_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nat_gateway_fails_where_there_is_no_way_out() {
+async fn a_nat_gateway_fails_without_a_route_to_the_internet() {
     let site = Site::open().await;
     let allocation = address(&site.ec2).await;
     let call = site.ec2.create_nat_gateway().subnet_id(&site.private[0]).allocation_id(&allocation);
@@ -237,13 +237,13 @@ async fn a_nat_gateway_fails_where_there_is_no_way_out() {
     let failed = &described.nat_gateways()[0];
     assert_eq!(failed.state().unwrap().as_str(), "failed");
     assert_eq!(failed.failure_code(), Some("Gateway.NotAttached"));
-    // What failed holds nothing any more.
+    // A failed gateway uses no resources.
     site.ec2.release_address().allocation_id(&allocation).send().await.unwrap();
     site.ec2.delete_subnet().subnet_id(&site.private[0]).send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doomed_nat_gateway_fails_and_sticks_to_its_token() {
+async fn a_nat_gateway_that_fails_keeps_its_token() {
     let site = Site::open().await;
     site.account.arm(Fault::at("ec2", "CreateNatGateway", When::Only(1), FaultKind::ResourceFails));
     let allocation = address(&site.ec2).await;

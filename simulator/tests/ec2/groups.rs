@@ -8,7 +8,7 @@ use stackdrop_simulator::Source;
 use crate::site::{Site, code, filter, group, interface, refusal, tags, tcp, tcp_of, vpc, wait};
 
 #[tokio::test(start_paused = true)]
-async fn a_new_group_lets_everything_out_and_nothing_in() {
+async fn a_new_group_allows_all_egress_and_no_ingress() {
     let site = Site::open().await;
     let id = group(&site.ec2, &site.vpc, "shop").await;
     let described = site.ec2.describe_security_groups().group_ids(&id).send().await.unwrap();
@@ -89,7 +89,7 @@ async fn rules_are_single_merge_in_permissions_and_carry_tags() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_that_aws_does_not_take_are_refused() {
+async fn invalid_rules_are_refused() {
     let site = Site::open().await;
     let own = group(&site.ec2, &site.vpc, "a").await;
     let authorize = |rule: IpPermission| {
@@ -154,7 +154,7 @@ async fn a_refused_authorization_adds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_are_revoked_by_what_they_say_or_by_id() {
+async fn rules_are_revoked_by_content_or_by_id() {
     let site = Site::open().await;
     let own = group(&site.ec2, &site.vpc, "a").await;
     let authorize = site.ec2.authorize_security_group_ingress().group_id(&own);
@@ -190,7 +190,7 @@ async fn rules_are_revoked_by_what_they_say_or_by_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_changes_in_place_but_keeps_its_kind_of_source() {
+async fn a_rule_changes_in_place_but_not_its_type_of_source() {
     let site = Site::open().await;
     let own = group(&site.ec2, &site.vpc, "a").await;
     let authorize = site.ec2.authorize_security_group_ingress().group_id(&own);
@@ -220,7 +220,7 @@ async fn a_rule_changes_in_place_but_keeps_its_kind_of_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_held_by_interfaces_and_by_rules_of_others_but_not_by_its_own() {
+async fn a_group_cannot_be_deleted_while_interfaces_or_other_groups_refer_to_it() {
     let site = Site::open().await;
     let (own, other) = (group(&site.ec2, &site.vpc, "a").await, group(&site.ec2, &site.vpc, "b").await);
     let allow = |of: &str, from: &str| {
@@ -244,7 +244,7 @@ async fn a_group_is_held_by_interfaces_and_by_rules_of_others_but_not_by_its_own
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interface_has_five_groups_at_most_and_only_of_its_vpc() {
+async fn an_interface_has_at_most_five_groups_of_its_vpc() {
     let site = Site::open().await;
     let mut call = site.ec2.create_network_interface().subnet_id(&site.private[0]);
     for number in 0..6 {

@@ -1,4 +1,4 @@
-//! Instances, their disks, their profiles.
+//! Instances, volumes and instance profiles.
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
@@ -45,7 +45,7 @@ impl Site {
     }
 }
 
-/// An instance profile with a role, made just now.
+/// An instance profile with a role, just created.
 pub(crate) async fn profile(account: &Account, name: &str) {
     let iam = aws_sdk_iam::Client::new(&common::sdk(account));
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -95,7 +95,7 @@ async fn an_instance_runs_is_terminated_and_is_described_for_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_outlives_its_instance_and_hands_out_the_dead_one() {
+async fn a_token_outlives_its_instance_and_returns_the_terminated_one() {
     let site = Site::open().await;
     let launch = || site.launch().client_token("a");
     let first = launch().send().await.unwrap().instances()[0].instance_id().unwrap().to_owned();
@@ -118,7 +118,7 @@ async fn a_token_outlives_its_instance_and_hands_out_the_dead_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn launches_that_aws_does_not_take_are_refused() {
+async fn invalid_launches_are_refused() {
     let site = Site::open().await;
     let interface = || InstanceNetworkInterfaceSpecification::builder().device_index(0);
     let root = |ebs: EbsBlockDevice| BlockDeviceMapping::builder().device_name("/dev/xvda").ebs(ebs).build();
@@ -163,7 +163,7 @@ async fn launches_that_aws_does_not_take_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_launch_keeps_what_it_was_asked_for() {
+async fn a_launch_keeps_the_requested_settings() {
     let site = Site::open().await;
     let own = group(&site.ec2, &site.vpc, "instance").await;
     let interface = InstanceNetworkInterfaceSpecification::builder()
@@ -327,7 +327,7 @@ async fn a_disk_grows_and_then_rests_for_six_hours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_is_to_stay_stays() {
+async fn a_disk_without_delete_on_termination_remains() {
     let site = Site::open().await;
     let disk = EbsBlockDevice::builder().delete_on_termination(false).build();
     let mapping = BlockDeviceMapping::builder().device_name("/dev/xvda").ebs(disk).build();
@@ -418,7 +418,7 @@ async fn instance_types_and_images_are_listed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_has_its_price() {
+async fn existing_resources_have_prices() {
     let site = Site::open().await;
     site.running().await;
     site.nat().await;

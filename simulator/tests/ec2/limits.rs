@@ -1,11 +1,11 @@
-//! Quotas, and what is refused for its number.
+//! Quotas, and refusals for exceeded limits.
 
 use aws_sdk_ec2::types::{Filter, IpPermission, PrefixListId, VpcEndpointType};
 
 use crate::site::{Site, code, empty, filter, group, vpc, wait};
 
 #[tokio::test(start_paused = true)]
-async fn a_vpc_has_200_subnets_and_200_route_tables_at_most() {
+async fn a_vpc_has_at_most_200_subnets_and_200_route_tables() {
     let (_, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     for number in 0..200 {
@@ -21,7 +21,7 @@ async fn a_vpc_has_200_subnets_and_200_route_tables_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_has_50_routes_at_most() {
+async fn a_table_has_at_most_50_routes() {
     let site = Site::open().await;
     let create = |to: String| {
         let call = site.ec2.create_route().route_table_id(&site.public_table).gateway_id(&site.gateway);
@@ -34,7 +34,7 @@ async fn a_table_has_50_routes_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_has_2500_groups_at_most() {
+async fn a_region_has_at_most_2500_groups() {
     let (_, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     let create =
@@ -46,7 +46,7 @@ async fn a_region_has_2500_groups_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vpc_has_50_interface_endpoints_at_most() {
+async fn a_vpc_has_at_most_50_interface_endpoints() {
     let site = Site::open().await;
     let create = async || {
         wait(4.0).await;
@@ -61,7 +61,7 @@ async fn a_vpc_has_50_interface_endpoints_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_describe_takes_200_filter_values_at_most() {
+async fn a_describe_call_takes_at_most_200_filter_values() {
     let (_, ec2) = empty();
     let values = (0..201).map(|number| number.to_string()).collect();
     let many = Filter::builder().name("vpc-id").set_values(Some(values)).build();
@@ -73,7 +73,7 @@ async fn a_describe_takes_200_filter_values_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_names_only_prefix_lists_that_are_there() {
+async fn a_rule_refers_to_existing_prefix_lists_only() {
     let site = Site::open().await;
     let own = group(&site.ec2, &site.vpc, "a").await;
     let list = PrefixListId::builder().prefix_list_id("pl-12345678").build();
@@ -84,7 +84,7 @@ async fn a_rule_names_only_prefix_lists_that_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_of_another_form_are_malformed() {
+async fn ids_of_the_wrong_form_are_malformed() {
     let (_, ec2) = empty();
     assert_eq!(code(ec2.describe_subnets().subnet_ids("a").send().await), "InvalidSubnetID.Malformed");
     assert_eq!(code(ec2.describe_security_groups().group_ids("a").send().await), "InvalidGroupId.Malformed");

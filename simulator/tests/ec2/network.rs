@@ -1,4 +1,4 @@
-//! VPCs, subnets, tags, describes.
+//! VPCs, subnets, tags and Describe calls.
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, SubnetState, Tag, VpcAttributeName, VpcState};
 
@@ -24,7 +24,7 @@ async fn a_vpc_is_unknown_for_a_moment_then_pending_then_available() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vpc_comes_with_a_main_table_and_a_default_group_and_takes_them_away() {
+async fn a_vpc_has_a_main_table_and_a_default_group_that_are_deleted_with_it() {
     let (account, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     let tables =
@@ -45,7 +45,7 @@ async fn a_vpc_comes_with_a_main_table_and_a_default_group_and_takes_them_away()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vpc_attribute_is_read_back_late() {
+async fn a_vpc_attribute_shows_its_change_late() {
     let (_, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     let read = async || {
@@ -60,7 +60,7 @@ async fn a_vpc_attribute_is_read_back_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_vpc_is_refused() {
+async fn invalid_vpcs_are_refused() {
     let (_, ec2) = empty();
     for (cidr, expected) in [
         ("10.0.0.0/8", "InvalidVpc.Range"),
@@ -96,7 +96,7 @@ async fn vpc_attributes_change_one_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pending_vpc_or_subnet_takes_nothing_in() {
+async fn a_pending_vpc_or_subnet_accepts_no_resources() {
     let (_, ec2) = empty();
     let gateway = ec2.create_internet_gateway().send().await.unwrap();
     let gateway = gateway.internet_gateway.unwrap().internet_gateway_id.unwrap();
@@ -147,7 +147,7 @@ async fn subnets_that_do_not_fit_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_maps_public_addresses_a_moment_after_it_is_told_to() {
+async fn a_subnet_maps_public_addresses_a_moment_after_the_change() {
     let site = Site::open().await;
     let read = async || {
         let answer = site.ec2.describe_subnets().subnet_ids(&site.public[0]).send().await.unwrap();
@@ -193,7 +193,7 @@ async fn a_subnet_runs_out_of_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_stands_in_a_vpc_keeps_it_from_being_deleted() {
+async fn a_vpc_with_resources_cannot_be_deleted() {
     let (_, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     let delete = || ec2.delete_vpc().vpc_id(&id).send();
@@ -219,7 +219,7 @@ async fn whatever_stands_in_a_vpc_keeps_it_from_being_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_are_kept_from_the_create_call_on_and_filtered_by() {
+async fn tags_are_set_by_the_create_call_and_can_be_filtered() {
     let (account, ec2) = empty();
     let specification = tags(ResourceType::Vpc, &[("Name", "shop"), ("stackdrop:component", "network")]);
     let call = ec2.create_vpc().cidr_block("10.0.0.0/16").tag_specifications(specification);
@@ -248,7 +248,7 @@ async fn tags_are_kept_from_the_create_call_on_and_filtered_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_that_aws_does_not_take_are_refused() {
+async fn invalid_tags_are_refused() {
     let (_, ec2) = empty();
     let create = || ec2.create_vpc().cidr_block("10.0.0.0/16");
     let other = create().tag_specifications(tags(ResourceType::Subnet, &[("a", "b")]));
@@ -280,7 +280,7 @@ async fn tags_that_aws_does_not_take_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_describe_refuses_what_it_does_not_know() {
+async fn a_describe_call_refuses_unknown_ids_and_filters() {
     let (_, ec2) = empty();
     let unknown = ec2.describe_vpcs().filters(filter("colour", "red")).send().await;
     assert_eq!(refusal(unknown), ("InvalidParameterValue".into(), "The filter 'colour' is invalid".into()));
@@ -295,7 +295,7 @@ async fn a_describe_refuses_what_it_does_not_know() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_answer_comes_in_pages() {
+async fn long_lists_are_paginated() {
     let (_, ec2) = empty();
     let id = vpc(&ec2, "10.0.0.0/16").await;
     for number in 0..7 {

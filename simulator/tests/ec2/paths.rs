@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Reachability between interfaces.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use stackdrop_simulator::Origin;
 use crate::site::{Site, group, interface, tcp, tcp_of, vpc, wait};
 
 const X86: &str = "ami-0a120230000086064";
-const SOMEBODY: Origin = Origin::Internet(Ipv4Addr::new(192, 0, 2, 10));
+const OUTSIDE: Origin = Origin::Internet(Ipv4Addr::new(192, 0, 2, 10));
 
 impl Site {
     async fn let_in(&self, to: &str, rule: IpPermission) {
@@ -33,7 +33,7 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_a_vpc_the_rules_of_both_ends_decide() {
+async fn inside_a_vpc_the_rules_of_both_ends_apply() {
     let site = Site::open().await;
     let (web, database) = (group(&site.ec2, &site.vpc, "web").await, group(&site.ec2, &site.vpc, "db").await);
     let (from, to) = (
@@ -58,7 +58,7 @@ async fn inside_a_vpc_the_rules_of_both_ends_decide() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_block_of_addresses_lets_in_who_is_in_it() {
+async fn a_cidr_rule_admits_addresses_inside_it_only() {
     let site = Site::open().await;
     let (web, own) = (group(&site.ec2, &site.vpc, "web").await, group(&site.ec2, &site.vpc, "own").await);
     site.let_in(&own, tcp(443, "10.0.2.0/24")).await;
@@ -77,13 +77,13 @@ async fn the_internet_needs_a_public_address_a_route_and_a_rule() {
     let unmapped = site.instance_in(&site.public[0], &own, false).await;
     let unrouted = site.instance_in(&site.private[0], &own, true).await;
     wait(1.0).await;
-    assert!(!site.account.connects(SOMEBODY, &open, 443));
+    assert!(!site.account.connects(OUTSIDE, &open, 443));
     site.let_in(&own, tcp(443, "192.0.2.0/24")).await;
-    assert!(site.account.connects(SOMEBODY, &open, 443));
-    assert!(!site.account.connects(SOMEBODY, &open, 80));
+    assert!(site.account.connects(OUTSIDE, &open, 443));
+    assert!(!site.account.connects(OUTSIDE, &open, 80));
     assert!(!site.account.connects(Origin::Internet(Ipv4Addr::new(198, 51, 100, 1)), &open, 443));
-    assert!(!site.account.connects(SOMEBODY, &unmapped, 443));
-    assert!(!site.account.connects(SOMEBODY, &unrouted, 443));
+    assert!(!site.account.connects(OUTSIDE, &unmapped, 443));
+    assert!(!site.account.connects(OUTSIDE, &unrouted, 443));
     let seen = site.account.interfaces();
     let of = |id: &str| seen.iter().find(|interface| interface.id == id).unwrap();
     assert!(of(&open).public && !of(&unmapped).public);
@@ -91,13 +91,13 @@ async fn the_internet_needs_a_public_address_a_route_and_a_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nat_gateway_lets_nobody_in() {
+async fn a_nat_gateway_admits_no_connection_from_outside() {
     let site = Site::open().await;
     site.nat().await;
     wait(106.0).await;
     let nat = site.account.interfaces().remove(0);
     assert!(nat.public && nat.groups.is_empty());
-    assert!(!site.account.connects(SOMEBODY, &nat.id, 443));
+    assert!(!site.account.connects(OUTSIDE, &nat.id, 443));
 }
 
 #[tokio::test(start_paused = true)]

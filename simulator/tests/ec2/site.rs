@@ -1,4 +1,4 @@
-//! A network to test in.
+//! A network for tests.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(crate) async fn address(ec2: &Client) -> String {
     id
 }
 
-/// A hand-made interface in a subnet.
+/// An interface in a subnet, created by a call.
 pub(crate) async fn interface(ec2: &Client, subnet: &str, groups: &[&str]) -> String {
     let mut call = ec2.create_network_interface().subnet_id(subnet);
     for group in groups {
@@ -106,7 +106,7 @@ impl Site {
         Self { account, ec2, vpc, gateway, public, private, public_table, private_table }
     }
 
-    /// Asks for a NAT gateway in the first public subnet; it is pending.
+    /// Creates a NAT gateway in the first public subnet; it is pending.
     pub(crate) async fn nat(&self) -> (String, String) {
         let address = address(&self.ec2).await;
         let call = self.ec2.create_nat_gateway().subnet_id(&self.public[0]).allocation_id(&address);
@@ -119,7 +119,7 @@ impl Site {
         answer.nat_gateways()[0].state().unwrap().as_str().to_owned()
     }
 
-    /// Turns on what private DNS names need.
+    /// Enables the VPC attributes that private DNS names need.
     pub(crate) async fn with_dns(&self) {
         let on = aws_sdk_ec2::types::AttributeBooleanValue::builder().value(true).build();
         let call = self.ec2.modify_vpc_attribute().vpc_id(&self.vpc).enable_dns_hostnames(on);
@@ -150,7 +150,7 @@ pub(crate) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-/// TCP on a port from a block of addresses.
+/// TCP on a port from a CIDR block.
 pub(crate) fn tcp(port: i32, cidr: &str) -> IpPermission {
     IpPermission::builder()
         .ip_protocol("tcp")

@@ -1,6 +1,6 @@
-//! A shop to deploy services into: a network with a way out, a load balancer, roles, a log group, a cluster.
+//! A shop for services: a network with a route to the internet, a load balancer, roles, a log group, a cluster.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::fmt::Debug;
@@ -79,7 +79,7 @@ fn role_arn(name: &str) -> String {
 }
 
 impl Shop {
-    /// An account with a cluster and roles that can be assumed, and nothing else.
+    /// An account with a cluster and roles that can be assumed only.
     pub(crate) async fn open() -> Self {
         let account = account();
         let config = sdk(&account);
@@ -111,7 +111,7 @@ impl Shop {
         shop
     }
 
-    /// With a network, whose private subnets lead nowhere.
+    /// With a network whose private subnets have no route to the internet.
     pub(crate) async fn without_way_out() -> Self {
         let mut shop = Self::open().await;
         let vpc = shop.ec2.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap().vpc.unwrap();
@@ -143,7 +143,7 @@ impl Shop {
         shop
     }
 
-    /// With everything, the load balancer just made.
+    /// With everything, the load balancer just created.
     pub(crate) async fn with_young_load_balancer() -> Self {
         let mut shop = Self::without_way_out().await;
         shop.open_way_out().await;
@@ -163,7 +163,7 @@ impl Shop {
         shop
     }
 
-    /// Waits until the load balancer is active: at the latest for five minutes.
+    /// Waits until the load balancer is active, for at most five minutes.
     pub(crate) async fn load_balancer_active(&self) {
         for _ in 0..300 {
             let found = self.elb.describe_load_balancers().names("shop").send().await.unwrap();
@@ -192,7 +192,7 @@ impl Shop {
         wait(120).await;
     }
 
-    /// Gives subnets a table with one route to everywhere.
+    /// Gives subnets a table with one default route.
     async fn route(&self, subnets: &[String], route: CreateRouteFluentBuilder) {
         let table = self.ec2.create_route_table().vpc_id(&self.vpc).send().await.unwrap();
         let table = table.route_table.unwrap().route_table_id.unwrap();
@@ -299,7 +299,7 @@ impl Shop {
             )
     }
 
-    /// A service of one task that nobody sends requests to.
+    /// A service of one task without a load balancer.
     pub(crate) async fn worker(&self, name: &str, definition: &str) {
         let creation = self.creation(name, definition).set_load_balancers(None).desired_count(1);
         creation.send().await.unwrap();
@@ -310,7 +310,7 @@ impl Shop {
         found.services()[0].clone()
     }
 
-    /// The service once it is steady: at the latest after ten minutes.
+    /// The service once it is steady, after at most ten minutes.
     pub(crate) async fn settled(&self, name: &str) -> Service {
         wait(1).await;
         for _ in 0..600 {
@@ -328,7 +328,7 @@ impl Shop {
         panic!("{name} is not steady: {:#?}", self.service(name).await.events());
     }
 
-    /// How the newest deployment ended: at the latest after half an hour.
+    /// The end of the newest deployment, after at most half an hour.
     pub(crate) async fn ended(&self, name: &str) -> DeploymentRolloutState {
         wait(1).await;
         for _ in 0..360 {
@@ -363,14 +363,14 @@ impl Shop {
         describe.include(TaskField::Tags).send().await.unwrap().tasks.unwrap_or_default()
     }
 
-    /// How many interfaces tasks hold.
+    /// The number of interfaces of tasks.
     pub(crate) async fn interfaces(&self) -> usize {
         let of_tasks = Filter::builder().name("description").values("arn:aws:ecs:*").build();
         let found = self.ec2.describe_network_interfaces().filters(of_tasks).send().await.unwrap();
         found.network_interfaces().len()
     }
 
-    /// What the containers wrote.
+    /// The lines that the containers wrote.
     pub(crate) async fn lines(&self) -> Vec<String> {
         let found = self.logs.filter_log_events().log_group_name("/shop").send().await.unwrap();
         found.events().iter().map(|event| event.message().unwrap().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! What calls ask IAM for, and what becomes of those that it does not allow.
+//! The access requests of Elastic Load Balancing's calls, and the refusal of denied ones.
 
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, RulePriorityPair};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::site::{Network, answer, code, message, path, seconds, tag};
 const ARNS: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012";
 
 #[tokio::test(start_paused = true)]
-async fn a_load_balancer_asks_for_its_tags_its_linked_role_and_a_look_at_the_network() {
+async fn a_load_balancer_needs_permission_for_its_tags_its_linked_role_and_the_network() {
     let network = Network::new().await;
     allow(&network.account, &json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]));
     let create = |name: &str| {
@@ -23,14 +23,14 @@ async fn a_load_balancer_asks_for_its_tags_its_linked_role_and_a_look_at_the_net
     let first = asked(&network.account, create("shop").send()).await;
     let role = "iam:CreateServiceLinkedRole role".to_owned();
     assert_eq!(first, [&expected[..], &[role]].concat());
-    // The linked role stands by now.
+    // The linked role exists by now.
     assert_eq!(asked(&network.account, create("other").send()).await, expected);
     let decisions = network.account.decisions();
     assert!(decisions.iter().any(|one| one.request.resource == format!("{ARNS}:loadbalancer/app/shop/*")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_created_in_something_asks_for_that_and_for_its_own_tags() {
+async fn a_nested_creation_needs_permission_on_its_parent_and_its_tags() {
     let network = Network::new().await;
     allow(&network.account, &json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]));
     let owner = network.load_balancer("shop").await;
@@ -70,7 +70,7 @@ async fn what_is_created_in_something_asks_for_that_and_for_its_own_tags() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_for_what_carries_a_tag_is_denied_on_all_else() {
+async fn a_role_limited_by_a_tag_is_denied_on_other_resources() {
     let network = Network::new().await;
     let group = network.target_group("shop").await;
     allow(

@@ -42,7 +42,7 @@ async fn a_target_is_healthy_after_its_checks_once_the_load_balancer_is_active()
     let load_balancer = network.load_balancer("shop").await;
     network.http(&load_balancer, 80, &group).await;
     seconds(60.0).await;
-    assert_eq!(network.health(&group).await.0, "unused", "nobody checks before the load balancer is active");
+    assert_eq!(network.health(&group).await.0, "unused", "no checks before the load balancer is active");
     seconds(80.0).await;
     assert_eq!(network.state(&load_balancer).await, LoadBalancerStateEnum::Active);
     assert_eq!(network.health(&group).await, ("initial".into(), "Elb.InitialHealthChecking".into()));
@@ -51,7 +51,7 @@ async fn a_target_is_healthy_after_its_checks_once_the_load_balancer_is_active()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_is_not_let_in_is_unhealthy_until_a_rule_lets_it_in() {
+async fn a_target_is_unhealthy_until_a_rule_admits_the_load_balancer() {
     let network = Network::new().await;
     let (id, address) = instance(&network).await;
     let load_balancer = network.load_balancer("shop").await;
@@ -107,7 +107,7 @@ async fn a_target_in_a_zone_without_a_node_is_not_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_group_that_loses_its_listener_is_not_in_use_and_starts_anew_with_the_next() {
+async fn a_target_group_without_a_listener_is_unused_and_starts_over_with_the_next() {
     let network = Network::new().await;
     network.let_in().await;
     let (_, address) = instance(&network).await;
@@ -124,7 +124,7 @@ async fn a_target_group_that_loses_its_listener_is_not_in_use_and_starts_anew_wi
     assert_eq!(network.health(&group).await.0, "initial");
     seconds(20.0).await;
     assert_eq!(network.health(&group).await.0, "healthy");
-    // A stricter check does not undo what the old one found out.
+    // A stricter check does not undo the result of the old one.
     let modify = network.elb.modify_target_group().target_group_arn(&group).healthy_threshold_count(10);
     modify.send().await.unwrap();
     assert_eq!(network.health(&group).await.0, "healthy");

@@ -57,7 +57,7 @@ async fn quotas_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_no_more_than_three_thousand_target_groups() {
+async fn an_account_has_at_most_three_thousand_target_groups() {
     let network = Network::new().await;
     for number in 0..3000 {
         network.target_group(&format!("shop-{number}")).await;

@@ -1,4 +1,4 @@
-//! Listeners: certificates, policies, what they do by default.
+//! Listeners: certificates, policies, default actions.
 
 use crate::common::sdk;
 use crate::site::{CERTIFICATE, Network, POLICY, answer, code, forward, redirect, seconds, to_https};
@@ -50,7 +50,7 @@ async fn an_https_listener_needs_an_issued_certificate_and_a_policy() {
     let used = network.elb.describe_listener_certificates().listener_arn(arn).send().await.unwrap();
     assert_eq!(used.certificates()[0].certificate_arn(), Some(CERTIFICATE));
 
-    // A certificate in use stays until the listener is gone, and a moment longer.
+    // A certificate in use cannot be deleted until a moment after its listener is deleted.
     let delete = || acm.delete_certificate().certificate_arn(CERTIFICATE).send();
     assert!(delete().await.unwrap_err().into_service_error().is_resource_in_use_exception());
     network.elb.delete_listener().listener_arn(arn).send().await.unwrap();
@@ -60,7 +60,7 @@ async fn an_https_listener_needs_an_issued_certificate_and_a_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_that_cannot_be_are_refused() {
+async fn invalid_listeners_are_refused() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let other = network.load_balancer("other").await;
@@ -108,7 +108,7 @@ async fn listeners_that_cannot_be_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_redirects_changes_and_goes_with_its_load_balancer() {
+async fn a_listener_redirects_can_change_and_is_deleted_with_its_load_balancer() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let group = network.target_group("shop").await;
@@ -123,7 +123,7 @@ async fn a_listener_redirects_changes_and_goes_with_its_load_balancer() {
         (config.port(), config.path(), config.query()),
         (Some("443"), Some("/#{path}"), Some("#{query}"))
     );
-    // Port and protocol of the redirect's own target: it would go round in circles.
+    // A redirect to its own port and protocol would loop.
     let certificate = Certificate::builder().certificate_arn(CERTIFICATE).build();
     let circle = network.elb.modify_listener().listener_arn(arn).port(443).protocol(ProtocolEnum::Https);
     let circle = circle.certificates(certificate).ssl_policy(POLICY).send().await;

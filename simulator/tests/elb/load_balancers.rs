@@ -1,4 +1,4 @@
-//! Load balancers: how they come and go, and what cannot be.
+//! Load balancers: creation, deletion and invalid requests.
 
 use crate::common::sdk;
 use crate::site::{Network, code, forward, group, message, path, seconds, subnet, tag};
@@ -51,7 +51,7 @@ async fn a_new_load_balancer_is_not_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_load_balancer_again_is_the_same_and_another_one_of_its_name_is_refused() {
+async fn an_identical_load_balancer_is_returned_and_a_different_one_of_its_name_refused() {
     let network = Network::new().await;
     let arn = network.load_balancer("shop").await;
     assert_eq!(network.load_balancer("shop").await, arn);
@@ -66,7 +66,7 @@ async fn the_same_load_balancer_again_is_the_same_and_another_one_of_its_name_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn load_balancers_that_cannot_be_are_refused() {
+async fn invalid_load_balancers_are_refused() {
     let network = Network::new().await;
     let create = || network.elb.create_load_balancer();
     let good =
@@ -116,7 +116,7 @@ async fn a_group_of_another_vpc_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_without_eight_free_addresses_has_no_place_for_a_load_balancer() {
+async fn a_load_balancer_needs_eight_free_addresses_in_a_subnet() {
     let network = Network::new().await;
     let small = subnet(&network.ec2, &network.vpc, "10.0.9.0/28", "eu-central-1a").await;
     seconds(5.0).await;
@@ -128,7 +128,7 @@ async fn a_subnet_without_eight_free_addresses_has_no_place_for_a_load_balancer(
     assert_eq!(code(create(&small).await), "InvalidSubnet", "it is smaller than a /27");
     let tight = subnet(&network.ec2, &network.vpc, "10.0.9.32/27", "eu-central-1a").await;
     seconds(5.0).await;
-    // A /27 has 27 addresses for use; twenty of them are taken.
+    // A /27 has 27 usable addresses; twenty of them are used.
     for _ in 0..20 {
         network.ec2.create_network_interface().subnet_id(&tight).send().await.unwrap();
         seconds(1.0).await;
@@ -138,7 +138,7 @@ async fn a_subnet_without_eight_free_addresses_has_no_place_for_a_load_balancer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_load_balancer_makes_the_service_linked_role() {
+async fn the_first_load_balancer_creates_the_service_linked_role() {
     let network = Network::new().await;
     let iam = aws_sdk_iam::Client::new(&crate::common::sdk(&network.account));
     let role = || iam.get_role().role_name("AWSServiceRoleForElasticLoadBalancing").send();
@@ -148,7 +148,7 @@ async fn the_first_load_balancer_makes_the_service_linked_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doomed_load_balancer_ends_failed() {
+async fn a_load_balancer_can_fail() {
     let network = Network::new().await;
     network.account.arm(Fault::at(
         "elasticloadbalancing",
@@ -164,7 +164,7 @@ async fn a_doomed_load_balancer_ends_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_load_balancer_leaves_interfaces_for_a_while_and_keeps_its_name_so_long() {
+async fn a_deleted_load_balancer_keeps_its_interfaces_and_its_name_for_a_while() {
     let network = Network::new().await;
     let arn = network.load_balancer("shop").await;
     let interfaces = || async {
@@ -187,12 +187,12 @@ async fn a_deleted_load_balancer_leaves_interfaces_for_a_while_and_keeps_its_nam
     seconds(16.0).await;
     assert_eq!(interfaces().await, 0);
     again().await.unwrap();
-    // Absent is success.
+    // Deleting a missing load balancer succeeds.
     network.elb.delete_load_balancer().load_balancer_arn(&arn).send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletion_protection_holds_until_it_is_taken_off() {
+async fn deletion_protection_prevents_deletion_until_disabled() {
     let network = Network::new().await;
     let arn = network.load_balancer("shop").await;
     let protect = |value: &str| {
@@ -271,7 +271,7 @@ async fn groups_and_subnets_change_in_place() {
     assert_eq!(changed.security_group_ids(), [network.back.as_str()]);
     let error = groups(&["sg-0000000000000dead"]).await.unwrap_err().into_service_error();
     assert!(error.is_invalid_security_group_exception());
-    // The group that is no longer used can go; the one in use cannot.
+    // The unused group can be deleted; the one in use cannot.
     network.ec2.delete_security_group().group_id(&network.front).send().await.unwrap();
     let in_use = network.ec2.delete_security_group().group_id(&network.back).send().await;
     assert_eq!(in_use.unwrap_err().code(), Some("DependencyViolation"));
@@ -289,7 +289,7 @@ async fn groups_and_subnets_change_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alias_leads_to_a_load_balancer_of_this_account() {
+async fn an_alias_must_point_to_a_load_balancer_of_this_account() {
     use aws_sdk_route53::types::{AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecordSet, RrType};
     let network = Network::new().await;
     network.account.seed(&Seed::HostedZone { id: "ZSHOP".into(), name: "example.com".into() });
@@ -316,7 +316,7 @@ async fn an_alias_leads_to_a_load_balancer_of_this_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_keeps_tags() {
+async fn every_resource_keeps_tags() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let group = network.target_group("shop").await;

@@ -46,7 +46,7 @@ async fn rules_are_listed_by_priority_with_the_default_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_that_cannot_be_are_refused() {
+async fn impossible_rules_are_refused() {
     let network = Network::new().await;
     let load_balancer = network.load_balancer("shop").await;
     let group = network.target_group("shop").await;

@@ -1,4 +1,4 @@
-//! What the tests start from: a network to put load balancers into, and short ways to say what they want.
+//! A network for load balancers, and short forms of common calls.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Target groups: their settings, and who holds them.
+//! Target groups: their settings and their users.
 
 use crate::site::{Network, code, forward, path, seconds};
 use aws_sdk_elasticloadbalancingv2::types::{Matcher, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum};
 
 #[tokio::test(start_paused = true)]
-async fn a_target_group_has_aws_defaults_and_its_check_changes_in_place() {
+async fn a_target_group_has_aws_defaults_and_its_health_check_can_change() {
     let network = Network::new().await;
     let made = network
         .elb
@@ -58,7 +58,7 @@ async fn a_target_group_has_aws_defaults_and_its_check_changes_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn target_groups_that_cannot_be_are_refused() {
+async fn invalid_target_groups_are_refused() {
     let network = Network::new().await;
     let arn = network.target_group("shop").await;
     assert_eq!(network.target_group("shop").await, arn, "the same again is the same");

@@ -1,4 +1,4 @@
-//! How an instance comes to be.
+//! The creation of an instance.
 
 use stackdrop_simulator::{Fault, FaultKind, When};
 
@@ -48,7 +48,7 @@ async fn an_instance_is_created_backed_up_and_then_available() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_backups_there_is_no_backing_up() {
+async fn an_instance_without_backups_skips_backing_up() {
     let site = Site::open().await;
     site.create().backup_retention_period(0).send().await.unwrap();
     let mut seen = Vec::new();
@@ -64,7 +64,7 @@ async fn without_backups_there_is_no_backing_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_takes_half_as_long_again_and_a_second_interface() {
+async fn a_standby_takes_half_as_long_again_and_needs_a_second_interface() {
     let site = Site::open().await;
     site.create().multi_az(true).send().await.unwrap();
     wait(AVAILABLE_SECONDS + 5.0).await;
@@ -80,7 +80,7 @@ async fn a_standby_takes_half_as_long_again_and_a_second_interface() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_fails_stays_failed_and_says_why() {
+async fn an_instance_that_fails_stays_failed_and_gives_a_reason() {
     let site = Site::open().await;
     site.account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
     site.create().send().await.unwrap();
@@ -104,7 +104,7 @@ async fn an_instance_that_fails_stays_failed_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_of_the_creation_with_its_times() {
+async fn events_report_the_creation_with_its_times() {
     let site = Site::with_database().await;
     let events = || site.rds.describe_events().source_type("db-instance".into()).source_identifier("shop");
     let all = events().send().await.unwrap();
@@ -176,7 +176,7 @@ async fn an_identifier_is_taken_until_its_instance_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn instances_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_instances_are_refused() {
     let site = Site::open().await;
     let parameters = site.rds.create_db_parameter_group().db_parameter_group_name("pg17").description("d");
     parameters.db_parameter_group_family("postgres17").send().await.unwrap();
@@ -278,7 +278,7 @@ async fn an_instance_takes_security_groups_of_its_own_vpc_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_class_is_not_in_each_zone() {
+async fn an_instance_class_is_not_offered_in_every_zone() {
     let site = Site::bare().await;
     let call =
         site.rds.create_db_subnet_group().db_subnet_group_name("shop").db_subnet_group_description("d");
@@ -292,7 +292,7 @@ async fn a_class_is_not_in_each_zone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_no_more_than_forty_instances() {
+async fn an_account_has_at_most_forty_instances() {
     let site = Site::open().await;
     for number in 0..40 {
         let made = site.create().db_instance_identifier(format!("shop-{number}")).send().await;

@@ -1,11 +1,11 @@
-//! How an instance goes.
+//! The deletion of an instance.
 
 use aws_sdk_rds::types::CloudwatchLogsExportConfiguration;
 
 use crate::site::{AVAILABLE_SECONDS, GONE_SECONDS, Site, code, refusal, wait};
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_goes_with_its_secret_and_its_interface() {
+async fn an_instance_is_deleted_with_its_secret_and_its_interface() {
     let site = Site::with_database().await;
     let delete =
         || site.rds.delete_db_instance().db_instance_identifier("shop").skip_final_snapshot(true).send();
@@ -31,7 +31,7 @@ async fn an_instance_goes_with_its_secret_and_its_interface() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletion_protection_is_in_the_way_until_it_is_switched_off() {
+async fn deletion_protection_blocks_deletion_until_disabled() {
     let site = Site::with_database().await;
     let protect = |on: bool| {
         site.rds.modify_db_instance().db_instance_identifier("shop").deletion_protection(on).send()
@@ -93,7 +93,7 @@ async fn a_final_snapshot_takes_longer_and_stays() {
     let item = site.account.inventory().into_iter().find(|item| item.kind == "AWS::RDS::DBSnapshot").unwrap();
     assert_eq!((item.component.as_str(), item.monthly_usd), ("database", 20.0 * 0.095));
 
-    // A second instance can't leave a snapshot of the same name.
+    // A second instance cannot create a snapshot with the same name.
     site.create().send().await.unwrap();
     wait(300.0).await;
     assert_eq!(code(delete("shop-final").await), "DBSnapshotAlreadyExists");
@@ -106,7 +106,7 @@ async fn a_final_snapshot_takes_longer_and_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_says_what_becomes_of_the_data() {
+async fn a_deletion_must_say_what_happens_to_the_data() {
     let site = Site::with_database().await;
     let delete = || site.rds.delete_db_instance().db_instance_identifier("shop");
     assert_eq!(code(delete().send().await), "InvalidParameterCombination");
@@ -117,7 +117,7 @@ async fn a_deletion_says_what_becomes_of_the_data() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backups_that_are_kept_cost_until_they_expire() {
+async fn retained_backups_cost_until_they_expire() {
     let site = Site::with_database().await;
     let delete = site.rds.delete_db_instance().db_instance_identifier("shop").skip_final_snapshot(true);
     delete.delete_automated_backups(false).send().await.unwrap();
@@ -128,7 +128,7 @@ async fn backups_that_are_kept_cost_until_they_expire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exported_logs_stay_behind_in_their_groups() {
+async fn exported_logs_outlive_their_instance() {
     let site = Site::open().await;
     site.create().enable_cloudwatch_logs_exports("postgresql").send().await.unwrap();
     let groups = || -> Vec<String> {

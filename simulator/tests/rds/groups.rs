@@ -13,7 +13,7 @@ fn tag(key: &str, value: &str) -> Tag {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_group_is_seen_a_moment_after_it_was_made() {
+async fn a_subnet_group_is_visible_a_moment_after_its_creation() {
     let site = Site::bare().await;
     let made =
         site.rds.create_db_subnet_group().db_subnet_group_name("Shop").db_subnet_group_description("d");
@@ -36,7 +36,7 @@ async fn a_subnet_group_is_seen_a_moment_after_it_was_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn subnet_groups_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_subnet_groups_are_refused() {
     let site = Site::open().await;
     let other_vpc = make_vpc(&site.ec2, "10.1.0.0/16").await;
     let foreign = make_subnet(&site.ec2, &other_vpc, "10.1.0.0/24", "b").await;
@@ -62,7 +62,7 @@ async fn subnet_groups_are_refused_for_what_is_wrong_in_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_group_changes_in_place_but_keeps_what_a_database_stands_in() {
+async fn a_subnet_group_changes_in_place_but_keeps_subnets_in_use() {
     let site = Site::with_database().await;
     let database = site.database().await;
     assert_eq!(database.availability_zone(), Some("eu-central-1a"));
@@ -116,7 +116,7 @@ async fn make_parameter_group(site: &Site, name: &str, family: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_group_knows_what_was_set_and_what_is_its_own() {
+async fn a_parameter_group_tells_set_values_from_defaults() {
     let site = Site::bare().await;
     make_parameter_group(&site, "shop", "postgres14").await;
     let modify = |parameter: Parameter| {
@@ -146,7 +146,7 @@ async fn a_parameter_group_knows_what_was_set_and_what_is_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parameters_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_parameters_are_refused() {
     let site = Site::bare().await;
     make_parameter_group(&site, "shop", "postgres17").await;
     wait(1.0).await;
@@ -217,7 +217,7 @@ async fn a_static_parameter_waits_for_a_reboot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_are_put_on_and_taken_off_by_arn() {
+async fn tags_are_added_and_removed_by_arn() {
     let site = Site::open().await;
     let arn = "arn:aws:rds:eu-central-1:123456789012:subgrp:shop";
     let add = |arn: &str, tag: Tag| site.rds.add_tags_to_resource().resource_name(arn).tags(tag).send();

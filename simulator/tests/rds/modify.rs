@@ -1,10 +1,10 @@
-//! How an instance changes.
+//! Changes of an instance.
 
 use aws_sdk_rds::types::DbInstance;
 
 use crate::site::{Site, code, make_group, make_vpc, wait};
 
-/// The states that the instance goes through, one look every five seconds.
+/// The states of the instance, read every five seconds.
 async fn states(site: &Site, seconds: u32) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     for _ in 0..seconds / 5 {
@@ -53,7 +53,7 @@ async fn a_change_that_need_not_be_immediate_waits_for_the_maintenance_window() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn apply_immediately_takes_along_what_waits() {
+async fn apply_immediately_applies_pending_changes_too() {
     let site = Site::with_database().await;
     let change =
         site.rds.modify_db_instance().db_instance_identifier("shop").db_instance_class("db.t4g.small");
@@ -86,7 +86,7 @@ async fn storage_grows_only_and_not_again_for_six_hours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ceiling_of_storage_is_set_and_taken_off_at_once() {
+async fn the_maximum_storage_is_set_and_removed_at_once() {
     let site = Site::with_database().await;
     site.modify().max_allocated_storage(50).send().await.unwrap();
     let database = site.database().await;
@@ -100,7 +100,7 @@ async fn the_ceiling_of_storage_is_set_and_taken_off_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backups_that_are_switched_on_begin_with_one() {
+async fn enabling_backups_takes_one_at_once() {
     let site = Site::open().await;
     site.create().backup_retention_period(0).send().await.unwrap();
     wait(300.0).await;
@@ -109,7 +109,7 @@ async fn backups_that_are_switched_on_begin_with_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_comes_and_goes_with_its_interface() {
+async fn a_standby_is_created_and_deleted_with_its_interface() {
     let site = Site::with_database().await;
     site.modify().multi_az(true).send().await.unwrap();
     wait(610.0).await;
@@ -155,7 +155,7 @@ async fn security_groups_are_adding_and_removing_before_they_are_active() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_parameter_group_waits_for_a_reboot() {
+async fn a_change_of_the_parameter_group_waits_for_a_reboot() {
     let site = Site::with_database().await;
     let made = site.rds.create_db_parameter_group().db_parameter_group_name("new").description("d");
     made.db_parameter_group_family("postgres16").send().await.unwrap();
@@ -182,7 +182,7 @@ async fn versions_only_go_up_and_major_ones_only_when_allowed() {
         let call = site.modify().engine_version(version).allow_major_version_upgrade(allowed);
         assert_eq!(code(call.send().await), "InvalidParameterCombination", "{version}");
     }
-    // The major version that it has is no change.
+    // The current major version is no change.
     site.modify().engine_version("16").send().await.unwrap();
     assert_eq!(states(&site, 30).await, ["available"]);
     site.modify().engine_version("16.6").send().await.unwrap();
@@ -218,7 +218,7 @@ async fn a_major_upgrade_needs_a_parameter_group_of_its_family() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_master_password_goes_from_hand_to_hand() {
+async fn the_master_password_moves_between_managed_and_given() {
     let site = Site::with_database().await;
     let by_hand = || site.modify().master_user_password("correct-horse");
     assert_eq!(code(by_hand().send().await), "InvalidParameterCombination", "RDS keeps it");
@@ -249,7 +249,7 @@ async fn an_instance_that_is_not_available_takes_no_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_are_refused_for_what_is_wrong_in_them() {
+async fn invalid_changes_are_refused() {
     let site = Site::with_database().await;
     let new = || site.modify();
     let cases = vec![

@@ -11,9 +11,9 @@ use stackdrop_simulator::Account;
 
 use crate::common::{account, sdk};
 
-/// The median of the latency model: from the call to `available`.
+/// The median of the latency model from the call to `available`.
 pub(crate) const AVAILABLE_SECONDS: f64 = 271.5;
-/// The median of a deletion.
+/// The latency model's median for a deletion.
 pub(crate) const GONE_SECONDS: f64 = 116.0;
 
 pub(crate) struct Site {
@@ -68,7 +68,7 @@ impl Site {
         site
     }
 
-    /// A call that would create the database `shop`.
+    /// The creation of the database `shop`.
     pub(crate) fn create(&self) -> CreateDBInstanceFluentBuilder {
         self.rds
             .create_db_instance()
@@ -109,13 +109,13 @@ impl Site {
         self.database().await.db_instance_status.unwrap()
     }
 
-    /// The kinds of everything of RDS that exists.
+    /// The types of all existing RDS resources.
     pub(crate) fn kinds(&self) -> Vec<String> {
         let of_rds = |kind: &String| kind.starts_with("AWS::RDS") || kind.starts_with("AWS::SecretsManager");
         self.account.inventory().into_iter().map(|item| item.kind).filter(of_rds).collect()
     }
 
-    /// How many interfaces of RDS there are.
+    /// The number of RDS's interfaces.
     pub(crate) async fn interfaces(&self) -> usize {
         let all = self.ec2.describe_network_interfaces().send().await.unwrap();
         let of_rds =

@@ -1,6 +1,6 @@
-//! A network with one subnet for an instance, with a way out or without.
+//! A network with one subnet for an instance, with or without a route to the internet.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Network {
         wait(120).await;
     }
 
-    /// Gives subnets a table with one route to everywhere.
+    /// Gives subnets a table with one default route.
     async fn route(&self, subnets: &[String], route: CreateRouteFluentBuilder) {
         let table = self.ec2.create_route_table().vpc_id(&self.vpc).send().await.unwrap();
         let table = table.route_table.unwrap().route_table_id.unwrap();

@@ -48,7 +48,7 @@ async fn gather() -> Evidence {
     evidence.add(Box::pin(wiring::at_work()).await.account().decisions());
     for rehearsal in Box::pin(rehearsals::all()).await {
         evidence.add(rehearsal.account().decisions());
-        for call in rehearsal.account().ledger() {
+        for call in rehearsal.account().call_log() {
             // `deployment-1/network/ensure`; what comes from outside is of no function.
             if let [_, function, _] = call.caller.split('/').collect::<Vec<_>>()[..] {
                 evidence.called.entry(function.to_owned()).or_default().insert(call.name());

@@ -1,4 +1,4 @@
-//! `docs/permissions.md` says what each role may do, as the template does. `UPDATE=1` writes it anew.
+//! `docs/permissions.md` lists what each role of the template is allowed to do. `UPDATE=1` rewrites it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,13 +32,12 @@ fn written() -> String {
     };
     let installation = Installation::of(&template, place).unwrap();
     let mut text = String::from(
-        "# What each role may do\n\n\
-         Written from `template.yaml` by `UPDATE=1 cargo test handbook`, for an installation with the default parameters. \
-         A role may do what a row says, on the resources of that row, if all that stands under *only if* holds. Whatever no \
-         row says is denied.\n",
+        "# Permissions of each role\n\n\
+         Generated from `template.yaml` by `UPDATE=1 cargo test handbook`, for an installation with the default parameters. \
+         Each row allows its actions on its resources, if all of its conditions are met. All other actions are denied.\n",
     );
     for (id, role) in &installation.roles {
-        write!(text, "\n## {id}\n\n| may | on | only if |\n| --- | --- | --- |\n").unwrap();
+        write!(text, "\n## {id}\n\n| actions | resources | conditions |\n| --- | --- | --- |\n").unwrap();
         for (_, document) in &role.policies {
             for statement in document["Statement"].as_array().unwrap() {
                 writeln!(text, "{}", row(statement)).unwrap();
@@ -54,14 +53,14 @@ fn written() -> String {
 fn row(statement: &Value) -> String {
     let code = |texts: Vec<&str>| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" ");
     let resources = match many(&statement["Resource"])[..] {
-        ["*"] => "anything".into(),
+        ["*"] => "all".into(),
         _ => code(many(&statement["Resource"])),
     };
     let conditions = conditions(statement).join("; ");
     format!("| {} | {resources} | {conditions} |", code(many(&statement["Action"])))
 }
 
-/// Who may assume a role. Principals of another kind, or a denial, have no words yet.
+/// Who is allowed to assume a role. Principals of another kind, and denials, are not supported yet.
 fn trust(statement: &Value) -> String {
     assert_eq!((&statement["Effect"], &statement["Action"]), (&json!("Allow"), &json!("sts:AssumeRole")));
     let principals = statement["Principal"].as_object().unwrap();
@@ -70,7 +69,7 @@ fn trust(statement: &Value) -> String {
         many(&principals["Service"]).iter().map(|service| format!("`{service}`")).collect();
     let conditions = conditions(statement);
     let limits =
-        if conditions.is_empty() { String::new() } else { format!(", only if {}", conditions.join(" and ")) };
+        if conditions.is_empty() { String::new() } else { format!(", if {}", conditions.join(" and ")) };
     format!("Assumed by {}{limits}.", services.join(", "))
 }
 
@@ -86,10 +85,14 @@ fn conditions(statement: &Value) -> Vec<String> {
 fn in_words(operator: &str, key: &str, values: &Value) -> String {
     let values = many(values);
     match (operator, key, &values[..]) {
-        ("StringLike", "aws:RequestTag/stackdrop:stack", ["?*"]) => "the call tags it as a stack's".into(),
-        ("StringLike", "aws:ResourceTag/stackdrop:stack", ["?*"]) => "it carries a stack's tag".into(),
-        ("Null", key, ["true"]) => format!("there is no `{key}`"),
-        ("Null", key, ["false"]) => format!("there is a `{key}`"),
+        ("StringLike", "aws:RequestTag/stackdrop:stack", ["?*"]) => {
+            "the call sets the tag `stackdrop:stack`".into()
+        }
+        ("StringLike", "aws:ResourceTag/stackdrop:stack", ["?*"]) => {
+            "the resource has the tag `stackdrop:stack`".into()
+        }
+        ("Null", key, ["true"]) => format!("`{key}` is not set"),
+        ("Null", key, ["false"]) => format!("`{key}` is set"),
         _ => {
             let (subject, operator) = match operator.split_once(':') {
                 Some(("ForAllValues", operator)) => (format!("every value of `{key}`"), operator),

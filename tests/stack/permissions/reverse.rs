@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::evidence::EVIDENCE;
 use super::lists::UNREHEARSED;
 
-/// The clients' names in `functions/src/aws.rs`, with the services that they speak to.
+/// The clients' names in `functions/src/aws/mod.rs`, with the services that they call.
 const CLIENTS: [(&str, &str); 18] = [
     ("acm", "acm"),
     ("autoscaling", "application-autoscaling"),
@@ -56,8 +56,17 @@ fn every_call_in_the_code_is_rehearsed() {
     }
 }
 
+#[test]
+fn every_client_is_known() {
+    let code = include_str!("../../../functions/src/aws/mod.rs");
+    let clients = code.split("clients! {").nth(1).unwrap().split('}').next().unwrap();
+    let names: Vec<&str> = clients.lines().filter_map(|line| Some(line.trim().split_once(':')?.0)).collect();
+    assert_eq!(names, CLIENTS.map(|(client, _)| client));
+}
+
 /// The function that a file belongs to, by its folder; none if functions share it.
 fn function_of(file: &str) -> Option<String> {
+    let file = file.strip_prefix("components/").or_else(|| file.strip_prefix("steps/"))?;
     let folder = file.split('/').next()?.trim_end_matches(".rs").replace('_', "-");
     EVIDENCE.called.contains_key(&folder).then_some(folder)
 }

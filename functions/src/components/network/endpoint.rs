@@ -8,7 +8,7 @@ use super::{NAME, plan_missing};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
-use crate::contract::endpoints::gives_full_access;
+use crate::contract::endpoints::{delete_endpoints, gives_full_access};
 use crate::contract::tagging;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::Plan;
@@ -26,9 +26,14 @@ pub(super) fn is_live(endpoint: &VpcEndpoint) -> bool {
     })
 }
 
-/// Whether an endpoint is being deleted: until then it uses its route tables.
-pub(super) fn is_deleting(endpoint: &VpcEndpoint) -> bool {
-    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+/// Whether an endpoint is being deleted or has failed: until its deletion it uses its route tables.
+pub(super) fn is_deleting_or_failed(endpoint: &VpcEndpoint) -> bool {
+    has_failed(endpoint)
+        || endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
+}
+
+fn has_failed(endpoint: &VpcEndpoint) -> bool {
+    endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("failed"))
 }
 
 /// The private route tables that the endpoint lacks.
@@ -65,6 +70,14 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     let missing = missing_tables(work, observed, observed.endpoint.as_ref());
     let not_visible = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
     let Some(endpoint) = &observed.endpoint else {
+        if let Some(previous) = &observed.previous_endpoint {
+            if has_failed(previous) {
+                let id = previous.vpc_endpoint_id().unwrap_or_default().to_owned();
+                delete_endpoints(work, &[id]).await?;
+            }
+            // Until its deletion, its routes to S3 stay in the route tables.
+            return Err(StepError::pending("the deletion of the previous S3 gateway endpoint"));
+        }
         let call = work
             .aws
             .ec2()
@@ -137,12 +150,13 @@ pub(super) async fn delete(
     deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    if let Some(endpoint) = &observed.endpoint {
-        let refused = crate::contract::endpoints::delete_endpoints(work, &[id(endpoint)]).await?;
+    let failed = observed.previous_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
+    for endpoint in observed.endpoint.iter().chain(failed) {
+        let refused = delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
         deletion.remains(LOGICAL_ID, id(endpoint), why);
     }
-    if let Some(endpoint) = &observed.deleting_endpoint {
+    if let Some(endpoint) = observed.previous_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
         deletion.remains(LOGICAL_ID, id(endpoint), "is being deleted");
     }
     Ok(())

@@ -1,35 +1,36 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::read_tags;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "ListCertificates" => {
-            asks.whole();
+            requests.no_resource();
         }
-        "RequestCertificate" => request_access(world, params, asks),
+        "RequestCertificate" => request_access(world, params, requests),
         _ => {
             let arn = params.text("CertificateArn").unwrap_or_default();
-            let tags = world.acm.certificates.get(&arn).map(|certificate| &certificate.tags);
-            asks.on("certificate", &arn, tags).request_tags(&read_tags(params).unwrap_or_default());
+            let tags = world.states.acm.certificates.get(&arn).map(|certificate| &certificate.tags);
+            requests.resource("certificate", &arn, tags).request_tags(&read_tags(params).unwrap_or_default());
         }
     }
 }
 
-/// Unverified: that a request with tags needs `acm:AddTagsToCertificate` too, on a certificate without an id yet.
-fn request_access(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// Unverified: a request with tags also needs `acm:AddTagsToCertificate`, on a certificate without an ID yet.
+fn request_access(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let tags = read_tags(params).unwrap_or_default();
     let mut domains = params.list("SubjectAlternativeNames");
     domains.extend(params.text("DomainName"));
-    asks.whole()
+    requests
+        .no_resource()
         .request_tags(&tags)
         .keys("acm:DomainNames", domains)
         .key("acm:ValidationMethod", params.text("ValidationMethod").unwrap_or_default());
     if !tags.is_empty() {
         let arn = world.arn("acm", "certificate/*");
-        asks.also("acm:AddTagsToCertificate", "certificate", arn, None).request_tags(&tags);
+        requests.other_action("acm:AddTagsToCertificate", "certificate", arn, None).request_tags(&tags);
     }
 }

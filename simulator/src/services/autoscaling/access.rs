@@ -1,45 +1,46 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::services::ecs;
 use crate::world::World;
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let resource = params.text("ResourceId").unwrap_or_default();
     match operation {
         "DescribeScalableTargets" | "DescribeScalingPolicies" => {
-            asks.whole();
+            requests.no_resource();
         }
         "TagResource" | "UntagResource" | "ListTagsForResource" => {
             let arn = params.text("ResourceARN").unwrap_or_default();
-            let target = world.autoscaling.targets.values().find(|target| target.arn == arn);
-            asks.on(TARGET, &arn, target.map(|target| &target.tags))
+            let target = world.states.autoscaling.targets.values().find(|target| target.arn == arn);
+            requests
+                .resource(TARGET, &arn, target.map(|target| &target.tags))
                 .request_tags(&params.map("Tags"))
                 .tag_keys(params.list("TagKeys"));
         }
         "RegisterScalableTarget" => {
-            on_target(world, params, asks, &resource);
-            with_tags(world, params, asks);
-            tried_out(world, &resource, asks);
-            asks.linked_role("ecs.application-autoscaling.amazonaws.com");
+            on_target(world, params, requests, &resource);
+            with_tags(world, params, requests);
+            tried_out(world, &resource, requests);
+            requests.linked_role("ecs.application-autoscaling.amazonaws.com");
         }
         "PutScalingPolicy" => {
-            on_target(world, params, asks, &resource);
-            tried_out(world, &resource, asks);
+            on_target(world, params, requests, &resource);
+            tried_out(world, &resource, requests);
         }
-        _ => on_target(world, params, asks, &resource),
+        _ => on_target(world, params, requests, &resource),
     }
 }
 
-/// A target in the Service Authorization Reference.
+/// A target, as the Service Authorization Reference names it.
 const TARGET: &str = "ScalableTarget";
 
-/// A target that is not there has no id yet: the request is for any.
-fn on_target(world: &World, params: &Params, asks: &mut Asks<'_>, resource: &str) {
-    let target = world.autoscaling.targets.get(resource);
+/// A target that does not exist has no ID yet, so the request is for any.
+fn on_target(world: &World, params: &Params, requests: &mut AccessRequests<'_>, resource: &str) {
+    let target = world.states.autoscaling.targets.get(resource);
     let arn = target.map_or_else(|| any_target(world), |target| target.arn.clone());
-    let request = asks.on(TARGET, arn, target.map(|target| &target.tags));
+    let request = requests.resource(TARGET, arn, target.map(|target| &target.tags));
     for (key, parameter) in [
         ("application-autoscaling:service-namespace", "ServiceNamespace"),
         ("application-autoscaling:scalable-dimension", "ScalableDimension"),
@@ -52,22 +53,22 @@ fn any_target(world: &World) -> String {
     world.arn("application-autoscaling", "scalable-target/*")
 }
 
-fn with_tags(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn with_tags(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let tags = params.map("Tags");
     if !tags.is_empty() {
-        asks.request_tags(&tags);
+        requests.request_tags(&tags);
         let arn = any_target(world);
-        asks.also("application-autoscaling:TagResource", TARGET, arn, None).request_tags(&tags);
+        requests.other_action("application-autoscaling:TagResource", TARGET, arn, None).request_tags(&tags);
     }
 }
 
-/// Before it registers a target, or takes a policy for it, Application Auto Scaling tries whether the caller may do what
-/// will be done. Its calls to `CloudWatch` name no alarm, so that only a permission for all alarms is enough.
-/// Source: "Permissions validation for API calls on target resources" in its user guide, and "IAM permissions required for
-/// Amazon ECS service auto scaling" in the ECS developer guide.
-fn tried_out(world: &World, resource: &str, asks: &mut Asks<'_>) {
-    ecs::scaling_access(world, resource, asks);
+/// Before it registers a target or accepts a policy for it, Application Auto Scaling checks whether the caller has
+/// the permissions for the later calls. Those to `CloudWatch` name no alarm, so only a permission for all alarms is
+/// enough. Source: "Permissions validation for API calls on target resources" in its user guide, and "IAM permissions
+/// required for Amazon ECS service auto scaling" in the ECS developer guide.
+fn tried_out(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
+    ecs::scaling_access(world, resource, requests);
     for action in ["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"] {
-        asks.also(action, "alarm", world.arn("cloudwatch", "alarm:*"), None);
+        requests.other_action(action, "alarm", world.arn("cloudwatch", "alarm:*"), None);
     }
 }

@@ -1,102 +1,79 @@
 //! Elastic IP addresses.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::instance::Instance;
 use super::interface::{self, Interface, Public};
-use super::query::{Filters, select};
-use super::thing::{Kind, Thing, done, every, find, invalid, known, tag_set};
-use super::{State, tagging};
+use super::query::{Filter, Filters, one, optional, select};
+use super::resource::{Entity, Kind, Resource, done, every, find, invalid, known, stored_in, tag_set};
+use super::tagging;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
-use crate::world::{Tags, World};
+use crate::world::World;
 
-/// Where the simulated public addresses begin: a range that is kept for tests of networks (RFC 2544).
+/// The first simulated public address, in a range reserved for network tests (RFC 2544).
 const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) public: Ipv4Addr,
-    born: Duration,
-    tags: Tags,
 }
 
 impl Address {
+    /// A value of the address's mapping to an interface, if there is one.
+    fn of_mapping(&self, world: &World, value: impl Fn(&Interface, &Public) -> String) -> Vec<String> {
+        optional(self.interface(world).map(|(interface, public)| value(interface, public)))
+    }
+
     /// The interface that it is mapped to.
     fn interface<'w>(&self, world: &'w World) -> Option<(&'w Interface, &'w Public)> {
         every::<Interface>(world).find_map(|interface| {
             let public = interface.public(world.now)?;
-            (public.allocation.as_deref() == Some(&self.id)).then_some((interface, public))
+            (public.allocation.as_deref() == Some(&self.entity.id)).then_some((interface, public))
         })
     }
 }
 
-impl Thing for Address {
-    const KIND: Kind = Kind::Address;
+impl Resource for Address {
+    const KIND: Kind = Kind {
+        prefix: "eipalloc",
+        tag_type: "elastic-ip",
+        not_found: ("InvalidAllocationID.NotFound", "The allocation ID '{id}' does not exist"),
+        malformed: "InvalidAllocationID.Malformed",
+    };
     const IDS: &'static str = "AllocationId";
     const SET: &'static str = "addressesSet";
-    const FILTERS: &'static [&'static str] = &[
-        "allocation-id",
-        "public-ip",
-        "domain",
-        "association-id",
-        "network-interface-id",
-        "network-interface-owner-id",
-        "private-ip-address",
-        "instance-id",
-        "network-border-group",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("allocation-id", |address, _| one(address.id())),
+        ("public-ip", |address, _| one(address.public.to_string())),
+        ("domain", |_, _| one("vpc")),
+        ("association-id", |address, world| {
+            address.of_mapping(world, |_, public| public.association.clone())
+        }),
+        ("network-interface-id", |address, world| {
+            address.of_mapping(world, |interface, _| interface.id().into())
+        }),
+        ("network-interface-owner-id", |address, world| {
+            address.of_mapping(world, |_, _| world.account.clone())
+        }),
+        ("private-ip-address", |address, world| {
+            address.of_mapping(world, |interface, _| interface.address.to_string())
+        }),
+        // The simulator maps Elastic IP addresses to NAT gateways only.
+        ("instance-id", |_, _| Vec::new()),
+        ("network-border-group", |_, world| one(&world.region)),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.addresses
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.addresses
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let of_mapping = |value: fn(&World, &Interface, &Public) -> String| {
-            self.interface(world)
-                .map(|(interface, public)| value(world, interface, public))
-                .into_iter()
-                .collect()
-        };
-        match filter {
-            "allocation-id" => vec![self.id.clone()],
-            "public-ip" => vec![self.public.to_string()],
-            "domain" => vec!["vpc".into()],
-            "association-id" => of_mapping(|_, _, public| public.association.clone()),
-            "network-interface-id" => of_mapping(|_, interface, _| interface.id().into()),
-            "network-interface-owner-id" => of_mapping(|world, _, _| world.account.clone()),
-            "private-ip-address" => of_mapping(|_, interface, _| interface.address.to_string()),
-            "network-border-group" => vec![world.region.clone()],
-            // Elastic addresses are only mapped to NAT gateways here.
-            _ => Vec::new(),
-        }
-    }
+    stored_in!(addresses);
 
     fn document(&self, world: &World) -> Value {
         let mapping = self.interface(world);
         json!({
-            "allocationId": self.id,
+            "allocationId": self.entity.id,
             "publicIp": self.public.to_string(),
             "domain": "vpc",
             "publicIpv4Pool": "amazon",
@@ -105,26 +82,26 @@ impl Thing for Address {
             "networkInterfaceId": mapping.map(|(interface, _)| interface.id()),
             "networkInterfaceOwnerId": mapping.map(|_| &world.account),
             "privateIpAddress": mapping.map(|(interface, _)| interface.address.to_string()),
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// A public address that nobody had before.
+/// A public address that was not used before.
 pub(super) fn new_public(world: &mut World) -> Ipv4Addr {
     let number = u32::try_from(world.number()).unwrap_or_default();
     Ipv4Addr::from(FIRST_PUBLIC.saturating_add(number))
 }
 
-/// Whether an elastic address is mapped to an interface.
+/// Whether an Elastic IP address is mapped to an interface.
 pub(super) fn is_associated(world: &World, id: &str) -> bool {
-    world.ec2.addresses.get(id).is_some_and(|address| address.interface(world).is_some())
+    world.states.ec2.addresses.get(id).is_some_and(|address| address.interface(world).is_some())
 }
 
 pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let domain = params.text("Domain").unwrap_or_else(|| "vpc".into());
     let group = params.text("NetworkBorderGroup");
-    let tags = tagging::for_new(params, Kind::Address)?;
+    let tags = tagging::for_new(params, Address::KIND)?;
     params.done()?;
     if domain != "vpc" {
         return Err(invalid(&domain, "domain", "It is 'vpc'."));
@@ -141,15 +118,18 @@ pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refu
             "The maximum number of addresses has been reached.",
         ));
     }
-    let address = Address { id: world.id("eipalloc"), public: new_public(world), born: world.now, tags };
+    let address = Address {
+        entity: Entity::new(world.id(Address::KIND.prefix), tags, world.now),
+        public: new_public(world),
+    };
     let answer = json!({
-        "allocationId": address.id,
+        "allocationId": address.id(),
         "publicIp": address.public.to_string(),
         "domain": "vpc",
         "publicIpv4Pool": "amazon",
         "networkBorderGroup": world.region,
     });
-    world.ec2.addresses.insert(address.id.clone(), address);
+    world.states.ec2.addresses.insert(address.entity.id.clone(), address);
     Ok(answer.into())
 }
 
@@ -173,7 +153,7 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     Ok(json!({ Address::SET: found }).into())
 }
 
-/// The interface of an association, and the public address that is mapped to it.
+/// The interface of an association, and its public address.
 pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w Interface, &'w Public)> {
     every::<Interface>(world).find_map(|interface| {
         let public = interface.public(world.now)?;
@@ -181,8 +161,8 @@ pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w Inte
     })
 }
 
-/// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`; in place of an address
-/// that is mapped to something else already it needs `AllowReassociation`, which is not simulated.
+/// Maps an address to an instance. Source of the refusals: API reference, `AssociateAddress`. For an address that is
+/// already mapped it needs `AllowReassociation`, which is not supported.
 pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AllocationId")?;
     let instance = params.required("InstanceId")?;
@@ -218,7 +198,7 @@ pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, 
             "InvalidAssociationID.NotFound",
             format!("The association ID '{id}' does not exist"),
         )),
-        // A NAT gateway's address goes with it only.
+        // The address of a NAT gateway cannot be disassociated from it.
         Some((_, true)) => {
             Err(Refusal::new("AuthFailure", "You do not have permission to access the specified resource."))
         }
@@ -236,6 +216,6 @@ pub(super) fn release(world: &mut World, params: &Params) -> Result<Reply, Refus
     if is_associated(world, &id) {
         return Err(Refusal::new("InvalidIPAddress.InUse", format!("Address {} is in use.", address.public)));
     }
-    world.ec2.addresses.remove(&id);
+    world.states.ec2.addresses.remove(&id);
     Ok(done())
 }

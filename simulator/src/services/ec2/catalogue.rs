@@ -1,18 +1,20 @@
 //! What AWS offers: instance types and public images.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::query::{Filters, Page};
+use super::query::{Filter, Filters, Page, one};
 use super::{AMI_ARM64, AMI_X86_64, zone};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::world::{Tags, World};
+use crate::world::World;
 
-/// The account of Amazon Linux's images.
+/// The account that owns Amazon Linux's images.
 const AMAZON: &str = "137112412989";
 /// The smallest root disk that the images fit on, in GiB.
 pub(super) const IMAGE_GIB: i64 = 8;
-/// Where the images have their root disk.
+/// The images' root device.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// An instance type.
@@ -93,7 +95,7 @@ fn instance_types() -> Vec<InstanceType> {
 /// The instance type with this name.
 ///
 /// # Errors
-/// `InvalidParameterValue` when AWS has none.
+/// `InvalidParameterValue` for an unknown type.
 pub(super) fn instance_type(name: &str) -> Result<InstanceType, Refusal> {
     instance_types().into_iter().find(|each| each.name == name).ok_or_else(|| {
         Refusal::new("InvalidParameterValue", format!("Invalid value '{name}' for InstanceType."))
@@ -118,10 +120,10 @@ pub(super) fn architecture_of(image: &str) -> Result<&'static str, Refusal> {
     }
 }
 
-/// Checks that an image runs on an instance type.
+/// Checks that an image and an instance type have the same architecture.
 ///
 /// # Errors
-/// `InvalidParameterValue` when it does not.
+/// `InvalidParameterValue` if they do not.
 pub(super) fn check_architectures(image: &str, of_image: &str, kind: &InstanceType) -> Result<(), Refusal> {
     if kind.architecture == of_image {
         return Ok(());
@@ -136,28 +138,18 @@ pub(super) fn check_architectures(image: &str, of_image: &str, kind: &InstanceTy
 }
 
 impl InstanceType {
-    fn values(&self, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "instance-type" => self.name.clone(),
-            "processor-info.supported-architecture" => self.architecture.into(),
-            "vcpu-info.default-vcpus" => self.vcpus.to_string(),
-            "memory-info.size-in-mib" => self.mib.to_string(),
-            "burstable-performance-supported" => self.burstable.to_string(),
-            "current-generation" => (!self.name.starts_with("t2.")).to_string(),
-            "hypervisor" => self.hypervisor().into(),
-            "supported-root-device-type" => "ebs".into(),
-            _ => "hvm".into(),
-        }]
+    fn is_current(&self) -> bool {
+        !self.name.starts_with("t2.")
     }
 
     fn hypervisor(&self) -> &'static str {
-        if self.name.starts_with("t2.") { "xen" } else { "nitro" }
+        if self.is_current() { "nitro" } else { "xen" }
     }
 
     fn document(&self) -> Value {
         json!({
             "instanceType": self.name,
-            "currentGeneration": !self.name.starts_with("t2."),
+            "currentGeneration": self.is_current(),
             "freeTierEligible": false,
             "supportedUsageClasses": ["on-demand", "spot"],
             "supportedRootDeviceTypes": ["ebs"],
@@ -173,22 +165,21 @@ impl InstanceType {
     }
 }
 
-pub(super) fn describe_types(params: &Params) -> Result<Reply, Refusal> {
+const TYPE_FILTERS: &[Filter<InstanceType>] = &[
+    ("instance-type", |kind, _| one(&kind.name)),
+    ("processor-info.supported-architecture", |kind, _| one(kind.architecture)),
+    ("vcpu-info.default-vcpus", |kind, _| one(kind.vcpus.to_string())),
+    ("memory-info.size-in-mib", |kind, _| one(kind.mib.to_string())),
+    ("burstable-performance-supported", |kind, _| one(kind.burstable.to_string())),
+    ("current-generation", |kind, _| one(kind.is_current().to_string())),
+    ("hypervisor", |kind, _| one(kind.hypervisor())),
+    ("supported-root-device-type", |_, _| one("ebs")),
+    ("supported-virtualization-type", |_, _| one("hvm")),
+];
+
+pub(super) fn describe_types(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let wanted = params.list("InstanceType");
-    let filters = Filters::read(
-        params,
-        &[
-            "instance-type",
-            "processor-info.supported-architecture",
-            "vcpu-info.default-vcpus",
-            "memory-info.size-in-mib",
-            "burstable-performance-supported",
-            "current-generation",
-            "hypervisor",
-            "supported-root-device-type",
-            "supported-virtualization-type",
-        ],
-    )?;
+    let filters = Filters::read(params, TYPE_FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
     let all = instance_types();
@@ -203,25 +194,25 @@ pub(super) fn describe_types(params: &Params) -> Result<Reply, Refusal> {
     let found = all
         .iter()
         .filter(|each| wanted.is_empty() || wanted.contains(&each.name))
-        .filter(|each| filters.pass(&Tags::new(), |filter| each.values(filter)))
+        .filter(|each| filters.match_untagged(*each, world))
         .map(InstanceType::document)
         .collect();
     Ok(page.answer("instanceTypeSet", found))
 }
 
-/// Takes an instance type from a zone.
+/// Removes an instance type from a zone.
 pub(crate) fn seed_not_offered(world: &mut World, instance_type: &str, zone: &str) {
-    world.ec2.not_offered.insert((instance_type.to_owned(), zone.to_owned()));
+    world.states.ec2.not_offered.insert((instance_type.to_owned(), zone.to_owned()));
 }
 
 fn is_offered(world: &World, instance_type: &str, zone: &str) -> bool {
-    !world.ec2.not_offered.contains(&(instance_type.to_owned(), zone.to_owned()))
+    !world.states.ec2.not_offered.contains(&(instance_type.to_owned(), zone.to_owned()))
 }
 
-/// Checks that a zone has an instance type.
+/// Checks that a zone offers an instance type.
 ///
 /// # Errors
-/// `Unsupported`, in the words that EC2 has for it, when it has not.
+/// `Unsupported`, as EC2 words it.
 pub(super) fn check_offered(world: &World, instance_type: &str, in_zone: &str) -> Result<(), Refusal> {
     if is_offered(world, instance_type, in_zone) {
         return Ok(());
@@ -237,10 +228,17 @@ pub(super) fn check_offered(world: &World, instance_type: &str, in_zone: &str) -
     ))
 }
 
-/// Which types the region, or each of its zones, has. A type that AWS does not have is no error here: nobody offers it.
+/// An instance type and a location that offers it.
+type Offering = (String, String);
+
+const OFFERING_FILTERS: &[Filter<Offering>] =
+    &[("instance-type", |(name, _), _| one(name)), ("location", |(_, location), _| one(location))];
+
+/// Lists the types that the region or each of its zones offers. An unknown type is not an error: no location offers
+/// it.
 pub(super) fn describe_offerings(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let by = params.text("LocationType").unwrap_or_else(|| "region".into());
-    let filters = Filters::read(params, &["instance-type", "location"])?;
+    let filters = Filters::read(params, OFFERING_FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
     let locations: Vec<(String, String)> = match by.as_str() {
@@ -255,23 +253,16 @@ pub(super) fn describe_offerings(world: &World, params: &Params) -> Result<Reply
         }
     };
     let types = instance_types();
-    let mut found: Vec<(&str, String)> = locations
+    let offered = |kind: &InstanceType, (location, zone): &(String, String)| {
+        is_offered(world, &kind.name, zone).then(|| (kind.name.clone(), location.clone()))
+    };
+    let offerings: BTreeSet<Offering> = locations
         .iter()
-        .flat_map(|(location, zone)| {
-            types.iter().map(move |each| (each.name.as_str(), location.clone(), zone))
-        })
-        .filter(|(name, _, zone)| is_offered(world, name, zone))
-        .map(|(name, location, _)| (name, location))
-        .filter(|(name, location)| {
-            filters.pass(&Tags::new(), |filter| {
-                vec![if filter == "location" { location.clone() } else { (*name).to_owned() }]
-            })
-        })
+        .flat_map(|location| types.iter().filter_map(move |kind| offered(kind, location)))
         .collect();
-    found.sort();
-    found.dedup();
-    let found = found
-        .into_iter()
+    let found = offerings
+        .iter()
+        .filter(|offering| filters.match_untagged(*offering, world))
         .map(|(name, location)| json!({ "instanceType": name, "location": location, "locationType": by }))
         .collect();
     Ok(page.answer("instanceTypeOfferingSet", found))
@@ -289,22 +280,6 @@ const IMAGES: [Image; 2] =
 impl Image {
     fn name(&self) -> String {
         format!("al2023-ami-2023.9.20251208.0-kernel-6.12-{}", self.architecture)
-    }
-
-    fn values(&self, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "image-id" => self.id.into(),
-            "name" => self.name(),
-            "architecture" => self.architecture.into(),
-            "state" => "available".into(),
-            "owner-alias" => "amazon".into(),
-            "owner-id" => AMAZON.into(),
-            "root-device-name" => ROOT_DEVICE.into(),
-            "root-device-type" => "ebs".into(),
-            "virtualization-type" => "hvm".into(),
-            "image-type" => "machine".into(),
-            _ => "true".into(),
-        }]
     }
 
     fn document(&self) -> Value {
@@ -341,26 +316,25 @@ impl Image {
     }
 }
 
+const IMAGE_FILTERS: &[Filter<Image>] = &[
+    ("image-id", |image, _| one(image.id)),
+    ("name", |image, _| one(image.name())),
+    ("architecture", |image, _| one(image.architecture)),
+    ("state", |_, _| one("available")),
+    ("owner-alias", |_, _| one("amazon")),
+    ("owner-id", |_, _| one(AMAZON)),
+    ("root-device-name", |_, _| one(ROOT_DEVICE)),
+    ("root-device-type", |_, _| one("ebs")),
+    ("virtualization-type", |_, _| one("hvm")),
+    ("image-type", |_, _| one("machine")),
+    ("is-public", |_, _| one("true")),
+];
+
 pub(super) fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let ids = params.list("ImageId");
     let owners = params.list("Owner");
-    let filters = Filters::read(
-        params,
-        &[
-            "image-id",
-            "name",
-            "architecture",
-            "state",
-            "owner-alias",
-            "owner-id",
-            "root-device-name",
-            "root-device-type",
-            "virtualization-type",
-            "image-type",
-            "is-public",
-        ],
-    )?;
-    // Neither deprecated nor disabled images are simulated.
+    let filters = Filters::read(params, IMAGE_FILTERS)?;
+    // Deprecated and disabled images are not simulated.
     params.ignore("IncludeDeprecated");
     params.ignore("IncludeDisabled");
     let page = Page::read(params)?;
@@ -377,7 +351,7 @@ pub(super) fn describe_images(world: &World, params: &Params) -> Result<Reply, R
         .iter()
         .filter(|image| ids.is_empty() || ids.iter().any(|id| id == image.id))
         .filter(|_| owners.is_empty() || owners.iter().any(|owner| owner == "amazon" || owner == AMAZON))
-        .filter(|image| filters.pass(&Tags::new(), |filter| image.values(filter)))
+        .filter(|image| filters.match_untagged(*image, world))
         .map(Image::document)
         .collect();
     Ok(page.answer("imagesSet", found))

@@ -1,4 +1,4 @@
-//! VPC endpoints: ways to AWS services that stay inside.
+//! VPC endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::interface::{self, Holder, Wanted};
+use super::query::{Filter, one};
+use super::resource::{Entity, Kind, Resource, every, find, invalid, stored_in, tag_set};
 use super::route_table::RouteTable;
 use super::subnet::Subnet;
-use super::thing::{Kind, Thing, every, find, invalid, tag_set};
-use super::{State, group, subnet, tagging, token, vpc};
+use super::{group, subnet, tagging, token, vpc};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -21,7 +22,7 @@ const MOST_GATEWAY_ENDPOINTS: usize = 20;
 /// How long a deleted endpoint is still described as `deleted`, in seconds (terraform waits through that state too).
 const DELETED_SECONDS: f64 = 10.0;
 
-/// The services that have interface endpoints here, by the last part of their name.
+/// The services with interface endpoints, by the last part of their name.
 const INTERFACE_SERVICES: [&str; 22] = [
     "autoscaling",
     "ec2",
@@ -50,7 +51,7 @@ const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
     /// The service by the last part of its name, such as `ecr.api`.
     pub(super) service: String,
@@ -61,16 +62,14 @@ pub(crate) struct Endpoint {
     pub(super) groups: Vec<String>,
     pub(super) private_dns: bool,
     pub(super) policy: String,
-    born: Duration,
-    /// When it becomes available (again), or fails.
+    /// When it becomes available (again) or fails.
     pub(super) ready: Duration,
     fails: bool,
-    /// When its deletion is done, and when it is no longer described.
+    /// When its deletion completes, and when it stops being described.
     deletion: Option<(Duration, Duration)>,
-    pub(super) tags: Tags,
 }
 
-/// The policy of an endpoint that was given none.
+/// The default policy of an endpoint.
 pub(super) const FULL_ACCESS: &str =
     r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
 
@@ -89,8 +88,8 @@ impl Endpoint {
         self.state(now) == "available"
     }
 
-    /// Whether it holds what it refers to, and its service's private name: until it is deleted.
-    pub(super) fn stands(&self, now: Duration) -> bool {
+    /// Whether it uses its resources and its service's private name: until it is deleted.
+    pub(super) fn is_present(&self, now: Duration) -> bool {
         self.state(now) != "deleted"
     }
 
@@ -98,7 +97,7 @@ impl Endpoint {
         self.is_gateway && self.tables.contains(table)
     }
 
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.deletion.map(|(deleted, _)| deleted + token::OUTLIVES)
     }
 
@@ -112,7 +111,7 @@ impl Endpoint {
         }
         let suffix = format!("{}.{}", self.service, world.region);
         let mut entries = vec![json!({
-            "dnsName": format!("{}-{}.{suffix}.vpce.amazonaws.com", self.id, &self.id[self.id.len() - 8..]),
+            "dnsName": format!("{}-{}.{suffix}.vpce.amazonaws.com", self.entity.id, &self.entity.id[self.entity.id.len() - 8..]),
             "hostedZoneId": "Z273ZU8SZ5RJPC",
         })];
         if self.private_dns {
@@ -122,7 +121,7 @@ impl Endpoint {
     }
 }
 
-/// The name by which SDKs call a service: `api.ecr.eu-central-1.amazonaws.com` for `ecr.api`.
+/// The host name of a service: `api.ecr.eu-central-1.amazonaws.com` for `ecr.api`.
 fn private_name(service: &str, region: &str) -> String {
     let host = match service {
         "ecr.api" => "api.ecr",
@@ -137,43 +136,27 @@ pub(super) fn prefix_list(service: &str) -> &'static str {
     if service == "s3" { "pl-00000000000000003" } else { "pl-00000000000000004" }
 }
 
-impl Thing for Endpoint {
-    const KIND: Kind = Kind::Endpoint;
+impl Resource for Endpoint {
+    const KIND: Kind = Kind {
+        prefix: "vpce",
+        tag_type: "vpc-endpoint",
+        not_found: ("InvalidVpcEndpointId.NotFound", "The Vpc Endpoint Id '{id}' does not exist"),
+        malformed: "InvalidVpcEndpointId.Malformed",
+    };
     const IDS: &'static str = "VpcEndpointId";
     const SET: &'static str = "vpcEndpointSet";
-    const FILTERS: &'static [&'static str] =
-        &["vpc-endpoint-id", "vpc-id", "service-name", "vpc-endpoint-state", "vpc-endpoint-type"];
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("vpc-endpoint-id", |endpoint, _| one(endpoint.id())),
+        ("vpc-id", |endpoint, _| one(&endpoint.vpc)),
+        ("service-name", |endpoint, world| one(full_name(world, &endpoint.service))),
+        ("vpc-endpoint-state", |endpoint, world| one(endpoint.state(world.now))),
+        ("vpc-endpoint-type", |endpoint, _| one(endpoint.kind())),
+    ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.endpoints
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.endpoints
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
+    stored_in!(endpoints);
+
     fn gone(&self) -> Option<Duration> {
         self.deletion.map(|(_, gone)| gone)
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "vpc-endpoint-id" => self.id.clone(),
-            "vpc-id" => self.vpc.clone(),
-            "service-name" => full_name(world, &self.service),
-            "vpc-endpoint-state" => self.state(world.now).into(),
-            _ => self.kind().into(),
-        }]
     }
 
     fn document(&self, world: &World) -> Value {
@@ -182,7 +165,7 @@ impl Thing for Endpoint {
             json!({ "code": "InternalError", "message": "The endpoint's network interfaces could not be created." })
         });
         json!({
-            "vpcEndpointId": self.id,
+            "vpcEndpointId": self.entity.id,
             "vpcEndpointType": self.kind(),
             "vpcId": self.vpc,
             "serviceName": full_name(world, &self.service),
@@ -196,8 +179,8 @@ impl Thing for Endpoint {
             "privateDnsEnabled": self.private_dns,
             "requesterManaged": false,
             "dnsEntrySet": self.dns_entries(world),
-            "creationTimestamp": Clock::date(self.born),
-            "tagSet": tag_set(&self.tags),
+            "creationTimestamp": Clock::date(self.entity.created),
+            "tagSet": tag_set(&self.entity.tags),
             "ownerId": world.account,
             "lastError": failure,
         })
@@ -208,7 +191,7 @@ fn full_name(world: &World, service: &str) -> String {
     format!("com.amazonaws.{}.{service}", world.region)
 }
 
-/// What `CreateVpcEndpoint` asks for.
+/// The parameters of `CreateVpcEndpoint`.
 #[derive(Debug, Clone)]
 struct Request {
     vpc: String,
@@ -236,10 +219,10 @@ impl Request {
             tables: params.list("RouteTableId"),
             subnets: params.list("SubnetId"),
             groups: params.list("SecurityGroupId"),
-            // AWS's default for interface endpoints is true.
+            // AWS's default for interface endpoints.
             private_dns: private_dns.unwrap_or(!is_gateway),
             policy: params.text("PolicyDocument").unwrap_or_else(|| FULL_ACCESS.into()),
-            tags: tagging::for_new(params, Kind::Endpoint)?,
+            tags: tagging::for_new(params, Endpoint::KIND)?,
         };
         params.done()?;
         if !matches!(kind.as_str(), "Gateway" | "Interface") {
@@ -296,11 +279,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let request = Request::read(world, params)?;
     let token = client_token.as_deref();
     let before = token::used(world, "CreateVpcEndpoint", token, &request)?;
-    if let Some(endpoint) = before.and_then(|ids| world.ec2.endpoints.get(ids.first()?)) {
+    if let Some(endpoint) = before.and_then(|ids| world.states.ec2.endpoints.get(ids.first()?)) {
         return Ok(answer(world, endpoint, token));
     }
     check(world, &request)?;
-    let id = world.id("vpce");
+    let id = world.id(Endpoint::KIND.prefix);
     let groups = match &request {
         Request { is_gateway: true, .. } => Vec::new(),
         Request { groups, vpc, .. } if groups.is_empty() => group::default_of(world, vpc),
@@ -314,7 +297,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     token::remember(world, "CreateVpcEndpoint", token, &request, vec![id.clone()]);
     let kind = if request.is_gateway { "vpc_endpoint_gateway_s3" } else { "vpc_endpoint_interface" };
     let endpoint = Endpoint {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), request.tags, world.now),
         vpc: request.vpc,
         service: request.service,
         is_gateway: request.is_gateway,
@@ -323,11 +306,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         groups,
         private_dns: request.private_dns,
         policy: request.policy,
-        born: world.now,
         ready: world.ready(kind),
-        fails: world.doomed,
+        fails: world.fail_creation,
         deletion: None,
-        tags: request.tags,
     };
     if endpoint.fails {
         for interface in endpoint.interfaces.values() {
@@ -335,11 +316,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         }
     }
     let answer = answer(world, &endpoint, token);
-    world.ec2.endpoints.insert(id, endpoint);
+    world.states.ec2.endpoints.insert(id, endpoint);
     Ok(answer)
 }
 
-/// The answer to a create. The state's case varies with the call on AWS, so it does here.
+/// The response to a creation. The case of the state differs between AWS's calls, and here too.
 fn answer(world: &World, endpoint: &Endpoint, client_token: Option<&str>) -> Reply {
     let mut document = endpoint.document(world);
     if endpoint.state(world.now) == "pending" {
@@ -348,7 +329,7 @@ fn answer(world: &World, endpoint: &Endpoint, client_token: Option<&str>) -> Rep
     json!({ "vpcEndpoint": document, "clientToken": client_token }).into()
 }
 
-/// The interface of an endpoint in a subnet.
+/// Creates the interface of an endpoint in a subnet.
 ///
 /// # Errors
 /// Those of [`interface::make`].
@@ -372,7 +353,7 @@ pub(super) fn make_interface(
     )
 }
 
-/// Checks everything before anything is made: a refused call leaves no interface behind.
+/// Checks everything before anything is created: a refused call leaves no interface behind.
 fn check(world: &World, request: &Request) -> Result<(), Refusal> {
     vpc::usable(world, &request.vpc)?;
     let vpc = &request.vpc;
@@ -383,7 +364,7 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
         check_private_dns(world, vpc, &request.service, None)?;
     }
     let standing = |endpoint: &&Endpoint| {
-        endpoint.stands(world.now)
+        endpoint.is_present(world.now)
             && endpoint.is_gateway == request.is_gateway
             && (request.is_gateway || endpoint.vpc == *vpc)
     };
@@ -403,7 +384,7 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// When a subnet is not there, belongs to another VPC, is full, or shares its zone with another.
+/// If a subnet does not exist, belongs to another VPC, is full, or shares its zone with another one.
 pub(super) fn check_subnets(world: &World, vpc: &str, subnets: &[String]) -> Result<(), Refusal> {
     let mut zones = BTreeSet::new();
     for id in subnets {
@@ -426,7 +407,7 @@ pub(super) fn check_subnets(world: &World, vpc: &str, subnets: &[String]) -> Res
 }
 
 /// # Errors
-/// When a table is not there, belongs to another VPC, or has a route to the service by another endpoint.
+/// If a table does not exist, belongs to another VPC, or already has a route to the service.
 pub(super) fn check_tables(
     world: &World,
     vpc: &str,
@@ -441,7 +422,7 @@ pub(super) fn check_tables(
             ));
         }
         let other =
-            |other: &Endpoint| other.stands(world.now) && other.service == service && other.routes_in(id);
+            |other: &Endpoint| other.is_present(world.now) && other.service == service && other.routes_in(id);
         if every::<Endpoint>(world).any(other) {
             let list = prefix_list(service);
             return Err(Refusal::new(
@@ -454,14 +435,14 @@ pub(super) fn check_tables(
 }
 
 /// # Errors
-/// When the VPC does not resolve private names, or another endpoint than `own` has the service's name.
+/// If the VPC does not resolve private names, or another endpoint than `own` has the service's name.
 pub(super) fn check_private_dns(
     world: &World,
     vpc: &str,
     service: &str,
     own: Option<&str>,
 ) -> Result<(), Refusal> {
-    let resolves = world.ec2.vpcs.get(vpc).is_some_and(|vpc| vpc.resolves_private_names(world.now));
+    let resolves = world.states.ec2.vpcs.get(vpc).is_some_and(|vpc| vpc.resolves_private_names(world.now));
     if !resolves {
         return Err(Refusal::new(
             "InvalidParameter",
@@ -475,8 +456,8 @@ pub(super) fn check_private_dns(
             && !other.is_gateway
             && other.vpc == vpc
             && other.service == service
-            && own != Some(&other.id)
-            && other.stands(world.now)
+            && own != Some(&other.entity.id)
+            && other.is_present(world.now)
     };
     if every::<Endpoint>(world).any(conflicts) {
         return Err(Refusal::new(
@@ -490,9 +471,9 @@ pub(super) fn check_private_dns(
     Ok(())
 }
 
-/// Starts the deletion of an endpoint that is not being deleted yet.
+/// Starts the deletion of an endpoint, unless it has started.
 pub(super) fn start_deletion(world: &mut World, id: &str) {
-    let Some(endpoint) = world.ec2.endpoints.get(id) else { return };
+    let Some(endpoint) = world.states.ec2.endpoints.get(id) else { return };
     if endpoint.deletion.is_some() {
         return;
     }
@@ -503,7 +484,7 @@ pub(super) fn start_deletion(world: &mut World, id: &str) {
     for interface in interfaces {
         interface::release(world, &interface, deleted);
     }
-    if let Some(endpoint) = world.ec2.endpoints.get_mut(id) {
+    if let Some(endpoint) = world.states.ec2.endpoints.get_mut(id) {
         endpoint.deletion = Some((deleted, gone));
     }
 }
@@ -518,7 +499,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     for id in ids {
         match find::<Endpoint>(world, &id) {
             Ok(_) => start_deletion(world, &id),
-            // The call itself succeeds whatever becomes of the single endpoints, and has its own code for them.
+            // The call succeeds even if single endpoints fail; each failure has its own code.
             Err(refusal) => unsuccessful.push(json!({
                 "resourceId": id,
                 "error": { "code": "InvalidVpcEndpoint.NotFound", "message": refusal.message },

@@ -1,15 +1,15 @@
-//! Changing an endpoint in place.
+//! Changes of an endpoint.
 
 use serde_json::Value;
 
 use super::endpoint::{self, Endpoint, FULL_ACCESS};
 use super::interface;
-use super::thing::{done, find, find_mut};
+use super::resource::{done, find, find_mut};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What `ModifyVpcEndpoint` asks for.
+/// The parameters of `ModifyVpcEndpoint`.
 #[derive(Debug, Clone)]
 struct Change {
     id: String,
@@ -81,8 +81,8 @@ impl Change {
                 format!("The VPC endpoint {} needs at least one security group.", self.id),
             ));
         }
-        // AWS: `CreateVpcEndpoint`'s rule of one subnet a zone holds for the result; a subnet that stays has its
-        // interface already, so only the set of zones matters.
+        // AWS: the rule of one subnet per zone applies to the result. A remaining subnet has its interface already,
+        // so only the set of zones matters.
         let kept = endpoint.interfaces.keys().filter(|id| !self.remove_subnets.contains(id));
         let result: Vec<String> = kept.chain(&self.add_subnets).cloned().collect();
         endpoint::check_subnets(world, &endpoint.vpc, &result)?;
@@ -112,7 +112,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     for subnet in &change.add_subnets {
         added.push((subnet.clone(), endpoint::make_interface(world, &change.id, subnet, &groups)?));
     }
-    // Only interfaces take time to come and go; the rest of the settings change at once.
+    // Only changes of interfaces take time; the other settings change at once.
     let ready = if added.is_empty() { world.now } else { world.ready("vpc_endpoint_interface") };
     let now = world.now;
     let endpoint = find_mut::<Endpoint>(world, &change.id)?;

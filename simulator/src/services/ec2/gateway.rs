@@ -1,71 +1,52 @@
 //! Internet gateways.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::interface::Interface;
-use super::thing::{Kind, Thing, done, every, find, find_mut, has_dependencies, tag_set};
+use super::query::{Filter, one, optional};
+use super::resource::{
+    Entity, Kind, Resource, done, every, find, find_mut, has_dependencies, stored_in, tag_set,
+};
 use super::vpc::Vpc;
-use super::{State, tagging, vpc};
+use super::{tagging, vpc};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
-use crate::world::{Tags, World};
+use crate::world::World;
 
 #[derive(Debug, Clone)]
 pub(crate) struct InternetGateway {
-    id: String,
-    /// The VPC that it is attached to.
+    pub(super) entity: Entity,
+    /// The ID of the attached VPC.
     pub(super) vpc: Option<String>,
-    born: Duration,
-    tags: Tags,
 }
 
-impl Thing for InternetGateway {
-    const KIND: Kind = Kind::InternetGateway;
+impl Resource for InternetGateway {
+    const KIND: Kind = Kind {
+        prefix: "igw",
+        tag_type: "internet-gateway",
+        not_found: ("InvalidInternetGatewayID.NotFound", "The internetGateway ID '{id}' does not exist"),
+        malformed: "InvalidInternetGatewayId.Malformed",
+    };
     const IDS: &'static str = "InternetGatewayId";
     const SET: &'static str = "internetGatewaySet";
-    const FILTERS: &'static [&'static str] =
-        &["internet-gateway-id", "attachment.vpc-id", "attachment.state", "owner-id"];
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("internet-gateway-id", |gateway, _| one(gateway.id())),
+        ("attachment.vpc-id", |gateway, _| optional(gateway.vpc.as_ref())),
+        ("attachment.state", |gateway, _| optional(gateway.vpc.as_ref().map(|_| "available"))),
+        ("owner-id", |_, world| one(&world.account)),
+    ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.gateways
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.gateways
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        match filter {
-            "internet-gateway-id" => vec![self.id.clone()],
-            "attachment.vpc-id" => self.vpc.iter().cloned().collect(),
-            "attachment.state" => self.vpc.iter().map(|_| "available".into()).collect(),
-            _ => vec![world.account.clone()],
-        }
-    }
+    stored_in!(gateways);
 
     fn document(&self, world: &World) -> Value {
         let attachments: Vec<Value> =
             self.vpc.iter().map(|vpc| json!({ "vpcId": vpc, "state": "available" })).collect();
         json!({
-            "internetGatewayId": self.id,
+            "internetGatewayId": self.entity.id,
             "ownerId": world.account,
             "attachmentSet": attachments,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
@@ -76,7 +57,7 @@ pub(super) fn is_attached_to(world: &World, vpc: &str) -> bool {
 }
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
-    let tags = tagging::for_new(params, Kind::InternetGateway)?;
+    let tags = tagging::for_new(params, InternetGateway::KIND)?;
     params.done()?;
     if !quotas::has_room(world, quotas::INTERNET_GATEWAYS, every::<InternetGateway>(world).count()) {
         return Err(Refusal::new(
@@ -84,9 +65,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "The maximum number of internet gateways has been reached.",
         ));
     }
-    let gateway = InternetGateway { id: world.id("igw"), vpc: None, born: world.now, tags };
+    let gateway = InternetGateway {
+        entity: Entity::new(world.id(InternetGateway::KIND.prefix), tags, world.now),
+        vpc: None,
+    };
     let document = gateway.document(world);
-    world.ec2.gateways.insert(gateway.id.clone(), gateway);
+    world.states.ec2.gateways.insert(gateway.entity.id.clone(), gateway);
     Ok(json!({ "internetGateway": document }).into())
 }
 
@@ -126,7 +110,7 @@ pub(super) fn detach(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let is_mapped = every::<Interface>(world)
         .any(|interface| interface.vpc == from && interface.has_public_address(world.now));
-    // A public address that went a moment ago is still mapped: see `interface::release`.
+    // A public address that was just removed still counts as mapped: see `interface::release`.
     if is_mapped || world.now < vpc.mapped_until {
         return Err(Refusal::new(
             "DependencyViolation",
@@ -145,6 +129,6 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if find::<InternetGateway>(world, &id)?.vpc.is_some() {
         return Err(has_dependencies("internetGateway", &id));
     }
-    world.ec2.gateways.remove(&id);
+    world.states.ec2.gateways.remove(&id);
     Ok(done())
 }

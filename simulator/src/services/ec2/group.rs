@@ -1,13 +1,13 @@
 //! Security groups.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::query::{Filter, one};
+use super::resource::{Entity, Kind, Resource, every, find, invalid, known, stored_in, tag_set};
 use super::rule::{self, Peer, Rule};
-use super::thing::{Kind, Thing, every, find, invalid, known, tag_set};
-use super::{State, interface, tagging, vpc};
+use super::{interface, tagging, vpc};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
@@ -17,100 +17,76 @@ const MOST_GROUPS: usize = 2500;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) name: String,
     description: String,
     pub(super) vpc: String,
-    born: Duration,
-    tags: Tags,
 }
 
 impl Group {
-    /// Whether AWS made it with the VPC; the name is reserved for that one.
+    /// The values of a field of the group's ingress or egress rules.
+    fn of_rules(&self, world: &World, egress: bool, field: &str) -> Vec<String> {
+        rules_of(world, self.id(), egress).filter_map(|rule| rule.value(field)).collect()
+    }
+
+    /// Whether it is a VPC's default group; the name is reserved for it.
     pub(super) fn is_default(&self) -> bool {
         self.name == "default"
     }
 }
 
-impl Thing for Group {
-    const KIND: Kind = Kind::Group;
+impl Resource for Group {
+    const KIND: Kind = Kind {
+        prefix: "sg",
+        tag_type: "security-group",
+        not_found: ("InvalidGroup.NotFound", "The security group '{id}' does not exist"),
+        malformed: "InvalidGroupId.Malformed",
+    };
     const IDS: &'static str = "GroupId";
     const SET: &'static str = "securityGroupInfo";
-    const FILTERS: &'static [&'static str] = &[
-        "group-id",
-        "group-name",
-        "vpc-id",
-        "description",
-        "owner-id",
-        "ip-permission.cidr",
-        "ip-permission.from-port",
-        "ip-permission.group-id",
-        "ip-permission.protocol",
-        "ip-permission.to-port",
-        "egress.ip-permission.cidr",
-        "egress.ip-permission.from-port",
-        "egress.ip-permission.group-id",
-        "egress.ip-permission.protocol",
-        "egress.ip-permission.to-port",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("group-id", |group, _| one(group.id())),
+        ("group-name", |group, _| one(&group.name)),
+        ("vpc-id", |group, _| one(&group.vpc)),
+        ("description", |group, _| one(&group.description)),
+        ("owner-id", |_, world| one(&world.account)),
+        ("ip-permission.cidr", |group, world| group.of_rules(world, false, "cidr")),
+        ("ip-permission.from-port", |group, world| group.of_rules(world, false, "from-port")),
+        ("ip-permission.group-id", |group, world| group.of_rules(world, false, "group-id")),
+        ("ip-permission.protocol", |group, world| group.of_rules(world, false, "protocol")),
+        ("ip-permission.to-port", |group, world| group.of_rules(world, false, "to-port")),
+        ("egress.ip-permission.cidr", |group, world| group.of_rules(world, true, "cidr")),
+        ("egress.ip-permission.from-port", |group, world| group.of_rules(world, true, "from-port")),
+        ("egress.ip-permission.group-id", |group, world| group.of_rules(world, true, "group-id")),
+        ("egress.ip-permission.protocol", |group, world| group.of_rules(world, true, "protocol")),
+        ("egress.ip-permission.to-port", |group, world| group.of_rules(world, true, "to-port")),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.groups
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.groups
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        match filter {
-            "group-id" => vec![self.id.clone()],
-            "group-name" => vec![self.name.clone()],
-            "vpc-id" => vec![self.vpc.clone()],
-            "description" => vec![self.description.clone()],
-            "owner-id" => vec![world.account.clone()],
-            of_rules => {
-                let egress = of_rules.starts_with("egress.");
-                let field = of_rules.rsplit('.').next().unwrap_or_default();
-                rules_of(world, &self.id, egress).filter_map(|rule| rule.value(field)).collect()
-            }
-        }
-    }
+    stored_in!(groups);
 
     fn document(&self, world: &World) -> Value {
         json!({
-            "groupId": self.id,
+            "groupId": self.entity.id,
             "groupName": self.name,
             "groupDescription": self.description,
             "vpcId": self.vpc,
             "ownerId": world.account,
-            "securityGroupArn": world.arn("ec2", &format!("security-group/{}", self.id)),
-            "ipPermissions": permissions(world, &self.id, false),
-            "ipPermissionsEgress": permissions(world, &self.id, true),
-            "tagSet": tag_set(&self.tags),
+            "securityGroupArn": world.arn("ec2", &format!("security-group/{}", self.entity.id)),
+            "ipPermissions": permissions(world, &self.entity.id, false),
+            "ipPermissionsEgress": permissions(world, &self.entity.id, true),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// A group's rules that calls see.
+/// The known rules of a group.
 fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<Item = &'w Rule> {
     let group = group.to_owned();
     every::<Rule>(world)
         .filter(move |rule| rule.group == group && rule.egress == egress && known(world, *rule))
 }
 
-/// A group's rules as AWS shows them here: those with the same protocol and ports are one permission.
+/// A group's rules as AWS shows them here: rules with the same protocol and ports are one permission.
 fn permissions(world: &World, group: &str, egress: bool) -> Value {
     let mut merged = BTreeMap::<_, Vec<&Rule>>::new();
     for rule in rules_of(world, group, egress) {
@@ -149,46 +125,44 @@ fn permissions(world: &World, group: &str, egress: bool) -> Value {
         .collect()
 }
 
-/// Groups as an id with a name each.
+/// The ID and name of each group.
 pub(super) fn identifiers(world: &World, groups: &[String]) -> Value {
     groups
         .iter()
-        .map(|id| json!({ "groupId": id, "groupName": world.ec2.groups.get(id).map(|group| &group.name) }))
+        .map(|id| json!({ "groupId": id, "groupName": world.states.ec2.groups.get(id).map(|group| &group.name) }))
         .collect()
 }
 
-/// The default group of a VPC, which AWS puts on what is given no group.
+/// The default group of a VPC, which AWS uses if a request names none.
 pub(super) fn default_of(world: &World, vpc: &str) -> Vec<String> {
     every::<Group>(world)
         .filter(|group| group.vpc == vpc && group.is_default())
-        .map(|group| group.id.clone())
+        .map(|group| group.entity.id.clone())
         .collect()
 }
 
-/// The default group that AWS makes with a VPC: everything in from itself, everything out.
+/// Creates the default group of a VPC: all ingress from itself, all egress.
 pub(super) fn make_default(world: &mut World, vpc: &str) {
     let id = make(world, vpc, "default", "default VPC security group", Tags::new());
     let itself = Peer::Group(id.clone());
     rule::make_all_traffic(world, &id, false, itself);
 }
 
-/// A group with the rule that AWS gives it: everything may go out.
+/// Creates a group with AWS's initial rule: all egress.
 fn make(world: &mut World, vpc: &str, name: &str, description: &str, tags: Tags) -> String {
-    let id = world.id("sg");
+    let id = world.id(Group::KIND.prefix);
     let group = Group {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         name: name.into(),
         description: description.into(),
         vpc: vpc.into(),
-        born: world.now,
-        tags,
     };
-    world.ec2.groups.insert(id.clone(), group);
+    world.states.ec2.groups.insert(id.clone(), group);
     rule::make_all_traffic(world, &id, true, Peer::Cidr(ipnet::Ipv4Net::default()));
     id
 }
 
-/// Whether AWS takes a text as a group's name or description.
+/// Whether AWS accepts a text as a group's name or description.
 pub(super) fn is_plain(text: &str) -> bool {
     text.len() <= 255
         && text.chars().all(|c| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c))
@@ -198,7 +172,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let name = params.required("GroupName")?;
     let description = params.required("GroupDescription")?;
     let vpc = params.text("VpcId");
-    let tags = tagging::for_new(params, Kind::Group)?;
+    let tags = tagging::for_new(params, Group::KIND)?;
     params.done()?;
     // The simulated account has no default VPC.
     let vpc = vpc.ok_or_else(|| Refusal::new("VPCIdNotSpecified", "No default VPC for this user"))?;
@@ -219,7 +193,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             format!("Cannot use reserved security group name: {name}"),
         ));
     }
-    // AWS: a name that differs only in its case or its surrounding spaces is the same name.
+    // AWS: names that differ only in case or surrounding spaces are equal.
     let same = |other: &str| other.trim().eq_ignore_ascii_case(name.trim());
     if every::<Group>(world).any(|group| group.vpc == vpc && same(&group.name)) {
         return Err(Refusal::new(
@@ -258,7 +232,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if named_by_another || interface::any_with_group(world, &id) {
         return Err(Refusal::new("DependencyViolation", format!("resource {id} has a dependent object")));
     }
-    world.ec2.rules.retain(|_, rule| rule.group != id);
-    world.ec2.groups.remove(&id);
+    world.states.ec2.rules.retain(|_, rule| rule.group != id);
+    world.states.ec2.groups.remove(&id);
     Ok(json!({ "return": true, "groupId": id }).into())
 }

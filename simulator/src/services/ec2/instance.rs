@@ -1,6 +1,5 @@
-//! Instances: what they are and how they look.
+//! Instances: their state and their description.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -8,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::catalogue::ROOT_DEVICE;
 use super::interface::Interface;
-use super::query::{Filters, Page, select};
-use super::thing::{DESCRIBED_AFTERWARDS, Kind, Late, Thing, tag_set};
-use super::{State, profile, token, volume};
+use super::query::{Filter, Filters, Page, one, optional, select};
+use super::resource::{DESCRIBED_AFTERWARDS, Entity, Kind, Late, Resource, stored_in, tag_set};
+use super::{profile, token, volume};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::world::{Tags, World};
+use crate::world::World;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    pub(super) id: String,
+    pub(super) entity: Entity,
     pub(super) reservation: String,
     pub(super) image: String,
     pub(super) architecture: &'static str,
@@ -27,19 +26,17 @@ pub(crate) struct Instance {
     pub(super) subnet: String,
     pub(super) zone: String,
     pub(super) interface: String,
-    /// Whether it gets one of AWS's public addresses whenever it starts.
+    /// Whether it gets an automatic public address at each start.
     pub(super) wants_public_address: bool,
-    pub(super) born: Duration,
     pub(super) power: Power,
     pub(super) ending: Option<Ending>,
     pub(super) client_token: Option<String>,
     pub(super) metadata: Metadata,
     pub(super) is_protected: Late<bool>,
     pub(super) settings: Settings,
-    pub(super) tags: Tags,
 }
 
-/// Settings that are kept and shown, and have no effect here.
+/// Settings that are stored and shown, but have no effect.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) checks_source: bool,
@@ -49,21 +46,21 @@ pub(super) struct Settings {
     pub(super) user_data: Option<String>,
 }
 
-/// What an instance does until it is terminated.
+/// The power state of an instance until its termination.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Power {
-    /// It is `pending` until then, and `running` from then on.
+    /// `pending` until this time, then `running`.
     Starting(Duration),
-    /// It is `stopping` until then, and `stopped` from then on.
+    /// `stopping` until this time, then `stopped`.
     Stopping(Duration),
 }
 
-/// How an instance is terminated.
+/// The termination of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
-    /// From when on it is `shutting-down`.
+    /// When it becomes `shutting-down`.
     pub(super) begins: Duration,
-    /// From when on it is `terminated`.
+    /// When it becomes `terminated`.
     pub(super) done: Duration,
     pub(super) reason: &'static str,
     pub(super) message: &'static str,
@@ -98,13 +95,13 @@ pub(super) struct Metadata {
     pub(super) endpoint: String,
     pub(super) ipv6: String,
     pub(super) tags: String,
-    /// From when on the settings are `applied`.
+    /// When the settings become `applied`.
     pub(super) applied: Duration,
 }
 
 impl Metadata {
-    /// The API's own defaults. An image can ask for others (Amazon Linux 2023 does); that is left out, so that
-    /// whoever wants `IMDSv2` only has to say so.
+    /// The defaults of the API. Images can set others (Amazon Linux 2023 does); the simulator does not, so that a
+    /// request that needs `IMDSv2` must say so.
     pub(super) fn default_settings() -> Self {
         Self {
             tokens: "optional".into(),
@@ -116,7 +113,7 @@ impl Metadata {
         }
     }
 
-    /// The same settings with those that were sent.
+    /// The same settings, changed by the parameters that were sent.
     ///
     /// # Errors
     /// `InvalidParameterValue` for a value that AWS does not have.
@@ -124,7 +121,7 @@ impl Metadata {
         let choice = |name: &str, current: &mut String, values: [&str; 2]| {
             let Some(value) = params.text(name) else { return Ok(()) };
             if !values.contains(&value.as_str()) {
-                return Err(super::thing::invalid(&value, name, "Unknown value."));
+                return Err(super::resource::invalid(&value, name, "Unknown value."));
             }
             *current = value;
             Ok(())
@@ -135,7 +132,7 @@ impl Metadata {
         choice("InstanceMetadataTags", &mut self.tags, ["enabled", "disabled"])?;
         if let Some(limit) = params.int("HttpPutResponseHopLimit")? {
             if !(1..=64).contains(&limit) {
-                return Err(super::thing::invalid(
+                return Err(super::resource::invalid(
                     &limit.to_string(),
                     "HttpPutResponseHopLimit",
                     "It is from 1 to 64.",
@@ -174,7 +171,7 @@ impl Instance {
         self.state(now) == InstanceState::TERMINATED
     }
 
-    /// Since when it runs, if it does.
+    /// Since when it has been running, if it is.
     pub(super) fn running_since(&self, now: Duration) -> Option<Duration> {
         match self.power {
             Power::Starting(running) if self.state(now) == InstanceState::RUNNING => Some(running),
@@ -182,13 +179,13 @@ impl Instance {
         }
     }
 
-    /// Its interface, as long as it has one.
+    /// Its interface, until it is terminated.
     pub(super) fn attached<'w>(&self, world: &'w World) -> Option<&'w Interface> {
-        world.ec2.interfaces.get(&self.interface).filter(|_| !self.is_terminated(world.now))
+        world.states.ec2.interfaces.get(&self.interface).filter(|_| !self.is_terminated(world.now))
     }
 
-    /// From when on not even its token is remembered.
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    /// When its client token is forgotten.
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ending.as_ref().map(|ending| ending.done + token::OUTLIVES)
     }
 
@@ -209,104 +206,75 @@ impl Instance {
                 "attachmentId": interface.id().replace("eni-", "eni-attach-"),
                 "deviceIndex": 0,
                 "status": "attached",
-                "attachTime": Clock::date(self.born),
+                "attachTime": Clock::date(self.entity.created),
                 "deleteOnTermination": true,
             },
         }])
     }
 }
 
-impl Thing for Instance {
-    const KIND: Kind = Kind::Instance;
+impl Resource for Instance {
+    const KIND: Kind = Kind {
+        prefix: "i",
+        tag_type: "instance",
+        not_found: ("InvalidInstanceID.NotFound", "The instance ID '{id}' does not exist"),
+        malformed: "InvalidInstanceID.Malformed",
+    };
     const IDS: &'static str = "InstanceId";
     const SET: &'static str = "reservationSet";
-    const FILTERS: &'static [&'static str] = &[
-        "instance-id",
-        "image-id",
-        "instance-type",
-        "instance-state-name",
-        "instance-state-code",
-        "architecture",
-        "availability-zone",
-        "client-token",
-        "iam-instance-profile.arn",
-        "instance.group-id",
-        "ip-address",
-        "metadata-options.http-tokens",
-        "network-interface.network-interface-id",
-        "owner-id",
-        "private-ip-address",
-        "reservation-id",
-        "subnet-id",
-        "vpc-id",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("instance-id", |instance, _| one(instance.id())),
+        ("image-id", |instance, _| one(&instance.image)),
+        ("instance-type", |instance, _| one(&instance.kind)),
+        ("instance-state-name", |instance, world| one(instance.state(world.now).name())),
+        ("instance-state-code", |instance, world| one(instance.state(world.now).0.to_string())),
+        ("architecture", |instance, _| one(instance.architecture)),
+        ("availability-zone", |instance, _| one(&instance.zone)),
+        ("client-token", |instance, _| optional(instance.client_token.as_ref())),
+        ("iam-instance-profile.arn", |instance, world| optional(profile::arn_of(world, instance.id()))),
+        ("instance.group-id", |instance, world| {
+            instance.attached(world).map(|interface| interface.groups.clone()).unwrap_or_default()
+        }),
+        ("ip-address", |instance, world| {
+            let public = instance.attached(world).and_then(|interface| interface.public(world.now));
+            optional(public.map(|public| public.address.to_string()))
+        }),
+        ("metadata-options.http-tokens", |instance, _| one(&instance.metadata.tokens)),
+        ("network-interface.network-interface-id", |instance, world| {
+            optional(instance.attached(world).map(Interface::id))
+        }),
+        ("owner-id", |_, world| one(&world.account)),
+        ("private-ip-address", |instance, world| {
+            optional(instance.attached(world).map(|interface| interface.address.to_string()))
+        }),
+        ("reservation-id", |instance, _| one(&instance.reservation)),
+        ("subnet-id", |instance, world| {
+            optional(instance.attached(world).map(|interface| &interface.subnet))
+        }),
+        ("vpc-id", |instance, world| optional(instance.attached(world).map(|interface| &interface.vpc))),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.instances
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.instances
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
+    stored_in!(instances);
+
     fn gone(&self) -> Option<Duration> {
         self.ending.as_ref().map(|ending| ending.done + DESCRIBED_AFTERWARDS)
     }
 
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let interface = self.attached(world);
-        let of_interface = |value: fn(&Interface) -> String| interface.map(value).into_iter().collect();
-        match filter {
-            "instance-id" => vec![self.id.clone()],
-            "image-id" => vec![self.image.clone()],
-            "instance-type" => vec![self.kind.clone()],
-            "instance-state-name" => vec![self.state(world.now).name().into()],
-            "instance-state-code" => vec![self.state(world.now).0.to_string()],
-            "architecture" => vec![self.architecture.into()],
-            "availability-zone" => vec![self.zone.clone()],
-            "client-token" => self.client_token.iter().cloned().collect(),
-            "iam-instance-profile.arn" => profile::arn_of(world, &self.id).into_iter().collect(),
-            "instance.group-id" => interface.map(|one| one.groups.clone()).unwrap_or_default(),
-            "ip-address" => interface
-                .and_then(|one| one.public(world.now))
-                .map(|public| public.address.to_string())
-                .into_iter()
-                .collect(),
-            "metadata-options.http-tokens" => vec![self.metadata.tokens.clone()],
-            "network-interface.network-interface-id" => of_interface(|one| one.id().into()),
-            "owner-id" => vec![world.account.clone()],
-            "private-ip-address" => of_interface(|one| one.address.to_string()),
-            "reservation-id" => vec![self.reservation.clone()],
-            "subnet-id" => of_interface(|one| one.subnet.clone()),
-            _ => of_interface(|one| one.vpc.clone()),
-        }
-    }
-
     fn document(&self, world: &World) -> Value {
         let state = self.state(world.now);
-        // A terminated instance has left its network: AWS shows neither subnet nor VPC, addresses or groups of it.
+        // A terminated instance has no network: AWS shows neither its subnet and VPC nor its addresses and groups.
         let interface = self.attached(world);
         let ending = self.ending.as_ref().filter(|ending| world.now >= ending.begins);
         let public = interface.and_then(|one| one.public(world.now)).map(|public| public.address.to_string());
         json!({
-            "instanceId": self.id,
+            "instanceId": self.entity.id,
             "imageId": self.image,
             "instanceState": state.document(),
             "privateDnsName": interface.map(|one| format!("ip-{}.{}.compute.internal", one.address.to_string().replace('.', "-"), world.region)),
             "reason": ending.map(|ending| ending.message),
             "amiLaunchIndex": 0,
             "instanceType": self.kind,
-            "launchTime": Clock::date(self.born),
+            "launchTime": Clock::date(self.entity.created),
             "placement": { "availabilityZone": self.zone, "tenancy": "default" },
             "monitoring": { "state": if self.settings.monitoring { "enabled" } else { "disabled" } },
             "subnetId": interface.map(|one| &one.subnet),
@@ -319,13 +287,13 @@ impl Thing for Instance {
             "architecture": self.architecture,
             "rootDeviceType": "ebs",
             "rootDeviceName": ROOT_DEVICE,
-            "blockDeviceMapping": volume::mappings(world, &self.id),
+            "blockDeviceMapping": volume::mappings(world, &self.entity.id),
             "virtualizationType": "hvm",
             "clientToken": self.client_token,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
             "hypervisor": "xen",
             "networkInterfaceSet": interface.map_or_else(|| json!([]), |one| self.interface_documents(world, one)),
-            "iamInstanceProfile": profile::shown(world, &self.id),
+            "iamInstanceProfile": profile::shown(world, &self.entity.id),
             "ebsOptimized": self.settings.ebs_optimized,
             "enaSupport": true,
             "metadataOptions": self.metadata.document(world.now),
@@ -333,7 +301,7 @@ impl Thing for Instance {
     }
 }
 
-/// Instances by reservation.
+/// Instances, grouped by reservation.
 pub(super) fn reservations(world: &World, instances: Vec<&Instance>) -> Vec<Value> {
     let mut reservations: IndexMap<&str, Vec<Value>> = IndexMap::new();
     for instance in instances {

@@ -8,13 +8,13 @@ use super::group;
 use super::instance::{Ending, Instance, InstanceState, Power};
 use super::interface;
 use super::launch::{check_shutdown_behaviour, check_user_data, end, named};
-use super::thing::{done, find, find_mut, invalid};
+use super::resource::{done, find, find_mut, invalid};
 use super::vpc::ATTRIBUTE_SECONDS;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// Answers a call that changes the power of instances: each one's state before and now.
+/// The response of calls that change the power state: the state of each instance before and now.
 fn changes(world: &World, before: Vec<(String, InstanceState)>) -> Result<Reply, Refusal> {
     let set = before
         .into_iter()
@@ -30,7 +30,7 @@ fn changes(world: &World, before: Vec<(String, InstanceState)>) -> Result<Reply,
     Ok(json!({ "instancesSet": set }).into())
 }
 
-/// The state of each instance of a call, or the first refusal: these calls do all or nothing.
+/// The state of each instance of a call, or the first refusal: these calls change all instances or none.
 fn states(
     world: &World,
     ids: Vec<String>,
@@ -48,7 +48,7 @@ fn states(
 
 pub(super) fn terminate(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let ids = named(params)?;
-    // There is no operating system that would have to be forced.
+    // No operating system is simulated, so there is nothing to force.
     params.ignore("Force");
     params.ignore("SkipOsShutdown");
     params.done()?;
@@ -59,7 +59,7 @@ pub(super) fn terminate(world: &mut World, params: &Params) -> Result<Reply, Ref
                 "OperationNotPermitted",
                 format!(
                     "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-                    instance.id
+                    instance.entity.id
                 ),
             ));
         }
@@ -94,7 +94,7 @@ pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     params.done()?;
     let before = states(world, ids, |instance, state| match state {
         InstanceState::RUNNING | InstanceState::STOPPING | InstanceState::STOPPED => Ok(()),
-        _ => Err(wrong_state(&instance.id, "stopped")),
+        _ => Err(wrong_state(&instance.entity.id, "stopped")),
     })?;
     let stopped = world.now + world.latency.seconds(INSTANCE_STOP);
     for (id, state) in &before {
@@ -102,7 +102,7 @@ pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal>
             let instance = find_mut::<Instance>(world, id)?;
             instance.power = Power::Stopping(stopped);
             let interface = instance.interface.clone();
-            // One of AWS's own public addresses does not outlive a stop.
+            // An automatic public address is released by a stop.
             interface::unmap_public(world, &interface, stopped);
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal
     params.done()?;
     let before = states(world, ids, |instance, state| match state {
         InstanceState::STOPPED | InstanceState::PENDING | InstanceState::RUNNING => Ok(()),
-        _ => Err(wrong_state(&instance.id, "started")),
+        _ => Err(wrong_state(&instance.entity.id, "started")),
     })?;
     for (id, state) in &before {
         if *state == InstanceState::STOPPED {
@@ -130,7 +130,7 @@ pub(super) fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal
     changes(world, before)
 }
 
-/// The one attribute that `ModifyInstanceAttribute` changes.
+/// The attribute that `ModifyInstanceAttribute` changes.
 enum Change {
     Type(String),
     Groups(Vec<String>),
@@ -170,7 +170,7 @@ impl Change {
         }
     }
 
-    /// Whether AWS only takes it while the instance is stopped.
+    /// Whether the instance must be stopped for the change.
     fn needs_a_stop(&self) -> bool {
         matches!(self, Self::Type(_) | Self::UserData(_) | Self::EbsOptimized(_))
     }
@@ -180,14 +180,14 @@ impl Change {
             InstanceState::SHUTTING_DOWN | InstanceState::TERMINATED => {
                 return Err(Refusal::new(
                     "IncorrectInstanceState",
-                    format!("The instance '{}' is being terminated or is terminated.", instance.id),
+                    format!("The instance '{}' is being terminated or is terminated.", instance.entity.id),
                 ));
             }
             InstanceState::STOPPED => {}
             _ if self.needs_a_stop() => {
                 return Err(Refusal::new(
                     "IncorrectInstanceState",
-                    format!("The instance '{}' is not in the 'stopped' state.", instance.id),
+                    format!("The instance '{}' is not in the 'stopped' state.", instance.entity.id),
                 ));
             }
             _ => {}

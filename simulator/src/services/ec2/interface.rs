@@ -1,15 +1,14 @@
-//! Network interfaces: those of NAT gateways, endpoints and instances, those that other services ask for, and those
-//! that somebody made by hand.
+//! Network interfaces of NAT gateways, endpoints, instances and other services, and those that callers create.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::group::{self, Group};
-use super::thing::{Kind, Thing, done, every, find, find_mut, tag_set};
-use super::{Attached, Attachment, State, address, subnet, tagging, token};
+use super::query::{Filter, one, optional};
+use super::resource::{Entity, Kind, Resource, done, every, find, find_mut, stored_in, tag_set};
+use super::{Attached, Attachment, address, subnet, tagging, token};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -20,7 +19,7 @@ const MOST_GROUPS: usize = 5;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Interface {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
     pub(super) subnet: String,
     pub(super) zone: String,
@@ -30,34 +29,32 @@ pub(crate) struct Interface {
     kind: String,
     pub(super) holder: Holder,
     public: Option<Public>,
-    born: Duration,
-    gone: Option<Duration>,
-    tags: Tags,
 }
 
 /// A public address that the internet gateway maps to an interface.
 #[derive(Debug, Clone)]
 pub(super) struct Public {
     pub(super) address: Ipv4Addr,
-    /// The elastic address that it is; `None` for one of AWS's own.
+    /// The allocation of the Elastic IP address; `None` for an automatic address.
     pub(super) allocation: Option<String>,
     pub(super) association: String,
-    /// From when on it is not mapped any more, if that is settled.
+    /// When it stops being mapped, if that is known.
     until: Option<Duration>,
 }
 
-/// What an interface belongs to.
+/// The owner of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// Nothing: it was made by hand.
+    /// None: a caller created it.
     Nobody,
-    /// The instance with this id.
+    /// The instance with this ID.
     Instance(String),
-    /// A service of AWS, which shows as this requester; the id is that of the NAT gateway or endpoint, where it is one.
+    /// An AWS service, with its name as requester. `resource` is the ID of the NAT gateway or endpoint, if it belongs
+    /// to one.
     Service { requester: String, resource: Option<String> },
 }
 
-/// An interface that is to be made.
+/// The parameters of a new interface.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) subnet: String,
@@ -65,13 +62,25 @@ pub(super) struct Wanted {
     pub(super) description: String,
     pub(super) kind: String,
     pub(super) holder: Holder,
-    /// A certain private address; else a free one.
+    /// A private address, or else a free one is used.
     pub(super) address: Option<String>,
     pub(super) tags: Tags,
 }
 
 impl Interface {
-    /// Its public address at that time.
+    fn requester(&self) -> Option<&str> {
+        match &self.holder {
+            Holder::Service { requester, .. } => Some(requester),
+            _ => None,
+        }
+    }
+
+    fn group_names(&self, world: &World) -> Vec<String> {
+        let groups = &world.states.ec2.groups;
+        self.groups.iter().filter_map(|id| groups.get(id).map(|group| group.name.clone())).collect()
+    }
+
+    /// Its public address at a time.
     pub(super) fn public(&self, now: Duration) -> Option<&Public> {
         self.public.as_ref().filter(|public| public.until.is_none_or(|until| now < until))
     }
@@ -88,7 +97,7 @@ impl Interface {
         if self.holder == Holder::Nobody { "available" } else { "in-use" }
     }
 
-    /// The account that the attachment shows as its owner.
+    /// The owner that its attachment shows.
     fn attachment_owner<'w>(&'w self, world: &'w World) -> Option<&'w str> {
         match &self.holder {
             Holder::Nobody => None,
@@ -104,12 +113,12 @@ impl Interface {
         }
     }
 
-    /// Its groups as `groupSet` shows them.
+    /// Its groups, in the form of `groupSet`.
     pub(super) fn group_set(&self, world: &World) -> Value {
         group::identifiers(world, &self.groups)
     }
 
-    /// Its mapping as `association` shows it.
+    /// Its mapping, in the form of `association`.
     pub(super) fn association(&self, world: &World) -> Option<Value> {
         let public = self.public(world.now)?;
         Some(json!({
@@ -121,85 +130,44 @@ impl Interface {
     }
 }
 
-impl Thing for Interface {
-    const KIND: Kind = Kind::Interface;
+impl Resource for Interface {
+    const KIND: Kind = Kind {
+        prefix: "eni",
+        tag_type: "network-interface",
+        not_found: ("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '{id}' does not exist"),
+        malformed: "InvalidNetworkInterfaceId.Malformed",
+    };
     const IDS: &'static str = "NetworkInterfaceId";
     const SET: &'static str = "networkInterfaceSet";
-    const FILTERS: &'static [&'static str] = &[
-        "network-interface-id",
-        "description",
-        "requester-id",
-        "requester-managed",
-        "group-id",
-        "group-name",
-        "subnet-id",
-        "vpc-id",
-        "availability-zone",
-        "status",
-        "interface-type",
-        "owner-id",
-        "private-ip-address",
-        "addresses.private-ip-address",
-        "attachment.instance-id",
-        "attachment.instance-owner-id",
-        "attachment.status",
-        "association.public-ip",
-        "association.allocation-id",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("network-interface-id", |interface, _| one(interface.id())),
+        ("description", |interface, _| one(&interface.description)),
+        ("requester-id", |interface, _| optional(interface.requester())),
+        ("requester-managed", |interface, _| one(interface.is_managed().to_string())),
+        ("group-id", |interface, _| interface.groups.clone()),
+        ("group-name", |interface, world| interface.group_names(world)),
+        ("subnet-id", |interface, _| one(&interface.subnet)),
+        ("vpc-id", |interface, _| one(&interface.vpc)),
+        ("availability-zone", |interface, _| one(&interface.zone)),
+        ("status", |interface, _| one(interface.status())),
+        ("interface-type", |interface, _| one(&interface.kind)),
+        ("owner-id", |_, world| one(&world.account)),
+        ("private-ip-address", |interface, _| one(interface.address.to_string())),
+        ("addresses.private-ip-address", |interface, _| one(interface.address.to_string())),
+        ("attachment.instance-id", |interface, _| optional(interface.instance())),
+        ("attachment.instance-owner-id", |interface, world| optional(interface.attachment_owner(world))),
+        ("attachment.status", |interface, _| {
+            optional((interface.holder != Holder::Nobody).then_some("attached"))
+        }),
+        ("association.public-ip", |interface, world| {
+            optional(interface.public(world.now).map(|public| public.address.to_string()))
+        }),
+        ("association.allocation-id", |interface, world| {
+            optional(interface.public(world.now).and_then(|public| public.allocation.as_deref()))
+        }),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.interfaces
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.interfaces
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-    fn gone(&self) -> Option<Duration> {
-        self.gone
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let some = |value: Option<&str>| value.map(str::to_owned).into_iter().collect();
-        let public = self.public(world.now);
-        match filter {
-            "network-interface-id" => vec![self.id.clone()],
-            "description" => vec![self.description.clone()],
-            "requester-id" => match &self.holder {
-                Holder::Service { requester, .. } => vec![requester.clone()],
-                _ => Vec::new(),
-            },
-            "requester-managed" => vec![self.is_managed().to_string()],
-            "group-id" => self.groups.clone(),
-            "group-name" => self
-                .groups
-                .iter()
-                .filter_map(|id| world.ec2.groups.get(id).map(|group| group.name.clone()))
-                .collect(),
-            "subnet-id" => vec![self.subnet.clone()],
-            "vpc-id" => vec![self.vpc.clone()],
-            "availability-zone" => vec![self.zone.clone()],
-            "status" => vec![self.status().into()],
-            "interface-type" => vec![self.kind.clone()],
-            "owner-id" => vec![world.account.clone()],
-            "private-ip-address" | "addresses.private-ip-address" => vec![self.address.to_string()],
-            "attachment.instance-id" => some(self.instance()),
-            "attachment.instance-owner-id" => some(self.attachment_owner(world)),
-            "attachment.status" => some((self.holder != Holder::Nobody).then_some("attached")),
-            "association.public-ip" => public.map(|public| public.address.to_string()).into_iter().collect(),
-            _ => some(public.and_then(|public| public.allocation.as_deref())),
-        }
-    }
+    stored_in!(interfaces);
 
     fn document(&self, world: &World) -> Value {
         let requester = match &self.holder {
@@ -208,17 +176,17 @@ impl Thing for Interface {
         };
         let attachment = self.attachment_owner(world).map(|owner| {
             json!({
-                "attachmentId": self.id.replace("eni-", "eni-attach-"),
+                "attachmentId": self.entity.id.replace("eni-", "eni-attach-"),
                 "instanceId": self.instance(),
                 "instanceOwnerId": owner,
                 "deviceIndex": i32::from(self.is_managed()),
                 "status": "attached",
-                "attachTime": Clock::date(self.born),
+                "attachTime": Clock::date(self.entity.created),
                 "deleteOnTermination": !self.is_managed(),
             })
         });
         json!({
-            "networkInterfaceId": self.id,
+            "networkInterfaceId": self.entity.id,
             "subnetId": self.subnet,
             "vpcId": self.vpc,
             "availabilityZone": self.zone,
@@ -238,12 +206,12 @@ impl Thing for Interface {
                 "primary": true,
                 "association": self.association(world),
             }],
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// Checks that groups can go on an interface in a VPC.
+/// Checks that an interface in a VPC can have these groups.
 ///
 /// # Errors
 /// `InvalidGroup.NotFound` (also for a group of another VPC) or `SecurityGroupsPerInterfaceLimitExceeded`.
@@ -267,10 +235,10 @@ pub(super) fn check_groups(world: &World, vpc: &str, groups: &[String]) -> Resul
     Ok(())
 }
 
-/// Makes an interface.
+/// Creates an interface.
 ///
 /// # Errors
-/// When the subnet, the groups or the address are not to be had.
+/// If the subnet, a group or the address is not available.
 pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal> {
     let subnet = subnet::usable(world, &wanted.subnet)?;
     check_groups(world, &subnet.vpc, &wanted.groups)?;
@@ -279,9 +247,9 @@ pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal>
         None => subnet.free_address(world)?,
     };
     let (vpc, zone) = (subnet.vpc.clone(), subnet.zone.clone());
-    let id = world.id("eni");
+    let id = world.id(Interface::KIND.prefix);
     let interface = Interface {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), wanted.tags, world.now),
         vpc,
         subnet: wanted.subnet,
         zone,
@@ -291,30 +259,27 @@ pub(super) fn make(world: &mut World, wanted: Wanted) -> Result<String, Refusal>
         kind: wanted.kind,
         holder: wanted.holder,
         public: None,
-        born: world.now,
-        gone: None,
-        tags: wanted.tags,
     };
-    world.ec2.interfaces.insert(id.clone(), interface);
+    world.states.ec2.interfaces.insert(id.clone(), interface);
     Ok(id)
 }
 
-/// Maps a public address to an interface: an elastic one, or one of AWS's own.
+/// Maps a public address to an interface: an Elastic IP address or an automatic one.
 pub(super) fn map_public(world: &mut World, id: &str, allocation: Option<&str>) {
-    let elastic = allocation.and_then(|id| world.ec2.addresses.get(id)).map(|address| address.public);
+    let elastic = allocation.and_then(|id| world.states.ec2.addresses.get(id)).map(|address| address.public);
     let address = elastic.unwrap_or_else(|| address::new_public(world));
     let association = world.id("eipassoc");
-    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
+    if let Some(interface) = world.states.ec2.interfaces.get_mut(id) {
         let allocation = allocation.map(str::to_owned);
         interface.public = Some(Public { address, allocation, association, until: None });
     }
 }
 
-/// Takes the public address away at that time. It still counts as mapped for a while after: AWS refuses to detach the
-/// internet gateway for as long as the latency model says that detaching takes.
+/// Removes the public address at a time. It still counts as mapped for a while after that: AWS refuses to detach the
+/// internet gateway for the duration of a detachment in the latency model.
 pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
     let now = world.now;
-    let Some(interface) = world.ec2.interfaces.get_mut(id) else { return };
+    let Some(interface) = world.states.ec2.interfaces.get_mut(id) else { return };
     if !interface.has_public_address(now) {
         return;
     }
@@ -323,12 +288,12 @@ pub(super) fn unmap_public(world: &mut World, id: &str, at: Duration) {
     }
     let vpc = interface.vpc.clone();
     let mapped_until = at + world.latency.delete("internet_gateway");
-    if let Some(vpc) = world.ec2.vpcs.get_mut(&vpc) {
+    if let Some(vpc) = world.states.ec2.vpcs.get_mut(&vpc) {
         vpc.mapped_until = vpc.mapped_until.max(mapped_until);
     }
 }
 
-/// Gives an interface of an instance one of AWS's own public addresses, or takes it. Nothing else of it is changed here.
+/// Gives an instance's interface an automatic public address, or removes it.
 pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("NetworkInterfaceId")?;
     let public = params.flag("AssociatePublicIpAddress")?;
@@ -356,15 +321,15 @@ pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Rep
     Ok(done())
 }
 
-/// Takes an interface away at that time, or earlier if that was settled already.
+/// Deletes an interface at a time, unless its deletion is due earlier.
 pub(super) fn release(world: &mut World, id: &str, at: Duration) {
     unmap_public(world, id, at);
-    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
-        interface.gone = Some(interface.gone.map_or(at, |gone| gone.min(at)));
+    if let Some(interface) = world.states.ec2.interfaces.get_mut(id) {
+        interface.entity.gone = Some(interface.entity.gone.map_or(at, |gone| gone.min(at)));
     }
 }
 
-/// Makes an interface for another service.
+/// Creates an interface for another service.
 ///
 /// # Errors
 /// Those of [`make`].
@@ -384,12 +349,13 @@ pub(super) fn attach(world: &mut World, attachment: &Attachment<'_>) -> Result<A
     if attachment.public {
         map_public(world, &id, None);
     }
-    let address = world.ec2.interfaces.get(&id).map_or(Ipv4Addr::UNSPECIFIED, |interface| interface.address);
+    let address =
+        world.states.ec2.interfaces.get(&id).map_or(Ipv4Addr::UNSPECIFIED, |interface| interface.address);
     Ok(Attached { interface: id, address })
 }
 
 pub(super) fn set_groups(world: &mut World, id: &str, groups: &[String]) {
-    if let Some(interface) = world.ec2.interfaces.get_mut(id) {
+    if let Some(interface) = world.states.ec2.interfaces.get_mut(id) {
         interface.groups = groups.to_vec();
     }
 }
@@ -400,12 +366,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let description = params.text("Description").unwrap_or_default();
     let address = params.text("PrivateIpAddress");
     let client_token = params.text("ClientToken");
-    let tags = tagging::for_new(params, Kind::Interface)?;
+    let tags = tagging::for_new(params, Interface::KIND)?;
     params.done()?;
     let request = (&subnet, &groups, &description, &address, &tags);
     let token = client_token.as_deref();
     let before = token::used(world, "CreateNetworkInterface", token, &request)?;
-    if let Some(interface) = before.and_then(|ids| world.ec2.interfaces.get(ids.first()?)) {
+    if let Some(interface) = before.and_then(|ids| world.states.ec2.interfaces.get(ids.first()?)) {
         return Ok(
             json!({ "networkInterface": interface.document(world), "clientToken": client_token }).into()
         );
@@ -423,14 +389,14 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     };
     let id = make(world, wanted)?;
     token::remember(world, "CreateNetworkInterface", token, &request, vec![id.clone()]);
-    let document = world.ec2.interfaces.get(&id).map(|interface| interface.document(world));
+    let document = world.states.ec2.interfaces.get(&id).map(|interface| interface.document(world));
     Ok(json!({ "networkInterface": document, "clientToken": client_token }).into())
 }
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("NetworkInterfaceId")?;
     params.done()?;
-    // Whoever holds it gives it back: nobody else can delete an interface of a service or of an instance.
+    // Only its owner can delete an interface of a service or an instance.
     if find::<Interface>(world, &id)?.holder != Holder::Nobody {
         return Err(Refusal::new(
             "InvalidParameterValue",
@@ -438,16 +404,16 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         ));
     }
     let now = world.now;
-    find_mut::<Interface>(world, &id)?.gone = Some(now);
+    find_mut::<Interface>(world, &id)?.entity.gone = Some(now);
     Ok(done())
 }
 
-/// The interfaces of a group.
+/// The interfaces in a group.
 pub(super) fn any_with_group(world: &World, group: &str) -> bool {
     every::<Interface>(world).any(|interface| interface.groups.iter().any(|each| each == group))
 }
 
-/// The subnet of an interface, if the interface exists.
+/// The subnet of an interface, if it exists.
 pub(super) fn subnet_of(world: &World, id: &str) -> Option<String> {
-    world.ec2.interfaces.get(id).map(|interface| interface.subnet.clone())
+    world.states.ec2.interfaces.get(id).map(|interface| interface.subnet.clone())
 }

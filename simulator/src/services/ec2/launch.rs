@@ -1,5 +1,7 @@
 //! `RunInstances`.
 
+use super::interface::Interface;
+use super::volume::Volume;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,7 +11,7 @@ use super::catalogue::{self, InstanceType};
 use super::instance::{Ending, Instance, Metadata, Power, Settings, reservations};
 use super::interface::{self, Holder, Wanted};
 use super::profile::{self, Named};
-use super::thing::{Kind, Late, Thing, every, invalid};
+use super::resource::{Entity, Kind, Late, Resource, every, invalid};
 use super::volume::{self, Disk};
 use super::{group, subnet, tagging, token};
 use crate::params::{Params, Refusal};
@@ -17,10 +19,10 @@ use crate::protocol::Reply;
 use crate::services::quotas;
 use crate::world::{Tags, World};
 
-/// How long after the start of an instance its profile is really associated, in seconds.
+/// How many seconds after the start of an instance its profile is associated.
 const PROFILE_SECONDS: f64 = 1.0;
 
-/// What a launch asks for.
+/// The parameters of a launch.
 #[derive(Debug, Clone)]
 struct Launch {
     image: String,
@@ -39,12 +41,12 @@ struct Launch {
     interface_tags: Tags,
 }
 
-/// Where a launch puts its instances.
+/// The network of a launch.
 #[derive(Debug, Clone)]
 struct Network {
     subnet: Option<String>,
     groups: Vec<String>,
-    /// Whether it gets a public address; `None` leaves that to the subnet.
+    /// Whether it gets a public address; `None` leaves the decision to the subnet.
     public: Option<bool>,
     address: Option<String>,
     description: String,
@@ -71,7 +73,7 @@ impl Network {
                 "The simulated instances have exactly one network interface, with the device index 0.",
             ));
         }
-        // An interface that was made for the launch goes with the instance; to keep it is not simulated.
+        // An interface that is created by a launch is deleted with the instance; keeping it is not supported.
         if interface.flag("DeleteOnTermination")? == Some(false) {
             return Err(invalid(
                 "false",
@@ -91,8 +93,8 @@ impl Network {
 
 impl Launch {
     fn read(params: &Params) -> Result<Self, Refusal> {
-        let mut tags = tagging::specified(params, &[Kind::Instance, Kind::Volume, Kind::Interface])?;
-        let mut tags_of = |kind: Kind| tags.remove(kind.tag_type()).unwrap_or_default();
+        let mut tags = tagging::specified(params, &[Instance::KIND, Volume::KIND, Interface::KIND])?;
+        let mut tags_of = |kind: Kind| tags.remove(kind.tag_type).unwrap_or_default();
         let metadata = match params.section("MetadataOptions") {
             Some(options) => Metadata::default_settings().with(&options)?,
             None => Metadata::default_settings(),
@@ -101,7 +103,7 @@ impl Launch {
         if let Some(placement) = &placement {
             check_tenancy(placement)?;
         }
-        // The credits of burstable types change the price, which is an estimate here, and nothing else.
+        // CPU credits change only the price, which is an estimate here.
         let credits = params.section("CreditSpecification").and_then(|section| section.text("CpuCredits"));
         let monitoring = params.section("Monitoring").map(|section| section.flag("Enabled")).transpose()?;
         let launch = Self {
@@ -124,14 +126,14 @@ impl Launch {
                 user_data: params.text("UserData"),
             },
             zone: placement.and_then(|placement| placement.text("AvailabilityZone")),
-            instance_tags: tags_of(Kind::Instance),
-            volume_tags: tags_of(Kind::Volume),
-            interface_tags: tags_of(Kind::Interface),
+            instance_tags: tags_of(Instance::KIND),
+            volume_tags: tags_of(Volume::KIND),
+            interface_tags: tags_of(Interface::KIND),
         };
         let key = params.text("KeyName");
         params.done()?;
         if let Some(key) = key {
-            // No key pair can be made here.
+            // Key pairs are not simulated.
             return Err(Refusal::new(
                 "InvalidKeyPair.NotFound",
                 format!("The key pair '{key}' does not exist"),
@@ -161,7 +163,7 @@ impl Launch {
 }
 
 /// # Errors
-/// `InvalidParameterValue` for credits that AWS does not have, `InvalidParameterCombination` for a type without any.
+/// `InvalidParameterValue` for unknown credits, `InvalidParameterCombination` for a type without credits.
 fn check_credits(credits: Option<&str>, kind: &str) -> Result<(), Refusal> {
     let Some(credits) = credits else { return Ok(()) };
     if !matches!(credits, "standard" | "unlimited") {
@@ -184,7 +186,7 @@ fn check_tenancy(placement: &Params) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// `InvalidParameterValue` for anything but AWS's two behaviours.
+/// `InvalidParameterValue` for an unknown behaviour.
 pub(super) fn check_shutdown_behaviour(behaviour: &str) -> Result<(), Refusal> {
     if matches!(behaviour, "stop" | "terminate") {
         return Ok(());
@@ -193,7 +195,7 @@ pub(super) fn check_shutdown_behaviour(behaviour: &str) -> Result<(), Refusal> {
 }
 
 /// # Errors
-/// `InvalidUserData.Malformed` when it is not BASE64, `InvalidParameterValue` when it is longer than 16 KiB.
+/// `InvalidUserData.Malformed` if it is not BASE64, `InvalidParameterValue` if it is longer than 16 KiB.
 pub(super) fn check_user_data(data: &str) -> Result<(), Refusal> {
     let decoded = STANDARD
         .decode(data)
@@ -204,7 +206,7 @@ pub(super) fn check_user_data(data: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a launch's checks have found out.
+/// The results of a launch's checks.
 struct Checked {
     kind: InstanceType,
     subnet: String,
@@ -279,9 +281,10 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let client_token = params.text("ClientToken");
     let launch = Launch::read(params)?;
     let token = client_token.as_deref();
-    // AWS hands out the original instances for the token, also when they are terminated long since.
+    // AWS returns the original instances for the token, even terminated ones.
     let before = token::used(world, "RunInstances", token, &launch)?.unwrap_or_default();
-    let originals: Vec<&Instance> = before.iter().filter_map(|id| world.ec2.instances.get(id)).collect();
+    let originals: Vec<&Instance> =
+        before.iter().filter_map(|id| world.states.ec2.instances.get(id)).collect();
     if !originals.is_empty() {
         return Ok(answer(world, originals));
     }
@@ -291,7 +294,7 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     for _ in 0..launch.most {
         match start(world, &launch, &checked, &reservation, client_token.as_ref()) {
             Ok(id) => ids.push(id),
-            // AWS launches as many as it can from the least to the most that was asked for.
+            // AWS launches as many instances as possible between the minimum and the maximum of the request.
             Err(_) if i64::try_from(ids.len()).is_ok_and(|count| count >= launch.least) => break,
             Err(refusal) => {
                 for id in &ids {
@@ -302,17 +305,17 @@ pub(super) fn run(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
         }
     }
     token::remember(world, "RunInstances", token, &launch, ids.clone());
-    let made = ids.iter().filter_map(|id| world.ec2.instances.get(id)).collect();
+    let made = ids.iter().filter_map(|id| world.states.ec2.instances.get(id)).collect();
     Ok(answer(world, made))
 }
 
-/// Takes back an instance of a launch that was refused as a whole.
+/// Removes an instance of a launch that was refused.
 fn forget(world: &mut World, id: &str) {
-    if let Some(instance) = world.ec2.instances.remove(id) {
-        world.ec2.interfaces.remove(&instance.interface);
+    if let Some(instance) = world.states.ec2.instances.remove(id) {
+        world.states.ec2.interfaces.remove(&instance.interface);
     }
-    world.ec2.volumes.retain(|_, volume| volume.instance != id);
-    profile::let_go(world, id, Duration::ZERO);
+    world.states.ec2.volumes.retain(|_, volume| volume.instance != id);
+    profile::release_from(world, id, Duration::ZERO);
 }
 
 fn answer(world: &World, instances: Vec<&Instance>) -> Reply {
@@ -326,7 +329,7 @@ fn start(
     reservation: &str,
     client_token: Option<&String>,
 ) -> Result<String, Refusal> {
-    let id = world.id("i");
+    let id = world.id(Instance::KIND.prefix);
     let interface = interface::make(
         world,
         Wanted {
@@ -350,7 +353,7 @@ fn start(
         profile::make(world, &id, arn.clone(), running + world.latency.seconds(PROFILE_SECONDS));
     }
     let instance = Instance {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), launch.instance_tags.clone(), world.now),
         reservation: reservation.into(),
         image: launch.image.clone(),
         architecture: checked.kind.architecture,
@@ -360,17 +363,15 @@ fn start(
         zone: checked.zone.clone(),
         interface: interface.clone(),
         wants_public_address: checked.public,
-        born: world.now,
         power: Power::Starting(running),
         ending: None,
         client_token: client_token.cloned(),
         metadata: launch.metadata.clone(),
         is_protected: Late::new(launch.is_protected),
         settings: launch.settings.clone(),
-        tags: launch.instance_tags.clone(),
     };
-    world.ec2.instances.insert(id.clone(), instance);
-    if world.doomed {
+    world.states.ec2.instances.insert(id.clone(), instance);
+    if world.fail_creation {
         let ending = Ending {
             begins: running,
             done: running,
@@ -382,21 +383,21 @@ fn start(
     Ok(id)
 }
 
-/// Settles how an instance ends, and lets go what it holds.
+/// Sets how an instance ends, and releases what it uses.
 pub(super) fn end(world: &mut World, id: &str, ending: Ending) {
     let at = ending.done;
-    let Some(instance) = world.ec2.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.ec2.instances.get_mut(id) else { return };
     instance.ending = Some(ending);
     let interface = instance.interface.clone();
     interface::release(world, &interface, at);
-    volume::let_go(world, id, at);
-    profile::let_go(world, id, at);
+    volume::release_from(world, id, at);
+    profile::release_from(world, id, at);
 }
 
-/// The instances of a call that names some.
+/// The IDs of the instances in a request.
 ///
 /// # Errors
-/// `MissingParameter` without any.
+/// `MissingParameter` if there are none.
 pub(super) fn named(params: &Params) -> Result<Vec<String>, Refusal> {
     let ids = params.list(Instance::IDS);
     if ids.is_empty() {

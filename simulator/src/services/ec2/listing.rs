@@ -1,4 +1,4 @@
-//! What of EC2 exists and what it costs.
+//! The inventory of EC2, with prices.
 
 use stackdrop_figures::prices::{
     ENDPOINT_HOURLY, NAT_GATEWAY_HOURLY, PUBLIC_ADDRESS_HOURLY, instance_hourly, volume_monthly,
@@ -11,19 +11,19 @@ use super::group::Group;
 use super::instance::{Instance, InstanceState};
 use super::interface::{Holder, Interface};
 use super::nat::NatGateway;
+use super::resource::{Resource, every};
 use super::route_table::RouteTable;
 use super::subnet::Subnet;
-use super::thing::{Thing, every};
 use super::volume::Volume;
 use super::vpc::Vpc;
 use crate::inventory::Item;
 use crate::world::World;
 
-fn item<T: Thing>(kind: &str, thing: &T) -> Item {
+fn item<T: Resource>(kind: &str, thing: &T) -> Item {
     Item::new(kind, thing.id(), thing.tags())
 }
 
-/// Adds what exists, without what AWS makes and takes away together with something else: main route tables, default
+/// Lists existing resources, without those that AWS creates and deletes with other ones: main route tables, default
 /// security groups, the interfaces of services and instances.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     let now = world.now;
@@ -40,10 +40,10 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     );
     items.extend(
         every::<NatGateway>(world)
-            .filter(|nat| nat.stands(now))
+            .filter(|nat| nat.is_present(now))
             .map(|nat| item("AWS::EC2::NatGateway", nat).hourly(NAT_GATEWAY_HOURLY)),
     );
-    items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.stands(now)).map(|endpoint| {
+    items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.is_present(now)).map(|endpoint| {
         let zones = u32::try_from(endpoint.interfaces.len()).unwrap_or_default();
         item("AWS::EC2::VPCEndpoint", endpoint).hourly(ENDPOINT_HOURLY * f64::from(zones))
     }));

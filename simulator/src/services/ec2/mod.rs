@@ -1,7 +1,7 @@
 //! EC2: networks, addresses, interfaces, instances.
 //!
-//! One file a resource. Nothing here counts how often it is asked: each resource keeps the times at which it becomes
-//! available and at which it goes, and its state follows from `world.now`.
+//! One file per resource. Each resource stores the times at which it becomes available and is deleted; its state
+//! follows from `world.now`, so the number of calls does not matter.
 
 mod access;
 mod address;
@@ -16,16 +16,17 @@ mod interface;
 mod launch;
 mod listing;
 mod nat;
+mod operations;
 mod paths;
 mod profile;
 mod query;
+mod resource;
 mod route;
 mod route_table;
 mod rule;
 mod rule_change;
 mod subnet;
 mod tagging;
-mod thing;
 mod token;
 mod view;
 mod volume;
@@ -39,24 +40,65 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::unknown;
-use crate::authorization::Asks;
-use crate::params::{Params, Refusal};
-use crate::protocol::Reply;
+use super::{ErrorForm, Service};
+use crate::call_log::writes;
+use crate::latency::Timing;
+use crate::params::Refusal;
+use crate::rates::Rate;
 use crate::world::World;
-use query::describe;
-use thing::{Thing, every, known};
+use resource::{Resource, every, known};
 
 pub(crate) use catalogue::seed_not_offered;
-pub(crate) use listing::inventory;
 pub(crate) use view::{connects, interfaces, security_groups};
 
-/// The public image of Amazon Linux 2023 for x86-64, as Systems Manager's public parameters name it.
+/// The public image of Amazon Linux 2023 for x86-64 in Systems Manager's public parameters.
 pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
 /// The public image of Amazon Linux 2023 for 64-bit ARM.
 pub(crate) const AMI_ARM64: &str = "ami-0a12023000000a064";
 
-/// What stands of this service.
+/// The Amazon EC2 API.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory: listing::inventory,
+    throttling: ErrorForm::new("RequestLimitExceeded", "Request limit exceeded.", 503),
+    denial: ErrorForm::new(
+        "UnauthorizedOperation",
+        "You are not authorized to perform this operation. ",
+        403,
+    ),
+    rate,
+    timings: &[
+        ("AttachInternetGateway", Timing::Create("internet_gateway")),
+        ("AllocateAddress", Timing::Create("elastic_ip")),
+        ("ReleaseAddress", Timing::Delete("elastic_ip")),
+        ("CreateRouteTable", Timing::Create("route_table")),
+        ("DeleteRouteTable", Timing::Delete("route_table")),
+        ("CreateRoute", Timing::Create("route")),
+        ("ReplaceRoute", Timing::Create("route")),
+        ("DeleteRoute", Timing::Delete("route")),
+        ("AssociateRouteTable", Timing::Create("route_table_association")),
+        ("ReplaceRouteTableAssociation", Timing::Create("route_table_association")),
+        ("DisassociateRouteTable", Timing::Delete("route_table_association")),
+        ("CreateSecurityGroup", Timing::Create("security_group")),
+        ("DeleteSecurityGroup", Timing::Delete("security_group")),
+        ("DeleteSubnet", Timing::Delete("subnet")),
+        ("DeleteVpc", Timing::Delete("vpc")),
+    ],
+    can_fail: &["CreateNatGateway", "CreateVpcEndpoint", "RunInstances"],
+    ..Service::ec2("ec2", "http://ec2.amazonaws.com/doc/2016-11-15/", operations::act, access::access)
+};
+
+fn rate(operation: &str) -> Rate {
+    match operation {
+        "RunInstances" => Rate::new("run", 5.0, 2.0),
+        "TerminateInstances" | "StartInstances" | "StopInstances" => Rate::new("power", 100.0, 5.0),
+        "CreateVpcEndpoint" => Rate::new("endpoints", 4.0, 0.3),
+        _ if writes(operation) => Rate::new("write", 50.0, 5.0),
+        _ => Rate::new("read", 100.0, 20.0),
+    }
+}
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     vpcs: BTreeMap<String, vpc::Vpc>,
@@ -72,98 +114,98 @@ pub(crate) struct State {
     instances: BTreeMap<String, instance::Instance>,
     volumes: BTreeMap<String, volume::Volume>,
     profiles: BTreeMap<String, profile::Association>,
-    /// Instance types with the zones that do not have them.
+    /// The zones that lack an instance type, as pairs of type and zone.
     not_offered: BTreeSet<(String, String)>,
-    /// The account's default key for disks, where it is a key of the customer's.
+    /// The customer key that encrypts the account's volumes by default, if any.
     default_key: Option<String>,
-    /// What client tokens were used for, by operation and token.
+    /// The first request of each client token, by operation and token.
     tokens: BTreeMap<(String, String), token::Used>,
 }
 
-/// A network interface that another service asks for.
+/// A network interface for another service.
 #[derive(Debug, Clone)]
 pub(crate) struct Attachment<'a> {
     pub(crate) subnet: &'a str,
     pub(crate) groups: &'a [String],
     /// Such as `ELB app/shop/50dc6c495c0c9188` or `RDSNetworkInterface`.
     pub(crate) description: &'a str,
-    /// The account name that AWS shows as requester, such as `amazon-elb`.
+    /// The account name that AWS shows as the requester, such as `amazon-elb`.
     pub(crate) requester: &'a str,
     /// AWS's `interfaceType`.
     pub(crate) kind: &'a str,
-    /// Whether it gets a public address (one that maps through the internet gateway).
+    /// Whether it gets an automatic public address.
     pub(crate) public: bool,
 }
 
-/// A network interface that was made.
+/// A new network interface.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {
     pub(crate) interface: String,
     pub(crate) address: Ipv4Addr,
 }
 
-/// What other services ask of a subnet.
+/// What other services read of a subnet.
 #[derive(Debug, Clone)]
 pub(crate) struct SubnetFacts {
     pub(crate) vpc: String,
     pub(crate) zone: String,
     pub(crate) available: bool,
-    /// Whether its route table leads to an attached internet gateway.
+    /// Whether its route table has a route to an attached internet gateway.
     pub(crate) public: bool,
-    /// The length of its block's prefix, and how many of its addresses are free.
+    /// The length of its CIDR block's prefix, and the number of its free addresses.
     pub(crate) prefix: u8,
     pub(crate) free: usize,
 }
 
-/// What Systems Manager asks of an instance.
+/// What Systems Manager reads of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct InstanceFacts {
     pub(crate) id: String,
     pub(crate) subnet: String,
     pub(crate) groups: Vec<String>,
     pub(crate) address: Ipv4Addr,
-    /// Since when it runs; `None` unless it is `running`.
+    /// Since when it has been running; `None` unless it is `running`.
     pub(crate) running_since: Option<Duration>,
-    /// The instance profile's ARN, once really associated.
+    /// The instance profile's ARN, once it is associated.
     pub(crate) profile: Option<String>,
 }
 
-/// Makes a key of the customer's (its ARN) the account's default key for disks.
+/// Makes a customer key (an ARN) the account's default key for volumes.
 pub(crate) fn seed_default_key(world: &mut World, arn: &str) {
-    world.ec2.default_key = Some(arn.to_owned());
+    world.states.ec2.default_key = Some(arn.to_owned());
 }
 
-/// Makes an interface for another service: it holds its groups and its subnet until it is detached.
+/// Creates an interface for another service. It uses its groups and its subnet until it is detached.
 ///
 /// # Errors
-/// When the subnet or a group is unknown, in another VPC or not available yet, or the subnet is full.
+/// If the subnet or a group is unknown, in another VPC or not available yet, or if the subnet is full.
 pub(crate) fn attach_interface(world: &mut World, attachment: &Attachment<'_>) -> Result<Attached, Refusal> {
     interface::attach(world, attachment)
 }
 
-/// Takes an interface away at once; one that is not there is no error.
+/// Deletes an interface at once, if it exists.
 pub(crate) fn detach_interface(world: &mut World, id: &str) {
     interface::release(world, id, world.now);
 }
 
-/// Takes an interface away at that time (an ENI that lingers).
+/// Deletes an interface at a time (some remain for a while).
 pub(crate) fn detach_interface_at(world: &mut World, id: &str, at: Duration) {
     interface::release(world, id, at);
 }
 
-/// Gives an interface other groups.
+/// Replaces the groups of an interface.
 pub(crate) fn set_interface_groups(world: &mut World, id: &str, groups: &[String]) {
     interface::set_groups(world, id, groups);
 }
 
 /// Whether a VPC exists.
 pub(crate) fn vpc_exists(world: &World, id: &str) -> bool {
-    world.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
+    world.states.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
 }
 
 /// A subnet, if it exists.
 pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
-    let subnet = world.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;
+    let subnet = world.states.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;
     Some(SubnetFacts {
         vpc: subnet.vpc.clone(),
         zone: subnet.zone.clone(),
@@ -176,7 +218,7 @@ pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
 
 /// The VPC of a security group, if the group exists.
 pub(crate) fn group_vpc(world: &World, id: &str) -> Option<String> {
-    world.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
+    world.states.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())
 }
 
 /// The default security group of a VPC.
@@ -185,8 +227,8 @@ pub(crate) fn default_group(world: &World, vpc: &str) -> Option<String> {
     Some(group.id().to_owned())
 }
 
-/// Whether a connection from an interface with `from` groups and address to one with `to` groups on a TCP port
-/// passes both the egress rules of the one and the ingress rules of the other.
+/// Whether the egress rules of the groups `from` and the ingress rules of the groups `to` allow a connection between
+/// the addresses on a TCP port.
 pub(crate) fn may_connect(
     world: &World,
     from: &[String],
@@ -203,12 +245,10 @@ pub(crate) fn may_connect(
     )
 }
 
-/// Whether an interface in a subnet with these groups reaches an AWS service (`ssm`, `ecr.api`, `logs`, …, or
-/// `internet` for any other host) now: by an available NAT gateway, by an available interface endpoint that lets
-/// it in (`s3`: a gateway endpoint), or, with a public address, by the internet gateway.
-///
-/// It counts as having a public address when some interface in that subnet with these groups has one;
-/// [`reaches_from`] is told.
+/// Whether an interface in a subnet with these groups now reaches an AWS service (`ssm`, `ecr.api`, `logs`, …, or
+/// `internet` for any other host): through an available NAT gateway, an available interface endpoint that admits it
+/// (for `s3` a gateway endpoint), or, with a public address, the internet gateway. It has a public address if any
+/// interface in that subnet with these groups has one; [`reaches_from`] takes this as a parameter.
 pub(crate) fn reaches(world: &World, subnet: &str, groups: &[String], service: &str) -> bool {
     let public = every::<interface::Interface>(world).any(|interface| {
         interface.subnet == subnet && interface.groups == groups && interface.has_public_address(world.now)
@@ -216,7 +256,7 @@ pub(crate) fn reaches(world: &World, subnet: &str, groups: &[String], service: &
     reaches_from(world, subnet, groups, public, service)
 }
 
-/// [`reaches`] for an interface of which is known whether it has a public address.
+/// The same as [`reaches`], if it is known whether the interface has a public address.
 pub(crate) fn reaches_from(
     world: &World,
     subnet: &str,
@@ -233,133 +273,27 @@ pub(crate) fn instances(world: &World) -> Vec<InstanceFacts> {
         .filter_map(|instance| {
             let interface = instance.attached(world)?;
             Some(InstanceFacts {
-                id: instance.id.clone(),
+                id: instance.entity.id.clone(),
                 subnet: instance.subnet.clone(),
                 groups: interface.groups.clone(),
                 address: interface.address,
                 running_since: instance.running_since(world.now),
-                profile: profile::associated(world, &instance.id),
+                profile: profile::associated(world, instance.id()),
             })
         })
         .collect()
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
-    match network(world, operation, params) {
-        Some(answer) => answer,
-        None => firewall(world, operation, params)
-            .or_else(|| machines(world, operation, params))
-            .unwrap_or_else(|| Err(unknown("ec2", operation))),
-    }
-}
-
-type Answer = Option<Result<Reply, Refusal>>;
-
-/// VPCs and the ways in and out of them.
-fn network(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "DescribeAvailabilityZones" => zone::describe(world, params),
-        "CreateVpc" => vpc::create(world, params),
-        "DescribeVpcs" => describe::<vpc::Vpc>(world, params),
-        "DeleteVpc" => vpc::delete(world, params),
-        "ModifyVpcAttribute" => vpc::modify_attribute(world, params),
-        "DescribeVpcAttribute" => vpc::describe_attribute(world, params),
-        "CreateSubnet" => subnet::create(world, params),
-        "DescribeSubnets" => describe::<subnet::Subnet>(world, params),
-        "DeleteSubnet" => subnet::delete(world, params),
-        "ModifySubnetAttribute" => subnet::modify_attribute(world, params),
-        "CreateInternetGateway" => gateway::create(world, params),
-        "AttachInternetGateway" => gateway::attach(world, params),
-        "DetachInternetGateway" => gateway::detach(world, params),
-        "DeleteInternetGateway" => gateway::delete(world, params),
-        "DescribeInternetGateways" => describe::<gateway::InternetGateway>(world, params),
-        "CreateRouteTable" => route_table::create(world, params),
-        "DescribeRouteTables" => describe::<route_table::RouteTable>(world, params),
-        "DeleteRouteTable" => route_table::delete(world, params),
-        "AssociateRouteTable" => route_table::associate(world, params),
-        "ReplaceRouteTableAssociation" => route_table::replace_association(world, params),
-        "DisassociateRouteTable" => route_table::disassociate(world, params),
-        "CreateRoute" => route::create(world, params),
-        "ReplaceRoute" => route::replace(world, params),
-        "DeleteRoute" => route::delete(world, params),
-        "AllocateAddress" => address::allocate(world, params),
-        "DescribeAddresses" => address::describe(world, params),
-        "AssociateAddress" => address::associate(world, params),
-        "DisassociateAddress" => address::disassociate(world, params),
-        "ReleaseAddress" => address::release(world, params),
-        "CreateNatGateway" => nat::create(world, params),
-        "DescribeNatGateways" => describe::<nat::NatGateway>(world, params),
-        "DeleteNatGateway" => nat::delete(world, params),
-        "CreateVpcEndpoint" => endpoint::create(world, params),
-        "DescribeVpcEndpoints" => describe::<endpoint::Endpoint>(world, params),
-        "ModifyVpcEndpoint" => endpoint_change::modify(world, params),
-        "DeleteVpcEndpoints" => endpoint::delete(world, params),
-        _ => return None,
-    })
-}
-
-/// Security groups, interfaces and tags.
-fn firewall(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "CreateSecurityGroup" => group::create(world, params),
-        "DescribeSecurityGroups" => describe::<group::Group>(world, params),
-        "DeleteSecurityGroup" => group::delete(world, params),
-        "DescribeSecurityGroupRules" => describe::<rule::Rule>(world, params),
-        "AuthorizeSecurityGroupIngress" => rule_change::authorize(world, params, false),
-        "AuthorizeSecurityGroupEgress" => rule_change::authorize(world, params, true),
-        "RevokeSecurityGroupIngress" => rule_change::revoke(world, params, false),
-        "RevokeSecurityGroupEgress" => rule_change::revoke(world, params, true),
-        "ModifySecurityGroupRules" => rule_change::modify(world, params),
-        "CreateNetworkInterface" => interface::create(world, params),
-        "DescribeNetworkInterfaces" => describe::<interface::Interface>(world, params),
-        "ModifyNetworkInterfaceAttribute" => interface::modify_attribute(world, params),
-        "DeleteNetworkInterface" => interface::delete(world, params),
-        "CreateTags" => tagging::create(world, params),
-        "DeleteTags" => tagging::delete(world, params),
-        "DescribeTags" => tagging::describe(world, params),
-        _ => return None,
-    })
-}
-
-/// Instances, their disks, their profiles.
-fn machines(world: &mut World, operation: &str, params: &Params) -> Answer {
-    Some(match operation {
-        "DescribeInstanceTypeOfferings" => catalogue::describe_offerings(world, params),
-        "DescribeInstanceTypes" => catalogue::describe_types(params),
-        "DescribeImages" => catalogue::describe_images(world, params),
-        "RunInstances" => launch::run(world, params),
-        "DescribeInstances" => instance::describe(world, params),
-        "TerminateInstances" => instance_change::terminate(world, params),
-        "StopInstances" => instance_change::stop(world, params),
-        "StartInstances" => instance_change::start(world, params),
-        "ModifyInstanceAttribute" => instance_change::modify_attribute(world, params),
-        "DescribeInstanceAttribute" => instance_change::describe_attribute(world, params),
-        "ModifyInstanceMetadataOptions" => instance_change::modify_metadata(world, params),
-        "DescribeVolumes" => describe::<volume::Volume>(world, params),
-        "ModifyVolume" => volume::modify(world, params),
-        "DescribeVolumesModifications" => volume::describe_modifications(world, params),
-        "DescribeIamInstanceProfileAssociations" => profile::describe(world, params),
-        "AssociateIamInstanceProfile" => profile::associate(world, params),
-        "DisassociateIamInstanceProfile" => profile::disassociate(world, params),
-        "ReplaceIamInstanceProfileAssociation" => profile::replace(world, params),
-        _ => return None,
-    })
-}
-
-/// Forgets what is gone for good. Nothing depends on when this is asked: states follow from the time.
+/// Removes resources that are no longer described. It does not matter when: states follow from the time.
 pub(crate) fn advance(world: &mut World) {
     let now = world.now;
     let stays = |gone: Option<Duration>| gone.is_none_or(|gone| now < gone);
-    let state = &mut world.ec2;
+    let state = &mut world.states.ec2;
     state.interfaces.retain(|_, interface| stays(interface.gone()));
     state.volumes.retain(|_, volume| stays(volume.gone()));
     state.profiles.retain(|_, association| !association.is_gone(now));
-    // These are remembered for as long as their client tokens are, though nobody sees them any more.
-    state.instances.retain(|_, instance| stays(instance.forgotten()));
-    state.nats.retain(|_, nat| stays(nat.forgotten()));
-    state.endpoints.retain(|_, endpoint| stays(endpoint.forgotten()));
+    // These are kept for as long as their client tokens, though calls no longer see them.
+    state.instances.retain(|_, instance| stays(instance.forget_at()));
+    state.nats.retain(|_, nat| stays(nat.forget_at()));
+    state.endpoints.retain(|_, endpoint| stays(endpoint.forget_at()));
 }

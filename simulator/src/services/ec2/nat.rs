@@ -1,14 +1,16 @@
 //! NAT gateways.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::address::{self, Address};
 use super::interface::{self, Holder, Interface, Wanted};
-use super::thing::{DESCRIBED_AFTERWARDS, Kind, Thing, every, find, find_mut, invalid, tag_set};
-use super::{State, gateway, paths, subnet, tagging, token};
+use super::query::{Filter, one};
+use super::resource::{
+    DESCRIBED_AFTERWARDS, Entity, Kind, Resource, every, find, find_mut, invalid, stored_in, tag_set,
+};
+use super::{gateway, paths, subnet, tagging, token};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -17,7 +19,7 @@ use crate::world::{Tags, World};
 
 #[derive(Debug, Clone)]
 pub(crate) struct NatGateway {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
     subnet: String,
     zone: String,
@@ -27,14 +29,12 @@ pub(crate) struct NatGateway {
     association: Option<String>,
     interface: String,
     private_address: String,
-    born: Duration,
-    /// When it becomes available, or fails.
+    /// When it becomes available or fails.
     ready: Duration,
-    /// Why it fails: code and message.
+    /// The code and message of its failure, if it will fail.
     failure: Option<(&'static str, String)>,
-    /// When its deletion is done, if it was asked for.
+    /// When its deletion completes, if it was requested.
     deleted_at: Option<Duration>,
-    tags: Tags,
 }
 
 impl NatGateway {
@@ -48,8 +48,8 @@ impl NatGateway {
         }
     }
 
-    /// Whether it holds its subnet and its address: it neither failed nor is it deleted.
-    pub(super) fn stands(&self, now: Duration) -> bool {
+    /// Whether it uses its subnet and its address: it neither failed nor was deleted.
+    pub(super) fn is_present(&self, now: Duration) -> bool {
         !matches!(self.state(now), "deleted" | "failed")
     }
 
@@ -61,16 +61,16 @@ impl NatGateway {
         self.state(now) == "deleting"
     }
 
-    /// Whether a route to it is no black hole: a pending one counts, for AWS takes routes to it.
+    /// Whether a route to it is active. AWS accepts routes to a pending gateway.
     pub(super) fn takes_routes(&self, now: Duration) -> bool {
-        self.stands(now)
+        self.is_present(now)
     }
 
     pub(super) fn subnet(&self) -> &str {
         &self.subnet
     }
 
-    /// When it ended, if it did.
+    /// When it failed or was deleted, if it did.
     fn ended(&self) -> Option<Duration> {
         match (self.deleted_at, &self.failure) {
             (Some(gone), _) => Some(gone),
@@ -79,47 +79,32 @@ impl NatGateway {
         }
     }
 
-    /// From when on not even its token is remembered.
-    pub(super) fn forgotten(&self) -> Option<Duration> {
+    /// When its client token is forgotten.
+    pub(super) fn forget_at(&self) -> Option<Duration> {
         self.ended().map(|ended| ended + token::OUTLIVES)
     }
 }
 
-impl Thing for NatGateway {
-    const KIND: Kind = Kind::NatGateway;
+impl Resource for NatGateway {
+    const KIND: Kind = Kind {
+        prefix: "nat",
+        tag_type: "natgateway",
+        not_found: ("NatGatewayNotFound", "NatGateway {id} was not found"),
+        malformed: "NatGatewayMalformed",
+    };
     const IDS: &'static str = "NatGatewayId";
     const SET: &'static str = "natGatewaySet";
-    const FILTERS: &'static [&'static str] = &["nat-gateway-id", "state", "subnet-id", "vpc-id"];
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("nat-gateway-id", |nat, _| one(nat.id())),
+        ("state", |nat, world| one(nat.state(world.now))),
+        ("subnet-id", |nat, _| one(&nat.subnet)),
+        ("vpc-id", |nat, _| one(&nat.vpc)),
+    ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.nats
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.nats
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
+    stored_in!(nats);
+
     fn gone(&self) -> Option<Duration> {
         self.ended().map(|ended| ended + DESCRIBED_AFTERWARDS)
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "nat-gateway-id" => self.id.clone(),
-            "state" => self.state(world.now).into(),
-            "subnet-id" => self.subnet.clone(),
-            _ => self.vpc.clone(),
-        }]
     }
 
     fn document(&self, world: &World) -> Value {
@@ -127,30 +112,30 @@ impl Thing for NatGateway {
         let failure = self.failure.as_ref().filter(|_| state == "failed");
         let deleted = self.deleted_at.filter(|gone| world.now >= *gone);
         json!({
-            "natGatewayId": self.id,
+            "natGatewayId": self.entity.id,
             "vpcId": self.vpc,
             "subnetId": self.subnet,
             "state": state,
             "connectivityType": if self.public { "public" } else { "private" },
-            "createTime": Clock::date(self.born),
+            "createTime": Clock::date(self.entity.created),
             "deleteTime": deleted.map(Clock::date),
             "failureCode": failure.map(|(code, _)| code),
             "failureMessage": failure.map(|(_, message)| message),
             "natGatewayAddressSet": [{
                 "allocationId": self.allocation,
-                // AWS shows the address only once the gateway has it.
+                // AWS shows the address once the gateway is available.
                 "publicIp": self.public_address.as_ref().filter(|_| state != "pending"),
                 "associationId": self.association.as_ref().filter(|_| state != "pending"),
                 "networkInterfaceId": self.interface,
                 "privateIp": self.private_address,
                 "isPrimary": true,
             }],
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// What `CreateNatGateway` asks for.
+/// The parameters of `CreateNatGateway`.
 #[derive(Debug, Clone)]
 struct Request {
     subnet: String,
@@ -166,7 +151,7 @@ impl Request {
             subnet: params.required("SubnetId")?,
             allocation: params.text("AllocationId"),
             public: connectivity == "public",
-            tags: tagging::for_new(params, Kind::NatGateway)?,
+            tags: tagging::for_new(params, NatGateway::KIND)?,
         };
         params.done()?;
         if !matches!(connectivity.as_str(), "public" | "private") {
@@ -184,10 +169,10 @@ impl Request {
         }
     }
 
-    /// Why the gateway will fail, if it will.
+    /// The reason for which the gateway will fail, if it will.
     fn failure(&self, world: &World) -> Option<(&'static str, String)> {
-        let subnet = world.ec2.subnets.get(&self.subnet)?;
-        if world.doomed {
+        let subnet = world.states.ec2.subnets.get(&self.subnet)?;
+        if world.fail_creation {
             return Some((
                 "InternalError",
                 "Network interface could not be created for the NAT gateway; please try again.".into(),
@@ -199,7 +184,7 @@ impl Request {
                 format!("Network {} has no Internet gateway attached", subnet.vpc),
             ));
         }
-        // AWS lets a public NAT gateway stand in a subnet without a way out, where it never carries anything.
+        // AWS accepts a public NAT gateway in a subnet without an internet route, but it never forwards anything.
         (self.public && !paths::is_public(world, &subnet.vpc, &self.subnet)).then(|| {
             ("Gateway.NotAttached", format!("Subnet {} has no route to an Internet gateway", self.subnet))
         })
@@ -211,11 +196,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let request = Request::read(params)?;
     let token = client_token.as_deref();
     let before = token::used(world, "CreateNatGateway", token, &request)?;
-    if let Some(nat) = before.and_then(|ids| world.ec2.nats.get(ids.first()?)) {
+    if let Some(nat) = before.and_then(|ids| world.states.ec2.nats.get(ids.first()?)) {
         return Ok(json!({ "natGateway": nat.document(world), "clientToken": client_token }).into());
     }
     check(world, &request)?;
-    let id = world.id("nat");
+    let id = world.id(NatGateway::KIND.prefix);
     let interface = interface::make(
         world,
         Wanted {
@@ -240,7 +225,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let attached = find_made(world, &interface)?;
     let public = attached.public(world.now);
     let nat = NatGateway {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), request.tags, world.now),
         vpc: attached.vpc.clone(),
         zone: attached.zone.clone(),
         subnet: request.subnet,
@@ -250,20 +235,18 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         association: public.map(|public| public.association.clone()),
         private_address: attached.address.to_string(),
         interface,
-        born: world.now,
         ready,
         failure,
         deleted_at: None,
-        tags: request.tags,
     };
     let document = nat.document(world);
-    world.ec2.nats.insert(id, nat);
+    world.states.ec2.nats.insert(id, nat);
     Ok(json!({ "natGateway": document, "clientToken": client_token }).into())
 }
 
-/// The interface that was made a moment ago, which calls do not see yet.
+/// The interface that was just created, which calls do not know yet.
 fn find_made<'w>(world: &'w World, id: &str) -> Result<&'w Interface, Refusal> {
-    world.ec2.interfaces.get(id).ok_or_else(|| Kind::Interface.not_found(id))
+    world.states.ec2.interfaces.get(id).ok_or_else(|| Interface::KIND.not_found(id))
 }
 
 fn check(world: &World, request: &Request) -> Result<(), Refusal> {
@@ -277,7 +260,8 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
             ));
         }
     }
-    let in_zone = every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.stands(world.now)).count();
+    let in_zone =
+        every::<NatGateway>(world).filter(|nat| nat.zone == *zone && nat.is_present(world.now)).count();
     if !quotas::has_room(world, quotas::NAT_GATEWAYS, in_zone) {
         return Err(Refusal::new(
             "NatGatewayLimitExceeded",
@@ -293,9 +277,9 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let now = world.now;
     let nat = find::<NatGateway>(world, &id)?;
     match nat.state(now) {
-        "deleted" => return Err(Kind::NatGateway.not_found(&id)),
+        "deleted" => return Err(NatGateway::KIND.not_found(&id)),
         "deleting" => {}
-        // What failed has nothing left that would take time to delete.
+        // Deleting a failed gateway takes no time.
         "failed" => find_mut::<NatGateway>(world, &id)?.deleted_at = Some(now),
         _ => {
             let gone = world.gone("nat_gateway");

@@ -1,31 +1,31 @@
-//! Instance profiles on instances.
+//! Instance profiles of instances.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::instance::Instance;
-use super::query::{Filters, Page};
-use super::thing::find;
+use super::query::{Filter, Filters, Page, one};
+use super::resource::find;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::iam::{self, ProfileView};
-use crate::world::{Tags, World};
+use crate::world::World;
 
-/// How long associating and disassociating take on an instance that runs, in seconds.
+/// How many seconds a change of the profile of a running instance takes.
 const CHANGE_SECONDS: f64 = 2.0;
 
-/// An instance profile on an instance.
+/// The association of an instance profile with an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Association {
     id: String,
     instance: String,
     arn: String,
-    born: Duration,
-    /// When it is really associated.
+    created: Duration,
+    /// When it becomes `associated`.
     ready: Duration,
-    /// When it is gone, if that is settled.
+    /// When it ends, if that is known.
     gone: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ impl Association {
             "instanceId": self.instance,
             "iamInstanceProfile": { "arn": self.arn, "id": profile_id(&self.arn) },
             "state": self.state(now),
-            "timestamp": Clock::date(self.born),
+            "timestamp": Clock::date(self.created),
         })
     }
 
@@ -54,13 +54,13 @@ impl Association {
     }
 }
 
-/// A profile's id, made of its ARN: IAM's own ids are not known here.
+/// A profile's ID, derived from its ARN: EC2 does not know IAM's own IDs here.
 fn profile_id(arn: &str) -> String {
     let sum = arn.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     format!("AIPA{sum:017X}")
 }
 
-/// A profile that a call names, as its ARN.
+/// The profile in a request, by name or ARN.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     name: Option<String>,
@@ -74,7 +74,7 @@ impl Named {
         Some(Self { name: section.text("Name"), arn: section.text("Arn") })
     }
 
-    /// The ARN of the role in the profile, when EC2 can use it.
+    /// The ARN of the profile's role, if EC2 can use it.
     pub(super) fn role(&self, world: &World) -> Option<String> {
         match iam::profile_view(world, self.name.as_ref().or(self.arn.as_ref())?) {
             ProfileView::Ready { role, .. } => Some(role),
@@ -82,10 +82,10 @@ impl Named {
         }
     }
 
-    /// The profile's ARN, when EC2 can use it.
+    /// The profile's ARN, if EC2 can use it.
     ///
     /// # Errors
-    /// `InvalidParameterValue`: AWS does not say whether a profile is missing or has not reached EC2 yet.
+    /// `InvalidParameterValue`: AWS does not distinguish a missing profile from one that EC2 does not see yet.
     pub(super) fn resolve(&self, world: &World) -> Result<String, Refusal> {
         let (field, given) = match (&self.name, &self.arn) {
             (Some(name), None) => ("name", name),
@@ -116,62 +116,63 @@ impl Named {
     }
 }
 
-/// Puts a profile on an instance: `associating` until `ready`.
+/// Associates a profile with an instance: `associating` until `ready`.
 pub(super) fn make(world: &mut World, instance: &str, arn: String, ready: Duration) -> Value {
     let association = Association {
         id: world.id("iip-assoc"),
         instance: instance.into(),
         arn,
-        born: world.now,
+        created: world.now,
         ready,
         gone: None,
     };
     let document = association.document(world.now);
-    world.ec2.profiles.insert(association.id.clone(), association);
+    world.states.ec2.profiles.insert(association.id.clone(), association);
     document
 }
 
-/// The association of an instance that stands.
+/// The current association of an instance.
 fn of<'w>(world: &'w World, instance: &str) -> Option<&'w Association> {
     world
+        .states
         .ec2
         .profiles
         .values()
         .find(|association| association.instance == instance && !association.is_gone(world.now))
 }
 
-/// What `iamInstanceProfile` of an instance shows.
+/// The instance's `iamInstanceProfile`.
 pub(super) fn shown(world: &World, instance: &str) -> Option<Value> {
     let association = of(world, instance)?;
     Some(json!({ "arn": association.arn, "id": profile_id(&association.arn) }))
 }
 
-/// The ARN of the profile that an instance has, also while it is not really associated yet.
+/// The ARN of the instance's profile, even while it is `associating`.
 pub(super) fn arn_of(world: &World, instance: &str) -> Option<String> {
     of(world, instance).map(|association| association.arn.clone())
 }
 
-/// The ARN of the profile that an instance can really use.
+/// The ARN of the profile that the instance can use.
 pub(super) fn associated(world: &World, instance: &str) -> Option<String> {
     of(world, instance)
         .filter(|association| association.state(world.now) == "associated")
         .map(|association| association.arn.clone())
 }
 
-/// The instance of an association, if that stands.
+/// The instance of a current association.
 pub(super) fn instance_of<'w>(world: &'w World, association: &str) -> Option<&'w str> {
-    let found = world.ec2.profiles.get(association).filter(|found| !found.is_gone(world.now))?;
+    let found = world.states.ec2.profiles.get(association).filter(|found| !found.is_gone(world.now))?;
     Some(&found.instance)
 }
 
-/// Takes the profile off an instance that ends at that time.
-pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
-    for association in world.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
+/// Ends the association of an instance that is terminated at a time.
+pub(super) fn release_from(world: &mut World, instance: &str, at: Duration) {
+    for association in world.states.ec2.profiles.values_mut().filter(|one| one.instance == instance) {
         association.gone = Some(association.gone.map_or(at, |gone| gone.min(at)));
     }
 }
 
-/// The instance of an association, if its state lets its profile be changed.
+/// Checks that the state of an instance allows a change of its profile.
 fn check_changeable(world: &World, instance: &str) -> Result<(), Refusal> {
     let instance_state = find::<Instance>(world, instance)?.state(world.now);
     if matches!(instance_state.name(), "running" | "stopped") {
@@ -204,9 +205,10 @@ fn missing_profile() -> Refusal {
     Refusal::new("MissingParameter", "The request must contain the parameter IamInstanceProfile")
 }
 
-/// An association whose profile can be changed now.
+/// A current association whose profile can be changed.
 fn changeable<'w>(world: &'w World, id: &str) -> Result<&'w Association, Refusal> {
     let association = world
+        .states
         .ec2
         .profiles
         .get(id)
@@ -232,7 +234,7 @@ pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, 
     changeable(world, &id)?;
     let now = world.now;
     let gone = now + world.latency.seconds(CHANGE_SECONDS);
-    let association = world.ec2.profiles.get_mut(&id).ok_or_else(|| not_found(&id))?;
+    let association = world.states.ec2.profiles.get_mut(&id).ok_or_else(|| not_found(&id))?;
     association.gone = Some(gone);
     Ok(json!({ "iamInstanceProfileAssociation": association.document(now) }).into())
 }
@@ -244,7 +246,7 @@ pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refus
     let instance = changeable(world, &id)?.instance.clone();
     let arn = profile.resolve(world)?;
     let now = world.now;
-    if let Some(old) = world.ec2.profiles.get_mut(&id) {
+    if let Some(old) = world.states.ec2.profiles.get_mut(&id) {
         old.gone = Some(now);
     }
     let ready = now + world.latency.seconds(CHANGE_SECONDS);
@@ -252,26 +254,23 @@ pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refus
     Ok(json!({ "iamInstanceProfileAssociation": document }).into())
 }
 
+const FILTERS: &[Filter<Association>] = &[
+    ("instance-id", |association, _| one(&association.instance)),
+    ("state", |association, world| one(association.state(world.now))),
+];
+
 pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let ids = params.list("AssociationId");
-    let filters = Filters::read(params, &["instance-id", "state"])?;
+    let filters = Filters::read(params, FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
-    let all = || world.ec2.profiles.values().filter(|association| !association.is_gone(world.now));
+    let all = || world.states.ec2.profiles.values().filter(|association| !association.is_gone(world.now));
     if let Some(unknown) = ids.iter().find(|id| all().all(|association| association.id != **id)) {
         return Err(not_found(unknown));
     }
     let found = all()
         .filter(|association| ids.is_empty() || ids.contains(&association.id))
-        .filter(|association| {
-            filters.pass(&Tags::new(), |filter| {
-                vec![if filter == "state" {
-                    association.state(world.now).into()
-                } else {
-                    association.instance.clone()
-                }]
-            })
-        })
+        .filter(|association| filters.match_untagged(*association, world))
         .map(|association| association.document(world.now))
         .collect();
     Ok(page.answer("iamInstanceProfileAssociationSet", found))

@@ -1,8 +1,8 @@
-//! The Describe calls: ids, filters, pages.
+//! Describe calls: IDs, filters, pages.
 
 use serde_json::{Value, json};
 
-use super::thing::{Thing, find, known};
+use super::resource::{Resource, find, known};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
@@ -10,29 +10,36 @@ use crate::world::{Tags, World};
 /// AWS: "The maximum number of filter values specified on a single call is 200".
 const MOST_FILTER_VALUES: usize = 200;
 
-/// The filters of a Describe call: all must match, each by any of its values.
-#[derive(Debug, Clone)]
-pub(super) struct Filters(Vec<(String, Vec<String>)>);
+/// The name of a filter, and the values that a resource has for it.
+pub(super) type Filter<T> = (&'static str, fn(&T, &World) -> Vec<String>);
 
-impl Filters {
+/// The filters of a Describe call. All must match, each with any of its values.
+pub(super) struct Filters<T>(Vec<(Subject<T>, Vec<String>)>);
+
+/// What a filter compares.
+enum Subject<T> {
+    /// The value of the tag with this key.
+    Tag(String),
+    TagKeys,
+    Values(fn(&T, &World) -> Vec<String>),
+}
+
+impl<T> Filters<T> {
     /// # Errors
-    /// `InvalidParameterValue` for a filter that the call does not have.
-    pub(super) fn read(params: &Params, known: &[&str]) -> Result<Self, Refusal> {
+    /// `InvalidParameterValue` for a filter that is not in the table.
+    pub(super) fn read(params: &Params, table: &[Filter<T>]) -> Result<Self, Refusal> {
         let mut filters = Vec::new();
         for filter in params.structs("Filter") {
             let name = filter.required("Name")?;
             let values = filter.list("Value");
-            let is_tag = name == "tag-key" || name.starts_with("tag:");
-            if !is_tag && !known.contains(&name.as_str()) {
-                return Err(invalid_filter(&name));
-            }
+            let subject = subject(&name, table).ok_or_else(|| invalid_filter(&name))?;
             if values.is_empty() {
                 return Err(Refusal::new(
                     "InvalidParameterValue",
                     format!("The filter '{name}' has no values"),
                 ));
             }
-            filters.push((name, values));
+            filters.push((subject, values));
         }
         if filters.iter().map(|(_, values)| values.len()).sum::<usize>() > MOST_FILTER_VALUES {
             return Err(Refusal::new(
@@ -43,27 +50,49 @@ impl Filters {
         Ok(Self(filters))
     }
 
-    /// Whether something with these tags, and these values for a filter, passes.
-    pub(super) fn pass(&self, tags: &Tags, values: impl Fn(&str) -> Vec<String>) -> bool {
-        self.0.iter().all(|(name, wanted)| {
-            let has = if let Some(key) = name.strip_prefix("tag:") {
-                tags.get(key).cloned().into_iter().collect()
-            } else if name == "tag-key" {
-                tags.keys().cloned().collect()
-            } else {
-                values(name)
+    /// Whether an item with these tags matches.
+    pub(super) fn match_tagged(&self, item: &T, tags: &Tags, world: &World) -> bool {
+        self.0.iter().all(|(subject, patterns)| {
+            let values = match subject {
+                Subject::Tag(key) => tags.get(key).cloned().into_iter().collect(),
+                Subject::TagKeys => tags.keys().cloned().collect(),
+                Subject::Values(values) => values(item, world),
             };
-            has.iter().any(|value| wanted.iter().any(|pattern| matches(pattern, value)))
+            values.iter().any(|value| patterns.iter().any(|pattern| matches(pattern, value)))
         })
     }
+
+    /// Whether an item without tags matches.
+    pub(super) fn match_untagged(&self, item: &T, world: &World) -> bool {
+        self.match_tagged(item, &Tags::new(), world)
+    }
+}
+
+fn subject<T>(name: &str, table: &[Filter<T>]) -> Option<Subject<T>> {
+    if let Some(key) = name.strip_prefix("tag:") {
+        return Some(Subject::Tag(key.to_owned()));
+    }
+    if name == "tag-key" {
+        return Some(Subject::TagKeys);
+    }
+    table.iter().find(|(known, _)| *known == name).map(|(_, values)| Subject::Values(*values))
+}
+
+/// The single value of a filter.
+pub(super) fn one(value: impl Into<String>) -> Vec<String> {
+    vec![value.into()]
+}
+
+/// The value of a filter, if there is one.
+pub(super) fn optional(value: Option<impl Into<String>>) -> Vec<String> {
+    value.into_iter().map(Into::into).collect()
 }
 
 fn invalid_filter(name: &str) -> Refusal {
     Refusal::new("InvalidParameterValue", format!("The filter '{name}' is invalid"))
 }
 
-/// Whether a value is what a filter's value asks for: `*` stands for any text, `?` for any character, a backslash
-/// before one of them for itself.
+/// Whether a value matches a filter's pattern: `*` matches any text, `?` any character; a backslash escapes the two.
 fn matches(pattern: &str, value: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
@@ -84,7 +113,7 @@ fn matches(pattern: &str, value: &str) -> bool {
     }
 }
 
-/// Which part of a long answer is wanted.
+/// The requested page of a list.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
     most: Option<usize>,
@@ -93,7 +122,7 @@ pub(super) struct Page {
 
 impl Page {
     /// # Errors
-    /// `InvalidParameterValue` for a size outside 5 to 1000 or a token that was not given out.
+    /// `InvalidParameterValue` for a size outside 5 to 1000 or an invalid token.
     pub(super) fn read(params: &Params) -> Result<Self, Refusal> {
         let most = match params.int("MaxResults")? {
             None => None,
@@ -120,12 +149,12 @@ impl Page {
         Ok(Self { most, from })
     }
 
-    /// Whether the caller asked for a page of a certain size.
+    /// Whether the caller limits the page size.
     pub(super) fn is_limited(&self) -> bool {
         self.most.is_some()
     }
 
-    /// The wanted part of `items` under `set`, with the token of the next one.
+    /// The page of `items` under `set`, with the token of the next page.
     pub(super) fn answer(&self, set: &str, items: Vec<Value>) -> Reply {
         let count = items.len();
         let until = self.most.map_or(count, |most| (self.from + most).min(count));
@@ -136,17 +165,17 @@ impl Page {
     }
 }
 
-/// The resources that a call asks for by ids and filters; without ids, whatever is seen.
+/// The resources that match IDs and filters; without IDs, among all known resources.
 ///
 /// # Errors
-/// `NotFound` for the first id that is not there.
-pub(super) fn select<'w, T: Thing>(
+/// `NotFound` for the first unknown ID.
+pub(super) fn select<'w, T: Resource>(
     world: &'w World,
     ids: &[String],
-    filters: &Filters,
+    filters: &Filters<T>,
 ) -> Result<Vec<&'w T>, Refusal> {
     let candidates = if ids.is_empty() {
-        T::all(&world.ec2).values().filter(|thing| known(world, *thing)).collect()
+        T::all(&world.states.ec2).values().filter(|resource| known(world, *resource)).collect()
     } else {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
@@ -155,21 +184,21 @@ pub(super) fn select<'w, T: Thing>(
     };
     Ok(candidates
         .into_iter()
-        .filter(|thing| filters.pass(thing.tags(), |name| thing.values(world, name)))
+        .filter(|resource| filters.match_tagged(*resource, resource.tags(), world))
         .collect())
 }
 
-/// A Describe call without anything of its own.
+/// A Describe call with IDs, filters and pages only.
 ///
 /// # Errors
-/// What reading its parameters and finding its ids refuses.
-pub(super) fn describe<T: Thing>(world: &World, params: &Params) -> Result<Reply, Refusal> {
+/// Those of reading its parameters and finding its IDs.
+pub(super) fn describe<T: Resource>(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let ids = params.list(T::IDS);
     let filters = Filters::read(params, T::FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
     let found = select::<T>(world, &ids, &filters)?;
-    Ok(page.answer(T::SET, found.into_iter().map(|thing| thing.document(world)).collect()))
+    Ok(page.answer(T::SET, found.into_iter().map(|resource| resource.document(world)).collect()))
 }
 
 #[cfg(test)]
@@ -177,7 +206,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn filter_values_know_wildcards_and_their_escapes() {
+    fn filter_values_support_wildcards_and_escapes() {
         for (pattern, value, expected) in [
             ("available", "available", true),
             ("available", "availabl", false),

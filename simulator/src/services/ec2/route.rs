@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use super::endpoint::{self, Endpoint};
 use super::gateway::InternetGateway;
 use super::nat::NatGateway;
+use super::resource::{Resource, done, every, find, find_mut, invalid};
 use super::route_table::RouteTable;
-use super::thing::{Thing, done, every, find, find_mut, invalid};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// AWS's default quota of routes in a table that are not propagated.
+/// AWS's default quota of routes in a table, without propagated ones.
 const MOST_ROUTES: usize = 50;
 
-/// A route that somebody made; the local one is implied.
+/// A route that a call created; the local route is implied.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     destination: Ipv4Net,
@@ -31,18 +31,20 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Whether the route leads anywhere: one whose target is gone stays, as a black hole.
+    /// Whether the route is active. A route to a deleted target remains as a black hole.
     fn is_there(&self, world: &World, vpc: &str) -> bool {
         match self {
             Self::InternetGateway(id) => {
-                world.ec2.gateways.get(id).is_some_and(|gateway| gateway.vpc.as_deref() == Some(vpc))
+                world.states.ec2.gateways.get(id).is_some_and(|gateway| gateway.vpc.as_deref() == Some(vpc))
             }
-            Self::NatGateway(id) => world.ec2.nats.get(id).is_some_and(|nat| nat.takes_routes(world.now)),
+            Self::NatGateway(id) => {
+                world.states.ec2.nats.get(id).is_some_and(|nat| nat.takes_routes(world.now))
+            }
         }
     }
 }
 
-/// Where traffic to an address goes.
+/// The target of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way<'w> {
     Local,
@@ -51,9 +53,9 @@ pub(super) enum Way<'w> {
     Nowhere,
 }
 
-/// Where a table sends traffic to an address: its most specific route decides, even when that is a black hole.
+/// The target for an address in a table: its most specific route applies, even if that is a black hole.
 pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> Way<'w> {
-    if world.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&to)) {
+    if world.states.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&to)) {
         return Way::Local;
     }
     let best = table
@@ -69,9 +71,9 @@ pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> 
     }
 }
 
-/// A table's routes as AWS shows them: the local one, those that were made, those of gateway endpoints.
+/// A table's routes as AWS shows them: the local one, created ones, and those of gateway endpoints.
 pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
-    let local = world.ec2.vpcs.get(&table.vpc).map(|vpc| {
+    let local = world.states.ec2.vpcs.get(&table.vpc).map(|vpc| {
         json!({
             "destinationCidrBlock": vpc.cidr.to_string(),
             "gatewayId": "local",
@@ -106,7 +108,7 @@ pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
     local.into_iter().chain(made).chain(of_endpoints).collect()
 }
 
-/// What `CreateRoute` and `ReplaceRoute` ask for.
+/// The parameters of `CreateRoute` and `ReplaceRoute`.
 fn asked(world: &World, params: &Params) -> Result<(String, Route), Refusal> {
     let table_id = params.required("RouteTableId")?;
     let destination = params.required("DestinationCidrBlock")?;
@@ -115,7 +117,7 @@ fn asked(world: &World, params: &Params) -> Result<(String, Route), Refusal> {
     params.done()?;
     let table = find::<RouteTable>(world, &table_id)?;
     let destination = block(&destination)?;
-    if world.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&destination)) {
+    if world.states.ec2.vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.contains(&destination)) {
         return Err(Refusal::new(
             "InvalidParameterValue",
             format!(
@@ -156,7 +158,7 @@ fn block(text: &str) -> Result<Ipv4Net, Refusal> {
 
 fn check_gateway(world: &World, table: &RouteTable, id: &str) -> Result<(), Refusal> {
     let gateway = find::<InternetGateway>(world, id).map_err(|refusal| {
-        // Here AWS names the id otherwise than in the gateway's own calls.
+        // The code here differs from that of the gateway's own calls.
         if refusal.code == "InvalidInternetGatewayID.NotFound" {
             Refusal::new("InvalidGatewayID.NotFound", format!("The gateway ID '{id}' does not exist"))
         } else {
@@ -169,7 +171,7 @@ fn check_gateway(world: &World, table: &RouteTable, id: &str) -> Result<(), Refu
     Err(different_networks(table.id(), id))
 }
 
-/// A NAT gateway takes routes while it is pending; one that failed or is being deleted takes none.
+/// AWS accepts routes to a pending NAT gateway, but not to one that failed or is being deleted.
 fn check_nat(world: &World, table: &RouteTable, id: &str) -> Result<(), Refusal> {
     let not_found =
         || Refusal::new("InvalidNatGatewayID.NotFound", format!("The natGateway ID '{id}' does not exist"));
@@ -230,7 +232,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let destination = block(&destination)?;
     let vpc = find::<RouteTable>(world, &table_id)?.vpc.clone();
-    if world.ec2.vpcs.get(&vpc).is_some_and(|vpc| vpc.cidr == destination) {
+    if world.states.ec2.vpcs.get(&vpc).is_some_and(|vpc| vpc.cidr == destination) {
         return Err(Refusal::new(
             "InvalidParameterValue",
             format!("cannot remove local route {destination} in route table {table_id}"),

@@ -1,14 +1,16 @@
 //! Route tables and their associations.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
+use super::query::{Filter, one};
+use super::resource::{
+    Entity, Kind, Resource, done, every, find, find_mut, has_dependencies, lag, stored_in, tag_set,
+};
 use super::route::{self, Route};
-use super::thing::{Kind, Thing, done, every, find, find_mut, has_dependencies, lag, tag_set};
-use super::{State, subnet, tagging, token, vpc};
+use super::{subnet, tagging, token, vpc};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
@@ -18,25 +20,34 @@ const MOST_TABLES: usize = 200;
 
 #[derive(Debug, Clone)]
 pub(crate) struct RouteTable {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
-    /// Whether it is the one that AWS made with the VPC, for subnets without a table of their own.
+    /// Whether it is the VPC's main table, for subnets without a table of their own.
     pub(super) main: bool,
-    born: Duration,
-    tags: Tags,
     pub(super) routes: Vec<Route>,
     associations: Vec<Association>,
 }
 
-/// A subnet that uses a table; for the main table there is one without a subnet.
+/// The association of a table with a subnet; the main table has one without a subnet.
 #[derive(Debug, Clone)]
 struct Association {
     id: String,
     subnet: Option<String>,
-    born: Duration,
+    created: Duration,
 }
 
 impl RouteTable {
+    fn of_associations(&self, value: impl Fn(&Association) -> String) -> Vec<String> {
+        self.associations.iter().map(value).collect()
+    }
+
+    fn of_routes(&self, world: &World, field: &str) -> Vec<String> {
+        route::documents(world, self)
+            .iter()
+            .filter_map(|route| Some(route.get(field)?.as_str()?.to_owned()))
+            .collect()
+    }
+
     pub(super) fn forget_subnet(&mut self, subnet: &str) {
         self.associations.retain(|association| association.subnet.as_deref() != Some(subnet));
     }
@@ -51,7 +62,7 @@ impl RouteTable {
             .map(|association| {
                 json!({
                     "routeTableAssociationId": association.id,
-                    "routeTableId": self.id,
+                    "routeTableId": self.entity.id,
                     "subnetId": association.subnet,
                     "main": association.subnet.is_none(),
                     "associationState": { "state": association.state(world) },
@@ -63,97 +74,59 @@ impl RouteTable {
 
 impl Association {
     fn state(&self, world: &World) -> &'static str {
-        if world.now < self.born + lag(world) { "associating" } else { "associated" }
+        if world.now < self.created + lag(world) { "associating" } else { "associated" }
     }
 }
 
-impl Thing for RouteTable {
-    const KIND: Kind = Kind::RouteTable;
+impl Resource for RouteTable {
+    const KIND: Kind = Kind {
+        prefix: "rtb",
+        tag_type: "route-table",
+        not_found: ("InvalidRouteTableID.NotFound", "The routeTable ID '{id}' does not exist"),
+        malformed: "InvalidRouteTableId.Malformed",
+    };
     const IDS: &'static str = "RouteTableId";
     const SET: &'static str = "routeTableSet";
-    const FILTERS: &'static [&'static str] = &[
-        "route-table-id",
-        "vpc-id",
-        "owner-id",
-        "association.main",
-        "association.subnet-id",
-        "association.route-table-id",
-        "association.route-table-association-id",
-        "route.destination-cidr-block",
-        "route.destination-prefix-list-id",
-        "route.gateway-id",
-        "route.nat-gateway-id",
-        "route.origin",
-        "route.state",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("route-table-id", |table, _| one(table.id())),
+        ("vpc-id", |table, _| one(&table.vpc)),
+        ("owner-id", |_, world| one(&world.account)),
+        ("association.main", |table, _| table.of_associations(|one| one.subnet.is_none().to_string())),
+        ("association.subnet-id", |table, _| table.subnets().map(str::to_owned).collect()),
+        ("association.route-table-id", |table, _| table.of_associations(|_| table.id().to_owned())),
+        ("association.route-table-association-id", |table, _| table.of_associations(|one| one.id.clone())),
+        ("route.destination-cidr-block", |table, world| table.of_routes(world, "destinationCidrBlock")),
+        ("route.destination-prefix-list-id", |table, world| {
+            table.of_routes(world, "destinationPrefixListId")
+        }),
+        ("route.gateway-id", |table, world| table.of_routes(world, "gatewayId")),
+        ("route.nat-gateway-id", |table, world| table.of_routes(world, "natGatewayId")),
+        ("route.origin", |table, world| table.of_routes(world, "origin")),
+        ("route.state", |table, world| table.of_routes(world, "state")),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.tables
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.tables
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let of_routes = |field: &str| {
-            route::documents(world, self)
-                .iter()
-                .filter_map(|route| Some(route.get(field)?.as_str()?.to_owned()))
-                .collect()
-        };
-        match filter {
-            "route-table-id" => vec![self.id.clone()],
-            "vpc-id" => vec![self.vpc.clone()],
-            "owner-id" => vec![world.account.clone()],
-            "association.main" => {
-                self.associations.iter().map(|one| one.subnet.is_none().to_string()).collect()
-            }
-            "association.subnet-id" => self.subnets().map(str::to_owned).collect(),
-            "association.route-table-id" => self.associations.iter().map(|_| self.id.clone()).collect(),
-            "association.route-table-association-id" => {
-                self.associations.iter().map(|one| one.id.clone()).collect()
-            }
-            "route.destination-cidr-block" => of_routes("destinationCidrBlock"),
-            "route.destination-prefix-list-id" => of_routes("destinationPrefixListId"),
-            "route.gateway-id" => of_routes("gatewayId"),
-            "route.nat-gateway-id" => of_routes("natGatewayId"),
-            "route.origin" => of_routes("origin"),
-            _ => of_routes("state"),
-        }
-    }
+    stored_in!(tables);
 
     fn document(&self, world: &World) -> Value {
         json!({
-            "routeTableId": self.id,
+            "routeTableId": self.entity.id,
             "vpcId": self.vpc,
             "ownerId": world.account,
             "routeSet": route::documents(world, self),
             "associationSet": self.association_documents(world),
             "propagatingVgwSet": [],
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// The table that routes a subnet: its own, or the VPC's main one.
+/// The table of a subnet: its own, or the VPC's main table.
 pub(super) fn of_subnet<'w>(world: &'w World, vpc: &str, subnet: &str) -> Option<&'w RouteTable> {
     let own = every::<RouteTable>(world).find(|table| table.subnets().any(|each| each == subnet));
     own.or_else(|| every::<RouteTable>(world).find(|table| table.main && table.vpc == vpc))
 }
 
-/// The table of an association, and its subnet if it is not that of a VPC's main table.
+/// The table of an association, and its subnet, unless it is that of a main table.
 pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w str, Option<&'w str>)> {
     every::<RouteTable>(world).find_map(|table| {
         let association = table.associations.iter().find(|association| association.id == id)?;
@@ -161,31 +134,29 @@ pub(super) fn of_association<'w>(world: &'w World, id: &str) -> Option<(&'w str,
     })
 }
 
-/// The main table that AWS makes with a VPC.
+/// Creates the main table of a VPC.
 pub(super) fn make_main(world: &mut World, vpc: &str) {
-    let id = world.id("rtb");
-    let association = Association { id: world.id("rtbassoc"), subnet: None, born: world.now };
+    let id = world.id(RouteTable::KIND.prefix);
+    let association = Association { id: world.id("rtbassoc"), subnet: None, created: world.now };
     let table = RouteTable {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), Tags::new(), world.now),
         vpc: vpc.into(),
         main: true,
-        born: world.now,
-        tags: Tags::new(),
         routes: Vec::new(),
         associations: vec![association],
     };
-    world.ec2.tables.insert(id, table);
+    world.states.ec2.tables.insert(id, table);
 }
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let vpc = params.required("VpcId")?;
     let client_token = params.text("ClientToken");
-    let tags = tagging::for_new(params, Kind::RouteTable)?;
+    let tags = tagging::for_new(params, RouteTable::KIND)?;
     params.done()?;
     let request = (vpc, tags);
     let token = client_token.as_deref();
     let before = token::used(world, "CreateRouteTable", token, &request)?;
-    if let Some(table) = before.and_then(|ids| world.ec2.tables.get(ids.first()?)) {
+    if let Some(table) = before.and_then(|ids| world.states.ec2.tables.get(ids.first()?)) {
         return Ok(json!({ "routeTable": table.document(world), "clientToken": client_token }).into());
     }
     vpc::usable(world, &request.0)?;
@@ -195,19 +166,17 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "The maximum number of route tables has been reached.",
         ));
     }
-    let id = world.id("rtb");
+    let id = world.id(RouteTable::KIND.prefix);
     token::remember(world, "CreateRouteTable", token, &request, vec![id.clone()]);
     let table = RouteTable {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), request.1, world.now),
         vpc: request.0,
         main: false,
-        born: world.now,
-        tags: request.1,
         routes: Vec::new(),
         associations: Vec::new(),
     };
     let document = table.document(world);
-    world.ec2.tables.insert(id, table);
+    world.states.ec2.tables.insert(id, table);
     Ok(json!({ "routeTable": document, "clientToken": client_token }).into())
 }
 
@@ -215,13 +184,13 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let id = params.required("RouteTableId")?;
     params.done()?;
     let table = find::<RouteTable>(world, &id)?;
-    // Whether AWS lets a table go that a gateway endpoint still writes its route into is not documented: refused.
+    // AWS does not document whether a table with a gateway endpoint's route can be deleted: refused.
     let has_endpoint =
-        every::<Endpoint>(world).any(|endpoint| endpoint.stands(world.now) && endpoint.routes_in(&id));
+        every::<Endpoint>(world).any(|endpoint| endpoint.is_present(world.now) && endpoint.routes_in(&id));
     if table.main || !table.associations.is_empty() || has_endpoint {
         return Err(has_dependencies("routeTable", &id));
     }
-    world.ec2.tables.remove(&id);
+    world.states.ec2.tables.remove(&id);
     Ok(done())
 }
 
@@ -243,7 +212,7 @@ pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Ref
             format!("the specified association for route table {id} conflicts with an existing association"),
         ));
     }
-    let association = Association { id: world.id("rtbassoc"), subnet: Some(subnet_id), born: world.now };
+    let association = Association { id: world.id("rtbassoc"), subnet: Some(subnet_id), created: world.now };
     let answer = json!({
         "associationId": association.id,
         "associationState": { "state": association.state(world) },
@@ -252,7 +221,7 @@ pub(super) fn associate(world: &mut World, params: &Params) -> Result<Reply, Ref
     Ok(answer.into())
 }
 
-/// Moves a subnet to another table, or a VPC's main association: the subnet is never without one.
+/// Moves the association of a subnet, or a VPC's main association, to another table.
 pub(super) fn replace_association(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("AssociationId")?;
     let table_id = params.required("RouteTableId")?;
@@ -272,17 +241,17 @@ pub(super) fn replace_association(world: &mut World, params: &Params) -> Result<
             format!("Route table {table_id} and association {id} belong to different networks"),
         ));
     }
-    let from = from.id.clone();
+    let from = from.entity.id.clone();
     let mut moved = Vec::new();
-    if let Some(from) = world.ec2.tables.get_mut(&from) {
+    if let Some(from) = world.states.ec2.tables.get_mut(&from) {
         moved = from.associations.extract_if(.., |one| one.id == id).collect();
         from.main &= moved.iter().all(|one| one.subnet.is_some());
     }
-    let (new, born) = (world.id("rtbassoc"), world.now);
+    let (new, created) = (world.id("rtbassoc"), world.now);
     let table = find_mut::<RouteTable>(world, &table_id)?;
     for mut one in moved {
         table.main |= one.subnet.is_none();
-        (one.id, one.born) = (new.clone(), born);
+        (one.id, one.created) = (new.clone(), created);
         table.associations.push(one);
     }
     Ok(json!({ "newAssociationId": new, "associationState": { "state": "associating" } }).into())
@@ -294,6 +263,7 @@ pub(super) fn disassociate(world: &mut World, params: &Params) -> Result<Reply, 
     let not_found =
         || Refusal::new("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"));
     let table = world
+        .states
         .ec2
         .tables
         .values_mut()

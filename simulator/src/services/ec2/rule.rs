@@ -1,21 +1,18 @@
-//! Security group rules: what they are, and how requests write them.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! Security group rules, and their form in requests.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 
-use super::State;
 use super::group::{self, Group};
-use super::thing::{Kind, Thing, find, invalid, tag_set};
+use super::query::{Filter, one};
+use super::resource::{Entity, Kind, Resource, find, invalid, stored_in, tag_set};
 use crate::params::{Params, Refusal};
 use crate::world::{Tags, World};
 
 /// One rule: one protocol, one range of ports, one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    pub(super) id: String,
+    pub(super) entity: Entity,
     pub(super) group: String,
     pub(super) egress: bool,
     /// `tcp`, `udp`, `icmp`, `icmpv6`, another protocol's number, or `-1` for all.
@@ -25,11 +22,9 @@ pub(crate) struct Rule {
     pub(super) to: Option<i64>,
     pub(super) peer: Peer,
     pub(super) description: Option<String>,
-    pub(super) born: Duration,
-    pub(super) tags: Tags,
 }
 
-/// The other end of a rule.
+/// The source or destination of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
     Cidr(Ipv4Net),
@@ -38,7 +33,7 @@ pub(super) enum Peer {
     PrefixList(String),
 }
 
-/// What a rule says, without the identity that it gets once it is made.
+/// The content of a rule, without an ID.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) protocol: String,
@@ -49,7 +44,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Whether it permits the same as a rule: descriptions do not tell rules apart.
+    /// Whether it permits the same as a rule, ignoring descriptions.
     pub(super) fn are_of(&self, rule: &Rule) -> bool {
         (&self.protocol, self.from, self.to, &self.peer) == (&rule.protocol, rule.from, rule.to, &rule.peer)
     }
@@ -59,7 +54,7 @@ impl Terms {
             == (&other.protocol, other.from, other.to, &other.peer)
     }
 
-    /// As AWS writes it in a refusal.
+    /// Its form in AWS's refusals.
     pub(super) fn shown(&self) -> String {
         let peer = match &self.peer {
             Peer::Cidr(cidr) => cidr.to_string(),
@@ -98,7 +93,7 @@ impl Rule {
         }
     }
 
-    /// Whether it lets TCP traffic to a port pass.
+    /// Whether it allows TCP traffic to a port.
     pub(super) fn permits_tcp(&self, port: u16) -> bool {
         let within = self.from.is_some_and(|from| from <= i64::from(port))
             && self.to.is_some_and(|to| i64::from(port) <= to);
@@ -106,34 +101,22 @@ impl Rule {
     }
 }
 
-impl Thing for Rule {
-    const KIND: Kind = Kind::Rule;
+impl Resource for Rule {
+    const KIND: Kind = Kind {
+        prefix: "sgr",
+        tag_type: "security-group-rule",
+        not_found: (
+            "InvalidSecurityGroupRuleId.NotFound",
+            "The security group rule ID '{id}' does not exist",
+        ),
+        malformed: "InvalidSecurityGroupRuleId.Malformed",
+    };
     const IDS: &'static str = "SecurityGroupRuleId";
     const SET: &'static str = "securityGroupRuleSet";
-    const FILTERS: &'static [&'static str] = &["group-id", "security-group-rule-id"];
+    const FILTERS: &'static [Filter<Self>] =
+        &[("group-id", |rule, _| one(&rule.group)), ("security-group-rule-id", |rule, _| one(rule.id()))];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.rules
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.rules
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, _: &World, filter: &str) -> Vec<String> {
-        vec![if filter == "group-id" { self.group.clone() } else { self.id.clone() }]
-    }
+    stored_in!(rules);
 
     fn document(&self, world: &World) -> Value {
         let (mut cidr, mut cidr6, mut list, mut referenced) = (None, None, None, None);
@@ -142,18 +125,18 @@ impl Thing for Rule {
             Peer::Cidr6(net) => cidr6 = Some(net.to_string()),
             Peer::PrefixList(id) => list = Some(id),
             Peer::Group(id) => {
-                let vpc = world.ec2.groups.get(id).map(|group| &group.vpc);
+                let vpc = world.states.ec2.groups.get(id).map(|group| &group.vpc);
                 referenced = Some(json!({ "groupId": id, "userId": world.account, "vpcId": vpc }));
             }
         }
         json!({
-            "securityGroupRuleId": self.id,
-            "securityGroupRuleArn": world.arn("ec2", &format!("security-group-rule/{}", self.id)),
+            "securityGroupRuleId": self.entity.id,
+            "securityGroupRuleArn": world.arn("ec2", &format!("security-group-rule/{}", self.entity.id)),
             "groupId": self.group,
             "groupOwnerId": world.account,
             "isEgress": self.egress,
             "ipProtocol": self.protocol,
-            // Unlike in permissions, -1 stands here for what has no ports.
+            // Unlike in permissions, -1 means here that there are no ports.
             "fromPort": self.from.unwrap_or(-1),
             "toPort": self.to.unwrap_or(-1),
             "cidrIpv4": cidr,
@@ -161,22 +144,22 @@ impl Thing for Rule {
             "prefixListId": list,
             "referencedGroupInfo": referenced,
             "description": self.description,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// Makes the rule that lets everything pass, as AWS does in new groups.
+/// Creates the rule that allows all traffic, as in a new group.
 pub(super) fn make_all_traffic(world: &mut World, group: &str, egress: bool, peer: Peer) {
     let terms = Terms { protocol: "-1".into(), from: None, to: None, peer, description: None };
     make(world, group, egress, terms, Tags::new());
 }
 
-/// Makes a rule and tells its id.
+/// Creates a rule and returns its ID.
 pub(super) fn make(world: &mut World, group: &str, egress: bool, terms: Terms, tags: Tags) -> String {
-    let id = world.id("sgr");
+    let id = world.id(Rule::KIND.prefix);
     let rule = Rule {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         group: group.into(),
         egress,
         protocol: terms.protocol,
@@ -184,17 +167,15 @@ pub(super) fn make(world: &mut World, group: &str, egress: bool, terms: Terms, t
         to: terms.to,
         peer: terms.peer,
         description: terms.description,
-        born: world.now,
-        tags,
     };
-    world.ec2.rules.insert(id.clone(), rule);
+    world.states.ec2.rules.insert(id.clone(), rule);
     id
 }
 
-/// A protocol and its ports as AWS keeps them.
+/// A protocol and its ports, as AWS stores them.
 ///
 /// # Errors
-/// `InvalidParameterValue` for an unknown protocol, and for ports that are missing or out of order.
+/// `InvalidParameterValue` for an unknown protocol, and for missing or reversed ports.
 pub(super) fn protocol_and_ports(
     protocol: &str,
     from: Option<i64>,
@@ -227,14 +208,14 @@ pub(super) fn protocol_and_ports(
             ));
         }
         ("icmp" | "icmpv6", from, to) => (from.or(Some(-1)), to.or(Some(-1))),
-        // Other protocols have no ports, whatever was sent.
+        // Other protocols have no ports: those sent are ignored.
         _ => (None, None),
     };
     Ok((name, from, to))
 }
 
 fn cidr(text: &str) -> Result<Ipv4Net, Refusal> {
-    // Host bits are refused: whoever sets them means another network than the one that would be let in.
+    // Host bits are refused: they suggest that the caller means another network.
     text.parse::<Ipv4Net>().ok().filter(|net| net.trunc() == *net).ok_or_else(|| malformed(text))
 }
 
@@ -258,10 +239,10 @@ fn description(of: &Params) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The rules that `IpPermissions` stand for.
+/// The rules of `IpPermissions`.
 ///
 /// # Errors
-/// `InvalidParameterValue` and `MissingParameter` for what AWS does not take.
+/// `InvalidParameterValue` and `MissingParameter` for invalid rules.
 pub(super) fn read_permissions(account: &str, params: &Params) -> Result<Vec<Terms>, Refusal> {
     let mut rules = Vec::new();
     for permission in params.structs("IpPermissions") {
@@ -275,7 +256,8 @@ pub(super) fn read_permissions(account: &str, params: &Params) -> Result<Vec<Ter
             peers.push((Peer::Cidr6(cidr6(&range.required("CidrIpv6")?)?), description(&range)?));
         }
         for pair in permission.structs("Groups") {
-            // The VPC of a group follows from its id, and its name is shown nowhere; AWS takes them as they were read.
+            // The VPC of a group follows from its ID, and its name is not shown here; AWS accepts both as they were
+            // read.
             pair.ignore("VpcId");
             pair.ignore("GroupName");
             check_owner(account, &pair)?;
@@ -306,7 +288,7 @@ pub(super) fn read_permissions(account: &str, params: &Params) -> Result<Vec<Ter
     Ok(rules)
 }
 
-/// A group of another account needs a peering of VPCs, which is not simulated.
+/// A group of another account needs VPC peering, which is not supported.
 fn check_owner(account: &str, pair: &Params) -> Result<(), Refusal> {
     match pair.text("UserId").filter(|owner| owner != account) {
         None => Ok(()),
@@ -317,10 +299,10 @@ fn check_owner(account: &str, pair: &Params) -> Result<(), Refusal> {
     }
 }
 
-/// The one rule that `SecurityGroupRule` of `ModifySecurityGroupRules` describes.
+/// The rule of `SecurityGroupRule` in `ModifySecurityGroupRules`.
 ///
 /// # Errors
-/// `InvalidParameterValue` and `MissingParameter` for what AWS does not take.
+/// `InvalidParameterValue` and `MissingParameter` for an invalid rule.
 pub(super) fn read_single(params: &Params) -> Result<Terms, Refusal> {
     let protocol = params.required("IpProtocol")?;
     let (protocol, from, to) = protocol_and_ports(&protocol, params.int("FromPort")?, params.int("ToPort")?)?;
@@ -343,7 +325,7 @@ pub(super) fn read_single(params: &Params) -> Result<Terms, Refusal> {
     }
 }
 
-/// Checks that what rules refer to is there and in the group's own VPC (peering is not simulated).
+/// Checks that the groups and lists of rules exist, and are in the group's own VPC (peering is not supported).
 ///
 /// # Errors
 /// `InvalidGroup.NotFound` and `InvalidPrefixListID.NotFound`.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::group::Group;
+use super::resource::{Resource, done, every, find, find_mut};
 use super::rule::{self, Rule, Terms};
 use super::tagging;
-use super::thing::{Kind, Thing, done, every, find, find_mut};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
@@ -19,14 +19,14 @@ fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<It
 pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Result<Reply, Refusal> {
     let group = params.required("GroupId")?;
     let rules = rule::read_permissions(&world.account, params)?;
-    let tags = tagging::for_new(params, Kind::Rule)?;
+    let tags = tagging::for_new(params, Rule::KIND)?;
     params.done()?;
     let vpc = find::<Group>(world, &group)?.vpc.clone();
     if rules.is_empty() {
         return Err(missing_permissions());
     }
     rule::check_peers(world, &vpc, &rules)?;
-    // All or nothing: one duplicate refuses the whole call.
+    // One duplicate refuses the whole call.
     if let Some(terms) =
         rules.iter().find(|terms| rules_of(world, &group, egress).any(|rule| terms.are_of(rule)))
     {
@@ -42,7 +42,7 @@ pub(super) fn authorize(world: &mut World, params: &Params, egress: bool) -> Res
     let made: Vec<String> =
         rules.into_iter().map(|terms| rule::make(world, &group, egress, terms, tags.clone())).collect();
     let documents: Vec<Value> =
-        made.iter().filter_map(|id| Some(world.ec2.rules.get(id)?.document(world))).collect();
+        made.iter().filter_map(|id| Some(world.states.ec2.rules.get(id)?.document(world))).collect();
     Ok(json!({ "return": true, "securityGroupRuleSet": documents }).into())
 }
 
@@ -74,12 +74,12 @@ pub(super) fn revoke(world: &mut World, params: &Params, egress: bool) -> Result
         (false, true) => by_id(world, &group, egress, &ids)?,
         (true, false) => by_terms(world, &group, egress, &rules)?,
     };
-    let removed: Vec<Rule> = revoked.iter().filter_map(|id| world.ec2.rules.remove(id)).collect();
+    let removed: Vec<Rule> = revoked.iter().filter_map(|id| world.states.ec2.rules.remove(id)).collect();
     let documents: Vec<Value> = removed
         .iter()
         .map(|rule| {
             let mut document = rule.document(world);
-            // Here AWS names the group plainly.
+            // AWS's message here names the group only.
             document["referencedGroupId"] = rule.peer_group().into();
             document["referencedGroupInfo"] = Value::Null;
             document
@@ -92,7 +92,7 @@ fn by_id(world: &World, group: &str, egress: bool, ids: &[String]) -> Result<Vec
     for id in ids {
         let rule = find::<Rule>(world, id)?;
         if rule.group != group || rule.egress != egress {
-            return Err(Kind::Rule.not_found(id));
+            return Err(Rule::KIND.not_found(id));
         }
     }
     Ok(ids.to_vec())
@@ -136,9 +136,9 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     for (id, terms) in &changes {
         let rule = find::<Rule>(world, id)?;
         if rule.group != group {
-            return Err(Kind::Rule.not_found(id));
+            return Err(Rule::KIND.not_found(id));
         }
-        // AWS: a rule keeps its kind of source or destination.
+        // AWS: the type of a rule's source or destination cannot be changed.
         if std::mem::discriminant(&rule.peer) != std::mem::discriminant(&terms.peer) {
             return Err(Refusal::new(
                 "InvalidParameterValue",
@@ -146,7 +146,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ));
         }
         rule::check_peers(world, &vpc, std::slice::from_ref(terms))?;
-        if rules_of(world, &group, rule.egress).any(|other| other.id != *id && terms.are_of(other)) {
+        if rules_of(world, &group, rule.egress).any(|other| other.entity.id != *id && terms.are_of(other)) {
             return Err(duplicate(terms));
         }
     }

@@ -1,6 +1,6 @@
 //! Subnets, and the addresses in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -8,24 +8,25 @@ use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::interface::Interface;
-use super::thing::{Kind, Late, Thing, done, every, find, find_mut, has_dependencies, invalid, tag_set};
-use super::{State, tagging, vpc, zone};
+use super::query::{Filter, one};
+use super::resource::{
+    Entity, Kind, Late, Resource, done, every, find, find_mut, has_dependencies, invalid, stored_in, tag_set,
+};
+use super::{tagging, vpc, zone};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::world::{Tags, World};
+use crate::world::World;
 
 /// AWS's default quota of subnets in a VPC.
 const MOST_SUBNETS: usize = 200;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Subnet {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) vpc: String,
     pub(super) zone: String,
     pub(super) cidr: Ipv4Net,
-    born: Duration,
     ready: Duration,
-    tags: Tags,
     maps_public_addresses: Late<bool>,
 }
 
@@ -34,7 +35,7 @@ impl Subnet {
         self.ready <= now
     }
 
-    /// Whether an interface that is launched here gets a public address unless it says otherwise.
+    /// Whether a new interface gets a public address by default.
     pub(super) fn maps_public_addresses(&self, now: Duration) -> bool {
         self.maps_public_addresses.shown(now)
     }
@@ -45,34 +46,34 @@ impl Subnet {
 
     fn taken(&self, world: &World) -> BTreeSet<Ipv4Addr> {
         every::<Interface>(world)
-            .filter(|interface| interface.subnet == self.id)
+            .filter(|interface| interface.subnet == self.entity.id)
             .map(|interface| interface.address)
             .collect()
     }
 
-    /// How many addresses are free: AWS keeps the first four and the last of each subnet.
+    /// The number of free addresses: AWS reserves the first four and the last of each subnet.
     pub(super) fn free(&self, world: &World) -> usize {
         (1_usize << (32 - self.cidr.prefix_len())) - 5 - self.taken(world).len()
     }
 
-    /// An address that no interface has.
+    /// A free address.
     ///
     /// # Errors
-    /// `InsufficientFreeAddressesInSubnet` when there is none.
+    /// `InsufficientFreeAddressesInSubnet` if there is none.
     pub(super) fn free_address(&self, world: &World) -> Result<Ipv4Addr, Refusal> {
         let taken = self.taken(world);
         self.usable_addresses().find(|address| !taken.contains(address)).ok_or_else(|| {
             Refusal::new(
                 "InsufficientFreeAddressesInSubnet",
-                format!("The specified subnet {} does not have enough free addresses.", self.id),
+                format!("The specified subnet {} does not have enough free addresses.", self.entity.id),
             )
         })
     }
 
-    /// Checks an address that a caller wants.
+    /// Checks the address of a request.
     ///
     /// # Errors
-    /// `InvalidParameterValue` outside the subnet, `InvalidIPAddress.InUse` when it is taken.
+    /// `InvalidParameterValue` outside the subnet, `InvalidIPAddress.InUse` if it is used.
     pub(super) fn claim(&self, world: &World, wanted: &str) -> Result<Ipv4Addr, Refusal> {
         let address = wanted
             .parse()
@@ -93,65 +94,38 @@ impl Subnet {
     }
 }
 
-impl Thing for Subnet {
-    const KIND: Kind = Kind::Subnet;
+impl Resource for Subnet {
+    const KIND: Kind = Kind {
+        prefix: "subnet",
+        tag_type: "subnet",
+        not_found: ("InvalidSubnetID.NotFound", "The subnet ID '{id}' does not exist"),
+        malformed: "InvalidSubnetID.Malformed",
+    };
     const IDS: &'static str = "SubnetId";
     const SET: &'static str = "subnetSet";
-    const FILTERS: &'static [&'static str] = &[
-        "subnet-id",
-        "vpc-id",
-        "cidr",
-        "cidr-block",
-        "cidrBlock",
-        "availability-zone",
-        "availabilityZone",
-        "availability-zone-id",
-        "availabilityZoneId",
-        "state",
-        "map-public-ip-on-launch",
-        "default-for-az",
-        "owner-id",
-        "available-ip-address-count",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("subnet-id", |subnet, _| one(subnet.id())),
+        ("vpc-id", |subnet, _| one(&subnet.vpc)),
+        ("cidr", |subnet, _| one(subnet.cidr.to_string())),
+        ("cidr-block", |subnet, _| one(subnet.cidr.to_string())),
+        ("cidrBlock", |subnet, _| one(subnet.cidr.to_string())),
+        ("availability-zone", |subnet, _| one(&subnet.zone)),
+        ("availabilityZone", |subnet, _| one(&subnet.zone)),
+        ("availability-zone-id", |subnet, world| one(zone::id_of(world, &subnet.zone))),
+        ("availabilityZoneId", |subnet, world| one(zone::id_of(world, &subnet.zone))),
+        ("state", |subnet, world| one(subnet.state(world.now))),
+        ("map-public-ip-on-launch", |subnet, world| one(subnet.maps_public_addresses(world.now).to_string())),
+        ("default-for-az", |_, _| one("false")),
+        ("owner-id", |_, world| one(&world.account)),
+        ("available-ip-address-count", |subnet, world| one(subnet.free(world).to_string())),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.subnets
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.subnets
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "subnet-id" => self.id.clone(),
-            "vpc-id" => self.vpc.clone(),
-            "cidr" | "cidr-block" | "cidrBlock" => self.cidr.to_string(),
-            "availability-zone" | "availabilityZone" => self.zone.clone(),
-            "availability-zone-id" | "availabilityZoneId" => zone::id_of(world, &self.zone),
-            "state" => self.state(world.now).into(),
-            "map-public-ip-on-launch" => self.maps_public_addresses(world.now).to_string(),
-            "owner-id" => world.account.clone(),
-            "available-ip-address-count" => self.free(world).to_string(),
-            _ => "false".into(),
-        }]
-    }
+    stored_in!(subnets);
 
     fn document(&self, world: &World) -> Value {
         json!({
-            "subnetId": self.id,
-            "subnetArn": world.arn("ec2", &format!("subnet/{}", self.id)),
+            "subnetId": self.entity.id,
+            "subnetArn": world.arn("ec2", &format!("subnet/{}", self.entity.id)),
             "ownerId": world.account,
             "state": self.state(world.now),
             "vpcId": self.vpc,
@@ -163,12 +137,12 @@ impl Thing for Subnet {
             "defaultForAz": false,
             "mapPublicIpOnLaunch": self.maps_public_addresses(world.now),
             "assignIpv6AddressOnCreation": false,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
-/// A subnet that something can be put into. Stricter than AWS on purpose: see [`vpc::usable`].
+/// A subnet in which resources can be created. Stricter than AWS on purpose: see [`vpc::usable`].
 ///
 /// # Errors
 /// `InvalidSubnetID.NotFound`, or `IncorrectState` while it is pending.
@@ -188,7 +162,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let cidr = params.required("CidrBlock")?;
     let zone_name = params.text("AvailabilityZone");
     let zone_id = params.text("AvailabilityZoneId");
-    let tags = tagging::for_new(params, Kind::Subnet)?;
+    let tags = tagging::for_new(params, Subnet::KIND)?;
     params.done()?;
     let within = vpc::usable(world, &vpc)?.cidr;
     let zone = choose_zone(world, zone_name, zone_id)?;
@@ -208,17 +182,15 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(Refusal::new("SubnetLimitExceeded", "The maximum number of subnets has been reached."));
     }
     let subnet = Subnet {
-        id: world.id("subnet"),
+        entity: Entity::new(world.id(Subnet::KIND.prefix), tags, world.now),
         vpc,
         zone,
         cidr: block,
-        born: world.now,
         ready: world.ready("subnet"),
-        tags,
         maps_public_addresses: Late::new(false),
     };
     let document = subnet.document(world);
-    world.ec2.subnets.insert(subnet.id.clone(), subnet);
+    world.states.ec2.subnets.insert(subnet.entity.id.clone(), subnet);
     Ok(json!({ "subnet": document }).into())
 }
 
@@ -253,10 +225,10 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if every::<Interface>(world).any(|interface| interface.subnet == id) {
         return Err(has_dependencies("subnet", &id));
     }
-    for table in world.ec2.tables.values_mut() {
+    for table in world.states.ec2.tables.values_mut() {
         table.forget_subnet(&id);
     }
-    world.ec2.subnets.remove(&id);
+    world.states.ec2.subnets.remove(&id);
     Ok(done())
 }
 

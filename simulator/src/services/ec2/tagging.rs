@@ -1,11 +1,11 @@
-//! Tags: on creation, and by the calls of their own.
+//! Tags: in creations, and by the tagging calls.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::query::{Filters, Page};
-use super::thing::{Kind, Thing, exists, find_mut, known};
+use super::query::{Filter, Filters, Page, one};
+use super::resource::{Kind, Resource, exists, find_mut, known};
 use super::{
     address::Address, endpoint::Endpoint, gateway::InternetGateway, group::Group, instance::Instance,
     interface::Interface, nat::NatGateway, route_table::RouteTable, rule::Rule, subnet::Subnet,
@@ -18,23 +18,23 @@ use crate::world::{self, Tags, World};
 /// AWS's limit of tags for one resource.
 const MOST_TAGS: usize = 50;
 
-/// The tags that a call wants on what it makes, by kind.
+/// The tags in a creation, by kind of resource.
 ///
 /// # Errors
-/// `InvalidParameterValue` for a kind that the call does not make, `TagLimitExceeded`, and reserved keys.
+/// `InvalidParameterValue` for a kind that the call does not create, `TagLimitExceeded`, and reserved keys.
 pub(super) fn specified(params: &Params, makes: &[Kind]) -> Result<BTreeMap<&'static str, Tags>, Refusal> {
     let mut specified = BTreeMap::new();
     for specification in params.structs("TagSpecification") {
         let name = specification.required("ResourceType")?;
         let tags = world::tags(&specification, "Tag", "Key", "Value")?;
-        let kind = makes.iter().find(|kind| kind.tag_type() == name).ok_or_else(|| {
+        let kind = makes.iter().find(|kind| kind.tag_type == name).ok_or_else(|| {
             Refusal::new(
                 "InvalidParameterValue",
                 format!("'{name}' is not a valid taggable resource type for this operation."),
             )
         })?;
         check(&tags)?;
-        if specified.insert(kind.tag_type(), tags).is_some() {
+        if specified.insert(kind.tag_type, tags).is_some() {
             return Err(Refusal::new(
                 "InvalidParameterValue",
                 format!("'{name}' is specified more than once in the tag specifications."),
@@ -44,12 +44,12 @@ pub(super) fn specified(params: &Params, makes: &[Kind]) -> Result<BTreeMap<&'st
     Ok(specified)
 }
 
-/// The tags for the one thing that a call makes.
+/// The tags in a creation of one resource.
 ///
 /// # Errors
 /// Those of [`specified`].
 pub(super) fn for_new(params: &Params, kind: Kind) -> Result<Tags, Refusal> {
-    Ok(specified(params, &[kind])?.remove(kind.tag_type()).unwrap_or_default())
+    Ok(specified(params, &[kind])?.remove(kind.tag_type).unwrap_or_default())
 }
 
 fn check(tags: &Tags) -> Result<(), Refusal> {
@@ -59,45 +59,75 @@ fn check(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn tags_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Tags, Refusal> {
-    fn of<'w, T: Thing>(world: &'w mut World, id: &str) -> Result<&'w mut Tags, Refusal> {
-        Ok(find_mut::<T>(world, id)?.tags_mut())
-    }
-    match Kind::of(id) {
-        Some(Kind::Vpc) => of::<Vpc>(world, id),
-        Some(Kind::Subnet) => of::<Subnet>(world, id),
-        Some(Kind::InternetGateway) => of::<InternetGateway>(world, id),
-        Some(Kind::RouteTable) => of::<RouteTable>(world, id),
-        Some(Kind::Address) => of::<Address>(world, id),
-        Some(Kind::NatGateway) => of::<NatGateway>(world, id),
-        Some(Kind::Endpoint) => of::<Endpoint>(world, id),
-        Some(Kind::Group) => of::<Group>(world, id),
-        Some(Kind::Rule) => of::<Rule>(world, id),
-        Some(Kind::Interface) => of::<Interface>(world, id),
-        Some(Kind::Instance) => of::<Instance>(world, id),
-        Some(Kind::Volume) => of::<Volume>(world, id),
-        None => Err(Refusal::new("InvalidID", format!("The ID '{id}' is not valid"))),
+/// The tags of one type of resource.
+struct Tagged {
+    kind: Kind,
+    /// The tags of an existing resource, known to calls or not.
+    of: for<'w> fn(&'w World, &str) -> Option<&'w Tags>,
+    of_mut: for<'w> fn(&'w mut World, &str) -> Result<&'w mut Tags, Refusal>,
+    /// Adds the tags of every resource known to calls.
+    list: fn(&World, &mut Vec<TagRow>),
+}
+
+static TAGGED: [Tagged; 12] = [
+    tagged::<Vpc>(),
+    tagged::<Subnet>(),
+    tagged::<InternetGateway>(),
+    tagged::<RouteTable>(),
+    tagged::<Address>(),
+    tagged::<NatGateway>(),
+    tagged::<Endpoint>(),
+    tagged::<Group>(),
+    tagged::<Rule>(),
+    tagged::<Interface>(),
+    tagged::<Instance>(),
+    tagged::<Volume>(),
+];
+
+const fn tagged<T: Resource>() -> Tagged {
+    Tagged { kind: T::KIND, of: tags::<T>, of_mut: tags_mut::<T>, list: list_tags::<T> }
+}
+
+fn tags<'w, T: Resource>(world: &'w World, id: &str) -> Option<&'w Tags> {
+    T::all(&world.states.ec2).get(id).filter(|resource| exists(world, *resource)).map(T::tags)
+}
+
+fn tags_mut<'w, T: Resource>(world: &'w mut World, id: &str) -> Result<&'w mut Tags, Refusal> {
+    Ok(&mut find_mut::<T>(world, id)?.entity_mut().tags)
+}
+
+fn list_tags<T: Resource>(world: &World, rows: &mut Vec<TagRow>) {
+    for resource in T::all(&world.states.ec2).values().filter(|resource| known(world, *resource)) {
+        for (key, value) in resource.tags() {
+            rows.push(TagRow {
+                id: resource.id().to_owned(),
+                kind: T::KIND.tag_type,
+                key: key.clone(),
+                value: value.clone(),
+            });
+        }
     }
 }
 
-/// The tags of a resource that exists, seen or not: a resource has them from the call that creates it.
+fn tagged_by_id(id: &str) -> Option<&'static Tagged> {
+    let prefix = id.split_once('-')?.0;
+    TAGGED.iter().find(|tagged| tagged.kind.prefix == prefix)
+}
+
+/// The kind of an ID, from its prefix.
+pub(super) fn kind_of(id: &str) -> Option<Kind> {
+    tagged_by_id(id).map(|tagged| tagged.kind)
+}
+
+/// The tags of an existing resource, known to calls or not: a resource has its tags from its creation.
 pub(super) fn tags_of<'w>(world: &'w World, kind: Kind, id: &str) -> Option<&'w Tags> {
-    fn of<'w, T: Thing>(world: &'w World, id: &str) -> Option<&'w Tags> {
-        T::all(&world.ec2).get(id).filter(|thing| exists(world, *thing)).map(T::tags)
-    }
-    match kind {
-        Kind::Vpc => of::<Vpc>(world, id),
-        Kind::Subnet => of::<Subnet>(world, id),
-        Kind::InternetGateway => of::<InternetGateway>(world, id),
-        Kind::RouteTable => of::<RouteTable>(world, id),
-        Kind::Address => of::<Address>(world, id),
-        Kind::NatGateway => of::<NatGateway>(world, id),
-        Kind::Endpoint => of::<Endpoint>(world, id),
-        Kind::Group => of::<Group>(world, id),
-        Kind::Rule => of::<Rule>(world, id),
-        Kind::Interface => of::<Interface>(world, id),
-        Kind::Instance => of::<Instance>(world, id),
-        Kind::Volume => of::<Volume>(world, id),
+    TAGGED.iter().find(|tagged| tagged.kind == kind).and_then(|tagged| (tagged.of)(world, id))
+}
+
+fn tags_by_id<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Tags, Refusal> {
+    match tagged_by_id(id) {
+        Some(tagged) => (tagged.of_mut)(world, id),
+        None => Err(Refusal::new("InvalidID", format!("The ID '{id}' is not valid"))),
     }
 }
 
@@ -110,7 +140,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     check(&tags)?;
     for id in &ids {
-        let mut together = tags_mut(world, id)?.clone();
+        let mut together = tags_by_id(world, id)?.clone();
         together.extend(tags.clone());
         if together.len() > MOST_TAGS {
             return Err(Refusal::new(
@@ -120,9 +150,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         }
     }
     for id in &ids {
-        tags_mut(world, id)?.extend(tags.clone());
+        tags_by_id(world, id)?.extend(tags.clone());
     }
-    Ok(super::thing::done())
+    Ok(super::resource::done())
 }
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -133,18 +163,18 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     params.done()?;
     for id in &ids {
-        tags_mut(world, id)?;
+        tags_by_id(world, id)?;
     }
     for id in &ids {
-        // Without keys, all go; with a value, only a tag that has that value.
-        tags_mut(world, id)?.retain(|key, value| {
+        // Without keys, all tags are removed. A key with a value removes the tag only if it has that value.
+        tags_by_id(world, id)?.retain(|key, value| {
             !(wanted.is_empty()
                 || wanted
                     .iter()
                     .any(|(name, only)| name == key && only.as_ref().is_none_or(|only| only == value)))
         });
     }
-    Ok(super::thing::done())
+    Ok(super::resource::done())
 }
 
 fn some_ids(params: &Params) -> Result<Vec<String>, Refusal> {
@@ -155,47 +185,35 @@ fn some_ids(params: &Params) -> Result<Vec<String>, Refusal> {
     Ok(ids)
 }
 
-/// A tag as `DescribeTags` lists it: the resource, its kind, key and value.
-type Row = (String, &'static str, String, String);
-
-fn rows<T: Thing>(world: &World, rows: &mut Vec<Row>) {
-    for thing in T::all(&world.ec2).values().filter(|thing| known(world, *thing)) {
-        for (key, value) in thing.tags() {
-            rows.push((thing.id().to_owned(), T::KIND.tag_type(), key.clone(), value.clone()));
-        }
-    }
+/// A tag as `DescribeTags` lists it.
+struct TagRow {
+    id: String,
+    kind: &'static str,
+    key: String,
+    value: String,
 }
 
+const TAG_FILTERS: &[Filter<TagRow>] = &[
+    ("key", |row, _| one(&row.key)),
+    ("value", |row, _| one(&row.value)),
+    ("resource-id", |row, _| one(&row.id)),
+    ("resource-type", |row, _| one(row.kind)),
+];
+
 pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
-    let filters = Filters::read(params, &["key", "value", "resource-id", "resource-type"])?;
+    let filters = Filters::read(params, TAG_FILTERS)?;
     let page = Page::read(params)?;
     params.done()?;
-    let mut all = Vec::new();
-    rows::<Vpc>(world, &mut all);
-    rows::<Subnet>(world, &mut all);
-    rows::<InternetGateway>(world, &mut all);
-    rows::<RouteTable>(world, &mut all);
-    rows::<Address>(world, &mut all);
-    rows::<NatGateway>(world, &mut all);
-    rows::<Endpoint>(world, &mut all);
-    rows::<Group>(world, &mut all);
-    rows::<Rule>(world, &mut all);
-    rows::<Interface>(world, &mut all);
-    rows::<Instance>(world, &mut all);
-    rows::<Volume>(world, &mut all);
-    let found = all
+    let mut rows = Vec::new();
+    for tagged in &TAGGED {
+        (tagged.list)(world, &mut rows);
+    }
+    let found = rows
         .into_iter()
-        .filter(|(id, kind, key, value)| {
-            let tag = Tags::from([(key.clone(), value.clone())]);
-            filters.pass(&tag, |name| match name {
-                "key" => vec![key.clone()],
-                "value" => vec![value.clone()],
-                "resource-id" => vec![id.clone()],
-                "resource-type" => vec![(*kind).to_owned()],
-                _ => Vec::new(),
-            })
+        .filter(|row| {
+            filters.match_tagged(row, &Tags::from([(row.key.clone(), row.value.clone())]), world)
         })
-        .map(|(id, kind, key, value)| {
+        .map(|TagRow { id, kind, key, value }| {
             json!({ "resourceId": id, "resourceType": kind, "key": key, "value": value })
         })
         .collect();

@@ -1,4 +1,4 @@
-//! What other services ask of EC2, which no API shows.
+//! EC2 as other services see it, without the API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Attachment, act, advance, attach_interface, detach_interface_at, may_connect, reaches, subnet};
+use super::address::Address;
+use super::endpoint::Endpoint;
+use super::gateway::InternetGateway;
+use super::group::Group;
+use super::instance::Instance;
+use super::interface::Interface;
+use super::nat::NatGateway;
+use super::operations::{self, act};
+use super::resource::Resource;
+use super::route_table::RouteTable;
+use super::rule::Rule;
+use super::subnet::Subnet;
+use super::volume::Volume;
+use super::vpc::Vpc;
+use super::{Attachment, advance, attach_interface, detach_interface_at, may_connect, reaches, subnet};
 use crate::latency::Latency;
 use crate::params::{Params, Refusal, join};
 use crate::protocol::Body;
@@ -15,7 +29,7 @@ use crate::world::World;
 struct Account(World);
 
 impl Account {
-    /// A VPC with an attached gateway; a public and a private subnet; a group that lets everything out.
+    /// A VPC with an attached gateway, a public and a private subnet, and a group that allows all egress.
     fn open() -> (Self, Ids) {
         let latency = Latency::new(stackdrop_figures::LatencyModel::built_in(), None, 1.0);
         let mut account = Self(World::new("123456789012", "eu-central-1", latency));
@@ -149,7 +163,7 @@ fn a_private_subnet_reaches_out_once_its_nat_gateway_is_available() {
 }
 
 #[test]
-fn an_endpoint_serves_whom_its_groups_let_in_and_nobody_else() {
+fn an_endpoint_serves_sources_that_its_groups_admit_only() {
     let (mut account, ids) = Account::open();
     let guard = account.group(&ids.vpc, "endpoints");
     account.endpoint(&ids, "ssm", &guard);
@@ -179,7 +193,7 @@ fn an_endpoint_that_refuses_is_not_bypassed_by_a_nat_gateway() {
 }
 
 #[test]
-fn a_gateway_endpoint_leads_to_its_service_only() {
+fn a_gateway_endpoint_reaches_its_service_only() {
     let (mut account, ids) = Account::open();
     let params = [
         ("VpcId", ids.vpc.as_str()),
@@ -192,7 +206,7 @@ fn a_gateway_endpoint_leads_to_its_service_only() {
 }
 
 #[test]
-fn egress_rules_hold_for_the_way_out_too() {
+fn egress_rules_apply_to_outgoing_connections() {
     let (mut account, ids) = Account::open();
     let nat = account.nat(&ids);
     account.route(&ids.table, "NatGatewayId", &nat);
@@ -219,7 +233,7 @@ fn a_public_subnet_reaches_out_with_a_public_address_only() {
 }
 
 #[test]
-fn an_interface_of_a_service_lingers_until_its_time_and_holds_group_and_subnet() {
+fn a_service_interface_remains_for_a_while_and_keeps_its_group_and_subnet() {
     let (mut account, ids) = Account::open();
     let groups = ids.groups();
     let attached = attach_interface(&mut account.0, &ids.attachment(&groups)).unwrap();
@@ -240,15 +254,15 @@ fn an_interface_of_a_service_lingers_until_its_time_and_holds_group_and_subnet()
 }
 
 #[test]
-fn an_interface_goes_at_its_own_time_however_late_anybody_looks() {
+fn an_interface_is_deleted_at_its_time_whenever_it_is_read() {
     let (mut account, ids) = Account::open();
     let nat = account.nat(&ids);
     account.wait(106.0);
     account.done("DeleteNatGateway", &[("NatGatewayId", &nat)]);
-    // 60.5 s until it is deleted and 22 s until its address counts as unmapped, both from the deletion on.
+    // Its deletion takes 60.5 s, and its address counts as unmapped after 22 s.
     account.0.now += Duration::from_secs_f64(60.5 + 22.0 - 12.0);
     let detach = |account: &mut Account| {
-        let gateway = account.0.ec2.gateways.keys().next().cloned().unwrap();
+        let gateway = account.0.states.ec2.gateways.keys().next().cloned().unwrap();
         account.call("DetachInternetGateway", &[("VpcId", &ids.vpc), ("InternetGatewayId", &gateway)])
     };
     detach(&mut account).unwrap();
@@ -267,4 +281,39 @@ fn subnets_and_connections_are_known_to_other_services() {
     };
     assert!(connects("10.0.1.4", 5432));
     assert!(!connects("10.0.0.4", 5432) && !connects("10.0.1.4", 5433));
+}
+
+#[test]
+fn every_filter_has_values_and_an_unknown_filter_is_refused() {
+    fn check<T: Resource>(account: &mut Account, operation: &str) {
+        for (name, _) in T::FILTERS {
+            let repeats = T::FILTERS.iter().filter(|(other, _)| other == name).count();
+            assert_eq!(repeats, 1, "{operation}: {name} is in the table more than once");
+            let answer = account.call(operation, &[("Filter.1.Name", name), ("Filter.1.Value.1", "*")]);
+            assert!(answer.is_ok(), "{operation}: {name}: {answer:?}");
+        }
+    }
+    let (mut account, ids) = Account::open();
+    account.nat(&ids);
+    account.endpoint(&ids, "ssm", &ids.group);
+    check::<Vpc>(&mut account, "DescribeVpcs");
+    check::<Subnet>(&mut account, "DescribeSubnets");
+    check::<InternetGateway>(&mut account, "DescribeInternetGateways");
+    check::<RouteTable>(&mut account, "DescribeRouteTables");
+    check::<Address>(&mut account, "DescribeAddresses");
+    check::<NatGateway>(&mut account, "DescribeNatGateways");
+    check::<Endpoint>(&mut account, "DescribeVpcEndpoints");
+    check::<Group>(&mut account, "DescribeSecurityGroups");
+    check::<Rule>(&mut account, "DescribeSecurityGroupRules");
+    check::<Interface>(&mut account, "DescribeNetworkInterfaces");
+    check::<Instance>(&mut account, "DescribeInstances");
+    check::<Volume>(&mut account, "DescribeVolumes");
+    let takes_no_filter =
+        ["DescribeVpcAttribute", "DescribeInstanceAttribute", "DescribeVolumesModifications"];
+    let reads = operations::names().filter(|name| name.starts_with("Describe"));
+    for operation in reads.filter(|name| !takes_no_filter.contains(name)) {
+        let unknown = [("Filter.1.Name", "no-such-filter"), ("Filter.1.Value.1", "*")];
+        let refusal = account.call(operation, &unknown).unwrap_err();
+        assert_eq!(refusal.message, "The filter 'no-such-filter' is invalid", "{operation}");
+    }
 }

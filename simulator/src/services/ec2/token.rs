@@ -1,4 +1,4 @@
-//! Client tokens: what makes a repeated create the same create.
+//! Client tokens, which make repeated creations idempotent.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use crate::params::Refusal;
 use crate::world::World;
 
-/// How long a token outlives what was made with it (`RunInstances`: "at least 24 hours after the termination").
+/// How long a token outlives its resource (`RunInstances`: "at least 24 hours after the termination").
 pub(super) const OUTLIVES: Duration = Duration::from_hours(24);
 
-/// What a token was used for.
+/// The first request with a token.
 #[derive(Debug, Clone)]
 pub(super) struct Used {
-    /// The request's parameters: the same token with others is refused.
+    /// The request's parameters: the same token with other parameters is refused.
     request: String,
-    /// What was made.
+    /// The IDs of the created resources.
     pub(super) ids: Vec<String>,
 }
 
-/// What a token has made before with the same request, if it was used.
+/// The resources of an earlier request with the same token, if there was one.
 ///
 /// # Errors
-/// `IdempotentParameterMismatch` when the request differs, `InvalidParameterValue` for a token that AWS refuses.
+/// `IdempotentParameterMismatch` if the request differs, `InvalidParameterValue` for an invalid token.
 pub(super) fn used(
     world: &World,
     operation: &str,
@@ -35,7 +35,7 @@ pub(super) fn used(
             format!("Invalid value '{token}' for clientToken: at most 64 ASCII characters"),
         ));
     }
-    match world.ec2.tokens.get(&key(operation, token)) {
+    match world.states.ec2.tokens.get(&key(operation, token)) {
         None => Ok(None),
         Some(used) if used.request == format!("{request:?}") => Ok(Some(used.ids.clone())),
         Some(_) => Err(Refusal::new(
@@ -47,7 +47,7 @@ pub(super) fn used(
     }
 }
 
-/// Remembers what was made with a token.
+/// Stores the resources of a request with a token.
 pub(super) fn remember(
     world: &mut World,
     operation: &str,
@@ -56,7 +56,7 @@ pub(super) fn remember(
     ids: Vec<String>,
 ) {
     if let Some(token) = token {
-        world.ec2.tokens.insert(key(operation, token), Used { request: format!("{request:?}"), ids });
+        world.states.ec2.tokens.insert(key(operation, token), Used { request: format!("{request:?}"), ids });
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the network looks like from outside the API: for tests and reports.
+//! The account's network, seen without the API: for tests and reports.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,31 @@ use super::instance::Instance;
 use super::interface::{Holder, Interface};
 use super::nat::NatGateway;
 use super::paths;
+use super::resource::{Resource, every};
 use super::rule::{Peer, Rule};
-use super::thing::{Thing, every};
 use crate::view::{GroupView, InterfaceView, Origin, RuleView, Source};
 use crate::world::{Tags, World};
 
-/// The tags of what an interface belongs to; its own when that has none or is not known.
+/// The tags of an interface's owner, or else its own.
 fn owner_tags(world: &World, interface: &Interface) -> Tags {
-    fn tags<T: Thing>(all: &BTreeMap<String, T>, id: &str) -> Option<Tags> {
+    fn tags<T: Resource>(all: &BTreeMap<String, T>, id: &str) -> Option<Tags> {
         all.get(id).map(|thing| thing.tags().clone())
     }
     let owner = match &interface.holder {
-        Holder::Instance(id) => tags::<Instance>(&world.ec2.instances, id),
-        Holder::Service { resource: Some(id), .. } => {
-            tags::<NatGateway>(&world.ec2.nats, id).or_else(|| tags::<Endpoint>(&world.ec2.endpoints, id))
-        }
+        Holder::Instance(id) => tags::<Instance>(&world.states.ec2.instances, id),
+        Holder::Service { resource: Some(id), .. } => tags::<NatGateway>(&world.states.ec2.nats, id)
+            .or_else(|| tags::<Endpoint>(&world.states.ec2.endpoints, id)),
         Holder::Service { resource: None, .. } | Holder::Nobody => None,
     };
     owner.filter(|tags| !tags.is_empty()).unwrap_or_else(|| interface.tags().clone())
 }
 
-/// Every interface that is there now.
+/// Every network interface.
 pub(crate) fn interfaces(world: &World) -> Vec<InterfaceView> {
     every::<Interface>(world)
         .map(|interface| {
             let tags = owner_tags(world, interface);
-            let name_of = |id: &String| world.ec2.groups.get(id).map(|group| group.name.clone());
+            let name_of = |id: &String| world.states.ec2.groups.get(id).map(|group| group.name.clone());
             InterfaceView {
                 id: interface.id().into(),
                 description: interface.description.clone(),
@@ -62,7 +61,7 @@ pub(crate) fn interfaces(world: &World) -> Vec<InterfaceView> {
         .collect()
 }
 
-/// Whether a TCP connection gets through.
+/// Whether a TCP connection succeeds.
 pub(crate) fn connects(world: &World, from: Origin, to: &str, port: u16) -> bool {
     let find = |id: &str| every::<Interface>(world).find(|interface| interface.id() == id);
     let Some(to) = find(to) else { return false };
@@ -72,13 +71,13 @@ pub(crate) fn connects(world: &World, from: Origin, to: &str, port: u16) -> bool
     }
 }
 
-/// Every security group that is there now, the default ones included.
+/// Every security group, default groups included.
 pub(crate) fn security_groups(world: &World) -> Vec<GroupView> {
     let rules = |group: &Group, egress: bool| {
         every::<Rule>(world)
             .filter(|rule| rule.group == group.id() && rule.egress == egress)
             .map(|rule| RuleView {
-                id: rule.id.clone(),
+                id: rule.entity.id.clone(),
                 protocol: rule.protocol.clone(),
                 from_port: rule.from,
                 to_port: rule.to,

@@ -1,13 +1,13 @@
 //! EBS volumes of instances.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::catalogue::{IMAGE_GIB, ROOT_DEVICE};
-use super::thing::{Kind, Thing, find, find_mut, invalid, tag_set};
-use super::{State, zone};
+use super::query::{Filter, one, optional};
+use super::resource::{Entity, Kind, Resource, find, find_mut, invalid, stored_in, tag_set};
+use super::zone;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -18,27 +18,24 @@ const BETWEEN_MODIFICATIONS: Duration = Duration::from_hours(6);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) zone: String,
     pub(super) disk: Disk,
-    /// The instance it is attached to, until when.
+    /// The instance to which it is attached, and until when.
     pub(super) instance: String,
     attached_until: Option<Duration>,
-    /// The last change of it.
+    /// Its last change.
     modified: Option<Modification>,
-    born: Duration,
-    gone: Option<Duration>,
-    tags: Tags,
 }
 
-/// A change of a volume: when, and what it was before.
+/// A change of a volume: its time, and the volume before it.
 #[derive(Debug, Clone)]
 struct Modification {
     at: Duration,
     before: Disk,
 }
 
-/// A disk as a launch asks for it.
+/// The volume of a launch request.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     pub(super) device: String,
@@ -52,7 +49,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// The root disk of a launch that says nothing of it.
+    /// The default root volume of a launch.
     fn root() -> Self {
         Self {
             device: ROOT_DEVICE.into(),
@@ -66,10 +63,10 @@ impl Disk {
         }
     }
 
-    /// The disks of `BlockDeviceMapping`, the root disk first.
+    /// The volumes of `BlockDeviceMapping`, the root volume first.
     ///
     /// # Errors
-    /// `InvalidBlockDeviceMapping` and the like.
+    /// `InvalidBlockDeviceMapping` or a similar code.
     pub(super) fn read_all(params: &Params) -> Result<Vec<Self>, Refusal> {
         let mut disks = vec![Self::root()];
         for mapping in params.structs("BlockDeviceMapping") {
@@ -133,7 +130,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Checks size, speed and type against what AWS has (EBS user guide, "EBS volume types").
+    /// Checks size, speed and type against AWS's limits (EBS user guide, "EBS volume types").
     fn check(&self) -> Result<(), Refusal> {
         let (most_gib, iops, throughput) = match self.kind.as_str() {
             "gp3" => (65_536, Some(3000..=80_000), Some(125..=2000)),
@@ -179,6 +176,10 @@ impl Disk {
 }
 
 impl Volume {
+    fn if_attached(&self, world: &World, value: String) -> Vec<String> {
+        optional(self.is_attached(world.now).then_some(value))
+    }
+
     fn is_attached(&self, now: Duration) -> bool {
         self.attached_until.is_none_or(|until| now < until)
     }
@@ -188,76 +189,48 @@ impl Volume {
     }
 }
 
-impl Thing for Volume {
-    const KIND: Kind = Kind::Volume;
+impl Resource for Volume {
+    const KIND: Kind = Kind {
+        prefix: "vol",
+        tag_type: "volume",
+        not_found: ("InvalidVolume.NotFound", "The volume '{id}' does not exist."),
+        malformed: "InvalidVolumeID.Malformed",
+    };
     const IDS: &'static str = "VolumeId";
     const SET: &'static str = "volumeSet";
-    const FILTERS: &'static [&'static str] = &[
-        "volume-id",
-        "attachment.instance-id",
-        "attachment.device",
-        "attachment.delete-on-termination",
-        "availability-zone",
-        "encrypted",
-        "size",
-        "status",
-        "volume-type",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("volume-id", |volume, _| one(volume.id())),
+        ("attachment.instance-id", |volume, world| volume.if_attached(world, volume.instance.clone())),
+        ("attachment.device", |volume, world| volume.if_attached(world, volume.disk.device.clone())),
+        ("attachment.delete-on-termination", |volume, world| {
+            volume.if_attached(world, volume.disk.goes_with_instance.to_string())
+        }),
+        ("availability-zone", |volume, _| one(&volume.zone)),
+        ("encrypted", |volume, _| one(volume.disk.encrypted.to_string())),
+        ("size", |volume, _| one(volume.disk.gib.to_string())),
+        ("status", |volume, world| one(volume.state(world.now))),
+        ("volume-type", |volume, _| one(&volume.disk.kind)),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.volumes
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.volumes
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-    fn gone(&self) -> Option<Duration> {
-        self.gone
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        let attached = |value: String| if self.is_attached(world.now) { vec![value] } else { Vec::new() };
-        match filter {
-            "volume-id" => vec![self.id.clone()],
-            "attachment.instance-id" => attached(self.instance.clone()),
-            "attachment.device" => attached(self.disk.device.clone()),
-            "attachment.delete-on-termination" => attached(self.disk.goes_with_instance.to_string()),
-            "availability-zone" => vec![self.zone.clone()],
-            "encrypted" => vec![self.disk.encrypted.to_string()],
-            "size" => vec![self.disk.gib.to_string()],
-            "status" => vec![self.state(world.now).into()],
-            _ => vec![self.disk.kind.clone()],
-        }
-    }
+    stored_in!(volumes);
 
     fn document(&self, world: &World) -> Value {
         let attachments: Vec<Value> = self
             .is_attached(world.now)
             .then(|| {
                 json!({
-                    "volumeId": self.id,
+                    "volumeId": self.entity.id,
                     "instanceId": self.instance,
                     "device": self.disk.device,
                     "status": "attached",
-                    "attachTime": Clock::date(self.born),
+                    "attachTime": Clock::date(self.entity.created),
                     "deleteOnTermination": self.disk.goes_with_instance,
                 })
             })
             .into_iter()
             .collect();
         json!({
-            "volumeId": self.id,
+            "volumeId": self.entity.id,
             "size": self.disk.gib,
             "volumeType": self.disk.kind,
             "iops": self.disk.shown_iops(),
@@ -267,41 +240,39 @@ impl Thing for Volume {
             "availabilityZone": self.zone,
             "availabilityZoneId": zone::id_of(world, &self.zone),
             "status": self.state(world.now),
-            "createTime": Clock::date(self.born),
+            "createTime": Clock::date(self.entity.created),
             "multiAttachEnabled": false,
             "attachmentSet": attachments,
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
         })
     }
 }
 
 impl Volume {
-    /// Its key: the one it was given, or the account's own for EBS.
+    /// Its key: the one of the request, or the account's own for EBS.
     fn key_arn(&self, world: &World) -> String {
         self.disk.key.clone().unwrap_or_else(|| world.arn("kms", "key/00000000-0000-4000-8000-000000000eb5"))
     }
 }
 
-/// Makes a volume of an instance.
+/// Creates a volume of an instance.
 pub(super) fn make(world: &mut World, instance: &str, zone: &str, disk: Disk, tags: Tags) {
-    let id = world.id("vol");
+    let id = world.id(Volume::KIND.prefix);
     let volume = Volume {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         zone: zone.into(),
         disk,
         instance: instance.into(),
         attached_until: None,
         modified: None,
-        born: world.now,
-        gone: None,
-        tags,
     };
-    world.ec2.volumes.insert(id, volume);
+    world.states.ec2.volumes.insert(id, volume);
 }
 
-/// The volumes of an instance as `blockDeviceMapping` shows them.
+/// The volumes of an instance, in the form of `blockDeviceMapping`.
 pub(super) fn mappings(world: &World, instance: &str) -> Value {
     world
+        .states
         .ec2
         .volumes
         .values()
@@ -310,9 +281,9 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
             json!({
                 "deviceName": volume.disk.device,
                 "ebs": {
-                    "volumeId": volume.id,
+                    "volumeId": volume.entity.id,
                     "status": "attached",
-                    "attachTime": Clock::date(volume.born),
+                    "attachTime": Clock::date(volume.entity.created),
                     "deleteOnTermination": volume.disk.goes_with_instance,
                 },
             })
@@ -320,11 +291,11 @@ pub(super) fn mappings(world: &World, instance: &str) -> Value {
         .collect()
 }
 
-/// What becomes of an instance's volumes when it is terminated at that time: they go with it, or stay behind.
-pub(super) fn let_go(world: &mut World, instance: &str, at: Duration) {
-    for volume in world.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
+/// Deletes or detaches an instance's volumes when it is terminated at a time.
+pub(super) fn release_from(world: &mut World, instance: &str, at: Duration) {
+    for volume in world.states.ec2.volumes.values_mut().filter(|volume| volume.instance == instance) {
         volume.attached_until = Some(volume.attached_until.map_or(at, |until| until.min(at)));
-        volume.gone = volume.attached_until.filter(|_| volume.disk.goes_with_instance);
+        volume.entity.gone = volume.attached_until.filter(|_| volume.disk.goes_with_instance);
     }
 }
 
@@ -343,7 +314,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(Refusal::new("InvalidParameterValue", "New size cannot be smaller than existing size"));
     }
     if let Some(kind) = kind.filter(|kind| *kind != disk.kind) {
-        // Figures of the old type mean nothing for the new one.
+        // Values for the old type do not apply to the new one.
         (disk.kind, disk.iops, disk.throughput) = (kind, None, None);
     }
     disk.iops = iops.or(disk.iops);
@@ -362,14 +333,14 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer.into())
 }
 
-/// The last change of each of these volumes, or of all that were changed. One that never was, and is asked for, is an
-/// error (issue 1346 of awslabs/aws-sdk-rust).
-pub(super) fn describe_modifications(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+/// The last changes of the given volumes, or of all that were changed. A given volume without a change is an error
+/// (issue 1346 of awslabs/aws-sdk-rust).
+pub(super) fn describe_modifications(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let mut ids = params.list("VolumeId");
     params.done()?;
     if ids.is_empty() {
-        let all = world.ec2.volumes.values().filter(|volume| volume.modified.is_some());
-        ids = all.map(|volume| volume.id.clone()).collect();
+        let all = world.states.ec2.volumes.values().filter(|volume| volume.modified.is_some());
+        ids = all.map(|volume| volume.entity.id.clone()).collect();
     }
     let mut shown = Vec::new();
     for id in &ids {

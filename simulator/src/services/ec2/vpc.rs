@@ -1,46 +1,45 @@
 //! VPCs and their attributes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
-use super::State;
 use super::endpoint::Endpoint;
 use super::gateway::InternetGateway;
 use super::group::{self, Group};
 use super::interface::Interface;
 use super::nat::NatGateway;
+use super::query::{Filter, one};
+use super::resource::{
+    Entity, Kind, Late, Resource, done, every, find, find_mut, has_dependencies, invalid, stored_in, tag_set,
+};
 use super::route_table::{self, RouteTable};
 use super::rule::Rule;
 use super::subnet::Subnet;
 use super::tagging;
-use super::thing::{Kind, Late, Thing, done, every, find, find_mut, has_dependencies, invalid, tag_set};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
-use crate::world::{Tags, World};
+use crate::world::World;
 
-/// After how many seconds a changed attribute is read back (terraform waits for it for minutes).
+/// After how many seconds a changed attribute is visible (Terraform waits for it for minutes).
 pub(super) const ATTRIBUTE_SECONDS: f64 = 1.0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Vpc {
-    id: String,
+    pub(super) entity: Entity,
     pub(super) cidr: Ipv4Net,
     tenancy: String,
-    born: Duration,
     ready: Duration,
-    tags: Tags,
     dns_support: Late<bool>,
     dns_hostnames: Late<bool>,
-    /// Until when a public address that is gone still counts as mapped through the internet gateway.
+    /// Until when a removed public address still counts as mapped through the internet gateway.
     pub(super) mapped_until: Duration,
 }
 
 impl Vpc {
-    /// Whether both DNS attributes are on, which private DNS names of endpoints need.
+    /// Whether both DNS attributes are enabled, as private DNS names of endpoints require.
     pub(super) fn resolves_private_names(&self, now: Duration) -> bool {
         self.dns_support.shown(now) && self.dns_hostnames.shown(now)
     }
@@ -50,73 +49,50 @@ impl Vpc {
     }
 }
 
-impl Thing for Vpc {
-    const KIND: Kind = Kind::Vpc;
+impl Resource for Vpc {
+    const KIND: Kind = Kind {
+        prefix: "vpc",
+        tag_type: "vpc",
+        not_found: ("InvalidVpcID.NotFound", "The vpc ID '{id}' does not exist"),
+        malformed: "InvalidVpcID.Malformed",
+    };
     const IDS: &'static str = "VpcId";
     const SET: &'static str = "vpcSet";
-    const FILTERS: &'static [&'static str] = &[
-        "vpc-id",
-        "cidr",
-        "cidr-block-association.cidr-block",
-        "state",
-        "is-default",
-        "owner-id",
-        "dhcp-options-id",
+    const FILTERS: &'static [Filter<Self>] = &[
+        ("vpc-id", |vpc, _| one(vpc.id())),
+        ("cidr", |vpc, _| one(vpc.cidr.to_string())),
+        ("cidr-block-association.cidr-block", |vpc, _| one(vpc.cidr.to_string())),
+        ("state", |vpc, world| one(vpc.state(world.now))),
+        ("is-default", |_, _| one("false")),
+        ("owner-id", |_, world| one(&world.account)),
+        ("dhcp-options-id", |_, _| one("dopt-default")),
     ];
 
-    fn all(state: &State) -> &BTreeMap<String, Self> {
-        &state.vpcs
-    }
-    fn all_mut(state: &mut State) -> &mut BTreeMap<String, Self> {
-        &mut state.vpcs
-    }
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-    fn tags_mut(&mut self) -> &mut Tags {
-        &mut self.tags
-    }
-    fn born(&self) -> Duration {
-        self.born
-    }
-
-    fn values(&self, world: &World, filter: &str) -> Vec<String> {
-        vec![match filter {
-            "vpc-id" => self.id.clone(),
-            "cidr" | "cidr-block-association.cidr-block" => self.cidr.to_string(),
-            "state" => self.state(world.now).into(),
-            "is-default" => "false".into(),
-            "owner-id" => world.account.clone(),
-            _ => "dopt-default".into(),
-        }]
-    }
+    stored_in!(vpcs);
 
     fn document(&self, world: &World) -> Value {
         json!({
-            "vpcId": self.id,
+            "vpcId": self.entity.id,
             "ownerId": world.account,
             "state": self.state(world.now),
             "cidrBlock": self.cidr.to_string(),
             "cidrBlockAssociationSet": [{
-                "associationId": format!("vpc-cidr-assoc-{}", self.id.trim_start_matches("vpc-")),
+                "associationId": format!("vpc-cidr-assoc-{}", self.entity.id.trim_start_matches("vpc-")),
                 "cidrBlock": self.cidr.to_string(),
                 "cidrBlockState": { "state": "associated" },
             }],
             "dhcpOptionsId": "dopt-default",
-            "tagSet": tag_set(&self.tags),
+            "tagSet": tag_set(&self.entity.tags),
             "instanceTenancy": self.tenancy,
             "isDefault": false,
         })
     }
 }
 
-/// A VPC that something can be put into.
+/// A VPC in which resources can be created.
 ///
-/// AWS takes some calls on a pending VPC. Here it takes none: nothing documents which, and a deployer that relies on
-/// it has a race. The code is EC2's general one for a resource that is not in the state that a call needs.
+/// AWS accepts some calls on a pending VPC. The simulator accepts none: AWS does not document which, and code that
+/// relies on it has a race. The code is EC2's general one for a resource in the wrong state.
 ///
 /// # Errors
 /// `InvalidVpcID.NotFound`, or `IncorrectState` while it is pending.
@@ -131,10 +107,10 @@ pub(super) fn usable<'w>(world: &'w World, id: &str) -> Result<&'w Vpc, Refusal>
     Ok(vpc)
 }
 
-/// A block of addresses: AWS takes sizes from /16 to /28 and clears the host bits.
+/// A CIDR block: AWS accepts sizes from /16 to /28 and clears the host bits.
 ///
 /// # Errors
-/// `InvalidParameterValue` when it is no block, `range` (an error code) when it has another size.
+/// `InvalidParameterValue` if it is not a CIDR block, `range` (an error code) if it has another size.
 pub(super) fn block(text: &str, range: &str) -> Result<Ipv4Net, Refusal> {
     let block: Ipv4Net =
         text.parse().map_err(|_| invalid(text, "cidrBlock", "This is not a valid CIDR block."))?;
@@ -149,7 +125,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let cidr = params.required("CidrBlock")?;
     let tenancy = params.text("InstanceTenancy").unwrap_or_else(|| "default".into());
     let ipv6 = params.flag("AmazonProvidedIpv6CidrBlock")?.unwrap_or_default();
-    let tags = tagging::for_new(params, Kind::Vpc)?;
+    let tags = tagging::for_new(params, Vpc::KIND)?;
     params.done()?;
     let cidr = block(&cidr, "InvalidVpc.Range")?;
     if !matches!(tenancy.as_str(), "default" | "dedicated") {
@@ -161,22 +137,20 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if !quotas::has_room(world, quotas::VPCS, every::<Vpc>(world).count()) {
         return Err(Refusal::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
     }
-    let id = world.id("vpc");
+    let id = world.id(Vpc::KIND.prefix);
     let vpc = Vpc {
-        id: id.clone(),
+        entity: Entity::new(id.clone(), tags, world.now),
         cidr,
         tenancy,
-        born: world.now,
         ready: world.ready("vpc"),
-        tags,
-        // AWS's defaults for a VPC that is not the default one.
+        // AWS's defaults for a VPC that is not the default VPC.
         dns_support: Late::new(true),
         dns_hostnames: Late::new(false),
         mapped_until: Duration::ZERO,
     };
     let document = vpc.document(world);
-    world.ec2.vpcs.insert(id.clone(), vpc);
-    // AWS makes these by itself, and takes them away with the VPC.
+    world.states.ec2.vpcs.insert(id.clone(), vpc);
+    // AWS creates these with the VPC and deletes them with it.
     route_table::make_main(world, &id);
     group::make_default(world, &id);
     Ok(json!({ "vpc": document }).into())
@@ -189,12 +163,12 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if is_depended_on(world, &id) {
         return Err(has_dependencies("vpc", &id));
     }
-    world.ec2.tables.retain(|_, table| table.vpc != id);
+    world.states.ec2.tables.retain(|_, table| table.vpc != id);
     let gone: Vec<String> =
         every::<Group>(world).filter(|group| group.vpc == id).map(|group| group.id().into()).collect();
-    world.ec2.rules.retain(|_, rule| !gone.contains(&rule.group));
-    world.ec2.groups.retain(|_, group| group.vpc != id);
-    world.ec2.vpcs.remove(&id);
+    world.states.ec2.rules.retain(|_, rule| !gone.contains(&rule.group));
+    world.states.ec2.groups.retain(|_, group| group.vpc != id);
+    world.states.ec2.vpcs.remove(&id);
     Ok(done())
 }
 
@@ -204,14 +178,14 @@ fn is_depended_on(world: &World, id: &str) -> bool {
         || every::<RouteTable>(world).any(|table| table.vpc == id && !table.main)
         || every::<Group>(world).any(|group| group.vpc == id && !group.is_default())
         || every::<Interface>(world).any(|interface| interface.vpc == id)
-        || every::<NatGateway>(world).any(|nat| nat.vpc == id && nat.stands(world.now))
-        || every::<Endpoint>(world).any(|endpoint| endpoint.vpc == id && endpoint.stands(world.now))
+        || every::<NatGateway>(world).any(|nat| nat.vpc == id && nat.is_present(world.now))
+        || every::<Endpoint>(world).any(|endpoint| endpoint.vpc == id && endpoint.is_present(world.now))
         || refers_from_elsewhere(world, id)
 }
 
-/// Whether a rule of a group in another VPC names a group of this one.
+/// Whether a rule of a group in another VPC refers to a group of this one.
 fn refers_from_elsewhere(world: &World, id: &str) -> bool {
-    let vpc_of = |group: &str| world.ec2.groups.get(group).map(|group| group.vpc.as_str());
+    let vpc_of = |group: &str| world.states.ec2.groups.get(group).map(|group| group.vpc.as_str());
     every::<Rule>(world)
         .any(|rule| vpc_of(&rule.group) != Some(id) && rule.peer_group().and_then(vpc_of) == Some(id))
 }
@@ -227,7 +201,7 @@ pub(super) fn modify_attribute(world: &mut World, params: &Params) -> Result<Rep
     match (support, hostnames) {
         (Some(on), None) => vpc.dns_support.set(on, now, shows),
         (None, Some(on)) => {
-            // AWS: DNS host names can only be on while DNS resolution is.
+            // AWS: DNS host names require DNS resolution.
             if on && !vpc.dns_support.shown(now) {
                 return Err(Refusal::new(
                     "InvalidParameterCombination",

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::query::Filters;
+use super::query::{Filter, Filters, one};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::world::{Tags, World};
+use crate::world::World;
 
 /// The region's zones, by name.
 pub(super) fn names(world: &World) -> [String; 3] {
     ["a", "b", "c"].map(|letter| format!("{}{letter}", world.region))
 }
 
-/// A zone's id, such as `euc1-az1` for `eu-central-1a`.
+/// A zone's ID, such as `euc1-az1` for `eu-central-1a`.
 pub(super) fn id_of(world: &World, name: &str) -> String {
     let number = match name.chars().last() {
         Some('a') => 1,
@@ -22,7 +22,7 @@ pub(super) fn id_of(world: &World, name: &str) -> String {
     format!("{}-az{number}", short(&world.region))
 }
 
-/// A region's short form in zone ids: `eu-central-1` is `euc1`, `ap-southeast-2` is `apse2`.
+/// The short form of a region in zone IDs: `eu-central-1` is `euc1`, `ap-southeast-2` is `apse2`.
 fn short(region: &str) -> String {
     region
         .split('-')
@@ -38,21 +38,37 @@ fn short(region: &str) -> String {
         .collect()
 }
 
+struct Zone {
+    id: String,
+    name: String,
+}
+
+const FILTERS: &[Filter<Zone>] = &[
+    ("zone-name", |zone, _| one(&zone.name)),
+    ("zone-id", |zone, _| one(&zone.id)),
+    ("state", |_, _| one("available")),
+    ("region-name", |_, world| one(&world.region)),
+    ("zone-type", |_, _| one("availability-zone")),
+    ("opt-in-status", |_, _| one("opt-in-not-required")),
+    ("group-name", |_, world| one(group(world))),
+];
+
+fn group(world: &World) -> String {
+    format!("{}-zg-1", world.region)
+}
+
 pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal> {
     let wanted_names = params.list("ZoneName");
     let wanted_ids = params.list("ZoneId");
-    // Local and wavelength zones, which this adds, are not simulated.
+    // This parameter adds local and wavelength zones, which are not simulated.
     params.ignore("AllAvailabilityZones");
-    let filters = Filters::read(
-        params,
-        &["zone-name", "zone-id", "state", "region-name", "zone-type", "opt-in-status", "group-name"],
-    )?;
+    let filters = Filters::read(params, FILTERS)?;
     params.done()?;
-    let zones = names(world).map(|name| (id_of(world, &name), name));
-    if let Some(unknown) = wanted_names.iter().find(|wanted| zones.iter().all(|(_, name)| name != *wanted)) {
+    let zones = names(world).map(|name| Zone { id: id_of(world, &name), name });
+    if let Some(unknown) = wanted_names.iter().find(|wanted| zones.iter().all(|zone| zone.name != **wanted)) {
         return Err(Refusal::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
     }
-    if let Some(unknown) = wanted_ids.iter().find(|wanted| zones.iter().all(|(id, _)| id != *wanted)) {
+    if let Some(unknown) = wanted_ids.iter().find(|wanted| zones.iter().all(|zone| zone.id != **wanted)) {
         return Err(Refusal::new(
             "InvalidParameterValue",
             format!("Invalid availability zone-id: [{unknown}]"),
@@ -60,22 +76,12 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     }
     let shown: Vec<_> = zones
         .iter()
-        .filter(|(id, name)| {
-            (wanted_names.is_empty() || wanted_names.contains(name))
-                && (wanted_ids.is_empty() || wanted_ids.contains(id))
-                && filters.pass(&Tags::new(), |filter| {
-                    vec![match filter {
-                        "zone-name" => name.clone(),
-                        "zone-id" => id.clone(),
-                        "state" => "available".into(),
-                        "region-name" => world.region.clone(),
-                        "zone-type" => "availability-zone".into(),
-                        "opt-in-status" => "opt-in-not-required".into(),
-                        _ => format!("{}-zg-1", world.region),
-                    }]
-                })
+        .filter(|zone| {
+            (wanted_names.is_empty() || wanted_names.contains(&zone.name))
+                && (wanted_ids.is_empty() || wanted_ids.contains(&zone.id))
+                && filters.match_untagged(zone, world)
         })
-        .map(|(id, name)| {
+        .map(|Zone { id, name }| {
             json!({
                 "zoneName": name,
                 "zoneId": id,
@@ -83,7 +89,7 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
                 "regionName": world.region,
                 "zoneType": "availability-zone",
                 "optInStatus": "opt-in-not-required",
-                "groupName": format!("{}-zg-1", world.region),
+                "groupName": group(world),
                 "networkBorderGroup": world.region,
                 "messageSet": [],
             })

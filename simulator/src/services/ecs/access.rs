@@ -1,40 +1,45 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::definitions::{self, Definition};
 use super::tags_of;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::{Tags, World};
 
-/// Who assumes the roles of a task definition.
+/// The service that assumes the roles of a task definition.
 const TASKS: &str = "ecs-tasks.amazonaws.com";
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
-        "CreateCluster" => create_cluster(world, params, asks),
-        "DescribeClusters" => describe_clusters(world, params, asks),
-        "DeleteCluster" => on_cluster(world, asks, params.text("cluster").as_deref()),
-        "RegisterTaskDefinition" => register(world, params, asks),
-        "DeleteTaskDefinitions" => delete_definitions(world, params, asks),
-        "CreateService" => create_service(world, params, asks),
-        "UpdateService" => update_service(world, params, asks),
+        "CreateCluster" => create_cluster(world, params, requests),
+        "DescribeClusters" => describe_clusters(world, params, requests),
+        "DeleteCluster" => on_cluster(world, requests, params.text("cluster").as_deref()),
+        "RegisterTaskDefinition" => register(world, params, requests),
+        "DeleteTaskDefinitions" => delete_definitions(world, params, requests),
+        "CreateService" => create_service(world, params, requests),
+        "UpdateService" => update_service(world, params, requests),
         "DeleteService" | "ListServiceDeployments" => {
-            on_services(world, params, asks, &[params.text("service").unwrap_or_default()]);
+            on_services(world, params, requests, &[params.text("service").unwrap_or_default()]);
         }
-        "DescribeServices" => on_services(world, params, asks, &params.list("services")),
+        "DescribeServices" => on_services(world, params, requests, &params.list("services")),
         "DescribeServiceDeployments" => {
-            on_parts_of_services(world, asks, "service-deployment", &params.list("serviceDeploymentArns"));
+            on_parts_of_services(
+                world,
+                requests,
+                "service-deployment",
+                &params.list("serviceDeploymentArns"),
+            );
         }
         "DescribeServiceRevisions" => {
-            on_parts_of_services(world, asks, "service-revision", &params.list("serviceRevisionArns"));
+            on_parts_of_services(world, requests, "service-revision", &params.list("serviceRevisionArns"));
         }
-        "DescribeTasks" => on_tasks(world, params, asks),
+        "DescribeTasks" => on_tasks(world, params, requests),
         "ListServices" | "ListTasks" => {
-            asks.whole().key("ecs:cluster", cluster_arn(world, params.text("cluster").as_deref()));
+            requests.no_resource().key("ecs:cluster", cluster_arn(world, params.text("cluster").as_deref()));
         }
-        "TagResource" | "UntagResource" | "ListTagsForResource" => by_arn(world, params, asks),
+        "TagResource" | "UntagResource" | "ListTagsForResource" => by_arn(world, params, requests),
         _ => {
-            asks.whole();
+            requests.no_resource();
         }
     }
 }
@@ -51,10 +56,10 @@ fn cluster_arn(world: &World, named: Option<&str>) -> String {
     }
 }
 
-/// The tags of what has this ARN, if it is there.
+/// The tags of the resource with this ARN, if it exists.
 fn tags_at<'w>(world: &'w World, arn: &str) -> Option<&'w Tags> {
     let (kind, key) = arn.splitn(6, ':').nth(5)?.split_once('/')?;
-    let ecs = &world.ecs;
+    let ecs = &world.states.ecs;
     match kind {
         "cluster" => ecs.clusters.get(key).filter(|it| !it.is_inactive(world.now)).map(|it| &it.tags),
         "service" => ecs.services.get(key).filter(|it| !it.is_inactive()).map(|it| &it.tags),
@@ -64,69 +69,72 @@ fn tags_at<'w>(world: &'w World, arn: &str) -> Option<&'w Tags> {
     }
 }
 
-fn on_cluster(world: &World, asks: &mut Asks<'_>, named: Option<&str>) {
+fn on_cluster(world: &World, requests: &mut AccessRequests<'_>, named: Option<&str>) {
     let arn = cluster_arn(world, named);
-    asks.on("cluster", &arn, tags_at(world, &arn));
+    requests.resource("cluster", &arn, tags_at(world, &arn));
 }
 
-fn describe_clusters(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn describe_clusters(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let named = params.list("clusters");
     if named.is_empty() {
-        on_cluster(world, asks, None);
+        on_cluster(world, requests, None);
     }
     for named in &named {
-        on_cluster(world, asks, Some(named));
+        on_cluster(world, requests, Some(named));
     }
 }
 
-fn create_cluster(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on_cluster(world, asks, params.text("clusterName").as_deref());
+fn create_cluster(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on_cluster(world, requests, params.text("clusterName").as_deref());
     let arn = cluster_arn(world, params.text("clusterName").as_deref());
-    with_tags(params, asks, "CreateCluster", "cluster", &arn);
-    asks.linked_role("ecs.amazonaws.com");
+    with_tags(params, requests, "CreateCluster", "cluster", &arn);
+    requests.linked_role("ecs.amazonaws.com");
 }
 
-/// Tags in the call that creates need the permission to tag. Source: "Grant permission to tag resources on creation" in
+/// A creation with tags also needs the permission to tag. Source: "Grant permission to tag resources on creation" in
 /// the ECS developer guide.
-fn with_tags(params: &Params, asks: &mut Asks<'_>, action: &str, kind: &str, arn: &str) {
+fn with_tags(params: &Params, requests: &mut AccessRequests<'_>, action: &str, kind: &str, arn: &str) {
     let tags = tags_of(params).unwrap_or_default();
     if tags.is_empty() {
         return;
     }
-    asks.request_tags(&tags);
-    asks.also("ecs:TagResource", kind, arn, None).key("ecs:CreateAction", action).request_tags(&tags);
+    requests.request_tags(&tags);
+    requests
+        .other_action("ecs:TagResource", kind, arn, None)
+        .key("ecs:CreateAction", action)
+        .request_tags(&tags);
 }
 
-/// The number of a revision is not known before it is there: the request is for all revisions of the family.
-fn register(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// The number of a new revision is not known yet: the request is for all revisions of the family.
+fn register(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = world.arn("ecs", &format!("task-definition/{}:*", params.text("family").unwrap_or_default()));
-    asks.on("task-definition", &arn, None);
-    with_tags(params, asks, "RegisterTaskDefinition", "task-definition", &arn);
+    requests.resource("task-definition", &arn, None);
+    with_tags(params, requests, "RegisterTaskDefinition", "task-definition", &arn);
     for role in ["executionRoleArn", "taskRoleArn"].into_iter().filter_map(|key| params.text(key)) {
-        asks.pass_role(&role, TASKS);
+        requests.pass_role(&role, TASKS);
     }
 }
 
-fn delete_definitions(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn delete_definitions(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     for named in or_all(params.list("taskDefinitions")) {
         let arn = definitions::find(world, &named).map_or_else(
             || world.arn("ecs", &format!("task-definition/{}", name(&named))),
             |definition| definition.arn.clone(),
         );
-        asks.on("task-definition", &arn, tags_at(world, &arn));
+        requests.resource("task-definition", &arn, tags_at(world, &arn));
     }
 }
 
-/// A call that names nothing is refused by ECS; what it asks IAM for is then a matter of form.
+/// ECS refuses a call that names no resource, whatever IAM decides.
 fn or_all(named: Vec<String>) -> Vec<String> {
     if named.is_empty() { vec!["*".into()] } else { named }
 }
 
-fn on_services(world: &World, params: &Params, asks: &mut Asks<'_>, named: &[String]) {
+fn on_services(world: &World, params: &Params, requests: &mut AccessRequests<'_>, named: &[String]) {
     let cluster = cluster_arn(world, params.text("cluster").as_deref());
     for named in or_all(named.to_vec()) {
         let arn = service_arn(world, &cluster, &named);
-        asks.on("service", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
+        requests.resource("service", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
     }
 }
 
@@ -137,67 +145,68 @@ fn service_arn(world: &World, cluster: &str, named: &str) -> String {
     world.arn("ecs", &format!("service/{}/{named}", name(cluster)))
 }
 
-fn create_service(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn create_service(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let named = params.text("serviceName").unwrap_or_default();
     let cluster = cluster_arn(world, params.text("cluster").as_deref());
-    on_services(world, params, asks, std::slice::from_ref(&named));
-    with_tags(params, asks, "CreateService", "service", &service_arn(world, &cluster, &named));
-    pass_roles(world, params, asks);
-    asks.linked_role("ecs.amazonaws.com");
+    on_services(world, params, requests, std::slice::from_ref(&named));
+    with_tags(params, requests, "CreateService", "service", &service_arn(world, &cluster, &named));
+    pass_roles(world, params, requests);
+    requests.linked_role("ecs.amazonaws.com");
 }
 
-fn update_service(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on_services(world, params, asks, &[params.text("service").unwrap_or_default()]);
-    pass_roles(world, params, asks);
+fn update_service(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on_services(world, params, requests, &[params.text("service").unwrap_or_default()]);
+    pass_roles(world, params, requests);
 }
 
-/// Unverified: that ECS wants the roles of a task definition to be passable not only where it is registered, and where
-/// a task is run (both seen in AWS's messages), but also where a service comes to use it.
-fn pass_roles(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// Unverified: ECS requires the permission to pass the roles of a task definition not only at its registration and
+/// when a task is run (both seen in AWS's messages), but also when a service starts to use it.
+fn pass_roles(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let named = params.text("taskDefinition");
     let definition = named.and_then(|named| definitions::find(world, &named));
     for role in definition.into_iter().flat_map(Definition::roles) {
-        asks.pass_role(role, TASKS);
+        requests.pass_role(role, TASKS);
     }
 }
 
-/// Asks for deployments or revisions (`service-deployment/CLUSTER/SERVICE/ID`) and for the services that they are of.
-fn on_parts_of_services(world: &World, asks: &mut Asks<'_>, kind: &str, arns: &[String]) {
+/// Requests access to deployments or revisions (`service-deployment/CLUSTER/SERVICE/ID`) and to their services.
+fn on_parts_of_services(world: &World, requests: &mut AccessRequests<'_>, kind: &str, arns: &[String]) {
     for arn in or_all(arns.to_vec()) {
         let key = arn.splitn(6, ':').nth(5).unwrap_or_default();
         let mut parts = key.split('/').skip(1);
         let (cluster, service) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
         let cluster_arn = world.arn("ecs", &format!("cluster/{cluster}"));
         let service = world.arn("ecs", &format!("service/{cluster}/{service}"));
-        asks.on("service", &service, tags_at(world, &service)).key("ecs:cluster", &cluster_arn);
-        asks.on(kind, arn, None).key("ecs:cluster", cluster_arn).key("ecs:service", service);
+        requests.resource("service", &service, tags_at(world, &service)).key("ecs:cluster", &cluster_arn);
+        requests.resource(kind, arn, None).key("ecs:cluster", cluster_arn).key("ecs:service", service);
     }
 }
 
-fn on_tasks(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn on_tasks(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let cluster = cluster_arn(world, params.text("cluster").as_deref());
     for named in or_all(params.list("tasks")) {
         let arn = world.arn("ecs", &format!("task/{}/{}", name(&cluster), name(&named)));
-        asks.on("task", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
+        requests.resource("task", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
     }
 }
 
-fn by_arn(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn by_arn(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = params.text("resourceArn").unwrap_or_default();
     let kind =
         arn.splitn(6, ':').nth(5).and_then(|resource| Some(resource.split_once('/')?.0)).unwrap_or_default();
     let kind = if ["cluster", "service", "task", "task-definition"].contains(&kind) { kind } else { "" };
-    asks.on(kind, &arn, tags_at(world, &arn))
+    requests
+        .resource(kind, &arn, tags_at(world, &arn))
         .request_tags(&tags_of(params).unwrap_or_default())
         .tag_keys(params.list("tagKeys"));
 }
 
-/// Asks for what Application Auto Scaling tries out in the caller's name before it scales a service, which it names as
+/// Requests the permissions that Application Auto Scaling checks before it scales a service, given as
 /// `service/CLUSTER/SERVICE`.
-pub(super) fn scaling(world: &World, resource: &str, asks: &mut Asks<'_>) {
+pub(super) fn scaling(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
     let arn = world.arn("ecs", resource);
     let cluster = world.arn("ecs", &format!("cluster/{}", resource.split('/').nth(1).unwrap_or_default()));
     for action in ["ecs:DescribeServices", "ecs:UpdateService"] {
-        asks.also(action, "service", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
+        requests.other_action(action, "service", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Cluster {
     inactive_at: Option<Duration>,
 }
 
-/// How long a new cluster is `PROVISIONING`. The model's figure is mostly the provider's own first delay.
+/// How long a new cluster is `PROVISIONING`. The model's value is mostly the provider's own first delay.
 const PROVISIONING_SECONDS: f64 = 2.0;
 
 impl Cluster {
@@ -57,7 +57,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     service_linked_role(world)?;
     let now = world.now;
-    if let Some(cluster) = world.ecs.clusters.get(&name).filter(|cluster| cluster.inactive_at.is_none()) {
+    if let Some(cluster) =
+        world.states.ecs.clusters.get(&name).filter(|cluster| cluster.inactive_at.is_none())
+    {
         return Ok(json!({ "cluster": document(world, cluster, true) }).into());
     }
     let cluster = Cluster {
@@ -70,12 +72,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         inactive_at: None,
     };
     let answer = json!({ "cluster": document(world, &cluster, true) });
-    world.ecs.clusters.insert(name, cluster);
+    world.states.ecs.clusters.insert(name, cluster);
     Ok(answer.into())
 }
 
-/// The first call of a fresh account finds no service-linked role: it fails, and leaves the role behind, so that the
-/// next one works.
+/// The first call of a new account finds no service-linked role: it fails, but creates the role, so the next call
+/// succeeds.
 pub(super) fn service_linked_role(world: &mut World) -> Result<(), Refusal> {
     if iam::ensure_service_linked(world, "ecs.amazonaws.com") {
         return Ok(());
@@ -107,7 +109,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
 
 pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let now = world.now;
-    let clusters = world.ecs.clusters.values();
+    let clusters = world.states.ecs.clusters.values();
     let live = clusters.filter(|cluster| cluster.seen_at <= now && !cluster.is_inactive(now));
     page(params, "clusterArns", live.map(|cluster| json!(cluster.arn)).collect(), 100)
 }
@@ -116,36 +118,37 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let name = params.text("cluster").unwrap_or_default();
     params.done()?;
     let cluster = seen(world, &name).ok_or_else(not_found)?.name.clone();
-    if world.ecs.services.values().any(|service| service.cluster == cluster && !service.is_inactive()) {
+    if world.states.ecs.services.values().any(|service| service.cluster == cluster && !service.is_inactive())
+    {
         return Err(Refusal::new(
             "ClusterContainsServicesException",
             "The Cluster cannot be deleted while Services are active.",
         ));
     }
-    if world.ecs.tasks.values().any(|task| task.cluster == cluster && !task.ended) {
+    if world.states.ecs.tasks.values().any(|task| task.cluster == cluster && !task.ended) {
         return Err(Refusal::new(
             "ClusterContainsTasksException",
             "The Cluster cannot be deleted while Tasks are active.",
         ));
     }
     let gone = world.gone("ecs_cluster");
-    if let Some(cluster) = world.ecs.clusters.get_mut(&cluster) {
+    if let Some(cluster) = world.states.ecs.clusters.get_mut(&cluster) {
         cluster.inactive_at.get_or_insert(gone);
     }
-    let document = world.ecs.clusters.get(&cluster).map(|cluster| document(world, cluster, true));
+    let document = world.states.ecs.clusters.get(&cluster).map(|cluster| document(world, cluster, true));
     Ok(json!({ "cluster": document }).into())
 }
 
-/// The name of the cluster that a request names (`default` when it names none), if one can work in it.
+/// The name of the request's cluster (`default` if there is none), which must be usable.
 ///
 /// # Errors
-/// `ClusterNotFoundException` also for a cluster that is not `ACTIVE` yet, or no more.
+/// `ClusterNotFoundException`, also for a cluster that is not `ACTIVE`.
 pub(super) fn usable(world: &World, named: Option<&str>) -> Result<String, Refusal> {
     let cluster = seen(world, named.unwrap_or("default")).ok_or_else(not_found)?;
     if cluster.is_active(world.now) { Ok(cluster.name.clone()) } else { Err(not_found()) }
 }
 
-/// The name of the cluster that a request names, if it is there to be asked about.
+/// The name of the request's cluster, which must exist.
 ///
 /// # Errors
 /// `ClusterNotFoundException`.
@@ -154,7 +157,7 @@ pub(super) fn known(world: &World, named: Option<&str>) -> Result<String, Refusa
 }
 
 fn seen<'a>(world: &'a World, named: &str) -> Option<&'a Cluster> {
-    let cluster = world.ecs.clusters.get(named.rsplit('/').next().unwrap_or(named))?;
+    let cluster = world.states.ecs.clusters.get(named.rsplit('/').next().unwrap_or(named))?;
     let is_it = !named.starts_with("arn:") || cluster.arn == named;
     (is_it && cluster.seen_at <= world.now).then_some(cluster)
 }
@@ -167,7 +170,7 @@ fn not_found() -> Refusal {
     Refusal::new("ClusterNotFoundException", "Cluster not found.")
 }
 
-/// The one setting that ECS has, Container Insights.
+/// The only cluster setting of ECS: Container Insights.
 fn settings(params: &Params) -> Result<Value, Refusal> {
     let settings: Option<Vec<Value>> = part(params, "settings")?;
     for setting in settings.iter().flatten() {
@@ -180,10 +183,10 @@ fn settings(params: &Params) -> Result<Value, Refusal> {
 }
 
 fn document(world: &World, cluster: &Cluster, with_tags: bool) -> Value {
-    let tasks = || world.ecs.tasks.values().filter(|task| task.cluster == cluster.name);
+    let tasks = || world.states.ecs.tasks.values().filter(|task| task.cluster == cluster.name);
     let running = tasks().filter(|task| task.status(world.now) == "RUNNING").count();
     let pending = tasks().filter(|task| matches!(task.status(world.now), "PROVISIONING" | "PENDING")).count();
-    let services = world.ecs.services.values();
+    let services = world.states.ecs.services.values();
     let active = services.filter(|service| service.cluster == cluster.name && service.is_active()).count();
     json!({
         "clusterArn": cluster.arn,

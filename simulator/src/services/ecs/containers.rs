@@ -1,4 +1,4 @@
-//! Containers of a task definition, in the form in which ECS takes and gives them back.
+//! The containers of a task definition, in the form of ECS's requests and responses.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client;
 use crate::params::Refusal;
 
-/// A container definition. What was not sent comes back with ECS's own defaults, or not at all.
+/// A container definition. Omitted fields are returned with ECS's own defaults or not at all.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Container {
@@ -22,7 +22,7 @@ pub(super) struct Container {
     memory_reservation: Option<i64>,
     #[serde(default)]
     pub(super) port_mappings: Vec<PortMapping>,
-    #[serde(default = "yes")]
+    #[serde(default = "default_essential")]
     pub(super) essential: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry_point: Option<Vec<String>>,
@@ -72,7 +72,7 @@ pub(super) struct PortMapping {
     pub(super) container_port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_port: Option<u16>,
-    #[serde(default = "tcp")]
+    #[serde(default = "default_protocol")]
     protocol: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -118,30 +118,30 @@ pub(super) struct LogConfiguration {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct HealthCheck {
     command: Vec<String>,
-    #[serde(default = "thirty")]
+    #[serde(default = "default_interval")]
     pub(super) interval: u32,
-    #[serde(default = "five")]
+    #[serde(default = "default_timeout")]
     timeout: u32,
-    #[serde(default = "three")]
+    #[serde(default = "default_retries")]
     pub(super) retries: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) start_period: Option<u32>,
 }
 
 // ECS's own defaults. Source: `ContainerDefinition` and `HealthCheck` in the ECS API reference.
-fn yes() -> bool {
+fn default_essential() -> bool {
     true
 }
-fn tcp() -> String {
+fn default_protocol() -> String {
     "tcp".into()
 }
-fn thirty() -> u32 {
+fn default_interval() -> u32 {
     30
 }
-fn five() -> u32 {
+fn default_timeout() -> u32 {
     5
 }
-fn three() -> u32 {
+fn default_retries() -> u32 {
     3
 }
 
@@ -162,19 +162,19 @@ impl Container {
         self.cpu
     }
 
-    /// What it is sure to get of the task's memory.
+    /// The part of the task's memory that is reserved for it.
     pub(super) fn reserved_memory(&self) -> i64 {
         self.memory_reservation.or(self.memory).unwrap_or_default()
     }
 
-    /// The log group and the start of the stream's name, for a container that writes to `CloudWatch` Logs.
+    /// The log group and the prefix of the stream's name, for a container that writes to `CloudWatch` Logs.
     pub(super) fn log_target(&self) -> Option<(&str, String)> {
         let options = &self.log_configuration.as_ref()?.options;
         let stream = format!("{}/{}", options.get("awslogs-stream-prefix")?, self.name);
         Some((options.get("awslogs-group")?, stream))
     }
 
-    /// Checks a container by itself, and fills in what ECS fills in.
+    /// Checks a container by itself, and fills in ECS's defaults.
     pub(super) fn check(&mut self, region: &str, memory_of_task: i64) -> Result<(), Refusal> {
         let legal = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
         if self.name.is_empty() || self.name.len() > 255 || !self.name.chars().all(legal) {
@@ -221,8 +221,8 @@ impl Container {
         self.check_health()
     }
 
-    /// What Fargate has no place for, and how long it waits at most.
-    /// Source: `ContainerDefinition` in the ECS API reference; "Task definition differences for Fargate".
+    /// Settings that Fargate does not support, and its longest stop timeout. Source: `ContainerDefinition` in the ECS
+    /// API reference; "Task definition differences for Fargate".
     fn check_limits(&self) -> Result<(), Refusal> {
         if !(self.mount_points.is_empty() && self.volumes_from.is_empty() && self.system_controls.is_empty())
         {
@@ -300,7 +300,7 @@ impl Container {
         }
     }
 
-    /// Source of the bounds: `HealthCheck` in the ECS API reference.
+    /// Source of the limits: `HealthCheck` in the ECS API reference.
     fn check_health(&self) -> Result<(), Refusal> {
         let Some(health) = &self.health_check else { return Ok(()) };
         let legal = (5..=300).contains(&health.interval)

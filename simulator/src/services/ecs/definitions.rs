@@ -42,14 +42,14 @@ impl Definition {
         }
     }
 
-    /// The roles that must be there to start a task.
+    /// The roles that a task needs to start.
     pub(super) fn roles(&self) -> impl Iterator<Item = &String> {
         self.execution_role.iter().chain(self.task_role.iter())
     }
 }
 
-/// The memory that Fargate offers for a CPU size: least, most and step, in MiB.
-/// Source: "Task CPU and memory" in the ECS developer guide.
+/// The memory sizes of Fargate for a CPU size: smallest, largest and step, in MiB. Source: "Task CPU and memory" in
+/// the ECS developer guide.
 const SIZES: [(u32, u32, u32, u32); 7] = [
     (256, 512, 2048, 512),
     (512, 1024, 4096, 1024),
@@ -93,6 +93,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
         &world.region,
     )?;
     let revision = world
+        .states
         .ecs
         .definitions
         .get(&family)
@@ -114,7 +115,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
         deletion_asked: None,
     };
     let answer = json!({ "taskDefinition": document(&definition), "tags": tag_list(&definition.tags) });
-    world.ecs.definitions.entry(family).or_default().push(definition);
+    world.states.ecs.definitions.entry(family).or_default().push(definition);
     Ok(answer.into())
 }
 
@@ -135,8 +136,9 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let status = one_of(params, "status", &["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"])?;
     let descending = one_of(params, "sort", &["ASC", "DESC"])?.as_deref() == Some("DESC");
     let status = status.as_deref().unwrap_or("ACTIVE");
-    // Despite its name, familyPrefix is the whole family. Source: ListTaskDefinitions in the ECS API reference.
+    // Despite its name, `familyPrefix` is the whole family. Source: `ListTaskDefinitions` in the ECS API reference.
     let mut arns: Vec<Value> = world
+        .states
         .ecs
         .definitions
         .values()
@@ -155,6 +157,7 @@ pub(super) fn list_families(world: &mut World, params: &Params) -> Result<Reply,
     let prefix = params.text("familyPrefix").unwrap_or_default();
     let status = one_of(params, "status", &["ACTIVE", "INACTIVE", "ALL"])?;
     let families = world
+        .states
         .ecs
         .definitions
         .iter()
@@ -220,15 +223,23 @@ pub(super) fn find<'a>(world: &'a World, named: &str) -> Option<&'a Definition> 
     let found = match name.split_once(':') {
         Some((family, revision)) => {
             let revision: usize = revision.parse().ok()?;
-            world.ecs.definitions.get(family)?.iter().find(|definition| definition.revision == revision)
+            world
+                .states
+                .ecs
+                .definitions
+                .get(family)?
+                .iter()
+                .find(|definition| definition.revision == revision)
         }
-        None => world.ecs.definitions.get(name)?.iter().rev().find(|definition| definition.is_active()),
+        None => {
+            world.states.ecs.definitions.get(name)?.iter().rev().find(|definition| definition.is_active())
+        }
     }?;
     (!named.starts_with("arn:") || found.arn == named).then_some(found)
 }
 
 pub(super) fn find_mut<'a>(world: &'a mut World, arn: &str) -> Option<&'a mut Definition> {
-    world.ecs.definitions.values_mut().flatten().find(|definition| definition.arn == arn)
+    world.states.ecs.definitions.values_mut().flatten().find(|definition| definition.arn == arn)
 }
 
 fn last_part(named: &str) -> &str {
@@ -242,7 +253,7 @@ fn role(params: &Params, key: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The task's CPU and memory, if Fargate offers the pair.
+/// The task's CPU and memory, if Fargate supports the combination.
 fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     let number = |key: &str| -> Result<u32, Refusal> {
         let text = params
@@ -252,7 +263,7 @@ fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     };
     let (cpu, memory) = (number("cpu")?, number("memory")?);
     let offered = SIZES.iter().any(|(size, least, most, step)| {
-        // The smallest size has no 1.5 GB.
+        // The smallest CPU size does not support 1.5 GB.
         *size == cpu
             && (*least..=*most).contains(&memory)
             && memory % step == 0
@@ -267,7 +278,7 @@ fn size(params: &Params) -> Result<(u32, u32), Refusal> {
     }
 }
 
-/// Source of the bounds: `EphemeralStorage` in the ECS API reference.
+/// Source of the limits: `EphemeralStorage` in the ECS API reference.
 fn ephemeral_storage(params: &Params) -> Result<Option<Value>, Refusal> {
     let storage = params.section("ephemeralStorage").map(|section| section.int("sizeInGiB")).transpose()?;
     match storage {
@@ -304,7 +315,7 @@ fn checked(
     if containers.is_empty() || containers.len() > 10 {
         return Err(client("Container list cannot be empty, and holds 10 containers at most."));
     }
-    // Together they can't have more than the task. Source: `cpu` and `memory` in the ECS API reference.
+    // The sum must not exceed the task's. Source: `cpu` and `memory` in the ECS API reference.
     let cpus: i64 = containers.iter().map(Container::cpu).sum();
     let reserved: i64 = containers.iter().map(Container::reserved_memory).sum();
     for (what, together, whole) in [("cpu", cpus, cpu), ("memory", reserved, memory)] {

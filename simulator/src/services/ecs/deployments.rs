@@ -1,5 +1,5 @@
-//! Deployments of a service, in both of ECS's views: the service's own list, and service deployments with the
-//! revisions that they lead to.
+//! Deployments of a service, in both of ECS's forms: the service's own list, and service deployments with their
+//! revisions.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ pub(super) struct Deployment {
     pub(super) reason: String,
     /// Failed tasks since the last success.
     pub(super) failed: usize,
-    /// No task is started before this.
+    /// No task starts before this time.
     pub(super) next_launch: Duration,
-    /// How long a task takes to run once it was started.
+    /// How long a task takes from its start to `RUNNING`.
     pub(super) starts_within: Duration,
-    /// Whether a fault makes its tasks crash.
-    pub(super) doomed: bool,
-    /// Whether it ever was completed: what can be rolled back to.
+    /// Whether its tasks crash because of a fault.
+    pub(super) fails: bool,
+    /// Whether it ever completed: a rollback needs such a deployment.
     pub(super) proven: bool,
 }
 
@@ -51,7 +51,7 @@ impl Deployment {
     }
 }
 
-/// A service deployment: the story of one change, its rollback included.
+/// A service deployment: one change, with its rollback.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
     number: u64,
@@ -59,7 +59,7 @@ pub(super) struct Story {
     sources: Vec<u64>,
     created: Duration,
     pub(super) rolls_back: bool,
-    /// How it ended: when that shows, with which status and reason.
+    /// When its end becomes visible, and its status and reason.
     ending: Option<(Duration, &'static str, String)>,
 }
 
@@ -68,7 +68,7 @@ impl Story {
         Self { number: world.number(), target, sources, created: world.now, rolls_back: false, ending: None }
     }
 
-    /// Ends the story, unless it has ended before.
+    /// Ends the service deployment, unless it has ended.
     pub(super) fn end(&mut self, at: Duration, status: &'static str, reason: impl Into<String>) {
         if self.ending.is_none() {
             self.ending = Some((at, status, reason.into()));
@@ -95,7 +95,7 @@ pub(super) fn id(number: u64) -> String {
     format!("ecs-svc/{}", digits(number))
 }
 
-/// Numbers of ECS's length.
+/// Numbers with the length of ECS's.
 fn digits(number: u64) -> u64 {
     1_000_000_000_000_000_000 + number
 }
@@ -105,7 +105,7 @@ pub(super) fn documents(world: &World, key: &str, service: &Service) -> Vec<Valu
     let entries = service.deployments.iter().enumerate();
     entries
         .map(|(place, deployment)| {
-            let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, deployment.number));
+            let tasks = || world.states.ecs.tasks.values().filter(|task| task.is_of(key, deployment.number));
             let is =
                 |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
             let mut document = json!({
@@ -145,7 +145,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let after = created.as_ref().map(|created| created.float("after")).transpose()?.flatten();
     let before = created.as_ref().map(|created| created.float("before")).transpose()?.flatten();
     let (key, service) = services::find(world, &cluster, &named)?;
-    // The newest first. Source: ListServiceDeployments in the ECS API reference.
+    // Newest first. Source: `ListServiceDeployments` in the ECS API reference.
     let stories = service.stories.iter().rev().filter(|story| {
         let at = Clock::epoch_seconds(story.created);
         (wanted.is_empty() || wanted.iter().any(|status| status == story.status(world).0))
@@ -184,7 +184,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for arn in arns {
-        let story = world.ecs.services.iter().find_map(|(key, service)| {
+        let story = world.states.ecs.services.iter().find_map(|(key, service)| {
             let story = service.stories.iter().find(|story| story_arn(world, key, story) == arn)?;
             Some(full_document(world, key, service, story))
         });
@@ -204,7 +204,7 @@ pub(super) fn describe_revisions(world: &mut World, params: &Params) -> Result<R
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for arn in arns {
-        let revision = world.ecs.services.iter().find_map(|(key, service)| {
+        let revision = world.states.ecs.services.iter().find_map(|(key, service)| {
             let revision =
                 service.revisions.iter().find(|one| revision_arn(world, key, one.number) == arn)?;
             Some(json!({
@@ -276,7 +276,7 @@ fn full_document(world: &World, key: &str, service: &Service, story: &Story) -> 
 }
 
 fn revision_summary(world: &World, key: &str, number: u64, requested: usize) -> Value {
-    let tasks = || world.ecs.tasks.values().filter(|task| task.is_of(key, number));
+    let tasks = || world.states.ecs.tasks.values().filter(|task| task.is_of(key, number));
     let is = |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
     json!({
         "arn": revision_arn(world, key, number),
@@ -295,7 +295,7 @@ fn story_arn(world: &World, key: &str, story: &Story) -> String {
     world.arn("ecs", &format!("service-deployment/{key}/{:021}", story.number))
 }
 
-/// A service revision carries the number of the deployment that brought it.
+/// A service revision has the number of the deployment that created it.
 pub(super) fn revision_arn(world: &World, key: &str, number: u64) -> String {
     world.arn("ecs", &format!("service-revision/{key}/{}", digits(number)))
 }

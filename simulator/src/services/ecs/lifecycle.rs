@@ -1,4 +1,4 @@
-//! A task's life: what it needs to start, its announcement, the checks that end it, its stop.
+//! The life of a task: its requirements, its registration, its health checks, its stop.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::tasks::{Behaviour, Stop, Task};
 use crate::services::{ec2, elb, logs};
 use crate::world::World;
 
-/// How long a container that crashes runs.
+/// How long a crashing container runs.
 const CRASH_SECONDS: f64 = 2.0;
 
-/// A task whose containers have ended by themselves is gone faster than one that is told to end.
+/// A task whose containers have exited stops faster than one that must be stopped.
 const CLEAN_UP_SECONDS: f64 = 5.0;
 
-/// Failed starts are spaced out, from the first of these to the second.
-/// Source of the ceiling: "Service throttle logic" in the ECS developer guide.
+/// The first and the longest delay between failed starts. Source of the longest: "Service throttle logic" in the ECS
+/// developer guide.
 const BACKOFF_SECONDS: (f64, f64) = (5.0, 900.0);
 
-/// Lets a task go on.
+/// Advances a task.
 pub(super) fn go_on(world: &mut World, task: &mut Task) {
     if let Some(stop) = &task.stop {
         task.ended = stop.stopped_at <= world.now;
@@ -40,13 +40,13 @@ pub(super) fn go_on(world: &mut World, task: &mut Task) {
     }
 }
 
-/// Finds out whether a task can start.
+/// Decides whether a task can start.
 fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
     match start::outcome(world, task, definition) {
         Outcome::Runs(behaviour) => {
-            let doomed = deployment_of(world, task).is_some_and(|deployment| deployment.doomed);
+            let fails = deployment_of(world, task).is_some_and(|deployment| deployment.fails);
             task.running_at = Some(world.now + task.runs_after);
-            task.behaviour = if doomed { Behaviour::Crashes(1) } else { behaviour };
+            task.behaviour = if fails { Behaviour::Crashes(1) } else { behaviour };
         }
         Outcome::Unreachable(_) if world.now < task.gives_up_at => {}
         Outcome::Unreachable(reason) | Outcome::Fails(reason) => {
@@ -56,7 +56,7 @@ fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
     }
 }
 
-/// Tells target groups and logs that a task runs.
+/// Registers a running task with target groups, and writes its logs.
 fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Duration) {
     task.announced = true;
     for container in &definition.containers {
@@ -80,7 +80,7 @@ fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Dur
     }
 }
 
-/// Ends a running task that crashes or is not healthy.
+/// Ends a running task that crashes or is unhealthy.
 fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at: Duration) {
     if let Behaviour::Crashes(code) = task.behaviour {
         let crashed_at = running_at + world.latency.seconds(CRASH_SECONDS);
@@ -96,7 +96,7 @@ fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at
         }
         return;
     }
-    let grace = world.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
+    let grace = world.states.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
     if world.now < running_at + world.latency.seconds(f64::from(grace)) {
         return;
     }
@@ -123,7 +123,7 @@ fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at
     }
 }
 
-/// Begins to stop a task: out of its target groups first, then the signal to end, then its interface.
+/// Starts to stop a task: deregistration, then the signal, then its interface.
 pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reason: &str) {
     let since = world.now;
     let mut drained_at = since;
@@ -154,15 +154,15 @@ pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reaso
 }
 
 fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {
-    let service = world.ecs.services.get(&task.service)?;
+    let service = world.states.ecs.services.get(&task.service)?;
     service.deployments.iter().find(|deployment| deployment.number == task.deployment)
 }
 
-/// Counts a failed task against its deployment, and puts the next start off.
+/// Counts a failed task of a deployment, and delays the next start.
 fn count_failure(world: &mut World, task: &Task) {
     let now = world.now;
     let (first, most) = BACKOFF_SECONDS;
-    let Some(service) = world.ecs.services.get_mut(&task.service) else { return };
+    let Some(service) = world.states.ecs.services.get_mut(&task.service) else { return };
     service.steady = false;
     let desired = service.desired.max(1);
     let Some(deployment) = service.deployments.iter_mut().find(|one| one.number == task.deployment) else {
@@ -176,8 +176,8 @@ fn count_failure(world: &mut World, task: &Task) {
 }
 
 fn tell(world: &mut World, key: &str, text: &str) {
-    if let Some(mut service) = world.ecs.services.remove(key) {
+    if let Some(mut service) = world.states.ecs.services.remove(key) {
         service.tell(world, text);
-        world.ecs.services.insert(key.into(), service);
+        world.states.ecs.services.insert(key.into(), service);
     }
 }

@@ -1,4 +1,4 @@
-//! ECS on Fargate: clusters, task definitions, services, and the scheduler that keeps services as they should be.
+//! ECS on Fargate: clusters, task definitions, services, and the scheduler of services.
 
 mod access;
 mod clusters;
@@ -25,42 +25,56 @@ use self::definitions::Definition;
 use self::services::Service;
 use self::tasks::Task;
 use super::unknown;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
+use crate::call_log::writes;
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::{self, Tags, World};
 
-/// What stands of this service.
+pub(crate) static SERVICE: super::Service = super::Service {
+    advance: scheduler::advance,
+    inventory,
+    rate: |operation| {
+        if writes(operation) { Rate::new("write", 50.0, 5.0) } else { Rate::new("read", 50.0, 20.0) }
+    },
+    timings: &[
+        ("RegisterTaskDefinition", Timing::Create("ecs_task_definition_register")),
+        ("DeregisterTaskDefinition", Timing::Delete("ecs_task_definition_register")),
+        ("CreateService", Timing::Create("ecs_service_create_call")),
+    ],
+    can_fail: &["CreateService", "UpdateService"],
+    ..super::Service::json("ecs", "1.1", "AmazonEC2ContainerServiceV20141113", act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By name. A deleted one stays, `INACTIVE`, until one of its name is made again.
+    /// By name. A deleted cluster remains, `INACTIVE`, until its name is used again.
     clusters: BTreeMap<String, Cluster>,
-    /// By family, the revisions in their order.
+    /// The revisions of each family, in order.
     definitions: BTreeMap<String, Vec<Definition>>,
-    /// By `CLUSTER/SERVICE`. A deleted one stays, `INACTIVE`, until one of its name is made again.
+    /// By `CLUSTER/SERVICE`. A deleted service remains, `INACTIVE`, until its name is used again.
     services: BTreeMap<String, Service>,
-    /// By ARN; the ids are given in order.
+    /// By ARN; IDs are assigned in order.
     tasks: BTreeMap<String, Task>,
     images: BTreeMap<String, ImageView>,
-    /// Up to when the scheduler has worked.
+    /// The last tick of the scheduler.
     scheduled_until: Duration,
 }
 
-/// A cluster or service is unknown to reads, and to those that need it, for this long after it was made.
-/// The order of magnitude is a guess; that it happens is known (Terraform retries such reads for two minutes).
+/// How long a new cluster or service is unknown to reads and to calls that need it. The order of magnitude is a
+/// guess; that it happens is known (Terraform retries such reads for two minutes).
 const UNSEEN_SECONDS: f64 = 0.5;
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
+/// Requests the permissions that Application Auto Scaling checks before it scales a service.
+pub(crate) fn scaling_access(world: &World, resource: &str, requests: &mut AccessRequests<'_>) {
+    access::scaling(world, resource, requests);
 }
 
-/// Asks for what Application Auto Scaling tries out in the caller's name before it scales a service.
-pub(crate) fn scaling_access(world: &World, resource: &str, asks: &mut Asks<'_>) {
-    access::scaling(world, resource, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateCluster" => clusters::create(world, params),
         "DescribeClusters" => clusters::describe(world, params),
@@ -89,59 +103,55 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-pub(crate) fn advance(world: &mut World) {
-    scheduler::advance(world);
-}
-
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for cluster in world.ecs.clusters.values() {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for cluster in world.states.ecs.clusters.values() {
         if !cluster.is_inactive(world.now) {
             items.push(Item::new("AWS::ECS::Cluster", &cluster.arn, &cluster.tags).named(&cluster.name));
         }
     }
-    for definition in world.ecs.definitions.values().flatten() {
+    for definition in world.states.ecs.definitions.values().flatten() {
         if definition.is_active() {
             let name = format!("{}:{}", definition.family, definition.revision);
             items.push(Item::new("AWS::ECS::TaskDefinition", &definition.arn, &definition.tags).named(&name));
         }
     }
-    for (key, service) in &world.ecs.services {
+    for (key, service) in &world.states.ecs.services {
         if service.is_inactive() {
             continue;
         }
-        let tasks = world.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
+        let tasks = world.states.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
         let hourly = tasks.map(|task| fargate_hourly(task.cpu, task.memory));
         let item = Item::new("AWS::ECS::Service", &service.arn, &service.tags).named(&service.name);
         items.push(item.hourly(hourly.sum()));
     }
 }
 
-/// What a container of an image does.
+/// The behaviour of an image's containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImageView {
-    /// No registry has it.
+    /// No registry has the image.
     Missing,
-    /// It ends at once with this exit code.
+    /// The container exits at once with this code.
     Crashes(i32),
-    /// It runs, and never passes a health check.
+    /// The container runs, and never passes a health check.
     Unhealthy,
 }
 
-/// Says what containers of an image do; any other image runs well.
+/// Sets the behaviour of an image's containers; other images run well.
 pub(crate) fn seed_image(world: &mut World, image: &str, view: ImageView) {
-    world.ecs.images.insert(image.into(), view);
+    world.states.ecs.images.insert(image.into(), view);
 }
 
-/// Whether there is an active service behind a scalable target's resource id, `service/CLUSTER/SERVICE`.
+/// Whether a scalable target's resource ID, `service/CLUSTER/SERVICE`, names an active service.
 pub(crate) fn is_active_service(world: &World, resource: &str) -> bool {
     let key = resource.strip_prefix("service/").unwrap_or(resource);
-    world.ecs.services.get(key).is_some_and(Service::is_active)
+    world.states.ecs.services.get(key).is_some_and(Service::is_active)
 }
 
-/// Brings a service's desired count between the bounds of its scalable target.
+/// Limits a service's desired count to the bounds of its scalable target.
 pub(crate) fn keep_within(world: &mut World, resource: &str, least: i64, most: i64) {
     let key = resource.strip_prefix("service/").unwrap_or(resource);
-    if let Some(service) = world.ecs.services.get_mut(key)
+    if let Some(service) = world.states.ecs.services.get_mut(key)
         && let (Ok(least), Ok(most)) = (usize::try_from(least), usize::try_from(most))
     {
         let desired = service.desired.clamp(least, most.max(least));
@@ -158,13 +168,13 @@ fn client(message: impl Into<String>) -> Refusal {
     Refusal::new("ClientException", message)
 }
 
-/// A required text; ECS answers a missing one with `InvalidParameterException`.
+/// A required text; without it, ECS returns `InvalidParameterException`.
 fn needed(params: &Params, key: &str, message: &str) -> Result<String, Refusal> {
     params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| invalid(message))
 }
 
-/// The part of a JSON request at `key`, in a form that knows each of its fields: one that it does not know is an
-/// error, so that the whole part may be marked as read.
+/// The part of a JSON request at `key`, as a type that has all supported fields. An unsupported field is an error, so
+/// the whole part can be marked as read.
 fn part<T: DeserializeOwned>(params: &Params, key: &str) -> Result<Option<T>, Refusal> {
     let body = body(params)?;
     params.ignore(key);
@@ -202,7 +212,7 @@ fn tag_list(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-/// Whether `include` asks for tags; any other word in it is refused unless it is in `known`.
+/// Whether `include` contains `TAGS`. A value that is neither that nor in `known` is refused.
 fn includes_tags(params: &Params, known: &[&str]) -> Result<bool, Refusal> {
     let include = params.list("include");
     match include.iter().find(|word| *word != "TAGS" && !known.contains(&word.as_str())) {
@@ -211,7 +221,7 @@ fn includes_tags(params: &Params, known: &[&str]) -> Result<bool, Refusal> {
     }
 }
 
-/// A text that must be one of a few, if it was sent.
+/// A text with a limited set of values, if it was sent.
 fn one_of(params: &Params, key: &str, allowed: &[&str]) -> Result<Option<String>, Refusal> {
     match params.text(key) {
         Some(text) if !allowed.contains(&text.as_str()) => {
@@ -245,7 +255,7 @@ fn page(params: &Params, name: &str, all: Vec<Value>, usual: usize) -> Result<Re
     Ok(answer.into())
 }
 
-/// How a failure to describe one thing is told, without failing the whole call.
+/// The failure to describe one item, which does not fail the whole call.
 fn missing(arn: &str) -> Value {
     json!({ "arn": arn, "reason": "MISSING" })
 }

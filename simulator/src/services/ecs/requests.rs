@@ -1,4 +1,4 @@
-//! What `CreateService` and `UpdateService` are given, and what of it is refused.
+//! The parameters of `CreateService` and `UpdateService`, with their checks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(super) struct LoadBalancer {
     pub(super) container_port: u16,
 }
 
-/// Where tasks get their interfaces.
+/// The network of a service's tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Network {
@@ -45,7 +45,7 @@ impl Network {
     }
 }
 
-/// How a rolling update goes.
+/// The settings of a rolling update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rolling {
@@ -65,7 +65,7 @@ pub(super) struct Breaker {
     pub(super) rollback: bool,
 }
 
-/// ECS's defaults for a service of replicas. Source: `DeploymentConfiguration` in the ECS API reference.
+/// ECS's defaults for a replica service. Source: `DeploymentConfiguration` in the ECS API reference.
 impl Default for Rolling {
     fn default() -> Self {
         Self {
@@ -90,10 +90,10 @@ struct RollingRequest {
 }
 
 impl Rolling {
-    /// These settings with what a request changes of them.
+    /// These settings, changed by a request.
     ///
     /// # Errors
-    /// `InvalidParameterException` for what would block every deployment or is not simulated.
+    /// `InvalidParameterException` for settings that would block every deployment or are not supported.
     pub(super) fn changed_by(mut self, params: &Params) -> Result<Self, Refusal> {
         let Some(request) = part::<RollingRequest>(params, "deploymentConfiguration")? else {
             return Ok(self);
@@ -129,7 +129,7 @@ impl Rolling {
     }
 }
 
-/// The network of a request, if it names one, checked against what EC2 has.
+/// The network of a request, if it has one, checked against EC2.
 pub(super) fn network(world: &World, params: &Params) -> Result<Option<Network>, Refusal> {
     let Some(configuration) = part::<NetworkConfiguration>(params, "networkConfiguration")? else {
         return Ok(None);
@@ -166,7 +166,7 @@ pub(super) fn network(world: &World, params: &Params) -> Result<Option<Network>,
     Ok(Some(network))
 }
 
-/// The one VPC of a network's subnets.
+/// The VPC of a network's subnets, which must be the same for all.
 fn vpc_of(world: &World, network: &Network) -> Result<String, Refusal> {
     let mut vpc: Option<String> = None;
     for id in &network.subnets {
@@ -183,7 +183,7 @@ fn vpc_of(world: &World, network: &Network) -> Result<String, Refusal> {
     vpc.ok_or_else(|| invalid("subnets can not be empty."))
 }
 
-/// Checks the load balancers of a service against its task definition and against what the load balancing service has.
+/// Checks the load balancers of a service against its task definition and against Elastic Load Balancing.
 pub(super) fn check_load_balancers(
     world: &World,
     load_balancers: &[LoadBalancer],
@@ -228,7 +228,7 @@ pub(super) fn check_load_balancers(
     Ok(())
 }
 
-/// The platform version of a request, if it names one.
+/// The platform version of a request, if it has one.
 pub(super) fn platform(params: &Params) -> Result<Option<String>, Refusal> {
     match params.text("platformVersion") {
         Some(version) if !["LATEST", "1.4.0"].contains(&version.as_str()) => {
@@ -238,7 +238,7 @@ pub(super) fn platform(params: &Params) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// The seconds in which failing health checks of a new task do not count, if the request names them.
+/// For how many seconds failing health checks of a new task are ignored, if the request says so.
 pub(super) fn grace(params: &Params, has_load_balancers: bool) -> Result<Option<u32>, Refusal> {
     let Some(seconds) = params.int("healthCheckGracePeriodSeconds")? else { return Ok(None) };
     if !has_load_balancers {
@@ -251,7 +251,7 @@ pub(super) fn grace(params: &Params, has_load_balancers: bool) -> Result<Option<
         .map_err(|_| invalid("healthCheckGracePeriodSeconds must not be negative."))
 }
 
-/// How many tasks a request wants, if it says so.
+/// The desired count of a request, if it has one.
 pub(super) fn desired(params: &Params) -> Result<Option<usize>, Refusal> {
     params
         .int("desiredCount")?
@@ -264,7 +264,7 @@ pub(super) fn desired(params: &Params) -> Result<Option<usize>, Refusal> {
         .transpose()
 }
 
-/// ECS exec works through the task role.
+/// ECS Exec needs the task role.
 pub(super) fn check_exec(exec: bool, definition: &Definition) -> Result<(), Refusal> {
     if exec && definition.task_role.is_none() {
         return Err(invalid(

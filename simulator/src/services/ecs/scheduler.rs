@@ -1,7 +1,7 @@
-//! The scheduler: starts and stops tasks so that services come to be as they should.
+//! The scheduler: it starts and stops tasks until services match their configuration.
 //!
-//! It works in ticks of one second on a grid of its own. When it is asked late it goes through the ticks that it has
-//! missed, each with the world at that moment, so that what comes out does not depend on how often it is asked.
+//! It works in ticks of one second. A late call first runs the missed ticks, each with the account's state at that
+//! moment, so the result does not depend on the number of calls.
 
 use std::time::Duration;
 
@@ -16,89 +16,89 @@ use crate::world::{Tags, World};
 
 const TICK_SECONDS: f64 = 1.0;
 
-/// A task looks for its image, its logs and its secrets this long after its start (its interface is attached then),
-/// and gives up on what it does not reach this long after its start.
+/// How long after its start a task first needs its image, logs and secrets (its interface is attached then), and how
+/// long after its start it gives up.
 const PREPARE_SECONDS: f64 = 10.0;
 const GIVE_UP_SECONDS: f64 = 60.0;
 
-/// When the scheduler tries again to start a task whose role is not visible yet, or cannot be used at all.
+/// How long the scheduler waits before it tries again to start a task whose role is not visible or usable.
 const PROPAGATION_RETRY_SECONDS: f64 = 5.0;
 const PLACEMENT_RETRY_SECONDS: f64 = 30.0;
 
-/// From the last healthy task to the end of the service deployment.
+/// The time from the last healthy task to the end of the service deployment.
 const CONCLUDE_SECONDS: f64 = 3.0;
 
 pub(super) fn advance(world: &mut World) {
     let now = world.now;
     let tick = world.latency.seconds(TICK_SECONDS).max(Duration::from_millis(1));
-    while is_busy(world) && world.ecs.scheduled_until + tick <= now {
-        let at = world.ecs.scheduled_until + tick;
+    while is_busy(world) && world.states.ecs.scheduled_until + tick <= now {
+        let at = world.states.ecs.scheduled_until + tick;
         look(world, at);
     }
-    // Nothing moves by itself now: one look is enough to see what calls have changed (a group's rules, say).
-    let missed = now.saturating_sub(world.ecs.scheduled_until).as_nanos() / tick.as_nanos();
+    // Nothing changes without a call: one tick is enough to see the effects of calls, such as a changed rule.
+    let missed = now.saturating_sub(world.states.ecs.scheduled_until).as_nanos() / tick.as_nanos();
     if let Ok(missed) = u32::try_from(missed)
         && missed > 0
     {
-        let at = world.ecs.scheduled_until + tick * missed;
+        let at = world.states.ecs.scheduled_until + tick * missed;
         look(world, at);
     }
     world.now = now;
 }
 
-/// One tick at a moment of the past, or now.
+/// Runs one tick, with the time of the tick.
 fn look(world: &mut World, at: Duration) {
     world.now = at;
-    world.ecs.scheduled_until = at;
-    if world.ecs.services.values().all(Service::is_inactive)
-        && world.ecs.tasks.values().all(|task| task.ended)
+    world.states.ecs.scheduled_until = at;
+    if world.states.ecs.services.values().all(Service::is_inactive)
+        && world.states.ecs.tasks.values().all(|task| task.ended)
     {
         return;
     }
     elb::advance(world);
     ec2::advance(world);
     let tasks: Vec<String> =
-        world.ecs.tasks.iter().filter(|(_, task)| !task.ended).map(|(arn, _)| arn.clone()).collect();
+        world.states.ecs.tasks.iter().filter(|(_, task)| !task.ended).map(|(arn, _)| arn.clone()).collect();
     for arn in tasks {
-        if let Some(mut task) = world.ecs.tasks.remove(&arn) {
+        if let Some(mut task) = world.states.ecs.tasks.remove(&arn) {
             go_on(world, &mut task);
-            world.ecs.tasks.insert(arn, task);
+            world.states.ecs.tasks.insert(arn, task);
         }
     }
-    let services: Vec<String> = world.ecs.services.keys().cloned().collect();
+    let services: Vec<String> = world.states.ecs.services.keys().cloned().collect();
     for key in services {
-        if let Some(mut service) = world.ecs.services.remove(&key) {
+        if let Some(mut service) = world.states.ecs.services.remove(&key) {
             match service.status {
                 Status::Active => keep(world, &key, &mut service),
                 Status::Draining(until) => drain(world, &key, &mut service, until),
                 Status::Inactive => {}
             }
-            world.ecs.services.insert(key, service);
+            world.states.ecs.services.insert(key, service);
         }
     }
 }
 
-/// Whether something will happen by itself.
+/// Whether anything will change without a call.
 fn is_busy(world: &World) -> bool {
     let moving = |task: &Task| !task.ended && (task.is_stopping() || !task.announced);
     let unsettled = |service: &Service| match service.status {
         Status::Inactive => false,
-        Status::Draining(until) => world.ecs.scheduled_until < until,
+        Status::Draining(until) => world.states.ecs.scheduled_until < until,
         Status::Active => {
             !service.steady
                 && service.deployments.first().is_some_and(|primary| primary.rollout != Rollout::Failed)
         }
     };
-    world.ecs.tasks.values().any(moving) || world.ecs.services.values().any(unsettled)
+    world.states.ecs.tasks.values().any(moving) || world.states.ecs.services.values().any(unsettled)
 }
 
-/// How many failed tasks in a deployment trip the circuit breaker: half of the desired count, between 3 and 200.
-/// Source: `DeploymentCircuitBreaker` in the ECS API reference.
+/// The number of failed tasks of a deployment that trips the circuit breaker: half of the desired count, between 3
+/// and 200. Source: `DeploymentCircuitBreaker` in the ECS API reference.
 pub(super) fn breaker_threshold(desired: usize) -> usize {
     desired.div_ceil(2).clamp(3, 200)
 }
 
-/// Keeps an active service as it should be, or brings it there.
+/// Starts and stops tasks of an active service as needed.
 fn keep(world: &mut World, key: &str, service: &mut Service) {
     trip(world, service);
     let Some(primary) = service.deployments.first().map(|primary| primary.number) else { return };
@@ -113,7 +113,7 @@ fn keep(world: &mut World, key: &str, service: &mut Service) {
     conclude(world, key, service, primary);
 }
 
-/// What the scheduler knows of a task.
+/// The scheduler's view of a task.
 struct View {
     arn: String,
     deployment: u64,
@@ -122,7 +122,8 @@ struct View {
 }
 
 fn tasks_of(world: &World, key: &str, wanted: impl Fn(&Task) -> bool) -> Vec<View> {
-    let tasks = world.ecs.tasks.values().filter(|task| task.service == key && !task.ended && wanted(task));
+    let tasks =
+        world.states.ecs.tasks.values().filter(|task| task.service == key && !task.ended && wanted(task));
     tasks
         .map(|task| View {
             arn: task.arn.clone(),
@@ -133,7 +134,7 @@ fn tasks_of(world: &World, key: &str, wanted: impl Fn(&Task) -> bool) -> Vec<Vie
         .collect()
 }
 
-/// Whether a task counts as healthy: running, by its container's own check, and in each target group.
+/// Whether a task counts as healthy: running, and healthy by its container's check and in every target group.
 fn is_healthy(world: &World, task: &Task) -> bool {
     let definition = definitions::find(world, &task.definition);
     let by_container = definition.and_then(|definition| task.container_health(definition, world));
@@ -146,12 +147,12 @@ fn is_healthy(world: &World, task: &Task) -> bool {
         })
 }
 
-/// Trips the circuit breaker when too many tasks of a deployment under way have failed.
+/// Trips the circuit breaker when too many tasks of the current deployment have failed.
 ///
-/// Without anything to roll back to, the deployment stays the primary one, `FAILED`, and no more tasks are started.
-/// The service deployment is then `ROLLBACK_FAILED` where a rollback was asked for and `STOPPED` where it was not:
-/// ECS has no status "failed", its documents name these two for a deployment that the breaker ended, and which of
-/// them a first deployment gets is not documented.
+/// Without an earlier deployment to roll back to, the deployment stays the primary one, `FAILED`, and no more tasks
+/// start. The service deployment is then `ROLLBACK_FAILED` if a rollback was requested, or else `STOPPED`. ECS has no
+/// status "failed": its documentation names these two for a deployment that the breaker ended, but not which of them
+/// a first deployment gets.
 fn trip(world: &mut World, service: &mut Service) {
     let breaker = service.rolling.deployment_circuit_breaker;
     let threshold = breaker_threshold(service.desired);
@@ -184,7 +185,7 @@ fn trip(world: &mut World, service: &mut Service) {
     }
 }
 
-/// Makes an older deployment, the one at `place`, the primary one again.
+/// Makes the older deployment at `place` the primary one again.
 fn roll_back(world: &mut World, service: &mut Service, place: usize) {
     let now = world.now;
     let mut back = service.deployments.remove(place);
@@ -200,7 +201,7 @@ fn roll_back(world: &mut World, service: &mut Service, place: usize) {
     }
 }
 
-/// Starts up to `count` tasks of the primary deployment, if its roles can be assumed by now.
+/// Starts up to `count` tasks of the primary deployment, if its roles can be assumed.
 fn launch(world: &mut World, key: &str, service: &mut Service, count: usize) {
     let Some(deployment) = service.deployments.first().cloned() else { return };
     if count == 0 || world.now < deployment.next_launch {
@@ -238,7 +239,7 @@ fn put_off(world: &World, service: &mut Service, seconds: f64, counts_as_failure
     }
 }
 
-/// Starts one task in the subnet that has the fewest of the service's tasks; gives its id.
+/// Starts one task in the subnet with the fewest tasks of the service; returns its ID.
 fn place(
     world: &mut World,
     key: &str,
@@ -248,7 +249,7 @@ fn place(
 ) -> Option<String> {
     let network = &deployment.network;
     let load = |subnet: &String| {
-        let tasks = world.ecs.tasks.values();
+        let tasks = world.states.ecs.tasks.values();
         tasks.filter(|task| task.service == key && !task.is_stopping() && task.subnet == *subnet).count()
     };
     let subnet = network.subnets.iter().min_by_key(|subnet| load(subnet))?.clone();
@@ -305,7 +306,7 @@ fn place(
         stop: None,
         ended: false,
     };
-    world.ecs.tasks.insert(task.arn.clone(), task);
+    world.states.ecs.tasks.insert(task.arn.clone(), task);
     Some(id)
 }
 
@@ -317,8 +318,8 @@ fn propagated(service: &Service, definition: &Definition) -> Tags {
     }
 }
 
-/// Stops tasks that are not wanted any more: of the primary deployment when it has too many, of older ones as far as
-/// enough healthy tasks stay.
+/// Stops surplus tasks: of the primary deployment if it has too many, and of older ones as long as enough healthy
+/// tasks remain.
 fn scale_in(world: &mut World, key: &str, service: &mut Service, primary: u64) {
     let live = tasks_of(world, key, |task| !task.is_stopping());
     let (current, older): (Vec<&View>, Vec<&View>) = live.iter().partition(|task| task.deployment == primary);
@@ -342,7 +343,7 @@ fn scale_in(world: &mut World, key: &str, service: &mut Service, primary: u64) {
 fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str) {
     let mut stopped = Vec::new();
     for arn in tasks {
-        if let Some(mut task) = world.ecs.tasks.remove(arn) {
+        if let Some(mut task) = world.states.ecs.tasks.remove(arn) {
             for at in &task.registered {
                 service.tell(
                     world,
@@ -351,7 +352,7 @@ fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str)
             }
             stop(world, &mut task, "ServiceSchedulerInitiated", reason);
             stopped.push(format!("(task {})", task.id));
-            world.ecs.tasks.insert(arn.clone(), task);
+            world.states.ecs.tasks.insert(arn.clone(), task);
         }
     }
     if !stopped.is_empty() {
@@ -359,20 +360,20 @@ fn end(world: &mut World, service: &mut Service, tasks: &[String], reason: &str)
     }
 }
 
-/// Says that a service is steady once all its tasks are healthy, and that its deployment is completed once the older
-/// ones have no task left.
+/// Reports that a service is steady once all its tasks are healthy, and that its deployment is complete once older
+/// ones have no tasks.
 fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
     let tasks = tasks_of(world, key, |_| true);
     let good = tasks.iter().filter(|task| task.deployment == primary && task.running && task.healthy).count();
     let others = tasks.iter().any(|task| task.deployment != primary);
     let stopping =
-        world.ecs.tasks.values().any(|task| task.service == key && !task.ended && task.is_stopping());
+        world.states.ecs.tasks.values().any(|task| task.service == key && !task.ended && task.is_stopping());
     let now = world.now;
     let settled_at = now + world.latency.seconds(CONCLUDE_SECONDS);
     let desired = service.desired;
     let Some(deployment) = service.deployments.first_mut() else { return };
     if deployment.rollout == Rollout::Failed || good != desired || others {
-        // A task that was lost, or a rule that was changed: it is no longer as it should be.
+        // A task was lost or became unreachable: the service is no longer steady.
         service.steady = service.steady && good >= desired && !others;
         return;
     }
@@ -403,8 +404,8 @@ fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
     }
 }
 
-/// Stops everything of a service that is being deleted. It is `INACTIVE` when nothing is left, unless one of its roles
-/// is gone: then ECS cannot clean up, and it stays `DRAINING` until the role is there again.
+/// Stops all tasks of a service that is being deleted. It becomes `INACTIVE` when none remain. If one of its roles
+/// was deleted, ECS cannot clean up: the service stays `DRAINING` until the role exists again.
 fn drain(world: &mut World, key: &str, service: &mut Service, until: Duration) {
     let live: Vec<String> =
         tasks_of(world, key, |task| !task.is_stopping()).into_iter().map(|task| task.arn).collect();

@@ -34,23 +34,23 @@ pub(super) struct Service {
     created: Duration,
     seen_at: Duration,
     token: Option<String>,
-    /// What it was created with, to tell a repeated call from another one.
+    /// The parameters of its creation, to recognize a repeated call.
     request: Value,
     /// The first is the `PRIMARY` one.
     pub(super) deployments: Vec<Deployment>,
-    /// Every revision there ever was, for `DescribeServiceRevisions`.
+    /// Every revision so far, for `DescribeServiceRevisions`.
     pub(super) revisions: Vec<Deployment>,
     pub(super) stories: Vec<Story>,
     /// The newest first.
     pub(super) events: Vec<Event>,
-    /// Whether the newest word on it is that it is steady.
+    /// Whether the newest event says that the service is steady.
     pub(super) steady: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Active,
-    /// It is being deleted, at the earliest done at this time.
+    /// Being deleted; complete at this time at the earliest.
     Draining(Duration),
     Inactive,
 }
@@ -62,15 +62,15 @@ pub(super) struct Event {
     pub(super) message: String,
 }
 
-/// How many events a service keeps. Source: "Viewing service event messages" in the ECS developer guide.
+/// The most events of a service. Source: "Viewing service event messages" in the ECS developer guide.
 const EVENTS_MAX: usize = 100;
 
-/// Health checks take this long of the model's figure for a service behind a load balancer (two at an interval of ten
-/// seconds), and so long it takes from the last healthy target to the end of the deployment.
+/// The share of health checks in the model's value for a service behind a load balancer (two at an interval of ten
+/// seconds). The time from the last healthy target to the end of the deployment is as long.
 const CHECKS_SECONDS: f64 = 20.0;
 const SETTLING_SECONDS: f64 = 5.0;
 
-/// A service without tasks is deleted in about this time.
+/// The approximate time to delete a service without tasks.
 const EMPTY_DRAIN_SECONDS: f64 = 5.0;
 
 impl Service {
@@ -82,7 +82,7 @@ impl Service {
         self.status == Status::Inactive
     }
 
-    /// Writes an event down, unless it says what the last one said.
+    /// Adds an event, unless it repeats the last one.
     pub(super) fn tell(&mut self, world: &mut World, text: &str) {
         let message = format!("(service {}) {text}", self.name);
         if self.events.first().is_none_or(|last| last.message != message) {
@@ -161,18 +161,18 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let platform = platform.unwrap_or_else(|| "LATEST".into());
     deploy(world, &mut service, &definition.arn, network, load_balancers, platform);
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
-/// The answer to a creation whose name is taken already: the same service, for the same request with the same token.
+/// The response to a creation whose name is in use: the existing service, if request and token are the same.
 fn repeated(
     world: &World,
     key: &str,
     token: Option<&str>,
     request: &Value,
 ) -> Result<Option<Reply>, Refusal> {
-    let Some(old) = world.ecs.services.get(key) else { return Ok(None) };
+    let Some(old) = world.states.ecs.services.get(key) else { return Ok(None) };
     match old.status {
         Status::Inactive => Ok(None),
         Status::Draining(_) => Err(invalid("Unable to Start a service that is still Draining.")),
@@ -183,7 +183,7 @@ fn repeated(
     }
 }
 
-/// What `CreateService` and `UpdateService` both take, as it was sent.
+/// The common parameters of `CreateService` and `UpdateService`.
 struct Options {
     exec: Option<bool>,
     managed_tags: Option<bool>,
@@ -201,7 +201,7 @@ impl Options {
         })
     }
 
-    /// Rebalancing needs room for one more task. Unless told, a service that has it gets it.
+    /// Rebalancing needs room for one more task. It is enabled by default if there is room.
     fn rebalancing(&self, rolling: &Rolling) -> Result<String, Refusal> {
         match (self.rebalancing.as_deref(), rolling.maximum_percent > 100) {
             (Some("ENABLED"), false) => Err(invalid(
@@ -230,13 +230,13 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A task definition that new tasks may use.
+/// A task definition for new tasks.
 fn startable<'a>(world: &'a World, named: &str) -> Result<&'a Definition, Refusal> {
     let definition = definitions::find(world, named).ok_or_else(|| client("TaskDefinition not found."))?;
     if definition.is_active() { Ok(definition) } else { Err(client("TaskDefinition is inactive")) }
 }
 
-/// Makes a new deployment the primary one, and begins its story. What was under way before is stopped by it.
+/// Makes a new deployment the primary one, and starts its service deployment. The deployment in progress is stopped.
 fn deploy(
     world: &mut World,
     service: &mut Service,
@@ -261,7 +261,7 @@ fn deploy(
         failed: 0,
         next_launch: world.now,
         starts_within: total.saturating_sub(apart),
-        doomed: world.doomed,
+        fails: world.fail_creation,
         proven: false,
     };
     let now = world.now;
@@ -310,12 +310,12 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         Some(_) => options.rebalancing(&rolling)?,
         None => service.rebalancing.clone(),
     };
-    // Only what changes the tasks themselves makes a new deployment.
+    // Only a change of the tasks starts a new deployment.
     let differs = chosen.arn != primary.definition
         || network != primary.network
         || load_balancers != primary.load_balancers
         || platform != primary.platform;
-    let Some(mut service) = world.ecs.services.remove(&key) else { return Err(not_found()) };
+    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(not_found()) };
     service.rolling = rolling;
     service.rebalancing = rebalancing;
     service.grace = grace.or(service.grace);
@@ -330,7 +330,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         deploy(world, &mut service, &chosen.arn, network, load_balancers, platform);
     }
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
@@ -352,7 +352,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if !force && service.deployments.len() > 1 {
         return Err(invalid("The service cannot be stopped while deployments are active."));
     }
-    let Some(mut service) = world.ecs.services.remove(&key) else { return Err(not_found()) };
+    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(not_found()) };
     service.status = Status::Draining(world.now + world.latency.seconds(EMPTY_DRAIN_SECONDS));
     service.desired = 0;
     let now = world.now;
@@ -360,7 +360,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         story.end(now, "STOPPED", "Service deployment stopped because the service was deleted.");
     }
     let answer = json!({ "service": document(world, &key, &service, true) });
-    world.ecs.services.insert(key, service);
+    world.states.ecs.services.insert(key, service);
     Ok(answer.into())
 }
 
@@ -391,8 +391,9 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let strategy = one_of(params, "schedulingStrategy", &["REPLICA", "DAEMON"])?;
     let none =
         launch_type.is_some_and(|kind| kind != "FARGATE") || strategy.is_some_and(|kind| kind != "REPLICA");
-    // One that is draining is not listed. Source: `DeleteService` in the ECS API reference.
+    // A draining service is not listed. Source: `DeleteService` in the ECS API reference.
     let services = world
+        .states
         .ecs
         .services
         .values()
@@ -413,7 +414,7 @@ pub(super) fn find<'a>(
     named: &str,
 ) -> Result<(String, &'a Service), Refusal> {
     let key = format!("{cluster}/{}", named.rsplit('/').next().unwrap_or(named));
-    let service = world.ecs.services.get(&key).filter(|service| service.seen_at <= world.now);
+    let service = world.states.ecs.services.get(&key).filter(|service| service.seen_at <= world.now);
     let service = service.filter(|service| !named.starts_with("arn:") || service.arn == named);
     service.map(|service| (key, service)).ok_or_else(not_found)
 }
@@ -427,7 +428,7 @@ fn primary(service: &Service) -> Result<&Deployment, Refusal> {
 }
 
 fn document(world: &World, key: &str, service: &Service, with_tags: bool) -> Value {
-    let tasks = || world.ecs.tasks.values().filter(|task| task.service == *key);
+    let tasks = || world.states.ecs.tasks.values().filter(|task| task.service == *key);
     let is = |wanted: &[&str]| tasks().filter(|task| wanted.contains(&task.status(world.now))).count();
     let events: Vec<Value> = service
         .events

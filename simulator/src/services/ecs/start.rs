@@ -1,4 +1,4 @@
-//! What a task needs to start: roles, an image, a log group, secrets, and a way to each of them.
+//! The requirements of a task's start: roles, an image, a log group, secrets, and network access to each of them.
 
 use super::ImageView;
 use super::containers::Container;
@@ -7,14 +7,14 @@ use super::tasks::{Behaviour, Task};
 use crate::services::{ec2, ecr, iam, logs, secrets};
 use crate::world::World;
 
-/// What comes of a task's start.
+/// The result of an attempt to start a task.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
     /// It will run.
     Runs(Behaviour),
-    /// It does not get through to something, and tries again until it gives up, with this reason.
+    /// It cannot reach a service yet. It tries again until it gives up, for this reason.
     Unreachable(String),
-    /// It has failed for this reason.
+    /// It has failed, for this reason.
     Fails(String),
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Roles {
     Ready,
-    /// A role that other services do not see yet.
+    /// A role that ECS does not see yet.
     Propagating(String),
     /// A role that does not exist or does not trust tasks.
     Unassumable(String),
@@ -44,13 +44,13 @@ pub(super) fn lacks_a_role(world: &World, definition: &Definition) -> bool {
     definition.roles().any(|role| view(world, role) == iam::RoleView::Absent)
 }
 
-/// How a role looks to ECS, which names the account's ECS as the source. Source: "Amazon ECS task IAM role" in the ECS
-/// developer guide, which has policies test for `arn:aws:ecs:REGION:ACCOUNT:*`.
+/// The state of a role for ECS, with the account's ECS as the source. Source: "Amazon ECS task IAM role" in the ECS
+/// developer guide, whose policies test for `arn:aws:ecs:REGION:ACCOUNT:*`.
 fn view(world: &World, role: &str) -> iam::RoleView {
     iam::role_view(world, role, "ecs-tasks.amazonaws.com", &world.arn("ecs", "task"))
 }
 
-/// What comes of a task's start now. Secrets come first, then images, then logs, as on Fargate.
+/// Tries to start a task: secrets first, then images, then logs, as on Fargate.
 pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Outcome {
     let containers = &definition.containers;
     let problem = containers
@@ -60,7 +60,7 @@ pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Ou
         .or_else(|| containers.iter().find_map(|container| log_problem(world, task, definition, container)));
     problem.unwrap_or_else(|| {
         let essential = containers.iter().filter(|container| container.essential);
-        let views = essential.filter_map(|container| world.ecs.images.get(&container.image));
+        let views = essential.filter_map(|container| world.states.ecs.images.get(&container.image));
         let behaviour = views.fold(Behaviour::Well, |worst, view| match (worst, view) {
             (crash @ Behaviour::Crashes(_), _) => crash,
             (_, ImageView::Crashes(code)) => Behaviour::Crashes(*code),
@@ -101,7 +101,7 @@ fn image_problem(
             )));
         }
     }
-    let missing = world.ecs.images.get(image) == Some(&ImageView::Missing)
+    let missing = world.states.ecs.images.get(image) == Some(&ImageView::Missing)
         || private.is_some_and(|private| !ecr::has(world, &private));
     missing.then(|| {
         Outcome::Fails(format!(

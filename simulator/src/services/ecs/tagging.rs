@@ -33,12 +33,13 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     Ok(json!({ "tags": tag_list(tags_at(world, &arn)?) }).into())
 }
 
-/// The tags of what has this ARN; what is `INACTIVE` or stopped can no longer be tagged.
+/// The tags of the resource with this ARN. Inactive services and stopped tasks can no longer be tagged.
 fn tags_at<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Tags, Refusal> {
     let now = world.now;
     let resource = arn.splitn(6, ':').nth(5).unwrap_or_default().to_owned();
     match resource.split_once('/') {
         Some(("cluster", name)) => world
+            .states
             .ecs
             .clusters
             .get_mut(name)
@@ -46,6 +47,7 @@ fn tags_at<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Tags, Refusal>
             .map(|cluster| &mut cluster.tags)
             .ok_or_else(|| Refusal::new("ClusterNotFoundException", "Cluster not found.")),
         Some(("service", key)) => world
+            .states
             .ecs
             .services
             .get_mut(key)
@@ -53,6 +55,7 @@ fn tags_at<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Tags, Refusal>
             .map(|service| &mut service.tags)
             .ok_or_else(|| invalid("The specified service is inactive or does not exist.")),
         Some(("task", _)) => world
+            .states
             .ecs
             .tasks
             .get_mut(arn)

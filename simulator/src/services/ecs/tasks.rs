@@ -1,4 +1,4 @@
-//! Tasks: their times, and what is told of them. What a task's status is follows from times.
+//! Tasks. The status of a task follows from times.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -35,44 +35,44 @@ pub(super) struct Task {
     pub(super) exec: bool,
     pub(super) tags: Tags,
     pub(super) created: Duration,
-    /// When it looks for its image, its logs and its secrets.
+    /// When it first needs its image, its logs and its secrets.
     pub(super) prepares_at: Duration,
-    /// When it gives up looking.
+    /// When it gives up.
     pub(super) gives_up_at: Duration,
-    /// How long it takes from having found everything to running.
+    /// The time from having everything to running.
     pub(super) runs_after: Duration,
     pub(super) running_at: Option<Duration>,
     pub(super) behaviour: Behaviour,
-    /// Whether its start has been told to the target groups and the logs.
+    /// Whether its start has been reported to the target groups and the logs.
     pub(super) announced: bool,
-    /// Where it is registered.
+    /// The targets that it is registered as.
     pub(super) registered: Vec<LoadBalancer>,
     pub(super) stop: Option<Stop>,
-    /// Whether it is stopped and its interface gone.
+    /// Whether it is stopped and its interface deleted.
     pub(super) ended: bool,
 }
 
-/// What the containers of a task do once they run.
+/// The behaviour of a running task's containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behaviour {
-    /// They answer health checks well.
+    /// They pass health checks.
     Well,
-    /// They never pass one.
+    /// They never pass a health check.
     Unhealthy,
-    /// One that is essential ends right after its start with this exit code.
+    /// An essential container exits right after its start with this code.
     Crashes(i32),
 }
 
-/// How a task ends.
+/// The end of a task.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
     pub(super) since: Duration,
-    /// When its targets are drained and its containers get the signal to end.
+    /// When its targets are drained and its containers get the signal to stop.
     pub(super) drained_at: Duration,
     pub(super) stopped_at: Duration,
     pub(super) code: &'static str,
     pub(super) reason: String,
-    /// The reason of the container, if it has one of its own.
+    /// The reason of the container, if it differs.
     pub(super) container_reason: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl Task {
         }
     }
 
-    /// What the container's own health check has come to: nothing for a container without one.
+    /// The result of the container's own health check; `None` for a container without one.
     pub(super) fn container_health(&self, definition: &Definition, world: &World) -> Option<&'static str> {
         let checks = definition.containers.iter().filter(|container| container.essential);
         let checks: Vec<_> = checks.filter_map(|container| container.health_check.as_ref()).collect();
@@ -114,7 +114,7 @@ impl Task {
         }
         let Some(running_at) = running_at else { return Some("UNKNOWN") };
         let after = |seconds: u32| running_at + world.latency.seconds(f64::from(seconds));
-        // A check passes at its first time; it fails for good after its start period and its retries.
+        // A check passes the first time, or fails after its start period and its retries.
         let passed = checks.iter().all(|check| world.now >= after(check.interval));
         let failed = checks.iter().any(|check| {
             world.now >= after(check.start_period.unwrap_or(0) + check.interval * check.retries)
@@ -138,10 +138,10 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
         None => None,
     };
     let stopped = status.as_deref() == Some("STOPPED");
-    // ECS itself never wants a task to be PENDING: such a list is always empty.
+    // The desired status of a task is never PENDING: such a list is always empty.
     let none = status.as_deref() == Some("PENDING")
         || launch_type.is_some_and(|launch_type| launch_type != "FARGATE");
-    let tasks = world.ecs.tasks.values().filter(|task| {
+    let tasks = world.states.ecs.tasks.values().filter(|task| {
         !none
             && task.cluster == cluster
             && task.is_stopping() == stopped
@@ -167,7 +167,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     for name in named {
         let id = name.rsplit('/').next().unwrap_or(&name);
         let arn = world.arn("ecs", &format!("task/{cluster}/{id}"));
-        let task = world.ecs.tasks.get(&arn).filter(|task| is_described(task, world.now));
+        let task = world.states.ecs.tasks.get(&arn).filter(|task| is_described(task, world.now));
         match task.filter(|task| !name.starts_with("arn:") || task.arn == name) {
             Some(task) => tasks.push(document(world, task, with_tags)),
             None => failures.push(missing(&arn)),
@@ -275,7 +275,7 @@ fn container_document(world: &World, task: &Task, container: &Container, health:
         if task.announced {
             document["exitCode"] = match task.behaviour {
                 Behaviour::Crashes(code) => json!(code),
-                // What a container shows that ends at the signal SIGTERM without handling it.
+                // The exit code of a container that does not handle SIGTERM.
                 Behaviour::Well | Behaviour::Unhealthy => json!(143),
             };
         }

@@ -1,10 +1,10 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 //!
-//! Source of the resources that a call is decided on: "Actions, resources, and condition keys for Elastic Load Balancing
-//! V2" in the Service Authorization Reference. Calls that describe ask for no resource.
+//! Source of the resources: "Actions, resources, and condition keys for Elastic Load Balancing V2" in the Service
+//! Authorization Reference. Describe calls take no resource.
 
 use super::tags;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::{Tags, World};
 
@@ -13,40 +13,40 @@ const LISTENER: &str = "listener/app";
 const RULE: &str = "listener-rule/app";
 const TARGET_GROUP: &str = "targetgroup";
 
-pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(_world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "CreateLoadBalancer" | "CreateTargetGroup" | "CreateListener" | "CreateRule" => {
-            create(operation, params, asks);
+            create(operation, params, requests);
         }
         "ModifyLoadBalancerAttributes" | "SetSecurityGroups" | "SetSubnets" | "DeleteLoadBalancer" => {
-            names(params, asks, LOAD_BALANCER, "LoadBalancerArn");
+            names(params, requests, LOAD_BALANCER, "LoadBalancerArn");
         }
         "ModifyTargetGroup"
         | "ModifyTargetGroupAttributes"
         | "DeleteTargetGroup"
         | "RegisterTargets"
         | "DeregisterTargets" => {
-            names(params, asks, TARGET_GROUP, "TargetGroupArn");
+            names(params, requests, TARGET_GROUP, "TargetGroupArn");
         }
         "ModifyListener" | "DeleteListener" => {
-            names(params, asks, LISTENER, "ListenerArn");
+            names(params, requests, LISTENER, "ListenerArn");
         }
         "ModifyRule" | "DeleteRule" => {
-            names(params, asks, RULE, "RuleArn");
+            names(params, requests, RULE, "RuleArn");
         }
-        "SetRulePriorities" => set_priorities(params, asks),
-        "AddTags" | "RemoveTags" => tag(operation, params, asks),
+        "SetRulePriorities" => set_priorities(params, requests),
+        "AddTags" | "RemoveTags" => tag(operation, params, requests),
         _ => {
-            asks.whole();
+            requests.no_resource();
         }
     }
     for action in looks(operation) {
-        asks.also(action, "", "*", None);
+        requests.other_action(action, "", "*", None);
     }
 }
 
-/// What Elastic Load Balancing looks at in EC2 in the caller's name.
-/// Source: "Elastic Load Balancing API permissions" in its user guide.
+/// What Elastic Load Balancing reads from EC2 with the caller's permissions. Source: "Elastic Load Balancing API
+/// permissions" in its user guide.
 fn looks(operation: &str) -> &'static [&'static str] {
     match operation {
         "CreateLoadBalancer" => &[
@@ -69,47 +69,47 @@ fn looks(operation: &str) -> &'static [&'static str] {
     }
 }
 
-/// Asks for the call's own action on what a parameter names; tells its ARN. If the parameter is missing, the operation
-/// refuses the call for that, unless IAM does so first.
-fn names(params: &Params, asks: &mut Asks<'_>, kind: &str, parameter: &str) -> String {
-    let world = asks.world;
+/// Requests the call's own action on the resource that a parameter names, and returns its ARN. If the parameter is
+/// missing, the operation refuses the call, unless IAM does so first.
+fn names(params: &Params, requests: &mut AccessRequests<'_>, kind: &str, parameter: &str) -> String {
+    let world = requests.world;
     let arn = params.text(parameter).unwrap_or_else(|| new(world, &format!("{kind}/*")));
-    asks.on(kind, &arn, tags::existing(world, &arn));
+    requests.resource(kind, &arn, tags::existing(world, &arn));
     arn
 }
 
-/// The ARN of what has no ARN yet.
+/// The ARN of a resource without an ARN yet.
 fn new(world: &World, path: &str) -> String {
     world.arn("elasticloadbalancing", path)
 }
 
-fn create(operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn create(operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = params.text("Name").unwrap_or_default();
     let (kind, arn) = match operation {
-        "CreateLoadBalancer" => (LOAD_BALANCER, new(asks.world, &format!("{LOAD_BALANCER}/{name}/*"))),
-        "CreateTargetGroup" => (TARGET_GROUP, new(asks.world, &format!("{TARGET_GROUP}/{name}/*"))),
-        // These are created in what exists: the call's own action is asked for on that.
+        "CreateLoadBalancer" => (LOAD_BALANCER, new(requests.world, &format!("{LOAD_BALANCER}/{name}/*"))),
+        "CreateTargetGroup" => (TARGET_GROUP, new(requests.world, &format!("{TARGET_GROUP}/{name}/*"))),
+        // These are created in an existing resource, on which the call's own action is requested.
         "CreateListener" => {
-            let owner = names(params, asks, LOAD_BALANCER, "LoadBalancerArn");
+            let owner = names(params, requests, LOAD_BALANCER, "LoadBalancerArn");
             (LISTENER, owner.replacen(":loadbalancer/", ":listener/", 1) + "/*")
         }
         _ => {
-            let owner = names(params, asks, LISTENER, "ListenerArn");
+            let owner = names(params, requests, LISTENER, "ListenerArn");
             (RULE, owner.replacen(":listener/", ":listener-rule/", 1) + "/*")
         }
     };
     if matches!(kind, LOAD_BALANCER | TARGET_GROUP) {
-        asks.on(kind, &arn, None);
+        requests.resource(kind, &arn, None);
     }
     let tags = new_tags(params);
-    asks.request_tags(&tags);
+    requests.request_tags(&tags);
     if !tags.is_empty() {
         // Source: "API permissions to tag resources during creation" in the user guide.
-        let tagging = asks.also("elasticloadbalancing:AddTags", kind, arn, None);
+        let tagging = requests.other_action("elasticloadbalancing:AddTags", kind, arn, None);
         tagging.key("elasticloadbalancing:CreateAction", operation).request_tags(&tags);
     }
     if operation == "CreateLoadBalancer" {
-        asks.linked_role("elasticloadbalancing.amazonaws.com");
+        requests.linked_role("elasticloadbalancing.amazonaws.com");
     }
 }
 
@@ -118,30 +118,30 @@ fn new_tags(params: &Params) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.text("Key")?, tag.text("Value").unwrap_or_default()))).collect()
 }
 
-/// Without the rules' tags: of all actions that take a resource, the reference lists only this one without
+/// Without the rules' tags: the reference lists this action, as the only one with a resource, without
 /// `aws:ResourceTag`.
-fn set_priorities(params: &Params, asks: &mut Asks<'_>) {
+fn set_priorities(params: &Params, requests: &mut AccessRequests<'_>) {
     let pairs = params.structs("RulePriorities");
     let mut rules: Vec<String> = pairs.iter().filter_map(|pair| pair.text("RuleArn")).collect();
     if rules.is_empty() {
-        rules.push(new(asks.world, &format!("{RULE}/*")));
+        rules.push(new(requests.world, &format!("{RULE}/*")));
     }
     for rule in rules {
-        asks.on(RULE, rule, None);
+        requests.resource(RULE, rule, None);
     }
 }
 
-fn tag(operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    let world = asks.world;
+fn tag(operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
+    let world = requests.world;
     let arns = params.list("ResourceArns");
     if arns.is_empty() {
-        asks.whole();
+        requests.no_resource();
     }
     let (tags, keys) = (new_tags(params), params.list("TagKeys"));
     for arn in &arns {
         let request = match kind_of(arn) {
-            Some(kind) => asks.on(kind, arn, tags::existing(world, arn)),
-            None => asks.whole(),
+            Some(kind) => requests.resource(kind, arn, tags::existing(world, arn)),
+            None => requests.no_resource(),
         };
         if operation == "AddTags" {
             request.request_tags(&tags);

@@ -1,4 +1,4 @@
-//! What a listener or a rule does with a request: forward, redirect, or answer by itself.
+//! The actions of listeners and rules: forward, redirect, or a fixed response.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use super::{invalid, misconfigured, ranged, target_groups};
 use crate::params::{Params, Refusal};
 use crate::world::World;
 
-/// How many target groups one action may name, and how many one load balancer may use (AWS's default quotas).
+/// The most target groups of one action, and of one load balancer (AWS's default quotas).
 const GROUPS_PER_ACTION: usize = 5;
 const GROUPS_PER_LOAD_BALANCER: usize = 100;
 
-/// The content types that a fixed response can have (SDK text).
+/// The content types of a fixed response (SDK text).
 const CONTENT_TYPES: [&str; 5] =
     ["text/plain", "text/css", "text/html", "application/javascript", "application/json"];
 
-/// The one action of a listener or a rule. (AWS takes further ones that authenticate first; those are not simulated.)
+/// The action of a listener or a rule. AWS's further actions, which authenticate first, are not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Action {
     order: Option<i64>,
@@ -29,7 +29,7 @@ enum Kind {
     Forward {
         /// Target groups with their weights.
         groups: Vec<(String, i64)>,
-        /// For how many seconds a client stays with a group, if it does.
+        /// For how many seconds a client stays with a group, if stickiness is enabled.
         sticky_seconds: Option<i64>,
     },
     Redirect {
@@ -48,7 +48,7 @@ enum Kind {
 }
 
 impl Action {
-    /// Whether requests go to a target group.
+    /// Whether the action sends requests to a target group.
     pub(super) fn uses(&self, target_group: &str) -> bool {
         self.groups().any(|arn| arn == target_group)
     }
@@ -92,7 +92,7 @@ impl Action {
     }
 }
 
-/// AWS shows a single group in both of its forms.
+/// AWS shows a single group in both forms.
 fn forward_document(groups: &[(String, i64)], sticky_seconds: Option<i64>) -> Value {
     let list: Value =
         groups.iter().map(|(arn, weight)| json!({ "TargetGroupArn": arn, "Weight": weight })).collect();
@@ -236,7 +236,7 @@ fn read_fixed_response(sent: &Params) -> Result<Kind, Refusal> {
 }
 
 impl Action {
-    /// Checks an action against the load balancer and the listener that is to take it.
+    /// Checks an action against its load balancer and its listener.
     pub(super) fn check(
         &self,
         world: &World,
@@ -277,7 +277,7 @@ impl Action {
     }
 
     fn check_quota(&self, world: &World, load_balancer: &LoadBalancer) -> Result<(), Refusal> {
-        let state = &world.elb;
+        let state = &world.states.elb;
         let listeners = || state.listeners.values().filter(|each| each.load_balancer == load_balancer.arn);
         let of_rules = listeners()
             .flat_map(|listener| state.rules.values().filter(|rule| rule.listener == listener.arn))

@@ -1,4 +1,4 @@
-//! Attributes of load balancers and target groups: a table of names, defaults and what values AWS takes.
+//! The attributes of load balancers and target groups: tables of names, defaults and allowed values.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::misconfigured;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 
-/// An attribute: its name, its default, the values it can have.
+/// An attribute: its name, its default, its allowed values.
 #[derive(Debug, Clone)]
 pub(super) struct Attribute(pub(super) &'static str, pub(super) &'static str, pub(super) Values);
 
-/// What values an attribute can have.
+/// The allowed values of an attribute.
 #[derive(Debug, Clone)]
 pub(super) enum Values {
     /// `true` or `false`.
@@ -40,7 +40,7 @@ impl Values {
     }
 }
 
-/// The attributes of something new.
+/// The attributes of a new resource.
 pub(super) fn defaults(table: &[Attribute]) -> BTreeMap<String, String> {
     table.iter().map(|Attribute(key, value, _)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
@@ -64,7 +64,7 @@ pub(super) fn read(params: &Params) -> Result<BTreeMap<String, String>, Refusal>
     Ok(sent)
 }
 
-/// Changes the attributes that were sent and leaves the others as they are. `what` begins AWS's message.
+/// Changes the attributes that were sent; the others stay. `what` starts AWS's message.
 pub(super) fn change(
     what: &str,
     table: &[Attribute],
@@ -84,7 +84,7 @@ pub(super) fn change(
     Ok(())
 }
 
-/// The answer that lists attributes, in the table's order.
+/// The response with the attributes, in the table's order.
 pub(super) fn document(table: &[Attribute], attributes: &BTreeMap<String, String>) -> Reply {
     let list: Value = table
         .iter()

@@ -1,11 +1,11 @@
-//! When a rule applies: by path and by host.
+//! The conditions of rules: path and host.
 
 use serde_json::{Value, json};
 
 use super::invalid;
 use crate::params::{Params, Refusal};
 
-/// How many values, and how many wildcards in them, the conditions of one rule may have (AWS's default quotas).
+/// The most values and wildcards in the conditions of one rule (AWS's default quotas).
 const VALUES: usize = 5;
 const WILDCARDS: usize = 5;
 
@@ -56,7 +56,7 @@ impl Field {
     }
 }
 
-/// A condition in AWS's form: the values stand in both of its places.
+/// A condition in AWS's form, with the values in both places.
 pub(super) fn document(conditions: &[Condition]) -> Value {
     conditions
         .iter()

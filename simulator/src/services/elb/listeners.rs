@@ -1,4 +1,4 @@
-//! Listeners: a port of a load balancer, with its certificate and what it does by default.
+//! Listeners: the ports of a load balancer, their certificates and default actions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::protocol::Reply;
 use crate::services::acm;
 use crate::world::{Tags, World};
 
-/// How many listeners a load balancer may have (AWS's default quota).
+/// The most listeners of a load balancer (AWS's default quota).
 const QUOTA: usize = 50;
 
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Listener {
     /// For HTTPS: the security policy and the certificate's ARN.
     tls: Option<(String, String)>,
     pub(super) action: Action,
-    /// The ARN of the rule that applies when no other does.
+    /// The ARN of the default rule.
     pub(super) default_rule: String,
     pub(super) tags: Tags,
     created: Duration,
@@ -63,6 +63,7 @@ impl Listener {
 /// A listener by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Listener, Refusal> {
     world
+        .states
         .elb
         .listeners
         .get(arn)
@@ -70,7 +71,7 @@ pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Listener, Refu
         .ok_or_else(|| Refusal::new("ListenerNotFound", format!("One or more listeners not found: '{arn}'")))
 }
 
-/// What a request says of a listener.
+/// The settings of a listener in a request.
 struct Sent {
     protocol: Option<String>,
     port: Option<u16>,
@@ -102,7 +103,7 @@ impl Sent {
     }
 }
 
-/// The security policy and the certificate of a listener, checked.
+/// The checked security policy and certificate of a listener.
 fn tls(
     world: &World,
     protocol: &str,
@@ -165,9 +166,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         tags,
         created: world.now,
     };
-    let others = || world.elb.listeners.values().filter(|each| each.load_balancer == arn);
+    let others = || world.states.elb.listeners.values().filter(|each| each.load_balancer == arn);
     if let Some(existing) = others().find(|each| each.port == port) {
-        // "This operation is idempotent": the same settings again return what the first call made (SDK text).
+        // "This operation is idempotent": the same settings again return the existing listener (SDK text).
         return if existing.is_like(&listener) {
             Ok(json!({ "Listeners": [existing.document()] }).into())
         } else {
@@ -186,7 +187,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     listener.default_rule = world.arn("elasticloadbalancing", &rule);
     let reply = json!({ "Listeners": [listener.document()] }).into();
     changing_certificates(world, &arn, |world| {
-        world.elb.listeners.insert(listener.arn.clone(), listener);
+        world.states.elb.listeners.insert(listener.arn.clone(), listener);
     });
     Ok(reply)
 }
@@ -197,10 +198,10 @@ pub(super) fn rule_arn(world: &mut World, listener: &str) -> String {
     format!("{}/{number:016x}", listener.replacen(":listener/", ":listener-rule/", 1))
 }
 
-/// Does something to a load balancer's listeners, and then tells ACM which certificates it came to use or to leave.
+/// Changes a load balancer's listeners, and then tells ACM which certificates are used or no longer used.
 fn changing_certificates(world: &mut World, load_balancer: &str, work: impl FnOnce(&mut World)) {
     let used = |world: &World| -> BTreeSet<String> {
-        let own = world.elb.listeners.values().filter(|each| each.load_balancer == load_balancer);
+        let own = world.states.elb.listeners.values().filter(|each| each.load_balancer == load_balancer);
         own.filter_map(|each| Some(each.tls.as_ref()?.1.clone())).collect()
     };
     let before = used(world);
@@ -222,7 +223,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     let found: Vec<&Listener> = match (&load_balancer, arns.is_empty()) {
         (Some(arn), true) => {
             load_balancers::find(world, arn)?;
-            let listeners = world.elb.listeners.values();
+            let listeners = world.states.elb.listeners.values();
             listeners.filter(|each| each.load_balancer == *arn && each.is_known(world)).collect()
         }
         (None, false) => arns.iter().map(|arn| find(world, arn)).collect::<Result<_, _>>()?,
@@ -270,20 +271,20 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let other = |each: &Listener| {
         each.load_balancer == load_balancer.arn && each.arn != arn && each.port == listener.port
     };
-    if world.elb.listeners.values().any(other) {
+    if world.states.elb.listeners.values().any(other) {
         return Err(duplicate(&load_balancer.arn));
     }
     check_rules(world, &listener, &load_balancer)?;
     let reply = json!({ "Listeners": [listener.document()] }).into();
     changing_certificates(world, &load_balancer.arn, |world| {
-        world.elb.listeners.insert(arn, listener);
+        world.states.elb.listeners.insert(arn, listener);
     });
     Ok(reply)
 }
 
-/// A change of protocol or port may turn a rule's redirect into a loop.
+/// A change of protocol or port can turn a rule's redirect into a loop.
 fn check_rules(world: &World, listener: &Listener, load_balancer: &LoadBalancer) -> Result<(), Refusal> {
-    let rules = world.elb.rules.values().filter(|rule| rule.listener == listener.arn);
+    let rules = world.states.elb.rules.values().filter(|rule| rule.listener == listener.arn);
     for rule in rules {
         rule.action.check(world, load_balancer, (&listener.protocol, listener.port))?;
     }
@@ -295,8 +296,8 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let load_balancer = find(world, &arn)?.load_balancer.clone();
     changing_certificates(world, &load_balancer, |world| {
-        world.elb.listeners.remove(&arn);
-        world.elb.rules.retain(|_, rule| rule.listener != arn);
+        world.states.elb.listeners.remove(&arn);
+        world.states.elb.rules.retain(|_, rule| rule.listener != arn);
     });
     Ok(Reply::empty())
 }
@@ -304,7 +305,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
 /// Deletes all listeners of a load balancer, with their rules.
 pub(super) fn delete_all(world: &mut World, load_balancer: &str) {
     changing_certificates(world, load_balancer, |world| {
-        let state = &mut world.elb;
+        let state = &mut world.states.elb;
         state.listeners.retain(|_, listener| listener.load_balancer != load_balancer);
         let listeners = &state.listeners;
         state.rules.retain(|_, rule| listeners.contains_key(&rule.listener));
@@ -312,8 +313,9 @@ pub(super) fn delete_all(world: &mut World, load_balancer: &str) {
 }
 
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.listeners.values() {
-        let name = world.elb.load_balancers.get(&each.load_balancer).map_or("", |owner| owner.name.as_str());
+    for each in world.states.elb.listeners.values() {
+        let name =
+            world.states.elb.load_balancers.get(&each.load_balancer).map_or("", |owner| owner.name.as_str());
         items.push(
             Item::new("AWS::ElasticLoadBalancingV2::Listener", &each.arn, &each.tags)
                 .named(&format!("{name}:{}", each.port)),

@@ -16,20 +16,20 @@ use crate::protocol::Reply;
 use crate::services::{ec2, iam, s3};
 use crate::world::{Tags, World};
 
-/// How many load balancers an account may have in a region (AWS's default quota).
+/// The most load balancers of an account in a region (AWS's default quota).
 const QUOTA: usize = 50;
 /// "Ensure that your subnets have a CIDR block with at least a /27 bitmask and at least eight free IP addresses" (user
 /// guide, "Subnets for your load balancer").
 const SMALLEST_PREFIX: u8 = 27;
 const FREE_ADDRESSES: usize = 8;
-/// How many security groups an interface may have (AWS's default quota).
+/// The most security groups of an interface (AWS's default quota).
 const GROUPS: usize = 5;
 
 #[derive(Debug, Clone)]
 pub(super) struct LoadBalancer {
     pub(super) arn: String,
     pub(super) name: String,
-    /// The last part of its ARN, as listeners' ARNs and the interfaces' descriptions have it.
+    /// The last part of its ARN, which is also part of its listeners' ARNs and its interfaces' descriptions.
     hash: String,
     dns_name: String,
     scheme: String,
@@ -41,7 +41,7 @@ pub(super) struct LoadBalancer {
     created: Duration,
     /// When it leaves `provisioning`.
     pub(super) ready_at: Duration,
-    /// Whether it then is `failed` rather than `active`.
+    /// Whether it then becomes `failed` instead of `active`.
     pub(super) fails: bool,
 }
 
@@ -59,7 +59,7 @@ impl LoadBalancer {
         !self.fails && now >= self.ready_at
     }
 
-    /// The part of ARNs that names it: `app/NAME/HASH`.
+    /// Its name in ARNs: `app/NAME/HASH`.
     pub(super) fn path(&self) -> String {
         format!("app/{}/{}", self.name, self.hash)
     }
@@ -108,6 +108,7 @@ impl LoadBalancer {
 /// A load balancer by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a LoadBalancer, Refusal> {
     world
+        .states
         .elb
         .load_balancers
         .get(arn)
@@ -121,7 +122,7 @@ fn not_found(arn: &str) -> Refusal {
 
 /// The load balancer whose listeners or rules send requests to a target group.
 pub(super) fn using<'a>(world: &'a World, target_group: &str) -> Option<&'a LoadBalancer> {
-    let state = &world.elb;
+    let state = &world.states.elb;
     let by_listener = state.listeners.values().find(|listener| listener.action.uses(target_group));
     let by_rule = || {
         let rule = state.rules.values().find(|rule| rule.action.uses(target_group))?;
@@ -131,11 +132,11 @@ pub(super) fn using<'a>(world: &'a World, target_group: &str) -> Option<&'a Load
     state.load_balancers.get(&listener.load_balancer)
 }
 
-/// The load balancer with this DNS name, in any of the forms that an alias record may have.
+/// The load balancer with this DNS name, in any of the forms of an alias record.
 pub(super) fn by_dns_name<'a>(world: &'a World, dns: &str) -> Option<&'a LoadBalancer> {
     let dns = dns.trim_end_matches('.').to_ascii_lowercase();
     let dns = dns.strip_prefix("dualstack.").unwrap_or(&dns);
-    world.elb.load_balancers.values().find(|each| each.dns_name.to_ascii_lowercase() == dns)
+    world.states.elb.load_balancers.values().find(|each| each.dns_name.to_ascii_lowercase() == dns)
 }
 
 /// Source: "Elastic Load Balancing endpoints and quotas", column Route 53 Hosted Zone ID (application).
@@ -209,13 +210,13 @@ impl Wanted {
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let wanted = Wanted::read(params)?;
-    let same_name = world.elb.load_balancers.values().find(|each| each.name == wanted.name);
+    let same_name = world.states.elb.load_balancers.values().find(|each| each.name == wanted.name);
     match same_name {
-        // "This operation is idempotent": the same settings again return what the first call made (SDK text).
+        // "This operation is idempotent": the same settings again return the existing load balancer (SDK text).
         Some(existing) if wanted.is(existing) => {
             return Ok(json!({ "LoadBalancers": [existing.document(world)] }).into());
         }
-        None if !world.elb.held_names.contains_key(&wanted.name) => {}
+        None if !world.states.elb.held_names.contains_key(&wanted.name) => {}
         _ => {
             return Err(Refusal::new(
                 "DuplicateLoadBalancerName",
@@ -226,16 +227,16 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ));
         }
     }
-    if world.elb.load_balancers.len() >= QUOTA {
+    if world.states.elb.load_balancers.len() >= QUOTA {
         return Err(Refusal::new("TooManyLoadBalancers", "The quota for load balancers has been reached"));
     }
     let (vpc, places) = places(world, &wanted.subnets, &wanted.scheme, &[])?;
     check_groups(world, &wanted.groups, &vpc)?;
-    // The service makes its role with the first load balancer; here it is there at once.
+    // The service creates its role with the first load balancer; here the role exists at once.
     iam::ensure_service_linked(world, "elasticloadbalancing.amazonaws.com");
     let load_balancer = build(world, wanted, vpc, &places)?;
     let reply = json!({ "LoadBalancers": [load_balancer.document(world)] }).into();
-    world.elb.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
+    world.states.elb.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
     Ok(reply)
 }
 
@@ -260,17 +261,17 @@ fn build(world: &mut World, wanted: Wanted, vpc: String, places: &[Place]) -> Re
         attributes: attributes::defaults(ATTRIBUTES),
         created: world.now,
         ready_at,
-        fails: world.doomed,
+        fails: world.fail_creation,
     })
 }
 
-/// A subnet in which the load balancer gets a node.
+/// A subnet for a node of the load balancer.
 struct Place {
     subnet: String,
     zone: String,
 }
 
-/// Where the nodes go, by zone, and the VPC that they are in. `nodes` are those that are there already.
+/// The subnets of the nodes, by zone, and their VPC. `nodes` are the existing ones.
 fn places(
     world: &World,
     subnets: &[String],
@@ -285,7 +286,7 @@ fn places(
         if !facts.available {
             return Err(Refusal::new("InvalidSubnet", format!("The subnet '{id}' is not available")));
         }
-        // AWS asks this of the VPC only, and then makes a load balancer that nobody reaches.
+        // AWS requires this of the VPC only, and creates a load balancer that cannot be reached.
         if scheme == "internet-facing" && !facts.public {
             return Err(Refusal::new(
                 "InvalidSubnet",
@@ -321,7 +322,7 @@ fn places(
 
 fn check_groups(world: &World, groups: &[String], vpc: &str) -> Result<(), Refusal> {
     if groups.is_empty() {
-        // AWS would take the VPC's default group, which our networks strip of its rules.
+        // AWS would use the VPC's default group, which has no rules in our networks.
         return Err(Refusal::new(
             "InvalidSecurityGroup",
             "The load balancer's security groups must be named",
@@ -400,7 +401,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
         return Err(invalid("Up to 20 load balancers can be described in one call"));
     }
     let known = |each: &&LoadBalancer| is_known(world, each.created);
-    let all = || world.elb.load_balancers.values().filter(known);
+    let all = || world.states.elb.load_balancers.values().filter(known);
     let mut found = Vec::new();
     for arn in &arns {
         found.push(find(world, arn)?);
@@ -417,8 +418,8 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(page.of("LoadBalancers", found.into_iter().map(|each| each.document(world)).collect()))
 }
 
-/// AWS's attributes of an application load balancer, with their defaults.
-/// Source: the SDK's documentation of `LoadBalancerAttribute`.
+/// AWS's attributes of an application load balancer, with their defaults. Source: the SDK's documentation of
+/// `LoadBalancerAttribute`.
 const ATTRIBUTES: &[Attribute] = &[
     Attribute("deletion_protection.enabled", "false", Values::Flag),
     Attribute("access_logs.s3.enabled", "false", Values::Flag),
@@ -470,13 +471,13 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
         check_logs(world, logs, &changed)?;
     }
     let reply = attributes::document(ATTRIBUTES, &changed);
-    if let Some(load_balancer) = world.elb.load_balancers.get_mut(&arn) {
+    if let Some(load_balancer) = world.states.elb.load_balancers.get_mut(&arn) {
         load_balancer.attributes = changed;
     }
     Ok(reply)
 }
 
-/// Logs need a bucket that exists. (Whether its policy lets Elastic Load Balancing write is not simulated.)
+/// Logs need a bucket that exists. Whether its policy admits Elastic Load Balancing is not simulated.
 fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let value = |name: &str| attributes.get(&format!("{logs}.s3.{name}")).map_or("", String::as_str);
     if value("enabled") != "true" {
@@ -510,7 +511,7 @@ pub(super) fn set_security_groups(world: &mut World, params: &Params) -> Result<
         ec2::set_interface_groups(world, &interface, &groups);
     }
     let reply = json!({ "SecurityGroupIds": groups }).into();
-    if let Some(load_balancer) = world.elb.load_balancers.get_mut(&arn) {
+    if let Some(load_balancer) = world.states.elb.load_balancers.get_mut(&arn) {
         load_balancer.groups = groups;
     }
     Ok(reply)
@@ -535,11 +536,11 @@ pub(super) fn set_subnets(world: &mut World, params: &Params) -> Result<Reply, R
     release(world, &left);
     let changed = LoadBalancer { nodes, ..load_balancer };
     let reply = json!({ "AvailabilityZones": changed.zones(), "IpAddressType": "ipv4" }).into();
-    world.elb.load_balancers.insert(arn, changed);
+    world.states.elb.load_balancers.insert(arn, changed);
     Ok(reply)
 }
 
-/// Lets interfaces go: they linger for as long as a deleted load balancer's do. Returns until when.
+/// Releases interfaces: they remain for as long as those of a deleted load balancer. Returns until when.
 fn release(world: &mut World, nodes: &[Node]) -> Duration {
     let gone = world.gone("alb");
     for node in nodes {
@@ -555,7 +556,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(invalid(format!("'{arn}' is not a valid load balancer ARN")));
     }
     // "If the load balancer does not exist or has already been deleted, the call succeeds" (SDK text).
-    let Some(load_balancer) = world.elb.load_balancers.get(&arn).cloned() else {
+    let Some(load_balancer) = world.states.elb.load_balancers.get(&arn).cloned() else {
         return Ok(Reply::empty());
     };
     if load_balancer.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
@@ -566,14 +567,14 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     listeners::delete_all(world, &arn);
     let gone = release(world, &load_balancer.nodes);
-    world.elb.held_names.insert(load_balancer.name, gone);
-    world.elb.load_balancers.remove(&arn);
+    world.states.elb.held_names.insert(load_balancer.name, gone);
+    world.states.elb.load_balancers.remove(&arn);
     Ok(Reply::empty())
 }
 
-/// A load balancer costs by itself, and for the public address of each of its nodes.
+/// A load balancer has a price, and so has the public address of each of its nodes.
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.load_balancers.values() {
+    for each in world.states.elb.load_balancers.values() {
         let public = if each.scheme == "internal" { 0 } else { each.nodes.len() };
         let addresses = u32::try_from(public).unwrap_or(u32::MAX);
         items.push(

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
+use crate::call_log::writes;
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::World;
 
 mod access;
@@ -25,31 +27,46 @@ mod tags;
 mod target_groups;
 mod targets;
 
-/// What stands of this service, by ARN.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    rate: |operation| {
+        if writes(operation) { Rate::new("write", 40.0, 3.0) } else { Rate::new("read", 40.0, 10.0) }
+    },
+    timings: &[
+        ("CreateTargetGroup", Timing::Create("target_group")),
+        ("DeleteTargetGroup", Timing::Delete("target_group")),
+    ],
+    can_fail: &["CreateLoadBalancer"],
+    ..Service::query(
+        "elasticloadbalancing",
+        "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+        act,
+        access::access,
+    )
+};
+
+/// The state of this service, by ARN.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     load_balancers: BTreeMap<String, load_balancers::LoadBalancer>,
-    /// Names of deleted load balancers whose interfaces linger, and until when: they can't be used again before.
+    /// The names of deleted load balancers with remaining interfaces, and until when the names cannot be used.
     held_names: BTreeMap<String, Duration>,
     target_groups: BTreeMap<String, target_groups::TargetGroup>,
     listeners: BTreeMap<String, listeners::Listener>,
     rules: BTreeMap<String, rules::Rule>,
-    /// When the world was last brought up to date. Calls change it only at such moments.
+    /// When the state was last brought up to date. Calls change it only at such moments.
     looked_at: Duration,
 }
 
-/// For how many seconds after its creation a thing is not known to other calls. A read right after a create may say
-/// that it does not exist; Terraform allows two minutes for that, usual is less than a second.
+/// For how many seconds after its creation a resource is unknown to other calls. A read right after a creation may
+/// not find it. Terraform allows two minutes for that; less than a second is usual.
 const UNKNOWN_SECONDS: f64 = 0.5;
 
 /// The most items of one page (`PageSize`).
 const PAGE: usize = 400;
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateLoadBalancer" => load_balancers::create(world, params),
         "DescribeLoadBalancers" => load_balancers::describe(world, params),
@@ -88,24 +105,24 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
 pub(crate) fn advance(world: &mut World) {
     let now = world.now;
     targets::notice_changes(world);
-    world.elb.held_names.retain(|_, until| *until > now);
-    world.elb.looked_at = now;
+    world.states.elb.held_names.retain(|_, until| *until > now);
+    world.states.elb.looked_at = now;
 }
 
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+fn inventory(world: &World, items: &mut Vec<Item>) {
     load_balancers::inventory(world, items);
     target_groups::inventory(world, items);
     listeners::inventory(world, items);
     rules::inventory(world, items);
 }
 
-/// What ECS asks of a target group.
+/// What ECS reads of a target group.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetGroupFacts {
     pub(crate) vpc: String,
     /// `ip` or `instance`.
     pub(crate) target_type: String,
-    /// Whether a listener or a rule of some load balancer sends requests to it.
+    /// Whether a listener or a rule of any load balancer sends requests to it.
     pub(crate) attached: bool,
     /// Whether that load balancer is `active`.
     pub(crate) active: bool,
@@ -125,10 +142,10 @@ pub(crate) fn target_group(world: &World, arn: &str) -> Option<TargetGroupFacts>
     })
 }
 
-/// Whether a target group gets requests from a load balancer, both by the ends of their ARNs, as in the label by which
-/// Application Auto Scaling names them: `app/NAME/HASH/targetgroup/NAME/HASH`.
+/// Whether a load balancer sends requests to a target group. Both are given by the ends of their ARNs, as in
+/// Application Auto Scaling's label: `app/NAME/HASH/targetgroup/NAME/HASH`.
 pub(crate) fn is_label(world: &World, label: &str) -> bool {
-    world.elb.target_groups.values().any(|group| {
+    world.states.elb.target_groups.values().any(|group| {
         let end = group.arn.rsplit(':').next().unwrap_or_default();
         load_balancers::using(world, &group.arn).is_some_and(|user| format!("{}/{end}", user.path()) == label)
     })
@@ -139,26 +156,25 @@ pub(crate) fn is_label(world: &World, label: &str) -> bool {
 pub(crate) struct NewTarget<'a> {
     pub(crate) address: Ipv4Addr,
     pub(crate) port: u16,
-    /// The groups of the task's interface: the load balancer's must be let in by them.
+    /// The groups of the task's interface, which must admit the load balancer.
     pub(crate) groups: &'a [String],
     pub(crate) zone: &'a str,
-    /// Whether it answers health checks well (an image that is `Unhealthy` does not).
+    /// Whether it passes health checks (an `Unhealthy` image does not).
     pub(crate) answers: bool,
 }
 
-/// Registers a target (an ECS task's address) at that time, which may lie a little in the past (an event that fires
-/// late): `initial`, then healthy or not by checks. A group that no active load balancer uses has its targets
-/// `unused`.
+/// Registers a target (an ECS task's address) at a time, which can be slightly in the past. The target is `initial`,
+/// then healthy or not by its checks; in a group that no active load balancer uses, it is `unused`.
 pub(crate) fn register_target_at(world: &mut World, arn: &str, target: &NewTarget<'_>, at: Duration) {
     targets::put(world, arn, targets::Target::of(target, at));
 }
 
-/// Deregisters a target at that time: `draining` for the group's deregistration delay, then gone.
+/// Deregisters a target at a time: it is `draining` for the group's deregistration delay, then removed.
 pub(crate) fn deregister_target_at(world: &mut World, arn: &str, address: Ipv4Addr, port: u16, at: Duration) {
     targets::drain(world, arn, &(address.to_string(), port), at);
 }
 
-/// A target's state as AWS names it (`initial`, `healthy`, `unhealthy`, `unused`, `draining`), if it is there.
+/// A target's state as AWS names it (`initial`, `healthy`, `unhealthy`, `unused`, `draining`), if it is registered.
 pub(crate) fn target_state(world: &World, arn: &str, address: Ipv4Addr, port: u16) -> Option<&'static str> {
     targets::state(world, arn, &(address.to_string(), port))
 }
@@ -168,22 +184,22 @@ pub(crate) fn is_load_balancer_name(world: &World, dns: &str) -> bool {
     load_balancers::by_dns_name(world, dns).is_some()
 }
 
-/// The hosted zone that an alias to a load balancer of this region names.
+/// The hosted zone for aliases to load balancers of this region.
 pub(crate) fn hosted_zone(world: &World) -> &'static str {
     load_balancers::hosted_zone(&world.region)
 }
 
-/// The refusal of a value that AWS checks before anything else.
+/// The refusal of an invalid value.
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationError", message)
 }
 
-/// The refusal of settings that do not go together.
+/// The refusal of contradictory settings.
 fn misconfigured(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidConfigurationRequest", message)
 }
 
-/// Whether a thing that was created then is known to other calls by now.
+/// Whether a resource that was created at a time is known to other calls.
 fn is_known(world: &World, created: Duration) -> bool {
     created + world.latency.seconds(UNKNOWN_SECONDS) <= world.now
 }
@@ -207,7 +223,7 @@ fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A whole number within AWS's range, or its default.
+/// A whole number within AWS's limits, or its default.
 fn ranged(params: &Params, key: &str, low: i64, high: i64) -> Result<Option<i64>, Refusal> {
     match params.int(key)? {
         Some(number) if !(low..=high).contains(&number) => {
@@ -241,7 +257,7 @@ impl Page {
         Ok(Self { size: size.unwrap_or(PAGE), from })
     }
 
-    /// The page's items under `name`, with the marker of the next page if there is one.
+    /// The page's items under `name`, with the marker of the next page, if any.
     fn of(&self, name: &str, items: Vec<Value>) -> Reply {
         let total = items.len();
         let end = self.from.saturating_add(self.size);

@@ -1,4 +1,4 @@
-//! Rules of a listener: by which conditions a request is treated otherwise than by default.
+//! The rules of a listener.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// How many rules a load balancer may have, default rules not counted (AWS's default quota).
+/// The most rules of a load balancer, without default rules (AWS's default quota).
 const QUOTA: usize = 100;
 
-/// A rule other than a listener's default one, which stands with its listener.
+/// A rule of a listener; the default rule is part of the listener.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     arn: String,
@@ -54,6 +54,7 @@ fn default_document(listener: &Listener) -> Value {
 /// A rule by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Rule, Refusal> {
     world
+        .states
         .elb
         .rules
         .get(arn)
@@ -61,7 +62,7 @@ pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Rule, Refusal>
         .ok_or_else(|| Refusal::new("RuleNotFound", format!("One or more rules not found: '{arn}'")))
 }
 
-/// A rule that a call is to change: never a default one.
+/// A rule that a call changes, which must not be a default rule.
 fn changeable<'a>(world: &'a World, arn: &str, what: &str) -> Result<&'a Rule, Refusal> {
     if of_default(world, arn).is_some() {
         return Err(Refusal::new("OperationNotPermitted", format!("Default rule '{arn}' cannot be {what}")));
@@ -69,9 +70,9 @@ fn changeable<'a>(world: &'a World, arn: &str, what: &str) -> Result<&'a Rule, R
     find(world, arn)
 }
 
-/// The listener whose default rule an ARN names.
+/// The listener whose default rule has this ARN.
 fn of_default<'a>(world: &'a World, arn: &str) -> Option<&'a Listener> {
-    world.elb.listeners.values().find(|listener| listener.default_rule == arn)
+    world.states.elb.listeners.values().find(|listener| listener.default_rule == arn)
 }
 
 fn in_use(priority: i64) -> Refusal {
@@ -87,13 +88,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let tags = tags::read(params)?;
     params.done()?;
     check(world, &listener, &action)?;
-    let mut of_listener = world.elb.rules.values().filter(|rule| rule.listener == listener);
+    let mut of_listener = world.states.elb.rules.values().filter(|rule| rule.listener == listener);
     if of_listener.any(|rule| rule.priority == priority) {
         return Err(in_use(priority));
     }
     let owner = &listeners::find(world, &listener)?.load_balancer;
-    let of_owner = world.elb.rules.values().filter(|rule| {
-        world.elb.listeners.get(&rule.listener).is_some_and(|each| each.load_balancer == *owner)
+    let of_owner = world.states.elb.rules.values().filter(|rule| {
+        world.states.elb.listeners.get(&rule.listener).is_some_and(|each| each.load_balancer == *owner)
     });
     if of_owner.count() >= QUOTA {
         return Err(Refusal::new("TooManyRules", format!("A load balancer can have at most {QUOTA} rules")));
@@ -101,7 +102,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let arn = listeners::rule_arn(world, &listener);
     let rule = Rule { arn, listener, priority, conditions, action, tags, created: world.now };
     let reply = json!({ "Rules": [rule.document()] }).into();
-    world.elb.rules.insert(rule.arn.clone(), rule);
+    world.states.elb.rules.insert(rule.arn.clone(), rule);
     Ok(reply)
 }
 
@@ -120,7 +121,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     match (&listener, arns.is_empty()) {
         (Some(arn), true) => {
             let listener = listeners::find(world, arn)?;
-            let rules = world.elb.rules.values();
+            let rules = world.states.elb.rules.values();
             let mut rules: Vec<&Rule> =
                 rules.filter(|rule| rule.listener == *arn && is_known(world, rule.created)).collect();
             rules.sort_by_key(|rule| rule.priority);
@@ -154,7 +155,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         rule.action = action;
     }
     let reply = json!({ "Rules": [rule.document()] }).into();
-    world.elb.rules.insert(arn, rule);
+    world.states.elb.rules.insert(arn, rule);
     Ok(reply)
 }
 
@@ -175,7 +176,7 @@ pub(super) fn set_priorities(world: &mut World, params: &Params) -> Result<Reply
     for (arn, priority) in &wanted {
         let rule = changeable(world, arn, "given a priority")?;
         let clashes = |other: &Rule| other.listener == rule.listener && other.priority == *priority;
-        let others = world.elb.rules.values().filter(|other| !wanted.contains_key(&other.arn));
+        let others = world.states.elb.rules.values().filter(|other| !wanted.contains_key(&other.arn));
         if others.into_iter().any(clashes) || changed.iter().any(clashes) {
             return Err(in_use(*priority));
         }
@@ -183,7 +184,7 @@ pub(super) fn set_priorities(world: &mut World, params: &Params) -> Result<Reply
     }
     let documents: Vec<Value> = changed.iter().map(Rule::document).collect();
     for rule in changed {
-        world.elb.rules.insert(rule.arn.clone(), rule);
+        world.states.elb.rules.insert(rule.arn.clone(), rule);
     }
     Ok(json!({ "Rules": documents }).into())
 }
@@ -192,14 +193,15 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let arn = params.required("RuleArn")?;
     params.done()?;
     changeable(world, &arn, "deleted")?;
-    world.elb.rules.remove(&arn);
+    world.states.elb.rules.remove(&arn);
     Ok(Reply::empty())
 }
 
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.rules.values() {
-        let listener = world.elb.listeners.get(&each.listener);
-        let owner = listener.and_then(|listener| world.elb.load_balancers.get(&listener.load_balancer));
+    for each in world.states.elb.rules.values() {
+        let listener = world.states.elb.listeners.get(&each.listener);
+        let owner =
+            listener.and_then(|listener| world.states.elb.load_balancers.get(&listener.load_balancer));
         let name = owner.map_or("", |owner| owner.name.as_str());
         let port = listener.map_or(0, |listener| listener.port);
         items.push(

@@ -1,7 +1,7 @@
-//! The security policies that an HTTPS listener can have.
+//! The security policies of HTTPS listeners.
 //!
 //! Source: "SSL security policies for your Application Load Balancer". Policies that still allow TLS 1.0 or 1.1 are
-//! known by name and protocols, so that a listener can be told apart from one that is safe.
+//! included, with their protocols, so that unsafe listeners can be recognized.
 
 use serde_json::{Value, json};
 

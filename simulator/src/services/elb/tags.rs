@@ -9,9 +9,9 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
-/// How many tags a resource may have.
+/// The most tags of a resource.
 const QUOTA: usize = 50;
-/// How many resources one call may name.
+/// The most resources of one call.
 const ARNS: usize = 20;
 
 /// Reads the list `Tags` of a request.
@@ -41,7 +41,7 @@ fn arns(params: &Params) -> Result<Vec<String>, Refusal> {
     Ok(arns)
 }
 
-/// The tags of whatever an ARN names.
+/// The tags of the resource with an ARN.
 fn of<'a>(world: &'a World, arn: &str) -> Result<&'a Tags, Refusal> {
     if arn.contains(":loadbalancer/") {
         load_balancers::find(world, arn).map(|found| &found.tags)
@@ -56,9 +56,9 @@ fn of<'a>(world: &'a World, arn: &str) -> Result<&'a Tags, Refusal> {
     }
 }
 
-/// The tags of whatever an ARN names, if that exists, known or not: it has them from the call that creates it.
+/// The tags of the resource with an ARN, if it exists, known to calls or not: it has its tags from its creation.
 pub(super) fn existing<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
-    let state = &world.elb;
+    let state = &world.states.elb;
     let places = [
         state.load_balancers.get(arn).map(|found| &found.tags),
         state.target_groups.get(arn).map(|found| &found.tags),
@@ -69,7 +69,7 @@ pub(super) fn existing<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
 }
 
 fn change(world: &mut World, arn: &str, work: impl Fn(&mut Tags)) {
-    let state = &mut world.elb;
+    let state = &mut world.states.elb;
     let places = [
         state.load_balancers.get_mut(arn).map(|found| &mut found.tags),
         state.target_groups.get_mut(arn).map(|found| &mut found.tags),

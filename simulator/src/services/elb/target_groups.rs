@@ -1,4 +1,4 @@
-//! Target groups: where requests go, and how it is checked that they are answered there.
+//! Target groups: the settings for their targets and health checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::protocol::Reply;
 use crate::services::ec2;
 use crate::world::{Tags, World};
 
-/// How many target groups an account may have in a region (AWS's default quota).
+/// The most target groups of an account in a region (AWS's default quota).
 const QUOTA: usize = 3000;
 
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub(super) struct TargetGroup {
     created: Duration,
 }
 
-/// How a load balancer finds out whether a target is well.
+/// The health check of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HealthCheck {
     protocol: String,
@@ -50,8 +50,8 @@ pub(super) struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// What a new group has where nothing else is said.
-    /// Source: the SDK's documentation of `CreateTargetGroup`; the timeout is what AWS answers for HTTP.
+    /// AWS's defaults for a new group. Source: the SDK's documentation of `CreateTargetGroup`; the timeout is AWS's
+    /// value for HTTP.
     fn default_for(protocol: &str) -> Self {
         Self {
             protocol: protocol.into(),
@@ -65,12 +65,12 @@ impl HealthCheck {
         }
     }
 
-    /// How long a target must answer well until it is `healthy`.
+    /// How long a target must pass checks to become `healthy`.
     pub(super) fn until_healthy(&self) -> Duration {
         Duration::from_secs(u64::from(self.healthy * self.interval))
     }
 
-    /// How long a target must fail until it is `unhealthy`.
+    /// How long a target must fail checks to become `unhealthy`.
     pub(super) fn until_unhealthy(&self) -> Duration {
         Duration::from_secs(u64::from(self.unhealthy * self.interval))
     }
@@ -80,7 +80,7 @@ impl HealthCheck {
         self.port.parse().unwrap_or(target)
     }
 
-    /// The check with what a request changes of it.
+    /// The health check, changed by a request.
     fn changed_by(&self, params: &Params) -> Result<Self, Refusal> {
         let number = |key, now: u32, low, high| -> Result<u32, Refusal> {
             Ok(ranged(params, key, low, high)?.and_then(|number| u32::try_from(number).ok()).unwrap_or(now))
@@ -138,7 +138,7 @@ impl HealthCheck {
     }
 }
 
-/// Whether a text lists HTTP codes as AWS takes them: `200`, `200,302` or `200-299`, within 200-499.
+/// Whether a text is a list of HTTP codes that AWS accepts: `200`, `200,302` or `200-299`, within 200-499.
 fn is_matcher(text: &str) -> bool {
     let code = |code: &str| code.len() == 3 && code.parse().is_ok_and(|code| (200..=499).contains(&code));
     text.split(',').all(|part| match part.split_once('-') {
@@ -191,6 +191,7 @@ impl TargetGroup {
 /// A target group by its ARN.
 pub(super) fn find<'a>(world: &'a World, arn: &str) -> Result<&'a TargetGroup, Refusal> {
     world
+        .states
         .elb
         .target_groups
         .get(arn)
@@ -242,8 +243,8 @@ fn read(world: &mut World, params: &Params) -> Result<TargetGroup, Refusal> {
 
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut wanted = read(world, params)?;
-    if let Some(existing) = world.elb.target_groups.values().find(|each| each.name == wanted.name) {
-        // "This operation is idempotent": the same settings again return what the first call made (SDK text).
+    if let Some(existing) = world.states.elb.target_groups.values().find(|each| each.name == wanted.name) {
+        // "This operation is idempotent": the same settings again return the existing group (SDK text).
         if existing.is_like(&wanted) {
             return Ok(json!({ "TargetGroups": [existing.document(world)] }).into());
         }
@@ -255,13 +256,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ),
         ));
     }
-    if world.elb.target_groups.len() >= QUOTA {
+    if world.states.elb.target_groups.len() >= QUOTA {
         return Err(Refusal::new("TooManyTargetGroups", "The quota for target groups has been reached"));
     }
     let path = format!("targetgroup/{}/{:016x}", wanted.name, world.number());
     wanted.arn = world.arn("elasticloadbalancing", &path);
     let reply = json!({ "TargetGroups": [wanted.document(world)] }).into();
-    world.elb.target_groups.insert(wanted.arn.clone(), wanted);
+    world.states.elb.target_groups.insert(wanted.arn.clone(), wanted);
     Ok(reply)
 }
 
@@ -275,7 +276,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if ways.into_iter().filter(|way| *way).count() > 1 {
         return Err(invalid("Only one of names, target group ARNs and a load balancer ARN can be specified"));
     }
-    let all = || world.elb.target_groups.values().filter(|each| is_known(world, each.created));
+    let all = || world.states.elb.target_groups.values().filter(|each| is_known(world, each.created));
     let mut found = Vec::new();
     for arn in &arns {
         found.push(find(world, arn)?);
@@ -303,16 +304,16 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let arn = params.required("TargetGroupArn")?;
     let check = find(world, &arn)?.check.changed_by(params)?;
     params.done()?;
-    // What the old check has found out so far stays found.
+    // The results of the old health check stay valid.
     targets::settle(world, &arn);
-    if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
         group.check = check;
     }
     Ok(json!({ "TargetGroups": [find(world, &arn)?.document(world)] }).into())
 }
 
-/// AWS's attributes of a target group of an application load balancer, with their defaults.
-/// Source: the SDK's documentation of `TargetGroupAttribute`.
+/// AWS's attributes of a target group of an application load balancer, with their defaults. Source: the SDK's
+/// documentation of `TargetGroupAttribute`.
 const ATTRIBUTES: &[Attribute] = &[
     Attribute("deregistration_delay.timeout_seconds", "300", Values::Range(0, 3600)),
     Attribute("stickiness.enabled", "false", Values::Flag),
@@ -368,7 +369,7 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
     attributes::change("Target group", ATTRIBUTES, &mut changed, &sent)?;
     check_together(&changed)?;
     let reply = attributes::document(ATTRIBUTES, &changed);
-    if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
         group.attributes = changed;
     }
     Ok(reply)
@@ -407,13 +408,13 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
             format!("Target group '{arn}' is currently in use by a listener or a rule"),
         ));
     }
-    // One that is absent is no error: AWS declares `ResourceInUse` as the only one of this call.
-    world.elb.target_groups.remove(&arn);
+    // A missing group is not an error: AWS declares `ResourceInUse` as the only error of this call.
+    world.states.elb.target_groups.remove(&arn);
     Ok(Reply::empty())
 }
 
 pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.elb.target_groups.values() {
+    for each in world.states.elb.target_groups.values() {
         items.push(
             Item::new("AWS::ElasticLoadBalancingV2::TargetGroup", &each.arn, &each.tags).named(&each.name),
         );

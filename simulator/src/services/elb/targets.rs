@@ -1,4 +1,4 @@
-//! Targets and their health. Nothing is counted: what a target's state is follows from times.
+//! Targets and their health. No checks are counted: a target's state follows from times.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,50 +13,50 @@ use crate::protocol::Reply;
 use crate::services::ec2;
 use crate::world::World;
 
-/// A target's address or instance id, and its port.
+/// A target's address or instance ID, and its port.
 pub(super) type Key = (String, u16);
 
-/// How many targets a target group may have (AWS's default quota for an application load balancer).
+/// The most targets of a target group (AWS's default quota for an application load balancer).
 const QUOTA: usize = 1000;
 
-/// For how many seconds a target is being registered before its first checks count.
+/// For how many seconds a target is being registered before its checks count.
 const REGISTRATION_SECONDS: f64 = 2.0;
 
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     id: String,
     port: u16,
-    /// The zone it is in; `None` if it gets requests from every zone.
+    /// Its zone; `None` if it gets requests from every zone.
     zone: Option<String>,
     address: Option<Ipv4Addr>,
     groups: Vec<String>,
     answers: bool,
     registered_at: Duration,
-    /// Once it is being deregistered: when that ends.
+    /// When its deregistration ends, if it has started.
     draining_until: Option<Duration>,
     phase: Phase,
 }
 
-/// What a load balancer meets at a target, unchanged since a moment.
+/// The condition of a target, unchanged since a moment.
 #[derive(Debug, Clone, Copy)]
 struct Phase {
     condition: Condition,
     since: Duration,
-    /// What was known of the target before.
+    /// The target's health before that moment.
     before: Health,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
-    /// No load balancer that could ever become active sends requests to the group.
+    /// No load balancer that can become active sends requests to the group.
     NotInUse,
     /// The load balancer has no node in the target's zone.
     ZoneNotEnabled,
     /// Health checks pass.
     Passing,
-    /// The groups do not let the load balancer reach the target.
+    /// The security groups do not admit the load balancer.
     Unreachable,
-    /// Health checks are answered badly.
+    /// Health checks fail.
     AnsweringBadly,
 }
 
@@ -88,28 +88,29 @@ impl Target {
     }
 }
 
-/// Adds a target to a group. One that is there already stays as it is, unless it was being deregistered.
+/// Adds a target to a group. A registered target stays as it is, unless it is being deregistered.
 pub(super) fn put(world: &mut World, group: &str, mut target: Target) {
     let key = (target.id.clone(), target.port);
-    let Some(found) = world.elb.target_groups.get(group) else { return };
+    let Some(found) = world.states.elb.target_groups.get(group) else { return };
     if found.targets.get(&key).is_some_and(|old| old.draining_until.is_none()) {
         return;
     }
     target.phase.condition = condition(world, found, &target);
-    if let Some(found) = world.elb.target_groups.get_mut(group) {
+    if let Some(found) = world.states.elb.target_groups.get_mut(group) {
         found.targets.insert(key, target);
     }
 }
 
-/// Begins to take a target away. A group that no load balancer uses has nothing to wait for.
+/// Starts to deregister a target. In a group that no load balancer uses, this takes no time.
 pub(super) fn drain(world: &mut World, group: &str, key: &Key, at: Duration) {
-    let Some(found) = world.elb.target_groups.get(group) else { return };
+    let Some(found) = world.states.elb.target_groups.get(group) else { return };
     let Some(target) = found.targets.get(key) else { return };
     let delay = match health(world, found, target, at) {
         Health::Unused => Duration::ZERO,
         _ => found.deregistration_delay(),
     };
-    if let Some(target) = world.elb.target_groups.get_mut(group).and_then(|found| found.targets.get_mut(key))
+    if let Some(target) =
+        world.states.elb.target_groups.get_mut(group).and_then(|found| found.targets.get_mut(key))
     {
         target.draining_until.get_or_insert(at + delay);
     }
@@ -130,7 +131,7 @@ fn condition(world: &World, group: &TargetGroup, target: &Target) -> Condition {
     }
 }
 
-/// Whether every node may connect: with cross-zone balancing, which is always on, each checks every target.
+/// Whether every node can connect: cross-zone balancing is always enabled, so each node checks every target.
 fn is_reachable(world: &World, user: &LoadBalancer, group: &TargetGroup, target: &Target) -> bool {
     let port = group.check.port_of(target.port);
     target.address.is_some_and(|address| {
@@ -141,13 +142,13 @@ fn is_reachable(world: &World, user: &LoadBalancer, group: &TargetGroup, target:
     })
 }
 
-/// The phase that a target is in now: the one written down, or a new one that began when the world last changed.
+/// The current phase of a target: the stored one, or a new one since the last change of the account.
 fn phase(world: &World, group: &TargetGroup, target: &Target) -> Phase {
     let condition = condition(world, group, target);
     if condition == target.phase.condition {
         return target.phase;
     }
-    let since = world.elb.looked_at.max(target.registered_at);
+    let since = world.states.elb.looked_at.max(target.registered_at);
     let before = match judge(world, group, target.phase, since) {
         Health::Unused => Health::Initial,
         health => health,
@@ -155,7 +156,7 @@ fn phase(world: &World, group: &TargetGroup, target: &Target) -> Phase {
     Phase { condition, since, before }
 }
 
-/// What a phase has come to at a moment. Checks do not count before the load balancer is active.
+/// The state that a phase leads to at a time. Checks do not count before the load balancer is active.
 fn judge(world: &World, group: &TargetGroup, phase: Phase, at: Duration) -> Health {
     let Some(active_at) = load_balancers::using(world, &group.arn).map(|user| user.ready_at) else {
         return Health::Unused;
@@ -176,17 +177,17 @@ fn health(world: &World, group: &TargetGroup, target: &Target, at: Duration) -> 
     judge(world, group, phase(world, group, target), at)
 }
 
-/// Writes down the phases that began since the last look, and takes away what is deregistered by now.
+/// Stores new phases since the last call, and removes targets whose deregistration has ended.
 pub(super) fn notice_changes(world: &mut World) {
-    let arns: Vec<String> = world.elb.target_groups.keys().cloned().collect();
+    let arns: Vec<String> = world.states.elb.target_groups.keys().cloned().collect();
     for arn in arns {
-        let Some(group) = world.elb.target_groups.get(&arn) else { continue };
+        let Some(group) = world.states.elb.target_groups.get(&arn) else { continue };
         if group.targets.is_empty() {
             continue;
         }
         let phases: Vec<Phase> = group.targets.values().map(|target| phase(world, group, target)).collect();
         let now = world.now;
-        if let Some(group) = world.elb.target_groups.get_mut(&arn) {
+        if let Some(group) = world.states.elb.target_groups.get_mut(&arn) {
             for (target, phase) in group.targets.values_mut().zip(phases) {
                 target.phase = phase;
             }
@@ -195,12 +196,12 @@ pub(super) fn notice_changes(world: &mut World) {
     }
 }
 
-/// Keeps what is known of a group's targets now, whatever the check will be from now on.
+/// Stores the current health of a group's targets, before the health check changes.
 pub(super) fn settle(world: &mut World, arn: &str) {
-    let Some(group) = world.elb.target_groups.get(arn) else { return };
+    let Some(group) = world.states.elb.target_groups.get(arn) else { return };
     let now = world.now;
     let known: Vec<Health> = group.targets.values().map(|target| health(world, group, target, now)).collect();
-    if let Some(group) = world.elb.target_groups.get_mut(arn) {
+    if let Some(group) = world.states.elb.target_groups.get_mut(arn) {
         for (target, health) in group.targets.values_mut().zip(known) {
             if health != Health::Unused {
                 target.phase.before = health;
@@ -209,15 +210,14 @@ pub(super) fn settle(world: &mut World, arn: &str) {
     }
 }
 
-/// A target's state as AWS names it, if it is there.
+/// A target's state as AWS names it, if it is registered.
 pub(super) fn state(world: &World, arn: &str, key: &Key) -> Option<&'static str> {
-    let group = world.elb.target_groups.get(arn)?;
+    let group = world.states.elb.target_groups.get(arn)?;
     let target = group.targets.get(key).filter(|target| !target.is_gone(world.now))?;
     Some(named(world, group, target).0)
 }
 
-/// A target's state, with AWS's reason and description for it.
-/// Source: the SDK's documentation of `TargetHealth`.
+/// A target's state, with AWS's reason and description. Source: the SDK's documentation of `TargetHealth`.
 fn named(
     world: &World,
     group: &TargetGroup,
@@ -299,8 +299,8 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(Reply::empty())
 }
 
-/// The target behind what a request names: an instance, or whatever has the address. Behind an address that is no
-/// instance's there is nothing that the simulator knows of, so that its checks will not be answered.
+/// The target of a request: an instance, or the owner of an address. An address that belongs to no instance is
+/// unknown to the simulator, so its checks fail.
 fn resolve(world: &World, group: &TargetGroup, named: &Named) -> Result<Target, Refusal> {
     let refused = |why: &str| Refusal::new("InvalidTarget", format!("The target '{}' {why}", named.id));
     let port = named.port.unwrap_or(group.port);
@@ -347,7 +347,7 @@ pub(super) fn deregister(world: &mut World, params: &Params) -> Result<Reply, Re
     }
     let mut keys = Vec::new();
     for target in &sent {
-        // Without a port, the target goes from all its ports (SDK text).
+        // Without a port, the target is deregistered on all its ports (SDK text).
         let of_it: Vec<Key> = group
             .targets
             .keys()

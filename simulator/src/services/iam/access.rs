@@ -1,86 +1,86 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::{Profile, Role, profiles, roles, tags_of};
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "ListRoles" | "ListInstanceProfiles" => {
-            asks.whole();
+            requests.no_resource();
         }
-        "CreateRole" => create_role(world, params, asks),
-        "CreateServiceLinkedRole" => create_service_linked(world, params, asks),
-        "CreateInstanceProfile" => create_profile(world, params, asks),
-        "AddRoleToInstanceProfile" => add_role(world, params, asks),
+        "CreateRole" => create_role(world, params, requests),
+        "CreateServiceLinkedRole" => create_service_linked(world, params, requests),
+        "CreateInstanceProfile" => create_profile(world, params, requests),
+        "AddRoleToInstanceProfile" => add_role(world, params, requests),
         "GetInstanceProfile"
         | "DeleteInstanceProfile"
         | "RemoveRoleFromInstanceProfile"
         | "TagInstanceProfile"
         | "UntagInstanceProfile"
-        | "ListInstanceProfileTags" => on_profile(world, params, asks),
-        _ => on_role(world, params, asks),
+        | "ListInstanceProfileTags" => on_profile(world, params, requests),
+        _ => on_role(world, params, requests),
     }
 }
 
-/// Tags in the call that creates need the permission to tag. Source: "Tagging IAM roles" in the IAM user guide.
-fn create_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// A creation with tags also needs the permission to tag. Source: "Tagging IAM roles" in the IAM user guide.
+fn create_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = new_arn(world, "role", params, "RoleName");
     let tags = tags_of(params).unwrap_or_default();
-    asks.on("role", &arn, None).request_tags(&tags);
+    requests.resource("role", &arn, None).request_tags(&tags);
     if let Some(boundary) = params.text("PermissionsBoundary") {
-        asks.key("iam:PermissionsBoundary", &boundary);
+        requests.key("iam:PermissionsBoundary", &boundary);
     }
     if !tags.is_empty() {
-        asks.also("iam:TagRole", "role", arn, None).request_tags(&tags);
+        requests.other_action("iam:TagRole", "role", arn, None).request_tags(&tags);
     }
 }
 
-fn create_profile(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn create_profile(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = new_arn(world, "instance-profile", params, "InstanceProfileName");
     let tags = tags_of(params).unwrap_or_default();
-    asks.on("instance-profile", &arn, None).request_tags(&tags);
+    requests.resource("instance-profile", &arn, None).request_tags(&tags);
     if !tags.is_empty() {
-        asks.also("iam:TagInstanceProfile", "instance-profile", arn, None).request_tags(&tags);
+        requests.other_action("iam:TagInstanceProfile", "instance-profile", arn, None).request_tags(&tags);
     }
 }
 
-fn create_service_linked(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn create_service_linked(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let service = text(params, "AWSServiceName");
     let name = roles::linked_name(&service).unwrap_or("*");
     let arn = format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account);
-    asks.on("role", arn, None).key("iam:AWSServiceName", service);
+    requests.resource("role", arn, None).key("iam:AWSServiceName", service);
 }
 
-/// "The caller of this operation must be granted the `PassRole` permission on the IAM role" (API reference): EC2 is who
-/// the role is passed to, since the reference restricts it by the ARNs of EC2 instances.
-fn add_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on_profile(world, params, asks);
-    asks.pass_role(&text(params, "RoleName"), "ec2.amazonaws.com");
+/// "The caller of this operation must be granted the `PassRole` permission on the IAM role" (API reference). The role
+/// is passed to EC2, since the reference restricts it by the ARNs of EC2 instances.
+fn add_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on_profile(world, params, requests);
+    requests.pass_role(&text(params, "RoleName"), "ec2.amazonaws.com");
 }
 
-/// Of an entity that does not exist IAM knows no path: the request names it alone.
-/// Source: AWS's own `ParallelCluster`, which had to leave the path out of its policies for reads.
-fn on_profile(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// IAM does not know the path of an entity that does not exist: the request has its name only. Source: AWS's own
+/// `ParallelCluster`, which had to remove the path from its policies for reads.
+fn on_profile(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = text(params, "InstanceProfileName");
-    let profile: Option<&Profile> = world.iam.profiles.get(&name);
+    let profile: Option<&Profile> = world.states.iam.profiles.get(&name);
     let arn = profile.map_or_else(
         || format!("arn:aws:iam::{}:instance-profile/{name}", world.account),
         |profile| profiles::arn(world, &name, profile),
     );
-    let request = asks.on("instance-profile", arn, profile.map(|profile| &profile.tags));
+    let request = requests.resource("instance-profile", arn, profile.map(|profile| &profile.tags));
     request.request_tags(&tags_of(params).unwrap_or_default()).tag_keys(params.list("TagKeys"));
 }
 
-fn on_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn on_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let name = text(params, "RoleName");
-    let role: Option<&Role> = world.iam.roles.get(&name);
+    let role: Option<&Role> = world.states.iam.roles.get(&name);
     let arn = role.map_or_else(
         || format!("arn:aws:iam::{}:role/{name}", world.account),
         |role| roles::arn(world, &name, role),
     );
-    let request = asks.on("role", arn, role.map(|role| &role.tags));
+    let request = requests.resource("role", arn, role.map(|role| &role.tags));
     request.request_tags(&tags_of(params).unwrap_or_default()).tag_keys(params.list("TagKeys"));
     if let Some(policy) = params.text("PolicyArn") {
         request.key("iam:PolicyARN", policy);
@@ -90,7 +90,7 @@ fn on_role(world: &World, params: &Params, asks: &mut Asks<'_>) {
     }
 }
 
-/// The ARN of what is to be created, under the path of the request.
+/// The ARN of a new entity, under the path of the request.
 fn new_arn(world: &World, kind: &str, params: &Params, name: &str) -> String {
     let path = params.text("Path").unwrap_or_else(|| "/".into());
     format!("arn:aws:iam::{}:{kind}{path}{}", world.account, text(params, name))

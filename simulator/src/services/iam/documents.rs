@@ -1,4 +1,4 @@
-//! Policy documents: what IAM takes as one.
+//! Policy documents: which ones IAM accepts.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::params::Refusal;
 /// A policy document that was accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
-    /// As it was sent.
+    /// The document as it was sent.
     pub(crate) text: String,
-    /// What it says.
+    /// The parsed document.
     pub(crate) policy: Arc<Policy>,
 }
 
-/// The service principals that trust policies here may name; AWS refuses a name that no service has.
+/// The service principals that trust policies can name here; AWS refuses names that no service has.
 const PRINCIPALS: [&str; 19] = [
     "application-autoscaling.amazonaws.com",
     "delivery.logs.amazonaws.com",
@@ -80,12 +80,12 @@ impl Document {
         Self::of(text)
     }
 
-    /// An inline policy that was there from the start.
+    /// An inline policy that exists from the start.
     pub(crate) fn seeded(document: &Value) -> Result<Self, InvalidPolicy> {
         Self::permissions(&document.to_string()).map_err(|refusal| InvalidPolicy::new(refusal.message))
     }
 
-    /// A trust policy that was there from the start.
+    /// A trust policy that exists from the start.
     pub(crate) fn seeded_trust(document: &Value) -> Result<Self, InvalidPolicy> {
         Self::trust(&document.to_string()).map_err(|refusal| InvalidPolicy::new(refusal.message))
     }
@@ -163,7 +163,7 @@ fn malformed(reason: &str) -> Refusal {
     Refusal::new("MalformedPolicyDocument", reason)
 }
 
-/// The texts of a field that AWS allows to be one text or a list.
+/// The texts of a field that can be one text or a list.
 fn texts(value: Option<&Value>) -> Vec<&str> {
     match value {
         Some(Value::String(text)) => vec![text],

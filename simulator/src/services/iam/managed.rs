@@ -1,4 +1,4 @@
-//! The managed policies of AWS that are known here, by what they allow (on every resource, as AWS writes them).
+//! The AWS managed policies that are supported, with what they allow (on every resource, as in AWS's documents).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::authorization::Policy;
 
-/// A managed policy of AWS; nothing for one that AWS does not have.
+/// An AWS managed policy; `None` if the simulator does not have it.
 pub(super) fn policy(arn: &str) -> Option<Arc<Policy>> {
     let document = json!({
         "Version": "2012-10-17",

@@ -1,4 +1,4 @@
-//! IAM: roles, instance profiles, and how long other services take to see them.
+//! IAM: roles, instance profiles, and the delay until other services see them.
 
 mod access;
 mod documents;
@@ -13,22 +13,32 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::documents::Document;
-use super::unknown;
-use crate::authorization::{self, Asks, Grants, InvalidPolicy, Policy};
+use super::{Service, unknown};
+use crate::authorization::{self, Grants, InvalidPolicy, Policy};
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::{self, Tags, World};
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    rate: |_| Rate::new("all", 100.0, 15.0),
+    timings: &[("CreateRole", Timing::Create("iam_role")), ("DeleteRole", Timing::Delete("iam_role"))],
+    is_global: true,
+    ..Service::query("iam", "https://iam.amazonaws.com/doc/2010-05-08/", act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// By name: AWS keeps names unique in the account, whatever their case.
+    /// By name: IAM's names are unique in the account, ignoring case.
     roles: BTreeMap<String, Role>,
     profiles: BTreeMap<String, Profile>,
-    /// The customer's own managed policies, by ARN.
+    /// Customer managed policies, by ARN.
     policies: BTreeMap<String, Arc<Policy>>,
-    /// Profile names that EC2 has seen before: it sees them again sooner.
+    /// The names of profiles that EC2 has seen before: it sees them sooner the next time.
     known_profiles: BTreeSet<String>,
 }
 
@@ -48,9 +58,9 @@ struct Role {
     boundary: Option<String>,
     inline: BTreeMap<String, Document>,
     tags: Tags,
-    /// The service that it is linked to; such a role belongs to the account and to that service.
+    /// The service that it is linked to. A linked role belongs to the account and to that service.
     linked_to: Option<String>,
-    /// Whether it was there from the start: no deployment has made it, and none has to delete it.
+    /// Whether it existed from the start: no deployment creates or deletes it.
     seeded: bool,
 }
 
@@ -61,16 +71,12 @@ struct Profile {
     created: Duration,
     /// When EC2 sees it.
     visible_at: Duration,
-    /// The role in it, and when EC2 sees it there.
+    /// Its role, and when EC2 sees the role in it.
     role: Option<(String, Duration)>,
     tags: Tags,
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateRole" => roles::create(world, params),
         "GetRole" => roles::get(world, params),
@@ -102,22 +108,19 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Nothing happens by itself: visibility follows from the times at which things were made.
-pub(crate) fn advance(_: &mut World) {}
-
-/// Service-linked roles are left out: they belong to the account and stay when a stack goes.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (name, role) in &world.iam.roles {
+/// Service-linked roles are not listed: they belong to the account and outlive a stack.
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (name, role) in &world.states.iam.roles {
         if role.linked_to.is_none() && !role.seeded {
             items.push(Item::new("AWS::IAM::Role", name, &role.tags).named(name));
         }
     }
-    for (name, profile) in &world.iam.profiles {
+    for (name, profile) in &world.states.iam.profiles {
         items.push(Item::new("AWS::IAM::InstanceProfile", name, &profile.tags).named(name));
     }
 }
 
-/// A role that was there from the start.
+/// Adds a role that exists from the start.
 pub(crate) fn seed_role(
     world: &mut World,
     arn: &str,
@@ -130,7 +133,7 @@ pub(crate) fn seed_role(
     let (path, name) = resource.rsplit_once('/').unwrap_or(("", resource));
     let inline = policies.iter().map(|(name, document)| Ok((name.clone(), Document::seeded(document)?)));
     if let Some(unknown) = attached.iter().find(|arn| managed_policy(world, arn).is_none()) {
-        return Err(InvalidPolicy::new(format!("the managed policy {unknown} is not known here")));
+        return Err(InvalidPolicy::new(format!("the managed policy {unknown} is not supported")));
     }
     let role = Role {
         id: format!("AROA{:017X}", world.number()),
@@ -147,17 +150,17 @@ pub(crate) fn seed_role(
         linked_to: None,
         seeded: true,
     };
-    world.iam.roles.insert(name.to_owned(), role);
+    world.states.iam.roles.insert(name.to_owned(), role);
     Ok(())
 }
 
-/// A managed policy of the customer's that was there from the start.
+/// Adds a customer managed policy that exists from the start.
 pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
-    world.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
+    world.states.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
     Ok(())
 }
 
-/// How a role looks to a service that is to assume it.
+/// The state of a role, for a service that assumes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleView {
     /// It does not exist.
@@ -170,8 +173,8 @@ pub(crate) enum RoleView {
     Ready,
 }
 
-/// How a role (its ARN or name) looks to a service principal such as `ecs-tasks.amazonaws.com` that would assume it for
-/// `source`, an ARN of this account.
+/// The state of a role (an ARN or a name) for a service principal such as `ecs-tasks.amazonaws.com` that assumes it
+/// for `source`, an ARN of this account.
 pub(crate) fn role_view(world: &World, role: &str, principal: &str, source: &str) -> RoleView {
     let Some(found) = find_role(world, role) else { return RoleView::Absent };
     if world.now < found.visible_at {
@@ -189,7 +192,7 @@ pub(crate) fn role_arn(world: &World, role: &str) -> Option<String> {
     Some(roles::arn(world, last_part(role), found))
 }
 
-/// The policies of a role (its ARN): inline, managed, and its boundary. Of one that does not exist, none.
+/// The policies of a role (an ARN): inline, managed, and its boundary. None if the role does not exist.
 pub(crate) fn grants(world: &World, role: &str) -> Grants {
     let Some(role) = find_role(world, role) else { return Grants::default() };
     let inline = role.inline.values().map(|document| Arc::clone(&document.policy));
@@ -210,16 +213,16 @@ pub(crate) fn trust(world: &World, role: &str) -> Option<Arc<Policy>> {
 
 /// A managed policy, of AWS or of the customer.
 fn managed_policy(world: &World, arn: &str) -> Option<Arc<Policy>> {
-    world.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
+    world.states.iam.policies.get(arn).cloned().or_else(|| managed::policy(arn))
 }
 
-/// The ARN of a service's linked role, if the account lacks it.
+/// The ARN of a service's linked role, if the account does not have that role.
 pub(crate) fn lacking_linked_role(world: &World, service: &str) -> Option<String> {
-    let name = roles::linked_name(service).filter(|name| !world.iam.roles.contains_key(*name))?;
+    let name = roles::linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     Some(format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account))
 }
 
-/// How an instance profile looks to EC2.
+/// The state of an instance profile, as EC2 sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProfileView {
     /// It does not exist in IAM.
@@ -237,10 +240,10 @@ pub(crate) enum ProfileView {
     },
 }
 
-/// How an instance profile (its ARN or name) looks to EC2.
+/// The state of an instance profile (an ARN or a name), as EC2 sees it.
 pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
     let name = last_part(profile);
-    let Some(profile_) = world.iam.profiles.get(name) else { return ProfileView::Absent };
+    let Some(profile_) = world.states.iam.profiles.get(name) else { return ProfileView::Absent };
     if profile.starts_with("arn:") && profile != profiles::arn(world, name, profile_) {
         return ProfileView::Absent;
     }
@@ -248,7 +251,7 @@ pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
         return ProfileView::Propagating;
     }
     match &profile_.role {
-        Some((role, seen_at)) if world.now >= *seen_at => match world.iam.roles.get(role) {
+        Some((role, seen_at)) if world.now >= *seen_at => match world.states.iam.roles.get(role) {
             Some(found) => ProfileView::Ready {
                 arn: profiles::arn(world, name, profile_),
                 role: roles::arn(world, role, found),
@@ -259,8 +262,8 @@ pub(crate) fn profile_view(world: &World, profile: &str) -> ProfileView {
     }
 }
 
-/// Makes a service-linked role if the account does not have it yet, as a service does on its first use. Returns
-/// whether it was there before.
+/// Creates a service-linked role if the account does not have it, as a service does on its first use. Returns whether
+/// the role existed.
 pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
     roles::link(world, service).is_none()
 }
@@ -268,7 +271,7 @@ pub(crate) fn ensure_service_linked(world: &mut World, service: &str) -> bool {
 /// A role by its ARN (which must be exact, path and account included) or name.
 fn find_role<'a>(world: &'a World, role: &str) -> Option<&'a Role> {
     let name = last_part(role);
-    let found = world.iam.roles.get(name)?;
+    let found = world.states.iam.roles.get(name)?;
     (!role.starts_with("arn:") || role == roles::arn(world, name, found)).then_some(found)
 }
 
@@ -284,7 +287,7 @@ fn conflict(code: &str, message: impl Into<String>) -> Refusal {
     Refusal::new(code, message).status(409)
 }
 
-/// A required parameter; IAM names a missing one as a validation error.
+/// A required parameter; IAM reports a missing one as a validation error.
 fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
     params.text(key).filter(|text| !text.is_empty()).ok_or_else(|| {
         invalid(format!(
@@ -297,7 +300,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationError", message)
 }
 
-/// A name of at most `longest` characters out of those that IAM allows.
+/// A name of at most `longest` characters, all of which IAM allows.
 fn name(params: &Params, key: &str, longest: usize) -> Result<String, Refusal> {
     let name = needed(params, key)?;
     let legal = |character: char| character.is_ascii_alphanumeric() || "+=,.@_-".contains(character);
@@ -326,7 +329,7 @@ fn path(params: &Params) -> Result<String, Refusal> {
     }
 }
 
-/// The tags that were sent, IAM's own code on those that it refuses.
+/// The tags of a request. Refusals have IAM's own code.
 fn tags_of(params: &Params) -> Result<Tags, Refusal> {
     let tags = world::tags(params, "Tags", "Key", "Value")
         .map_err(|refusal| Refusal::new("InvalidInput", refusal.message))?;
@@ -343,7 +346,7 @@ fn within_limit(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Tags with others added to them, unless there would be more than AWS allows.
+/// The merged tags, unless AWS's limit is exceeded.
 fn with_more(old: &Tags, more: Tags) -> Result<Tags, Refusal> {
     let mut tags = old.clone();
     tags.extend(more);
@@ -357,7 +360,7 @@ fn tag_list(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
 }
 
-/// One page of a list under `name`, by `Marker` and `MaxItems` (100 unless told).
+/// One page of a list under `name`, by `Marker` and `MaxItems` (default 100).
 fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> {
     let start = match params.text("Marker") {
         Some(marker) => marker.parse().map_err(|_| invalid("Invalid Marker."))?,

@@ -1,4 +1,4 @@
-//! Instance profiles: the box in which EC2 is handed a role.
+//! Instance profiles, through which EC2 gets a role.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// How long EC2 takes to see a profile whose name it knew before.
+/// How long EC2 takes to see a profile whose name it has seen before.
 /// Source: the note of `iam_instance_profile_visible_to_ec2` in the latency model.
 const KNOWN_NAME_SECONDS: f64 = 1.5;
 
@@ -23,19 +23,19 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let path = path(params)?;
     let tags = tags_of(params)?;
     params.done()?;
-    if world.iam.profiles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
+    if world.states.iam.profiles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
         return Err(conflict("EntityAlreadyExists", format!("Instance Profile {name} already exists.")));
     }
     let draw = world.ready("iam_instance_profile_visible_to_ec2");
-    let visible_at = if world.iam.known_profiles.contains(&name) {
+    let visible_at = if world.states.iam.known_profiles.contains(&name) {
         world.now + world.latency.seconds(KNOWN_NAME_SECONDS)
     } else {
         draw
     };
     let id = format!("AIPA{:017X}", world.number());
     let profile = Profile { id, path, created: world.now, visible_at, role: None, tags };
-    world.iam.known_profiles.insert(name.clone());
-    world.iam.profiles.insert(name.clone(), profile);
+    world.states.iam.known_profiles.insert(name.clone());
+    world.states.iam.profiles.insert(name.clone(), profile);
     shown(world, &name)
 }
 
@@ -54,7 +54,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "Cannot delete entity, must remove roles from instance profile first.",
         ));
     }
-    world.iam.profiles.remove(&name);
+    world.states.iam.profiles.remove(&name);
     Ok(Reply::empty())
 }
 
@@ -71,7 +71,7 @@ pub(super) fn add_role(world: &mut World, params: &Params) -> Result<Reply, Refu
             "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
         ));
     }
-    // A role comes into a profile that EC2 does not know yet together with it.
+    // EC2 sees the role of an unseen profile together with the profile.
     profile.role = Some((role, seen_at.max(profile.visible_at)));
     Ok(Reply::empty())
 }
@@ -114,11 +114,11 @@ pub(super) fn list_tags(world: &mut World, params: &Params) -> Result<Reply, Ref
 
 pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let prefix = params.text("PathPrefix").unwrap_or_else(|| "/".into());
-    let below = world.iam.profiles.iter().filter(|(_, profile)| profile.path.starts_with(&prefix));
+    let below = world.states.iam.profiles.iter().filter(|(_, profile)| profile.path.starts_with(&prefix));
     let profiles = below
         .map(|(name, profile)| {
             let mut document = document(world, name, profile);
-            // The list leaves the tags out. Source: the operation's page in the IAM API reference.
+            // The list omits tags. Source: the operation's page in the IAM API reference.
             if let Some(fields) = document.as_object_mut() {
                 fields.remove("Tags");
             }
@@ -131,7 +131,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
 pub(super) fn list_for_role(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let role = needed(params, "RoleName")?;
     roles::role(world, &role)?;
-    let held = world.iam.profiles.iter().filter(|(_, profile)| holds(profile, &role));
+    let held = world.states.iam.profiles.iter().filter(|(_, profile)| holds(profile, &role));
     let profiles = held.map(|(name, profile)| document(world, name, profile)).collect();
     page(params, "InstanceProfiles", profiles)
 }
@@ -142,6 +142,7 @@ pub(super) fn holds(profile: &Profile, role: &str) -> bool {
 
 fn profile<'a>(world: &'a mut World, name: &str) -> Result<&'a mut Profile, Refusal> {
     world
+        .states
         .iam
         .profiles
         .get_mut(name)
@@ -150,7 +151,7 @@ fn profile<'a>(world: &'a mut World, name: &str) -> Result<&'a mut Profile, Refu
 
 fn shown(world: &mut World, name: &str) -> Result<Reply, Refusal> {
     profile(world, name)?;
-    let profile = world.iam.profiles.get(name).map(|profile| document(world, name, profile));
+    let profile = world.states.iam.profiles.get(name).map(|profile| document(world, name, profile));
     Ok(json!({ "InstanceProfile": profile }).into())
 }
 
@@ -158,7 +159,7 @@ fn document(world: &World, name: &str, profile: &Profile) -> Value {
     let roles: Vec<Value> = profile
         .role
         .iter()
-        .filter_map(|(role, _)| Some(roles::document(world, role, world.iam.roles.get(role)?)))
+        .filter_map(|(role, _)| Some(roles::document(world, role, world.states.iam.roles.get(role)?)))
         .collect();
     json!({
         "Path": profile.path,

@@ -14,13 +14,13 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// How many managed policies a role holds, how long its inline policies may be (characters without white space).
+/// The most managed policies of a role, and the size limit of its inline policies (characters without white space).
 /// Source: "IAM and AWS STS quotas".
 const ATTACHED_MAX: usize = 10;
 const INLINE_CHARACTERS_MAX: usize = 10_240;
 const TRUST_CHARACTERS_MAX: usize = 2_048;
 
-/// The characters that RFC 3986 leaves as they are; IAM encodes the documents in its answers by that RFC.
+/// The characters that RFC 3986 does not encode. IAM encodes documents in responses by that RFC.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 pub(super) fn arn(world: &World, name: &str, role: &Role) -> String {
@@ -46,7 +46,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "1 validation error detected: Value at 'maxSessionDuration' failed to satisfy constraint: Member must have value between 3600 and 43200",
         ));
     }
-    if world.iam.roles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
+    if world.states.iam.roles.keys().any(|taken| taken.eq_ignore_ascii_case(&name)) {
         return Err(conflict("EntityAlreadyExists", format!("Role with name {name} already exists.")));
     }
     let role = Role {
@@ -64,7 +64,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         linked_to: None,
         seeded: false,
     };
-    world.iam.roles.insert(name.clone(), role);
+    world.states.iam.roles.insert(name.clone(), role);
     shown(world, &name)
 }
 
@@ -76,11 +76,11 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
 
 pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let prefix = params.text("PathPrefix").unwrap_or_else(|| "/".into());
-    let below = world.iam.roles.iter().filter(|(_, role)| role.path.starts_with(&prefix));
+    let below = world.states.iam.roles.iter().filter(|(_, role)| role.path.starts_with(&prefix));
     let roles = below
         .map(|(name, role)| {
             let mut document = document(world, name, role);
-            // ListRoles leaves the tags out. Source: the operation's page in the IAM API reference.
+            // `ListRoles` omits tags. Source: the operation's page in the IAM API reference.
             if let Some(fields) = document.as_object_mut() {
                 fields.remove("Tags");
             }
@@ -93,7 +93,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = needed(params, "RoleName")?;
     params.done()?;
-    let in_a_profile = world.iam.profiles.values().any(|profile| profiles::holds(profile, &name));
+    let in_a_profile = world.states.iam.profiles.values().any(|profile| profiles::holds(profile, &name));
     let role = modifiable(world, &name)?;
     let blocker = if in_a_profile {
         Some("Cannot delete entity, must remove roles from instance profile first.")
@@ -107,7 +107,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if let Some(blocker) = blocker {
         return Err(conflict("DeleteConflict", blocker));
     }
-    world.iam.roles.remove(&name);
+    world.states.iam.roles.remove(&name);
     Ok(Reply::empty())
 }
 
@@ -246,9 +246,9 @@ pub(super) fn create_service_linked(world: &mut World, params: &Params) -> Resul
     }
 }
 
-/// Makes the service-linked role of a service; nothing if the account has it (or the service has none).
+/// Creates the service-linked role of a service; `None` if the account has the role (or the service has none).
 pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
-    let name = linked_name(service).filter(|name| !world.iam.roles.contains_key(*name))?;
+    let name = linked_name(service).filter(|name| !world.states.iam.roles.contains_key(*name))?;
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": [{ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" }],
@@ -268,7 +268,7 @@ pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
         linked_to: Some(service.into()),
         seeded: true,
     };
-    world.iam.roles.insert(name.into(), role);
+    world.states.iam.roles.insert(name.into(), role);
     Some(())
 }
 
@@ -288,6 +288,7 @@ pub(super) fn linked_name(service: &str) -> Option<&'static str> {
 /// `NoSuchEntity`.
 pub(super) fn role<'a>(world: &'a mut World, name: &str) -> Result<&'a mut Role, Refusal> {
     world
+        .states
         .iam
         .roles
         .get_mut(name)
@@ -328,7 +329,7 @@ fn encoded(document: &str) -> String {
 
 fn shown(world: &mut World, name: &str) -> Result<Reply, Refusal> {
     role(world, name)?;
-    let role = world.iam.roles.get(name).map(|role| document(world, name, role));
+    let role = world.states.iam.roles.get(name).map(|role| document(world, name, role));
     Ok(json!({ "Role": role }).into())
 }
 

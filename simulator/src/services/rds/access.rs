@@ -1,55 +1,60 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 //!
-//! Source, beside the Service Authorization Reference: "Permissions required for Secrets Manager integration" in the RDS
-//! user guide for managed passwords; the permissions that AWS's own `CloudFormation` handlers for RDS ask for (their
-//! repository aws-cloudformation-resource-providers-rds) for what RDS looks up in EC2.
+//! Source, besides the Service Authorization Reference: for managed passwords "Permissions required for Secrets
+//! Manager integration" in the RDS user guide; for what RDS reads from EC2 the permissions of AWS's own
+//! `CloudFormation` handlers for RDS (repository aws-cloudformation-resource-providers-rds).
 
 use super::parameter_groups::default_name;
 use super::{catalogue, create, tagging};
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::{Tags, World};
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
-        "CreateDBInstance" => create_instance(world, params, asks),
-        "ModifyDBInstance" => modify_instance(world, params, asks),
-        "DeleteDBInstance" => delete_instance(world, params, asks),
+        "CreateDBInstance" => create_instance(world, params, requests),
+        "ModifyDBInstance" => modify_instance(world, params, requests),
+        "DeleteDBInstance" => delete_instance(world, params, requests),
         "CreateDBSubnetGroup" => {
-            on_new(world, params, asks, "subgrp", "DBSubnetGroupName");
-            asks.linked_role("rds.amazonaws.com");
+            on_new(world, params, requests, "subgrp", "DBSubnetGroupName");
+            requests.linked_role("rds.amazonaws.com");
         }
-        "CreateDBParameterGroup" => on_new(world, params, asks, "pg", "DBParameterGroupName"),
-        "RebootDBInstance" | "DescribeDBInstances" => on(world, params, asks, "db", "DBInstanceIdentifier"),
+        "CreateDBParameterGroup" => on_new(world, params, requests, "pg", "DBParameterGroupName"),
+        "RebootDBInstance" | "DescribeDBInstances" => {
+            on(world, params, requests, "db", "DBInstanceIdentifier");
+        }
         "ModifyDBSubnetGroup" | "DeleteDBSubnetGroup" | "DescribeDBSubnetGroups" => {
-            on(world, params, asks, "subgrp", "DBSubnetGroupName");
+            on(world, params, requests, "subgrp", "DBSubnetGroupName");
         }
         "ModifyDBParameterGroup"
         | "ResetDBParameterGroup"
         | "DeleteDBParameterGroup"
         | "DescribeDBParameterGroups"
-        | "DescribeDBParameters" => on(world, params, asks, "pg", "DBParameterGroupName"),
-        "DeleteDBSnapshot" => on(world, params, asks, "snapshot", "DBSnapshotIdentifier"),
+        | "DescribeDBParameters" => on(world, params, requests, "pg", "DBParameterGroupName"),
+        "DeleteDBSnapshot" => on(world, params, requests, "snapshot", "DBSnapshotIdentifier"),
         "DescribeDBSnapshots" => {
-            on(world, params, asks, "snapshot", "DBSnapshotIdentifier");
+            on(world, params, requests, "snapshot", "DBSnapshotIdentifier");
             if params.has("DBInstanceIdentifier") {
-                on(world, params, asks, "db", "DBInstanceIdentifier");
+                on(world, params, requests, "db", "DBInstanceIdentifier");
             }
         }
-        "AddTagsToResource" | "RemoveTagsFromResource" | "ListTagsForResource" => by_arn(world, params, asks),
+        "AddTagsToResource" | "RemoveTagsFromResource" | "ListTagsForResource" => {
+            by_arn(world, params, requests);
+        }
         _ => {
-            asks.whole();
+            requests.no_resource();
         }
     }
 }
 
-/// Asks for what a parameter names, or for all where it names none: then AWS's message says `db:*`.
-fn on(world: &World, params: &Params, asks: &mut Asks<'_>, kind: &str, key: &str) {
+/// Requests access to the resource that a parameter names, or to all if it names none: AWS's message then says
+/// `db:*`.
+fn on(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
     let name = name(params, key).unwrap_or_else(|| "*".into());
-    asks.on(kind, arn(world, kind, &name), tags(world, kind, &name));
+    requests.resource(kind, arn(world, kind, &name), tags(world, kind, &name));
 }
 
-/// What a parameter names, as RDS keeps names.
+/// The name in a parameter, in the form in which RDS stores names.
 fn name(params: &Params, key: &str) -> Option<String> {
     params.text(key).map(|name| name.to_ascii_lowercase())
 }
@@ -59,7 +64,7 @@ fn arn(world: &World, kind: &str, name: &str) -> String {
 }
 
 fn tags<'w>(world: &'w World, kind: &str, name: &str) -> Option<&'w Tags> {
-    let rds = &world.rds;
+    let rds = &world.states.rds;
     match kind {
         "db" => rds.instances.get(name).map(|it| &it.tags),
         "subgrp" => rds.subnet_groups.get(name).map(|it| &it.tags),
@@ -69,127 +74,133 @@ fn tags<'w>(world: &'w World, kind: &str, name: &str) -> Option<&'w Tags> {
     }
 }
 
-fn by_arn(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn by_arn(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = params.text("ResourceName").unwrap_or_default();
     let known = ["db", "subgrp", "pg", "og", "snapshot"];
     let mut parts = arn.split(':').skip(5);
     let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let kind = if known.contains(&kind) { kind } else { "" };
-    let request = asks.on(kind, &arn, tags(world, kind, name));
+    let request = requests.resource(kind, &arn, tags(world, kind, name));
     request.request_tags(&tagging::read(params).unwrap_or_default()).tag_keys(params.list("TagKeys"));
 }
 
-/// Asks for the creation of one thing with its tags.
-fn on_new(world: &World, params: &Params, asks: &mut Asks<'_>, kind: &str, key: &str) {
-    on(world, params, asks, kind, key);
-    with_tags(world, params, asks, kind, key);
+/// Requests the creation of a resource with its tags.
+fn on_new(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
+    on(world, params, requests, kind, key);
+    with_tags(world, params, requests, kind, key);
 }
 
-/// The tags of a creation are facts of each of its requests, and need a permission of their own.
-fn with_tags(world: &World, params: &Params, asks: &mut Asks<'_>, kind: &str, key: &str) {
+/// The tags of a creation are condition keys of each of its requests, and need a permission of their own.
+fn with_tags(world: &World, params: &Params, requests: &mut AccessRequests<'_>, kind: &str, key: &str) {
     let tags = tagging::read(params).unwrap_or_default();
     if tags.is_empty() {
         return;
     }
-    asks.request_tags(&tags);
+    requests.request_tags(&tags);
     let arn = arn(world, kind, &name(params, key).unwrap_or_default());
-    asks.also("rds:AddTagsToResource", kind, arn, None).request_tags(&tags);
+    requests.other_action("rds:AddTagsToResource", kind, arn, None).request_tags(&tags);
 }
 
-fn create_instance(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on(world, params, asks, "db", "DBInstanceIdentifier");
+fn create_instance(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on(world, params, requests, "db", "DBInstanceIdentifier");
     let subnet_group = name(params, "DBSubnetGroupName");
     if subnet_group.is_some() {
-        on(world, params, asks, "subgrp", "DBSubnetGroupName");
+        on(world, params, requests, "subgrp", "DBSubnetGroupName");
     }
     let major = catalogue::resolve(params.text("EngineVersion").as_deref()).map(catalogue::major);
     let parameter_group =
         name(params, "DBParameterGroupName").or(major.as_ref().ok().copied().map(default_name));
     if let Some(group) = parameter_group {
-        asks.on("pg", arn(world, "pg", &group), tags(world, "pg", &group));
+        requests.resource("pg", arn(world, "pg", &group), tags(world, "pg", &group));
     }
     if let Ok(major) = major {
-        asks.on("og", option_group(world, major), None);
+        requests.resource("og", option_group(world, major), None);
     }
-    with_tags(world, params, asks, "db", "DBInstanceIdentifier");
-    secret(world, params, asks);
-    storage_key(params, asks);
-    network(world, subnet_group.as_deref().unwrap_or_default(), asks);
-    asks.linked_role("rds.amazonaws.com");
+    with_tags(world, params, requests, "db", "DBInstanceIdentifier");
+    secret(world, params, requests);
+    storage_key(params, requests);
+    network(world, subnet_group.as_deref().unwrap_or_default(), requests);
+    requests.linked_role("rds.amazonaws.com");
 }
 
-/// The option group that RDS takes by itself.
+/// RDS's default option group.
 fn option_group(world: &World, major: u32) -> String {
     arn(world, "og", &format!("default:postgres-{major}"))
 }
 
-fn modify_instance(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on(world, params, asks, "db", "DBInstanceIdentifier");
+fn modify_instance(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on(world, params, requests, "db", "DBInstanceIdentifier");
     if params.has("DBParameterGroupName") {
-        on(world, params, asks, "pg", "DBParameterGroupName");
+        on(world, params, requests, "pg", "DBParameterGroupName");
     }
-    let instance = name(params, "DBInstanceIdentifier").and_then(|id| world.rds.instances.get(&id));
+    let instance = name(params, "DBInstanceIdentifier").and_then(|id| world.states.rds.instances.get(&id));
     let Some(instance) = instance else { return };
-    // Unverified: another major version brings another option group, which a creation asks for.
+    // Unverified: another major version uses another option group, which must be created.
     let version = params.text("EngineVersion");
     let major = version.and_then(|version| catalogue::resolve(Some(&version)).ok()).map(catalogue::major);
     if let Some(major) = major.filter(|major| *major != catalogue::major(instance.settings.version)) {
-        asks.on("og", option_group(world, major), None);
+        requests.resource("og", option_group(world, major), None);
     }
-    secret(world, params, asks);
+    secret(world, params, requests);
     if let Some(secret) = instance.secret.as_ref().filter(|_| params.has("RotateMasterUserPassword")) {
-        asks.also("secretsmanager:RotateSecret", "Secret", &secret.arn, None);
+        requests.other_action("secretsmanager:RotateSecret", "Secret", &secret.arn, None);
     }
     if params.has("VpcSecurityGroupIds") {
-        network(world, &instance.subnet_group, asks);
+        network(world, &instance.subnet_group, requests);
     }
 }
 
-/// A final snapshot needs the permission for a snapshot, and for the tags that it takes over. Which facts tell of these
-/// tags is not documented: none is the strictest.
-fn delete_instance(world: &World, params: &Params, asks: &mut Asks<'_>) {
-    on(world, params, asks, "db", "DBInstanceIdentifier");
+/// A final snapshot needs the permission for a snapshot and for the tags that it copies. AWS does not document which
+/// condition keys have these tags: none is the strictest assumption.
+fn delete_instance(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on(world, params, requests, "db", "DBInstanceIdentifier");
     let (Some(id), Some(snapshot)) =
         (name(params, "DBInstanceIdentifier"), name(params, "FinalDBSnapshotIdentifier"))
     else {
         return;
     };
     let snapshot = arn(world, "snapshot", &snapshot);
-    asks.also("rds:CreateDBSnapshot", "db", arn(world, "db", &id), tags(world, "db", &id));
-    asks.also("rds:CreateDBSnapshot", "snapshot", &snapshot, None);
-    let copies = |id| world.rds.instances.get(id).is_some_and(|it| it.copies_tags && !it.tags.is_empty());
+    requests.other_action("rds:CreateDBSnapshot", "db", arn(world, "db", &id), tags(world, "db", &id));
+    requests.other_action("rds:CreateDBSnapshot", "snapshot", &snapshot, None);
+    let copies =
+        |id| world.states.rds.instances.get(id).is_some_and(|it| it.copies_tags && !it.tags.is_empty());
     if copies(&id) {
-        asks.also("rds:AddTagsToResource", "snapshot", snapshot, None);
+        requests.other_action("rds:AddTagsToResource", "snapshot", snapshot, None);
     }
 }
 
-/// RDS makes the secret of a master password in the caller's name.
-fn secret(world: &World, params: &Params, asks: &mut Asks<'_>) {
+/// RDS creates the secret of a master password with the caller's permissions.
+fn secret(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     if !matches!(params.flag("ManageMasterUserPassword"), Ok(Some(true))) {
         return;
     }
     let secret = world.arn("secretsmanager", "secret:rds!db-*");
-    asks.also("secretsmanager:CreateSecret", "Secret", &secret, None);
-    asks.also("secretsmanager:TagResource", "Secret", secret, None);
+    requests.other_action("secretsmanager:CreateSecret", "Secret", &secret, None);
+    requests.other_action("secretsmanager:TagResource", "Secret", secret, None);
     let Some(named) = params.text("MasterUserSecretKmsKeyId") else {
-        asks.also("kms:DescribeKey", "key", create::default_key(world, "aws/secretsmanager"), None);
+        requests.other_action(
+            "kms:DescribeKey",
+            "key",
+            create::default_key(world, "aws/secretsmanager"),
+            None,
+        );
         return;
     };
     for action in ["kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"] {
-        asks.key_use(action, &named, "secretsmanager");
+        requests.key_use(action, &named, "secretsmanager");
     }
 }
 
-/// A customer's key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
-fn storage_key(params: &Params, asks: &mut Asks<'_>) {
+/// A customer key for the storage. Source: "Encrypting Amazon RDS resources" in the RDS user guide.
+fn storage_key(params: &Params, requests: &mut AccessRequests<'_>) {
     if let Some(named) = params.text("KmsKeyId") {
-        asks.key_use("kms:DescribeKey", &named, "rds");
-        asks.key_use("kms:CreateGrant", &named, "rds");
+        requests.key_use("kms:DescribeKey", &named, "rds");
+        requests.key_use("kms:CreateGrant", &named, "rds");
     }
 }
 
-/// RDS looks at the network in the caller's name.
-fn network(world: &World, subnet_group: &str, asks: &mut Asks<'_>) {
+/// RDS reads the network with the caller's permissions.
+fn network(world: &World, subnet_group: &str, requests: &mut AccessRequests<'_>) {
     for operation in [
         "DescribeAccountAttributes",
         "DescribeAvailabilityZones",
@@ -198,8 +209,8 @@ fn network(world: &World, subnet_group: &str, asks: &mut Asks<'_>) {
         "DescribeSubnets",
         "DescribeVpcs",
     ] {
-        asks.also(&format!("ec2:{operation}"), "", "*", None);
+        requests.other_action(&format!("ec2:{operation}"), "", "*", None);
     }
-    let vpc = world.rds.subnet_groups.get(subnet_group).map_or("*", |group| &group.vpc);
-    asks.also("ec2:DescribeVpcAttribute", "vpc", world.arn("ec2", &format!("vpc/{vpc}")), None);
+    let vpc = world.states.rds.subnet_groups.get(subnet_group).map_or("*", |group| &group.vpc);
+    requests.other_action("ec2:DescribeVpcAttribute", "vpc", world.arn("ec2", &format!("vpc/{vpc}")), None);
 }

@@ -1,4 +1,4 @@
-//! What RDS offers: versions of PostgreSQL, instance classes, storage types.
+//! What RDS offers: PostgreSQL versions, instance classes, storage types.
 
 use serde_json::{Value, json};
 
@@ -10,21 +10,21 @@ use crate::world::World;
 
 /// The major versions.
 pub(super) const MAJORS: [u32; 6] = [13, 14, 15, 16, 17, 18];
-/// The one that an instance gets when none is asked for.
+/// The default major version.
 const DEFAULT_MAJOR: u32 = 17;
 
-/// The versions that can be asked for, the oldest first: a few of each major version.
+/// The offered versions, oldest first: a few of each major version.
 const VERSIONS: [&str; 25] = [
     "13.18", "13.20", "13.21", "13.22", "14.15", "14.17", "14.18", "14.19", "15.10", "15.12", "15.13",
     "15.14", "16.3", "16.6", "16.8", "16.9", "16.10", "16.11", "17.2", "17.4", "17.5", "17.6", "17.7",
     "18.1", "18.2",
 ];
 
-/// Classes of one family.
+/// The classes of one family.
 struct Family {
     name: &'static str,
     sizes: &'static [&'static str],
-    /// The letters of the zones where RDS has it: older hardware is not in each new zone.
+    /// The letters of its zones: older hardware is missing from newer zones.
     zones: &'static str,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Class {
 }
 
 impl Class {
-    /// Whether RDS has it in a zone.
+    /// Whether RDS offers it in a zone.
     pub(super) fn is_in(&self, zone: &str) -> bool {
         zone.chars().last().is_some_and(|letter| self.family.zones.contains(letter))
     }
@@ -70,7 +70,7 @@ fn class(name: &str) -> Option<Class> {
     family.sizes.contains(&size).then_some(Class { family })
 }
 
-/// An instance class that a caller asks for.
+/// The instance class of a request.
 pub(super) fn wanted_class(name: &str) -> Result<Class, Refusal> {
     class(name).ok_or_else(|| invalid(format!("Invalid DB Instance class: {name}")))
 }
@@ -80,7 +80,7 @@ pub(super) fn major(version: &str) -> u32 {
     version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default()
 }
 
-/// Where a version stands among the others.
+/// The position of a version among the others.
 fn rank(version: &str) -> Option<usize> {
     VERSIONS.iter().position(|known| *known == version)
 }
@@ -94,7 +94,7 @@ fn newest_of(major: u32) -> Option<&'static str> {
     VERSIONS.iter().copied().rfind(|version| self::major(version) == major)
 }
 
-/// The version that a caller means: a major version alone means its newest minor version, nothing the default.
+/// The version of a request: a major version alone means its newest minor version, none means the default.
 pub(super) fn resolve(version: Option<&str>) -> Result<&'static str, Refusal> {
     let found = match version {
         None => newest_of(DEFAULT_MAJOR),
@@ -106,7 +106,7 @@ pub(super) fn resolve(version: Option<&str>) -> Result<&'static str, Refusal> {
     })
 }
 
-/// Whether it is about PostgreSQL: of other engines nothing is offered.
+/// Whether the request is about PostgreSQL: other engines are not offered.
 fn is_simulated(params: &Params) -> bool {
     params.text("Engine").is_none_or(|engine| engine == "postgres")
 }
@@ -116,7 +116,7 @@ pub(super) fn describe_versions(_: &mut World, params: &Params) -> Result<Reply,
     let version = params.text("EngineVersion");
     let family = params.text("DBParameterGroupFamily");
     let default_only = params.flag("DefaultOnly")?.unwrap_or(false);
-    // Nothing of this has more to show for PostgreSQL: character sets, time zones, retired versions.
+    // These would add nothing for PostgreSQL: character sets, time zones, retired versions.
     for more in ["ListSupportedCharacterSets", "ListSupportedTimezones", "IncludeAll"] {
         params.flag(more)?;
     }
@@ -240,7 +240,7 @@ fn orderable(region: &str, version: &str, class: &str, family: &Family) -> Vec<V
     documents.collect()
 }
 
-/// A type of storage, with its limits in GiB and in operations a second.
+/// A type of storage, with its limits in GiB and in operations per second.
 pub(super) struct StorageType {
     pub(super) name: &'static str,
     pub(super) smallest: u32,

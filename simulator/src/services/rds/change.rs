@@ -1,4 +1,4 @@
-//! Changes of an instance that take time: how long, what is shown meanwhile, and what becomes of them.
+//! Changes of an instance that take time: their duration, their status, their effect.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::{catalogue, create, events, parameter_groups};
 use crate::services::ec2;
 use crate::world::World;
 
-/// How long storage is optimised after it has grown.
+/// How long storage is optimised after it grows.
 const OPTIMISED_SECONDS: u32 = 1800;
-/// Source: API reference and user guide: storage can't be modified again for six hours.
+/// Source: API reference and user guide: storage cannot be modified again for six hours.
 const LOCKED_SECONDS: u32 = 6 * 3600;
-/// The first backup after backups were switched on.
+/// The first backup after backups are enabled.
 const BACKUP_SECONDS: u32 = 45;
 
-/// One change.
+/// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     Class(String),
@@ -36,12 +36,12 @@ pub(super) enum Change {
     Insights(Option<u32>),
     LogExports(Vec<String>),
     Certificate(String),
-    /// Another master password, or who keeps it.
+    /// The master password, or its management.
     Password,
 }
 
 impl Change {
-    /// The status while it is being made, and for how long, in seconds.
+    /// The status during the change, and its duration in seconds.
     fn work(&self, settings: &Settings) -> (&'static str, u32) {
         match self {
             Self::Version(version) if catalogue::major(version) > catalogue::major(settings.version) => {
@@ -66,8 +66,8 @@ impl Change {
         }
     }
 
-    /// Whether it waits for the maintenance window unless it is to be applied immediately.
-    /// Source: "Settings for DB instances", column "Apply immediately".
+    /// Whether it waits for the maintenance window unless applied immediately. Source: "Settings for DB instances",
+    /// column "Apply immediately".
     pub(super) fn waits_for_window(&self, settings: &Settings) -> bool {
         match self {
             Self::BackupDays(days) => (*days == 0) != (settings.backup_days == 0),
@@ -86,7 +86,7 @@ impl Change {
         matches!(self, Self::Storage(_) | Self::StorageType(_) | Self::Iops(_) | Self::Throughput(_))
     }
 
-    /// The change as `PendingModifiedValues` shows it, where it does.
+    /// Its entry in `PendingModifiedValues`, if any.
     pub(super) fn pending_value(&self) -> Option<(&'static str, Value)> {
         let value = match self {
             Self::Class(class) => ("DBInstanceClass", json!(class)),
@@ -116,7 +116,7 @@ impl Change {
         match self {
             Self::Class(class) => settings.class = class,
             Self::Version(version) => {
-                // A default group goes with the major version.
+                // The default group changes with the major version.
                 if settings.parameter_group
                     == parameter_groups::default_name(catalogue::major(settings.version))
                 {
@@ -143,7 +143,7 @@ impl Change {
     }
 }
 
-/// Adds changes to others; the later one of a kind counts.
+/// Merges changes: the later one of each kind applies.
 pub(super) fn merge(into: &mut Vec<Change>, changes: Vec<Change>) {
     for change in changes {
         into.retain(|old| std::mem::discriminant(old) != std::mem::discriminant(&change));
@@ -151,7 +151,7 @@ pub(super) fn merge(into: &mut Vec<Change>, changes: Vec<Change>) {
     }
 }
 
-/// Starts to make changes: the states that the instance goes through from then on.
+/// Starts changes: sets the states that the instance passes through.
 pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration, second: Duration) {
     let before = &instance.settings;
     let Some((status, seconds)) =
@@ -180,16 +180,16 @@ pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration,
     instance.work = Some((done_at, changes));
 }
 
-/// Lets an instance's changes take effect, and those begin that waited for their window.
+/// Applies an instance's changes that are complete, and starts those whose window has come.
 pub(super) fn advance(world: &mut World, id: &str) {
     let (now, second) = (world.now, world.latency.seconds(1.0));
     loop {
-        let Some(instance) = world.rds.instances.get_mut(id) else { return };
+        let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
         if instance.deletion.is_some() {
             return;
         }
         if let Some((at, changes)) = instance.work.take_if(|(at, _)| *at <= now) {
-            // Whoever looks late must see what would have been seen at the time.
+            // A late call must see the same states as a timely one.
             world.now = at;
             take_effect(world, id, at, changes);
             world.now = now;
@@ -197,7 +197,7 @@ pub(super) fn advance(world: &mut World, id: &str) {
             && instance.is_available(now)
             && let Some((window, changes)) = instance.waiting.take_if(|(at, _)| *at <= now)
         {
-            // A window that came while other work was being done is used as soon as that is over.
+            // A window that passes during another change is used as soon as that change is complete.
             let idle_since = instance.phases.iter().rfind(|(status, _)| *status != "storage-optimization");
             let at = idle_since.map_or(window, |(_, until)| window.max(*until));
             begin(instance, changes, at, second);
@@ -208,7 +208,7 @@ pub(super) fn advance(world: &mut World, id: &str) {
 }
 
 fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) {
-    let Some(instance) = world.rds.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
     let major = catalogue::major(instance.settings.version);
     let mut leaving = Vec::new();
     let (mut joins, mut upgraded) = (false, false);
@@ -222,7 +222,7 @@ fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) 
         }
         change.apply(&mut instance.settings);
     }
-    // An upgrade restarts the engine, and with it all parameters take effect.
+    // An upgrade restarts the engine, so all parameters take effect.
     instance.awaits_reboot &= !upgraded;
     let groups = instance.settings.groups.clone();
     let staying: Vec<String> = instance.nodes.iter().map(|node| node.interface.clone()).collect();
@@ -238,17 +238,17 @@ fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) 
     events::add(world, id, at, "configuration change", "Finished applying modifications to the DB instance");
 }
 
-/// Gives an instance its standby. That there is a place was checked when the change was asked for; if the subnet has
-/// filled up since, RDS would go on trying.
+/// Creates the standby of an instance. The modification checked that there is room; if the subnet has filled up
+/// since, RDS would keep trying.
 fn add_standby(world: &mut World, id: &str) {
-    let Some(instance) = world.rds.instances.get(id) else { return };
-    let Some(group) = world.rds.subnet_groups.get(&instance.subnet_group) else { return };
+    let Some(instance) = world.states.rds.instances.get(id) else { return };
+    let Some(group) = world.states.rds.subnet_groups.get(&instance.subnet_group) else { return };
     let settings = instance.settings.clone();
     let primary = instance.nodes.first().map(|node| node.zone.clone());
     let places = create::standby_place(world, group, &settings).unwrap_or_default();
     let Some(place) = places.into_iter().find(|place| Some(&place.zone) != primary.as_ref()) else { return };
     if let Ok(node) = create::attach(world, &place, &settings)
-        && let Some(instance) = world.rds.instances.get_mut(id)
+        && let Some(instance) = world.states.rds.instances.get_mut(id)
     {
         instance.nodes.push(node);
     }

@@ -1,4 +1,4 @@
-//! What RDS checks of an instance's values, whether it is being made or modified.
+//! Checks of an instance's values, for creations and modifications.
 
 use super::catalogue::{self, STORAGE_TYPES};
 use super::instance::Settings;
@@ -8,14 +8,14 @@ use crate::params::{Params, Refusal};
 use crate::services::ec2;
 use crate::world::World;
 
-/// From this size on PostgreSQL's gp3 storage is striped, and takes operations a second and throughput of its own.
+/// From this size on, PostgreSQL's gp3 storage is striped and can have its own operations per second and throughput.
 const STRIPED: u32 = 400;
 
 /// The certificate authorities.
 pub(super) const CERTIFICATES: [&str; 3] = ["rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1"];
 const LOG_TYPES: [&str; 3] = ["postgresql", "upgrade", "iam-db-auth-error"];
 
-/// A whole number that can't be negative.
+/// A whole number that must not be negative.
 pub(super) fn number(params: &Params, key: &str) -> Result<Option<u32>, Refusal> {
     let check = |number: i64| {
         u32::try_from(number).map_err(|_| invalid(format!("Invalid value {number} for {key}: out of range")))
@@ -23,7 +23,7 @@ pub(super) fn number(params: &Params, key: &str) -> Result<Option<u32>, Refusal>
     params.int(key)?.map(check).transpose()
 }
 
-/// The storage as a whole: type, size, operations, throughput.
+/// The storage: type, size, operations, throughput.
 pub(super) fn storage(settings: &Settings) -> Result<(), Refusal> {
     let Settings { storage, storage_type, iops, throughput, .. } = settings;
     let known = STORAGE_TYPES.iter().find(|known| known.name == storage_type).ok_or_else(|| {
@@ -59,7 +59,7 @@ pub(super) fn storage(settings: &Settings) -> Result<(), Refusal> {
     }
 }
 
-/// The operations and the throughput that storage has where nobody asks for more.
+/// The default operations per second and throughput of storage.
 pub(super) fn baseline(settings: &Settings) -> (Option<u32>, Option<u32>) {
     match settings.storage_type.as_str() {
         "gp3" if settings.storage < STRIPED => (Some(3000), Some(125)),
@@ -68,7 +68,7 @@ pub(super) fn baseline(settings: &Settings) -> (Option<u32>, Option<u32>) {
     }
 }
 
-/// The ceiling of storage that grows by itself. The user guide asks for at least 10 % more than there is.
+/// The maximum for storage autoscaling. The user guide requires at least 10 % more than the current size.
 pub(super) fn max_storage(max: u32, storage: u32, storage_type: &str) -> Result<(), Refusal> {
     let largest =
         STORAGE_TYPES.iter().find(|known| known.name == storage_type).map_or(0, |known| known.largest);
@@ -120,7 +120,7 @@ pub(super) fn port(port: u32) -> Result<u16, Refusal> {
     })
 }
 
-/// A master password. It is checked and then forgotten: nothing here connects to a database.
+/// A master password. It is checked and not kept: nothing connects to the database here.
 pub(super) fn password(password: &str) -> Result<(), Refusal> {
     if !(8..=128).contains(&password.len()) {
         return Err(invalid(
@@ -139,7 +139,7 @@ pub(super) fn password(password: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The security groups: those that were asked for, or the VPC's default one.
+/// The security groups of the request, or the VPC's default group.
 pub(super) fn groups(world: &World, vpc: &str, wanted: Vec<String>) -> Result<Vec<String>, Refusal> {
     if wanted.is_empty() {
         return Ok(ec2::default_group(world, vpc).into_iter().collect());
@@ -157,7 +157,7 @@ pub(super) fn groups(world: &World, vpc: &str, wanted: Vec<String>) -> Result<Ve
     Ok(wanted)
 }
 
-/// A public instance needs a way in: an internet gateway that the group's subnets lead to.
+/// A public instance needs an internet gateway, and routes to it from the group's subnets.
 pub(super) fn public(world: &World, group: &SubnetGroup) -> Result<(), Refusal> {
     let leads_out = |id: &str| ec2::subnet(world, id).is_some_and(|subnet| subnet.public);
     if group.subnets.iter().any(|member| leads_out(&member.id)) {
@@ -170,7 +170,7 @@ pub(super) fn public(world: &World, group: &SubnetGroup) -> Result<(), Refusal> 
     ))
 }
 
-/// A parameter group goes with one major version.
+/// A parameter group belongs to one major version.
 pub(super) fn parameter_group(world: &World, name: &str, version: &str) -> Result<String, Refusal> {
     let family = parameter_groups::major_of(world, name)?;
     let wanted = catalogue::major(version);

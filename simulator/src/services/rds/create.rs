@@ -22,12 +22,12 @@ use crate::world::World;
 const INSTANCES: usize = 40;
 const STORAGE_GIBIBYTES: u64 = 100_000;
 
-/// The first backup of an empty database is short: at most this many seconds of the whole.
+/// The first backup of an empty database is short: at most this many seconds of the total.
 const BACKUP_SECONDS: f64 = 45.0;
-/// When RDS has made the secret of the master password.
+/// When RDS creates the secret of the master password.
 const SECRET_SECONDS: f64 = 60.0;
 
-/// Words that are no master user's name: those that RDS keeps for itself, and reserved words of SQL.
+/// Words that cannot be a master user's name: those reserved by RDS, and reserved words of SQL.
 const RESERVED_USERS: [&str; 12] = [
     "admin",
     "public",
@@ -42,7 +42,7 @@ const RESERVED_USERS: [&str; 12] = [
     "rds_reserved",
     "rdswriteforwarduser",
 ];
-/// Names of databases that are always there, or kept for RDS.
+/// Names of databases that always exist or are reserved.
 const RESERVED_DATABASES: [&str; 5] = ["admin", "db", "rdsadmin", "template0", "template1"];
 /// PostgreSQL's reserved words (its manual, appendix C).
 const RESERVED_WORDS: &str = "all analyse analyze and any array as asc asymmetric both case cast check collate column \
@@ -57,11 +57,11 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let wanted = Wanted::read(world, params)?;
     let tags = tagging::read(params)?;
     params.done()?;
-    if world.rds.instances.contains_key(&id) {
+    if world.states.rds.instances.contains_key(&id) {
         return Err(Refusal::new("DBInstanceAlreadyExists", "DB instance already exists"));
     }
     check_quotas(world, wanted.settings.storage)?;
-    // RDS makes its role with the first instance; here it is there at once.
+    // RDS creates its role with the first instance; here the role exists at once.
     iam::ensure_service_linked(world, "rds.amazonaws.com");
     let nodes = wanted
         .places
@@ -98,12 +98,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         deletion: None,
     };
     announce(world, &id, &instance);
-    world.rds.instances.insert(id.clone(), instance);
+    world.states.rds.instances.insert(id.clone(), instance);
     document::reply(world, &id)
 }
 
 fn check_quotas(world: &World, storage: u32) -> Result<(), Refusal> {
-    let instances = &world.rds.instances;
+    let instances = &world.states.rds.instances;
     if instances.len() >= INSTANCES {
         return Err(Refusal::new(
             "InstanceQuotaExceeded",
@@ -120,7 +120,7 @@ fn check_quotas(world: &World, storage: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes the interface of a machine in a subnet.
+/// Creates the interface of a host in a subnet.
 pub(super) fn attach(world: &mut World, place: &Member, settings: &Settings) -> Result<Node, Refusal> {
     let attachment = ec2::Attachment {
         subnet: &place.id,
@@ -135,7 +135,7 @@ pub(super) fn attach(world: &mut World, place: &Member, settings: &Settings) -> 
     Ok(Node { interface: attached.interface, subnet: place.id.clone(), zone: place.zone.clone() })
 }
 
-/// When what happens. The latency model's figure is the whole time until `available`.
+/// The times of the creation's steps. The latency model's value is the total until `available`.
 fn birth(world: &mut World, settings: &Settings) -> Birth {
     let whole = world.latency.create("rds_postgres_single_az");
     let whole = if settings.multi_az { whole.mul_f64(MULTI_AZ_FACTOR) } else { whole };
@@ -149,7 +149,7 @@ fn birth(world: &mut World, settings: &Settings) -> Birth {
         endpoint_at: now + whole.mul_f64(0.7),
         creating_until: now + whole.saturating_sub(backup),
         available_at: now + whole,
-        fails_at: world.doomed.then(|| now + whole.mul_f64(0.6)),
+        fails_at: world.fail_creation.then(|| now + whole.mul_f64(0.6)),
     }
 }
 
@@ -168,7 +168,7 @@ fn announce(world: &mut World, id: &str, instance: &Instance) {
     }
 }
 
-/// Makes the secret of a master password that RDS keeps.
+/// Creates the secret of a managed master password.
 pub(super) fn keep_password(world: &mut World, id: &str, kms_key: String) -> Secret {
     let number = world.number();
     let owner = world.arn("rds", &format!("db:{id}"));
@@ -182,14 +182,14 @@ fn uuid(seed: &str) -> String {
     [&hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32]].join("-")
 }
 
-/// AWS's own id of an instance: it differs each time that an identifier is used.
+/// AWS's own ID of an instance: it differs for each use of an identifier.
 fn resource_id(world: &mut World, id: &str) -> String {
     let number = world.number();
     let hash = hex::encode_upper(Sha256::digest(format!("{}/{id}/{number}", world.account)));
     format!("db-{}", &hash[..26])
 }
 
-/// What the caller asks for, checked as a whole.
+/// The checked parameters of the request.
 struct Wanted {
     settings: Settings,
     master_username: String,
@@ -197,7 +197,7 @@ struct Wanted {
     subnet_group: String,
     places: Vec<Member>,
     kms_key: Option<String>,
-    /// The key of the secret, if RDS is to keep the master password.
+    /// The key of the secret, if RDS manages the master password.
     password_kept_with: Option<String>,
     protected: bool,
     copies_tags: bool,
@@ -246,7 +246,7 @@ impl Wanted {
     }
 }
 
-/// What can be sent, but has one value only.
+/// Parameters with only one supported value.
 fn check_fixed(params: &Params) -> Result<(), Refusal> {
     let fixed = [
         ("LicenseModel", "postgresql-license"),
@@ -276,7 +276,7 @@ fn lifecycle_support(params: &Params) -> Result<String, Refusal> {
 
 fn subnet_group<'w>(world: &'w World, params: &Params) -> Result<(String, &'w SubnetGroup), Refusal> {
     let name = params.text("DBSubnetGroupName").ok_or_else(|| {
-        // RDS would take the default VPC; this account has none.
+        // RDS would use the default VPC; this account has none.
         Refusal::new(
             "InvalidSubnet",
             "No default subnet detected in VPC. Please contact AWS Support to recreate the default Subnets",
@@ -346,7 +346,7 @@ fn insights(params: &Params) -> Result<Option<u32>, Refusal> {
     }
 }
 
-/// The subnets of the primary and of the standby: in zones that have the class.
+/// The subnets of the primary and the standby, in zones that offer the class.
 fn places(
     world: &World,
     group: &SubnetGroup,
@@ -393,7 +393,7 @@ fn places(
     Ok(places)
 }
 
-/// The place of a standby, beside the primary.
+/// The subnet of a standby.
 pub(super) fn standby_place(
     world: &World,
     group: &SubnetGroup,
@@ -444,7 +444,7 @@ fn checked_db_name(name: String) -> Result<String, Refusal> {
     Ok(name)
 }
 
-/// The key that RDS takes where none is named.
+/// RDS's default key.
 pub(super) fn default_key(world: &World, alias: &str) -> String {
     world.arn("kms", &format!("key/{}", uuid(&format!("{}/{alias}", world.account))))
 }
@@ -460,7 +460,7 @@ fn kms_key(world: &World, params: &Params) -> Result<Option<String>, Refusal> {
     }
 }
 
-/// Who keeps the master password: the key of the secret, if RDS does.
+/// The management of the master password: the key of its secret, if RDS manages it.
 fn password(world: &World, params: &Params) -> Result<Option<String>, Refusal> {
     let managed = params.flag("ManageMasterUserPassword")?.unwrap_or(false);
     let key = params.text("MasterUserSecretKmsKeyId");

@@ -1,4 +1,4 @@
-//! How an instance goes, and how it restarts.
+//! Deleting and rebooting instances.
 
 use super::instance::{self, Deletion, Instance, wrong_state};
 use super::query::identifier;
@@ -10,7 +10,7 @@ use crate::services::{ec2, secrets};
 use crate::world::World;
 use std::time::Duration;
 
-/// What a final snapshot adds: it takes minutes with data in the database, a minute without.
+/// The duration of a final snapshot: minutes with data in the database, a minute without.
 const SNAPSHOT_SECONDS: f64 = 60.0;
 /// How long a reboot takes.
 const REBOOT_SECONDS: u32 = 60;
@@ -25,7 +25,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let instance = instance::find(world, &id)?;
     let snapshot = check(world, &id, instance, skip, snapshot)?;
-    let vpc = world.rds.subnet_groups.get(&instance.subnet_group).map(|group| group.vpc.clone());
+    let vpc = world.states.rds.subnet_groups.get(&instance.subnet_group).map(|group| group.vpc.clone());
     let keeps_backups =
         !delete_backups && instance.settings.backup_days > 0 && instance.has_served(world.now);
     let nodes: Vec<String> = instance.nodes.iter().map(|node| node.interface.clone()).collect();
@@ -34,11 +34,11 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         until += world.latency.seconds(SNAPSHOT_SECONDS);
     }
     let now = world.now;
-    if let (Some(name), Some(instance)) = (snapshot, world.rds.instances.get(&id)) {
+    if let (Some(name), Some(instance)) = (snapshot, world.states.rds.instances.get(&id)) {
         let snapshot = Snapshot::of(&id, instance, &vpc.unwrap_or_default(), now, until);
-        world.rds.snapshots.insert(name, snapshot);
+        world.states.rds.snapshots.insert(name, snapshot);
     }
-    if let Some(instance) = world.rds.instances.get_mut(&id) {
+    if let Some(instance) = world.states.rds.instances.get_mut(&id) {
         instance.deletion = Some(Deletion { until, keeps_backups });
         instance.work = None;
         instance.waiting = None;
@@ -51,7 +51,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     document::reply(world, &id)
 }
 
-/// Whether it may be deleted so; gives the final snapshot's name.
+/// Checks whether the deletion is allowed; returns the final snapshot's name.
 fn check(
     world: &World,
     id: &str,
@@ -87,7 +87,7 @@ fn check(
              {status}."
         )));
     }
-    if world.rds.snapshots.contains_key(&snapshot) {
+    if world.states.rds.snapshots.contains_key(&snapshot) {
         return Err(Refusal::new(
             "DBSnapshotAlreadyExists",
             format!(
@@ -95,7 +95,7 @@ fn check(
             ),
         ));
     }
-    if world.rds.snapshots.len() >= SNAPSHOTS {
+    if world.states.rds.snapshots.len() >= SNAPSHOTS {
         return Err(Refusal::new(
             "SnapshotQuotaExceeded",
             format!("Cannot create more than {SNAPSHOTS} manual snapshots"),
@@ -104,21 +104,21 @@ fn check(
     Ok(Some(snapshot))
 }
 
-/// Takes an instance away whose deletion has come to its end, with its secret; its interfaces go by themselves.
+/// Removes an instance whose deletion is complete, with its secret; its interfaces are deleted by themselves.
 pub(super) fn advance(world: &mut World, id: &str) {
     let now = world.now;
     let ended =
         |instance: &Instance| instance.deletion.as_ref().is_some_and(|deletion| deletion.until <= now);
-    if !world.rds.instances.get(id).is_some_and(ended) {
+    if !world.states.rds.instances.get(id).is_some_and(ended) {
         return;
     }
-    let Some(instance) = world.rds.instances.remove(id) else { return };
+    let Some(instance) = world.states.rds.instances.remove(id) else { return };
     if let Some(secret) = &instance.secret {
         secrets::delete_managed(world, &secret.arn);
     }
     if let Some(deletion) = instance.deletion.filter(|deletion| deletion.keeps_backups) {
         let days = u64::from(instance.settings.backup_days);
-        world.rds.retained.push(Retained {
+        world.states.rds.retained.push(Retained {
             resource_id: instance.resource_id,
             gibibytes: instance.settings.storage,
             tags: instance.tags,

@@ -1,4 +1,4 @@
-//! An instance as RDS shows it.
+//! The description of an instance.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if let Some(id) = &wanted {
         instance::find(world, id)?;
     }
-    let found = world.rds.instances.iter().filter(|(id, instance)| {
+    let found = world.states.rds.instances.iter().filter(|(id, instance)| {
         visible(world, instance.made_at)
             && wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(id))
             && filters.pass(|name| match name {
@@ -33,9 +33,9 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "DBInstances/DBInstance": documents, "Marker": marker }).into())
 }
 
-/// The answer of a call that changes an instance: the instance as it is now.
+/// The response of a call that changes an instance: its current state.
 pub(super) fn reply(world: &World, id: &str) -> Result<Reply, Refusal> {
-    let instance = world.rds.instances.get(id).ok_or_else(|| {
+    let instance = world.states.rds.instances.get(id).ok_or_else(|| {
         Refusal::new("DBInstanceNotFound", format!("DBInstance {id} not found.")).status(404)
     })?;
     Ok(json!({ "DBInstance": document(world, id, instance) }).into())
@@ -55,7 +55,7 @@ fn fields(value: Value) -> Map<String, Value> {
     }
 }
 
-/// What it is.
+/// Its identity and engine.
 fn engine(world: &World, id: &str, instance: &Instance) -> Map<String, Value> {
     let now = world.now;
     let settings = &instance.settings;
@@ -96,11 +96,11 @@ fn engine(world: &World, id: &str, instance: &Instance) -> Map<String, Value> {
     }))
 }
 
-/// Where it stands and how it is reached.
+/// Its network and its endpoint.
 fn network(world: &World, id: &str, instance: &Instance) -> Map<String, Value> {
     let now = world.now;
     let settings = &instance.settings;
-    let group = world.rds.subnet_groups.get(&instance.subnet_group);
+    let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
     let reached = now >= instance.birth.endpoint_at && instance.birth.fails_at.is_none_or(|at| now < at);
     let endpoint = reached.then(|| {
         json!({
@@ -153,7 +153,7 @@ fn keeping(world: &World, instance: &Instance) -> Map<String, Value> {
     }))
 }
 
-/// The security groups: those that come are `adding`, those that go `removing` until the change has taken effect.
+/// The security groups: during a change, new ones are `adding` and old ones `removing`.
 fn memberships(instance: &Instance) -> Vec<Value> {
     let member = |id: &String, status: &str| json!({ "VpcSecurityGroupId": id, "Status": status });
     let now = &instance.settings.groups;

@@ -1,4 +1,4 @@
-//! What RDS tells about instances, with times.
+//! RDS's events about instances, with times.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::world::World;
 /// Source: API reference, `DescribeEvents`: "events for the past 14 days".
 const KEPT_MINUTES: i64 = 14 * 24 * 60;
 
-/// Something that happened to an instance, or that will if nothing comes between.
+/// An event of an instance, past or scheduled.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     at: Duration,
@@ -25,15 +25,15 @@ pub(super) struct Event {
     message: &'static str,
 }
 
-/// Notes what happens to an instance at that time.
+/// Adds an event of an instance at a time.
 pub(super) fn add(world: &mut World, id: &str, at: Duration, category: &'static str, message: &'static str) {
-    world.rds.events.push(Event { at, source: id.to_owned(), category, message });
+    world.states.rds.events.push(Event { at, source: id.to_owned(), category, message });
 }
 
-/// Forgets what was to happen to an instance: something has come between.
+/// Removes the scheduled events of an instance, because something else happened before.
 pub(super) fn forget_future(world: &mut World, id: &str) {
     let now = world.now;
-    world.rds.events.retain(|event| event.source != id || event.at <= now);
+    world.states.rds.events.retain(|event| event.source != id || event.at <= now);
 }
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -69,6 +69,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     let start = start.max(now - seconds(KEPT_MINUTES));
     let of_kind = kind.as_deref().is_none_or(|kind| kind == "db-instance");
     let mut events: Vec<&Event> = world
+        .states
         .rds
         .events
         .iter()
@@ -85,7 +86,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "Events/Event": documents, "Marker": marker }).into())
 }
 
-/// What events may be about.
+/// The source types of events.
 const KINDS: [&str; 8] = [
     "db-instance",
     "db-parameter-group",

@@ -1,4 +1,4 @@
-//! A DB instance: what is known of it, and what state it is in at any time.
+//! A DB instance, and its state at any time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::change::Change;
 use super::visible;
 
 /// A DB instance.
-#[expect(clippy::struct_excessive_bools, reason = "they are RDS's own switches, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of RDS")]
 #[derive(Debug, Clone)]
 pub(super) struct Instance {
     /// AWS's own id, such as `db-ABCDEFGHIJKL`.
@@ -35,18 +35,18 @@ pub(super) struct Instance {
     pub(super) birth: Birth,
     /// Whether parameters wait for a reboot.
     pub(super) awaits_reboot: bool,
-    /// The states that it goes through until it is available again, each with its end.
+    /// The states that it passes through until it is available again, each with its end.
     pub(super) phases: Vec<(&'static str, Duration)>,
-    /// What takes effect at that time.
+    /// The changes that take effect at a time.
     pub(super) work: Option<(Duration, Vec<Change>)>,
-    /// What waits for a maintenance window, and the start of that window.
+    /// The changes that wait for a maintenance window, and the start of that window.
     pub(super) waiting: Option<(Duration, Vec<Change>)>,
-    /// Until when its storage can't be changed again.
+    /// Until when its storage cannot be changed again.
     pub(super) storage_locked_until: Duration,
     pub(super) deletion: Option<Deletion>,
 }
 
-/// What can be changed with a modification that takes time.
+/// Settings whose modification takes time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) class: String,
@@ -62,13 +62,13 @@ pub(super) struct Settings {
     pub(super) port: u16,
     pub(super) public: bool,
     pub(super) iam_authentication: bool,
-    /// For how many days Performance Insights keeps its data; `None` while it is off.
+    /// For how many days Performance Insights keeps its data; `None` if it is disabled.
     pub(super) insights_days: Option<u32>,
     pub(super) log_exports: Vec<String>,
     pub(super) certificate: String,
 }
 
-/// Where one machine of an instance stands.
+/// The network of one host of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) interface: String,
@@ -76,7 +76,7 @@ pub(super) struct Node {
     pub(super) zone: String,
 }
 
-/// A master password that RDS keeps in Secrets Manager.
+/// A master password that RDS manages in Secrets Manager.
 #[derive(Debug, Clone)]
 pub(super) struct Secret {
     pub(super) arn: String,
@@ -84,20 +84,20 @@ pub(super) struct Secret {
     pub(super) active_at: Duration,
 }
 
-/// When the steps of its creation end.
+/// The ends of the steps of its creation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Birth {
-    /// From when on it has an endpoint.
+    /// When it gets an endpoint.
     pub(super) endpoint_at: Duration,
     /// The end of `creating`.
     pub(super) creating_until: Duration,
     /// The end of the first backup.
     pub(super) available_at: Duration,
-    /// When the creation fails, for one that is doomed.
+    /// When the creation fails, if it does.
     pub(super) fails_at: Option<Duration>,
 }
 
-/// A deletion that is under way.
+/// A deletion in progress.
 #[derive(Debug, Clone)]
 pub(super) struct Deletion {
     pub(super) until: Duration,
@@ -121,7 +121,7 @@ impl Instance {
         self.phases.iter().find(|(_, until)| now < *until).map_or("available", |(status, _)| status)
     }
 
-    /// Whether it takes modifications: the time in which storage is optimised counts as available.
+    /// Whether it can be modified: storage optimisation counts as available.
     pub(super) fn is_available(&self, now: Duration) -> bool {
         ["available", "storage-optimization"].contains(&self.status(now))
     }
@@ -135,12 +135,12 @@ impl Instance {
         self.nodes.iter().any(|node| node.subnet == subnet)
     }
 
-    /// The changes that have been accepted and have not taken effect.
+    /// The accepted changes that have not taken effect.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Change> {
         self.waiting.iter().chain(&self.work).flat_map(|(_, changes)| changes)
     }
 
-    /// Whether a parameter group is held by it, now or by a change to come.
+    /// Whether it uses a parameter group, now or after a pending change.
     pub(super) fn uses(&self, parameter_group: &str) -> bool {
         self.settings.parameter_group == parameter_group
             || self
@@ -149,15 +149,15 @@ impl Instance {
     }
 }
 
-/// The instance that a caller names.
+/// The instance in a request.
 pub(super) fn find<'w>(world: &'w World, id: &str) -> Result<&'w Instance, Refusal> {
-    let instance = world.rds.instances.get(&id.to_ascii_lowercase());
+    let instance = world.states.rds.instances.get(&id.to_ascii_lowercase());
     instance.filter(|instance| visible(world, instance.made_at)).ok_or_else(|| not_found(id))
 }
 
 pub(super) fn find_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Instance, Refusal> {
     find(world, id)?;
-    world.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
+    world.states.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Refusal {

@@ -1,7 +1,7 @@
 //! RDS for PostgreSQL: subnet groups, parameter groups, instances, snapshots, events.
 //!
-//! Source of rules, codes and messages where a file names none: the RDS API reference, the RDS user guide for
-//! PostgreSQL, and what tools report in public.
+//! Source of rules, codes and messages, unless a file names another one: the RDS API reference, the RDS user guide
+//! for PostgreSQL, and public reports of tools.
 
 mod access;
 mod catalogue;
@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
 
-use super::{logs, unknown};
-use crate::authorization::Asks;
+use super::{Service, logs, unknown};
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -39,11 +39,22 @@ use parameter_groups::ParameterGroup;
 use snapshots::Snapshot;
 use subnet_groups::SubnetGroup;
 
-/// How long after its creation a thing is still unknown to whoever reads it by name or refers to it: RDS shows it
-/// late ("does not exist" right after a subnet group's creation is known from other deployers).
+/// For how long after its creation a resource is unknown to calls that read it by name or refer to it. RDS is
+/// eventually consistent: "does not exist" right after a subnet group's creation is known from other tools.
 const LAG_SECONDS: f64 = 0.5;
 
-/// What stands of this service. Everything is found by its name, which RDS keeps in lower case.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    timings: &[
+        ("CreateDBSubnetGroup", Timing::Create("db_subnet_group")),
+        ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
+    ],
+    can_fail: &["CreateDBInstance"],
+    ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
+};
+
+/// The state of this service, by name. RDS stores names in lower case.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     subnet_groups: BTreeMap<String, SubnetGroup>,
@@ -52,7 +63,7 @@ pub(crate) struct State {
     snapshots: BTreeMap<String, Snapshot>,
     /// Automated backups that outlive their instance.
     retained: Vec<Retained>,
-    /// In no order; some lie in the future.
+    /// Unordered; some are scheduled.
     events: Vec<Event>,
 }
 
@@ -65,11 +76,7 @@ struct Retained {
     until: Duration,
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateDBSubnetGroup" => subnet_groups::create(world, params),
         "DescribeDBSubnetGroups" => subnet_groups::describe(world, params),
@@ -98,24 +105,24 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Whether something made then can be seen now.
+/// Whether a resource that was created at a time is visible now.
 fn visible(world: &World, made_at: Duration) -> bool {
     world.now >= made_at + world.latency.seconds(LAG_SECONDS)
 }
 
-/// A refusal of a value.
+/// The refusal of an invalid value.
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterValue", message)
 }
 
-/// A refusal of values that do not go together.
+/// The refusal of contradictory values.
 fn contradiction(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterCombination", message)
 }
 
-/// Lets instances become what they are on the way to.
-pub(crate) fn advance(world: &mut World) {
-    let ids: Vec<String> = world.rds.instances.keys().cloned().collect();
+/// Advances the states of all instances.
+fn advance(world: &mut World) {
+    let ids: Vec<String> = world.states.rds.instances.keys().cloned().collect();
     for id in ids {
         export_logs(world, &id);
         change::advance(world, &id);
@@ -123,12 +130,12 @@ pub(crate) fn advance(world: &mut World) {
         delete::advance(world, &id);
     }
     let now = world.now;
-    world.rds.retained.retain(|backups| backups.until > now);
+    world.states.rds.retained.retain(|backups| backups.until > now);
 }
 
-/// RDS makes a log group for each kind of log that an instance exports, once it runs, and leaves it behind.
+/// RDS creates a log group for each kind of exported log once the instance runs, and never deletes it.
 fn export_logs(world: &mut World, id: &str) {
-    let Some(instance) = world.rds.instances.get(id) else { return };
+    let Some(instance) = world.states.rds.instances.get(id) else { return };
     let at = instance.birth.creating_until;
     if instance.birth.fails_at.is_some() || world.now < at {
         return;
@@ -138,10 +145,10 @@ fn export_logs(world: &mut World, id: &str) {
     }
 }
 
-/// Adds what exists. Snapshots and retained backups count with the size of the storage they were taken of, which is
-/// the most that they can cost. The secret that RDS keeps counts with its instance, with which it comes and goes.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    let rds = &world.rds;
+/// Lists existing resources. The price of snapshots and retained backups is that of their source's storage, which is
+/// an upper limit. A managed secret is priced with its instance, with which it is created and deleted.
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    let rds = &world.states.rds;
     for (name, group) in &rds.subnet_groups {
         items.push(Item::new("AWS::RDS::DBSubnetGroup", name, &group.tags).named(name));
     }

@@ -11,7 +11,7 @@ use crate::protocol::Reply;
 use crate::services::secrets;
 use crate::world::World;
 
-/// What is changed at once: the instance stays available.
+/// Changes without delay: the instance stays available.
 #[derive(Default)]
 struct AtOnce {
     protected: Option<bool>,
@@ -23,20 +23,20 @@ struct AtOnce {
     password: Option<Password>,
 }
 
-/// How far storage grows by itself.
+/// The limit of storage autoscaling.
 #[derive(Clone, Copy)]
 enum Growth {
     Off,
     UpTo(u32),
 }
 
-/// What becomes of the master password.
+/// The change of the master password.
 enum Password {
-    /// It is set, and RDS keeps none.
+    /// A given password; RDS manages none.
     Given,
-    /// RDS keeps it from now on, with this key.
+    /// RDS manages it from now on, with this key.
     Kept(String),
-    /// RDS keeps it already, and makes another.
+    /// RDS manages it already, and creates another one.
     Rotated,
 }
 
@@ -54,19 +54,19 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         changes.push(Change::Password);
     }
     if changes.contains(&Change::MultiAz(true)) {
-        let group = world.rds.subnet_groups.get(&instance.subnet_group);
+        let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
         group.map(|group| create::standby_place(world, group, &instance.settings)).transpose()?;
     }
-    let Some(instance) = world.rds.instances.get_mut(&id) else { return document::reply(world, &id) };
+    let Some(instance) = world.states.rds.instances.get_mut(&id) else { return document::reply(world, &id) };
     apply_at_once(instance, &at_once);
     let (mut start, mut wait) = (Vec::new(), Vec::new());
     for change in changes {
-        // A password is changed at once, whether or not that is asked for.
+        // A password is changed at once, whether or not the request says so.
         let waits = change.waits_for_window(&instance.settings) && change != Change::Password;
         if waits && !immediately { wait.push(change) } else { start.push(change) }
     }
     if immediately && let Some((_, mut waited)) = instance.waiting.take() {
-        // "Apply immediately" takes along what waits for the window.
+        // "Apply immediately" also applies changes that wait for the window.
         change::merge(&mut waited, start);
         start = waited;
     }
@@ -82,7 +82,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     document::reply(world, &id)
 }
 
-/// The settings as they shall be. What is not sent stays as it is, changes that are pending included.
+/// The desired settings. Omitted ones stay as they are, pending changes included.
 fn wanted_settings(world: &World, params: &Params, instance: &Instance) -> Result<Settings, Refusal> {
     let now = &instance.settings;
     let mut wanted = now.clone();
@@ -98,7 +98,7 @@ fn wanted_settings(world: &World, params: &Params, instance: &Instance) -> Resul
     if let Some(on) = params.flag("MultiAZ")? {
         wanted.multi_az = on;
     }
-    let group = world.rds.subnet_groups.get(&instance.subnet_group);
+    let group = world.states.rds.subnet_groups.get(&instance.subnet_group);
     let vpc = group.map(|group| group.vpc.clone()).unwrap_or_default();
     if params.has("VpcSecurityGroupIds") {
         wanted.groups = checks::groups(world, &vpc, params.list("VpcSecurityGroupIds"))?;
@@ -214,7 +214,7 @@ fn at_once(
 ) -> Result<AtOnce, Refusal> {
     let growth = checks::number(params, "MaxAllocatedStorage")?
         .map(|max| {
-            // A ceiling at the present size switches the growing off.
+            // A maximum equal to the current size disables autoscaling.
             if max == wanted.storage {
                 return Ok(Growth::Off);
             }
@@ -277,7 +277,7 @@ fn password(
     }
 }
 
-/// RDS takes modifications of an available instance only, and while one is being made, no other that takes time.
+/// RDS accepts modifications of an available instance only, and during a modification no other that takes time.
 fn check_state(
     id: &str,
     instance: &Instance,
@@ -299,7 +299,7 @@ fn check_state(
     Ok(())
 }
 
-/// In what the settings differ.
+/// The differences between the settings.
 fn changes(now: &Settings, wanted: Settings) -> Vec<Change> {
     let differences = [
         (now.class != wanted.class).then_some(Change::Class(wanted.class)),
@@ -347,7 +347,7 @@ fn keep_or_drop_secret(world: &mut World, id: &str, password: Password) {
         Password::Rotated => return,
         Password::Given => None,
     };
-    let Some(instance) = world.rds.instances.get_mut(id) else { return };
+    let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
     let before = std::mem::replace(&mut instance.secret, kept);
     if let Some(before) = before {
         secrets::delete_managed(world, &before.arn);

@@ -1,4 +1,4 @@
-//! DB parameter groups, and the parameters in them.
+//! DB parameter groups and their parameters.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,24 +21,24 @@ const AT_ONCE: usize = 20;
 pub(super) struct ParameterGroup {
     pub(super) major: u32,
     description: String,
-    /// What differs from the family's defaults: the value and how it was to be applied.
+    /// The values that differ from the family's defaults, with their apply methods.
     changed: BTreeMap<String, (String, String)>,
     pub(super) tags: Tags,
     pub(super) made_at: Duration,
 }
 
-/// The name of the group that RDS keeps for a major version.
+/// The name of RDS's default group for a major version.
 pub(super) fn default_name(major: u32) -> String {
     format!("default.postgres{major}")
 }
 
-/// The major version of a group that RDS keeps.
+/// The major version of a default group.
 fn default_major(name: &str) -> Option<u32> {
     let major = name.strip_prefix("default.postgres")?.parse().ok()?;
     catalogue::MAJORS.contains(&major).then_some(major)
 }
 
-/// The major version that a group is for.
+/// The major version of a group.
 pub(super) fn major_of(world: &World, name: &str) -> Result<u32, Refusal> {
     match default_major(name) {
         Some(major) => Ok(major),
@@ -47,7 +47,7 @@ pub(super) fn major_of(world: &World, name: &str) -> Result<u32, Refusal> {
 }
 
 fn find<'w>(world: &'w World, name: &str) -> Result<&'w ParameterGroup, Refusal> {
-    let group = world.rds.parameter_groups.get(&name.to_ascii_lowercase());
+    let group = world.states.rds.parameter_groups.get(&name.to_ascii_lowercase());
     group.filter(|group| visible(world, group.made_at)).ok_or_else(|| not_found(name))
 }
 
@@ -68,13 +68,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         .ok_or_else(|| {
             invalid(format!("ParameterGroupFamily {family} is not a valid parameter group family"))
         })?;
-    if world.rds.parameter_groups.contains_key(&name) {
+    if world.states.rds.parameter_groups.contains_key(&name) {
         return Err(Refusal::new(
             "DBParameterGroupAlreadyExists",
             format!("Parameter group {name} already exists"),
         ));
     }
-    if world.rds.parameter_groups.len() >= GROUPS {
+    if world.states.rds.parameter_groups.len() >= GROUPS {
         return Err(Refusal::new(
             "DBParameterGroupQuotaExceeded",
             format!("Cannot create more than {GROUPS} parameter groups"),
@@ -82,7 +82,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let group = ParameterGroup { major, description, changed: BTreeMap::new(), tags, made_at: world.now };
     let document = document(world, &name, major, &group.description);
-    world.rds.parameter_groups.insert(name, group);
+    world.states.rds.parameter_groups.insert(name, group);
     Ok(json!({ "DBParameterGroup": document }).into())
 }
 
@@ -103,10 +103,10 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if let Some(name) = &name {
         major_of(world, name)?;
     }
-    // RDS makes the default group of a family with the first instance that uses it.
+    // RDS creates the default group of a family with the first instance that uses it.
     let used = |major: u32| {
         let default = default_name(major);
-        world.rds.instances.values().any(|instance| instance.settings.parameter_group == default)
+        world.states.rds.instances.values().any(|instance| instance.settings.parameter_group == default)
     };
     let defaults =
         catalogue::MAJORS.into_iter().map(|major| (default_name(major), major)).filter(|(default, major)| {
@@ -119,7 +119,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
         document(world, &default, major, &format!("Default parameter group for postgres{major}"))
     });
     let own =
-        world.rds.parameter_groups.iter().filter(|(id, group)| {
+        world.states.rds.parameter_groups.iter().filter(|(id, group)| {
             visible(world, group.made_at) && name.as_ref().is_none_or(|name| name == *id)
         });
     let own = own.map(|(id, group)| document(world, id, group.major, &group.description));
@@ -127,7 +127,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "DBParameterGroups/DBParameterGroup": groups, "Marker": marker }).into())
 }
 
-/// A parameter to be changed or reset.
+/// A parameter in a change or a reset.
 struct Change {
     parameter: &'static Parameter,
     value: Option<String>,
@@ -172,18 +172,18 @@ fn check_method(parameter: &Parameter, method: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The group that a call wants to change.
+/// The group that a call changes.
 fn find_changeable<'w>(world: &'w mut World, name: &str) -> Result<&'w mut ParameterGroup, Refusal> {
     if default_major(name).is_some() {
         return Err(invalid(format!("Modifying default DBParameterGroup is not allowed: {name}")));
     }
     find(world, name)?;
-    world.rds.parameter_groups.get_mut(name).ok_or_else(|| not_found(name))
+    world.states.rds.parameter_groups.get_mut(name).ok_or_else(|| not_found(name))
 }
 
-/// Marks the instances that a change reaches only with their next reboot.
+/// Marks the instances for which a change takes effect with their next reboot.
 fn await_reboot(world: &mut World, name: &str, changes: bool) {
-    for instance in world.rds.instances.values_mut() {
+    for instance in world.states.rds.instances.values_mut() {
         if changes && instance.settings.parameter_group == name {
             instance.awaits_reboot = true;
         }
@@ -246,7 +246,7 @@ pub(super) fn describe_parameters(world: &mut World, params: &Params) -> Result<
     }
     let major = major_of(world, &name)?;
     let empty = BTreeMap::new();
-    let changed = world.rds.parameter_groups.get(&name).map_or(&empty, |group| &group.changed);
+    let changed = world.states.rds.parameter_groups.get(&name).map_or(&empty, |group| &group.changed);
     let documents = parameters::ALL.iter().filter_map(|parameter| {
         let set = changed.get(parameter.name);
         let own = parameter.default(major);
@@ -283,11 +283,11 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return in_use(format!("Default DBParameterGroup cannot be deleted: {name}"));
     }
     find(world, &name)?;
-    if world.rds.instances.values().any(|instance| instance.uses(&name)) {
+    if world.states.rds.instances.values().any(|instance| instance.uses(&name)) {
         return in_use(format!(
             "One or more database instances are still members of this parameter group {name}, so the group cannot be deleted"
         ));
     }
-    world.rds.parameter_groups.remove(&name);
+    world.states.rds.parameter_groups.remove(&name);
     Ok(Reply::empty())
 }

@@ -1,7 +1,7 @@
-//! The parameters of PostgreSQL that a parameter group knows: those that are commonly set.
+//! The parameters of PostgreSQL that parameter groups support: those that are commonly set.
 //!
-//! Source: "Working with parameters on your RDS for PostgreSQL DB instance" (types, defaults, whether a change needs a
-//! restart).
+//! Source: "Working with parameters on your RDS for PostgreSQL DB instance" (types, defaults, whether a change needs
+//! a restart).
 
 /// How a change takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,37 +10,37 @@ pub(super) enum Apply {
     Dynamic,
     /// With the next reboot.
     Static,
-    /// Nobody can change it.
+    /// It cannot be changed.
     Fixed,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
-    /// Its value in a new group; `None` where the engine has its own default.
+    /// Its value in a new group; `None` for the engine's own default.
     default: Option<&'static str>,
     pub(super) apply: Apply,
     pub(super) values: Values,
     pub(super) description: &'static str,
 }
 
-/// What a parameter may be.
+/// The allowed values of a parameter.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Values {
     Flag,
     Integer(i64, i64),
     Float(f64, f64),
     OneOf(&'static [&'static str]),
-    /// Any of these, with commas between.
+    /// Any of these, separated by commas.
     ListOf(&'static [&'static str]),
     Text,
 }
 
 impl Parameter {
-    /// The value that a family starts with.
+    /// The initial value in a family.
     pub(super) fn default(&self, major: u32) -> Option<&'static str> {
         match self.name {
-            // Since PostgreSQL 15, RDS refuses connections without TLS unless told otherwise.
+            // Since PostgreSQL 15, RDS refuses connections without TLS by default.
             "rds.force_ssl" => Some(if major >= 15 { "1" } else { "0" }),
             "password_encryption" => Some(if major >= 14 { "scram-sha-256" } else { "md5" }),
             _ => self.default,
@@ -70,7 +70,7 @@ impl Parameter {
     pub(super) fn takes(&self, value: &str) -> bool {
         match self.values {
             Values::Flag => ["0", "1"].contains(&value),
-            // `{DBInstanceClassMemory/32768}` and the like are formulas over the instance.
+            // `{DBInstanceClassMemory/32768}` and similar values are formulas of the instance.
             Values::Integer(..) if value.contains('{') => value.contains('}'),
             Values::Integer(low, high) => value.parse().is_ok_and(|number| (low..=high).contains(&number)),
             Values::Float(low, high) => value.parse().is_ok_and(|number| (low..=high).contains(&number)),
@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_stand_in_order_and_take_their_own_defaults() {
+    fn parameters_are_sorted_and_have_their_own_defaults() {
         assert!(ALL.is_sorted_by_key(|parameter| parameter.name));
         for parameter in &ALL {
             for major in 13..=18 {

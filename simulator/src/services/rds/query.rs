@@ -1,11 +1,11 @@
-//! What all of RDS's Describe operations share: filters and pages; and what all names must look like.
+//! Filters, pages and name checks for RDS's operations.
 
 use serde_json::Value;
 
 use super::{contradiction, invalid};
 use crate::params::{Params, Refusal};
 
-/// The filters of a Describe: a thing passes when each filter that applies to it names one of its values.
+/// The filters of a Describe call. An item must match every filter that applies to it.
 pub(super) struct Filters(Vec<(String, Vec<String>)>);
 
 impl Filters {
@@ -25,13 +25,13 @@ impl Filters {
         Ok(Self(filters))
     }
 
-    /// Whether something passes whose values `of` tells by the filter's name.
+    /// Whether an item matches; `of` returns its values for a filter's name.
     pub(super) fn pass<'a>(&self, of: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|(name, values)| of(name).is_some_and(|value| values.iter().any(|v| v == value)))
     }
 }
 
-/// Which part of a long answer is asked for.
+/// The requested page of a list.
 pub(super) struct Page {
     size: usize,
     after: usize,
@@ -54,7 +54,7 @@ impl Page {
         Ok(Self { size: usize::try_from(size).unwrap_or(100), after })
     }
 
-    /// The part, and the marker of the next one.
+    /// The page, and the marker of the next one.
     pub(super) fn cut(&self, all: Vec<Value>) -> (Vec<Value>, Option<String>) {
         let end = self.after + self.size;
         let next = (all.len() > end).then(|| format!("after-{end}"));
@@ -62,7 +62,7 @@ impl Page {
     }
 }
 
-/// Checks an instance's, a parameter group's or a snapshot's name, and gives it in RDS's lower case.
+/// Checks the name of an instance, a parameter group or a snapshot, and returns it in RDS's lower case.
 pub(super) fn identifier(what: &str, name: &str, longest: usize) -> Result<String, Refusal> {
     let legal = name.len() <= longest
         && name.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,4 +1,4 @@
-//! Snapshots that were taken of instances on their way out.
+//! Final snapshots of instances.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of an instance that is taken from now on.
+    /// A snapshot of an instance that starts now.
     pub(super) fn of(
         id: &str,
         instance: &Instance,
@@ -74,7 +74,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     let id = params.text("DBSnapshotIdentifier").map(|id| id.to_ascii_lowercase());
     let kind = params.text("SnapshotType");
     let resource_id = params.text("DbiResourceId");
-    // Nobody shares snapshots with this account.
+    // No account shares snapshots with this one.
     params.flag("IncludeShared")?;
     params.flag("IncludePublic")?;
     let filters = Filters::read(
@@ -83,7 +83,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     )?;
     let page = Page::read(params)?;
     params.done()?;
-    if let Some(id) = id.as_ref().filter(|id| !world.rds.snapshots.contains_key(*id)) {
+    if let Some(id) = id.as_ref().filter(|id| !world.states.rds.snapshots.contains_key(*id)) {
         return Err(not_found(id));
     }
     let matches = |name: &String, snapshot: &Snapshot| {
@@ -99,7 +99,7 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
                 _ => Some("manual"),
             })
     };
-    let found = world.rds.snapshots.iter().filter(|(name, snapshot)| matches(name, snapshot));
+    let found = world.states.rds.snapshots.iter().filter(|(name, snapshot)| matches(name, snapshot));
     let (documents, marker) = page.cut(found.map(|(name, it)| document(world, name, it)).collect());
     Ok(json!({ "DBSnapshots/DBSnapshot": documents, "Marker": marker }).into())
 }
@@ -138,7 +138,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if id.starts_with("rds:") {
         return Err(invalid(format!("Automated snapshots cannot be deleted: {id}")));
     }
-    let snapshot = world.rds.snapshots.get(&id).ok_or_else(|| not_found(&id))?;
+    let snapshot = world.states.rds.snapshots.get(&id).ok_or_else(|| not_found(&id))?;
     if snapshot.status(world.now) != "available" {
         return Err(Refusal::new(
             "InvalidDBSnapshotState",
@@ -147,6 +147,6 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let mut document = document(world, &id, snapshot);
     document["Status"] = json!("deleted");
-    world.rds.snapshots.remove(&id);
+    world.states.rds.snapshots.remove(&id);
     Ok(json!({ "DBSnapshot": document }).into())
 }

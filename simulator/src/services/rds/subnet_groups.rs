@@ -32,9 +32,9 @@ pub(super) struct Member {
     pub(super) zone: String,
 }
 
-/// The group that an instance is to stand in.
+/// The group of a new instance.
 pub(super) fn find<'w>(world: &'w World, name: &str) -> Result<&'w SubnetGroup, Refusal> {
-    let group = world.rds.subnet_groups.get(&name.to_ascii_lowercase());
+    let group = world.states.rds.subnet_groups.get(&name.to_ascii_lowercase());
     group.filter(|group| visible(world, group.made_at)).ok_or_else(|| not_found(name))
 }
 
@@ -49,13 +49,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let ids = params.list("SubnetIds");
     let tags = tagging::read(params)?;
     params.done()?;
-    if world.rds.subnet_groups.contains_key(&name) {
+    if world.states.rds.subnet_groups.contains_key(&name) {
         return Err(Refusal::new(
             "DBSubnetGroupAlreadyExists",
             format!("The DB subnet group '{name}' already exists."),
         ));
     }
-    if world.rds.subnet_groups.len() >= GROUPS {
+    if world.states.rds.subnet_groups.len() >= GROUPS {
         return Err(Refusal::new(
             "DBSubnetGroupQuotaExceeded",
             format!("Cannot create more than {GROUPS} DB subnet groups"),
@@ -64,7 +64,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let (vpc, subnets) = members(world, &ids)?;
     let group = SubnetGroup { description, vpc, subnets, tags, made_at: world.now };
     let document = document(world, &name, &group, true);
-    world.rds.subnet_groups.insert(name, group);
+    world.states.rds.subnet_groups.insert(name, group);
     Ok(json!({ "DBSubnetGroup": document }).into())
 }
 
@@ -83,7 +83,7 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The VPC and the members that subnet ids stand for.
+/// The VPC and the members of subnet IDs.
 fn members(world: &World, ids: &[String]) -> Result<(String, Vec<Member>), Refusal> {
     if ids.len() > SUBNETS {
         return Err(Refusal::new(
@@ -129,14 +129,14 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     if let Some(name) = &name {
         find(world, name)?;
     }
-    let groups = world.rds.subnet_groups.iter().filter(|(id, group)| {
+    let groups = world.states.rds.subnet_groups.iter().filter(|(id, group)| {
         visible(world, group.made_at) && name.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(id))
     });
     let (groups, marker) = page.cut(groups.map(|(id, group)| document(world, id, group, true)).collect());
     Ok(json!({ "DBSubnetGroups/DBSubnetGroup": groups, "Marker": marker }).into())
 }
 
-/// A group as RDS shows it: inside an instance it leaves out the ARN.
+/// A group as RDS shows it. An instance's description omits the ARN.
 pub(super) fn document(world: &World, name: &str, group: &SubnetGroup, with_arn: bool) -> Value {
     let subnets: Vec<Value> = group
         .subnets
@@ -178,7 +178,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let removed = group.subnets.iter().filter(|old| subnets.iter().all(|new| new.id != old.id));
     let used: Vec<&str> = removed
         .map(|member| member.id.as_str())
-        .filter(|id| world.rds.instances.values().any(|instance| instance.stands_in(id)))
+        .filter(|id| world.states.rds.instances.values().any(|instance| instance.stands_in(id)))
         .collect();
     if !used.is_empty() {
         return Err(Refusal::new(
@@ -186,7 +186,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
             format!("Some of the subnets to be deleted are currently in use: {}", used.join(", ")),
         ));
     }
-    let group = world.rds.subnet_groups.get_mut(&name).ok_or_else(|| not_found(&name))?;
+    let group = world.states.rds.subnet_groups.get_mut(&name).ok_or_else(|| not_found(&name))?;
     group.subnets = subnets;
     if let Some(description) = description {
         group.description = description;
@@ -199,7 +199,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let name = params.required("DBSubnetGroupName")?.to_ascii_lowercase();
     params.done()?;
     find(world, &name)?;
-    let user = world.rds.instances.iter().find(|(_, instance)| instance.subnet_group == name);
+    let user = world.states.rds.instances.iter().find(|(_, instance)| instance.subnet_group == name);
     if let Some((id, _)) = user {
         return Err(Refusal::new(
             "InvalidDBSubnetGroupStateFault",
@@ -209,6 +209,6 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ),
         ));
     }
-    world.rds.subnet_groups.remove(&name);
+    world.states.rds.subnet_groups.remove(&name);
     Ok(Reply::empty())
 }

@@ -7,7 +7,7 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
-/// How many tags a resource may have.
+/// The most tags of a resource.
 const TAGS: usize = 50;
 
 /// Reads a request's tags.
@@ -66,7 +66,7 @@ fn parts<'a>(world: &World, arn: &'a str) -> Result<(&'a str, &'a str), Refusal>
 
 fn refuse_deleting(world: &World, arn: &str) -> Result<(), Refusal> {
     let (kind, name) = parts(world, arn)?;
-    match world.rds.instances.get(name) {
+    match world.states.rds.instances.get(name) {
         Some(instance) if kind == "db" && instance.deletion.is_some() => Err(Refusal::new(
             "InvalidDBInstanceState",
             format!("Database instance is not in available state: {name} is deleting."),
@@ -79,14 +79,14 @@ fn refuse_deleting(world: &World, arn: &str) -> Result<(), Refusal> {
 fn of<'w>(world: &'w mut World, arn: &str) -> Result<&'w mut Tags, Refusal> {
     let (kind, name) = parts(world, arn)?;
     let made_at = match kind {
-        "db" => world.rds.instances.get(name).map(|it| it.made_at),
-        "subgrp" => world.rds.subnet_groups.get(name).map(|it| it.made_at),
-        "pg" => world.rds.parameter_groups.get(name).map(|it| it.made_at),
-        "snapshot" => world.rds.snapshots.get(name).map(|it| it.made_at),
+        "db" => world.states.rds.instances.get(name).map(|it| it.made_at),
+        "subgrp" => world.states.rds.subnet_groups.get(name).map(|it| it.made_at),
+        "pg" => world.states.rds.parameter_groups.get(name).map(|it| it.made_at),
+        "snapshot" => world.states.rds.snapshots.get(name).map(|it| it.made_at),
         _ => return Err(invalid(format!("Invalid resource name: {arn}"))),
     };
     let seen = made_at.is_some_and(|made_at| visible(world, made_at));
-    let rds = &mut world.rds;
+    let rds = &mut world.states.rds;
     let (code, found) = match kind {
         "db" => ("DBInstanceNotFound", rds.instances.get_mut(name).map(|it| &mut it.tags)),
         "subgrp" => ("DBSubnetGroupNotFoundFault", rds.subnet_groups.get_mut(name).map(|it| &mut it.tags)),

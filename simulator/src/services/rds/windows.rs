@@ -1,4 +1,4 @@
-//! Backup and maintenance windows, in UTC as RDS has them.
+//! Backup and maintenance windows, in UTC.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{contradiction, invalid};
 use crate::clock::Clock;
 use crate::params::Refusal;
 
-/// What an instance gets that asks for none.
+/// The default windows of an instance.
 pub(super) const BACKUP: &str = "02:00-02:30";
 pub(super) const MAINTENANCE: &str = "sun:04:00-sun:04:30";
 
@@ -15,14 +15,14 @@ const DAY: u32 = 24 * 60;
 const WEEK: u32 = 7 * DAY;
 const SHORTEST: u32 = 30;
 
-/// A span of minutes: of the day or of the week, which starts on Sunday.
+/// A span of minutes of the day, or of the week, which starts on Sunday.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: u32,
     length: u32,
 }
 
-/// Checks both windows, each by itself and against the other.
+/// Checks both windows and that they do not overlap.
 pub(super) fn check(backup: &str, maintenance: &str) -> Result<(), Refusal> {
     let malformed = |what: &str, window: &str| {
         invalid(format!("The parameter {what} must be provided and must be valid: {window}"))
@@ -69,7 +69,7 @@ fn time(text: &str) -> Option<u32> {
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
-/// When a maintenance window begins next.
+/// The next start of a maintenance window.
 pub(super) fn next(maintenance: &str, now: Duration) -> Duration {
     let Some(span) = weekly(maintenance) else { return now };
     let week = Duration::from_secs(u64::from(WEEK) * 60);

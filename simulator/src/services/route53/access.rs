@@ -1,36 +1,36 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::records::Name;
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(_world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(_world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "ListHostedZones" | "ListHostedZonesByName" => {
-            asks.whole();
+            requests.no_resource();
         }
         "GetChange" => {
-            asks.on("change", arn("change", params, "Id"), None);
+            requests.resource("change", arn("change", params, "Id"), None);
         }
         "GetHostedZone" => {
-            asks.on("hostedzone", arn("hostedzone", params, "Id"), None);
+            requests.resource("hostedzone", arn("hostedzone", params, "Id"), None);
         }
-        "ChangeResourceRecordSets" => change_records(params, asks),
+        "ChangeResourceRecordSets" => change_records(params, requests),
         _ => {
-            asks.on("hostedzone", arn("hostedzone", params, "HostedZoneId"), None);
+            requests.resource("hostedzone", arn("hostedzone", params, "HostedZoneId"), None);
         }
     }
 }
 
-/// Zones and changes belong to no region, and their ARNs name no account.
+/// Zones and changes have no region, and their ARNs have no account.
 fn arn(kind: &str, params: &Params, key: &str) -> String {
     format!("arn:aws:route53:::{kind}/{}", params.text(key).unwrap_or_default())
 }
 
 /// Each key has the values of all changes of the batch. Source: "Using IAM policy conditions for fine-grained access
-/// control" in the Route 53 developer guide; a normalised name has lower case, no last dot, and `*` as `\052`.
-fn change_records(params: &Params, asks: &mut Asks<'_>) {
+/// control" in the Route 53 developer guide. A normalised name has lower case, no trailing dot, and `*` as `\052`.
+fn change_records(params: &Params, requests: &mut AccessRequests<'_>) {
     let changes = params.section("ChangeBatch").map(|batch| batch.structs("Changes")).unwrap_or_default();
     let of_records = |key: &str| -> Vec<String> {
         let records = changes.iter().filter_map(|change| change.section("ResourceRecordSet"));
@@ -38,7 +38,8 @@ fn change_records(params: &Params, asks: &mut Asks<'_>) {
     };
     let normalised = |name: &String| Name::read(name).shown().trim_end_matches('.').to_owned();
     let names: Vec<String> = of_records("Name").iter().map(normalised).collect();
-    asks.on("hostedzone", arn("hostedzone", params, "HostedZoneId"), None)
+    requests
+        .resource("hostedzone", arn("hostedzone", params, "HostedZoneId"), None)
         .keys("route53:ChangeResourceRecordSetsNormalizedRecordNames", names)
         .keys("route53:ChangeResourceRecordSetsRecordTypes", of_records("Type"))
         .keys(

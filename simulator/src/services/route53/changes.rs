@@ -1,4 +1,4 @@
-//! Change batches: all of a batch happens, or nothing.
+//! Change batches: all changes of a batch are applied, or none.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::protocol::Reply;
 use crate::services::elb;
 use crate::world::World;
 
-/// How many changes one batch may have (AWS's quota; an `UPSERT` counts twice).
+/// The most changes of one batch (AWS's quota; an `UPSERT` counts twice).
 const BATCH: usize = 1000;
-/// How many values one record set may have (AWS's quota).
+/// The most values of one record set (AWS's quota).
 const VALUES: usize = 400;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) fn change(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let in_sync_at = world.ready("route53_record_insync");
     let records = apply(world, &zone, &wanted, in_sync_at).map_err(|faults| refused(&faults))?;
-    if let Some(zone) = world.route53.zones.get_mut(&id) {
+    if let Some(zone) = world.states.route53.zones.get_mut(&id) {
         zone.records = records;
     }
     let change_id = format!("C{:020X}", world.number());
@@ -67,11 +67,11 @@ pub(super) fn change(world: &mut World, params: &Params) -> Result<Reply, Refusa
         "ChangeResourceRecordSetsResponse",
         json!({ "ChangeInfo": change.document(&change_id, world.now) }),
     );
-    world.route53.changes.insert(change_id, change);
+    world.states.route53.changes.insert(change_id, change);
     Ok(reply)
 }
 
-/// Route 53 lists what is wrong in brackets, all of it at once.
+/// Route 53 lists all problems, in brackets.
 fn refused(faults: &[String]) -> Refusal {
     Refusal::new("InvalidChangeBatch", format!("[{}]", faults.join(", ")))
 }
@@ -134,7 +134,7 @@ fn read_alias(alias: &Params) -> Result<Content, Refusal> {
 
 type Records = BTreeMap<RecordKey, Record>;
 
-/// The zone's records after all changes, or all that is wrong with these.
+/// The zone's records after all changes, or the problems with the changes.
 fn apply(
     world: &World,
     zone: &Zone,
@@ -145,7 +145,7 @@ fn apply(
     let mut faults = Vec::new();
     let mut met: BTreeMap<&RecordKey, Action> = BTreeMap::new();
     for each in wanted {
-        // Only a deletion may be followed by another change of the same record set.
+        // Only a deletion can be followed by another change of the same record set.
         if met.insert(&each.key, each.action).is_some_and(|earlier| earlier != Action::Delete) {
             faults.push(format!(
                 "The request contains an invalid set of changes for a resource record set '{} {}'",
@@ -170,7 +170,7 @@ fn apply(
     if faults.is_empty() { Ok(records) } else { Err(faults) }
 }
 
-/// A record set that is put again as it is stays in sync.
+/// An `UPSERT` without a difference leaves a record set in sync.
 fn put(records: &mut Records, wanted: &Wanted, in_sync_at: std::time::Duration) {
     let old = records.get(&wanted.key);
     let same = old.filter(|old| is_same(&old.content, &wanted.content)).map(|old| old.in_sync_at);
@@ -182,7 +182,7 @@ fn put(records: &mut Records, wanted: &Wanted, in_sync_at: std::time::Duration) 
     records.insert(wanted.key.clone(), record);
 }
 
-/// Whether two record sets say the same: the order of values does not count.
+/// Whether two record sets are equal, ignoring the order of values.
 fn is_same(one: &Content, other: &Content) -> bool {
     match (one, other) {
         (Content::Values { ttl, values }, Content::Values { ttl: other_ttl, values: other_values }) => {
@@ -197,7 +197,7 @@ fn is_same(one: &Content, other: &Content) -> bool {
     }
 }
 
-/// What is wrong with one change, given the records that the changes before it leave.
+/// The problems with one change, given the records after the changes before it.
 fn fault(world: &World, zone: &Zone, records: &Records, wanted: &Wanted) -> Option<String> {
     let Wanted { action, key, content } = wanted;
     let (name, kind) = (key.name.plain(), &key.kind);
@@ -258,7 +258,7 @@ fn fault_of_values(kind: &str, values: &[String]) -> Option<String> {
     })
 }
 
-/// An alias must lead to a load balancer of this account, or to a record of its own type in its own zone.
+/// An alias must point to a load balancer of this account, or to a record of its own type in its own zone.
 fn fault_of_alias(
     world: &World,
     zone: &Zone,
@@ -281,7 +281,7 @@ fn fault_of_alias(
         .then(|| tried + "the alias target name does not lie within the target zone")
 }
 
-/// What is wrong between a record set and its neighbours of the same name: a `CNAME` stands alone, and not at the top.
+/// Conflicts between a record set and the others of its name: a `CNAME` must be alone and not at the zone's apex.
 fn conflict(zone: &Zone, records: &Records, wanted: &Wanted) -> Option<String> {
     let key = &wanted.key;
     records.get(key)?;

@@ -1,16 +1,16 @@
-//! Route 53: hosted zones that are there from the start, and the records that are put into them.
+//! Route 53: hosted zones that exist from the start, and their records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Body, Reply};
+use crate::rates::Rate;
 use crate::world::{Tags, World};
 
 mod access;
@@ -19,9 +19,21 @@ mod records;
 mod wire;
 
 use records::{Name, Record, RecordKey};
-pub(crate) use wire::route;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    rate: |_| Rate::new("all", 5.0, 5.0),
+    is_global: true,
+    ..Service::rest_xml(
+        "route53",
+        "https://route53.amazonaws.com/doc/2013-04-01/",
+        wire::route,
+        act,
+        access::access,
+    )
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// Zones by id.
@@ -51,11 +63,7 @@ const ZONES: usize = 100;
 const NAME_SERVERS: [&str; 4] =
     ["ns-1.awsdns-00.com", "ns-1025.awsdns-00.org", "ns-1537.awsdns-00.co.uk", "ns-513.awsdns-00.net"];
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "GetHostedZone" => get_hosted_zone(world, params),
         "ListHostedZones" => list_hosted_zones(world, params),
@@ -67,13 +75,10 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Nothing happens by itself here but that changes come into sync, which follows from their times.
-pub(crate) fn advance(_: &mut World) {}
-
-/// Record sets that were made after the zone was put here: neither its own NS and SOA nor anybody else's. (Record sets
-/// have no tags, so that nothing says whose they are.)
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for zone in world.route53.zones.values() {
+/// Lists record sets that calls created, without the zone's own NS and SOA. Record sets have no tags, so their owner
+/// is not known.
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for zone in world.states.route53.zones.values() {
         for (key, _) in zone.records.iter().filter(|(_, record)| !record.seeded) {
             let (name, kind) = (key.name.shown(), &key.kind);
             items.push(
@@ -84,7 +89,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Whether a record with this name, type and value is in sync at Route 53's servers, and since when.
+/// Since when a record with this name, type and value has been in sync on Route 53's servers, if it is.
 pub(crate) fn in_sync_since(world: &World, name: &str, kind: &str, value: &str) -> Option<Duration> {
     let key = RecordKey { name: Name::read(name), kind: kind.to_owned() };
     let zone = responsible(world, &key.name)?;
@@ -92,9 +97,10 @@ pub(crate) fn in_sync_since(world: &World, name: &str, kind: &str, value: &str) 
     (record.in_sync_at <= world.now && record.has_value(kind, value)).then_some(record.in_sync_at)
 }
 
-/// The zone that answers for a name: the one with the longest suffix of it.
+/// The zone that answers for a name: the one with the longest matching suffix.
 fn responsible<'a>(world: &'a World, name: &Name) -> Option<&'a Zone> {
     world
+        .states
         .route53
         .zones
         .values()
@@ -102,7 +108,7 @@ fn responsible<'a>(world: &'a World, name: &Name) -> Option<&'a Zone> {
         .max_by_key(|zone| zone.name.label_count())
 }
 
-/// Puts a delegated public zone into the account.
+/// Adds a delegated public zone.
 pub(crate) fn seed_zone(world: &mut World, id: &str, name: &str) {
     let id = id.trim_start_matches("/hostedzone/").to_owned();
     let name = Name::read(name);
@@ -115,11 +121,11 @@ pub(crate) fn seed_zone(world: &mut World, id: &str, name: &str) {
         (RecordKey { name: name.clone(), kind: kind.into() }, Record::of_zone(ttl, values))
     };
     let records = [own("NS", 172_800, servers), own("SOA", 900, vec![authority])].into_iter().collect();
-    world.route53.zones.insert(id.clone(), Zone { id, name, records });
+    world.states.route53.zones.insert(id.clone(), Zone { id, name, records });
 }
 
 fn find<'a>(world: &'a World, id: &str) -> Result<&'a Zone, Refusal> {
-    world.route53.zones.get(id).ok_or_else(|| {
+    world.states.route53.zones.get(id).ok_or_else(|| {
         Refusal::new("NoSuchHostedZone", format!("No hosted zone found with ID: {id}")).status(404)
     })
 }
@@ -128,7 +134,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidInput", message)
 }
 
-/// An answer whose root element is `root`.
+/// A response with the root element `root`.
 fn rooted(root: &'static str, document: Value) -> Reply {
     Reply { body: Body::Rooted(root, document), ..Reply::empty() }
 }
@@ -169,7 +175,7 @@ fn get_hosted_zone(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     ))
 }
 
-/// How many items a page is to have.
+/// The page size of a request.
 fn max_items(params: &Params, most: usize) -> Result<usize, Refusal> {
     match params.int("MaxItems")?.map(usize::try_from) {
         None => Ok(most),
@@ -183,8 +189,12 @@ fn list_hosted_zones(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let marker = params.text("Marker");
     let most = max_items(params, ZONES)?;
     params.done()?;
-    let mut zones =
-        world.route53.zones.values().filter(|zone| marker.as_ref().is_none_or(|first| zone.id >= *first));
+    let mut zones = world
+        .states
+        .route53
+        .zones
+        .values()
+        .filter(|zone| marker.as_ref().is_none_or(|first| zone.id >= *first));
     let page: Vec<Value> = zones.by_ref().take(most).map(Zone::document).collect();
     let next = zones.next().map(|zone| zone.id.clone());
     Ok(rooted(
@@ -199,7 +209,7 @@ fn list_hosted_zones(world: &mut World, params: &Params) -> Result<Reply, Refusa
     ))
 }
 
-/// Lists zones in the order of their names *from* a name on: the first need not be the one that was asked for.
+/// Lists zones in the order of their names, starting at a name that need not exist.
 fn list_hosted_zones_by_name(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = params.text("DNSName");
     let id = params.text("HostedZoneId");
@@ -209,7 +219,7 @@ fn list_hosted_zones_by_name(world: &mut World, params: &Params) -> Result<Reply
         return Err(invalid("A hosted zone ID can only be specified together with a DNS name"));
     }
     let start = (name.as_deref().map(Name::read), id.clone().unwrap_or_default());
-    let mut zones: Vec<&Zone> = world.route53.zones.values().collect();
+    let mut zones: Vec<&Zone> = world.states.route53.zones.values().collect();
     zones.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
     zones.retain(|zone| match &start.0 {
         Some(first) => (&zone.name, &zone.id) >= (first, &start.1),
@@ -234,7 +244,7 @@ fn list_hosted_zones_by_name(world: &mut World, params: &Params) -> Result<Reply
     Ok(rooted("ListHostedZonesByNameResponse", document.into()))
 }
 
-/// Lists record sets in Route 53's order *from* a name and type on.
+/// Lists record sets in Route 53's order, starting at a name and type.
 fn list_resource_record_sets(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("HostedZoneId")?;
     let name = params.text("StartRecordName");
@@ -268,7 +278,7 @@ fn list_resource_record_sets(world: &mut World, params: &Params) -> Result<Reply
 fn get_change(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("Id")?;
     params.done()?;
-    let change = world.route53.changes.get(&id).ok_or_else(|| {
+    let change = world.states.route53.changes.get(&id).ok_or_else(|| {
         Refusal::new("NoSuchChange", format!("Could not find resource with ID: {id}")).status(404)
     })?;
     Ok(rooted("GetChangeResponse", json!({ "ChangeInfo": change.document(&id, world.now) })))

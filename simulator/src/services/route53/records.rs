@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// A domain name. Ordered as Route 53 lists: by its labels from the last to the first.
+/// A domain name. The order is Route 53's: by labels from last to first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     /// Labels in lower case, from the last to the first.
@@ -13,24 +13,24 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Reads a name with or without its last dot, in any case, with `*` or its escape `\052`.
+    /// Reads a name with or without a trailing dot, in any case, with `*` or its escape `\052`.
     pub(super) fn read(text: &str) -> Self {
         let text = text.trim_end_matches('.').replace("\\052", "*").to_ascii_lowercase();
         Self { labels: text.split('.').rev().map(str::to_owned).collect() }
     }
 
-    /// The name as Route 53 answers it: with its last dot, and `*` escaped.
+    /// The name in Route 53's responses: with a trailing dot, and `*` escaped.
     pub(super) fn shown(&self) -> String {
         let labels: Vec<String> = self.labels.iter().rev().map(|label| label.replace('*', "\\052")).collect();
         format!("{}.", labels.join("."))
     }
 
-    /// The name as it stands in messages: with its last dot, nothing escaped.
+    /// The name in messages: with a trailing dot, nothing escaped.
     pub(super) fn plain(&self) -> String {
         self.shown().replace("\\052", "*")
     }
 
-    /// Whether it is a zone's own name or below it.
+    /// Whether it is the zone's own name or below it.
     pub(super) fn is_within(&self, zone: &Self) -> bool {
         self.labels.starts_with(&zone.labels)
     }
@@ -39,7 +39,7 @@ impl Name {
         self.labels.len()
     }
 
-    /// Whether a name has the form of one: labels of 1-63 characters, 255 together.
+    /// Whether a name is valid: labels of 1-63 characters, at most 255 in total.
     pub(super) fn is_legal(&self) -> bool {
         let legal = |label: &String| {
             (1..=63).contains(&label.len())
@@ -50,7 +50,7 @@ impl Name {
     }
 }
 
-/// A name and a type: what a zone has one record set for.
+/// A name and a type, which identify a record set of a zone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordKey {
     pub(super) name: Name,
@@ -62,7 +62,7 @@ pub(super) struct RecordKey {
 pub(super) struct Record {
     pub(super) content: Content,
     pub(super) in_sync_at: Duration,
-    /// Whether it was there from the start.
+    /// Whether it existed from the start.
     pub(super) seeded: bool,
 }
 
@@ -73,12 +73,12 @@ pub(super) enum Content {
 }
 
 impl Record {
-    /// A record set that comes with its zone.
+    /// A record set that is created with its zone.
     pub(super) fn of_zone(ttl: i64, values: Vec<String>) -> Self {
         Self { content: Content::Values { ttl, values }, in_sync_at: Duration::ZERO, seeded: true }
     }
 
-    /// Whether one of its values is this one; for names, in any form.
+    /// Whether one of its values equals `value`; names are compared in any form.
     pub(super) fn has_value(&self, kind: &str, value: &str) -> bool {
         let Content::Values { values, .. } = &self.content else { return false };
         values.iter().any(
@@ -111,10 +111,10 @@ impl Record {
     }
 }
 
-/// The types of records that the simulator knows.
+/// The supported types of records.
 pub(super) const KINDS: [&str; 9] = ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"];
 
-/// What is wrong with a value of a record of this type, in Route 53's words.
+/// The problem with a value of a record of this type, as Route 53 words it.
 pub(super) fn fault_of(kind: &str, value: &str) -> Option<&'static str> {
     match kind {
         "A" if value.parse::<Ipv4Addr>().is_err() => {

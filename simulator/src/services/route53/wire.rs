@@ -1,4 +1,4 @@
-//! From a request's path, query and XML body to an operation and its parameters.
+//! Decodes a request's path, query and XML body into an operation and its parameters.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use serde_json::{Map, Value};
 use crate::params::{Params, Refusal, flatten};
 use crate::protocol::Request;
 
-/// How deep elements may be nested in a body.
+/// The deepest nesting of elements in a body.
 const DEPTH: usize = 16;
 
-/// An operation, with what its path and its query carry.
+/// An operation, and what its path and its query contain.
 struct Way<'a> {
     operation: &'static str,
-    /// The parameter that is a part of the path.
+    /// The parameter in the path.
     id: Option<(&'static str, &'a str)>,
-    /// The names of query parameters, with those of the parameters that they are.
+    /// The names of query parameters, with the names of the operation's parameters.
     query: &'static [(&'static str, &'static str)],
 }
 
@@ -56,13 +56,13 @@ fn way<'a>(method: &Method, path: &'a str) -> Option<Way<'a>> {
 /// Finds the operation of a request.
 ///
 /// # Errors
-/// When the simulator knows no such path or cannot read the body.
+/// If the path is not supported or the body cannot be read.
 pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
     let Request { method, path, .. } = request;
     let Way { operation, id, query } = way(method, path.trim_end_matches('/')).ok_or_else(|| {
         Refusal::new(
             "InvalidAction",
-            format!("the simulator does not know the operation route53:{method} {path}"),
+            format!("the simulator does not support the operation route53:{method} {path}"),
         )
     })?;
     let mut document = if request.body.is_empty() { Map::new() } else { read_body(&request.body)? };
@@ -90,7 +90,7 @@ impl Open {
         Self { name: name.to_owned(), children: Vec::new(), text: String::new() }
     }
 
-    /// What it holds: a list for the wrappers of lists, else a structure, else text.
+    /// The content: a list for list wrappers, or else a structure or text.
     fn value(self) -> Result<Value, Refusal> {
         if ["Changes", "ResourceRecords"].contains(&self.name.as_str()) {
             return Ok(Value::Array(self.children.into_iter().map(|(_, child)| child).collect()));
@@ -112,7 +112,7 @@ fn malformed(why: &str) -> Refusal {
     Refusal::new("InvalidInput", format!("Invalid XML ; {why}"))
 }
 
-/// Reads an XML body as a document of its elements' names.
+/// Reads an XML body as a document with the names of its elements.
 fn read_body(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error.to_string()))?;
     let mut reader = Reader::from_str(text);
@@ -156,7 +156,7 @@ fn read_body(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     }
 }
 
-/// The text that a reference such as `&quot;` or `&#42;` stands for.
+/// The text of a reference such as `&quot;` or `&#42;`.
 fn resolved(reference: &quick_xml::events::BytesRef<'_>) -> Result<String, Refusal> {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return Ok(character.to_string());

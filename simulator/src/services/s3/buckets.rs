@@ -13,6 +13,7 @@ use crate::world::World;
 pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     let buckets: Vec<_> = world
+        .states
         .s3
         .buckets
         .iter()
@@ -30,7 +31,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     check_name(&name)?;
     let place = element_text(&params.body(), "LocationConstraint")?.filter(|place| !place.is_empty());
-    // us-east-1 is named by leaving it out.
+    // us-east-1 is represented by omission.
     let wanted = Some(world.region.clone()).filter(|region| region != "us-east-1");
     if place != wanted {
         let place = place.as_deref().unwrap_or("unspecified");
@@ -42,7 +43,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
             ),
         ));
     }
-    if world.s3.buckets.contains_key(&name) {
+    if world.states.s3.buckets.contains_key(&name) {
         return Err(Refusal::new(
             "BucketAlreadyOwnedByYou",
             "Your previous request to create the named bucket succeeded and you already own it.",
@@ -50,7 +51,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         .status(409));
     }
     let location = format!("/{name}");
-    world.s3.buckets.insert(name, Bucket::new(world.now, Versioning::Never));
+    world.states.s3.buckets.insert(name, Bucket::new(world.now, Versioning::Never));
     Ok(Reply::empty().header("location", location))
 }
 
@@ -71,17 +72,17 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = bucket_name(world, params)?;
     params.done()?;
-    if !world.s3.bucket(&name)?.objects.is_empty() {
+    if !world.states.s3.bucket(&name)?.objects.is_empty() {
         return Err(Refusal::new("BucketNotEmpty", "The bucket you tried to delete is not empty").status(409));
     }
-    world.s3.buckets.remove(&name);
+    world.states.s3.buckets.remove(&name);
     Ok(Reply::empty().status(StatusCode::NO_CONTENT))
 }
 
 pub(super) fn head(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = bucket_name(world, params)?;
     params.done()?;
-    world.s3.bucket(&name)?;
+    world.states.s3.bucket(&name)?;
     Ok(Reply::empty().header("x-amz-bucket-region", &world.region))
 }
 
@@ -89,7 +90,7 @@ pub(super) fn location(world: &mut World, params: &Params) -> Result<Reply, Refu
     let name = bucket_name(world, params)?;
     params.ignore("location");
     params.done()?;
-    world.s3.bucket(&name)?;
+    world.states.s3.bucket(&name)?;
     let place = if world.region == "us-east-1" { "" } else { &world.region };
     Ok(rooted("LocationConstraint", json!(place)))
 }
@@ -112,7 +113,7 @@ pub(super) fn put_versioning(world: &mut World, params: &Params) -> Result<Reply
             ));
         }
     };
-    world.s3.bucket(&name)?.versioning = versioning;
+    world.states.s3.bucket(&name)?.versioning = versioning;
     Ok(Reply::empty())
 }
 
@@ -120,7 +121,7 @@ pub(super) fn get_versioning(world: &mut World, params: &Params) -> Result<Reply
     let name = bucket_name(world, params)?;
     params.ignore("versioning");
     params.done()?;
-    let status = match world.s3.bucket(&name)?.versioning {
+    let status = match world.states.s3.bucket(&name)?.versioning {
         Versioning::Never => json!({}),
         Versioning::Enabled => json!({ "Status": "Enabled" }),
         Versioning::Suspended => json!({ "Status": "Suspended" }),

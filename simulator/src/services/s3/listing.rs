@@ -1,4 +1,4 @@
-//! What is in a bucket: current objects, and all versions.
+//! Listings of a bucket: current objects, and all versions.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,16 @@ use serde_json::{Value, json};
 
 use super::bucket_name;
 use super::buckets::rooted;
+use super::objects::Version;
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not encode.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-/// What both listings are asked for.
+/// The parameters of both listings.
 struct Question {
     bucket: String,
     prefix: String,
@@ -41,7 +42,7 @@ impl Question {
         })
     }
 
-    /// A key as this answer shows it.
+    /// A key in the encoding of this response.
     fn shown(&self, key: &str) -> String {
         if self.encoded { utf8_percent_encode(key, PLAIN).to_string() } else { key.to_owned() }
     }
@@ -64,7 +65,7 @@ pub(super) fn objects(world: &mut World, params: &Params) -> Result<Reply, Refus
         Some(token) => hex::decode(token).map_err(bad_token)?,
         None => start_after.clone().unwrap_or_default().into_bytes(),
     };
-    let bucket = world.s3.bucket(&question.bucket)?;
+    let bucket = world.states.s3.bucket(&question.bucket)?;
     let (mut contents, mut prefixes) = (Vec::new(), BTreeSet::new());
     let mut next = None;
     let mut last = Vec::new();
@@ -119,6 +120,21 @@ pub(super) fn objects(world: &mut World, params: &Params) -> Result<Reply, Refus
     ))
 }
 
+fn version_entry(question: &Question, key: &str, latest: bool, version: &Version) -> Value {
+    let mut entry = json!({
+        "Key": question.shown(key),
+        "VersionId": version.id,
+        "IsLatest": latest,
+        "LastModified": Clock::date(version.made_at),
+    });
+    if let Some(content) = &version.content {
+        entry["ETag"] = json!(content.etag);
+        entry["Size"] = json!(content.body.len());
+        entry["StorageClass"] = json!("STANDARD");
+    }
+    entry
+}
+
 pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let question = Question::read(world, params)?;
     let key_marker = params.text("key-marker").filter(|marker| !marker.is_empty());
@@ -131,8 +147,8 @@ pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refu
             "A version-id marker cannot be specified without a key marker.",
         ));
     }
-    let bucket = world.s3.bucket(&question.bucket)?;
-    // Keys in order, and of each key the newest version first.
+    let bucket = world.states.s3.bucket(&question.bucket)?;
+    // Sorted by key, the newest version of each key first.
     let all = bucket.objects.iter().flat_map(|(key, versions)| {
         versions.iter().rev().enumerate().map(move |(place, version)| (key, place == 0, version))
     });
@@ -154,20 +170,11 @@ pub(super) fn versions(world: &mut World, params: &Params) -> Result<Reply, Refu
     while objects.len() + markers.len() < question.limit
         && let Some((key, latest, version)) = page.next()
     {
-        let mut entry = json!({
-            "Key": question.shown(key),
-            "VersionId": version.id,
-            "IsLatest": latest,
-            "LastModified": Clock::date(version.made_at),
-        });
-        match &version.content {
-            Some(content) => {
-                entry["ETag"] = json!(content.etag);
-                entry["Size"] = json!(content.body.len());
-                entry["StorageClass"] = json!("STANDARD");
-                objects.push(entry);
-            }
-            None => markers.push(entry),
+        let entry = version_entry(&question, key, latest, version);
+        if version.content.is_some() {
+            objects.push(entry);
+        } else {
+            markers.push(entry);
         }
         last = Some((question.shown(key), version.id.clone()));
     }

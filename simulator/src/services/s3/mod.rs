@@ -12,16 +12,26 @@ mod wire;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{ErrorForm, Service, unknown};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::World;
 
 use objects::Version;
-pub(crate) use wire::route;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    throttling: ErrorForm::new("SlowDown", "Please reduce your request rate.", 503),
+    rate: |_| Rate::new("all", 1000.0, 500.0),
+    largest_body: LARGEST_OBJECT,
+    causes_events: true,
+    ..Service::rest_xml("s3", "http://s3.amazonaws.com/doc/2006-03-01/", wire::route, act, access::access)
+};
+
+/// The largest object in bytes. S3 itself takes 5 GB, which would not fit into memory.
+pub(crate) const LARGEST_OBJECT: usize = 64 << 20;
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     buckets: BTreeMap<String, Bucket>,
@@ -31,13 +41,13 @@ pub(crate) struct State {
 struct Bucket {
     made_at: Duration,
     versioning: Versioning,
-    /// The versions of each key, the newest last; no key without a version.
+    /// The versions of each key, newest last; every key has at least one.
     objects: BTreeMap<String, Vec<Version>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Versioning {
-    /// It was never on.
+    /// Versioning was never enabled.
     Never,
     Enabled,
     Suspended,
@@ -49,11 +59,7 @@ impl Bucket {
     }
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "ListBuckets" => buckets::list(world, params),
         "CreateBucket" => buckets::create(world, params),
@@ -71,7 +77,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// The name of the bucket that a request is for, and whether it may be asked at all.
+/// The name of the request's bucket, if it exists.
 fn bucket_name(world: &World, params: &Params) -> Result<String, Refusal> {
     let name = params.required("Bucket")?;
     match params.text("x-amz-expected-bucket-owner") {
@@ -90,16 +96,16 @@ impl State {
     }
 }
 
-/// Puts an empty, versioned bucket into the account.
+/// Adds an empty, versioned bucket.
 pub(crate) fn seed_bucket(world: &mut World, name: &str) {
     let bucket = Bucket::new(world.now, Versioning::Enabled);
-    world.s3.buckets.entry(name.to_owned()).or_insert(bucket);
+    world.states.s3.buckets.entry(name.to_owned()).or_insert(bucket);
 }
 
-/// Whether a bucket exists (a load balancer asks it of its access logs' bucket).
+/// Whether a bucket exists (checked for a load balancer's access logs).
 pub(crate) fn bucket_exists(world: &World, name: &str) -> bool {
-    world.s3.buckets.contains_key(name)
+    world.states.s3.buckets.contains_key(name)
 }
 
-// There is no inventory: what is in a bucket are Stackdrop's own records, which outlive every stack, and the bucket
-// itself belongs to the installation.
+// There is no inventory: buckets contain Stackdrop's own records, which outlive every stack, and belong to the
+// installation.

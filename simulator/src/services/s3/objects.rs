@@ -12,12 +12,12 @@ use time::macros::format_description;
 use super::wire::{bad_digest, checksum, etag};
 use super::{Bucket, Versioning, bucket_name};
 use crate::clock::Clock;
-use crate::happenings::Happening;
+use crate::events::AccountEvent;
 use crate::params::{Params, Refusal};
 use crate::protocol::{Body, Reply};
 use crate::world::World;
 
-/// The id of what was written while versioning was off.
+/// The version ID of objects that were written without versioning.
 pub(super) const NULL_VERSION: &str = "null";
 
 /// One version of an object, or a delete marker.
@@ -33,9 +33,9 @@ pub(super) struct Version {
 pub(super) struct Content {
     pub(super) body: Bytes,
     pub(super) etag: String,
-    /// What is sent back with the object as it was given: its type, its metadata.
+    /// The type and the metadata, returned as they were given.
     headers: Vec<(String, String)>,
-    /// The checksum headers, sent back to those who ask for them.
+    /// The checksum headers, returned on request.
     checksums: Vec<(String, String)>,
 }
 
@@ -47,7 +47,7 @@ impl Bucket {
 
     fn add(&mut self, key: &str, version: Version) {
         let versions = self.objects.entry(key.to_owned()).or_default();
-        // There is one null version at most: a new one replaces it.
+        // There is at most one null version: a new one replaces it.
         versions.retain(|old| version.id != NULL_VERSION || old.id != NULL_VERSION);
         versions.push(version);
     }
@@ -63,13 +63,13 @@ impl Bucket {
 
     fn next_id(&self, key: &str, number: u64) -> String {
         match self.versioning {
-            // Opaque, and in no order, as S3's are.
+            // Opaque and unordered, like S3's.
             Versioning::Enabled => hex::encode(Sha256::digest(format!("{number}/{key}")))[..32].to_owned(),
             Versioning::Never | Versioning::Suspended => NULL_VERSION.to_owned(),
         }
     }
 
-    /// What is said of a version's id: nothing while versioning was never on.
+    /// The version ID in responses; `None` if versioning was never enabled.
     fn shown_id(&self, id: &str) -> Option<String> {
         (self.versioning != Versioning::Never).then(|| id.to_owned())
     }
@@ -83,7 +83,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     params.done()?;
     let number = world.number();
     let made_at = world.now;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     match if_none_match.as_deref() {
         Some("*") if bucket.current(&key).is_some() => return Err(precondition_failed()),
         None | Some("*") => {}
@@ -97,7 +97,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     }
     check_match(bucket, &key, if_match.as_deref())?;
     let id = bucket.next_id(&key, number);
-    let happening = Happening::ObjectCreated {
+    let event = AccountEvent::ObjectCreated {
         bucket: name,
         key: key.clone(),
         version: id.clone(),
@@ -113,7 +113,7 @@ pub(super) fn put(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
         reply = reply.header("x-amz-version-id", id);
     }
     bucket.add(&key, Version { id, made_at, content: Some(content) });
-    world.happenings.push(happening);
+    world.events.push(event);
     Ok(reply)
 }
 
@@ -125,7 +125,7 @@ fn key(params: &Params) -> Result<String, Refusal> {
     Ok(key)
 }
 
-/// Reads what the request says of the object.
+/// Reads the object's properties from the request.
 fn content(params: &Params) -> Result<Content, Refusal> {
     let body = params.body();
     let (mut headers, mut checksums) = (Vec::new(), Vec::new());
@@ -166,14 +166,14 @@ const KEPT_HEADERS: [&str; 7] = [
     "x-amz-server-side-encryption",
 ];
 
-/// Since 2023 S3 encrypts every object with its own keys unless told otherwise.
+/// Since 2023, S3 encrypts every object with its own keys by default.
 fn encryption(reply: Reply, content: &Content) -> Reply {
     const HEADER: &str = "x-amz-server-side-encryption";
     let given = content.headers.iter().find(|(name, _)| name == HEADER);
     reply.header(HEADER, given.map_or("AES256", |(_, value)| value.as_str()))
 }
 
-/// `If-Match` on a write: the object must exist (404 otherwise) and be this one (412 otherwise).
+/// `If-Match` on a write: the object must exist (or 404) and match (or 412).
 fn check_match(bucket: &Bucket, key: &str, if_match: Option<&str>) -> Result<(), Refusal> {
     let Some(wanted) = if_match else { return Ok(()) };
     let current = bucket.current(key).ok_or_else(no_such_key)?;
@@ -200,7 +200,7 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let (if_match, if_none_match) = (params.text("if-match"), params.text("if-none-match"));
     let with_checksums = params.text("x-amz-checksum-mode").is_some_and(|mode| mode == "ENABLED");
     params.done()?;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     let versions = bucket.objects.get(&key).map(Vec::as_slice).unwrap_or_default();
     let version = match &id {
         Some(id) => versions.iter().find(|version| version.id == *id).ok_or_else(|| no_such_version(id))?,
@@ -245,7 +245,7 @@ fn no_such_version(id: &str) -> Refusal {
     }
 }
 
-/// Source: "Working with delete markers": 404 without a version, 405 when the marker itself is asked for.
+/// Source: "Working with delete markers": 404 without a version, 405 for the marker itself.
 fn marked_deleted(marker: &Version, by_id: bool) -> Refusal {
     let refusal = if by_id {
         Refusal::new("MethodNotAllowed", "The specified method is not allowed against this resource.")
@@ -266,14 +266,14 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let number = world.number();
     let made_at = world.now;
-    let bucket = world.s3.bucket(&name)?;
+    let bucket = world.states.s3.bucket(&name)?;
     check_match(bucket, &key, if_match.as_deref())?;
     let mut reply = Reply::empty().status(StatusCode::NO_CONTENT);
     if let Some(id) = id {
         let versions = bucket.objects.get(&key).map(Vec::as_slice).unwrap_or_default();
         let found = versions.iter().find(|version| version.id == id);
         if found.is_none() {
-            // Deleting a version that is gone is success; an id that S3 never made is not.
+            // Deleting a deleted version succeeds; an ID that S3 never issued is refused.
             let refusal = no_such_version(&id);
             if refusal.code != "NoSuchVersion" {
                 return Err(refusal);
@@ -291,11 +291,11 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let id = bucket.next_id(&key, number);
     bucket.add(&key, Version { id: id.clone(), made_at, content: None });
-    world.happenings.push(Happening::ObjectDeleted { bucket: name, key, marker: id.clone() });
+    world.events.push(AccountEvent::ObjectDeleted { bucket: name, key, marker: id.clone() });
     Ok(reply.header("x-amz-delete-marker", "true").header("x-amz-version-id", id))
 }
 
-/// A date in HTTP's form.
+/// A date in HTTP's format.
 fn http_date(elapsed: Duration) -> String {
     let format = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"

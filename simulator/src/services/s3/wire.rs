@@ -1,4 +1,4 @@
-//! S3 on the wire: which operation a request is, what it carries, and how its body is framed.
+//! S3's wire protocol: the operation of a request, its parameters, and the encoding of its body.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::super::unknown;
 use crate::params::{Params, Refusal};
 use crate::protocol::Request;
 
-/// Headers outside `x-amz-` that mean something to S3.
+/// Supported headers that do not start with `x-amz-`.
 const STANDARD_HEADERS: [&str; 10] = [
     "cache-control",
     "content-disposition",
@@ -30,7 +30,7 @@ const STANDARD_HEADERS: [&str; 10] = [
     "x-stackdrop-caller",
 ];
 
-/// Headers that belong to the signature or to the framing: they are dealt with here.
+/// Headers of the signature and the encoding, which are handled here.
 const TRANSPORT_HEADERS: [&str; 7] = [
     "x-amz-content-sha256",
     "x-amz-date",
@@ -41,8 +41,8 @@ const TRANSPORT_HEADERS: [&str; 7] = [
     "x-stackdrop-caller",
 ];
 
-/// Finds the operation of a request, and what it carries: `Bucket`, `Key`, query parameters and headers, each under
-/// its name on the wire.
+/// Finds the operation of a request and its parameters: `Bucket`, `Key`, query parameters and headers, each under its
+/// name on the wire.
 pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
     let (bucket, key) = target(request)?;
     let operation = operation(request, bucket.is_some(), key.is_some())?;
@@ -82,8 +82,8 @@ pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
     Ok((operation.to_owned(), Params::new(leaves, body)))
 }
 
-/// The bucket and the key: the bucket stands in the host's name (`BUCKET.s3.REGION.amazonaws.com`) or is the first
-/// part of the path.
+/// The bucket and the key. The bucket is in the host's name (`BUCKET.s3.REGION.amazonaws.com`) or is the first part
+/// of the path.
 fn target(request: &Request) -> Result<(Option<String>, Option<String>), Refusal> {
     let path = request.path.strip_prefix('/').unwrap_or(&request.path);
     let (bucket, key) = match hosted_bucket(request.header("host").unwrap_or_default()) {
@@ -105,7 +105,7 @@ fn hosted_bucket(host: &str) -> Option<String> {
         return Some(bucket.to_owned());
     }
     let front = host.strip_suffix(".amazonaws.com")?;
-    // A bucket's name may hold dots, and `.s3.` too: the last one is the service's.
+    // A bucket's name can contain dots, even `.s3.`: the last one is the service's.
     let (bucket, _) = front.rsplit_once(".s3.").or_else(|| front.strip_suffix(".s3").map(|b| (b, "")))?;
     Some(bucket.to_owned())
 }
@@ -131,8 +131,8 @@ fn operation(request: &Request, bucket: bool, key: bool) -> Result<&'static str,
     Ok(operation)
 }
 
-/// The object's bytes and the trailing headers: SDKs may frame a body as `aws-chunked`.
-/// Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks".
+/// The object's bytes and the trailing headers: SDKs can encode a body as `aws-chunked`. Source: "Signature
+/// calculations for the Authorization header: transferring payload in multiple chunks".
 fn unframed(request: &Request) -> Result<(Bytes, Vec<(String, String)>), Refusal> {
     let framed = request.header("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));
     if !framed {
@@ -163,7 +163,7 @@ fn unframed(request: &Request) -> Result<(Bytes, Vec<(String, String)>), Refusal
     let mut trailers = Vec::new();
     while let Some(line) = line(&mut rest).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or_else(incomplete)?;
-        // A signature of the trailer is part of the transport, as the request's own is.
+        // The signature of the trailer is part of the transport, like the request's own.
         if name != "x-amz-trailer-signature" {
             trailers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
@@ -171,7 +171,7 @@ fn unframed(request: &Request) -> Result<(Bytes, Vec<(String, String)>), Refusal
     Ok((body.into(), trailers))
 }
 
-/// Takes one line, without its end, from the front.
+/// Removes one line from the front and returns it without its end.
 fn line<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
     let (line, after) = (&rest[..end], &rest[end + 2..]);
@@ -179,7 +179,7 @@ fn line<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(line).ok()
 }
 
-/// Compares what the request says of its own body with the body.
+/// Compares the request's digests of its body with the body.
 fn check_digests(request: &Request, body: &[u8]) -> Result<(), Refusal> {
     let hash = request.header("x-amz-content-sha256").filter(|hash| hash.len() == 64);
     if hash.is_some_and(|hash| hash != hex::encode(Sha256::digest(body))) {
@@ -200,12 +200,12 @@ pub(super) fn bad_digest(what: &str) -> Refusal {
     Refusal::new("BadDigest", format!("The {what} you specified did not match what we received."))
 }
 
-/// The `ETag` of an object that was put in one part: its MD5, in quotes.
+/// The `ETag` of an object that was put in one part: its MD5 in quotes.
 pub(super) fn etag(body: &[u8]) -> String {
     format!("\"{}\"", hex::encode(Md5::digest(body)))
 }
 
-/// The base64 of a checksum that the simulator computes itself; `None` for the algorithms that it only keeps.
+/// The base64 of a checksum that the simulator computes; `None` for algorithms that it only stores.
 pub(super) fn checksum(header: &str, body: &[u8]) -> Option<String> {
     match header {
         "x-amz-checksum-crc32" => Some(BASE64.encode(crc32(body).to_be_bytes())),
@@ -221,10 +221,10 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The text of the first element of that name in an XML body.
+/// The text of the first element with that name in an XML body.
 ///
 /// # Errors
-/// `MalformedXML` when the body is not XML.
+/// `MalformedXML` if the body is not XML.
 pub(super) fn element_text(body: &[u8], name: &str) -> Result<Option<String>, Refusal> {
     let malformed = || {
         Refusal::new(
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_stands_in_the_host_or_in_the_path() {
+    fn the_bucket_is_named_in_the_host_or_the_path() {
         let cases = [
             (
                 "drops.s3.eu-central-1.amazonaws.com",
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_framed_body_is_unframed_and_its_trailers_are_read() {
+    fn a_chunked_body_is_decoded_and_its_trailers_are_read() {
         let mut framed = request("drops.localhost", "/k");
         framed.headers.insert("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER".parse().unwrap());
         framed.headers.insert("x-amz-decoded-content-length", "11".parse().unwrap());

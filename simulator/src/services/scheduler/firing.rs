@@ -1,7 +1,7 @@
 //! When a schedule fires next, in its time zone.
 //!
-//! Source: user guide, "Schedule types": a rate without a start date begins at once; a `cron` time that a change of the
-//! clocks leaves out is skipped, and one that comes twice fires once.
+//! Source: user guide, "Schedule types": a rate without a start date starts at once; a `cron` time that a clock
+//! change skips does not fire, and one that occurs twice fires once.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use jiff::{Timestamp, ToSpan};
 use super::expression::{Field, HOURS, MINUTES, MONTH_DAYS, MONTHS_OF_YEAR, WEEK_DAYS, YEARS, inside};
 use crate::clock::Clock;
 
-/// How far ahead a `cron` time is looked for: beyond that it never comes (30 February).
+/// How far ahead a `cron` time is searched: beyond that it never occurs (30 February).
 const DAYS_AHEAD: u32 = 366 * 8;
 
-/// The first time after `after` at which an expression fires, since the account was opened. `begins` is when the
-/// schedule was made, or its start date.
+/// The first time after `after` at which an expression fires, since the account was opened. `begins` is the
+/// schedule's start date or, without one, its creation time.
 pub(super) fn next(
     expression: &str,
     zone: &str,
@@ -48,7 +48,7 @@ fn period(rate: &str) -> Option<Duration> {
     let seconds = match unit.trim_end_matches('s') {
         "minute" => 60,
         "hour" => 3600,
-        // 24 hours, also where the clocks change.
+        // 24 hours, even across a clock change.
         _ => 86_400,
     };
     Some(Duration::from_secs(value.parse::<u64>().ok()? * seconds))
@@ -64,7 +64,7 @@ fn since_opened(at: Timestamp) -> Option<Duration> {
     u64::try_from(since).ok().map(Duration::from_millis)
 }
 
-/// The moment at which clocks of the zone show this; `None` if they never do.
+/// The moment at which clocks in the zone show this time; `None` if they never do.
 fn moment(zone: &TimeZone, shown: DateTime) -> Option<Timestamp> {
     let moment = zone.to_ambiguous_timestamp(shown);
     match moment.offset() {
@@ -139,7 +139,7 @@ fn on_week_day(field: &str, date: Date) -> bool {
 }
 
 impl Field {
-    /// Whether a checked field names this value.
+    /// Whether a checked field includes this value.
     fn holds(&self, text: &str, value: u32) -> bool {
         text.split(',').any(|part| {
             let (span, step) =
@@ -151,11 +151,11 @@ impl Field {
                 }
                 None => {
                     let from = self.value(span).unwrap_or(self.low);
-                    // `5/15`: from 5 on; `5` alone: just that.
+                    // `5/15`: every 15 from 5 on; `5`: 5 only.
                     (from, if step.is_some() { self.high } else { from })
                 }
             };
-            // `FRI-MON` goes around the end.
+            // `FRI-MON` wraps around.
             let within = if from <= to { (from..=to).contains(&value) } else { value >= from || value <= to };
             let distance = if value >= from { value - from } else { value + self.high + 1 - self.low - from };
             within && step.is_none_or(|step: u32| distance % step.max(1) == 0)
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clocks_leave_out_is_skipped_and_one_that_comes_twice_fires_once() {
+    fn a_skipped_local_time_does_not_fire_and_a_repeated_one_fires_once() {
         let half_past_two = "cron(30 2 * * ? *)";
         let berlin = "Europe/Berlin";
         assert_eq!(after(half_past_two, berlin, "2026-03-28T12:00:00Z"), "2026-03-30T00:30:00Z");
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_begins_at_once_and_goes_on_at_its_pace() {
+    fn a_rate_schedule_fires_at_once_and_then_at_its_interval() {
         let made = Duration::from_secs(100);
         assert_eq!(next("rate(5 minutes)", "UTC", made, None), Some(made));
         assert_eq!(next("rate(5 minutes)", "UTC", made, Some(made)), Some(Duration::from_secs(400)));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_does_not_fire() {
+    fn a_schedule_without_a_next_time_does_not_fire() {
         assert_eq!(next("cron(0 3 30 2 ? *)", "UTC", Duration::ZERO, None), None);
         assert_eq!(next("at(2020-01-01T00:00:00)", "UTC", Duration::ZERO, None), None);
     }

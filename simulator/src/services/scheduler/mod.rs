@@ -14,8 +14,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal, flatten};
@@ -26,17 +25,24 @@ use schedules::Schedule;
 
 /// The group that every account has.
 const DEFAULT_GROUP: &str = "default";
-/// How long a group's schedules take to go with it.
+/// How long the deletion of a group and its schedules takes.
 const DELETION_SECONDS: f64 = 10.0;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    causes_events: true,
+    ..Service::rest_json("scheduler", route, act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By name; without the default group.
     groups: BTreeMap<String, Group>,
     /// By group and name.
     schedules: BTreeMap<(String, String), Schedule>,
-    /// What client tokens were used for: the request as it was, by operation and token.
+    /// The first request of each client token, by operation and token.
     tokens: BTreeMap<(String, String), Value>,
 }
 
@@ -45,12 +51,12 @@ struct Group {
     made_at: Duration,
     tags: Tags,
     seeded: bool,
-    /// When it will be gone.
+    /// When its deletion completes.
     gone_at: Option<Duration>,
 }
 
 /// Finds the operation of a request; its parameters are the body's fields, the query's, and `Name` from the path.
-pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
+fn route(request: &Request) -> Result<(String, Params), Refusal> {
     let mut leaves = BTreeMap::new();
     if !request.body.is_empty() {
         let document: Value = serde_json::from_slice(&request.body)
@@ -58,7 +64,7 @@ pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
         flatten(&document, "", &mut leaves);
     }
     for (name, value) in &request.query {
-        // The query's names begin in lower case in some operations.
+        // Query parameters start in lower case in some operations.
         let name = match name.as_str() {
             "groupName" => "GroupName",
             "clientToken" => "ClientToken",
@@ -87,11 +93,7 @@ pub(crate) fn route(request: &Request) -> Result<(String, Params), Refusal> {
     Ok((operation.to_owned(), Params::new(leaves, request.body.clone())))
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     purge(world);
     match operation {
         "CreateSchedule" => schedules::create(world, params),
@@ -107,48 +109,51 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Lets schedules fire that were due.
-pub(crate) fn advance(world: &mut World) {
+/// Fires the schedules that are due.
+fn advance(world: &mut World) {
     purge(world);
     schedules::fire(world);
 }
 
 /// When the next schedule is due.
 pub(crate) fn next_due(world: &World) -> Option<Duration> {
-    world.scheduler.schedules.values().filter_map(|schedule| schedule.next_at).min()
+    world.states.scheduler.schedules.values().filter_map(|schedule| schedule.next_at).min()
 }
 
-/// Takes groups away whose deletion has come to its end, with their schedules.
+/// Removes groups whose deletion is complete, with their schedules.
 fn purge(world: &mut World) {
     let now = world.now;
-    let State { groups, schedules, .. } = &mut world.scheduler;
+    let State { groups, schedules, .. } = &mut world.states.scheduler;
     groups.retain(|_, group| group.gone_at.is_none_or(|at| now < at));
     schedules.retain(|(group, _), _| group == DEFAULT_GROUP || groups.contains_key(group));
 }
 
-/// Adds schedules, and the groups that calls made; seeded groups are the installation's.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
+/// Lists schedules, and the groups that calls created; seeded groups belong to the installation.
+fn inventory(world: &World, items: &mut Vec<Item>) {
     let there = |name: &str| {
         name == DEFAULT_GROUP
             || world
+                .states
                 .scheduler
                 .groups
                 .get(name)
                 .is_some_and(|group| group.gone_at.is_none_or(|at| world.now < at))
     };
-    for (name, group) in world.scheduler.groups.iter().filter(|(name, group)| !group.seeded && there(name)) {
+    for (name, group) in
+        world.states.scheduler.groups.iter().filter(|(name, group)| !group.seeded && there(name))
+    {
         items.push(Item::new("AWS::Scheduler::ScheduleGroup", name, &group.tags).named(name));
     }
-    for (group, name) in world.scheduler.schedules.keys().filter(|(group, _)| there(group)) {
+    for (group, name) in world.states.scheduler.schedules.keys().filter(|(group, _)| there(group)) {
         let id = format!("{group}/{name}");
         items.push(Item::new("AWS::Scheduler::Schedule", &id, &Tags::new()).named(name));
     }
 }
 
-/// Puts a schedule group into the account.
+/// Adds a schedule group.
 pub(crate) fn seed_group(world: &mut World, name: &str) {
     let group = Group { made_at: world.now, tags: Tags::new(), seeded: true, gone_at: None };
-    world.scheduler.groups.entry(name.to_owned()).or_insert(group);
+    world.states.scheduler.groups.entry(name.to_owned()).or_insert(group);
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -163,7 +168,7 @@ fn conflict(message: impl Into<String>) -> Refusal {
     Refusal::new("ConflictException", message).status(409)
 }
 
-/// A text that must be there.
+/// A required text.
 fn needed(params: &Params, key: &str) -> Result<String, Refusal> {
     params
         .text(key)
@@ -186,18 +191,18 @@ fn name(params: &Params, key: &str) -> Result<String, Refusal> {
     }
 }
 
-/// What a client token says of a request.
+/// The result of looking up a client token.
 enum Seen {
-    /// It is the first with its token, which is kept if the request succeeds.
+    /// The first request with this token, which is kept if the request succeeds.
     First,
-    /// The same was asked before, and done.
+    /// The same request succeeded before.
     Again,
 }
 
-/// Compares a request with the one that was made with its token before.
+/// Compares a request with the earlier one with the same token.
 fn seen(world: &World, operation: &str, token: Option<&str>, request: &Value) -> Result<Seen, Refusal> {
     let Some(token) = token else { return Ok(Seen::First) };
-    match world.scheduler.tokens.get(&(operation.to_owned(), token.to_owned())) {
+    match world.states.scheduler.tokens.get(&(operation.to_owned(), token.to_owned())) {
         None => Ok(Seen::First),
         Some(before) if before == request => Ok(Seen::Again),
         Some(_) => Err(conflict(format!("The client token {token} was used before with other parameters."))),
@@ -206,13 +211,13 @@ fn seen(world: &World, operation: &str, token: Option<&str>, request: &Value) ->
 
 fn keep_token(world: &mut World, operation: &str, token: Option<String>, request: Value) {
     if let Some(token) = token {
-        world.scheduler.tokens.insert((operation.to_owned(), token), request);
+        world.states.scheduler.tokens.insert((operation.to_owned(), token), request);
     }
 }
 
-/// Checks a group that is to hold a schedule.
+/// Checks the group of a schedule.
 fn check_group(world: &World, group: &str) -> Result<(), Refusal> {
-    match world.scheduler.groups.get(group) {
+    match world.states.scheduler.groups.get(group) {
         None if group == DEFAULT_GROUP => Ok(()),
         None => Err(absent("Schedule group", group)),
         Some(there) if there.gone_at.is_some() => {
@@ -234,15 +239,15 @@ fn create_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let request = json!([name, tags]);
     let reply = Reply::from(json!({ "ScheduleGroupArn": arn }));
     if matches!(seen(world, "CreateScheduleGroup", token.as_deref(), &request)?, Seen::Again)
-        && world.scheduler.groups.contains_key(&name)
+        && world.states.scheduler.groups.contains_key(&name)
     {
         return Ok(reply);
     }
-    if name == DEFAULT_GROUP || world.scheduler.groups.contains_key(&name) {
+    if name == DEFAULT_GROUP || world.states.scheduler.groups.contains_key(&name) {
         return Err(conflict(format!("Schedule group {name} already exists.")));
     }
     let group = Group { made_at: world.now, tags, seeded: false, gone_at: None };
-    world.scheduler.groups.insert(name, group);
+    world.states.scheduler.groups.insert(name, group);
     keep_token(world, "CreateScheduleGroup", token, request);
     Ok(reply)
 }
@@ -262,7 +267,7 @@ fn group_document(world: &World, name: &str, group: Option<&Group>) -> Value {
 fn get_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = name(params, "Name")?;
     params.done()?;
-    let group = world.scheduler.groups.get(&name);
+    let group = world.states.scheduler.groups.get(&name);
     if group.is_none() && name != DEFAULT_GROUP {
         return Err(absent("Schedule group", &name));
     }
@@ -274,7 +279,7 @@ fn list_groups(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let page = Page::read(params)?;
     params.done()?;
     let default = (DEFAULT_GROUP.to_owned(), None);
-    let groups = world.scheduler.groups.iter().map(|(name, group)| (name.clone(), Some(group)));
+    let groups = world.states.scheduler.groups.iter().map(|(name, group)| (name.clone(), Some(group)));
     let mut all: Vec<(String, Option<&Group>)> = groups.chain([default]).collect();
     all.retain(|(name, _)| name.starts_with(&prefix));
     all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -291,13 +296,13 @@ fn delete_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     check_group(world, &name)?;
     let gone_at = world.now + world.latency.seconds(DELETION_SECONDS);
-    if let Some(group) = world.scheduler.groups.get_mut(&name) {
+    if let Some(group) = world.states.scheduler.groups.get_mut(&name) {
         group.gone_at = Some(gone_at);
     }
     Ok(Reply::empty())
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 struct Page {
     size: usize,
     after: usize,

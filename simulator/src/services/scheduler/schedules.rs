@@ -9,7 +9,7 @@ use super::{
     needed, seen,
 };
 use crate::clock::Clock;
-use crate::happenings::Happening;
+use crate::events::AccountEvent;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::iam::{self, RoleView};
@@ -22,7 +22,7 @@ const LONGEST_INPUT: usize = 262_144;
 pub(super) struct Schedule {
     made_at: Duration,
     changed_at: Duration,
-    /// What can be set, as it is shown.
+    /// The settings, in the form in which they are shown.
     settings: Value,
     /// When it fires next, if ever.
     pub(super) next_at: Option<Duration>,
@@ -35,10 +35,10 @@ impl Schedule {
         schedule
     }
 
-    /// Finds out when it fires next after `after`; at all, if it has not yet.
+    /// Sets the next time at which it fires after `after`, if any.
     fn plan(&mut self, after: Option<Duration>) {
         let text = |key: &str| self.settings[key].as_str().unwrap_or_default();
-        // A date is shown as seconds since 1970.
+        // Dates are shown as seconds since 1970.
         let date = |key: &str| {
             let since = self.settings[key].as_f64()? - Clock::epoch_seconds(Duration::ZERO);
             Some(Duration::from_secs_f64(since.max(0.0)))
@@ -51,23 +51,23 @@ impl Schedule {
     }
 }
 
-/// Lets the schedules fire that were due, each as often as it was.
+/// Fires every schedule that is due, once for each due time.
 pub(super) fn fire(world: &mut World) {
     let now = world.now;
-    let mut fired: Vec<(Duration, Happening)> = Vec::new();
-    world.scheduler.schedules.retain(|(group, name), schedule| {
+    let mut fired: Vec<(Duration, AccountEvent)> = Vec::new();
+    world.states.scheduler.schedules.retain(|(group, name), schedule| {
         while let Some(at) = schedule.next_at.filter(|at| *at <= now) {
             let target = &schedule.settings["Target"];
             let text = |key: &str| target[key].as_str().unwrap_or_default().to_owned();
             let input = Some(text("Input")).filter(|input| !input.is_empty()).unwrap_or_else(|| "{}".into());
-            let happening = Happening::ScheduleFired {
+            let event = AccountEvent::ScheduleFired {
                 name: name.clone(),
                 group: group.clone(),
                 target: text("Arn"),
                 role: text("RoleArn"),
                 input,
             };
-            fired.push((at, happening));
+            fired.push((at, event));
             schedule.plan(Some(at));
         }
         // Source: API reference, `ActionAfterCompletion`.
@@ -75,7 +75,7 @@ pub(super) fn fire(world: &mut World) {
         !(completed && schedule.settings["ActionAfterCompletion"] == "DELETE")
     });
     fired.sort_by_key(|(at, _)| *at);
-    world.happenings.extend(fired.into_iter().map(|(_, happening)| happening));
+    world.events.extend(fired.into_iter().map(|(_, event)| event));
 }
 
 /// A schedule's group and name.
@@ -96,7 +96,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     check_group(world, &id.0)?;
     let reply = Reply::from(json!({ "ScheduleArn": arn(world, &id) }));
     let request = json!([id, settings]);
-    let there = world.scheduler.schedules.contains_key(&id);
+    let there = world.states.scheduler.schedules.contains_key(&id);
     if matches!(seen(world, "CreateSchedule", token.as_deref(), &request)?, Seen::Again) && there {
         return Ok(reply);
     }
@@ -104,12 +104,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(conflict(format!("Schedule {} already exists.", id.1)));
     }
     let schedule = Schedule::new(world.now, settings);
-    world.scheduler.schedules.insert(id, schedule);
+    world.states.scheduler.schedules.insert(id, schedule);
     keep_token(world, "CreateSchedule", token, request);
     Ok(reply)
 }
 
-/// Sets all anew: what is left out goes back to its default.
+/// Replaces all settings: omitted ones return to their defaults.
 pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = identity(params)?;
     let token = params.text("ClientToken");
@@ -122,7 +122,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Ok(reply);
     }
     let now = world.now;
-    let schedule = world.scheduler.schedules.get_mut(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    let schedule = world.states.scheduler.schedules.get_mut(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     *schedule = Schedule { made_at: schedule.made_at, ..Schedule::new(now, settings) };
     keep_token(world, "UpdateSchedule", token, request);
     Ok(reply)
@@ -131,7 +131,7 @@ pub(super) fn update(world: &mut World, params: &Params) -> Result<Reply, Refusa
 pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = identity(params)?;
     params.done()?;
-    let schedule = world.scheduler.schedules.get(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    let schedule = world.states.scheduler.schedules.get(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     let mut document = schedule.settings.clone();
     document["Arn"] = json!(arn(world, &id));
     document["GroupName"] = json!(id.0);
@@ -145,7 +145,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let id = identity(params)?;
     params.ignore("ClientToken"); // a deletion that is repeated finds nothing, which callers take for success
     params.done()?;
-    world.scheduler.schedules.remove(&id).ok_or_else(|| absent("Schedule", &id.1))?;
+    world.states.scheduler.schedules.remove(&id).ok_or_else(|| absent("Schedule", &id.1))?;
     Ok(Reply::empty())
 }
 
@@ -161,7 +161,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     if let Some(group) = &group {
         check_group(world, group)?;
     }
-    let found = world.scheduler.schedules.iter().filter(|((in_group, name), schedule)| {
+    let found = world.states.scheduler.schedules.iter().filter(|((in_group, name), schedule)| {
         group.as_ref().is_none_or(|group| group == in_group)
             && name.starts_with(&prefix)
             && state.as_deref().is_none_or(|state| schedule.settings["State"] == state)
@@ -182,7 +182,7 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     Ok(page.cut("Schedules", documents).into())
 }
 
-/// Everything that can be set, checked.
+/// Reads and checks all settings.
 fn settings(world: &World, params: &Params) -> Result<Value, Refusal> {
     let expression = needed(params, "ScheduleExpression")?;
     expression::check(&expression)?;
@@ -265,7 +265,7 @@ fn target(world: &World, params: &Params) -> Result<Value, Refusal> {
         if input.len() > LONGEST_INPUT {
             return Err(invalid("The input of a target is too long"));
         }
-        // For a state machine it becomes the execution's input.
+        // For a state machine, it is the execution's input.
         if arn.contains(":states:") && serde_json::from_str::<Value>(&input).is_err() {
             return Err(invalid("The input of a target that is a state machine must be valid JSON"));
         }

@@ -1,61 +1,62 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
 use super::{Secret, find, tags_of};
-use crate::authorization::{Asks, denied_to_role};
+use crate::authorization::{AccessRequests, denied_to_role};
 use crate::params::Params;
 use crate::world::World;
 
 const SERVICE: &str = "secretsmanager";
 
-pub(super) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "ListSecrets" => {
-            asks.whole();
+            requests.no_resource();
         }
-        "CreateSecret" => create_access(world, params, asks),
-        _ => on_secret(world, operation, params, asks),
+        "CreateSecret" => create_access(world, params, requests),
+        _ => on_secret(world, operation, params, requests),
     }
 }
 
 /// Source: `CreateSecret` in the API reference: tags need `secretsmanager:TagResource`, a customer's key
 /// `kms:GenerateDataKey` and `kms:Decrypt`.
-fn create_access(world: &World, params: &Params, asks: &mut Asks<'_>) {
+fn create_access(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = unknown_arn(world, &params.text("Name").unwrap_or_default());
     let tags = tags_of(params).unwrap_or_default();
-    asks.on("Secret", &arn, None).request_tags(&tags);
+    requests.resource("Secret", &arn, None).request_tags(&tags);
     if !tags.is_empty() {
-        asks.also("secretsmanager:TagResource", "Secret", arn, None).request_tags(&tags);
+        requests.other_action("secretsmanager:TagResource", "Secret", arn, None).request_tags(&tags);
     }
     if let Some(key) = params.text("KmsKeyId").filter(|key| !is_own(key)) {
-        asks.key_use("kms:GenerateDataKey", &key, SERVICE);
-        asks.key_use("kms:Decrypt", &key, SERVICE);
+        requests.key_use("kms:GenerateDataKey", &key, SERVICE);
+        requests.key_use("kms:Decrypt", &key, SERVICE);
     }
 }
 
-fn on_secret(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+fn on_secret(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let id = params.text("SecretId").unwrap_or_default();
     let found = find(world, &id).ok();
-    let secret = found.as_ref().and_then(|arn| world.secrets.secrets.get(arn));
+    let secret = found.as_ref().and_then(|arn| world.states.secrets.secrets.get(arn));
     let arn = match &found {
         Some(arn) => arn.clone(),
         None if id.starts_with("arn:") => id,
         None => unknown_arn(world, &id),
     };
-    asks.on("Secret", arn, secret.map(|secret| &secret.tags))
+    requests
+        .resource("Secret", arn, secret.map(|secret| &secret.tags))
         .request_tags(&tags_of(params).unwrap_or_default())
         .tag_keys(params.list("TagKeys"));
     if let Some(key) = secret.and_then(customer_key).filter(|_| operation == "GetSecretValue") {
-        asks.key_use("kms:Decrypt", key, SERVICE);
+        requests.key_use("kms:Decrypt", key, SERVICE);
     }
 }
 
-/// The ARN of a secret that is not there: nobody knows the six characters behind its name yet.
+/// The ARN of a secret that does not exist: the six characters after its name are not known yet.
 fn unknown_arn(world: &World, name: &str) -> String {
     world.arn("secretsmanager", &format!("secret:{name}-??????"))
 }
 
-/// The key of a secret, where it is not Secrets Manager's own: with that, a caller who may read the secret may decrypt it.
-/// Source: "Secret encryption and decryption" in the Secrets Manager user guide.
+/// The customer key of a secret, if it has one. With Secrets Manager's own key, a caller that can read the secret can
+/// decrypt it. Source: "Secret encryption and decryption" in the Secrets Manager user guide.
 fn customer_key(secret: &Secret) -> Option<&str> {
     secret.key.as_deref().filter(|key| !is_own(key))
 }
@@ -64,18 +65,18 @@ fn is_own(key: &str) -> bool {
     key.ends_with("alias/aws/secretsmanager")
 }
 
-/// What keeps a role from the value of a secret (its ARN): nothing, or Secrets Manager's answer.
+/// Secrets Manager's message if a role cannot read the value of a secret (an ARN).
 pub(crate) fn denied_value(world: &World, role: &str, session: &str, arn: &str) -> Option<String> {
-    let secret = world.secrets.secrets.get(arn);
-    let mut asks = Asks::new(world, "secretsmanager", "GetSecretValue");
-    asks.on("Secret", arn, secret.map(|secret| &secret.tags));
-    let denial = denied_to_role(role, session, asks);
+    let secret = world.states.secrets.secrets.get(arn);
+    let mut requests = AccessRequests::new(world, "secretsmanager", "GetSecretValue");
+    requests.resource("Secret", arn, secret.map(|secret| &secret.tags));
+    let denial = denied_to_role(role, session, requests);
     if denial.is_some() {
         return denial;
     }
     let key = secret.and_then(customer_key)?;
-    let mut asks = Asks::new(world, "kms", "Decrypt");
-    asks.key_use("kms:Decrypt", key, SERVICE);
+    let mut requests = AccessRequests::new(world, "kms", "Decrypt");
+    requests.key_use("kms:Decrypt", key, SERVICE);
     // Secrets Manager's own message, in public reports of tasks that failed.
-    denied_to_role(role, session, asks).map(|_| "Access to KMS is not allowed".into())
+    denied_to_role(role, session, requests).map(|_| "Access to KMS is not allowed".into())
 }

@@ -1,17 +1,19 @@
-//! What a call asks IAM for.
+//! The permissions that a call needs.
 
-use crate::authorization::Asks;
+use crate::authorization::AccessRequests;
 use crate::params::Params;
 use crate::world::World;
 
-pub(super) fn access(_: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
+pub(super) fn access(_: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = |key: &str| params.text(key).unwrap_or_default();
     match operation {
-        "StartExecution" | "ListExecutions" => asks.on("statemachine", arn("stateMachineArn"), None),
-        "DescribeExecution" | "GetExecutionHistory" | "StopExecution" => {
-            asks.on("execution", arn("executionArn"), None)
+        "StartExecution" | "ListExecutions" => {
+            requests.resource("statemachine", arn("stateMachineArn"), None)
         }
-        // A token says for itself whose task it is.
-        _ => asks.whole(),
+        "DescribeExecution" | "GetExecutionHistory" | "StopExecution" => {
+            requests.resource("execution", arn("executionArn"), None)
+        }
+        // A token identifies its task by itself.
+        _ => requests.no_resource(),
     };
 }

@@ -1,4 +1,4 @@
-//! What an execution went through, and what came of it: told by whoever runs it, shown to whoever asks.
+//! The history and the result of an execution, as the simulation of the installation reports them.
 //!
 //! Source: API reference, `GetExecutionHistory` and `HistoryEvent`.
 
@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Page, ended, find, needed, started};
-use crate::account::Account;
+use super::{Page, find, needed};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -18,55 +17,23 @@ use crate::world::World;
 pub struct HistoryEvent {
     /// From 1, without gaps.
     pub id: u64,
-    /// The event that it follows from; 0 for the first.
+    /// The ID of the event that caused it; 0 for the first.
     pub previous: u64,
-    /// AWS's name of what happened, such as `TaskStateEntered`.
+    /// AWS's type of the event, such as `TaskStateEntered`.
     pub kind: String,
-    /// The member that has its details, such as `stateEnteredEventDetails`, and the details.
+    /// The name of the details' member, such as `stateEnteredEventDetails`, and the details.
     pub details: Option<(String, Value)>,
 }
 
-/// What came of an execution.
+/// The result of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionEnd {
-    /// What it gave, a JSON text.
+    /// The output, a JSON text.
     pub output: Option<String>,
-    /// The name of the error that it ended with.
+    /// The name of the error, if it failed.
     pub error: Option<String>,
     /// The error's cause.
     pub cause: Option<String>,
-}
-
-impl Account {
-    /// Tells the account that an execution has started, and with which input (a JSON text).
-    pub fn execution_started_with(&self, arn: &str, input: &str) {
-        self.with(|world| {
-            started(world, arn);
-            if let Some(execution) = world.sfn.find_mut(arn) {
-                input.clone_into(&mut execution.input);
-            }
-        });
-    }
-
-    /// Tells the account what an execution has just gone through.
-    pub fn execution_event(&self, arn: &str, event: HistoryEvent) {
-        self.with(|world| {
-            let at = world.now;
-            world.sfn.histories.entry(arn.to_owned()).or_default().push((at, event));
-        });
-    }
-
-    /// Tells the account how an execution ended (see [`execution_ended`](Account::execution_ended)), and with what.
-    /// One that was stopped meanwhile stays as it was stopped.
-    pub fn execution_ended_with(&self, arn: &str, status: &'static str, end: ExecutionEnd) {
-        self.with(|world| {
-            let runs = world.sfn.find(arn).is_none_or(|execution| execution.status == "RUNNING");
-            ended(world, arn, status);
-            if runs {
-                world.sfn.ends.insert(arn.to_owned(), end);
-            }
-        });
-    }
 }
 
 fn shown(at: Duration, event: &HistoryEvent, with_data: bool) -> Value {
@@ -93,7 +60,7 @@ pub(super) fn get(world: &mut World, params: &Params) -> Result<Reply, Refusal> 
     let page = Page::read(params)?;
     params.done()?;
     find(world, &arn)?;
-    let events = world.sfn.histories.get(&arn).map(Vec::as_slice).unwrap_or_default();
+    let events = world.states.sfn.histories.get(&arn).map(Vec::as_slice).unwrap_or_default();
     let in_order: Vec<&(Duration, HistoryEvent)> =
         if backwards { events.iter().rev().collect() } else { events.iter().collect() };
     Ok(page.cut("events", &in_order, |(at, event)| shown(*at, event, with_data)).into())

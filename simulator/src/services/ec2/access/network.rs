@@ -1,31 +1,41 @@
-//! VPCs and the ways in and out of them.
+//! VPCs, and their connections to other networks.
 
 use super::Call;
-use crate::services::ec2::thing::{Kind, Thing};
+use crate::services::ec2::address::Address;
+use crate::services::ec2::endpoint::Endpoint;
+use crate::services::ec2::gateway::InternetGateway;
+use crate::services::ec2::group::Group;
+use crate::services::ec2::instance::Instance;
+use crate::services::ec2::interface::Interface;
+use crate::services::ec2::nat::NatGateway;
+use crate::services::ec2::resource::Resource;
+use crate::services::ec2::route_table::RouteTable;
+use crate::services::ec2::subnet::Subnet;
+use crate::services::ec2::vpc::Vpc;
 use crate::services::ec2::{address, route_table};
 
-/// Whether it is a call of these.
+/// Returns whether the operation belongs to this file.
 pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
-        "CreateVpc" => call.creates(Kind::Vpc),
-        "DeleteVpc" | "ModifyVpcAttribute" | "DescribeVpcAttribute" => call.names(Kind::Vpc, "VpcId"),
+        "CreateVpc" => call.creates(Vpc::KIND),
+        "DeleteVpc" | "ModifyVpcAttribute" | "DescribeVpcAttribute" => call.names(Vpc::KIND, "VpcId"),
         "CreateSubnet" => {
-            call.names(Kind::Vpc, "VpcId");
-            call.creates(Kind::Subnet);
+            call.names(Vpc::KIND, "VpcId");
+            call.creates(Subnet::KIND);
         }
-        "DeleteSubnet" | "ModifySubnetAttribute" => call.names(Kind::Subnet, "SubnetId"),
-        "CreateInternetGateway" => call.creates(Kind::InternetGateway),
+        "DeleteSubnet" | "ModifySubnetAttribute" => call.names(Subnet::KIND, "SubnetId"),
+        "CreateInternetGateway" => call.creates(InternetGateway::KIND),
         "AttachInternetGateway" | "DetachInternetGateway" => {
-            call.names(Kind::InternetGateway, "InternetGatewayId");
-            call.names(Kind::Vpc, "VpcId");
+            call.names(InternetGateway::KIND, "InternetGatewayId");
+            call.names(Vpc::KIND, "VpcId");
         }
-        "DeleteInternetGateway" => call.names(Kind::InternetGateway, "InternetGatewayId"),
+        "DeleteInternetGateway" => call.names(InternetGateway::KIND, "InternetGatewayId"),
         "CreateNatGateway" => {
-            call.names(Kind::Subnet, "SubnetId");
-            call.may_name(Kind::Address, "AllocationId");
-            call.creates(Kind::NatGateway);
+            call.names(Subnet::KIND, "SubnetId");
+            call.may_name(Address::KIND, "AllocationId");
+            call.creates(NatGateway::KIND);
         }
-        "DeleteNatGateway" => call.names(Kind::NatGateway, "NatGatewayId"),
+        "DeleteNatGateway" => call.names(NatGateway::KIND, "NatGatewayId"),
         _ => return route_tables(call) || addresses(call) || endpoints(call),
     }
     true
@@ -34,18 +44,18 @@ pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
 fn route_tables(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "CreateRouteTable" => {
-            call.names(Kind::Vpc, "VpcId");
-            call.creates(Kind::RouteTable);
+            call.names(Vpc::KIND, "VpcId");
+            call.creates(RouteTable::KIND);
         }
         "DeleteRouteTable" | "CreateRoute" | "ReplaceRoute" | "DeleteRoute" => {
-            call.names(Kind::RouteTable, "RouteTableId");
+            call.names(RouteTable::KIND, "RouteTableId");
         }
         "AssociateRouteTable" => {
-            call.names(Kind::RouteTable, "RouteTableId");
-            call.names(Kind::Subnet, "SubnetId");
+            call.names(RouteTable::KIND, "RouteTableId");
+            call.names(Subnet::KIND, "SubnetId");
         }
         "ReplaceRouteTableAssociation" => {
-            call.names(Kind::RouteTable, "RouteTableId");
+            call.names(RouteTable::KIND, "RouteTableId");
             associated_with_table(call);
         }
         "DisassociateRouteTable" => associated_with_table(call),
@@ -54,93 +64,94 @@ fn route_tables(call: &mut Call<'_, '_>) -> bool {
     true
 }
 
-/// The table and the subnet of the association that a call names.
+/// The table and the subnet of the association in the request.
 fn associated_with_table(call: &mut Call<'_, '_>) {
     let association = call.params.text("AssociationId").unwrap_or_default();
-    let (table, subnet) = route_table::of_association(call.asks.world, &association).unwrap_or(("*", None));
-    call.on(Kind::RouteTable, table);
+    let (table, subnet) =
+        route_table::of_association(call.requests.world, &association).unwrap_or(("*", None));
+    call.on(RouteTable::KIND, table);
     if let Some(subnet) = subnet {
-        call.on(Kind::Subnet, subnet);
+        call.on(Subnet::KIND, subnet);
     }
 }
 
 fn addresses(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
-        "AllocateAddress" => call.creates(Kind::Address),
+        "AllocateAddress" => call.creates(Address::KIND),
         "AssociateAddress" => {
-            call.names(Kind::Address, "AllocationId");
-            call.names(Kind::Instance, "InstanceId");
+            call.names(Address::KIND, "AllocationId");
+            call.names(Instance::KIND, "InstanceId");
             interface_of_instance(call);
         }
         "DisassociateAddress" => associated_with_address(call),
-        "ReleaseAddress" => call.names(Kind::Address, "AllocationId"),
+        "ReleaseAddress" => call.names(Address::KIND, "AllocationId"),
         _ => return false,
     }
     true
 }
 
-/// The interface that gets the address. The reference does not say whether AWS asks for it where a call names the
-/// instance: here it does.
+/// The interface that gets the address. The reference does not say whether AWS requests it if a call names the
+/// instance: the simulator does.
 fn interface_of_instance(call: &mut Call<'_, '_>) {
     let id = call.params.text("InstanceId").unwrap_or_default();
-    if let Some(instance) = call.asks.world.ec2.instances.get(&id) {
-        call.on(Kind::Interface, &instance.interface);
+    if let Some(instance) = call.requests.world.states.ec2.instances.get(&id) {
+        call.on(Interface::KIND, &instance.interface);
     }
 }
 
-/// The address and the interface of the association that a call names.
+/// The address and the interface of the association in the request.
 fn associated_with_address(call: &mut Call<'_, '_>) {
-    let world = call.asks.world;
+    let world = call.requests.world;
     let association = call.params.text("AssociationId").unwrap_or_default();
     let Some((interface, public)) = address::of_association(world, &association) else {
-        call.on(Kind::Address, "*");
+        call.on(Address::KIND, "*");
         return;
     };
     if let Some(allocation) = &public.allocation {
-        call.on(Kind::Address, allocation);
+        call.on(Address::KIND, allocation);
     }
-    call.on(Kind::Interface, interface.id());
+    call.on(Interface::KIND, interface.id());
 }
 
 fn endpoints(call: &mut Call<'_, '_>) -> bool {
     match call.operation {
         "CreateVpcEndpoint" => create_endpoint(call),
         "ModifyVpcEndpoint" => {
-            call.names(Kind::Endpoint, "VpcEndpointId");
+            call.names(Endpoint::KIND, "VpcEndpointId");
             for (kind, noun) in [
-                (Kind::RouteTable, "RouteTableId"),
-                (Kind::Subnet, "SubnetId"),
-                (Kind::Group, "SecurityGroupId"),
+                (RouteTable::KIND, "RouteTableId"),
+                (Subnet::KIND, "SubnetId"),
+                (Group::KIND, "SecurityGroupId"),
             ] {
                 call.may_name(kind, &format!("Add{noun}"));
                 call.may_name(kind, &format!("Remove{noun}"));
             }
         }
-        "DeleteVpcEndpoints" => call.names(Kind::Endpoint, "VpcEndpointId"),
+        "DeleteVpcEndpoints" => call.names(Endpoint::KIND, "VpcEndpointId"),
         _ => return false,
     }
     true
 }
 
-/// Source of the actions of other names: the dependent actions of `CreateVpcEndpoint` in the reference.
+/// Source of the other actions: the dependent actions of `CreateVpcEndpoint` in the reference.
 fn create_endpoint(call: &mut Call<'_, '_>) {
     let is_interface = call.params.text("VpcEndpointType").as_deref() == Some("Interface");
-    call.names(Kind::Vpc, "VpcId");
-    call.may_name(Kind::RouteTable, "RouteTableId");
-    call.may_name(Kind::Subnet, "SubnetId");
+    call.names(Vpc::KIND, "VpcId");
+    call.may_name(RouteTable::KIND, "RouteTableId");
+    call.may_name(Subnet::KIND, "SubnetId");
     if is_interface {
         let vpc = call.params.text("VpcId");
         call.groups_or_default(call.params.list("SecurityGroupId"), vpc.as_deref());
     } else {
-        call.may_name(Kind::Group, "SecurityGroupId");
+        call.may_name(Group::KIND, "SecurityGroupId");
     }
-    call.creates(Kind::Endpoint);
+    call.creates(Endpoint::KIND);
     for action in ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"] {
-        call.asks.also(action, "", "*", None);
+        call.requests.other_action(action, "", "*", None);
     }
-    // The default of interface endpoints is true.
+    // Interface endpoints have this enabled by default.
     if is_interface && call.params.text("PrivateDnsEnabled").as_deref() != Some("false") {
         let zones = "arn:aws:route53:::hostedzone/*";
-        call.asks.also("route53:AssociateVPCWithHostedZone", "hostedzone", zones, None);
+        call.requests.other_action("route53:AssociateVPCWithHostedZone", "hostedzone", zones, None);
     }
 }

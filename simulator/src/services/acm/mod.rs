@@ -8,15 +8,21 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{route53, unknown};
-use crate::authorization::Asks;
+use super::{Service, route53, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{self, Tags, World};
 
-/// What stands of this service: certificates by ARN.
+pub(crate) static SERVICE: Service = Service {
+    advance,
+    inventory,
+    can_fail: &["RequestCertificate"],
+    ..Service::json("acm", "1.1", "CertificateManager", act, access::access)
+};
+
+/// The state of this service: certificates by ARN.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     certificates: BTreeMap<String, Certificate>,
@@ -25,7 +31,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 struct Certificate {
     arn: String,
-    /// The domain and its alternatives, without doubles, in the order of the request.
+    /// The domain and its alternative names, without duplicates, in the order of the request.
     domains: Vec<String>,
     key_algorithm: String,
     /// The request's idempotency token.
@@ -35,11 +41,11 @@ struct Certificate {
     status: Status,
     /// How long validation takes once all its records are in sync.
     validation: Duration,
-    /// Whether it will fail instead.
-    doomed: bool,
-    /// By what it is used (a load balancer's ARN), and until when if that has ended.
+    /// Whether validation will fail instead.
+    fails: bool,
+    /// The ARNs of the load balancers that use it, each with the end of its use, if it has ended.
     users: BTreeMap<String, Option<Duration>>,
-    /// Whether somebody else made it, before the simulation.
+    /// Whether it existed before the simulation.
     seeded: bool,
 }
 
@@ -62,15 +68,15 @@ impl Status {
     }
 }
 
-/// For how many seconds after the request a certificate is not known to other calls.
+/// For how many seconds after its request a certificate is unknown to other calls.
 const UNKNOWN_SECONDS: f64 = 0.5;
 /// How many seconds pass until `DescribeCertificate` shows the validation record. Terraform waits for it (up to five
 /// minutes, usually some seconds).
 const RECORD_SECONDS: f64 = 3.0;
-/// How many seconds pass until a request that ACM declines is `FAILED`.
+/// How many seconds pass until a request that fails is `FAILED`.
 const DECLINED_SECONDS: f64 = 10.0;
-/// For how many seconds a certificate that has just been issued is not known to Elastic Load Balancing
-/// (`CertificateNotFound`, which Terraform retries).
+/// For how many seconds a new certificate is unknown to Elastic Load Balancing (`CertificateNotFound`, which
+/// Terraform retries).
 const SPREAD_SECONDS: f64 = 1.0;
 /// "If ACM is unable to validate the domain name within 72 hours, the request times out" (user guide).
 const TIMEOUT: Duration = Duration::from_hours(72);
@@ -78,17 +84,12 @@ const TIMEOUT: Duration = Duration::from_hours(72);
 const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// Certificates are valid for 13 months.
 const VALIDITY: Duration = Duration::from_hours(395 * 24);
-/// How many tags a certificate may have, how many names (AWS's default quota), how many certificates an account.
+/// The most tags and names of a certificate (AWS's default quota), and the most certificates of an account.
 const TAGS: usize = 50;
 const NAMES: usize = 10;
 const QUOTA: usize = 2500;
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "RequestCertificate" => request(world, params),
         "DescribeCertificate" => describe(world, params),
@@ -101,13 +102,13 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-pub(crate) fn advance(world: &mut World) {
+fn advance(world: &mut World) {
     let declined = world.latency.seconds(DECLINED_SECONDS);
     let now = world.now;
-    let pending = world.acm.certificates.values().filter(|each| each.status == Status::Pending);
+    let pending = world.states.acm.certificates.values().filter(|each| each.status == Status::Pending);
     let changes: Vec<(String, Status)> = pending
         .filter_map(|certificate| {
-            let status = if certificate.doomed {
+            let status = if certificate.fails {
                 (certificate.created + declined <= now).then_some(Status::Failed)
             } else {
                 validated_at(world, certificate)
@@ -119,16 +120,16 @@ pub(crate) fn advance(world: &mut World) {
         })
         .collect();
     for (arn, status) in changes {
-        if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+        if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
             certificate.status = status;
         }
     }
-    for certificate in world.acm.certificates.values_mut() {
+    for certificate in world.states.acm.certificates.values_mut() {
         certificate.users.retain(|_, until| until.is_none_or(|until| until > now));
     }
 }
 
-/// When validation ends: some time after the last of its records was in sync.
+/// When validation completes: some time after the last of its records was in sync.
 fn validated_at(world: &World, certificate: &Certificate) -> Option<Duration> {
     let mut from = certificate.created + world.latency.seconds(RECORD_SECONDS);
     for domain in &certificate.domains {
@@ -138,8 +139,8 @@ fn validated_at(world: &World, certificate: &Certificate) -> Option<Duration> {
     Some(from + certificate.validation)
 }
 
-/// The validation record of a domain: always the same for one account, and for a wildcard that of what it stands
-/// before ("DNS validation" in the user guide).
+/// The validation record of a domain. It is always the same for one account, and a wildcard has that of its parent
+/// domain ("DNS validation" in the user guide).
 fn validation_record(account: &str, domain: &str) -> (String, String) {
     let base = domain.strip_prefix("*.").unwrap_or(domain);
     let digest = hex::encode(Sha256::digest(format!("{account}/{base}")));
@@ -147,7 +148,7 @@ fn validation_record(account: &str, domain: &str) -> (String, String) {
     (format!("_{name}.{base}."), format!("_{value}.{}.acm-validations.aws.", &digest[..10]))
 }
 
-/// What a listener asks of a certificate.
+/// What Elastic Load Balancing reads of a certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateFacts {
     pub(crate) issued: bool,
@@ -169,11 +170,11 @@ pub(crate) fn certificate(world: &World, arn: &str) -> Option<CertificateFacts> 
     }
 }
 
-/// Marks a certificate as used, or no longer used, by a load balancer: one in use can't be deleted. ACM learns of the
-/// end of a use a little later.
+/// Marks a certificate as used, or no longer used, by a load balancer. A certificate in use cannot be deleted; ACM
+/// notices the end of a use a little later.
 pub(crate) fn set_in_use(world: &mut World, arn: &str, by: &str, in_use: bool) {
     let until = (!in_use).then(|| world.gone("acm_certificate_dns_validated"));
-    if let Some(certificate) = world.acm.certificates.get_mut(arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(arn) {
         certificate.users.insert(by.to_owned(), until);
     }
 }
@@ -189,15 +190,15 @@ pub(crate) fn seed_certificate(world: &mut World, arn: &str, domain: &str) {
         created: Duration::ZERO,
         status: Status::Issued { at: Duration::ZERO },
         validation: Duration::ZERO,
-        doomed: false,
+        fails: false,
         users: BTreeMap::new(),
         seeded: true,
     };
-    world.acm.certificates.insert(arn.to_owned(), certificate);
+    world.states.acm.certificates.insert(arn.to_owned(), certificate);
 }
 
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for each in world.acm.certificates.values().filter(|each| !each.seeded) {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for each in world.states.acm.certificates.values().filter(|each| !each.seeded) {
         items.push(
             Item::new("AWS::CertificateManager::Certificate", &each.arn, &each.tags).named(each.domain()),
         );
@@ -208,7 +209,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new("InvalidParameterException", message)
 }
 
-/// The refusal of a value that does not have the form which the service model gives for it.
+/// The refusal of a value that does not match the form in the service model.
 fn unfit(value: &str, member: &str, constraint: &str) -> Refusal {
     Refusal::new(
         "ValidationException",
@@ -222,12 +223,12 @@ fn find<'a>(world: &'a World, arn: &str) -> Result<&'a Certificate, Refusal> {
     let is_known = |each: &&Certificate| {
         each.seeded || each.created + world.latency.seconds(UNKNOWN_SECONDS) <= world.now
     };
-    world.acm.certificates.get(arn).filter(is_known).ok_or_else(|| {
+    world.states.acm.certificates.get(arn).filter(is_known).ok_or_else(|| {
         Refusal::new("ResourceNotFoundException", format!("Could not find certificate {arn}."))
     })
 }
 
-/// The certificate's ARN that a request names.
+/// The ARN of the certificate that a request names.
 fn named(params: &Params) -> Result<String, Refusal> {
     let arn = params.required("CertificateArn")?;
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
@@ -241,7 +242,7 @@ fn named(params: &Params) -> Result<String, Refusal> {
     }
 }
 
-/// Reads a list of tags, checked as ACM does.
+/// Reads a list of tags, with ACM's checks.
 fn read_tags(params: &Params) -> Result<Tags, Refusal> {
     let tags = world::tags(params, "Tags", "Key", "Value")
         .map_err(|refusal| Refusal::new("InvalidTagException", refusal.message))?;
@@ -259,7 +260,7 @@ fn check_tag_count(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a name is a domain name that a certificate can be for: labels, at least two, with `*` only as the first.
+/// Whether a name is a valid domain name for a certificate: at least two labels, with `*` only as the first.
 fn is_domain(name: &str) -> bool {
     let base = name.strip_prefix("*.").unwrap_or(name);
     let label = |label: &str| {
@@ -315,7 +316,7 @@ impl Wanted {
             ));
         }
         check_token(token.as_deref())?;
-        // Without it AWS would write e-mails to the domain's owners.
+        // Other methods send e-mails to the domain's owners.
         if method.as_deref() != Some("DNS") {
             return Err(invalid("The simulator validates domains by DNS only"));
         }
@@ -343,18 +344,18 @@ fn check_token(token: Option<&str>) -> Result<(), Refusal> {
 
 fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let wanted = Wanted::read(params)?;
-    let earlier = world.acm.certificates.values().find(|each| {
+    let earlier = world.states.acm.certificates.values().find(|each| {
         wanted.token.is_some() && each.token == wanted.token && each.created + TOKEN_LIFETIME > world.now
     });
     match earlier {
         Some(earlier) if wanted.is(earlier) => return Ok(json!({ "CertificateArn": earlier.arn }).into()),
-        // What AWS does here is not documented; a token that is used for two things is a mistake.
+        // AWS does not document this case. Using one token for two different requests is a mistake.
         Some(_) => {
             return Err(invalid("The idempotency token was used before for a request with other parameters"));
         }
         None => {}
     }
-    if world.acm.certificates.len() >= QUOTA {
+    if world.states.acm.certificates.len() >= QUOTA {
         return Err(Refusal::new(
             "LimitExceededException",
             format!("Error: you have reached your limit of {QUOTA} certificates."),
@@ -372,11 +373,11 @@ fn request(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         created: world.now,
         status: Status::Pending,
         validation,
-        doomed: world.doomed,
+        fails: world.fail_creation,
         users: BTreeMap::new(),
         seeded: false,
     };
-    world.acm.certificates.insert(arn.clone(), certificate);
+    world.states.acm.certificates.insert(arn.clone(), certificate);
     Ok(json!({ "CertificateArn": arn }).into())
 }
 
@@ -469,7 +470,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 
 fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let statuses = params.list("CertificateStatuses");
-    // "Default filtering returns only RSA_1024 and RSA_2048 certificates" (SDK text): easily overlooked.
+    // "Default filtering returns only RSA_1024 and RSA_2048 certificates" (SDK text).
     let mut algorithms = vec!["RSA_1024".to_owned(), "RSA_2048".to_owned()];
     if let Some(includes) = params.section("Includes") {
         let sent = includes.list("keyTypes");
@@ -494,6 +495,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
             .map_err(|_| Refusal::new("InvalidArgsException", format!("The token {token} is not valid")))?,
     };
     let found: Vec<&Certificate> = world
+        .states
         .acm
         .certificates
         .values()
@@ -526,7 +528,7 @@ fn add_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut tags = find(world, &arn)?.tags.clone();
     tags.extend(new);
     check_tag_count(&tags)?;
-    if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
         certificate.tags = tags;
     }
     Ok(Reply::empty())
@@ -541,7 +543,7 @@ fn remove_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     }
     params.done()?;
     find(world, &arn)?;
-    if let Some(certificate) = world.acm.certificates.get_mut(&arn) {
+    if let Some(certificate) = world.states.acm.certificates.get_mut(&arn) {
         certificate.tags.retain(|key, value| {
             !gone.iter().any(|(name, only)| name == key && only.as_ref().is_none_or(|only| only == value))
         });
@@ -555,6 +557,6 @@ fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     if !find(world, &arn)?.users.is_empty() {
         return Err(Refusal::new("ResourceInUseException", format!("Certificate {arn} is in use.")));
     }
-    world.acm.certificates.remove(&arn);
+    world.states.acm.certificates.remove(&arn);
     Ok(Reply::empty())
 }

@@ -1,4 +1,4 @@
-//! `CloudWatch` Logs: groups, how long they keep, and the lines that containers wrote.
+//! `CloudWatch` Logs: log groups, their retention, and the lines that containers write.
 
 mod access;
 
@@ -7,17 +7,26 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
+use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
 pub(crate) use access::denied_writing;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    timings: &[
+        ("CreateLogGroup", Timing::Create("cloudwatch_log_group")),
+        ("DeleteLogGroup", Timing::Delete("cloudwatch_log_group")),
+    ],
+    ..Service::json("logs", "1.1", "Logs_20140328", act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     groups: BTreeMap<String, Group>,
@@ -38,16 +47,11 @@ struct Stream {
     lines: Vec<(Duration, String)>,
 }
 
-/// The retentions that `PutRetentionPolicy` takes. Source: `retentionInDays` in the `CloudWatch` Logs API reference.
+/// The values that `PutRetentionPolicy` accepts. Source: `retentionInDays` in the `CloudWatch` Logs API reference.
 const RETENTIONS: [i64; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateLogGroup" => create_group(world, params),
         "DescribeLogGroups" => describe_groups(world, params),
@@ -64,21 +68,21 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (name, group) in &world.logs.groups {
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (name, group) in &world.states.logs.groups {
         items.push(Item::new("AWS::Logs::LogGroup", name, &group.tags).named(name));
     }
 }
 
 /// Whether a log group exists.
 pub(crate) fn exists(world: &World, name: &str) -> bool {
-    world.logs.groups.contains_key(name)
+    world.states.logs.groups.contains_key(name)
 }
 
-/// Makes a group for a service that writes to it, unless it is there. It has neither tags nor a retention, and stays
-/// when what wrote to it goes.
+/// Creates a group for a service that writes to it, unless it exists. The group has neither tags nor a retention, and
+/// outlives the resource that writes to it.
 pub(crate) fn ensure(world: &mut World, name: &str, at: Duration) {
-    world.logs.groups.entry(name.into()).or_insert_with(|| Group {
+    world.states.logs.groups.entry(name.into()).or_insert_with(|| Group {
         created: at,
         class: "STANDARD".into(),
         retention_days: None,
@@ -87,9 +91,9 @@ pub(crate) fn ensure(world: &mut World, name: &str, at: Duration) {
     });
 }
 
-/// Writes a line into a stream, which is made if it is not there. Without the group the line is lost, as on AWS.
+/// Writes a line to a stream, which is created if it does not exist. Without the group the line is lost, as on AWS.
 pub(crate) fn write(world: &mut World, group: &str, stream: &str, at: Duration, line: &str) {
-    if let Some(group) = world.logs.groups.get_mut(group) {
+    if let Some(group) = world.states.logs.groups.get_mut(group) {
         let stream =
             group.streams.entry(stream.into()).or_insert_with(|| Stream { created: at, lines: Vec::new() });
         stream.lines.push((at, line.into()));
@@ -110,7 +114,7 @@ fn create_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         return Err(Refusal::new("ResourceAlreadyExistsException", "The specified log group already exists"));
     }
     let group = Group { created: world.now, class, retention_days: None, tags, streams: BTreeMap::new() };
-    world.logs.groups.insert(name, group);
+    world.states.logs.groups.insert(name, group);
     Ok(Reply::empty())
 }
 
@@ -122,7 +126,7 @@ fn describe_groups(world: &mut World, params: &Params) -> Result<Reply, Refusal>
             "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
         ));
     }
-    let groups = world.logs.groups.iter().filter(|(name, _)| {
+    let groups = world.states.logs.groups.iter().filter(|(name, _)| {
         prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
             && pattern.as_ref().is_none_or(|pattern| name.to_lowercase().contains(&pattern.to_lowercase()))
     });
@@ -133,14 +137,14 @@ fn describe_groups(world: &mut World, params: &Params) -> Result<Reply, Refusal>
 fn delete_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = group_name(params)?;
     params.done()?;
-    world.logs.groups.remove(&name).map(|_| Reply::empty()).ok_or_else(no_group)
+    world.states.logs.groups.remove(&name).map(|_| Reply::empty()).ok_or_else(no_group)
 }
 
 fn put_retention(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = group_name(params)?;
     let days = params.int("retentionInDays")?;
     params.done()?;
-    let group = world.logs.groups.get_mut(&name).ok_or_else(no_group)?;
+    let group = world.states.logs.groups.get_mut(&name).ok_or_else(no_group)?;
     let days = days.filter(|days| RETENTIONS.contains(days)).ok_or_else(|| {
         invalid("1 validation error detected: Value at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]")
     })?;
@@ -151,7 +155,7 @@ fn put_retention(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 fn delete_retention(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let name = group_name(params)?;
     params.done()?;
-    world.logs.groups.get_mut(&name).ok_or_else(no_group)?.retention_days = None;
+    world.states.logs.groups.get_mut(&name).ok_or_else(no_group)?.retention_days = None;
     Ok(Reply::empty())
 }
 
@@ -200,7 +204,7 @@ fn describe_streams(world: &mut World, params: &Params) -> Result<Reply, Refusal
     if by_time && !prefix.is_empty() {
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
     }
-    let group = world.logs.groups.get(&name).ok_or_else(no_group)?;
+    let group = world.states.logs.groups.get(&name).ok_or_else(no_group)?;
     let mut streams: Vec<(&String, &Stream)> =
         group.streams.iter().filter(|(stream, _)| stream.starts_with(&prefix)).collect();
     if by_time {
@@ -233,7 +237,7 @@ fn get_events(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let from_head = params.flag("startFromHead")?.unwrap_or(false);
     let token = params.text("nextToken");
     params.done()?;
-    let group = world.logs.groups.get(&name).ok_or_else(no_group)?;
+    let group = world.states.logs.groups.get(&name).ok_or_else(no_group)?;
     let lines = &group.streams.get(&stream).ok_or_else(no_stream)?.lines;
     let lines: Vec<&(Duration, String)> = lines.iter().filter(|(at, _)| within.holds(*at)).collect();
     let start = match token.as_deref().map(|token| token.trim_start_matches(['f', 'b', '/']).parse::<usize>())
@@ -267,7 +271,7 @@ fn filter_events(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     if !names.is_empty() && !prefix.is_empty() {
         return Err(invalid("logStreamNamePrefix and logStreamNames are mutually exclusive."));
     }
-    let group = world.logs.groups.get(&name).ok_or_else(no_group)?;
+    let group = world.states.logs.groups.get(&name).ok_or_else(no_group)?;
     if names.iter().any(|stream| !group.streams.contains_key(stream)) {
         return Err(no_stream());
     }
@@ -298,7 +302,7 @@ fn filter_events(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     page(params, "events", events)
 }
 
-/// The times between which lines are asked for, in milliseconds since 1970.
+/// The requested span of time, in milliseconds since 1970.
 struct Span {
     start: Option<i64>,
     end: Option<i64>,
@@ -309,14 +313,14 @@ impl Span {
         Ok(Self { start: params.int("startTime")?, end: params.int("endTime")? })
     }
 
-    /// The start is part of the span, the end is not.
+    /// The span includes its start, but not its end.
     fn holds(&self, at: Duration) -> bool {
         let at = millis(at);
         self.start.is_none_or(|start| at >= start) && self.end.is_none_or(|end| at < end)
     }
 }
 
-/// One page of a list by `nextToken`; `DescribeLogGroups` and `DescribeLogStreams` show 50 at most.
+/// One page of a list by `nextToken`; `DescribeLogGroups` and `DescribeLogStreams` return at most 50 items.
 fn page(params: &Params, name: &str, all: Vec<Value>) -> Result<Reply, Refusal> {
     let most = if name == "events" { 10_000 } else { 50 };
     let limit = limit(params, most)?;
@@ -365,19 +369,19 @@ fn group_arn(world: &World, name: &str) -> String {
     world.arn("logs", &format!("log-group:{name}"))
 }
 
-/// The ARN of a stream; of the group itself, in most actions, with an empty name: AWS's messages say "not authorized to
-/// perform: logs:PutRetentionPolicy on resource: arn:aws:logs:…:log-group:NAME:log-stream:".
+/// The ARN of a stream. For the group itself, most actions use an empty stream name: AWS's messages say "not
+/// authorized to perform: logs:PutRetentionPolicy on resource: arn:aws:logs:…:log-group:NAME:log-stream:".
 fn stream_arn(world: &World, group: &str, stream: &str) -> String {
     format!("{}:log-stream:{stream}", group_arn(world, group))
 }
 
-/// A group by its ARN, which here must not end in `:*`. Source: `resourceArn` of `TagResource` in the API reference.
+/// A group by its ARN, which must not end in `:*`. Source: `resourceArn` of `TagResource` in the API reference.
 fn group_by_arn<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Group, Refusal> {
     let start = group_arn(world, "");
     if arn.ends_with(":*") {
         return Err(invalid("Invalid resourceArn: the ARN of a log group must not end in :*"));
     }
-    let group = arn.strip_prefix(&start).and_then(|name| world.logs.groups.get_mut(name));
+    let group = arn.strip_prefix(&start).and_then(|name| world.states.logs.groups.get_mut(name));
     group.ok_or_else(no_group)
 }
 
@@ -423,7 +427,7 @@ fn no_stream() -> Refusal {
     Refusal::new("ResourceNotFoundException", "The specified log stream does not exist.")
 }
 
-/// Milliseconds since 1970, as this service writes its times.
+/// Milliseconds since 1970, the form of this service's times.
 #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds of this century fit")]
 fn millis(at: Duration) -> i64 {
     (Clock::epoch_seconds(at) * 1000.0).round() as i64

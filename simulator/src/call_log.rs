@@ -1,4 +1,4 @@
-//! What was asked of the account: every call, in order, with how it ended.
+//! The call log: every call to the account, in order, with its result.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde::Serialize;
 /// One call to AWS.
 #[derive(Debug, Clone, Serialize)]
 pub struct Call {
-    /// Its place in the ledger, from 0.
+    /// Its position in the call log, from 0.
     pub number: usize,
     /// When it was made, since the account was opened.
     pub at: Duration,
-    /// Who made it, as given to [`as_caller`](crate::as_caller); empty for a call from outside.
+    /// The caller's name, as given to [`as_caller`](crate::as_caller); empty for a caller outside this process.
     pub caller: String,
     /// The service's signing name, such as `ec2` or `elasticloadbalancing`.
     pub service: String,
     /// The operation, such as `CreateVpc`.
     pub operation: String,
-    /// Which call of this operation it is, from 1.
+    /// The number of calls of this operation so far, this one included.
     pub occurrence: usize,
     /// Whether the operation can change anything.
     pub writes: bool,
-    /// The ids of [watched](crate::Account::watch) things that a parameter of it is.
+    /// The [watched](crate::Account::watch) ids among the call's parameters.
     #[serde(skip)]
     pub named: Vec<String>,
     /// How it ended.
@@ -29,7 +29,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call's name as people write it: `ec2:CreateVpc`.
+    /// The service and the operation: `ec2:CreateVpc`.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}:{}", self.service, self.operation)
@@ -39,7 +39,7 @@ impl Call {
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Ending {
-    /// It was answered.
+    /// It succeeded.
     Done,
     /// It was refused with this error code.
     Refused(String),
@@ -51,7 +51,7 @@ pub enum Ending {
     NeverHeard,
 }
 
-/// Whether an operation can change anything: AWS names those that only read by these verbs.
+/// Whether an operation can change anything: AWS names reading operations with these verbs.
 pub(crate) fn writes(operation: &str) -> bool {
     !["Describe", "List", "Get", "Head", "BatchGet"].iter().any(|verb| operation.starts_with(verb))
 }

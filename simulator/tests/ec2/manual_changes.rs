@@ -1,4 +1,4 @@
-//! What people do by hand, and what AWS offers where.
+//! Changes that people make by hand, and AWS's offers.
 
 use aws_sdk_ec2::types::{InstanceType, LocationType};
 use stackdrop_simulator::Seed;
@@ -15,7 +15,7 @@ async fn running(site: &Site) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_type_that_a_zone_lacks_is_not_offered_and_not_launched_there() {
+async fn a_type_that_a_zone_lacks_is_neither_offered_nor_launched() {
     let site = Site::open().await;
     let zone = "eu-central-1a".into();
     site.account.seed(&Seed::NotOffered { instance_type: "t3.micro".into(), zone });
@@ -36,14 +36,14 @@ async fn a_type_that_a_zone_lacks_is_not_offered_and_not_launched_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_type_that_aws_does_not_have_is_offered_nowhere() {
+async fn an_unknown_type_is_offered_nowhere() {
     let (_, ec2) = empty();
     let call = ec2.describe_instance_type_offerings().filters(filter("instance-type", "m9z.large"));
     assert!(call.send().await.unwrap().instance_type_offerings().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_changes_over_to_another_table() {
+async fn a_subnet_can_change_its_route_table() {
     let site = Site::open().await;
     let other = table(&site.ec2, &site.vpc, &[]).await;
     let used_by = async || {
@@ -64,7 +64,7 @@ async fn a_subnet_changes_over_to_another_table() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_elastic_address_is_mapped_to_an_instance_and_taken_off_again() {
+async fn an_elastic_address_is_associated_with_an_instance_and_disassociated() {
     let site = Site::open().await;
     let (instance, address) = (running(&site).await, address(&site.ec2).await);
     let associate = || site.ec2.associate_address().allocation_id(&address).instance_id(&instance).send();
@@ -83,7 +83,7 @@ async fn an_elastic_address_is_mapped_to_an_instance_and_taken_off_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_address_of_a_nat_gateway_is_not_taken_off_it() {
+async fn the_address_of_a_nat_gateway_cannot_be_disassociated() {
     let site = Site::open().await;
     let (_, address) = site.nat().await;
     wait(120.0).await;

@@ -1,4 +1,4 @@
-//! Secrets Manager: that secrets exist. Their values are nobody's business here.
+//! Secrets Manager: secrets without their values.
 
 mod access;
 
@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stackdrop_figures::prices::SECRET_MONTHLY;
 
-use super::unknown;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
@@ -19,7 +18,10 @@ use crate::world::{self, Tags, World};
 
 pub(crate) use access::denied_value;
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service =
+    Service { inventory, ..Service::json("secretsmanager", "1.1", "secretsmanager", act, access::access) };
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By ARN.
@@ -32,23 +34,23 @@ struct Secret {
     created: Duration,
     origin: Origin,
     description: Option<String>,
-    /// The key that encrypts it, where it is not the account's own.
+    /// The customer key that encrypts it, if any.
     key: Option<String>,
-    /// The token of its creation, and a digest of what it holds: the value itself is not kept.
+    /// The token of its creation, and a digest of its value. The value itself is not kept.
     version: Option<(String, String)>,
     tags: Tags,
-    /// When it was asked to be deleted, and when it will be gone.
+    /// When its deletion was requested, and when it will be deleted.
     deleted: Option<(Duration, Duration)>,
 }
 
-/// Who made a secret.
+/// The origin of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
-    /// It was there before anything was deployed.
+    /// It existed from the start.
     Seeded,
-    /// A call made it.
+    /// A call created it.
     Created,
-    /// A service manages it for a resource of its own.
+    /// A service manages it for one of its resources.
     Managed(&'static str),
 }
 
@@ -56,12 +58,7 @@ const DAY_SECONDS: u64 = 86_400;
 /// The most bytes of a value (quota).
 const LONGEST_VALUE: usize = 65_536;
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateSecret" => create(world, params),
         "DescribeSecret" => describe(world, params),
@@ -69,7 +66,7 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
         "DeleteSecret" => delete(world, params),
         "TagResource" => tag(world, params),
         "UntagResource" => untag(world, params),
-        // Whoever deploys has no right to read a value: it would end up in a log or a state.
+        // A deployment has no right to read a value: the value could end up in a log or a state.
         "GetSecretValue" => {
             let id = params.text("SecretId").unwrap_or_default();
             Err(Refusal::new(
@@ -84,9 +81,9 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// What calls made. Seeded secrets are somebody else's; managed ones go with the resource that they belong to.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (arn, secret) in &world.secrets.secrets {
+/// Lists secrets that calls created. Seeded ones are not ours; managed ones are deleted with their resource.
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (arn, secret) in &world.states.secrets.secrets {
         if secret.origin == Origin::Created && secret.deleted.is_none() {
             let item = Item::new("AWS::SecretsManager::Secret", arn, &secret.tags);
             items.push(item.named(&secret.name).monthly(SECRET_MONTHLY));
@@ -94,7 +91,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     }
 }
 
-/// Makes the secret that a service (`rds`) manages for the resource with the ARN `owner`, and returns its ARN.
+/// Creates the secret that a service (`rds`) manages for the resource with the ARN `owner`, and returns its ARN.
 pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &str, name: &str) -> String {
     let secret = Secret {
         name: name.into(),
@@ -114,19 +111,19 @@ pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &s
 
 /// Deletes a secret that a service manages, at once.
 pub(crate) fn delete_managed(world: &mut World, arn: &str) {
-    world.secrets.secrets.remove(arn);
+    world.states.secrets.secrets.remove(arn);
 }
 
-/// Whether a secret exists (its ARN, with or without `:key:stage:version` behind it).
+/// Whether a secret exists (an ARN, with or without `:key:stage:version` after it).
 pub(crate) fn exists(world: &World, arn: &str) -> bool {
     let arn: Vec<&str> = arn.splitn(8, ':').take(7).collect();
-    world.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
+    world.states.secrets.secrets.get(&arn.join(":")).is_some_and(|secret| secret.deleted.is_none())
 }
 
-/// Puts a secret of somebody else into the account, encrypted with that key if there is one.
+/// Adds a seeded secret, encrypted with a customer key if there is one.
 pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>) {
     let full_name = arn.rsplit(':').next().unwrap_or(arn);
-    // AWS adds a hyphen and six characters to the name.
+    // AWS appends a hyphen and six characters to the name.
     let name = full_name.rsplit_once('-').map_or(full_name, |(name, _)| name);
     let secret = Secret {
         name: name.into(),
@@ -138,7 +135,7 @@ pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>)
         tags: tags.clone(),
         deleted: None,
     };
-    world.secrets.secrets.insert(arn.into(), secret);
+    world.states.secrets.secrets.insert(arn.into(), secret);
 }
 
 fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -150,8 +147,8 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     check_name(&name)?;
     purge(world);
-    if let Some((arn, taken)) = world.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
-        // The same creation again, by its token: the first one's answer.
+    if let Some((arn, taken)) = world.states.secrets.secrets.iter().find(|(_, secret)| secret.name == name) {
+        // A repeated creation with the same token returns the first one's response.
         if taken.deleted.is_none() && version.is_some() && taken.version == version {
             return Ok(json!({ "ARN": arn, "Name": name, "VersionId": version_id(arn, taken) }).into());
         }
@@ -179,6 +176,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     };
     let arn = add(world, secret);
     let id = world
+        .states
         .secrets
         .secrets
         .get(&arn)
@@ -191,11 +189,11 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     purge(world);
     let arn = find(world, &id)?;
-    let secret = world.secrets.secrets.get(&arn).ok_or_else(not_found)?;
+    let secret = world.states.secrets.secrets.get(&arn).ok_or_else(not_found)?;
     Ok(document(&arn, secret, "VersionIdsToStages").into())
 }
 
-/// A secret as both descriptions show it, which name the list of its versions differently.
+/// A secret as both descriptions show it. They name the list of its versions differently.
 fn document(arn: &str, secret: &Secret, versions: &str) -> Value {
     let is_empty = secret.origin == Origin::Created && secret.version.is_none();
     let stages = if is_empty { json!({}) } else { json!({ version_id(arn, secret): ["AWSCURRENT"] }) };
@@ -258,6 +256,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     params.done()?;
     purge(world);
     let mut found: Vec<(&String, &Secret)> = world
+        .states
         .secrets
         .secrets
         .iter()
@@ -281,7 +280,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
 }
 
 impl Secret {
-    /// Whether it passes a filter: each looks for the beginning of a text, and `!` before it for its absence.
+    /// Whether a secret matches a filter. A filter compares the start of a text; a leading `!` negates it.
     fn passes(&self, key: &str, wanted: &[String]) -> bool {
         let texts: Vec<&str> = match key {
             "name" => vec![&self.name],
@@ -351,23 +350,24 @@ fn untag(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(Reply::empty())
 }
 
-/// Takes away what was deleted and whose recovery window is over.
+/// Removes deleted secrets whose recovery window has ended.
 fn purge(world: &mut World) {
     let now = world.now;
-    world.secrets.secrets.retain(|_, secret| secret.deleted.is_none_or(|(_, gone)| gone > now));
+    world.states.secrets.secrets.retain(|_, secret| secret.deleted.is_none_or(|(_, gone)| gone > now));
 }
 
-/// Adds a secret under a new ARN: AWS puts a hyphen and six characters behind the name.
+/// Adds a secret under a new ARN: AWS appends a hyphen and six characters to the name.
 fn add(world: &mut World, secret: Secret) -> String {
     let number = world.number();
     let arn = world.arn("secretsmanager", &format!("secret:{}-{number:06X}", secret.name));
-    world.secrets.secrets.insert(arn.clone(), secret);
+    world.states.secrets.secrets.insert(arn.clone(), secret);
     arn
 }
 
 /// The ARN of the secret with this ARN or name.
 fn find(world: &World, id: &str) -> Result<String, Refusal> {
     world
+        .states
         .secrets
         .secrets
         .iter()
@@ -377,7 +377,7 @@ fn find(world: &World, id: &str) -> Result<String, Refusal> {
 }
 
 fn changeable<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Secret, Refusal> {
-    let secret = world.secrets.secrets.get_mut(arn).ok_or_else(not_found)?;
+    let secret = world.states.secrets.secrets.get_mut(arn).ok_or_else(not_found)?;
     if secret.deleted.is_some() {
         return Err(Refusal::new(
             "InvalidRequestException",
@@ -393,7 +393,7 @@ fn changeable<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Secret, Ref
     }
 }
 
-/// The token and a digest of the value that a creation brings, if it brings one.
+/// The token and a digest of the value of a creation, if it has a value.
 fn version_of(params: &Params) -> Result<Option<(String, String)>, Refusal> {
     let (text, bytes) = (params.text("SecretString"), params.text("SecretBinary"));
     let token = params.text("ClientRequestToken");
@@ -426,7 +426,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     ))
 }
 
-/// The id of its one version: the token of its creation.
+/// The ID of its only version: the token of its creation.
 fn version_id(arn: &str, secret: &Secret) -> String {
     secret.version.as_ref().map_or_else(|| version(arn), |(token, _)| token.clone())
 }

@@ -1,4 +1,4 @@
-//! Application Auto Scaling: what may scale, between which bounds, after which metric.
+//! Application Auto Scaling: scalable targets, their bounds, and their policies.
 
 mod access;
 
@@ -7,15 +7,24 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ecs, elb, iam, unknown};
-use crate::authorization::Asks;
+use super::{Service, ecs, elb, iam, unknown};
 use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    // Source: "Permissions validation for API calls on target resources" in the Application Auto Scaling user guide.
+    denied_by_dependency: |denial| {
+        let of_target = denial.is_of("ecs") || denial.is_of("cloudwatch");
+        of_target.then(|| Refusal::new("ValidationException", denial.to_string()))
+    },
+    ..Service::json("application-autoscaling", "1.1", "AnyScaleFrontendService", act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     /// By resource id, such as `service/CLUSTER/SERVICE`.
@@ -33,7 +42,7 @@ struct Target {
     policies: BTreeMap<String, Policy>,
 }
 
-/// Which kinds of scaling are switched off.
+/// The kinds of scaling that are suspended.
 #[derive(Debug, Clone, Copy, Default)]
 struct Suspended {
     scale_in: bool,
@@ -55,16 +64,11 @@ struct Policy {
 
 const DIMENSION: &str = "ecs:service:DesiredCount";
 
-/// The metrics after which an ECS service can scale. Source: `PredefinedMetricType` in the API reference.
+/// The metrics by which an ECS service can scale. Source: `PredefinedMetricType` in the API reference.
 const METRICS: [&str; 3] =
     ["ECSServiceAverageCPUUtilization", "ECSServiceAverageMemoryUtilization", "ALBRequestCountPerTarget"];
 
-/// What a call asks IAM for.
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "RegisterScalableTarget" => register(world, params),
         "DescribeScalableTargets" => describe_targets(world, params),
@@ -79,9 +83,9 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// A target stays behind when its service goes, and with it its policies.
-pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    for (resource, target) in &world.autoscaling.targets {
+/// A target and its policies outlive their service.
+fn inventory(world: &World, items: &mut Vec<Item>) {
+    for (resource, target) in &world.states.autoscaling.targets {
         let item = Item::new("AWS::ApplicationAutoScaling::ScalableTarget", &target.arn, &target.tags);
         items.push(item.named(resource));
         for (name, policy) in &target.policies {
@@ -95,7 +99,7 @@ fn register(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let resource = resource(params)?;
     let (least, most) = (params.int("MinCapacity")?, params.int("MaxCapacity")?);
     let role = params.text("RoleARN");
-    let old = world.autoscaling.targets.get(&resource);
+    let old = world.states.autoscaling.targets.get(&resource);
     let suspended = suspended(params, old.map(|target| target.suspended).unwrap_or_default())?;
     let tags = checked(params.map("Tags"))?;
     params.done()?;
@@ -123,7 +127,7 @@ fn register(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = format!("{:032x}", world.number());
     let now = world.now;
     let new_arn = world.arn("application-autoscaling", &format!("scalable-target/{id}"));
-    let target = world.autoscaling.targets.entry(resource.clone()).or_insert_with(|| Target {
+    let target = world.states.autoscaling.targets.entry(resource.clone()).or_insert_with(|| Target {
         arn: new_arn,
         created: now,
         least,
@@ -143,7 +147,7 @@ fn describe_targets(world: &mut World, params: &Params) -> Result<Reply, Refusal
     let resources = params.list("ResourceIds");
     dimension_if_given(params)?;
     let found = world
-        .autoscaling
+        .states.autoscaling
         .targets
         .iter()
         .filter(|(resource, _)| resources.is_empty() || resources.contains(resource))
@@ -174,7 +178,13 @@ fn describe_targets(world: &mut World, params: &Params) -> Result<Reply, Refusal
 fn deregister(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let resource = resource(params)?;
     params.done()?;
-    world.autoscaling.targets.remove(&resource).map(|_| Reply::empty()).ok_or_else(|| no_target(&resource))
+    world
+        .states
+        .autoscaling
+        .targets
+        .remove(&resource)
+        .map(|_| Reply::empty())
+        .ok_or_else(|| no_target(&resource))
 }
 
 fn put_policy(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -184,7 +194,7 @@ fn put_policy(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let tracking = params.section("TargetTrackingScalingPolicyConfiguration");
     let policy = tracking.map(|tracking| tracked(world, &tracking)).transpose()?;
     params.done()?;
-    let target = world.autoscaling.targets.get(&resource).ok_or_else(|| no_target(&resource))?;
+    let target = world.states.autoscaling.targets.get(&resource).ok_or_else(|| no_target(&resource))?;
     if kind.is_some_and(|kind| kind != "TargetTrackingScaling") && !target.policies.contains_key(&name) {
         return Err(validation("the simulator knows policies of the type TargetTrackingScaling only"));
     }
@@ -205,7 +215,7 @@ fn put_policy(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         world.arn("autoscaling", &format!("scalingPolicy:{id}:resource/ecs/{resource}:policyName/{name}"))
     };
     let answer = json!({ "PolicyARN": policy.arn, "Alarms": alarms(world, &resource, &policy) });
-    if let Some(target) = world.autoscaling.targets.get_mut(&resource) {
+    if let Some(target) = world.states.autoscaling.targets.get_mut(&resource) {
         target.policies.insert(name, policy);
     }
     Ok(answer.into())
@@ -257,7 +267,7 @@ fn describe_policies(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let resource = params.text("ResourceId");
     dimension_if_given(params)?;
     let mut found = Vec::new();
-    for (id, target) in &world.autoscaling.targets {
+    for (id, target) in &world.states.autoscaling.targets {
         for (name, policy) in &target.policies {
             let wanted = resource.as_ref().is_none_or(|wanted| wanted == id)
                 && (names.is_empty() || names.contains(name));
@@ -273,7 +283,7 @@ fn delete_policy(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let resource = resource(params)?;
     let name = needed(params, "PolicyName")?;
     params.done()?;
-    let target = world.autoscaling.targets.get_mut(&resource);
+    let target = world.states.autoscaling.targets.get_mut(&resource);
     target.and_then(|target| target.policies.remove(&name)).map(|_| Reply::empty()).ok_or_else(|| {
         Refusal::new(
             "ObjectNotFoundException",
@@ -311,7 +321,7 @@ fn list_tags(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     Ok(json!({ "Tags": tags }).into())
 }
 
-/// The alarms that AWS makes for a policy; they go with it.
+/// The alarms that AWS creates for a policy and deletes with it.
 fn alarms(world: &World, resource: &str, policy: &Policy) -> Vec<Value> {
     let id = policy.arn.split(':').nth(6).unwrap_or_default();
     ["AlarmHigh", "AlarmLow"]
@@ -362,7 +372,7 @@ fn suspended(params: &Params, old: Suspended) -> Result<Suspended, Refusal> {
     })
 }
 
-/// The resource that is spoken of: its id, of the one namespace and dimension that are known here.
+/// The resource ID of a request. Only one namespace and dimension are supported.
 fn resource(params: &Params) -> Result<String, Refusal> {
     namespace(params)?;
     needed(params, "ScalableDimension")?;
@@ -393,7 +403,7 @@ fn dimension_if_given(params: &Params) -> Result<(), Refusal> {
 }
 
 fn by_arn<'a>(world: &'a mut World, arn: &str) -> Result<&'a mut Target, Refusal> {
-    world.autoscaling.targets.values_mut().find(|target| target.arn == arn).ok_or_else(|| {
+    world.states.autoscaling.targets.values_mut().find(|target| target.arn == arn).ok_or_else(|| {
         Refusal::new("ResourceNotFoundException", format!("The resource {arn} was not found."))
     })
 }

@@ -1,8 +1,9 @@
-//! Step Functions: that executions exist, and how they stand. What runs them is not here: whoever does asks
-//! [`Account::executions`] what was started and tells with [`Account::execution_ended`] how it went.
+//! Step Functions: executions and their status. The simulation of the installation runs them: it reads
+//! [`Account::executions`](crate::Account::executions) and reports the end with
+//! [`Account::execution_ended`](crate::Account::execution_ended).
 //!
-//! The state machines belong to the installation, so each well-formed ARN of this account is one. Source of rules and
-//! messages: API reference, `StartExecution`.
+//! The state machines belong to the installation, so every well-formed ARN of this account is accepted. Source of
+//! rules and messages: API reference, `StartExecution`.
 
 mod access;
 mod history;
@@ -13,38 +14,44 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use self::history::{ExecutionEnd, HistoryEvent};
-use super::unknown;
-use crate::account::Account;
-use crate::authorization::Asks;
+use super::{Service, unknown};
 use crate::clock::Clock;
-use crate::happenings::Happening;
+use crate::events::AccountEvent;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
+use crate::rates::Rate;
 use crate::world::World;
 
-/// An execution's name is taken for 90 days after its end.
+/// An execution's name is reserved for 90 days after its end.
 const KEPT: Duration = Duration::from_hours(90 * 24);
 /// The most bytes of an input.
 const LONGEST_INPUT: usize = 262_144;
-/// What `ListExecutions` can be asked for.
+/// The statuses by which `ListExecutions` can filter.
 const STATUSES: [&str; 6] = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"];
-/// What no name may hold, besides control characters.
+/// The characters that a name must not contain, besides control characters.
 const ILLEGAL: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
-/// What stands of this service.
+pub(crate) static SERVICE: Service = Service {
+    rate: |_| Rate::new("all", 1000.0, 500.0),
+    causes_events: true,
+    answers_tasks: &["SendTaskSuccess", "SendTaskFailure"],
+    ..Service::json("states", "1.0", "AWSStepFunctions", act, access::access)
+};
+
+/// The state of this service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
-    /// In the order in which they started.
+    /// In order of start.
     executions: Vec<ExecutionView>,
-    /// What came of those that have ended, as far as it was told.
+    /// The results of ended executions, as far as they were reported.
     ends: BTreeMap<String, ExecutionEnd>,
-    /// What each went through, as far as it was told, with the times.
+    /// The history of each execution, as far as it was reported, with the times.
     histories: BTreeMap<String, Vec<(Duration, HistoryEvent)>>,
-    /// Tasks that wait for an answer, by token; with the answer once it came.
+    /// The tokens of waiting tasks, each with its answer, if it was sent.
     tokens: BTreeMap<String, Option<Answer>>,
 }
 
-/// What was sent with a task's token: an output, or an error and its cause.
+/// The answer to a task: an output, or an error and its cause.
 pub type Answer = Result<Value, (String, String)>;
 
 /// An execution of a state machine.
@@ -66,56 +73,27 @@ pub struct ExecutionView {
     pub ended_at: Option<Duration>,
 }
 
-impl Account {
-    /// Every execution that was started so far, by a call or by
-    /// [`execution_started`](Account::execution_started), in order. One that is `ABORTED` was stopped by a call.
-    #[must_use]
-    pub fn executions(&self) -> Vec<ExecutionView> {
-        self.with(|world| world.sfn.executions.clone())
-    }
-
-    /// Waits for what is sent with a task's token by `SendTaskSuccess` or `SendTaskFailure`. The token is known from
-    /// here on, and no longer once this is dropped: then its task has timed out.
-    ///
-    /// # Errors
-    /// The error and cause that were sent as a failure.
-    pub async fn task_answer(&self, token: &str) -> Answer {
-        let _waiting = Waiting::begin(self, token);
-        loop {
-            // Listening begins before looking, so that nothing is missed in between.
-            let sent = self.answer_sent();
-            if let Some(answer) = self.with(|world| world.sfn.tokens.get(token).cloned().flatten()) {
-                return answer;
-            }
-            sent.await;
-        }
-    }
+/// Every execution, in order of start.
+pub(crate) fn executions(world: &World) -> Vec<ExecutionView> {
+    world.states.sfn.executions.clone()
 }
 
-/// A task that waits; no longer when it is dropped.
-struct Waiting<'a> {
-    account: &'a Account,
-    token: &'a str,
+/// Makes a task's token valid.
+pub(crate) fn await_task(world: &mut World, token: &str) {
+    world.states.sfn.tokens.insert(token.to_owned(), None);
 }
 
-impl<'a> Waiting<'a> {
-    fn begin(account: &'a Account, token: &'a str) -> Self {
-        account.with(|world| world.sfn.tokens.insert(token.to_owned(), None));
-        Self { account, token }
-    }
+/// The answer to a task, once it was sent.
+pub(crate) fn task_answer(world: &World, token: &str) -> Option<Answer> {
+    world.states.sfn.tokens.get(token).cloned().flatten()
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.account.with(|world| world.sfn.tokens.remove(self.token));
-    }
+/// Makes a task's token invalid: its task has timed out or was answered.
+pub(crate) fn forget_task(world: &mut World, token: &str) {
+    world.states.sfn.tokens.remove(token);
 }
 
-pub(crate) fn access(world: &World, operation: &str, params: &Params, asks: &mut Asks<'_>) {
-    access::access(world, operation, params, asks);
-}
-
-pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
+fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "StartExecution" => start(world, params),
         "DescribeExecution" => describe(world, params),
@@ -128,15 +106,12 @@ pub(crate) fn act(world: &mut World, operation: &str, params: &Params) -> Result
     }
 }
 
-/// Executions do nothing by themselves.
-pub(crate) fn advance(_: &mut World) {}
-
-/// An execution has started.
-pub(crate) fn started(world: &mut World, arn: &str) {
+/// Adds a running execution, unless it exists; `input` is a JSON text.
+pub(crate) fn started(world: &mut World, arn: &str, input: Option<&str>) {
     let now = world.now;
-    if world.sfn.find(arn).is_none() {
+    if world.states.sfn.find(arn).is_none() {
         let (machine, name) = machine_and_name(arn).unwrap_or_default();
-        world.sfn.executions.push(ExecutionView {
+        world.states.sfn.executions.push(ExecutionView {
             arn: arn.into(),
             state_machine: machine,
             name,
@@ -146,16 +121,35 @@ pub(crate) fn started(world: &mut World, arn: &str) {
             ended_at: None,
         });
     }
+    if let (Some(input), Some(execution)) = (input, world.states.sfn.find_mut(arn)) {
+        input.clone_into(&mut execution.input);
+    }
 }
 
-/// An execution has ended.
+/// Ends a running execution.
 pub(crate) fn ended(world: &mut World, arn: &str, status: &'static str) {
-    started(world, arn);
+    started(world, arn, None);
     let now = world.now;
-    if let Some(execution) = world.sfn.find_mut(arn).filter(|execution| execution.status == "RUNNING") {
+    if let Some(execution) = world.states.sfn.find_mut(arn).filter(|execution| execution.status == "RUNNING")
+    {
         execution.status = status;
         execution.ended_at = Some(now);
     }
+}
+
+/// Ends a running execution with a result.
+pub(crate) fn ended_with(world: &mut World, arn: &str, status: &'static str, end: ExecutionEnd) {
+    let runs = world.states.sfn.find(arn).is_none_or(|execution| execution.status == "RUNNING");
+    ended(world, arn, status);
+    if runs {
+        world.states.sfn.ends.insert(arn.to_owned(), end);
+    }
+}
+
+/// Adds an event to an execution's history.
+pub(crate) fn add_event(world: &mut World, arn: &str, event: HistoryEvent) {
+    let at = world.now;
+    world.states.sfn.histories.entry(arn.to_owned()).or_default().push((at, event));
 }
 
 impl State {
@@ -183,7 +177,7 @@ fn validation(message: impl Into<String>) -> Refusal {
     Refusal::new("ValidationException", message)
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 struct Page {
     size: usize,
     after: usize,
@@ -258,8 +252,8 @@ fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let arn = world.arn("states", &format!("execution:{machine}:{name}"));
     let now = world.now;
     let forgotten = |it: &ExecutionView| it.ended_at.is_some_and(|ended_at| ended_at + KEPT <= now);
-    if let Some(there) = world.sfn.find(&arn).filter(|there| !forgotten(there)) {
-        // The same start again, while it runs: the first one's answer.
+    if let Some(there) = world.states.sfn.find(&arn).filter(|there| !forgotten(there)) {
+        // The same start of a running execution returns the first one's response.
         if there.status == "RUNNING" && there.input == input {
             return Ok(started_reply(there));
         }
@@ -276,8 +270,8 @@ fn start(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     };
     let reply = started_reply(&execution);
     let (arn, input) = (execution.arn.clone(), execution.input.clone());
-    world.happenings.push(Happening::ExecutionStarted { arn, input });
-    world.sfn.executions.push(execution);
+    world.events.push(AccountEvent::ExecutionStarted { arn, input });
+    world.states.sfn.executions.push(execution);
     Ok(reply)
 }
 
@@ -289,7 +283,7 @@ fn started_reply(execution: &ExecutionView) -> Reply {
     .into()
 }
 
-/// What both descriptions of an execution tell.
+/// The common part of both descriptions.
 fn summary(execution: &ExecutionView) -> Value {
     let mut summary = json!({
         "executionArn": execution.arn,
@@ -305,12 +299,13 @@ fn summary(execution: &ExecutionView) -> Value {
     summary
 }
 
-/// The execution that a caller names.
+/// The execution in a request.
 fn find<'w>(world: &'w World, arn: &str) -> Result<&'w ExecutionView, Refusal> {
     if !arn.starts_with(&world.arn("states", "execution:")) || machine_and_name(arn).is_none() {
         return Err(invalid_arn(arn));
     }
     world
+        .states
         .sfn
         .find(arn)
         .filter(|it| it.ended_at.is_none_or(|ended_at| world.now < ended_at + KEPT))
@@ -325,7 +320,7 @@ fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let mut document = summary(execution);
     document["input"] = json!(execution.input);
     document["inputDetails"] = json!({ "included": true });
-    if let Some(end) = world.sfn.ends.get(&arn) {
+    if let Some(end) = world.states.sfn.ends.get(&arn) {
         let members = [("output", &end.output), ("error", &end.error), ("cause", &end.cause)];
         for (name, value) in members {
             if let Some(value) = value {
@@ -351,6 +346,7 @@ fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         )));
     }
     let mut found: Vec<&ExecutionView> = world
+        .states
         .sfn
         .executions
         .iter()
@@ -369,19 +365,19 @@ fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     if running {
         ended(world, &arn, "ABORTED");
         let (said, why) = (error.clone().unwrap_or_default(), cause.clone().unwrap_or_default());
-        world.happenings.push(Happening::ExecutionStopped { arn: arn.clone(), error: said, cause: why });
-        world.sfn.ends.insert(arn, ExecutionEnd { output: None, error, cause });
+        world.events.push(AccountEvent::ExecutionStopped { arn: arn.clone(), error: said, cause: why });
+        world.states.sfn.ends.insert(arn, ExecutionEnd { output: None, error, cause });
     }
     Ok(json!({ "stopDate": world.epoch() }).into())
 }
 
-/// A token's task, if it waits and nothing was sent yet (API reference, `SendTaskSuccess`: `InvalidToken` for what is
-/// no token, `TaskTimedOut` for a task that does not wait any more).
+/// Answers a waiting task once (API reference, `SendTaskSuccess`: `InvalidToken` for an invalid token, `TaskTimedOut`
+/// for a task that no longer waits).
 fn answer(world: &mut World, token: &str, answer: Answer) -> Result<Reply, Refusal> {
     if !token.starts_with("arn:aws:states:") {
         return Err(Refusal::new("InvalidToken", "Invalid Token: 'Invalid token'"));
     }
-    match world.sfn.tokens.get_mut(token) {
+    match world.states.sfn.tokens.get_mut(token) {
         Some(place @ None) => {
             *place = Some(answer);
             Ok(json!({}).into())
