@@ -12,7 +12,7 @@ use stackdrop_functions::aws::error::StepError;
 use crate::common::{act, until_done, writes};
 use crate::{
     CERTIFICATE, DOMAIN, GIVEN, NAME, assert_nothing_to_do, changes, deployed, groups, https, inventory,
-    next, prepared, problems, put_record, rules,
+    next, prepared, problems, put_record,
 };
 
 #[tokio::test(start_paused = true)]
