@@ -15,8 +15,8 @@ pub(super) struct Disk {
     pub(super) gib: u32,
 }
 
-/// The root disk, if its size differs from the spec. EC2 does not return the size with the instance, and a disk cannot be
-/// reduced by hand: so it is read only if the spec's size differs from the baseline's, or there is no baseline.
+/// The root disk, if its size differs from the spec. EC2 does not return the size with the instance, and a disk can
+/// only grow: so it is read only if the spec's size differs from the baseline's, or there is no baseline.
 pub(super) async fn to_resize(
     work: &Work<'_>,
     spec: &Spec,
@@ -30,7 +30,7 @@ pub(super) async fn to_resize(
     let call = work.aws.ec2().describe_volumes().volume_ids(volume).send().await;
     let response = call.pending_on(
         &["InvalidVolume.NotFound"],
-        "EBS volume {volume} to become visible",
+        &format!("EBS volume {volume} to become visible"),
         format!("reading the size of EBS volume {volume}"),
     )?;
     let gib = response.volumes().first().and_then(Volume::size).and_then(|gib| u32::try_from(gib).ok());
@@ -56,7 +56,7 @@ pub(super) fn mapping(gib: u32) -> BlockDeviceMapping {
 pub(super) async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
     let Disk { volume, gib: from } = disk;
     if *from > to {
-        // A failed update enlarged the disk, which cannot be undone. In any other case the plan reported a problem.
+        // A failed update enlarged the disk, which cannot be reverted. In any other case the plan reported a problem.
         tracing::warn!(volume, from, to, "The EBS volume keeps its size.");
         return Ok(());
     }

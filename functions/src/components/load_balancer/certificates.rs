@@ -62,7 +62,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Whether the existing record is the one that ACM requires, whoever created it.
+    /// Whether the existing record is the one that ACM requires, created by Stackdrop or not.
     pub(super) fn is_correct(&self) -> bool {
         matches!(&self.existing, Lookup::Record(record) if dns::is_cname(record, &self.value))
     }

@@ -245,7 +245,7 @@ impl Observed {
     }
 }
 
-/// Finds the load balancer with the stack's name, whoever manages it.
+/// Finds the load balancer with the stack's name, managed by this stack or not.
 pub(super) async fn find_balancer(work: &Work<'_>) -> Result<Option<LoadBalancer>, StepError> {
     let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
     let observed = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;

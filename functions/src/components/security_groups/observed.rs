@@ -20,7 +20,7 @@ pub(super) struct Owned {
     pub(super) rules: Vec<OwnedRule>,
 }
 
-/// A rule of a group that this stack manages, whoever created the rule.
+/// A rule of a group that this stack manages, including rules that others created.
 #[derive(Debug)]
 pub(super) struct OwnedRule {
     pub(super) id: String,

@@ -1,4 +1,4 @@
-//! The lock, which ensures that only one execution at a time changes a stack.
+//! The lock: only the execution that holds it may change the stack.
 
 use std::time::{Duration, SystemTime};
 
