@@ -1,7 +1,11 @@
 //! The database: creation, updates in place, deletion protection and deletion.
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod deletion; // protection and final snapshots
+mod preflight; // preflight checks of a plan
 
 use std::time::Duration;
 
@@ -300,77 +304,6 @@ async fn conclude_turns_deletion_protection_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
-    let (_account, aws, mut deployment) = deployed(SPEC).await;
-    let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
-    call.deletion_protection(true).send().await.unwrap();
-    later(600).await;
-    next(&mut deployment);
-    let mut dropped = deployment.clone();
-    dropped["spec"]["database"] = Value::Null;
-    dropped["spec"]["services"] = json!({});
-    dropped["baseline"] = deployment["baseline"].clone();
-    let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
-    assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
-    let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
-    assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
-    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(deletion["found"], 3);
-    assert!(
-        deletion["remaining"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
-        "{deletion}"
-    );
-    // The fix: one deployment turns the protection off, the next one drops the database.
-    deployment["spec"]["database"]["deletionProtection"] = json!(false);
-    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    wait_until_stable(&aws, &mut deployment).await;
-    next(&mut deployment);
-    dropped["baseline"] = deployment["baseline"].clone();
-    assert_eq!(act(&aws, NAME, "apply", &dropped).await.unwrap(), json!({ "awaited": false }));
-    assert!(instance(&aws).await.is_some(), "services may use it until the deployment prunes");
-    let waiting = act(&aws, NAME, "prune", &dropped).await.unwrap_err();
-    assert!(
-        matches!(&waiting, StepError::Pending(what) if what.contains("the deletion of instance shop-database")),
-        "{waiting}"
-    );
-    until_done(&aws, NAME, "prune", &dropped).await.unwrap();
-    assert!(instance(&aws).await.is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_database_without_a_baseline_is_deleted_without_a_snapshot() {
-    let (account, aws, deployment) = prepared(SPEC).await;
-    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    later(20).await;
-    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(deletion["found"], 3);
-    let remaining: Vec<&str> = deletion["remaining"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|remaining| remaining["resource"].as_str().unwrap())
-        .collect();
-    assert_eq!(remaining, ["instance", "subnet-group", "parameter-group"]);
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(existing(&account), Vec::<String>::new());
-    let snapshots = aws.rds().describe_db_snapshots().send().await;
-    assert!(snapshots.map_or(0, |response| response.db_snapshots().len()) == 0);
-    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_database_with_a_baseline_is_deleted_with_a_final_snapshot() {
-    let (account, aws, mut deployment) = deployed(SPEC).await;
-    next(&mut deployment);
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    let snapshots: Vec<_> =
-        account.inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBSnapshot").collect();
-    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
-    assert!(snapshots[0].id.contains("shop-database-final-"), "{snapshots:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_failed_database_reports_its_reason() {
     let (account, aws, deployment) = prepared(SPEC).await;
     account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
@@ -401,54 +334,4 @@ async fn a_database_that_the_stack_does_not_manage_is_rejected() {
     assert!(matches!(&error, StepError::NotOwned { .. }), "{error}");
     assert_eq!(act(&aws, NAME, "delete", &deployment).await.unwrap(), json!({ "found": 0, "remaining": [] }));
     assert!(instance(&aws).await.is_some());
-}
-
-/// The problems of a plan, each as `why; fix`.
-fn problems(plan: &Value) -> Vec<String> {
-    let problems = plan["problems"].as_array().unwrap().iter();
-    problems
-        .map(|problem| format!("{}; {}", problem["why"].as_str().unwrap(), problem["fix"].as_str().unwrap()))
-        .collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plan_names_what_rds_does_not_offer_and_what_it_does() {
-    let spec = |database: &str| format!("stack: shop\ndatabase: {{ name: orders, {database} }}");
-    for (database, expected) in [
-        (
-            "version: '18.9', class: db.t4g.small",
-            "RDS has no PostgreSQL 18.9 (database.version); set database.version to one that it has: 18.1, 18.2",
-        ),
-        ("version: '17.3', class: db.t4g.small", "it has: 17.2, 17.4, 17.5, 17.6, 17.7"),
-        (
-            "version: '17', class: db.t4g.4xlarge",
-            "RDS does not offer database.class db.t4g.4xlarge for PostgreSQL 17.7",
-        ),
-    ] {
-        let account = common::account();
-        let plan = act(&aws(&account), NAME, "plan", &deployment(&spec(database))).await.unwrap();
-        let problems_found = problems(&plan);
-        assert!(
-            problems_found.len() == 1 && problems_found[0].contains(expected),
-            "{database}: {problems_found:?}"
-        );
-        assert_eq!(common::writes(&account), Vec::<String>::new());
-    }
-    let account = common::account();
-    let two_zones = spec("version: '17', class: db.m5.large, multiAz: true");
-    let plan = act(&aws(&account), NAME, "plan", &deployment(&two_zones)).await.unwrap();
-    assert_eq!(problems(&plan), Vec::<String>::new(), "two zones offer it");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plan_rejects_an_upgrade_to_a_version_that_rds_does_not_have() {
-    let (account, aws, mut deployment) = deployed(SPEC).await;
-    next(&mut deployment);
-    deployment["spec"]["database"]["class"] = json!("db.m5.large");
-    assert_eq!(problems(&act(&aws, NAME, "plan", &deployment).await.unwrap()), Vec::<String>::new());
-    let before = account.calls();
-    deployment["spec"]["database"]["version"] = json!("17.1");
-    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
-    assert!(problems(&plan)[0].contains("RDS has no PostgreSQL 17.1"), "{plan}");
-    assert_eq!(writes_since(&account, before), Vec::<String>::new());
 }
