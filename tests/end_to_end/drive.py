@@ -90,21 +90,21 @@ class Trial:
         spec = (self.given.root / "specs/shop.yaml").read_text()
 
         self.simulate("--fail", self.given.fail)
-        undone = self.deploy(machine, bucket, spec, set())
-        undone["remaining"] = self.standing()
+        rolled_back = self.deploy(machine, bucket, spec, set())
+        rolled_back["remaining"] = self.resources()
 
         self.simulate()
         scheduled = spec.replace("schedule: cron(0 3 * * ? *)", "schedule: rate(30 minutes)", 1)
         assert scheduled != spec
-        deployed = self.deploy(machine, bucket, scheduled, {undone["execution"]})
-        deployed["standing"] = self.standing()
+        deployed = self.deploy(machine, bucket, scheduled, {rolled_back["execution"]})
+        deployed["resources"] = self.resources()
         self.say("waiting for the schedule")
-        redeployed = self.follow(machine, {undone["execution"], deployed["execution"]})
-        for execution in (undone, deployed, redeployed):
+        redeployed = self.follow(machine, {rolled_back["execution"], deployed["execution"]})
+        for execution in (rolled_back, deployed, redeployed):
             execution["steps"] = self.logged(execution["execution"])
         self.say(f"{self.gateway.decided} calls were decided by the policies of the functions' roles")
         assert self.gateway.decided > 0
-        return {"undone": undone, "deployed": deployed, "redeployed": redeployed, "seconds": time.monotonic() - self.started}
+        return {"rolled_back": rolled_back, "deployed": deployed, "redeployed": redeployed, "seconds": time.monotonic() - self.started}
 
     # ---- what runs
 
@@ -257,7 +257,7 @@ class Trial:
                             steps.add(span["step"])
         return sorted(steps)
 
-    def standing(self):
+    def resources(self):
         """What is there, as far as it costs money."""
         ec2, rds = self.client("ec2"), self.client("rds")
         balancers, ecs = self.client("elbv2"), self.client("ecs")

@@ -22,7 +22,7 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-const NAME: &str = "the_template_deploys_undoes_and_redeploys_outside_our_own_process";
+const NAME: &str = "the_template_deploys_rolls_back_and_redeploys_in_an_emulator";
 const SHOP: &str = include_str!("../../specs/shop.yaml");
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         return closing(0, 0, 0);
     }
     println!("\nrunning 1 test");
-    match std::panic::catch_unwind(trial) {
+    match std::panic::catch_unwind(run_in_emulator) {
         Ok(Ok(report)) => {
             println!("test {NAME} ... ok ({:.0} s)", report["seconds"].as_f64().unwrap());
             closing(1, 0, 0)
@@ -71,7 +71,7 @@ fn closing(passed: u8, failed: u8, ignored: u8) -> ExitCode {
 }
 
 /// The report of what went on, or why it could not go on here.
-fn trial() -> Result<Value, String> {
+fn run_in_emulator() -> Result<Value, String> {
     let python = python()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = target().join("end-to-end").join("run");
@@ -79,7 +79,7 @@ fn trial() -> Result<Value, String> {
     let programs = stackdrop.parent().unwrap();
     for Function { name, .. } in functions() {
         assert!(
-            is_of_today(&programs.join(name)),
+            is_up_to_date(&programs.join(name)),
             "the program of {name} is older than what it is made of: `cargo test --no-run` first"
         );
     }
@@ -100,31 +100,34 @@ fn trial() -> Result<Value, String> {
     assert!(ended == Ok(true), "drive.py {}; what ran wrote its logs to {}", why(&ended), work.display());
     let report: Value = serde_json::from_slice(&std::fs::read(work.join("report.json")).unwrap()).unwrap();
     let rehearsed = rehearsed(&report);
-    for (execution, rehearsed) in ["undone", "deployed", "redeployed"].iter().zip(&rehearsed) {
+    for (execution, rehearsed) in ["rolled_back", "deployed", "redeployed"].iter().zip(&rehearsed) {
         let logged: BTreeSet<String> = serde_json::from_value(report[execution]["steps"].clone()).unwrap();
         assert_eq!(logged, rehearsed.steps, "the steps of `{execution}`, by the functions' logs");
     }
-    the_first_was_undone(&report["undone"], &rehearsed[0]);
-    the_second_stands(&report["deployed"], &rehearsed[1]);
-    the_schedule_changed_nothing(&report["redeployed"], &rehearsed[2]);
+    check_rolled_back(&report["rolled_back"], &rehearsed[0]);
+    check_deployed(&report["deployed"], &rehearsed[1]);
+    check_redeployed(&report["redeployed"], &rehearsed[2]);
     Ok(report)
 }
 
-fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
-    assert_eq!((&undone["status"], rehearsed.deployed.result().as_str()), (&Value::from("FAILED"), "Failed"));
-    assert_eq!(states(undone), states_of(&rehearsed.deployed), "a deployment that is undone");
-    assert_eq!(undone["record"]["step"], "Database");
-    assert_eq!(undone["record"]["result"], "Failed");
-    let cause = undone["cause"].as_str().unwrap();
+fn check_rolled_back(rolled_back: &Value, rehearsed: &Rehearsed) {
+    assert_eq!(
+        (&rolled_back["status"], rehearsed.deployed.result().as_str()),
+        (&Value::from("FAILED"), "Failed")
+    );
+    assert_eq!(states(rolled_back), states_of(&rehearsed.deployed), "a deployment that is rolled_back");
+    assert_eq!(rolled_back["record"]["step"], "Database");
+    assert_eq!(rolled_back["record"]["result"], "Failed");
+    let cause = rolled_back["cause"].as_str().unwrap();
     assert!(cause.contains("RefusedByRehearsal"), "{cause}");
     // The two say how much was removed, and it is as much.
     assert_eq!(cause, rehearsed.deployed.error().unwrap().split_once(": ").unwrap().1);
-    for (what, count) in undone["remaining"].as_object().unwrap() {
+    for (what, count) in rolled_back["remaining"].as_object().unwrap() {
         assert_eq!(count, 0, "{what} left");
     }
 }
 
-fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
+fn check_deployed(deployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(
         (&deployed["status"], rehearsed.deployed.result().as_str()),
         (&Value::from("SUCCEEDED"), "Succeeded")
@@ -132,12 +135,12 @@ fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(states(deployed), states_of(&rehearsed.deployed), "a deployment");
     assert_eq!(deployed["record"]["result"], "Succeeded");
     assert_eq!(deployed["record"]["trigger"], "upload");
-    for (what, count) in deployed["standing"].as_object().unwrap() {
+    for (what, count) in deployed["resources"].as_object().unwrap() {
         assert_eq!(count, 1, "{what}");
     }
 }
 
-fn the_schedule_changed_nothing(redeployed: &Value, rehearsed: &Rehearsed) {
+fn check_redeployed(redeployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(redeployed["input"]["action"], "redeploy");
     assert_eq!(
         (&redeployed["status"], rehearsed.deployed.result().as_str()),
@@ -174,13 +177,13 @@ fn rehearsed(report: &Value) -> [Rehearsed; 3] {
             message: format!("refused because of --fail {}:{}", REFUSED.0, REFUSED.1),
         };
         failing.account().arm(Fault::at(REFUSED.0, REFUSED.1, When::From(1), refused));
-        let undone = Rehearsed::of(failing.deploy(SHOP, &()).await.unwrap(), &failing);
-        let standing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
-        let deployed = Rehearsed::of(standing.deploy(SHOP, &()).await.unwrap(), &standing);
+        let rolled_back = Rehearsed::of(failing.deploy(SHOP, &()).await.unwrap(), &failing);
+        let succeeding = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
+        let deployed = Rehearsed::of(succeeding.deploy(SHOP, &()).await.unwrap(), &succeeding);
         let input = report["redeployed"]["input"].clone();
-        let redeployed = standing.run(input, &(), &Abort::default()).await;
-        let redeployed = Rehearsed::of(redeployed, &standing);
-        [undone, deployed, redeployed]
+        let redeployed = succeeding.run(input, &(), &Abort::default()).await;
+        let redeployed = Rehearsed::of(redeployed, &succeeding);
+        [rolled_back, deployed, redeployed]
     })
 }
 
@@ -205,7 +208,7 @@ fn states_of(deployed: &Deployed) -> Vec<String> {
 }
 
 /// Whether a function's program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
-fn is_of_today(program: &Path) -> bool {
+fn is_up_to_date(program: &Path) -> bool {
     let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders: Vec<PathBuf> =

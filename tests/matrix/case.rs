@@ -17,16 +17,16 @@ pub(crate) struct Case {
     pub(crate) call: Call,
     pub(crate) name: &'static str,
     pub(crate) kind: FaultKind,
-    lasts: Lasts,
+    lasts: Persistence,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Lasts {
+enum Persistence {
     Once,
     /// Until the SDK has given up.
-    SdkGivesUp,
+    UntilSdkGivesUp,
     /// As long as this action of this component is asked for.
-    Action,
+    WholeAction,
 }
 
 impl fmt::Display for Case {
@@ -52,15 +52,15 @@ pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<C
 }
 
 /// Faults that must not show: they pass, or strike an announcement, without which a deployment goes on.
-pub(crate) fn passing(call: &Call) -> Vec<Case> {
+pub(crate) fn transient(call: &Call) -> Vec<Case> {
     let case = |name, kind, lasts| Case { call: call.clone(), name, kind, lasts };
     let mut cases = vec![
-        case("throttled", FaultKind::Throttled, Lasts::SdkGivesUp),
-        case("server error", FaultKind::ServerError, Lasts::SdkGivesUp),
-        case("lost before", FaultKind::LostBefore, Lasts::Once),
-        case("lost after", FaultKind::LostAfter, Lasts::Once),
-        case("killed", FaultKind::Killed, Lasts::Once),
-        case("timed out", FaultKind::Hangs, Lasts::Once),
+        case("throttled", FaultKind::Throttled, Persistence::UntilSdkGivesUp),
+        case("server error", FaultKind::ServerError, Persistence::UntilSdkGivesUp),
+        case("lost before", FaultKind::LostBefore, Persistence::Once),
+        case("lost after", FaultKind::LostAfter, Persistence::Once),
+        case("killed", FaultKind::Killed, Persistence::Once),
+        case("timed out", FaultKind::Hangs, Persistence::Once),
     ];
     if !call.writes {
         // A read has no effect: lost after is lost before.
@@ -73,13 +73,13 @@ pub(crate) fn passing(call: &Call) -> Vec<Case> {
 }
 
 /// Faults that last: what was to be done fails.
-pub(crate) fn lasting(call: &Call) -> Vec<Case> {
+pub(crate) fn persistent(call: &Call) -> Vec<Case> {
     if announces(call) {
         return Vec::new();
     }
     let mut cases = Vec::from(refusals(call));
-    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
-    if has_a_failed_state(call) {
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Persistence::WholeAction };
+    if can_fail_later(call) {
         cases.push(case("resource fails", FaultKind::ResourceFails));
     }
     if let Some(code) = quota(&call.service, &call.operation) {
@@ -89,7 +89,7 @@ pub(crate) fn lasting(call: &Call) -> Vec<Case> {
 }
 
 fn refusals(call: &Call) -> [Case; 2] {
-    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Persistence::WholeAction };
     [
         case("access denied", FaultKind::AccessDenied),
         case("fails from here on", refused("RefusedByTest", "the test says no")),
@@ -102,19 +102,19 @@ fn refused(code: &str, message: &str) -> FaultKind {
 
 /// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that, and
 /// what the SDK takes for throttling and repeats.
-pub(crate) fn lasting_until_noticed(call: &Call) -> Vec<Case> {
+pub(crate) fn persistent_until_noticed(call: &Call) -> Vec<Case> {
     let repeated = |case: &Case| match &case.kind {
         FaultKind::Refused { code, .. } => code.starts_with("LimitExceeded"),
         _ => false,
     };
-    let mut cases = lasting(call);
+    let mut cases = persistent(call);
     for case in cases.iter_mut().filter(|case| case.name != "fails from here on" && !repeated(case)) {
-        case.lasts = Lasts::Once;
+        case.lasts = Persistence::Once;
     }
     cases
 }
 
-fn has_a_failed_state(call: &Call) -> bool {
+fn can_fail_later(call: &Call) -> bool {
     let can_fail =
         ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
     // What AWS refused in the undisturbed run makes nothing that could fail.
@@ -159,16 +159,16 @@ fn quota(service: &str, operation: &str) -> Option<&'static str> {
 
 impl Case {
     /// The fault, to be armed where the run goes on from `checkpoint`.
-    pub(crate) fn fault(&self, ledger: &[Call], checkpoint: &Checkpoint) -> Fault {
+    pub(crate) fn fault(&self, call_log: &[Call], checkpoint: &Checkpoint) -> Fault {
         let same = |other: &&Call| {
             (&other.service, &other.operation, &other.caller)
                 == (&self.call.service, &self.call.operation, &self.call.caller)
         };
-        let nth = ledger[checkpoint.calls()..=self.call.number].iter().filter(same).count();
+        let nth = call_log[checkpoint.calls()..=self.call.number].iter().filter(same).count();
         let when = match self.lasts {
-            Lasts::Once => When::Only(nth),
-            Lasts::SdkGivesUp => When::Span(nth, SDK_ATTEMPTS),
-            Lasts::Action => When::From(nth),
+            Persistence::Once => When::Only(nth),
+            Persistence::UntilSdkGivesUp => When::Span(nth, SDK_ATTEMPTS),
+            Persistence::WholeAction => When::From(nth),
         };
         Fault::at(&self.call.service, &self.call.operation, when, self.kind.clone()).during(self.action())
     }
@@ -179,12 +179,12 @@ impl Case {
     }
 
     /// Whether it struck the very call that it was meant for.
-    pub(crate) fn struck(&self, rehearsal: &Rehearsal) -> Result<(), String> {
+    pub(crate) fn check_struck(&self, rehearsal: &Rehearsal) -> Result<(), String> {
         let account = rehearsal.account();
-        let (strikes, ledger) = (account.strikes(), account.ledger());
+        let (strikes, call_log) = (account.strikes(), account.ledger());
         let strike =
             strikes.iter().find(|strike| strike.call == self.call.number && strike.kind == self.kind);
-        let hit = &ledger[strike.ok_or("it did not strike where it was meant to")?.call];
+        let hit = &call_log[strike.ok_or("it did not strike where it was meant to")?.call];
         if (hit.name(), &hit.caller) == (self.call.name(), &self.call.caller) {
             Ok(())
         } else {
@@ -193,19 +193,19 @@ impl Case {
     }
 
     /// Whether the same call fails again when what was done is taken back.
-    pub(crate) fn goes_on(&self) -> bool {
-        matches!(self.lasts, Lasts::Action)
+    pub(crate) fn fails_again(&self) -> bool {
+        matches!(self.lasts, Persistence::WholeAction)
     }
 
     /// Whether a read is denied without which a deployment may go on: what it would have told is told as unknown.
-    pub(crate) fn may_be_unheeded(&self) -> bool {
+    pub(crate) fn is_optional_read(&self) -> bool {
         let is_advisory = self.call.service == "servicequotas"
             || ["DescribeSecret", "GetRole"].contains(&self.call.operation.as_str());
         self.name == "access denied" && is_advisory
     }
 
     /// Whether the call is made by an action that is asked until nothing is left.
-    pub(crate) fn clears(&self) -> bool {
+    pub(crate) fn awaits_deletion(&self) -> bool {
         self.action().ends_with("/await-deletion")
     }
 

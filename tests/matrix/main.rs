@@ -6,22 +6,22 @@
 //! its operation, a caller (`killed at ec2:CreateVpc #1 of deployment-1/network/ensure`).
 //!
 //! A case begins at the step in which its call lies, from a checkpoint of the undisturbed run: what comes before is the
-//! same to the byte, which [`what_follows_a_checkpoint_is_what_would_have_followed_without_it`] shows.
+//! same to the byte, which [`a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_run`] shows.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
 mod case;
-mod course;
 mod deployment;
-mod found;
-mod removal;
-mod tally;
-mod undo;
+mod destroy;
+mod regressions;
+mod rollback;
+mod runner;
+mod undisturbed_run;
 mod update;
 
 use std::fmt::Debug;
 
-use course::Course;
+use undisturbed_run::UndisturbedRun;
 
 /// A quarter of the matrix's time would be glibc's, which gives memory back to the system all the time.
 #[global_allocator]
@@ -47,23 +47,28 @@ fn same<T: PartialEq + Debug>(what: &str, is: T, shall: T) -> Result<(), String>
 }
 
 #[test]
-fn what_follows_a_checkpoint_is_what_would_have_followed_without_it() {
-    let each_fourth = [undo::course(), update::course(), update::restoring(), removal::course()];
+fn a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_run() {
+    let each_fourth = [
+        rollback::undisturbed(),
+        update::undisturbed(),
+        update::undisturbed_rollback(),
+        destroy::undisturbed(),
+    ];
     let some = each_fourth
         .iter()
-        .flat_map(|course| course.checkpoints.iter().step_by(4).map(move |it| (course, it)));
-    let whole = deployment::course();
-    for (course, checkpoint) in whole.checkpoints.iter().map(|it| (&whole, it)).chain(some) {
+        .flat_map(|undisturbed| undisturbed.checkpoints.iter().step_by(4).map(move |it| (undisturbed, it)));
+    let whole = deployment::undisturbed();
+    for (undisturbed, checkpoint) in whole.checkpoints.iter().map(|it| (&whole, it)).chain(some) {
         let step = checkpoint.step().unwrap();
-        if checkpoint.calls() == course.ledger.len() {
+        if checkpoint.calls() == undisturbed.call_log.len() {
             continue; // Conclude's answer is before it: there is nothing to compare.
         }
-        let again = simulated(Course::go_on(checkpoint));
-        assert_eq!(again.result, course.result, "from {step}");
-        assert_eq!(again.standing, course.standing, "from {step}");
-        let lines = |course: &Course| -> Vec<String> {
-            course.ledger.iter().map(|call| serde_json::to_string(call).unwrap()).collect()
+        let again = simulated(UndisturbedRun::resume(checkpoint));
+        assert_eq!(again.result, undisturbed.result, "from {step}");
+        assert_eq!(again.resources, undisturbed.resources, "from {step}");
+        let lines = |undisturbed: &UndisturbedRun| -> Vec<String> {
+            undisturbed.call_log.iter().map(|call| serde_json::to_string(call).unwrap()).collect()
         };
-        assert_eq!(lines(&again), lines(course), "from {step}");
+        assert_eq!(lines(&again), lines(undisturbed), "from {step}");
     }
 }

@@ -33,7 +33,7 @@ fn way<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
 }
 
 #[test]
-fn components_are_built_in_the_order_of_their_list() {
+fn components_are_applied_in_the_order_of_their_list() {
     let machine = machine();
     let built: Vec<String> = way(&machine, "Network", "Conclude")
         .into_iter()
@@ -44,7 +44,7 @@ fn components_are_built_in_the_order_of_their_list() {
 }
 
 #[test]
-fn the_undo_takes_them_away_in_the_opposite_order() {
+fn the_rollback_deletes_components_in_reverse_order() {
     let machine = machine();
     let removed: Vec<&str> = way(&machine, "DeleteService", "Conclude");
     assert_eq!(
@@ -63,7 +63,7 @@ fn the_undo_takes_them_away_in_the_opposite_order() {
 }
 
 #[test]
-fn every_component_is_planned_ensured_and_removed() {
+fn every_component_is_planned_applied_and_deleted() {
     let machine = machine();
     let asked: BTreeSet<(String, String)> =
         tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
@@ -79,7 +79,7 @@ fn every_component_is_planned_ensured_and_removed() {
 }
 
 #[test]
-fn a_step_that_may_change_something_leads_to_its_undo() {
+fn a_failed_apply_or_wait_leads_to_the_rollback() {
     let machine = machine();
     for state in tasks(&machine).iter().filter(|state| state.parent.is_none()) {
         let caught = state.catches.first();
@@ -106,7 +106,7 @@ fn waits_for_a_person(state: &StateInfo<'_>) -> bool {
 }
 
 #[test]
-fn all_steps_are_asked_again_for_the_same_passing_faults() {
+fn all_steps_retry_the_same_transient_errors() {
     let machine = machine();
     let transient = |state: &StateInfo<'_>| {
         let mut last = state.retries.last().cloned().unwrap();
@@ -139,7 +139,7 @@ fn every_wait_has_a_limit_and_a_fixed_pace() {
 }
 
 #[test]
-fn no_function_is_still_at_work_when_its_state_has_failed() {
+fn no_function_is_still_running_when_its_state_times_out() {
     let machine = machine();
     for state in tasks(&machine) {
         assert!(u64::from(state.timeout_seconds.unwrap()) > FUNCTION_SECONDS_MAX, "{}", state.name);
@@ -147,7 +147,7 @@ fn no_function_is_still_at_work_when_its_state_has_failed() {
 }
 
 #[test]
-fn the_workflow_knows_no_error_that_functions_do_not_have() {
+fn the_workflow_handles_only_errors_that_functions_return() {
     let machine = machine();
     let aws = ["Lambda.", "States.", "Runtime.", "Sandbox."];
     for state in tasks(&machine) {
@@ -180,7 +180,7 @@ fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
 }
 
 #[test]
-fn the_templates_functions_are_cut_off_before_their_states_are() {
+fn functions_of_the_template_time_out_before_their_states() {
     let globals = &template()["Globals"]["Function"];
     assert_eq!(globals["Timeout"], FUNCTION_SECONDS_MAX, "rehearsals cut functions off where Lambda does");
     for state in tasks(&machine()) {

@@ -11,14 +11,14 @@ use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, changes, rehearsal, standing};
+use crate::{MINIMAL, changes, rehearsal, resources};
 
 async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
     rehearsal.run(input, &(), &Abort::default()).await
 }
 
 /// Whether a call is of those with which Stackdrop reads specs, keeps records and announces.
-fn only_remembers_or_tells(call: &Call) -> bool {
+fn is_record_or_notification(call: &Call) -> bool {
     ["s3", "states"].contains(&call.service.as_str()) || announces(call)
 }
 
@@ -29,10 +29,10 @@ async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     assert!(error.contains(said), "{said:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
-    let others = refused.calls.iter().filter(|call| !only_remembers_or_tells(call));
+    let others = refused.calls.iter().filter(|call| !is_record_or_notification(call));
     assert_eq!(others.count(), 0, "{said}: nobody else was even asked");
     assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{said}");
-    assert_eq!(standing(rehearsal), Vec::<String>::new(), "{said}");
+    assert_eq!(resources(rehearsal), Vec::<String>::new(), "{said}");
 }
 
 fn alias_bomb() -> Vec<u8> {
@@ -45,7 +45,7 @@ fn alias_bomb() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_are_no_specs_say_why() {
+async fn invalid_spec_files_are_refused_with_the_cause() {
     let utf16: Vec<u8> = MINIMAL.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let huge = vec![b'#'; stackdrop_specs::LONGEST_SPEC + 1];
     let other_name = MINIMAL.replacen("stack: hello", "stack: other", 1).into_bytes();
@@ -75,7 +75,7 @@ async fn files_that_are_no_specs_say_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_name_no_stack_say_so() {
+async fn invalid_object_keys_are_refused() {
     let long = format!("specs/{}.yaml", "x".repeat(1000));
     let keys = [
         "specs/my shop.yaml",
@@ -113,7 +113,7 @@ async fn keys_that_name_no_stack_say_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
+async fn events_of_other_buckets_or_kinds_are_refused_with_the_cause() {
     let rehearsal = rehearsal(MINIMAL);
     let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let changed = |pointer: &str, value: Value| {
@@ -154,7 +154,7 @@ async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_stackdrop_may_not_read_is_named_with_awss_reason() {
+async fn an_unreadable_spec_is_named_with_the_error_from_aws() {
     let rehearsal = rehearsal(MINIMAL);
     let fault = Fault::at("s3", "GetObject", When::From(1), FaultKind::AccessDenied).during("/admit/run");
     rehearsal.account().arm(fault);
@@ -196,7 +196,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
+async fn arbitrary_input_is_refused_and_never_a_defect() {
     let rehearsal = rehearsal(MINIMAL);
     let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     // One field of a good event is replaced, or all of it is made up.
@@ -241,5 +241,5 @@ async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
             ),
         }
     }
-    assert!(rehearsal.account().ledger().iter().all(only_remembers_or_tells));
+    assert!(rehearsal.account().ledger().iter().all(is_record_or_notification));
 }

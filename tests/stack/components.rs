@@ -147,14 +147,14 @@ fn every_component_has_all_its_parts() {
 }
 
 #[test]
-fn the_table_of_the_workflow_has_the_components_in_their_order() {
+fn the_workflow_table_lists_the_components_in_order() {
     let listed: Vec<&str> = COMPONENTS.iter().map(|component| component.name).collect();
     let table: Vec<&str> = PARTS.iter().map(|part| part.component).collect();
     assert_eq!(table, listed);
 }
 
 #[test]
-fn a_new_component_is_told_every_part_that_it_lacks() {
+fn a_new_component_gets_a_list_of_all_its_missing_parts() {
     let missing = missing(&Names::of("cache-cluster"), read);
     let expected = PLACES.iter().map(|place| place.what);
     let told: Vec<&str> = missing.iter().filter_map(|line| line.split(':').next()).collect();
@@ -168,7 +168,7 @@ fn a_new_component_is_told_every_part_that_it_lacks() {
 }
 
 #[test]
-fn each_part_of_each_component_is_missed_when_it_is_forgotten() {
+fn every_missing_part_of_a_component_is_reported() {
     let mut forgotten = 0;
     for part in PARTS {
         let names = Names::of(part.component);

@@ -6,7 +6,7 @@ use stackdrop::Rehearsal;
 use stackdrop_simulator::{InterfaceView, Origin};
 use stackdrop_specs::{DatabaseClient, Spec};
 
-use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, standing};
+use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, resources};
 
 /// The ports that are tried: every one that something listens on, and some that nobody may reach.
 const PORTS: [u16; 8] = [22, 80, 443, 3000, 3389, 5432, 8080, 9000];
@@ -100,7 +100,7 @@ fn count(rehearsal: &Rehearsal, wanted: Kind) -> usize {
 async fn the_example_becomes_a_running_stack() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
-    insta::assert_snapshot!(standing(&rehearsal).join("\n"));
+    insta::assert_snapshot!(resources(&rehearsal).join("\n"));
     let outputs = stackdrop::rehearsal::outputs_of(&deployed).unwrap();
     assert!(outputs.load_balancer.unwrap().url.unwrap().starts_with("https://"));
     assert!(outputs.database.unwrap().host.unwrap().ends_with(".rds.amazonaws.com"));
@@ -119,7 +119,7 @@ async fn nobody_reaches_more_than_the_architecture_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() {
+async fn a_stack_without_nat_deploys_through_endpoints_and_is_equally_closed() {
     let rehearsal = rehearsal(PRIVATE);
     deployed(&rehearsal, PRIVATE).await;
     assert_eq!(count(&rehearsal, Kind::Nat), 0);
@@ -128,7 +128,7 @@ async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shortest_spec_deploys() {
+async fn the_minimal_spec_deploys() {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
 }
@@ -144,7 +144,7 @@ async fn only_load_balancers_and_nat_gateways_have_public_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_can_carry_tags_carries_ours() {
+async fn every_taggable_resource_carries_the_tags_of_the_stack() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
@@ -163,14 +163,14 @@ async fn everything_that_can_carry_tags_carries_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_deployment_of_the_same_spec_changes_nothing_and_reads_little() {
+async fn a_second_deployment_of_the_same_spec_changes_nothing_and_makes_few_calls() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        let before = standing(&rehearsal);
+        let before = resources(&rehearsal);
         let second = deployed(&rehearsal, spec).await;
         assert_eq!(changes(&second), Vec::<String>::new());
-        assert_eq!(standing(&rehearsal), before);
+        assert_eq!(resources(&rehearsal), before);
         if spec == SHOP {
             let reads = second.calls.iter().filter(|call| !call.writes).count();
             assert!(reads <= 55, "{reads} reading calls: {:#?}", second.counts());

@@ -22,7 +22,7 @@ fn plan_of(deployed: &Deployed) -> Vec<ComponentPlan> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cost_of_a_spec_is_what_its_stack_costs_to_the_cent() {
+async fn the_estimated_cost_equals_the_cost_of_the_stack() {
     let larger =
         SHOP.replacen("nat: single", "nat: per-zone", 1).replacen("multiAz: false", "multiAz: true", 1);
     let larger = larger.replacen("zones: 2", "zones: 3", 1).replacen("t3.micro", "m7i.xlarge", 1);
@@ -43,7 +43,7 @@ fn assert_near(name: &str, said: f64, took: f64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_deployment_takes_about_as_long_as_its_plan_says() {
+async fn a_first_deployment_takes_about_as_long_as_estimated() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         let first = deployed(&rehearsal, spec).await;
@@ -74,7 +74,7 @@ const UPDATES: [(&str, &str, &str); 15] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn an_update_takes_about_as_long_as_its_plan_says() {
+async fn an_update_takes_about_as_long_as_estimated() {
     for (name, from, to) in UPDATES {
         let rehearsal = rehearsal(SHOP);
         deployed(&rehearsal, SHOP).await;
@@ -87,7 +87,7 @@ async fn an_update_takes_about_as_long_as_its_plan_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
+async fn the_estimate_includes_the_deletion_of_removed_resources() {
     let unprotected = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     let without =
         unprotected.split("\n# PostgreSQL").next().unwrap().replace("    database:\n", "    environment2:\n");
@@ -102,7 +102,7 @@ async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
 }
 
 #[test]
-fn an_estimate_says_what_it_costs_now_and_then() {
+fn an_estimate_shows_the_monthly_cost_before_and_after() {
     let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
     let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
     let difference = update.monthly_usd_then - update.monthly_usd_now;

@@ -1,4 +1,4 @@
-//! The floors of the functions: imports go down only, and no circle comes back.
+//! The floors of the functions: imports go down only, and no cycle comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ fn components_do_not_import_each_other() {
 }
 
 #[test]
-fn modules_of_a_flat_floor_form_no_circle() {
+fn modules_of_a_flat_floor_form_no_cycle() {
     for floor in FLAT {
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for Imports { module, named, .. } in functions().into_iter().filter(|it| it.module[0] == floor) {
@@ -152,12 +152,12 @@ fn modules_of_a_flat_floor_form_no_circle() {
             let others = named.iter().filter(|path| path[0] == floor).filter_map(|path| path.get(1));
             edges.entry(own.clone()).or_default().extend(others.filter(|other| *other != own).cloned());
         }
-        assert_eq!(circle(edges), BTreeSet::new(), "in functions/src/{floor}");
+        assert_eq!(cycle(edges), BTreeSet::new(), "in functions/src/{floor}");
     }
 }
 
-/// What remains when modules that import nothing that remains are taken out, again and again: the circles.
-fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+/// What remains when modules that import nothing that remains are taken out, again and again: the cycles.
+fn cycle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     loop {
         let remaining: BTreeSet<String> = edges.keys().cloned().collect();
         let before = edges.len();
@@ -169,7 +169,7 @@ fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_circle_is_found() {
+fn a_cycle_is_found() {
     let edges = |pairs: &[(&str, &str)]| {
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in pairs {
@@ -177,8 +177,8 @@ fn a_circle_is_found() {
         }
         edges
     };
-    assert_eq!(circle(edges(&[("a", "b"), ("b", "c")])), BTreeSet::new());
-    assert!(circle(edges(&[("a", "b"), ("b", "c"), ("c", "a")])).contains("b"));
+    assert_eq!(cycle(edges(&[("a", "b"), ("b", "c")])), BTreeSet::new());
+    assert!(cycle(edges(&[("a", "b"), ("b", "c"), ("c", "a")])).contains("b"));
     let named = named_in(
         "use crate::aws::{Aws, error::{Answer, StepError}};\nlet x = crate::deployment::bucket::read;",
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType, StateEnteredEventDetails};
 use stackdrop::Rehearsal;
 
-use crate::{SHOP, pause, rehearsal, standing};
+use crate::{SHOP, pause, rehearsal, resources};
 
 /// Does something in an account in which Stackdrop lives.
 async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
@@ -50,20 +50,20 @@ async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionSt
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_is_all_that_a_stack_needs() {
+async fn an_upload_alone_deploys_a_stack() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
         let executions = ended(&rehearsal, 1).await;
         assert_eq!(executions.len(), 1, "the records that are written under stacks/ start nothing");
         assert_eq!(executions[0].1, ExecutionStatus::Succeeded);
-        assert!(standing(&rehearsal).contains(&"AWS::ECS::Service web".to_owned()));
+        assert!(resources(&rehearsal).contains(&"AWS::ECS::Service web".to_owned()));
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_execution_goes_through_can_be_asked() {
+async fn the_history_of_an_execution_can_be_read() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "plans/shop.yaml", SHOP).await;
@@ -89,12 +89,12 @@ async fn what_an_execution_goes_through_can_be_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
+async fn the_nightly_schedule_repairs_manual_changes() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
         ended(&rehearsal, 1).await;
-        let before = standing(&rehearsal);
+        let before = resources(&rehearsal);
         let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
         let own =
             aws_sdk_ec2::types::Filter::builder().name("tag:stackdrop:logical-id").values("database").build();
@@ -124,13 +124,13 @@ async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
         let executions = ended(&rehearsal, 2).await;
         assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
         assert_eq!(rules(), opened - 1, "the rule that was added by hand is gone");
-        assert_eq!(standing(&rehearsal), before);
+        assert_eq!(resources(&rehearsal), before);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_execution_is_started_and_stopped_by_the_api() {
+async fn an_execution_can_be_started_and_stopped_through_the_api() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
@@ -155,7 +155,7 @@ async fn an_execution_is_started_and_stopped_by_the_api() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_spec_takes_its_stack_along_if_it_says_so() {
+async fn deleting_a_spec_with_on_delete_destroy_destroys_the_stack() {
     let rehearsal = rehearsal(SHOP);
     let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     let spec = spec.replacen("onDelete: retain", "onDelete: destroy", 1);
@@ -166,7 +166,7 @@ async fn a_deleted_spec_takes_its_stack_along_if_it_says_so() {
         s3(&rehearsal).delete_object().bucket(bucket).key("specs/shop.yaml").send().await.unwrap();
         let executions = ended(&rehearsal, 2).await;
         assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
-        assert!(standing(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+        assert!(resources(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
     })
     .await;
 }

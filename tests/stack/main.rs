@@ -2,40 +2,40 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
-mod account; // what a person sees who works with an account
-mod agrees; // the workflow file, the list of components and the error names say the same
-mod approval; // somebody agrees to a plan, or does not
-mod bad_input; // uploads and events that are no good
-mod command; // what a person sees who runs the command
+mod account_commands; // the commands for an account: plan, deploy, status, history, approve, destroy
+mod agrees; // the workflow file, the components, the error names and the template agree
+mod announcements; // notifications, drift reports, deploying an earlier version again
+mod approval; // deployments that wait for approval
+mod bad_input; // invalid uploads, events and manual requests
+mod command; // the commands without an account: rehearse, validate
 mod components; // what a component needs outside its own folder
-mod crowds; // more than one deployment of a stack
-mod deploys; // what stands after a deployment, and who may reach whom
-mod drifts_network; // what was done by hand to network, way out, groups and instance
-mod estimates; // what a plan says of cost and time, and what they come to
-mod figures; // what a deployment costs by itself
-mod floors; // imports go one way
-mod foreign; // what is somebody else's is left alone, and named
-mod installation; // Stackdrop at work in an account, left to itself
-mod interrupted; // stopped executions are looked after
-mod life; // what comes after the first deployment: redeploys, removal
+mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
+mod deployment_costs; // what AWS charges for a deployment itself
+mod deploys; // the resources of a deployed stack, and the connections that they allow
+mod drift_network; // manual changes of network, egress, security groups and instance are repaired
+mod egress_changes; // the previous egress is kept until the new one works
+mod estimates; // the estimated cost and duration, compared with the rehearsal
+mod floors; // imports of the functions go one way
+mod idempotency; // a component applied or deleted twice
+mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
+mod interrupted; // stopped executions are rolled back
+mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
-mod permissions; // what each function's role allows
-mod preflight_network; // what would make them fail, told before anything is touched
-mod records; // what the bucket remembers, and what starts a deployment or does not
-mod repeats; // everything twice
-mod roles; // what a stack's roles may do, and what others have given them
-mod storms; // random weather
-mod tags; // what a spec says of tags, and what is done to them by hand
-mod template; // what the template says
-mod troubles_service; // what goes wrong with databases, load balancers and services
-mod twice; // every action twice, and killed at each of its calls
-mod undoes; // a failure anywhere leaves nothing behind
-mod updates_network; // what the spec changes of them, changed in place
-mod updates_service; // each field of databases, load balancers and services alone
-mod watching; // what is announced; drift; going back
-mod way_out; // the old way out is there until the new one has proved itself
-mod wiring;
-mod workflow; // the template's wiring: who starts what, what becomes of events, who is told
+mod permissions; // what each role allows
+mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
+mod records; // the records in the bucket, and what starts a deployment
+mod retries; // every action run twice, and killed at each of its calls
+mod roles; // the IAM roles of a stack: permissions, trust, policies of others
+mod rolls_back; // a failure at any step leaves no resources
+mod service_failures; // failures of databases, load balancers and services are explained
+mod storms; // random faults and stopped executions: a small chaos test
+mod tags; // tags of the spec reach every resource, and are restored
+mod template; // properties of template.yaml
+mod updates_network; // updates of network, egress, security groups and instance
+mod updates_service; // updates of databases, load balancers and services
+mod wiring; // the template's wiring: what starts what, which events are kept, who is notified
+mod workflow; // the workflow file is the one generated from the table
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
 }
 
 /// What stands in the account, as `type name` lines.
-fn standing(rehearsal: &Rehearsal) -> Vec<String> {
+fn resources(rehearsal: &Rehearsal) -> Vec<String> {
     let mut names: Vec<String> = rehearsal
         .account()
         .inventory()
@@ -80,7 +80,7 @@ fn standing(rehearsal: &Rehearsal) -> Vec<String> {
 }
 
 /// Runs an execution with this input: an event, or what somebody asks for by hand.
-async fn asked(rehearsal: &Rehearsal, input: Value) -> Deployed {
+async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
     rehearsal.run(input, &(), &Abort::default()).await
 }
 
@@ -96,7 +96,7 @@ impl Watch for StopAt {
 }
 
 /// The workflow's state of an admitted deployment of a spec: what the steps are given.
-fn admitted(spec: &Spec) -> Value {
+fn admitted_state(spec: &Spec) -> Value {
     serde_json::json!({
         "verdict": "admitted", "stack": spec.stack, "id": "first", "execution": "arn",
         "source": { "key": format!("specs/{}.yaml", spec.stack), "version": "1" },

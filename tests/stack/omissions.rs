@@ -7,7 +7,7 @@ use stackdrop_simulator::{Fault, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{PRIVATE, SHOP, refused, standing, unprotected};
+use crate::{PRIVATE, SHOP, refused, resources, unprotected};
 
 /// An entry of the table that somebody forgot.
 struct Omission {
@@ -96,7 +96,7 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
     trouble("the destruction", &destroyed).or_else(|| {
         let remaining: Vec<String> =
-            standing(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
+            resources(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
         (!remaining.is_empty())
             .then(|| format!("after the destruction there is still {}", remaining.join(", ")))
     })
@@ -107,19 +107,19 @@ async fn after_a_failure(workflow: &str) -> Option<String> {
     let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    let remaining = standing(&rehearsal);
+    let remaining = resources(&rehearsal);
     let result = failed.result();
     (result != "Failed" || !remaining.is_empty())
         .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_noticed_when_the_table_is_complete() {
+async fn a_complete_table_has_no_problems() {
     assert_eq!(noticed(&PARTS).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_entry_of_the_table_is_missed_when_it_is_forgotten() {
+async fn every_missing_entry_of_the_table_is_detected() {
     let mut unnoticed = Vec::new();
     for omission in omissions() {
         match noticed(&omission.parts).await {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stackdrop::Rehearsal;
 use stackdrop_simulator::Item;
 
-use crate::updates_network::again;
+use crate::updates_network::redeploy;
 use crate::{PRIVATE, SHOP, deployed, rehearsal, with};
 
 /// The stack's resources that carry tags of the spec's.
@@ -30,7 +30,7 @@ fn specs() -> [String; 2] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_a_spec_changes_adds_or_drops_does_so_on_every_resource() {
+async fn tag_changes_of_the_spec_reach_every_resource() {
     for spec in specs() {
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
@@ -59,7 +59,7 @@ fn retagged(spec: &str, tags: &[&str]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_was_taken_off_by_hand_is_put_back_on_every_resource() {
+async fn a_manually_removed_tag_is_restored_on_every_resource() {
     for spec in specs() {
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
@@ -72,7 +72,7 @@ async fn a_tag_that_was_taken_off_by_hand_is_put_back_on_every_resource() {
         assert_eq!(without(&rehearsal, "team", Some("shop")).len(), all.len(), "some tags are still there");
         deployed(&rehearsal, &spec).await;
         assert_eq!(without(&rehearsal, "team", Some("shop")), BTreeSet::new());
-        assert_eq!(crate::changes(&again(&rehearsal).await), Vec::<String>::new());
+        assert_eq!(crate::changes(&redeploy(&rehearsal).await), Vec::<String>::new());
     }
 }
 

@@ -45,7 +45,7 @@ fn missing_in_the_handbook<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n 
 }
 
 #[test]
-fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
+fn the_bucket_is_versioned_encrypted_and_private() {
     let template = template();
     let bucket = properties(&template, "Bucket");
     assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
@@ -57,7 +57,7 @@ fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
 }
 
 #[test]
-fn every_log_is_deleted_in_the_end() {
+fn every_log_group_has_a_retention_period() {
     for (name, group) in resources(&template(), "AWS::Logs::LogGroup") {
         assert_eq!(group["RetentionInDays"], "LogDays", "{name}");
     }

@@ -163,7 +163,7 @@ fn seconds(deployed: &Deployed, from: &str) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_image_takes_little_longer_than_ecs_does() {
+async fn a_new_image_takes_little_longer_than_the_ecs_rollout() {
     let rehearsal = shop();
     deployed(&rehearsal, SHOP).await;
     let update = deployed(&rehearsal, &SHOP.replacen("nginx:1.29", "nginx:1.30", 1)).await;

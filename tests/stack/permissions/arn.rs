@@ -79,7 +79,7 @@ fn texts(pattern: &str, name: Range<usize>) -> Vec<Range<usize>> {
 }
 
 #[test]
-fn every_limit_of_a_pattern_is_taken_out() {
+fn every_limit_of_a_pattern_is_widened() {
     for (pattern, expected) in [
         ("*", vec![]),
         ("arn:aws:s3:::shop/specs/*", vec!["arn:aws:s3:::*/specs/*", "arn:aws:s3:::shop/*/*"]),

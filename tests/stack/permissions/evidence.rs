@@ -43,9 +43,9 @@ async fn gather() -> Evidence {
         called: BTreeMap::new(),
     };
     // Where nothing may start, what becomes of events is shown, and what is denied is denied on purpose.
-    let lost = wiring::where_nothing_starts().await.account().decisions();
+    let lost = wiring::where_events_start_nothing().await.account().decisions();
     evidence.add(lost.into_iter().filter(|decision| decision.allowed));
-    evidence.add(Box::pin(wiring::at_work()).await.account().decisions());
+    evidence.add(Box::pin(wiring::in_operation()).await.account().decisions());
     for rehearsal in Box::pin(rehearsals::all()).await {
         evidence.add(rehearsal.account().decisions());
         for call in rehearsal.account().ledger() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::evidence::EVIDENCE;
-use super::lists::{Exception, READS, WITHOUT_TAG_CONDITION};
+use super::exceptions::{Exception, READS, WITHOUT_TAG_CONDITION};
 use super::policies::{PolicyUnderTest, read};
 use super::variants::{self, Change, Variant, creates_tagged, resource_type};
 
@@ -26,11 +26,15 @@ fn resources_of_others_are_denied() {
     let open: Vec<&str> = found.difference(&listed).map(String::as_str).collect();
     assert!(
         open.is_empty(),
-        "deny these in template.yaml, or list them in lists.rs with what limits them:\n{}",
+        "deny these in template.yaml, or list them in exceptions.rs with what limits them:\n{}",
         open.join("\n")
     );
     let superfluous: Vec<&str> = listed.difference(&found).map(String::as_str).collect();
-    assert!(superfluous.is_empty(), "these are denied: take them off lists.rs:\n{}", superfluous.join("\n"));
+    assert!(
+        superfluous.is_empty(),
+        "these are denied: take them off exceptions.rs:\n{}",
+        superfluous.join("\n")
+    );
 }
 
 /// A kind of request that a policy allows, although it should be denied.

@@ -8,7 +8,7 @@ use stackdrop_simulator::{AccessRequest, Policy, Principal};
 
 use super::arn;
 use super::evidence::EVIDENCE;
-use super::lists::UNREHEARSED;
+use super::exceptions::UNREHEARSED;
 use super::policies::{AttachedTo, PolicyUnderTest, read};
 use super::variants::{self, Variant};
 use crate::template::many;
@@ -79,7 +79,7 @@ impl Tried {
         assert!(self.unneeded.is_empty(), "no test needs these:\n{}", self.unneeded.join("\n"));
         let unrehearsed = UNREHEARSED.iter().map(|(policy, action, _)| (*policy, *action));
         let superfluous: Vec<_> = unrehearsed.filter(|entry| !self.excused.contains(entry)).collect();
-        assert!(superfluous.is_empty(), "these entries of lists.rs excuse nothing: {superfluous:?}");
+        assert!(superfluous.is_empty(), "these entries of exceptions.rs excuse nothing: {superfluous:?}");
     }
 }
 

@@ -34,7 +34,7 @@ const EXPLAINED: [(&str, &str, &str); 3] = [
 ];
 
 #[test]
-fn another_engine_decides_alike() {
+fn a_second_engine_makes_the_same_decisions() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/second-engine");
     if !install(&tools) {

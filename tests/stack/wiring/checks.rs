@@ -21,7 +21,7 @@ pub(super) enum Check {
     /// Uploads and deletions of specs start deployments, other objects do not.
     UploadsStart,
     /// Executions that were stopped or timed out are looked after, no others.
-    StoppedAreLookedAfter,
+    StoppedAreRecovered,
     /// A stack's schedule starts deployments.
     SchedulesStart,
     /// What can't start a deployment is kept as long as SQS keeps anything.
@@ -29,7 +29,7 @@ pub(super) enum Check {
     /// The workflow invokes every function, each its own program, and each writes its log.
     FunctionsRun,
     /// Executions are logged, without their data.
-    LogsTellNoData,
+    LogsOmitData,
     /// Earlier records are deleted in the end, earlier specs never.
     RecordsExpire,
     /// The bucket answers over TLS only.
@@ -44,11 +44,11 @@ impl Check {
     pub(super) const ALL: [Self; 11] = [
         Self::Installs,
         Self::UploadsStart,
-        Self::StoppedAreLookedAfter,
+        Self::StoppedAreRecovered,
         Self::SchedulesStart,
         Self::EventsAreKept,
         Self::FunctionsRun,
-        Self::LogsTellNoData,
+        Self::LogsOmitData,
         Self::RecordsExpire,
         Self::OnlyOverTls,
         Self::RolesAreBounded,
@@ -56,7 +56,7 @@ impl Check {
     ];
 
     /// What is noticed in an account with this template.
-    pub(super) async fn notices(self, template: &str) -> Option<String> {
+    pub(super) async fn violation(self, template: &str) -> Option<String> {
         let rehearsal = match (self, installed(template, &[])) {
             (_, Ok(rehearsal)) => rehearsal,
             (Self::Installs, Err(error)) => return Some(error),
@@ -66,11 +66,11 @@ impl Check {
         let found = match self {
             Self::Installs => Ok(()),
             Self::UploadsStart => uploads_start(&rehearsal).await,
-            Self::StoppedAreLookedAfter => stopped_are_looked_after(&rehearsal),
+            Self::StoppedAreRecovered => stopped_are_recovered(&rehearsal),
             Self::SchedulesStart => schedules_start(&rehearsal).await,
             Self::EventsAreKept => events_are_kept(template).await,
             Self::FunctionsRun => functions_run(&rehearsal).await,
-            Self::LogsTellNoData => logs_tell_no_data(installation),
+            Self::LogsOmitData => logs_omit_data(installation),
             Self::RecordsExpire => records_expire(installation),
             Self::OnlyOverTls => only_over_tls(installation),
             Self::RolesAreBounded => roles_are_bounded(template),
@@ -80,9 +80,9 @@ impl Check {
     }
 }
 
-type Found = Result<(), String>;
+type CheckResult = Result<(), String>;
 
-fn expect(holds: bool, what: impl Into<String>) -> Found {
+fn expect(holds: bool, what: impl Into<String>) -> CheckResult {
     if holds { Ok(()) } else { Err(what.into()) }
 }
 
@@ -121,7 +121,7 @@ async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
     rehearsal.account().executions().len()
 }
 
-async fn uploads_start(rehearsal: &Rehearsal) -> Found {
+async fn uploads_start(rehearsal: &Rehearsal) -> CheckResult {
     let mut before = 0;
     for folder in ["specs", "plans"] {
         for ending in ["yaml", "yml", "json"] {
@@ -135,7 +135,7 @@ async fn uploads_start(rehearsal: &Rehearsal) -> Found {
     expect(after == before, "an object that is no spec starts a deployment")
 }
 
-fn stopped_are_looked_after(rehearsal: &Rehearsal) -> Found {
+fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
     let account = rehearsal.account();
     let own = &rehearsal.installation().workflow.arn;
     let other = "arn:aws:states:eu-central-1:123456789012:stateMachine:other";
@@ -150,13 +150,13 @@ fn stopped_are_looked_after(rehearsal: &Rehearsal) -> Found {
         let arn = format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1));
         account.execution_started(&arn);
         account.execution_ended(&arn, status);
-        let looked_after = rehearsal.interruption(&name, &json!({})).is_some();
-        expect(looked_after == expected, format!("{status} of {machine} is looked after: {looked_after}"))?;
+        let recovered = rehearsal.interruption(&name, &json!({})).is_some();
+        expect(recovered == expected, format!("{status} of {machine} is looked after: {recovered}"))?;
     }
     Ok(())
 }
 
-async fn schedules_start(rehearsal: &Rehearsal) -> Found {
+async fn schedules_start(rehearsal: &Rehearsal) -> CheckResult {
     let deployed = rehearsal.deploy(&scheduled(), &()).await.map_err(|error| error.to_string())?;
     expect(deployed.succeeded(), format!("{:?}", deployed.error()))?;
     tokio::select! {
@@ -168,7 +168,7 @@ async fn schedules_start(rehearsal: &Rehearsal) -> Found {
 }
 
 /// An installation at work: its schedule starts a deployment, and its alarms are told.
-pub(crate) async fn at_work() -> Rehearsal {
+pub(crate) async fn in_operation() -> Rehearsal {
     let rehearsal = installed(TEMPLATE, &[]).unwrap();
     schedules_start(&rehearsal).await.unwrap();
     alarms_fire(&rehearsal).unwrap();
@@ -176,11 +176,11 @@ pub(crate) async fn at_work() -> Rehearsal {
 }
 
 /// An installation whose events start nothing, since the rules' role may not.
-pub(crate) async fn where_nothing_starts() -> Rehearsal {
-    nothing_starts(TEMPLATE).await.unwrap()
+pub(crate) async fn where_events_start_nothing() -> Rehearsal {
+    without_permission_to_start(TEMPLATE).await.unwrap()
 }
 
-async fn nothing_starts(template: &str) -> Result<Rehearsal, String> {
+async fn without_permission_to_start(template: &str) -> Result<Rehearsal, String> {
     let template = with(
         template,
         "Action: states:StartExecution, Resource: !Ref Workflow",
@@ -194,8 +194,8 @@ async fn nothing_starts(template: &str) -> Result<Rehearsal, String> {
     Ok(rehearsal)
 }
 
-async fn events_are_kept(template: &str) -> Found {
-    let rehearsal = nothing_starts(template).await?;
+async fn events_are_kept(template: &str) -> CheckResult {
+    let rehearsal = without_permission_to_start(template).await?;
     let lost = rehearsal.lost_events();
     expect(lost.len() == 2, format!("{lost:?}"))?;
     for event in lost {
@@ -206,7 +206,7 @@ async fn events_are_kept(template: &str) -> Found {
     Ok(())
 }
 
-async fn functions_run(rehearsal: &Rehearsal) -> Found {
+async fn functions_run(rehearsal: &Rehearsal) -> CheckResult {
     for (name, program) in substitutions() {
         let found = rehearsal.installation().functions.get(&pascal_case(&program));
         let found = found.ok_or(format!("the workflow's {name} is no function"))?;
@@ -225,20 +225,20 @@ async fn functions_run(rehearsal: &Rehearsal) -> Found {
     expect(groups.len() == rehearsal.installation().functions.len(), "two share a log")
 }
 
-fn logs_tell_no_data(installation: &Installation) -> Found {
+fn logs_omit_data(installation: &Installation) -> CheckResult {
     let workflow = &installation.workflow;
     expect(workflow.log_level == "ERROR", format!("{} is logged", workflow.log_level))?;
     expect(!workflow.logs_data, "the data of executions is logged")
 }
 
-fn records_expire(installation: &Installation) -> Found {
+fn records_expire(installation: &Installation) -> CheckResult {
     let expiries = &installation.bucket.expiries;
     let goes = |key: &str| expiries.iter().any(|it| key.starts_with(&it.prefix) && it.days <= 365);
     expect(goes("stacks/shop/status.json"), "earlier records are never deleted")?;
     expect(!goes("specs/shop.yaml"), "earlier specs are deleted")
 }
 
-fn only_over_tls(installation: &Installation) -> Found {
+fn only_over_tls(installation: &Installation) -> CheckResult {
     let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
     let policy = installation.resource_policies.get(&bucket).ok_or("the bucket has no policy")?;
     let everything = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
@@ -263,7 +263,7 @@ fn only_over_tls(installation: &Installation) -> Found {
     Ok(())
 }
 
-fn roles_are_bounded(template: &str) -> Found {
+fn roles_are_bounded(template: &str) -> CheckResult {
     let boundary = "arn:aws:iam::aws:policy/AdministratorAccess";
     let rehearsal = installed(template, &[("PermissionsBoundary", boundary)])?;
     for (name, role) in &rehearsal.installation().roles {
@@ -273,7 +273,7 @@ fn roles_are_bounded(template: &str) -> Found {
 }
 
 /// What is told of, and after how many periods of five minutes.
-fn alarms_fire(rehearsal: &Rehearsal) -> Found {
+fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
     let installation = rehearsal.installation();
     let machine = ("StateMachineArn", installation.workflow.arn.as_str());
     let queue = installation.queues.keys().next().and_then(|arn| arn.rsplit(':').next()).unwrap();
@@ -297,12 +297,12 @@ fn alarms_fire(rehearsal: &Rehearsal) -> Found {
             alarm.alarm_actions == [installation.settings.topic.as_str()],
             format!("{} tells nobody", alarm.id),
         )?;
-        tells(rehearsal.account(), installation, alarm)?;
+        can_publish(rehearsal.account(), installation, alarm)?;
     }
     Ok(())
 }
 
-fn fires_after(alarm: &Alarm, periods: usize) -> Found {
+fn fires_after(alarm: &Alarm, periods: usize) -> CheckResult {
     let id = &alarm.id;
     expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow, or tells nobody"))?;
     expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
@@ -312,7 +312,7 @@ fn fires_after(alarm: &Alarm, periods: usize) -> Found {
 }
 
 /// Whether CloudWatch may publish an alarm to the topic, and use the topic's key for it.
-fn tells(account: &Account, installation: &Installation, alarm: &Alarm) -> Found {
+fn can_publish(account: &Account, installation: &Installation, alarm: &Alarm) -> CheckResult {
     let settings = &installation.settings;
     let key = installation.topic_keys.get(&settings.topic).ok_or("there is no such topic")?;
     let encrypts =

@@ -26,7 +26,7 @@ const fn mistake(
     Mistake { what, check, within, from, to }
 }
 
-const LETTERS: &str = "          DeadLetterConfig: {Arn: !GetAtt LostEvents.Arn}\n";
+const DEAD_LETTERS: &str = "          DeadLetterConfig: {Arn: !GetAtt LostEvents.Arn}\n";
 const TARGET: &str = "Arn: !Ref Workflow\n          RoleArn";
 const ALARM: &str = "AlarmActions: [!Ref Topic]";
 const MACHINE: &str = "{Name: StateMachineArn, Value: !Ref Workflow}";
@@ -72,13 +72,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "Arn: !GetAtt WorkflowLogs.Arn",
     ),
     mistake(
-        LogsTellNoData,
+        LogsOmitData,
         "Workflow",
         "data is logged",
         "IncludeExecutionData: false",
         "IncludeExecutionData: true",
     ),
-    mistake(LogsTellNoData, "WorkflowLogLevel", "nothing is logged", "Default: ERROR", "Default: 'OFF'"),
+    mistake(LogsOmitData, "WorkflowLogLevel", "nothing is logged", "Default: ERROR", "Default: 'OFF'"),
     mistake(
         FunctionsRun,
         "WorkflowRole",
@@ -165,45 +165,45 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "Resource: !Ref Workflow",
         "Resource: !Sub '${Workflow}:*'",
     ),
-    mistake(StoppedAreLookedAfter, "StoppedRule", "another source", "[aws.states]", "[aws.s3]"),
+    mistake(StoppedAreRecovered, "StoppedRule", "another source", "[aws.states]", "[aws.s3]"),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "not those that timed out",
         "[ABORTED, TIMED_OUT]",
         "[ABORTED]",
     ),
-    mistake(StoppedAreLookedAfter, "StoppedRule", "not those stopped", "[ABORTED, TIMED_OUT]", "[TIMED_OUT]"),
+    mistake(StoppedAreRecovered, "StoppedRule", "not those stopped", "[ABORTED, TIMED_OUT]", "[TIMED_OUT]"),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "failed ones too",
         "[ABORTED, TIMED_OUT]",
         "[ABORTED, TIMED_OUT, FAILED]",
     ),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "by another word",
         "Execution Status Change",
         "Status Change",
     ),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "another workflow",
         "stateMachineArn: [!Ref Workflow]",
         "stateMachineArn: [deploy]",
     ),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "any workflow",
         "          stateMachineArn: [!Ref Workflow]\n",
         "",
     ),
     mistake(
-        StoppedAreLookedAfter,
+        StoppedAreRecovered,
         "StoppedRule",
         "another target",
         TARGET,
@@ -246,8 +246,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "${AWS::StackName}\n        STACKDROP_TOPIC",
     ),
     // ---------------------------------------------------------------- events that start nothing
-    mistake(EventsAreKept, "SpecRule", "an upload is lost", LETTERS, ""),
-    mistake(EventsAreKept, "StoppedRule", "an interruption is lost", LETTERS, ""),
+    mistake(EventsAreKept, "SpecRule", "an upload is lost", DEAD_LETTERS, ""),
+    mistake(EventsAreKept, "StoppedRule", "an interruption is lost", DEAD_LETTERS, ""),
     mistake(EventsAreKept, "LostEventsPolicy", "nobody may send", "sqs:SendMessage", "sqs:ReceiveMessage"),
     mistake(
         EventsAreKept,

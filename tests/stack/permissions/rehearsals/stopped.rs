@@ -8,18 +8,18 @@ use super::{rehearsal, succeeds, unprotected, wait};
 use crate::{SHOP, StopAt, deployed};
 
 /// A deployment that was stopped, the one that looks after it, which is stopped too, and so on; then a removal.
-pub(super) async fn an_undo_is_stopped() -> Rehearsal {
+pub(super) async fn a_rollback_is_stopped() -> Rehearsal {
     let spec = unprotected(SHOP);
     let rehearsal = rehearsal(&spec);
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
-    let looks_after = stopped_at(&rehearsal, upload, "Database").await;
-    let looks_after = stopped_at(&rehearsal, looks_after, "AwaitDeletion").await;
-    rehearsal.run(looks_after, &(), &Abort::default()).await;
-    assert_eq!(crate::standing(&rehearsal), Vec::<String>::new());
+    let recovery = stopped_at(&rehearsal, upload, "Database").await;
+    let recovery = stopped_at(&rehearsal, recovery, "AwaitDeletion").await;
+    rehearsal.run(recovery, &(), &Abort::default()).await;
+    assert_eq!(crate::resources(&rehearsal), Vec::<String>::new());
     deployed(&rehearsal, &spec).await;
     let destroy = json!({ "stack": "shop", "action": "destroy" });
-    let looks_after = stopped_at(&rehearsal, destroy.clone(), "DeleteDatabase").await;
-    rehearsal.run(looks_after, &(), &Abort::default()).await;
+    let recovery = stopped_at(&rehearsal, destroy.clone(), "DeleteDatabase").await;
+    rehearsal.run(recovery, &(), &Abort::default()).await;
     succeeds(&rehearsal, destroy).await;
     rehearsal
 }
@@ -33,7 +33,7 @@ async fn stopped_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> 
 }
 
 /// A deployment that was stopped, and the one that looks after it.
-pub(super) async fn by_hand() -> Rehearsal {
+pub(super) async fn a_deployment_is_stopped() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let (nothing, abort) = ((), Abort::default());

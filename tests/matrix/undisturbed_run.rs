@@ -11,16 +11,16 @@ use crate::case::Case;
 
 /// A run without the fault: its calls, where to go on from, and what came of it.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct UndisturbedRun {
     /// Every call in the account, also those before.
-    pub(crate) ledger: Vec<Call>,
+    pub(crate) call_log: Vec<Call>,
     /// One for each step, in the order in which they were come to.
     pub(crate) checkpoints: Vec<Checkpoint>,
     pub(crate) result: String,
-    pub(crate) standing: Vec<String>,
+    pub(crate) resources: Vec<String>,
 }
 
-impl Course {
+impl UndisturbedRun {
     /// Runs one execution.
     pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Self {
         let (deployed, checkpoints) = rehearsal.run_with_checkpoints(input).await;
@@ -28,7 +28,7 @@ impl Course {
     }
 
     /// Goes on from a checkpoint, with nothing else in the way.
-    pub(crate) async fn go_on(from: &Checkpoint) -> Self {
+    pub(crate) async fn resume(from: &Checkpoint) -> Self {
         let rehearsal = Rehearsal::resume(from);
         let deployed = rehearsal.go_on(from).await.unwrap();
         Self::of(&rehearsal, &deployed)
@@ -36,16 +36,16 @@ impl Course {
 
     fn of(rehearsal: &Rehearsal, deployed: &Deployed) -> Self {
         Self {
-            ledger: rehearsal.account().ledger(),
+            call_log: rehearsal.account().ledger(),
             checkpoints: Vec::new(),
             result: format!("{} {:?}", deployed.result(), deployed.error()),
-            standing: standing(rehearsal),
+            resources: resources(rehearsal),
         }
     }
 
     /// The calls of the execution.
     pub(crate) fn calls(&self) -> &[Call] {
-        &self.ledger[self.checkpoints[0].calls()..]
+        &self.call_log[self.checkpoints[0].calls()..]
     }
 
     /// Where to go on from, so that the call is still to come.
@@ -61,16 +61,16 @@ impl Course {
     /// The calls from this step on.
     pub(crate) fn calls_from(&self, step: &str) -> &[Call] {
         let checkpoint = self.checkpoints.iter().find(|checkpoint| checkpoint.step() == Some(step)).unwrap();
-        &self.ledger[checkpoint.calls()..]
+        &self.call_log[checkpoint.calls()..]
     }
 
     /// Runs a case: the same from the call's step on, with the fault; which must have struck.
-    pub(crate) async fn disturbed(&self, case: &Case) -> Result<(Rehearsal, Deployed), String> {
+    pub(crate) async fn run_with_fault(&self, case: &Case) -> Result<(Rehearsal, Deployed), String> {
         let from = self.before(&case.call);
         let rehearsal = Rehearsal::resume(from);
-        rehearsal.account().arm(case.fault(&self.ledger, from));
+        rehearsal.account().arm(case.fault(&self.call_log, from));
         let deployed = rehearsal.go_on(from).await.unwrap();
-        case.struck(&rehearsal)?;
+        case.check_struck(&rehearsal)?;
         Ok((rehearsal, deployed))
     }
 }
@@ -103,8 +103,8 @@ pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Depl
 
 /// What stands, as `type name` lines. Where a name ends in something of the VPC's id, in a revision's number or in a
 /// time, that is left out: a second stack in the same account has others.
-pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
-    let lasting = |kind: &str, name: &str| match kind {
+pub(crate) fn resources(rehearsal: &Rehearsal) -> Vec<String> {
+    let stable_name = |kind: &str, name: &str| match kind {
         "AWS::ElasticLoadBalancingV2::TargetGroup" | "AWS::RDS::DBSnapshot" => {
             name.rsplit_once('-').map(|(name, _)| name.to_owned())
         }
@@ -113,18 +113,18 @@ pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
     };
     let items = rehearsal.account().inventory().into_iter();
     let mut names: Vec<String> = items
-        .map(|item| format!("{} {}", item.kind, lasting(&item.kind, &item.name).unwrap_or(item.name)))
+        .map(|item| format!("{} {}", item.kind, stable_name(&item.kind, &item.name).unwrap_or(item.name)))
         .collect();
     names.sort();
     names
 }
 
 /// `Ok` if what stands is what shall, and IAM has denied nothing on the way.
-pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), String> {
+pub(crate) fn check_resources(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), String> {
     if let Some(denial) = rehearsal.account().denials().first() {
         return Err(denial.to_string());
     }
-    let now = standing(rehearsal);
+    let now = resources(rehearsal);
     if now == shall {
         return Ok(());
     }

@@ -3,9 +3,11 @@
 use stackdrop::Rehearsal;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::case::{Case, cases, lasting, passing};
-use crate::course::{Course, deploy, lock_is_free, open, standing, stands, upload};
-use crate::tally::{Ended, Verdict, run_all};
+use crate::case::{Case, cases, persistent, transient};
+use crate::runner::{Ended, Verdict, run_all};
+use crate::undisturbed_run::{
+    UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, upload,
+};
 use crate::{SHOP, same, simulated};
 
 /// The last step that makes something fails: all that there can be is there to be undone.
@@ -15,30 +17,30 @@ fn reason() -> Fault {
     Fault::at("ecs", "CreateService", When::From(1), refused)
 }
 
-pub(crate) fn course() -> Course {
-    let course = simulated(async {
+pub(crate) fn undisturbed() -> UndisturbedRun {
+    let undisturbed = simulated(async {
         let rehearsal = open(SHOP);
         let event = upload(&rehearsal, SHOP).await;
         rehearsal.account().arm(reason());
-        Course::run(&rehearsal, event).await
+        UndisturbedRun::run(&rehearsal, event).await
     });
-    assert!(course.result.starts_with("Failed"), "{}", course.result);
-    assert_eq!(course.standing, Vec::<String>::new());
-    course
+    assert!(undisturbed.result.starts_with("Failed"), "{}", undisturbed.result);
+    assert_eq!(undisturbed.resources, Vec::<String>::new());
+    undisturbed
 }
 
 #[test]
-fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
-    let course = course();
-    let cases = cases(course.calls_from("DeleteService"), passing);
-    run_all("Passing faults in an undo", &cases, |case| {
+fn a_transient_fault_at_any_call_of_a_rollback_changes_nothing() {
+    let undisturbed = undisturbed();
+    let cases = cases(undisturbed.calls_from("DeleteService"), transient);
+    run_all("Transient faults in an undo", &cases, |case| {
         simulated(async {
-            let (rehearsal, deployed) = course.disturbed(case).await?;
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             same("the result", deployed.result().as_str(), "Failed")?;
             let error = deployed.error().unwrap_or_default();
             same("whether the first error is named", error.contains("Service failed: "), true)?;
             same("whether the first cause is named", error.contains("the reason for the undo"), true)?;
-            stands(&rehearsal, &[])?;
+            check_resources(&rehearsal, &[])?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::FailedClean)
         })
@@ -46,24 +48,24 @@ fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
 }
 
 #[test]
-fn a_lasting_fault_at_any_call_of_an_undo_ends_clean_when_it_is_started_again() {
-    let course = course();
-    let cases = cases(course.calls_from("DeleteService"), lasting);
-    run_all("Lasting faults in an undo", &cases, |case| simulated(ends_clean(&course, case)));
+fn a_persistent_fault_at_any_call_of_a_rollback_is_resolved_by_the_next_rollback() {
+    let undisturbed = undisturbed();
+    let cases = cases(undisturbed.calls_from("DeleteService"), persistent);
+    run_all("Persistent faults in an undo", &cases, |case| simulated(ends_clean(&undisturbed, case)));
 }
 
-async fn ends_clean(course: &Course, case: &Case) -> Verdict {
-    let (rehearsal, deployed) = course.disturbed(case).await?;
+async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
+    let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
     let error = deployed.error().unwrap_or_default();
-    let concluding = course.step(&case.call) == "Conclude";
-    if !standing(&rehearsal).is_empty() {
+    let concluding = undisturbed.step(&case.call) == "Conclude";
+    if !resources(&rehearsal).is_empty() {
         same("the result", deployed.result().as_str(), "RollbackFailed")?;
-        names_what_is_left(case, &rehearsal, &error)?;
+        names_remaining(case, &rehearsal, &error)?;
     } else if !concluding && deployed.result() != "Failed" {
         // It was gone, which the refused call kept the last to look from seeing.
         same("the result", deployed.result().as_str(), "RollbackFailed")?;
-        same("whether it was a read in the last look", !case.call.writes && case.clears(), true)?;
-        names_what_is_left(case, &rehearsal, &error)?;
+        same("whether it was a read in the last look", !case.call.writes && case.awaits_deletion(), true)?;
+        names_remaining(case, &rehearsal, &error)?;
     }
     if !concluding {
         lock_is_free(&rehearsal).await?;
@@ -73,7 +75,7 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
         rehearsal.account().arm(reason());
         let again = deploy(&rehearsal, SHOP).await;
         same("the result of the next", again.result().as_str(), "Failed")?;
-        stands(&rehearsal, &[])?;
+        check_resources(&rehearsal, &[])?;
         lock_is_free(&rehearsal).await?;
     }
     Ok(Ended::FailedClean)
@@ -81,7 +83,7 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
 
 /// Each resource that stands is named by its id or its name. Of the component whose own call was refused: what AWS said,
 /// since it can't always know what it has.
-pub(crate) fn names_what_is_left(case: &Case, rehearsal: &Rehearsal, error: &str) -> Result<(), String> {
+pub(crate) fn names_remaining(case: &Case, rehearsal: &Rehearsal, error: &str) -> Result<(), String> {
     let code = case.code(rehearsal).unwrap_or_default();
     same("whether the cause is named", error.contains(&code), true)?;
     let items = rehearsal.account().inventory();

@@ -60,7 +60,7 @@ impl Namesake {
 
 /// Something in the midst of our stack.
 #[derive(Debug, Clone)]
-pub(super) enum Guest {
+pub(super) enum TheirResource {
     TargetGroupNamed(String),
     ServiceNamed(&'static str),
     GroupNamed(&'static str),
@@ -74,21 +74,21 @@ pub(super) enum Guest {
 }
 
 /// Somebody else in the account, and the stack that the tag of their things names.
-pub(super) struct Neighbour<'r> {
+pub(super) struct OtherOwner<'r> {
     rehearsal: &'r Rehearsal,
     stack: Option<&'static str>,
     /// What was there before.
     before: BTreeSet<String>,
 }
 
-impl<'r> Neighbour<'r> {
+impl<'r> OtherOwner<'r> {
     pub(super) fn of(rehearsal: &'r Rehearsal, stack: Option<&'static str>) -> Self {
         let before = rehearsal.account().inventory().into_iter().map(|item| item.id).collect();
         Self { rehearsal, stack, before }
     }
 
     /// One who has a VPC with the name and range of ours, with subnets and a security group that are named as ours.
-    pub(super) async fn moves_in(rehearsal: &'r Rehearsal, stack: Option<&'static str>) -> Self {
+    pub(super) async fn with_similar_vpc(rehearsal: &'r Rehearsal, stack: Option<&'static str>) -> Self {
         let it = Self::of(rehearsal, stack);
         let settle = async {
             let ec2 = it.aws().ec2();
@@ -106,7 +106,7 @@ impl<'r> Neighbour<'r> {
             call.tag_specifications(tags).send().await.unwrap();
             wait(1).await;
         };
-        as_caller(Caller::new("neighbour"), settle).await;
+        as_caller(Caller::new("other-owner"), settle).await;
         it
     }
 
@@ -115,7 +115,7 @@ impl<'r> Neighbour<'r> {
     }
 
     /// Everything of theirs, which the ledger watches from now on, and how many calls it has.
-    pub(super) fn shows(&self) -> (Vec<Item>, usize) {
+    pub(super) fn watch_resources(&self) -> (Vec<Item>, usize) {
         let account = self.rehearsal.account();
         let items = account.inventory().into_iter().filter(|item| !self.before.contains(&item.id));
         let items: Vec<Item> = items.filter(|item| item.component.is_empty()).collect();
@@ -154,17 +154,17 @@ impl<'r> Neighbour<'r> {
     }
 
     /// Makes a namesake of something of ours; gives the name that a person knows it by.
-    pub(super) async fn makes(&self, thing: Namesake) -> String {
-        let name = as_caller(Caller::new("neighbour"), Box::pin(self.make(thing))).await;
+    pub(super) async fn create_namesake(&self, namesake: Namesake) -> String {
+        let name = as_caller(Caller::new("other-owner"), Box::pin(self.create(namesake))).await;
         wait(30).await;
         name
     }
 
-    async fn make(&self, thing: Namesake) -> String {
+    async fn create(&self, namesake: Namesake) -> String {
         let (iam, logs, ecs) = (self.aws().iam(), self.aws().logs(), self.aws().ecs());
-        match thing {
+        match namesake {
             Namesake::InstanceRole | Namesake::TaskRole => {
-                let name = if matches!(thing, Namesake::TaskRole) { TASK_ROLE } else { INSTANCE_ROLE };
+                let name = if matches!(namesake, Namesake::TaskRole) { TASK_ROLE } else { INSTANCE_ROLE };
                 let call = iam.create_role().role_name(name).assume_role_policy_document(TRUST);
                 call.set_tags(self.iam_tags()).send().await.unwrap();
                 format!("the role {name}")
@@ -201,7 +201,7 @@ impl<'r> Neighbour<'r> {
                 "loadbalancer/app/shop/".into()
             }
             Namesake::SubnetGroup | Namesake::ParameterGroup | Namesake::Database => {
-                self.make_for_database(thing).await
+                self.create_for_database(namesake).await
             }
             Namesake::Record => {
                 self.change_record(ChangeAction::Create, "shop.example.com").await;
@@ -221,14 +221,14 @@ impl<'r> Neighbour<'r> {
         format!("{family}:1")
     }
 
-    async fn make_for_database(&self, thing: Namesake) -> String {
+    async fn create_for_database(&self, namesake: Namesake) -> String {
         let rds = &self.aws().rds();
         let group = async |name: &str| {
             let call = rds.create_db_subnet_group().db_subnet_group_name(name);
             let call = call.db_subnet_group_description("theirs").set_tags(self.rds_tags());
             call.set_subnet_ids(Some(self.subnets().await)).send().await.unwrap();
         };
-        match thing {
+        match namesake {
             Namesake::SubnetGroup => {
                 group(DATABASE).await;
                 "subgrp:shop-database".into()
@@ -253,15 +253,15 @@ impl<'r> Neighbour<'r> {
     }
 
     /// Takes the namesake away again.
-    pub(super) async fn takes_away(&self, thing: Namesake) {
-        as_caller(Caller::new("neighbour"), Box::pin(self.take_away(thing))).await;
+    pub(super) async fn delete_namesake(&self, namesake: Namesake) {
+        as_caller(Caller::new("other-owner"), Box::pin(self.delete(namesake))).await;
         wait(60).await;
     }
 
-    async fn take_away(&self, thing: Namesake) {
+    async fn delete(&self, namesake: Namesake) {
         let aws = self.aws();
         let (iam, logs, ecs, rds, elb) = (aws.iam(), aws.logs(), aws.ecs(), aws.rds(), aws.elb());
-        match thing {
+        match namesake {
             Namesake::InstanceRole => drop(iam.delete_role().role_name(INSTANCE_ROLE).send().await.unwrap()),
             Namesake::TaskRole => drop(iam.delete_role().role_name(TASK_ROLE).send().await.unwrap()),
             Namesake::InstanceProfile => {
@@ -312,9 +312,9 @@ impl<'r> Neighbour<'r> {
         call.change_batch(batch).send().await.unwrap();
     }
 
-    pub(super) async fn writes_record(&self, name: &str) {
+    pub(super) async fn create_record(&self, name: &str) {
         let write = self.change_record(ChangeAction::Create, name);
-        as_caller(Caller::new("neighbour"), write).await;
+        as_caller(Caller::new("other-owner"), write).await;
     }
 
     pub(super) async fn has_record(&self, name: &str) -> bool {
@@ -328,26 +328,27 @@ impl<'r> Neighbour<'r> {
     }
 
     /// Puts something into the midst of our stack; gives the id that a message must name.
-    pub(super) async fn puts(&self, guest: &Guest) -> String {
+    pub(super) async fn add(&self, resource: &TheirResource) -> String {
         let outputs = object(self.rehearsal, "stacks/shop/baseline.json").await.unwrap()["outputs"].take();
-        let id = as_caller(Caller::new("neighbour"), Box::pin(self.put(guest, &outputs))).await;
+        let id =
+            as_caller(Caller::new("other-owner"), Box::pin(self.create_inside(resource, &outputs))).await;
         wait(5).await;
         id
     }
 
-    async fn put(&self, guest: &Guest, outputs: &Value) -> String {
+    async fn create_inside(&self, resource: &TheirResource, outputs: &Value) -> String {
         let (ec2, ecs, elb) = (self.aws().ec2(), self.aws().ecs(), self.aws().elb());
         let vpc = outputs["network"]["vpc"].as_str().unwrap();
         let subnet = outputs["network"]["privateSubnets"]["a"].as_str().unwrap();
         let ours = outputs["securityGroups"]["service"].as_str().unwrap();
-        match guest {
-            Guest::TargetGroupNamed(name) => {
+        match resource {
+            TheirResource::TargetGroupNamed(name) => {
                 let call = elb.create_target_group().name(name).vpc_id(vpc).port(80);
                 let call = call.protocol(ProtocolEnum::Http).target_type(TargetTypeEnum::Ip);
                 call.set_tags(self.elb_tags()).send().await.unwrap();
                 format!("the target group {name}")
             }
-            Guest::ServiceNamed(name) => {
+            TheirResource::ServiceNamed(name) => {
                 let network = AwsVpcConfiguration::builder().subnets(subnet).build().unwrap();
                 let network = NetworkConfiguration::builder().awsvpc_configuration(network).build();
                 let call = ecs.create_service().cluster("shop").service_name(*name).desired_count(1);
@@ -357,9 +358,9 @@ impl<'r> Neighbour<'r> {
                 call.send().await.unwrap();
                 format!("service/shop/{name}")
             }
-            Guest::GroupNamed(name) => self.make_group(vpc, name).await,
-            Guest::GroupThatRefersToOurs => {
-                let id = self.make_group(vpc, "theirs").await;
+            TheirResource::GroupNamed(name) => self.create_group(vpc, name).await,
+            TheirResource::GroupThatRefersToOurs => {
+                let id = self.create_group(vpc, "theirs").await;
                 wait(1).await;
                 let pair = UserIdGroupPair::builder().group_id(ours).build();
                 let rule = IpPermission::builder().ip_protocol("-1").user_id_group_pairs(pair).build();
@@ -367,22 +368,22 @@ impl<'r> Neighbour<'r> {
                 call.send().await.unwrap();
                 id
             }
-            Guest::Subnet(range) => {
+            TheirResource::Subnet(range) => {
                 let tags = self.ec2_tags(ResourceType::Subnet, "shop-subnet-private-c");
                 let call = ec2.create_subnet().vpc_id(vpc).cidr_block(*range).tag_specifications(tags);
                 call.send().await.unwrap().subnet.unwrap().subnet_id.unwrap()
             }
-            Guest::RouteTable => {
+            TheirResource::RouteTable => {
                 let tags = self.ec2_tags(ResourceType::RouteTable, "shop-route-table-public");
                 let call = ec2.create_route_table().vpc_id(vpc).tag_specifications(tags);
                 call.send().await.unwrap().route_table.unwrap().route_table_id.unwrap()
             }
-            Guest::Interface => {
+            TheirResource::Interface => {
                 let call = ec2.create_network_interface().subnet_id(subnet).groups(ours);
                 let made = call.description("theirs").send().await.unwrap();
                 made.network_interface.unwrap().network_interface_id.unwrap()
             }
-            Guest::Instance => {
+            TheirResource::Instance => {
                 let name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
                 let image = self.aws().ssm().get_parameter().name(name).send().await.unwrap();
                 let call = ec2.run_instances().image_id(image.parameter.unwrap().value.unwrap());
@@ -391,25 +392,25 @@ impl<'r> Neighbour<'r> {
                 // EC2 names the interface, not the instance that it is of.
                 made.instances()[0].network_interfaces()[0].network_interface_id().unwrap().to_owned()
             }
-            Guest::Target => {
+            TheirResource::Target => {
                 let target = TargetDescription::builder().id("10.20.0.99").port(8080).build();
                 let group = outputs["loadBalancer"]["targetGroups"]["web"].as_str().unwrap();
                 let call = elb.register_targets().target_group_arn(group).targets(target);
                 call.send().await.unwrap();
                 "10.20.0.99:8080".into()
             }
-            Guest::Rule => self.make_rule(outputs).await,
+            TheirResource::Rule => self.create_rule(outputs).await,
         }
     }
 
-    async fn make_group(&self, vpc: &str, name: &str) -> String {
+    async fn create_group(&self, vpc: &str, name: &str) -> String {
         let call =
             self.aws().ec2().create_security_group().vpc_id(vpc).group_name(name).description("theirs");
         let call = call.tag_specifications(self.ec2_tags(ResourceType::SecurityGroup, name));
         call.send().await.unwrap().group_id.unwrap()
     }
 
-    async fn make_rule(&self, outputs: &Value) -> String {
+    async fn create_rule(&self, outputs: &Value) -> String {
         let elb = &self.aws().elb();
         let balancer = outputs["loadBalancer"]["arn"].as_str().unwrap();
         let found = elb.describe_listeners().load_balancer_arn(balancer).send().await.unwrap();
@@ -439,64 +440,64 @@ impl<'r> Neighbour<'r> {
             .any(|it| format!("{}:{}", it.id().unwrap_or_default(), it.port().unwrap_or_default()) == target)
     }
 
-    /// Takes the guest away again.
-    pub(super) async fn clears(&self, guest: &Guest) {
-        as_caller(Caller::new("neighbour"), Box::pin(self.clear(guest))).await;
+    /// Takes the resource away again.
+    pub(super) async fn remove(&self, resource: &TheirResource) {
+        as_caller(Caller::new("other-owner"), Box::pin(self.delete_inside(resource))).await;
         wait(30).await;
     }
 
-    async fn clear(&self, guest: &Guest) {
+    async fn delete_inside(&self, resource: &TheirResource) {
         let (ec2, ecs, elb) = (self.aws().ec2(), self.aws().ecs(), self.aws().elb());
-        match guest {
-            Guest::TargetGroupNamed(name) => {
+        match resource {
+            TheirResource::TargetGroupNamed(name) => {
                 let arn = self.target_group(name).await;
                 elb.delete_target_group().target_group_arn(arn).send().await.unwrap();
             }
-            Guest::ServiceNamed(name) => {
+            TheirResource::ServiceNamed(name) => {
                 let call = ecs.delete_service().cluster("shop").service(*name).force(true);
                 call.send().await.unwrap();
                 ecs.deregister_task_definition().task_definition("theirs:1").send().await.unwrap();
                 wait(5).await;
                 ecs.delete_task_definitions().task_definitions("theirs:1").send().await.unwrap();
             }
-            Guest::GroupNamed(_) | Guest::GroupThatRefersToOurs => {
-                let name = if let Guest::GroupNamed(name) = guest { name } else { "theirs" };
+            TheirResource::GroupNamed(_) | TheirResource::GroupThatRefersToOurs => {
+                let name = if let TheirResource::GroupNamed(name) = resource { name } else { "theirs" };
                 let by_name = Filter::builder().name("group-name").values(name).build();
                 let found = ec2.describe_security_groups().filters(by_name).send().await.unwrap();
                 let id = found.security_groups()[0].group_id().unwrap();
                 ec2.delete_security_group().group_id(id).send().await.unwrap();
             }
-            Guest::Subnet(range) => {
+            TheirResource::Subnet(range) => {
                 let by_range = Filter::builder().name("cidr-block").values(*range).build();
                 let found = ec2.describe_subnets().filters(by_range).send().await.unwrap();
                 let id = found.subnets()[0].subnet_id().unwrap();
                 ec2.delete_subnet().subnet_id(id).send().await.unwrap();
             }
-            Guest::RouteTable => {
-                let (items, _) = self.shows();
+            TheirResource::RouteTable => {
+                let (items, _) = self.watch_resources();
                 ec2.delete_route_table().route_table_id(&items[0].id).send().await.unwrap();
             }
-            Guest::Interface => {
+            TheirResource::Interface => {
                 let by_text = Filter::builder().name("description").values("theirs").build();
                 let found = ec2.describe_network_interfaces().filters(by_text).send().await.unwrap();
                 let id = found.network_interfaces()[0].network_interface_id().unwrap();
                 ec2.delete_network_interface().network_interface_id(id).send().await.unwrap();
             }
-            Guest::Instance => {
+            TheirResource::Instance => {
                 let found = ec2.describe_instances().send().await.unwrap();
                 let instances = found.reservations().iter().flat_map(Reservation::instances);
                 let mut theirs = instances.filter(|instance| instance.tags().is_empty());
                 let id = theirs.next().unwrap().instance_id().unwrap();
                 ec2.terminate_instances().instance_ids(id).send().await.unwrap();
             }
-            Guest::Target => {
+            TheirResource::Target => {
                 let found = elb.describe_target_groups().send().await.unwrap();
                 let target = TargetDescription::builder().id("10.20.0.99").port(8080).build();
                 let group = found.target_groups()[0].target_group_arn().unwrap();
                 let call = elb.deregister_targets().target_group_arn(group).targets(target);
                 call.send().await.unwrap();
             }
-            Guest::Rule => unreachable!("a rule goes with its listener"),
+            TheirResource::Rule => unreachable!("a rule goes with its listener"),
         }
     }
 

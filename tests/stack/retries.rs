@@ -11,7 +11,7 @@ use stackdrop_functions::aws::error::{StepError, names};
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, admitted, pause, rehearsal, standing};
+use crate::{PRIVATE, SHOP, admitted_state, pause, rehearsal, resources};
 
 /// The pace of the workflow's Retry.
 const RETRY_PACE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Life {
         let rehearsal = rehearsal(spec);
         let mut spec = Spec::read(spec.as_bytes()).unwrap();
         spec.region = Some(rehearsal.aws().settings.region.clone());
-        let state = admitted(&spec);
+        let state = admitted_state(&spec);
         Self { rehearsal, state, manner, kills: 0 }
     }
 
@@ -105,12 +105,12 @@ impl Life {
         }
         let answer = self.ask(part, action).await;
         if self.manner == Manner::Twice && action != "delete" {
-            let before = standing(&self.rehearsal);
+            let before = resources(&self.rehearsal);
             let again = self.ask(part, action).await;
             if ["plan", "apply"].contains(&action) {
                 assert_eq!(again, answer, "{part} {action}");
             }
-            assert_eq!(standing(&self.rehearsal), before, "{part} {action}");
+            assert_eq!(resources(&self.rehearsal), before, "{part} {action}");
         }
         answer
     }
@@ -149,28 +149,28 @@ impl Life {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_action_twice_gives_what_it_gives_once() {
+async fn every_action_run_twice_gives_the_same_result() {
     for spec in [SHOP, PRIVATE] {
         let mut once = Life::new(spec, Manner::Once);
         once.build().await;
         let mut twice = Life::new(spec, Manner::Twice);
         twice.build().await;
-        assert_eq!(standing(&twice.rehearsal), standing(&once.rehearsal));
+        assert_eq!(resources(&twice.rehearsal), resources(&once.rehearsal));
         twice.remove().await;
-        assert_eq!(standing(&twice.rehearsal), Vec::<String>::new());
+        assert_eq!(resources(&twice.rehearsal), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_action_killed_at_each_of_its_calls_gives_what_it_gives_undisturbed() {
+async fn every_action_killed_at_each_of_its_calls_gives_the_same_result_when_retried() {
     for spec in [SHOP, PRIVATE] {
         let mut once = Life::new(spec, Manner::Once);
         once.build().await;
         let mut killed = Life::new(spec, Manner::KilledAtEachCall);
         killed.build().await;
-        assert_eq!(standing(&killed.rehearsal), standing(&once.rehearsal));
+        assert_eq!(resources(&killed.rehearsal), resources(&once.rehearsal));
         assert!(killed.kills > 60, "{}", killed.kills);
         killed.remove().await;
-        assert_eq!(standing(&killed.rehearsal), Vec::<String>::new());
+        assert_eq!(resources(&killed.rehearsal), Vec::<String>::new());
     }
 }

@@ -72,7 +72,7 @@ impl Used {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_costs_less_than_a_cent_and_a_redeploy_without_changes_hardly_anything() {
+async fn a_deployment_costs_less_than_one_cent_and_an_empty_redeploy_a_tenth_of_that() {
     let megabytes = template()["Parameters"]["MemorySize"]["Default"].as_f64().unwrap();
     let rehearsal = rehearsal(SHOP);
     let first = deployed(&rehearsal, SHOP).await;

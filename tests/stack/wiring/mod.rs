@@ -6,7 +6,7 @@ mod mistakes; // what may be wrong in a template
 use stackdrop::installation::TEMPLATE;
 
 use checks::Check;
-pub(crate) use checks::{at_work, where_nothing_starts};
+pub(crate) use checks::{in_operation, where_events_start_nothing};
 use mistakes::{MISTAKES, Mistake, without_boundary};
 
 /// The template with a mistake in it.
@@ -34,17 +34,17 @@ fn end_of_resource(text: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_wrong_with_the_template() {
+async fn the_template_passes_every_check() {
     for check in Check::ALL {
-        assert_eq!(check.notices(TEMPLATE).await, None, "{check:?}");
+        assert_eq!(check.violation(TEMPLATE).await, None, "{check:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_mistake_in_the_wiring_goes_unnoticed() {
+async fn every_mistake_in_the_wiring_is_detected() {
     let mut unnoticed = Vec::new();
     for mistake in MISTAKES {
-        if mistake.check.notices(&mistaken(mistake)).await.is_none() {
+        if mistake.check.violation(&mistaken(mistake)).await.is_none() {
             unnoticed.push(mistake.what);
         }
     }
@@ -52,10 +52,10 @@ async fn no_mistake_in_the_wiring_goes_unnoticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_without_the_boundary_is_noticed() {
+async fn a_role_without_the_permissions_boundary_is_detected() {
     let mistakes = without_boundary(TEMPLATE);
     assert!(mistakes.len() > 3, "{}", mistakes.len());
     for text in mistakes {
-        assert!(Check::RolesAreBounded.notices(&text).await.is_some());
+        assert!(Check::RolesAreBounded.violation(&text).await.is_some());
     }
 }

@@ -92,7 +92,7 @@ fn contains_all(said: &str, parts: &[&str]) {
 }
 
 #[test]
-fn the_life_of_a_stack_from_the_command_line() {
+fn commands_manage_a_stack_through_its_life_cycle() {
     let served = Served::open("life", &["--with", "specs/shop.yaml"]);
     let spec = served.spec("shop.yaml", &[]);
 
@@ -147,7 +147,7 @@ fn the_life_of_a_stack_from_the_command_line() {
 }
 
 #[test]
-fn what_fails_says_so_by_its_exit_code_and_in_words() {
+fn failures_set_the_exit_code_and_explain_the_cause() {
     let served = Served::open("failures", &["--with", "specs/shop.yaml"]);
     let mistaken = served.spec("mistaken.yaml", &[("zones: 2", "zones: 9")]);
     assert!(served.says(4, &["deploy", &mistaken]).contains("zones"), "it is refused before it is uploaded");
@@ -176,7 +176,7 @@ fn what_fails_says_so_by_its_exit_code_and_in_words() {
 }
 
 #[test]
-fn a_plan_waits_until_somebody_agrees() {
+fn a_plan_waits_until_a_person_approves_or_rejects_it() {
     let served = Served::open("approval", &["--with", "specs/shop.yaml"]);
     assert!(served.says(5, &["approve", "shop"]).contains("No plan of the stack shop"));
     let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);

@@ -21,7 +21,7 @@ const NOT_ASKED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_an_action_depends_on_is_asked_for() {
+fn dependent_actions_are_requested() {
     let reference: Value =
         serde_json::from_str(include_str!("../../../simulator/reference/actions.json")).unwrap();
     let mut asked: BTreeMap<&Principal, BTreeSet<&str>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use stackdrop::Rehearsal;
 use stackdrop::rehearsal::outputs_of;
 use stackdrop_functions::deployment::outputs::Outputs;
 
-use crate::updates_network::{BOX, again, assert_planned, planned};
+use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned, redeploy};
 use crate::{changes, deployed, rehearsal};
 
 /// Something that was done by hand.
@@ -61,7 +61,7 @@ const DRIFTS: [(Hand, &str); 22] = [
 ];
 
 /// The spec of these tests.
-pub(crate) const SPEC: &str = BOX;
+pub(crate) const SPEC: &str = INSTANCE_ONLY;
 
 /// What can be done by hand to one stack at once.
 pub(crate) const AT_ONCE: [&[Hand]; 2] = [
@@ -93,11 +93,11 @@ pub(crate) const AT_ONCE: [&[Hand]; 2] = [
 
 /// Deploys, does all of this by hand, and deploys again.
 pub(crate) async fn repaired_at_once(rehearsal: &Rehearsal, hands: &[Hand]) {
-    let first = deployed(rehearsal, BOX).await;
+    let first = deployed(rehearsal, INSTANCE_ONLY).await;
     for hand in hands {
         hand.acts(rehearsal, &outputs_of(&first).unwrap()).await;
     }
-    let repaired = again(rehearsal).await;
+    let repaired = redeploy(rehearsal).await;
     assert!(repaired.succeeded(), "{hands:?}: {:?}", repaired.error());
 }
 
@@ -247,7 +247,7 @@ impl Hand {
                 call.send().await.unwrap();
             }
             Self::LetsAnotherServiceActAsTheRole => {
-                crate::roles::let_act(rehearsal, crate::roles::INSTANCE).await;
+                crate::roles::trust_another_service(rehearsal, crate::roles::INSTANCE).await;
             }
             other => unreachable!("{other:?} is of the network"),
         }
@@ -262,27 +262,27 @@ async fn open(ec2: &aws_sdk_ec2::Client, group: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_done_by_hand_is_reported_and_put_right() {
+async fn manual_changes_are_reported_and_repaired() {
     for (hand, difference) in DRIFTS {
-        let rehearsal = rehearsal(BOX);
-        let first = deployed(&rehearsal, BOX).await;
+        let rehearsal = rehearsal(INSTANCE_ONLY);
+        let first = deployed(&rehearsal, INSTANCE_ONLY).await;
         hand.acts(&rehearsal, &outputs_of(&first).unwrap()).await;
-        let repaired = again(&rehearsal).await;
+        let repaired = redeploy(&rehearsal).await;
         assert!(repaired.succeeded(), "{hand:?}: {:?}", repaired.error());
         assert_planned(&planned(&rehearsal, &repaired).await, &[difference]);
         assert_ne!(changes(&repaired), Vec::<String>::new(), "{hand:?}");
-        let next = again(&rehearsal).await;
+        let next = redeploy(&rehearsal).await;
         assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new(), "{hand:?}");
         assert_eq!(changes(&next), Vec::<String>::new(), "{hand:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_is_moved_back_without_a_moment_between_two_tables() {
-    let rehearsal = rehearsal(BOX);
-    let first = deployed(&rehearsal, BOX).await;
+async fn a_subnet_returns_to_its_route_table_in_one_call() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    let first = deployed(&rehearsal, INSTANCE_ONLY).await;
     Hand::MovesASubnetToAnotherTable.acts(&rehearsal, &outputs_of(&first).unwrap()).await;
-    let repaired = again(&rehearsal).await;
+    let repaired = redeploy(&rehearsal).await;
     let done: Vec<String> = repaired
         .calls
         .iter()

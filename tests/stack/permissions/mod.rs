@@ -5,16 +5,16 @@
 //! others are out of reach.
 
 mod arn; // the parts of ARNs and their patterns
-mod dependents; // what an action depends on is asked for
+mod calls_in_code; // every call in the code is rehearsed
+mod dependent_actions; // dependent actions are requested
 mod evidence; // IAM's decisions in the rehearsals
+mod exceptions; // exceptions, with reasons
 mod forbidden; // resources of others are denied
 mod handbook; // docs/permissions.md says the same as the template
-mod lists; // exceptions, with reasons
 mod mutations; // every part of every policy is needed
 mod own_roles; // the installation's roles are out of the functions' reach
 mod policies; // the policies of the installation
 mod rehearsals; // rehearsals of all calls that functions make
-mod reverse; // every call in the code is rehearsed
 mod second_engine; // another implementation of IAM's rules decides alike
 mod variants; // forbidden variants of allowed requests
 

@@ -7,7 +7,7 @@ use stackdrop_statemachine::Abort;
 use super::{rehearsal, succeeds, unprotected, wait};
 use crate::{SHOP, deployed};
 
-pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
+pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     let shop = deployed(&rehearsal, SHOP).await;
     let outputs = stackdrop::rehearsal::outputs_of(&shop).unwrap();

@@ -1,6 +1,6 @@
 //! Rehearsals that show what the functions call: every action of every component, also where something is wrong.
 
-mod by_hand;
+mod manual_changes;
 mod stopped;
 
 use serde_json::{Value, json};
@@ -9,27 +9,27 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, PRIVATE, SHOP, deployed, drifts_network, object, with};
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, drift_network, object, with};
 
 /// Everything that rehearsals show of what the functions ask for.
 pub(super) async fn all() -> Vec<Rehearsal> {
     let mut all = vec![
-        shop_changes_and_goes().await,
-        by_hand::shop_is_changed_by_hand().await,
-        by_hand::shop_loses_its_database().await,
-        private_gets_a_way_out_and_goes().await,
-        minimal_stands().await,
-        more_ranges_than_a_group_has_rules_for().await,
-        somebody_is_asked().await,
-        somebody_agrees().await,
-        plans_go_back_and_are_deleted().await,
-        an_update_fails_and_is_restored().await,
-        stopped::an_undo_is_stopped().await,
+        shop_is_updated_and_destroyed().await,
+        manual_changes::shop_is_changed_manually().await,
+        manual_changes::shop_loses_its_database().await,
+        private_gets_nat_and_is_destroyed().await,
+        minimal_is_deployed().await,
+        too_many_ranges_are_refused().await,
+        a_request_meets_a_waiting_deployment().await,
+        a_plan_is_approved().await,
+        shop_is_planned_reverted_and_deleted().await,
+        a_failed_update_is_rolled_back().await,
+        stopped::a_rollback_is_stopped().await,
     ];
-    all.extend(fails_and_is_undone().await);
-    for hands in drifts_network::AT_ONCE {
-        let rehearsal = rehearsal(drifts_network::SPEC);
-        drifts_network::repaired_at_once(&rehearsal, hands).await;
+    all.extend(failed_deployments_are_rolled_back().await);
+    for hands in drift_network::AT_ONCE {
+        let rehearsal = rehearsal(drift_network::SPEC);
+        drift_network::repaired_at_once(&rehearsal, hands).await;
         all.push(rehearsal);
     }
     all
@@ -68,7 +68,7 @@ services:
         priority: 20";
 
 /// What is added comes before what is taken away, and there is no room for both.
-async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
+async fn too_many_ranges_are_refused() -> Rehearsal {
     let open_to = |block: &str| {
         let ranges: Vec<String> = (0..30).map(|number| format!("- {block}.{number}/32 ")).collect();
         with(SHOP, "- 0.0.0.0/0 ", &ranges.join("\n    "))
@@ -80,7 +80,7 @@ async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
     rehearsal
 }
 
-async fn shop_changes_and_goes() -> Rehearsal {
+async fn shop_is_updated_and_destroyed() -> Rehearsal {
     let first = with(&unprotected(SHOP), "version: \"17\"", "version: \"16\"");
     let second = with(&first, "\nservices:", API);
     let mut third = second.clone();
@@ -124,8 +124,8 @@ async fn shop_changes_and_goes() -> Rehearsal {
     }
     // Others have given the roles policies, and let others act as them.
     for role in crate::roles::ROLES {
-        crate::roles::give_policies(&rehearsal, role).await;
-        crate::roles::let_act(&rehearsal, role).await;
+        crate::roles::attach_policies(&rehearsal, role).await;
+        crate::roles::trust_another_service(&rehearsal, role).await;
     }
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
@@ -137,7 +137,7 @@ async fn succeeds(rehearsal: &Rehearsal, input: Value) {
     assert!(ended.succeeded(), "{input}: {}: {:?}", ended.result(), ended.error());
 }
 
-async fn private_gets_a_way_out_and_goes() -> Rehearsal {
+async fn private_gets_nat_and_is_destroyed() -> Rehearsal {
     let first = unprotected(&with(
         PRIVATE,
         "region: eu-central-1\n",
@@ -167,7 +167,7 @@ async fn private_gets_a_way_out_and_goes() -> Rehearsal {
 }
 
 /// A stack in an account that has the services' linked roles already; its lock is deleted by hand while it is deployed.
-async fn minimal_stands() -> Rehearsal {
+async fn minimal_is_deployed() -> Rehearsal {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
     let other = with(MINIMAL, "stack: hello", "stack: other");
@@ -181,7 +181,7 @@ async fn minimal_stands() -> Rehearsal {
 }
 
 /// Two deployments of which the second finds the first waiting for an answer.
-async fn somebody_is_asked() -> Rehearsal {
+async fn a_request_meets_a_waiting_deployment() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let event = rehearsal.upload("specs/shop.yaml", cautious.as_bytes()).await.unwrap();
@@ -202,7 +202,7 @@ async fn wait(seconds: u64) {
 }
 
 /// Somebody agrees to the plan that they were asked about.
-async fn somebody_agrees() -> Rehearsal {
+async fn a_plan_is_approved() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let person = async {
@@ -218,7 +218,7 @@ async fn somebody_agrees() -> Rehearsal {
 }
 
 /// What an upload for a plan, a report of drift, an earlier version, and the deletion of a spec call.
-async fn plans_go_back_and_are_deleted() -> Rehearsal {
+async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
     let spec = with(&unprotected(SHOP), "onDelete: retain", "onDelete: destroy");
     let rehearsal = rehearsal(&spec);
     let plan = rehearsal.upload("plans/shop.yaml", spec.as_bytes()).await.unwrap();
@@ -239,7 +239,7 @@ async fn plans_go_back_and_are_deleted() -> Rehearsal {
 }
 
 /// An update that comes to nothing, whose beginnings are taken back.
-async fn an_update_fails_and_is_restored() -> Rehearsal {
+async fn a_failed_update_is_rolled_back() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let mut update = with(SHOP, "zones: 2", "zones: 3");
@@ -256,7 +256,7 @@ async fn an_update_fails_and_is_restored() -> Rehearsal {
 }
 
 /// Deployments that fail: AWS is asked why, and who holds what can't go.
-async fn fails_and_is_undone() -> Vec<Rehearsal> {
+async fn failed_deployments_are_rolled_back() -> Vec<Rehearsal> {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let image = spec.services["web"].image.clone();
     let mut rehearsals = Vec::new();
@@ -268,6 +268,6 @@ async fn fails_and_is_undone() -> Vec<Rehearsal> {
     database.account().arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     database.deploy(SHOP, &()).await.unwrap();
     rehearsals.push(database);
-    rehearsals.push(stopped::by_hand().await);
+    rehearsals.push(stopped::a_deployment_is_stopped().await);
     rehearsals
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::evidence::EVIDENCE;
-use super::lists::UNREHEARSED;
+use super::exceptions::UNREHEARSED;
 
 /// The clients' names in `functions/src/aws.rs`, with the services that they speak to.
 const CLIENTS: [(&str, &str); 18] = [
@@ -50,7 +50,7 @@ fn every_call_in_the_code_is_rehearsed() {
             unseen.push(format!("{file} calls {}", calls.join(" or ")));
         }
     }
-    assert!(unseen.is_empty(), "rehearse these, or list them in lists.rs:\n{}", unseen.join("\n"));
+    assert!(unseen.is_empty(), "rehearse these, or list them in exceptions.rs:\n{}", unseen.join("\n"));
     for (_, action, why) in UNREHEARSED {
         assert!(listed.contains(action), "{action} is listed for nothing ({why})");
     }

@@ -32,7 +32,7 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn what_would_fail_is_told_in_seconds_with_the_way_out_and_nothing_is_touched() {
+async fn problems_are_reported_in_seconds_with_a_fix_before_any_change() {
     let rehearsal = rehearsal(SHOP);
     for (from, to, said) in PROBLEMS {
         let spec = SHOP.replacen(from, to, 1);
@@ -161,7 +161,7 @@ const DRIFTS: [(ByHand, &[&str]); 10] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn what_is_done_by_hand_is_put_right_by_a_redeploy_and_nothing_else_is_touched() {
+async fn a_redeploy_repairs_manual_changes_and_changes_nothing_else() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     for (by_hand, repairs) in DRIFTS {
@@ -191,7 +191,7 @@ services:
 ";
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_in_plain_words() {
+async fn a_failure_is_explained_with_its_cause() {
     let seeds = vec![
         Seed::CrashingImage { image: "crashing".into(), exit_code: 137 },
         Seed::UnhealthyImage { image: "sick".into() },
@@ -217,7 +217,7 @@ async fn a_failure_is_told_in_plain_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denied_call_names_role_action_and_policy() {
+async fn a_denied_call_names_the_role_and_the_action() {
     let rehearsal = rehearsal(SHOP);
     let message = "User: arn:aws:sts::123456789012:assumed-role/stackdrop-service/x is not authorized to perform: \
                    ecs:CreateCluster on resource: * because no identity-based policy allows the ecs:CreateCluster action";
