@@ -1,14 +1,14 @@
-//! The template, installed in an AWS emulator that knows nothing of Stackdrop: it runs the functions' zip as processes,
-//! interprets the workflow file by itself, and delivers what S3 and the scheduler say. The same spec and the same fault
-//! must lead through the same states as a rehearsal.
+//! Installs the template in an AWS emulator that is independent of Stackdrop. The emulator runs the functions' zips as
+//! processes, interprets the workflow file, and delivers the events of S3 and the scheduler. The same spec and the same
+//! fault must lead through the same states as in a rehearsal.
 //!
-//! `drive.py` beside this installs and uploads; see there. It needs Python 3.10 or later with `venv`, and fetches what
-//! `requirements.txt` names on its first run.
+//! `drive.py` in this folder does the installation and the uploads. It needs Python 3.10 or later with `venv`. The first
+//! run installs the packages in `requirements.txt`.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on shall end, and says what it counted"
+    reason = "a test that cannot continue must fail, and this one prints its result like cargo's harness"
 )]
 
 use std::collections::BTreeSet;
@@ -28,13 +28,13 @@ const REQUIREMENTS: &str = include_str!("requirements.txt");
 
 /// How long it may take to install what the emulator needs.
 const INSTALL_SECONDS_MAX: u64 = 300;
-/// How long the whole may take: a little more than `drive.py` gives itself.
+/// How long `drive.py` may take: a little more than its own limit.
 const DRIVE_SECONDS_MAX: u64 = 840;
 
-/// The call that is refused in the first deployment.
+/// The call that fails in the first deployment.
 const REFUSED: (&str, &str) = ("rds", "CreateDBInstance");
 
-/// Says what cargo's own harness says, which knows no test that skips itself.
+/// Prints what cargo's own harness prints. That harness cannot report a test that skips itself.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
@@ -70,7 +70,7 @@ fn closing(passed: u8, failed: u8, ignored: u8) -> ExitCode {
     ExitCode::from(failed)
 }
 
-/// The report of what went on, or why it could not go on here.
+/// The report of `drive.py`, or why the test cannot run on this machine.
 fn run_in_emulator() -> Result<Value, String> {
     let python = python()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -80,7 +80,7 @@ fn run_in_emulator() -> Result<Value, String> {
     for Function { name, .. } in functions() {
         assert!(
             is_up_to_date(&programs.join(name)),
-            "the program of {name} is older than what it is made of: `cargo test --no-run` first"
+            "the program of {name} is older than its source: run `cargo test --no-run` first"
         );
     }
     let mut drive = Command::new(python);
@@ -97,7 +97,7 @@ fn run_in_emulator() -> Result<Value, String> {
         .arg("--fail")
         .arg(format!("{}:{}", REFUSED.0, REFUSED.1));
     let ended = within(DRIVE_SECONDS_MAX, &mut drive);
-    assert!(ended == Ok(true), "drive.py {}; what ran wrote its logs to {}", why(&ended), work.display());
+    assert!(ended == Ok(true), "drive.py {}; the logs are in {}", why(&ended), work.display());
     let report: Value = serde_json::from_slice(&std::fs::read(work.join("report.json")).unwrap()).unwrap();
     let rehearsed = rehearsed(&report);
     for (execution, rehearsed) in ["rolled_back", "deployed", "redeployed"].iter().zip(&rehearsed) {
@@ -120,10 +120,10 @@ fn check_rolled_back(rolled_back: &Value, rehearsed: &Rehearsed) {
     assert_eq!(rolled_back["record"]["result"], "Failed");
     let cause = rolled_back["cause"].as_str().unwrap();
     assert!(cause.contains("RefusedByRehearsal"), "{cause}");
-    // The two say how much was removed, and it is as much.
+    // Both causes state how many resources were deleted, and the numbers are equal.
     assert_eq!(cause, rehearsed.deployed.error().unwrap().split_once(": ").unwrap().1);
     for (what, count) in rolled_back["remaining"].as_object().unwrap() {
-        assert_eq!(count, 0, "{what} left");
+        assert_eq!(count, 0, "remaining {what}");
     }
 }
 
@@ -152,7 +152,7 @@ fn check_redeployed(redeployed: &Value, rehearsed: &Rehearsed) {
 /// A rehearsed deployment.
 struct Rehearsed {
     deployed: Deployed,
-    /// Which functions ran, and what they were asked to do, as their logs say it.
+    /// The steps whose functions ran, as their logs name them.
     steps: BTreeSet<String>,
 }
 
@@ -166,7 +166,7 @@ impl Rehearsed {
     }
 }
 
-/// The same three, rehearsed.
+/// Rehearses the same three deployments.
 fn rehearsed(report: &Value) -> [Rehearsed; 3] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
@@ -187,12 +187,12 @@ fn rehearsed(report: &Value) -> [Rehearsed; 3] {
     })
 }
 
-/// The states that the emulator went through. Its history has none of those inside a `Parallel`.
+/// The states of an execution in the emulator, whose history omits the states inside a `Parallel`.
 fn states(execution: &Value) -> Vec<String> {
     serde_json::from_value(execution["states"].clone()).unwrap()
 }
 
-/// Those of a rehearsal.
+/// The states of a rehearsed deployment, without those inside a `Parallel`.
 fn states_of(deployed: &Deployed) -> Vec<String> {
     let inside: Vec<&str> = deployed
         .outcome
@@ -207,7 +207,7 @@ fn states_of(deployed: &Deployed) -> Vec<String> {
     names.filter(|name| !inside.contains(&name.as_str())).collect()
 }
 
-/// Whether a function's program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
+/// Whether a function's program is as new as its source. `cargo test` builds it, `cargo test --test end_to_end` does not.
 fn is_up_to_date(program: &Path) -> bool {
     let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -224,13 +224,13 @@ fn is_up_to_date(program: &Path) -> bool {
     changed(program).is_some_and(|built| Some(built) >= newest)
 }
 
-/// Where cargo builds.
+/// Cargo's target folder.
 fn target() -> PathBuf {
     let command = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
     command.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// A Python that has what `requirements.txt` names, in a folder of its own; or why there is none.
+/// The Python of a virtual environment with the packages in `requirements.txt`, or why there is none.
 fn python() -> Result<PathBuf, String> {
     let folder = target().join("end-to-end").join("python");
     let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
@@ -241,7 +241,7 @@ fn python() -> Result<PathBuf, String> {
         within(INSTALL_SECONDS_MAX, command.stdout(Stdio::null()).stderr(Stdio::null()))
     };
     if quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) != Ok(true) {
-        return Err("there is no python3 with venv here".into());
+        return Err("python3 with venv is not installed".into());
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/requirements.txt");
     let mut install = Command::new(&python);
@@ -262,7 +262,7 @@ fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Runs a program, for so long at most: whether it succeeded, or that it did not end, or could not begin.
+/// Runs a program with a time limit: whether it succeeded, or why it did not start or end.
 fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
     let mut child =
         command.stdin(Stdio::null()).spawn().map_err(|error| format!("did not start: {error}"))?;
@@ -272,9 +272,9 @@ fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
         }
         pause();
     }
-    // Its own processes end with `drive.py`, if it is asked to end rather than killed.
-    let asked = Command::new("kill").arg(child.id().to_string()).status();
-    for _ in 0..if asked.is_ok() { 50 } else { 0 } {
+    // `drive.py` stops its own processes on SIGTERM, but cannot if it is killed.
+    let terminated = Command::new("kill").arg(child.id().to_string()).status();
+    for _ in 0..if terminated.is_ok() { 50 } else { 0 } {
         if child.try_wait().is_ok_and(|status| status.is_some()) {
             break;
         }
@@ -284,12 +284,12 @@ fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
     Err(format!("did not end within {seconds} s"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "other programs live in the world's time")]
+#[expect(clippy::disallowed_methods, reason = "other programs run in real time")]
 fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
-/// What became of a program, in words.
+/// How a program ended, in words.
 fn why(ended: &Result<bool, String>) -> &str {
     match ended {
         Ok(_) => "failed",

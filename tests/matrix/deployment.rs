@@ -9,8 +9,8 @@ use crate::undisturbed_run::{
 };
 use crate::{SHOP, same, simulated};
 
-/// Of the deployments that failed clean, each so-manieth is followed by one without the fault: an empty account with a
-/// free lock is where the first one started too, so that the next has no reason to go another way.
+/// One in this many deployments that failed without remaining resources is followed by one without the fault. A sample is
+/// enough: an empty account with a released lock is the state that the first deployment started from.
 const FOLLOW_UP_INTERVAL: usize = 41;
 
 pub(crate) fn undisturbed() -> UndisturbedRun {
@@ -45,7 +45,7 @@ fn a_persistent_fault_at_any_call_of_a_deployment_leaves_no_resources() {
     run_all("Persistent faults in a deployment", &cases, |case| simulated(fails_clean(&undisturbed, case)));
 }
 
-/// The first error and the step named, nothing left, the lock free.
+/// The error names the step and the first cause, no resources remain, and the lock is released.
 async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
     let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
     let step = undisturbed.step(&case.call);
@@ -74,7 +74,7 @@ async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
     Ok(Ended::FailedClean)
 }
 
-/// The step in which a failure shows: what AWS makes of an accepted call is seen by the step that waits for it.
+/// The step that notices the failure: if AWS accepts a call and then fails, the step that waits for the resource does.
 fn noticing_step<'s>(step: &'s str, case: &Case) -> &'s str {
     match (case.name, step) {
         ("resource fails", "Egress") => "AwaitEgress",
@@ -84,12 +84,12 @@ fn noticing_step<'s>(step: &'s str, case: &Case) -> &'s str {
     }
 }
 
-/// What comes after success: a refusal of it is said, and takes nothing back.
+/// Calls after the stack is complete: their refusal is reported, and nothing is rolled back.
 const AFTER_SUCCESS: [&str; 3] =
     ["rds:DescribeDBInstances", "rds:ModifyDBInstance", "scheduler:CreateSchedule"];
 
-/// A deployment that can't be concluded has made the stack all the same. Its execution fails, so that the alarm on
-/// failed executions tells; its lock is taken over by the next, which finds or does what is missing.
+/// If Conclude fails, the stack is complete all the same. The execution fails, so that the alarm on failed executions
+/// fires. The next deployment takes over the lock and completes what is missing.
 async fn conclude_fails(
     undisturbed: &UndisturbedRun,
     case: &Case,
@@ -97,20 +97,20 @@ async fn conclude_fails(
     deployed: &Deployed,
 ) -> Verdict {
     let (call, code) = (case.call.name(), case.code(rehearsal).unwrap_or_default());
-    let told = match call.as_str() {
+    let reported = match call.as_str() {
         call if AFTER_SUCCESS.contains(&call) => {
             deployed.conclusion().unwrap_or_default()["cause"].to_string()
         }
         _ => deployed.error().unwrap_or_default(),
     };
-    same("whether the cause is named", told.contains(&code), true)?;
+    same("whether the cause is named", reported.contains(&code), true)?;
     same("whether it succeeded", deployed.succeeded(), AFTER_SUCCESS.contains(&call.as_str()))?;
     let mut now = resources(rehearsal);
     if !now.iter().any(|item| item == SCHEDULE) {
         now.push(SCHEDULE.into());
         now.sort();
     }
-    same("what check_resources, the schedule aside", &now, &undisturbed.resources)?;
+    same("the resources without the schedule", &now, &undisturbed.resources)?;
     next_deployment_succeeds(undisturbed, rehearsal).await?;
     Ok(Ended::Succeeded)
 }
@@ -125,7 +125,7 @@ async fn next_deployment_succeeds(undisturbed: &UndisturbedRun, rehearsal: &Rehe
     lock_is_free(rehearsal).await
 }
 
-/// What the example makes.
+/// The resources of the deployed example.
 pub(crate) fn example_resources() -> Vec<String> {
     simulated(async {
         let rehearsal = open(SHOP);

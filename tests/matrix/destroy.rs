@@ -1,4 +1,4 @@
-//! Faults while a stack is removed.
+//! Faults while a stack is destroyed.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) fn undisturbed() -> UndisturbedRun {
 fn a_transient_fault_at_any_call_of_a_destroy_changes_nothing() {
     let undisturbed = undisturbed();
     let cases = cases(undisturbed.calls(), transient);
-    run_all("Transient faults in a removal", &cases, |case| {
+    run_all("Transient faults in a destroy", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             same("the end", (deployed.result(), deployed.error()), ("Destroyed".into(), None))?;
@@ -50,7 +50,7 @@ fn a_transient_fault_at_any_call_of_a_destroy_changes_nothing() {
 fn a_persistent_fault_at_any_call_of_a_destroy_is_resolved_by_destroying_again() {
     let (undisturbed, before) = (undisturbed(), deployment::example_resources());
     let cases = cases(undisturbed.calls(), persistent);
-    run_all("Persistent faults in a removal", &cases, |case| {
+    run_all("Persistent faults in a destroy", &cases, |case| {
         simulated(ends_clean(&undisturbed, case, &before))
     });
 }
@@ -66,9 +66,9 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
             check_resources(&rehearsal, before)?;
         }
         _ if resources(&rehearsal) == undisturbed.resources && deployed.result() != "Destroyed" => {
-            // Nothing that costs is left, which the refused call kept the last to look from seeing.
+            // No billed resource remains, but the refused call kept the last check from seeing that.
             same("the result", deployed.result().as_str(), "RollbackFailed")?;
-            same("whether it was the last look", case.awaits_deletion(), true)?;
+            same("whether it was the last check", case.awaits_deletion(), true)?;
             names_remaining(case, &rehearsal, &error)?;
         }
         _ if deployed.result() == "Destroyed" => check_resources(&rehearsal, &undisturbed.resources)?,

@@ -1,4 +1,4 @@
-//! What the matrix has found: each bug by name.
+//! Bugs that the matrix found, each with a test of its own.
 
 use serde_json::json;
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -10,7 +10,7 @@ use crate::{SHOP, simulated, update};
 fn a_deployment_that_fails_right_after_taking_the_lock_releases_it() {
     simulated(async {
         let rehearsal = open(SHOP);
-        // The third object that Admit writes, after its claim on the version and the lock: the status.
+        // The third object that Admit writes is the status; the first two are the claim on the version and the lock.
         let denied =
             Fault::at("s3", "PutObject", When::From(3), FaultKind::AccessDenied).during("/admit/run");
         rehearsal.account().arm(denied);
@@ -51,7 +51,7 @@ fn a_revision_that_could_not_be_pruned_is_pruned_by_the_next_deployment_of_the_s
         let revisions = |resources: &[String]| {
             resources.iter().filter(|item| *item == "AWS::ECS::TaskDefinition shop-web").count()
         };
-        assert_eq!(revisions(&resources(&rehearsal)), 2, "the one before could not be removed");
+        assert_eq!(revisions(&resources(&rehearsal)), 2, "the previous revision could not be deleted");
         rehearsal.account().disarm();
         let next = deploy(&rehearsal, &update::updated_spec()).await;
         assert!(next.succeeded());

@@ -1,4 +1,4 @@
-//! Faults while a failed first deployment is undone.
+//! Faults during the rollback of a first deployment.
 
 use stackdrop::Rehearsal;
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -10,10 +10,10 @@ use crate::undisturbed_run::{
 };
 use crate::{SHOP, same, simulated};
 
-/// The last step that makes something fails: all that there can be is there to be undone.
+/// The cause of the rollback: the last creating step fails, so the rollback has every other resource to delete.
 fn reason() -> Fault {
     let refused =
-        FaultKind::Refused { code: "RefusedByTest".into(), message: "the reason for the undo".into() };
+        FaultKind::Refused { code: "RefusedByTest".into(), message: "the cause of the rollback".into() };
     Fault::at("ecs", "CreateService", When::From(1), refused)
 }
 
@@ -33,13 +33,13 @@ pub(crate) fn undisturbed() -> UndisturbedRun {
 fn a_transient_fault_at_any_call_of_a_rollback_changes_nothing() {
     let undisturbed = undisturbed();
     let cases = cases(undisturbed.calls_from("DeleteService"), transient);
-    run_all("Transient faults in an undo", &cases, |case| {
+    run_all("Transient faults in a rollback", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             same("the result", deployed.result().as_str(), "Failed")?;
             let error = deployed.error().unwrap_or_default();
             same("whether the first error is named", error.contains("Service failed: "), true)?;
-            same("whether the first cause is named", error.contains("the reason for the undo"), true)?;
+            same("whether the first cause is named", error.contains("the cause of the rollback"), true)?;
             check_resources(&rehearsal, &[])?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::FailedClean)
@@ -51,7 +51,7 @@ fn a_transient_fault_at_any_call_of_a_rollback_changes_nothing() {
 fn a_persistent_fault_at_any_call_of_a_rollback_is_resolved_by_the_next_rollback() {
     let undisturbed = undisturbed();
     let cases = cases(undisturbed.calls_from("DeleteService"), persistent);
-    run_all("Persistent faults in an undo", &cases, |case| simulated(ends_clean(&undisturbed, case)));
+    run_all("Persistent faults in a rollback", &cases, |case| simulated(ends_clean(&undisturbed, case)));
 }
 
 async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
@@ -62,9 +62,9 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
         same("the result", deployed.result().as_str(), "RollbackFailed")?;
         names_remaining(case, &rehearsal, &error)?;
     } else if !concluding && deployed.result() != "Failed" {
-        // It was gone, which the refused call kept the last to look from seeing.
+        // Everything is deleted, but the refused call kept the last check from seeing that.
         same("the result", deployed.result().as_str(), "RollbackFailed")?;
-        same("whether it was a read in the last look", !case.call.writes && case.awaits_deletion(), true)?;
+        same("whether the last check was refused a read", !case.call.writes && case.awaits_deletion(), true)?;
         names_remaining(case, &rehearsal, &error)?;
     }
     if !concluding {
@@ -81,8 +81,8 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
     Ok(Ended::FailedClean)
 }
 
-/// Each resource that stands is named by its id or its name. Of the component whose own call was refused: what AWS said,
-/// since it can't always know what it has.
+/// `Ok` if the error names each remaining resource by its ID or name. The component whose call was refused cannot always
+/// know its resources; the error has AWS's code instead.
 pub(crate) fn names_remaining(case: &Case, rehearsal: &Rehearsal, error: &str) -> Result<(), String> {
     let code = case.code(rehearsal).unwrap_or_default();
     same("whether the cause is named", error.contains(&code), true)?;
@@ -93,5 +93,5 @@ pub(crate) fn names_remaining(case: &Case, rehearsal: &Rehearsal, error: &str) -
         .filter(|item| !error.contains(&item.id) && !error.contains(&item.name))
         .map(|item| format!("{} {} ({})", item.kind, item.name, item.id))
         .collect();
-    if unnamed.is_empty() { Ok(()) } else { Err(format!("left unnamed: {}, by {error}", unnamed.join(", "))) }
+    if unnamed.is_empty() { Ok(()) } else { Err(format!("not named: {}, but {error}", unnamed.join(", "))) }
 }

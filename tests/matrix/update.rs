@@ -1,4 +1,4 @@
-//! Faults in an update, and while a failed update is taken back.
+//! Faults during an update, and during the rollback of an update.
 
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::Checkpoint;
@@ -9,7 +9,7 @@ use crate::runner::{Ended, Verdict, run_all};
 use crate::undisturbed_run::{UndisturbedRun, changes, check_resources, deploy, lock_is_free, open, upload};
 use crate::{SHOP, deployment, same, simulated};
 
-/// The example with something else in every component.
+/// The example with a change in every component.
 pub(crate) fn updated_spec() -> String {
     [
         ("team: shop", "team: shopping"),
@@ -47,7 +47,7 @@ pub(crate) fn updated_spec() -> String {
     })
 }
 
-/// The example, deployed, and its update uploaded.
+/// Deploys the example, and uploads the update without deploying it.
 async fn deployed() -> (Rehearsal, serde_json::Value) {
     let rehearsal = open(SHOP);
     assert!(deploy(&rehearsal, SHOP).await.succeeded());
@@ -64,7 +64,7 @@ pub(crate) fn undisturbed() -> UndisturbedRun {
     undisturbed
 }
 
-/// An update that fails at its end, so that all of it is to be taken back.
+/// An update that fails at its end, so that the rollback has every change to revert.
 pub(crate) fn undisturbed_rollback() -> UndisturbedRun {
     let undisturbed = simulated(async {
         let (rehearsal, event) = deployed().await;
@@ -104,7 +104,7 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
     let step = undisturbed.step(&case.call);
     let error = deployed.error().unwrap_or_default();
     if step == "Conclude" || step.starts_with("Prune") {
-        // What the update makes is there and healthy by then: it is not taken back.
+        // The updated resources exist and are healthy by then: they are kept.
         next_deployment_reaches(&rehearsal, &updated_spec(), &undisturbed.resources).await?;
         return Ok(Ended::Succeeded);
     }
@@ -119,7 +119,7 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
     }
     lock_is_free(&rehearsal).await?;
     if deployed.result() == "RollbackFailed" && case.fails_again() {
-        // The way back needs the same call.
+        // The rollback needs the same call.
         next_deployment_reaches(&rehearsal, SHOP, before).await?;
         return Ok(Ended::FailedClean);
     }
@@ -129,7 +129,7 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
     Ok(Ended::FailedClean)
 }
 
-/// A deployment of the baseline finds nothing to change.
+/// `Ok` if a deployment of the baseline changes nothing.
 async fn matches_the_baseline(rehearsal: &Rehearsal, before: &[String]) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
@@ -138,19 +138,23 @@ async fn matches_the_baseline(rehearsal: &Rehearsal, before: &[String]) -> Resul
     check_resources(rehearsal, before)
 }
 
-/// The next deployment, without the fault, ends at its spec.
-async fn next_deployment_reaches(rehearsal: &Rehearsal, spec: &str, shall: &[String]) -> Result<(), String> {
+/// `Ok` if the next deployment, without the fault, succeeds and leaves the expected resources.
+async fn next_deployment_reaches(
+    rehearsal: &Rehearsal,
+    spec: &str,
+    expected: &[String],
+) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, spec).await;
     same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
-    check_resources(rehearsal, shall)?;
+    check_resources(rehearsal, expected)?;
     lock_is_free(rehearsal).await
 }
 
-/// The calls that take the update back.
+/// The calls of the rollback.
 fn rollback_calls(undisturbed: &UndisturbedRun) -> Vec<stackdrop_simulator::Call> {
-    let restore = |checkpoint: &&Checkpoint| checkpoint.step() == Some("RollBackToBaseline");
-    let place = undisturbed.checkpoints.iter().find(restore).unwrap().calls();
+    let rollback = |checkpoint: &&Checkpoint| checkpoint.step() == Some("RollBackToBaseline");
+    let place = undisturbed.checkpoints.iter().find(rollback).unwrap().calls();
     undisturbed.call_log[place..].to_vec()
 }
 
@@ -158,7 +162,7 @@ fn rollback_calls(undisturbed: &UndisturbedRun) -> Vec<stackdrop_simulator::Call
 fn a_transient_fault_at_any_call_of_the_rollback_of_an_update_changes_nothing() {
     let (undisturbed, before) = (undisturbed_rollback(), deployment::example_resources());
     let cases = cases(&rollback_calls(&undisturbed), transient);
-    run_all("Transient faults in a restoring", &cases, |case| {
+    run_all("Transient faults in the rollback of an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             same("the result", deployed.result().as_str(), "Failed")?;
@@ -173,7 +177,7 @@ fn a_transient_fault_at_any_call_of_the_rollback_of_an_update_changes_nothing() 
 fn a_persistent_fault_at_any_call_of_the_rollback_of_an_update_is_resolved_by_deploying_the_baseline() {
     let (undisturbed, before) = (undisturbed_rollback(), deployment::example_resources());
     let cases = cases(&rollback_calls(&undisturbed), persistent);
-    run_all("Persistent faults in a restoring", &cases, |case| {
+    run_all("Persistent faults in the rollback of an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             let step = undisturbed.step(&case.call);
