@@ -117,7 +117,7 @@ pub(crate) fn persistent_until_noticed(call: &Call) -> Vec<Case> {
 fn can_fail_later(call: &Call) -> bool {
     let can_fail =
         ["CreateNatGateway", "RunInstances", "CreateLoadBalancer", "CreateDBInstance", "CreateService"];
-    // What AWS refused in the undisturbed run makes nothing that could fail.
+    // A call that AWS refused in the undisturbed run creates nothing that could fail.
     can_fail.contains(&call.operation.as_str()) && call.ending == Ending::Done
 }
 

@@ -8,7 +8,7 @@ use crate::runner::{Ended, Verdict, run_all};
 use crate::undisturbed_run::{UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, run};
 use crate::{SHOP, deployment, same, simulated};
 
-/// The example with a database that may be deleted.
+/// The example without deletion protection.
 fn unprotected() -> String {
     let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     assert_ne!(spec, SHOP);

@@ -1,4 +1,4 @@
-//! The workflow file, the list of components, the error names and the template say the same.
+//! The workflow file, the list of components, the error names and the template agree.
 
 use std::collections::BTreeSet;
 
@@ -20,22 +20,22 @@ fn action(state: &StateInfo<'_>) -> String {
     state.payload.and_then(|payload| payload.get("action")?.as_str()).unwrap_or("run").to_owned()
 }
 
-/// The states on the way from one to another by `Next`, Choices by their last way.
-fn way<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
-    let mut way = Vec::new();
+/// The states from one to another along `Next`, and along the last branch of each Choice.
+fn path<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
+    let mut path = Vec::new();
     let mut name = from.to_owned();
     while name != to {
         let state = machine.states().find(|state| state.name == name).unwrap();
-        way.push(state.name);
+        path.push(state.name);
         name = state.next.or(state.choices.last().copied()).unwrap().to_owned();
     }
-    way
+    path
 }
 
 #[test]
 fn components_are_applied_in_the_order_of_their_list() {
     let machine = machine();
-    let built: Vec<String> = way(&machine, "Network", "Conclude")
+    let built: Vec<String> = path(&machine, "Network", "Conclude")
         .into_iter()
         .filter(|name| COMPONENTS.iter().any(|part| pascal_case(part.name) == *name))
         .map(str::to_owned)
@@ -46,7 +46,7 @@ fn components_are_applied_in_the_order_of_their_list() {
 #[test]
 fn the_rollback_deletes_components_in_reverse_order() {
     let machine = machine();
-    let removed: Vec<&str> = way(&machine, "DeleteService", "Conclude");
+    let removed: Vec<&str> = path(&machine, "DeleteService", "Conclude");
     assert_eq!(
         removed,
         [
@@ -65,13 +65,13 @@ fn the_rollback_deletes_components_in_reverse_order() {
 #[test]
 fn every_component_is_planned_applied_and_deleted() {
     let machine = machine();
-    let asked: BTreeSet<(String, String)> =
+    let invoked: BTreeSet<(String, String)> =
         tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
     for part in &COMPONENTS {
         for action in ["plan", "apply", "await-deletion"] {
             assert!(
-                asked.contains(&(part.name.to_owned(), action.to_owned())),
-                "nobody asks {} to {action}",
+                invoked.contains(&(part.name.to_owned(), action.to_owned())),
+                "no state invokes {} to {action}",
                 part.name
             );
         }
@@ -92,7 +92,7 @@ fn a_failed_apply_or_wait_leads_to_the_rollback() {
                 );
             }
             "delete" | "await-deletion" => {
-                // An undo that fails goes on: what can go shall go.
+                // A rollback continues after an error, to delete as much as possible.
                 assert_eq!(caught.unwrap().next, state.next.unwrap(), "{}", state.name);
             }
             _ => {}
@@ -100,7 +100,7 @@ fn a_failed_apply_or_wait_leads_to_the_rollback() {
     }
 }
 
-/// The one task that is done when somebody answers with its token.
+/// Whether a person ends the task by sending its token.
 fn waits_for_a_person(state: &StateInfo<'_>) -> bool {
     action(state) == "ask-for-approval"
 }
@@ -111,7 +111,7 @@ fn all_steps_retry_the_same_transient_errors() {
     let transient = |state: &StateInfo<'_>| {
         let mut last = state.retries.last().cloned().unwrap();
         if waits_for_a_person(state) {
-            // Its timeout is that nobody answered: nobody is asked again for that.
+            // It times out if no one answers, and does not ask again.
             assert!(!last.errors.contains(&"States.Timeout".to_owned()));
             last.errors.push("States.Timeout".into());
         }

@@ -1,11 +1,11 @@
-//! What people and programs are told, drift, and going back to an earlier version.
+//! Notifications for people and programs, drift reports, and deploying an earlier version again.
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 
 use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, run};
 
-/// The kinds of what was announced, by the event bus; the topic said the same.
+/// The announced events, in order. Fails unless the event bus and the topic got the same ones.
 fn announced(rehearsal: &Rehearsal) -> Vec<String> {
     let of = |document: &Value| document["event"].as_str().unwrap().to_owned();
     let events: Vec<String> = rehearsal.account().events().iter().map(|event| of(&event.detail)).collect();
@@ -76,12 +76,12 @@ async fn drift_report_reports_drift_without_repairing_it() {
     let report = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
     let night = run(&rehearsal, report.clone()).await;
     assert_eq!(night.result(), "Drifted", "{:?}", night.error());
-    assert!(night.succeeded(), "nothing went wrong: it was asked for a report");
+    assert!(night.succeeded(), "the deployment was only a report");
     assert_eq!(changes(&night), Vec::<String>::new());
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
     let again = run(&rehearsal, json!({ "stack": "shop" })).await;
-    assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "by hand it is put right");
-    assert_eq!(run(&rehearsal, report).await.result(), "Succeeded", "now there is no drift to report");
+    assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "a manual request repairs the drift");
+    assert_eq!(run(&rehearsal, report).await.result(), "Succeeded", "there is no drift any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn an_earlier_version_can_be_deployed_again_and_the_schedule_keeps_it() {
     let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
     assert_eq!(baseline["version"], good);
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(changes(&night), Vec::<String>::new(), "the newer version is not brought back by night");
+    assert_eq!(changes(&night), Vec::<String>::new(), "the schedule does not deploy the newer version again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,5 +136,9 @@ async fn a_late_duplicate_event_deploys_nothing_even_after_other_deployments() {
     assert_eq!(run(&rehearsal, event.clone()).await.result(), "Succeeded");
     run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
     let late = run(&rehearsal, event).await;
-    assert_eq!(late.result(), "Superseded", "the version was deployed, and gone back from");
+    assert_eq!(
+        late.result(),
+        "Superseded",
+        "the version was already deployed, and replaced by the earlier one"
+    );
 }

@@ -1,4 +1,4 @@
-//! Somebody agrees to a plan before anything is changed, or does not.
+//! Deployments that wait until a person approves or rejects the plan.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn with_approval(spec: &str) -> String {
     with_approval
 }
 
-/// The approval_request that waits, once it does.
+/// Waits for the approval request.
 async fn approval_request(rehearsal: &Rehearsal) -> Value {
     for _ in 0..600 {
         if let Some(approval_request) = object(rehearsal, "stacks/shop/approval.json").await {
@@ -22,7 +22,7 @@ async fn approval_request(rehearsal: &Rehearsal) -> Value {
         }
         pause(Duration::from_secs(1)).await;
     }
-    panic!("nobody was asked");
+    panic!("there is no approval request");
 }
 
 async fn reply(rehearsal: &Rehearsal, answer: Value) {
@@ -47,7 +47,7 @@ async fn nothing_is_changed_before_approval() {
         assert!(lines.iter().any(|line| line == "network: create vpc"), "{lines:?}");
         let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
         assert_eq!(status["result"], "AwaitingApproval");
-        // It may take a day, which costs nothing.
+        // A person answers after a day.
         pause(Duration::from_hours(24)).await;
         reply(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
         pause(Duration::from_mins(1)).await;
@@ -60,7 +60,7 @@ async fn nothing_is_changed_before_approval() {
         rehearsal.account().messages().iter().any(|message| message.message.contains("waiting-for-approval"))
     );
     let waited = deployed.outcome.steps.iter().find(|step| step.name == "AwaitApproval").unwrap();
-    assert_eq!(waited.attempts, 1, "nothing was asked while it waited");
+    assert_eq!(waited.attempts, 1, "the task is not retried while it waits");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
     let spec = with_approval(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
     let person = async {
         let first = approval_request(&rehearsal).await;
-        // Meanwhile somebody changes the account by hand, so that the plan is another.
+        // A manual change in the meantime leads to another plan.
         open_the_database(&rehearsal).await;
         reply(&rehearsal, json!({ "approved": true })).await;
         loop {

@@ -1,4 +1,4 @@
-//! Uploads and events that are no good: each ends with an error that names the cause, and nothing is made.
+//! Invalid uploads, events and manual requests: each ends with an error that names the cause, and creates nothing.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -9,20 +9,15 @@ use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::aws::error::names;
 use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
-use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, changes, rehearsal, resources};
+use crate::{MINIMAL, changes, rehearsal, resources, run};
 
-async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
-    rehearsal.run(input, &(), &Abort::default()).await
-}
-
-/// Whether a call is of those with which Stackdrop reads specs, keeps records and announces.
+/// Whether a call reads a spec, reads or writes a record, or announces something.
 fn is_record_or_notification(call: &Call) -> bool {
     ["s3", "states"].contains(&call.service.as_str()) || announces(call)
 }
 
-/// That it was refused for this reason, that nothing but records was written, and that no lock stays.
+/// Fails unless the input was refused for this reason, nothing but records was written, and the lock is released.
 async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     let error = refused.error().unwrap_or_default();
     assert!(["InvalidSpec", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
@@ -30,7 +25,7 @@ async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
     let others = refused.calls.iter().filter(|call| !is_record_or_notification(call));
-    assert_eq!(others.count(), 0, "{said}: nobody else was even asked");
+    assert_eq!(others.count(), 0, "{said}: other calls were made");
     assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{said}");
     assert_eq!(resources(rehearsal), Vec::<String>::new(), "{said}");
 }
@@ -164,7 +159,7 @@ async fn an_unreadable_spec_is_named_with_the_error_from_aws() {
     assert!(refused.error().unwrap().starts_with("Denied"), "{:?}", refused.error());
 }
 
-/// Any JSON, with the names that events and inputs have more often than chance would give them.
+/// Arbitrary JSON that often has the names and values of real events.
 fn any_json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         Just("aws.s3".to_owned()),
@@ -199,7 +194,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 async fn arbitrary_input_is_refused_and_never_a_defect() {
     let rehearsal = rehearsal(MINIMAL);
     let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
-    // One field of a good event is replaced, or all of it is made up.
+    // Either one field of a valid event is replaced, or the whole input is arbitrary.
     let places = [
         "/source",
         "/detail-type",

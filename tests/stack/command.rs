@@ -1,4 +1,4 @@
-//! What a person sees who runs the command.
+//! The commands that need no account: what they print, and their exit codes.
 
 use std::process::{Command, Output};
 
@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A text without the ids that AWS gives: long runs of hexadecimal digits, and names that have something of one.
+/// A text without the IDs that AWS assigns: long hexadecimal numbers, and lines whose names contain part of one.
 fn without_ids(text: &str) -> String {
     let is_id = |word: &str| word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! What a component needs outside its own folder. A component that lacks a part is told which, and where it belongs.
+//! Every part that a component needs outside its own folder. The tests report each missing part, and where it belongs.
 
 use std::path::Path;
 
@@ -157,8 +157,8 @@ fn the_workflow_table_lists_the_components_in_order() {
 fn a_new_component_gets_a_list_of_all_its_missing_parts() {
     let missing = missing(&Names::of("cache-cluster"), read);
     let expected = PLACES.iter().map(|place| place.what);
-    let told: Vec<&str> = missing.iter().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(told, expected.collect::<Vec<_>>());
+    let reported: Vec<&str> = missing.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(reported, expected.collect::<Vec<_>>());
     for line in [
         "its program: functions/src/bin/cache-cluster.rs lacks \"cache_cluster::FUNCTION\"",
         "its role: template.yaml lacks \"CacheClusterRole:\"",
@@ -169,7 +169,7 @@ fn a_new_component_gets_a_list_of_all_its_missing_parts() {
 
 #[test]
 fn every_missing_part_of_a_component_is_reported() {
-    let mut forgotten = 0;
+    let mut removed = 0;
     for part in PARTS {
         let names = Names::of(part.component);
         for place in &PLACES {
@@ -178,11 +178,11 @@ fn every_missing_part_of_a_component_is_reported() {
                 let text = read(path);
                 if path == file { text.replace(&mention, "") } else { text }
             };
-            let told = missing(&names, without);
-            let about = told.iter().any(|line| line.starts_with(&format!("{}:", place.what)));
-            assert!(about, "{} of {} was forgotten, and not missed: {told:?}", place.what, part.component);
-            forgotten += 1;
+            let reported = missing(&names, without);
+            let about = reported.iter().any(|line| line.starts_with(&format!("{}:", place.what)));
+            assert!(about, "a missing {} of {} is not reported: {reported:?}", place.what, part.component);
+            removed += 1;
         }
     }
-    println!("{forgotten} parts forgotten, each missed");
+    println!("{removed} parts removed, each reported");
 }

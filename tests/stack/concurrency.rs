@@ -1,4 +1,4 @@
-//! More than one deployment of a stack: events that come twice, late or in the wrong order, executions that are stopped.
+//! Several deployments of one stack: duplicate, late and unordered events, and stopped executions.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{MINIMAL, SHOP, changes, deployed, pause, refused, rehearsal};
 
-/// Says when a state is entered for the first time.
+/// Notifies when a state is entered for the first time.
 struct Entered(&'static str, Mutex<Option<oneshot::Sender<()>>>);
 
 impl Entered {
@@ -33,7 +33,7 @@ impl Watch for Entered {
     }
 }
 
-/// Stops an execution so many seconds after it has entered a state, in the middle of what its function does there.
+/// Stops an execution some seconds after it has entered a state, while the state's function is running.
 async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after: f64) -> Deployed {
     let (watch, entered) = Entered::new(state);
     let abort = Abort::default();
@@ -45,7 +45,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after
     tokio::join!(rehearsal.run(input, &watch, &abort), stop).0
 }
 
-/// That these were never at work at the same time, and that nobody holds the lock.
+/// Fails if two of the deployments worked at the same time, or a lock is still held.
 async fn assert_never_concurrent(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
     let ids: Vec<String> = deployments.iter().map(|deployed| deployed.id.clone()).collect();
     assert_eq!(together(&rehearsal.account().ledger(), &ids), Vec::<String>::new(), "{case}");
@@ -55,7 +55,7 @@ async fn assert_never_concurrent(rehearsal: &Rehearsal, deployments: &[&Deployed
     }
 }
 
-/// What stands of the tests' stacks, without AWS's ids.
+/// The resources of the tests' stacks, without the IDs that AWS assigns.
 fn stack_resources(rehearsal: &Rehearsal) -> Vec<String> {
     let items = rehearsal.account().inventory();
     ["shop", "hello"].into_iter().flat_map(|stack| stackdrop::storm::standing(&items, stack)).collect()
@@ -162,7 +162,7 @@ async fn simultaneous_duplicate_and_unordered_events_deploy_the_newest_version_o
     assert_eq!(results.iter().filter(|result| *result == "Superseded").count(), 6, "{results:?}");
     assert_eq!(all.iter().filter(|deployed| !changes(deployed).is_empty()).count(), 1);
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
-    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is the newest version");
+    assert_eq!(changes(&again), Vec::<String>::new(), "the newest version is deployed");
     assert_never_concurrent(&rehearsal, &all, "all at once").await;
 }
 
@@ -175,7 +175,7 @@ async fn simultaneous_uploads_end_at_the_version_in_the_bucket() {
     let good = |deployed: &Deployed| ["Succeeded", "Superseded"].contains(&deployed.result().as_str());
     assert!(good(&first) && good(&second), "{} {}", first.result(), second.result());
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
-    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is what the bucket has");
+    assert_eq!(changes(&again), Vec::<String>::new(), "the version in the bucket is deployed");
     assert_never_concurrent(&rehearsal, &[&first, &second], "two at once").await;
 }
 

@@ -1,4 +1,4 @@
-//! What stands after a deployment, and who may reach whom.
+//! The resources of a deployed stack, and the connections that its security groups allow.
 
 use std::net::Ipv4Addr;
 
@@ -8,10 +8,10 @@ use stackdrop_specs::{DatabaseClient, Spec};
 
 use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, resources};
 
-/// The ports that are tried: every one that something listens on, and some that nobody may reach.
+/// The ports to try: every port with a listener, and some that must be closed.
 const PORTS: [u16; 8] = [22, 80, 443, 3000, 3389, 5432, 8080, 9000];
 
-/// What an interface belongs to.
+/// The kind of resource that a network interface belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     LoadBalancer,
@@ -37,11 +37,11 @@ fn kind(interface: &InterfaceView) -> Kind {
     } else if description.contains(":attachment/") {
         Kind::Task
     } else {
-        panic!("what is {interface:?}?")
+        panic!("unknown interface: {interface:?}")
     }
 }
 
-/// What the architecture allows on a port, by what a spec says. `from` is `None` for a stranger on the internet.
+/// Whether a spec allows a connection. `from` is `None` for an address on the internet.
 #[allow(clippy::match_same_arms, reason = "a table: one line for each pair")]
 fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u16) -> bool {
     let load_balancer = spec.load_balancer.as_ref();
@@ -52,14 +52,14 @@ fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u
     let container = spec.container_ports().contains(&port);
     let clients = spec.database.as_ref().map(|database| database.allow.clone()).unwrap_or_default();
     match (from, to) {
-        // Nobody connects to a NAT gateway, and the database connects to nobody.
+        // No resource connects to a NAT gateway, and databases and endpoints open no connections.
         (_, Kind::Nat) | (Some(Kind::Database | Kind::Endpoint), _) => false,
         (_, Kind::LoadBalancer) => admitted,
         (None | Some(Kind::Nat), _) => false,
         (Some(Kind::Task), Kind::Task) => true,
         (Some(Kind::LoadBalancer), Kind::Task) => container,
         (Some(Kind::Instance), Kind::Task) => false,
-        // HTTPS from the VPC is the only way in besides Systems Manager.
+        // The instance accepts HTTPS from the VPC. Sessions of Systems Manager need no inbound rule.
         (Some(_), Kind::Instance) => port == 443,
         (Some(Kind::Task), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Services),
         (Some(Kind::Instance), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Instance),
@@ -69,19 +69,19 @@ fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u
     }
 }
 
-/// Tries every pair of interfaces on every port, and from the internet.
+/// Tries every port between every pair of interfaces, and from the internet.
 fn assert_reach(rehearsal: &Rehearsal, spec: &str) {
     let spec = Spec::read(spec.as_bytes()).unwrap();
     let account = rehearsal.account();
     let interfaces = account.interfaces();
-    // The first is admitted by `private.yaml`, the second is not.
-    let strangers = [Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(192, 0, 2, 9)];
+    // `private.yaml` allows the first address, not the second.
+    let internet = [Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(192, 0, 2, 9)];
     for to in &interfaces {
         for port in PORTS {
-            for stranger in strangers {
-                let reached = account.connects(Origin::Internet(stranger), &to.id, port);
-                let expected = allowed(&spec, None, stranger, kind(to), port);
-                assert_eq!(reached, expected, "{stranger} -> {:?}:{port}", kind(to));
+            for address in internet {
+                let reached = account.connects(Origin::Internet(address), &to.id, port);
+                let expected = allowed(&spec, None, address, kind(to), port);
+                assert_eq!(reached, expected, "{address} -> {:?}:{port}", kind(to));
             }
             for from in interfaces.iter().filter(|from| from.id != to.id && kind(from) != Kind::Nat) {
                 let reached = account.connects(Origin::Interface(from.id.clone()), &to.id, port);
@@ -112,7 +112,7 @@ async fn nobody_reaches_more_than_the_architecture_allows() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     assert!(count(&rehearsal, Kind::Task) >= 2, "several tasks run");
-    assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer stands in both zones");
+    assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer has an interface in both zones");
     assert_eq!(count(&rehearsal, Kind::Database), 1);
     assert_eq!(count(&rehearsal, Kind::Instance), 1);
     assert_reach(&rehearsal, SHOP);
@@ -138,8 +138,8 @@ async fn only_load_balancers_and_nat_gateways_have_public_addresses() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     for interface in rehearsal.account().interfaces() {
-        let may = matches!(kind(&interface), Kind::LoadBalancer | Kind::Nat);
-        assert_eq!(interface.public, may, "{interface:?}");
+        let expected = matches!(kind(&interface), Kind::LoadBalancer | Kind::Nat);
+        assert_eq!(interface.public, expected, "{interface:?}");
     }
 }
 
@@ -148,7 +148,7 @@ async fn every_taggable_resource_carries_the_tags_of_the_stack() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        // IAM and Route 53's records have no tags to carry, or AWS makes these by itself.
+        // These cannot carry tags, or AWS creates them by itself.
         let without = [
             "AWS::Route53::RecordSet",
             "AWS::SecretsManager::Secret",

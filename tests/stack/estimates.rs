@@ -1,4 +1,4 @@
-//! What a plan says beforehand, against what the rehearsal shows: the same cost to the cent, and about the same time.
+//! The estimates of a plan, compared with the rehearsal: the same cost to the cent, and about the same duration.
 
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
@@ -15,7 +15,7 @@ fn bill(rehearsal: &Rehearsal) -> f64 {
     rehearsal.account().inventory().iter().map(|item| item.monthly_usd).sum()
 }
 
-/// What the plan of a deployment said.
+/// The plan of a deployment.
 fn plan_of(deployed: &Deployed) -> Vec<ComponentPlan> {
     let output = deployed.outcome.output_of("Plan").unwrap();
     serde_json::from_value(output["plan"].clone()).unwrap()
@@ -30,15 +30,15 @@ async fn the_estimated_cost_equals_the_cost_of_the_stack() {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
         let (said, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
-        assert!((said - is).abs() < 0.005, "{}: {said} was said, {is} it is", read(spec).stack);
+        assert!((said - is).abs() < 0.005, "{}: estimated {said}, actual {is}", read(spec).stack);
     }
 }
 
-/// Fails unless the time that was said is within 15 % of the time that it took, or within two seconds of it.
+/// Fails unless the estimated duration is within 15 % or two seconds of the actual one.
 fn assert_near(name: &str, said: f64, took: f64) {
     assert!(
         (said - took).abs() <= (0.15 * took).max(2.0),
-        "{name}: {said:.1} s was said, {took:.1} s it took"
+        "{name}: estimated {said:.1} s, actual {took:.1} s"
     );
 }
 
@@ -50,11 +50,11 @@ async fn a_first_deployment_takes_about_as_long_as_estimated() {
         let spec = read(spec);
         let said = seconds_of(&plan_of(&first), &spec, None);
         assert_near(spec.stack.as_str(), said, first.outcome.seconds);
-        assert!(said > seconds_of_first(&spec), "nothing is faster than AWS allows");
+        assert!(said > seconds_of_first(&spec), "no estimate is below AWS's minimum");
     }
 }
 
-/// A change of the example, and what it is called.
+/// The name of a change of the example, and the texts before and after it.
 const UPDATES: [(&str, &str, &str); 15] = [
     ("nothing", "", ""),
     ("the image", "nginx:1.29", "nginx:1.30"),
@@ -106,8 +106,11 @@ fn an_estimate_shows_the_monthly_cost_before_and_after() {
     let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
     let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
     let difference = update.monthly_usd_then - update.monthly_usd_now;
-    assert!((difference - 730.0 * 0.05).abs() < 0.011, "another NAT gateway with its address: {difference}");
-    assert!(Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON, "nothing stands yet");
+    assert!((difference - 730.0 * 0.05).abs() < 0.011, "one more NAT gateway with its address: {difference}");
+    assert!(
+        Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON,
+        "an undeployed stack costs nothing"
+    );
     let shown = serde_json::to_value(update).unwrap();
     assert!(
         shown["monthlyUsdNow"].is_number()

@@ -1,9 +1,9 @@
-//! The floors of the functions: imports go down only, and no cycle comes back.
+//! The floors of the functions: a file imports only from its own floor and the floors below, without cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The floors of `functions/src` from top to bottom: a file imports only from its own floor and those below.
+/// The floors of `functions/src`, from top to bottom.
 const FLOORS: [&[&str]; 6] = [
     &["bin", "lib", "program", "workflow"],
     &["steps"],
@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 /// The floors that are flat: their modules, too, import each other in one direction only.
 const FLAT: [&str; 3] = ["contract", "deployment", "aws"];
 
-/// What a source file imports: the file's module path, and the module paths that it names.
+/// The imports of a source file: its own module path, and the module paths that it names.
 struct Imports {
     file: PathBuf,
     module: Vec<String>,
@@ -50,7 +50,7 @@ fn module_of(root: &Path, file: &Path) -> Vec<String> {
     module
 }
 
-/// The paths behind every `crate::` of a text; those of a list in braces each for itself.
+/// The paths after each `crate::` in a text. A list in braces gives one path for each entry.
 fn named_in(text: &str) -> BTreeSet<Vec<String>> {
     let mut named = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
@@ -62,7 +62,7 @@ fn named_in(text: &str) -> BTreeSet<Vec<String>> {
     named
 }
 
-/// Reads one path, or a list of paths in braces, and returns what follows it.
+/// Reads one path, or a list of paths in braces, and returns the text after it.
 fn expand<'t>(text: &'t str, prefix: &[String], named: &mut BTreeSet<Vec<String>>) -> &'t str {
     let mut rest = text.trim_start();
     let mut path = prefix.to_vec();
@@ -156,7 +156,7 @@ fn modules_of_a_flat_floor_form_no_cycle() {
     }
 }
 
-/// What remains when modules that import nothing that remains are taken out, again and again: the cycles.
+/// The cycles: what remains after modules whose imports are all gone are removed, again and again.
 fn cycle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     loop {
         let remaining: BTreeSet<String> = edges.keys().cloned().collect();

@@ -1,11 +1,11 @@
-//! Everything twice.
+//! Components applied, planned or deleted a second time.
 
 use serde_json::{Value, json};
 use stackdrop_functions::{COMPONENTS, handle};
 
 use crate::{PRIVATE, SHOP, admitted_state, deployed, rehearsal, resources};
 
-/// The workflow's state as it was when Settle began.
+/// The input of the state `WaitUntilStable`.
 fn state_before_wait(deployed: &stackdrop::Deployed) -> Value {
     deployed.outcome.input_of("WaitUntilStable").unwrap().clone()
 }
@@ -16,7 +16,7 @@ async fn a_second_apply_of_every_component_makes_no_writing_call() {
         let rehearsal = rehearsal(spec);
         let deployed = deployed(&rehearsal, spec).await;
         let mut state = state_before_wait(&deployed);
-        // Deletion protection went on when the stack had succeeded, so there is a baseline now.
+        // Conclude turned on deletion protection; a deployment with a baseline expects that.
         state["baseline"] = json!({
             "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
         });

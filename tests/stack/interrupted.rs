@@ -1,4 +1,4 @@
-//! Executions that were stopped by hand or timed out: no Catch of theirs ran, and another deployment looks after them.
+//! Executions that were stopped or timed out. None of their `Catch` fields ran; another deployment rolls them back.
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
@@ -6,7 +6,7 @@ use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources, run, unprotected};
 
-/// Runs an execution with this input and stops it at a step; gives the event of that.
+/// Runs an execution with this input, stops it at a step, and returns the event of the interruption.
 async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
     let abort = Abort::default();
     let watch = StopAt(step, abort.clone());
@@ -57,7 +57,7 @@ async fn a_stopped_deployment_with_on_failure_keep_is_kept_and_releases_the_lock
     let before = resources(&rehearsal);
     let after = run(&rehearsal, event).await;
     assert_eq!(after.result(), "Kept", "{:?}", after.error());
-    // The step's function was not stopped with its execution: it may have made more, but nothing is gone.
+    // The step's function was not stopped with its execution, so it may have created more. Nothing was deleted.
     let after = resources(&rehearsal);
     assert!(before.iter().all(|item| after.contains(item)), "{after:?}");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());

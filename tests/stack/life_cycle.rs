@@ -1,4 +1,4 @@
-//! What comes after the first deployment: redeploys that follow an image's tag, drift, removal.
+//! After the first deployment: redeploys that refresh an image, updates, and destroys.
 
 use serde_json::json;
 
@@ -89,7 +89,7 @@ async fn an_unknown_stack_cannot_be_destroyed() {
     assert!(refused.error().unwrap().contains("nothing is known"), "{:?}", refused.error());
 }
 
-/// The same stack with nothing but a worker.
+/// The same stack with only a worker.
 const WORKER: &str = "
 stack: shop
 region: eu-central-1
@@ -107,7 +107,7 @@ async fn resources_removed_from_the_spec_are_deleted_once_unused() {
     let place = |call: &str| calls.iter().position(|made| made == call).unwrap();
     assert!(
         place("ecs:UpdateService") < place("rds:DeleteDBInstance"),
-        "the service lets go first: {calls:?}"
+        "the service is updated before the database is deleted: {calls:?}"
     );
     let gone =
         ["DBInstance", "LoadBalancer", "TargetGroup", "EC2::Instance", "shop-database", "InstanceProfile"];
@@ -129,7 +129,7 @@ async fn a_failed_update_leaves_none_of_its_new_resources() {
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
     assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
-    // A revision of a task definition is a record, not a thing that runs: the next change may use it again.
+    // A revision of a task definition is only a record, and the next change may use it again.
     let after: Vec<String> =
         resources(&rehearsal).into_iter().filter(|item| !item.ends_with("web:2")).collect();
     assert_eq!(after, before);

@@ -1,4 +1,4 @@
-//! Every entry of the workflow's table is needed: without it, a rehearsal goes wrong.
+//! Every entry of the workflow table is needed: without it, a rehearsal fails or leaves the stack incomplete.
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::workflow::table::{PARTS, Part, Removal};
@@ -9,13 +9,13 @@ use stackdrop_statemachine::Abort;
 
 use crate::{PRIVATE, SHOP, refused, resources, unprotected};
 
-/// An entry of the table that somebody forgot.
+/// The table without one entry.
 struct Omission {
     what: String,
     parts: Vec<Part>,
 }
 
-/// The table without one entry: each component, each need, each wait, each removal in its order.
+/// The table without each component, each need, each wait and each order of deletion in turn.
 fn omissions() -> Vec<Omission> {
     let mut all = Vec::new();
     for (index, part) in PARTS.iter().enumerate() {
@@ -53,7 +53,7 @@ fn omissions() -> Vec<Omission> {
     all
 }
 
-/// What somebody would notice in a stack's life, or `None`.
+/// A problem that the table causes in a stack's life cycle, or `None`.
 async fn noticed(parts: &[Part]) -> Option<String> {
     let workflow = text_of(&definition(parts)).unwrap();
     for spec in [unprotected(), PRIVATE.to_owned()] {
@@ -102,7 +102,7 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     })
 }
 
-/// Deploys a stack whose services are refused, and looks whether it is deleted.
+/// Deploys a stack whose services AWS refuses, and checks that the stack is deleted.
 async fn after_a_failure(workflow: &str) -> Option<String> {
     let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));

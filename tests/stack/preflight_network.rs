@@ -1,4 +1,4 @@
-//! What would make a deployment of network, way out, groups and instance fail: told before anything is touched.
+//! Problems of network, egress, security groups and instance, reported before any change.
 
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
@@ -85,7 +85,7 @@ async fn too_many_ranges_for_a_security_group_are_refused_before_any_change() {
     let full = with(&both, "198.51.100.0/24", &ranges("203.0.113"));
     let (rehearsal, first) = preflight(&full, Vec::new()).await;
     assert!(first.succeeded(), "{:?}", first.error());
-    // What is added comes before what is taken away, and there is no room for both.
+    // The new ranges are added before the old ones are deleted, and the quota does not suffice for both.
     let others = with(&both, "198.51.100.0/24", &ranges("192.0.2"));
     let refused = rehearsal.deploy(&others, &()).await.unwrap();
     let error = refused.error().unwrap();

@@ -1,4 +1,4 @@
-//! What the bucket remembers, and what starts a deployment or does not.
+//! The records in the bucket, and which events and requests start a deployment.
 
 use serde_json::json;
 use stackdrop_statemachine::Abort;
@@ -51,7 +51,7 @@ async fn an_upload_and_a_manual_request_at_once_deploy_one_after_the_other() {
     let results = [first.result(), second.result()];
     assert!(results.iter().all(|result| result == "Succeeded" || result == "Superseded"), "{results:?}");
     let created = |deployed: &stackdrop::Deployed| changes(deployed).contains(&"ec2:CreateVpc".to_owned());
-    assert!(created(&first) != created(&second), "one of them made the stack, the other found it made");
+    assert!(created(&first) != created(&second), "exactly one of them creates the stack");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
@@ -63,9 +63,15 @@ async fn a_stopped_deployment_does_not_block_the_next_one() {
     let watch = StopAt("LoadBalancer", abort.clone());
     let stopped = rehearsal.run(event, &watch, &abort).await;
     assert_eq!(stopped.result(), "Aborted");
-    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "no Catch runs then");
+    assert!(
+        object(&rehearsal, "stacks/shop/lock.json").await.is_some(),
+        "a stopped execution runs no Catch, so the lock is still held"
+    );
     let next = deployed(&rehearsal, SHOP).await;
-    assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
+    assert!(
+        !changes(&next).contains(&"ec2:CreateVpc".to_owned()),
+        "it continues with the existing resources"
+    );
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 

@@ -1,4 +1,4 @@
-//! The roles of a stack: what they may do, what others have given them, and how they go.
+//! The IAM roles of a stack: their permissions and trust, policies that others attach, and their deletion.
 
 use std::path::Path;
 
@@ -15,15 +15,15 @@ const ADMINISTRATOR: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 const EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 
-/// Gives a role a managed policy and an inline one, as security tooling does.
+/// Attaches a managed and an inline policy to a role, as security tools do.
 pub(crate) async fn attach_policies(rehearsal: &Rehearsal, role: &str) {
     let iam = &rehearsal.aws().iam();
     iam.attach_role_policy().role_name(role).policy_arn(ADMINISTRATOR).send().await.unwrap();
-    let call = iam.put_role_policy().role_name(role).policy_name("by-hand").policy_document(EVERYTHING);
+    let call = iam.put_role_policy().role_name(role).policy_name("manual").policy_document(EVERYTHING);
     call.send().await.unwrap();
 }
 
-/// Lets another service act as a role.
+/// Lets another service assume a role.
 pub(crate) async fn trust_another_service(rehearsal: &Rehearsal, role: &str) {
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let call = rehearsal.aws().iam().update_assume_role_policy().role_name(role);
@@ -44,7 +44,7 @@ async fn policy(rehearsal: &Rehearsal, role: &str) -> Value {
     serde_json::from_str(&decoded(&encoded)).unwrap()
 }
 
-/// A document as IAM answers with it is URL-encoded.
+/// Decodes a policy document, which IAM returns URL-encoded.
 fn decoded(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -90,10 +90,13 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     assert_eq!(changes(&night), Vec::<String>::new());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let events = rehearsal.account().events();
-    assert!(!events.iter().any(|event| event.detail["event"] == "drift-found"), "it is no news each night");
+    assert!(
+        !events.iter().any(|event| event.detail["event"] == "drift-found"),
+        "policies of others are not drift"
+    );
     let announced = events.last().unwrap().detail["warnings"].to_string();
     for role in ROLES {
-        for policy in [ADMINISTRATOR, "by-hand"] {
+        for policy in [ADMINISTRATOR, "manual"] {
             let line = format!("the role {role} also has the policy {policy}");
             for said in [told, status["message"].as_str().unwrap(), &announced] {
                 assert!(said.contains(&line), "{line} is not in {said}");
@@ -101,7 +104,7 @@ async fn policies_attached_by_others_are_reported_and_kept() {
         }
         let held = policies(&rehearsal, role).await;
         assert!(held.iter().any(|policy| policy == ADMINISTRATOR), "{role}: {held:?}");
-        assert!(held.iter().any(|policy| policy == "by-hand"), "{role}: {held:?}");
+        assert!(held.iter().any(|policy| policy == "manual"), "{role}: {held:?}");
     }
 
     let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
@@ -147,7 +150,7 @@ fn no_function_or_command_hardcodes_a_partition() {
             let code = text.split("#[cfg(test)]").next().unwrap().lines();
             let named = code.filter(|line| {
                 !line.trim_start().starts_with("//") && line.contains("arn:aws")
-                    // The name of a service integration, not of a resource.
+                    // This ARN names a service integration, not a resource.
                     && !line.contains("arn:aws:states:::lambda:invoke")
             });
             assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new(), "{}", path.display());

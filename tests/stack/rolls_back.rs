@@ -1,4 +1,4 @@
-//! A failure anywhere leaves nothing behind.
+//! A failure at any step of a first deployment leaves no resources; a failed update leaves the last good version.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ async fn a_resource_that_fails_after_its_creation_is_rolled_back() {
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
         assert_eq!(deployed.result(), "Failed", "{operation}: {:?}", deployed.error());
         assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
-        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after {operation} came to nothing");
+        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after the resource of {operation} failed");
     }
 }
 
@@ -108,10 +108,7 @@ async fn a_failure_with_on_failure_keep_keeps_the_resources_for_the_next_deploym
     assert!(resources(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
     rehearsal.account().disarm();
     let second = deployed(&rehearsal, &kept).await;
-    assert!(
-        !crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()),
-        "the database is the same"
-    );
+    assert!(!crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()), "the database is kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,5 +142,5 @@ async fn a_failed_update_rolls_back_to_the_last_good_version() {
     assert!(second.error().unwrap().contains("deployment-1"), "{:?}", second.error());
     assert_eq!(resources(&rehearsal), before);
     let third = deployed(&rehearsal, SHOP).await;
-    assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline stands");
+    assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline is deployed");
 }

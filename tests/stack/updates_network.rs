@@ -1,5 +1,4 @@
-//! The network, its way out, its groups and the instance after the first deployment: what the spec changes is changed
-//! in place, and what can't be is refused.
+//! Updates of network, egress, security groups and instance: in place, or refused before any change.
 
 use aws_sdk_ec2::types::Filter;
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use stackdrop_statemachine::Abort;
 
 use crate::{changes, deployed, rehearsal, run, with};
 
-/// A machine in a private network.
+/// An instance in a private network.
 pub(crate) const INSTANCE_ONLY: &str = "
 stack: shop
 region: eu-central-1
@@ -18,7 +17,7 @@ network: { cidr: 10.20.0.0/16, zones: 2, nat: single }
 instance: { type: t3.micro, disk: 20 }
 ";
 
-/// A web service that one office may reach.
+/// A web service that one range of addresses can reach.
 pub(crate) const WEB: &str = "
 stack: shop
 region: eu-central-1
@@ -35,7 +34,7 @@ pub(crate) async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
     rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await
 }
 
-/// What a deployment's record says was planned, a line each: `vpc tags.team shop -> books`, or `nat/b create`.
+/// The plan in a deployment's record, one line for each change: `vpc tags.team shop -> books`, or `nat/b create`.
 pub(crate) async fn planned(rehearsal: &Rehearsal, deployed: &Deployed) -> Vec<String> {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let key = format!("stacks/shop/history/{}.json", deployed.id);
@@ -66,7 +65,7 @@ pub(crate) fn assert_planned(plan: &[String], wanted: &[&str]) {
     }
 }
 
-/// That the calls were made in this order, each last one of its name before the first of the next.
+/// Fails unless the calls were made in this order: the last call of each name before the first of the next.
 fn assert_order(deployed: &Deployed, order: &[&str]) {
     let calls = changes(deployed);
     for pair in order.windows(2) {
@@ -81,9 +80,9 @@ struct Update {
     from: &'static str,
     to: &'static str,
     planned: &'static [&'static str],
-    /// The calls that may not come in another order.
+    /// The calls that must be made in this order.
     order: &'static [&'static str],
-    /// The calls that would cut somebody off.
+    /// The calls that would interrupt the service.
     never: &'static [&'static str],
 }
 
@@ -210,8 +209,12 @@ async fn a_second_disk_change_within_hours_is_refused_at_once_with_the_error_fro
     let refused = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), &()).await.unwrap();
     let said = refused.error().unwrap();
     assert!(said.contains("from 30 to 40 GiB: VolumeModificationRateExceeded: You've reached"), "{said}");
-    assert!(refused.outcome.seconds < 60.0, "nobody waits for hours: {} s", refused.outcome.seconds);
-    // As it was before: what has not been granted needs not be taken back.
+    assert!(
+        refused.outcome.seconds < 60.0,
+        "the deployment must not wait for hours: {} s",
+        refused.outcome.seconds
+    );
+    // The stack is unchanged: a refused change needs no rollback.
     let redeployed = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!((redeployed.result().as_str(), changes(&redeployed)), ("Succeeded", Vec::new()));
 }
@@ -246,7 +249,7 @@ async fn a_tag_removed_from_the_spec_is_removed_from_every_resource() {
         tags.len() + roles.filter(|tag| tag.key() == "tier").count()
     };
     assert!(tagged().await > 20, "{}", tagged().await);
-    // Somebody else's tag stays, whatever its key is like.
+    // A tag that another owner adds is kept.
     let vpc = ec2.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id.clone().unwrap();
     let own = aws_sdk_ec2::types::Tag::builder().key("cost-centre").value("42").build();
     ec2.create_tags().resources(&vpc).tags(own).send().await.unwrap();
@@ -307,9 +310,9 @@ async fn the_size_of_a_disk_grown_by_a_failed_update_is_read_from_aws() {
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
     let larger = with(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
     assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
-    // It can't be made smaller: 30 is refused, though it is more than the baseline's 20.
+    // A disk cannot shrink: 30 is refused, although it is more than the baseline's 20.
     let between = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 30"), &()).await.unwrap();
     assert!(between.error().unwrap().contains("can't shrink from 40 GiB to 30 GiB"), "{:?}", between.error());
     let same = deployed(&rehearsal, &with(INSTANCE_ONLY, "disk: 20", "disk: 40")).await;
-    assert_eq!(changes(&same), Vec::<String>::new(), "it is that large already");
+    assert_eq!(changes(&same), Vec::<String>::new(), "the disk already has this size");
 }

@@ -1,17 +1,21 @@
-//! What is somebody else's is never changed or deleted, however much it looks like ours: the deployment says that it
-//! stands in the way, and once it does not any more, the next deployment succeeds.
+//! Resources of other owners are never changed or deleted, even if they look like ours. If one blocks a deployment, the
+//! error names it, and the next deployment after its deletion succeeds.
 
-mod other_owner;
+mod namesakes; // resources of another owner with the names of ours
+mod other_owner; // another owner in the same account
+mod their_resources; // resources of another owner inside our stack
 
-use other_owner::{Namesake, OtherOwner, TheirResource};
+use namesakes::Namesake;
+use other_owner::OtherOwner;
 use serde_json::json;
 use stackdrop::rehearsal::Checkpoint;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_simulator::Item;
+use their_resources::TheirResource;
 
 use crate::{changes, deployed, object, rehearsal, resources, run};
 
-/// Everything that has a name of its own in an account or region.
+/// A spec with every resource whose name is unique in an account or region.
 const SPEC: &str = "
 stack: shop
 region: eu-central-1
@@ -27,7 +31,7 @@ instance: { type: t3.micro }
 database: { deletionProtection: false, finalSnapshot: false }
 ";
 
-/// A web service alone, and what an update adds to it.
+/// A web service, and what an update adds to it.
 const WEB: &str = "
 stack: shop
 region: eu-central-1
@@ -40,7 +44,7 @@ const API: &str =
     "  api: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /api }] }\n";
 const INSTANCE: &str = "instance: { type: t3.micro }\n";
 
-/// The calls since then that named something of the other_owner's and may have changed it.
+/// The writing calls since then that named a resource of the other owner.
 fn writes_to_theirs(rehearsal: &Rehearsal, since: usize) -> Vec<String> {
     let ledger = rehearsal.account().ledger();
     let calls = ledger[since..].iter().filter(|call| call.writes && !call.caller.starts_with("other-owner"));
@@ -50,9 +54,9 @@ fn writes_to_theirs(rehearsal: &Rehearsal, since: usize) -> Vec<String> {
         .collect()
 }
 
-/// That what is the other_owner's stands as it stood, and that nobody has as much as asked for a change of it.
+/// Fails unless the other owner's resources are unchanged, and no writing call has named one.
 fn assert_untouched(rehearsal: &Rehearsal, theirs: &[Item], since: usize, about: &str) {
-    // What a service costs goes with the tasks that it has, and is nobody's doing.
+    // The cost of a service is not compared: it varies with the number of running tasks.
     let known = |item: &Item| (item.kind.clone(), item.id.clone(), item.name.clone(), item.tags.clone());
     let now: Vec<_> = rehearsal.account().inventory().iter().map(known).collect();
     for item in theirs {
@@ -61,7 +65,7 @@ fn assert_untouched(rehearsal: &Rehearsal, theirs: &[Item], since: usize, about:
     assert_eq!(writes_to_theirs(rehearsal, since), Vec::<String>::new(), "{about}");
 }
 
-/// That it was said what stands in the way, that nobody holds the lock, and that the record says the same.
+/// Fails unless the error and the record name the blocking resource, and the lock is released.
 async fn assert_blocked(rehearsal: &Rehearsal, ended: &Deployed, result: &str, said: &str, about: &str) {
     let error = ended.error().unwrap_or_default();
     assert_eq!(ended.result(), result, "{about}: {error}");
@@ -76,7 +80,7 @@ async fn a_deployment_changes_nothing_when_another_owner_has_a_resource_of_the_s
     for namesake in Namesake::ALL {
         for stack in [None, Some("shop-2")] {
             if matches!((namesake, stack), (Namesake::TaskDefinition, None)) {
-                continue; // a revision without a tag takes nothing away: see below
+                continue; // a revision without a tag blocks nothing: see the next test
             }
             let about = format!("{namesake:?} of {stack:?}");
             let rehearsal = rehearsal(SPEC);
@@ -102,12 +106,12 @@ async fn a_deployment_changes_nothing_when_another_owner_has_a_resource_of_the_s
             let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
             assert_eq!(destroyed.result(), "Destroyed", "{about}: {:?}", destroyed.error());
             assert_untouched(&rehearsal, &theirs, since, &about);
-            assert_eq!(resources(&rehearsal).len(), theirs.len(), "{about}: nothing else is left");
+            assert_eq!(resources(&rehearsal).len(), theirs.len(), "{about}: no other resources remain");
         }
     }
 }
 
-/// Who sets a service's image may register revisions beside ours, so that the family's name is not taken.
+/// Pipelines that change a service's image can register revisions in our family, so the family's name counts as free.
 #[tokio::test(start_paused = true)]
 async fn an_untagged_revision_does_not_block_a_deployment_and_is_kept() {
     let rehearsal = rehearsal(SPEC);
@@ -119,10 +123,10 @@ async fn an_untagged_revision_does_not_block_a_deployment_and_is_kept() {
     let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
     assert_untouched(&rehearsal, &theirs, since, "destroyed");
-    assert_eq!(resources(&rehearsal).len(), theirs.len(), "nothing else is left");
+    assert_eq!(resources(&rehearsal).len(), theirs.len(), "no other resources remain");
 }
 
-/// The stack as it stands after its first deployment.
+/// A checkpoint after the first deployment.
 async fn deployed_checkpoint(spec: &str, largest: &str) -> Checkpoint {
     let rehearsal = rehearsal(largest);
     deployed(&rehearsal, spec).await;
@@ -134,7 +138,7 @@ async fn an_update_blocked_by_another_owners_resource_names_it_and_changes_nothi
     let (api, instance, zone) =
         (format!("{WEB}{API}"), format!("{WEB}{INSTANCE}"), WEB.replacen("zones: 2", "zones: 3", 1));
     let before = deployed_checkpoint(WEB, &api).await;
-    // A target group's name depends on its VPC, which is the same in all that goes on from here.
+    // The name of a target group depends on its VPC, which is the same in all runs from this checkpoint.
     let taken = {
         let rehearsal = Rehearsal::resume(&before);
         let ended = deployed(&rehearsal, &api).await;
@@ -160,7 +164,7 @@ async fn an_update_blocked_by_another_owners_resource_names_it_and_changes_nothi
             assert_blocked(&rehearsal, &refused, "Failed", &id, &about).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
             let ours: Vec<String> = resources(&rehearsal);
-            assert!(stood.iter().all(|item| ours.contains(item)), "{about}: the baseline stands");
+            assert!(stood.iter().all(|item| ours.contains(item)), "{about}: the baseline is kept");
             assert_eq!(ours.len(), stood.len() + theirs.len(), "{about}: nothing was added");
 
             other_owner.remove(&resource).await;
@@ -179,7 +183,7 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
         (TheirResource::Interface, &["SecurityGroup", "Subnet", "VPC"]),
         (TheirResource::Instance, &["SecurityGroup", "Subnet", "VPC"]),
         (TheirResource::Target, &["TargetGroup"]),
-        // It may run with our roles.
+        // The service could run with our roles.
         (TheirResource::ServiceNamed("theirs"), &["Cluster", "Role"]),
     ];
     for (resource, held) in cases {
@@ -187,7 +191,7 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
         let rehearsal = Rehearsal::resume(&before);
         let other_owner = OtherOwner::of(&rehearsal, None);
         let id = other_owner.add(&resource).await;
-        // ECS names services without their cluster.
+        // ECS's error names the service without its cluster.
         let id = id.strip_prefix("service/shop/").unwrap_or(&id);
         let (theirs, since) = other_owner.watch_resources();
 
@@ -199,7 +203,7 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
         let left: Vec<String> = ours.map(|item| item.kind).collect();
         let allowed = |kind: &String| held.iter().any(|held| kind.ends_with(&format!("::{held}")));
         assert!(held.iter().all(|held| left.iter().any(|kind| kind.ends_with(held))), "{about}: {left:?}");
-        assert!(left.iter().all(allowed), "{about}: what nobody holds is gone: {left:?}");
+        assert!(left.iter().all(allowed), "{about}: everything else is deleted: {left:?}");
 
         other_owner.remove(&resource).await;
         let destroyed = run(&rehearsal, destroy).await;
@@ -219,13 +223,13 @@ async fn rules_targets_and_records_of_other_owners_survive_updates_and_records_s
     let (theirs, since) = other_owner.watch_resources();
     deployed(&rehearsal, &WEB.replacen("port: 80", "count: 2, port: 80", 1)).await;
     assert_untouched(&rehearsal, &theirs, since, "an update");
-    assert!(other_owner.has_rule(&rule).await, "the rule is there");
-    assert!(other_owner.has_target(&target).await, "the target is there");
+    assert!(other_owner.has_rule(&rule).await, "the rule is kept");
+    assert!(other_owner.has_target(&target).await, "the target is kept");
     assert!(other_owner.has_record("mail.example.com").await);
 
     other_owner.remove(&TheirResource::Target).await;
     let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
-    assert!(other_owner.has_record("mail.example.com").await, "the record is nobody's but theirs");
+    assert!(other_owner.has_record("mail.example.com").await, "the record is kept");
     assert_eq!(writes_to_theirs(&rehearsal, since), Vec::<String>::new());
 }

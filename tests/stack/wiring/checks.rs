@@ -1,4 +1,4 @@
-//! What somebody who works with an installation would notice.
+//! What must be true of an installation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use stackdrop_statemachine::Abort;
 
 use crate::{MINIMAL, pause, with};
 
-/// Something that must be so.
+/// A requirement.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Check {
     /// CloudFormation creates everything.
     Installs,
-    /// Uploads and deletions of specs start deployments, other objects do not.
+    /// Uploads and deletions of specs start deployments; other objects do not.
     UploadsStart,
-    /// Executions that were stopped or timed out are looked after, no others.
+    /// Only executions that were stopped or timed out are rolled back by another one.
     StoppedAreRecovered,
     /// A stack's schedule starts deployments.
     SchedulesStart,
-    /// What can't start a deployment is kept as long as SQS keeps anything.
+    /// Events that cannot start a deployment are kept for the longest time that SQS supports.
     EventsAreKept,
-    /// The workflow invokes every function, each its own program, and each writes its log.
+    /// The workflow invokes every function. Each function runs its own program and writes its own log.
     FunctionsRun,
-    /// Executions are logged, without their data.
+    /// Executions are logged without their data.
     LogsOmitData,
-    /// Earlier records are deleted in the end, earlier specs never.
+    /// Earlier versions of records are deleted after a time, earlier versions of specs never.
     RecordsExpire,
-    /// The bucket answers over TLS only.
+    /// The bucket accepts only TLS.
     OnlyOverTls,
-    /// All roles have the boundary that the account asks for.
+    /// All roles have the permissions boundary of the parameter.
     RolesAreBounded,
-    /// Whoever is subscribed is told of each failure.
+    /// Subscribers of the topic are notified of each failure.
     AlarmsFire,
 }
 
@@ -55,7 +55,7 @@ impl Check {
         Self::AlarmsFire,
     ];
 
-    /// What is noticed in an account with this template.
+    /// The violation of the requirement in an account with this template, if any.
     pub(super) async fn violation(self, template: &str) -> Option<String> {
         let rehearsal = match (self, installed(template, &[])) {
             (_, Ok(rehearsal)) => rehearsal,
@@ -86,7 +86,7 @@ fn expect(holds: bool, what: impl Into<String>) -> CheckResult {
     if holds { Ok(()) } else { Err(what.into()) }
 }
 
-/// The shortest useful spec, with a schedule.
+/// The minimal spec with a schedule.
 fn scheduled() -> String {
     format!("{MINIMAL}redeploy:\n  schedule: cron(0 3 * * ? *)\n  timezone: UTC\n")
 }
@@ -103,7 +103,7 @@ fn installed(template: &str, parameters: &[(&str, &str)]) -> Result<Rehearsal, S
     Rehearsal::open(&setting, &[&spec]).map_err(|error| format!("{error:#}"))
 }
 
-/// How many executions have started within some simulated minutes of these uploads and deletions.
+/// The number of executions that have started some simulated minutes after these uploads and deletions.
 async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let bucket = &rehearsal.installation().bucket.name;
@@ -132,7 +132,7 @@ async fn uploads_start(rehearsal: &Rehearsal) -> CheckResult {
     }
     let others = ["stacks/shop/status.json", "specs/notes.txt", "shop.yaml"];
     let after = started(rehearsal, &others).await;
-    expect(after == before, "an object that is no spec starts a deployment")
+    expect(after == before, "an object that is not a spec starts a deployment")
 }
 
 fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
@@ -151,7 +151,10 @@ fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
         account.execution_started(&arn);
         account.execution_ended(&arn, status);
         let recovered = rehearsal.interruption(&name, &json!({})).is_some();
-        expect(recovered == expected, format!("{status} of {machine} is looked after: {recovered}"))?;
+        expect(
+            recovered == expected,
+            format!("an execution of {machine} with the status {status} is rolled back: {recovered}"),
+        )?;
     }
     Ok(())
 }
@@ -167,7 +170,7 @@ async fn schedules_start(rehearsal: &Rehearsal) -> CheckResult {
     expect(executions.len() == 2, format!("{:?}", rehearsal.lost_events()))
 }
 
-/// An installation at work: its schedule starts a deployment, and its alarms are told.
+/// An installation in operation: its schedule starts a deployment, and its alarms notify the topic.
 pub(crate) async fn in_operation() -> Rehearsal {
     let rehearsal = installed(TEMPLATE, &[]).unwrap();
     schedules_start(&rehearsal).await.unwrap();
@@ -175,7 +178,7 @@ pub(crate) async fn in_operation() -> Rehearsal {
     rehearsal
 }
 
-/// An installation whose events start nothing, since the rules' role may not.
+/// An installation whose events start nothing, because the role of the rules does not allow it.
 pub(crate) async fn where_events_start_nothing() -> Rehearsal {
     without_permission_to_start(TEMPLATE).await.unwrap()
 }
@@ -209,20 +212,20 @@ async fn events_are_kept(template: &str) -> CheckResult {
 async fn functions_run(rehearsal: &Rehearsal) -> CheckResult {
     for (name, program) in substitutions() {
         let found = rehearsal.installation().functions.get(&pascal_case(&program));
-        let found = found.ok_or(format!("the workflow's {name} is no function"))?;
+        let found = found.ok_or(format!("the workflow's {name} is not a function"))?;
         expect(found.program == program, format!("{name} runs {}", found.program))?;
     }
-    // A plan asks every component, and goes through Admit and Conclude.
+    // A plan invokes every component, and runs Admit and Conclude.
     let event = rehearsal.upload("plans/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
     expect(planned.result() == "Planned", format!("{}: {:?}", planned.result(), planned.error()))?;
     let silent = rehearsal.without_log();
-    expect(silent.is_empty(), format!("{silent:?} can't write their log"))?;
+    expect(silent.is_empty(), format!("{silent:?} cannot write their log"))?;
     let mut groups: Vec<&str> =
         rehearsal.installation().functions.values().map(|function| function.log_group.as_str()).collect();
     groups.sort_unstable();
     groups.dedup();
-    expect(groups.len() == rehearsal.installation().functions.len(), "two share a log")
+    expect(groups.len() == rehearsal.installation().functions.len(), "two functions share a log")
 }
 
 fn logs_omit_data(installation: &Installation) -> CheckResult {
@@ -247,7 +250,7 @@ fn only_over_tls(installation: &Installation) -> CheckResult {
         boundary: None,
         resource: Some(Arc::new(Policy::read(policy).unwrap())),
     };
-    let somebody =
+    let administrator =
         Principal::Role { arn: "arn:aws:iam::123456789012:role/admin".into(), session: "x".into() };
     let object = format!("{bucket}/specs/shop.yaml");
     for (action, resource) in
@@ -256,7 +259,7 @@ fn only_over_tls(installation: &Installation) -> CheckResult {
         for (secure, expected) in [("true", true), ("false", false)] {
             let mut request = AccessRequest::new(action, "", resource);
             request.key("aws:SecureTransport", secure);
-            let allowed = grants.decide(&somebody, &request).is_ok();
+            let allowed = grants.decide(&administrator, &request).is_ok();
             expect(allowed == expected, format!("{action} with TLS {secure}: {allowed}"))?;
         }
     }
@@ -272,7 +275,7 @@ fn roles_are_bounded(template: &str) -> CheckResult {
     Ok(())
 }
 
-/// What is told of, and after how many periods of five minutes.
+/// Whether each alarm fires for its metric, after how many periods of five minutes, and notifies the topic.
 fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
     let installation = rehearsal.installation();
     let machine = ("StateMachineArn", installation.workflow.arn.as_str());
@@ -282,20 +285,20 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
         ("AWS/States", "ExecutionsTimedOut", Some(machine), 1),
         ("AWS/States", "ExecutionThrottled", Some(machine), 1),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Some(("QueueName", queue)), 1),
-        // A few throttled runs are of no account: others' functions share the account's concurrency.
+        // A few throttled invocations are normal: other functions share the account's concurrency.
         ("AWS/Lambda", "Throttles", None, 3),
     ] {
         let mut alarms = installation.alarms.iter();
         let alarm = alarms.find(|alarm| alarm.namespace == namespace && alarm.metric_name == metric);
-        let alarm = alarm.ok_or(format!("nothing watches {metric}"))?;
+        let alarm = alarm.ok_or(format!("no alarm for {metric}"))?;
         let dimensions = alarm.dimensions.iter().map(|it| (it.name.as_str(), &it.value));
         let expected = dimension.map(|(name, value)| (name, Value::from(value)));
         let expected: Vec<(&str, &Value)> = expected.iter().map(|(name, value)| (*name, value)).collect();
-        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} is of something else", alarm.id))?;
+        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} has other dimensions", alarm.id))?;
         fires_after(alarm, periods)?;
         expect(
             alarm.alarm_actions == [installation.settings.topic.as_str()],
-            format!("{} tells nobody", alarm.id),
+            format!("{} notifies nobody", alarm.id),
         )?;
         can_publish(rehearsal.account(), installation, alarm)?;
     }
@@ -304,11 +307,11 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
 
 fn fires_after(alarm: &Alarm, periods: usize) -> CheckResult {
     let id = &alarm.id;
-    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow, or tells nobody"))?;
+    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow or notifies nobody"))?;
     expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
     expect(!alarm.fires(&vec![Some(1.0); periods - 1]), format!("{id} fires too soon"))?;
-    expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires for nothing"))?;
-    expect(!alarm.fires(&vec![None; periods]), format!("{id} fires where nothing happens"))
+    expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires without a failure"))?;
+    expect(!alarm.fires(&vec![None; periods]), format!("{id} fires without data"))
 }
 
 /// Whether CloudWatch may publish an alarm to the topic, and use the topic's key for it.

@@ -1,7 +1,7 @@
-//! The template's wiring: who starts what, what becomes of events, who is told. Each mistake in it is noticed.
+//! The template's wiring: what starts what, which events are kept, who is notified. The checks detect every mistake in it.
 
-mod checks; // what somebody would notice
-mod mistakes; // what may be wrong in a template
+mod checks; // what must be true of an installation
+mod mistakes; // mistakes in a template that a check must detect
 
 use stackdrop::installation::TEMPLATE;
 
@@ -9,7 +9,7 @@ use checks::Check;
 pub(crate) use checks::{in_operation, where_events_start_nothing};
 use mistakes::{MISTAKES, Mistake, without_boundary};
 
-/// The template with a mistake in it.
+/// The template with a mistake.
 fn mistaken(mistake: &Mistake) -> String {
     let Mistake { what, within, from, to, .. } = mistake;
     let start = if within.is_empty() { 0 } else { TEMPLATE.find(&format!("\n  {within}:\n")).unwrap() + 1 };
@@ -20,7 +20,7 @@ fn mistaken(mistake: &Mistake) -> String {
     format!("{}{}{after}", &TEMPLATE[..start], part.replacen(from, to, 1))
 }
 
-/// Where the next resource or section begins.
+/// The position of the next resource or section.
 fn end_of_resource(text: &str) -> usize {
     let mut at = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -42,13 +42,13 @@ async fn the_template_passes_every_check() {
 
 #[tokio::test(start_paused = true)]
 async fn every_mistake_in_the_wiring_is_detected() {
-    let mut unnoticed = Vec::new();
+    let mut undetected = Vec::new();
     for mistake in MISTAKES {
         if mistake.check.violation(&mistaken(mistake)).await.is_none() {
-            unnoticed.push(mistake.what);
+            undetected.push(format!("{}: {}", mistake.within, mistake.what));
         }
     }
-    assert_eq!(unnoticed, Vec::<&str>::new());
+    assert_eq!(undetected, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Rehearsals that show what the functions call: every action of every component, also where something is wrong.
+//! Rehearsals that make every call of the functions: each action of each component, in normal operation and after errors.
 
 mod manual_changes;
 mod stopped;
@@ -11,7 +11,7 @@ use stackdrop_statemachine::Abort;
 
 use crate::{MINIMAL, PRIVATE, SHOP, deployed, drift_network, object, with};
 
-/// Everything that rehearsals show of what the functions ask for.
+/// All rehearsals.
 pub(super) async fn all() -> Vec<Rehearsal> {
     let mut all = vec![
         shop_is_updated_and_destroyed().await,
@@ -27,17 +27,17 @@ pub(super) async fn all() -> Vec<Rehearsal> {
         stopped::a_rollback_is_stopped().await,
     ];
     all.extend(failed_deployments_are_rolled_back().await);
-    for hands in drift_network::AT_ONCE {
+    for batch in drift_network::BATCHES {
         let rehearsal = rehearsal(drift_network::SPEC);
-        drift_network::repaired_at_once(&rehearsal, hands).await;
+        drift_network::apply_and_repair(&rehearsal, batch).await;
         all.push(rehearsal);
     }
     all
 }
 
-/// An account that keeps what IAM decides.
+/// An account that keeps the decisions of IAM.
 fn rehearsal(spec: &str) -> Rehearsal {
-    // With a default key for disks of the customer's own.
+    // Disks are encrypted with a customer-managed key by default.
     let key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let seeds = vec![Seed::DefaultEbsKey { arn: key.into() }];
     opened(&Setting { seeds, ..Setting::default() }, &[&Spec::read(spec.as_bytes()).unwrap()])
@@ -55,7 +55,7 @@ fn unprotected(spec: &str) -> String {
     }
 }
 
-/// A second service behind the load balancer, with routes before and after the first one's.
+/// A second service behind the load balancer, whose routes have priorities before and after the first service's.
 const API: &str = "
 services:
   api:
@@ -67,7 +67,7 @@ services:
       - path: /v2/*
         priority: 20";
 
-/// What is added comes before what is taken away, and there is no room for both.
+/// The new ranges are added before the old ones are deleted, and the quota does not suffice for both.
 async fn too_many_ranges_are_refused() -> Rehearsal {
     let open_to = |block: &str| {
         let ranges: Vec<String> = (0..30).map(|number| format!("- {block}.{number}/32 ")).collect();
@@ -105,7 +105,7 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
     fourth = with(&fourth, "version: \"16\"", "version: \"17\"");
     let specs = [&first, &third].map(|spec| Spec::read(spec.as_bytes()).unwrap());
     let rehearsal = opened(&Setting::default(), &[&specs[0], &specs[1]]);
-    // A route goes from one service to the other.
+    // A route moves from one service to the other.
     let moved = "      - path: /v2/*\n        priority: 20";
     let swapped = with(
         &with(&second, &format!("\n{moved}"), ""),
@@ -122,7 +122,7 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
     ] {
         succeeds(&rehearsal, input).await;
     }
-    // Others have given the roles policies, and let others act as them.
+    // Others attach policies to the roles, and let another service assume them.
     for role in crate::roles::ROLES {
         crate::roles::attach_policies(&rehearsal, role).await;
         crate::roles::trust_another_service(&rehearsal, role).await;
@@ -146,14 +146,14 @@ async fn private_gets_nat_and_is_destroyed() -> Rehearsal {
     let second = with(&with(&first, "nat: none", "nat: single"), "team: office", "owner: anna");
     let rehearsal = rehearsal(&first);
     deployed(&rehearsal, &first).await;
-    // Somebody takes an endpoint out of a subnet, and gives it a security group of their own.
+    // A manual change removes a subnet from an endpoint, and adds an unowned security group.
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let endpoints = ec2.describe_vpc_endpoints().send().await.unwrap();
     let endpoint =
         endpoints.vpc_endpoints().iter().find(|endpoint| !endpoint.subnet_ids().is_empty()).unwrap();
     let modify = ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint.vpc_endpoint_id().unwrap());
     let vpc = endpoint.vpc_id().unwrap();
-    let group = ec2.create_security_group().vpc_id(vpc).group_name("by-hand").description("by hand");
+    let group = ec2.create_security_group().vpc_id(vpc).group_name("manual").description("manual");
     let group = group.send().await.unwrap().group_id.unwrap();
     wait(10).await;
     let modify = modify.remove_subnet_ids(&endpoint.subnet_ids()[0]).add_security_group_ids(&group);
@@ -166,21 +166,21 @@ async fn private_gets_nat_and_is_destroyed() -> Rehearsal {
     rehearsal
 }
 
-/// A stack in an account that has the services' linked roles already; its lock is deleted by hand while it is deployed.
+/// A second stack, in an account that already has the service-linked roles. Its lock is deleted during its deployment.
 async fn minimal_is_deployed() -> Rehearsal {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
     let other = with(MINIMAL, "stack: hello", "stack: other");
-    let somebody = async {
+    let person = async {
         wait(60).await;
         rehearsal.delete("stacks/other/lock.json").await.unwrap();
     };
-    let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), somebody);
+    let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), person);
     assert_eq!(other.unwrap().result(), "Succeeded");
     rehearsal
 }
 
-/// Two deployments of which the second finds the first waiting for an answer.
+/// A manual request to destroy a stack whose deployment waits for approval.
 async fn a_request_meets_a_waiting_deployment() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
@@ -188,20 +188,20 @@ async fn a_request_meets_a_waiting_deployment() -> Rehearsal {
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let (nothing, abort) = ((), Abort::default());
     let waiting = rehearsal.run(event, &nothing, &abort);
-    let insisting = async {
+    let requested = async {
         wait(120).await;
         rehearsal.run(destroy, &nothing, &abort).await
     };
-    tokio::join!(waiting, insisting);
+    tokio::join!(waiting, requested);
     rehearsal
 }
 
-#[expect(clippy::disallowed_methods, reason = "a person takes their time")]
+#[expect(clippy::disallowed_methods, reason = "the test waits in simulated time; no function does")]
 async fn wait(seconds: u64) {
     tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
 }
 
-/// Somebody agrees to the plan that they were asked about.
+/// A person approves a plan.
 async fn a_plan_is_approved() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
@@ -217,7 +217,7 @@ async fn a_plan_is_approved() -> Rehearsal {
     rehearsal
 }
 
-/// What an upload for a plan, a report of drift, an earlier version, and the deletion of a spec call.
+/// An upload for a plan, a drift report, a deployment of an earlier version, and the deletion of a spec.
 async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
     let spec = with(&unprotected(SHOP), "onDelete: retain", "onDelete: destroy");
     let rehearsal = rehearsal(&spec);
@@ -238,7 +238,7 @@ async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
     rehearsal
 }
 
-/// An update that comes to nothing, whose beginnings are taken back.
+/// An update that fails and is rolled back.
 async fn a_failed_update_is_rolled_back() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
@@ -249,13 +249,13 @@ async fn a_failed_update_is_rolled_back() -> Rehearsal {
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(&update, &()).await.unwrap();
     assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
-    // The disk has grown all the same, and AWS grows it once in six hours.
+    // The rollback keeps the larger disk. AWS allows only one change of a disk in six hours.
     let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
     assert_eq!(refused.result(), "Failed", "{:?}", refused.error());
     rehearsal
 }
 
-/// Deployments that fail: AWS is asked why, and who holds what can't go.
+/// Deployments that fail: the functions read the cause, and what blocks a deletion.
 async fn failed_deployments_are_rolled_back() -> Vec<Rehearsal> {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let image = spec.services["web"].image.clone();
