@@ -1,4 +1,4 @@
-//! What a person sees who runs the command.
+//! The commands that need no account: what they print, and their exit codes.
 
 use std::process::{Command, Output};
 
@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A text without the ids that AWS gives: long runs of hexadecimal digits, and names that have something of one.
+/// A text without the IDs that AWS assigns: long hexadecimal numbers, and lines whose names contain part of one.
 fn without_ids(text: &str) -> String {
     let is_id = |word: &str| word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
     let mut out = String::new();
@@ -40,14 +40,14 @@ fn a_rehearsal_prints_its_steps_outputs_and_costs() {
 }
 
 #[test]
-fn a_failing_rehearsal_prints_the_failure_the_undo_and_an_empty_account() {
+fn a_failing_rehearsal_prints_the_failure_the_rollback_and_an_empty_account() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "service"]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(without_ids(&text(&output.stdout)));
 }
 
 #[test]
-fn the_report_for_programs_has_what_they_need() {
+fn the_json_report_has_results_steps_calls_outputs_and_inventory() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--then", "specs/shop.yaml", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -68,7 +68,7 @@ fn the_report_for_programs_has_what_they_need() {
 }
 
 #[test]
-fn a_seed_draws_other_durations() {
+fn a_seed_changes_the_durations() {
     let seconds = |arguments: &[&str]| {
         let report: Value = serde_json::from_slice(&stackdrop(arguments).stdout).unwrap();
         report["deployments"][0]["seconds"].as_f64().unwrap()
@@ -79,14 +79,14 @@ fn a_seed_draws_other_durations() {
 }
 
 #[test]
-fn a_failure_that_never_comes_is_no_success() {
+fn a_fault_that_never_strikes_is_an_error() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "ec2:CreateTrafficMirrorFilter"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("makes no such call"));
 }
 
 #[test]
-fn mistakes_in_a_spec_are_shown_where_they_are() {
+fn spec_errors_are_shown_with_their_line() {
     let file = std::env::temp_dir().join("stackdrop-mistakes.yaml");
     std::fs::write(&file, "stack: shop\nnetwork:\n  zones: 9\nservcies: {}\n").unwrap();
     let output = stackdrop(&["validate", file.to_str().unwrap()]);
@@ -96,7 +96,7 @@ fn mistakes_in_a_spec_are_shown_where_they_are() {
 }
 
 #[test]
-fn a_step_that_is_no_component_is_refused() {
+fn an_unknown_component_to_fail_is_refused() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "lunch"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("load-balancer"));

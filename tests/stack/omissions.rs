@@ -10,7 +10,7 @@ use stackdrop_simulator::{Fault, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{PRIVATE, SHOP, pause, refused, standing, unprotected, with};
+use crate::{PRIVATE, SHOP, pause, refused, resources, unprotected, with};
 
 /// An entry of the table that somebody forgot.
 struct Omission {
@@ -123,7 +123,7 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
     trouble("the destruction", &destroyed).or_else(|| {
         let remaining: Vec<String> =
-            standing(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
+            resources(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
         (!remaining.is_empty())
             .then(|| format!("after the destruction there is still {}", remaining.join(", ")))
     })
@@ -134,7 +134,7 @@ async fn after_a_failure(workflow: &str) -> Option<String> {
     let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    let remaining = standing(&rehearsal);
+    let remaining = resources(&rehearsal);
     let result = failed.result();
     (result != "Failed" || !remaining.is_empty())
         .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))

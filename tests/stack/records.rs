@@ -1,12 +1,12 @@
-//! What the bucket remembers, and what starts a deployment or does not.
+//! The records in the bucket, and which events and requests start a deployment.
 
 use serde_json::json;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, standing};
+use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources};
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_leaves_a_baseline_a_status_and_a_record_and_no_lock() {
+async fn a_deployment_writes_a_baseline_a_status_and_a_record_and_releases_the_lock() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
@@ -29,19 +29,19 @@ async fn the_same_event_delivered_twice_deploys_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_version_delivered_after_a_newer_one_touches_nothing() {
+async fn an_old_version_delivered_after_a_newer_one_changes_nothing() {
     let rehearsal = rehearsal(SHOP);
     let old = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let new = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let late = rehearsal.run(old, &(), &Abort::default()).await;
     assert_eq!(late.result(), "Superseded");
-    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
     let newest = rehearsal.run(new, &(), &Abort::default()).await;
     assert_eq!(newest.result(), "Succeeded", "{:?}", newest.error());
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_uploads_at_once_deploy_one_after_the_other() {
+async fn an_upload_and_a_manual_request_at_once_deploy_one_after_the_other() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let by_hand = json!({ "stack": "shop" });
@@ -51,26 +51,32 @@ async fn two_uploads_at_once_deploy_one_after_the_other() {
     let results = [first.result(), second.result()];
     assert!(results.iter().all(|result| result == "Succeeded" || result == "Superseded"), "{results:?}");
     let created = |deployed: &stackdrop::Deployed| changes(deployed).contains(&"ec2:CreateVpc".to_owned());
-    assert!(created(&first) != created(&second), "one of them made the stack, the other found it made");
+    assert!(created(&first) != created(&second), "exactly one of them creates the stack");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_that_was_stopped_by_hand_does_not_hold_up_the_next() {
+async fn a_stopped_deployment_does_not_block_the_next_one() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let abort = Abort::default();
     let watch = StopAt("LoadBalancer", abort.clone());
     let stopped = rehearsal.run(event, &watch, &abort).await;
     assert_eq!(stopped.result(), "Aborted");
-    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "no Catch runs then");
+    assert!(
+        object(&rehearsal, "stacks/shop/lock.json").await.is_some(),
+        "a stopped execution runs no Catch, so the lock is still held"
+    );
     let next = deployed(&rehearsal, SHOP).await;
-    assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
+    assert!(
+        !changes(&next).contains(&"ec2:CreateVpc".to_owned()),
+        "it continues with the existing resources"
+    );
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() {
+async fn an_invalid_spec_is_refused_with_its_errors_before_any_change() {
     let rehearsal = rehearsal(SHOP);
     let bad = SHOP.replacen("zones: 2", "zones: 7", 1).replacen("count: 2", "count: many", 1);
     assert_ne!(bad, SHOP);
@@ -84,7 +90,7 @@ async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_and_inputs_that_start_nothing_say_why() {
+async fn events_and_inputs_that_start_nothing_report_the_cause() {
     let rehearsal = rehearsal(SHOP);
     let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let mut other_bucket = upload.clone();
@@ -111,7 +117,7 @@ async fn events_and_inputs_that_start_nothing_say_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
+async fn a_spec_deleted_before_it_is_read_starts_nothing() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
@@ -127,7 +133,7 @@ async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
+async fn a_plan_changes_nothing_and_lists_what_would_be_created() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("plans/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
@@ -148,7 +154,7 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_change_in_place_is_refused_before_anything_is_touched() {
+async fn a_field_that_cannot_change_in_place_is_refused_before_any_change() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let changed = SHOP.replacen("10.20.0.0/16", "10.21.0.0/16", 1);

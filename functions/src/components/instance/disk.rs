@@ -3,7 +3,8 @@
 use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice, Instance, Volume, VolumeType};
 use stackdrop_specs::Instance as Spec;
 
-use crate::aws::error::{AwsError, AwsResult, Refusal, StepError};
+use crate::aws::aws_error::AwsError;
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
 
 /// The device of Amazon Linux 2023's root disk.

@@ -1,4 +1,4 @@
-//! Every action of every component twice, and killed at each of its calls in turn.
+//! Every action of every component, run twice, and killed at each of its calls in turn.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,21 +12,21 @@ use stackdrop_functions::workflow::table::PARTS;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, admitted, pause, rehearsal, standing};
+use crate::{PRIVATE, SHOP, admitted_state, pause, rehearsal, resources};
 
 /// The pace of the workflow's Retry.
 const RETRY_PACE: Duration = Duration::from_secs(5);
 
-/// How the steps of a life are taken.
+/// How each step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum Mode {
     Once,
     Twice,
-    /// The first attempt is killed at its first call, the second at its second, until one comes to its end.
+    /// The first attempt is killed at its first call, the second at its second, until an attempt completes.
     KilledAtEachCall,
 }
 
-/// A future that is dropped when the account has seen so many calls: the function was killed there.
+/// A future that is dropped once the account has counted this number of calls, as if the function was killed.
 struct KilledAt<'a, F> {
     run: Pin<Box<F>>,
     rehearsal: &'a Rehearsal,
@@ -34,7 +34,7 @@ struct KilledAt<'a, F> {
 }
 
 impl<F: Future> Future for KilledAt<'_, F> {
-    /// `None`: it was killed.
+    /// `None` if it was killed.
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -46,37 +46,37 @@ impl<F: Future> Future for KilledAt<'_, F> {
     }
 }
 
-/// The life of one stack, step by step, as the workflow would ask for it.
-struct Life {
+/// The life cycle of one stack: the actions of its components, in the order of the workflow.
+struct LifeCycle {
     rehearsal: Rehearsal,
     state: Value,
-    manner: Manner,
+    mode: Mode,
     kills: usize,
 }
 
-impl Life {
-    fn new(spec: &str, manner: Manner) -> Self {
+impl LifeCycle {
+    fn new(spec: &str, mode: Mode) -> Self {
         let rehearsal = rehearsal(spec);
         let mut spec = Spec::read(spec.as_bytes()).unwrap();
         spec.region = Some(rehearsal.aws().settings.region.clone());
-        let state = admitted(&spec);
-        Self { rehearsal, state, manner, kills: 0 }
+        let state = admitted_state(&spec);
+        Self { rehearsal, state, mode, kills: 0 }
     }
 
-    /// Asks until the answer is neither `Pending` nor `Transient`, as the workflow does.
-    async fn ask(&self, part: &'static str, action: &str) -> Value {
-        let mut said = String::new();
+    /// Repeats an action until it returns neither `Pending` nor `Transient`, as the workflow does.
+    async fn run_until_done(&self, part: &'static str, action: &str) -> Value {
+        let mut last_error = String::new();
         for _ in 0..2000 {
             match self.attempt(part, action).await {
                 Ok(answer) => return answer,
                 Err(error) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => {
-                    said = error.chain();
+                    last_error = error.chain();
                     pause(RETRY_PACE).await;
                 }
                 Err(error) => panic!("{part} {action}: {}", error.chain()),
             }
         }
-        panic!("{part} {action} never ends: {said}");
+        panic!("{part} {action} never ends: {last_error}");
     }
 
     fn attempt(
@@ -89,7 +89,7 @@ impl Life {
     }
 
     async fn step(&mut self, part: &'static str, action: &str) -> Value {
-        if self.manner == Manner::KilledAtEachCall {
+        if self.mode == Mode::KilledAtEachCall {
             for call in 1.. {
                 let calls = self.rehearsal.account().calls() + call;
                 let run = Box::pin(self.attempt(part, action));
@@ -104,19 +104,19 @@ impl Life {
                 assert!(call < 400, "{part} {action} makes more and more calls");
             }
         }
-        let answer = self.ask(part, action).await;
-        if self.manner == Manner::Twice && action != "delete" {
-            let before = standing(&self.rehearsal);
-            let again = self.ask(part, action).await;
+        let answer = self.run_until_done(part, action).await;
+        if self.mode == Mode::Twice && action != "delete" {
+            let before = resources(&self.rehearsal);
+            let again = self.run_until_done(part, action).await;
             if ["plan", "apply"].contains(&action) {
                 assert_eq!(again, answer, "{part} {action}");
             }
-            assert_eq!(standing(&self.rehearsal), before, "{part} {action}");
+            assert_eq!(resources(&self.rehearsal), before, "{part} {action}");
         }
         answer
     }
 
-    async fn build(&mut self) {
+    async fn deploy(&mut self) {
         for part in &COMPONENTS {
             self.step(part.name, "plan").await;
         }
@@ -127,18 +127,18 @@ impl Life {
             self.state["outputs"][key] = made;
             if part.name == "egress" {
                 self.step(part.name, "wait-until-stable").await;
-                // The service is given the database's address.
+                // The service needs the database's address.
                 self.state["outputs"]["database"] = self.step("database", "wait-until-stable").await;
             }
         }
         for part in PARTS.iter().filter(|part| part.stable.is_some()) {
             self.step(part.component, "wait-until-stable").await;
         }
-        // The instance's last call is made once it runs.
+        // The last call of the instance needs a running instance.
         self.step("instance", "apply").await;
     }
 
-    async fn remove(&mut self) {
+    async fn destroy(&mut self) {
         let backwards: Vec<&'static str> = COMPONENTS.iter().rev().map(|part| part.name).collect();
         for part in &backwards {
             self.step(part, "delete").await;
@@ -150,28 +150,28 @@ impl Life {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_action_twice_gives_what_it_gives_once() {
+async fn every_action_run_twice_gives_the_same_result() {
     for spec in [SHOP, PRIVATE] {
-        let mut once = Life::new(spec, Manner::Once);
-        once.build().await;
-        let mut twice = Life::new(spec, Manner::Twice);
-        twice.build().await;
-        assert_eq!(standing(&twice.rehearsal), standing(&once.rehearsal));
-        twice.remove().await;
-        assert_eq!(standing(&twice.rehearsal), Vec::<String>::new());
+        let mut once = LifeCycle::new(spec, Mode::Once);
+        once.deploy().await;
+        let mut twice = LifeCycle::new(spec, Mode::Twice);
+        twice.deploy().await;
+        assert_eq!(resources(&twice.rehearsal), resources(&once.rehearsal));
+        twice.destroy().await;
+        assert_eq!(resources(&twice.rehearsal), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_action_killed_at_each_of_its_calls_gives_what_it_gives_undisturbed() {
+async fn every_action_killed_at_each_of_its_calls_gives_the_same_result_when_retried() {
     for spec in [SHOP, PRIVATE] {
-        let mut once = Life::new(spec, Manner::Once);
-        once.build().await;
-        let mut killed = Life::new(spec, Manner::KilledAtEachCall);
-        killed.build().await;
-        assert_eq!(standing(&killed.rehearsal), standing(&once.rehearsal));
+        let mut once = LifeCycle::new(spec, Mode::Once);
+        once.deploy().await;
+        let mut killed = LifeCycle::new(spec, Mode::KilledAtEachCall);
+        killed.deploy().await;
+        assert_eq!(resources(&killed.rehearsal), resources(&once.rehearsal));
         assert!(killed.kills > 60, "{}", killed.kills);
-        killed.remove().await;
-        assert_eq!(standing(&killed.rehearsal), Vec::<String>::new());
+        killed.destroy().await;
+        assert_eq!(resources(&killed.rehearsal), Vec::<String>::new());
     }
 }

@@ -1,11 +1,11 @@
-//! What people and programs are told, drift, and going back to an earlier version.
+//! Notifications for people and programs, drift reports, and deploying an earlier version again.
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 
-use crate::{SHOP, asked, changes, deployed, object, open_the_database, rehearsal};
+use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, run};
 
-/// The kinds of what was announced, by the event bus; the topic said the same.
+/// The announced events, in order. Fails unless the event bus and the topic got the same ones.
 fn announced(rehearsal: &Rehearsal) -> Vec<String> {
     let of = |document: &Value| document["event"].as_str().unwrap().to_owned();
     let events: Vec<String> = rehearsal.account().events().iter().map(|event| of(&event.detail)).collect();
@@ -27,11 +27,11 @@ async fn a_deployment_is_announced_when_it_starts_and_when_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_is_refused_is_announced_with_all_that_is_wrong() {
+async fn a_refused_spec_is_announced_with_all_its_errors() {
     let rehearsal = rehearsal(SHOP);
     let event =
         rehearsal.upload("specs/shop.yaml", b"stack: shop\nnetwork: { zones: 7 }\nnat: x\n").await.unwrap();
-    let refused = asked(&rehearsal, event).await;
+    let refused = run(&rehearsal, event).await;
     assert_eq!(refused.result(), "InvalidSpec");
     assert_eq!(announced(&rehearsal), ["failed"]);
     let message = rehearsal.account().messages().pop().unwrap().message;
@@ -54,11 +54,11 @@ async fn a_failure_says_what_to_do_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schedule_repairs_drift_and_tells_each_difference() {
+async fn the_schedule_repairs_drift_and_reports_each_difference() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
-    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
     assert_eq!(changes(&night), ["ec2:RevokeSecurityGroupIngress"]);
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
@@ -69,23 +69,23 @@ async fn the_schedule_repairs_drift_and_tells_each_difference() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drift_that_is_only_to_be_reported_is_left_and_told() {
+async fn drift_report_reports_drift_without_repairing_it() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
     let report = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
-    let night = asked(&rehearsal, report.clone()).await;
+    let night = run(&rehearsal, report.clone()).await;
     assert_eq!(night.result(), "Drifted", "{:?}", night.error());
-    assert!(night.succeeded(), "nothing went wrong: it was asked for a report");
+    assert!(night.succeeded(), "the deployment was only a report");
     assert_eq!(changes(&night), Vec::<String>::new());
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
-    let again = asked(&rehearsal, json!({ "stack": "shop" })).await;
-    assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "by hand it is put right");
-    assert_eq!(asked(&rehearsal, report).await.result(), "Succeeded", "now there is no drift to report");
+    let again = run(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "a manual request repairs the drift");
+    assert_eq!(run(&rehearsal, report).await.result(), "Succeeded", "there is no drift any more");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schedule_says_what_the_spec_says_about_drift() {
+async fn the_schedule_passes_on_the_drift_setting_of_the_spec() {
     let spec = SHOP.replacen("drift: repair", "drift: report", 1);
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
@@ -97,19 +97,19 @@ async fn the_schedule_says_what_the_spec_says_about_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_earlier_version_can_be_gone_back_to_and_the_schedule_keeps_it() {
+async fn an_earlier_version_can_be_deployed_again_and_the_schedule_keeps_it() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     deployed(&rehearsal, &worse).await;
-    let back = asked(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
+    let back = run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
     assert_eq!(back.result(), "Succeeded", "{:?}", back.error());
     assert!(changes(&back).contains(&"ecs:UpdateService".to_owned()));
     let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
     assert_eq!(baseline["version"], good);
-    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(changes(&night), Vec::<String>::new(), "the newer version is not brought back by night");
+    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    assert_eq!(changes(&night), Vec::<String>::new(), "the schedule does not deploy the newer version again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,23 +118,27 @@ async fn a_version_that_does_not_exist_changes_nothing() {
     deployed(&rehearsal, SHOP).await;
     for version in ["nonsense", "00000000000000000000000000000000", ""] {
         let input = json!({ "stack": "shop", "action": "deploy", "version": version });
-        let refused = asked(&rehearsal, input).await;
+        let refused = run(&rehearsal, input).await;
         assert_eq!(refused.result(), "InvalidSpec", "{version}");
         assert!(refused.error().unwrap().contains("has no version"), "{:?}", refused.error());
     }
-    let mixed = asked(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
+    let mixed = run(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
     assert_eq!(mixed.result(), "InvalidSpec");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_second_delivery_of_an_event_deploys_nothing_even_after_other_deployments() {
+async fn a_late_duplicate_event_deploys_nothing_even_after_other_deployments() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     let event = rehearsal.upload("specs/shop.yaml", worse.as_bytes()).await.unwrap();
-    assert_eq!(asked(&rehearsal, event.clone()).await.result(), "Succeeded");
-    asked(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
-    let late = asked(&rehearsal, event).await;
-    assert_eq!(late.result(), "Superseded", "the version was deployed, and gone back from");
+    assert_eq!(run(&rehearsal, event.clone()).await.result(), "Succeeded");
+    run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
+    let late = run(&rehearsal, event).await;
+    assert_eq!(
+        late.result(),
+        "Superseded",
+        "the version was already deployed, and replaced by the earlier one"
+    );
 }

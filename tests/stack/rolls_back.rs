@@ -1,4 +1,4 @@
-//! A failure anywhere leaves nothing behind.
+//! A failure at any step of a first deployment leaves no resources; a failed update leaves the last good version.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use stackdrop_functions::COMPONENTS;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, standing};
+use crate::{PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, resources};
 
 #[tokio::test(start_paused = true)]
-async fn a_component_that_fails_is_undone_with_all_before_it() {
+async fn a_failed_component_is_rolled_back_with_all_earlier_ones() {
     for part in &COMPONENTS {
         let rehearsal = rehearsal(SHOP);
         let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/apply", part.name));
@@ -20,12 +20,12 @@ async fn a_component_that_fails_is_undone_with_all_before_it() {
         assert_eq!(failed_step(&deployed), Some(pascal_case(part.name)));
         let error = deployed.error().unwrap();
         assert!(error.contains(&pascal_case(part.name)) && error.contains("the test says no"), "{error}");
-        assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {} failed", part.name);
+        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after {} failed", part.name);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_call_that_creates_may_be_refused() {
+async fn a_refusal_of_any_creating_call_is_rolled_back() {
     for spec in [SHOP, PRIVATE] {
         let all = rehearsal(spec);
         let creating: BTreeSet<(String, String)> = deployed(&all, spec)
@@ -49,13 +49,17 @@ async fn every_call_that_creates_may_be_refused() {
                 "{service}:{operation}: {:?}",
                 deployed.error()
             );
-            assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {service}:{operation} was refused");
+            assert_eq!(
+                resources(&rehearsal),
+                Vec::<String>::new(),
+                "after {service}:{operation} was refused"
+            );
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_by_itself_is_said_in_awss_words_and_undone() {
+async fn a_resource_that_fails_after_its_creation_is_rolled_back() {
     let failing = [
         ("ec2", "CreateNatGateway", "AwaitEgress"),
         ("ec2", "RunInstances", "WaitUntilStable"),
@@ -69,12 +73,12 @@ async fn what_fails_by_itself_is_said_in_awss_words_and_undone() {
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
         assert_eq!(deployed.result(), "Failed", "{operation}: {:?}", deployed.error());
         assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
-        assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {operation} came to nothing");
+        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after the resource of {operation} failed");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_does_not_run_is_named_and_its_stack_removed() {
+async fn an_image_that_does_not_run_is_explained_and_the_stack_rolled_back() {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let image = spec.services.values().next().unwrap().image.clone();
     let seeds = [
@@ -89,29 +93,26 @@ async fn an_image_that_does_not_run_is_named_and_its_stack_removed() {
         assert_eq!(deployed.result(), "Failed", "{:?}", deployed.error());
         let error = deployed.error().unwrap();
         assert!(error.contains(said), "{error}");
-        assert_eq!(standing(&rehearsal), Vec::<String>::new());
+        assert_eq!(resources(&rehearsal), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_is_to_be_kept_leaves_everything_for_looking_and_the_next_deployment_goes_on() {
+async fn a_failure_with_on_failure_keep_keeps_the_resources_for_the_next_deployment() {
     let kept = SHOP.replacen("onFailure: rollback", "onFailure: keep", 1);
     assert_ne!(kept, SHOP);
     let rehearsal = rehearsal(&kept);
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let first = rehearsal.deploy(&kept, &()).await.unwrap();
     assert_eq!(first.result(), "Kept", "{:?}", first.error());
-    assert!(standing(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
+    assert!(resources(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
     rehearsal.account().disarm();
     let second = deployed(&rehearsal, &kept).await;
-    assert!(
-        !crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()),
-        "the database is the same"
-    );
+    assert!(!crate::changes(&second).contains(&"rds:CreateDBInstance".to_owned()), "the database is kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undo_that_is_held_up_names_what_is_left_and_goes_on_when_started_again() {
+async fn a_blocked_rollback_names_the_remaining_resources_and_is_completed_later() {
     let rehearsal = rehearsal(SHOP);
     let account = rehearsal.account();
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
@@ -120,26 +121,26 @@ async fn an_undo_that_is_held_up_names_what_is_left_and_goes_on_when_started_aga
     assert_eq!(first.result(), "RollbackFailed", "{:?}", first.error());
     let error = first.error().unwrap();
     assert!(error.contains("nat-"), "{error}");
-    assert!(standing(&rehearsal).iter().any(|item| item.contains("NatGateway")));
+    assert!(resources(&rehearsal).iter().any(|item| item.contains("NatGateway")));
     account.disarm();
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let second = rehearsal.deploy(SHOP, &()).await.unwrap();
     assert_eq!(second.result(), "Failed", "{:?}", second.error());
-    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_deployment_that_fails_ends_where_the_last_good_one_was() {
+async fn a_failed_update_rolls_back_to_the_last_good_version() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let before = standing(&rehearsal);
+    let before = resources(&rehearsal);
     let changed = SHOP.replacen("type: t3.micro", "type: t3.small", 1);
     assert_ne!(changed, SHOP);
     rehearsal.account().arm(Fault::at("ec2", "ModifyInstanceAttribute", When::Only(1), refused()));
     let second = rehearsal.deploy(&changed, &()).await.unwrap();
     assert_eq!(second.result(), "Failed", "{:?}", second.error());
     assert!(second.error().unwrap().contains("deployment-1"), "{:?}", second.error());
-    assert_eq!(standing(&rehearsal), before);
+    assert_eq!(resources(&rehearsal), before);
     let third = deployed(&rehearsal, SHOP).await;
-    assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline stands");
+    assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline is deployed");
 }

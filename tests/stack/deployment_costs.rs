@@ -1,5 +1,5 @@
-//! What a deployment costs by itself, from its history and ledger: printed, and kept below what is written down in
-//! docs/operating.md. `cargo test figures -- --nocapture` shows it.
+//! What AWS charges for a deployment itself, by its history and its calls. The limits are those in docs/operating.md.
+//! `cargo test deployment_costs -- --nocapture` prints the costs.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use stackdrop_statemachine::Abort;
 use crate::template::template;
 use crate::{SHOP, deployed, rehearsal};
 
-/// List prices of us-east-1 in US dollars: a state transition, a GB-second on x86-64, a function's run, a writing and a
-/// reading request to S3, an event, a message to one mailbox.
+/// List prices of us-east-1 in US dollars: a state transition, a GB-second on x86-64, an invocation of a function, a write
+/// and a read request to S3, an event, a message to one mailbox.
 const TRANSITION: f64 = 0.025 / 1e3;
 const GB_SECOND: f64 = 0.000_016_666_7;
 const RUN: f64 = 0.20 / 1e6;
@@ -20,7 +20,7 @@ const GET: f64 = 0.0004 / 1e3;
 const EVENT: f64 = 1.0 / 1e6;
 const MAIL: f64 = 2.0 / 1e5;
 
-/// What was used.
+/// The billed usage of a deployment.
 #[derive(Debug, Default)]
 struct Used {
     transitions: f64,
@@ -49,7 +49,7 @@ impl Used {
                 _ => {}
             }
         }
-        // A retry is a transition too; so are the start and the end of an execution.
+        // AWS also bills each retry, and the start and the end of an execution, as a transition.
         let tasks = deployed.outcome.steps.iter().filter(|step| step.attempts > 0);
         used.transitions += tasks.map(|step| f64::from(step.attempts - 1)).sum::<f64>() + 2.0;
         let count = |wanted: fn(&stackdrop_simulator::Call) -> bool| {
@@ -72,7 +72,7 @@ impl Used {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_costs_less_than_a_cent_and_a_redeploy_without_changes_hardly_anything() {
+async fn a_deployment_costs_less_than_one_cent_and_an_empty_redeploy_a_tenth_of_that() {
     let megabytes = template()["Parameters"]["MemorySize"]["Default"].as_f64().unwrap();
     let rehearsal = rehearsal(SHOP);
     let first = deployed(&rehearsal, SHOP).await;
@@ -82,7 +82,7 @@ async fn a_deployment_costs_less_than_a_cent_and_a_redeploy_without_changes_hard
         let used = Used::of(&deployed);
         let dollars = used.dollars(megabytes / 1024.0);
         println!(
-            "{what}: {} state transitions, {} runs of functions, {:.1} GB-seconds, {} requests to S3, {} announcements, \
+            "{what}: {} state transitions, {} invocations, {:.1} GB-seconds, {} requests to S3, {} announcements, \
              {} calls in all: {dollars:.4} USD",
             used.transitions,
             used.runs,

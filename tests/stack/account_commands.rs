@@ -1,5 +1,4 @@
-//! What a person sees who works with an account: the real command against a simulated one that is served on a port, with
-//! Stackdrop at work in it.
+//! The commands for an account, run against a simulated account that is served on a port and has Stackdrop installed.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use crate::SHOP;
 
-/// A served account. It ends with the test.
+/// A simulated account that is served until the end of the test.
 struct Served {
     process: Child,
     url: String,
@@ -56,7 +55,7 @@ impl Served {
         command.output().unwrap()
     }
 
-    /// Runs the command, expects an exit code, and gives what was said.
+    /// Runs the command, expects an exit code, and returns the output.
     fn says(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
@@ -64,7 +63,7 @@ impl Served {
         said
     }
 
-    /// Runs the command with `--json`, expects an exit code, and gives the document.
+    /// Runs the command with `--json`, expects an exit code, and returns the document.
     fn document(&self, code: i32, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
         let said = String::from_utf8(output.stdout).unwrap();
@@ -72,7 +71,7 @@ impl Served {
         serde_json::from_str(&said).unwrap()
     }
 
-    /// A file with the example spec, changed.
+    /// Writes a file with the example spec and these changes.
     fn spec(&self, name: &str, changes: &[(&str, &str)]) -> String {
         let mut text = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
         for (from, to) in changes {
@@ -92,8 +91,8 @@ fn contains_all(said: &str, parts: &[&str]) {
 }
 
 #[test]
-fn the_life_of_a_stack_from_the_command_line() {
-    let served = Served::open("life", &["--with", "specs/shop.yaml"]);
+fn commands_manage_a_stack_through_its_life_cycle() {
+    let served = Served::open("life-cycle", &["--with", "specs/shop.yaml"]);
     let spec = served.spec("shop.yaml", &[]);
 
     let planned = served.says(0, &["plan", &spec]);
@@ -120,7 +119,7 @@ fn the_life_of_a_stack_from_the_command_line() {
     let other = served.spec("other.yaml", &[("nginx:1.29", "nginx:1.30")]);
     let changed = served.document(0, &["deploy", &other]);
     assert_eq!(changed["result"], "Succeeded");
-    assert!(changed["seconds"].as_f64().unwrap() > 100.0, "by AWS's clock, not ours");
+    assert!(changed["seconds"].as_f64().unwrap() > 100.0, "simulated time, not real time");
     assert!(changed["outputs"]["network"]["vpc"].is_string());
 
     let status = served.says(0, &["status", "shop"]);
@@ -141,13 +140,16 @@ fn the_life_of_a_stack_from_the_command_line() {
     let back = served.says(0, &["deploy", "shop", "--version", first]);
     contains_all(&back, &["Service", "Succeeded after"]);
 
-    assert!(served.says(2, &["destroy", "shop"]).contains("give --yes"), "nobody is there to be asked");
+    assert!(
+        served.says(2, &["destroy", "shop"]).contains("give --yes"),
+        "there is no terminal to confirm on"
+    );
     contains_all(&served.says(0, &["destroy", "shop", "--yes"]), &["Destroyed after", "DeleteNetwork"]);
     assert!(served.says(0, &["status", "shop"]).contains("the stack was removed"));
 }
 
 #[test]
-fn what_fails_says_so_by_its_exit_code_and_in_words() {
+fn failures_set_the_exit_code_and_explain_the_cause() {
     let served = Served::open("failures", &["--with", "specs/shop.yaml"]);
     let mistaken = served.spec("mistaken.yaml", &[("zones: 2", "zones: 9")]);
     assert!(served.says(4, &["deploy", &mistaken]).contains("zones"), "it is refused before it is uploaded");
@@ -176,7 +178,7 @@ fn what_fails_says_so_by_its_exit_code_and_in_words() {
 }
 
 #[test]
-fn a_plan_waits_until_somebody_agrees() {
+fn a_plan_waits_until_a_person_approves_or_rejects_it() {
     let served = Served::open("approval", &["--with", "specs/shop.yaml"]);
     assert!(served.says(5, &["approve", "shop"]).contains("No plan of the stack shop"));
     let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);

@@ -1,4 +1,4 @@
-//! Undisturbed runs, from whose steps the cases go on; and what stands.
+//! Runs without a fault, from whose checkpoints the cases resume; and the resources that a run leaves.
 
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use stackdrop::rehearsal::{Checkpoint, announces};
@@ -9,26 +9,26 @@ use stackdrop_statemachine::Abort;
 
 use crate::case::Case;
 
-/// A run without the fault: its calls, where to go on from, and what came of it.
+/// A run without a fault: its calls, its checkpoints and its result.
 #[derive(Debug)]
-pub(crate) struct Course {
-    /// Every call in the account, also those before.
-    pub(crate) ledger: Vec<Call>,
-    /// One for each step, in the order in which they were come to.
+pub(crate) struct UndisturbedRun {
+    /// Every call in the account, including those before this run.
+    pub(crate) call_log: Vec<Call>,
+    /// One for each step, in order.
     pub(crate) checkpoints: Vec<Checkpoint>,
     pub(crate) result: String,
-    pub(crate) standing: Vec<String>,
+    pub(crate) resources: Vec<String>,
 }
 
-impl Course {
+impl UndisturbedRun {
     /// Runs one execution.
     pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Self {
         let (deployed, checkpoints) = rehearsal.run_with_checkpoints(input).await;
         Self { checkpoints, ..Self::of(rehearsal, &deployed) }
     }
 
-    /// Goes on from a checkpoint, with nothing else in the way.
-    pub(crate) async fn go_on(from: &Checkpoint) -> Self {
+    /// Resumes from a checkpoint, without a fault.
+    pub(crate) async fn resume(from: &Checkpoint) -> Self {
         let rehearsal = Rehearsal::resume(from);
         let deployed = rehearsal.go_on(from).await.unwrap();
         Self::of(&rehearsal, &deployed)
@@ -36,47 +36,46 @@ impl Course {
 
     fn of(rehearsal: &Rehearsal, deployed: &Deployed) -> Self {
         Self {
-            ledger: rehearsal.account().call_log(),
+            call_log: rehearsal.account().call_log(),
             checkpoints: Vec::new(),
             result: format!("{} {:?}", deployed.result(), deployed.error()),
-            standing: standing(rehearsal),
+            resources: resources(rehearsal),
         }
     }
 
     /// The calls of the execution.
     pub(crate) fn calls(&self) -> &[Call] {
-        &self.ledger[self.checkpoints[0].calls()..]
+        &self.call_log[self.checkpoints[0].calls()..]
     }
 
-    /// Where to go on from, so that the call is still to come.
+    /// The last checkpoint before the call.
     pub(crate) fn before(&self, call: &Call) -> &Checkpoint {
         self.checkpoints.iter().rev().find(|checkpoint| checkpoint.calls() <= call.number).unwrap()
     }
 
-    /// The step in which a call is made.
+    /// The step that makes the call.
     pub(crate) fn step(&self, call: &Call) -> &str {
         self.before(call).step().unwrap()
     }
 
-    /// The calls from this step on.
+    /// The calls of this step and all later ones.
     pub(crate) fn calls_from(&self, step: &str) -> &[Call] {
         let checkpoint = self.checkpoints.iter().find(|checkpoint| checkpoint.step() == Some(step)).unwrap();
-        &self.ledger[checkpoint.calls()..]
+        &self.call_log[checkpoint.calls()..]
     }
 
-    /// Runs a case: the same from the call's step on, with the fault; which must have struck.
-    pub(crate) async fn disturbed(&self, case: &Case) -> Result<(Rehearsal, Deployed), String> {
+    /// Runs a case: resumes before the call's step with the fault armed, and checks that the fault struck that call.
+    pub(crate) async fn run_with_fault(&self, case: &Case) -> Result<(Rehearsal, Deployed), String> {
         let from = self.before(&case.call);
         let rehearsal = Rehearsal::resume(from);
-        rehearsal.account().arm(case.fault(&self.ledger, from));
+        rehearsal.account().arm(case.fault(&self.call_log, from));
         let deployed = rehearsal.go_on(from).await.unwrap();
-        case.struck(&rehearsal)?;
+        case.check_struck(&rehearsal)?;
         Ok((rehearsal, deployed))
     }
 }
 
-/// How many times as fast as AWS the account is. A wait asks the same every few seconds: so it asks less often what has
-/// not changed.
+/// How many times as fast as AWS the account is. Waits poll at a fixed pace, so a faster account means fewer polls.
 const SPEED: f64 = 5.0;
 
 /// An account in which the spec can be deployed.
@@ -85,7 +84,7 @@ pub(crate) fn open(spec: &str) -> Rehearsal {
     Rehearsal::open(&setting, &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap()
 }
 
-/// Uploads a spec; what S3 then tells.
+/// Uploads a spec, and returns the event that S3 sends.
 pub(crate) async fn upload(rehearsal: &Rehearsal, spec: &str) -> serde_json::Value {
     rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap()
 }
@@ -101,10 +100,10 @@ pub(crate) async fn run(rehearsal: &Rehearsal, input: serde_json::Value) -> Depl
     rehearsal.run(input, &(), &Abort::default()).await
 }
 
-/// What stands, as `type name` lines. Where a name ends in something of the VPC's id, in a revision's number or in a
-/// time, that is left out: a second stack in the same account has others.
-pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
-    let lasting = |kind: &str, name: &str| match kind {
+/// The resources in the account, as `type name` lines. Omits what differs in a second stack of the same account: the part
+/// of a name that comes from the VPC's ID, the number of a revision, and a time.
+pub(crate) fn resources(rehearsal: &Rehearsal) -> Vec<String> {
+    let stable_name = |kind: &str, name: &str| match kind {
         "AWS::ElasticLoadBalancingV2::TargetGroup" | "AWS::RDS::DBSnapshot" => {
             name.rsplit_once('-').map(|(name, _)| name.to_owned())
         }
@@ -113,19 +112,19 @@ pub(crate) fn standing(rehearsal: &Rehearsal) -> Vec<String> {
     };
     let items = rehearsal.account().inventory().into_iter();
     let mut names: Vec<String> = items
-        .map(|item| format!("{} {}", item.kind, lasting(&item.kind, &item.name).unwrap_or(item.name)))
+        .map(|item| format!("{} {}", item.kind, stable_name(&item.kind, &item.name).unwrap_or(item.name)))
         .collect();
     names.sort();
     names
 }
 
-/// `Ok` if what stands is what shall, and IAM has denied nothing on the way.
-pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), String> {
+/// `Ok` if exactly the expected resources exist, and IAM has denied no call.
+pub(crate) fn check_resources(rehearsal: &Rehearsal, expected: &[String]) -> Result<(), String> {
     if let Some(denial) = rehearsal.account().denials().first() {
         return Err(denial.to_string());
     }
-    let now = standing(rehearsal);
-    if now == shall {
+    let actual = resources(rehearsal);
+    if actual == expected {
         return Ok(());
     }
     let without = |all: &[String], others: &[String]| {
@@ -137,7 +136,7 @@ pub(crate) fn stands(rehearsal: &Rehearsal, shall: &[String]) -> Result<(), Stri
         }
         rest
     };
-    Err(format!("leaked: {:?}, lost: {:?}", without(&now, shall), without(shall, &now)))
+    Err(format!("leaked: {:?}, lost: {:?}", without(&actual, expected), without(expected, &actual)))
 }
 
 /// `Ok` if no execution holds the stack's lock.
@@ -147,11 +146,11 @@ pub(crate) async fn lock_is_free(rehearsal: &Rehearsal) -> Result<(), String> {
     match as_caller(Caller::new("test"), head.send()).await {
         Ok(_) => Err("the lock is still held".into()),
         Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(()),
-        Err(error) => Err(format!("asking for the lock: {error:?}")),
+        Err(error) => Err(format!("cannot read the lock: {error:?}")),
     }
 }
 
-/// The writing calls of a deployment, its records in the bucket and its announcements aside.
+/// The writing calls of a deployment, except its records in the bucket and its announcements.
 pub(crate) fn changes(deployed: &Deployed) -> Vec<String> {
     let recorded = ["s3:PutObject", "s3:DeleteObject"];
     let writes = deployed.calls.iter().filter(|call| call.writes && !announces(call)).map(Call::name);

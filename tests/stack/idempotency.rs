@@ -1,22 +1,22 @@
-//! Everything twice.
+//! Components applied, planned or deleted a second time.
 
 use serde_json::{Value, json};
 use stackdrop_functions::{COMPONENTS, handle};
 
-use crate::{PRIVATE, SHOP, admitted, deployed, rehearsal, standing};
+use crate::{PRIVATE, SHOP, admitted_state, deployed, rehearsal, resources};
 
-/// The workflow's state as it was when Settle began.
-fn state_before_settle(deployed: &stackdrop::Deployed) -> Value {
+/// The input of the state `WaitUntilStable`.
+fn state_before_wait(deployed: &stackdrop::Deployed) -> Value {
     deployed.outcome.input_of("WaitUntilStable").unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_ensure_of_everything_makes_no_writing_call() {
+async fn a_second_apply_of_every_component_makes_no_writing_call() {
     for spec in [SHOP, PRIVATE] {
         let rehearsal = rehearsal(spec);
         let deployed = deployed(&rehearsal, spec).await;
-        let mut state = state_before_settle(&deployed);
-        // Deletion protection went on when the stack had succeeded, so there is a baseline now.
+        let mut state = state_before_wait(&deployed);
+        // Conclude turned on deletion protection; a deployment with a baseline expects that.
         state["baseline"] = json!({
             "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
         });
@@ -37,10 +37,10 @@ async fn a_second_ensure_of_everything_makes_no_writing_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_plan_means_that_ensure_changes_nothing() {
+async fn an_empty_plan_means_that_apply_changes_nothing() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
-    let mut state = state_before_settle(&deployed);
+    let mut state = state_before_wait(&deployed);
     state["outputs"] = json!({});
     state["baseline"] = json!({
         "deployment": deployed.id, "version": "1", "spec": state["spec"], "outputs": deployed.outputs(),
@@ -54,9 +54,9 @@ async fn an_empty_plan_means_that_ensure_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn removing_what_is_not_there_is_a_success() {
+async fn deleting_missing_resources_succeeds() {
     let rehearsal = rehearsal(SHOP);
-    let state = admitted(&stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap());
+    let state = admitted_state(&stackdrop_specs::Spec::read(SHOP.as_bytes()).unwrap());
     for part in &COMPONENTS {
         for action in ["delete", "await-deletion"] {
             let payload = json!({ "action": action, "deployment": state });
@@ -64,5 +64,5 @@ async fn removing_what_is_not_there_is_a_success() {
             assert_eq!(removal, json!({ "found": 0, "remaining": [] }), "{}", part.name);
         }
     }
-    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }

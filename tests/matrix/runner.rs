@@ -1,4 +1,4 @@
-//! Runs cases on all cores, and prints what came of them: one line a kind of fault.
+//! Runs cases on all cores, and prints the results: one line for each kind of fault.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use crate::case::Case;
 
-/// How a case may end well.
+/// How a case that passes ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// As if there had been no fault.
+    /// As without the fault.
     Succeeded,
-    /// It failed, and left nothing behind.
+    /// It failed, and no resources remain.
     FailedClean,
 }
 
-/// How a case ended, or what was wrong about it.
+/// How a case ended, or why it does not pass.
 pub(crate) type Verdict = Result<Ended, String>;
 
-/// What the cases of one kind of fault came to.
+/// The results of the cases of one kind of fault.
 #[derive(Debug, Clone, Default)]
-struct Tally {
+struct Counts {
     runs: usize,
     succeeded: usize,
     failed_clean: usize,
@@ -31,7 +31,7 @@ struct Tally {
     stuck: usize,
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { runs, succeeded, failed_clean, leaked, stuck } = self;
         write!(f, "{runs:>5} runs{succeeded:>6} succeeded{failed_clean:>6} failed clean")?;
@@ -39,36 +39,36 @@ impl fmt::Display for Tally {
     }
 }
 
-/// One section at a time has all cores: runs and time so far.
+/// The runs and the time so far. Holding the lock gives a section all cores.
 static SECTIONS: LazyLock<Mutex<(usize, Duration)>> = LazyLock::new(Mutex::default);
 
-/// Runs all cases, prints one line a kind of fault, and fails with every case that went wrong.
+/// Runs all cases, prints one line for each kind of fault, and fails with every case that does not pass.
 pub(crate) fn run_all(title: &str, cases: &[Case], run: impl Fn(&Case) -> Verdict + Sync) {
-    let asked = std::env::var("MATRIX").ok().filter(|asked| asked != "all").unwrap_or_default();
-    let cases: Vec<&Case> = cases.iter().filter(|case| case.to_string().contains(&asked)).collect();
+    let filter = std::env::var("MATRIX").ok().filter(|filter| filter != "all").unwrap_or_default();
+    let cases: Vec<&Case> = cases.iter().filter(|case| case.to_string().contains(&filter)).collect();
     let mut so_far = SECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
     let (results, took) = timed(|| on_all_cores(&cases, run));
-    let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+    let mut by_fault: BTreeMap<&str, Counts> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (case, result) in cases.iter().zip(&results) {
-        let tally = tallies.entry(case.name).or_default();
-        tally.runs += 1;
+        let counts = by_fault.entry(case.name).or_default();
+        counts.runs += 1;
         match result {
-            Ok(Ended::Succeeded) => tally.succeeded += 1,
-            Ok(Ended::FailedClean) => tally.failed_clean += 1,
-            Err(why) if why.contains("leaked") => tally.leaked += 1,
-            Err(_) => tally.stuck += 1,
+            Ok(Ended::Succeeded) => counts.succeeded += 1,
+            Ok(Ended::FailedClean) => counts.failed_clean += 1,
+            Err(why) if why.contains("leaked") => counts.leaked += 1,
+            Err(_) => counts.stuck += 1,
         }
         wrong.extend(result.as_ref().err().map(|why| format!("{case}: {why}")));
     }
     so_far.0 += cases.len();
     so_far.1 += took;
-    print(title, &tallies, took, *so_far);
+    print(title, &by_fault, took, *so_far);
     drop(so_far);
-    assert!(wrong.is_empty(), "{} of {} cases went wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {} cases do not pass:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long the tests take is real time, and decides nothing")]
+#[expect(clippy::disallowed_methods, reason = "real time, only printed: no result depends on it")]
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let began = Instant::now();
     (work(), began.elapsed())
@@ -97,9 +97,9 @@ fn on_all_cores(cases: &[&Case], run: impl Fn(&Case) -> Verdict + Sync) -> Vec<V
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Past the harness, which shows what a test prints only when it fails.
-fn print(title: &str, tallies: &BTreeMap<&str, Tally>, took: Duration, so_far: (usize, Duration)) {
-    let lines = tallies.iter().map(|(name, tally)| format!("  {name:<20}{tally}\n"));
+/// Prints to stdout directly: the test harness shows the output of a test only if it fails.
+fn print(title: &str, by_fault: &BTreeMap<&str, Counts>, took: Duration, so_far: (usize, Duration)) {
+    let lines = by_fault.iter().map(|(name, counts)| format!("  {name:<20}{counts}\n"));
     let (runs, seconds) = (so_far.0, so_far.1.as_secs_f64());
     let text = format!(
         "\n{title} ({:.1} s)\n{}  the matrix so far: {runs} runs in {seconds:.0} s\n",

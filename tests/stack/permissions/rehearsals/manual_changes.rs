@@ -1,4 +1,4 @@
-//! Rehearsals in which somebody changes a stack by hand.
+//! Rehearsals with manual changes of a stack.
 
 use serde_json::json;
 use stackdrop::Rehearsal;
@@ -7,7 +7,7 @@ use stackdrop_statemachine::Abort;
 use super::{rehearsal, succeeds, unprotected, wait};
 use crate::{SHOP, deployed};
 
-pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
+pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     let shop = deployed(&rehearsal, SHOP).await;
     let outputs = stackdrop::rehearsal::outputs_of(&shop).unwrap();
@@ -19,21 +19,22 @@ pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
     let group = groups.service.unwrap();
     elb.set_security_groups().load_balancer_arn(balancer).security_groups(&group).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    // Now that the profile is the right one again, there is none.
+    // The redeploy has restored the instance's profile. Now the profile is removed.
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let (association, _) = association(&rehearsal, &id).await;
     ec2.disassociate_iam_instance_profile().association_id(association).send().await.unwrap();
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    // Somebody's own interface holds a subnet and a security group, so that the stack can't go.
+    // An unowned network interface uses a subnet and a security group, which blocks their deletion.
     let subnet = network.private_subnets.values().next().unwrap();
     ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
-    let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(held.result(), "DestroyFailed", "{:?}", held.error());
+    let blocked =
+        rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
+    assert_eq!(blocked.result(), "DestroyFailed", "{:?}", blocked.error());
     rehearsal
 }
 
-/// Somebody deletes the database, and the next deployment makes a new one in the subnets that exist.
+/// A manual change deletes the database, and the next deployment creates a new one in the existing subnets.
 pub(super) async fn shop_loses_its_database() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected(SHOP)).await;
@@ -71,7 +72,7 @@ async fn change_the_network(
     route.nat_gateway_id(nat).send().await.unwrap();
 }
 
-/// The instance's association with a profile: its id, and the profile's name.
+/// The instance's association with its profile: the ID of the association, and the name of the profile.
 async fn association(rehearsal: &Rehearsal, id: &str) -> (String, String) {
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let answer = ec2.describe_iam_instance_profile_associations().send().await.unwrap();

@@ -1,4 +1,4 @@
-//! More than one deployment of a stack: events that come twice, late or in the wrong order, executions that are stopped.
+//! Several deployments of one stack: duplicate, late and unordered events, and stopped executions.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,40 +13,40 @@ use tokio::sync::oneshot;
 
 use crate::{MINIMAL, SHOP, changes, deployed, pause, refused, rehearsal};
 
-/// Says when a state is entered for the first time.
+/// Notifies when a state is entered for the first time.
 struct Entered(&'static str, Mutex<Option<oneshot::Sender<()>>>);
 
 impl Entered {
     fn new(state: &'static str) -> (Self, oneshot::Receiver<()>) {
-        let (say, heard) = oneshot::channel();
-        (Self(state, Mutex::new(Some(say))), heard)
+        let (sender, entered) = oneshot::channel();
+        (Self(state, Mutex::new(Some(sender))), entered)
     }
 }
 
 impl Watch for Entered {
     fn entered(&self, step: &StepEvent<'_>) {
         if step.name == self.0
-            && let Some(say) = self.1.lock().unwrap().take()
+            && let Some(sender) = self.1.lock().unwrap().take()
         {
-            say.send(()).unwrap();
+            sender.send(()).unwrap();
         }
     }
 }
 
-/// Stops an execution so many seconds after it has entered a state, in the middle of what its function does there.
+/// Stops an execution some seconds after it has entered a state, while the state's function is running.
 async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after: f64) -> Deployed {
-    let (watch, heard) = Entered::new(state);
+    let (watch, entered) = Entered::new(state);
     let abort = Abort::default();
     let stop = async {
-        heard.await.unwrap();
+        entered.await.unwrap();
         pause(Duration::from_secs_f64(after)).await;
         abort.stop("Stopped", "by the test");
     };
     tokio::join!(rehearsal.run(input, &watch, &abort), stop).0
 }
 
-/// That these were never at work at the same time, and that nobody holds the lock.
-async fn assert_apart(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
+/// Fails if two of the deployments worked at the same time, or a lock is still held.
+async fn assert_never_concurrent(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
     let ids: Vec<String> = deployments.iter().map(|deployed| deployed.id.clone()).collect();
     assert_eq!(together(&rehearsal.account().call_log(), &ids), Vec::<String>::new(), "{case}");
     for stack in ["shop", "hello"] {
@@ -55,8 +55,8 @@ async fn assert_apart(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &s
     }
 }
 
-/// What stands of the tests' stacks, without AWS's ids.
-fn stands(rehearsal: &Rehearsal) -> Vec<String> {
+/// The resources of the tests' stacks, without the IDs that AWS assigns.
+fn stack_resources(rehearsal: &Rehearsal) -> Vec<String> {
     let items = rehearsal.account().inventory();
     ["shop", "hello"].into_iter().flat_map(|stack| stackdrop::storm::standing(&items, stack)).collect()
 }
@@ -70,7 +70,7 @@ fn tasks() -> Vec<&'static str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_that_is_stopped_at_any_step_is_finished_by_the_next_upload() {
+async fn a_deployment_stopped_at_any_step_is_completed_by_the_next_upload() {
     let undisturbed = rehearsal(SHOP);
     let first = deployed(&undisturbed, SHOP).await;
     let steps: Vec<&str> = tasks()
@@ -85,14 +85,14 @@ async fn a_deployment_that_is_stopped_at_any_step_is_finished_by_the_next_upload
             let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
             let stopped = stopped(&rehearsal, event, step, after).await;
             let next = deployed(&rehearsal, SHOP).await;
-            assert_eq!(stands(&rehearsal), stands(&undisturbed), "{case}");
-            assert_apart(&rehearsal, &[&stopped, &next], &case).await;
+            assert_eq!(stack_resources(&rehearsal), stack_resources(&undisturbed), "{case}");
+            assert_never_concurrent(&rehearsal, &[&stopped, &next], &case).await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undo_that_is_stopped_at_any_step_is_no_hindrance_to_the_next_upload() {
+async fn a_rollback_stopped_at_any_step_does_not_block_the_next_upload() {
     let undisturbed = rehearsal(MINIMAL);
     deployed(&undisturbed, MINIMAL).await;
     let steps = tasks().into_iter().filter(|name| name.starts_with("Delete") || *name == "AwaitDeletion");
@@ -106,14 +106,14 @@ async fn an_undo_that_is_stopped_at_any_step_is_no_hindrance_to_the_next_upload(
             assert_eq!(stopped.result(), "Aborted", "{case}");
             rehearsal.account().disarm();
             let next = deployed(&rehearsal, MINIMAL).await;
-            assert_eq!(stands(&rehearsal), stands(&undisturbed), "{case}");
-            assert_apart(&rehearsal, &[&stopped, &next], &case).await;
+            assert_eq!(stack_resources(&rehearsal), stack_resources(&undisturbed), "{case}");
+            assert_never_concurrent(&rehearsal, &[&stopped, &next], &case).await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_comes_while_another_is_deployed_waits_for_its_turn_and_wins() {
+async fn a_version_uploaded_during_a_deployment_is_deployed_after_it() {
     let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
     assert_ne!(newer, MINIMAL);
     let undisturbed = rehearsal(MINIMAL);
@@ -125,10 +125,10 @@ async fn a_version_that_comes_while_another_is_deployed_waits_for_its_turn_and_w
         }
         let rehearsal = rehearsal(MINIMAL);
         let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
-        let (watch, heard) = Entered::new(step);
+        let (watch, entered) = Entered::new(step);
         let abort = Abort::default();
         let second = async {
-            heard.await.unwrap();
+            entered.await.unwrap();
             rehearsal.deploy(&newer, &()).await.unwrap()
         };
         let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
@@ -138,13 +138,13 @@ async fn a_version_that_comes_while_another_is_deployed_waits_for_its_turn_and_w
             first.error()
         );
         assert_eq!(second.result(), "Succeeded", "{step}: {:?}", second.error());
-        assert_eq!(stands(&rehearsal), stands(&undisturbed), "{step}");
-        assert_apart(&rehearsal, &[&first, &second], step).await;
+        assert_eq!(stack_resources(&rehearsal), stack_resources(&undisturbed), "{step}");
+        assert_never_concurrent(&rehearsal, &[&first, &second], step).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_come_all_at_once_twice_and_in_the_wrong_order_deploy_the_newest_once() {
+async fn simultaneous_duplicate_and_unordered_events_deploy_the_newest_version_once() {
     let rehearsal = rehearsal(MINIMAL);
     let mut events = Vec::new();
     for count in 1..=3 {
@@ -162,12 +162,12 @@ async fn events_that_come_all_at_once_twice_and_in_the_wrong_order_deploy_the_ne
     assert_eq!(results.iter().filter(|result| *result == "Superseded").count(), 6, "{results:?}");
     assert_eq!(all.iter().filter(|deployed| !changes(deployed).is_empty()).count(), 1);
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
-    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is the newest version");
-    assert_apart(&rehearsal, &all, "all at once").await;
+    assert_eq!(changes(&again), Vec::<String>::new(), "the newest version is deployed");
+    assert_never_concurrent(&rehearsal, &all, "all at once").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_uploads_in_the_same_instant_end_at_the_version_that_the_bucket_has() {
+async fn simultaneous_uploads_end_at_the_version_in_the_bucket() {
     let rehearsal = rehearsal(MINIMAL);
     let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
     let (first, second) = tokio::join!(rehearsal.deploy(MINIMAL, &()), rehearsal.deploy(&newer, &()));
@@ -175,22 +175,22 @@ async fn two_uploads_in_the_same_instant_end_at_the_version_that_the_bucket_has(
     let good = |deployed: &Deployed| ["Succeeded", "Superseded"].contains(&deployed.result().as_str());
     assert!(good(&first) && good(&second), "{} {}", first.result(), second.result());
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
-    assert_eq!(changes(&again), Vec::<String>::new(), "what stands is what the bucket has");
-    assert_apart(&rehearsal, &[&first, &second], "two at once").await;
+    assert_eq!(changes(&again), Vec::<String>::new(), "the version in the bucket is deployed");
+    assert_never_concurrent(&rehearsal, &[&first, &second], "two at once").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conclusion_that_is_killed_when_it_has_freed_the_lock_does_not_write_over_the_next_deployment() {
+async fn conclude_killed_after_releasing_the_lock_does_not_overwrite_the_next_deployment() {
     for kind in [FaultKind::Killed, FaultKind::Hangs, FaultKind::LostAfter] {
         let rehearsal = rehearsal(MINIMAL);
         let fault = Fault::at("s3", "DeleteObject", When::Only(1), kind.clone()).during("/conclude/conclude");
         rehearsal.account().arm(fault);
         let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
         let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
-        let (watch, heard) = Entered::new("WaitUntilStable");
+        let (watch, entered) = Entered::new("WaitUntilStable");
         let abort = Abort::default();
         let second = async {
-            heard.await.unwrap();
+            entered.await.unwrap();
             rehearsal.deploy(&newer, &()).await.unwrap()
         };
         let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
@@ -200,12 +200,12 @@ async fn a_conclusion_that_is_killed_when_it_has_freed_the_lock_does_not_write_o
         assert_eq!(status["deployment"], second.id.as_str(), "{kind:?}");
         let baseline = crate::object(&rehearsal, "stacks/hello/baseline.json").await.unwrap();
         assert_eq!(baseline["deployment"], second.id.as_str(), "{kind:?}");
-        assert_apart(&rehearsal, &[&first, &second], &format!("{kind:?}")).await;
+        assert_never_concurrent(&rehearsal, &[&first, &second], &format!("{kind:?}")).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lock_of_an_execution_that_ran_out_of_time_is_taken_over_once_its_functions_must_have_ended() {
+async fn the_lock_of_an_ended_execution_is_taken_over_once_its_functions_must_have_ended() {
     for ended in ["TIMED_OUT", "ABORTED", "FAILED"] {
         let rehearsal = rehearsal(MINIMAL);
         let settings = &rehearsal.aws().settings;
@@ -222,6 +222,6 @@ async fn the_lock_of_an_execution_that_ran_out_of_time_is_taken_over_once_its_fu
         let first = next.calls.iter().find(|call| call.writes && call.service != "s3").unwrap();
         assert!(first.at > Duration::from_secs(25 + 75), "{ended}: {:?}", first.at);
         assert!(first.at < Duration::from_mins(2), "{ended}: {:?}", first.at);
-        assert_apart(&rehearsal, &[&next], ended).await;
+        assert_never_concurrent(&rehearsal, &[&next], ended).await;
     }
 }

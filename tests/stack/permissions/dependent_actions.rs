@@ -1,4 +1,4 @@
-//! What AWS's reference says that an action depends on is asked for by some rehearsal, or there is a reason why not.
+//! A rehearsal requests every dependent action in AWS's Service Authorization Reference, or there is a reason why not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,36 +7,36 @@ use stackdrop_simulator::Principal;
 
 use super::evidence::EVIDENCE;
 
-/// A dependent action, of which action (`SERVICE:*` for any of a service), and why no call here asks for it.
-const NOT_ASKED: &[(&str, &str, &str)] = &[
+/// Exceptions: the dependent action, the action that depends on it (`SERVICE:*` for all), and why no call requests it.
+const NOT_REQUESTED: &[(&str, &str, &str)] = &[
     ("route53:AssociateVPCWithHostedZone", "ec2:CreateVpcEndpoint", "a gateway endpoint has no private name"),
-    ("ssm:GetParameters", "ec2:RunInstances", "the image is named by its id"),
+    ("ssm:GetParameters", "ec2:RunInstances", "the call names the image by its ID"),
     ("iam:PassRole", "rds:*", "no database has a role for monitoring or a domain"),
-    ("kms:*", "rds:*", "the keys are AWS's own: their policies let everybody in who may use RDS"),
+    ("kms:*", "rds:*", "the keys are AWS's own: their policies allow everyone who is allowed to use RDS"),
     ("rds:CreateTenantDatabase", "rds:*", "PostgreSQL has no tenant databases"),
     ("rds:DeleteTenantDatabase", "rds:*", "PostgreSQL has no tenant databases"),
     ("rds:AddTagsToResource", "rds:ModifyDBInstance", "the call carries no tags"),
-    ("secretsmanager:*", "rds:ModifyDBInstance", "RDS manages the password from the creation on"),
-    ("*", "servicequotas:GetServiceQuota", "for quotas of those services; none of them is asked for here"),
+    ("secretsmanager:*", "rds:ModifyDBInstance", "RDS has managed the password since the creation"),
+    ("*", "servicequotas:GetServiceQuota", "only for quotas of services that Stackdrop does not use"),
 ];
 
 #[test]
-fn what_an_action_depends_on_is_asked_for() {
+fn dependent_actions_are_requested() {
     let reference: Value =
         serde_json::from_str(include_str!("../../../simulator/reference/actions.json")).unwrap();
-    let mut asked: BTreeMap<&Principal, BTreeSet<&str>> = BTreeMap::new();
+    let mut requested: BTreeMap<&Principal, BTreeSet<&str>> = BTreeMap::new();
     for (principal, request) in &EVIDENCE.allowed {
-        asked.entry(principal).or_default().insert(&request.action);
+        requested.entry(principal).or_default().insert(&request.action);
     }
     let mut missing = BTreeSet::new();
     let mut excused = BTreeSet::new();
-    for (principal, actions) in &asked {
+    for (principal, actions) in &requested {
         for action in actions {
             let (service, operation) = action.split_once(':').unwrap();
             let dependents = &reference["services"][service]["actions"][operation]["also"];
             let dependents = dependents.as_array().into_iter().flatten().filter_map(Value::as_str);
-            for dependent in dependents.filter(|dependent| !asked[principal].contains(dependent)) {
-                match NOT_ASKED.iter().position(|entry| is_about(entry, action, dependent)) {
+            for dependent in dependents.filter(|dependent| !requested[principal].contains(dependent)) {
+                match NOT_REQUESTED.iter().position(|entry| is_about(entry, action, dependent)) {
                     Some(entry) => _ = excused.insert(entry),
                     None => _ = missing.insert(format!("{action} depends on {dependent}")),
                 }
@@ -44,9 +44,14 @@ fn what_an_action_depends_on_is_asked_for() {
         }
     }
     let missing: Vec<String> = missing.into_iter().collect();
-    assert!(missing.is_empty(), "ask for these, or say why not:\n{}", missing.join("\n"));
-    let idle = NOT_ASKED.iter().enumerate().filter(|(at, _)| !excused.contains(at)).map(|(_, entry)| entry.0);
-    assert_eq!(idle.collect::<Vec<_>>(), Vec::<&str>::new(), "listed for nothing");
+    assert!(
+        missing.is_empty(),
+        "request these in a rehearsal, or list them in NOT_REQUESTED with a reason:\n{}",
+        missing.join("\n")
+    );
+    let unused =
+        NOT_REQUESTED.iter().enumerate().filter(|(at, _)| !excused.contains(at)).map(|(_, entry)| entry.0);
+    assert_eq!(unused.collect::<Vec<_>>(), Vec::<&str>::new(), "these exceptions are not needed");
 }
 
 fn is_about((dependents, of, _): &(&str, &str, &str), action: &str, dependent: &str) -> bool {

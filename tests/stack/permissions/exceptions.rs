@@ -1,10 +1,10 @@
-//! Exceptions from the tests of permissions, with reasons. A test fails if a part of an entry excuses nothing.
+//! Exceptions from the permission tests, with reasons. A test fails if any part of an entry is not needed.
 
 use super::variants::Change::{
     self, NoCreateAction, NoRequestTag, NoResource, NoResourceTag, OthersKeyValue, OthersName,
 };
 
-/// Allowed, though no rehearsal needs it: the policy, the action, the reason.
+/// Actions that are allowed although no rehearsal needs them: the policy, the action, the reason.
 pub(super) const UNREHEARSED: &[(&str, &str, &str)] = &[(
     "ServiceRole",
     "ecs:ListServices",
@@ -20,7 +20,7 @@ pub(super) struct Exception {
     /// The requests, with their resource types.
     pub(super) requests: &'static [&'static str],
     /// Why the policy allows them, or what limits them instead.
-    #[expect(dead_code, reason = "for people")]
+    #[expect(dead_code, reason = "only for readers of the code")]
     reason: &'static str,
 }
 
@@ -57,19 +57,19 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "EgressRole",
         &[NoResourceTag],
         &["ec2:ModifyVpcEndpoint on subnet"],
-        "somebody else's subnet of a stack's endpoint; the call also needs the endpoint, which must carry the tag",
+        "another owner's subnet of a stack's endpoint; the call also needs the endpoint, which must carry the tag",
     ),
     exception(
         "EgressRole",
         &[OthersName],
         &["ec2:ModifyVpcEndpoint on security-group", "ec2:ModifyVpcEndpoint on subnet"],
-        "somebody else's group or subnet of a stack's endpoint; the call also needs the endpoint, as above",
+        "another owner's group or subnet of a stack's endpoint; the call also needs the endpoint, as above",
     ),
     exception(
         "EgressRole",
         &[OthersName],
         &["route53:AssociateVPCWithHostedZone on hostedzone"],
-        "EC2 makes the zone of an endpoint, so nobody knows its ID before",
+        "EC2 creates the zone of an endpoint, so its ID is not known in advance",
     ),
     exception(
         "InstanceRole",
@@ -92,8 +92,8 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "InstanceRole",
         &[OthersName],
         &["ec2:DisassociateAddress on elastic-ip"],
-        "somebody else's address on a stack's interface, which must carry the tag. The Service Authorization Reference \
-         marks the interface as optional: if EC2 does not ask for it, this takes off any address",
+        "another owner's address on a stack's interface, which must carry the tag. The Service Authorization Reference \
+         marks the interface as optional: if EC2 does not check it, this disassociates any address",
     ),
     exception(
         "InstanceRole",
@@ -106,25 +106,25 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
             "kms:ReEncryptFrom on key",
             "kms:ReEncryptTo on key",
         ],
-        "only through EC2, for disks of instances. Which key is the account's default is not known beforehand",
+        "only through EC2, for disks of instances. The account's default key is not known in advance",
     ),
     exception(
         "LoadBalancerRole",
         &[NoResourceTag, OthersName],
         &["acm:AddTagsToCertificate on certificate"],
-        "ACM has no key that tells a new certificate from an old one",
+        "ACM has no condition key that distinguishes a new certificate from an existing one",
     ),
     exception(
         "LoadBalancerRole",
         &[OthersName],
         &["route53:ChangeResourceRecordSets on hostedzone"],
-        "the spec names the zone; only records of the types A and CNAME",
+        "the spec names the zone; only for records of the types A and CNAME",
     ),
     exception(
         "LoadBalancerRole",
         &[OthersName],
         &["elasticloadbalancing:SetRulePriorities on listener-rule/app"],
-        "knows no tags (Service Authorization Reference): it can move the rules of any load balancer",
+        "the action does not support tags (Service Authorization Reference): it can move the rules of any load balancer",
     ),
     exception(
         "NetworkRole",
@@ -134,8 +134,8 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
             "ec2:ModifyVpcEndpoint on route-table",
             "ec2:ReplaceRouteTableAssociation on route-table",
         ],
-        "somebody else's table or subnet of a stack's subnet, table or endpoint, which must carry the tag. The Service \
-         Authorization Reference marks the subnet as optional: if EC2 does not ask for it, ReplaceRouteTableAssociation \
+        "another owner's table or subnet of a stack's subnet, table or endpoint, which must carry the tag. The Service \
+         Authorization Reference marks the subnet as optional: if EC2 does not check it, ReplaceRouteTableAssociation \
          moves any subnet",
     ),
     exception(
@@ -145,7 +145,7 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
             "ec2:RevokeSecurityGroupEgress on security-group",
             "ec2:RevokeSecurityGroupIngress on security-group",
         ],
-        "AWS makes a VPC's default group, without a tag",
+        "AWS creates a VPC's default group without tags",
     ),
     exception(
         "ServiceRole",
@@ -161,13 +161,13 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
             "application-autoscaling:PutScalingPolicy on ScalableTarget",
             "application-autoscaling:TagResource on ScalableTarget",
         ],
-        "only for ECS services. Deregister can be narrowed by the target's tag, TagResource can then claim it",
+        "only for ECS services. A condition on the target's tag could limit Deregister, but TagResource can set that tag",
     ),
     exception(
         "ServiceRole",
         &[OthersName],
         &["cloudwatch:DeleteAlarms on alarm", "cloudwatch:PutMetricAlarm on alarm"],
-        "Application Auto Scaling checks for them without a name",
+        "Application Auto Scaling requests them without a name",
     ),
     exception(
         "ServiceRole",
@@ -179,7 +179,7 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "ServiceRole",
         &[NoCreateAction, NoResourceTag, OthersKeyValue, OthersName],
         &["ecs:TagResource on task-definition"],
-        "Stackdrop adopts a revision that a pipeline has registered by its tag",
+        "Stackdrop adopts a revision that a pipeline has registered, by tagging it",
     ),
     exception(
         "ServiceRole",
@@ -228,7 +228,7 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "the policy of arn:aws:kms:eu-central-1:123456789012:key/stackdrop-TopicKey",
         &[OthersKeyValue],
         &["kms:Decrypt on key", "kms:GenerateDataKey on key"],
-        "the key's policy leaves the decision to the account's policies, which name SNS",
+        "the key's policy delegates the decision to the account's policies, which name SNS",
     ),
 ];
 
@@ -247,7 +247,7 @@ pub(super) const READS: &[Exception] = &[
             "rds:ListTagsForResource on pg",
             "rds:ListTagsForResource on subgrp",
         ],
-        "settings only. Reads find what others have in the way; which key is in use is not known before",
+        "settings only. Reads must see name collisions with others; the key in use is not known in advance",
     ),
     exception(
         "LoadBalancerRole",
@@ -258,13 +258,13 @@ pub(super) const READS: &[Exception] = &[
             "route53:GetHostedZone on hostedzone",
             "route53:ListResourceRecordSets on hostedzone",
         ],
-        "settings only, of certificates and zones that the spec names or a domain leads to",
+        "settings only, of the certificates and zones that belong to the spec or its domain",
     ),
     exception(
         "LoadBalancerRole",
         &[OthersName],
         &["s3:ListBucket on bucket"],
-        "the spec names the bucket for access logs. It also shows the names of the objects in all buckets: later, narrow it",
+        "the spec names the bucket for access logs. This also lists the objects of every bucket, and could be narrowed",
     ),
     exception(
         "NetworkRole",

@@ -1,4 +1,4 @@
-//! Every call that the code can make is made by some rehearsal, or is listed.
+//! A rehearsal makes every call that is in the code, or the call is listed as an exception.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::evidence::EVIDENCE;
-use super::lists::UNREHEARSED;
+use super::exceptions::UNREHEARSED;
 
 /// The clients' names in `functions/src/aws/mod.rs`, with the services that they call.
 const CLIENTS: [(&str, &str); 18] = [
@@ -50,9 +50,13 @@ fn every_call_in_the_code_is_rehearsed() {
             unseen.push(format!("{file} calls {}", calls.join(" or ")));
         }
     }
-    assert!(unseen.is_empty(), "rehearse these, or list them in lists.rs:\n{}", unseen.join("\n"));
+    assert!(
+        unseen.is_empty(),
+        "make these calls in a rehearsal, or list them in exceptions.rs:\n{}",
+        unseen.join("\n")
+    );
     for (_, action, why) in UNREHEARSED {
-        assert!(listed.contains(action), "{action} is listed for nothing ({why})");
+        assert!(listed.contains(action), "{action} is listed but not needed ({why})");
     }
 }
 
@@ -64,15 +68,15 @@ fn every_client_is_known() {
     assert_eq!(names, CLIENTS.map(|(client, _)| client));
 }
 
-/// The function that a file belongs to, by its folder; none if functions share it.
+/// The function that a file belongs to, by its folder; `None` if several functions share the file.
 fn function_of(file: &str) -> Option<String> {
     let file = file.strip_prefix("components/").or_else(|| file.strip_prefix("steps/"))?;
     let folder = file.split('/').next()?.trim_end_matches(".rs").replace('_', "-");
     EVIDENCE.called.contains_key(&folder).then_some(folder)
 }
 
-/// What the functions' files call, with the file: methods of the SDK with an operation's name. Where a file speaks to
-/// several services that have an operation of the same name, it is one of them.
+/// The calls in the files of the functions, recognized by the names of the SDK's methods. If a file uses several services
+/// with an operation of the same name, the call has one entry for each of them.
 fn in_the_code() -> Vec<(String, BTreeSet<String>)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/src");
     let operations = operations();
@@ -94,7 +98,7 @@ fn in_the_code() -> Vec<(String, BTreeSet<String>)> {
     found
 }
 
-/// Every operation of the reference: its service, the SDK's method and its name.
+/// Every operation in the reference: its service, the method of the SDK and its name.
 fn operations() -> Vec<(String, String, String)> {
     let reference: Value =
         serde_json::from_str(include_str!("../../../simulator/reference/actions.json")).unwrap();
@@ -118,7 +122,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// An operation as the SDK names its method: `DescribeDBInstances` is `describe_db_instances`.
+/// The name of an operation's method in the SDK: `describe_db_instances` for `DescribeDBInstances`.
 fn snake(operation: &str) -> String {
     let letters: Vec<char> = operation.chars().collect();
     let mut name = String::new();

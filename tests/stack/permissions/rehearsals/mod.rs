@@ -1,6 +1,6 @@
-//! Rehearsals that show what the functions call: every action of every component, also where something is wrong.
+//! Rehearsals that make every call of the functions: each action of each component, in normal operation and after errors.
 
-mod by_hand;
+mod manual_changes;
 mod stopped;
 
 use serde_json::{Value, json};
@@ -9,35 +9,35 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, PRIVATE, SHOP, deployed, drifts_network, object, with};
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, drift_network, object, with};
 
-/// Everything that rehearsals show of what the functions ask for.
+/// All rehearsals.
 pub(super) async fn all() -> Vec<Rehearsal> {
     let mut all = vec![
-        shop_changes_and_goes().await,
-        by_hand::shop_is_changed_by_hand().await,
-        by_hand::shop_loses_its_database().await,
-        private_gets_a_way_out_and_goes().await,
-        minimal_stands().await,
-        more_ranges_than_a_group_has_rules_for().await,
-        somebody_is_asked().await,
-        somebody_agrees().await,
-        plans_go_back_and_are_deleted().await,
-        an_update_fails_and_is_restored().await,
-        stopped::an_undo_is_stopped().await,
+        shop_is_updated_and_destroyed().await,
+        manual_changes::shop_is_changed_manually().await,
+        manual_changes::shop_loses_its_database().await,
+        private_gets_nat_and_is_destroyed().await,
+        minimal_is_deployed().await,
+        too_many_ranges_are_refused().await,
+        a_request_meets_a_waiting_deployment().await,
+        a_plan_is_approved().await,
+        shop_is_planned_reverted_and_deleted().await,
+        a_failed_update_is_rolled_back().await,
+        stopped::a_rollback_is_stopped().await,
     ];
-    all.extend(fails_and_is_undone().await);
-    for hands in drifts_network::AT_ONCE {
-        let rehearsal = rehearsal(drifts_network::SPEC);
-        drifts_network::repaired_at_once(&rehearsal, hands).await;
+    all.extend(failed_deployments_are_rolled_back().await);
+    for batch in drift_network::BATCHES {
+        let rehearsal = rehearsal(drift_network::SPEC);
+        drift_network::apply_and_repair(&rehearsal, batch).await;
         all.push(rehearsal);
     }
     all
 }
 
-/// An account that keeps what IAM decides.
+/// An account that keeps the decisions of IAM.
 fn rehearsal(spec: &str) -> Rehearsal {
-    // With a default key for disks of the customer's own.
+    // Disks are encrypted with a customer-managed key by default.
     let key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let seeds = vec![Seed::DefaultEbsKey { arn: key.into() }];
     opened(&Setting { seeds, ..Setting::default() }, &[&Spec::read(spec.as_bytes()).unwrap()])
@@ -55,7 +55,7 @@ fn unprotected(spec: &str) -> String {
     }
 }
 
-/// A second service behind the load balancer, with routes before and after the first one's.
+/// A second service behind the load balancer, whose routes have priorities before and after the first service's.
 const API: &str = "
 services:
   api:
@@ -67,8 +67,8 @@ services:
       - path: /v2/*
         priority: 20";
 
-/// What is added comes before what is taken away, and there is no room for both.
-async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
+/// The new ranges are added before the old ones are deleted, and the quota does not suffice for both.
+async fn too_many_ranges_are_refused() -> Rehearsal {
     let open_to = |block: &str| {
         let ranges: Vec<String> = (0..30).map(|number| format!("- {block}.{number}/32 ")).collect();
         with(SHOP, "- 0.0.0.0/0 ", &ranges.join("\n    "))
@@ -80,7 +80,7 @@ async fn more_ranges_than_a_group_has_rules_for() -> Rehearsal {
     rehearsal
 }
 
-async fn shop_changes_and_goes() -> Rehearsal {
+async fn shop_is_updated_and_destroyed() -> Rehearsal {
     let first = with(&unprotected(SHOP), "version: \"17\"", "version: \"16\"");
     let second = with(&first, "\nservices:", API);
     let mut third = second.clone();
@@ -105,7 +105,7 @@ async fn shop_changes_and_goes() -> Rehearsal {
     fourth = with(&fourth, "version: \"16\"", "version: \"17\"");
     let specs = [&first, &third].map(|spec| Spec::read(spec.as_bytes()).unwrap());
     let rehearsal = opened(&Setting::default(), &[&specs[0], &specs[1]]);
-    // A route goes from one service to the other.
+    // A route moves from one service to the other.
     let moved = "      - path: /v2/*\n        priority: 20";
     let swapped = with(
         &with(&second, &format!("\n{moved}"), ""),
@@ -122,10 +122,10 @@ async fn shop_changes_and_goes() -> Rehearsal {
     ] {
         succeeds(&rehearsal, input).await;
     }
-    // Others have given the roles policies, and let others act as them.
+    // Others attach policies to the roles, and let another service assume them.
     for role in crate::roles::ROLES {
-        crate::roles::give_policies(&rehearsal, role).await;
-        crate::roles::let_act(&rehearsal, role).await;
+        crate::roles::attach_policies(&rehearsal, role).await;
+        crate::roles::trust_another_service(&rehearsal, role).await;
     }
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
@@ -137,7 +137,7 @@ async fn succeeds(rehearsal: &Rehearsal, input: Value) {
     assert!(ended.succeeded(), "{input}: {}: {:?}", ended.result(), ended.error());
 }
 
-async fn private_gets_a_way_out_and_goes() -> Rehearsal {
+async fn private_gets_nat_and_is_destroyed() -> Rehearsal {
     let first = unprotected(&with(
         PRIVATE,
         "region: eu-central-1\n",
@@ -146,14 +146,14 @@ async fn private_gets_a_way_out_and_goes() -> Rehearsal {
     let second = with(&with(&first, "nat: none", "nat: single"), "team: office", "owner: anna");
     let rehearsal = rehearsal(&first);
     deployed(&rehearsal, &first).await;
-    // Somebody takes an endpoint out of a subnet, and gives it a security group of their own.
+    // A manual change removes a subnet from an endpoint, and adds an unowned security group.
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let endpoints = ec2.describe_vpc_endpoints().send().await.unwrap();
     let endpoint =
         endpoints.vpc_endpoints().iter().find(|endpoint| !endpoint.subnet_ids().is_empty()).unwrap();
     let modify = ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint.vpc_endpoint_id().unwrap());
     let vpc = endpoint.vpc_id().unwrap();
-    let group = ec2.create_security_group().vpc_id(vpc).group_name("by-hand").description("by hand");
+    let group = ec2.create_security_group().vpc_id(vpc).group_name("manual").description("manual");
     let group = group.send().await.unwrap().group_id.unwrap();
     wait(10).await;
     let modify = modify.remove_subnet_ids(&endpoint.subnet_ids()[0]).add_security_group_ids(&group);
@@ -166,43 +166,43 @@ async fn private_gets_a_way_out_and_goes() -> Rehearsal {
     rehearsal
 }
 
-/// A stack in an account that has the services' linked roles already; its lock is deleted by hand while it is deployed.
-async fn minimal_stands() -> Rehearsal {
+/// A second stack, in an account that already has the service-linked roles. Its lock is deleted during its deployment.
+async fn minimal_is_deployed() -> Rehearsal {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
     let other = with(MINIMAL, "stack: hello", "stack: other");
-    let somebody = async {
+    let person = async {
         wait(60).await;
         rehearsal.delete("stacks/other/lock.json").await.unwrap();
     };
-    let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), somebody);
+    let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), person);
     assert_eq!(other.unwrap().result(), "Succeeded");
     rehearsal
 }
 
-/// Two deployments of which the second finds the first waiting for an answer.
-async fn somebody_is_asked() -> Rehearsal {
+/// A manual request to destroy a stack whose deployment waits for approval.
+async fn a_request_meets_a_waiting_deployment() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let event = rehearsal.upload("specs/shop.yaml", cautious.as_bytes()).await.unwrap();
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let (nothing, abort) = ((), Abort::default());
     let waiting = rehearsal.run(event, &nothing, &abort);
-    let insisting = async {
+    let requested = async {
         wait(120).await;
         rehearsal.run(destroy, &nothing, &abort).await
     };
-    tokio::join!(waiting, insisting);
+    tokio::join!(waiting, requested);
     rehearsal
 }
 
-#[expect(clippy::disallowed_methods, reason = "a person takes their time")]
+#[expect(clippy::disallowed_methods, reason = "the test waits in simulated time; no function does")]
 async fn wait(seconds: u64) {
     tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
 }
 
-/// Somebody agrees to the plan that they were asked about.
-async fn somebody_agrees() -> Rehearsal {
+/// A person approves a plan.
+async fn a_plan_is_approved() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let person = async {
@@ -217,8 +217,8 @@ async fn somebody_agrees() -> Rehearsal {
     rehearsal
 }
 
-/// What an upload for a plan, a report of drift, an earlier version, and the deletion of a spec call.
-async fn plans_go_back_and_are_deleted() -> Rehearsal {
+/// An upload for a plan, a drift report, a deployment of an earlier version, and the deletion of a spec.
+async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
     let spec = with(&unprotected(SHOP), "onDelete: retain", "onDelete: destroy");
     let rehearsal = rehearsal(&spec);
     let plan = rehearsal.upload("plans/shop.yaml", spec.as_bytes()).await.unwrap();
@@ -238,8 +238,8 @@ async fn plans_go_back_and_are_deleted() -> Rehearsal {
     rehearsal
 }
 
-/// An update that comes to nothing, whose beginnings are taken back.
-async fn an_update_fails_and_is_restored() -> Rehearsal {
+/// An update that fails and is rolled back.
+async fn a_failed_update_is_rolled_back() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let mut update = with(SHOP, "zones: 2", "zones: 3");
@@ -249,14 +249,14 @@ async fn an_update_fails_and_is_restored() -> Rehearsal {
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(&update, &()).await.unwrap();
     assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
-    // The disk has grown all the same, and AWS grows it once in six hours.
+    // The rollback keeps the larger disk. AWS allows only one change of a disk in six hours.
     let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
     assert_eq!(refused.result(), "Failed", "{:?}", refused.error());
     rehearsal
 }
 
-/// Deployments that fail: AWS is asked why, and who holds what can't go.
-async fn fails_and_is_undone() -> Vec<Rehearsal> {
+/// Deployments that fail: the functions read the cause, and what blocks a deletion.
+async fn failed_deployments_are_rolled_back() -> Vec<Rehearsal> {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let image = spec.services["web"].image.clone();
     let mut rehearsals = Vec::new();
@@ -268,6 +268,6 @@ async fn fails_and_is_undone() -> Vec<Rehearsal> {
     database.account().arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     database.deploy(SHOP, &()).await.unwrap();
     rehearsals.push(database);
-    rehearsals.push(stopped::by_hand().await);
+    rehearsals.push(stopped::a_deployment_is_stopped().await);
     rehearsals
 }

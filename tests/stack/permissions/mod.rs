@@ -1,21 +1,20 @@
-//! What each role may do: no less than its calls need, no more than that.
+//! Each role allows exactly the calls that its function needs.
 //!
-//! The rehearsals of all tests run under the roles of `template.yaml`, so a call that is not allowed fails there. These
-//! tests look at the decisions: that none was a denial, that every part of every policy is needed, and that resources of
-//! others are out of reach.
+//! All rehearsals run under the roles of `template.yaml`, so a call that is not allowed fails in its own test. These tests
+//! examine IAM's decisions: no call was denied, every part of every policy is needed, and resources of others are denied.
 
-mod arn; // the parts of ARNs and their patterns
-mod dependents; // what an action depends on is asked for
-mod evidence; // IAM's decisions in the rehearsals
+mod arn; // the parts of ARNs and of their patterns
+mod calls_in_code; // every call in the code is rehearsed
+mod dependent_actions; // dependent actions are requested
+mod evidence; // the decisions of IAM in the rehearsals
+mod exceptions; // exceptions, with reasons
 mod forbidden; // resources of others are denied
-mod handbook; // docs/permissions.md says the same as the template
-mod lists; // exceptions, with reasons
+mod handbook; // docs/permissions.md agrees with the template
 mod mutations; // every part of every policy is needed
-mod own_roles; // the installation's roles are out of the functions' reach
+mod own_roles; // functions cannot change, pass or assume the installation's roles
 mod policies; // the policies of the installation
-mod rehearsals; // rehearsals of all calls that functions make
-mod reverse; // every call in the code is rehearsed
-mod second_engine; // another implementation of IAM's rules decides alike
+mod rehearsals; // rehearsals that make every call of the functions
+mod second_engine; // another implementation of IAM's rules makes the same decisions
 mod variants; // forbidden variants of allowed requests
 
 use std::collections::BTreeMap;

@@ -1,15 +1,15 @@
-//! The template's wiring: who starts what, what becomes of events, who is told. Each mistake in it is noticed.
+//! The template's wiring: what starts what, which events are kept, who is notified. The checks detect every mistake in it.
 
-mod checks; // what somebody would notice
-mod mistakes; // what may be wrong in a template
+mod checks; // what must be true of an installation
+mod mistakes; // mistakes in a template that a check must detect
 
 use stackdrop::installation::TEMPLATE;
 
 use checks::Check;
-pub(crate) use checks::{at_work, where_nothing_starts};
+pub(crate) use checks::{in_operation, where_events_start_nothing};
 use mistakes::{MISTAKES, Mistake, without_boundary};
 
-/// The template with a mistake in it.
+/// The template with a mistake.
 fn mistaken(mistake: &Mistake) -> String {
     let Mistake { what, within, from, to, .. } = mistake;
     let start = if within.is_empty() { 0 } else { TEMPLATE.find(&format!("\n  {within}:\n")).unwrap() + 1 };
@@ -20,7 +20,7 @@ fn mistaken(mistake: &Mistake) -> String {
     format!("{}{}{after}", &TEMPLATE[..start], part.replacen(from, to, 1))
 }
 
-/// Where the next resource or section begins.
+/// The position of the next resource or section.
 fn end_of_resource(text: &str) -> usize {
     let mut at = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -34,28 +34,28 @@ fn end_of_resource(text: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_wrong_with_the_template() {
+async fn the_template_passes_every_check() {
     for check in Check::ALL {
-        assert_eq!(check.notices(TEMPLATE).await, None, "{check:?}");
+        assert_eq!(check.violation(TEMPLATE).await, None, "{check:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_mistake_in_the_wiring_goes_unnoticed() {
-    let mut unnoticed = Vec::new();
+async fn every_mistake_in_the_wiring_is_detected() {
+    let mut undetected = Vec::new();
     for mistake in MISTAKES {
-        if mistake.check.notices(&mistaken(mistake)).await.is_none() {
-            unnoticed.push(mistake.what);
+        if mistake.check.violation(&mistaken(mistake)).await.is_none() {
+            undetected.push(format!("{}: {}", mistake.within, mistake.what));
         }
     }
-    assert_eq!(unnoticed, Vec::<&str>::new());
+    assert_eq!(undetected, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_without_the_boundary_is_noticed() {
+async fn a_role_without_the_permissions_boundary_is_detected() {
     let mistakes = without_boundary(TEMPLATE);
     assert!(mistakes.len() > 3, "{}", mistakes.len());
     for text in mistakes {
-        assert!(Check::RolesAreBounded.notices(&text).await.is_some());
+        assert!(Check::RolesAreBounded.violation(&text).await.is_some());
     }
 }
