@@ -11,11 +11,13 @@
     reason = "a test that cannot go on shall end, and says what it counted"
 )]
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::{Function, functions};
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -111,7 +113,7 @@ fn trial() -> Result<Value, String> {
 }
 
 fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
-    assert_eq!((&undone["status"], rehearsed.deployed.result().as_str()), (&Value::from("FAILED"), "Failed"));
+    assert_eq!((&undone["status"], rehearsed.deployed.result()), (&Value::from("FAILED"), Outcome::Failed));
     assert_eq!(states(undone), states_of(&rehearsed.deployed), "a deployment that is undone");
     assert_eq!(undone["record"]["step"], "Database");
     assert_eq!(undone["record"]["result"], "Failed");
@@ -126,8 +128,8 @@ fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
 
 fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(
-        (&deployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&deployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(deployed), states_of(&rehearsed.deployed), "a deployment");
     assert_eq!(deployed["record"]["result"], "Succeeded");
@@ -140,8 +142,8 @@ fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
 fn the_schedule_changed_nothing(redeployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(redeployed["input"]["action"], "redeploy");
     assert_eq!(
-        (&redeployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&redeployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(redeployed), states_of(&rehearsed.deployed), "a redeploy without changes");
 }
@@ -165,9 +167,8 @@ impl Rehearsed {
 
 /// The same three, rehearsed.
 fn rehearsed(report: &Value) -> [Rehearsed; 3] {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
-    runtime.unwrap().block_on(async {
+    in_simulated_time(async {
         let failing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
         let refused = FaultKind::Refused {
             code: "RefusedByRehearsal".into(),
@@ -182,6 +183,7 @@ fn rehearsed(report: &Value) -> [Rehearsed; 3] {
         let redeployed = Rehearsed::of(redeployed, &standing);
         [undone, deployed, redeployed]
     })
+    .unwrap()
 }
 
 /// The states that the emulator went through. Its history has none of those inside a `Parallel`.

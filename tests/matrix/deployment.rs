@@ -1,6 +1,7 @@
 //! Faults in a first deployment.
 
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::case::{Case, cases, lasting, passing};
 use crate::course::{Course, deploy, lock_is_free, open, standing, stands, upload};
@@ -28,7 +29,7 @@ fn a_passing_fault_at_any_call_of_a_deployment_changes_nothing() {
     run_all("Passing faults in a deployment", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
             stands(&rehearsal, &course.standing)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -50,17 +51,17 @@ async fn fails_clean(course: &Course, case: &Case) -> Verdict {
     if step == "Conclude" {
         return concludes_later(course, case, &rehearsal, &deployed).await;
     }
-    if case.may_be_unheeded() && deployed.result() == "Succeeded" {
+    if case.may_be_unheeded() && deployed.result() == Outcome::Succeeded {
         stands(&rehearsal, &course.standing)?;
         return Ok(Ended::Succeeded);
     }
     if case.name == "resource fails" && step == "Network" {
         // No step waits for the S3 gateway endpoint, so its failure shows in the next deployment only.
-        same("the result", deployed.result().as_str(), "Succeeded")?;
+        same("the result", deployed.result(), Outcome::Succeeded)?;
         succeeds_next(course, &rehearsal).await?;
         return Ok(Ended::Succeeded);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
+    same("the result", deployed.result(), Outcome::Failed)?;
     let error = deployed.error().unwrap_or_default();
     let named = if step == "Admit" { String::new() } else { format!("{} failed: ", failing(step, case)) };
     let code = case.code(&rehearsal).unwrap_or_default();
@@ -120,7 +121,7 @@ const SCHEDULE: &str = "AWS::Scheduler::Schedule shop";
 async fn succeeds_next(course: &Course, rehearsal: &Rehearsal) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     stands(rehearsal, &course.standing)?;
     lock_is_free(rehearsal).await
 }

@@ -1,6 +1,7 @@
 //! What the matrix has found: each bug by name.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::course::{deploy, lock_is_free, open, run, standing};
@@ -68,7 +69,7 @@ fn a_removal_whose_plan_is_refused_has_changed_nothing_and_says_so() {
         let denied = Fault::at("rds", "DescribeDBInstances", When::From(1), FaultKind::AccessDenied);
         rehearsal.account().arm(denied.during("/database/plan"));
         let deployed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-        assert_eq!(deployed.result(), "Failed");
+        assert_eq!(deployed.result(), Outcome::Failed);
         assert!(deployed.error().unwrap().contains("Nothing was changed."), "{:?}", deployed.error());
         assert_eq!(standing(&rehearsal), before);
     });

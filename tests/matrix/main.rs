@@ -22,6 +22,7 @@ mod update;
 use std::fmt::Debug;
 
 use course::Course;
+use stackdrop::rehearsal::in_simulated_time;
 
 /// A quarter of the matrix's time would be glibc's, which gives memory back to the system all the time.
 #[global_allocator]
@@ -32,12 +33,7 @@ const SHOP: &str = include_str!("../../specs/shop.yaml");
 
 /// Runs work in simulated time.
 fn simulated<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(work)
+    in_simulated_time(work).unwrap()
 }
 
 /// `Ok` if the two are the same.

@@ -1,6 +1,7 @@
 //! Faults while a stack is removed.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::case::{Case, cases, lasting, passing};
 use crate::course::{Course, deploy, lock_is_free, open, run, standing, stands};
@@ -38,7 +39,7 @@ fn a_passing_fault_at_any_call_of_a_removal_changes_nothing() {
     run_all("Passing faults in a removal", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Destroyed".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Destroyed, None))?;
             stands(&rehearsal, &course.standing)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -60,30 +61,30 @@ async fn ends_clean(course: &Course, case: &Case, before: &[String]) -> Verdict 
     match step {
         "Conclude" => {}
         "Admit" | "Plan" => {
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             stands(&rehearsal, before)?;
         }
-        _ if standing(&rehearsal) == course.standing && deployed.result() != "Destroyed" => {
+        _ if standing(&rehearsal) == course.standing && deployed.result() != Outcome::Destroyed => {
             // Nothing that costs is left, which the refused call kept the last to look from seeing.
-            same("the result", deployed.result().as_str(), "RollbackFailed")?;
+            same("the result", deployed.result(), Outcome::RollbackFailed)?;
             same("whether it was the last look", case.clears(), true)?;
             names_what_is_left(case, &rehearsal, &error)?;
         }
-        _ if deployed.result() == "Destroyed" => stands(&rehearsal, &course.standing)?,
+        _ if deployed.result() == Outcome::Destroyed => stands(&rehearsal, &course.standing)?,
         _ => {
-            same("the result", deployed.result().as_str(), "RollbackFailed")?;
+            same("the result", deployed.result(), Outcome::RollbackFailed)?;
             names_what_is_left(case, &rehearsal, &error)?;
         }
     }
     if step != "Conclude" {
         lock_is_free(&rehearsal).await?;
     }
-    if deployed.result() == "Destroyed" {
+    if deployed.result() == Outcome::Destroyed {
         return Ok(Ended::Succeeded);
     }
     rehearsal.account().disarm();
     let again = run(&rehearsal, destroy()).await;
-    same("the result of the next", again.result().as_str(), "Destroyed")?;
+    same("the result of the next", again.result(), Outcome::Destroyed)?;
     stands(&rehearsal, &course.standing)?;
     lock_is_free(&rehearsal).await?;
     Ok(Ended::FailedClean)

@@ -1,6 +1,7 @@
 //! Faults while a failed first deployment is undone.
 
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::case::{Case, cases, lasting, passing};
@@ -34,7 +35,7 @@ fn a_passing_fault_at_any_call_of_an_undo_changes_nothing() {
     run_all("Passing faults in an undo", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             let error = deployed.error().unwrap_or_default();
             same("whether the first error is named", error.contains("Service failed: "), true)?;
             same("whether the first cause is named", error.contains("the reason for the undo"), true)?;
@@ -57,22 +58,22 @@ async fn ends_clean(course: &Course, case: &Case) -> Verdict {
     let error = deployed.error().unwrap_or_default();
     let concluding = course.step(&case.call) == "Conclude";
     if !standing(&rehearsal).is_empty() {
-        same("the result", deployed.result().as_str(), "RollbackFailed")?;
+        same("the result", deployed.result(), Outcome::RollbackFailed)?;
         names_what_is_left(case, &rehearsal, &error)?;
-    } else if !concluding && deployed.result() != "Failed" {
+    } else if !concluding && deployed.result() != Outcome::Failed {
         // It was gone, which the refused call kept the last to look from seeing.
-        same("the result", deployed.result().as_str(), "RollbackFailed")?;
+        same("the result", deployed.result(), Outcome::RollbackFailed)?;
         same("whether it was a read in the last look", !case.call.writes && case.clears(), true)?;
         names_what_is_left(case, &rehearsal, &error)?;
     }
     if !concluding {
         lock_is_free(&rehearsal).await?;
     }
-    if deployed.result() != "Failed" || concluding {
+    if deployed.result() != Outcome::Failed || concluding {
         rehearsal.account().disarm();
         rehearsal.account().arm(reason());
         let again = deploy(&rehearsal, SHOP).await;
-        same("the result of the next", again.result().as_str(), "Failed")?;
+        same("the result of the next", again.result(), Outcome::Failed)?;
         stands(&rehearsal, &[])?;
         lock_is_free(&rehearsal).await?;
     }

@@ -2,6 +2,7 @@
 
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::Checkpoint;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::case::{Case, cases, lasting, lasting_until_noticed, passing};
@@ -82,7 +83,7 @@ fn a_passing_fault_at_any_call_of_an_update_changes_nothing() {
     run_all("Passing faults in an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
             stands(&rehearsal, &course.standing)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -108,7 +109,7 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
         stands_in_the_end(&rehearsal, &later(), &course.standing).await?;
         return Ok(Ended::Succeeded);
     }
-    if case.may_be_unheeded() && deployed.result() == "Succeeded" {
+    if case.may_be_unheeded() && deployed.result() == Outcome::Succeeded {
         stands(&rehearsal, &course.standing)?;
         return Ok(Ended::Succeeded);
     }
@@ -120,12 +121,12 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
         return Err(format!("not named: {}… {code}…, but {} {error}", steps.join(" or "), deployed.result()));
     }
     lock_is_free(&rehearsal).await?;
-    if deployed.result() == "RollbackFailed" && case.goes_on() {
+    if deployed.result() == Outcome::RollbackFailed && case.goes_on() {
         // The way back needs the same call.
         stands_in_the_end(&rehearsal, SHOP, before).await?;
         return Ok(Ended::FailedClean);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
+    same("the result", deployed.result(), Outcome::Failed)?;
     stands(&rehearsal, before)?;
     is_as_the_baseline_says(&rehearsal, before).await?;
     Ok(Ended::FailedClean)
@@ -135,7 +136,7 @@ async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> V
 async fn is_as_the_baseline_says(rehearsal: &Rehearsal, before: &[String]) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     same("what a deployment of the baseline changes", changes(&next), Vec::new())?;
     stands(rehearsal, before)
 }
@@ -144,7 +145,7 @@ async fn is_as_the_baseline_says(rehearsal: &Rehearsal, before: &[String]) -> Re
 async fn stands_in_the_end(rehearsal: &Rehearsal, spec: &str, shall: &[String]) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, spec).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     stands(rehearsal, shall)?;
     lock_is_free(rehearsal).await
 }
@@ -163,7 +164,7 @@ fn a_passing_fault_at_any_call_of_a_restoring_changes_nothing() {
     run_all("Passing faults in a restoring", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             lock_is_free(&rehearsal).await?;
             stands(&rehearsal, &before)?;
             Ok(Ended::FailedClean)
@@ -179,10 +180,10 @@ fn a_lasting_fault_at_any_call_of_a_restoring_ends_at_the_baseline_when_it_is_st
         simulated(async {
             let (rehearsal, deployed) = course.disturbed(case).await?;
             let step = course.step(&case.call);
-            if case.may_be_unheeded() && deployed.result() == "Failed" {
+            if case.may_be_unheeded() && deployed.result() == Outcome::Failed {
                 stands(&rehearsal, &before)?;
             } else if step != "Conclude" {
-                same("the result", deployed.result().as_str(), "RollbackFailed")?;
+                same("the result", deployed.result(), Outcome::RollbackFailed)?;
                 let error = deployed.error().unwrap_or_default();
                 same("whether the step is named", error.contains(step), true)?;
                 let code = case.code(&rehearsal).unwrap_or_default();

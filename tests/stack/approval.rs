@@ -1,5 +1,6 @@
 //! Somebody agrees to a plan before anything is changed, or does not.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ async fn nothing_is_changed_before_somebody_agrees() {
         assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Running");
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert!(
         rehearsal.account().messages().iter().any(|message| message.message.contains("waiting-for-approval"))
@@ -68,7 +69,7 @@ async fn a_stack_that_is_right_needs_no_approval() {
     let spec = cautious(SHOP);
     let rehearsal = rehearsal(&spec);
     let (first, ()) = tokio::join!(deploy(&rehearsal, &spec), agree(&rehearsal, json!({ "approved": true })));
-    assert_eq!(first.result(), "Succeeded", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::Succeeded, "{:?}", first.error());
     let second = deployed(&rehearsal, &spec).await;
     assert_eq!(changes(&second), Vec::<String>::new());
 }
@@ -79,7 +80,7 @@ async fn a_plan_that_is_rejected_changes_nothing_and_says_by_whom() {
     let rehearsal = rehearsal(&spec);
     let answer = json!({ "approved": false, "by": "anna", "reason": "not on a Friday" });
     let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), agree(&rehearsal, answer));
-    assert_eq!(declined.result(), "ApprovalRejected");
+    assert_eq!(declined.result(), Outcome::ApprovalRejected);
     let error = declined.error().unwrap();
     assert!(error.contains("rejected by anna: not on a Friday"), "{error}");
     assert_eq!(changes(&declined), Vec::<String>::new());
@@ -97,7 +98,7 @@ async fn a_failure_sent_with_the_token_rejects_too() {
         call.error("No").cause("the budget is spent").send().await.unwrap();
     };
     let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(declined.result(), "ApprovalRejected");
+    assert_eq!(declined.result(), Outcome::ApprovalRejected);
     assert!(declined.error().unwrap().contains("the budget is spent"), "{:?}", declined.error());
 }
 
@@ -122,7 +123,7 @@ async fn an_approval_holds_for_the_plan_that_was_shown_and_no_other() {
         agree(&rehearsal, json!({ "approved": true })).await;
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(changes(&deployed).contains(&"ec2:RevokeSecurityGroupIngress".to_owned()));
 }
 
@@ -135,7 +136,7 @@ async fn a_newer_version_takes_the_place_of_one_that_waits() {
         deploy(&rehearsal, SHOP).await
     };
     let (older, newer) = tokio::join!(deploy(&rehearsal, &spec), newer);
-    assert_eq!((older.result().as_str(), newer.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((older.result(), newer.result()), (Outcome::Superseded, Outcome::Succeeded));
     assert_eq!(changes(&older), Vec::<String>::new());
 }
 
@@ -153,7 +154,7 @@ async fn the_schedule_leaves_a_deployment_that_waits_alone() {
         scheduled
     };
     let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &spec), night);
-    assert_eq!((scheduled.result().as_str(), deployed.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((scheduled.result(), deployed.result()), (Outcome::Superseded, Outcome::Succeeded));
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +162,7 @@ async fn a_plan_that_nobody_answers_ends_after_three_days_and_changes_nothing() 
     let spec = cautious(SHOP);
     let rehearsal = rehearsal(&spec);
     let forgotten = deploy(&rehearsal, &spec).await;
-    assert_eq!(forgotten.result(), "Failed");
+    assert_eq!(forgotten.result(), Outcome::Failed);
     assert!(forgotten.error().unwrap().contains("in three days"), "{:?}", forgotten.error());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::aws::error::names;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
@@ -25,7 +26,11 @@ fn only_remembers_or_tells(call: &Call) -> bool {
 /// That it was refused for this reason, that nothing but records was written, and that no lock stays.
 async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     let error = refused.error().unwrap_or_default();
-    assert!(["InvalidSpec", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
+    assert!(
+        [Outcome::InvalidSpec, Outcome::Failed].contains(&refused.result()),
+        "{said}: {}",
+        refused.result()
+    );
     assert!(error.contains(said), "{said:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");

@@ -7,6 +7,7 @@ use neighbour::{Guest, Namesake, Neighbour};
 use serde_json::json;
 use stackdrop::rehearsal::Checkpoint;
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::Item;
 
 use crate::{asked, changes, deployed, object, rehearsal, standing};
@@ -62,7 +63,7 @@ fn assert_untouched(rehearsal: &Rehearsal, theirs: &[Item], since: usize, about:
 }
 
 /// That it was said what stands in the way, that nobody holds the lock, and that the record says the same.
-async fn assert_said(rehearsal: &Rehearsal, ended: &Deployed, result: &str, said: &str, about: &str) {
+async fn assert_said(rehearsal: &Rehearsal, ended: &Deployed, result: Outcome, said: &str, about: &str) {
     let error = ended.error().unwrap_or_default();
     assert_eq!(ended.result(), result, "{about}: {error}");
     assert!(error.contains(said), "{about}: {said:?} is not in {error:?}");
@@ -85,7 +86,7 @@ async fn nothing_is_made_beside_a_namesake_and_nothing_of_it_is_touched() {
             let (theirs, since) = neighbour.shows();
 
             let refused = rehearsal.deploy(SPEC, &()).await.unwrap();
-            assert_said(&rehearsal, &refused, "Failed", &name, &about).await;
+            assert_said(&rehearsal, &refused, Outcome::Failed, &name, &about).await;
             assert!(
                 refused.error().unwrap().starts_with("PreflightFailed"),
                 "{about}: {:?}",
@@ -100,7 +101,7 @@ async fn nothing_is_made_beside_a_namesake_and_nothing_of_it_is_touched() {
             deployed(&rehearsal, SPEC).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
             let destroyed = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-            assert_eq!(destroyed.result(), "Destroyed", "{about}: {:?}", destroyed.error());
+            assert_eq!(destroyed.result(), Outcome::Destroyed, "{about}: {:?}", destroyed.error());
             assert_untouched(&rehearsal, &theirs, since, &about);
             assert_eq!(standing(&rehearsal).len(), theirs.len(), "{about}: nothing else is left");
         }
@@ -117,7 +118,7 @@ async fn a_revision_of_nobody_stands_beside_ours_and_outlives_them() {
     deployed(&rehearsal, SPEC).await;
     assert_untouched(&rehearsal, &theirs, since, "deployed");
     let destroyed = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_untouched(&rehearsal, &theirs, since, "destroyed");
     assert_eq!(standing(&rehearsal).len(), theirs.len(), "nothing else is left");
 }
@@ -157,7 +158,7 @@ async fn an_update_that_finds_a_guest_in_its_place_says_so_and_changes_nothing()
             let (theirs, since) = neighbour.shows();
 
             let refused = rehearsal.deploy(update, &()).await.unwrap();
-            assert_said(&rehearsal, &refused, "Failed", &id, &about).await;
+            assert_said(&rehearsal, &refused, Outcome::Failed, &id, &about).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
             let ours: Vec<String> = standing(&rehearsal);
             assert!(stood.iter().all(|item| ours.contains(item)), "{about}: the baseline stands");
@@ -193,7 +194,7 @@ async fn a_removal_names_the_guest_that_holds_it_up_takes_the_rest_and_goes_on_w
 
         let destroy = json!({ "stack": "shop", "action": "destroy" });
         let held_up = asked(&rehearsal, destroy.clone()).await;
-        assert_said(&rehearsal, &held_up, "DestroyFailed", id, &about).await;
+        assert_said(&rehearsal, &held_up, Outcome::DestroyFailed, id, &about).await;
         assert_untouched(&rehearsal, &theirs, since, &about);
         let ours = rehearsal.account().inventory().into_iter().filter(|item| !item.component.is_empty());
         let left: Vec<String> = ours.map(|item| item.kind).collect();
@@ -203,7 +204,7 @@ async fn a_removal_names_the_guest_that_holds_it_up_takes_the_rest_and_goes_on_w
 
         neighbour.clears(&guest).await;
         let destroyed = asked(&rehearsal, destroy).await;
-        assert_eq!(destroyed.result(), "Destroyed", "{about}: {:?}", destroyed.error());
+        assert_eq!(destroyed.result(), Outcome::Destroyed, "{about}: {:?}", destroyed.error());
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "{about}");
     }
 }
@@ -225,7 +226,7 @@ async fn a_strange_rule_target_and_record_outlive_updates_and_a_record_outlives_
 
     neighbour.clears(&Guest::Target).await;
     let destroyed = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert!(neighbour.has_record("mail.example.com").await, "the record is nobody's but theirs");
     assert_eq!(meddling(&rehearsal, since), Vec::<String>::new());
 }

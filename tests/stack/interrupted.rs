@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, StopAt, asked, changes, deployed, object, rehearsal, standing, unprotected};
@@ -11,7 +12,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Val
     let abort = Abort::default();
     let watch = StopAt(step, abort.clone());
     let stopped = rehearsal.run(input.clone(), &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted", "it came to {step}");
+    assert_eq!(stopped.result(), Outcome::Interrupted, "it came to {step}");
     rehearsal.interruption(&stopped.id, &input).unwrap()
 }
 
@@ -22,7 +23,7 @@ async fn what_a_stopped_first_deployment_made_is_removed() {
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
         let after = asked(&rehearsal, event).await;
-        assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
+        assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         let error = after.error().unwrap();
         assert!(error.contains("Interrupted") && error.contains("was stopped by hand"), "{error}");
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "{step}");
@@ -44,7 +45,7 @@ async fn a_stopped_update_returns_to_the_baseline() {
     let event = stopped(&rehearsal, upload, "Instance").await;
     assert_ne!(standing(&rehearsal), before);
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert_eq!(standing(&rehearsal), before);
 }
 
@@ -56,7 +57,7 @@ async fn a_stopped_deployment_that_is_to_be_kept_is_kept_and_lets_go_of_the_lock
     let event = stopped(&rehearsal, upload, "LoadBalancer").await;
     let before = standing(&rehearsal);
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "Kept", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Kept, "{:?}", after.error());
     // The step's function was not stopped with its execution: it may have made more, but nothing is gone.
     let after = standing(&rehearsal);
     assert!(before.iter().all(|item| after.contains(item)), "{after:?}");
@@ -73,7 +74,7 @@ async fn a_stopped_undo_is_brought_to_its_end() {
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
         let after = asked(&rehearsal, event).await;
-        assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
+        assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "{step}");
     }
 }
@@ -85,7 +86,7 @@ async fn whoever_looks_after_a_stopped_deployment_may_be_stopped_too() {
     let event = stopped(&rehearsal, upload, "Service").await;
     let second = stopped(&rehearsal, event, "AwaitDeletion").await;
     let after = asked(&rehearsal, second).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
 }
 
@@ -97,10 +98,10 @@ async fn a_stopped_removal_says_that_it_is_not_finished_and_can_be_started_again
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let event = stopped(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "DestroyFailed");
+    assert_eq!(after.result(), Outcome::DestroyFailed);
     assert!(after.error().unwrap().contains("not destroyed completely"), "{:?}", after.error());
     let again = asked(&rehearsal, destroy).await;
-    assert_eq!(again.result(), "Destroyed", "{:?}", again.error());
+    assert_eq!(again.result(), Outcome::Destroyed, "{:?}", again.error());
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +112,7 @@ async fn the_next_upload_may_come_first_and_then_nothing_is_undone() {
     deployed(&rehearsal, SHOP).await;
     let before = standing(&rehearsal);
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "Superseded");
+    assert_eq!(after.result(), Outcome::Superseded);
     assert_eq!(standing(&rehearsal), before);
     let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
     assert_eq!(record["result"], "Interrupted");
@@ -125,7 +126,7 @@ async fn a_deployment_that_was_stopped_while_it_waited_for_approval_is_forgotten
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "AwaitApproval").await;
     let after = asked(&rehearsal, event).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
 }

@@ -1,6 +1,7 @@
 //! What comes after the first deployment: redeploys that follow an image's tag, drift, removal.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::{SHOP, asked, changes, deployed, open_the_database, rehearsal, standing, unprotected};
 
@@ -10,7 +11,7 @@ async fn a_redeploy_that_follows_the_image_starts_the_tasks_anew_and_nothing_els
     deployed(&rehearsal, SHOP).await;
     let before = standing(&rehearsal);
     let refreshed = asked(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
-    assert_eq!(refreshed.result(), "Succeeded", "{:?}", refreshed.error());
+    assert_eq!(refreshed.result(), Outcome::Succeeded, "{:?}", refreshed.error());
     assert_eq!(changes(&refreshed), ["ecs:UpdateService"]);
     assert_eq!(standing(&rehearsal), before);
     let plain = asked(&rehearsal, json!({ "stack": "shop" })).await;
@@ -25,7 +26,7 @@ async fn a_newer_image_that_does_not_run_is_taken_back_and_told() {
     let before = standing(&rehearsal);
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
     let refreshed = asked(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
-    assert_eq!(refreshed.result(), "Failed", "{:?}", refreshed.error());
+    assert_eq!(refreshed.result(), Outcome::Failed, "{:?}", refreshed.error());
     assert!(refreshed.error().unwrap().contains("ECS service web"), "{:?}", refreshed.error());
     assert_eq!(standing(&rehearsal), before);
 }
@@ -36,7 +37,7 @@ async fn what_was_changed_by_hand_is_put_right_by_the_next_redeploy() {
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
     let repaired = asked(&rehearsal, json!({ "stack": "shop" })).await;
-    assert_eq!(repaired.result(), "Succeeded", "{:?}", repaired.error());
+    assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
     assert_eq!(changes(&repaired), ["ec2:RevokeSecurityGroupIngress"]);
 }
 
@@ -45,7 +46,7 @@ async fn a_stack_with_a_protected_database_is_not_removed_by_half() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let refused = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(refused.result(), "Failed");
+    assert_eq!(refused.result(), Outcome::Failed);
     assert!(refused.error().unwrap().contains("deletionProtection: false"), "{:?}", refused.error());
     assert_eq!(changes(&refused), Vec::<String>::new());
 }
@@ -56,7 +57,7 @@ async fn a_removed_stack_leaves_its_final_snapshot_and_nothing_else() {
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let removed = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(removed.result(), "Destroyed", "{:?}", removed.error());
+    assert_eq!(removed.result(), Outcome::Destroyed, "{:?}", removed.error());
     let left = standing(&rehearsal);
     assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");
     let again = deployed(&rehearsal, &spec).await;
@@ -65,7 +66,7 @@ async fn a_removed_stack_leaves_its_final_snapshot_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn deleting_the_spec_keeps_the_stack_unless_it_says_otherwise() {
-    for (on_delete, result) in [("retain", "Retained"), ("destroy", "Destroyed")] {
+    for (on_delete, result) in [("retain", Outcome::Retained), ("destroy", Outcome::Destroyed)] {
         let spec = unprotected().replacen("onDelete: retain", &format!("onDelete: {on_delete}"), 1);
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
@@ -85,7 +86,7 @@ async fn deleting_the_spec_keeps_the_stack_unless_it_says_otherwise() {
 async fn a_stack_that_nobody_knows_cannot_be_removed() {
     let rehearsal = rehearsal(SHOP);
     let refused = asked(&rehearsal, json!({ "stack": "nobody", "action": "destroy" })).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(refused.error().unwrap().contains("is unknown"), "{:?}", refused.error());
 }
 
@@ -128,7 +129,7 @@ async fn an_update_that_fails_leaves_nothing_of_what_it_added() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     // A revision of a task definition is a record, not a thing that runs: the next change may use it again.
     let after: Vec<String> =
         standing(&rehearsal).into_iter().filter(|item| !item.ends_with("web:2")).collect();
@@ -148,7 +149,7 @@ async fn an_update_to_a_third_zone_that_fails_leaves_no_third_zone() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
     let failed = rehearsal.deploy(&wider, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     assert_eq!(standing(&rehearsal), before);
     let next = deployed(&rehearsal, SHOP).await;
     assert_eq!(changes(&next), Vec::<String>::new());

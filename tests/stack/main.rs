@@ -6,6 +6,7 @@ mod account; // what a person sees who works with an account
 mod agrees; // the workflow file, the list of components and the error names say the same
 mod approval; // somebody agrees to a plan, or does not
 mod bad_input; // uploads and events that are no good
+mod chaos; // random faults, duplicate events and stopped executions
 mod command; // what a person sees who runs the command
 mod components; // what a component needs outside its own folder
 mod crowds; // more than one deployment of a stack
@@ -25,7 +26,6 @@ mod preflight_network; // what would make them fail, told before anything is tou
 mod records; // what the bucket remembers, and what starts a deployment or does not
 mod repeats; // everything twice
 mod roles; // what a stack's roles may do, and what others have given them
-mod storms; // random weather
 mod tags; // what a spec says of tags, and what is done to them by hand
 mod template; // what the template says
 mod troubles_service; // what goes wrong with databases, load balancers and services

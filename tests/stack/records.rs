@@ -1,6 +1,7 @@
 //! What the bucket remembers, and what starts a deployment or does not.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, standing};
@@ -24,7 +25,7 @@ async fn the_same_event_delivered_twice_deploys_once() {
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let first = rehearsal.run(event.clone(), &(), &Abort::default()).await;
     let second = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!((first.result().as_str(), second.result().as_str()), ("Succeeded", "Superseded"));
+    assert_eq!((first.result(), second.result()), (Outcome::Succeeded, Outcome::Superseded));
     assert_eq!(changes(&second), Vec::<String>::new());
 }
 
@@ -34,10 +35,10 @@ async fn an_old_version_delivered_after_a_newer_one_touches_nothing() {
     let old = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let new = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let late = rehearsal.run(old, &(), &Abort::default()).await;
-    assert_eq!(late.result(), "Superseded");
+    assert_eq!(late.result(), Outcome::Superseded);
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
     let newest = rehearsal.run(new, &(), &Abort::default()).await;
-    assert_eq!(newest.result(), "Succeeded", "{:?}", newest.error());
+    assert_eq!(newest.result(), Outcome::Succeeded, "{:?}", newest.error());
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +50,10 @@ async fn two_uploads_at_once_deploy_one_after_the_other() {
     let (first, second) =
         tokio::join!(rehearsal.run(event, &no_watch, &abort), rehearsal.run(by_hand, &no_watch, &abort));
     let results = [first.result(), second.result()];
-    assert!(results.iter().all(|result| result == "Succeeded" || result == "Superseded"), "{results:?}");
+    assert!(
+        results.iter().all(|result| [Outcome::Succeeded, Outcome::Superseded].contains(result)),
+        "{results:?}"
+    );
     let created = |deployed: &stackdrop::Deployed| changes(deployed).contains(&"ec2:CreateVpc".to_owned());
     assert!(created(&first) != created(&second), "one of them made the stack, the other found it made");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
@@ -62,7 +66,7 @@ async fn a_deployment_that_was_stopped_by_hand_does_not_hold_up_the_next() {
     let abort = Abort::default();
     let watch = StopAt("LoadBalancer", abort.clone());
     let stopped = rehearsal.run(event, &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted");
+    assert_eq!(stopped.result(), Outcome::Interrupted);
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "no Catch runs then");
     let next = deployed(&rehearsal, SHOP).await;
     assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
@@ -76,7 +80,7 @@ async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() 
     assert_ne!(bad, SHOP);
     let event = rehearsal.upload("specs/shop.yaml", bad.as_bytes()).await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(refused.error().unwrap().contains("zones"), "{:?}", refused.error());
     assert!(refused.outcome.seconds < 15.0);
     assert_eq!(changes(&refused), Vec::<String>::new());
@@ -104,7 +108,7 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     ];
     for (input, said) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;
-        assert_eq!(refused.result(), "InvalidSpec", "{said}");
+        assert_eq!(refused.result(), Outcome::InvalidSpec, "{said}");
         assert!(refused.error().unwrap().contains(said), "{:?}", refused.error());
         assert_eq!(changes(&refused), Vec::<String>::new());
     }
@@ -117,7 +121,7 @@ async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     s3.delete_object().bucket(&rehearsal.aws().settings.bucket).key("specs/shop.yaml").send().await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(
         refused.error().unwrap().contains("was deleted before it could be read"),
         "{:?}",
@@ -131,7 +135,7 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("plans/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(planned.result(), "Planned", "{:?}", planned.error());
+    assert_eq!(planned.result(), Outcome::Planned, "{:?}", planned.error());
     assert_eq!(changes(&planned), Vec::<String>::new());
     let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
     let created =
@@ -154,7 +158,7 @@ async fn what_cannot_change_in_place_is_refused_before_anything_is_touched() {
     let changed = SHOP.replacen("10.20.0.0/16", "10.21.0.0/16", 1);
     assert_ne!(changed, SHOP);
     let refused = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(refused.result(), "Failed");
+    assert_eq!(refused.result(), Outcome::Failed);
     let error = refused.error().unwrap();
     assert!(error.contains("PreflightFailed") && error.contains("network.cidr"), "{error}");
     assert_eq!(changes(&refused), Vec::<String>::new());

@@ -1,5 +1,6 @@
 //! The roles of a stack: what they may do, what others have given them, and how they go.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ async fn policies_that_others_give_a_role_are_told_and_left_alone() {
     assert!(told.starts_with("No changes"), "{}: {told}", plan.result());
 
     let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
+    assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), Vec::<String>::new());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let events = rehearsal.account().events();
@@ -107,7 +108,7 @@ async fn policies_that_others_give_a_role_are_told_and_left_alone() {
     let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
     assert!(changes(&updated).contains(&"iam:TagRole".to_owned()));
     let gone = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(gone.result(), "Destroyed", "{:?}", gone.error());
+    assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
     let left: Vec<String> = standing(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
     assert_eq!(left, Vec::<String>::new());
 }

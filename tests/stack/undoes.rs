@@ -1,5 +1,6 @@
 //! A failure anywhere leaves nothing behind.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 
 use stackdrop::rehearsal::pascal_case;
@@ -16,7 +17,7 @@ async fn a_component_that_fails_is_undone_with_all_before_it() {
         let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/apply", part.name));
         rehearsal.account().arm(fault);
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{}: {:?}", part.name, deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{}: {:?}", part.name, deployed.error());
         assert_eq!(failed_step(&deployed), Some(pascal_case(part.name)));
         let error = deployed.error().unwrap();
         assert!(error.contains(&pascal_case(part.name)) && error.contains("the test says no"), "{error}");
@@ -43,7 +44,7 @@ async fn every_call_that_creates_may_be_refused() {
                 .account()
                 .arm(Fault::at(&service, &operation, When::From(1), refused()).during("/apply"));
             let deployed = rehearsal.deploy(spec, &()).await.unwrap();
-            assert_eq!(deployed.result(), "Failed", "{service}:{operation}: {:?}", deployed.error());
+            assert_eq!(deployed.result(), Outcome::Failed, "{service}:{operation}: {:?}", deployed.error());
             assert!(
                 deployed.error().unwrap().contains("the test says no"),
                 "{service}:{operation}: {:?}",
@@ -67,7 +68,7 @@ async fn what_fails_by_itself_is_said_in_awss_words_and_undone() {
         let rehearsal = rehearsal(SHOP);
         rehearsal.account().arm(Fault::at(service, operation, When::From(1), FaultKind::ResourceFails));
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{operation}: {:?}", deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{operation}: {:?}", deployed.error());
         assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
         assert_eq!(standing(&rehearsal), Vec::<String>::new(), "after {operation} came to nothing");
     }
@@ -86,7 +87,7 @@ async fn an_image_that_does_not_run_is_named_and_its_stack_removed() {
         let setting = stackdrop::Setting { seeds: vec![seed], ..Default::default() };
         let rehearsal = stackdrop::Rehearsal::open(&setting, &[&spec]).unwrap();
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{:?}", deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{:?}", deployed.error());
         let error = deployed.error().unwrap();
         assert!(error.contains(said), "{error}");
         assert_eq!(standing(&rehearsal), Vec::<String>::new());
@@ -100,7 +101,7 @@ async fn a_failure_that_is_to_be_kept_leaves_everything_for_looking_and_the_next
     let rehearsal = rehearsal(&kept);
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let first = rehearsal.deploy(&kept, &()).await.unwrap();
-    assert_eq!(first.result(), "Kept", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::Kept, "{:?}", first.error());
     assert!(standing(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
     rehearsal.account().disarm();
     let second = deployed(&rehearsal, &kept).await;
@@ -117,14 +118,14 @@ async fn an_undo_that_is_held_up_names_what_is_left_and_goes_on_when_started_aga
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     account.arm(Fault::at("ec2", "DeleteNatGateway", When::From(1), refused()));
     let first = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(first.result(), "RollbackFailed", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::RollbackFailed, "{:?}", first.error());
     let error = first.error().unwrap();
     assert!(error.contains("nat-"), "{error}");
     assert!(standing(&rehearsal).iter().any(|item| item.contains("NatGateway")));
     account.disarm();
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let second = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert_eq!(second.result(), Outcome::Failed, "{:?}", second.error());
     assert_eq!(standing(&rehearsal), Vec::<String>::new());
 }
 
@@ -137,7 +138,7 @@ async fn a_later_deployment_that_fails_ends_where_the_last_good_one_was() {
     assert_ne!(changed, SHOP);
     rehearsal.account().arm(Fault::at("ec2", "ModifyInstanceAttribute", When::Only(1), refused()));
     let second = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert_eq!(second.result(), Outcome::Failed, "{:?}", second.error());
     assert!(second.error().unwrap().contains("deployment-1"), "{:?}", second.error());
     assert_eq!(standing(&rehearsal), before);
     let third = deployed(&rehearsal, SHOP).await;

@@ -4,6 +4,7 @@
 use aws_sdk_ec2::types::Filter;
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
@@ -213,7 +214,7 @@ async fn a_disk_that_was_changed_too_lately_is_refused_at_once_in_awss_words() {
     assert!(refused.outcome.seconds < 60.0, "nobody waits for hours: {} s", refused.outcome.seconds);
     // As it was before: what has not been granted needs not be taken back.
     let redeployed = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!((redeployed.result().as_str(), changes(&redeployed)), ("Succeeded", Vec::new()));
+    assert_eq!((redeployed.result(), changes(&redeployed)), (Outcome::Succeeded, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +271,7 @@ async fn a_tag_of_an_update_that_failed_is_taken_off_again() {
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
     let changed = with(&with(BOX, "tier: gold", "owner: ops"), "t3.micro", "t3.small");
     let failed = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     assert!(before > 0);
     assert_eq!((count("tier").await, count("owner").await), (before, 0));
 }
@@ -306,7 +307,7 @@ async fn a_disk_that_a_failed_update_has_grown_is_measured_not_guessed() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
     let larger = with(&with(BOX, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
-    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
+    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), Outcome::Failed);
     // It can't be made smaller: 30 is refused, though it is more than the baseline's 20.
     let between = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 30"), &()).await.unwrap();
     assert!(

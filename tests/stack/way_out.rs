@@ -4,6 +4,7 @@
 use aws_sdk_ec2::types::IpPermission;
 use serde_json::json;
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
@@ -53,7 +54,7 @@ async fn an_update_that_fails_later_comes_back_to_the_very_gateways_and_addresse
         rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
         let update = with(&with(&before, from, to), "t3.micro", "t3.small");
         let failed = rehearsal.deploy(&update, &()).await.unwrap();
-        assert_eq!(failed.result(), "Failed", "{from} to {to}: {:?}", failed.error());
+        assert_eq!(failed.result(), Outcome::Failed, "{from} to {to}: {:?}", failed.error());
         assert_eq!(failed_step(&failed).as_deref(), Some("Instance"), "the way out had changed by then");
         assert_eq!(way_out(&rehearsal).await, stood, "{from} to {to}");
         let next = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;

@@ -5,6 +5,7 @@ mod stopped;
 
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
@@ -176,7 +177,7 @@ async fn minimal_stands() -> Rehearsal {
         rehearsal.delete("stacks/other/lock.json").await.unwrap();
     };
     let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), somebody);
-    assert_eq!(other.unwrap().result(), "Succeeded");
+    assert_eq!(other.unwrap().result(), Outcome::Succeeded);
     rehearsal
 }
 
@@ -213,7 +214,7 @@ async fn somebody_agrees() -> Rehearsal {
         call.output(answer).send().await.unwrap();
     };
     let (deployed, ()) = tokio::join!(rehearsal.deploy(&cautious, &()), person);
-    assert_eq!(deployed.unwrap().result(), "Succeeded");
+    assert_eq!(deployed.unwrap().result(), Outcome::Succeeded);
     rehearsal
 }
 
@@ -248,10 +249,10 @@ async fn an_update_fails_and_is_restored() -> Rehearsal {
     }
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(&update, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     // The disk has grown all the same, and AWS grows it once in six hours.
     let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
-    assert_eq!(refused.result(), "Failed", "{:?}", refused.error());
+    assert_eq!(refused.result(), Outcome::Failed, "{:?}", refused.error());
     rehearsal
 }
 

@@ -1,5 +1,6 @@
 //! What somebody who works with an installation would notice.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,7 +216,7 @@ async fn functions_run(rehearsal: &Rehearsal) -> Found {
     // A plan asks every component, and goes through Admit and Conclude.
     let event = rehearsal.upload("plans/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
-    expect(planned.result() == "Planned", format!("{}: {:?}", planned.result(), planned.error()))?;
+    expect(planned.result() == Outcome::Planned, format!("{}: {:?}", planned.result(), planned.error()))?;
     let silent = rehearsal.without_log();
     expect(silent.is_empty(), format!("{silent:?} can't write their log"))?;
     let mut groups: Vec<&str> =

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use super::{rehearsal, succeeds, unprotected, wait};
@@ -29,7 +30,7 @@ pub(super) async fn shop_is_changed_by_hand() -> Rehearsal {
     ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let held = rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(held.result(), "DestroyFailed", "{:?}", held.error());
+    assert_eq!(held.result(), Outcome::DestroyFailed, "{:?}", held.error());
     rehearsal
 }
 
