@@ -11,11 +11,13 @@
     reason = "a test that cannot continue must fail, and this one prints its result like cargo's harness"
 )]
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::{Function, functions};
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -112,8 +114,8 @@ fn run_in_emulator() -> Result<Value, String> {
 
 fn check_rolled_back(rolled_back: &Value, rehearsed: &Rehearsed) {
     assert_eq!(
-        (&rolled_back["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("FAILED"), "Failed")
+        (&rolled_back["status"], rehearsed.deployed.result()),
+        (&Value::from("FAILED"), Outcome::Failed)
     );
     assert_eq!(states(rolled_back), states_of(&rehearsed.deployed), "a deployment that is rolled_back");
     assert_eq!(rolled_back["record"]["step"], "Database");
@@ -129,8 +131,8 @@ fn check_rolled_back(rolled_back: &Value, rehearsed: &Rehearsed) {
 
 fn check_deployed(deployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(
-        (&deployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&deployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(deployed), states_of(&rehearsed.deployed), "a deployment");
     assert_eq!(deployed["record"]["result"], "Succeeded");
@@ -143,8 +145,8 @@ fn check_deployed(deployed: &Value, rehearsed: &Rehearsed) {
 fn check_redeployed(redeployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(redeployed["input"]["action"], "redeploy");
     assert_eq!(
-        (&redeployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&redeployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(redeployed), states_of(&rehearsed.deployed), "a redeploy without changes");
 }
@@ -168,9 +170,8 @@ impl Rehearsed {
 
 /// Rehearses the same three deployments.
 fn rehearsed(report: &Value) -> [Rehearsed; 3] {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
-    runtime.unwrap().block_on(async {
+    in_simulated_time(async {
         let failing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
         let refused = FaultKind::Refused {
             code: "RefusedByRehearsal".into(),
@@ -185,6 +186,7 @@ fn rehearsed(report: &Value) -> [Rehearsed; 3] {
         let redeployed = Rehearsed::of(redeployed, &succeeding);
         [rolled_back, deployed, redeployed]
     })
+    .unwrap()
 }
 
 /// The states of an execution in the emulator, whose history omits the states inside a `Parallel`.

@@ -1,6 +1,7 @@
 //! Faults in a first deployment.
 
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::case::{Case, cases, persistent, transient};
 use crate::runner::{Ended, Verdict, run_all};
@@ -30,7 +31,7 @@ fn a_transient_fault_at_any_call_of_a_deployment_changes_nothing() {
     run_all("Transient faults in a deployment", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -52,17 +53,17 @@ async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
     if step == "Conclude" {
         return conclude_fails(undisturbed, case, &rehearsal, &deployed).await;
     }
-    if case.is_optional_read() && deployed.result() == "Succeeded" {
+    if case.is_optional_read() && deployed.result() == Outcome::Succeeded {
         check_resources(&rehearsal, &undisturbed.resources)?;
         return Ok(Ended::Succeeded);
     }
     if case.name == "resource fails" && step == "Network" {
         // No step waits for the S3 gateway endpoint, so its failure shows in the next deployment only.
-        same("the result", deployed.result().as_str(), "Succeeded")?;
+        same("the result", deployed.result(), Outcome::Succeeded)?;
         next_deployment_succeeds(undisturbed, &rehearsal).await?;
         return Ok(Ended::Succeeded);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
+    same("the result", deployed.result(), Outcome::Failed)?;
     let error = deployed.error().unwrap_or_default();
     let named =
         if step == "Admit" { String::new() } else { format!("{} failed: ", noticing_step(step, case)) };
@@ -126,7 +127,7 @@ const SCHEDULE: &str = "AWS::Scheduler::Schedule shop";
 async fn next_deployment_succeeds(undisturbed: &UndisturbedRun, rehearsal: &Rehearsal) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
     check_resources(rehearsal, &undisturbed.resources)?;
     lock_is_free(rehearsal).await
 }

@@ -1,6 +1,7 @@
 //! Faults while a stack is destroyed.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::case::{Case, cases, persistent, transient};
 use crate::rollback::names_remaining;
@@ -38,7 +39,7 @@ fn a_transient_fault_at_any_call_of_a_destroy_changes_nothing() {
     run_all("Transient faults in a destroy", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Destroyed".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Destroyed.into(), None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -62,30 +63,30 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
     match step {
         "Conclude" => {}
         "Admit" | "Plan" => {
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             check_resources(&rehearsal, before)?;
         }
-        _ if resources(&rehearsal) == undisturbed.resources && deployed.result() != "Destroyed" => {
+        _ if resources(&rehearsal) == undisturbed.resources && deployed.result() != Outcome::Destroyed => {
             // No billed resource remains, but the refused call kept the last check from seeing that.
-            same("the result", deployed.result().as_str(), "RollbackFailed")?;
+            same("the result", deployed.result(), Outcome::RollbackFailed)?;
             same("whether it was the last check", case.awaits_deletion(), true)?;
             names_remaining(case, &rehearsal, &error)?;
         }
-        _ if deployed.result() == "Destroyed" => check_resources(&rehearsal, &undisturbed.resources)?,
+        _ if deployed.result() == Outcome::Destroyed => check_resources(&rehearsal, &undisturbed.resources)?,
         _ => {
-            same("the result", deployed.result().as_str(), "RollbackFailed")?;
+            same("the result", deployed.result(), Outcome::RollbackFailed)?;
             names_remaining(case, &rehearsal, &error)?;
         }
     }
     if step != "Conclude" {
         lock_is_free(&rehearsal).await?;
     }
-    if deployed.result() == "Destroyed" {
+    if deployed.result() == Outcome::Destroyed {
         return Ok(Ended::Succeeded);
     }
     rehearsal.account().disarm();
     let again = run(&rehearsal, destroy()).await;
-    same("the result of the next", again.result().as_str(), "Destroyed")?;
+    same("the result of the next", again.result(), Outcome::Destroyed)?;
     check_resources(&rehearsal, &undisturbed.resources)?;
     lock_is_free(&rehearsal).await?;
     Ok(Ended::FailedClean)

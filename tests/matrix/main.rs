@@ -22,6 +22,7 @@ mod update;
 
 use std::fmt::Debug;
 
+use stackdrop::rehearsal::in_simulated_time;
 use undisturbed_run::UndisturbedRun;
 
 /// glibc's allocator keeps returning memory to the system, and would take a quarter of the matrix's time.
@@ -33,12 +34,7 @@ const SHOP: &str = include_str!("../../specs/shop.yaml");
 
 /// Runs a future in simulated time.
 fn simulated<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(work)
+    in_simulated_time(work).unwrap()
 }
 
 /// `Ok` if the two are the same.

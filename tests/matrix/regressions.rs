@@ -1,6 +1,7 @@
 //! Bugs that the matrix found, each with a test of its own.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::undisturbed_run::{deploy, lock_is_free, open, resources, run};
@@ -68,7 +69,7 @@ fn a_destroy_whose_plan_is_refused_changes_nothing_and_says_so() {
         let denied = Fault::at("rds", "DescribeDBInstances", When::From(1), FaultKind::AccessDenied);
         rehearsal.account().arm(denied.during("/database/plan"));
         let deployed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-        assert_eq!(deployed.result(), "Failed");
+        assert_eq!(deployed.result(), Outcome::Failed);
         assert!(deployed.error().unwrap().contains("Nothing was changed."), "{:?}", deployed.error());
         assert_eq!(resources(&rehearsal), before);
     });

@@ -1,6 +1,7 @@
 //! Faults during the rollback of a first deployment.
 
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::case::{Case, cases, persistent, transient};
@@ -36,7 +37,7 @@ fn a_transient_fault_at_any_call_of_a_rollback_changes_nothing() {
     run_all("Transient faults in a rollback", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             let error = deployed.error().unwrap_or_default();
             same("whether the first error is named", error.contains("Service failed: "), true)?;
             same("whether the first cause is named", error.contains("the cause of the rollback"), true)?;
@@ -59,22 +60,22 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
     let error = deployed.error().unwrap_or_default();
     let concluding = undisturbed.step(&case.call) == "Conclude";
     if !resources(&rehearsal).is_empty() {
-        same("the result", deployed.result().as_str(), "RollbackFailed")?;
+        same("the result", deployed.result(), Outcome::RollbackFailed)?;
         names_remaining(case, &rehearsal, &error)?;
-    } else if !concluding && deployed.result() != "Failed" {
+    } else if !concluding && deployed.result() != Outcome::Failed {
         // Everything is deleted, but the refused call kept the last check from seeing that.
-        same("the result", deployed.result().as_str(), "RollbackFailed")?;
+        same("the result", deployed.result(), Outcome::RollbackFailed)?;
         same("whether the last check was refused a read", !case.call.writes && case.awaits_deletion(), true)?;
         names_remaining(case, &rehearsal, &error)?;
     }
     if !concluding {
         lock_is_free(&rehearsal).await?;
     }
-    if deployed.result() != "Failed" || concluding {
+    if deployed.result() != Outcome::Failed || concluding {
         rehearsal.account().disarm();
         rehearsal.account().arm(reason());
         let again = deploy(&rehearsal, SHOP).await;
-        same("the result of the next", again.result().as_str(), "Failed")?;
+        same("the result of the next", again.result(), Outcome::Failed)?;
         check_resources(&rehearsal, &[])?;
         lock_is_free(&rehearsal).await?;
     }

@@ -2,6 +2,7 @@
 
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::Checkpoint;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::case::{Case, cases, persistent, persistent_until_noticed, transient};
@@ -82,7 +83,7 @@ fn a_transient_fault_at_any_call_of_an_update_changes_nothing() {
     run_all("Transient faults in an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -108,7 +109,7 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
         next_deployment_reaches(&rehearsal, &updated_spec(), &undisturbed.resources).await?;
         return Ok(Ended::Succeeded);
     }
-    if case.is_optional_read() && deployed.result() == "Succeeded" {
+    if case.is_optional_read() && deployed.result() == Outcome::Succeeded {
         check_resources(&rehearsal, &undisturbed.resources)?;
         return Ok(Ended::Succeeded);
     }
@@ -120,12 +121,12 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
         return Err(format!("not named: {}… {code}…, but {} {error}", steps.join(" or "), deployed.result()));
     }
     lock_is_free(&rehearsal).await?;
-    if deployed.result() == "RollbackFailed" && case.fails_again() {
+    if deployed.result() == Outcome::RollbackFailed && case.fails_again() {
         // The rollback needs the same call.
         next_deployment_reaches(&rehearsal, SHOP, before).await?;
         return Ok(Ended::FailedClean);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
+    same("the result", deployed.result(), Outcome::Failed)?;
     check_resources(&rehearsal, before)?;
     matches_the_baseline(&rehearsal, before).await?;
     Ok(Ended::FailedClean)
@@ -135,7 +136,7 @@ async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
 async fn matches_the_baseline(rehearsal: &Rehearsal, before: &[String]) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     same("what a deployment of the baseline changes", changes(&next), Vec::new())?;
     check_resources(rehearsal, before)
 }
@@ -148,7 +149,7 @@ async fn next_deployment_reaches(
 ) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, spec).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
     check_resources(rehearsal, expected)?;
     lock_is_free(rehearsal).await
 }
@@ -167,7 +168,7 @@ fn a_transient_fault_at_any_call_of_the_rollback_of_an_update_changes_nothing() 
     run_all("Transient faults in the rollback of an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the result", deployed.result().as_str(), "Failed")?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             lock_is_free(&rehearsal).await?;
             check_resources(&rehearsal, &before)?;
             Ok(Ended::FailedClean)
@@ -183,10 +184,10 @@ fn a_persistent_fault_at_any_call_of_the_rollback_of_an_update_is_resolved_by_de
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
             let step = undisturbed.step(&case.call);
-            if case.is_optional_read() && deployed.result() == "Failed" {
+            if case.is_optional_read() && deployed.result() == Outcome::Failed {
                 check_resources(&rehearsal, &before)?;
             } else if step != "Conclude" {
-                same("the result", deployed.result().as_str(), "RollbackFailed")?;
+                same("the result", deployed.result(), Outcome::RollbackFailed)?;
                 let error = deployed.error().unwrap_or_default();
                 same("whether the step is named", error.contains(step), true)?;
                 let code = case.code(&rehearsal).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, run};
 
@@ -32,7 +33,7 @@ async fn a_refused_spec_is_announced_with_all_its_errors() {
     let event =
         rehearsal.upload("specs/shop.yaml", b"stack: shop\nnetwork: { zones: 7 }\nnat: x\n").await.unwrap();
     let refused = run(&rehearsal, event).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert_eq!(announced(&rehearsal), ["failed"]);
     let message = rehearsal.account().messages().pop().unwrap().message;
     assert!(message.contains("zones") && message.contains("nat"), "{message}");
@@ -45,7 +46,7 @@ async fn a_failure_says_what_to_do_next() {
     let rehearsal = rehearsal(SHOP);
     rehearsal.account().arm(Fault::at("ec2", "CreateNatGateway", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed");
+    assert_eq!(failed.result(), Outcome::Failed);
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let (step, next) = (status["step"].as_str().unwrap(), status["next"].as_str().unwrap());
     assert_eq!((step, &status["error"]), ("Egress", &json!("Denied")));
@@ -59,7 +60,7 @@ async fn the_schedule_repairs_drift_and_reports_each_difference() {
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
+    assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), ["ec2:RevokeSecurityGroupIngress"]);
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
     let record = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
@@ -75,13 +76,13 @@ async fn drift_report_reports_drift_without_repairing_it() {
     open_the_database(&rehearsal).await;
     let report = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
     let night = run(&rehearsal, report.clone()).await;
-    assert_eq!(night.result(), "Drifted", "{:?}", night.error());
+    assert_eq!(night.result(), Outcome::Drifted, "{:?}", night.error());
     assert!(night.succeeded(), "the deployment was only a report");
     assert_eq!(changes(&night), Vec::<String>::new());
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
     let again = run(&rehearsal, json!({ "stack": "shop" })).await;
     assert_eq!(changes(&again), ["ec2:RevokeSecurityGroupIngress"], "a manual request repairs the drift");
-    assert_eq!(run(&rehearsal, report).await.result(), "Succeeded", "there is no drift any more");
+    assert_eq!(run(&rehearsal, report).await.result(), Outcome::Succeeded, "there is no drift any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +105,7 @@ async fn an_earlier_version_can_be_deployed_again_and_the_schedule_keeps_it() {
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     deployed(&rehearsal, &worse).await;
     let back = run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
-    assert_eq!(back.result(), "Succeeded", "{:?}", back.error());
+    assert_eq!(back.result(), Outcome::Succeeded, "{:?}", back.error());
     assert!(changes(&back).contains(&"ecs:UpdateService".to_owned()));
     let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
     assert_eq!(baseline["version"], good);
@@ -119,11 +120,11 @@ async fn a_version_that_does_not_exist_changes_nothing() {
     for version in ["nonsense", "00000000000000000000000000000000", ""] {
         let input = json!({ "stack": "shop", "action": "deploy", "version": version });
         let refused = run(&rehearsal, input).await;
-        assert_eq!(refused.result(), "InvalidSpec", "{version}");
+        assert_eq!(refused.result(), Outcome::InvalidSpec, "{version}");
         assert!(refused.error().unwrap().contains("has no version"), "{:?}", refused.error());
     }
     let mixed = run(&rehearsal, json!({ "stack": "shop", "action": "plan", "version": "x" })).await;
-    assert_eq!(mixed.result(), "InvalidSpec");
+    assert_eq!(mixed.result(), Outcome::InvalidSpec);
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,12 +134,12 @@ async fn a_late_duplicate_event_deploys_nothing_even_after_other_deployments() {
     let good = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
     let worse = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: trace", 1);
     let event = rehearsal.upload("specs/shop.yaml", worse.as_bytes()).await.unwrap();
-    assert_eq!(run(&rehearsal, event.clone()).await.result(), "Succeeded");
+    assert_eq!(run(&rehearsal, event.clone()).await.result(), Outcome::Succeeded);
     run(&rehearsal, json!({ "stack": "shop", "action": "deploy", "version": good })).await;
     let late = run(&rehearsal, event).await;
     assert_eq!(
         late.result(),
-        "Superseded",
+        Outcome::Superseded,
         "the version was already deployed, and replaced by the earlier one"
     );
 }

@@ -1,5 +1,6 @@
 //! Deployments that wait until a person approves or rejects the plan.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ async fn nothing_is_changed_before_approval() {
         assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Running");
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert!(
         rehearsal.account().messages().iter().any(|message| message.message.contains("waiting-for-approval"))
@@ -68,7 +69,7 @@ async fn an_up_to_date_stack_needs_no_approval() {
     let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let (first, ()) = tokio::join!(deploy(&rehearsal, &spec), reply(&rehearsal, json!({ "approved": true })));
-    assert_eq!(first.result(), "Succeeded", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::Succeeded, "{:?}", first.error());
     let second = deployed(&rehearsal, &spec).await;
     assert_eq!(changes(&second), Vec::<String>::new());
 }
@@ -79,7 +80,7 @@ async fn a_rejected_plan_changes_nothing_and_names_who_rejected_it() {
     let rehearsal = rehearsal(&spec);
     let answer = json!({ "approved": false, "by": "anna", "reason": "not on a Friday" });
     let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), reply(&rehearsal, answer));
-    assert_eq!(rejected.result(), "ApprovalRejected");
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     let error = rejected.error().unwrap();
     assert!(error.contains("rejected by anna: not on a Friday"), "{error}");
     assert_eq!(changes(&rejected), Vec::<String>::new());
@@ -98,7 +99,7 @@ async fn a_task_failure_sent_with_the_token_rejects_the_plan() {
         call.error("No").cause("the budget is spent").send().await.unwrap();
     };
     let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(rejected.result(), "ApprovalRejected");
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     assert!(rejected.error().unwrap().contains("the budget is spent"), "{:?}", rejected.error());
 }
 
@@ -123,7 +124,7 @@ async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
         reply(&rehearsal, json!({ "approved": true })).await;
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(changes(&deployed).contains(&"ec2:RevokeSecurityGroupIngress".to_owned()));
 }
 
@@ -136,7 +137,7 @@ async fn a_newer_version_supersedes_a_deployment_that_waits_for_approval() {
         deploy(&rehearsal, SHOP).await
     };
     let (older, newer) = tokio::join!(deploy(&rehearsal, &spec), newer);
-    assert_eq!((older.result().as_str(), newer.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((older.result(), newer.result()), (Outcome::Superseded, Outcome::Succeeded));
     assert_eq!(changes(&older), Vec::<String>::new());
 }
 
@@ -154,7 +155,7 @@ async fn the_schedule_does_not_interrupt_a_deployment_that_waits_for_approval() 
         scheduled
     };
     let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &spec), night);
-    assert_eq!((scheduled.result().as_str(), deployed.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((scheduled.result(), deployed.result()), (Outcome::Superseded, Outcome::Succeeded));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +163,7 @@ async fn an_unanswered_plan_fails_after_three_days_and_changes_nothing() {
     let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let forgotten = deploy(&rehearsal, &spec).await;
-    assert_eq!(forgotten.result(), "Failed");
+    assert_eq!(forgotten.result(), Outcome::Failed);
     assert!(forgotten.error().unwrap().contains("in three days"), "{:?}", forgotten.error());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());

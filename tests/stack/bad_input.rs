@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::aws::error::names;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
 
@@ -20,7 +21,11 @@ fn is_record_or_notification(call: &Call) -> bool {
 /// Fails unless the input was refused for this reason, nothing but records was written, and the lock is released.
 async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     let error = refused.error().unwrap_or_default();
-    assert!(["InvalidSpec", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
+    assert!(
+        [Outcome::InvalidSpec, Outcome::Failed].contains(&refused.result()),
+        "{said}: {}",
+        refused.result()
+    );
     assert!(error.contains(said), "{said:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");

@@ -1,11 +1,12 @@
 //! Several deployments of one stack: duplicate, late and unordered events, and stopped executions.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stackdrop::chaos::overlaps;
 use stackdrop::rehearsal::WORKFLOW;
-use stackdrop::storm::together;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::{Abort, StepEvent, Watch};
@@ -48,7 +49,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, state: &'static str, after
 /// Fails if two of the deployments worked at the same time, or a lock is still held.
 async fn assert_never_concurrent(rehearsal: &Rehearsal, deployments: &[&Deployed], case: &str) {
     let ids: Vec<String> = deployments.iter().map(|deployed| deployed.id.clone()).collect();
-    assert_eq!(together(&rehearsal.account().call_log(), &ids), Vec::<String>::new(), "{case}");
+    assert_eq!(overlaps(&rehearsal.account().call_log(), &ids), Vec::<String>::new(), "{case}");
     for stack in ["shop", "hello"] {
         let key = format!("stacks/{stack}/lock.json");
         assert!(crate::object(rehearsal, &key).await.is_none(), "{case}: the lock is held");
@@ -58,7 +59,7 @@ async fn assert_never_concurrent(rehearsal: &Rehearsal, deployments: &[&Deployed
 /// The resources of the tests' stacks, without the IDs that AWS assigns.
 fn stack_resources(rehearsal: &Rehearsal) -> Vec<String> {
     let items = rehearsal.account().inventory();
-    ["shop", "hello"].into_iter().flat_map(|stack| stackdrop::storm::standing(&items, stack)).collect()
+    ["shop", "hello"].into_iter().flat_map(|stack| stackdrop::chaos::resources_of(&items, stack)).collect()
 }
 
 /// The workflow's task states at its top level, in the order of the file.
@@ -103,7 +104,7 @@ async fn a_rollback_stopped_at_any_step_does_not_block_the_next_upload() {
             rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
             let event = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
             let stopped = stopped(&rehearsal, event, step, after).await;
-            assert_eq!(stopped.result(), "Aborted", "{case}");
+            assert_eq!(stopped.result(), Outcome::Interrupted, "{case}");
             rehearsal.account().disarm();
             let next = deployed(&rehearsal, MINIMAL).await;
             assert_eq!(stack_resources(&rehearsal), stack_resources(&undisturbed), "{case}");
@@ -133,11 +134,11 @@ async fn a_version_uploaded_during_a_deployment_is_deployed_after_it() {
         };
         let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
         assert!(
-            ["Succeeded", "Superseded"].contains(&first.result().as_str()),
+            [Outcome::Succeeded, Outcome::Superseded].contains(&first.result()),
             "{step}: {:?}",
             first.error()
         );
-        assert_eq!(second.result(), "Succeeded", "{step}: {:?}", second.error());
+        assert_eq!(second.result(), Outcome::Succeeded, "{step}: {:?}", second.error());
         assert_eq!(stack_resources(&rehearsal), stack_resources(&undisturbed), "{step}");
         assert_never_concurrent(&rehearsal, &[&first, &second], step).await;
     }
@@ -156,10 +157,9 @@ async fn simultaneous_duplicate_and_unordered_events_deploy_the_newest_version_o
     let mut all = futures::future::join_all([2, 0, 2, 1, 0, 2].map(run)).await;
     all.push(run(2).await);
     let all: Vec<&Deployed> = all.iter().collect();
-    let mut results: Vec<String> = all.iter().map(|deployed| deployed.result()).collect();
-    results.sort();
-    assert_eq!(results.iter().filter(|result| *result == "Succeeded").count(), 1, "{results:?}");
-    assert_eq!(results.iter().filter(|result| *result == "Superseded").count(), 6, "{results:?}");
+    let results: Vec<Outcome> = all.iter().map(|deployed| deployed.result()).collect();
+    assert_eq!(results.iter().filter(|result| **result == Outcome::Succeeded).count(), 1, "{results:?}");
+    assert_eq!(results.iter().filter(|result| **result == Outcome::Superseded).count(), 6, "{results:?}");
     assert_eq!(all.iter().filter(|deployed| !changes(deployed).is_empty()).count(), 1);
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
     assert_eq!(changes(&again), Vec::<String>::new(), "the newest version is deployed");
@@ -172,7 +172,7 @@ async fn simultaneous_uploads_end_at_the_version_in_the_bucket() {
     let newer = MINIMAL.replacen("port: 80\n", "port: 80\n    count: 3\n", 1);
     let (first, second) = tokio::join!(rehearsal.deploy(MINIMAL, &()), rehearsal.deploy(&newer, &()));
     let (first, second) = (first.unwrap(), second.unwrap());
-    let good = |deployed: &Deployed| ["Succeeded", "Superseded"].contains(&deployed.result().as_str());
+    let good = |deployed: &Deployed| [Outcome::Succeeded, Outcome::Superseded].contains(&deployed.result());
     assert!(good(&first) && good(&second), "{} {}", first.result(), second.result());
     let again = rehearsal.run(json!({ "stack": "hello" }), &(), &Abort::default()).await;
     assert_eq!(changes(&again), Vec::<String>::new(), "the version in the bucket is deployed");
@@ -194,7 +194,7 @@ async fn conclude_killed_after_releasing_the_lock_does_not_overwrite_the_next_de
             rehearsal.deploy(&newer, &()).await.unwrap()
         };
         let (first, second) = tokio::join!(rehearsal.run(event, &watch, &abort), second);
-        assert_eq!((first.result().as_str(), second.result().as_str()), ("Succeeded", "Succeeded"));
+        assert_eq!((first.result(), second.result()), (Outcome::Succeeded, Outcome::Succeeded));
         assert_eq!(rehearsal.account().strikes().len(), 1, "{kind:?}");
         let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
         assert_eq!(status["deployment"], second.id.as_str(), "{kind:?}");

@@ -4,6 +4,7 @@
 use aws_sdk_ec2::types::IpPermission;
 use serde_json::json;
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
@@ -53,7 +54,7 @@ async fn a_failed_update_keeps_the_previous_gateways_and_addresses() {
         rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
         let update = with(&with(&before, from, to), "t3.micro", "t3.small");
         let failed = rehearsal.deploy(&update, &()).await.unwrap();
-        assert_eq!(failed.result(), "Failed", "{from} to {to}: {:?}", failed.error());
+        assert_eq!(failed.result(), Outcome::Failed, "{from} to {to}: {:?}", failed.error());
         assert_eq!(failed_step(&failed).as_deref(), Some("Instance"), "the egress had changed by then");
         assert_eq!(egress_resources(&rehearsal).await, stood, "{from} to {to}");
         let next = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;

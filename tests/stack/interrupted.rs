@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources, run, unprotected};
@@ -11,7 +12,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Val
     let abort = Abort::default();
     let watch = StopAt(step, abort.clone());
     let stopped = rehearsal.run(input.clone(), &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted", "it came to {step}");
+    assert_eq!(stopped.result(), Outcome::Interrupted, "it came to {step}");
     rehearsal.interruption(&stopped.id, &input).unwrap()
 }
 
@@ -22,7 +23,7 @@ async fn a_stopped_first_deployment_is_rolled_back() {
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
         let after = run(&rehearsal, event).await;
-        assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
+        assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         let error = after.error().unwrap();
         assert!(error.contains("Interrupted") && error.contains("was stopped by hand"), "{error}");
         assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
@@ -44,7 +45,7 @@ async fn a_stopped_update_is_rolled_back_to_the_baseline() {
     let event = stopped(&rehearsal, upload, "Instance").await;
     assert_ne!(resources(&rehearsal), before);
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert_eq!(resources(&rehearsal), before);
 }
 
@@ -56,7 +57,7 @@ async fn a_stopped_deployment_with_on_failure_keep_is_kept_and_releases_the_lock
     let event = stopped(&rehearsal, upload, "LoadBalancer").await;
     let before = resources(&rehearsal);
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), "Kept", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Kept, "{:?}", after.error());
     // The step's function was not stopped with its execution, so it may have created more. Nothing was deleted.
     let after = resources(&rehearsal);
     assert!(before.iter().all(|item| after.contains(item)), "{after:?}");
@@ -73,7 +74,7 @@ async fn a_stopped_rollback_is_completed() {
         let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
         let event = stopped(&rehearsal, upload, step).await;
         let after = run(&rehearsal, event).await;
-        assert_eq!(after.result(), "Failed", "{step}: {:?}", after.error());
+        assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
     }
 }
@@ -85,7 +86,7 @@ async fn a_stopped_rollback_of_a_stopped_deployment_is_completed() {
     let event = stopped(&rehearsal, upload, "Service").await;
     let second = stopped(&rehearsal, event, "AwaitDeletion").await;
     let after = run(&rehearsal, second).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }
 
@@ -97,10 +98,10 @@ async fn a_stopped_destroy_is_reported_as_incomplete_and_can_be_repeated() {
     let destroy = json!({ "stack": "shop", "action": "destroy" });
     let event = stopped(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), "DestroyFailed");
+    assert_eq!(after.result(), Outcome::DestroyFailed);
     assert!(after.error().unwrap().contains("not destroyed completely"), "{:?}", after.error());
     let again = run(&rehearsal, destroy).await;
-    assert_eq!(again.result(), "Destroyed", "{:?}", again.error());
+    assert_eq!(again.result(), Outcome::Destroyed, "{:?}", again.error());
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +112,7 @@ async fn nothing_is_rolled_back_when_the_next_upload_comes_first() {
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), "Superseded");
+    assert_eq!(after.result(), Outcome::Superseded);
     assert_eq!(resources(&rehearsal), before);
     let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
     assert_eq!(record["result"], "Interrupted");
@@ -125,7 +126,7 @@ async fn a_deployment_stopped_while_waiting_for_approval_leaves_nothing() {
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "AwaitApproval").await;
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), "Failed", "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }

@@ -1,6 +1,7 @@
 //! After the first deployment: redeploys that refresh an image, updates, and destroys.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::{SHOP, changes, deployed, open_the_database, rehearsal, resources, run, unprotected};
 
@@ -10,7 +11,7 @@ async fn refreshing_the_image_restarts_the_tasks_and_changes_nothing_else() {
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
     let refreshed = run(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
-    assert_eq!(refreshed.result(), "Succeeded", "{:?}", refreshed.error());
+    assert_eq!(refreshed.result(), Outcome::Succeeded, "{:?}", refreshed.error());
     assert_eq!(changes(&refreshed), ["ecs:UpdateService"]);
     assert_eq!(resources(&rehearsal), before);
     let plain = run(&rehearsal, json!({ "stack": "shop" })).await;
@@ -25,7 +26,7 @@ async fn a_refreshed_image_that_does_not_run_is_rolled_back_and_reported() {
     let before = resources(&rehearsal);
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
     let refreshed = run(&rehearsal, json!({ "stack": "shop", "refreshImage": true })).await;
-    assert_eq!(refreshed.result(), "Failed", "{:?}", refreshed.error());
+    assert_eq!(refreshed.result(), Outcome::Failed, "{:?}", refreshed.error());
     assert!(refreshed.error().unwrap().contains("ECS service web"), "{:?}", refreshed.error());
     assert_eq!(resources(&rehearsal), before);
 }
@@ -36,7 +37,7 @@ async fn a_redeploy_repairs_a_manual_change() {
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
     let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
-    assert_eq!(repaired.result(), "Succeeded", "{:?}", repaired.error());
+    assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
     assert_eq!(changes(&repaired), ["ec2:RevokeSecurityGroupIngress"]);
 }
 
@@ -45,7 +46,7 @@ async fn a_stack_with_a_protected_database_is_not_partly_destroyed() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(refused.result(), "Failed");
+    assert_eq!(refused.result(), Outcome::Failed);
     assert!(refused.error().unwrap().contains("deletionProtection: false"), "{:?}", refused.error());
     assert_eq!(changes(&refused), Vec::<String>::new());
 }
@@ -56,7 +57,7 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let removed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(removed.result(), "Destroyed", "{:?}", removed.error());
+    assert_eq!(removed.result(), Outcome::Destroyed, "{:?}", removed.error());
     let left = resources(&rehearsal);
     assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");
     let again = deployed(&rehearsal, &spec).await;
@@ -65,7 +66,7 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
 
 #[tokio::test(start_paused = true)]
 async fn deleting_the_spec_retains_or_destroys_the_stack_as_the_spec_says() {
-    for (on_delete, result) in [("retain", "Retained"), ("destroy", "Destroyed")] {
+    for (on_delete, result) in [("retain", Outcome::Retained), ("destroy", Outcome::Destroyed)] {
         let spec = unprotected().replacen("onDelete: retain", &format!("onDelete: {on_delete}"), 1);
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
@@ -85,7 +86,7 @@ async fn deleting_the_spec_retains_or_destroys_the_stack_as_the_spec_says() {
 async fn an_unknown_stack_cannot_be_destroyed() {
     let rehearsal = rehearsal(SHOP);
     let refused = run(&rehearsal, json!({ "stack": "nobody", "action": "destroy" })).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(refused.error().unwrap().contains("is unknown"), "{:?}", refused.error());
 }
 
@@ -128,7 +129,7 @@ async fn a_failed_update_leaves_none_of_its_new_resources() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     // A revision of a task definition is only a record, and the next change may use it again.
     let after: Vec<String> =
         resources(&rehearsal).into_iter().filter(|item| !item.ends_with("web:2")).collect();
@@ -148,7 +149,7 @@ async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), refused));
     let failed = rehearsal.deploy(&wider, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     assert_eq!(resources(&rehearsal), before);
     let next = deployed(&rehearsal, SHOP).await;
     assert_eq!(changes(&next), Vec::<String>::new());

@@ -7,6 +7,7 @@ mod agrees; // the workflow file, the components, the error names and the templa
 mod announcements; // notifications, drift reports, deploying an earlier version again
 mod approval; // deployments that wait for approval
 mod bad_input; // invalid uploads, events and manual requests
+mod chaos; // random faults, duplicate events and stopped executions
 mod command; // the commands without an account: rehearse, validate
 mod components; // what a component needs outside its own folder
 mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
@@ -32,7 +33,6 @@ mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
 mod service_failures; // failures of databases, load balancers and services are explained
-mod storms; // random faults and stopped executions: a small chaos test
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod updates_network; // updates of network, egress, security groups and instance

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::IamInstanceProfileAssociationState;
 use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::workflow::table::{PARTS, Part, Removal};
 use stackdrop_functions::workflow::{definition, text_of};
 use stackdrop_simulator::{Fault, Seed, When};
@@ -136,7 +137,7 @@ async fn after_a_failure(workflow: &str) -> Option<String> {
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
     let remaining = resources(&rehearsal);
     let result = failed.result();
-    (result != "Failed" || !remaining.is_empty())
+    (result != Outcome::Failed || !remaining.is_empty())
         .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))
 }
 

@@ -1,5 +1,6 @@
 //! The IAM roles of a stack: their permissions and trust, policies that others attach, and their deletion.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     assert!(told.starts_with("No changes"), "{}: {told}", plan.result());
 
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
+    assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), Vec::<String>::new());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let events = rehearsal.account().events();
@@ -110,7 +111,7 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
     assert!(changes(&updated).contains(&"iam:TagRole".to_owned()));
     let gone = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(gone.result(), "Destroyed", "{:?}", gone.error());
+    assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
     let left: Vec<String> = resources(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
     assert_eq!(left, Vec::<String>::new());
 }

@@ -1,5 +1,6 @@
 //! A failure at any step of a first deployment leaves no resources; a failed update leaves the last good version.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 
 use stackdrop::rehearsal::pascal_case;
@@ -16,7 +17,7 @@ async fn a_failed_component_is_rolled_back_with_all_earlier_ones() {
         let fault = Fault::at("*", "*", When::Only(1), refused()).during(&format!("/{}/apply", part.name));
         rehearsal.account().arm(fault);
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{}: {:?}", part.name, deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{}: {:?}", part.name, deployed.error());
         assert_eq!(failed_step(&deployed), Some(pascal_case(part.name)));
         let error = deployed.error().unwrap();
         assert!(error.contains(&pascal_case(part.name)) && error.contains("the test says no"), "{error}");
@@ -43,7 +44,7 @@ async fn a_refusal_of_any_creating_call_is_rolled_back() {
                 .account()
                 .arm(Fault::at(&service, &operation, When::From(1), refused()).during("/apply"));
             let deployed = rehearsal.deploy(spec, &()).await.unwrap();
-            assert_eq!(deployed.result(), "Failed", "{service}:{operation}: {:?}", deployed.error());
+            assert_eq!(deployed.result(), Outcome::Failed, "{service}:{operation}: {:?}", deployed.error());
             assert!(
                 deployed.error().unwrap().contains("the test says no"),
                 "{service}:{operation}: {:?}",
@@ -71,7 +72,7 @@ async fn a_resource_that_fails_after_its_creation_is_rolled_back() {
         let rehearsal = rehearsal(SHOP);
         rehearsal.account().arm(Fault::at(service, operation, When::From(1), FaultKind::ResourceFails));
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{operation}: {:?}", deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{operation}: {:?}", deployed.error());
         assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
         assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after the resource of {operation} failed");
     }
@@ -90,7 +91,7 @@ async fn an_image_that_does_not_run_is_explained_and_the_stack_rolled_back() {
         let setting = stackdrop::Setting { seeds: vec![seed], ..Default::default() };
         let rehearsal = stackdrop::Rehearsal::open(&setting, &[&spec]).unwrap();
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
-        assert_eq!(deployed.result(), "Failed", "{:?}", deployed.error());
+        assert_eq!(deployed.result(), Outcome::Failed, "{:?}", deployed.error());
         let error = deployed.error().unwrap();
         assert!(error.contains(said), "{error}");
         assert_eq!(resources(&rehearsal), Vec::<String>::new());
@@ -104,7 +105,7 @@ async fn a_failure_with_on_failure_keep_keeps_the_resources_for_the_next_deploym
     let rehearsal = rehearsal(&kept);
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let first = rehearsal.deploy(&kept, &()).await.unwrap();
-    assert_eq!(first.result(), "Kept", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::Kept, "{:?}", first.error());
     assert!(resources(&rehearsal).iter().any(|item| item.contains("AWS::RDS::DBInstance")));
     rehearsal.account().disarm();
     let second = deployed(&rehearsal, &kept).await;
@@ -118,14 +119,14 @@ async fn a_blocked_rollback_names_the_remaining_resources_and_is_completed_later
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     account.arm(Fault::at("ec2", "DeleteNatGateway", When::From(1), refused()));
     let first = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(first.result(), "RollbackFailed", "{:?}", first.error());
+    assert_eq!(first.result(), Outcome::RollbackFailed, "{:?}", first.error());
     let error = first.error().unwrap();
     assert!(error.contains("nat-"), "{error}");
     assert!(resources(&rehearsal).iter().any(|item| item.contains("NatGateway")));
     account.disarm();
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let second = rehearsal.deploy(SHOP, &()).await.unwrap();
-    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert_eq!(second.result(), Outcome::Failed, "{:?}", second.error());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }
 
@@ -138,7 +139,7 @@ async fn a_failed_update_rolls_back_to_the_last_good_version() {
     assert_ne!(changed, SHOP);
     rehearsal.account().arm(Fault::at("ec2", "ModifyInstanceAttribute", When::Only(1), refused()));
     let second = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(second.result(), "Failed", "{:?}", second.error());
+    assert_eq!(second.result(), Outcome::Failed, "{:?}", second.error());
     assert!(second.error().unwrap().contains("deployment-1"), "{:?}", second.error());
     assert_eq!(resources(&rehearsal), before);
     let third = deployed(&rehearsal, SHOP).await;

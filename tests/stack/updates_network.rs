@@ -3,6 +3,7 @@
 use aws_sdk_ec2::types::Filter;
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
@@ -216,7 +217,7 @@ async fn a_second_disk_change_within_hours_is_refused_at_once_with_the_error_fro
     );
     // The stack is unchanged: a refused change needs no rollback.
     let redeployed = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!((redeployed.result().as_str(), changes(&redeployed)), ("Succeeded", Vec::new()));
+    assert_eq!((redeployed.result(), changes(&redeployed)), (Outcome::Succeeded, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +274,7 @@ async fn tags_of_a_failed_update_are_rolled_back() {
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
     let changed = with(&with(INSTANCE_ONLY, "tier: gold", "owner: ops"), "t3.micro", "t3.small");
     let failed = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     assert!(before > 0);
     assert_eq!((count("tier").await, count("owner").await), (before, 0));
 }
@@ -309,7 +310,7 @@ async fn the_size_of_a_disk_grown_by_a_failed_update_is_read_from_aws() {
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
     let larger = with(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
-    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
+    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), Outcome::Failed);
     // A disk cannot shrink: 30 is refused, although it is more than the baseline's 20.
     let between = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 30"), &()).await.unwrap();
     assert!(

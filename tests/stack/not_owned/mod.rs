@@ -10,6 +10,7 @@ use other_owner::OtherOwner;
 use serde_json::json;
 use stackdrop::rehearsal::Checkpoint;
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::Item;
 use their_resources::TheirResource;
 
@@ -66,7 +67,7 @@ fn assert_untouched(rehearsal: &Rehearsal, theirs: &[Item], since: usize, about:
 }
 
 /// Fails unless the error and the record name the blocking resource, and the lock is released.
-async fn assert_blocked(rehearsal: &Rehearsal, ended: &Deployed, result: &str, said: &str, about: &str) {
+async fn assert_blocked(rehearsal: &Rehearsal, ended: &Deployed, result: Outcome, said: &str, about: &str) {
     let error = ended.error().unwrap_or_default();
     assert_eq!(ended.result(), result, "{about}: {error}");
     assert!(error.contains(said), "{about}: {said:?} is not in {error:?}");
@@ -89,7 +90,7 @@ async fn a_deployment_changes_nothing_when_another_owner_has_a_resource_of_the_s
             let (theirs, since) = other_owner.watch_resources();
 
             let refused = rehearsal.deploy(SPEC, &()).await.unwrap();
-            assert_blocked(&rehearsal, &refused, "Failed", &name, &about).await;
+            assert_blocked(&rehearsal, &refused, Outcome::Failed, &name, &about).await;
             assert!(
                 refused.error().unwrap().starts_with("PreflightFailed"),
                 "{about}: {:?}",
@@ -104,7 +105,7 @@ async fn a_deployment_changes_nothing_when_another_owner_has_a_resource_of_the_s
             deployed(&rehearsal, SPEC).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
             let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-            assert_eq!(destroyed.result(), "Destroyed", "{about}: {:?}", destroyed.error());
+            assert_eq!(destroyed.result(), Outcome::Destroyed, "{about}: {:?}", destroyed.error());
             assert_untouched(&rehearsal, &theirs, since, &about);
             assert_eq!(resources(&rehearsal).len(), theirs.len(), "{about}: no other resources remain");
         }
@@ -121,7 +122,7 @@ async fn an_untagged_revision_does_not_block_a_deployment_and_is_kept() {
     deployed(&rehearsal, SPEC).await;
     assert_untouched(&rehearsal, &theirs, since, "deployed");
     let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_untouched(&rehearsal, &theirs, since, "destroyed");
     assert_eq!(resources(&rehearsal).len(), theirs.len(), "no other resources remain");
 }
@@ -161,7 +162,7 @@ async fn an_update_blocked_by_another_owners_resource_names_it_and_changes_nothi
             let (theirs, since) = other_owner.watch_resources();
 
             let refused = rehearsal.deploy(update, &()).await.unwrap();
-            assert_blocked(&rehearsal, &refused, "Failed", &id, &about).await;
+            assert_blocked(&rehearsal, &refused, Outcome::Failed, &id, &about).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
             let ours: Vec<String> = resources(&rehearsal);
             assert!(stood.iter().all(|item| ours.contains(item)), "{about}: the baseline is kept");
@@ -197,7 +198,7 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
 
         let destroy = json!({ "stack": "shop", "action": "destroy" });
         let blocked = run(&rehearsal, destroy.clone()).await;
-        assert_blocked(&rehearsal, &blocked, "DestroyFailed", id, &about).await;
+        assert_blocked(&rehearsal, &blocked, Outcome::DestroyFailed, id, &about).await;
         assert_untouched(&rehearsal, &theirs, since, &about);
         let ours = rehearsal.account().inventory().into_iter().filter(|item| !item.component.is_empty());
         let left: Vec<String> = ours.map(|item| item.kind).collect();
@@ -207,7 +208,7 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
 
         other_owner.remove(&resource).await;
         let destroyed = run(&rehearsal, destroy).await;
-        assert_eq!(destroyed.result(), "Destroyed", "{about}: {:?}", destroyed.error());
+        assert_eq!(destroyed.result(), Outcome::Destroyed, "{about}: {:?}", destroyed.error());
         assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{about}");
     }
 }
@@ -229,7 +230,7 @@ async fn rules_targets_and_records_of_other_owners_survive_updates_and_records_s
 
     other_owner.remove(&TheirResource::Target).await;
     let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(destroyed.result(), "Destroyed", "{:?}", destroyed.error());
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert!(other_owner.has_record("mail.example.com").await, "the record is kept");
     assert_eq!(writes_to_theirs(&rehearsal, since), Vec::<String>::new());
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use stackdrop::installation::Installation;
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop_simulator::{AccessRequest, Decision, Principal};
 
 use super::rehearsals;
@@ -24,15 +25,8 @@ pub(super) struct Evidence {
 }
 
 /// The rehearsals run once for all tests.
-pub(super) static EVIDENCE: LazyLock<Evidence> = LazyLock::new(|| {
-    std::thread::spawn(|| {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(gather())
-    })
-    .join()
-    .unwrap()
-});
+pub(super) static EVIDENCE: LazyLock<Evidence> =
+    LazyLock::new(|| std::thread::spawn(|| in_simulated_time(gather()).unwrap()).join().unwrap());
 
 async fn gather() -> Evidence {
     let mut evidence = Evidence {

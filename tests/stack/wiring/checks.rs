@@ -1,5 +1,6 @@
 //! What must be true of an installation.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,7 +219,7 @@ async fn functions_run(rehearsal: &Rehearsal) -> CheckResult {
     // A plan invokes every component, and runs Admit and Conclude.
     let event = rehearsal.upload("plans/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
-    expect(planned.result() == "Planned", format!("{}: {:?}", planned.result(), planned.error()))?;
+    expect(planned.result() == Outcome::Planned, format!("{}: {:?}", planned.result(), planned.error()))?;
     let silent = rehearsal.without_log();
     expect(silent.is_empty(), format!("{silent:?} cannot write their log"))?;
     let mut groups: Vec<&str> =

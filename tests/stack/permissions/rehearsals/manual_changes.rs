@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use super::{rehearsal, succeeds, unprotected, wait};
@@ -30,7 +31,7 @@ pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     deployed(&rehearsal, &unprotected(SHOP)).await;
     let blocked =
         rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
-    assert_eq!(blocked.result(), "DestroyFailed", "{:?}", blocked.error());
+    assert_eq!(blocked.result(), Outcome::DestroyFailed, "{:?}", blocked.error());
     rehearsal
 }
 

@@ -5,6 +5,7 @@ mod stopped;
 
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
@@ -176,7 +177,7 @@ async fn minimal_is_deployed() -> Rehearsal {
         rehearsal.delete("stacks/other/lock.json").await.unwrap();
     };
     let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), person);
-    assert_eq!(other.unwrap().result(), "Succeeded");
+    assert_eq!(other.unwrap().result(), Outcome::Succeeded);
     rehearsal
 }
 
@@ -213,7 +214,7 @@ async fn a_plan_is_approved() -> Rehearsal {
         call.output(answer).send().await.unwrap();
     };
     let (deployed, ()) = tokio::join!(rehearsal.deploy(&cautious, &()), person);
-    assert_eq!(deployed.unwrap().result(), "Succeeded");
+    assert_eq!(deployed.unwrap().result(), Outcome::Succeeded);
     rehearsal
 }
 
@@ -248,10 +249,10 @@ async fn a_failed_update_is_rolled_back() -> Rehearsal {
     }
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
     let failed = rehearsal.deploy(&update, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     // The rollback keeps the larger disk. AWS allows only one change of a disk in six hours.
     let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
-    assert_eq!(refused.result(), "Failed", "{:?}", refused.error());
+    assert_eq!(refused.result(), Outcome::Failed, "{:?}", refused.error());
     rehearsal
 }
 

@@ -1,35 +1,38 @@
 //! `stackdrop rehearse SPEC`
 
+mod report;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::COMPONENTS;
+use stackdrop_functions::deployment::outcome::exit_code;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_specs::Spec;
-use stackdrop_statemachine::Watch;
 
-use super::report::{self, Live};
-use super::{complain, in_simulated_time, read, say};
+use super::watch::{Printer, RehearsalWatch};
+use super::{print, print_error, print_json, read_spec};
 
 /// Deploy a spec into a simulated AWS account.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Rehearse {
-    /// The spec's file.
+pub(super) struct Rehearse {
+    /// The spec file.
     spec: PathBuf,
-    /// Let something fail: a component (the first call of its `ensure` that creates something is refused), or a call
-    /// such as `ec2:CreateNatGateway`. With `--then` it strikes the second deployment.
+    /// Make a step fail: the first creating call of a component, or every call such as `ec2:CreateNatGateway`. With
+    /// `--then`, the second deployment fails.
     #[arg(long, value_name = "STEP")]
     fail: Option<String>,
     /// Deploy this spec afterwards: the same file again, or a changed one.
     #[arg(long, value_name = "SPEC")]
     then: Option<PathBuf>,
-    /// Draw AWS's durations between p10 and p90 from this seed, instead of taking the medians.
+    /// Draw AWS's durations between p10 and p90 with this seed. Default: the medians.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Print one JSON object for programs instead of a report.
+    /// Print one JSON document for programs instead of a report.
     #[arg(long)]
     json: bool,
 }
@@ -39,56 +42,61 @@ impl Rehearse {
         let files = std::iter::once(&self.spec).chain(&self.then);
         let mut specs = Vec::new();
         for file in files {
-            let Some((text, spec)) = read(file)? else { return Ok(ExitCode::FAILURE) };
-            specs.push((file.clone(), text, spec));
+            match read_spec(file)? {
+                Ok((text, spec)) => specs.push((file.clone(), text, spec)),
+                Err(code) => return Ok(code),
+            }
         }
         let fault = self.fail.as_deref().map(fault).transpose()?;
-        in_simulated_time(self.rehearse(&specs, fault))
+        in_simulated_time(self.rehearse(&specs, fault))?
     }
 
     async fn rehearse(&self, specs: &[(PathBuf, String, Spec)], fault: Option<Fault>) -> Result<ExitCode> {
         let setting = Setting { seed: self.seed, ..Setting::default() };
         let known: Vec<&Spec> = specs.iter().map(|(_, _, spec)| spec).collect();
         let rehearsal = Rehearsal::open(&setting, &known)?;
-        let live = Live::default();
-        let watch: &dyn Watch = if self.json { &() } else { &live };
+        let watch = RehearsalWatch::new(if self.json { Printer::Quiet } else { Printer::Lines });
         let mut deployments: Vec<Deployed> = Vec::new();
         for (place, (file, text, spec)) in specs.iter().enumerate() {
             if let Some(fault) = fault.as_ref().filter(|_| place + 1 == specs.len()) {
                 rehearsal.account().arm(fault.clone());
             }
             if !self.json {
-                say(&report::opening(file, spec, self.seed));
+                print(&report::opening(file, spec, self.seed));
             }
-            let deployed = rehearsal.deploy(text, watch).await?;
+            let deployed = rehearsal.deploy(text, &watch).await?;
             if !self.json {
-                say(&report::closing(&rehearsal, &deployed));
+                print(&report::closing(&rehearsal, &deployed));
             }
             deployments.push(deployed);
         }
         if self.json {
-            say(&serde_json::to_string_pretty(&document(&rehearsal, &deployments))
-                .context("writing the report")?);
+            print_json(&document(&rehearsal, &deployments))?;
         }
-        if let (Some(asked), true) = (&self.fail, rehearsal.account().strikes().is_empty()) {
-            complain(&format!(
-                "error: --fail {asked}: this deployment makes no such call, so nothing was refused"
+        if let (Some(call), true) = (&self.fail, rehearsal.account().strikes().is_empty()) {
+            print_error(&format!(
+                "error: --fail {call}: the deployment makes no such call, so nothing failed"
             ));
-            return Ok(ExitCode::FAILURE);
+            return Ok(ExitCode::from(exit_code::FAILED));
         }
-        let all_good = deployments.iter().all(Deployed::succeeded);
-        Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(ExitCode::from(exit_code(&deployments)))
     }
 }
 
-/// The fault that `--fail` asks for.
-pub(super) fn fault(asked: &str) -> Result<Fault> {
+/// The exit code of the first deployment that did not succeed.
+fn exit_code(deployments: &[Deployed]) -> u8 {
+    let mut codes = deployments.iter().map(|deployed| deployed.result().exit_code());
+    codes.find(|code| *code != exit_code::DONE).unwrap_or(exit_code::DONE)
+}
+
+/// The fault that `--fail` names.
+pub(super) fn fault(step: &str) -> Result<Fault> {
     let refused = FaultKind::Refused {
         code: "RefusedByRehearsal".into(),
-        message: format!("refused because of --fail {asked}"),
+        message: format!("refused because of --fail {step}"),
     };
-    if let Some((service, operation)) = asked.split_once(':') {
-        // The names that the AWS CLI and IAM use for services, beside those that requests are signed for.
+    if let Some((service, operation)) = step.split_once(':') {
+        // The names that the AWS CLI and IAM have for services, beside the names that requests are signed with.
         let service = match service {
             "elb" | "elbv2" => "elasticloadbalancing",
             "autoscaling" => "application-autoscaling",
@@ -98,14 +106,15 @@ pub(super) fn fault(asked: &str) -> Result<Fault> {
         };
         return Ok(Fault::at(service, operation, When::From(1), refused));
     }
-    let names: Vec<&str> = COMPONENTS.iter().map(|part| part.name).collect();
-    if !names.contains(&asked) {
+    let names: Vec<&str> = COMPONENTS.iter().map(|component| component.name).collect();
+    if !names.contains(&step) {
         bail!(
-            "--fail takes a component ({}) or a call such as ec2:CreateNatGateway, not {asked:?}",
+            "--fail {step}: there is no such component\n\
+             help: pass a component ({}) or a call such as ec2:CreateNatGateway",
             names.join(", ")
         );
     }
-    Ok(Fault::at("*", "*", When::Only(1), refused).during(&format!("/{asked}/apply")))
+    Ok(Fault::at("*", "*", When::Only(1), refused).during(&format!("/{step}/apply")))
 }
 
 fn document(rehearsal: &Rehearsal, deployments: &[Deployed]) -> Value {
