@@ -11,7 +11,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Val
     let abort = Abort::default();
     let watch = StopAt(step, abort.clone());
     let stopped = rehearsal.run(input.clone(), &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted", "it came to {step}");
+    assert_eq!(stopped.result(), "Aborted", "the execution ended before {step}");
     rehearsal.interruption(&stopped.id, &input).unwrap()
 }
 
