@@ -112,12 +112,12 @@ async fn conclude_fails(
     };
     same("whether the cause is named", reported.contains(&code), true)?;
     same("whether it succeeded", deployed.succeeded(), AFTER_SUCCESS.contains(&call.as_str()))?;
-    let mut now = resources(rehearsal);
-    if !now.iter().any(|item| item == SCHEDULE) {
-        now.push(SCHEDULE.into());
-        now.sort();
+    let mut actual = resources(rehearsal);
+    if !actual.iter().any(|item| item == SCHEDULE) {
+        actual.push(SCHEDULE.into());
+        actual.sort();
     }
-    same("the resources without the schedule", &now, &undisturbed.resources)?;
+    same("the resources without the schedule", &actual, &undisturbed.resources)?;
     next_deployment_succeeds(undisturbed, rehearsal).await?;
     Ok(Ended::Succeeded)
 }

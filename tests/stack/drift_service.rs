@@ -73,7 +73,7 @@ impl ManualChange {
             }
             Self::TurnOffBackups => drop(database().backup_retention_period(0).send().await.unwrap()),
             Self::ChangeInstanceClass => {
-                drop(database().db_instance_class("db.t4g.small").send().await.unwrap())
+                drop(database().db_instance_class("db.t4g.small").send().await.unwrap());
             }
             Self::DeleteListenerRule => delete_listener_rule(aws).await,
             Self::ChangeTaskCount => {

@@ -12,7 +12,7 @@ async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Val
     let abort = Abort::default();
     let watch = StopAt(step, abort.clone());
     let stopped = rehearsal.run(input.clone(), &watch, &abort).await;
-    assert_eq!(stopped.result(), Outcome::Interrupted, "it came to {step}");
+    assert_eq!(stopped.result(), Outcome::Interrupted, "the execution ended before {step}");
     rehearsal.interruption(&stopped.id, &input).unwrap()
 }
 
