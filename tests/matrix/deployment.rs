@@ -31,7 +31,7 @@ fn a_transient_fault_at_any_call_of_a_deployment_changes_nothing() {
     run_all("Transient faults in a deployment", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -127,7 +127,7 @@ const SCHEDULE: &str = "AWS::Scheduler::Schedule shop";
 async fn next_deployment_succeeds(undisturbed: &UndisturbedRun, rehearsal: &Rehearsal) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     check_resources(rehearsal, &undisturbed.resources)?;
     lock_is_free(rehearsal).await
 }

@@ -39,7 +39,7 @@ fn a_transient_fault_at_any_call_of_a_destroy_changes_nothing() {
     run_all("Transient faults in a destroy", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Destroyed.into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Destroyed, None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)

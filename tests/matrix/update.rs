@@ -83,7 +83,7 @@ fn a_transient_fault_at_any_call_of_an_update_changes_nothing() {
     run_all("Transient faults in an update", &cases, |case| {
         simulated(async {
             let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
             check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
@@ -149,7 +149,7 @@ async fn next_deployment_reaches(
 ) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, spec).await;
-    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     check_resources(rehearsal, expected)?;
     lock_is_free(rehearsal).await
 }

@@ -34,7 +34,7 @@ fn field(component: &str) -> String {
 pub fn definition(parts: &[Part]) -> Value {
     let workflow = Workflow { parts };
     let mut states = States::default();
-    workflow.admit(&mut states);
+    admission(&mut states);
     workflow.plan(&mut states);
     workflow.approve(&mut states);
     workflow.apply(&mut states);
@@ -57,6 +57,47 @@ pub fn definition(parts: &[Part]) -> Value {
 /// When the definition cannot be written as JSON.
 pub fn text_of(definition: &Value) -> serde_json::Result<String> {
     serde_json::to_string_pretty(definition).map(|text| text + "\n")
+}
+
+/// The state with which a component's turn begins: a wait for what it needs, or its own.
+fn entry(part: &Part) -> String {
+    match part.needs.first() {
+        Some(need) if need.only_if.is_some() => format!("Needs{}", pascal_case(need.component)),
+        Some(need) => format!("Await{}", pascal_case(need.component)),
+        None => pascal_case(part.component),
+    }
+}
+
+fn admission(states: &mut States) {
+    let task = Task {
+        comment: "Reads what started the execution, checks the spec, takes the stack's lock".into(),
+        function: format!("${{{}}}", pascal_case(admit::NAME)),
+        payload: json!({
+            "event.$": "$",
+            "execution": { "Id.$": "$$.Execution.Id", "Name.$": "$$.Execution.Name" },
+        }),
+        wait: Some(ADMIT),
+        result: Result::State,
+        catch: Some(("$".into(), "NotAdmitted".into())),
+        next: Some("Admitted".into()),
+    };
+    states.add("Admit", task.into_state());
+    let ways = [
+        (text("$.verdict", "admitted"), "Plan"),
+        (text("$.verdict", "interrupted"), "RollBack"),
+        (text("$.verdict", "retained"), "Retained"),
+    ];
+    let comment = "Continues if the deployment was admitted; an interrupted one is rolled back first";
+    states.add("Admitted", choice(comment, &ways, "Superseded"));
+    states.add("Retained", succeed("The spec was deleted; the stack is kept"));
+    states.add(
+        "Superseded",
+        succeed("A newer version of the spec, or another deployment of this one, replaces it"),
+    );
+    states.add(
+        "NotAdmitted",
+        fail("The event or the spec was invalid; nothing was changed", "$.Error", "$.Cause"),
+    );
 }
 
 struct Workflow<'t> {
@@ -113,7 +154,7 @@ impl Workflow<'_> {
 
     /// The first state that applies something.
     fn first_apply(&self) -> String {
-        self.parts.first().map_or_else(|| "WaitUntilStable".into(), |part| self.entry(part))
+        self.parts.first().map_or_else(|| "WaitUntilStable".into(), entry)
     }
 
     /// The first state that deletes something.
@@ -122,47 +163,6 @@ impl Workflow<'_> {
             || "AwaitDeletion".into(),
             |(part, _)| format!("Delete{}", pascal_case(part.component)),
         )
-    }
-
-    /// The state with which a component's turn begins: a wait for what it needs, or its own.
-    fn entry(&self, part: &Part) -> String {
-        match part.needs.first() {
-            Some(need) if need.only_if.is_some() => format!("Needs{}", pascal_case(need.component)),
-            Some(need) => format!("Await{}", pascal_case(need.component)),
-            None => pascal_case(part.component),
-        }
-    }
-
-    fn admit(&self, states: &mut States) {
-        let task = Task {
-            comment: "Reads what started the execution, checks the spec, takes the stack's lock".into(),
-            function: format!("${{{}}}", pascal_case(admit::NAME)),
-            payload: json!({
-                "event.$": "$",
-                "execution": { "Id.$": "$$.Execution.Id", "Name.$": "$$.Execution.Name" },
-            }),
-            wait: Some(ADMIT),
-            result: Result::State,
-            catch: Some(("$".into(), "NotAdmitted".into())),
-            next: Some("Admitted".into()),
-        };
-        states.add("Admit", task.into_state());
-        let ways = [
-            (text("$.verdict", "admitted"), "Plan"),
-            (text("$.verdict", "interrupted"), "RollBack"),
-            (text("$.verdict", "retained"), "Retained"),
-        ];
-        let comment = "Continues if the deployment was admitted; an interrupted one is rolled back first";
-        states.add("Admitted", choice(comment, &ways, "Superseded"));
-        states.add("Retained", succeed("The spec was deleted; the stack is kept"));
-        states.add(
-            "Superseded",
-            succeed("A newer version of the spec, or another deployment of this one, replaces it"),
-        );
-        states.add(
-            "NotAdmitted",
-            fail("The event or the spec was invalid; nothing was changed", "$.Error", "$.Cause"),
-        );
     }
 
     fn plan(&self, states: &mut States) {
@@ -175,7 +175,13 @@ impl Workflow<'_> {
         });
         let comment = "Finds what would change, and what would make the deployment fail; changes nothing";
         let catch = (failed_in("planFailed", "Plan"), "Conclude".into());
-        let plan = parallel(comment, branches.collect(), json!({ "ResultPath": "$.plan" }), catch, "Review");
+        let plan = parallel(
+            comment,
+            &branches.collect::<Vec<_>>(),
+            &json!({ "ResultPath": "$.plan" }),
+            catch,
+            "Review",
+        );
         states.add("Plan", plan);
         let review = Task {
             catch: Some((failed_in("planFailed", "Review"), "Conclude".into())),
@@ -259,8 +265,7 @@ impl Workflow<'_> {
                 let task = task(need.component, Action::WaitUntilStable, need.why, Some(need.wait));
                 states.add(&*await_state, applying(task, &await_state, need.component, next));
             }
-            let next =
-                self.parts.get(index + 1).map_or_else(|| "WaitUntilStable".into(), |next| self.entry(next));
+            let next = self.parts.get(index + 1).map_or_else(|| "WaitUntilStable".into(), entry);
             let task = task(part.component, Action::Apply, part.creates, Some(part.apply));
             states.add(&*own, applying(task, &own, part.component, next));
         }
@@ -287,14 +292,14 @@ impl Workflow<'_> {
             );
             branch.into_branch()
         });
-        let branches = branches.collect();
+        let branches: Vec<Value> = branches.collect();
         let selected = waiting.iter().enumerate();
         let selected = selected
             .map(|(index, (part, _))| (format!("{}.$", field(part.component)), json!(format!("$[{index}]"))));
         let result = json!({ "ResultSelector": Value::Object(selected.collect()), "ResultPath": "$.stable" });
         let catch = (failed_in("failed", "WaitUntilStable"), "RollBack".into());
         let comment = "Waits until every component is stable and healthy";
-        states.add("WaitUntilStable", parallel(comment, branches, result, catch, "NeedsPruning"));
+        states.add("WaitUntilStable", parallel(comment, &branches, &result, catch, "NeedsPruning"));
     }
 
     fn prune(&self, states: &mut States) {
@@ -307,13 +312,13 @@ impl Workflow<'_> {
             branch.add(format!("Prune{}", pascal_case(part.component)), task.into_state());
             branch.into_branch()
         });
-        let branches = branches.collect();
+        let branches: Vec<Value> = branches.collect();
         let names: Vec<String> =
             self.last().iter().map(|(part, _)| format!("Prune{}", pascal_case(part.component))).collect();
         let after = |index: usize| names.get(index).map_or("Conclude", String::as_str);
         let catch = |step: &str| (failed_in("pruneFailed", step), "Conclude".to_owned());
         let comment = "Deletes what the spec no longer has";
-        let prune = parallel(comment, branches, json!({ "ResultPath": null }), catch("Prune"), after(0));
+        let prune = parallel(comment, &branches, &json!({ "ResultPath": null }), catch("Prune"), after(0));
         states.add("Prune", prune);
         for (index, (part, wait)) in self.last().into_iter().enumerate() {
             let name = format!("Prune{}", pascal_case(part.component));
@@ -367,14 +372,14 @@ impl Workflow<'_> {
             branch.add(remains, pass);
             branch.into_branch()
         });
-        let branches = branches.collect();
+        let branches: Vec<Value> = branches.collect();
         let last: Vec<String> =
             self.last().iter().map(|(part, _)| format!("Delete{}", pascal_case(part.component))).collect();
         let after = |index: usize| last.get(index).map_or("Conclude", String::as_str);
         let comment = "Waits until everything inside the network is deleted; a deletion that is given up does not stop the others";
         let catch = (failed_in("deletionsGivenUp", "AwaitDeletion"), after(0).to_owned());
         let result = json!({ "ResultPath": "$.deletionEnds" });
-        states.add("AwaitDeletion", parallel(comment, branches, result, catch, after(0)));
+        states.add("AwaitDeletion", parallel(comment, &branches, &result, catch, after(0)));
         for (index, (part, wait)) in self.last().into_iter().enumerate() {
             let comment = "Deletes what everything else was in, and waits until it is gone";
             let next = after(index + 1);

@@ -125,8 +125,8 @@ pub(super) fn retry(wait: Option<Wait>, after_timeout: bool) -> Value {
 /// Several branches side by side.
 pub(super) fn parallel(
     comment: &str,
-    branches: Vec<Value>,
-    result: Value,
+    branches: &[Value],
+    result: &Value,
     catch: (String, String),
     next: &str,
 ) -> Value {

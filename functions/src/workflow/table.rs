@@ -176,9 +176,9 @@ pub const READ_REPLY: Wait = every(2).for_minutes(2);
 pub const CONCLUDE: Wait = every(5).for_minutes(5);
 
 /// How long somebody may take to approve a plan.
-pub const APPROVAL: Duration = Duration::from_secs(3 * 24 * 3600);
+pub const APPROVAL: Duration = Duration::from_hours(3 * 24);
 /// How long a whole deployment may take: an approval, then every wait at its limit.
-pub const DEPLOYMENT: Duration = Duration::from_secs(8 * 24 * 3600);
+pub const DEPLOYMENT: Duration = Duration::from_hours(8 * 24);
 /// How long a step waits for its function: longer than Lambda lets it run, so that no function is running when its step
 /// has failed.
 pub const INVOCATION: Duration = Duration::from_secs(150);
