@@ -98,7 +98,7 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     let announced = events.last().unwrap().detail["warnings"].to_string();
     for role in ROLES {
         for policy in [ADMINISTRATOR, "manual"] {
-            let line = format!("the role {role} also has the policy {policy}");
+            let line = format!("IAM role {role} also has the policy {policy}");
             for said in [told, status["message"].as_str().unwrap(), &announced] {
                 assert!(said.contains(&line), "{line} is not in {said}");
             }
