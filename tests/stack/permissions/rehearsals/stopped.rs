@@ -29,7 +29,12 @@ pub(super) async fn a_rollback_is_stopped() -> Rehearsal {
 async fn stopped_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
     let abort = Abort::default();
     let stopped = rehearsal.run(input.clone(), &StopAt(step, abort.clone()), &abort).await;
-    assert_eq!(stopped.result(), Outcome::Interrupted, "the execution ended before {step}: {:?}", stopped.error());
+    assert_eq!(
+        stopped.result(),
+        Outcome::Interrupted,
+        "the execution ended before {step}: {:?}",
+        stopped.error()
+    );
     rehearsal.interruption(&stopped.id, &input).unwrap()
 }
 
