@@ -13,7 +13,10 @@ async fn a_plan_rejects_an_unusable_certificate_or_zone() {
     let cases = [
         (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not in the region eu-central-1"),
         (GIVEN.replace(":123456789012:", ":210987654321:"), "is not in the account 123456789012"),
-        (GIVEN.replace("certificate/1", "certificate/2"), "certificate/2 does not exist"),
+        (
+            GIVEN.replace("certificate/1", "certificate/2"),
+            "/21111111-2222-3333-4444-555555555555 does not exist",
+        ),
         (
             GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.org"),
             "is not for loadBalancer.domain",

@@ -148,7 +148,7 @@ async fn a_plan_warns_when_optional_reads_are_denied() {
     let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
     let spec = WORKER.replace("image: mail", &format!("image: '{registry}/hub/nginx:1.29'"));
     let plan = act(&aws(&account), NAME, "plan", &deployment(&spec)).await.unwrap();
-    assert_eq!((&plan["blocked"], &plan["problems"]), (&json!(false), &json!([])), "{plan}");
+    assert_eq!(plan["problems"], json!([]), "{plan}");
     let warnings = plan["warnings"].to_string();
     for expected in ["L-3032A538", "has no repository hub/nginx, unless a pull-through cache provides it"] {
         assert!(warnings.contains(expected), "{expected}: {warnings}");
