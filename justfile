@@ -18,9 +18,17 @@ test *ARGS:
 simulate:
     cargo run -- simulate --after specs/shop.yaml
 
-# Check the dependencies: licenses, advisories, duplicates (needs cargo-deny).
+# Check the dependencies: duplicates, licenses and sources (needs cargo-deny).
 deny:
-    cargo deny check
+    cargo deny check bans licenses sources
+
+# Check the dependencies for security advisories (needs cargo-deny; downloads the advisory database).
+advisories:
+    cargo deny check advisories
+
+# Run chaos tests.
+chaos *ARGS:
+    cargo run -- chaos {{ARGS}}
 
 # Check the template with SAM (needs the SAM CLI).
 template:

@@ -24,6 +24,7 @@ mod latency;
 mod params;
 mod protocol;
 mod rates;
+mod sdk;
 mod seed;
 mod serve;
 mod services;

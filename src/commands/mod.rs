@@ -1,51 +1,85 @@
-//! The commands, and how they speak.
+//! The commands and their output.
 
 mod account;
+mod chaos;
+mod exit_codes;
 mod rehearse;
-mod report;
 mod simulate;
-mod storm;
+mod text;
 mod validate;
+mod watch;
 
-use std::future::Future;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::{CommandFactory, FromArgMatches};
+use stackdrop_functions::deployment::outcome::exit_code;
 use stackdrop_specs::Spec;
 
-/// What the command can do.
+/// Drop a spec in S3; get a running stack.
+#[derive(Debug, clap::Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Check a spec, and say all that is wrong with it.
+enum Command {
+    /// Check a spec and print every problem in it.
     Validate(validate::Validate),
-    /// Deploy a spec into a simulated AWS account: what is made, in which order, how long it takes, what it costs.
+    /// Deploy a spec into a simulated AWS account: the steps, their durations, the resources and their cost.
     Rehearse(rehearse::Rehearse),
-    /// Upload a spec to an account, and follow its deployment to the end.
+    /// Upload a spec and follow its deployment to the end.
     Deploy(account::deploy::Deploy),
-    /// Show what a deployment would change, cost and take; nothing is changed.
+    /// Show what a deployment would change, its cost and its duration; nothing is changed.
     Plan(account::plan::Plan),
-    /// Show how a stack stands.
+    /// Show the status of a stack.
     Status(account::status::Status),
-    /// List a stack's deployments, the newest first.
+    /// List the deployments of a stack, newest first.
     History(account::history::History),
-    /// Show what the containers of a stack's services have written.
+    /// Show the logs of a stack's services.
     Logs(account::logs::Logs),
-    /// Agree to the plan that waits for approval.
+    /// Approve the plan that awaits approval.
     Approve(account::answer::Approve),
-    /// Reject the plan that waits for approval.
+    /// Reject the plan that awaits approval.
     Reject(account::answer::Reject),
-    /// Remove a stack and all that is in it.
+    /// Destroy a stack: delete all its resources.
     Destroy(account::destroy::Destroy),
     /// Serve a simulated AWS account on a loopback port, for the AWS CLI and any SDK.
     Simulate(simulate::Simulate),
-    /// Rehearse in random weather, one storm a seed, and say after which something is wrong.
-    Storm(storm::Storm),
+    /// Run chaos tests: rehearsals with random faults, duplicate events and stopped executions, one for each seed.
+    Chaos(chaos::Chaos),
+}
+
+/// Runs the command of the process's arguments.
+pub(crate) fn run() -> ExitCode {
+    let arguments = command_line().get_matches();
+    let result = match Arguments::from_arg_matches(&arguments) {
+        Ok(Arguments { command }) => command.run(),
+        // Prints the usage and ends the process with `USAGE`, as clap does for every usage error.
+        Err(error) => error.format(&mut command_line()).exit(),
+    };
+    result.unwrap_or_else(|error| {
+        print_error(&format!("error: {error:#}"));
+        ExitCode::from(exit_code::USAGE)
+    })
+}
+
+/// The command line, with the exit codes at the end of every command's help.
+fn command_line() -> clap::Command {
+    let command = Arguments::command().after_help(exit_codes::help());
+    command.mut_subcommands(|subcommand| {
+        let more = subcommand.get_after_help().map(|more| format!("\n\n{more}")).unwrap_or_default();
+        subcommand.after_help(exit_codes::help() + &more)
+    })
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    fn run(self) -> Result<ExitCode> {
         match self {
             Self::Validate(validate) => validate.run(),
             Self::Rehearse(rehearse) => rehearse.run(),
@@ -58,46 +92,62 @@ impl Command {
             Self::Reject(reject) => reject.run(),
             Self::Destroy(destroy) => destroy.run(),
             Self::Simulate(simulate) => simulate.run(),
-            Self::Storm(storm) => storm.run(),
+            Self::Chaos(chaos) => chaos.run(),
         }
     }
 }
 
-/// A spec file's text and the spec in it; the problems are said when there are any.
-fn read(path: &Path) -> Result<Option<(String, Spec)>> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+/// The text of a spec file and its spec. If the spec is invalid, prints its problems and returns the exit code.
+fn read_spec(path: &Path) -> Result<std::result::Result<(String, Spec), ExitCode>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     match Spec::read(&bytes) {
-        Ok(spec) => Ok(Some((String::from_utf8(bytes).context("the spec is not UTF-8")?, spec))),
+        Ok(spec) => {
+            let text = String::from_utf8(bytes);
+            let text = text.with_context(|| format!("cannot read {}: it is not UTF-8", path.display()))?;
+            Ok(Ok((text, spec)))
+        }
         Err(errors) => {
-            complain(&errors.render(&path.display().to_string()));
-            Ok(None)
+            print_error(&errors.render(&path.display().to_string()));
+            Ok(Err(ExitCode::from(exit_code::REJECTED)))
         }
     }
 }
 
-/// Runs something in simulated time: the clock moves on by itself whenever everything waits.
-fn in_simulated_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(work)
+/// Prints a document for programs.
+fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    print(&serde_json::to_string_pretty(document).context("cannot write the JSON document")?);
+    Ok(())
 }
 
-/// Prints a line to standard output. A reader who has gone away (`| head`) is no error.
-fn say(line: &str) {
+/// Prints a line to standard output. A closed pipe (`| head`) is not an error.
+fn print(line: &str) {
     print_to(&mut std::io::stdout().lock(), line);
 }
 
 /// Prints a line to standard error.
-pub(crate) fn complain(line: &str) {
+fn print_error(line: &str) {
     print_to(&mut std::io::stderr().lock(), line);
 }
 
 fn print_to(out: &mut impl Write, line: &str) {
     match writeln!(out, "{}", line.trim_end_matches('\n')).and_then(|()| out.flush()) {
-        // Nowhere is left to say that nothing can be said.
+        // A failed write cannot be reported anywhere else.
         Ok(()) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_command_lists_the_exit_codes() {
+        command_line().debug_assert();
+        let mut command = command_line();
+        command.build();
+        for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+            let help = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with(&exit_codes::help()), "{}: {help}", subcommand.get_name());
+        }
     }
 }

@@ -5,31 +5,32 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use stackdrop::rehearsal::at_pace;
+use stackdrop::rehearsal::{at_pace, in_simulated_time};
 use stackdrop::{Rehearsal, Setting};
+use stackdrop_functions::Settings;
 use stackdrop_simulator::serve;
 use stackdrop_specs::Spec;
 use tokio::net::TcpListener;
 
 use super::rehearse::fault;
-use super::{in_simulated_time, read, say};
+use super::{print, read_spec, text};
 
-/// Serve a simulated AWS account, with Stackdrop installed and at work in it, on a loopback port.
+/// Serve a simulated AWS account, in which Stackdrop is installed and runs, on a loopback port.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Simulate {
-    /// Where to listen: a loopback address. Port 0 takes one that is free.
+pub(super) struct Simulate {
+    /// The loopback address to listen on. Port 0 chooses a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4599")]
     listen: SocketAddr,
-    /// Serve the account as it stands after rehearsing this spec.
+    /// Deploy this spec before the account is served.
     #[arg(long, value_name = "SPEC")]
     after: Option<PathBuf>,
-    /// Have in the account what this spec refers to: certificate, hosted zone, secrets. May be given several times.
+    /// Create what this spec refers to: certificate, hosted zone, secrets. Can be repeated.
     #[arg(long, value_name = "SPEC")]
     with: Vec<PathBuf>,
-    /// How many times as fast as real time simulated time passes: at 60 a deployment of six minutes takes six seconds.
+    /// How fast simulated time passes: at 60, a deployment of six minutes takes six seconds.
     #[arg(long, value_name = "N", default_value_t = 60.0)]
     speed: f64,
-    /// Refuse a call such as `ec2:CreateNatGateway`, each time that it is made.
+    /// Refuse every call such as `ec2:CreateNatGateway`.
     #[arg(long, value_name = "CALL")]
     fail: Option<String>,
 }
@@ -38,22 +39,23 @@ impl Simulate {
     pub(super) fn run(self) -> Result<ExitCode> {
         ensure!(
             self.listen.ip().is_loopback(),
-            "--listen {}: the simulated account trusts everybody, so it listens on a loopback address only",
+            "--listen {}: not a loopback address\n\
+             help: pass an address such as 127.0.0.1:4599; the simulated account does not check credentials",
             self.listen
         );
         ensure!(
             self.speed > 0.0 && self.speed <= 1e6,
-            "--speed {}: a number above 0, at most 1000000",
+            "--speed {}: out of range\nhelp: pass a number above 0, at most 1000000",
             self.speed
         );
         let mut specs = Vec::new();
         for file in self.after.iter().chain(&self.with) {
-            match read(file)? {
-                None => return Ok(ExitCode::FAILURE),
-                Some(spec) => specs.push(spec),
+            match read_spec(file)? {
+                Ok(read) => specs.push(read),
+                Err(code) => return Ok(code),
             }
         }
-        in_simulated_time(self.serve(&specs))
+        in_simulated_time(self.serve(&specs))?
     }
 
     async fn serve(&self, specs: &[(String, Spec)]) -> Result<ExitCode> {
@@ -62,32 +64,35 @@ impl Simulate {
         let rehearsal = Rehearsal::open(&Setting::default(), &known)?;
         if let Some((text, _)) = specs.first().filter(|_| self.after.is_some()) {
             let deployed = rehearsal.deploy(text, &()).await?;
-            say(&format!(
-                "The rehearsal ended as {} after {:.1} simulated seconds.",
-                deployed.result(),
-                deployed.outcome.seconds
-            ));
+            let headline = text::headline(deployed.result(), deployed.problems().len());
+            let took = text::duration(deployed.outcome.seconds);
+            print(&format!("{headline} ({took} of simulated time)."));
         }
         if let Some(fault) = fault {
             rehearsal.account().arm(fault);
         }
-        let listener =
-            TcpListener::bind(self.listen).await.with_context(|| format!("listening on {}", self.listen))?;
-        let address = listener.local_addr().context("asking for the address")?;
-        let settings = &rehearsal.aws().settings;
-        say(&format!(
-            "An AWS account ({}, {}) with Stackdrop installed is served on http://{address}, {} times as fast as real time; \
-             Ctrl-C ends it. For example:\n  \
-             export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION={} AWS_ENDPOINT_URL=http://{address}\n  \
-             stackdrop deploy specs/shop.yaml\n  aws ec2 describe-vpcs",
-            settings.account, settings.region, self.speed, settings.region
-        ));
+        let listener = TcpListener::bind(self.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let address = listener.local_addr().context("cannot read the listening address")?;
+        print(&self.introduction(&rehearsal, address));
         tokio::select! {
             never = rehearsal.live() => match never {},
-            paced = at_pace(self.speed) => match paced.context("keeping the pace")? {},
-            served = serve(rehearsal.account().clone(), listener) => served.context("serving")?,
-            stopped = tokio::signal::ctrl_c() => stopped.context("waiting for Ctrl-C")?,
+            paced = at_pace(self.speed) => match paced.context("cannot keep the pace")? {},
+            served = serve(rehearsal.account().clone(), listener) => served.context("cannot serve the account")?,
+            stopped = tokio::signal::ctrl_c() => stopped.context("cannot wait for Ctrl-C")?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What is served, and how to use it.
+    fn introduction(&self, rehearsal: &Rehearsal, address: SocketAddr) -> String {
+        let Settings { account, region, .. } = &rehearsal.aws().settings;
+        format!(
+            "An AWS account ({account}, {region}) with Stackdrop installed is served on http://{address}, at {} times \
+             real time. Ctrl-C stops it. For example:\n  \
+             export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION={region} AWS_ENDPOINT_URL=http://{address}\n  \
+             stackdrop deploy specs/shop.yaml\n  aws ec2 describe-vpcs",
+            self.speed
+        )
     }
 }

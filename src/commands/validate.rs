@@ -5,21 +5,24 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{read, say};
+use super::{print, read_spec};
 
-/// Check a spec, and say all that is wrong with it.
+/// Check a spec and print every problem in it.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Validate {
-    /// The spec's file.
+pub(super) struct Validate {
+    /// The spec file.
     spec: PathBuf,
 }
 
 impl Validate {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let Some((_, spec)) = read(&self.spec)? else { return Ok(ExitCode::FAILURE) };
+        let (_, spec) = match read_spec(&self.spec)? {
+            Ok(read) => read,
+            Err(code) => return Ok(code),
+        };
         let services: Vec<&str> = spec.services.keys().map(String::as_str).collect();
-        say(&format!(
-            "{} is a valid spec of the stack {}{}.",
+        print(&format!(
+            "{} is a valid spec of stack {}{}.",
             self.spec.display(),
             spec.stack,
             if services.is_empty() { String::new() } else { format!(" (services: {})", services.join(", ")) }

@@ -1,9 +1,9 @@
-//! Alarms: when they fire, and whom they tell.
+//! Alarms: when they fire, and what they notify.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An alarm of CloudWatch on one metric.
+/// A CloudWatch alarm on one metric.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Alarm {
@@ -13,38 +13,38 @@ pub struct Alarm {
     /// Its ARN.
     #[serde(skip)]
     pub arn: String,
-    /// What it says to people.
+    /// Its description.
     pub alarm_description: String,
     /// The namespace of its metric, such as `AWS/States`.
     pub namespace: String,
     /// Its metric.
     pub metric_name: String,
-    /// What the metric is of; nothing for all.
+    /// The metric's dimensions.
     #[serde(default)]
     pub dimensions: Vec<Dimension>,
-    /// What is made of a period's values.
+    /// How the values of a period are aggregated.
     pub statistic: Statistic,
-    /// The seconds of a period.
+    /// The length of a period in seconds.
     pub period: u32,
-    /// How many periods it looks at.
+    /// How many periods are evaluated.
     pub evaluation_periods: usize,
-    /// How many of them must breach; all where it is left out.
+    /// How many of them must breach; all by default.
     #[serde(default)]
     pub datapoints_to_alarm: Option<usize>,
-    /// What a period's value is compared with.
+    /// The threshold for the value of a period.
     pub threshold: f64,
-    /// How.
+    /// How the value is compared with the threshold.
     pub comparison_operator: Comparison,
-    /// What a period without a value counts as.
+    /// How a period without a value is treated.
     #[serde(default)]
     pub treat_missing_data: Missing,
-    /// Whom it tells when it fires.
+    /// What it notifies when it fires.
     #[serde(default)]
     pub alarm_actions: Vec<String>,
-    /// Whom it tells when all is well again.
+    /// What it notifies when it is OK again.
     #[serde(default, rename = "OKActions")]
     pub ok_actions: Vec<String>,
-    /// Whether it tells anybody at all.
+    /// Whether it notifies at all.
     #[serde(default = "enabled")]
     pub actions_enabled: bool,
 }
@@ -57,24 +57,24 @@ fn enabled() -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Dimension {
-    /// Such as `StateMachineArn`.
+    /// Its name, such as `StateMachineArn`.
     pub name: String,
-    /// Of which.
+    /// Its value.
     pub value: Value,
 }
 
-/// What is made of a period's values.
+/// How the values of a period are aggregated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "CloudWatch's own words")]
+#[allow(missing_docs, reason = "CloudWatch's own names")]
 pub enum Statistic {
     Sum,
     Maximum,
 }
 
-/// How a period's value is compared with the threshold.
+/// How the value of a period is compared with the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "CloudWatch's own words")]
-#[allow(clippy::enum_variant_names, reason = "CloudWatch's own words")]
+#[allow(missing_docs, reason = "CloudWatch's own names")]
+#[allow(clippy::enum_variant_names, reason = "CloudWatch's own names")]
 pub enum Comparison {
     GreaterThanOrEqualToThreshold,
     GreaterThanThreshold,
@@ -82,10 +82,10 @@ pub enum Comparison {
     LessThanOrEqualToThreshold,
 }
 
-/// What a period without a value counts as.
+/// How a period without a value is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "CloudWatch's own words")]
+#[allow(missing_docs, reason = "CloudWatch's own names")]
 pub enum Missing {
     Breaching,
     NotBreaching,
@@ -94,16 +94,16 @@ pub enum Missing {
 }
 
 impl Alarm {
-    /// Whether it is in alarm after these periods, the newest last; `None` is a period in which nothing was reported.
+    /// Whether the alarm fires after these periods, the newest last; `None` is a period without data.
     ///
-    /// Source: "Configuring how CloudWatch alarms treat missing data" in its user guide. Under `missing`, too few values
-    /// are not enough to fire.
+    /// Source: "Configuring how CloudWatch alarms treat missing data" in the CloudWatch user guide. With `missing`, an
+    /// alarm does not fire on too few values.
     #[must_use]
     pub fn fires(&self, periods: &[Option<f64>]) -> bool {
         let seen = periods.len().saturating_sub(self.evaluation_periods);
         let silent = self.evaluation_periods.saturating_sub(periods.len());
-        let looked_at = periods[seen..].iter().copied().chain(std::iter::repeat_n(None, silent));
-        let breaching = looked_at.filter(|value| self.breaches(*value)).count();
+        let evaluated = periods[seen..].iter().copied().chain(std::iter::repeat_n(None, silent));
+        let breaching = evaluated.filter(|value| self.breaches(*value)).count();
         breaching >= self.datapoints_to_alarm.unwrap_or(self.evaluation_periods)
     }
 

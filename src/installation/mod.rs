@@ -1,7 +1,7 @@
-//! What an account gets: `template.yaml` read as CloudFormation would read it, in one account, region and stack.
+//! An installation: `template.yaml`, resolved as CloudFormation does, for one account, region and stack.
 //!
-//! Rehearsals live in it, and their wiring is judged by it: who may start what, which events start a deployment, what
-//! becomes of those that can't. A part of the template that can't be resolved or is not known here is an error.
+//! Rehearsals run in it. It decides which roles may start executions, which events start a deployment, and where events
+//! go that cannot. A part of the template that cannot be resolved, or is not supported, is an error.
 
 mod alarm;
 mod names;
@@ -25,16 +25,16 @@ pub use scope::Place;
 use scope::Scope;
 pub use template::{TEMPLATE, Template};
 
-/// A template in its place.
+/// A resolved template.
 #[derive(Debug, Clone)]
 pub struct Installation {
-    /// What the functions are told.
+    /// The settings of the functions.
     pub settings: Settings,
     /// The bucket of specs and records.
     pub bucket: Bucket,
     /// The workflow.
     pub workflow: Workflow,
-    /// The functions, by the workflow file's names for them, such as `SecurityGroups`.
+    /// The functions, by their names in the workflow file, such as `SecurityGroups`.
     pub functions: BTreeMap<String, Function>,
     /// The roles, by logical ID.
     pub roles: BTreeMap<String, Role>,
@@ -42,21 +42,21 @@ pub struct Installation {
     pub rules: Vec<Rule>,
     /// The alarms.
     pub alarms: Vec<Alarm>,
-    /// The policies of resources, by the resources' ARNs.
+    /// The resource policies, by the ARNs of their resources.
     pub resource_policies: BTreeMap<String, Value>,
-    /// For each topic, by ARN, the ARN of the key that it encrypts with.
+    /// The ARN of each topic's encryption key, by the topic's ARN.
     pub topic_keys: BTreeMap<String, Option<String>>,
-    /// The days that queues keep messages, by the queues' ARNs.
+    /// How many days each queue keeps messages, by its ARN.
     pub queues: BTreeMap<String, u64>,
-    /// The names of the groups of schedules.
+    /// The names of the schedule groups.
     pub schedule_groups: Vec<String>,
 }
 
 impl Installation {
-    /// Reads a template in its place.
+    /// Resolves a template.
     ///
     /// # Errors
-    /// When something in it can't be resolved, or is not known here.
+    /// If a part of the template cannot be resolved or is not supported.
     pub fn of(template: &Template, place: Place<'_>) -> Result<Self> {
         let scope = Scope::new(template, place)?;
         let workflow = Workflow::read(&scope, only(&scope, "AWS::Serverless::StateMachine")?)?;
@@ -78,7 +78,7 @@ impl Installation {
         })
     }
 
-    /// The roles and policies, as an account is given them.
+    /// The roles and policies, to create in an account.
     pub fn policies(&self) -> impl Iterator<Item = PolicySeed> {
         let of_resources = self.resource_policies.iter().map(|(arn, document)| PolicySeed::ResourcePolicy {
             arn: arn.clone(),
@@ -88,11 +88,11 @@ impl Installation {
     }
 }
 
-/// The one resource of a type.
+/// The only resource of a type.
 fn only<'t>(scope: &Scope<'t>, kind: &str) -> Result<&'t str> {
     match scope.resources(kind)?.as_slice() {
         [id] => Ok(id),
-        found => bail!("one {kind} is known here, not {}", found.len()),
+        found => bail!("expected one {kind}, found {}", found.len()),
     }
 }
 
@@ -104,18 +104,18 @@ fn functions(scope: &Scope<'_>, workflow: &Workflow) -> Result<BTreeMap<String, 
     let invoked = substitutions.map(|(name, version)| {
         let function = all.iter().find(|function| function.version == *version);
         let function =
-            function.with_context(|| format!("the workflow's {name} is no function: {version}"))?;
+            function.with_context(|| format!("the workflow's {name} is not a function: {version}"))?;
         Ok((name.clone(), function.clone()))
     });
     invoked.collect()
 }
 
-/// What the functions find in their environment, which is the same for all.
+/// The settings in the functions' environment, which is the same for all.
 fn settings(place: &Place<'_>, functions: &BTreeMap<String, Function>) -> Result<Settings> {
     let mut environments = functions.values().map(|function| &function.environment);
-    let environment = environments.next().context("there is no function")?;
+    let environment = environments.next().context("the template has no functions")?;
     if environments.any(|other| other != environment) {
-        bail!("the functions' environments differ");
+        bail!("the functions have different environments");
     }
     let read = |name: &str| {
         environment
@@ -160,7 +160,7 @@ fn schedule_groups(scope: &Scope<'_>) -> Result<Vec<String>> {
 }
 
 fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
-    /// How long a queue keeps a message where the template does not say: four days.
+    /// How long a queue keeps a message by default: four days.
     const DEFAULT_SECONDS: u64 = 345_600;
     let ids = scope.resources("AWS::SQS::Queue")?.into_iter();
     ids.map(|id| {
@@ -171,7 +171,7 @@ fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#[allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 mod tests {
     use super::*;
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_called_as_cloudformation_calls_it() {
+    fn resources_have_cloudformations_names_and_arns() {
         let Installation { settings, workflow, functions, roles, bucket, queues, topic_keys, rules, .. } =
             installed(TEMPLATE, &[]).unwrap();
         let machine = "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy";
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_and_conditions_decide_what_there_is() {
+    fn parameters_and_conditions_select_resources_and_properties() {
         let plain = installed(TEMPLATE, &[]).unwrap();
         assert!(plain.roles.values().all(|role| role.boundary.is_none()));
         let boundary = "arn:aws:iam::123456789012:policy/boundary";
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_resolved_is_an_error_that_names_its_place() {
+    fn an_unresolved_part_is_an_error_that_names_its_resource() {
         for (from, to, named) in [
             ("AutoPublishAlias: live", "", "AdmitFunction.Version does not exist"),
             ("!GetAtt LostEvents.Arn", "!GetAtt LostEvent.Arn", "in SpecRule"),

@@ -1,22 +1,21 @@
-//! What CloudFormation calls things: physical names, `Ref` and `Fn::GetAtt` (the types' pages in its reference, "Return
-//! values").
+//! Physical names, `Ref` and `Fn::GetAtt` of resources (CloudFormation reference, "Return values" of each type).
 //!
-//! Names that the template leaves open end with random letters in AWS; here they are STACK-LOGICALID.
+//! CloudFormation generates names with a random suffix if the template does not set one; here they are STACK-LOGICALID.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::scope::{Place, Scope};
 
-/// What `Ref` gives.
+/// The value of `Ref`.
 enum Reference {
     Name,
     Arn,
-    /// A queue's.
+    /// The URL of a queue.
     Url,
 }
 
-/// A type of resource: the property that names it, what `Ref` gives, and its ARN after the partition.
+/// A resource type: the property that names a resource, the value of `Ref`, and the ARN after the partition.
 struct Kind {
     name: &'static str,
     reference: Reference,
@@ -59,7 +58,7 @@ fn regional(place: &Place<'_>, service: &str, resource: &str) -> String {
 }
 
 impl Scope<'_> {
-    /// What `Ref` gives for a resource. `Function.Version` is SAM's: the version that it publishes.
+    /// The value of `Ref` for a resource. `Function.Version` is the version that SAM publishes.
     pub(super) fn reference(&self, id: &str) -> Result<String> {
         if let Some(function) = id.strip_suffix(".Version") {
             return self.version(function);
@@ -77,7 +76,7 @@ impl Scope<'_> {
         }
     }
 
-    /// What `Fn::GetAtt` gives.
+    /// The value of `Fn::GetAtt`.
     pub(super) fn attribute(&self, id: &str, attribute: &str) -> Result<String> {
         match (self.kind_of(id)?, attribute) {
             (_, "Arn") | ("AWS::SNS::Topic", "TopicArn") => self.arn(id),
@@ -85,7 +84,7 @@ impl Scope<'_> {
             | ("AWS::SNS::Topic", "TopicName")
             | ("AWS::Serverless::StateMachine", "Name") => self.name(id),
             ("AWS::Serverless::Function", "Version") => self.version(id),
-            (kind, _) => bail!("{id}.{attribute} of {kind} is not known here"),
+            (kind, _) => bail!("{id}.{attribute} of {kind} is not supported"),
         }
     }
 
@@ -95,7 +94,7 @@ impl Scope<'_> {
         match self.property(id, property)? {
             None => Ok(format!("{}-{id}", self.place.stack)),
             Some(Value::String(name)) => Ok(name),
-            Some(other) => bail!("{id} can't be named {other}"),
+            Some(other) => bail!("{other} is not a name for {id}"),
         }
     }
 
@@ -125,6 +124,6 @@ impl Scope<'_> {
 
     fn known(&self, id: &str) -> Result<Kind> {
         let of = self.kind_of(id)?;
-        kind(of).with_context(|| format!("what CloudFormation calls {id}, of {of}, is not known here"))
+        kind(of).with_context(|| format!("{id} has the type {of}, which is not supported"))
     }
 }

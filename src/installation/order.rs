@@ -1,4 +1,4 @@
-//! What must be created before what: CloudFormation refuses a template in which two resources wait for one another.
+//! Circular dependencies between resources: CloudFormation rejects a template that has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::Template;
 
-/// Looks for a circle of resources that refer to one another.
+/// Checks that no resources depend on each other in a circle.
 ///
 /// # Errors
-/// When there is one: it names them.
+/// If there is a circle; the error names its resources.
 pub(super) fn check(template: &Template) -> Result<()> {
     let resources: BTreeMap<&str, &Value> = template.section("Resources").collect();
-    let needs: BTreeMap<&str, BTreeSet<&str>> =
-        resources.iter().map(|(name, resource)| (*name, needed(resource, &resources))).collect();
-    let mut waiting: BTreeSet<&str> = needs.keys().copied().collect();
+    let dependencies: BTreeMap<&str, BTreeSet<&str>> =
+        resources.iter().map(|(name, resource)| (*name, dependencies(resource, &resources))).collect();
+    let mut waiting: BTreeSet<&str> = dependencies.keys().copied().collect();
     loop {
         let ready: Vec<&str> =
-            waiting.iter().copied().filter(|name| needs[name].is_disjoint(&waiting)).collect();
+            waiting.iter().copied().filter(|name| dependencies[name].is_disjoint(&waiting)).collect();
         if ready.is_empty() {
             break;
         }
@@ -31,7 +31,7 @@ pub(super) fn check(template: &Template) -> Result<()> {
 }
 
 /// The resources that a resource refers to.
-fn needed<'r>(resource: &Value, all: &BTreeMap<&'r str, &Value>) -> BTreeSet<&'r str> {
+fn dependencies<'r>(resource: &Value, all: &BTreeMap<&'r str, &Value>) -> BTreeSet<&'r str> {
     let mut names = Vec::new();
     collect(resource, &mut names);
     let known = names.into_iter().filter_map(|name| {
@@ -50,7 +50,7 @@ fn collect<'v>(value: &'v Value, names: &mut Vec<&'v str>) {
                     ("Fn::GetAtt" | "DependsOn", Value::Array(parts)) => {
                         names.extend(parts.iter().filter_map(Value::as_str));
                     }
-                    ("Fn::Sub", Value::String(text)) => names.extend(filled_in(text)),
+                    ("Fn::Sub", Value::String(text)) => names.extend(placeholders(text)),
                     (_, value) => collect(value, names),
                 }
             }
@@ -60,7 +60,7 @@ fn collect<'v>(value: &'v Value, names: &mut Vec<&'v str>) {
     }
 }
 
-/// What stands in the `${…}` of a text.
-fn filled_in(text: &str) -> impl Iterator<Item = &str> {
+/// The names in the `${…}` of a text.
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).filter_map(|rest| rest.split('}').next())
 }

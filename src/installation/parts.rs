@@ -1,4 +1,4 @@
-//! The parts of an installation, as resources of the template say them.
+//! The parts of an installation, read from the template's resources.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use super::scope::Scope;
 pub struct Bucket {
     /// Its name.
     pub name: String,
-    /// Whether it tells EventBridge what happens to its objects.
+    /// Whether it sends the events of its objects to EventBridge.
     pub sends_events: bool,
-    /// After how many days what is deleted, by the rules that are in force.
+    /// Its enabled lifecycle rules.
     pub expiries: Vec<Expiry>,
 }
 
-/// A rule of a bucket's lifecycle that deletes earlier versions.
+/// A lifecycle rule that deletes noncurrent versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// What the keys begin with.
+    /// The prefix of the keys.
     pub prefix: String,
-    /// The days after which a version that is no longer the newest is deleted.
+    /// After how many days a noncurrent version is deleted.
     pub days: u64,
 }
 
@@ -41,7 +41,7 @@ impl Bucket {
             Some(Expiry { prefix: rule["Prefix"].as_str().unwrap_or_default().into(), days })
         });
         let switch = &properties["NotificationConfiguration"]["EventBridgeConfiguration"];
-        // The switch is on where the configuration is there without a word (its page in CloudFormation's reference).
+        // An empty configuration turns events on (CloudFormation reference, `EventBridgeConfiguration`).
         let on = switch.get("EventBridgeEnabled").map_or(switch.is_object(), |on| on == true);
         Ok(Self { name: scope.name(id)?, sends_events: on, expiries: expiries.collect() })
     }
@@ -58,9 +58,9 @@ pub struct Function {
     pub program: String,
     /// The ARN of its role.
     pub role: String,
-    /// The name of the log group that Lambda writes its log to.
+    /// The name of its log group.
     pub log_group: String,
-    /// What it finds in its environment.
+    /// Its environment variables.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -89,9 +89,12 @@ impl Function {
         let program = &scope.resource(id)?["Metadata"]["BuildProperties"]["Binary"];
         Ok(Self {
             version: scope.reference(&format!("{id}.Version"))?,
-            program: program.as_str().with_context(|| format!("{id} has no program"))?.into(),
+            program: program
+                .as_str()
+                .with_context(|| format!("{id} has no Metadata.BuildProperties.Binary"))?
+                .into(),
             role,
-            // Lambda's own choice where the template makes none.
+            // Lambda's default.
             log_group: logging_config.log_group.unwrap_or_else(|| format!("/aws/lambda/{name}")),
             environment: environment.variables,
             name,
@@ -108,15 +111,15 @@ pub struct Workflow {
     pub kind: String,
     /// The ARN of its role.
     pub role: String,
-    /// Which events of executions are logged: `OFF`, `ERROR`, `FATAL` or `ALL`.
+    /// The level of its log: `OFF`, `ERROR`, `FATAL` or `ALL`.
     pub log_level: String,
-    /// Whether the data of executions is logged too.
+    /// Whether the log has the inputs and outputs of states.
     pub logs_data: bool,
-    /// The ARNs of the log groups.
+    /// The ARNs of its log groups.
     pub log_groups: Vec<String>,
-    /// Whether X-Ray follows executions.
+    /// Whether X-Ray traces executions.
     pub traced: bool,
-    /// What stands in the workflow file for `${…}`: ARNs of versions of functions.
+    /// The substitutions for `${…}` in the workflow file: the ARNs of function versions.
     pub substitutions: BTreeMap<String, String>,
 }
 
@@ -124,7 +127,7 @@ impl Workflow {
     pub(super) fn read(scope: &Scope<'_>, id: &str) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-        #[expect(dead_code, reason = "what is not looked at is known all the same")]
+        #[expect(dead_code, reason = "known properties that are not used here")]
         struct Properties {
             name: Option<String>,
             r#type: Option<String>,
@@ -185,35 +188,35 @@ pub struct Rule {
     /// Its ARN.
     #[serde(skip)]
     pub arn: String,
-    /// What it says to people.
+    /// Its description.
     #[serde(default)]
     pub description: String,
-    /// Which events it is for.
+    /// The events that it matches.
     pub event_pattern: Pattern,
-    /// What it hands them to.
+    /// Where it sends them.
     pub targets: Vec<Target>,
     /// `ENABLED` or `DISABLED`.
     #[serde(default)]
     pub state: Option<String>,
 }
 
-/// What a rule hands events to.
+/// The target of a rule.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Target {
-    /// Its name among the rule's.
+    /// Its ID in the rule.
     pub id: String,
     /// Its ARN.
     pub arn: String,
-    /// The ARN of the role that EventBridge starts it with.
+    /// The ARN of the role with which EventBridge starts it.
     pub role_arn: Option<String>,
-    /// Where events go that can't be handed over.
+    /// Where events go that cannot be delivered.
     pub dead_letter_config: Option<DeadLetters>,
-    /// How often it is tried.
+    /// How often delivery is retried.
     pub retry_policy: Option<Value>,
 }
 
-/// Where events go that can't be handed over.
+/// Where events go that cannot be delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DeadLetters {
@@ -228,7 +231,7 @@ pub struct Role {
     pub arn: String,
     /// Who may assume it.
     pub trust: Value,
-    /// What it may do: documents by name.
+    /// Its inline policies, by name.
     pub policies: Vec<(String, Value)>,
     /// The ARNs of its managed policies.
     pub attached: Vec<String>,
@@ -240,7 +243,7 @@ impl Role {
     pub(super) fn read(scope: &Scope<'_>, id: &str) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-        #[expect(dead_code, reason = "what is not looked at is known all the same")]
+        #[expect(dead_code, reason = "known properties that are not used here")]
         struct Properties {
             role_name: Option<String>,
             description: Option<String>,
@@ -274,7 +277,7 @@ impl Role {
         })
     }
 
-    /// The role as an account is given it.
+    /// The role, to create in an account.
     #[must_use]
     pub fn seed(&self) -> PolicySeed {
         PolicySeed::Role {
@@ -292,7 +295,7 @@ pub(super) fn read<T: DeserializeOwned>(scope: &Scope<'_>, id: &str) -> Result<T
     serde_json::from_value(scope.properties(id)?).with_context(|| format!("in {id}"))
 }
 
-/// The policies of resources, by the resources' ARNs.
+/// The resource policies, by the ARNs of their resources.
 pub(super) fn resource_policies(scope: &Scope<'_>) -> Result<BTreeMap<String, Value>> {
     let mut policies = BTreeMap::new();
     let mut add = |arn: String, document: &Value| match policies.insert(arn.clone(), document.clone()) {
@@ -319,9 +322,9 @@ pub(super) fn resource_policies(scope: &Scope<'_>) -> Result<BTreeMap<String, Va
     Ok(policies)
 }
 
-/// The ARN of a bucket, topic or queue by its name, ARN or address.
+/// The ARN of a bucket, topic or queue, from its name, ARN or URL.
 fn policy_owner(resource: &Value) -> Result<String> {
-    let resource = resource.as_str().context("a policy of no resource")?;
+    let resource = resource.as_str().context("a policy does not name its resource")?;
     let queue = resource.strip_prefix("https://sqs.").and_then(|rest| {
         let (region, rest) = rest.split_once(".amazonaws.com/")?;
         let (account, name) = rest.split_once('/')?;

@@ -1,7 +1,7 @@
-//! Event patterns: which events a rule is for.
+//! Event patterns: which events a rule matches.
 //!
-//! Source: "Amazon EventBridge event patterns" and "Comparison operators" in its user guide. Of the operators, those
-//! that the template uses are known here; any other is an error.
+//! Source: "Amazon EventBridge event patterns" and "Comparison operators" in the EventBridge user guide. Only the
+//! operators that the template uses are supported; any other is an error.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,15 +13,15 @@ pub struct Pattern(Vec<(String, Field)>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Field {
-    /// A part of the event with fields of its own.
-    Part(Pattern),
+    /// An object with fields of its own.
+    Object(Pattern),
     /// A field that must have one of these values.
     OneOf(Vec<Operator>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Operator {
-    Exactly(Value),
+    Equals(Value),
     /// `*` stands for any characters.
     Wildcard(String),
 }
@@ -31,7 +31,7 @@ impl TryFrom<Value> for Pattern {
 
     fn try_from(pattern: Value) -> Result<Self, String> {
         let fields = pattern.as_object().filter(|fields| !fields.is_empty());
-        let fields = fields.ok_or_else(|| format!("{pattern} is no event pattern"))?;
+        let fields = fields.ok_or_else(|| format!("{pattern} is not an event pattern"))?;
         fields
             .iter()
             .map(|(name, field)| Ok((name.clone(), Field::read(name, field)?)))
@@ -43,20 +43,20 @@ impl TryFrom<Value> for Pattern {
 impl Field {
     fn read(name: &str, field: &Value) -> Result<Self, String> {
         match field {
-            _ if name.starts_with('$') => Err(format!("{name} is not known here in event patterns")),
-            Value::Object(_) => Ok(Self::Part(Pattern::try_from(field.clone())?)),
+            _ if name.starts_with('$') => Err(format!("{name} is not supported in event patterns")),
+            Value::Object(_) => Ok(Self::Object(Pattern::try_from(field.clone())?)),
             Value::Array(operators) if !operators.is_empty() => {
                 Ok(Self::OneOf(operators.iter().map(Operator::read).collect::<Result<_, _>>()?))
             }
-            _ => Err(format!("{name}: {field} is no list of values")),
+            _ => Err(format!("{name}: {field} is not a list of values")),
         }
     }
 
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
             (_, None) => false,
-            (Self::Part(pattern), Some(value)) => pattern.matches(value),
-            // Of a list, one that matches is enough.
+            (Self::Object(pattern), Some(value)) => pattern.matches(value),
+            // A list matches if one of its values matches.
             (Self::OneOf(operators), Some(Value::Array(values))) => {
                 values.iter().any(|value| operators.iter().any(|operator| operator.matches(value)))
             }
@@ -67,29 +67,29 @@ impl Field {
 
 impl Operator {
     fn read(operator: &Value) -> Result<Self, String> {
-        let Value::Object(entries) = operator else { return Ok(Self::Exactly(operator.clone())) };
+        let Value::Object(entries) = operator else { return Ok(Self::Equals(operator.clone())) };
         match entries.iter().next().map(|(name, text)| (name.as_str(), text)) {
             Some(("wildcard", Value::String(text))) if entries.len() == 1 => {
-                // EventBridge refuses two in a row, and reads a backslash before one as a star itself.
+                // EventBridge rejects `**`, and a backslash escapes a star.
                 if text.contains("**") || text.contains('\\') {
-                    return Err(format!("the wildcard {text} is not known here"));
+                    return Err(format!("the wildcard {text} is not supported"));
                 }
                 Ok(Self::Wildcard(text.clone()))
             }
-            _ => Err(format!("{operator} is not known here in event patterns")),
+            _ => Err(format!("{operator} is not supported in event patterns")),
         }
     }
 
     fn matches(&self, value: &Value) -> bool {
         match self {
-            Self::Exactly(wanted) => wanted == value,
+            Self::Equals(expected) => expected == value,
             Self::Wildcard(pattern) => value.as_str().is_some_and(|text| wildcard(pattern, text)),
         }
     }
 }
 
 impl Pattern {
-    /// Whether an event matches: it has every field of the pattern, with one of the values that are listed there.
+    /// Whether an event matches: it has every field of the pattern, with one of its values.
     #[must_use]
     pub fn matches(&self, event: &Value) -> bool {
         self.0.iter().all(|(name, field)| field.matches(event.get(name)))
@@ -107,14 +107,14 @@ fn wildcard(pattern: &str, text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#[allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn an_event_must_have_every_field_with_one_of_the_values() {
+    fn an_event_matches_if_it_has_every_field_with_one_of_the_values() {
         let pattern =
             json!({ "source": ["aws.s3"], "detail": { "key": ["a", { "wildcard": "specs/*.yaml" }] } });
         let pattern = Pattern::try_from(pattern).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_here_is_an_error() {
+    fn an_unsupported_pattern_is_an_error() {
         for pattern in [
             json!({}),
             json!({ "source": "aws.s3" }),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_characters() {
+    fn a_star_matches_any_characters() {
         for (pattern, text, expected) in [
             ("a*c", "abbc", true),
             ("a*c", "ac", true),

@@ -1,4 +1,4 @@
-//! What a template's texts come to in one account: parameters, conditions, references.
+//! Resolves parameters, conditions and references of a template.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -8,25 +8,25 @@ use serde_json::{Map, Value};
 
 use super::Template;
 
-/// How many references one may lead through before it is taken for one that leads back to itself.
-const DEEPEST: usize = 40;
+/// The largest depth of references; a deeper one is a cycle.
+const DEPTH_MAX: usize = 40;
 
 /// Where a template is installed, and with which parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The stack's name.
+    /// The name of the CloudFormation stack.
     pub stack: &'a str,
-    /// The account's number.
+    /// The account ID.
     pub account: &'a str,
     /// The region.
     pub region: &'a str,
     /// The partition: `aws`, `aws-cn` or `aws-us-gov`.
     pub partition: &'a str,
-    /// The parameters that are not at their defaults.
+    /// The values of parameters; the others have their defaults.
     pub parameters: &'a BTreeMap<String, String>,
 }
 
-/// A template in its place.
+/// A template with the place where it is installed.
 #[derive(Debug)]
 pub(super) struct Scope<'t> {
     template: &'t Template,
@@ -43,13 +43,13 @@ impl<'t> Scope<'t> {
             if allowed
                 .is_some_and(|allowed| !allowed.iter().any(|allowed| text(allowed).as_ref() == Some(value)))
             {
-                bail!("the parameter {name} can't be {value}");
+                bail!("{value} is not an allowed value of the parameter {name}");
             }
         }
         Ok(Self { template, place, depth: Cell::new(0) })
     }
 
-    /// The names of the resources of a type that are to exist.
+    /// The logical IDs of the resources of a type whose conditions hold.
     pub(super) fn resources(&self, kind: &str) -> Result<Vec<&'t str>> {
         let mut names = Vec::new();
         for (name, resource) in self.template.section("Resources") {
@@ -67,11 +67,18 @@ impl<'t> Scope<'t> {
         }
     }
 
-    /// A resource as the template has it, if it is to exist.
+    /// A resource of the template, unresolved.
+    ///
+    /// # Errors
+    /// If the template has no such resource, or its condition does not hold.
     pub(super) fn resource(&self, name: &str) -> Result<&'t Value> {
         let resource = self.template.entry("Resources", name);
         let resource = resource.with_context(|| format!("the template has no resource {name}"))?;
-        if self.exists(resource)? { Ok(resource) } else { bail!("the resource {name} does not exist here") }
+        if self.exists(resource)? {
+            Ok(resource)
+        } else {
+            bail!("the condition of the resource {name} does not hold")
+        }
     }
 
     /// The properties of a resource, resolved.
@@ -81,7 +88,7 @@ impl<'t> Scope<'t> {
         Ok(resolved.unwrap_or_default())
     }
 
-    /// One property of a resource, resolved; `None` where it has none.
+    /// One property of a resource, resolved; `None` if the resource does not have it.
     pub(super) fn property(&self, name: &str, property: &str) -> Result<Option<Value>> {
         let value = self.unresolved(name)?.and_then(|properties| properties.get(property));
         let Some(value) = value else { return Ok(None) };
@@ -92,7 +99,7 @@ impl<'t> Scope<'t> {
         Ok(self.resource(name)?.get("Properties"))
     }
 
-    /// Resolves everything in a value; `None` for `AWS::NoValue`.
+    /// Resolves a value; `None` for `AWS::NoValue`.
     pub(super) fn value(&self, value: &Value) -> Result<Option<Value>> {
         match value {
             Value::Object(entries) => match function(entries) {
@@ -128,7 +135,7 @@ impl<'t> Scope<'t> {
                 [Value::String(resource), Value::String(attribute)] => {
                     self.deeper(|| self.attribute(resource, attribute)).map(|text| Some(text.into()))
                 }
-                _ => bail!("{name} {argument} can't be resolved here"),
+                _ => bail!("{name} {argument} is not supported"),
             },
             ("Fn::Sub", Value::String(text)) => {
                 self.substituted(text, &Map::new()).map(|text| Some(text.into()))
@@ -137,15 +144,15 @@ impl<'t> Scope<'t> {
                 [Value::String(text), Value::Object(names)] => {
                     self.substituted(text, names).map(|text| Some(text.into()))
                 }
-                _ => bail!("{name} {argument} can't be resolved here"),
+                _ => bail!("{name} {argument} is not supported"),
             },
             ("Fn::If", Value::Array(parts)) => match parts.as_slice() {
                 [condition, yes, no] => self.value(if self.named_condition(condition)? { yes } else { no }),
-                _ => bail!("{name} {argument} can't be resolved here"),
+                _ => bail!("{name} {argument} is not supported"),
             },
             ("Fn::Join", Value::Array(parts)) => match parts.as_slice() {
                 [Value::String(between), values] => Ok(Some(self.texts(values)?.join(between).into())),
-                _ => bail!("{name} {argument} can't be resolved here"),
+                _ => bail!("{name} {argument} is not supported"),
             },
             ("Fn::Select", Value::Array(parts)) => match parts.as_slice() {
                 [index, Value::Array(values)] => {
@@ -153,13 +160,13 @@ impl<'t> Scope<'t> {
                     let chosen = index.and_then(|index| values.get(index));
                     self.value(chosen.with_context(|| format!("{name} {argument} selects nothing"))?)
                 }
-                _ => bail!("{name} {argument} can't be resolved here"),
+                _ => bail!("{name} {argument} is not supported"),
             },
-            _ => bail!("{name} {argument} can't be resolved here"),
+            _ => bail!("{name} {argument} is not supported"),
         }
     }
 
-    /// What `Ref` gives, as text or number.
+    /// The value of `Ref`.
     fn referred(&self, name: &str) -> Result<Value> {
         let Place { stack, account, region, partition, .. } = self.place;
         match name {
@@ -178,10 +185,10 @@ impl<'t> Scope<'t> {
         self.deeper(|| self.reference(name)).map(Value::from)
     }
 
-    /// Follows a reference one step further.
+    /// Follows a reference, unless it is too deep.
     fn deeper<T>(&self, follow: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.depth.get() >= DEEPEST {
-            bail!("a reference leads back to itself");
+        if self.depth.get() >= DEPTH_MAX {
+            bail!("a reference refers to itself");
         }
         self.depth.set(self.depth.get() + 1);
         let found = follow();
@@ -189,22 +196,22 @@ impl<'t> Scope<'t> {
         found
     }
 
-    /// The text of `Fn::Sub`, with its `${…}` filled in.
+    /// The text of `Fn::Sub`, with its `${…}` replaced.
     fn substituted(&self, template: &str, names: &Map<String, Value>) -> Result<String> {
-        let mut filled = String::new();
+        let mut result = String::new();
         let mut rest = template;
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) =
                 after.split_once('}').with_context(|| format!("${{ without }} in {template}"))?;
-            filled.push_str(before);
-            filled.push_str(&self.filling(name.trim(), names).with_context(|| format!("in {template}"))?);
+            result.push_str(before);
+            result.push_str(&self.replacement(name.trim(), names).with_context(|| format!("in {template}"))?);
             rest = after;
         }
-        filled.push_str(rest);
-        Ok(filled)
+        result.push_str(rest);
+        Ok(result)
     }
 
-    fn filling(&self, name: &str, names: &Map<String, Value>) -> Result<String> {
+    fn replacement(&self, name: &str, names: &Map<String, Value>) -> Result<String> {
         if let Some(literal) = name.strip_prefix('!') {
             return Ok(format!("${{{literal}}}"));
         }
@@ -217,21 +224,21 @@ impl<'t> Scope<'t> {
         }
     }
 
-    /// A value that is to be one text.
+    /// Resolves a value that must be a text.
     fn text(&self, value: &Value) -> Result<String> {
         let resolved = self.value(value)?;
-        resolved.as_ref().and_then(text).ok_or_else(|| anyhow!("{value} is no text"))
+        resolved.as_ref().and_then(text).ok_or_else(|| anyhow!("{value} is not a text"))
     }
 
-    /// A value that is to be a list of texts.
+    /// Resolves a value that must be a list of texts.
     fn texts(&self, value: &Value) -> Result<Vec<String>> {
         let resolved = self.value(value)?;
         let values =
-            resolved.as_ref().and_then(Value::as_array).with_context(|| format!("{value} is no list"))?;
-        values.iter().map(|value| text(value).with_context(|| format!("{value} is no text"))).collect()
+            resolved.as_ref().and_then(Value::as_array).with_context(|| format!("{value} is not a list"))?;
+        values.iter().map(|value| text(value).with_context(|| format!("{value} is not a text"))).collect()
     }
 
-    /// Whether one of the template's conditions holds, by its name.
+    /// Whether a condition of the template holds, by its name.
     fn named_condition(&self, name: &Value) -> Result<bool> {
         let condition = name.as_str().and_then(|name| self.template.entry("Conditions", name));
         let condition = condition.with_context(|| format!("the template has no condition {name}"))?;
@@ -240,32 +247,32 @@ impl<'t> Scope<'t> {
 
     fn condition(&self, condition: &Value) -> Result<bool> {
         let Some((name, argument)) = condition.as_object().and_then(function) else {
-            bail!("{condition} is no condition");
+            bail!("{condition} is not a condition");
         };
         let all = || argument.as_array().into_iter().flatten().map(|condition| self.condition(condition));
         match (name, argument) {
             ("Condition", name) => self.named_condition(name),
             ("Fn::Equals", Value::Array(sides)) => match sides.as_slice() {
                 [left, right] => Ok(self.text(left)? == self.text(right)?),
-                _ => bail!("{condition} does not compare two"),
+                _ => bail!("{condition} must have two operands"),
             },
             ("Fn::Not", Value::Array(negated)) if negated.len() == 1 => Ok(!self.condition(&negated[0])?),
             ("Fn::And", _) => Ok(all().collect::<Result<Vec<bool>>>()?.into_iter().all(|holds| holds)),
             ("Fn::Or", _) => Ok(all().collect::<Result<Vec<bool>>>()?.into_iter().any(|holds| holds)),
-            _ => bail!("{condition} is no condition that is known here"),
+            _ => bail!("the condition {condition} is not supported"),
         }
     }
 }
 
-/// The intrinsic function that an object stands for. An object with one key `Condition` is one only among conditions:
-/// a policy's statement may have just that.
+/// The intrinsic function of an object. An object whose only key is `Condition` is a function only if its value is a
+/// text: a policy statement can have that key too.
 fn function(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
     let (name, argument) = entries.iter().next().filter(|_| entries.len() == 1)?;
     (name == "Ref" || name == "Condition" && argument.is_string() || name.starts_with("Fn::"))
         .then_some((name.as_str(), argument))
 }
 
-/// A text or a number as text.
+/// A text, number or boolean as text.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

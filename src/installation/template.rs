@@ -1,4 +1,4 @@
-//! `template.yaml` as the JSON that CloudFormation makes of it: `!Ref X` becomes `{ "Ref": "X" }`.
+//! Reads `template.yaml` into JSON, as CloudFormation does: `!Ref X` becomes `{ "Ref": "X" }`.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ use serde_saphyr::Tagged;
 
 use super::order;
 
-/// The text of the template that is installed in accounts.
+/// The text of the template.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// The functions whose short form is the long one without `Fn::` (CloudFormation's reference of intrinsic functions).
+/// The functions whose short form is the long form without `Fn::` (CloudFormation's intrinsic function reference).
 const FUNCTIONS: [&str; 8] = ["Sub", "If", "Equals", "Not", "And", "Or", "Join", "Select"];
 
 /// A template, read but not resolved.
@@ -25,16 +25,16 @@ impl Template {
     /// Reads a template's text.
     ///
     /// # Errors
-    /// When it is no YAML, or has a tag that is not known here.
+    /// If the text is not YAML, has an unsupported tag or a circular dependency.
     pub fn read(text: &str) -> Result<Self> {
-        let Node(mut document) = serde_saphyr::from_str(text).context("reading the template")?;
-        share_globals(&mut document);
+        let Node(mut document) = serde_saphyr::from_str(text).context("cannot parse the template")?;
+        apply_globals(&mut document);
         let template = Self(document);
         order::check(&template)?;
         Ok(template)
     }
 
-    /// The template that is installed in accounts, read once.
+    /// The template of this repository, read once.
     ///
     /// # Errors
     /// As [`Template::read`].
@@ -44,7 +44,7 @@ impl Template {
         READ.as_ref().map_err(|error| anyhow!("{error}"))
     }
 
-    /// A section such as `Parameters`; empty where the template has none.
+    /// The entries of a section such as `Parameters`; empty if the template does not have it.
     pub(super) fn section(&self, name: &str) -> impl Iterator<Item = (&str, &Value)> {
         let entries = self.0.get(name).and_then(Value::as_object);
         entries.into_iter().flatten().map(|(key, value)| (key.as_str(), value))
@@ -56,8 +56,8 @@ impl Template {
     }
 }
 
-/// Gives every function the properties that SAM's `Globals` section has for all.
-fn share_globals(document: &mut Value) {
+/// Adds the properties of SAM's `Globals` section to every function.
+fn apply_globals(document: &mut Value) {
     let Some(shared) = document.get("Globals").and_then(|globals| globals.get("Function")).cloned() else {
         return;
     };
@@ -69,8 +69,8 @@ fn share_globals(document: &mut Value) {
     }
 }
 
-/// A function's own properties with those of all functions: maps are put together, lists joined, else the function's
-/// own count (AWS SAM developer guide, "Globals section of the AWS SAM template", Overridable globals).
+/// Merges the global properties with a function's own: maps are merged, lists concatenated, and the function's own
+/// values replace others (AWS SAM developer guide, "Globals section of the AWS SAM template", Overridable globals).
 fn merged(shared: &Value, own: Value) -> Value {
     match (shared, own) {
         (Value::Object(shared), Value::Object(mut own)) => {
@@ -86,27 +86,27 @@ fn merged(shared: &Value, own: Value) -> Value {
     }
 }
 
-/// A node with its short forms written out.
+/// A node with its short forms expanded.
 struct Node(Value);
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Tagged(Bare(value), tag) = Tagged::deserialize(deserializer)?;
         let Some(tag) = tag else { return Ok(Self(value)) };
-        written_out(&tag, value).map(Self).map_err(D::Error::custom)
+        expanded(&tag, value).map(Self).map_err(D::Error::custom)
     }
 }
 
-/// A short form, written out.
-fn written_out(tag: &str, value: Value) -> Result<Value, String> {
+/// Expands a short form.
+fn expanded(tag: &str, value: Value) -> Result<Value, String> {
     match (tag.strip_prefix('!'), value) {
         (Some(name @ ("Ref" | "Condition")), value @ Value::String(_)) => Ok(json!({ name: value })),
         (Some("GetAtt"), Value::String(text)) => match text.split_once('.') {
             Some((resource, attribute)) => Ok(json!({ "Fn::GetAtt": [resource, attribute] })),
-            None => Err(format!("!GetAtt {text} names no attribute")),
+            None => Err(format!("!GetAtt {text} does not name an attribute")),
         },
         (Some(name), value) if FUNCTIONS.contains(&name) => Ok(json!({ format!("Fn::{name}"): value })),
-        (_, value) => Err(format!("the tag {tag} is not known here, before {value}")),
+        (_, value) => Err(format!("the tag {tag} is not supported, before {value}")),
     }
 }
 
@@ -170,12 +170,12 @@ impl<'de> Visitor<'de> for AnyNode {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#[allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 mod tests {
     use super::*;
 
     #[test]
-    fn short_forms_are_written_out_wherever_they_stand() {
+    fn short_forms_are_expanded_everywhere() {
         for (short, long) in [
             ("!Ref Bucket", json!({ "Ref": "Bucket" })),
             ("!GetAtt Bucket.Arn", json!({ "Fn::GetAtt": ["Bucket", "Arn"] })),
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_not_known_is_an_error() {
+    fn an_unsupported_tag_is_an_error() {
         for text in ["!FindInMap [A, b, c]", "!GetAtt Bucket", "!Ref [a]"] {
             assert!(Template::read(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn the_installed_template_is_read_whole() {
+    fn the_built_in_template_is_read_completely() {
         let template = Template::built_in().unwrap();
         assert!(template.section("Resources").count() > 40);
         assert_eq!(template.entry("Conditions", "HasEmail").unwrap()["Fn::Not"][0]["Fn::Equals"][1], "");

@@ -1,11 +1,12 @@
-//! Going on from one place in many ways: a rehearsal as it stood between two deployments, or as one came to a step.
+//! Checkpoints: the state of a rehearsal between two deployments, or when a deployment reached a step.
 //!
-//! What follows from a checkpoint is, call by call, what would have followed without it (`tests/matrix` compares). It
-//! spares the fault matrix to repeat, for each fault, all that comes before it.
+//! A rehearsal that resumes from a checkpoint makes the same calls as one without checkpoints (`tests/matrix` compares
+//! them). The fault matrix resumes from checkpoints, so it does not repeat what comes before each fault.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_config::retry::RetryConfig;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::Aws;
@@ -13,10 +14,10 @@ use stackdrop_simulator::{Account, Snapshot};
 use stackdrop_statemachine::{Abort, Arrival, Machine, Options, StepEvent, Watch};
 
 use super::driver::{Invocation, Invocations};
-use super::{Deployed, Rehearsal, Underway, sdk};
+use super::{Deployed, Rehearsal, Running};
 use crate::installation::Installation;
 
-/// A rehearsal as it stood at one moment.
+/// The state of a rehearsal at one moment.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     account: Snapshot,
@@ -25,21 +26,21 @@ pub struct Checkpoint {
     model: Arc<LatencyModel>,
     invocations: Vec<Invocation>,
     seed: u64,
-    /// Where the generator of the SDK's jitter stood, a thread's own.
+    /// The state of the generator of the SDK's jitter, which belongs to the thread.
     jitter: u64,
     started: usize,
     calls: usize,
-    midway: Option<(Underway, Arrival)>,
+    running: Option<(Running, Arrival)>,
 }
 
 impl Checkpoint {
-    /// The step that the deployment had come to; `None` between two deployments.
+    /// The step that the deployment had reached; `None` between two deployments.
     #[must_use]
     pub fn step(&self) -> Option<&str> {
-        self.midway.as_ref().map(|(_, arrival)| arrival.state.as_str())
+        self.running.as_ref().map(|(_, arrival)| arrival.state.as_str())
     }
 
-    /// How many calls had been made in the account.
+    /// The number of calls in the account so far.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls
@@ -47,7 +48,7 @@ impl Checkpoint {
 }
 
 impl Rehearsal {
-    /// The rehearsal as it stands, while no deployment is under way.
+    /// The state of the rehearsal. No deployment may run at the same time.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
@@ -60,18 +61,18 @@ impl Rehearsal {
             jitter: fastrand::get_seed(),
             started: *self.started.lock().unwrap_or_else(PoisonError::into_inner),
             calls: self.account.calls(),
-            midway: None,
+            running: None,
         }
     }
 
-    /// Runs one execution as [`Rehearsal::run`] does, and gives a checkpoint for each step that it came to.
+    /// Runs one execution like [`Rehearsal::run`], and returns a checkpoint for each step that it reached.
     pub async fn run_with_checkpoints(&self, input: Value) -> (Deployed, Vec<Checkpoint>) {
-        let underway = self.begin(self.next_id(), input);
-        let began = self.account.clock().elapsed();
-        let taken = Taken { rehearsal: self, checkpoints: Mutex::default() };
+        let running = self.begin(self.next_id(), input);
+        let started_at = self.account.clock().elapsed();
+        let watch = Recorder { rehearsal: self, checkpoints: Mutex::default() };
         let options = Options { seed: self.seed, abort: Abort::default() };
-        let functions = self.functions(&underway.execution);
-        let outcome = self.machine.run(&underway.execution, &functions, &taken, &options).await;
+        let functions = self.functions(&running.execution);
+        let outcome = self.machine.run(&running.execution, &functions, &watch, &options).await;
         let mut arrivals: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
         for event in outcome.history.iter().rev() {
             if let (Some(state), Some(input)) = (&event.state, event.detail.input()) {
@@ -79,22 +80,23 @@ impl Rehearsal {
             }
         }
         let mut checkpoints = Vec::new();
-        for (state, elapsed, mut checkpoint) in taken.checkpoints.into_inner().unwrap_or_default() {
+        for (state, elapsed, mut checkpoint) in watch.checkpoints.into_inner().unwrap_or_default() {
             if let Some(input) = arrivals.get_mut(state.as_str()).and_then(Vec::pop) {
-                let arrival = Arrival { state, input: input.clone(), elapsed: elapsed.saturating_sub(began) };
-                checkpoint.midway = Some((underway.clone(), arrival));
+                let arrival =
+                    Arrival { state, input: input.clone(), elapsed: elapsed.saturating_sub(started_at) };
+                checkpoint.running = Some((running.clone(), arrival));
                 checkpoints.push(checkpoint);
             }
         }
-        (self.end(&underway, outcome), checkpoints)
+        (self.end(&running, outcome), checkpoints)
     }
 
-    /// A rehearsal that goes on from a checkpoint, on the clock of the runtime that this is called in.
+    /// A rehearsal that resumes from a checkpoint, on the clock of the current runtime.
     #[must_use]
     pub fn resume(from: &Checkpoint) -> Self {
         let account = Account::resume(&from.account);
         let settings = from.installation.settings.clone();
-        let sdk = sdk(&account, &settings.region);
+        let sdk = account.sdk_config(&settings.region, RetryConfig::standard());
         fastrand::seed(from.jitter);
         Self {
             aws: Arc::new(Aws::new(sdk.clone(), settings)),
@@ -110,27 +112,27 @@ impl Rehearsal {
         }
     }
 
-    /// Goes on with the deployment that was under way; `None` where none was.
+    /// Resumes the deployment that was running; `None` if none was.
     pub async fn go_on(&self, from: &Checkpoint) -> Option<Deployed> {
-        let (underway, arrival) = from.midway.as_ref()?;
-        let mine = format!("{}/", underway.execution.name);
+        let (running, arrival) = from.running.as_ref()?;
+        let mine = format!("{}/", running.execution.name);
         let invoked = from.invocations.iter().filter_map(|run| run.caller.strip_prefix(&mine));
         let warm = invoked.filter_map(|run| run.split('/').next()).map(str::to_owned);
-        let functions = self.functions(&underway.execution).warmed(warm);
+        let functions = self.functions(&running.execution).warmed(warm);
         let options = Options { seed: self.seed, abort: Abort::default() };
-        let execution = &underway.execution;
+        let execution = &running.execution;
         let outcome = self.machine.resume(execution, arrival, &functions, &(), &options).await;
-        Some(self.end(underway, outcome))
+        Some(self.end(running, outcome))
     }
 }
 
-/// Takes a checkpoint at each step that no other is around.
-struct Taken<'r> {
+/// Takes a checkpoint at each step that is not inside another one.
+struct Recorder<'r> {
     rehearsal: &'r Rehearsal,
     checkpoints: Mutex<Vec<(String, std::time::Duration, Checkpoint)>>,
 }
 
-impl Watch for Taken<'_> {
+impl Watch for Recorder<'_> {
     fn entered(&self, step: &StepEvent<'_>) {
         if step.parent.is_none() {
             let now = self.rehearsal.account.clock().elapsed();

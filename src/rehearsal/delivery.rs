@@ -1,4 +1,4 @@
-//! What EventBridge and its Scheduler do with what happens: they start an execution where the installation lets them.
+//! Plays EventBridge and EventBridge Scheduler: they start executions if the installation's rules and roles allow it.
 
 use serde_json::Value;
 use stackdrop_simulator::{AccessRequest, Principal};
@@ -7,16 +7,16 @@ use super::Rehearsal;
 use super::install::assume;
 use crate::installation::{Rule, Target};
 
-/// Something that should have started an execution and could not.
+/// An event that matched but could not start an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostEvent {
     /// The ARN of the rule, or of the schedule's group.
     pub source: String,
-    /// What the execution would have been given.
+    /// The input that the execution would have had.
     pub input: Value,
-    /// Why it did not start, in AWS's words.
+    /// AWS's message.
     pub reason: String,
-    /// The ARN of the queue that keeps it; `None` where it is gone for good.
+    /// The ARN of the dead-letter queue that has the event; `None` if the event is lost.
     pub kept_in: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl Rehearsal {
         self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Hands an event to EventBridge: how many executions it starts.
+    /// The number of executions that EventBridge starts for an event.
     pub(super) fn starts(&self, event: &Value) -> usize {
         let from_bucket = event["source"] == "aws.s3";
         if from_bucket && !self.installation.bucket.sends_events {
@@ -37,12 +37,12 @@ impl Rehearsal {
         let rules = rules.filter(|rule| rule.state.as_deref() != Some("DISABLED"));
         let matching = rules.filter(|rule| rule.event_pattern.matches(event));
         let targets = matching.flat_map(|rule| rule.targets.iter().map(move |target| (rule, target)));
-        targets.filter(|(rule, target)| self.hand_over(event, rule, target)).count()
+        targets.filter(|(rule, target)| self.deliver_to(event, rule, target)).count()
     }
 
-    /// Hands an event to a rule's target. A denied one is not tried again (EventBridge user guide, "Retrying event
-    /// delivery"): it goes to the queue of dead letters, if the rule has one that takes it.
-    fn hand_over(&self, event: &Value, rule: &Rule, target: &Target) -> bool {
+    /// Delivers an event to a rule's target. A denied delivery is not retried (EventBridge user guide, "Retrying event
+    /// delivery"): the event goes to the dead-letter queue, if the rule has one and may send to it.
+    fn deliver_to(&self, event: &Value, rule: &Rule, target: &Target) -> bool {
         if target.arn != self.installation.workflow.arn {
             return false;
         }
@@ -51,7 +51,7 @@ impl Rehearsal {
         let Err(reason) = self.started_by("events.amazonaws.com", starter, &target.arn, &source) else {
             return true;
         };
-        let queue = target.dead_letter_config.as_ref().map(|letters| letters.arn.clone());
+        let queue = target.dead_letter_config.as_ref().map(|queue| queue.arn.clone());
         let kept_in = queue.filter(|queue| {
             let mut send = AccessRequest::new("sqs:SendMessage", "queue", queue);
             send.key("aws:SourceArn", &rule.arn).key("aws:SourceAccount", self.account_number());
@@ -62,8 +62,8 @@ impl Rehearsal {
         false
     }
 
-    /// Whether a schedule that is due starts an execution. It names its group as where it comes from (EventBridge
-    /// Scheduler user guide, "Confused deputy prevention").
+    /// Whether a schedule that is due starts an execution. Its source ARN is that of its group (EventBridge Scheduler
+    /// user guide, "Confused deputy prevention").
     pub(super) fn schedule_starts(&self, group: &str, role: &str, input: &Value) -> bool {
         let arn = self.installation.workflow.arn.as_str();
         let group = format!("{}schedule-group/{group}", self.regional_arn("scheduler"));
@@ -77,7 +77,7 @@ impl Rehearsal {
         }
     }
 
-    /// Has a service start the workflow with a role.
+    /// Checks whether a service may start the workflow with a role.
     fn started_by(
         &self,
         service: &str,

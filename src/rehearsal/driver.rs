@@ -1,4 +1,4 @@
-//! Runs the functions as Lambda would: by name, with a cold start, a timeout, and a kill where a fault says so.
+//! Plays Lambda: runs functions by name, with a cold start and a timeout, and kills them if a fault says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,19 +19,19 @@ use crate::installation::{Function, Installation};
 /// One run of a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invocation {
-    /// Who it is in the ledger: `EXECUTION/FUNCTION/ACTION`.
+    /// The caller's name in the call log: `EXECUTION/FUNCTION/ACTION`.
     pub caller: String,
-    /// When it was invoked, since the account was opened.
+    /// When the run started, since the account was opened.
     pub started: Duration,
-    /// When it ended; `None` while it is at work.
+    /// When the run ended; `None` while it runs.
     pub ended: Option<Duration>,
 }
 
-/// Every run of a function in one account, in the order of their beginnings.
+/// Every run of a function in one account, in the order of their starts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Invocations {
     runs: Arc<Mutex<Vec<Invocation>>>,
-    /// The functions whose log Lambda could not write.
+    /// The functions whose logs Lambda was not allowed to write.
     unlogged: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -66,7 +66,7 @@ impl Invocations {
     }
 }
 
-/// What an invocation needs of the account, also when the execution that asked for it is gone.
+/// Everything that an invocation needs. It can outlive the execution that started it.
 #[derive(Debug, Clone)]
 pub(super) struct Lambda {
     pub(super) account: Account,
@@ -77,7 +77,7 @@ pub(super) struct Lambda {
     pub(super) invocations: Invocations,
 }
 
-/// How long a function takes to start that has not run before.
+/// How long the first start of a function takes.
 pub(super) fn cold_start(model: &LatencyModel) -> Duration {
     Duration::from_secs_f64(model.create_seconds("lambda_cold_start_rust"))
 }
@@ -94,7 +94,7 @@ impl<'r> Functions<'r> {
         Self { lambda, execution }
     }
 
-    /// The same, where the execution has invoked these functions before: they start no more.
+    /// Marks functions that the execution has invoked before: they have no cold start.
     pub(super) fn warmed(self, functions: impl IntoIterator<Item = String>) -> Self {
         self.lambda.warm.lock().unwrap_or_else(PoisonError::into_inner).extend(functions);
         self
@@ -102,7 +102,7 @@ impl<'r> Functions<'r> {
 }
 
 impl Lambda {
-    /// What the workflow invokes under this name.
+    /// The function that the workflow invokes by this name.
     fn function(&self, name: &str) -> Result<&Function, Failure> {
         let found = self.installation.functions.get(&pascal_case(name));
         found.ok_or_else(|| {
@@ -110,8 +110,8 @@ impl Lambda {
         })
     }
 
-    /// Has IAM decide whether the workflow may invoke a function. How a denial looks: awslabs/aws-deployment-framework
-    /// #460, and the like elsewhere.
+    /// Checks whether the workflow's role may invoke a function. The form of a denial is that of
+    /// awslabs/aws-deployment-framework #460.
     fn admit(&self, function: &Function, execution: &str) -> Result<(), Failure> {
         let principal =
             Principal::Role { arn: self.installation.workflow.role.clone(), session: "states".into() };
@@ -130,8 +130,8 @@ impl Lambda {
         }
     }
 
-    /// Has IAM decide whether Lambda may write the function's log, with the function's role. It runs all the same where
-    /// it may not: then there is no log of it.
+    /// Checks whether Lambda may write the function's log with the function's role. A function that may not still runs,
+    /// without a log.
     fn open_log(&self, function: &Function, name: &str) {
         let (settings, group) = (&self.installation.settings, &function.log_group);
         let stream = format!(
@@ -172,27 +172,27 @@ impl Lambda {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what takes time here is Lambda's own start, not a function")]
+#[expect(clippy::disallowed_methods, reason = "Lambda's own start takes time; no function waits")]
 async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
 impl Tasks for Functions<'_> {
-    /// Lambda runs what was invoked to its end, or until its timeout, whatever becomes of the execution that waits for
-    /// the answer: when it is stopped, or a neighbouring branch fails, only the answer is dropped.
+    /// Lambda runs an invocation to its end or its timeout, even if the execution is stopped or a parallel branch
+    /// fails: then only the answer is dropped.
     fn invoke<'a>(&'a self, function: &'a str, payload: Value) -> TaskFuture<'a> {
         Box::pin(async move {
             let action = payload.get("action").and_then(Value::as_str).unwrap_or("run");
             let name = format!("{}/{function}/{action}", self.execution);
             let (lambda, function) = (self.lambda.clone(), function.to_owned());
-            let (answer, heard) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             tokio::spawn(async move {
                 let result = lambda.run(&function, payload, &name).await;
-                // Nobody may be there to hear it.
-                drop(answer.send(result));
+                // The execution may have ended.
+                drop(sender.send(result));
             });
             let unanswered = Err(Failure::new("Lambda.Unknown", "the invocation ended without an answer"));
-            heard.await.unwrap_or(unanswered)
+            receiver.await.unwrap_or(unanswered)
         })
     }
 
@@ -204,7 +204,7 @@ impl Tasks for Functions<'_> {
     }
 }
 
-/// The workflow file's `${…}`: each function's name, as the file writes it.
+/// The substitutions of the workflow file: the name of each function, by its `${…}`.
 #[must_use]
 pub fn substitutions() -> BTreeMap<String, String> {
     functions().map(|function| (pascal_case(function.name), function.name.to_owned())).collect()

@@ -1,5 +1,5 @@
-//! The events that EventBridge delivers: of S3 when an object is created or deleted, of Step Functions when an execution
-//! was stopped.
+//! The events that EventBridge delivers: those of S3 when an object is created or deleted, and those of Step Functions
+//! when an execution was stopped or timed out.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ pub(super) fn created(
     event
 }
 
-/// The event of a deletion in a versioned bucket: the version is that of the delete marker.
+/// The event of a deletion in a versioned bucket. The version is that of the delete marker.
 pub(super) fn deleted(settings: &Settings, key: &str, marker: &str, now: SystemTime) -> Value {
     let mut event = event(settings, "Object Deleted", key, marker, now);
     event["detail"]["reason"] = json!("DeleteObject");
@@ -58,7 +58,7 @@ fn text(moment: SystemTime) -> String {
     OffsetDateTime::from(moment).format(&Rfc3339).unwrap_or_default()
 }
 
-/// The event of an execution that ended as it did (Step Functions Developer Guide, "Automating Step Functions event
+/// The event of an execution that ended (Step Functions Developer Guide, "Automating Step Functions event
 /// delivery with EventBridge").
 pub(super) fn interrupted(execution: &ExecutionView, now: SystemTime, input: &Value) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit")]

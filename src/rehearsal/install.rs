@@ -1,4 +1,4 @@
-//! Installs Stackdrop in the account, and refuses what AWS would refuse while it does.
+//! Installs Stackdrop in the account. If AWS would reject a part of the installation, opening the rehearsal fails.
 
 use anyhow::{Context, Result, anyhow, bail};
 use stackdrop_simulator::{AccessRequest, Account, PolicySeed, Principal, Seed};
@@ -6,11 +6,10 @@ use stackdrop_simulator::{AccessRequest, Account, PolicySeed, Principal, Seed};
 use super::{Setting, WORKFLOW};
 use crate::installation::{Installation, Place, Template, Workflow};
 
-/// The stack's name: the one that the command looks for.
+/// The name of the CloudFormation stack: the command finds the state machine by it.
 const STACK: &str = "stackdrop";
 
-/// What a workflow's role needs so that executions are logged (Step Functions developer guide, "Logging to CloudWatch
-/// Logs").
+/// The actions that a workflow's role needs for logging (Step Functions developer guide, "Logging to CloudWatch Logs").
 const LOG_DELIVERY: [&str; 8] = [
     "logs:CreateLogDelivery",
     "logs:GetLogDelivery",
@@ -22,11 +21,11 @@ const LOG_DELIVERY: [&str; 8] = [
     "logs:DescribeLogGroups",
 ];
 
-/// What it needs so that X-Ray follows executions (the same guide, "IAM policies for X-Ray").
+/// The actions that a workflow's role needs for tracing (the same guide, "IAM policies for X-Ray").
 const TRACING: [&str; 4] =
     ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"];
 
-/// What the setting's template comes to in an account.
+/// The template of the setting, resolved for an account.
 pub(super) fn installation(setting: &Setting, account: &str, region: &str) -> Result<Installation> {
     let place = Place { stack: STACK, account, region, partition: "aws", parameters: &setting.parameters };
     match &setting.template {
@@ -35,10 +34,10 @@ pub(super) fn installation(setting: &Setting, account: &str, region: &str) -> Re
     }
 }
 
-/// Puts everything into the account that an installation brings.
+/// Creates everything that an installation has.
 ///
 /// # Errors
-/// When AWS would refuse to create a part of it.
+/// If AWS would refuse to create a part of it.
 pub(super) fn install(account: &Account, installation: &Installation) -> Result<()> {
     let Installation { bucket, settings, .. } = installation;
     account.seed(&Seed::Bucket { name: bucket.name.clone() });
@@ -49,13 +48,13 @@ pub(super) fn install(account: &Account, installation: &Installation) -> Result<
         account.seed(&Seed::ScheduleGroup { name: name.clone() });
     }
     for policy in installation.policies() {
-        account.seed_policy(&policy).with_context(|| format!("creating {}", arn_of(&policy)))?;
+        account.seed_policy(&policy).with_context(|| format!("cannot create {}", arn_of(&policy)))?;
     }
     create_workflow(account, &installation.workflow, &settings.account)?;
     for function in installation.functions.values() {
         // "The role defined for the function cannot be assumed by Lambda."
         assume(account, &function.role, "lambda.amazonaws.com", &[])
-            .map_err(|denial| anyhow!("creating the function {}: {denial}", function.name))?;
+            .map_err(|denial| anyhow!("cannot create function {}: {denial}", function.name))?;
     }
     Ok(())
 }
@@ -67,32 +66,32 @@ fn arn_of(policy: &PolicySeed) -> &str {
     arn
 }
 
-/// Creates the workflow: Step Functions tries its role at once (API reference, `CreateStateMachine`: "The state machine
-/// IAM Role is not authorized to access the Log Destination").
+/// Creates the workflow. Step Functions checks its role at once (API reference, `CreateStateMachine`: "The state
+/// machine IAM Role is not authorized to access the Log Destination").
 fn create_workflow(account: &Account, workflow: &Workflow, number: &str) -> Result<()> {
     let Workflow { arn, kind, role, log_level, traced, .. } = workflow;
-    let refused = |why: String| anyhow!("creating the workflow: {why}");
-    // "Express workflows don't support the callback integration pattern" (developer guide, "Choosing workflow type"); nor
-    // do they run for longer than five minutes.
+    let refused = |why: String| anyhow!("cannot create the workflow: {why}");
+    // "Express workflows don't support the callback integration pattern" (developer guide, "Choosing workflow type");
+    // and they run for five minutes at most.
     if kind != "STANDARD" && WORKFLOW.contains(".waitForTaskToken") {
-        bail!(refused(format!("a workflow of the type {kind} can't wait for a task's token")));
+        bail!(refused(format!("a workflow of type {kind} cannot wait for a task's token")));
     }
     let source = [("aws:SourceArn", arn.as_str()), ("aws:SourceAccount", number)];
     assume(account, role, "states.amazonaws.com", &source).map_err(refused)?;
     let logs = if log_level == "OFF" { &[][..] } else { &LOG_DELIVERY };
-    // That X-Ray's are tried at once too is not known; without them no trace would ever come.
+    // It is not documented whether the X-Ray actions are checked at once too; without them there would be no traces.
     let traces = if *traced { &TRACING[..] } else { &[] };
     let principal = Principal::Role { arn: role.clone(), session: "states".into() };
     for action in logs.iter().chain(traces) {
         account.decide(arn, &principal, AccessRequest::new(action, "", "*")).map_err(refused)?;
     }
     if log_level != "OFF" && workflow.log_groups.is_empty() {
-        bail!(refused(format!("{log_level} events are to be logged nowhere")));
+        bail!(refused(format!("the log level is {log_level}, but there is no log group")));
     }
     Ok(())
 }
 
-/// Has a service assume a role, with what it says of where it comes from.
+/// Checks whether a service may assume a role, with the condition keys of the source.
 pub(super) fn assume(
     account: &Account,
     role: &str,
@@ -100,7 +99,7 @@ pub(super) fn assume(
     source: &[(&str, &str)],
 ) -> Result<(), String> {
     if !role.starts_with("arn:") {
-        return Err(format!("{role:?} is no role's ARN"));
+        return Err(format!("{role:?} is not the ARN of a role"));
     }
     let mut request = AccessRequest::new("sts:AssumeRole", "role", role);
     for (key, value) in source {

@@ -1,8 +1,7 @@
-//! Stackdrop installed in the account and at work there: what an installation's EventBridge rules, schedules and state
-//! machine do by themselves.
+//! Stackdrop running in the account: the installation's EventBridge rules, schedules and state machine.
 //!
-//! A spec that is uploaded or deleted starts an execution, a schedule that is due starts one, `StartExecution` starts
-//! one and `StopExecution` stops it. Each is run by the interpreter with the real functions.
+//! Executions are started by uploads and deletions of specs, by schedules and by `StartExecution`, and stopped by
+//! `StopExecution`. The interpreter runs each execution with the real functions.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,77 +19,76 @@ use stackdrop_statemachine::{Abort, Event, EventKind, Status, Watch};
 
 use super::{Deployed, Rehearsal, event};
 
-/// From an upload until EventBridge has started the execution: about a second, as users see it.
+/// How long EventBridge takes to start an execution after an upload: about a second, as users observe.
 const DELIVERY_SECONDS: f64 = 1.0;
 
-type Running<'r> = Pin<Box<dyn Future<Output = Deployed> + 'r>>;
+type RunningExecution<'r> = Pin<Box<dyn Future<Output = Deployed> + 'r>>;
 
-/// The executions that are at work.
+/// The executions that run.
 #[derive(Default)]
-struct AtWork<'r> {
-    running: FuturesUnordered<Running<'r>>,
-    /// What stops each, by ARN.
+struct Executions<'r> {
+    running: FuturesUnordered<RunningExecution<'r>>,
+    /// The handles that stop them, by ARN.
     aborts: BTreeMap<String, Abort>,
-    /// What each was given, by name.
+    /// Their inputs, by name.
     inputs: BTreeMap<String, Value>,
 }
 
 impl Rehearsal {
-    /// Lets Stackdrop live in the account: it reacts to what happens there from now on. This never ends by itself; drop
-    /// it to stop.
+    /// Runs Stackdrop in the account: it reacts to all events from now on. This never ends; drop the future to stop it.
     pub async fn live(&self) -> Infallible {
-        let mut at_work = AtWork::default();
+        let mut executions = Executions::default();
         let mut seen = self.account.account_events(0).len();
         loop {
-            // Listening begins before looking, so that nothing is missed in between.
+            // Subscribes before the events are read, so that none is missed in between.
             let notified = self.account.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
             let news = self.account.account_events(seen);
             seen += news.len();
-            for happening in news {
-                self.react(happening, &mut at_work);
+            for account_event in news {
+                self.react(account_event, &mut executions);
             }
             let due = self.account.next_schedule();
             tokio::select! {
                 () = notified => {}
                 () = until(self.account.clock(), due) => {}
-                Some(ended) = at_work.running.next() => self.ended(&ended, &mut at_work),
+                Some(ended) = executions.running.next() => self.ended(&ended, &mut executions),
             }
         }
     }
 
-    fn react<'r>(&'r self, happening: AccountEvent, at_work: &mut AtWork<'r>) {
+    fn react<'r>(&'r self, account_event: AccountEvent, executions: &mut Executions<'r>) {
         let settings = &self.aws.settings;
         let now = self.account.clock().now();
-        match happening {
+        match account_event {
             AccountEvent::ObjectCreated { bucket, key, version, size, etag }
                 if bucket == self.installation.bucket.name =>
             {
                 let event = event::created(settings, &key, &version, size, Some(&etag), now);
-                self.deliver(&event, at_work);
+                self.deliver(&event, executions);
             }
             AccountEvent::ObjectDeleted { bucket, key, marker }
                 if bucket == self.installation.bucket.name =>
             {
-                self.deliver(&event::deleted(settings, &key, &marker, now), at_work);
+                self.deliver(&event::deleted(settings, &key, &marker, now), executions);
             }
             AccountEvent::ScheduleFired { group, target, role, input, .. }
                 if target == self.installation.workflow.arn =>
             {
-                // What is no JSON was refused when the schedule was made.
+                // The input is valid JSON: otherwise the schedule could not have been created.
                 let input = serde_json::from_str(&input).unwrap_or_default();
                 if self.schedule_starts(&group, &role, &input) {
-                    self.start(self.next_id(), input, at_work);
+                    self.start(self.next_id(), input, executions);
                 }
             }
             AccountEvent::ExecutionStarted { arn, input } => {
                 if let Some(name) = arn.strip_prefix(&self.execution_arn("")) {
-                    self.start(name.to_owned(), serde_json::from_str(&input).unwrap_or_default(), at_work);
+                    self.start(name.to_owned(), serde_json::from_str(&input).unwrap_or_default(), executions);
                 }
             }
             AccountEvent::ExecutionStopped { arn, error, cause } => {
-                if let Some(abort) = at_work.aborts.get(&arn) {
+                if let Some(abort) = executions.aborts.get(&arn) {
                     abort.stop(&error, &cause);
                 }
             }
@@ -100,19 +98,19 @@ impl Rehearsal {
         }
     }
 
-    /// Starts the executions that the installation starts by an event.
-    fn deliver<'r>(&'r self, event: &Value, at_work: &mut AtWork<'r>) {
+    /// Starts the executions that the installation starts for an event.
+    fn deliver<'r>(&'r self, event: &Value, executions: &mut Executions<'r>) {
         for _ in 0..self.starts(event) {
-            self.start(self.next_id(), event.clone(), at_work);
+            self.start(self.next_id(), event.clone(), executions);
         }
     }
 
-    fn start<'r>(&'r self, name: String, input: Value, at_work: &mut AtWork<'r>) {
+    fn start<'r>(&'r self, name: String, input: Value, executions: &mut Executions<'r>) {
         let arn = self.execution_arn(&name);
         let abort = Abort::default();
-        at_work.aborts.insert(arn.clone(), abort.clone());
-        at_work.inputs.insert(name.clone(), input.clone());
-        at_work.running.push(Box::pin(async move {
+        executions.aborts.insert(arn.clone(), abort.clone());
+        executions.inputs.insert(name.clone(), input.clone());
+        executions.running.push(Box::pin(async move {
             if input.get("detail-type").is_some() {
                 until(self.account.clock(), Some(self.account.clock().elapsed() + delivery())).await;
             }
@@ -122,14 +120,15 @@ impl Rehearsal {
         }));
     }
 
-    /// One has ended. One that was stopped, or timed out, ran no `Catch`: a rule starts another that looks after it.
-    fn ended<'r>(&'r self, ended: &Deployed, at_work: &mut AtWork<'r>) {
-        at_work.aborts.remove(&self.execution_arn(&ended.id));
-        let input = at_work.inputs.remove(&ended.id).unwrap_or_default();
+    /// An execution ended. If it was stopped or timed out, no `Catch` of it ran: a rule starts another one that cleans
+    /// up.
+    fn ended<'r>(&'r self, ended: &Deployed, executions: &mut Executions<'r>) {
+        executions.aborts.remove(&self.execution_arn(&ended.id));
+        let input = executions.inputs.remove(&ended.id).unwrap_or_default();
         if matches!(ended.outcome.status, Status::Aborted(_) | Status::TimedOut)
             && let Some(event) = self.interruption(&ended.id, &input)
         {
-            self.start(self.next_id(), event, at_work);
+            self.start(self.next_id(), event, executions);
         }
     }
 }
@@ -138,11 +137,8 @@ fn delivery() -> Duration {
     Duration::from_secs_f64(DELIVERY_SECONDS)
 }
 
-/// Waits until a moment of the account's clock; for ever without one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this plays EventBridge, which is what waits; no function does"
-)]
+/// Waits until a moment of the account's clock; forever if there is none.
+#[expect(clippy::disallowed_methods, reason = "this plays EventBridge, which waits; no function does")]
 async fn until(clock: Clock, moment: Option<Duration>) {
     match moment {
         Some(moment) => tokio::time::sleep(moment.saturating_sub(clock.elapsed())).await,
@@ -150,11 +146,11 @@ async fn until(clock: Clock, moment: Option<Duration>) {
     }
 }
 
-/// Tells the account what an execution goes through, for `GetExecutionHistory`.
+/// Records the events of an execution in the account, for `GetExecutionHistory`.
 struct Feed<'r> {
     rehearsal: &'r Rehearsal,
     arn: String,
-    /// The newest event, and the newest of each state.
+    /// The newest event, and the newest event of each state.
     newest: Mutex<(u64, BTreeMap<String, u64>)>,
 }
 
@@ -163,8 +159,8 @@ impl<'r> Feed<'r> {
         Self { rehearsal, arn, newest: Mutex::default() }
     }
 
-    /// The event that this one follows from: the one before in the same state, or where it is the state's first, the
-    /// one before at all. (In AWS the first event of a branch follows from its Parallel's start.)
+    /// The previous event: the one before in the same state, or for a state's first event, the one before in the
+    /// execution. (In AWS, the first event of a branch follows the start of its Parallel state.)
     fn previous(&self, event: &Event) -> u64 {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, of_states) = &mut *newest;
@@ -181,17 +177,17 @@ fn is_entry(kind: EventKind) -> bool {
 
 impl Watch for Feed<'_> {
     fn recorded(&self, event: &Event) {
-        let told = HistoryEvent {
+        let recorded = HistoryEvent {
             id: event.id,
             previous: self.previous(event),
             kind: event.kind.to_string(),
             details: details(event, &self.rehearsal.aws.settings.region),
         };
-        self.rehearsal.account.execution_event(&self.arn, told);
+        self.rehearsal.account.execution_event(&self.arn, recorded);
     }
 }
 
-/// An event's details as AWS shows them: inputs and outputs are JSON texts, and tasks name their resource.
+/// An event's details as AWS returns them: inputs and outputs are JSON texts, and tasks name their resource.
 fn details(event: &Event, region: &str) -> Option<(String, Value)> {
     let kind = event.kind.to_string();
     let member = match event.kind {

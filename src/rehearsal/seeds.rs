@@ -1,10 +1,10 @@
-//! What the simulated account holds before anything is deployed: what specs refer to.
+//! The resources that specs refer to: the simulated account has them before anything is deployed.
 
 use anyhow::{Result, bail};
 use stackdrop_simulator::Seed;
 use stackdrop_specs::Spec;
 
-/// What the specs say is there: a rehearsal takes them at their word.
+/// The resources that the specs refer to. A rehearsal assumes that they exist.
 pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
     let mut seeds: Vec<Seed> = Vec::new();
     let mut add = |seed| {
@@ -31,7 +31,7 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
             add(Seed::Image { image: service.image.clone() });
         }
         for value in spec.services.values().flat_map(|service| service.secrets.values()) {
-            // An ARN has seven parts; what follows chooses a key, stage and version of the secret.
+            // An ARN has seven parts; the rest selects a key, stage and version of the secret.
             let arn = value.split(':').take(7).collect::<Vec<_>>().join(":");
             add(Seed::Secret { arn });
         }
@@ -39,12 +39,12 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
     seeds
 }
 
-/// The region that the specs are for, if any says.
+/// The region that the specs name, if any.
 pub(super) fn region(specs: &[&Spec]) -> Result<Option<String>> {
     agreed("region", specs.iter().filter_map(|spec| spec.region.clone()))
 }
 
-/// The account that the specs' ARNs are of, if any has one.
+/// The account of the specs' ARNs, if any.
 pub(super) fn account(specs: &[&Spec]) -> Result<Option<String>> {
     let certificates = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.certificate_arn.as_ref());
     let secrets =
@@ -58,7 +58,7 @@ fn agreed(what: &str, values: impl Iterator<Item = String>) -> Result<Option<Str
     for value in values {
         match &agreed {
             Some(first) if *first != value => {
-                bail!("one {what} is rehearsed at a time, not {first} and {value}")
+                bail!("cannot rehearse in more than one {what}: the specs name {first} and {value}")
             }
             _ => agreed = Some(value),
         }

@@ -1,6 +1,6 @@
-"""Installs template.yaml in an emulator, and lets it deploy the example spec there by itself.
+"""Installs template.yaml in an emulator, and uploads the example spec, which the installation then deploys.
 
-Started by tests/end_to_end/main.rs, which compares what this writes with the rehearsals of the same.
+tests/end_to_end/main.rs starts this program, and compares its report with rehearsals of the same deployments.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from botocore.config import Config
 from gateway import Gateway
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
-# How much faster than AWS all of it goes, waits and all.
+# How many times faster than AWS everything runs, including waits.
 SPEED = 30
 STACK = "stackdrop"
-# Seconds for all of it, and for one execution. An idle machine with two cores takes some 120 and 40.
-MOST, MOST_FOR_AN_EXECUTION = 800, 300
+# Limits in seconds for the whole program and for one execution. An idle machine with two cores takes about 120 and 40.
+TOTAL_SECONDS_MAX, EXECUTION_SECONDS_MAX = 800, 300
 
 
 def main():
@@ -38,10 +38,10 @@ def main():
     arguments.add_argument("--work", type=pathlib.Path, required=True)
     arguments.add_argument("--fail", required=True)
     given = arguments.parse_args()
-    # Whatever hangs, or whoever ends this: what it has started ends with it.
-    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"this took longer than {MOST} s"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
-    signal.alarm(MOST)
+    # If this program times out or is terminated, the processes that it started end with it.
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"timed out after {TOTAL_SECONDS_MAX} s"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated by another process"))
+    signal.alarm(TOTAL_SECONDS_MAX)
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
     with contextlib.ExitStack() as ends:
@@ -55,15 +55,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def until(what, seconds, look):
-    """Looks again and again, until there is something to see."""
+def wait_for(what, seconds, look):
+    """Calls `look` until it returns a value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         seen = look()
         if seen:
             return seen
         time.sleep(0.5)
-    sys.exit(f"waited {seconds} s in vain for {what}")
+    sys.exit(f"timed out after {seconds} s waiting for {what}")
 
 
 class Trial:
@@ -90,23 +90,23 @@ class Trial:
         spec = (self.given.root / "specs/shop.yaml").read_text()
 
         self.simulate("--fail", self.given.fail)
-        undone = self.deploy(machine, bucket, spec, set())
-        undone["remaining"] = self.standing()
+        rolled_back = self.deploy(machine, bucket, spec, set())
+        rolled_back["remaining"] = self.resources()
 
         self.simulate()
         scheduled = spec.replace("schedule: cron(0 3 * * ? *)", "schedule: rate(30 minutes)", 1)
         assert scheduled != spec
-        deployed = self.deploy(machine, bucket, scheduled, {undone["execution"]})
-        deployed["standing"] = self.standing()
+        deployed = self.deploy(machine, bucket, scheduled, {rolled_back["execution"]})
+        deployed["resources"] = self.resources()
         self.say("waiting for the schedule")
-        redeployed = self.follow(machine, {undone["execution"], deployed["execution"]})
-        for execution in (undone, deployed, redeployed):
+        redeployed = self.follow(machine, {rolled_back["execution"], deployed["execution"]})
+        for execution in (rolled_back, deployed, redeployed):
             execution["steps"] = self.logged(execution["execution"])
         self.say(f"{self.gateway.decided} calls were decided by the policies of the functions' roles")
         assert self.gateway.decided > 0
-        return {"undone": undone, "deployed": deployed, "redeployed": redeployed, "seconds": time.monotonic() - self.started}
+        return {"rolled_back": rolled_back, "deployed": deployed, "redeployed": redeployed, "seconds": time.monotonic() - self.started}
 
-    # ---- what runs
+    # ---- processes
 
     def start(self, name, command, environment):
         log = (self.given.work / f"{name}.log").open("wb")
@@ -116,7 +116,7 @@ class Trial:
         )
 
         def end():
-            # With the functions that it started: they are of its group.
+            # The functions that the process started are in its group, and end with it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -131,7 +131,7 @@ class Trial:
     def start_emulator(self):
         state = self.given.work / "emulator"
         state.mkdir()
-        # Nothing of whoever runs this: no credentials, no proxy, no profile.
+        # Nothing from the user's environment: no credentials, no proxy, no profile.
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(state), "TMPDIR": str(state), "LANG": "C.UTF-8",
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.emulator), "MINISTACK_ACCOUNT_ID": ACCOUNT,
@@ -144,15 +144,15 @@ class Trial:
 
         def answers():
             if process.poll() is not None:
-                sys.exit(f"the emulator ended by itself: see {self.given.work}/emulator.log")
+                sys.exit(f"the emulator ended unexpectedly: see {self.given.work}/emulator.log")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.emulator), timeout=1):
                 return True
 
-        until("the emulator", 60, answers)
+        wait_for("the emulator", 60, answers)
         self.say("the emulator is up")
 
     def simulate(self, *more):
-        """A fresh simulated account, in place of the one before."""
+        """Starts a new simulated account, which replaces the previous one."""
         if self.gateway.simulator:
             self.end_simulator()
         port = free_port()
@@ -162,17 +162,17 @@ class Trial:
 
         def answers():
             if process.poll() is not None:
-                sys.exit(f"the simulator ended by itself: see {self.given.work}/simulator-{port}.log")
+                sys.exit(f"the simulator ended unexpectedly: see {self.given.work}/simulator-{port}.log")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 return True
 
-        until("the simulator", 60, answers)
+        wait_for("the simulator", 60, answers)
         self.gateway.simulator = port
 
-    # ---- what a user does
+    # ---- the user's actions
 
     def install(self):
-        """As `sam deploy` does: the zips, the workflow and the template go to a bucket, and a stack is made of them."""
+        """Does what `sam deploy` does: uploads the zips, the workflow and the template, and creates the stack."""
         s3, formation = self.client("s3"), self.client("cloudformation")
         artifacts = "artifacts"
         s3.create_bucket(Bucket=artifacts, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -205,16 +205,16 @@ class Trial:
             if stack["StackStatus"] != "CREATE_COMPLETE":
                 events = formation.describe_stack_events(StackName=STACK)["StackEvents"]
                 reasons = [f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason')}" for e in events if "FAILED" in e["ResourceStatus"]]
-                sys.exit("the template was not installed: " + "; ".join(reasons or [stack.get("StackStatusReason", "")]))
+                sys.exit("cannot install the template: " + "; ".join(reasons or [stack.get("StackStatusReason", "")]))
             return stack
 
-        stack = until("the installation", 60, installed)
+        stack = wait_for("the installation", 60, installed)
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.say(f"installed: {outputs['StateMachine']}, {outputs['Bucket']}")
         return outputs["StateMachine"], outputs["Bucket"]
 
     def deploy(self, machine, bucket, spec, known):
-        """Uploads the spec, and nothing else."""
+        """Uploads the spec, and waits for the end of the execution that this starts."""
         self.s3.put_object(Bucket=bucket, Key="specs/shop.yaml", Body=spec.encode())
         self.say("uploaded specs/shop.yaml")
         ended = self.follow(machine, known)
@@ -226,13 +226,13 @@ class Trial:
             executions = self.states.list_executions(stateMachineArn=machine)["executions"]
             return [each["executionArn"] for each in executions if each["executionArn"] not in known]
 
-        execution = until("an execution", MOST_FOR_AN_EXECUTION, new)[0]
+        execution = wait_for("an execution", EXECUTION_SECONDS_MAX, new)[0]
 
         def ended():
             described = self.states.describe_execution(executionArn=execution)
             return described if described["status"] != "RUNNING" else None
 
-        described = until(f"the end of {execution}", MOST_FOR_AN_EXECUTION, ended)
+        described = wait_for(f"the end of {execution}", EXECUTION_SECONDS_MAX, ended)
         steps = []
         for page in self.states.get_paginator("get_execution_history").paginate(executionArn=execution):
             entered = (event.get("stateEnteredEventDetails") for event in page["events"])
@@ -244,21 +244,21 @@ class Trial:
         }
 
     def logged(self, execution):
-        """The steps of an execution, those inside a Parallel too, by what the functions wrote to their logs."""
+        """The steps of an execution, including those inside a Parallel, from the logs of the functions."""
         logs = self.client("logs", f"http://127.0.0.1:{self.emulator}")
         steps = set()
         for group in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{STACK}-")["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
                 for event in page["events"]:
-                    # Lambda's own lines are not JSON.
+                    # Lines that Lambda itself writes are not JSON.
                     with contextlib.suppress(json.JSONDecodeError):
                         span = json.loads(event["message"]).get("span", {})
                         if span.get("deployment") == execution.rsplit(":", 1)[-1] and span.get("stack") == "shop":
                             steps.add(span["step"])
         return sorted(steps)
 
-    def standing(self):
-        """What is there, as far as it costs money."""
+    def resources(self):
+        """How many billed resources exist, by kind."""
         ec2, rds = self.client("ec2"), self.client("rds")
         balancers, ecs = self.client("elbv2"), self.client("ecs")
         vpcs = ec2.describe_vpcs(Filters=[{"Name": "tag:stackdrop:stack", "Values": ["shop"]}])["Vpcs"]

@@ -1,14 +1,14 @@
-"""ministack, with what its S3 leaves out of EventBridge's events, and with schedules as fast as its workflows.
+"""ministack with three changes that bring it closer to AWS. Everything else is as installed.
 
-Its `_fire_s3_event` (ministack/services/s3.py) is given the version of an object in a versioned bucket and puts it into
-SNS's, SQS's and Lambda's notifications, but not into `detail.object` of the event for EventBridge. AWS does: Amazon S3
-User Guide, "EventBridge event message structure".
+Object versions in events: `_fire_s3_event` (ministack/services/s3.py) writes the version of an object to the
+notifications for SNS, SQS and Lambda, but not to `detail.object` of the event for EventBridge. AWS does: Amazon S3 User
+Guide, "EventBridge event message structure".
 
-`SFN_WAIT_SCALE` scales what Step Functions waits for, but not how often a schedule fires. Here it scales that too: no
-spec may ask for less than half an hour.
+Fast schedules: `SFN_WAIT_SCALE` scales the waits of Step Functions, but not the rate of a schedule. Here it scales both,
+since the shortest rate that a spec allows is half an hour.
 
-Lambda gives a function the credentials of its role; ministack gives every function the same. Here the session's token is
-the function's name, so that the gateway can tell whose call it is. Everything else is as installed.
+Credentials by function: Lambda gives a function the credentials of its role; ministack gives every function the same.
+Here the session token is the function's name, so that the gateway knows which function makes a call.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""One endpoint for all of AWS: who a request is signed for decides who answers it.
+"""One endpoint for all AWS services, which forwards each request by the service in its signature.
 
-What a stack is made of is answered by Stackdrop's simulated account, which takes its time and refuses as AWS does; what
-Stackdrop itself runs on (S3, EventBridge, Step Functions, Lambda, ...) by the emulator.
+Stackdrop's simulated account answers for the services that stacks consist of, with the delays and errors of AWS. The
+emulator answers for the services that Stackdrop itself runs on (S3, EventBridge, Step Functions, Lambda, ...).
 """
 
 import http.client
@@ -26,7 +26,7 @@ class Gateway:
     def __init__(self, emulator):
         self.emulator = emulator
         self.simulator = None
-        # How many calls were decided by the policies of a function's role.
+        # The number of calls that were decided by the policies of a function's role.
         self.decided = 0
         gateway = self
 
@@ -55,9 +55,9 @@ class Gateway:
         port = self.simulator if service in SIMULATED else self.emulator
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        # The signature covers the host, so the emulator's S3 is to see the one that was asked for.
+        # The signature covers the host, so the emulator's S3 must see the original one.
         headers["Host"] = request.headers["Host"]
-        # What a function may do is decided by its role in the template: the simulated account has that too.
+        # The simulated account decides the call by the function's role in the template.
         function = FUNCTION.fullmatch(request.headers.get("X-Amz-Security-Token", ""))
         if function:
             self.decided += service in SIMULATED
@@ -68,8 +68,8 @@ class Gateway:
             answer = connection.getresponse()
             content = answer.read()
         except OSError as error:
-            # As when AWS can't be reached: whoever asked sees a lost connection, and knows what to do.
-            print(f"{service}: nobody answered on port {port}: {error}", file=sys.stderr, flush=True)
+            # The caller sees a lost connection, as when AWS cannot be reached.
+            print(f"{service}: no answer from port {port}: {error}", file=sys.stderr, flush=True)
             request.close_connection = True
             return
         finally:

@@ -1,40 +1,42 @@
-//! The template, installed in an AWS emulator that knows nothing of Stackdrop: it runs the functions' zip as processes,
-//! interprets the workflow file by itself, and delivers what S3 and the scheduler say. The same spec and the same fault
-//! must lead through the same states as a rehearsal.
+//! Installs the template in an AWS emulator that is independent of Stackdrop. The emulator runs the functions' zips as
+//! processes, interprets the workflow file, and delivers the events of S3 and the scheduler. The same spec and the same
+//! fault must lead through the same states as in a rehearsal.
 //!
-//! `drive.py` beside this installs and uploads; see there. It needs Python 3.10 or later with `venv`, and fetches what
-//! `requirements.txt` names on its first run.
+//! `drive.py` in this folder does the installation and the uploads. It needs Python 3.10 or later with `venv`. The first
+//! run installs the packages in `requirements.txt`.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on shall end, and says what it counted"
+    reason = "a test that cannot continue must fail, and this one prints its result like cargo's harness"
 )]
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::Value;
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::{Function, functions};
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-const NAME: &str = "the_template_deploys_undoes_and_redeploys_outside_our_own_process";
+const NAME: &str = "the_template_deploys_rolls_back_and_redeploys_in_an_emulator";
 const SHOP: &str = include_str!("../../specs/shop.yaml");
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
 /// How long it may take to install what the emulator needs.
 const INSTALL_SECONDS_MAX: u64 = 300;
-/// How long the whole may take: a little more than `drive.py` gives itself.
+/// How long `drive.py` may take: a little more than its own limit.
 const DRIVE_SECONDS_MAX: u64 = 840;
 
-/// The call that is refused in the first deployment.
+/// The call that fails in the first deployment.
 const REFUSED: (&str, &str) = ("rds", "CreateDBInstance");
 
-/// Says what cargo's own harness says, which knows no test that skips itself.
+/// Prints what cargo's own harness prints. That harness cannot report a test that skips itself.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         return closing(0, 0, 0);
     }
     println!("\nrunning 1 test");
-    match std::panic::catch_unwind(trial) {
+    match std::panic::catch_unwind(run_in_emulator) {
         Ok(Ok(report)) => {
             println!("test {NAME} ... ok ({:.0} s)", report["seconds"].as_f64().unwrap());
             closing(1, 0, 0)
@@ -70,8 +72,8 @@ fn closing(passed: u8, failed: u8, ignored: u8) -> ExitCode {
     ExitCode::from(failed)
 }
 
-/// The report of what went on, or why it could not go on here.
-fn trial() -> Result<Value, String> {
+/// The report of `drive.py`, or why the test cannot run on this machine.
+fn run_in_emulator() -> Result<Value, String> {
     let python = python()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = target().join("end-to-end").join("run");
@@ -79,8 +81,8 @@ fn trial() -> Result<Value, String> {
     let programs = stackdrop.parent().unwrap();
     for Function { name, .. } in functions() {
         assert!(
-            is_of_today(&programs.join(name)),
-            "the program of {name} is older than what it is made of: `cargo test --no-run` first"
+            is_up_to_date(&programs.join(name)),
+            "the program of {name} is older than its source: run `cargo test --no-run` first"
         );
     }
     let mut drive = Command::new(python);
@@ -97,51 +99,54 @@ fn trial() -> Result<Value, String> {
         .arg("--fail")
         .arg(format!("{}:{}", REFUSED.0, REFUSED.1));
     let ended = within(DRIVE_SECONDS_MAX, &mut drive);
-    assert!(ended == Ok(true), "drive.py {}; what ran wrote its logs to {}", why(&ended), work.display());
+    assert!(ended == Ok(true), "drive.py {}; the logs are in {}", why(&ended), work.display());
     let report: Value = serde_json::from_slice(&std::fs::read(work.join("report.json")).unwrap()).unwrap();
     let rehearsed = rehearsed(&report);
-    for (execution, rehearsed) in ["undone", "deployed", "redeployed"].iter().zip(&rehearsed) {
+    for (execution, rehearsed) in ["rolled_back", "deployed", "redeployed"].iter().zip(&rehearsed) {
         let logged: BTreeSet<String> = serde_json::from_value(report[execution]["steps"].clone()).unwrap();
         assert_eq!(logged, rehearsed.steps, "the steps of `{execution}`, by the functions' logs");
     }
-    the_first_was_undone(&report["undone"], &rehearsed[0]);
-    the_second_stands(&report["deployed"], &rehearsed[1]);
-    the_schedule_changed_nothing(&report["redeployed"], &rehearsed[2]);
+    check_rolled_back(&report["rolled_back"], &rehearsed[0]);
+    check_deployed(&report["deployed"], &rehearsed[1]);
+    check_redeployed(&report["redeployed"], &rehearsed[2]);
     Ok(report)
 }
 
-fn the_first_was_undone(undone: &Value, rehearsed: &Rehearsed) {
-    assert_eq!((&undone["status"], rehearsed.deployed.result().as_str()), (&Value::from("FAILED"), "Failed"));
-    assert_eq!(states(undone), states_of(&rehearsed.deployed), "a deployment that is undone");
-    assert_eq!(undone["record"]["step"], "Database");
-    assert_eq!(undone["record"]["result"], "Failed");
-    let cause = undone["cause"].as_str().unwrap();
+fn check_rolled_back(rolled_back: &Value, rehearsed: &Rehearsed) {
+    assert_eq!(
+        (&rolled_back["status"], rehearsed.deployed.result()),
+        (&Value::from("FAILED"), Outcome::Failed)
+    );
+    assert_eq!(states(rolled_back), states_of(&rehearsed.deployed), "a deployment that is rolled_back");
+    assert_eq!(rolled_back["record"]["step"], "Database");
+    assert_eq!(rolled_back["record"]["result"], "Failed");
+    let cause = rolled_back["cause"].as_str().unwrap();
     assert!(cause.contains("RefusedByRehearsal"), "{cause}");
-    // The two say how much was removed, and it is as much.
+    // Both causes state how many resources were deleted, and the numbers are equal.
     assert_eq!(cause, rehearsed.deployed.error().unwrap().split_once(": ").unwrap().1);
-    for (what, count) in undone["remaining"].as_object().unwrap() {
-        assert_eq!(count, 0, "{what} left");
+    for (what, count) in rolled_back["remaining"].as_object().unwrap() {
+        assert_eq!(count, 0, "remaining {what}");
     }
 }
 
-fn the_second_stands(deployed: &Value, rehearsed: &Rehearsed) {
+fn check_deployed(deployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(
-        (&deployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&deployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(deployed), states_of(&rehearsed.deployed), "a deployment");
     assert_eq!(deployed["record"]["result"], "Succeeded");
     assert_eq!(deployed["record"]["trigger"], "upload");
-    for (what, count) in deployed["standing"].as_object().unwrap() {
+    for (what, count) in deployed["resources"].as_object().unwrap() {
         assert_eq!(count, 1, "{what}");
     }
 }
 
-fn the_schedule_changed_nothing(redeployed: &Value, rehearsed: &Rehearsed) {
+fn check_redeployed(redeployed: &Value, rehearsed: &Rehearsed) {
     assert_eq!(redeployed["input"]["action"], "redeploy");
     assert_eq!(
-        (&redeployed["status"], rehearsed.deployed.result().as_str()),
-        (&Value::from("SUCCEEDED"), "Succeeded")
+        (&redeployed["status"], rehearsed.deployed.result()),
+        (&Value::from("SUCCEEDED"), Outcome::Succeeded)
     );
     assert_eq!(states(redeployed), states_of(&rehearsed.deployed), "a redeploy without changes");
 }
@@ -149,7 +154,7 @@ fn the_schedule_changed_nothing(redeployed: &Value, rehearsed: &Rehearsed) {
 /// A rehearsed deployment.
 struct Rehearsed {
     deployed: Deployed,
-    /// Which functions ran, and what they were asked to do, as their logs say it.
+    /// The steps whose functions ran, as their logs name them.
     steps: BTreeSet<String>,
 }
 
@@ -163,33 +168,33 @@ impl Rehearsed {
     }
 }
 
-/// The same three, rehearsed.
+/// Rehearses the same three deployments.
 fn rehearsed(report: &Value) -> [Rehearsed; 3] {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
-    runtime.unwrap().block_on(async {
+    in_simulated_time(async {
         let failing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
         let refused = FaultKind::Refused {
             code: "RefusedByRehearsal".into(),
             message: format!("refused because of --fail {}:{}", REFUSED.0, REFUSED.1),
         };
         failing.account().arm(Fault::at(REFUSED.0, REFUSED.1, When::From(1), refused));
-        let undone = Rehearsed::of(failing.deploy(SHOP, &()).await.unwrap(), &failing);
-        let standing = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
-        let deployed = Rehearsed::of(standing.deploy(SHOP, &()).await.unwrap(), &standing);
+        let rolled_back = Rehearsed::of(failing.deploy(SHOP, &()).await.unwrap(), &failing);
+        let succeeding = Rehearsal::open(&Setting::default(), &[&spec]).unwrap();
+        let deployed = Rehearsed::of(succeeding.deploy(SHOP, &()).await.unwrap(), &succeeding);
         let input = report["redeployed"]["input"].clone();
-        let redeployed = standing.run(input, &(), &Abort::default()).await;
-        let redeployed = Rehearsed::of(redeployed, &standing);
-        [undone, deployed, redeployed]
+        let redeployed = succeeding.run(input, &(), &Abort::default()).await;
+        let redeployed = Rehearsed::of(redeployed, &succeeding);
+        [rolled_back, deployed, redeployed]
     })
+    .unwrap()
 }
 
-/// The states that the emulator went through. Its history has none of those inside a `Parallel`.
+/// The states of an execution in the emulator, whose history omits the states inside a `Parallel`.
 fn states(execution: &Value) -> Vec<String> {
     serde_json::from_value(execution["states"].clone()).unwrap()
 }
 
-/// Those of a rehearsal.
+/// The states of a rehearsed deployment, without those inside a `Parallel`.
 fn states_of(deployed: &Deployed) -> Vec<String> {
     let inside: Vec<&str> = deployed
         .outcome
@@ -204,8 +209,8 @@ fn states_of(deployed: &Deployed) -> Vec<String> {
     names.filter(|name| !inside.contains(&name.as_str())).collect()
 }
 
-/// Whether a function's program is as new as its source: `cargo test` builds it, `cargo test --test end_to_end` does not.
-fn is_of_today(program: &Path) -> bool {
+/// Whether a function's program is as new as its source. `cargo test` builds it, `cargo test --test end_to_end` does not.
+fn is_up_to_date(program: &Path) -> bool {
     let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders: Vec<PathBuf> =
@@ -221,13 +226,13 @@ fn is_of_today(program: &Path) -> bool {
     changed(program).is_some_and(|built| Some(built) >= newest)
 }
 
-/// Where cargo builds.
+/// Cargo's target folder.
 fn target() -> PathBuf {
     let command = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
     command.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// A Python that has what `requirements.txt` names, in a folder of its own; or why there is none.
+/// The Python of a virtual environment with the packages in `requirements.txt`, or why there is none.
 fn python() -> Result<PathBuf, String> {
     let folder = target().join("end-to-end").join("python");
     let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
@@ -238,7 +243,7 @@ fn python() -> Result<PathBuf, String> {
         within(INSTALL_SECONDS_MAX, command.stdout(Stdio::null()).stderr(Stdio::null()))
     };
     if quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) != Ok(true) {
-        return Err("there is no python3 with venv here".into());
+        return Err("python3 with venv is not installed".into());
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/requirements.txt");
     let mut install = Command::new(&python);
@@ -259,7 +264,7 @@ fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Runs a program, for so long at most: whether it succeeded, or that it did not end, or could not begin.
+/// Runs a program with a time limit: whether it succeeded, or why it did not start or end.
 fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
     let mut child =
         command.stdin(Stdio::null()).spawn().map_err(|error| format!("did not start: {error}"))?;
@@ -269,9 +274,9 @@ fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
         }
         pause();
     }
-    // Its own processes end with `drive.py`, if it is asked to end rather than killed.
-    let asked = Command::new("kill").arg(child.id().to_string()).status();
-    for _ in 0..if asked.is_ok() { 50 } else { 0 } {
+    // `drive.py` stops its own processes on SIGTERM, but cannot if it is killed.
+    let terminated = Command::new("kill").arg(child.id().to_string()).status();
+    for _ in 0..if terminated.is_ok() { 50 } else { 0 } {
         if child.try_wait().is_ok_and(|status| status.is_some()) {
             break;
         }
@@ -281,12 +286,12 @@ fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
     Err(format!("did not end within {seconds} s"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "other programs live in the world's time")]
+#[expect(clippy::disallowed_methods, reason = "other programs run in real time")]
 fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
-/// What became of a program, in words.
+/// How a program ended, in words.
 fn why(ended: &Result<bool, String>) -> &str {
     match ended {
         Ok(_) => "failed",

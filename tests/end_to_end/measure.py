@@ -1,9 +1,9 @@
-"""How large the functions' programs are, how fast they start, and how much memory they have then.
+"""Measures the size, the start time and the memory of the functions' programs.
 
     cargo build --release --package stackdrop-functions --bins
     python3 tests/end_to_end/measure.py target/release
 
-Starts each as Lambda does, with nothing behind the runtime API but this, and looks when it polls for the first time.
+Starts each program as Lambda does, with this script as the runtime API, and measures until its first poll.
 """
 
 import os
@@ -19,8 +19,8 @@ import zipfile
 SOURCES = pathlib.Path(__file__).parents[2] / "functions/src/bin"
 FUNCTIONS = sorted(source.stem for source in SOURCES.glob("*.rs"))
 RUNS = 10
-# What a release is held to: MB of the zip, milliseconds to the first poll, MB resident there.
-MOST = {"zip": 4.5, "start": 15.0, "resident": 15.0}
+# Limits for a release: MB of the zip, milliseconds to the first poll, MB of resident memory at that poll.
+MAX = {"zip": 4.5, "start": 15.0, "resident": 15.0}
 
 
 def main():
@@ -29,12 +29,12 @@ def main():
         program = programs / function
         size, runs = zipped(program), [start(program, function) for _ in range(RUNS)]
         took, resident = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
-        good = good and size <= MOST["zip"] and took < MOST["start"] and resident < MOST["resident"]
+        good = good and size <= MAX["zip"] and took < MAX["start"] and resident < MAX["resident"]
         print(
             f"{function}: a zip of {size:.2f} MB, {took:.1f} ms to the first poll (median of {RUNS}), "
             f"{resident:.1f} MB resident"
         )
-    print(f"at most: {MOST['zip']} MB, {MOST['start']} ms, {MOST['resident']} MB")
+    print(f"limits: {MAX['zip']} MB, {MAX['start']} ms, {MAX['resident']} MB")
     sys.exit(0 if good else 1)
 
 
@@ -63,9 +63,9 @@ def start(program, function):
         try:
             connection, _ = runtime.accept()
             with connection:
-                asked = connection.recv(4096)
+                request = connection.recv(4096)
                 took = (time.perf_counter() - began) * 1000
-                assert b"/invocation/next" in asked, asked
+                assert b"/invocation/next" in request, request
                 status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
                 resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
                 return took, resident * 1024 / 1e6

@@ -1,4 +1,4 @@
-//! One fault at one call: which there are, and whether it struck.
+//! A case: one fault at one call.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,26 +7,26 @@ use stackdrop::Rehearsal;
 use stackdrop::rehearsal::{Checkpoint, announces};
 use stackdrop_simulator::{Call, Ending, Fault, FaultKind, When, can_fail};
 
-/// How often the SDK tries a call by itself (its standard retry mode).
+/// How many times the SDK attempts a call (its standard retry mode).
 const SDK_ATTEMPTS: usize = 3;
 
 /// One fault at one call.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
-    /// The call, in the undisturbed run.
+    /// The call in the undisturbed run.
     pub(crate) call: Call,
     pub(crate) name: &'static str,
     pub(crate) kind: FaultKind,
-    lasts: Lasts,
+    lasts: Persistence,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Lasts {
+enum Persistence {
     Once,
-    /// Until the SDK has given up.
-    SdkGivesUp,
-    /// As long as this action of this component is asked for.
-    Action,
+    /// Until the SDK gives up.
+    UntilSdkGivesUp,
+    /// In every call of this action of this component.
+    WholeAction,
 }
 
 impl fmt::Display for Case {
@@ -35,8 +35,8 @@ impl fmt::Display for Case {
     }
 }
 
-/// The cases of these calls. Without `MATRIX`, of the reads that one action repeats (a wait asks every few seconds)
-/// only the first and the last: what is in between sees the same account.
+/// The cases of these calls. Without `MATRIX`, a read that one action repeats, such as the poll of a wait, has cases only
+/// for its first and its last call: the calls in between see the same account.
 pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<Case> {
     let of = |call: &Call| (call.caller.clone(), call.name());
     let mut ends: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
@@ -51,19 +51,19 @@ pub(crate) fn cases(calls: &[Call], kinds: impl Fn(&Call) -> Vec<Case>) -> Vec<C
     calls.iter().filter(|call| all || !repeated(call)).flat_map(kinds).collect()
 }
 
-/// Faults that must not show: they pass, or strike an announcement, without which a deployment goes on.
-pub(crate) fn passing(call: &Call) -> Vec<Case> {
+/// Faults that must not change the result: transient ones, and all faults of announcements, which a deployment ignores.
+pub(crate) fn transient(call: &Call) -> Vec<Case> {
     let case = |name, kind, lasts| Case { call: call.clone(), name, kind, lasts };
     let mut cases = vec![
-        case("throttled", FaultKind::Throttled, Lasts::SdkGivesUp),
-        case("server error", FaultKind::ServerError, Lasts::SdkGivesUp),
-        case("lost before", FaultKind::LostBefore, Lasts::Once),
-        case("lost after", FaultKind::LostAfter, Lasts::Once),
-        case("killed", FaultKind::Killed, Lasts::Once),
-        case("timed out", FaultKind::Hangs, Lasts::Once),
+        case("throttled", FaultKind::Throttled, Persistence::UntilSdkGivesUp),
+        case("server error", FaultKind::ServerError, Persistence::UntilSdkGivesUp),
+        case("lost before", FaultKind::LostBefore, Persistence::Once),
+        case("lost after", FaultKind::LostAfter, Persistence::Once),
+        case("killed", FaultKind::Killed, Persistence::Once),
+        case("timed out", FaultKind::Hangs, Persistence::Once),
     ];
     if !call.writes {
-        // A read has no effect: lost after is lost before.
+        // A read has no effect, so "lost after" equals "lost before".
         cases.retain(|case| case.name != "lost after");
     }
     if announces(call) {
@@ -72,14 +72,14 @@ pub(crate) fn passing(call: &Call) -> Vec<Case> {
     cases
 }
 
-/// Faults that last: what was to be done fails.
-pub(crate) fn lasting(call: &Call) -> Vec<Case> {
+/// Faults that make the deployment fail.
+pub(crate) fn persistent(call: &Call) -> Vec<Case> {
     if announces(call) {
         return Vec::new();
     }
     let mut cases = Vec::from(refusals(call));
-    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
-    if has_a_failed_state(call) {
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Persistence::WholeAction };
+    if can_fail_later(call) {
         cases.push(case("resource fails", FaultKind::ResourceFails));
     }
     if let Some(code) = quota(&call.service, &call.operation) {
@@ -89,7 +89,7 @@ pub(crate) fn lasting(call: &Call) -> Vec<Case> {
 }
 
 fn refusals(call: &Call) -> [Case; 2] {
-    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Lasts::Action };
+    let case = |name, kind| Case { call: call.clone(), name, kind, lasts: Persistence::WholeAction };
     [
         case("access denied", FaultKind::AccessDenied),
         case("fails from here on", refused("RefusedByTest", "the test says no")),
@@ -100,26 +100,26 @@ fn refused(code: &str, message: &str) -> FaultKind {
     FaultKind::Refused { code: code.into(), message: message.into() }
 }
 
-/// The same faults, where what is taken back afterwards is done by the same actions: only one goes on through that, and
-/// what the SDK takes for throttling and repeats.
-pub(crate) fn lasting_until_noticed(call: &Call) -> Vec<Case> {
+/// The same faults for an update, whose rollback runs the same actions. Only two kinds persist into the rollback: "fails
+/// from here on", and the errors that the SDK retries as throttling.
+pub(crate) fn persistent_until_noticed(call: &Call) -> Vec<Case> {
     let repeated = |case: &Case| match &case.kind {
         FaultKind::Refused { code, .. } => code.starts_with("LimitExceeded"),
         _ => false,
     };
-    let mut cases = lasting(call);
+    let mut cases = persistent(call);
     for case in cases.iter_mut().filter(|case| case.name != "fails from here on" && !repeated(case)) {
-        case.lasts = Lasts::Once;
+        case.lasts = Persistence::Once;
     }
     cases
 }
 
-fn has_a_failed_state(call: &Call) -> bool {
+fn can_fail_later(call: &Call) -> bool {
     // A call that AWS refused in the undisturbed run creates nothing that could fail.
     can_fail(&call.service, &call.operation) && call.ending == Ending::Done
 }
 
-/// The code with which an operation says that a quota is reached (its page in the service's API reference).
+/// The error code of an operation whose quota is reached (the operation's page in the service's API reference).
 fn quota(service: &str, operation: &str) -> Option<&'static str> {
     Some(match (service, operation) {
         ("ec2", "CreateVpc") => "VpcLimitExceeded",
@@ -156,63 +156,63 @@ fn quota(service: &str, operation: &str) -> Option<&'static str> {
 }
 
 impl Case {
-    /// The fault, to be armed where the run goes on from `checkpoint`.
-    pub(crate) fn fault(&self, ledger: &[Call], checkpoint: &Checkpoint) -> Fault {
+    /// The fault, for a run that resumes from `checkpoint`.
+    pub(crate) fn fault(&self, call_log: &[Call], checkpoint: &Checkpoint) -> Fault {
         let same = |other: &&Call| {
             (&other.service, &other.operation, &other.caller)
                 == (&self.call.service, &self.call.operation, &self.call.caller)
         };
-        let nth = ledger[checkpoint.calls()..=self.call.number].iter().filter(same).count();
+        let nth = call_log[checkpoint.calls()..=self.call.number].iter().filter(same).count();
         let when = match self.lasts {
-            Lasts::Once => When::Only(nth),
-            Lasts::SdkGivesUp => When::Span(nth, SDK_ATTEMPTS),
-            Lasts::Action => When::From(nth),
+            Persistence::Once => When::Only(nth),
+            Persistence::UntilSdkGivesUp => When::Span(nth, SDK_ATTEMPTS),
+            Persistence::WholeAction => When::From(nth),
         };
         Fault::at(&self.call.service, &self.call.operation, when, self.kind.clone()).during(self.action())
     }
 
-    /// `/network/ensure` of `deployment-1/network/ensure`.
+    /// The action: `/network/apply` of `deployment-1/network/apply`.
     pub(crate) fn action(&self) -> &str {
         self.call.caller.find('/').map_or("", |place| &self.call.caller[place..])
     }
 
-    /// Whether it struck the very call that it was meant for.
-    pub(crate) fn struck(&self, rehearsal: &Rehearsal) -> Result<(), String> {
+    /// `Ok` if the fault struck the intended call.
+    pub(crate) fn check_struck(&self, rehearsal: &Rehearsal) -> Result<(), String> {
         let account = rehearsal.account();
-        let (strikes, ledger) = (account.strikes(), account.call_log());
+        let (strikes, call_log) = (account.strikes(), account.call_log());
         let strike =
             strikes.iter().find(|strike| strike.call == self.call.number && strike.kind == self.kind);
-        let hit = &ledger[strike.ok_or("it did not strike where it was meant to")?.call];
+        let hit = &call_log[strike.ok_or("the fault did not strike")?.call];
         if (hit.name(), &hit.caller) == (self.call.name(), &self.call.caller) {
             Ok(())
         } else {
-            Err(format!("it struck {} of {}", hit.name(), hit.caller))
+            Err(format!("the fault struck {} of {}", hit.name(), hit.caller))
         }
     }
 
-    /// Whether the same call fails again when what was done is taken back.
-    pub(crate) fn goes_on(&self) -> bool {
-        matches!(self.lasts, Lasts::Action)
+    /// Whether the same call fails again in the rollback.
+    pub(crate) fn fails_again(&self) -> bool {
+        matches!(self.lasts, Persistence::WholeAction)
     }
 
-    /// Whether a read is denied without which a deployment may go on: what it would have told is told as unknown.
-    pub(crate) fn may_be_unheeded(&self) -> bool {
+    /// Whether the fault denies a read that a deployment can do without: it reports the value as unknown.
+    pub(crate) fn is_optional_read(&self) -> bool {
         let is_advisory = self.call.service == "servicequotas"
             || ["DescribeSecret", "GetRole"].contains(&self.call.operation.as_str());
         self.name == "access denied" && is_advisory
     }
 
-    /// Whether the call is made by an action that is asked until nothing is left.
-    pub(crate) fn clears(&self) -> bool {
+    /// Whether the call belongs to an action that waits until every resource is deleted.
+    pub(crate) fn awaits_deletion(&self) -> bool {
         self.action().ends_with("/await-deletion")
     }
 
-    /// The function that makes the call: the component, of a component's.
+    /// The function that makes the call. Functions of components have the component's name.
     pub(crate) fn component(&self) -> &str {
         self.call.caller.split('/').nth(1).unwrap_or_default()
     }
 
-    /// What AWS said to the call that it struck.
+    /// The error code that AWS returned for the call.
     pub(crate) fn code(&self, rehearsal: &Rehearsal) -> Option<String> {
         match &rehearsal.account().call_log()[self.call.number].ending {
             Ending::Refused(code) => Some(code.clone()),

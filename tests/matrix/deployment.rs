@@ -1,35 +1,38 @@
 //! Faults in a first deployment.
 
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::case::{Case, cases, lasting, passing};
-use crate::course::{Course, deploy, lock_is_free, open, standing, stands, upload};
-use crate::tally::{Ended, Verdict, run_all};
+use crate::case::{Case, cases, persistent, transient};
+use crate::runner::{Ended, Verdict, run_all};
+use crate::undisturbed_run::{
+    UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, upload,
+};
 use crate::{SHOP, same, simulated};
 
-/// Of the deployments that failed clean, each so-manieth is followed by one without the fault: an empty account with a
-/// free lock is where the first one started too, so that the next has no reason to go another way.
-const FOLLOWED: usize = 41;
+/// One in this many deployments that failed without remaining resources is followed by one without the fault. A sample is
+/// enough: an empty account with a released lock is the state that the first deployment started from.
+const FOLLOW_UP_INTERVAL: usize = 41;
 
-pub(crate) fn course() -> Course {
-    let course = simulated(async {
+pub(crate) fn undisturbed() -> UndisturbedRun {
+    let undisturbed = simulated(async {
         let rehearsal = open(SHOP);
         let event = upload(&rehearsal, SHOP).await;
-        Course::run(&rehearsal, event).await
+        UndisturbedRun::run(&rehearsal, event).await
     });
-    assert_eq!(course.result, "Succeeded None");
-    course
+    assert_eq!(undisturbed.result, "Succeeded None");
+    undisturbed
 }
 
 #[test]
-fn a_passing_fault_at_any_call_of_a_deployment_changes_nothing() {
-    let course = course();
-    let cases = cases(course.calls(), passing);
-    run_all("Passing faults in a deployment", &cases, |case| {
+fn a_transient_fault_at_any_call_of_a_deployment_changes_nothing() {
+    let undisturbed = undisturbed();
+    let cases = cases(undisturbed.calls(), transient);
+    run_all("Transient faults in a deployment", &cases, |case| {
         simulated(async {
-            let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
-            stands(&rehearsal, &course.standing)?;
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
+            check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
         })
@@ -37,48 +40,49 @@ fn a_passing_fault_at_any_call_of_a_deployment_changes_nothing() {
 }
 
 #[test]
-fn a_lasting_fault_at_any_call_of_a_deployment_leaves_nothing() {
-    let course = course();
-    let cases = cases(course.calls(), lasting);
-    run_all("Lasting faults in a deployment", &cases, |case| simulated(fails_clean(&course, case)));
+fn a_persistent_fault_at_any_call_of_a_deployment_leaves_no_resources() {
+    let undisturbed = undisturbed();
+    let cases = cases(undisturbed.calls(), persistent);
+    run_all("Persistent faults in a deployment", &cases, |case| simulated(fails_clean(&undisturbed, case)));
 }
 
-/// The first error and the step named, nothing left, the lock free.
-async fn fails_clean(course: &Course, case: &Case) -> Verdict {
-    let (rehearsal, deployed) = course.disturbed(case).await?;
-    let step = course.step(&case.call);
+/// The error names the step and the first cause, no resources remain, and the lock is released.
+async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
+    let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+    let step = undisturbed.step(&case.call);
     if step == "Conclude" {
-        return concludes_later(course, case, &rehearsal, &deployed).await;
+        return conclude_fails(undisturbed, case, &rehearsal, &deployed).await;
     }
-    if case.may_be_unheeded() && deployed.result() == "Succeeded" {
-        stands(&rehearsal, &course.standing)?;
+    if case.is_optional_read() && deployed.result() == Outcome::Succeeded {
+        check_resources(&rehearsal, &undisturbed.resources)?;
         return Ok(Ended::Succeeded);
     }
     if case.name == "resource fails" && step == "Network" {
         // No step waits for the S3 gateway endpoint, so its failure shows in the next deployment only.
-        same("the result", deployed.result().as_str(), "Succeeded")?;
-        succeeds_next(course, &rehearsal).await?;
+        same("the result", deployed.result(), Outcome::Succeeded)?;
+        next_deployment_succeeds(undisturbed, &rehearsal).await?;
         return Ok(Ended::Succeeded);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
+    same("the result", deployed.result(), Outcome::Failed)?;
     let error = deployed.error().unwrap_or_default();
-    let named = if step == "Admit" { String::new() } else { format!("{} failed: ", failing(step, case)) };
+    let named =
+        if step == "Admit" { String::new() } else { format!("{} failed: ", noticing_step(step, case)) };
     let code = case.code(&rehearsal).unwrap_or_default();
-    let is_problem = case.may_be_unheeded() && error.starts_with("PreflightFailed");
+    let is_problem = case.is_optional_read() && error.starts_with("PreflightFailed");
     let is_named = error.contains(&named) && error.contains(&code);
     if !(is_problem || is_named) {
         return Err(format!("not named: {named}… {code}…, but {error}"));
     }
-    stands(&rehearsal, &[])?;
+    check_resources(&rehearsal, &[])?;
     lock_is_free(&rehearsal).await?;
-    if case.call.number.is_multiple_of(FOLLOWED) || step == "Admit" {
-        succeeds_next(course, &rehearsal).await?;
+    if case.call.number.is_multiple_of(FOLLOW_UP_INTERVAL) || step == "Admit" {
+        next_deployment_succeeds(undisturbed, &rehearsal).await?;
     }
     Ok(Ended::FailedClean)
 }
 
-/// The step in which a failure shows: what AWS makes of an accepted call is seen by the step that waits for it.
-pub(crate) fn failing<'s>(step: &'s str, case: &Case) -> &'s str {
+/// The step that notices the failure: if AWS accepts a call and then fails, the step that waits for the resource does.
+pub(crate) fn noticing_step<'s>(step: &'s str, case: &Case) -> &'s str {
     match (case.name, step) {
         ("resource fails", "Egress") => "AwaitEgress",
         ("resource fails", "Database") => "AwaitDatabase",
@@ -87,49 +91,52 @@ pub(crate) fn failing<'s>(step: &'s str, case: &Case) -> &'s str {
     }
 }
 
-/// What comes after success: a refusal of it is said, and takes nothing back.
-const AFTERWARDS: [&str; 3] = ["rds:DescribeDBInstances", "rds:ModifyDBInstance", "scheduler:CreateSchedule"];
+/// Calls after the stack is complete: their refusal is reported, and nothing is rolled back.
+const AFTER_SUCCESS: [&str; 3] =
+    ["rds:DescribeDBInstances", "rds:ModifyDBInstance", "scheduler:CreateSchedule"];
 
-/// A deployment that can't be concluded has made the stack all the same. Its execution fails, so that the alarm on
-/// failed executions tells; its lock is taken over by the next, which finds or does what is missing.
-async fn concludes_later(
-    course: &Course,
+/// If Conclude fails, the stack is complete all the same. The execution fails, so that the alarm on failed executions
+/// fires. The next deployment takes over the lock and completes what is missing.
+async fn conclude_fails(
+    undisturbed: &UndisturbedRun,
     case: &Case,
     rehearsal: &Rehearsal,
     deployed: &Deployed,
 ) -> Verdict {
     let (call, code) = (case.call.name(), case.code(rehearsal).unwrap_or_default());
-    let told = match call.as_str() {
-        call if AFTERWARDS.contains(&call) => deployed.conclusion().unwrap_or_default()["cause"].to_string(),
+    let reported = match call.as_str() {
+        call if AFTER_SUCCESS.contains(&call) => {
+            deployed.conclusion().unwrap_or_default()["cause"].to_string()
+        }
         _ => deployed.error().unwrap_or_default(),
     };
-    same("whether the cause is named", told.contains(&code), true)?;
-    same("whether it succeeded", deployed.succeeded(), AFTERWARDS.contains(&call.as_str()))?;
-    let mut now = standing(rehearsal);
-    if !now.iter().any(|item| item == SCHEDULE) {
-        now.push(SCHEDULE.into());
-        now.sort();
+    same("whether the cause is named", reported.contains(&code), true)?;
+    same("whether it succeeded", deployed.succeeded(), AFTER_SUCCESS.contains(&call.as_str()))?;
+    let mut actual = resources(rehearsal);
+    if !actual.iter().any(|item| item == SCHEDULE) {
+        actual.push(SCHEDULE.into());
+        actual.sort();
     }
-    same("what stands, the schedule aside", &now, &course.standing)?;
-    succeeds_next(course, rehearsal).await?;
+    same("the resources without the schedule", &actual, &undisturbed.resources)?;
+    next_deployment_succeeds(undisturbed, rehearsal).await?;
     Ok(Ended::Succeeded)
 }
 
 const SCHEDULE: &str = "AWS::Scheduler::Schedule shop";
 
-async fn succeeds_next(course: &Course, rehearsal: &Rehearsal) -> Result<(), String> {
+async fn next_deployment_succeeds(undisturbed: &UndisturbedRun, rehearsal: &Rehearsal) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
-    stands(rehearsal, &course.standing)?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
+    check_resources(rehearsal, &undisturbed.resources)?;
     lock_is_free(rehearsal).await
 }
 
-/// What the example makes.
-pub(crate) fn made() -> Vec<String> {
+/// The resources of the deployed example.
+pub(crate) fn example_resources() -> Vec<String> {
     simulated(async {
         let rehearsal = open(SHOP);
         assert!(deploy(&rehearsal, SHOP).await.succeeded());
-        standing(&rehearsal)
+        resources(&rehearsal)
     })
 }

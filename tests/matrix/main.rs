@@ -1,69 +1,71 @@
-//! The fault matrix: for every call to AWS that a deployment, an undo, an update, a restoring or a removal makes, the
-//! same again with one fault at that call. Nothing may be lost, doubled or left, whatever the fault.
+//! The fault matrix repeats a deployment, an update, a destroy and both kinds of rollback once for each of their calls to
+//! AWS, with one fault at that call. No resource may be lost, duplicated or left behind, whatever the fault.
 //!
-//! By default every writing call, and of each read that an action repeats the first and the last; `MATRIX=all` runs all.
-//! `MATRIX=ec2:CreateVpc` runs the cases whose line contains that: a fault's name, a call, its place among the calls of
-//! its operation, a caller (`killed at ec2:CreateVpc #1 of deployment-1/network/ensure`).
+//! The default cases cover every writing call. If an action repeats a read, they cover its first and its last call;
+//! `MATRIX=all` covers all of them. `MATRIX=TEXT` runs the cases whose name contains the text, for example
+//! `MATRIX=ec2:CreateVpc`. A name has the fault, the call, its number among the calls of the operation, and the caller:
+//! `killed at ec2:CreateVpc #1 of deployment-1/network/apply`.
 //!
-//! A case begins at the step in which its call lies, from a checkpoint of the undisturbed run: what comes before is the
-//! same to the byte, which [`what_follows_a_checkpoint_is_what_would_have_followed_without_it`] shows.
+//! A case resumes the undisturbed run from the checkpoint before the step that makes the call. The test
+//! [`a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_run`] proves that this changes nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 mod case;
-mod course;
 mod deployment;
-mod found;
-mod removal;
-mod tally;
-mod undo;
+mod destroy;
+mod regressions;
+mod rollback;
+mod runner;
+mod undisturbed_run;
 mod update;
 
 use std::fmt::Debug;
 
-use course::Course;
+use stackdrop::rehearsal::in_simulated_time;
+use undisturbed_run::UndisturbedRun;
 
-/// A quarter of the matrix's time would be glibc's, which gives memory back to the system all the time.
+/// glibc's allocator keeps returning memory to the system, and would take a quarter of the matrix's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The example that everything is tried with.
+/// The example spec, which all cases deploy.
 const SHOP: &str = include_str!("../../specs/shop.yaml");
 
-/// Runs work in simulated time.
+/// Runs a future in simulated time.
 fn simulated<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(work)
+    in_simulated_time(work).unwrap()
 }
 
 /// `Ok` if the two are the same.
 #[expect(clippy::needless_pass_by_value, reason = "a case reads better without references")]
-fn same<T: PartialEq + Debug>(what: &str, is: T, shall: T) -> Result<(), String> {
-    if is == shall { Ok(()) } else { Err(format!("{what} is {is:?} instead of {shall:?}")) }
+fn same<T: PartialEq + Debug>(what: &str, actual: T, expected: T) -> Result<(), String> {
+    if actual == expected { Ok(()) } else { Err(format!("{what} is {actual:?} instead of {expected:?}")) }
 }
 
 #[test]
-fn what_follows_a_checkpoint_is_what_would_have_followed_without_it() {
-    let each_fourth = [undo::course(), update::course(), update::restoring(), removal::course()];
+fn a_run_resumed_from_a_checkpoint_equals_the_uninterrupted_run() {
+    let each_fourth = [
+        rollback::undisturbed(),
+        update::undisturbed(),
+        update::undisturbed_rollback(),
+        destroy::undisturbed(),
+    ];
     let some = each_fourth
         .iter()
-        .flat_map(|course| course.checkpoints.iter().step_by(4).map(move |it| (course, it)));
-    let whole = deployment::course();
-    for (course, checkpoint) in whole.checkpoints.iter().map(|it| (&whole, it)).chain(some) {
+        .flat_map(|undisturbed| undisturbed.checkpoints.iter().step_by(4).map(move |it| (undisturbed, it)));
+    let whole = deployment::undisturbed();
+    for (undisturbed, checkpoint) in whole.checkpoints.iter().map(|it| (&whole, it)).chain(some) {
         let step = checkpoint.step().unwrap();
-        if checkpoint.calls() == course.ledger.len() {
-            continue; // Conclude's answer is before it: there is nothing to compare.
+        if checkpoint.calls() == undisturbed.call_log.len() {
+            continue; // No call follows this checkpoint: there is nothing to compare.
         }
-        let again = simulated(Course::go_on(checkpoint));
-        assert_eq!(again.result, course.result, "from {step}");
-        assert_eq!(again.standing, course.standing, "from {step}");
-        let lines = |course: &Course| -> Vec<String> {
-            course.ledger.iter().map(|call| serde_json::to_string(call).unwrap()).collect()
+        let again = simulated(UndisturbedRun::resume(checkpoint));
+        assert_eq!(again.result, undisturbed.result, "from {step}");
+        assert_eq!(again.resources, undisturbed.resources, "from {step}");
+        let lines = |undisturbed: &UndisturbedRun| -> Vec<String> {
+            undisturbed.call_log.iter().map(|call| serde_json::to_string(call).unwrap()).collect()
         };
-        assert_eq!(lines(&again), lines(course), "from {step}");
+        assert_eq!(lines(&again), lines(undisturbed), "from {step}");
     }
 }

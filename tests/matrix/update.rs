@@ -1,16 +1,17 @@
-//! Faults in an update, and while a failed update is taken back.
+//! Faults during an update, and during the rollback of an update.
 
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::Checkpoint;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::case::{Case, cases, lasting, lasting_until_noticed, passing};
-use crate::course::{Course, changes, deploy, lock_is_free, open, stands, upload};
-use crate::tally::{Ended, Verdict, run_all};
+use crate::case::{Case, cases, persistent, persistent_until_noticed, transient};
+use crate::runner::{Ended, Verdict, run_all};
+use crate::undisturbed_run::{UndisturbedRun, changes, check_resources, deploy, lock_is_free, open, upload};
 use crate::{SHOP, deployment, same, simulated};
 
-/// The example with something else in every component.
-pub(crate) fn later() -> String {
+/// The example with a change in every component.
+pub(crate) fn updated_spec() -> String {
     [
         ("team: shop", "team: shopping"),
         ("zones: 2 ", "zones: 3 "),
@@ -47,43 +48,43 @@ pub(crate) fn later() -> String {
     })
 }
 
-/// The example, deployed, and its update uploaded.
+/// Deploys the example, and uploads the update without deploying it.
 async fn deployed() -> (Rehearsal, serde_json::Value) {
     let rehearsal = open(SHOP);
     assert!(deploy(&rehearsal, SHOP).await.succeeded());
-    let event = upload(&rehearsal, &later()).await;
+    let event = upload(&rehearsal, &updated_spec()).await;
     (rehearsal, event)
 }
 
-pub(crate) fn course() -> Course {
-    let course = simulated(async {
+pub(crate) fn undisturbed() -> UndisturbedRun {
+    let undisturbed = simulated(async {
         let (rehearsal, event) = deployed().await;
-        Course::run(&rehearsal, event).await
+        UndisturbedRun::run(&rehearsal, event).await
     });
-    assert_eq!(course.result, "Succeeded None");
-    course
+    assert_eq!(undisturbed.result, "Succeeded None");
+    undisturbed
 }
 
-/// An update that fails at its end, so that all of it is to be taken back.
-pub(crate) fn restoring() -> Course {
-    let course = simulated(async {
+/// An update that fails at its end, so that the rollback has every change to revert.
+pub(crate) fn undisturbed_rollback() -> UndisturbedRun {
+    let undisturbed = simulated(async {
         let (rehearsal, event) = deployed().await;
         rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
-        Course::run(&rehearsal, event).await
+        UndisturbedRun::run(&rehearsal, event).await
     });
-    assert!(course.result.starts_with("Failed"), "{}", course.result);
-    course
+    assert!(undisturbed.result.starts_with("Failed"), "{}", undisturbed.result);
+    undisturbed
 }
 
 #[test]
-fn a_passing_fault_at_any_call_of_an_update_changes_nothing() {
-    let course = course();
-    let cases = cases(course.calls(), passing);
-    run_all("Passing faults in an update", &cases, |case| {
+fn a_transient_fault_at_any_call_of_an_update_changes_nothing() {
+    let undisturbed = undisturbed();
+    let cases = cases(undisturbed.calls(), transient);
+    run_all("Transient faults in an update", &cases, |case| {
         simulated(async {
-            let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the end", (deployed.result(), deployed.error()), ("Succeeded".into(), None))?;
-            stands(&rehearsal, &course.standing)?;
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded.into(), None))?;
+            check_resources(&rehearsal, &undisturbed.resources)?;
             lock_is_free(&rehearsal).await?;
             Ok(Ended::Succeeded)
         })
@@ -91,105 +92,109 @@ fn a_passing_fault_at_any_call_of_an_update_changes_nothing() {
 }
 
 #[test]
-fn a_lasting_fault_at_any_call_of_an_update_ends_exactly_at_the_baseline() {
-    let (course, before) = (course(), deployment::made());
-    let cases = cases(course.calls(), lasting_until_noticed);
-    run_all("Lasting faults in an update", &cases, |case| {
-        simulated(ends_where_it_was(&course, case, &before))
+fn a_persistent_fault_at_any_call_of_an_update_rolls_back_to_the_baseline() {
+    let (undisturbed, before) = (undisturbed(), deployment::example_resources());
+    let cases = cases(undisturbed.calls(), persistent_until_noticed);
+    run_all("Persistent faults in an update", &cases, |case| {
+        simulated(rolls_back(&undisturbed, case, &before))
     });
 }
 
-async fn ends_where_it_was(course: &Course, case: &Case, before: &[String]) -> Verdict {
-    let (rehearsal, deployed) = course.disturbed(case).await?;
-    let step = course.step(&case.call);
+async fn rolls_back(undisturbed: &UndisturbedRun, case: &Case, before: &[String]) -> Verdict {
+    let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+    let step = undisturbed.step(&case.call);
     let error = deployed.error().unwrap_or_default();
     if step == "Conclude" || step.starts_with("Prune") {
-        // What the update makes is there and healthy by then: it is not taken back.
-        stands_in_the_end(&rehearsal, &later(), &course.standing).await?;
+        // The updated resources exist and are healthy by then: they are kept.
+        next_deployment_reaches(&rehearsal, &updated_spec(), &undisturbed.resources).await?;
         return Ok(Ended::Succeeded);
     }
-    if case.may_be_unheeded() && deployed.result() == "Succeeded" {
-        stands(&rehearsal, &course.standing)?;
+    if case.is_optional_read() && deployed.result() == Outcome::Succeeded {
+        check_resources(&rehearsal, &undisturbed.resources)?;
         return Ok(Ended::Succeeded);
     }
     // A resource that fails is noticed by its own step or by the step that waits for it.
-    let steps = [step, deployment::failing(step, case)];
+    let steps = [step, deployment::noticing_step(step, case)];
     let named = step == "Admit" || steps.iter().any(|step| error.contains(&format!("{step} failed: ")));
     let code = case.code(&rehearsal).unwrap_or_default();
     if !(named && error.contains(&code)) {
         return Err(format!("not named: {}… {code}…, but {} {error}", steps.join(" or "), deployed.result()));
     }
     lock_is_free(&rehearsal).await?;
-    if deployed.result() == "RollbackFailed" && case.goes_on() {
-        // The way back needs the same call.
-        stands_in_the_end(&rehearsal, SHOP, before).await?;
+    if deployed.result() == Outcome::RollbackFailed && case.fails_again() {
+        // The rollback needs the same call.
+        next_deployment_reaches(&rehearsal, SHOP, before).await?;
         return Ok(Ended::FailedClean);
     }
-    same("the result", deployed.result().as_str(), "Failed")?;
-    stands(&rehearsal, before)?;
-    is_as_the_baseline_says(&rehearsal, before).await?;
+    same("the result", deployed.result(), Outcome::Failed)?;
+    check_resources(&rehearsal, before)?;
+    matches_the_baseline(&rehearsal, before).await?;
     Ok(Ended::FailedClean)
 }
 
-/// A deployment of the baseline finds nothing to change.
-async fn is_as_the_baseline_says(rehearsal: &Rehearsal, before: &[String]) -> Result<(), String> {
+/// `Ok` if a deployment of the baseline changes nothing.
+async fn matches_the_baseline(rehearsal: &Rehearsal, before: &[String]) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, SHOP).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     same("what a deployment of the baseline changes", changes(&next), Vec::new())?;
-    stands(rehearsal, before)
+    check_resources(rehearsal, before)
 }
 
-/// The next deployment, without the fault, ends at its spec.
-async fn stands_in_the_end(rehearsal: &Rehearsal, spec: &str, shall: &[String]) -> Result<(), String> {
+/// `Ok` if the next deployment, without the fault, succeeds and leaves the expected resources.
+async fn next_deployment_reaches(
+    rehearsal: &Rehearsal,
+    spec: &str,
+    expected: &[String],
+) -> Result<(), String> {
     rehearsal.account().disarm();
     let next = deploy(rehearsal, spec).await;
-    same("the end of the next", (next.result(), next.error()), ("Succeeded".into(), None))?;
-    stands(rehearsal, shall)?;
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded.into(), None))?;
+    check_resources(rehearsal, expected)?;
     lock_is_free(rehearsal).await
 }
 
-/// The calls that take the update back.
-fn taking_back(course: &Course) -> Vec<stackdrop_simulator::Call> {
-    let restore = |checkpoint: &&Checkpoint| checkpoint.step() == Some("RollBackToBaseline");
-    let place = course.checkpoints.iter().find(restore).unwrap().calls();
-    course.ledger[place..].to_vec()
+/// The calls of the rollback.
+fn rollback_calls(undisturbed: &UndisturbedRun) -> Vec<stackdrop_simulator::Call> {
+    let rollback = |checkpoint: &&Checkpoint| checkpoint.step() == Some("RollBackToBaseline");
+    let place = undisturbed.checkpoints.iter().find(rollback).unwrap().calls();
+    undisturbed.call_log[place..].to_vec()
 }
 
 #[test]
-fn a_passing_fault_at_any_call_of_a_restoring_changes_nothing() {
-    let (course, before) = (restoring(), deployment::made());
-    let cases = cases(&taking_back(&course), passing);
-    run_all("Passing faults in a restoring", &cases, |case| {
+fn a_transient_fault_at_any_call_of_the_rollback_of_an_update_changes_nothing() {
+    let (undisturbed, before) = (undisturbed_rollback(), deployment::example_resources());
+    let cases = cases(&rollback_calls(&undisturbed), transient);
+    run_all("Transient faults in the rollback of an update", &cases, |case| {
         simulated(async {
-            let (rehearsal, deployed) = course.disturbed(case).await?;
-            same("the result", deployed.result().as_str(), "Failed")?;
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+            same("the result", deployed.result(), Outcome::Failed)?;
             lock_is_free(&rehearsal).await?;
-            stands(&rehearsal, &before)?;
+            check_resources(&rehearsal, &before)?;
             Ok(Ended::FailedClean)
         })
     });
 }
 
 #[test]
-fn a_lasting_fault_at_any_call_of_a_restoring_ends_at_the_baseline_when_it_is_started_again() {
-    let (course, before) = (restoring(), deployment::made());
-    let cases = cases(&taking_back(&course), lasting);
-    run_all("Lasting faults in a restoring", &cases, |case| {
+fn a_persistent_fault_at_any_call_of_the_rollback_of_an_update_is_resolved_by_deploying_the_baseline() {
+    let (undisturbed, before) = (undisturbed_rollback(), deployment::example_resources());
+    let cases = cases(&rollback_calls(&undisturbed), persistent);
+    run_all("Persistent faults in the rollback of an update", &cases, |case| {
         simulated(async {
-            let (rehearsal, deployed) = course.disturbed(case).await?;
-            let step = course.step(&case.call);
-            if case.may_be_unheeded() && deployed.result() == "Failed" {
-                stands(&rehearsal, &before)?;
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+            let step = undisturbed.step(&case.call);
+            if case.is_optional_read() && deployed.result() == Outcome::Failed {
+                check_resources(&rehearsal, &before)?;
             } else if step != "Conclude" {
-                same("the result", deployed.result().as_str(), "RollbackFailed")?;
+                same("the result", deployed.result(), Outcome::RollbackFailed)?;
                 let error = deployed.error().unwrap_or_default();
                 same("whether the step is named", error.contains(step), true)?;
                 let code = case.code(&rehearsal).unwrap_or_default();
                 same("whether the cause is named", error.contains(&code), true)?;
                 lock_is_free(&rehearsal).await?;
             }
-            stands_in_the_end(&rehearsal, SHOP, &before).await?;
+            next_deployment_reaches(&rehearsal, SHOP, &before).await?;
             Ok(Ended::FailedClean)
         })
     });

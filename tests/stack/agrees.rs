@@ -1,4 +1,4 @@
-//! The workflow file, the list of components, the error names and the template say the same.
+//! The workflow file, the list of components, the error names and the template agree.
 
 use std::collections::BTreeSet;
 
@@ -20,22 +20,22 @@ fn action(state: &StateInfo<'_>) -> String {
     state.payload.and_then(|payload| payload.get("action")?.as_str()).unwrap_or("run").to_owned()
 }
 
-/// The states on the way from one to another by `Next`, Choices by their last way.
-fn way<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
-    let mut way = Vec::new();
+/// The states from one to another along `Next`, and along the last branch of each Choice.
+fn path<'m>(machine: &'m Machine, from: &str, to: &str) -> Vec<&'m str> {
+    let mut path = Vec::new();
     let mut name = from.to_owned();
     while name != to {
         let state = machine.states().find(|state| state.name == name).unwrap();
-        way.push(state.name);
+        path.push(state.name);
         name = state.next.or(state.choices.last().copied()).unwrap().to_owned();
     }
-    way
+    path
 }
 
 #[test]
-fn components_are_built_in_the_order_of_their_list() {
+fn components_are_applied_in_the_order_of_their_list() {
     let machine = machine();
-    let built: Vec<String> = way(&machine, "Network", "Conclude")
+    let built: Vec<String> = path(&machine, "Network", "Conclude")
         .into_iter()
         .filter(|name| COMPONENTS.iter().any(|part| pascal_case(part.name) == *name))
         .map(str::to_owned)
@@ -44,9 +44,9 @@ fn components_are_built_in_the_order_of_their_list() {
 }
 
 #[test]
-fn the_undo_takes_them_away_in_the_opposite_order() {
+fn the_rollback_deletes_components_in_reverse_order() {
     let machine = machine();
-    let removed: Vec<&str> = way(&machine, "DeleteService", "Conclude");
+    let removed: Vec<&str> = path(&machine, "DeleteService", "Conclude");
     assert_eq!(
         removed,
         [
@@ -63,15 +63,15 @@ fn the_undo_takes_them_away_in_the_opposite_order() {
 }
 
 #[test]
-fn every_component_is_planned_ensured_and_removed() {
+fn every_component_is_planned_applied_and_deleted() {
     let machine = machine();
-    let asked: BTreeSet<(String, String)> =
+    let invoked: BTreeSet<(String, String)> =
         tasks(&machine).iter().map(|state| (state.function.unwrap().to_owned(), action(state))).collect();
     for part in &COMPONENTS {
         for action in ["plan", "apply", "await-deletion"] {
             assert!(
-                asked.contains(&(part.name.to_owned(), action.to_owned())),
-                "nobody asks {} to {action}",
+                invoked.contains(&(part.name.to_owned(), action.to_owned())),
+                "no state invokes {} to {action}",
                 part.name
             );
         }
@@ -79,7 +79,7 @@ fn every_component_is_planned_ensured_and_removed() {
 }
 
 #[test]
-fn a_step_that_may_change_something_leads_to_its_undo() {
+fn a_failed_apply_or_wait_leads_to_the_rollback() {
     let machine = machine();
     for state in tasks(&machine).iter().filter(|state| state.parent.is_none()) {
         let caught = state.catches.first();
@@ -92,7 +92,7 @@ fn a_step_that_may_change_something_leads_to_its_undo() {
                 );
             }
             "delete" | "await-deletion" => {
-                // An undo that fails goes on: what can go shall go.
+                // A rollback continues after an error, to delete as much as possible.
                 assert_eq!(caught.unwrap().next, state.next.unwrap(), "{}", state.name);
             }
             _ => {}
@@ -100,18 +100,18 @@ fn a_step_that_may_change_something_leads_to_its_undo() {
     }
 }
 
-/// The one task that is done when somebody answers with its token.
+/// Whether a person ends the task by sending its token.
 fn waits_for_a_person(state: &StateInfo<'_>) -> bool {
     action(state) == "ask-for-approval"
 }
 
 #[test]
-fn all_steps_are_asked_again_for_the_same_passing_faults() {
+fn all_steps_retry_the_same_transient_errors() {
     let machine = machine();
     let transient = |state: &StateInfo<'_>| {
         let mut last = state.retries.last().cloned().unwrap();
         if waits_for_a_person(state) {
-            // Its timeout is that nobody answered: nobody is asked again for that.
+            // It times out if no one answers, and does not ask again.
             assert!(!last.errors.contains(&"States.Timeout".to_owned()));
             last.errors.push("States.Timeout".into());
         }
@@ -139,7 +139,7 @@ fn every_wait_has_a_limit_and_a_fixed_pace() {
 }
 
 #[test]
-fn no_function_is_still_at_work_when_its_state_has_failed() {
+fn no_function_is_still_running_when_its_state_times_out() {
     let machine = machine();
     for state in tasks(&machine) {
         assert!(u64::from(state.timeout_seconds.unwrap()) > FUNCTION_SECONDS_MAX, "{}", state.name);
@@ -147,7 +147,7 @@ fn no_function_is_still_at_work_when_its_state_has_failed() {
 }
 
 #[test]
-fn the_workflow_knows_no_error_that_functions_do_not_have() {
+fn the_workflow_handles_only_errors_that_functions_return() {
     let machine = machine();
     let aws = ["Lambda.", "States.", "Runtime.", "Sandbox."];
     for state in tasks(&machine) {
@@ -180,9 +180,12 @@ fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
 }
 
 #[test]
-fn the_templates_functions_are_cut_off_before_their_states_are() {
+fn functions_of_the_template_time_out_before_their_states() {
     let globals = &template()["Globals"]["Function"];
-    assert_eq!(globals["Timeout"], FUNCTION_SECONDS_MAX, "rehearsals cut functions off where Lambda does");
+    assert_eq!(
+        globals["Timeout"], FUNCTION_SECONDS_MAX,
+        "rehearsals have the function timeout of the template"
+    );
     for state in tasks(&machine()) {
         assert!(u64::from(state.timeout_seconds.unwrap()) > FUNCTION_SECONDS_MAX, "{}", state.name);
     }

@@ -1,33 +1,34 @@
-//! Somebody agrees to a plan before anything is changed, or does not.
+//! Deployments that wait until a person approves or rejects the plan.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, standing};
+use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, resources};
 
-fn cautious(spec: &str) -> String {
-    let cautious = spec.replacen("approval: none", "approval: required", 1);
-    assert_ne!(cautious, spec);
-    cautious
+fn with_approval(spec: &str) -> String {
+    let with_approval = spec.replacen("approval: none", "approval: required", 1);
+    assert_ne!(with_approval, spec);
+    with_approval
 }
 
-/// The question that waits, once it does.
-async fn question(rehearsal: &Rehearsal) -> Value {
+/// Waits for the approval request.
+async fn approval_request(rehearsal: &Rehearsal) -> Value {
     for _ in 0..600 {
-        if let Some(question) = object(rehearsal, "stacks/shop/approval.json").await {
-            return question;
+        if let Some(approval_request) = object(rehearsal, "stacks/shop/approval.json").await {
+            return approval_request;
         }
         pause(Duration::from_secs(1)).await;
     }
-    panic!("nobody was asked");
+    panic!("there is no approval request");
 }
 
-async fn agree(rehearsal: &Rehearsal, answer: Value) {
-    let question = question(rehearsal).await;
-    let token = question["token"].as_str().unwrap();
+async fn reply(rehearsal: &Rehearsal, answer: Value) {
+    let approval_request = approval_request(rehearsal).await;
+    let token = approval_request["token"].as_str().unwrap();
     let call = rehearsal.aws().sfn().send_task_success().task_token(token).output(answer.to_string());
     call.send().await.unwrap();
 }
@@ -37,132 +38,133 @@ async fn deploy(rehearsal: &Rehearsal, spec: &str) -> Deployed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_changed_before_somebody_agrees() {
-    let spec = cautious(SHOP);
+async fn nothing_is_changed_before_approval() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let person = async {
-        let question = question(&rehearsal).await;
-        assert_eq!(standing(&rehearsal), Vec::<String>::new());
-        let lines = question["changes"].as_array().unwrap();
+        let approval_request = approval_request(&rehearsal).await;
+        assert_eq!(resources(&rehearsal), Vec::<String>::new());
+        let lines = approval_request["changes"].as_array().unwrap();
         assert!(lines.iter().any(|line| line == "network: create vpc"), "{lines:?}");
         let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
         assert_eq!(status["result"], "AwaitingApproval");
-        // It may take a day, which costs nothing.
+        // A person answers after a day.
         pause(Duration::from_hours(24)).await;
-        agree(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
+        reply(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
         pause(Duration::from_mins(1)).await;
         assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Running");
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert!(
         rehearsal.account().messages().iter().any(|message| message.message.contains("waiting-for-approval"))
     );
     let waited = deployed.outcome.steps.iter().find(|step| step.name == "AwaitApproval").unwrap();
-    assert_eq!(waited.attempts, 1, "nothing was asked while it waited");
+    assert_eq!(waited.attempts, 1, "the task is not retried while it waits");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_is_right_needs_no_approval() {
-    let spec = cautious(SHOP);
+async fn an_up_to_date_stack_needs_no_approval() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
-    let (first, ()) = tokio::join!(deploy(&rehearsal, &spec), agree(&rehearsal, json!({ "approved": true })));
-    assert_eq!(first.result(), "Succeeded", "{:?}", first.error());
+    let (first, ()) = tokio::join!(deploy(&rehearsal, &spec), reply(&rehearsal, json!({ "approved": true })));
+    assert_eq!(first.result(), Outcome::Succeeded, "{:?}", first.error());
     let second = deployed(&rehearsal, &spec).await;
     assert_eq!(changes(&second), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_is_rejected_changes_nothing_and_says_by_whom() {
-    let spec = cautious(SHOP);
+async fn a_rejected_plan_changes_nothing_and_names_who_rejected_it() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let answer = json!({ "approved": false, "by": "anna", "reason": "not on a Friday" });
-    let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), agree(&rehearsal, answer));
-    assert_eq!(declined.result(), "ApprovalRejected");
-    let error = declined.error().unwrap();
+    let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), reply(&rehearsal, answer));
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
+    let error = rejected.error().unwrap();
     assert!(error.contains("rejected by anna: not on a Friday"), "{error}");
-    assert_eq!(changes(&declined), Vec::<String>::new());
+    assert_eq!(changes(&rejected), Vec::<String>::new());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_sent_with_the_token_rejects_too() {
-    let spec = cautious(SHOP);
+async fn a_task_failure_sent_with_the_token_rejects_the_plan() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let person = async {
-        let question = question(&rehearsal).await;
-        let call = rehearsal.aws().sfn().send_task_failure().task_token(question["token"].as_str().unwrap());
+        let approval_request = approval_request(&rehearsal).await;
+        let call =
+            rehearsal.aws().sfn().send_task_failure().task_token(approval_request["token"].as_str().unwrap());
         call.error("No").cause("the budget is spent").send().await.unwrap();
     };
-    let (declined, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(declined.result(), "ApprovalRejected");
-    assert!(declined.error().unwrap().contains("the budget is spent"), "{:?}", declined.error());
+    let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
+    assert!(rejected.error().unwrap().contains("the budget is spent"), "{:?}", rejected.error());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_approval_holds_for_the_plan_that_was_shown_and_no_other() {
+async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let spec = cautious(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
+    let spec = with_approval(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
     let person = async {
-        let first = question(&rehearsal).await;
-        // Meanwhile somebody changes the account by hand, so that the plan is another.
+        let first = approval_request(&rehearsal).await;
+        // A manual change in the meantime leads to another plan.
         open_the_database(&rehearsal).await;
-        agree(&rehearsal, json!({ "approved": true })).await;
+        reply(&rehearsal, json!({ "approved": true })).await;
         loop {
-            let second = question(&rehearsal).await;
+            let second = approval_request(&rehearsal).await;
             if second["token"] != first["token"] {
                 assert_ne!(second["changes"], first["changes"]);
                 break;
             }
             pause(Duration::from_secs(1)).await;
         }
-        agree(&rehearsal, json!({ "approved": true })).await;
+        reply(&rehearsal, json!({ "approved": true })).await;
     };
     let (deployed, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
-    assert_eq!(deployed.result(), "Succeeded", "{:?}", deployed.error());
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(changes(&deployed).contains(&"ec2:RevokeSecurityGroupIngress".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_version_takes_the_place_of_one_that_waits() {
-    let spec = cautious(SHOP);
+async fn a_newer_version_supersedes_a_deployment_that_waits_for_approval() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let newer = async {
-        question(&rehearsal).await;
+        approval_request(&rehearsal).await;
         deploy(&rehearsal, SHOP).await
     };
     let (older, newer) = tokio::join!(deploy(&rehearsal, &spec), newer);
-    assert_eq!((older.result().as_str(), newer.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((older.result(), newer.result()), (Outcome::Superseded, Outcome::Succeeded));
     assert_eq!(changes(&older), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schedule_leaves_a_deployment_that_waits_alone() {
+async fn the_schedule_does_not_interrupt_a_deployment_that_waits_for_approval() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let spec = cautious(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
+    let spec = with_approval(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
     let (abort, nobody) = (Abort::default(), ());
     let night = async {
-        question(&rehearsal).await;
+        approval_request(&rehearsal).await;
         let input = json!({ "stack": "shop", "action": "redeploy" });
         let scheduled = rehearsal.run(input, &nobody, &abort).await;
-        agree(&rehearsal, json!({ "approved": true })).await;
+        reply(&rehearsal, json!({ "approved": true })).await;
         scheduled
     };
     let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &spec), night);
-    assert_eq!((scheduled.result().as_str(), deployed.result().as_str()), ("Superseded", "Succeeded"));
+    assert_eq!((scheduled.result(), deployed.result()), (Outcome::Superseded, Outcome::Succeeded));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_nobody_answers_ends_after_three_days_and_changes_nothing() {
-    let spec = cautious(SHOP);
+async fn an_unanswered_plan_fails_after_three_days_and_changes_nothing() {
+    let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);
     let forgotten = deploy(&rehearsal, &spec).await;
-    assert_eq!(forgotten.result(), "Failed");
+    assert_eq!(forgotten.result(), Outcome::Failed);
     assert!(forgotten.error().unwrap().contains("in three days"), "{:?}", forgotten.error());
-    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }

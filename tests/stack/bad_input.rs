@@ -1,4 +1,4 @@
-//! Uploads and events that are no good: each ends with an error that names the cause, and nothing is made.
+//! Invalid uploads, events and manual requests: each ends with an error that names the cause, and creates nothing.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -7,32 +7,32 @@ use serde_json::{Value, json};
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::aws::error::names;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::handle;
 use stackdrop_simulator::{Call, Fault, FaultKind, When};
-use stackdrop_statemachine::Abort;
 
-use crate::{MINIMAL, changes, rehearsal, standing};
+use crate::{MINIMAL, changes, rehearsal, resources, run};
 
-async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
-    rehearsal.run(input, &(), &Abort::default()).await
-}
-
-/// Whether a call is of those with which Stackdrop reads specs, keeps records and announces.
-fn only_remembers_or_tells(call: &Call) -> bool {
+/// Whether a call reads a spec, reads or writes a record, or announces something.
+fn is_record_or_notification(call: &Call) -> bool {
     ["s3", "states"].contains(&call.service.as_str()) || announces(call)
 }
 
-/// That it was refused for this reason, that nothing but records was written, and that no lock stays.
+/// Fails unless the input was refused for this reason, nothing but records was written, and the lock is released.
 async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
     let error = refused.error().unwrap_or_default();
-    assert!(["InvalidSpec", "Failed"].contains(&refused.result().as_str()), "{said}: {}", refused.result());
+    assert!(
+        [Outcome::InvalidSpec, Outcome::Failed].contains(&refused.result()),
+        "{said}: {}",
+        refused.result()
+    );
     assert!(error.contains(said), "{said:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
     assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
-    let others = refused.calls.iter().filter(|call| !only_remembers_or_tells(call));
-    assert_eq!(others.count(), 0, "{said}: nobody else was even asked");
+    let others = refused.calls.iter().filter(|call| !is_record_or_notification(call));
+    assert_eq!(others.count(), 0, "{said}: other calls were made");
     assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{said}");
-    assert_eq!(standing(rehearsal), Vec::<String>::new(), "{said}");
+    assert_eq!(resources(rehearsal), Vec::<String>::new(), "{said}");
 }
 
 fn alias_bomb() -> Vec<u8> {
@@ -45,7 +45,7 @@ fn alias_bomb() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_are_no_specs_say_why() {
+async fn invalid_spec_files_are_refused_with_the_cause() {
     let utf16: Vec<u8> = MINIMAL.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let huge = vec![b'#'; stackdrop_specs::LONGEST_SPEC + 1];
     let other_name = MINIMAL.replacen("stack: hello", "stack: other", 1).into_bytes();
@@ -75,7 +75,7 @@ async fn files_that_are_no_specs_say_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_name_no_stack_say_so() {
+async fn invalid_object_keys_are_refused() {
     let long = format!("specs/{}.yaml", "x".repeat(1000));
     let keys = [
         "specs/my shop.yaml",
@@ -113,7 +113,7 @@ async fn keys_that_name_no_stack_say_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
+async fn events_of_other_buckets_or_kinds_are_refused_with_the_cause() {
     let rehearsal = rehearsal(MINIMAL);
     let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let changed = |pointer: &str, value: Value| {
@@ -154,7 +154,7 @@ async fn events_that_are_not_of_this_bucket_or_kind_say_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_stackdrop_may_not_read_is_named_with_awss_reason() {
+async fn an_unreadable_spec_is_named_with_the_error_from_aws() {
     let rehearsal = rehearsal(MINIMAL);
     let fault = Fault::at("s3", "GetObject", When::From(1), FaultKind::AccessDenied).during("/admit/run");
     rehearsal.account().arm(fault);
@@ -164,7 +164,7 @@ async fn a_spec_that_stackdrop_may_not_read_is_named_with_awss_reason() {
     assert!(refused.error().unwrap().starts_with("Denied"), "{:?}", refused.error());
 }
 
-/// Any JSON, with the names that events and inputs have more often than chance would give them.
+/// Arbitrary JSON that often has the names and values of real events.
 fn any_json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         Just("aws.s3".to_owned()),
@@ -196,10 +196,10 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
+async fn arbitrary_input_is_refused_and_never_a_defect() {
     let rehearsal = rehearsal(MINIMAL);
     let good = rehearsal.upload("specs/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
-    // One field of a good event is replaced, or all of it is made up.
+    // Either one field of a valid event is replaced, or the whole input is arbitrary.
     let places = [
         "/source",
         "/detail-type",
@@ -241,5 +241,5 @@ async fn whatever_starts_an_execution_it_is_refused_and_never_a_defect() {
             ),
         }
     }
-    assert!(rehearsal.account().call_log().iter().all(only_remembers_or_tells));
+    assert!(rehearsal.account().call_log().iter().all(is_record_or_notification));
 }

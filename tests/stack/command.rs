@@ -1,4 +1,4 @@
-//! What a person sees who runs the command.
+//! The output of the command.
 
 use std::process::{Command, Output};
 
@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A text without the ids that AWS gives: long runs of hexadecimal digits, and names that have something of one.
+/// A text without AWS's IDs: long runs of hexadecimal digits, and names that contain one.
 fn without_ids(text: &str) -> String {
     let is_id = |word: &str| word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
     let mut out = String::new();
@@ -33,21 +33,21 @@ fn without_ids(text: &str) -> String {
 }
 
 #[test]
-fn a_rehearsal_prints_its_steps_outputs_and_costs() {
+fn a_rehearsal_prints_its_steps_outputs_and_cost() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     insta::assert_snapshot!(without_ids(&text(&output.stdout)));
 }
 
 #[test]
-fn a_failing_rehearsal_prints_the_failure_the_undo_and_an_empty_account() {
+fn a_failed_rehearsal_prints_the_failure_the_rollback_and_an_empty_account() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "service"]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(without_ids(&text(&output.stdout)));
 }
 
 #[test]
-fn the_report_for_programs_has_what_they_need() {
+fn the_json_document_has_results_steps_calls_outputs_and_inventory() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--then", "specs/shop.yaml", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -68,7 +68,7 @@ fn the_report_for_programs_has_what_they_need() {
 }
 
 #[test]
-fn a_seed_draws_other_durations() {
+fn a_seed_changes_the_durations() {
     let seconds = |arguments: &[&str]| {
         let report: Value = serde_json::from_slice(&stackdrop(arguments).stdout).unwrap();
         report["deployments"][0]["seconds"].as_f64().unwrap()
@@ -79,25 +79,41 @@ fn a_seed_draws_other_durations() {
 }
 
 #[test]
-fn a_failure_that_never_comes_is_no_success() {
+fn a_fault_that_no_call_meets_is_an_error() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "ec2:CreateTrafficMirrorFilter"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("makes no such call"));
 }
 
 #[test]
-fn mistakes_in_a_spec_are_shown_where_they_are() {
+fn problems_in_a_spec_are_shown_with_their_lines_by_every_command() {
     let file = std::env::temp_dir().join("stackdrop-mistakes.yaml");
     std::fs::write(&file, "stack: shop\nnetwork:\n  zones: 9\nservcies: {}\n").unwrap();
-    let output = stackdrop(&["validate", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains(":3:") && said.contains(":4:") && said.contains("services"), "{said}");
+    let file = file.to_str().unwrap();
+    for arguments in [
+        ["validate", file].as_slice(),
+        &["rehearse", file],
+        &["simulate", "--after", file],
+        &["deploy", file],
+    ] {
+        let output = stackdrop(arguments);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(":3:") && stderr.contains(":4:") && stderr.contains("services"), "{stderr}");
+    }
 }
 
 #[test]
-fn a_step_that_is_no_component_is_refused() {
+fn an_unknown_component_is_a_usage_error() {
     let output = stackdrop(&["rehearse", "specs/shop.yaml", "--fail", "lunch"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("load-balancer"));
+}
+
+#[test]
+fn a_missing_file_is_an_error_with_its_cause() {
+    let output = stackdrop(&["validate", "no-such-file.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr, "error: cannot read no-such-file.yaml: No such file or directory (os error 2)\n");
 }

@@ -1,4 +1,4 @@
-//! What a component needs outside its own folder. A component that lacks a part is told which, and where it belongs.
+//! Every part that a component needs outside its own folder. The tests report each missing part, and where it belongs.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use stackdrop_functions::workflow::table::PARTS;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
 
-use crate::{SHOP, admitted, rehearsal};
+use crate::{SHOP, admitted_state, rehearsal};
 
 /// A component's name in the spellings of the repository's files.
 struct Names {
@@ -152,7 +152,7 @@ fn every_component_has_all_its_parts() {
 }
 
 #[test]
-fn the_table_of_the_workflow_has_the_components_in_their_order() {
+fn the_workflow_table_lists_the_components_in_order() {
     let listed: Vec<&str> = COMPONENTS.iter().map(|component| component.name).collect();
     let table: Vec<&str> = PARTS.iter().map(|part| part.component).collect();
     assert_eq!(table, listed);
@@ -169,7 +169,7 @@ fn is_waited_for(component: &str) -> bool {
 #[tokio::test(start_paused = true)]
 async fn the_workflow_waits_for_every_component_that_is_not_stable_at_once() {
     let rehearsal = rehearsal(SHOP);
-    let deployment = admitted(&Spec::read(SHOP.as_bytes()).unwrap());
+    let deployment = admitted_state(&Spec::read(SHOP.as_bytes()).unwrap());
     for component in &COMPONENTS {
         let payload = json!({ "action": "wait-until-stable", "deployment": deployment });
         let answer = handle(component.name, payload, rehearsal.aws()).await;
@@ -180,11 +180,11 @@ async fn the_workflow_waits_for_every_component_that_is_not_stable_at_once() {
 }
 
 #[test]
-fn a_new_component_is_told_every_part_that_it_lacks() {
+fn a_new_component_gets_a_list_of_all_its_missing_parts() {
     let missing = missing(&Names::of("cache-cluster"), read);
     let expected = PLACES.iter().map(|place| place.what);
-    let told: Vec<&str> = missing.iter().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(told, expected.collect::<Vec<_>>());
+    let reported: Vec<&str> = missing.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(reported, expected.collect::<Vec<_>>());
     for line in [
         "its program: functions/src/bin/cache-cluster.rs lacks \"cache_cluster::FUNCTION\"",
         "its role: template.yaml lacks \"CacheClusterRole:\"",
@@ -194,8 +194,8 @@ fn a_new_component_is_told_every_part_that_it_lacks() {
 }
 
 #[test]
-fn each_part_of_each_component_is_missed_when_it_is_forgotten() {
-    let mut forgotten = 0;
+fn every_missing_part_of_a_component_is_reported() {
+    let mut removed = 0;
     for part in PARTS {
         let names = Names::of(part.component);
         for place in &PLACES {
@@ -204,11 +204,11 @@ fn each_part_of_each_component_is_missed_when_it_is_forgotten() {
                 let text = read(path);
                 if path == file { text.replace(&mention, "") } else { text }
             };
-            let told = missing(&names, without);
-            let about = told.iter().any(|line| line.starts_with(&format!("{}:", place.what)));
-            assert!(about, "{} of {} was forgotten, and not missed: {told:?}", place.what, part.component);
-            forgotten += 1;
+            let reported = missing(&names, without);
+            let about = reported.iter().any(|line| line.starts_with(&format!("{}:", place.what)));
+            assert!(about, "a missing {} of {} is not reported: {reported:?}", place.what, part.component);
+            removed += 1;
         }
     }
-    println!("{forgotten} parts forgotten, each missed");
+    println!("{removed} parts removed, each reported");
 }

@@ -1,4 +1,4 @@
-//! What stands after a deployment, and who may reach whom.
+//! The resources of a deployed stack, and the connections that its security groups allow.
 
 use std::net::Ipv4Addr;
 
@@ -6,12 +6,12 @@ use stackdrop::Rehearsal;
 use stackdrop_simulator::{InterfaceView, Origin};
 use stackdrop_specs::{DatabaseClient, Spec};
 
-use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, standing};
+use crate::{MINIMAL, PRIVATE, SHOP, changes, deployed, rehearsal, resources};
 
-/// The ports that are tried: every one that something listens on, and some that nobody may reach.
+/// The ports to try: every port with a listener, and some that must be closed.
 const PORTS: [u16; 8] = [22, 80, 443, 3000, 3389, 5432, 8080, 9000];
 
-/// What an interface belongs to.
+/// The kind of resource that a network interface belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     LoadBalancer,
@@ -37,11 +37,11 @@ fn kind(interface: &InterfaceView) -> Kind {
     } else if description.contains(":attachment/") {
         Kind::Task
     } else {
-        panic!("what is {interface:?}?")
+        panic!("unknown interface: {interface:?}")
     }
 }
 
-/// What the architecture allows on a port, by what a spec says. `from` is `None` for a stranger on the internet.
+/// Whether a spec allows a connection. `from` is `None` for an address on the internet.
 #[allow(clippy::match_same_arms, reason = "a table: one line for each pair")]
 fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u16) -> bool {
     let load_balancer = spec.load_balancer.as_ref();
@@ -52,14 +52,14 @@ fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u
     let container = spec.container_ports().contains(&port);
     let clients = spec.database.as_ref().map(|database| database.allow.clone()).unwrap_or_default();
     match (from, to) {
-        // Nobody connects to a NAT gateway, and the database connects to nobody.
+        // No resource connects to a NAT gateway, and databases and endpoints open no connections.
         (_, Kind::Nat) | (Some(Kind::Database | Kind::Endpoint), _) => false,
         (_, Kind::LoadBalancer) => admitted,
         (None | Some(Kind::Nat), _) => false,
         (Some(Kind::Task), Kind::Task) => true,
         (Some(Kind::LoadBalancer), Kind::Task) => container,
         (Some(Kind::Instance), Kind::Task) => false,
-        // HTTPS from the VPC is the only way in besides Systems Manager.
+        // The instance accepts HTTPS from the VPC. Sessions of Systems Manager need no inbound rule.
         (Some(_), Kind::Instance) => port == 443,
         (Some(Kind::Task), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Services),
         (Some(Kind::Instance), Kind::Database) => port == 5432 && clients.contains(&DatabaseClient::Instance),
@@ -69,19 +69,19 @@ fn allowed(spec: &Spec, from: Option<Kind>, address: Ipv4Addr, to: Kind, port: u
     }
 }
 
-/// Tries every pair of interfaces on every port, and from the internet.
+/// Tries every port between every pair of interfaces, and from the internet.
 fn assert_reach(rehearsal: &Rehearsal, spec: &str) {
     let spec = Spec::read(spec.as_bytes()).unwrap();
     let account = rehearsal.account();
     let interfaces = account.interfaces();
-    // The first is admitted by `private.yaml`, the second is not.
-    let strangers = [Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(192, 0, 2, 9)];
+    // `private.yaml` allows the first address, not the second.
+    let internet = [Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(192, 0, 2, 9)];
     for to in &interfaces {
         for port in PORTS {
-            for stranger in strangers {
-                let reached = account.connects(Origin::Internet(stranger), &to.id, port);
-                let expected = allowed(&spec, None, stranger, kind(to), port);
-                assert_eq!(reached, expected, "{stranger} -> {:?}:{port}", kind(to));
+            for address in internet {
+                let reached = account.connects(Origin::Internet(address), &to.id, port);
+                let expected = allowed(&spec, None, address, kind(to), port);
+                assert_eq!(reached, expected, "{address} -> {:?}:{port}", kind(to));
             }
             for from in interfaces.iter().filter(|from| from.id != to.id && kind(from) != Kind::Nat) {
                 let reached = account.connects(Origin::Interface(from.id.clone()), &to.id, port);
@@ -100,7 +100,7 @@ fn count(rehearsal: &Rehearsal, wanted: Kind) -> usize {
 async fn the_example_becomes_a_running_stack() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
-    insta::assert_snapshot!(standing(&rehearsal).join("\n"));
+    insta::assert_snapshot!(resources(&rehearsal).join("\n"));
     let outputs = stackdrop::rehearsal::outputs_of(&deployed).unwrap();
     assert!(outputs.load_balancer.unwrap().url.unwrap().starts_with("https://"));
     assert!(outputs.database.unwrap().host.unwrap().ends_with(".rds.amazonaws.com"));
@@ -112,14 +112,14 @@ async fn nobody_reaches_more_than_the_architecture_allows() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     assert!(count(&rehearsal, Kind::Task) >= 2, "several tasks run");
-    assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer stands in both zones");
+    assert_eq!(count(&rehearsal, Kind::LoadBalancer), 2, "the load balancer has an interface in both zones");
     assert_eq!(count(&rehearsal, Kind::Database), 1);
     assert_eq!(count(&rehearsal, Kind::Instance), 1);
     assert_reach(&rehearsal, SHOP);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() {
+async fn a_stack_without_nat_deploys_through_endpoints_and_is_equally_closed() {
     let rehearsal = rehearsal(PRIVATE);
     deployed(&rehearsal, PRIVATE).await;
     assert_eq!(count(&rehearsal, Kind::Nat), 0);
@@ -128,7 +128,7 @@ async fn a_stack_without_a_way_out_deploys_through_endpoints_and_is_as_closed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shortest_spec_deploys() {
+async fn the_minimal_spec_deploys() {
     let rehearsal = rehearsal(MINIMAL);
     deployed(&rehearsal, MINIMAL).await;
 }
@@ -138,17 +138,17 @@ async fn only_load_balancers_and_nat_gateways_have_public_addresses() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     for interface in rehearsal.account().interfaces() {
-        let may = matches!(kind(&interface), Kind::LoadBalancer | Kind::Nat);
-        assert_eq!(interface.public, may, "{interface:?}");
+        let expected = matches!(kind(&interface), Kind::LoadBalancer | Kind::Nat);
+        assert_eq!(interface.public, expected, "{interface:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_can_carry_tags_carries_ours() {
+async fn every_taggable_resource_carries_the_tags_of_the_stack() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        // IAM and Route 53's records have no tags to carry, or AWS makes these by itself.
+        // These cannot carry tags, or AWS creates them by itself.
         let without = [
             "AWS::Route53::RecordSet",
             "AWS::SecretsManager::Secret",
@@ -163,14 +163,14 @@ async fn everything_that_can_carry_tags_carries_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_deployment_of_the_same_spec_changes_nothing_and_reads_little() {
+async fn a_second_deployment_of_the_same_spec_changes_nothing_and_makes_few_calls() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        let before = standing(&rehearsal);
+        let before = resources(&rehearsal);
         let second = deployed(&rehearsal, spec).await;
         assert_eq!(changes(&second), Vec::<String>::new());
-        assert_eq!(standing(&rehearsal), before);
+        assert_eq!(resources(&rehearsal), before);
         if spec == SHOP {
             let reads = second.calls.iter().filter(|call| !call.writes).count();
             assert!(reads <= 55, "{reads} reading calls: {:#?}", second.counts());

@@ -1,4 +1,4 @@
-//! What a plan says beforehand, against what the rehearsal shows: the same cost to the cent, and about the same time.
+//! The estimates of a plan, compared with the rehearsal: the same cost to the cent, and about the same duration.
 
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
@@ -15,14 +15,14 @@ fn bill(rehearsal: &Rehearsal) -> f64 {
     rehearsal.account().inventory().iter().map(|item| item.monthly_usd).sum()
 }
 
-/// What the plan of a deployment said.
+/// The plan of a deployment.
 fn plan_of(deployed: &Deployed) -> Vec<ComponentPlan> {
     let output = deployed.outcome.output_of("Plan").unwrap();
     serde_json::from_value(output["plan"].clone()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cost_of_a_spec_is_what_its_stack_costs_to_the_cent() {
+async fn the_estimated_cost_equals_the_cost_of_the_stack() {
     let larger =
         SHOP.replacen("nat: single", "nat: per-zone", 1).replacen("multiAz: false", "multiAz: true", 1);
     let larger = larger.replacen("zones: 2", "zones: 3", 1).replacen("t3.micro", "m7i.xlarge", 1);
@@ -30,31 +30,31 @@ async fn the_cost_of_a_spec_is_what_its_stack_costs_to_the_cent() {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
         let (said, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
-        assert!((said - is).abs() < 0.005, "{}: {said} was said, {is} it is", read(spec).stack);
+        assert!((said - is).abs() < 0.005, "{}: estimated {said}, actual {is}", read(spec).stack);
     }
 }
 
-/// Fails unless the time that was said is within 15 % of the time that it took, or within two seconds of it.
+/// Fails unless the estimated duration is within 15 % or two seconds of the actual one.
 fn assert_near(name: &str, said: f64, took: f64) {
     assert!(
         (said - took).abs() <= (0.15 * took).max(2.0),
-        "{name}: {said:.1} s was said, {took:.1} s it took"
+        "{name}: estimated {said:.1} s, actual {took:.1} s"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_deployment_takes_about_as_long_as_its_plan_says() {
+async fn a_first_deployment_takes_about_as_long_as_estimated() {
     for spec in [SHOP, PRIVATE, MINIMAL] {
         let rehearsal = rehearsal(spec);
         let first = deployed(&rehearsal, spec).await;
         let spec = read(spec);
         let said = seconds_of(&plan_of(&first), &spec, None);
         assert_near(spec.stack.as_str(), said, first.outcome.seconds);
-        assert!(said > seconds_of_first(&spec), "nothing is faster than AWS allows");
+        assert!(said > seconds_of_first(&spec), "no estimate is below AWS's minimum");
     }
 }
 
-/// A change of the example, and what it is called.
+/// The name of a change of the example, and the texts before and after it.
 const UPDATES: [(&str, &str, &str); 15] = [
     ("nothing", "", ""),
     ("the image", "nginx:1.29", "nginx:1.30"),
@@ -74,7 +74,7 @@ const UPDATES: [(&str, &str, &str); 15] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn an_update_takes_about_as_long_as_its_plan_says() {
+async fn an_update_takes_about_as_long_as_estimated() {
     for (name, from, to) in UPDATES {
         let rehearsal = rehearsal(SHOP);
         deployed(&rehearsal, SHOP).await;
@@ -87,7 +87,7 @@ async fn an_update_takes_about_as_long_as_its_plan_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
+async fn the_estimate_includes_the_deletion_of_removed_resources() {
     let unprotected = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     let without =
         unprotected.split("\n# PostgreSQL").next().unwrap().replace("    database:\n", "    environment2:\n");
@@ -102,12 +102,15 @@ async fn what_the_spec_drops_is_waited_for_in_the_estimate_too() {
 }
 
 #[test]
-fn an_estimate_says_what_it_costs_now_and_then() {
+fn an_estimate_shows_the_monthly_cost_before_and_after() {
     let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
     let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
     let difference = update.monthly_usd_then - update.monthly_usd_now;
-    assert!((difference - 730.0 * 0.05).abs() < 0.011, "another NAT gateway with its address: {difference}");
-    assert!(Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON, "nothing stands yet");
+    assert!((difference - 730.0 * 0.05).abs() < 0.011, "one more NAT gateway with its address: {difference}");
+    assert!(
+        Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON,
+        "an undeployed stack costs nothing"
+    );
     let shown = serde_json::to_value(update).unwrap();
     assert!(
         shown["monthlyUsdNow"].is_number()

@@ -1,9 +1,9 @@
-//! The floors of the functions: imports go down only, and no circle comes back.
+//! The floors of the functions: a file imports only from its own floor and the floors below, without cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The floors of `functions/src` from top to bottom: a file imports only from its own floor and those below.
+/// The floors of `functions/src`, from top to bottom.
 const FLOORS: [&[&str]; 6] = [
     &["bin", "lib", "program", "workflow"],
     &["steps"],
@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 /// The floors that are flat: their modules, too, import each other in one direction only.
 const FLAT: [&str; 3] = ["contract", "deployment", "aws"];
 
-/// What a source file imports: the file's module path, and the module paths that it names.
+/// The imports of a source file: its own module path, and the module paths that it names.
 struct Imports {
     file: PathBuf,
     module: Vec<String>,
@@ -50,7 +50,7 @@ fn module_of(root: &Path, file: &Path) -> Vec<String> {
     module
 }
 
-/// The paths behind every `crate::` of a text; those of a list in braces each for itself.
+/// The paths after each `crate::` in a text. A list in braces gives one path for each entry.
 fn named_in(text: &str) -> BTreeSet<Vec<String>> {
     let mut named = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
@@ -62,7 +62,7 @@ fn named_in(text: &str) -> BTreeSet<Vec<String>> {
     named
 }
 
-/// Reads one path, or a list of paths in braces, and returns what follows it.
+/// Reads one path, or a list of paths in braces, and returns the text after it.
 fn expand<'t>(text: &'t str, prefix: &[String], named: &mut BTreeSet<Vec<String>>) -> &'t str {
     let mut rest = text.trim_start();
     let mut path = prefix.to_vec();
@@ -144,7 +144,7 @@ fn components_do_not_import_each_other() {
 }
 
 #[test]
-fn modules_of_a_flat_floor_form_no_circle() {
+fn modules_of_a_flat_floor_form_no_cycle() {
     for floor in FLAT {
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for Imports { module, named, .. } in functions().into_iter().filter(|it| it.module[0] == floor) {
@@ -152,12 +152,12 @@ fn modules_of_a_flat_floor_form_no_circle() {
             let others = named.iter().filter(|path| path[0] == floor).filter_map(|path| path.get(1));
             edges.entry(own.clone()).or_default().extend(others.filter(|other| *other != own).cloned());
         }
-        assert_eq!(circle(edges), BTreeSet::new(), "in functions/src/{floor}");
+        assert_eq!(cycle(edges), BTreeSet::new(), "in functions/src/{floor}");
     }
 }
 
-/// What remains when modules that import nothing that remains are taken out, again and again: the circles.
-fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+/// The cycles: what remains after modules whose imports are all gone are removed, again and again.
+fn cycle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     loop {
         let remaining: BTreeSet<String> = edges.keys().cloned().collect();
         let before = edges.len();
@@ -169,7 +169,7 @@ fn circle(mut edges: BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_circle_is_found() {
+fn a_cycle_is_found() {
     let edges = |pairs: &[(&str, &str)]| {
         let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in pairs {
@@ -177,8 +177,8 @@ fn a_circle_is_found() {
         }
         edges
     };
-    assert_eq!(circle(edges(&[("a", "b"), ("b", "c")])), BTreeSet::new());
-    assert!(circle(edges(&[("a", "b"), ("b", "c"), ("c", "a")])).contains("b"));
+    assert_eq!(cycle(edges(&[("a", "b"), ("b", "c")])), BTreeSet::new());
+    assert!(cycle(edges(&[("a", "b"), ("b", "c"), ("c", "a")])).contains("b"));
     let named = named_in(
         "use crate::aws::{Aws, error::{Answer, StepError}};\nlet x = crate::deployment::bucket::read;",
     );

@@ -1,13 +1,13 @@
-//! Stackdrop installed in an account and left to itself: nobody starts an execution but S3, the schedule and the API.
+//! An installation that runs by itself: uploads, the schedule and the Step Functions API start its executions.
 
 use std::time::Duration;
 
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEventType, StateEnteredEventDetails};
 use stackdrop::Rehearsal;
 
-use crate::{SHOP, pause, rehearsal, standing};
+use crate::{SHOP, pause, rehearsal, resources};
 
-/// Does something in an account in which Stackdrop lives.
+/// Runs a scenario while the installation is live.
 async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
     tokio::select! {
         never = rehearsal.live() => match never {},
@@ -35,7 +35,7 @@ async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
         .unwrap();
 }
 
-/// Waits until so many executions have ended, and gives all, the oldest first.
+/// Waits until this number of executions have ended, and returns all of them, the oldest first.
 async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionStatus)> {
     let machine = &rehearsal.aws().settings.state_machine;
     loop {
@@ -50,26 +50,26 @@ async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionSt
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_is_all_that_a_stack_needs() {
+async fn an_upload_alone_deploys_a_stack() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
         let executions = ended(&rehearsal, 1).await;
-        assert_eq!(executions.len(), 1, "the records that are written under stacks/ start nothing");
+        assert_eq!(executions.len(), 1, "records under stacks/ start nothing");
         assert_eq!(executions[0].1, ExecutionStatus::Succeeded);
-        assert!(standing(&rehearsal).contains(&"AWS::ECS::Service web".to_owned()));
+        assert!(resources(&rehearsal).contains(&"AWS::ECS::Service web".to_owned()));
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_execution_goes_through_can_be_asked() {
+async fn the_history_of_an_execution_can_be_read() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "plans/shop.yaml", SHOP).await;
         let (arn, _) = ended(&rehearsal, 1).await.remove(0);
-        let asked = sfn(&rehearsal).get_execution_history().execution_arn(&arn).max_results(1000);
-        let history = asked.send().await.unwrap().events;
+        let call = sfn(&rehearsal).get_execution_history().execution_arn(&arn).max_results(1000);
+        let history = call.send().await.unwrap().events;
         assert!(history.iter().zip(1..).all(|(event, id)| event.id == id));
         assert!(history.iter().skip(1).all(|event| (1..event.id).contains(&event.previous_event_id)));
         assert_eq!(history.last().unwrap().r#type, HistoryEventType::ExecutionSucceeded);
@@ -80,7 +80,7 @@ async fn what_an_execution_goes_through_can_be_asked() {
             sfn(&rehearsal).get_execution_history().execution_arn(&arn).reverse_order(true).max_results(2);
         let last = last.send().await.unwrap();
         assert_eq!(last.events[0].id, history.last().unwrap().id);
-        assert!(last.next_token().is_some(), "there is more before");
+        assert!(last.next_token().is_some(), "there are earlier events");
         let described = sfn(&rehearsal).describe_execution().execution_arn(&arn).send().await.unwrap();
         assert!(described.output().unwrap().contains("Planned"));
         assert!(described.input().unwrap().contains("plans/shop.yaml"));
@@ -89,12 +89,12 @@ async fn what_an_execution_goes_through_can_be_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
+async fn the_nightly_schedule_repairs_manual_changes() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
         ended(&rehearsal, 1).await;
-        let before = standing(&rehearsal);
+        let before = resources(&rehearsal);
         let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
         let own =
             aws_sdk_ec2::types::Filter::builder().name("tag:stackdrop:logical-id").values("database").build();
@@ -119,32 +119,32 @@ async fn the_schedule_repairs_at_night_what_was_changed_by_hand() {
             views.into_iter().find(|view| view.id == group).unwrap().ingress.len()
         };
         let opened = rules();
-        // The account was opened at midnight UTC: three in Berlin is two hours later.
+        // The account's clock started at midnight UTC; 3:00 in Berlin is two hours later.
         pause(Duration::from_hours(2)).await;
         let executions = ended(&rehearsal, 2).await;
         assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
-        assert_eq!(rules(), opened - 1, "the rule that was added by hand is gone");
-        assert_eq!(standing(&rehearsal), before);
+        assert_eq!(rules(), opened - 1, "the manually added rule is deleted");
+        assert_eq!(resources(&rehearsal), before);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_execution_is_started_and_stopped_by_the_api() {
+async fn an_execution_can_be_started_and_stopped_through_the_api() {
     let rehearsal = rehearsal(SHOP);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", SHOP).await;
         ended(&rehearsal, 1).await;
         let machine = &rehearsal.aws().settings.state_machine;
         let input = r#"{"stack":"shop","refreshImage":true}"#;
-        let start = sfn(&rehearsal).start_execution().state_machine_arn(machine).name("by-hand").input(input);
+        let start = sfn(&rehearsal).start_execution().state_machine_arn(machine).name("manual").input(input);
         let arn = start.send().await.unwrap().execution_arn;
         pause(Duration::from_secs(30)).await;
         let stop = sfn(&rehearsal).stop_execution().execution_arn(&arn).error("Hand").cause("enough");
         stop.send().await.unwrap();
         let described = sfn(&rehearsal).describe_execution().execution_arn(&arn).send().await.unwrap();
         assert_eq!((described.status, described.error.as_deref()), (ExecutionStatus::Aborted, Some("Hand")));
-        // A rule of the installation has another look after what was stopped.
+        // A rule of the installation starts an execution that rolls back the stopped one.
         let executions = ended(&rehearsal, 3).await;
         assert_eq!(executions.len(), 3);
         let history = sfn(&rehearsal).get_execution_history().execution_arn(&arn).reverse_order(true);
@@ -155,7 +155,7 @@ async fn an_execution_is_started_and_stopped_by_the_api() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_spec_takes_its_stack_along_if_it_says_so() {
+async fn deleting_a_spec_with_on_delete_destroy_destroys_the_stack() {
     let rehearsal = rehearsal(SHOP);
     let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
     let spec = spec.replacen("onDelete: retain", "onDelete: destroy", 1);
@@ -166,7 +166,7 @@ async fn a_deleted_spec_takes_its_stack_along_if_it_says_so() {
         s3(&rehearsal).delete_object().bucket(bucket).key("specs/shop.yaml").send().await.unwrap();
         let executions = ended(&rehearsal, 2).await;
         assert_eq!(executions[1].1, ExecutionStatus::Succeeded);
-        assert!(standing(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+        assert!(resources(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
     })
     .await;
 }

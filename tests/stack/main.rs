@@ -1,41 +1,43 @@
-//! Whole stacks, rehearsed: the real workflow file, functions and SDK clients against the simulated account.
+//! Rehearsals of whole stacks: the real workflow file, functions and SDK clients, against a simulated account.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
-mod account; // what a person sees who works with an account
-mod agrees; // the workflow file, the list of components and the error names say the same
-mod approval; // somebody agrees to a plan, or does not
-mod bad_input; // uploads and events that are no good
-mod command; // what a person sees who runs the command
+mod account_commands; // the commands for an account: plan, deploy, status, history, approve, destroy
+mod agrees; // the workflow file, the components, the error names and the template agree
+mod announcements; // notifications, drift reports, deploying an earlier version again
+mod approval; // deployments that wait for approval
+mod bad_input; // invalid uploads, events and manual requests
+mod chaos; // random faults, duplicate events and stopped executions
+mod command; // the commands without an account: rehearse, validate
 mod components; // what a component needs outside its own folder
-mod crowds; // more than one deployment of a stack
-mod deploys; // what stands after a deployment, and who may reach whom
-mod drifts_network; // what was done by hand to network, way out, groups and instance
-mod estimates; // what a plan says of cost and time, and what they come to
-mod figures; // what a deployment costs by itself
-mod floors; // imports go one way
-mod foreign; // what is somebody else's is left alone, and named
-mod installation; // Stackdrop at work in an account, left to itself
-mod interrupted; // stopped executions are looked after
-mod life; // what comes after the first deployment: redeploys, removal
+mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
+mod deployment_costs; // what AWS charges for a deployment itself
+mod deploys; // the resources of a deployed stack, and the connections that they allow
+mod drift_network; // manual changes of network, egress, security groups and instance are repaired
+mod drift_service; // manual changes of databases, load balancers and services are repaired
+mod egress_changes; // the previous egress is kept until the new one works
+mod estimates; // the estimated cost and duration, compared with the rehearsal
+mod floors; // imports of the functions go one way
+mod idempotency; // a component applied or deleted twice
+mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
+mod interrupted; // stopped executions are rolled back
+mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
-mod permissions; // what each function's role allows
-mod preflight_network; // what would make them fail, told before anything is touched
-mod records; // what the bucket remembers, and what starts a deployment or does not
-mod repeats; // everything twice
-mod roles; // what a stack's roles may do, and what others have given them
-mod storms; // random weather
-mod tags; // what a spec says of tags, and what is done to them by hand
-mod template; // what the template says
-mod troubles_service; // what goes wrong with databases, load balancers and services
-mod twice; // every action twice, and killed at each of its calls
-mod undoes; // a failure anywhere leaves nothing behind
-mod updates_network; // what the spec changes of them, changed in place
-mod updates_service; // each field of databases, load balancers and services alone
-mod watching; // what is announced; drift; going back
-mod way_out; // the old way out is there until the new one has proved itself
-mod wiring; // the template's wiring: what starts what, what becomes of events, who is notified
+mod permissions; // what each role allows
+mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
+mod preflight_service; // problems of databases, load balancers and services, reported before any change
+mod records; // the records in the bucket, and what starts a deployment
+mod retries; // every action run twice, and killed at each of its calls
+mod roles; // the IAM roles of a stack: permissions, trust, policies of others
+mod rolls_back; // a failure at any step leaves no resources
+mod service_failures; // failures of databases, load balancers and services are explained
+mod tags; // tags of the spec reach every resource, and are restored
+mod template; // properties of template.yaml
+mod updates_network; // updates of network, egress, security groups and instance
+mod updates_service; // updates of databases, load balancers and services
+mod wiring; // the template's wiring: what starts what, which events are kept, who is notified
 mod words; // texts for people use the agreed terms
 mod workflow; // the workflow file is the one generated from the table
 
@@ -50,18 +52,18 @@ use stackdrop_statemachine::{Abort, StepEvent, Watch};
 
 /// The example spec.
 const SHOP: &str = include_str!("../../specs/shop.yaml");
-/// The example without a way to the internet: two services, one of them a worker; domain instead of certificate.
+/// The example without NAT gateways: two services, one of them a worker; a domain instead of a certificate.
 const PRIVATE: &str = include_str!("../../specs/private.yaml");
-/// The shortest useful spec.
+/// The minimal spec.
 const MINIMAL: &str = include_str!("../../specs/minimal.yaml");
 
-/// An account in which nothing is deployed yet.
+/// An account without deployments.
 fn rehearsal(spec: &str) -> Rehearsal {
     let spec = Spec::read(spec.as_bytes()).unwrap();
     Rehearsal::open(&Setting::default(), &[&spec]).unwrap()
 }
 
-/// Deploys a spec, and expects that it succeeds.
+/// Deploys a spec, and fails unless the deployment succeeds.
 async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
     let deployed = rehearsal.deploy(spec, &()).await.unwrap();
     assert!(deployed.succeeded(), "{}: {:?}", deployed.result(), deployed.error());
@@ -69,8 +71,8 @@ async fn deployed(rehearsal: &Rehearsal, spec: &str) -> Deployed {
     deployed
 }
 
-/// What stands in the account, as `type name` lines.
-fn standing(rehearsal: &Rehearsal) -> Vec<String> {
+/// The resources in the account, as `type name` lines.
+fn resources(rehearsal: &Rehearsal) -> Vec<String> {
     let mut names: Vec<String> = rehearsal
         .account()
         .inventory()
@@ -81,12 +83,12 @@ fn standing(rehearsal: &Rehearsal) -> Vec<String> {
     names
 }
 
-/// Runs an execution with this input: an event, or what somebody asks for by hand.
-async fn asked(rehearsal: &Rehearsal, input: Value) -> Deployed {
+/// Runs an execution with this input: an event or a manual request.
+async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
     rehearsal.run(input, &(), &Abort::default()).await
 }
 
-/// Stops the execution when it comes to a step.
+/// Stops the execution when it enters a step.
 struct StopAt(&'static str, Abort);
 
 impl Watch for StopAt {
@@ -97,8 +99,8 @@ impl Watch for StopAt {
     }
 }
 
-/// The workflow's state of an admitted deployment of a spec: what the steps are given.
-fn admitted(spec: &Spec) -> Value {
+/// The workflow's state after Admit has accepted a deployment of the spec: the input of the steps.
+fn admitted_state(spec: &Spec) -> Value {
     serde_json::json!({
         "verdict": "admitted", "stack": spec.stack, "id": "first", "execution": "arn",
         "source": { "key": format!("specs/{}.yaml", spec.stack), "version": "1" },
@@ -108,17 +110,17 @@ fn admitted(spec: &Spec) -> Value {
     })
 }
 
-/// One of the bucket's records, if it is there.
+/// A record in the bucket, if it exists.
 async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
     rehearsal.object(key).await.unwrap()
 }
 
-/// The example with a database that may be removed.
+/// The example without deletion protection.
 fn unprotected() -> String {
     with(SHOP, "deletionProtection: true", "deletionProtection: false")
 }
 
-/// Opens the database of the example to everybody, by hand, as nobody should.
+/// Makes a dangerous manual change: opens the database of the example to every address.
 async fn open_the_database(rehearsal: &Rehearsal) {
     let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
     let group = baseline["outputs"]["securityGroups"]["database"].as_str().unwrap();
@@ -133,28 +135,28 @@ async fn open_the_database(rehearsal: &Rehearsal) {
     ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule).send().await.unwrap();
 }
 
-/// Whether a call may change something in AWS, apart from the bucket's records and announcements.
+/// Whether a call can change something in AWS, except records in the bucket and announcements.
 fn changes_something(call: &Call) -> bool {
     call.writes && call.service != "s3" && !announces(call)
 }
 
-/// The calls of a deployment that changed something in AWS, apart from the bucket's records and announcements.
+/// The calls of a deployment that can change something in AWS, except records in the bucket and announcements.
 fn changes(deployed: &Deployed) -> Vec<String> {
     deployed.calls.iter().filter(|call| changes_something(call)).map(Call::name).collect()
 }
 
-/// What AWS says to a call that a test has it refuse.
+/// The error of a call that a test lets AWS refuse.
 fn refused() -> FaultKind {
     FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() }
 }
 
-/// Lets time pass in the account.
-#[expect(clippy::disallowed_methods, reason = "the test's own pace; no function waits here")]
+/// Lets simulated time pass.
+#[expect(clippy::disallowed_methods, reason = "the test waits in simulated time; no function does")]
 async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// A spec with one thing changed in it.
+/// A spec with one text replaced.
 fn with(spec: &str, from: &str, to: &str) -> String {
     let changed = spec.replacen(from, to, 1);
     assert_ne!(changed, spec, "the spec has no {from:?}");

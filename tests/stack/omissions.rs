@@ -1,24 +1,25 @@
-//! Every entry of the workflow's table is needed: without it, a rehearsal goes wrong.
+//! Every entry of the workflow table is needed: without it, a rehearsal fails or leaves the stack incomplete.
 
 use std::time::Duration;
 
 use aws_sdk_ec2::types::IamInstanceProfileAssociationState;
 use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::workflow::table::{PARTS, Part, Removal};
 use stackdrop_functions::workflow::{definition, text_of};
 use stackdrop_simulator::{Fault, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{PRIVATE, SHOP, pause, refused, standing, unprotected, with};
+use crate::{PRIVATE, SHOP, pause, refused, resources, unprotected, with};
 
-/// An entry of the table that somebody forgot.
+/// The table without one entry.
 struct Omission {
     what: String,
     parts: Vec<Part>,
 }
 
-/// A stack in which nothing but the last wait waits for database and load balancer.
+/// A stack without tasks. Only the last wait of its deployment waits for its database and its load balancer.
 const IDLE: &str = "
 stack: shop
 database: { deletionProtection: false }
@@ -28,7 +29,7 @@ loadBalancer:
   certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23
 ";
 
-/// What only makes a deployment faster, so that a rehearsal succeeds without it as well.
+/// Entries that only make a deployment faster: a rehearsal succeeds without them as well.
 const FASTER: [&str; 3] = [
     // Earlier attempts to delete the groups are refused while something uses them.
     "that security-groups is deleted last",
@@ -37,7 +38,7 @@ const FASTER: [&str; 3] = [
     "the order of egress and load-balancer",
 ];
 
-/// The table without one entry: each component, each need, each wait, each removal in its order.
+/// The table without each component, each need, each wait and each order of deletion in turn.
 fn omissions() -> Vec<Omission> {
     let mut all = Vec::new();
     for (index, part) in PARTS.iter().enumerate() {
@@ -52,7 +53,7 @@ fn omissions() -> Vec<Omission> {
         });
         for need in part.needs {
             without(format!("the wait for {} before {name}", need.component), &|parts| {
-                parts[index].needs = &[]
+                parts[index].needs = &[];
             });
         }
         if part.stable.is_some() {
@@ -75,14 +76,12 @@ fn omissions() -> Vec<Omission> {
     all
 }
 
-/// What somebody would notice in a stack's life, or `None`.
+/// A problem that the table causes in a stack's life cycle, or `None`.
 async fn noticed(parts: &[Part]) -> Option<String> {
     let workflow = text_of(&definition(parts)).unwrap();
-    for spec in [
-        IDLE.to_owned(),
-        unprotected(),
-        with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false"),
-    ] {
+    let without_database = with(IDLE, "database: { deletionProtection: false }\n", "");
+    let private = with(PRIVATE, "  multiAz: true", "  multiAz: true\n  deletionProtection: false");
+    for spec in [without_database, IDLE.to_owned(), unprotected(), private] {
         if let Some(trouble) = in_a_life(&workflow, &spec).await {
             return Some(trouble);
         }
@@ -125,29 +124,29 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
     trouble("the destruction", &destroyed).or_else(|| {
         let remaining: Vec<String> =
-            standing(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
+            resources(&rehearsal).into_iter().filter(|name| !name.contains("Snapshot")).collect();
         (!remaining.is_empty())
             .then(|| format!("after the destruction there is still {}", remaining.join(", ")))
     })
 }
 
-/// Deploys a stack whose services are refused, and looks whether it is deleted.
+/// Deploys a stack whose services AWS refuses, and checks that the stack is deleted.
 async fn after_a_failure(workflow: &str) -> Option<String> {
     let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
-    let remaining = standing(&rehearsal);
+    let remaining = resources(&rehearsal);
     let result = failed.result();
-    (result != "Failed" || !remaining.is_empty())
+    (result != Outcome::Failed || !remaining.is_empty())
         .then(|| format!("a failed deployment: {result}, and there is still {}", remaining.join(", ")))
 }
 
-/// Deploys a stack whose instance loses its profile while it starts, and looks whether it gets it back.
+/// Deploys a stack whose instance loses its profile while it starts, and checks that the profile is restored.
 async fn with_a_lost_profile(workflow: &str) -> Option<String> {
     let spec = unprotected();
     let rehearsal = opened(workflow, &spec, Vec::new()).ok()?;
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
-    let lose_it = async {
+    let remove_profile = async {
         for _ in 0..600 {
             pause(Duration::from_secs(1)).await;
             let found = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
@@ -160,7 +159,7 @@ async fn with_a_lost_profile(workflow: &str) -> Option<String> {
             }
         }
     };
-    let (deployed, ()) = tokio::join!(rehearsal.deploy(&spec, &()), lose_it);
+    let (deployed, ()) = tokio::join!(rehearsal.deploy(&spec, &()), remove_profile);
     if let Some(trouble) = trouble("with a lost instance profile", &deployed.unwrap()) {
         return Some(trouble);
     }
@@ -170,12 +169,12 @@ async fn with_a_lost_profile(workflow: &str) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_noticed_when_the_table_is_complete() {
+async fn a_complete_table_has_no_problems() {
     assert_eq!(noticed(&PARTS).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_entry_of_the_table_is_missed_when_it_is_forgotten() {
+async fn every_missing_entry_of_the_table_is_detected() {
     let mut unnoticed = Vec::new();
     for omission in omissions() {
         match noticed(&omission.parts).await {

@@ -1,12 +1,13 @@
-//! What the bucket remembers, and what starts a deployment or does not.
+//! The records in the bucket, and which events and requests start a deployment.
 
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, standing};
+use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources};
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_leaves_a_baseline_a_status_and_a_record_and_no_lock() {
+async fn a_deployment_writes_a_baseline_a_status_and_a_record_and_releases_the_lock() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
@@ -24,24 +25,24 @@ async fn the_same_event_delivered_twice_deploys_once() {
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let first = rehearsal.run(event.clone(), &(), &Abort::default()).await;
     let second = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!((first.result().as_str(), second.result().as_str()), ("Succeeded", "Superseded"));
+    assert_eq!((first.result(), second.result()), (Outcome::Succeeded, Outcome::Superseded));
     assert_eq!(changes(&second), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_version_delivered_after_a_newer_one_touches_nothing() {
+async fn an_old_version_delivered_after_a_newer_one_changes_nothing() {
     let rehearsal = rehearsal(SHOP);
     let old = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let new = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let late = rehearsal.run(old, &(), &Abort::default()).await;
-    assert_eq!(late.result(), "Superseded");
-    assert_eq!(standing(&rehearsal), Vec::<String>::new());
+    assert_eq!(late.result(), Outcome::Superseded);
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
     let newest = rehearsal.run(new, &(), &Abort::default()).await;
-    assert_eq!(newest.result(), "Succeeded", "{:?}", newest.error());
+    assert_eq!(newest.result(), Outcome::Succeeded, "{:?}", newest.error());
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_uploads_at_once_deploy_one_after_the_other() {
+async fn an_upload_and_a_manual_request_at_once_deploy_one_after_the_other() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let by_hand = json!({ "stack": "shop" });
@@ -49,34 +50,43 @@ async fn two_uploads_at_once_deploy_one_after_the_other() {
     let (first, second) =
         tokio::join!(rehearsal.run(event, &no_watch, &abort), rehearsal.run(by_hand, &no_watch, &abort));
     let results = [first.result(), second.result()];
-    assert!(results.iter().all(|result| result == "Succeeded" || result == "Superseded"), "{results:?}");
+    assert!(
+        results.iter().all(|result| [Outcome::Succeeded, Outcome::Superseded].contains(result)),
+        "{results:?}"
+    );
     let created = |deployed: &stackdrop::Deployed| changes(deployed).contains(&"ec2:CreateVpc".to_owned());
-    assert!(created(&first) != created(&second), "one of them made the stack, the other found it made");
+    assert!(created(&first) != created(&second), "exactly one of them creates the stack");
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deployment_that_was_stopped_by_hand_does_not_hold_up_the_next() {
+async fn a_stopped_deployment_does_not_block_the_next_one() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let abort = Abort::default();
     let watch = StopAt("LoadBalancer", abort.clone());
     let stopped = rehearsal.run(event, &watch, &abort).await;
-    assert_eq!(stopped.result(), "Aborted");
-    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "no Catch runs then");
+    assert_eq!(stopped.result(), Outcome::Interrupted);
+    assert!(
+        object(&rehearsal, "stacks/shop/lock.json").await.is_some(),
+        "a stopped execution runs no Catch, so the lock is still held"
+    );
     let next = deployed(&rehearsal, SHOP).await;
-    assert!(!changes(&next).contains(&"ec2:CreateVpc".to_owned()), "it goes on from there");
+    assert!(
+        !changes(&next).contains(&"ec2:CreateVpc".to_owned()),
+        "it continues with the existing resources"
+    );
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() {
+async fn an_invalid_spec_is_refused_with_its_errors_before_any_change() {
     let rehearsal = rehearsal(SHOP);
     let bad = SHOP.replacen("zones: 2", "zones: 7", 1).replacen("count: 2", "count: many", 1);
     assert_ne!(bad, SHOP);
     let event = rehearsal.upload("specs/shop.yaml", bad.as_bytes()).await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(refused.error().unwrap().contains("zones"), "{:?}", refused.error());
     assert!(refused.outcome.seconds < 15.0);
     assert_eq!(changes(&refused), Vec::<String>::new());
@@ -84,7 +94,7 @@ async fn a_spec_with_mistakes_is_refused_with_all_of_them_and_nothing_is_made() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_and_inputs_that_start_nothing_say_why() {
+async fn events_and_inputs_that_start_nothing_report_the_cause() {
     let rehearsal = rehearsal(SHOP);
     let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let mut other_bucket = upload.clone();
@@ -104,20 +114,20 @@ async fn events_and_inputs_that_start_nothing_say_why() {
     ];
     for (input, said) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;
-        assert_eq!(refused.result(), "InvalidSpec", "{said}");
+        assert_eq!(refused.result(), Outcome::InvalidSpec, "{said}");
         assert!(refused.error().unwrap().contains(said), "{:?}", refused.error());
         assert_eq!(changes(&refused), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
+async fn a_spec_deleted_before_it_is_read_starts_nothing() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     s3.delete_object().bucket(&rehearsal.aws().settings.bucket).key("specs/shop.yaml").send().await.unwrap();
     let refused = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(refused.result(), "InvalidSpec");
+    assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert!(
         refused.error().unwrap().contains("was deleted before it could be read"),
         "{:?}",
@@ -127,11 +137,11 @@ async fn a_spec_that_is_deleted_before_it_is_read_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
+async fn a_plan_changes_nothing_and_lists_what_would_be_created() {
     let rehearsal = rehearsal(SHOP);
     let event = rehearsal.upload("plans/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
-    assert_eq!(planned.result(), "Planned", "{:?}", planned.error());
+    assert_eq!(planned.result(), Outcome::Planned, "{:?}", planned.error());
     assert_eq!(changes(&planned), Vec::<String>::new());
     let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
     let created =
@@ -148,13 +158,13 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_change_in_place_is_refused_before_anything_is_touched() {
+async fn a_field_that_cannot_change_in_place_is_refused_before_any_change() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let changed = SHOP.replacen("10.20.0.0/16", "10.21.0.0/16", 1);
     assert_ne!(changed, SHOP);
     let refused = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(refused.result(), "Failed");
+    assert_eq!(refused.result(), Outcome::Failed);
     let error = refused.error().unwrap();
     assert!(error.contains("PreflightFailed") && error.contains("network.cidr"), "{error}");
     assert_eq!(changes(&refused), Vec::<String>::new());

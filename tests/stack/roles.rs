@@ -1,12 +1,13 @@
-//! The roles of a stack: what they may do, what others have given them, and how they go.
+//! The IAM roles of a stack: their permissions and trust, policies that others attach, and their deletion.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 
-use crate::updates_network::{BOX, again, assert_planned, planned};
-use crate::{SHOP, asked, changes, deployed, object, rehearsal, standing, unprotected};
+use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned, redeploy};
+use crate::{SHOP, changes, deployed, object, rehearsal, resources, run, unprotected};
 
 pub(crate) const INSTANCE: &str = "stackdrop-shop-instance-eu-central-1";
 pub(crate) const ROLES: [&str; 3] =
@@ -15,16 +16,16 @@ const ADMINISTRATOR: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 const EVERYTHING: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 
-/// Gives a role a managed policy and an inline one, as security tooling does.
-pub(crate) async fn give_policies(rehearsal: &Rehearsal, role: &str) {
+/// Attaches a managed and an inline policy to a role, as security tools do.
+pub(crate) async fn attach_policies(rehearsal: &Rehearsal, role: &str) {
     let iam = &rehearsal.aws().iam();
     iam.attach_role_policy().role_name(role).policy_arn(ADMINISTRATOR).send().await.unwrap();
-    let call = iam.put_role_policy().role_name(role).policy_name("by-hand").policy_document(EVERYTHING);
+    let call = iam.put_role_policy().role_name(role).policy_name("manual").policy_document(EVERYTHING);
     call.send().await.unwrap();
 }
 
-/// Lets another service act as a role.
-pub(crate) async fn let_act(rehearsal: &Rehearsal, role: &str) {
+/// Lets another service assume a role.
+pub(crate) async fn trust_another_service(rehearsal: &Rehearsal, role: &str) {
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let call = rehearsal.aws().iam().update_assume_role_policy().role_name(role);
     call.policy_document(trust).send().await.unwrap();
@@ -44,7 +45,7 @@ async fn policy(rehearsal: &Rehearsal, role: &str) -> Value {
     serde_json::from_str(&decoded(&encoded)).unwrap()
 }
 
-/// A document as IAM answers with it is URL-encoded.
+/// Decodes a policy document, which IAM returns URL-encoded.
 fn decoded(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -57,9 +58,9 @@ fn decoded(encoded: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_instance_may_open_sessions_and_read_nothing() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
+async fn the_instance_role_allows_sessions_and_nothing_else() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
     assert_eq!(policies(&rehearsal, INSTANCE).await, ["stackdrop"]);
     assert_eq!(
         policy(&rehearsal, INSTANCE).await["Statement"][0]["Action"],
@@ -74,26 +75,29 @@ async fn the_instance_may_open_sessions_and_read_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn policies_that_others_give_a_role_are_told_and_left_alone() {
+async fn policies_attached_by_others_are_reported_and_kept() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected()).await;
     for role in ROLES {
-        give_policies(&rehearsal, role).await;
+        attach_policies(&rehearsal, role).await;
     }
-    let plan = asked(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
+    let plan = run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
     let record = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
     let told = record["message"].as_str().unwrap();
     assert!(told.starts_with("No changes"), "{}: {told}", plan.result());
 
-    let night = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!(night.result(), "Succeeded", "{:?}", night.error());
+    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), Vec::<String>::new());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     let events = rehearsal.account().events();
-    assert!(!events.iter().any(|event| event.detail["event"] == "drift-found"), "it is no news each night");
+    assert!(
+        !events.iter().any(|event| event.detail["event"] == "drift-found"),
+        "policies of others are not drift"
+    );
     let announced = events.last().unwrap().detail["warnings"].to_string();
     for role in ROLES {
-        for policy in [ADMINISTRATOR, "by-hand"] {
+        for policy in [ADMINISTRATOR, "manual"] {
             let line = format!("the role {role} also has the policy {policy}");
             for said in [told, status["message"].as_str().unwrap(), &announced] {
                 assert!(said.contains(&line), "{line} is not in {said}");
@@ -101,27 +105,27 @@ async fn policies_that_others_give_a_role_are_told_and_left_alone() {
         }
         let held = policies(&rehearsal, role).await;
         assert!(held.iter().any(|policy| policy == ADMINISTRATOR), "{role}: {held:?}");
-        assert!(held.iter().any(|policy| policy == "by-hand"), "{role}: {held:?}");
+        assert!(held.iter().any(|policy| policy == "manual"), "{role}: {held:?}");
     }
 
     let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
     assert!(changes(&updated).contains(&"iam:TagRole".to_owned()));
-    let gone = asked(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
-    assert_eq!(gone.result(), "Destroyed", "{:?}", gone.error());
-    let left: Vec<String> = standing(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
+    let gone = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
+    let left: Vec<String> = resources(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
     assert_eq!(left, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_role_of_ours_may_do_and_who_may_act_as_it_is_put_back() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
+async fn changed_permissions_and_trust_of_stack_roles_are_repaired() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
     let iam = &rehearsal.aws().iam();
     let was = policy(&rehearsal, INSTANCE).await;
     let call = iam.put_role_policy().role_name(INSTANCE).policy_name("stackdrop");
     call.policy_document(EVERYTHING).send().await.unwrap();
-    let_act(&rehearsal, INSTANCE).await;
-    let repaired = again(&rehearsal).await;
+    trust_another_service(&rehearsal, INSTANCE).await;
+    let repaired = redeploy(&rehearsal).await;
     assert!(repaired.succeeded(), "{:?}", repaired.error());
     assert_planned(
         &planned(&rehearsal, &repaired).await,
@@ -129,11 +133,11 @@ async fn what_a_role_of_ours_may_do_and_who_may_act_as_it_is_put_back() {
     );
     assert_eq!(changes(&repaired), ["iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"]);
     assert_eq!(policy(&rehearsal, INSTANCE).await, was);
-    assert_eq!(changes(&again(&rehearsal).await), Vec::<String>::new());
+    assert_eq!(changes(&redeploy(&rehearsal).await), Vec::<String>::new());
 }
 
 #[test]
-fn no_function_and_no_command_names_a_partition() {
+fn no_function_or_command_hardcodes_a_partition() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("functions/src"), root.join("src/commands")];
     while let Some(folder) = folders.pop() {
@@ -147,7 +151,7 @@ fn no_function_and_no_command_names_a_partition() {
             let code = text.split("#[cfg(test)]").next().unwrap().lines();
             let named = code.filter(|line| {
                 !line.trim_start().starts_with("//") && line.contains("arn:aws")
-                    // The name of a service integration, not of a resource.
+                    // This ARN names a service integration, not a resource.
                     && !line.contains("arn:aws:states:::lambda:invoke")
             });
             assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new(), "{}", path.display());

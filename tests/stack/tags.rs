@@ -1,36 +1,36 @@
-//! Tags: what a spec says of them reaches every resource, and what was done to them by hand is put right.
+//! Tags of the spec reach every resource, and manual changes of tags are repaired.
 
 use std::collections::BTreeSet;
 
 use stackdrop::Rehearsal;
 use stackdrop_simulator::Item;
 
-use crate::updates_network::again;
+use crate::updates_network::redeploy;
 use crate::{PRIVATE, SHOP, deployed, rehearsal, with};
 
-/// The stack's resources that carry tags of the spec's.
+/// The stack's resources that carry the tags of the spec.
 fn tagged(rehearsal: &Rehearsal) -> Vec<Item> {
     let items = rehearsal.account().inventory().into_iter();
-    // A scaling policy is shown with the tags of its target, and has none of its own.
+    // The inventory shows a scaling policy with the tags of its target; it has no tags of its own.
     let has_own = |item: &Item| item.kind != "AWS::ApplicationAutoScaling::ScalingPolicy";
     items.filter(|item| !item.component.is_empty() && has_own(item)).collect()
 }
 
-/// The kinds of resources that do not carry this tag.
+/// The resources that do not carry this tag.
 fn without(rehearsal: &Rehearsal, key: &str, value: Option<&str>) -> BTreeSet<String> {
     let items = tagged(rehearsal).into_iter();
     let lacks = |item: &Item| item.tags.get(key).map(String::as_str) != value;
     items.filter(lacks).map(|item| format!("{} {}", item.kind, item.name)).collect()
 }
 
-/// The example, and the one without a way to the internet, with the same tag.
+/// The example and the example without NAT gateways, with the same tag.
 fn specs() -> [String; 2] {
     let private = with(PRIVATE, "region: eu-central-1\n", "region: eu-central-1\ntags: { team: shop }\n");
     [SHOP.to_owned(), private]
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_a_spec_changes_adds_or_drops_does_so_on_every_resource() {
+async fn tag_changes_of_the_spec_reach_every_resource() {
     for spec in specs() {
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
@@ -47,7 +47,7 @@ async fn a_tag_that_a_spec_changes_adds_or_drops_does_so_on_every_resource() {
     }
 }
 
-/// The spec with these tags in place of its own.
+/// The spec with its tags replaced by these.
 fn retagged(spec: &str, tags: &[&str]) -> String {
     let in_one_line = "tags: { team: shop }";
     if spec.contains(in_one_line) {
@@ -59,11 +59,11 @@ fn retagged(spec: &str, tags: &[&str]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_was_taken_off_by_hand_is_put_back_on_every_resource() {
+async fn a_manually_removed_tag_is_restored_on_every_resource() {
     for spec in specs() {
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
-        // A certificate's tags are changed by the other test.
+        // The test above covers the tags of certificates.
         let is_certificate = |item: &Item| item.kind == "AWS::CertificateManager::Certificate";
         let all: Vec<Item> = tagged(&rehearsal).into_iter().filter(|item| !is_certificate(item)).collect();
         for item in &all {
@@ -72,11 +72,11 @@ async fn a_tag_that_was_taken_off_by_hand_is_put_back_on_every_resource() {
         assert_eq!(without(&rehearsal, "team", Some("shop")).len(), all.len(), "some tags are still there");
         deployed(&rehearsal, &spec).await;
         assert_eq!(without(&rehearsal, "team", Some("shop")), BTreeSet::new());
-        assert_eq!(crate::changes(&again(&rehearsal).await), Vec::<String>::new());
+        assert_eq!(crate::changes(&redeploy(&rehearsal).await), Vec::<String>::new());
     }
 }
 
-/// Takes the spec's tag off a resource.
+/// Removes the spec's tag from a resource.
 async fn untag(rehearsal: &Rehearsal, item: &Item) {
     let (aws, id) = (rehearsal.aws(), item.id.as_str());
     let arn = |service: &str, resource: &str| {
@@ -128,6 +128,6 @@ async fn untag(rehearsal: &Rehearsal, item: &Item) {
         "ApplicationAutoScaling" => {
             _ = aws.autoscaling().untag_resource().resource_arn(id).tag_keys(key).send().await.unwrap();
         }
-        _ => panic!("nobody knows how to untag {} {id}", item.kind),
+        _ => panic!("the test cannot untag {} {id}", item.kind),
     }
 }

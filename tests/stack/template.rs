@@ -1,11 +1,11 @@
-//! `template.yaml`, as far as tests read it.
+//! Properties of `template.yaml`, and helpers that read it.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stackdrop::rehearsal::pascal_case;
 
-/// The template: `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` read as their text.
+/// The template. `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` are read as their text.
 pub(crate) fn template() -> Value {
     serde_saphyr::from_str(include_str!("../../template.yaml")).unwrap()
 }
@@ -17,13 +17,13 @@ pub(crate) fn properties<'t>(template: &'t Value, name: &str) -> &'t Value {
     properties
 }
 
-/// The names of the functions as the template has them, by their own.
+/// The resources of the functions in the template, by the functions' names.
 pub(crate) fn functions() -> BTreeMap<String, String> {
     let names = stackdrop::rehearsal::substitutions().into_values();
     names.map(|name| (name.clone(), format!("{}Function", pascal_case(&name)))).collect()
 }
 
-/// One or many, as CloudFormation and IAM have it.
+/// One value or a list of values: CloudFormation and IAM accept both.
 pub(crate) fn many(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
@@ -38,14 +38,14 @@ fn resources<'t>(template: &'t Value, kind: &str) -> BTreeMap<&'t str, &'t Value
     wanted.map(|(name, resource)| (name.as_str(), &resource["Properties"])).collect()
 }
 
-/// Which of these the handbook has no row for, in whichever table.
+/// The names without a row in any table of the handbook.
 fn missing_in_the_handbook<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let handbook = include_str!("../../docs/operating.md");
     names.filter(|name| !handbook.contains(&format!("\n| `{name}` |"))).collect()
 }
 
 #[test]
-fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
+fn the_bucket_is_versioned_encrypted_and_private() {
     let template = template();
     let bucket = properties(&template, "Bucket");
     assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
@@ -57,7 +57,7 @@ fn the_bucket_keeps_every_version_and_is_open_to_nobody() {
 }
 
 #[test]
-fn every_log_is_deleted_in_the_end() {
+fn every_log_group_has_a_retention_period() {
     for (name, group) in resources(&template(), "AWS::Logs::LogGroup") {
         assert_eq!(group["RetentionInDays"], "LogDays", "{name}");
     }

@@ -1,16 +1,16 @@
-//! The network, its way out, its groups and the instance after the first deployment: what the spec changes is changed
-//! in place, and what can't be is refused.
+//! Updates of network, egress, security groups and instance: in place, or refused before any change.
 
 use aws_sdk_ec2::types::Filter;
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::{asked, changes, deployed, rehearsal, with};
+use crate::{changes, deployed, rehearsal, run, with};
 
-/// A machine in a private network.
-pub(crate) const BOX: &str = "
+/// An instance in a private network.
+pub(crate) const INSTANCE_ONLY: &str = "
 stack: shop
 region: eu-central-1
 tags: { team: shop, tier: gold }
@@ -18,7 +18,7 @@ network: { cidr: 10.20.0.0/16, zones: 2, nat: single }
 instance: { type: t3.micro, disk: 20 }
 ";
 
-/// A web service that one office may reach.
+/// A web service that one range of addresses can reach.
 pub(crate) const WEB: &str = "
 stack: shop
 region: eu-central-1
@@ -31,11 +31,11 @@ services:
   web: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /* }] }
 ";
 
-pub(crate) async fn again(rehearsal: &Rehearsal) -> Deployed {
+pub(crate) async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
     rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await
 }
 
-/// What a deployment's record says was planned, a line each: `vpc tags.team shop -> books`, or `nat/b create`.
+/// The plan in a deployment's record, one line for each change: `vpc tags.team shop -> books`, or `nat/b create`.
 pub(crate) async fn planned(rehearsal: &Rehearsal, deployed: &Deployed) -> Vec<String> {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let key = format!("stacks/shop/history/{}.json", deployed.id);
@@ -66,7 +66,7 @@ pub(crate) fn assert_planned(plan: &[String], wanted: &[&str]) {
     }
 }
 
-/// That the calls were made in this order, each last one of its name before the first of the next.
+/// Fails unless the calls were made in this order: the last call of each name before the first of the next.
 fn assert_order(deployed: &Deployed, order: &[&str]) {
     let calls = changes(deployed);
     for pair in order.windows(2) {
@@ -81,9 +81,9 @@ struct Update {
     from: &'static str,
     to: &'static str,
     planned: &'static [&'static str],
-    /// The calls that may not come in another order.
+    /// The calls that must be made in this order.
     order: &'static [&'static str],
-    /// The calls that would cut somebody off.
+    /// The calls that would interrupt the service.
     never: &'static [&'static str],
 }
 
@@ -108,7 +108,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:DeleteRoute", "ec2:CreateRoute", "ec2:DeleteNatGateway"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "nat: single",
         to: "nat: none",
         planned: &["endpoint/ssm create", "route/private/a delete", "nat/a delete"],
@@ -116,7 +116,7 @@ const UPDATES: [Update; 10] = [
         never: &[],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "zones: 2",
         to: "zones: 3",
         planned: &["subnet/private/c create", "route-table/private/c create"],
@@ -124,7 +124,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:ReplaceRoute", "ec2:DeleteRoute", "ec2:StopInstances"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "t3.micro",
         to: "t3.small",
         planned: &["instance type t3.micro -> t3.small"],
@@ -132,7 +132,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:TerminateInstances", "ec2:RunInstances"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "disk: 20",
         to: "disk: 30",
         planned: &["instance disk 20 -> 30"],
@@ -140,7 +140,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:StopInstances"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "team: shop",
         to: "team: books",
         planned: &[
@@ -156,7 +156,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:DeleteTags"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: ", tier: gold",
         to: "",
         planned: &["vpc tags.tier gold -> (none)", "address/a tags.tier gold -> (none)"],
@@ -164,7 +164,7 @@ const UPDATES: [Update; 10] = [
         never: &["ec2:CreateTags"],
     },
     Update {
-        base: BOX,
+        base: INSTANCE_ONLY,
         from: "team: shop",
         to: "team: shop, owner: ops",
         planned: &["internet-gateway tags.owner (none) -> ops"],
@@ -182,7 +182,7 @@ const UPDATES: [Update; 10] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn what_the_spec_changes_is_changed_in_place_and_nobody_is_cut_off() {
+async fn changes_of_the_spec_are_applied_in_place_without_interruption() {
     for Update { base, from, to, planned: wanted, order, never } in UPDATES {
         let changed = with(base, from, to);
         let rehearsal = rehearsal(base);
@@ -197,45 +197,49 @@ async fn what_the_spec_changes_is_changed_in_place_and_nobody_is_cut_off() {
         for call in never {
             assert!(!calls.iter().any(|made| made == call), "{to}: {call} is in {calls:#?}");
         }
-        let next = again(&rehearsal).await;
+        let next = redeploy(&rehearsal).await;
         assert_eq!(changes(&next), Vec::<String>::new(), "after {to}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_was_changed_too_lately_is_refused_at_once_in_awss_words() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
-    deployed(&rehearsal, &with(BOX, "disk: 20", "disk: 30")).await;
-    let refused = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 40"), &()).await.unwrap();
+async fn a_second_disk_change_within_hours_is_refused_at_once_with_the_error_from_aws() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
+    deployed(&rehearsal, &with(INSTANCE_ONLY, "disk: 20", "disk: 30")).await;
+    let refused = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), &()).await.unwrap();
     let said = refused.error().unwrap();
     assert!(said.contains("from 30 to 40 GiB: VolumeModificationRateExceeded: You've reached"), "{said}");
-    assert!(refused.outcome.seconds < 60.0, "nobody waits for hours: {} s", refused.outcome.seconds);
-    // As it was before: what has not been granted needs not be taken back.
-    let redeployed = asked(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
-    assert_eq!((redeployed.result().as_str(), changes(&redeployed)), ("Succeeded", Vec::new()));
+    assert!(
+        refused.outcome.seconds < 60.0,
+        "the deployment must not wait for hours: {} s",
+        refused.outcome.seconds
+    );
+    // The stack is unchanged: a refused change needs no rollback.
+    let redeployed = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    assert_eq!((redeployed.result(), changes(&redeployed)), (Outcome::Succeeded, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_way_out_changes_back_and_the_routes_change_over_before_the_old_one_goes() {
+async fn routes_switch_to_the_new_egress_before_the_old_one_is_deleted() {
     for (from, to, order) in [
         ("nat: per-zone", "nat: single", ["ec2:ReplaceRoute", "ec2:DeleteNatGateway", "ec2:ReleaseAddress"]),
         ("nat: none", "nat: single", ["ec2:CreateNatGateway", "ec2:CreateRoute", "ec2:DeleteVpcEndpoints"]),
     ] {
-        let before = with(BOX, "nat: single", from);
+        let before = with(INSTANCE_ONLY, "nat: single", from);
         let rehearsal = rehearsal(&before);
         deployed(&rehearsal, &before).await;
         let update = deployed(&rehearsal, &with(&before, from, to)).await;
         assert_order(&update, &order);
-        let next = again(&rehearsal).await;
+        let next = redeploy(&rehearsal).await;
         assert_eq!(changes(&next), Vec::<String>::new(), "{from} to {to}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_the_spec_drops_is_on_nothing_any_more() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
+async fn a_tag_removed_from_the_spec_is_removed_from_every_resource() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let iam = &rehearsal.aws().iam();
     let tagged = async || {
@@ -246,20 +250,20 @@ async fn a_tag_that_the_spec_drops_is_on_nothing_any_more() {
         tags.len() + roles.filter(|tag| tag.key() == "tier").count()
     };
     assert!(tagged().await > 20, "{}", tagged().await);
-    // Somebody else's tag stays, whatever its key is like.
+    // A tag that another owner adds is kept.
     let vpc = ec2.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id.clone().unwrap();
     let own = aws_sdk_ec2::types::Tag::builder().key("cost-centre").value("42").build();
     ec2.create_tags().resources(&vpc).tags(own).send().await.unwrap();
-    deployed(&rehearsal, &with(BOX, ", tier: gold", "")).await;
+    deployed(&rehearsal, &with(INSTANCE_ONLY, ", tier: gold", "")).await;
     assert_eq!(tagged().await, 0);
     let vpc = ec2.describe_vpcs().vpc_ids(vpc).send().await.unwrap().vpcs.unwrap().remove(0);
     assert!(vpc.tags().iter().any(|tag| tag.key() == Some("cost-centre")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_of_an_update_that_failed_is_taken_off_again() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
+async fn tags_of_a_failed_update_are_rolled_back() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let count = async |key: &str| {
         let filter = Filter::builder().name("key").values(key).build();
@@ -268,15 +272,15 @@ async fn a_tag_of_an_update_that_failed_is_taken_off_again() {
     let before = count("tier").await;
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
-    let changed = with(&with(BOX, "tier: gold", "owner: ops"), "t3.micro", "t3.small");
+    let changed = with(&with(INSTANCE_ONLY, "tier: gold", "owner: ops"), "t3.micro", "t3.small");
     let failed = rehearsal.deploy(&changed, &()).await.unwrap();
-    assert_eq!(failed.result(), "Failed", "{:?}", failed.error());
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     assert!(before > 0);
     assert_eq!((count("tier").await, count("owner").await), (before, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_change_in_place_is_refused_with_the_field_and_the_way_out() {
+async fn a_change_that_is_impossible_in_place_is_refused_with_the_field_and_a_fix() {
     for (from, to, why, fix) in [
         ("10.20.0.0/16", "10.30.0.0/16", "network.cidr cannot be changed", "set network.cidr back"),
         ("zones: 3", "zones: 2", "network.zones cannot be reduced", "set network.zones to 3"),
@@ -288,7 +292,7 @@ async fn what_cannot_change_in_place_is_refused_with_the_field_and_the_way_out()
         ),
         ("t3.micro", "t4g.micro", "another architecture", "choose a type of the same architecture"),
     ] {
-        let base = with(BOX, "zones: 2", "zones: 3");
+        let base = with(INSTANCE_ONLY, "zones: 2", "zones: 3");
         let rehearsal = rehearsal(&base);
         deployed(&rehearsal, &base).await;
         let refused = rehearsal.deploy(&with(&base, from, to), &()).await.unwrap();
@@ -300,20 +304,20 @@ async fn what_cannot_change_in_place_is_refused_with_the_field_and_the_way_out()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_a_failed_update_has_grown_is_measured_not_guessed() {
-    let rehearsal = rehearsal(BOX);
-    deployed(&rehearsal, BOX).await;
+async fn the_size_of_a_disk_grown_by_a_failed_update_is_read_from_aws() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
     let refused = FaultKind::Refused { code: "RefusedByTest".into(), message: "the test says no".into() };
     rehearsal.account().arm(Fault::at("ec2", "StopInstances", When::Only(1), refused));
-    let larger = with(&with(BOX, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
-    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), "Failed");
-    // It can't be made smaller: 30 is refused, though it is more than the baseline's 20.
-    let between = rehearsal.deploy(&with(BOX, "disk: 20", "disk: 30"), &()).await.unwrap();
+    let larger = with(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), "t3.micro", "t3.small");
+    assert_eq!(rehearsal.deploy(&larger, &()).await.unwrap().result(), Outcome::Failed);
+    // A disk cannot shrink: 30 is refused, although it is more than the baseline's 20.
+    let between = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 30"), &()).await.unwrap();
     assert!(
         between.error().unwrap().contains("cannot be reduced from 40 GiB to 30 GiB"),
         "{:?}",
         between.error()
     );
-    let same = deployed(&rehearsal, &with(BOX, "disk: 20", "disk: 40")).await;
-    assert_eq!(changes(&same), Vec::<String>::new(), "it is that large already");
+    let same = deployed(&rehearsal, &with(INSTANCE_ONLY, "disk: 20", "disk: 40")).await;
+    assert_eq!(changes(&same), Vec::<String>::new(), "the disk already has this size");
 }

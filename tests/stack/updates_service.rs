@@ -1,4 +1,4 @@
-//! Updates in place of databases, load balancers and services: each field alone, without a gap in service.
+//! Updates of databases, load balancers and services: each field alone, in place, without a gap in service.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{SHOP, changes, deployed};
 const OTHER_CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/aaaaaaaa-2222-3333-4444-555555555555";
 
-/// The shop's account, with what updates may refer to.
+/// An account with the resources that the updates refer to.
 fn shop() -> Rehearsal {
     let certificate = Seed::Certificate { arn: OTHER_CERTIFICATE.into(), domain: "example.com".into() };
     let bucket = Seed::Bucket { name: "shop-access-logs".into() };
@@ -20,8 +20,8 @@ fn shop() -> Rehearsal {
     Rehearsal::open(&setting, &[&Spec::read(SHOP.as_bytes()).unwrap()]).unwrap()
 }
 
-/// The plan in the record of the last deployment: a line a field, `resource field: from -> to`, and a line for what is
-/// created or removed.
+/// The plan in the record of the last deployment: a line `resource field: from -> to` for each changed field, and a line
+/// `verb resource` for each resource that is created or deleted.
 async fn planned(rehearsal: &Rehearsal) -> Vec<String> {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let bucket = &rehearsal.aws().settings.bucket;
@@ -48,7 +48,7 @@ async fn planned(rehearsal: &Rehearsal) -> Vec<String> {
     lines
 }
 
-/// Deploys, and looks every five seconds how many tasks get requests: the fewest.
+/// Deploys a spec, counts the healthy targets every five seconds, and returns the lowest count.
 async fn watched(rehearsal: &Rehearsal, spec: &str) -> (Deployed, usize) {
     let elb = &rehearsal.aws().elb();
     let mut fewest = usize::MAX;
@@ -85,7 +85,7 @@ async fn watched(rehearsal: &Rehearsal, spec: &str) -> (Deployed, usize) {
     }
 }
 
-/// What is replaced by what, and what the plan must say.
+/// The text that is replaced in the spec, its replacement, and what the plan must say.
 const UPDATES: [(&str, &str, &str); 29] = [
     (
         "nginx:1.29",
@@ -155,7 +155,7 @@ async fn each_field_is_updated_in_place_without_a_gap_in_service() {
     }
 }
 
-/// The seconds of simulated time from the first call that changes something to the last one of the deployment.
+/// The seconds of simulated time from the first call of this name to the last call of the deployment.
 fn seconds(deployed: &Deployed, from: &str) -> f64 {
     let start = deployed.calls.iter().find(|call| call.name() == from).unwrap().at;
     let end = deployed.calls.last().unwrap().at;
@@ -163,7 +163,7 @@ fn seconds(deployed: &Deployed, from: &str) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_image_takes_little_longer_than_ecs_does() {
+async fn a_new_image_takes_little_longer_than_the_ecs_rollout() {
     let rehearsal = shop();
     deployed(&rehearsal, SHOP).await;
     let update = deployed(&rehearsal, &SHOP.replacen("nginx:1.29", "nginx:1.30", 1)).await;

@@ -37,7 +37,7 @@ pub enum Action {
     Apply,
     /// `Pending` until the component is stable.
     WaitUntilStable,
-    /// Deletes what the spec no longer has; `Pending` until that is gone.
+    /// Deletes what the spec no longer has; `Pending` until everything is deleted.
     Prune,
     /// Deletes what can be deleted now, and reports what remains.
     Delete,

@@ -104,7 +104,7 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// Finds the role by its name, also if others manage it.
+/// Finds the role by its name, managed by this stack or not.
 pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Observed>, StepError> {
     let name = desired.name(work);
     let (role, policy, others) =

@@ -19,34 +19,53 @@ pub(crate) enum When<'a> {
     Unchanged(&'a str),
 }
 
-pub(crate) fn lock_key(stack: &str) -> String {
+/// The key of a stack's lock.
+#[must_use]
+pub fn lock_key(stack: &str) -> String {
     format!("stacks/{stack}/lock.json")
 }
 
-pub(crate) fn baseline_key(stack: &str) -> String {
+/// The key of a stack's baseline.
+#[must_use]
+pub fn baseline_key(stack: &str) -> String {
     format!("stacks/{stack}/baseline.json")
 }
 
-pub(crate) fn status_key(stack: &str) -> String {
+/// The key of a stack's status: the record of its last deployment.
+#[must_use]
+pub fn status_key(stack: &str) -> String {
     format!("stacks/{stack}/status.json")
 }
 
-pub(crate) fn approval_key(stack: &str) -> String {
+/// The key of the plan that awaits approval.
+#[must_use]
+pub fn approval_key(stack: &str) -> String {
     format!("stacks/{stack}/approval.json")
 }
 
 /// The key of the claim on a spec's version. S3's version IDs are "URL-ready, opaque strings" of up to 1,024 bytes (S3
 /// User Guide, "How S3 Versioning works"), so the key contains a hash of the version ID.
-pub(crate) fn claim_key(stack: &str, version: &str) -> String {
+#[must_use]
+pub fn claim_key(stack: &str, version: &str) -> String {
     format!("stacks/{stack}/versions/{}.json", hex::encode(&Sha256::digest(version.as_bytes())[..16]))
 }
 
-pub(crate) fn plan_key(stack: &str) -> String {
+/// The key of a stack's newest plan.
+#[must_use]
+pub fn plan_key(stack: &str) -> String {
     format!("stacks/{stack}/plan.json")
 }
 
-pub(crate) fn history_key(stack: &str, deployment: &str) -> String {
-    format!("stacks/{stack}/history/{deployment}.json")
+/// The key of a deployment's record.
+#[must_use]
+pub fn history_key(stack: &str, deployment: &str) -> String {
+    format!("{}{deployment}.json", history_prefix(stack))
+}
+
+/// What the keys of a stack's deployment records start with.
+#[must_use]
+pub fn history_prefix(stack: &str) -> String {
+    format!("stacks/{stack}/history/")
 }
 
 /// Reads an object and its `ETag`; `None` if it does not exist.

@@ -6,7 +6,7 @@ use stackdrop_specs::StackName;
 use crate::aws::error::StepError;
 
 /// The extensions that a spec's key may have.
-pub(crate) const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+pub const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Parses an object's key: the stack's name, and whether the spec is only to plan.
 pub(crate) fn parts_of(key: &str) -> Result<(StackName, bool), StepError> {

@@ -6,7 +6,7 @@ pub mod component_names;
 pub mod deletion;
 pub(crate) mod endpoint_services;
 pub mod estimate;
-pub(crate) mod event;
+pub mod event;
 pub mod failure;
 pub mod names;
 pub mod outcome;

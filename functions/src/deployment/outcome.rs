@@ -1,6 +1,10 @@
 //! How a deployment ended, and what that means for people and programs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::aws::error::names;
 
 /// How a deployment ended, or that it has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +95,37 @@ impl Outcome {
         }
     }
 
+    /// The outcome of an execution that failed with this error before it had a record.
+    #[must_use]
+    pub fn of_error(error: &str) -> Self {
+        match error {
+            names::INVALID_SPEC | names::INVALID_EVENT => Self::InvalidSpec,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The first line of a report, without its end.
+    #[must_use]
+    pub fn headline(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::AwaitingApproval => "Awaiting approval: nothing was changed yet",
+            Self::Succeeded => "Succeeded: the stack matches its spec",
+            Self::Planned => "Planned: nothing was changed",
+            Self::Destroyed => "Destroyed",
+            Self::Retained => "Retained: the spec was deleted, the stack was kept",
+            Self::Drifted => "Drifted: the account differs from the last deployment",
+            Self::Superseded => "Superseded: another deployment replaced this one",
+            Self::InvalidSpec => "Invalid: nothing was changed",
+            Self::ApprovalRejected => "Rejected: nothing was changed",
+            Self::Failed => "Failed",
+            Self::Kept => "Failed: the stack was left as it was",
+            Self::Interrupted => "Interrupted: another deployment cleans up",
+            Self::RollbackFailed => "Rollback failed: some resources remain",
+            Self::DestroyFailed => "Destroy failed: some resources remain",
+        }
+    }
+
     /// What a person would say of the deployment.
     #[must_use]
     pub fn in_words(self) -> &'static str {
@@ -111,6 +146,13 @@ impl Outcome {
             Self::RollbackFailed => "failed, and could not be rolled back",
             Self::DestroyFailed => "the stack could not be destroyed completely",
         }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// The name, as records have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
     }
 }
 

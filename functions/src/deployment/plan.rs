@@ -26,7 +26,6 @@ impl Plan {
     }
 
     /// Adds an update of one field, with its actual and desired value. Values are never secrets.
-    #[expect(clippy::needless_pass_by_value, reason = "callers pass strings, numbers and booleans")]
     pub(crate) fn update(&mut self, resource: &str, field: &str, from: impl ToString, to: impl ToString) {
         self.update_field(Verb::Update, resource, FieldChange::new(field, from, to));
     }

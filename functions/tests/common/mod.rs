@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::{Aws, Settings, handle};
@@ -51,21 +49,7 @@ pub(crate) fn settings() -> Settings {
 
 /// The configuration of an SDK that talks to the account, with the SDK's own retries.
 pub(crate) fn sdk(account: &Account) -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-            "AKIDSIMULATED",
-            "simulated",
-            None,
-            None,
-            "simulation",
-        )))
-        .http_client(account.http_client())
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .time_source(account.clock())
-        .retry_config(RetryConfig::standard())
-        .build()
+    account.sdk_config("eu-central-1", RetryConfig::standard())
 }
 
 /// The functions' clients for the account.

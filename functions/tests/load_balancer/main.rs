@@ -9,16 +9,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deletion; // pruning, deletion, and resources that the stack does not manage
 mod domain; // requested certificates and their domain's DNS records
+mod preflight; // preflight checks of a plan
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, FixedResponseActionConfig, Listener, LoadBalancerAttribute,
-    PathPatternConditionConfig, Rule, RuleCondition, Tag, TargetDescription, TargetGroup, TargetTypeEnum,
+    Action, ActionTypeEnum, FixedResponseActionConfig, Listener, LoadBalancerAttribute, Rule, RuleCondition,
+    TargetGroup, TargetTypeEnum,
 };
-use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecordSet, RrType};
 use common::{act, apply, aws, deployment, until_done, writes};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
@@ -234,15 +236,6 @@ async fn the_load_balancer_allows_only_modern_tls_redirects_http_and_drops_bad_h
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_specific_routes_have_higher_priority() {
-    let (_, aws, deployment) = deployed(GIVEN).await;
-    assert_eq!(
-        routes(&aws, &deployment).await,
-        ["1000 api.example.com api", "1001 /api/* api", "1002 /* web"]
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_plan_of_a_new_load_balancer_creates_everything() {
     let account = account();
     let aws = aws(&account);
@@ -373,197 +366,6 @@ async fn an_update_changes_only_what_the_spec_changes() {
     assert_nothing_to_do(&account, &aws, &deployment).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn routes_are_reordered_at_once_and_no_request_is_misrouted() {
-    let (account, aws, deployment) = deployed(GIVEN).await;
-    // A new most specific route moves all others, one route is deleted, one gets another service.
-    let spec = GIVEN
-        .replace("{ host: api.example.com }", "{ host: api.example.com, path: /v3 }")
-        .replace(
-            "routes: [{ path: /* }]",
-            "routes: [{ path: /* }, { path: /api/* }, { host: www.example.com }]",
-        )
-        .replace("{ path: /api/* }, { host: api.example.com", "{ host: api.example.com");
-    let mut deployment = next(&deployment, &spec);
-    let before = writes(&account).len();
-    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    deployment["outputs"]["loadBalancer"] = outputs;
-    assert_eq!(
-        writes(&account)[before..].iter().map(|call| call.split_once(':').unwrap().1).collect::<Vec<_>>(),
-        ["CreateRule", "CreateRule", "ModifyRule", "SetRulePriorities", "DeleteRule"]
-    );
-    tokio::time::advance(Duration::from_secs(5)).await;
-    assert_eq!(
-        routes(&aws, &deployment).await,
-        ["1000 api.example.com /v3 api", "1001 www.example.com web", "1002 /api/* web", "1003 /* web"]
-    );
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deleted_services_target_group_is_pruned_once_it_has_no_targets() {
-    let (account, aws, deployment) = deployed(GIVEN).await;
-    let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
-    let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
-    let call = aws.elb().register_targets().target_group_arn(api).targets(target.clone());
-    call.send().await.unwrap();
-    let kept: Vec<&str> = GIVEN.lines().filter(|line| !line.contains("api:")).collect();
-    let spec = kept.join(
-        "
-",
-    );
-    let deployment = next(&deployment, &spec);
-    assert_eq!(
-        changes(&aws, &deployment).await,
-        [
-            "delete rule/any-host/api/_",
-            "delete rule/api.example.com",
-            "delete target-group/api",
-            "update rule/any-host/_ priority"
-        ]
-    );
-    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    let waiting = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
-    assert!(waiting.to_string().contains("it still has the targets 10.0.32.10:9090"), "{waiting}");
-    assert_eq!(groups(&aws).await.len(), 2);
-    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
-    tokio::time::advance(Duration::from_mins(1)).await;
-    assert_eq!(changes(&aws, &deployment).await, ["delete target-group/api"]);
-    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
-    assert_eq!(groups(&aws).await.len(), 1);
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn resources_that_the_spec_drops_are_pruned() {
-    let (account, aws, deployment) = deployed(DOMAIN).await;
-    let deployment = next(&deployment, "stack: shop\nservices: { web: { image: web } }");
-    let planned = changes(&aws, &deployment).await;
-    assert_eq!(
-        planned,
-        [
-            "delete alias-record (shop.example.com)",
-            "delete certificate",
-            "delete load-balancer",
-            "delete target-group/web",
-        ]
-    );
-    let before = inventory(&account);
-    assert_eq!(until_done(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
-    assert_eq!(inventory(&account), before, "services may stand behind it until the end");
-    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
-    assert_eq!(inventory(&account), Vec::<String>::new());
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn delete_needs_no_outputs_and_is_idempotent() {
-    let (account, aws, mut deployment) = deployed(GIVEN).await;
-    deployment["outputs"] = json!({});
-    let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(first["found"], 3);
-    assert_eq!(first["remaining"][0]["resource"], "load-balancer");
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(inventory(&account), Vec::<String>::new());
-    let again = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(again, json!({ "found": 0, "remaining": [] }));
-    let interfaces = aws.ec2().describe_network_interfaces().send().await.unwrap();
-    assert_eq!(interfaces.network_interfaces().len(), 0, "its interfaces are waited for");
-    let certificate = aws.acm().describe_certificate().certificate_arn(CERTIFICATE).send().await;
-    assert!(certificate.is_ok(), "a given certificate stays");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_target_group_is_not_deleted_while_it_has_targets() {
-    let (_, aws, deployment) = deployed(GIVEN).await;
-    let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
-    let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
-    aws.elb().register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
-    act(&aws, NAME, "delete", &deployment).await.unwrap();
-    tokio::time::advance(Duration::from_mins(10)).await;
-    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(deletion["remaining"][0]["why"], "it still has the targets 10.0.32.10:9090");
-    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
-    let (account, aws, deployment) = prepared(GIVEN).await;
-    let subnets = deployment["outputs"]["network"]["publicSubnets"].as_object().unwrap().values();
-    let subnets: Vec<String> = subnets.map(|subnet| subnet.as_str().unwrap().to_owned()).collect();
-    let group = deployment["outputs"]["securityGroups"]["loadBalancer"].as_str().unwrap();
-    let call =
-        aws.elb().create_load_balancer().name("shop").set_subnets(Some(subnets)).security_groups(group);
-    call.tags(Tag::builder().key("stackdrop:stack").value("another").build()).send().await.unwrap();
-    tokio::time::advance(Duration::from_secs(5)).await;
-    assert!(problems(&aws, &deployment).await.contains("is not managed by this stack"));
-    let before = writes(&account).len();
-    let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
-    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
-    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
-    assert_eq!(writes(&account).len(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn records_rules_and_listeners_of_others_are_left_alone() {
-    let (account, aws, deployment) = deployed(DOMAIN).await;
-    // A rule of others without a conflict is kept; one with a conflicting priority is reported.
-    let group = deployment["outputs"]["loadBalancer"]["targetGroups"]["web"].as_str().unwrap();
-    let listener = https(&aws, &deployment).await;
-    let path = PathPatternConditionConfig::builder().values("/theirs").build();
-    let condition = RuleCondition::builder().field("path-pattern").path_pattern_config(path).build();
-    let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
-    let call = aws.elb().create_rule().listener_arn(&listener).priority(7);
-    let call = call.conditions(condition).actions(forward).send().await.unwrap();
-    let theirs = call.rules()[0].rule_arn().unwrap().to_owned();
-    tokio::time::advance(Duration::from_secs(5)).await;
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-    let spec = DOMAIN.replace("{ path: /* }", "{ path: /*, priority: 7 }");
-    let later = next(&deployment, &spec);
-    assert!(problems(&aws, &later).await.contains(&theirs));
-    assert!(matches!(act(&aws, NAME, "apply", &later).await, Err(StepError::NotOwned { .. })));
-
-    // Somebody points the domain to another target: the record is theirs now.
-    let value = ResourceRecord::builder().value("198.51.100.7").build().unwrap();
-    let record = ResourceRecordSet::builder().name("shop.example.com").r#type(RrType::A).ttl(60);
-    put_record(&aws, record.resource_records(value).build().unwrap()).await;
-    assert!(problems(&aws, &deployment).await.contains("shop.example.com"));
-    assert!(matches!(act(&aws, NAME, "apply", &deployment).await, Err(StepError::NotOwned { .. })));
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    let remaining = self::record(&aws, "shop.example.com", RrType::A).await.unwrap();
-    assert_eq!(remaining.resource_records()[0].value(), "198.51.100.7");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plan_rejects_an_unusable_certificate_or_zone() {
-    let account = account();
-    let aws = aws(&account);
-    let cases = [
-        (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not in the region eu-central-1"),
-        (GIVEN.replace(":123456789012:", ":210987654321:"), "is not in the account 123456789012"),
-        (GIVEN.replace("certificate/1", "certificate/2"), "certificate/2 does not exist"),
-        (
-            GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.org"),
-            "is not for loadBalancer.domain",
-        ),
-        (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "Route 53 zone Z9 does not exist"),
-        (DOMAIN.replace("shop.example.com", "shop.example.org"), "is not in Route 53 zone"),
-    ];
-    for (spec, why) in cases {
-        let deployment = deployment(&spec);
-        let found = problems(&aws, &deployment).await;
-        assert!(found.contains(why), "{why}: {found}");
-        let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-        assert!(matches!(&refused, StepError::InvalidSpec(text) if text.contains(why)), "{refused:?}");
-    }
-    assert!(writes(&account).is_empty());
-    // A wildcard covers one label below it.
-    let covered = GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.com");
-    assert_eq!(problems(&aws, &deployment(&covered)).await, "[]");
-}
-
 /// Loses the response to each write call once: no duplicate is created, and the result is the same.
 #[tokio::test(start_paused = true)]
 async fn lost_responses_create_no_duplicates() {
@@ -588,22 +390,37 @@ async fn lost_responses_create_no_duplicates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
-    let with = |bucket: &str| {
-        let logs = format!("loadBalancer:\n  accessLogs: {{ bucket: {bucket} }}");
-        GIVEN.replacen("loadBalancer:", &logs, 1)
-    };
-    let (account, aws, deployment) = deployed(GIVEN).await;
-    let before = writes(&account).len();
-    let expected = problems(&aws, &next(&deployment, &with("no-such-bucket"))).await;
-    assert!(
-        expected.contains("S3 bucket no-such-bucket (loadBalancer.accessLogs.bucket) does not exist"),
-        "{expected}"
+async fn more_specific_routes_have_higher_priority() {
+    let (_, aws, deployment) = deployed(GIVEN).await;
+    assert_eq!(
+        routes(&aws, &deployment).await,
+        ["1000 api.example.com api", "1001 /api/* api", "1002 /* web"]
     );
-    account.seed(&Seed::Bucket { name: "shop-logs".into() });
-    let mut deployment = next(&deployment, &with("shop-logs"));
-    assert_eq!(problems(&aws, &deployment).await, "[]");
-    assert_eq!(writes(&account).len(), before);
-    apply(&aws, &[NAME], &mut deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_are_reordered_at_once_and_no_request_is_misrouted() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    // A new most specific route moves all others, one route is deleted, one gets another service.
+    let spec = GIVEN
+        .replace("{ host: api.example.com }", "{ host: api.example.com, path: /v3 }")
+        .replace(
+            "routes: [{ path: /* }]",
+            "routes: [{ path: /* }, { path: /api/* }, { host: www.example.com }]",
+        )
+        .replace("{ path: /api/* }, { host: api.example.com", "{ host: api.example.com");
+    let mut deployment = next(&deployment, &spec);
+    let before = writes(&account).len();
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    deployment["outputs"]["loadBalancer"] = outputs;
+    assert_eq!(
+        writes(&account)[before..].iter().map(|call| call.split_once(':').unwrap().1).collect::<Vec<_>>(),
+        ["CreateRule", "CreateRule", "ModifyRule", "SetRulePriorities", "DeleteRule"]
+    );
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(
+        routes(&aws, &deployment).await,
+        ["1000 api.example.com /v3 api", "1001 www.example.com web", "1002 /api/* web", "1003 /* web"]
+    );
     assert_nothing_to_do(&account, &aws, &deployment).await;
 }

@@ -3,9 +3,7 @@
 
 use std::fmt::Debug;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_config::{SdkConfig, retry::RetryConfig};
 use serde_json::{Value, json};
 use stackdrop_simulator::{Account, Caller, Options, PolicySeed, as_caller};
 
@@ -16,21 +14,7 @@ pub(crate) fn account() -> Account {
 
 /// The configuration of an SDK that uses the account. It makes no retries, so that tests see refusals.
 pub(crate) fn sdk(account: &Account) -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-            "AKIDSIMULATED",
-            "simulated",
-            None,
-            None,
-            "simulation",
-        )))
-        .http_client(account.http_client())
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .time_source(account.clock())
-        .retry_config(RetryConfig::disabled())
-        .build()
+    account.sdk_config("eu-central-1", RetryConfig::disabled())
 }
 
 /// The role for tests of permissions.

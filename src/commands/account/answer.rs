@@ -2,111 +2,114 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
+use stackdrop_functions::deployment::bucket;
+use stackdrop_functions::deployment::outcome::exit_code;
 use stackdrop_functions::deployment::record::Approval;
 use stackdrop_specs::StackName;
 
-use super::follow::{follow, questions};
-use super::installation::{Installation, Said};
-use super::progress::Progress;
-use super::{At, code, report, with_installation};
-use crate::commands::{complain, say};
+use super::follow::{approval_requests, follow};
+use super::installation::{Installation, Refusal};
+use super::{Target, report, with_installation};
+use crate::commands::{print, print_error, print_json};
 
-/// AWS's codes for a question that nobody asks any more.
+/// AWS's error codes for a task that does not wait any more.
 const GONE: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 
-/// Agree to the plan that waits for approval, and follow the deployment to the end.
+/// Approve the plan that awaits approval, and follow the deployment to the end.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::CODES)]
-pub(crate) struct Approve {
+#[command(after_help = super::CREDENTIALS)]
+pub(in crate::commands) struct Approve {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// Who agrees, for the record.
+    /// Who approves, for the record.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     #[command(flatten)]
-    at: At,
+    target: Target,
 }
 
-/// Reject the plan that waits for approval: nothing is changed.
+/// Reject the plan that awaits approval: nothing is changed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::CODES)]
-pub(crate) struct Reject {
+#[command(after_help = super::CREDENTIALS)]
+pub(in crate::commands) struct Reject {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// Why, for the record.
+    /// The reason, for the record.
     #[arg(long, value_name = "TEXT", default_value = "no reason was given")]
     reason: String,
     #[command(flatten)]
-    at: At,
+    target: Target,
 }
 
 impl Approve {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        with_installation(&self.at, async |installation| self.approve(&installation).await)
+    pub(in crate::commands) fn run(self) -> Result<ExitCode> {
+        with_installation(&self.target, async |installation| self.approve(&installation).await)
     }
 
     async fn approve(&self, installation: &Installation) -> Result<u8> {
-        let Some(question) = question(installation, &self.stack).await? else { return Ok(code::NOT_DONE) };
-        if !self.at.json {
-            say(&format!("Agreeing to {} changes:", question.changes.len()));
-            question.changes.iter().for_each(|change| say(&format!("  {change}")));
+        let Some(approval) = pending(installation, &self.stack).await? else {
+            return Ok(exit_code::INCOMPLETE);
+        };
+        if !self.target.json {
+            let changes = if approval.changes.len() == 1 { "change" } else { "changes" };
+            print(&format!("Approving {} {changes}:", approval.changes.len()));
+            approval.changes.iter().for_each(|change| print(&format!("  {change}")));
         }
-        // Another may be asked: when the account has changed since, the plan is made anew.
-        let asked = questions(installation, &question.execution).await?;
+        // If the account has changed since the plan was made, the deployment plans again and requests approval once
+        // more.
+        let requests_before = approval_requests(installation, &approval.execution).await?;
         let mut reply = json!({ "approved": true });
         if let Some(by) = &self.by {
             reply["by"] = json!(by);
         }
-        let send = installation.sfn.send_task_success().task_token(&question.token).output(reply.to_string());
-        if send.send().await.unless(&GONE, "agreeing")?.is_none() {
+        let send = installation.sfn.send_task_success().task_token(&approval.token).output(reply.to_string());
+        if send.send().await.unless(&GONE, "approve the plan")?.is_none() {
             return Ok(too_late(&self.stack));
         }
-        let followed = follow(installation, &question.execution, Progress::new(&self.at), asked).await?;
-        report::conclude(installation, &self.at, self.stack.as_str(), &followed).await
+        let followed = follow(installation, &self.target, &approval.execution, requests_before).await?;
+        report::finish(installation, &self.target, self.stack.as_str(), &followed).await
     }
 }
 
 impl Reject {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        with_installation(&self.at, async |installation| self.reject(&installation).await)
+    pub(in crate::commands) fn run(self) -> Result<ExitCode> {
+        with_installation(&self.target, async |installation| self.reject(&installation).await)
     }
 
     async fn reject(&self, installation: &Installation) -> Result<u8> {
-        let Some(question) = question(installation, &self.stack).await? else { return Ok(code::NOT_DONE) };
-        let send = installation.sfn.send_task_failure().task_token(&question.token);
+        let Some(approval) = pending(installation, &self.stack).await? else {
+            return Ok(exit_code::INCOMPLETE);
+        };
+        let send = installation.sfn.send_task_failure().task_token(&approval.token);
         let send = send.error("Rejected").cause(&self.reason);
-        if send.send().await.unless(&GONE, "rejecting")?.is_none() {
+        if send.send().await.unless(&GONE, "reject the plan")?.is_none() {
             return Ok(too_late(&self.stack));
         }
-        if self.at.json {
-            let said = json!({ "stack": self.stack, "deployment": question.deployment, "rejected": true });
-            say(&serde_json::to_string_pretty(&said).context("writing the report")?);
+        if self.target.json {
+            print_json(&json!({ "stack": self.stack, "deployment": approval.deployment, "rejected": true }))?;
         } else {
-            say(&format!(
-                "The plan of the deployment {} is rejected; nothing is changed.",
-                question.deployment
-            ));
+            print(&format!("Rejected the plan of deployment {}; nothing is changed.", approval.deployment));
         }
-        Ok(code::GOOD)
+        Ok(exit_code::DONE)
     }
 }
 
-/// The plan that waits for approval, if one does.
-async fn question(installation: &Installation, stack: &StackName) -> Result<Option<Approval>> {
-    let question = installation.read(&format!("stacks/{stack}/approval.json")).await?;
-    if question.is_none() {
-        complain(&format!("No plan of the stack {stack} waits for approval."));
+/// The plan that awaits approval, if any.
+async fn pending(installation: &Installation, stack: &StackName) -> Result<Option<Approval>> {
+    let approval = installation.read(&bucket::approval_key(stack.as_str())).await?;
+    if approval.is_none() {
+        print_error(&format!("error: no plan of stack {stack} awaits approval"));
     }
-    Ok(question)
+    Ok(approval)
 }
 
 fn too_late(stack: &StackName) -> u8 {
-    complain(&format!(
-        "The plan of the stack {stack} does not wait any more: it was answered, or something newer came."
+    print_error(&format!(
+        "error: the plan of stack {stack} no longer awaits approval: it was answered, or superseded"
     ));
-    code::NOT_DONE
+    exit_code::INCOMPLETE
 }

@@ -5,85 +5,79 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use stackdrop_functions::deployment::event::EXTENSIONS;
 use stackdrop_specs::StackName;
 
-use super::follow::follow;
+use super::follow::{deployment_of, follow};
 use super::installation::Installation;
-use super::progress::Progress;
-use super::{At, code, report, with_installation};
-use crate::commands::{read, say};
+use super::{Target, report, with_installation};
+use crate::commands::{print, read_spec};
 
-/// Upload a spec, and follow its deployment to the end; or go back to an earlier version of a stack's spec.
+/// Upload a spec and follow its deployment to the end, or roll back to an earlier version of a stack's spec.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::CODES)]
-pub(crate) struct Deploy {
-    /// The spec's file; with `--version` the stack's name.
+#[command(after_help = super::CREDENTIALS)]
+pub(in crate::commands) struct Deploy {
+    /// The spec file; with `--version`, the stack's name.
     #[arg(value_name = "SPEC")]
-    what: PathBuf,
-    /// Go back to this S3 version of the stack's spec: `stackdrop history` shows those that were deployed.
+    spec: PathBuf,
+    /// Roll back to this S3 version of the stack's spec: `stackdrop history` lists the versions that were deployed.
     #[arg(long, value_name = "V")]
     version: Option<String>,
     #[command(flatten)]
-    at: At,
+    target: Target,
 }
 
 impl Deploy {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let Some(version) = &self.version else {
-            let Some((text, spec)) = read(&self.what)? else { return Ok(ExitCode::from(code::REJECTED)) };
-            let key = key_of("specs", &self.what, &spec.stack);
-            return with_installation(&self.at, async |installation| {
-                deploy(&installation, &self.at, spec.stack.as_str(), &key, &text).await
-            });
-        };
-        let stack = super::stack_name(&self.what.to_string_lossy()).map_err(anyhow::Error::msg);
-        let stack = stack.context("with --version the name of a stack is needed, not a file")?;
-        with_installation(&self.at, async |installation| {
-            let asked = json!({ "stack": stack, "action": "deploy", "version": version });
-            by_hand(&installation, &self.at, stack.as_str(), &asked).await
+    pub(in crate::commands) fn run(self) -> Result<ExitCode> {
+        let Some(version) = &self.version else { return upload_file(&self.target, "specs", &self.spec) };
+        let stack = super::stack_name(&self.spec.to_string_lossy()).map_err(anyhow::Error::msg);
+        let stack = stack.context("--version takes the name of a stack, not a file")?;
+        with_installation(&self.target, async |installation| {
+            let request = json!({ "stack": stack, "action": "deploy", "version": version });
+            deploy_request(&installation, &self.target, stack.as_str(), &request).await
         })
     }
 }
 
-/// The key of a spec under a prefix: its extension is the file's, where S3's events are listened to for that.
-pub(super) fn key_of(prefix: &str, file: &Path, stack: &StackName) -> String {
+/// Uploads a spec file under a prefix, and follows the execution that this starts.
+pub(super) fn upload_file(target: &Target, prefix: &str, file: &Path) -> Result<ExitCode> {
+    let (text, spec) = match read_spec(file)? {
+        Ok(read) => read,
+        Err(code) => return Ok(code),
+    };
+    let key = key_of(prefix, file, &spec.stack);
+    with_installation(target, async |installation| {
+        let version = installation.upload(&key, &text).await?;
+        if !target.json {
+            print(&format!("Uploaded s3://{}/{key} (version {version}).", installation.bucket));
+        }
+        let arn = installation.execution_of(&key, &version).await?;
+        follow_to_end(&installation, target, spec.stack.as_str(), &arn).await
+    })
+}
+
+/// The key of a spec under a prefix. It keeps the file's extension if uploads with that extension start deployments.
+fn key_of(prefix: &str, file: &Path, stack: &StackName) -> String {
     let extension = file.extension().and_then(|extension| extension.to_str());
-    let extension =
-        extension.filter(|extension| ["yaml", "yml", "json"].contains(extension)).unwrap_or("yaml");
+    let extension = extension.filter(|extension| EXTENSIONS.contains(extension)).unwrap_or(EXTENSIONS[0]);
     format!("{prefix}/{stack}.{extension}")
 }
 
-/// Uploads a spec, and follows what that starts.
-pub(super) async fn deploy(
+/// Starts a deployment with a manual request, and follows it.
+pub(super) async fn deploy_request(
     installation: &Installation,
-    at: &At,
+    target: &Target,
     stack: &str,
-    key: &str,
-    text: &str,
+    request: &serde_json::Value,
 ) -> Result<u8> {
-    let version = installation.upload(key, text).await?;
-    if !at.json {
-        say(&format!("Uploaded s3://{}/{key} (version {version}).", installation.bucket));
-    }
-    let arn = installation.started_by(key, &version).await?;
-    to_the_end(installation, at, stack, &arn).await
+    let arn = installation.start(request).await?;
+    follow_to_end(installation, target, stack, &arn).await
 }
 
-/// Starts a deployment by hand, and follows it.
-pub(super) async fn by_hand(
-    installation: &Installation,
-    at: &At,
-    stack: &str,
-    asked: &serde_json::Value,
-) -> Result<u8> {
-    let arn = installation.start(asked).await?;
-    to_the_end(installation, at, stack, &arn).await
-}
-
-async fn to_the_end(installation: &Installation, at: &At, stack: &str, arn: &str) -> Result<u8> {
-    if !at.json {
-        say(&format!("Deployment {}", arn.rsplit(':').next().unwrap_or(arn)));
+async fn follow_to_end(installation: &Installation, target: &Target, stack: &str, arn: &str) -> Result<u8> {
+    if !target.json {
+        print(&format!("Deployment {}", deployment_of(arn)));
     }
-    let followed = follow(installation, arn, Progress::new(at), 0).await?;
-    report::conclude(installation, at, stack, &followed).await
+    let followed = follow(installation, target, arn, 0).await?;
+    report::finish(installation, target, stack, &followed).await
 }

@@ -5,47 +5,50 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use stackdrop_functions::deployment::outcome::exit_code;
 use stackdrop_specs::StackName;
 
-use super::deploy::by_hand;
-use super::{At, code, with_installation};
-use crate::commands::{complain, say};
+use super::deploy::deploy_request;
+use super::{Target, with_installation};
+use crate::commands::{print, print_error};
 
-/// Remove a stack and all that is in it. A database that is protected is not removed, nor anything else then.
+/// Destroy a stack: delete all its resources. If the database has deletion protection, nothing is deleted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::CODES)]
-pub(crate) struct Destroy {
+#[command(after_help = super::CREDENTIALS)]
+pub(in crate::commands) struct Destroy {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// Do not ask whether it is meant.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    at: At,
+    target: Target,
 }
 
 impl Destroy {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let name = self.stack.as_str();
-        if !self.yes && !is_meant(name)? {
-            complain("Nothing was removed.");
-            return Ok(ExitCode::from(code::REJECTED));
+    pub(in crate::commands) fn run(self) -> Result<ExitCode> {
+        let stack = self.stack.as_str();
+        if !self.yes && !confirm(stack)? {
+            print_error("Not confirmed: nothing was changed.");
+            return Ok(ExitCode::from(exit_code::REJECTED));
         }
-        with_installation(&self.at, async |installation| {
-            by_hand(&installation, &self.at, name, &json!({ "stack": name, "action": "destroy" })).await
+        with_installation(&self.target, async |installation| {
+            let request = json!({ "stack": stack, "action": "destroy" });
+            deploy_request(&installation, &self.target, stack, &request).await
         })
     }
 }
 
-/// Asks whoever sits at the terminal.
-fn is_meant(stack: &str) -> Result<bool> {
+/// Asks at the terminal for the stack's name.
+fn confirm(stack: &str) -> Result<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        bail!("nobody is here to be asked whether the stack {stack} is to be removed: give --yes");
+        bail!("not a terminal: pass --yes to destroy without confirmation");
     }
-    say(&format!("This removes the stack {stack} and all that is in it. Type its name if that is meant:"));
+    print(&format!("This destroys stack {stack} and deletes all its resources."));
+    print("Type the stack name to confirm:");
     let mut answer = String::new();
-    input.lock().read_line(&mut answer).context("reading the answer")?;
+    input.lock().read_line(&mut answer).context("cannot read the confirmation")?;
     Ok(answer.trim() == stack)
 }

@@ -4,98 +4,100 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
+use stackdrop_functions::deployment::failure::message_of;
 
-use super::installation::{Installation, Said};
-use super::pause;
-use super::progress::Progress;
-use super::steps::{Steps, message};
+use super::installation::{Installation, Refusal};
+use super::{Target, pause};
+use crate::commands::watch::{ExecutionHistory, Printer};
 
-/// How soon the history is asked for again: at first, and at the longest.
-const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How often the history is read: the first interval, and the longest.
+const POLL_INTERVALS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
-/// An execution as far as it was followed.
+/// An execution that ended, or that awaits approval.
 #[derive(Debug)]
 pub(super) struct Followed {
     pub(super) arn: String,
     pub(super) status: ExecutionStatus,
-    /// Whether it goes on only when somebody agrees.
-    pub(super) waits: bool,
+    pub(super) awaits_approval: bool,
     pub(super) seconds: f64,
     pub(super) error: Option<String>,
-    pub(super) cause: Option<String>,
+    pub(super) message: Option<String>,
 }
 
 impl Followed {
-    /// The execution's name, which is the deployment's id.
-    pub(super) fn name(&self) -> &str {
-        self.arn.rsplit(':').next().unwrap_or_default()
+    /// The deployment's ID: the execution's name.
+    pub(super) fn deployment(&self) -> &str {
+        deployment_of(&self.arn)
     }
 }
 
-/// Shows an execution's steps until it ends, or asks more questions than were `answered`.
+/// The ID of the deployment that an execution runs.
+pub(super) fn deployment_of(execution: &str) -> &str {
+    execution.rsplit(':').next().unwrap_or(execution)
+}
+
+/// Shows an execution's steps until it ends, or requests approval more often than it did before.
 pub(super) async fn follow(
     installation: &Installation,
+    target: &Target,
     arn: &str,
-    mut progress: Progress,
-    answered: usize,
+    requests_before: usize,
 ) -> Result<Followed> {
-    let mut steps = Steps::default();
-    let mut again_after = AGAIN_AFTER.0;
-    let waits = loop {
+    let mut history = ExecutionHistory::new(Printer::live(target.json));
+    let mut interval = POLL_INTERVALS.0;
+    let awaits_approval = loop {
         let mut ended = false;
-        for event in news(installation, arn, steps.seen).await? {
+        for event in events_after(installation, arn, history.newest()).await? {
             ended |= event.id > 1 && event.r#type.as_str().starts_with("Execution");
-            if let Some(told) = steps.take(&event) {
-                progress.show(&told);
-            }
+            history.take(&event);
         }
         if ended {
             break false;
         }
-        if steps.waits_for_somebody() && steps.asked > answered {
+        if history.awaits_approval() && history.approval_requests() > requests_before {
             break true;
         }
-        pause(again_after).await;
-        again_after = (again_after * 5 / 4).min(AGAIN_AFTER.1);
+        pause(interval).await;
+        interval = (interval * 5 / 4).min(POLL_INTERVALS.1);
     };
-    progress.close();
+    history.close();
     let described = installation.sfn.describe_execution().execution_arn(arn).send().await;
-    let described = described.saying("asking how the deployment ended")?;
-    let stopped =
+    let described = described.or_cannot("describe the execution")?;
+    let seconds =
         described.stop_date.map(|stopped| stopped.as_secs_f64() - described.start_date.as_secs_f64());
     Ok(Followed {
         arn: arn.to_owned(),
         status: described.status,
-        waits,
-        seconds: stopped.unwrap_or_default(),
+        awaits_approval,
+        seconds: seconds.unwrap_or_default(),
         error: described.error,
-        cause: described.cause.as_deref().map(message),
+        message: described.cause.as_deref().map(message_of),
     })
 }
 
-/// How many questions an execution has asked so far.
-pub(super) async fn questions(installation: &Installation, arn: &str) -> Result<usize> {
-    let mut steps = Steps::default();
-    for event in news(installation, arn, 0).await? {
-        steps.take(&event);
+/// How often an execution has requested approval so far.
+pub(super) async fn approval_requests(installation: &Installation, arn: &str) -> Result<usize> {
+    let mut history = ExecutionHistory::new(Printer::Quiet);
+    for event in events_after(installation, arn, 0).await? {
+        history.take(&event);
     }
-    Ok(steps.asked)
+    Ok(history.approval_requests())
 }
 
-/// The events after this one, in order. They are asked for backwards, so that what was seen is not read again.
-async fn news(installation: &Installation, arn: &str, seen: i64) -> Result<Vec<HistoryEvent>> {
-    let mut news: Vec<HistoryEvent> = Vec::new();
+/// The events after this one, in order. They are read newest first, so that known events are not read again.
+async fn events_after(installation: &Installation, arn: &str, known: i64) -> Result<Vec<HistoryEvent>> {
+    let mut events: Vec<HistoryEvent> = Vec::new();
     let mut token = None;
     loop {
-        let ask = installation.sfn.get_execution_history().execution_arn(arn).reverse_order(true);
-        let ask = ask.include_execution_data(true).set_next_token(token);
-        let page = ask.send().await.saying("reading what the deployment has done")?;
-        let reached = page.events.iter().any(|event| event.id <= seen);
-        news.extend(page.events.into_iter().filter(|event| event.id > seen));
+        let read = installation.sfn.get_execution_history().execution_arn(arn).reverse_order(true);
+        let read = read.include_execution_data(true).set_next_token(token);
+        let page = read.send().await.or_cannot("read the execution's history")?;
+        let reached = page.events.iter().any(|event| event.id <= known);
+        events.extend(page.events.into_iter().filter(|event| event.id > known));
         token = page.next_token;
         if reached || token.is_none() {
-            news.reverse();
-            return Ok(news);
+            events.reverse();
+            return Ok(events);
         }
     }
 }

@@ -1,26 +1,27 @@
-//! Where Stackdrop is installed: its bucket and its state machine, found by their names.
+//! An installation of Stackdrop in an account: its bucket and its state machine, found by their names.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{At, pause};
+use super::{Target, pause};
 
 /// The state machine's name.
 const MACHINE: &str = "stackdrop-deploy";
-/// How long EventBridge is given to start an execution.
-const STARTED_WITHIN: Duration = Duration::from_mins(1);
-/// How often, meanwhile, it is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How many executions back it is looked for: so many may have been started since.
-const RECENT: i32 = 30;
+/// How long EventBridge has to start an execution.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often the executions are listed meanwhile.
+const START_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How many of the newest executions are searched: others may have started since the upload.
+const RECENT_EXECUTIONS: i32 = 30;
 
-/// The installation of an account in a region.
+/// The installation in an account and region.
 #[derive(Debug)]
 pub(super) struct Installation {
     pub(super) s3: aws_sdk_s3::Client,
@@ -30,137 +31,157 @@ pub(super) struct Installation {
     machine: String,
 }
 
-/// The result of a call, with AWS's own words when it failed.
-pub(super) trait Said<T> {
-    fn saying(self, what: impl std::fmt::Display) -> Result<T>;
-    /// `None` when AWS refused with one of these codes.
-    fn unless(self, codes: &[&str], what: impl std::fmt::Display) -> Result<Option<T>>;
+/// The result of a call to AWS, with AWS's message in the error.
+pub(super) trait Refusal<T> {
+    /// `action` is an infinitive: `cannot {action}: …`.
+    fn or_cannot(self, action: impl Display) -> Result<T>;
+    /// `None` if AWS refused the call with one of these codes.
+    fn unless(self, codes: &[&str], action: impl Display) -> Result<Option<T>>;
 }
 
-impl<T, E, R> Said<T> for Result<T, SdkError<E, R>>
+impl<T, E, R> Refusal<T> for Result<T, SdkError<E, R>>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    fn saying(self, what: impl std::fmt::Display) -> Result<T> {
+    fn or_cannot(self, action: impl Display) -> Result<T> {
         self.map_err(|error| match (error.code(), error.message()) {
-            (Some(code), message) => anyhow!("{what}: {code}: {}", message.unwrap_or_default()),
-            (None, _) => anyhow!("{what}: {}", DisplayErrorContext(&error)),
+            (Some(code), message) => anyhow!("cannot {action}: {code}: {}", message.unwrap_or_default()),
+            (None, _) => anyhow!(
+                "cannot {action}: {}\nhelp: check the credentials, the region and the connection",
+                with_causes(&error)
+            ),
         })
     }
 
-    fn unless(self, codes: &[&str], what: impl std::fmt::Display) -> Result<Option<T>> {
+    fn unless(self, codes: &[&str], action: impl Display) -> Result<Option<T>> {
         match self {
             Err(error) if error.code().is_some_and(|code| codes.contains(&code)) => Ok(None),
-            other => other.saying(what).map(Some),
+            other => other.or_cannot(action).map(Some),
         }
     }
 }
 
+/// An error with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl Installation {
-    pub(super) async fn find(at: &At) -> Result<Self> {
+    pub(super) async fn find(target: &Target) -> Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(profile) = &at.profile {
+        if let Some(profile) = &target.profile {
             loader = loader.profile_name(profile);
         }
-        if let Some(region) = &at.region {
+        if let Some(region) = &target.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        if let Some(url) = &at.endpoint_url {
+        if let Some(url) = &target.endpoint_url {
             loader = loader.endpoint_url(url);
         }
         let config = loader.load().await;
-        let region = config.region().context("no region: give --region, or set AWS_REGION")?.to_string();
+        let region =
+            config.region().context("no region is configured\nhelp: pass --region or set AWS_REGION")?;
         let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
-        let identity = identity.saying("asking which account this is")?;
-        let account = identity.account().context("AWS did not say which account this is")?;
+        let identity = identity.or_cannot("identify the account")?;
+        let account = identity.account().context("cannot identify the account: the answer has no account")?;
         // `arn:PARTITION:sts::ACCOUNT:…`
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1));
-        let partition = partition.context("AWS did not say which partition this is")?;
-        let named = at.bucket.clone().or_else(|| std::env::var("STACKDROP_BUCKET").ok());
-        // A simulated account has no host of its own for each bucket.
+        let partition = partition.context("cannot identify the partition: the answer has no ARN")?;
+        let bucket = target.bucket.clone().or_else(|| std::env::var("STACKDROP_BUCKET").ok());
+        // A simulated account has no host name for each bucket.
         let by_path = config.endpoint_url().is_some();
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(by_path).build();
         Ok(Self {
             s3: aws_sdk_s3::Client::from_conf(s3),
             sfn: aws_sdk_sfn::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
-            bucket: named.unwrap_or_else(|| format!("stackdrop-{account}-{region}")),
+            bucket: bucket.unwrap_or_else(|| format!("stackdrop-{account}-{region}")),
             machine: format!("arn:{partition}:states:{region}:{account}:stateMachine:{MACHINE}"),
         })
     }
 
-    /// What is said when the bucket is not there.
+    /// The error if the bucket does not exist.
     fn not_installed(&self) -> anyhow::Error {
         anyhow!(
-            "there is no bucket {}: is Stackdrop installed in this account and region? If its bucket has another name, \
-             give it with --bucket or STACKDROP_BUCKET",
+            "cannot find Stackdrop: the bucket {} does not exist\n\
+             help: install Stackdrop in this account and region, or name its bucket with --bucket or STACKDROP_BUCKET",
             self.bucket
         )
     }
 
-    /// A record, if it is there.
+    /// A record, if it exists.
     pub(super) async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
         if answer.as_ref().is_err_and(|error| error.code() == Some("NoSuchBucket")) {
             return Err(self.not_installed());
         }
-        let Some(answer) = answer.unless(&["NoSuchKey"], format!("reading {key}"))? else { return Ok(None) };
-        let bytes = answer.body.collect().await.with_context(|| format!("reading {key}"))?;
+        let Some(answer) = answer.unless(&["NoSuchKey"], format!("read {key}"))? else { return Ok(None) };
+        let bytes = answer.body.collect().await.with_context(|| format!("cannot read {key}"))?;
         let record = serde_json::from_slice(&bytes.into_bytes());
-        record.map(Some).with_context(|| {
-            format!(
-                "s3://{}/{key} is not as this version of the command knows it: use the one that the installation came \
-                 with",
+        record.map(Some).map_err(|error| {
+            anyhow!(
+                "cannot parse s3://{}/{key}: {error}\n\
+                 help: use the version of this command that matches the installation",
                 self.bucket
             )
         })
     }
 
-    /// Uploads an object, and gives its version.
+    /// Uploads an object and returns its version.
     pub(super) async fn upload(&self, key: &str, text: &str) -> Result<String> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key).body(text.as_bytes().to_vec().into());
         let answer = put.send().await;
         if answer.as_ref().is_err_and(|error| error.code() == Some("NoSuchBucket")) {
             return Err(self.not_installed());
         }
-        let answer = answer.saying(format!("uploading s3://{}/{key}", self.bucket))?;
+        let answer = answer.or_cannot(format!("upload s3://{}/{key}", self.bucket))?;
         let version = answer.version_id().filter(|version| *version != "null");
-        version.map(str::to_owned).with_context(|| format!("the bucket {} is not versioned", self.bucket))
+        version.map(str::to_owned).with_context(|| {
+            format!(
+                "cannot deploy {key}: the bucket {} is not versioned\n\
+                 help: enable versioning, as template.yaml does",
+                self.bucket
+            )
+        })
     }
 
-    /// Starts an execution by hand.
-    pub(super) async fn start(&self, input: &Value) -> Result<String> {
-        let start = self.sfn.start_execution().state_machine_arn(&self.machine).input(input.to_string());
-        Ok(start.send().await.saying("starting the deployment")?.execution_arn)
+    /// Starts an execution with a manual request.
+    pub(super) async fn start(&self, request: &Value) -> Result<String> {
+        let start = self.sfn.start_execution().state_machine_arn(&self.machine).input(request.to_string());
+        Ok(start.send().await.or_cannot("start the execution")?.execution_arn)
     }
 
-    /// The execution that EventBridge has started for this version of an object: the one whose input names it.
-    pub(super) async fn started_by(&self, key: &str, version: &str) -> Result<String> {
+    /// The execution that EventBridge started for this version of an object: its input names the version.
+    pub(super) async fn execution_of(&self, key: &str, version: &str) -> Result<String> {
         let mut others = BTreeSet::new();
-        let looking = async {
+        let search = async {
             loop {
-                let list = self.sfn.list_executions().state_machine_arn(&self.machine).max_results(RECENT);
-                let list = list.send().await.saying("listing the deployments")?;
+                let list = self.sfn.list_executions().state_machine_arn(&self.machine);
+                let list =
+                    list.max_results(RECENT_EXECUTIONS).send().await.or_cannot("list the executions")?;
                 for execution in list.executions {
                     let arn = execution.execution_arn;
                     if !others.contains(&arn) {
                         let described = self.sfn.describe_execution().execution_arn(&arn).send().await;
-                        let input = described.saying("looking for the deployment")?.input.unwrap_or_default();
-                        if names(&input, key, version) {
+                        let input = described.or_cannot("describe an execution")?.input.unwrap_or_default();
+                        if is_upload_of(&input, key, version) {
                             return Ok(arn);
                         }
                         others.insert(arn);
                     }
                 }
-                pause(LOOK_EVERY).await;
+                pause(START_POLL_INTERVAL).await;
             }
         };
-        match tokio::time::timeout(STARTED_WITHIN, looking).await {
+        match tokio::time::timeout(START_TIMEOUT, search).await {
             Ok(found) => found,
             Err(_) => bail!(
-                "{key} is uploaded (version {version}), but nothing has started its deployment: is the EventBridge rule of the \
-                 installation enabled, and does the bucket {} send its events to EventBridge?",
+                "cannot find the deployment of {key}: it was uploaded (version {version}), but no execution started \
+                 within {} s\n\
+                 help: check that the installation's EventBridge rule is enabled and that the bucket {} sends events",
+                START_TIMEOUT.as_secs(),
                 self.bucket
             ),
         }
@@ -168,7 +189,7 @@ impl Installation {
 }
 
 /// Whether an execution's input is the event of this version's upload.
-fn names(input: &str, key: &str, version: &str) -> bool {
+fn is_upload_of(input: &str, key: &str, version: &str) -> bool {
     let event: Value = serde_json::from_str(input).unwrap_or_default();
     let object = &event["detail"]["object"];
     object["key"] == key && object["version-id"] == version

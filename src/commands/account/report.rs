@@ -1,74 +1,83 @@
-//! What is said of a deployment when it has ended.
+//! The report on a deployment that has ended, or that awaits approval.
 
 use anyhow::{Context, Result};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
-use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_functions::deployment::bucket;
+use stackdrop_functions::deployment::outcome::{Outcome, exit_code};
 use stackdrop_functions::deployment::plan::ComponentPlan;
 use stackdrop_functions::deployment::record::Record;
 use stackdrop_functions::deployment::summary;
+use stackdrop_specs::StackName;
 
+use super::Target;
 use super::follow::Followed;
 use super::installation::Installation;
-use super::{At, code, in_words};
-use crate::commands::{report, say};
+use crate::commands::{print, print_error, print_json, text};
 
-/// Says how a deployment ended, and gives the command's exit code.
-pub(super) async fn conclude(
+/// Prints the report and returns the command's exit code.
+pub(super) async fn finish(
     installation: &Installation,
-    at: &At,
+    target: &Target,
     stack: &str,
     followed: &Followed,
 ) -> Result<u8> {
-    let status = format!("stacks/{stack}/status.json");
-    let history = format!("stacks/{stack}/history/{}.json", followed.name());
-    let record: Option<Record> = installation.read(if followed.waits { &status } else { &history }).await?;
-    let result = record.as_ref().map_or_else(|| without_record(followed), |record| record.result);
+    let key = if followed.awaits_approval {
+        bucket::status_key(stack)
+    } else {
+        bucket::history_key(stack, followed.deployment())
+    };
+    let record: Option<Record> = installation.read(&key).await?;
+    let outcome = record.as_ref().map_or_else(|| without_record(followed), |record| record.result);
     let plan = record.as_ref().map(|record| record.plan.as_slice()).unwrap_or_default();
     let problems = summary::problems(plan);
-    let ended = Ended { stack, followed, result, record: record.as_ref(), plan, problems: &problems };
-    if at.json {
-        say(&serde_json::to_string_pretty(&ended.document()).context("writing the report")?);
+    let report = Report { stack, followed, outcome, record: record.as_ref(), plan, problems: &problems };
+    if target.json {
+        print_json(&report.document())?;
     } else {
-        say(&ended.text());
+        print(&report.text()?);
     }
-    Ok(if result == Outcome::Planned && !problems.is_empty() { code::FAILED } else { result.exit_code() })
+    let failed = outcome == Outcome::Planned && !problems.is_empty();
+    Ok(if failed { exit_code::FAILED } else { outcome.exit_code() })
 }
 
-/// What became of an execution that left no record.
+/// Says that a stack has no deployments, and returns the command's exit code.
+pub(super) fn no_deployments(stack: &StackName) -> u8 {
+    print_error(&format!("error: stack {stack} has no deployments"));
+    exit_code::FAILED
+}
+
+/// The outcome of an execution that left no record.
 fn without_record(followed: &Followed) -> Outcome {
     match followed.status {
         ExecutionStatus::Succeeded => Outcome::Succeeded,
         ExecutionStatus::Aborted | ExecutionStatus::TimedOut => Outcome::Interrupted,
-        _ if followed.error.as_deref().is_some_and(|error| error.starts_with("Invalid")) => {
-            Outcome::InvalidSpec
-        }
-        _ => Outcome::Failed,
+        _ => Outcome::of_error(followed.error.as_deref().unwrap_or_default()),
     }
 }
 
-/// All that is known of a deployment that has ended.
-struct Ended<'a> {
+/// A deployment, from its record if it has one, otherwise from its execution.
+struct Report<'a> {
     stack: &'a str,
     followed: &'a Followed,
-    result: Outcome,
+    outcome: Outcome,
     record: Option<&'a Record>,
     plan: &'a [ComponentPlan],
     problems: &'a [String],
 }
 
-impl Ended<'_> {
+impl Report<'_> {
     fn message(&self) -> Option<&str> {
         let recorded = self.record.and_then(|record| record.message.as_deref());
-        recorded.or(self.followed.cause.as_deref())
+        recorded.or(self.followed.message.as_deref())
     }
 
     fn document(&self) -> Value {
         json!({
             "stack": self.stack,
-            "deployment": self.followed.name(),
+            "deployment": self.followed.deployment(),
             "execution": self.followed.arn,
-            "result": self.result,
+            "result": self.outcome,
             "seconds": self.followed.seconds,
             "error": self.record.and_then(|record| record.error.as_deref()).or(self.followed.error.as_deref()),
             "message": self.message(),
@@ -82,24 +91,23 @@ impl Ended<'_> {
         })
     }
 
-    fn text(&self) -> String {
-        let after = if self.followed.waits {
+    fn text(&self) -> Result<String> {
+        let headline = text::headline(self.outcome, self.problems.len());
+        let took = if self.followed.awaits_approval {
             String::new()
         } else {
-            format!(" after {}", in_words(self.followed.seconds))
+            format!(" ({})", text::duration(self.followed.seconds))
         };
-        let result = json!(self.result);
-        let result = result.as_str().unwrap_or_default();
-        let mut lines = vec![String::new(), format!("{result}{after}: {}.", self.result.in_words())];
+        let mut lines = vec![String::new(), format!("{headline}{took}.")];
         lines.extend(self.message().map(str::to_owned));
-        if matches!(self.result, Outcome::Planned | Outcome::AwaitingApproval) {
+        if matches!(self.outcome, Outcome::Planned | Outcome::AwaitingApproval) {
             lines.extend(summary::changes(self.plan).iter().map(|change| format!("  {change}")));
         }
         lines.extend(self.record.and_then(|record| record.next.clone()));
-        if self.result == Outcome::Succeeded {
-            let outputs = self.record.and_then(|record| serde_json::to_value(&record.outputs).ok());
-            lines.extend(outputs.iter().flat_map(report::outputs));
+        if let (Outcome::Succeeded, Some(record)) = (self.outcome, self.record) {
+            let outputs = serde_json::to_value(&record.outputs).context("cannot read the outputs")?;
+            lines.extend(text::outputs(&outputs));
         }
-        lines.join("\n")
+        Ok(lines.join("\n"))
     }
 }

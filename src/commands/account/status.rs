@@ -3,49 +3,51 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
+use stackdrop_functions::deployment::bucket;
+use stackdrop_functions::deployment::outcome::exit_code;
 use stackdrop_functions::deployment::record::Record;
 use stackdrop_specs::StackName;
 
 use super::installation::Installation;
-use super::{At, code, with_installation};
-use crate::commands::{complain, report, say};
+use super::{Target, report, with_installation};
+use crate::commands::{print, print_json, text};
 
-/// Show how a stack stands: its last deployment, and what that has made.
+/// Show the status of a stack: its last deployment and its outputs.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Status {
+#[command(after_help = super::CREDENTIALS)]
+pub(in crate::commands) struct Status {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
     #[command(flatten)]
-    at: At,
+    target: Target,
 }
 
 impl Status {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        with_installation(&self.at, async |installation| self.show(&installation).await)
+    pub(in crate::commands) fn run(self) -> Result<ExitCode> {
+        with_installation(&self.target, async |installation| self.show(&installation).await)
     }
 
     async fn show(&self, installation: &Installation) -> Result<u8> {
-        let key = format!("stacks/{}/status.json", self.stack);
+        let key = bucket::status_key(self.stack.as_str());
         let Some(document) = installation.read::<Value>(&key).await? else {
-            complain(&format!("Nothing is known of a stack {}.", self.stack));
-            return Ok(code::FAILED);
+            return Ok(report::no_deployments(&self.stack));
         };
-        if self.at.json {
-            say(&serde_json::to_string_pretty(&document).context("writing the report")?);
-            return Ok(code::GOOD);
+        if self.target.json {
+            print_json(&document)?;
+        } else {
+            let record: Record =
+                serde_json::from_value(document).with_context(|| format!("cannot parse {key}"))?;
+            print(&summary(&record)?);
         }
-        let record: Record = serde_json::from_value(document).context("reading the stack's status")?;
-        say(&text(&record));
-        Ok(code::GOOD)
+        Ok(exit_code::DONE)
     }
 }
 
-fn text(record: &Record) -> String {
-    let result = json!(record.result);
+fn summary(record: &Record) -> Result<String> {
     let mut lines = vec![
-        format!("{}: {}, {}.", record.stack, result.as_str().unwrap_or_default(), record.result.in_words()),
+        format!("{}: {}.", record.stack, record.result.headline()),
         format!("  deployment  {}", record.deployment),
         format!("  started     {}", record.started),
     ];
@@ -55,7 +57,6 @@ fn text(record: &Record) -> String {
     }
     lines.extend(record.message.clone());
     lines.extend(record.next.clone());
-    let outputs = serde_json::to_value(&record.outputs);
-    lines.extend(outputs.iter().flat_map(report::outputs));
-    lines.join("\n")
+    lines.extend(text::outputs(&serde_json::to_value(&record.outputs).context("cannot read the outputs")?));
+    Ok(lines.join("\n"))
 }

@@ -1,11 +1,11 @@
-//! The parts of an ARN by which a policy tells ours from what is somebody else's.
+//! The parts of an ARN by which a policy distinguishes the stack's resources from those of others.
 
 use std::ops::Range;
 
-/// Where in an ARN (or in a pattern of one) the parts are.
+/// The positions of the parts in an ARN or in a pattern of ARNs.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// The region and the account, where the ARN has them.
+    /// The region and the account, if the ARN has them.
     pub(super) region: Option<Range<usize>>,
     pub(super) account: Option<Range<usize>>,
     /// What follows the resource type: names, paths and IDs, between slashes and colons.
@@ -15,11 +15,11 @@ pub(super) struct Parts {
 /// Services whose ARNs have no resource type before the name.
 const WITHOUT_TYPE: [&str; 3] = ["s3", "sns", "sqs"];
 
-/// Words between names that belong to the resource type: of load balancers, and of log streams.
+/// Words between names that belong to the resource type, in ARNs of load balancers and log streams.
 const TYPES: [&str; 2] = ["app", "log-stream"];
 
 impl Parts {
-    /// Finds the parts. There are none in `*`.
+    /// Finds the parts. The pattern `*` has none.
     pub(super) fn of(arn: &str) -> Self {
         let mut found = Self::default();
         let (mut at, mut service) = (0, "");
@@ -52,14 +52,14 @@ fn names(resource: &str, start: usize, without_type: bool) -> Vec<Range<usize>> 
     ranges.skip(usize::from(!without_type)).filter(is_name).collect()
 }
 
-/// The ARN with another text at one place.
+/// The ARN with one part replaced.
 pub(super) fn with(arn: &str, range: &Range<usize>, text: &str) -> String {
     let mut changed = arn.to_owned();
     changed.replace_range(range.clone(), text);
     changed
 }
 
-/// A pattern with each of its limits taken out in turn: the region, the account, and each text between wildcards.
+/// The patterns with one limit replaced by `*`: the region, the account, or one text between wildcards.
 pub(super) fn widened(pattern: &str) -> Vec<String> {
     let parts = Parts::of(pattern);
     let texts = parts.names.into_iter().flat_map(|name| texts(pattern, name));
@@ -79,7 +79,7 @@ fn texts(pattern: &str, name: Range<usize>) -> Vec<Range<usize>> {
 }
 
 #[test]
-fn every_limit_of_a_pattern_is_taken_out() {
+fn every_limit_of_a_pattern_is_widened() {
     for (pattern, expected) in [
         ("*", vec![]),
         ("arn:aws:s3:::shop/specs/*", vec!["arn:aws:s3:::*/specs/*", "arn:aws:s3:::shop/*/*"]),

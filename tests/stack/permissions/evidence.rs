@@ -1,38 +1,32 @@
-//! What IAM decided in the rehearsals: each request once for each principal.
+//! The decisions of IAM in the rehearsals: each request once for each principal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use stackdrop::installation::Installation;
+use stackdrop::rehearsal::in_simulated_time;
 use stackdrop_simulator::{AccessRequest, Decision, Principal};
 
 use super::rehearsals;
 use crate::wiring;
 
-/// What the rehearsals show.
+/// What the rehearsals prove.
 pub(super) struct Evidence {
-    /// The installation that they ran in.
+    /// The installation that the rehearsals ran in.
     pub(super) installation: Installation,
-    /// How many decisions there were.
+    /// The number of decisions.
     pub(super) decided: usize,
-    /// Each different request that was allowed.
+    /// Each distinct request that was allowed.
     pub(super) allowed: BTreeSet<(Principal, AccessRequest)>,
-    /// Each that was denied, with who made it.
+    /// Each denied request, with its caller.
     pub(super) denied: Vec<Decision>,
     /// The operations that each function called, such as `ec2:CreateVpc`.
     pub(super) called: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The rehearsals run once for all tests.
-pub(super) static EVIDENCE: LazyLock<Evidence> = LazyLock::new(|| {
-    std::thread::spawn(|| {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(gather())
-    })
-    .join()
-    .unwrap()
-});
+pub(super) static EVIDENCE: LazyLock<Evidence> =
+    LazyLock::new(|| std::thread::spawn(|| in_simulated_time(gather()).unwrap()).join().unwrap());
 
 async fn gather() -> Evidence {
     let mut evidence = Evidence {
@@ -42,14 +36,14 @@ async fn gather() -> Evidence {
         denied: Vec::new(),
         called: BTreeMap::new(),
     };
-    // Where nothing may start, what becomes of events is shown, and what is denied is denied on purpose.
-    let lost = wiring::where_nothing_starts().await.account().decisions();
+    // This rehearsal shows what happens to events that cannot start an execution. Its denials are intended.
+    let lost = wiring::where_events_start_nothing().await.account().decisions();
     evidence.add(lost.into_iter().filter(|decision| decision.allowed));
-    evidence.add(Box::pin(wiring::at_work()).await.account().decisions());
+    evidence.add(Box::pin(wiring::in_operation()).await.account().decisions());
     for rehearsal in Box::pin(rehearsals::all()).await {
         evidence.add(rehearsal.account().decisions());
         for call in rehearsal.account().call_log() {
-            // `deployment-1/network/ensure`; what comes from outside is of no function.
+            // Callers outside the functions do not have this form: `deployment-1/network/apply`.
             if let [_, function, _] = call.caller.split('/').collect::<Vec<_>>()[..] {
                 evidence.called.entry(function.to_owned()).or_default().insert(call.name());
             }
@@ -58,7 +52,7 @@ async fn gather() -> Evidence {
     evidence
 }
 
-/// The same principal whatever its session.
+/// The principal without the name of its session.
 fn unnamed(principal: Principal) -> Principal {
     match principal {
         Principal::Role { arn, .. } => Principal::Role { arn, session: String::new() },

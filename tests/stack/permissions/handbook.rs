@@ -11,7 +11,7 @@ use crate::template::many;
 const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permissions.md");
 
 #[test]
-fn the_handbook_says_what_each_role_may_do() {
+fn the_handbook_lists_the_permissions_of_each_role() {
     let written = written();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(HANDBOOK, &written).unwrap();

@@ -1,4 +1,4 @@
-//! Every part of every policy is needed: without it a rehearsed call is denied, or a forbidden one is allowed.
+//! Every part of every policy is needed: without it, a rehearsed call is denied, or a forbidden call is allowed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use stackdrop_simulator::{AccessRequest, Policy, Principal};
 
 use super::arn;
 use super::evidence::EVIDENCE;
-use super::lists::UNREHEARSED;
+use super::exceptions::UNREHEARSED;
 use super::policies::{AttachedTo, PolicyUnderTest, read};
 use super::variants::{self, Variant};
 use crate::template::many;
 
-/// What was tried.
+/// The mutations that were tried.
 #[derive(Default)]
 struct Tried {
     statements: usize,
@@ -23,9 +23,9 @@ struct Tried {
     conditions: usize,
     values: usize,
     denies: usize,
-    /// The parts that make no difference.
+    /// The parts without which all decisions are the same.
     unneeded: Vec<String>,
-    /// The entries of [`UNREHEARSED`] that excused something.
+    /// The entries of [`UNREHEARSED`] that are needed.
     excused: BTreeSet<(&'static str, &'static str)>,
 }
 
@@ -61,12 +61,12 @@ fn every_part_of_every_policy_is_needed() {
             tested.values(&depending, &mut tried);
         }
     }
-    println!("{}", tried.figures());
+    println!("{}", tried.summary());
     tried.check();
 }
 
 impl Tried {
-    fn figures(&self) -> String {
+    fn summary(&self) -> String {
         let Self { statements, actions, resources, limits, conditions, values, denies, unneeded, .. } = self;
         format!(
             "mutations: {statements} statements, {actions} actions, {resources} resources, {limits} limits in resources, \
@@ -79,7 +79,7 @@ impl Tried {
         assert!(self.unneeded.is_empty(), "no test needs these:\n{}", self.unneeded.join("\n"));
         let unrehearsed = UNREHEARSED.iter().map(|(policy, action, _)| (*policy, *action));
         let superfluous: Vec<_> = unrehearsed.filter(|entry| !self.excused.contains(entry)).collect();
-        assert!(superfluous.is_empty(), "these entries of lists.rs excuse nothing: {superfluous:?}");
+        assert!(superfluous.is_empty(), "these entries of exceptions.rs are not needed: {superfluous:?}");
     }
 }
 
@@ -103,7 +103,7 @@ impl<'e> Tested<'_, 'e> {
         }
     }
 
-    /// Takes out each action.
+    /// Removes each action.
     fn actions(&self, depending: &[&Rehearsed], tried: &mut Tried) {
         for action in many(&self.statement["Action"]) {
             tried.actions += 1;
@@ -117,7 +117,7 @@ impl<'e> Tested<'_, 'e> {
         }
     }
 
-    /// Takes out each resource.
+    /// Removes each resource.
     fn resources(&self, depending: &[&Rehearsed], tried: &mut Tried) {
         for resource in many(&self.statement["Resource"]) {
             tried.resources += 1;
@@ -127,7 +127,7 @@ impl<'e> Tested<'_, 'e> {
         }
     }
 
-    /// Widens each limit in the resources' patterns. The resource of a resource policy is always the one that carries it.
+    /// Widens each limit in the resources' patterns. A resource policy applies only to its own resource, so it is skipped.
     fn limits(&self, tried: &mut Tried) {
         if self.policy.attached_to == AttachedTo::Resource {
             return;
@@ -138,13 +138,13 @@ impl<'e> Tested<'_, 'e> {
                 let mut statement = self.statement.clone();
                 statement["Resource"] = json!(wider);
                 if !self.opens(&[&statement]) {
-                    self.unneeded(tried, &format!("{resource} may be {wider}"));
+                    self.unneeded(tried, &format!("{resource} instead of {wider}"));
                 }
             }
         }
     }
 
-    /// Takes out each condition.
+    /// Removes each condition.
     fn conditions(&self, tried: &mut Tried) {
         for (operator, key, _) in conditions(self.statement) {
             tried.conditions += 1;
@@ -158,7 +158,7 @@ impl<'e> Tested<'_, 'e> {
         }
     }
 
-    /// Takes out each value of a condition that has several.
+    /// Removes each value of a condition with several values.
     fn values(&self, depending: &[&Rehearsed], tried: &mut Tried) {
         for (operator, key, values) in conditions(self.statement) {
             let several = values.as_array().filter(|values| values.len() > 1);
@@ -206,7 +206,7 @@ fn conditions(statement: &Value) -> impl Iterator<Item = (&String, &String, &Val
     })
 }
 
-/// The statement without one entry of the element at `path`; none if that is the only one.
+/// The statement without one entry of the element at `path`; `None` if it is the only entry.
 fn narrowed(statement: &Value, path: &str, entry: &str) -> Option<Arc<Policy>> {
     let mut narrowed = statement.clone();
     let element = narrowed.pointer_mut(path)?;

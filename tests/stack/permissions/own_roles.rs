@@ -10,8 +10,8 @@ use super::evidence::EVIDENCE;
 use super::forbidden::writes;
 use super::policies::{read_document, statements};
 
-/// The one exception: `conclude` gives the stacks' schedules the role that starts deployments.
-const ALLOWED: &str = "ConcludeRole may iam:PassRole on ScheduleRole";
+/// The only exception: `conclude` passes the role that starts deployments to the schedules of stacks.
+const ALLOWED: &str = "ConcludeRole allows iam:PassRole on ScheduleRole";
 
 #[test]
 fn no_function_can_change_the_installations_own_roles() {
@@ -24,8 +24,8 @@ fn no_function_can_change_the_installations_own_roles() {
         for (other_id, other) in &installation.roles {
             for action in &actions {
                 tried += 1;
-                if may(role, action, other) {
-                    allowed.insert(format!("{id} may {action} on {other_id}"));
+                if allows(role, action, other) {
+                    allowed.insert(format!("{id} allows {action} on {other_id}"));
                 }
             }
         }
@@ -35,7 +35,7 @@ fn no_function_can_change_the_installations_own_roles() {
     assert_eq!(allowed, BTreeSet::from([ALLOWED.to_owned()]));
 }
 
-/// The actions by which one role could come to another's permissions.
+/// The actions by which one role could get the permissions of another.
 fn actions() -> Vec<String> {
     let reference: Value =
         serde_json::from_str(include_str!("../../../simulator/reference/actions.json")).unwrap();
@@ -44,8 +44,8 @@ fn actions() -> Vec<String> {
     iam.chain(["sts:AssumeRole".to_owned()]).collect()
 }
 
-/// Whether a role may call an action on another, if every condition holds.
-fn may(role: &Role, action: &str, other: &Role) -> bool {
+/// Whether a role allows an action on another role, if all conditions are met.
+fn allows(role: &Role, action: &str, other: &Role) -> bool {
     let unconditional = |document: &Value| {
         let mut statements: Vec<Value> = statements(document).into_iter().cloned().collect();
         for statement in &mut statements {

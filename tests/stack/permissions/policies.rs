@@ -1,4 +1,4 @@
-//! The policies of the installation, each with the requests that it decides on.
+//! The policies of the installation, each with the requests that it decides.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use stackdrop_simulator::{AccessRequest, Grants, Policy, Principal};
 
 use super::evidence::Evidence;
 
-/// A policy of the installation, in the place where it counts.
+/// A policy of the installation, and where it is attached.
 pub(super) struct PolicyUnderTest<'e> {
     /// Such as `NetworkRole`, `the trust policy of NetworkRole` or `the policy of` a topic's ARN.
     pub(super) label: String,
     pub(super) statements: Vec<&'e Value>,
-    /// The allowed requests that it may have decided.
+    /// The allowed requests that it applies to.
     pub(super) requests: Vec<&'e (Principal, AccessRequest)>,
     pub(super) attached_to: AttachedTo,
-    /// The other policies that decide on a request.
+    /// The other policies that decide a request.
     other_policies: Box<dyn Fn(&AccessRequest) -> Grants + 'e>,
 }
 
-/// What carries a policy.
+/// What a policy is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttachedTo {
     Caller,
@@ -27,7 +27,7 @@ pub(super) enum AttachedTo {
 }
 
 impl PolicyUnderTest<'_> {
-    /// Whether a request would be allowed if the policy had just these statements.
+    /// Whether a request would be allowed if the policy had only these statements.
     pub(super) fn allows(
         &self,
         statements: &[&Value],
@@ -95,23 +95,23 @@ impl Evidence {
         roles.chain(resources).collect()
     }
 
-    /// The policy of the resource that a request is about. A key without a policy of its own lets the account's policies
-    /// decide ("Default key policy" in the KMS developer guide). So does everything in other accounts: then only the
-    /// caller's policies keep it out.
+    /// The policy of the requested resource. A key without its own policy delegates the decision to the account's policies
+    /// ("Default key policy" in the KMS developer guide). So does everything in other accounts here: only the caller's
+    /// policies can then deny the request.
     pub(super) fn resource_policy(&self, request: &AccessRequest) -> Option<Value> {
         let own = self.installation.resource_policies.get(owner(&request.resource)).cloned();
         let account = request.resource.split(':').nth(4).unwrap_or_default();
         let is_of_others = !account.is_empty() && account != ACCOUNT;
-        let lets_us_decide = is_of_others || request.action.starts_with("kms:");
-        own.or_else(|| lets_us_decide.then(account_decides))
+        let delegates = is_of_others || request.action.starts_with("kms:");
+        own.or_else(|| delegates.then(delegate_to_account))
     }
 }
 
 /// The account that the rehearsals run in.
 pub(super) const ACCOUNT: &str = "123456789012";
 
-/// A resource policy that leaves the decision to the policies of our account.
-fn account_decides() -> Value {
+/// A resource policy that delegates the decision to the policies of the account.
+fn delegate_to_account() -> Value {
     json!({
         "Statement": [{
             "Effect": "Allow",
@@ -135,7 +135,7 @@ pub(super) fn statements(document: &Value) -> Vec<&Value> {
     document["Statement"].as_array().unwrap().iter().collect()
 }
 
-/// The resource whose policy counts: of an object, its bucket.
+/// The resource whose policy applies; for an object, this is its bucket.
 pub(super) fn owner(resource: &str) -> &str {
     if resource.starts_with("arn:aws:s3:::") { resource.split('/').next().unwrap() } else { resource }
 }

@@ -1,5 +1,6 @@
-// Has @cloud-copilot/iam-simulate (AGPL: a program of its own, used by this test and never shipped) decide again on what
-// the simulator's judge has decided. Reads one JSON document from the file named first, prints one with the differences.
+// Decides every request again with @cloud-copilot/iam-simulate, and compares the decisions with those of the simulator.
+// (The package is under the AGPL. It is a separate program that only this test uses, and is never shipped.) Reads a JSON
+// document from the file in the first argument, and prints a JSON document with the differences.
 //
 // In:  { "identity": { ROLE: [document] }, "boundary": { ROLE: document }, "resource": { ARN: document },
 //        "decisions": [{ "principal": NAME, "action": …, "resource": …, "policyOf": ARN, "keys": { KEY: [value] },
@@ -17,7 +18,7 @@ const { runSimulation } = await import(pathToFileURL(resolve('@cloud-copilot/iam
 const { identity, boundary, resource, decisions } = JSON.parse(readFileSync(input, 'utf8'))
 const named = (name, policy) => ({ name, policy })
 
-// What a call is about to create has no id yet; the engine would take the star for a pattern.
+// A resource that a call creates has `*` in place of its ID, which the engine would take for a pattern.
 const concrete = (arn) => (arn === '*' ? arn : arn.replaceAll('*', 'new'))
 
 async function verdict({ principal, action, resource: arn, policyOf, keys }) {

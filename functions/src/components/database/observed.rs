@@ -102,7 +102,7 @@ fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
         .collect()
 }
 
-/// Finds the instance with the stack's identifier, also if others manage it.
+/// Finds the instance with the stack's identifier, managed by this stack or not.
 pub(super) async fn find_instance(work: &Work<'_>) -> Result<Option<DbInstance>, StepError> {
     let identifier = instance::identifier(work);
     let call = work.aws.rds().describe_db_instances().db_instance_identifier(&identifier).send().await;

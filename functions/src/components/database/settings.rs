@@ -222,7 +222,7 @@ pub(super) fn protection_difference(on: bool) -> Difference {
 }
 
 /// What cannot be changed in place: why, and how to fix it. During a rollback, size and version are not checked: they
-/// cannot be changed back.
+/// cannot be reverted.
 pub(super) fn refusals(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let name = db.db_name().unwrap_or_default();

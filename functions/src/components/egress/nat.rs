@@ -47,7 +47,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         match observed.addresses.get(&address_logical_id).and_then(|same| same.first()) {
             None => plan.change(Verb::Create, &address_logical_id),
             Some(address) => {
-                plan.tags(&work.stack, NAME, &address_logical_id, &tagging::read(address.tags()))
+                plan.tags(&work.stack, NAME, &address_logical_id, &tagging::read(address.tags()));
             }
         }
         match observed.gateways.get(&logical_id) {

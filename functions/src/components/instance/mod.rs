@@ -1,5 +1,7 @@
 //! The EC2 instance, its instance profile and its IAM role. People reach it only through Systems Manager.
 
+mod association;
+mod disk;
 mod observed;
 mod offers;
 mod profile;

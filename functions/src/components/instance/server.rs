@@ -1,18 +1,17 @@
 //! The EC2 instance itself.
 
 use aws_sdk_ec2::types::{
-    Address, AttributeValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
-    IamInstanceProfileAssociationState, IamInstanceProfileSpecification, Instance,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataOptionsResponse,
-    InstanceNetworkInterface, InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType,
-    ResourceType, Volume, VolumeType,
+    Address, AttributeValue, HttpTokensState, IamInstanceProfileAssociationState,
+    IamInstanceProfileSpecification, Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
+    InstanceMetadataOptionsResponse, InstanceNetworkInterface, InstanceNetworkInterfaceSpecification,
+    InstanceStateName, InstanceType, ResourceType,
 };
 use stackdrop_specs::Instance as Spec;
 
+use super::disk::{self, Disk};
 use super::observed::{Observed, find_instances, state};
-use super::{NAME, offers, profile};
-use crate::aws::aws_error::AwsError;
-use crate::aws::error::{AwsResult, Refusal, StepError};
+use super::{NAME, association, offers, profile};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::{self, filter};
@@ -22,9 +21,6 @@ use crate::deployment::plan::{FieldChange, Plan, Verb};
 
 /// The logical ID of the instance.
 pub(super) const LOGICAL_ID: &str = "instance";
-
-/// The device of Amazon Linux 2023's root disk.
-const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// The hop limit of metadata responses: they do not leave the instance.
 const METADATA_HOPS: i32 = 1;
@@ -43,7 +39,7 @@ pub(super) async fn plan(
         plan.update_field(Verb::Update, LOGICAL_ID, difference);
     }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(instance.tags()));
-    if let Some(Disk { gib: from, .. }) = disk_to_resize(work, spec, instance).await? {
+    if let Some(Disk { gib: from, .. }) = disk::to_resize(work, spec, instance).await? {
         if spec.disk > from {
             plan.update(LOGICAL_ID, "disk", from, spec.disk);
         } else {
@@ -111,40 +107,6 @@ fn desired_groups(work: &Work<'_>) -> Option<String> {
     work.outputs.security_groups.as_ref().and_then(|groups| groups.instance.clone())
 }
 
-/// The observed state of a disk.
-struct Disk {
-    volume: String,
-    gib: u32,
-}
-
-/// The root disk, if its size differs from the spec. EC2 does not return the size with the instance, and a disk cannot be
-/// reduced by hand: so it is read only if the spec's size differs from the baseline's, or there is no baseline.
-async fn disk_to_resize(
-    work: &Work<'_>,
-    spec: &Spec,
-    instance: &Instance,
-) -> Result<Option<Disk>, StepError> {
-    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.instance.as_ref());
-    if baseline.is_some_and(|baseline| baseline.disk == spec.disk) {
-        return Ok(None);
-    }
-    let Some(volume) = root_volume(instance) else { return Ok(None) };
-    let call = work.aws.ec2().describe_volumes().volume_ids(volume).send().await;
-    let response = call.pending_on(
-        &["InvalidVolume.NotFound"],
-        "EBS volume {volume} to become visible",
-        format!("reading the size of EBS volume {volume}"),
-    )?;
-    let gib = response.volumes().first().and_then(Volume::size).and_then(|gib| u32::try_from(gib).ok());
-    let gib = gib.ok_or_else(|| StepError::incomplete("the disk's size"))?;
-    Ok((gib != spec.disk).then(|| Disk { volume: volume.to_owned(), gib }))
-}
-
-fn root_volume(instance: &Instance) -> Option<&str> {
-    let mut disks = instance.block_device_mappings().iter();
-    disks.find(|disk| disk.device_name() == Some(ROOT_DEVICE))?.ebs()?.volume_id()
-}
-
 /// Creates or changes the instance, and returns its id.
 pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<String, StepError> {
     let Some(instance) = observed.instances.first() else { return create(work, spec, observed).await };
@@ -152,8 +114,8 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     if state(instance) == Some(&InstanceStateName::ShuttingDown) {
         return Err(StepError::pending(format!("the former instance {id} to be terminated")));
     }
-    if let Some(disk) = disk_to_resize(work, spec, instance).await? {
-        grow(work, &disk, spec.disk).await?;
+    if let Some(disk) = disk::to_resize(work, spec, instance).await? {
+        disk::grow(work, &disk, spec.disk).await?;
     }
     repair_tags(work, instance).await?;
     for difference in differences(work, spec, instance) {
@@ -212,11 +174,11 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
                 .http_put_response_hop_limit(METADATA_HOPS)
                 .build(),
         )
-        .block_device_mappings(root_disk(spec.disk))
+        .block_device_mappings(disk::mapping(spec.disk))
         .tag_specifications(specification(ResourceType::Instance))
         .tag_specifications(specification(ResourceType::Volume))
         .tag_specifications(specification(ResourceType::NetworkInterface));
-    let response = pending_if_profile_not_visible(call.send().await.doing("creating the EC2 instance"))?;
+    let response = association::pending_if_not_visible(call.send().await.doing("creating the EC2 instance"))?;
     let instance = response.instances().first().ok_or_else(|| StepError::incomplete("the instance"))?;
     if state(instance) == Some(&InstanceStateName::Terminated) {
         return Err(terminated_error(instance));
@@ -224,31 +186,6 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
     let id = instance.instance_id().unwrap_or_default();
     tracing::info!(id, "EC2 instance created.");
     Ok(id.to_owned())
-}
-
-fn root_disk(gib: u32) -> BlockDeviceMapping {
-    let disk = EbsBlockDevice::builder()
-        .volume_size(i32::try_from(gib).unwrap_or(i32::MAX))
-        .volume_type(VolumeType::Gp3)
-        .encrypted(true)
-        .delete_on_termination(true)
-        .build();
-    BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(disk).build()
-}
-
-/// `Pending` if EC2 does not see a new profile yet. The error code is a general one, so the message decides.
-fn pending_if_profile_not_visible<T>(result: Result<T, StepError>) -> Result<T, StepError> {
-    result.map_err(|error| match &error {
-        StepError::Refused { source, .. }
-            if source.code == "InvalidParameterValue"
-                && ["Invalid IAM Instance Profile", "has no associated IAM Roles"]
-                    .iter()
-                    .any(|text| source.message.contains(text)) =>
-        {
-            StepError::pending("the instance profile to become visible to EC2")
-        }
-        _ => error,
-    })
 }
 
 /// Updates one field.
@@ -279,7 +216,7 @@ async fn change(
             call.http_put_response_hop_limit(METADATA_HOPS).send().await.doing(&doing)?;
         }
         "publicAddress" => remove_public_address(work, instance, &doing).await?,
-        "profile" => associate(work, instance, &doing).await?,
+        "profile" => association::associate(work, instance, &doing).await?,
         "securityGroups" => {
             let call = ec2.modify_instance_attribute().instance_id(id).groups(&difference.to);
             call.send().await.doing(&doing)?;
@@ -320,7 +257,7 @@ async fn repair_tags(work: &Work<'_>, instance: &Instance) -> Result<(), StepErr
     let interface =
         instance.network_interfaces().iter().find_map(|interface| interface.network_interface_id());
     let all: Vec<&str> =
-        instance.instance_id().into_iter().chain(root_volume(instance)).chain(interface).collect();
+        instance.instance_id().into_iter().chain(disk::root_volume(instance)).chain(interface).collect();
     let observed = tagging::read(instance.tags());
     tagging::add(work, &all, work.stack.tags_to_put(NAME, LOGICAL_ID, &observed)).await?;
     tagging::remove(work, &all, &work.stack.stale_tags(&observed)).await
@@ -349,72 +286,6 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
         }
         _ => Err(StepError::pending(format!("EC2 instance {id} to be running or stopped"))),
     }
-}
-
-/// Associates the profile. An instance may start without its profile and without an error.
-async fn associate(work: &Work<'_>, instance: &Instance, doing: &str) -> Result<(), StepError> {
-    let id = instance.instance_id().unwrap_or_default();
-    if !matches!(state(instance), Some(InstanceStateName::Running | InstanceStateName::Stopped)) {
-        return Err(StepError::pending(format!(
-            "EC2 instance {id} to be running, before its instance profile is associated"
-        )));
-    }
-    let profile =
-        IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build();
-    if let Some((association, _)) = association(work, id).await? {
-        let call = work.aws.ec2().replace_iam_instance_profile_association().association_id(association);
-        return pending_if_profile_not_visible(call.iam_instance_profile(profile).send().await.doing(doing))
-            .map(drop);
-    }
-    let call = work.aws.ec2().associate_iam_instance_profile().instance_id(id);
-    pending_if_profile_not_visible(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
-}
-
-async fn association(
-    work: &Work<'_>,
-    id: &str,
-) -> Result<Option<(String, IamInstanceProfileAssociationState)>, StepError> {
-    let call = work.aws.ec2().describe_iam_instance_profile_associations().filters(filter("instance-id", id));
-    let response = call.send().await.doing(format!("reading the instance profile of EC2 instance {id}"))?;
-    let observed = response.iam_instance_profile_associations.unwrap_or_default().into_iter();
-    Ok(observed.filter_map(|association| Some((association.association_id?, association.state?))).find(
-        |(_, state)| {
-            use IamInstanceProfileAssociationState::{Associated, Associating};
-            matches!(state, Associated | Associating)
-        },
-    ))
-}
-
-async fn grow(work: &Work<'_>, disk: &Disk, to: u32) -> Result<(), StepError> {
-    let Disk { volume, gib: from } = disk;
-    if *from > to {
-        // A failed update enlarged the disk, which cannot be undone. In any other case the plan reported a problem.
-        tracing::warn!(volume, from, to, "The EBS volume keeps its size.");
-        return Ok(());
-    }
-    let doing = format!("growing EBS volume {volume} from {from} to {to} GiB");
-    let call = work.aws.ec2().modify_volume().volume_id(volume).size(i32::try_from(to).unwrap_or(i32::MAX));
-    let response = call.send().await;
-    let too_soon = |error: AwsError| error.code == "VolumeModificationRateExceeded";
-    if response.as_ref().is_err_and(|error| too_soon(error.aws())) && is_growing(work, volume, to).await? {
-        return Err(StepError::pending(format!("EBS volume {volume} to grow to {to} GiB")));
-    }
-    response.pending_on(
-        &["IncorrectModificationState"],
-        "an earlier change of the EBS volume to complete",
-        doing,
-    )?;
-    tracing::info!(volume, from, to, "EBS volume grown.");
-    Ok(())
-}
-
-/// Whether the last change of a disk, whose response may have been lost, is to this size. AWS rejects another one for hours.
-async fn is_growing(work: &Work<'_>, volume: &str, to: u32) -> Result<bool, StepError> {
-    let call = work.aws.ec2().describe_volumes_modifications().volume_ids(volume).send().await;
-    let absent = ["InvalidVolumeModification.NotFound"];
-    let response = call.unless(&absent).doing(format!("reading the changes of EBS volume {volume}"))?;
-    let changes = response.and_then(|response| response.volumes_modifications).unwrap_or_default();
-    Ok(changes.iter().any(|change| change.target_size().is_some_and(|size| u32::try_from(size) == Ok(to))))
 }
 
 fn terminated_error(instance: &Instance) -> StepError {
@@ -448,7 +319,7 @@ pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<String, StepErr
         Some(InstanceStateName::ShuttingDown) => return Err(terminated_error(instance)),
         _ => return Err(StepError::pending(format!("EC2 instance {id} to be running"))),
     }
-    let (association, online) = tokio::try_join!(association(work, id), is_online(work, id))?;
+    let (association, online) = tokio::try_join!(association::find(work, id), is_online(work, id))?;
     if !matches!(association, Some((_, IamInstanceProfileAssociationState::Associated))) {
         return Err(StepError::pending(format!(
             "the instance profile of EC2 instance {id} to become associated"

@@ -1,15 +1,11 @@
 //! The certificate: either the spec names one, or Stackdrop requests one for the domain and validates it with a DNS record.
 
-use std::collections::BTreeSet;
+use aws_sdk_acm::types::{CertificateDetail, CertificateStatus, Tag, ValidationMethod};
+use stackdrop_specs::LoadBalancer;
 
-use aws_sdk_acm::types::{
-    CertificateDetail, CertificateStatus, CertificateSummary, CertificateType, Tag, ValidationMethod,
-};
-use futures::future::try_join_all;
-use stackdrop_specs::{LoadBalancer, Spec};
-
+use super::certificates::{ABSENT, Own, Record, base, own_domain};
 use super::dns::{self, Lookup};
-use super::observed::{Balancer, Observed, Purpose, known_specs};
+use super::observed::Observed;
 use super::{Blocker, NAME};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
@@ -20,11 +16,6 @@ use crate::deployment::plan::{Plan, Verb};
 pub(super) const LOGICAL_ID: &str = "certificate";
 /// The logical ID of the DNS record by which ACM validates the domain.
 pub(super) const RECORD_LOGICAL_ID: &str = "certificate/validation-record";
-
-/// How many certificates are read concurrently: ACM allows about ten calls a second.
-const AT_ONCE: usize = 8;
-/// ACM's error code for a certificate that does not exist.
-const ABSENT: [&str; 1] = ["ResourceNotFoundException"];
 
 /// The origin of the certificate.
 #[derive(Debug, Clone, Copy)]
@@ -44,123 +35,8 @@ pub(super) fn source(desired: &LoadBalancer) -> Option<Source<'_>> {
     }
 }
 
-/// The domain and zone of a spec whose certificate Stackdrop requests.
-fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
-    let desired = spec.load_balancer.as_ref()?;
-    match source(desired)? {
-        Source::Own { domain } => Some((domain, desired.hosted_zone_id.as_deref()?)),
-        Source::Given(_) => None,
-    }
-}
-
-/// The domains and zones for which this stack may have requested certificates.
-fn own_domains<'a>(work: &'a Work<'_>) -> Vec<(&'a str, &'a str)> {
-    known_specs(work).filter_map(own_domain).collect()
-}
-
-/// The observed certificates.
-#[derive(Debug, Default)]
-pub(super) struct Certificates {
-    /// The certificate that the spec names, if it exists in this region.
-    given: Option<CertificateDetail>,
-    /// The certificates that this stack requested, including failed ones.
-    pub(super) own: Vec<Own>,
-    /// The domains of all other certificates: the same DNS record may validate them.
-    others: BTreeSet<String>,
-}
-
-/// A certificate that this stack requested.
-#[derive(Debug)]
-pub(super) struct Own {
-    detail: CertificateDetail,
-    tags: Tags,
-    record: Option<Record>,
-}
-
-/// A validation record: the one that ACM requires, and the existing one.
-#[derive(Debug)]
-pub(super) struct Record {
-    zone: String,
-    name: String,
-    value: String,
-    existing: Lookup,
-}
-
-impl Record {
-    /// Whether the existing record is the one that ACM requires, also if others created it.
-    fn is_correct(&self) -> bool {
-        matches!(&self.existing, Lookup::Record(record) if dns::is_cname(record, &self.value))
-    }
-
-    /// Whether the existing record is the one that Stackdrop wrote.
-    fn is_ours(&self) -> bool {
-        matches!(&self.existing, Lookup::Record(record)
-            if dns::is_cname(record, &self.value) && record.ttl() == Some(dns::TTL))
-    }
-}
-
-impl Own {
-    pub(super) fn arn(&self) -> &str {
-        self.detail.certificate_arn().unwrap_or_default()
-    }
-
-    pub(super) fn domain(&self) -> &str {
-        self.detail.domain_name().unwrap_or_default()
-    }
-
-    fn is(&self, status: &CertificateStatus) -> bool {
-        self.detail.status() == Some(status)
-    }
-
-    fn lives(&self) -> bool {
-        self.is(&CertificateStatus::Issued) || self.is(&CertificateStatus::PendingValidation)
-    }
-
-    fn is_in_use(&self) -> bool {
-        !self.detail.in_use_by().is_empty()
-    }
-
-    /// Whether a resource other than the stack's load balancer uses it.
-    fn is_used_elsewhere(&self, observed: &Observed) -> bool {
-        let balancer = observed.balancer.as_ref().map(Balancer::arn);
-        self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
-    }
-
-    /// The number of resources: the certificate and its record.
-    pub(super) fn count(&self) -> usize {
-        1 + usize::from(self.record.as_ref().is_some_and(Record::is_ours))
-    }
-}
-
-impl Certificates {
-    pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
-        let given = async {
-            match work.spec.load_balancer.as_ref().and_then(source) {
-                Some(Source::Given(arn)) if purpose == Purpose::Compare && elsewhere(work, arn).is_none() => {
-                    describe(work, arn).await
-                }
-                _ => Ok(None),
-            }
-        };
-        let own = async {
-            let domains = own_domains(work);
-            if domains.is_empty() && purpose != Purpose::Delete {
-                return Ok((Vec::new(), BTreeSet::new()));
-            }
-            let (candidates, others) = list(work).await?.into_iter().partition::<Vec<_>, _>(|summary| {
-                let hinted = domains.iter().any(|(domain, _)| summary.domain_name() == Some(domain));
-                summary.r#type() == Some(&CertificateType::AmazonIssued)
-                    && (hinted || purpose == Purpose::Delete)
-            });
-            classify(work, purpose, candidates, others).await
-        };
-        let (given, (own, others)) = tokio::try_join!(given, own)?;
-        Ok(Self { given, own, others })
-    }
-}
-
 /// What differs if a certificate belongs to another region or account: `region` or `account`, and the own one.
-fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
+pub(super) fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
     let here = &work.aws.settings;
     let own = [(3, "region", &here.region), (4, "account", &here.account)];
     own.into_iter().find_map(|(field, kind, own)| {
@@ -169,88 +45,10 @@ fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, String)> {
     })
 }
 
-async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
-    let pages = work.aws.acm().list_certificates().into_paginator().items();
-    pages.send().try_collect().await.doing("listing the certificates")
-}
-
-/// Separates this stack's certificates from others, and reads them.
-async fn classify(
-    work: &Work<'_>,
-    purpose: Purpose,
-    candidates: Vec<CertificateSummary>,
-    others: Vec<CertificateSummary>,
-) -> Result<(Vec<Own>, BTreeSet<String>), StepError> {
-    let (mut own, mut other_names) = (Vec::new(), BTreeSet::new());
-    let names = |summary: &CertificateSummary| {
-        let names = summary.subject_alternative_name_summaries().iter().map(String::as_str);
-        names.chain(summary.domain_name()).map(|name| base(name).to_owned()).collect::<Vec<_>>()
-    };
-    other_names.extend(others.iter().flat_map(names));
-    for some in candidates.chunks(AT_ONCE) {
-        let read = some.iter().map(async |summary| {
-            let arn = summary.certificate_arn().unwrap_or_default();
-            let tags = find_tags(work, arn).await?;
-            if !work.stack.owns(&tags) {
-                return Ok((summary, None));
-            }
-            let Some(detail) = describe(work, arn).await? else { return Ok((summary, None)) };
-            let record = find_record(work, purpose, &detail).await?;
-            Ok::<_, StepError>((summary, Some(Own { detail, tags, record })))
-        });
-        for (summary, read) in try_join_all(read).await? {
-            match read {
-                Some(read) => own.push(read),
-                None => other_names.extend(names(summary)),
-            }
-        }
-    }
-    Ok((own, other_names))
-}
-
-/// The domain that is validated for a name: a wildcard is validated by its parent's record.
-fn base(name: &str) -> &str {
-    name.strip_prefix("*.").unwrap_or(name)
-}
-
-async fn find_tags(work: &Work<'_>, arn: &str) -> Result<Tags, StepError> {
-    let call = work.aws.acm().list_tags_for_certificate().certificate_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the tags of certificate {arn}"))?;
-    let tags = observed.and_then(|observed| observed.tags).unwrap_or_default().into_iter();
-    Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
-}
-
-async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail>, StepError> {
-    let call = work.aws.acm().describe_certificate().certificate_arn(arn).send().await;
-    let absent = [&ABSENT[..], &["InvalidArnException"]].concat();
-    let observed = call.unless(&absent).doing(format!("reading certificate {arn}"))?;
-    Ok(observed.and_then(|observed| observed.certificate))
-}
-
-/// Finds the validation record that ACM requires (ACM reports it some seconds after the request), and the existing one.
-async fn find_record(
-    work: &Work<'_>,
-    purpose: Purpose,
-    detail: &CertificateDetail,
-) -> Result<Option<Record>, StepError> {
-    let requested = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
-    let Some(requested) = requested else { return Ok(None) };
-    let domains = own_domains(work);
-    let zone = domains.iter().find(|(domain, _)| detail.domain_name() == Some(domain)).or(domains.first());
-    let Some((_, zone)) = zone else { return Ok(None) };
-    let existing = dns::find(work, purpose, zone, &requested.name, dns::CNAME).await?;
-    Ok(Some(Record {
-        zone: (*zone).to_owned(),
-        name: requested.name.clone(),
-        value: requested.value.clone(),
-        existing,
-    }))
-}
-
 /// The certificate to use: an issued or pending one for the spec's domain, preferably an issued one.
 fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
     let (domain, _) = own_domain(work.spec)?;
-    let fitting = observed.certificates.own.iter().filter(|own| own.lives() && own.domain() == domain);
+    let fitting = observed.certificates.own.iter().filter(|own| own.is_live() && own.domain() == domain);
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
 }
 
@@ -405,7 +203,7 @@ pub(super) async fn apply(
 }
 
 async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<Progress, StepError> {
-    let failed = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.lives());
+    let failed = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.is_live());
     let is_from_this_deployment = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
     if let Some(failed_now) = failed().find(is_from_this_deployment) {
         let status = failed_now.detail.status().map_or("unknown", CertificateStatus::as_str);

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod certificate;
+mod certificates;
 mod dns;
 mod groups;
 mod listeners;
@@ -296,7 +297,7 @@ async fn delete_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Deletion, St
 async fn delete_certificates(
     work: &Work<'_>,
     observed: &Observed,
-    own: Vec<&certificate::Own>,
+    own: Vec<&certificates::Own>,
 ) -> Result<Deletion, StepError> {
     let count = own.iter().map(|own| own.count()).sum();
     let mut deletion = Deletion { found: count, remaining: Vec::new() };

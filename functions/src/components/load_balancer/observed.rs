@@ -6,7 +6,7 @@ use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, Target
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
-use super::certificate::Certificates;
+use super::certificates::Certificates;
 use super::dns::Aliases;
 use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
@@ -245,7 +245,7 @@ impl Observed {
     }
 }
 
-/// Finds the load balancer with the stack's name, also if others manage it.
+/// Finds the load balancer with the stack's name, managed by this stack or not.
 pub(super) async fn find_balancer(work: &Work<'_>) -> Result<Option<LoadBalancer>, StepError> {
     let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
     let observed = call.unless(&["LoadBalancerNotFound"]).doing("looking for the load balancer")?;

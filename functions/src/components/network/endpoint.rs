@@ -8,7 +8,7 @@ use super::{NAME, plan_missing};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
-use crate::contract::endpoints::gives_full_access;
+use crate::contract::endpoints::{delete_endpoints, gives_full_access};
 use crate::contract::tagging;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::Plan;
@@ -26,8 +26,8 @@ pub(super) fn is_live(endpoint: &VpcEndpoint) -> bool {
     })
 }
 
-/// Whether an endpoint is being deleted, or has failed and must be: until then it uses its route tables.
-pub(super) fn is_former(endpoint: &VpcEndpoint) -> bool {
+/// Whether an endpoint is being deleted or has failed: until its deletion it uses its route tables.
+pub(super) fn is_deleting_or_failed(endpoint: &VpcEndpoint) -> bool {
     has_failed(endpoint)
         || endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("deleting"))
 }
@@ -70,13 +70,13 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     let missing = missing_tables(work, observed, observed.endpoint.as_ref());
     let not_visible = ["InvalidRouteTableId.NotFound", "InvalidRouteTableID.NotFound"];
     let Some(endpoint) = &observed.endpoint else {
-        if let Some(former) = &observed.former_endpoint {
-            if has_failed(former) {
-                let id = former.vpc_endpoint_id().unwrap_or_default().to_owned();
-                crate::contract::endpoints::delete_endpoints(work, &[id]).await?;
+        if let Some(previous) = &observed.previous_endpoint {
+            if has_failed(previous) {
+                let id = previous.vpc_endpoint_id().unwrap_or_default().to_owned();
+                delete_endpoints(work, &[id]).await?;
             }
-            // Its route to S3 is in the tables until it is deleted.
-            return Err(StepError::pending("the former S3 gateway endpoint to be deleted"));
+            // Until its deletion, its routes to S3 stay in the route tables.
+            return Err(StepError::pending("the deletion of the previous S3 gateway endpoint"));
         }
         let call = work
             .aws
@@ -150,13 +150,13 @@ pub(super) async fn delete(
     deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = |endpoint: &VpcEndpoint| endpoint.vpc_endpoint_id().unwrap_or_default().to_owned();
-    let failed = observed.former_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
+    let failed = observed.previous_endpoint.as_ref().filter(|endpoint| has_failed(endpoint));
     for endpoint in observed.endpoint.iter().chain(failed) {
-        let refused = crate::contract::endpoints::delete_endpoints(work, &[id(endpoint)]).await?;
+        let refused = delete_endpoints(work, &[id(endpoint)]).await?;
         let why = refused.into_iter().next().map_or_else(|| "is being deleted".into(), |(_, why)| why);
         deletion.remains(LOGICAL_ID, id(endpoint), why);
     }
-    if let Some(endpoint) = observed.former_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
+    if let Some(endpoint) = observed.previous_endpoint.as_ref().filter(|endpoint| !has_failed(endpoint)) {
         deletion.remains(LOGICAL_ID, id(endpoint), "is being deleted");
     }
     Ok(())

@@ -30,8 +30,8 @@ pub(super) struct Observed {
     pub(super) gateways: Vec<InternetGateway>,
     pub(super) tables: BTreeMap<String, RouteTable>,
     pub(super) endpoint: Option<VpcEndpoint>,
-    /// An S3 endpoint that is being deleted: until then it uses the route tables.
-    pub(super) former_endpoint: Option<VpcEndpoint>,
+    /// An S3 endpoint that is being deleted or has failed: until its deletion it uses the route tables.
+    pub(super) previous_endpoint: Option<VpcEndpoint>,
 }
 
 impl Observed {
@@ -43,7 +43,7 @@ impl Observed {
             find_tables(work),
             find_endpoints(work),
         )?;
-        let (endpoint, former_endpoint) = endpoints;
+        let (endpoint, previous_endpoint) = endpoints;
         // EC2 does not report which one is older; keep the one in use.
         vpcs.sort_by_key(|vpc| {
             (!subnets.iter().any(|subnet| subnet.vpc_id() == vpc.vpc_id()), vpc.vpc_id().map(str::to_owned))
@@ -74,7 +74,7 @@ impl Observed {
             gateways,
             tables,
             endpoint,
-            former_endpoint,
+            previous_endpoint,
         })
     }
 
@@ -158,7 +158,7 @@ async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
     pages.send().try_collect().await.doing("looking for the route tables")
 }
 
-/// The live S3 endpoint, and one that is being deleted.
+/// The live S3 endpoint, and one that is being deleted or has failed.
 async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
     let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
     let observed: Vec<VpcEndpoint> =
@@ -166,7 +166,7 @@ async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<
     let observed =
         observed.into_iter().filter(|endpoint| logical_id(endpoint.tags()) == endpoint::LOGICAL_ID);
     let (live, others): (Vec<_>, Vec<_>) = observed.partition(endpoint::is_live);
-    Ok((live.into_iter().next(), others.into_iter().find(endpoint::is_former)))
+    Ok((live.into_iter().next(), others.into_iter().find(endpoint::is_deleting_or_failed)))
 }
 
 /// The current association of each of these subnets, with the ID of its route table.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::definition::image;
+use super::content::image;
 use super::dependencies::Dependencies;
 use super::observed::Observed;
 use super::registry::Private;

@@ -35,7 +35,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(cluster) if !is_ours(work, cluster) => {
-            plan_not_owned(LOGICAL_ID, "ECS cluster", cluster_name(work), plan)
+            plan_not_owned(LOGICAL_ID, "ECS cluster", cluster_name(work), plan);
         }
         Some(cluster) if is_deprovisioning(cluster) => {
             plan.change(Verb::Create, LOGICAL_ID);

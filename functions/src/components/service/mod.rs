@@ -2,9 +2,11 @@
 
 mod access;
 mod cluster;
+mod content;
 mod definition;
 mod deletion;
 mod dependencies;
+mod desired;
 mod diagnosis;
 mod fargate;
 mod logs;

@@ -9,8 +9,9 @@ use aws_sdk_ecr::types::ImageIdentifier;
 use futures::future::try_join_all;
 use stackdrop_specs::Service;
 
-use super::definition;
+use super::content;
 use super::dependencies::Dependencies;
+use super::desired;
 use super::fargate;
 use super::observed::Observed;
 use super::registry::{Caches, Private};
@@ -76,7 +77,7 @@ async fn missing_images(
     caches: &Caches,
 ) -> Result<Vec<ServiceProblem>, StepError> {
     let desired = work.spec.services.iter().filter_map(|(name, service)| {
-        let image = definition::image(work, observed, name, service);
+        let image = content::image(work, observed, name, service);
         let is_running = observed.definitions.get(name).is_some_and(|definition| definition.image == image);
         let private = Private::parse(image).filter(|private| !is_running && private.is_here(work));
         let private = private.filter(|private| !caches.cover(work, private));
@@ -183,7 +184,7 @@ fn secret_problem(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> O
 /// The vCPUs of a service's desired tasks. If another tool manages their number, the number is the actual one.
 fn desired_vcpus(service: &Service, active_service: Option<&aws_sdk_ecs::types::Service>) -> f64 {
     let count = match active_service {
-        Some(there) if !fargate::keeps_count(service) => f64::from(there.desired_count()),
+        Some(there) if !desired::keeps_count(service) => f64::from(there.desired_count()),
         _ => f64::from(
             service.scaling.as_ref().map_or(service.count, |scaling| service.count.max(scaling.min)),
         ),

@@ -228,7 +228,7 @@ impl Steps<'_> {
         let snapshot = self.baseline.and_then(|baseline| baseline.database.as_ref());
         let snapshot =
             if snapshot.is_some_and(|database| database.final_snapshot) { SNAPSHOT_SECONDS } else { 0.0 };
-        let deleted = [
+        let durations = [
             (
                 component_names::DATABASE,
                 INSTANCE,
@@ -239,7 +239,7 @@ impl Steps<'_> {
             (component_names::EGRESS, "endpoint/", self.model.delete_seconds("vpc_endpoint_interface")),
             (component_names::INSTANCE, INSTANCE, self.model.delete_seconds("ec2_instance_running")),
         ];
-        deleted
+        durations
             .iter()
             .filter(|(name, logical_id, _)| deletes(name, logical_id))
             .map(|(_, _, seconds)| *seconds)

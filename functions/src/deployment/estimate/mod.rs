@@ -49,7 +49,7 @@ impl Estimate {
         Some(Self::of(&deployment.plan, &deployment.spec, baseline))
     }
 
-    /// The estimate of a plan. `baseline` is the spec of what stands, if anything does.
+    /// The estimate of a plan. `baseline` is the spec of the last successful deployment, if there is one.
     #[must_use]
     pub fn of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) -> Self {
         let cents = |usd: f64| (usd * 100.0).round() / 100.0;

@@ -6,7 +6,8 @@ use stackdrop_specs::Spec;
 
 use super::input::Interruption;
 use super::lock::{self, Purpose};
-use super::{Admitted, Execution, admit, baseline, not_deployed, read_version};
+use super::not_deployed::not_deployed;
+use super::{Admitted, Execution, admit, baseline, read_version};
 use crate::aws::Aws;
 use crate::aws::error::{StepError, names};
 use crate::deployment::bucket::{self, When};

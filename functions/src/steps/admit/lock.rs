@@ -1,4 +1,4 @@
-//! The lock of a stack: only one execution at a time changes the stack.
+//! The lock: only the execution that holds it may change the stack.
 
 use std::time::{Duration, SystemTime};
 

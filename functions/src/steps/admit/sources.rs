@@ -2,7 +2,8 @@
 
 use stackdrop_specs::{Spec, StackName};
 
-use super::{Execution, reject};
+use super::Execution;
+use super::not_deployed::reject;
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::bucket;

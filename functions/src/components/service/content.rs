@@ -1,0 +1,193 @@
+//! The content of a task definition: the desired one, and that of an existing revision.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ecs::types::{
+    Compatibility, ContainerDefinition, KeyValuePair, LinuxParameters, LogConfiguration, LogDriver,
+    NetworkMode, PortMapping, Secret, TaskDefinition, TransportProtocol,
+};
+use stackdrop_specs::{DatabaseValue, Managed, Service};
+
+use super::dependencies::{DATABASE_PORT, Dependencies};
+use super::observed::Observed;
+use super::{logs, permissions};
+use crate::aws::error::StepError;
+use crate::contract::component::Work;
+
+/// The content of a task definition that Stackdrop writes, in a canonical order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) image: String,
+    pub(super) cpu: String,
+    pub(super) memory: String,
+    port: Option<i32>,
+    command: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, String>,
+    exec: bool,
+    pub(super) roles: [String; 2],
+    log: BTreeMap<String, String>,
+}
+
+impl Content {
+    pub(super) fn desired(
+        work: &Work<'_>,
+        observed: &Observed,
+        name: &str,
+        service: &Service,
+        dependencies: &Dependencies,
+    ) -> Self {
+        let mut environment = service.environment.clone();
+        let mut secrets = service.secrets.clone();
+        let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
+        for (variable, value) in &service.database {
+            let key = match value {
+                DatabaseValue::Host => Err(dependencies.host().to_owned()),
+                DatabaseValue::Port => Err(DATABASE_PORT.to_string()),
+                DatabaseValue::Name => Err(database.to_owned()),
+                DatabaseValue::Username => Ok("username"),
+                DatabaseValue::Password => Ok("password"),
+            };
+            match key {
+                Ok(key) => secrets.insert(variable.clone(), format!("{}:{key}::", dependencies.secret())),
+                Err(text) => environment.insert(variable.clone(), text),
+            };
+        }
+        let region = work.aws.settings.region.clone();
+        let log = LOG_OPTIONS.map(str::to_owned).into_iter();
+        Self {
+            image: image(work, observed, name, service).to_owned(),
+            cpu: service.cpu.to_string(),
+            memory: service.memory.to_string(),
+            port: service.port.map(i32::from),
+            command: service.command.clone(),
+            environment,
+            secrets,
+            exec: service.exec,
+            roles: ["role/execution", "role/task"].map(|role| permissions::arn(work, role)),
+            log: log.zip([logs::group_name(work, name), region, name.to_owned()]).collect(),
+        }
+    }
+
+    /// The content of a revision, if it contains nothing else.
+    pub(super) fn of(definition: &TaskDefinition) -> Option<Self> {
+        let [container] = definition.container_definitions() else { return None };
+        let plain = definition.volumes().is_empty()
+            && definition.network_mode() == Some(&NetworkMode::Awsvpc)
+            && definition.requires_compatibilities() == [Compatibility::Fargate]
+            && container.entry_point().is_empty()
+            && container.mount_points().is_empty()
+            && container.health_check().is_none()
+            && container.user().is_none()
+            && container.working_directory().is_none()
+            && container.environment_files().is_empty()
+            && container.port_mappings().len() <= 1;
+        let log = container.log_configuration().filter(|log| *log.log_driver() == LogDriver::Awslogs)?;
+        let option = |name: &str| Some((name.to_owned(), log.options()?.get(name)?.clone()));
+        let variables = container.environment().iter();
+        let variables = variables
+            .filter_map(|pair| Some((pair.name()?.to_owned(), pair.value().unwrap_or_default().to_owned())));
+        let secrets = container.secrets().iter();
+        plain.then(|| Self {
+            image: container.image().unwrap_or_default().to_owned(),
+            cpu: definition.cpu().unwrap_or_default().to_owned(),
+            memory: definition.memory().unwrap_or_default().to_owned(),
+            port: container.port_mappings().first().and_then(PortMapping::container_port),
+            command: container.command().to_vec(),
+            environment: variables.collect(),
+            secrets: secrets
+                .map(|secret| (secret.name().to_owned(), secret.value_from().to_owned()))
+                .collect(),
+            exec: container.linux_parameters().and_then(LinuxParameters::init_process_enabled) == Some(true),
+            roles: [definition.execution_role_arn(), definition.task_role_arn()]
+                .map(|arn| arn.unwrap_or_default().to_owned()),
+            log: LOG_OPTIONS.into_iter().filter_map(option).collect(),
+        })
+    }
+
+    /// The CPU units of a task.
+    pub(super) fn cpu_units(&self) -> Option<f64> {
+        self.cpu.parse().ok()
+    }
+
+    /// The fields by name, as text. Secrets appear as their ARNs.
+    pub(super) fn fields(&self) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::from([
+            ("image".to_owned(), self.image.clone()),
+            ("cpu".to_owned(), self.cpu.clone()),
+            ("memory".to_owned(), self.memory.clone()),
+            ("exec".to_owned(), self.exec.to_string()),
+            ("executionRole".to_owned(), self.roles[0].clone()),
+            ("taskRole".to_owned(), self.roles[1].clone()),
+        ]);
+        if !self.command.is_empty() {
+            fields.insert("command".into(), self.command.join(" "));
+        }
+        fields.extend(self.port.map(|port| ("port".to_owned(), port.to_string())));
+        let named = |kind: &'static str, values: &BTreeMap<String, String>| {
+            let values = values.clone().into_iter();
+            values.map(|(name, value)| (format!("{kind}.{name}"), value)).collect::<Vec<_>>()
+        };
+        fields.extend(named("environment", &self.environment));
+        fields.extend(named("secrets", &self.secrets));
+        fields.extend(named("log", &self.log));
+        fields
+    }
+
+    pub(super) fn container(&self, name: &str) -> Result<ContainerDefinition, StepError> {
+        let defect =
+            |error| StepError::Defect(format!("writing task definition task-definition/{name}: {error}"));
+        let mut container =
+            ContainerDefinition::builder().name(name).image(&self.image).essential(true).log_configuration(
+                LogConfiguration::builder()
+                    .log_driver(LogDriver::Awslogs)
+                    .set_options(Some(self.log.clone().into_iter().collect()))
+                    .build()
+                    .map_err(defect)?,
+            );
+        if let Some(port) = self.port {
+            let mapping = PortMapping::builder().container_port(port).host_port(port);
+            container = container.port_mappings(mapping.protocol(TransportProtocol::Tcp).build());
+        }
+        if !self.command.is_empty() {
+            container = container.set_command(Some(self.command.clone()));
+        }
+        for (name, value) in &self.environment {
+            container = container.environment(KeyValuePair::builder().name(name).value(value).build());
+        }
+        for (name, from) in &self.secrets {
+            container =
+                container.secrets(Secret::builder().name(name).value_from(from).build().map_err(defect)?);
+        }
+        if self.exec {
+            // An init process removes the processes that ECS exec's agent leaves behind.
+            // Source: "Using ECS exec", best practices, in the ECS developer guide.
+            container =
+                container.linux_parameters(LinuxParameters::builder().init_process_enabled(true).build());
+        }
+        Ok(container.build())
+    }
+}
+
+/// The log driver's options that Stackdrop sets. AWS may add others.
+const LOG_OPTIONS: [&str; 3] = ["awslogs-group", "awslogs-region", "awslogs-stream-prefix"];
+
+/// Whether another tool manages the service's image.
+pub(super) fn sets_image(service: &Service) -> bool {
+    service.managed_elsewhere.contains(&Managed::Image)
+}
+
+/// The desired image of a service: the spec's or, if another tool manages it, the running one.
+pub(super) fn image<'a>(
+    work: &Work<'_>,
+    observed: &'a Observed,
+    name: &str,
+    service: &'a Service,
+) -> &'a str {
+    let exists = observed.active_service(work, name).is_some();
+    let running = observed.definitions.get(name).filter(|_| exists && sets_image(service));
+    running
+        .map(|definition| definition.image.as_str())
+        .filter(|image| !image.is_empty())
+        .unwrap_or(&service.image)
+}

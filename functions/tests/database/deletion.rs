@@ -1,0 +1,78 @@
+//! Deletion of the database: protection and final snapshots.
+
+use serde_json::{Value, json};
+use stackdrop_functions::aws::error::StepError;
+
+use crate::common::{act, until_done};
+use crate::{NAME, SPEC, deployed, existing, instance, later, next, prepared, wait_until_stable};
+
+#[tokio::test(start_paused = true)]
+async fn a_database_without_a_baseline_is_deleted_without_a_snapshot() {
+    let (account, aws, deployment) = prepared(SPEC).await;
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    later(20).await;
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["found"], 3);
+    let remaining: Vec<&str> = deletion["remaining"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|remaining| remaining["resource"].as_str().unwrap())
+        .collect();
+    assert_eq!(remaining, ["instance", "subnet-group", "parameter-group"]);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(existing(&account), Vec::<String>::new());
+    let snapshots = aws.rds().describe_db_snapshots().send().await;
+    assert!(snapshots.map_or(0, |response| response.db_snapshots().len()) == 0);
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_with_a_baseline_is_deleted_with_a_final_snapshot() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
+    next(&mut deployment);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let snapshots: Vec<_> =
+        account.inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBSnapshot").collect();
+    assert_eq!(snapshots.len(), 1, "{snapshots:?}");
+    assert!(snapshots[0].id.contains("shop-database-final-"), "{snapshots:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
+    let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    call.deletion_protection(true).send().await.unwrap();
+    later(600).await;
+    next(&mut deployment);
+    let mut dropped = deployment.clone();
+    dropped["spec"]["database"] = Value::Null;
+    dropped["spec"]["services"] = json!({});
+    dropped["baseline"] = deployment["baseline"].clone();
+    let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
+    assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
+    let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
+    assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["found"], 3);
+    assert!(
+        deletion["remaining"][0]["why"].as_str().unwrap().starts_with("deletion protection is on"),
+        "{deletion}"
+    );
+    // The fix: one deployment turns the protection off, the next one drops the database.
+    deployment["spec"]["database"]["deletionProtection"] = json!(false);
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    wait_until_stable(&aws, &mut deployment).await;
+    next(&mut deployment);
+    dropped["baseline"] = deployment["baseline"].clone();
+    assert_eq!(act(&aws, NAME, "apply", &dropped).await.unwrap(), json!({ "awaited": false }));
+    assert!(instance(&aws).await.is_some(), "services may use it until the deployment prunes");
+    let waiting = act(&aws, NAME, "prune", &dropped).await.unwrap_err();
+    assert!(
+        matches!(&waiting, StepError::Pending(what) if what.contains("the deletion of instance shop-database")),
+        "{waiting}"
+    );
+    until_done(&aws, NAME, "prune", &dropped).await.unwrap();
+    assert!(instance(&aws).await.is_none());
+}

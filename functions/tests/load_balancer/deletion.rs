@@ -1,0 +1,152 @@
+//! Pruning and deletion of the load balancer, and resources that the stack does not manage.
+
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, PathPatternConditionConfig, RuleCondition, Tag, TargetDescription,
+};
+use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
+use serde_json::json;
+use stackdrop_functions::aws::error::StepError;
+
+use crate::common::{act, until_done, writes};
+use crate::{
+    CERTIFICATE, DOMAIN, GIVEN, NAME, assert_nothing_to_do, changes, deployed, groups, https, inventory,
+    next, prepared, problems, put_record,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_services_target_group_is_pruned_once_it_has_no_targets() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
+    let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
+    let call = aws.elb().register_targets().target_group_arn(api).targets(target.clone());
+    call.send().await.unwrap();
+    let kept: Vec<&str> = GIVEN.lines().filter(|line| !line.contains("api:")).collect();
+    let spec = kept.join(
+        "
+",
+    );
+    let deployment = next(&deployment, &spec);
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "delete rule/any-host/api/_",
+            "delete rule/api.example.com",
+            "delete target-group/api",
+            "update rule/any-host/_ priority"
+        ]
+    );
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    let waiting = act(&aws, NAME, "prune", &deployment).await.unwrap_err();
+    assert!(waiting.to_string().contains("it still has the targets 10.0.32.10:9090"), "{waiting}");
+    assert_eq!(groups(&aws).await.len(), 2);
+    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert_eq!(changes(&aws, &deployment).await, ["delete target-group/api"]);
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(groups(&aws).await.len(), 1);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn resources_that_the_spec_drops_are_pruned() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let deployment = next(&deployment, "stack: shop\nservices: { web: { image: web } }");
+    let planned = changes(&aws, &deployment).await;
+    assert_eq!(
+        planned,
+        [
+            "delete alias-record (shop.example.com)",
+            "delete certificate",
+            "delete load-balancer",
+            "delete target-group/web",
+        ]
+    );
+    let before = inventory(&account);
+    assert_eq!(until_done(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
+    assert_eq!(inventory(&account), before, "services may stand behind it until the end");
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_needs_no_outputs_and_is_idempotent() {
+    let (account, aws, mut deployment) = deployed(GIVEN).await;
+    deployment["outputs"] = json!({});
+    let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(first["found"], 3);
+    assert_eq!(first["remaining"][0]["resource"], "load-balancer");
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    let again = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(again, json!({ "found": 0, "remaining": [] }));
+    let interfaces = aws.ec2().describe_network_interfaces().send().await.unwrap();
+    assert_eq!(interfaces.network_interfaces().len(), 0, "its interfaces are waited for");
+    let certificate = aws.acm().describe_certificate().certificate_arn(CERTIFICATE).send().await;
+    assert!(certificate.is_ok(), "a given certificate stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_group_is_not_deleted_while_it_has_targets() {
+    let (_, aws, deployment) = deployed(GIVEN).await;
+    let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
+    let target = TargetDescription::builder().id("10.0.32.10").port(9090).build();
+    aws.elb().register_targets().target_group_arn(api).targets(target.clone()).send().await.unwrap();
+    act(&aws, NAME, "delete", &deployment).await.unwrap();
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["remaining"][0]["why"], "it still has the targets 10.0.32.10:9090");
+    aws.elb().deregister_targets().target_group_arn(api).targets(target).send().await.unwrap();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
+    let (account, aws, deployment) = prepared(GIVEN).await;
+    let subnets = deployment["outputs"]["network"]["publicSubnets"].as_object().unwrap().values();
+    let subnets: Vec<String> = subnets.map(|subnet| subnet.as_str().unwrap().to_owned()).collect();
+    let group = deployment["outputs"]["securityGroups"]["loadBalancer"].as_str().unwrap();
+    let call =
+        aws.elb().create_load_balancer().name("shop").set_subnets(Some(subnets)).security_groups(group);
+    call.tags(Tag::builder().key("stackdrop:stack").value("another").build()).send().await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(problems(&aws, &deployment).await.contains("is not managed by this stack"));
+    let before = writes(&account).len();
+    let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
+    assert_eq!(writes(&account).len(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_rules_and_listeners_of_others_are_left_alone() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    // A rule of others without a conflict is kept; one with a conflicting priority is reported.
+    let group = deployment["outputs"]["loadBalancer"]["targetGroups"]["web"].as_str().unwrap();
+    let listener = https(&aws, &deployment).await;
+    let path = PathPatternConditionConfig::builder().values("/theirs").build();
+    let condition = RuleCondition::builder().field("path-pattern").path_pattern_config(path).build();
+    let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
+    let call = aws.elb().create_rule().listener_arn(&listener).priority(7);
+    let call = call.conditions(condition).actions(forward).send().await.unwrap();
+    let theirs = call.rules()[0].rule_arn().unwrap().to_owned();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    let spec = DOMAIN.replace("{ path: /* }", "{ path: /*, priority: 7 }");
+    let later = next(&deployment, &spec);
+    assert!(problems(&aws, &later).await.contains(&theirs));
+    assert!(matches!(act(&aws, NAME, "apply", &later).await, Err(StepError::NotOwned { .. })));
+
+    // Somebody points the domain to another target: the record is theirs now.
+    let value = ResourceRecord::builder().value("198.51.100.7").build().unwrap();
+    let record = ResourceRecordSet::builder().name("shop.example.com").r#type(RrType::A).ttl(60);
+    put_record(&aws, record.resource_records(value).build().unwrap()).await;
+    assert!(problems(&aws, &deployment).await.contains("shop.example.com"));
+    assert!(matches!(act(&aws, NAME, "apply", &deployment).await, Err(StepError::NotOwned { .. })));
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let remaining = crate::record(&aws, "shop.example.com", RrType::A).await.unwrap();
+    assert_eq!(remaining.resource_records()[0].value(), "198.51.100.7");
+}

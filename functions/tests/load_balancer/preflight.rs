@@ -1,0 +1,56 @@
+//! Preflight checks of the load balancer.
+
+use stackdrop_functions::aws::error::StepError;
+use stackdrop_simulator::Seed;
+
+use crate::common::{act, apply, aws, deployment, writes};
+use crate::{DOMAIN, GIVEN, NAME, account, assert_nothing_to_do, deployed, next, problems};
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_rejects_an_unusable_certificate_or_zone() {
+    let account = account();
+    let aws = aws(&account);
+    let cases = [
+        (GIVEN.replace(":eu-central-1:", ":us-east-1:"), "is not in the region eu-central-1"),
+        (GIVEN.replace(":123456789012:", ":210987654321:"), "is not in the account 123456789012"),
+        (GIVEN.replace("certificate/1", "certificate/2"), "certificate/2 does not exist"),
+        (
+            GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.org"),
+            "is not for loadBalancer.domain",
+        ),
+        (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "Route 53 zone Z9 does not exist"),
+        (DOMAIN.replace("shop.example.com", "shop.example.org"), "is not in Route 53 zone"),
+    ];
+    for (spec, why) in cases {
+        let deployment = deployment(&spec);
+        let found = problems(&aws, &deployment).await;
+        assert!(found.contains(why), "{why}: {found}");
+        let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+        assert!(matches!(&refused, StepError::InvalidSpec(text) if text.contains(why)), "{refused:?}");
+    }
+    assert!(writes(&account).is_empty());
+    // A wildcard covers one label below it.
+    let covered = GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.com");
+    assert_eq!(problems(&aws, &deployment(&covered)).await, "[]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
+    let with = |bucket: &str| {
+        let logs = format!("loadBalancer:\n  accessLogs: {{ bucket: {bucket} }}");
+        GIVEN.replacen("loadBalancer:", &logs, 1)
+    };
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let before = writes(&account).len();
+    let expected = problems(&aws, &next(&deployment, &with("no-such-bucket"))).await;
+    assert!(
+        expected.contains("S3 bucket no-such-bucket (loadBalancer.accessLogs.bucket) does not exist"),
+        "{expected}"
+    );
+    account.seed(&Seed::Bucket { name: "shop-logs".into() });
+    let mut deployment = next(&deployment, &with("shop-logs"));
+    assert_eq!(problems(&aws, &deployment).await, "[]");
+    assert_eq!(writes(&account).len(), before);
+    apply(&aws, &[NAME], &mut deployment).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}

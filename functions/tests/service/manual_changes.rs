@@ -1,0 +1,150 @@
+//! Changes by hand or by other tools: repaired, or kept where the spec says so.
+
+use stackdrop_functions::aws::error::StepError;
+
+use crate::common::{apply, writes};
+use crate::{
+    NAME, WEB, WORKER, assert_nothing_to_do, changed, changes, deployed, described, next, wait_until_stable,
+};
+
+#[tokio::test(start_paused = true)]
+async fn manual_changes_are_planned_and_repaired() {
+    let (account, aws, mut deployment) = deployed(WEB).await;
+    let ecs = aws.ecs();
+    let web = described(&aws, "web").await;
+    let group = "/stackdrop/shop/web";
+    aws.logs().delete_retention_policy().log_group_name(group).send().await.unwrap();
+    let untag = ecs.untag_resource().resource_arn(web.service_arn().unwrap());
+    untag.tag_keys("Name").send().await.unwrap();
+    let cluster = web.cluster_arn().unwrap();
+    ecs.untag_resource().resource_arn(cluster).tag_keys("stackdrop:logical-id").send().await.unwrap();
+    let update = ecs.update_service().cluster("shop").service("web").health_check_grace_period_seconds(5);
+    update.propagate_tags(aws_sdk_ecs::types::PropagateTags::TaskDefinition).send().await.unwrap();
+    let target = aws
+        .autoscaling()
+        .register_scalable_target()
+        .service_namespace("ecs".into())
+        .resource_id("service/shop/web")
+        .scalable_dimension("ecs:service:DesiredCount".into())
+        .max_capacity(3);
+    target.send().await.unwrap();
+    let role = aws.iam().delete_role_policy().role_name("stackdrop-shop-execution-eu-central-1");
+    role.policy_name("stackdrop").send().await.unwrap();
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "update role/execution policy",
+            "update cluster tags.stackdrop:logical-id",
+            "update log-group/web logDays",
+            "update service/web healthCheck.grace",
+            "update service/web propagateTags",
+            "update service/web tags.Name",
+            "update scalable-target/web max",
+            "update scalable-target/web tags",
+        ]
+    );
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_definition_that_was_set_by_hand_is_replaced() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
+    let ours = described(&aws, "mail").await.task_definition.unwrap();
+    let mut theirs = aws
+        .ecs()
+        .describe_task_definition()
+        .task_definition(&ours)
+        .send()
+        .await
+        .unwrap()
+        .task_definition
+        .unwrap();
+    theirs.container_definitions.as_mut().unwrap()[0].image = Some("other".into());
+    let call = aws.ecs().register_task_definition().family("shop-mail");
+    let call = call
+        .cpu("256")
+        .memory("512")
+        .network_mode("awsvpc".into())
+        .requires_compatibilities("FARGATE".into());
+    let call = call
+        .execution_role_arn(theirs.execution_role_arn.as_ref().unwrap())
+        .task_role_arn(theirs.task_role_arn.as_ref().unwrap());
+    call.set_container_definitions(theirs.container_definitions).send().await.unwrap();
+    aws.ecs()
+        .update_service()
+        .cluster("shop")
+        .service("mail")
+        .task_definition("shop-mail:2")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        ["update task-definition/mail image", "update service/mail taskDefinition"]
+    );
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    // The existing revision is used again: none is registered.
+    assert_eq!(described(&aws, "mail").await.task_definition.unwrap(), ours);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_deleted_by_hand_is_created_again() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
+    aws.ecs().delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
+    let deleted = wait_until_stable(&aws, &deployment).await.unwrap_err();
+    assert!(matches!(deleted, StepError::Unhealthy { .. }), "{deleted:?}");
+    assert_eq!(changes(&aws, &deployment).await, ["create service/mail"]);
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_image_and_count_that_a_pipeline_sets_are_kept_when_other_fields_change() {
+    let managed = WORKER.replace("count: 1", "count: 1, managedElsewhere: [image, count]");
+    let (account, aws, deployment) = deployed(&managed).await;
+    let service = described(&aws, "mail").await;
+    let definition = aws.ecs().describe_task_definition().task_definition(service.task_definition().unwrap());
+    let definition = definition.send().await.unwrap().task_definition.unwrap();
+    let mut container = definition.container_definitions()[0].clone();
+    container.image = Some("mail:of-the-pipeline".into());
+    let set = aws
+        .ecs()
+        .register_task_definition()
+        .family(definition.family().unwrap())
+        .container_definitions(container);
+    let set = set.network_mode(definition.network_mode().unwrap().clone());
+    let set = set.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
+    let set = set.cpu(definition.cpu().unwrap()).memory(definition.memory().unwrap());
+    let set = set
+        .execution_role_arn(definition.execution_role_arn().unwrap())
+        .task_role_arn(definition.task_role_arn().unwrap());
+    let set = set.send().await.unwrap().task_definition.unwrap();
+    let update = aws.ecs().update_service().cluster("shop").service("mail").desired_count(3);
+    update.task_definition(set.task_definition_arn().unwrap()).send().await.unwrap();
+    let same = changed(&deployment, "second", &managed);
+    tokio::time::advance(std::time::Duration::from_mins(5)).await;
+    // The pipeline's revision only gets the stack's tags, without a rollout.
+    let tagged = changes(&aws, &same).await;
+    assert!(
+        !tagged.is_empty() && tagged.iter().all(|line| line.contains("task-definition/mail tags.")),
+        "{tagged:?}"
+    );
+    let before = writes(&account).len();
+    let second = next(&aws, &deployment, "second", &managed).await;
+    assert_eq!(writes(&account)[before..], ["ecs:TagResource"]);
+    assert_eq!(changes(&aws, &changed(&second, "second again", &managed)).await, Vec::<String>::new());
+    let more = managed.replace("count: 1,", "count: 1, environment: { A: b },");
+    let third = next(&aws, &second, "third", &more).await;
+    wait_until_stable(&aws, &third).await.unwrap();
+    let service = described(&aws, "mail").await;
+    let definition = aws.ecs().describe_task_definition().task_definition(service.task_definition().unwrap());
+    let definition = definition.send().await.unwrap().task_definition.unwrap();
+    assert_eq!(definition.container_definitions()[0].image(), Some("mail:of-the-pipeline"));
+    assert_eq!(service.desired_count(), 3);
+    assert_ne!(definition.revision(), set.revision());
+}

@@ -1,0 +1,190 @@
+//! Chaos tests: random uploads, duplicate and late events, faults and stopped executions, drawn from one seed.
+//! Afterwards each stack is deployed or destroyed once more without faults, and must be as if none of it had happened.
+//! The same seed gives the same history, byte for byte.
+
+mod driver;
+mod faults;
+mod invariants;
+mod specs;
+mod unowned;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use serde_json::json;
+use stackdrop_functions::deployment::bucket;
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::Call;
+use stackdrop_specs::Spec;
+use stackdrop_statemachine::Abort;
+use tokio::task::LocalSet;
+
+use crate::rehearsal::{Deployed, Rehearsal, Setting, in_simulated_time};
+use driver::{Driver, Ended};
+pub use invariants::{overlaps, resources_of};
+use specs::Variant;
+
+/// The stacks of a test. One name is a prefix of the other.
+const STACKS: [&str; 2] = ["shop", "shop-2"];
+
+/// A chaos test that has ended.
+#[derive(Debug)]
+pub struct ChaosTest {
+    /// The events, in order.
+    pub history: Vec<String>,
+    /// Every call to AWS.
+    pub calls: Vec<Call>,
+    /// The invariants that do not hold; empty if the test passed.
+    pub violations: Vec<String>,
+    /// The number of executions.
+    pub executions: usize,
+    /// The number of executions that cleaned up after a stopped one.
+    pub cleanups: usize,
+    /// The number of calls at which a fault was injected.
+    pub faults: usize,
+    /// The longest run of a function that no fault delayed, and its caller.
+    pub longest_run: (Duration, String),
+}
+
+/// The state that a stack must have at the end of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Deployed(Variant),
+    Destroyed,
+}
+
+/// The resources that a deployment of each variant creates when there are no faults.
+#[derive(Debug, Default)]
+pub struct ExpectedResources(BTreeMap<Variant, Vec<String>>);
+
+impl ExpectedResources {
+    fn of(&mut self, variant: Variant) -> Result<&[String]> {
+        match self.0.entry(variant) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(deploy_without_faults(variant)?)),
+        }
+    }
+}
+
+fn deploy_without_faults(variant: Variant) -> Result<Vec<String>> {
+    in_simulated_time(async {
+        let rehearsal = open(None)?;
+        let deployed = rehearsal.deploy(&variant.text("shop"), &()).await?;
+        ensure!(deployed.succeeded(), "cannot deploy {variant:?} without faults: {:?}", deployed.error());
+        Ok(resources_of(&rehearsal.account().inventory(), "shop"))
+    })?
+}
+
+/// Runs the chaos test of a seed.
+///
+/// # Errors
+/// If the rehearsal cannot be opened, or a call of the test itself fails.
+pub fn chaos_test(seed: u64, expected: &mut ExpectedResources) -> Result<ChaosTest> {
+    let (mut test, stacks) = in_simulated_time(LocalSet::new().run_until(run(seed)))??;
+    for FinalStack { name, goal, resources } in stacks {
+        let expected = match goal {
+            Goal::Destroyed => &[],
+            Goal::Deployed(variant) => expected.of(variant)?,
+        };
+        let missing = expected.iter().filter(|line| count(&resources, line) < count(expected, line));
+        test.violations.extend(missing.map(|line| format!("{name}: {line} is missing")));
+        let surplus = resources.iter().filter(|line| count(&resources, line) > count(expected, line));
+        test.violations.extend(surplus.map(|line| format!("{name}: {line} remains, or exists twice")));
+    }
+    Ok(test)
+}
+
+fn count(lines: &[String], line: &str) -> usize {
+    lines.iter().filter(|it| *it == line).count()
+}
+
+fn open(seed: Option<u64>) -> Result<Rehearsal> {
+    let read = |variant: Variant| {
+        Spec::read(variant.text("shop").as_bytes())
+            .map_err(|errors| anyhow!("{variant:?} is invalid: {errors}"))
+    };
+    let specs = Variant::ALL.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    Rehearsal::open(&Setting { seed, ..Setting::default() }, &specs.iter().collect::<Vec<_>>())
+}
+
+fn spec_key(stack: &str) -> String {
+    format!("specs/{stack}.yaml")
+}
+
+/// A stack at the end of a test.
+struct FinalStack {
+    name: &'static str,
+    goal: Goal,
+    resources: Vec<String>,
+}
+
+async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
+    let rehearsal = Rc::new(open(Some(seed))?);
+    let unowned = unowned::create(&rehearsal).await?;
+    let mut driver = Driver::new(seed, &rehearsal);
+    let mut ended = driver.run().await?;
+    let mut violations = invariants::incomplete_cleanups(&rehearsal, &ended).await?;
+    let mut stacks = Vec::new();
+    for stack in STACKS {
+        let goal = driver.goal();
+        let (deployed, problems) = reach(&rehearsal, stack, goal).await?;
+        violations.extend(problems.into_iter().map(|problem| format!("{stack}: {problem}")));
+        driver.note(&format!("{stack} at the end {goal:?}: {} {}", deployed.id, deployed.result()));
+        let resources = resources_of(&rehearsal.account().inventory(), stack);
+        stacks.push(FinalStack { name: stack, goal, resources });
+        ended.push(Ended { stack, deployed, cleaned_up: None });
+    }
+    let calls = rehearsal.account().call_log();
+    for stack in STACKS {
+        let executions = ended.iter().filter(|it| it.stack == stack).map(|it| it.deployed.id.clone());
+        violations.extend(overlaps(&calls, &executions.collect::<Vec<_>>()));
+    }
+    violations.extend(ended.iter().filter_map(|it| invariants::defect(&it.deployed)));
+    violations.extend(rehearsal.account().denials().iter().map(ToString::to_string));
+    let inventory = rehearsal.account().inventory();
+    let changed = unowned.iter().filter(|item| !inventory.contains(item));
+    violations.extend(changed.map(|item| format!("the unowned {} {} was changed", item.kind, item.id)));
+    let test = ChaosTest {
+        history: driver.history(),
+        calls,
+        violations,
+        executions: ended.len(),
+        cleanups: ended.iter().filter(|it| it.cleaned_up.is_some()).count(),
+        faults: rehearsal.account().strikes().len(),
+        longest_run: invariants::longest_run(&rehearsal),
+    };
+    Ok((test, stacks))
+}
+
+/// Deploys or destroys a stack without faults, and returns the violations.
+async fn reach(rehearsal: &Rehearsal, stack: &str, goal: Goal) -> Result<(Deployed, Vec<String>)> {
+    let variant = if let Goal::Deployed(variant) = goal { variant } else { Variant::Worker };
+    let event = rehearsal.upload(&spec_key(stack), variant.text(stack).as_bytes()).await?;
+    let (input, expected) = match goal {
+        Goal::Deployed(_) => (event, Outcome::Succeeded),
+        Goal::Destroyed => (json!({ "stack": stack, "action": "destroy" }), Outcome::Destroyed),
+    };
+    let deployed = rehearsal.run(input, &(), &Abort::default()).await;
+    let mut violations = Vec::new();
+    if deployed.result() != expected {
+        violations.push(format!(
+            "the last deployment ended as {}: {:?}",
+            deployed.result(),
+            deployed.error()
+        ));
+    }
+    if rehearsal.object(&bucket::lock_key(stack)).await?.is_some() {
+        violations.push("the lock still exists".into());
+    }
+    let status = rehearsal.object(&bucket::status_key(stack)).await?.unwrap_or_default();
+    if status["result"] != expected.to_string() || status["deployment"] != deployed.id.as_str() {
+        violations.push(format!(
+            "status.json is {} of {}, expected {expected} of {}",
+            status["result"], status["deployment"], deployed.id
+        ));
+    }
+    Ok((deployed, violations))
+}

@@ -1,0 +1,70 @@
+//! The specs of a chaos test: variants of one stack.
+
+/// A variant of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Variant {
+    /// Everything that a spec can have.
+    Full,
+    /// Everything, a size larger.
+    Larger,
+    /// A service behind the load balancer, and the database.
+    WithoutInstance,
+    /// A service behind the load balancer.
+    WithoutDatabase,
+    /// One worker.
+    Worker,
+    /// One worker and the instance, without internet access.
+    Private,
+}
+
+impl Variant {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Full, Self::Larger, Self::WithoutInstance, Self::WithoutDatabase, Self::Worker, Self::Private];
+
+    /// The spec's text.
+    pub(super) fn text(self, stack: &str) -> String {
+        let nat = if self == Self::Private { "none" } else { "single" };
+        let mut text = format!(
+            "stack: {stack}\nregion: eu-central-1\nnetwork: {{ cidr: 10.20.0.0/16, zones: 2, nat: {nat} }}\n"
+        );
+        if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance | Self::WithoutDatabase) {
+            text += "loadBalancer:\n  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23\n";
+        }
+        if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance) {
+            text += "database: { deletionProtection: false, allow: [services, instance] }\n";
+            if self == Self::WithoutInstance {
+                text = text.replace("[services, instance]", "[services]");
+            }
+        }
+        text += &self.instance();
+        text + &self.service() + "onDelete: destroy\n"
+    }
+
+    fn instance(self) -> String {
+        match self {
+            Self::Full | Self::Private => "instance: { type: t3.micro }\n".into(),
+            Self::Larger => "instance: { type: t3.small }\n".into(),
+            Self::WithoutInstance | Self::WithoutDatabase | Self::Worker => String::new(),
+        }
+    }
+
+    fn service(self) -> String {
+        let mut text = match self {
+            Self::Private => {
+                "services:\n  web:\n    image: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/web:1\n"
+                    .to_owned()
+            }
+            _ => "services:\n  web:\n    image: public.ecr.aws/docker/library/nginx:1.29\n".to_owned(),
+        };
+        if self == Self::Larger {
+            text += "    count: 3\n    cpu: 512\n";
+        }
+        if !matches!(self, Self::Worker | Self::Private) {
+            text += "    port: 80\n    routes: [{ path: '/*' }]\n";
+        }
+        if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance) {
+            text += "    database: { DB_HOST: host }\n";
+        }
+        text
+    }
+}

@@ -1,0 +1,109 @@
+//! A deployment that has ended.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stackdrop_functions::deployment::failure::message_of;
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_functions::deployment::outputs::Outputs;
+use stackdrop_functions::deployment::plan::ComponentPlan;
+use stackdrop_functions::deployment::state::Verdict;
+use stackdrop_functions::deployment::summary;
+use stackdrop_simulator::Call;
+use stackdrop_statemachine::{self as statemachine, Status};
+
+/// A deployment that has ended.
+#[derive(Debug)]
+pub struct Deployed {
+    /// The deployment's ID: the execution's name.
+    pub id: String,
+    /// The outcome of the execution.
+    pub outcome: statemachine::Outcome,
+    /// The calls that the deployment made, in order.
+    pub calls: Vec<Call>,
+    /// The shortest duration that AWS allows for a first deployment of the spec at the medians, in seconds; `None` if
+    /// the spec is invalid.
+    pub bound_seconds: Option<f64>,
+}
+
+impl Deployed {
+    /// How the deployment ended: from its record if it has one, otherwise from the execution.
+    #[must_use]
+    pub fn result(&self) -> Outcome {
+        let recorded =
+            self.conclusion().and_then(|conclusion| Outcome::deserialize(conclusion.get("result")?).ok());
+        recorded.unwrap_or_else(|| self.without_record())
+    }
+
+    /// How an execution ended that has no record.
+    fn without_record(&self) -> Outcome {
+        match &self.outcome.status {
+            Status::Succeeded(output) => match output.get("verdict").map(Verdict::deserialize) {
+                Some(Ok(Verdict::Superseded)) => Outcome::Superseded,
+                Some(Ok(Verdict::Retained)) => Outcome::Retained,
+                _ => Outcome::Succeeded,
+            },
+            Status::Failed(failure) => Outcome::of_error(&failure.error),
+            Status::TimedOut | Status::Aborted(_) => Outcome::Interrupted,
+        }
+    }
+
+    /// Whether the execution succeeded.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        matches!(self.outcome.status, Status::Succeeded(_))
+    }
+
+    /// The error of the execution, for people.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match &self.outcome.status {
+            Status::Succeeded(_) => None,
+            Status::Failed(failure) | Status::Aborted(failure) => {
+                Some(format!("{}: {}", failure.error, message_of(&failure.cause)))
+            }
+            Status::TimedOut => Some("the execution ran longer than the workflow allows".into()),
+        }
+    }
+
+    /// The result of Conclude, if the deployment reached it.
+    #[must_use]
+    pub fn conclusion(&self) -> Option<Value> {
+        self.outcome.output_of("Conclude").cloned()
+    }
+
+    /// The problems that the plan found.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let state = self.outcome.input_of("Conclude");
+        let plan = state.and_then(|state| Vec::<ComponentPlan>::deserialize(state.get("plan")?).ok());
+        summary::problems(&plan.unwrap_or_default())
+    }
+
+    /// The outputs of the stack.
+    #[must_use]
+    pub fn outputs(&self) -> Value {
+        let outputs = self.conclusion().and_then(|conclusion| conclusion.get("outputs").cloned());
+        outputs.unwrap_or_else(|| json!({}))
+    }
+
+    /// How often each operation was called, by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.calls {
+            *counts.entry(call.name()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// The outputs of the stack, as the functions' own type.
+///
+/// # Errors
+/// If the outputs do not have that type.
+pub fn outputs_of(deployed: &Deployed) -> Result<Outputs> {
+    serde_json::from_value(deployed.outputs()).context("cannot parse the outputs")
+}

@@ -1,0 +1,296 @@
+//! Exceptions from the permission tests, with reasons. A test fails if any part of an entry is not needed.
+
+use super::variants::Change::{
+    self, NoCreateAction, NoRequestTag, NoResource, NoResourceTag, OthersKeyValue, OthersName,
+};
+
+/// Actions that are allowed although no rehearsal needs them: the policy, the action, the reason.
+pub(super) const UNREHEARSED: &[(&str, &str, &str)] = &[(
+    "ServiceRole",
+    "ecs:ListServices",
+    "only where a cluster has more services than the deployments know of",
+)];
+
+/// An exception for a policy.
+pub(super) struct Exception {
+    /// The policy's label.
+    pub(super) policy: &'static str,
+    /// How an allowed request was changed.
+    pub(super) changes: &'static [Change],
+    /// The requests, with their resource types.
+    pub(super) requests: &'static [&'static str],
+    /// Why the policy allows them, or what limits them instead.
+    #[expect(dead_code, reason = "only for readers of the code")]
+    reason: &'static str,
+}
+
+const fn exception(
+    policy: &'static str,
+    changes: &'static [Change],
+    requests: &'static [&'static str],
+    reason: &'static str,
+) -> Exception {
+    Exception { policy, changes, requests, reason }
+}
+
+/// Allowed on resources of others, or without a stack's tag.
+pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
+    exception(
+        "AdmitRole",
+        &[NoResource],
+        &["states:SendTaskFailure on *"],
+        "takes no narrower resource; the caller must know the token of a waiting task",
+    ),
+    exception(
+        "DatabaseRole",
+        &[NoRequestTag, NoResourceTag],
+        &["rds:AddTagsToResource on db", "rds:AddTagsToResource on pg", "rds:AddTagsToResource on subgrp"],
+        "by name (`…-database`, `…-postgres…`); rds:TagsFromRequest can narrow it once the simulator sets that key",
+    ),
+    exception(
+        "DatabaseRole",
+        &[NoResourceTag],
+        &["rds:CreateDBInstance on pg", "rds:CreateDBInstance on subgrp"],
+        "by name (`…-database`, `…-postgres…`), for a new database with a stack's tag",
+    ),
+    exception(
+        "EgressRole",
+        &[NoResourceTag],
+        &["ec2:ModifyVpcEndpoint on subnet"],
+        "another owner's subnet of a stack's endpoint; the call also needs the endpoint, which must carry the tag",
+    ),
+    exception(
+        "EgressRole",
+        &[OthersName],
+        &["ec2:ModifyVpcEndpoint on security-group", "ec2:ModifyVpcEndpoint on subnet"],
+        "another owner's group or subnet of a stack's endpoint; the call also needs the endpoint, as above",
+    ),
+    exception(
+        "EgressRole",
+        &[OthersName],
+        &["route53:AssociateVPCWithHostedZone on hostedzone"],
+        "EC2 creates the zone of an endpoint, so its ID is not known in advance",
+    ),
+    exception(
+        "InstanceRole",
+        &[NoResourceTag],
+        &[
+            "iam:AddRoleToInstanceProfile on instance-profile",
+            "iam:DeleteInstanceProfile on instance-profile",
+            "iam:DeleteRole on role",
+            "iam:DeleteRolePolicy on role",
+            "iam:DetachRolePolicy on role",
+            "iam:PutRolePolicy on role",
+            "iam:RemoveRoleFromInstanceProfile on instance-profile",
+            "iam:TagInstanceProfile on instance-profile",
+            "iam:TagRole on role",
+            "iam:UpdateAssumeRolePolicy on role",
+        ],
+        "by name (`stackdrop-…-instance-REGION`): IAM also decides on roles that do not exist, which carry no tag",
+    ),
+    exception(
+        "InstanceRole",
+        &[OthersName],
+        &["ec2:DisassociateAddress on elastic-ip"],
+        "another owner's address on a stack's interface, which must carry the tag. The Service Authorization Reference \
+         marks the interface as optional: if EC2 does not check it, this disassociates any address",
+    ),
+    exception(
+        "InstanceRole",
+        &[OthersName],
+        &[
+            "kms:CreateGrant on key",
+            "kms:Decrypt on key",
+            "kms:DescribeKey on key",
+            "kms:GenerateDataKeyWithoutPlaintext on key",
+            "kms:ReEncryptFrom on key",
+            "kms:ReEncryptTo on key",
+        ],
+        "only through EC2, for disks of instances. The account's default key is not known in advance",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[NoResourceTag, OthersName],
+        &["acm:AddTagsToCertificate on certificate"],
+        "ACM has no condition key that distinguishes a new certificate from an existing one",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["route53:ChangeResourceRecordSets on hostedzone"],
+        "the spec names the zone; only for records of the types A and CNAME",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["elasticloadbalancing:SetRulePriorities on listener-rule/app"],
+        "the action does not support tags (Service Authorization Reference): it can move the rules of any load balancer",
+    ),
+    exception(
+        "NetworkRole",
+        &[NoResourceTag, OthersName],
+        &[
+            "ec2:DisassociateRouteTable on subnet",
+            "ec2:ModifyVpcEndpoint on route-table",
+            "ec2:ReplaceRouteTableAssociation on route-table",
+        ],
+        "another owner's table or subnet of a stack's subnet, table or endpoint, which must carry the tag. The Service \
+         Authorization Reference marks the subnet as optional: if EC2 does not check it, ReplaceRouteTableAssociation \
+         moves any subnet",
+    ),
+    exception(
+        "NetworkRole",
+        &[OthersName],
+        &[
+            "ec2:RevokeSecurityGroupEgress on security-group",
+            "ec2:RevokeSecurityGroupIngress on security-group",
+        ],
+        "AWS creates a VPC's default group without tags",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoRequestTag],
+        &["application-autoscaling:RegisterScalableTarget on ScalableTarget"],
+        "only for ECS services; an update of a target sends no tag",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResourceTag, OthersName],
+        &[
+            "application-autoscaling:DeregisterScalableTarget on ScalableTarget",
+            "application-autoscaling:PutScalingPolicy on ScalableTarget",
+            "application-autoscaling:TagResource on ScalableTarget",
+        ],
+        "only for ECS services. A condition on the target's tag could limit Deregister, but TagResource can set that tag",
+    ),
+    exception(
+        "ServiceRole",
+        &[OthersName],
+        &["cloudwatch:DeleteAlarms on alarm", "cloudwatch:PutMetricAlarm on alarm"],
+        "Application Auto Scaling requests them without a name",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResource],
+        &["ecs:DeregisterTaskDefinition on *"],
+        "takes no narrower resource",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoCreateAction, NoResourceTag, OthersKeyValue, OthersName],
+        &["ecs:TagResource on task-definition"],
+        "Stackdrop adopts a revision that a pipeline has registered, by tagging it",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResourceTag],
+        &[
+            "iam:DeleteRole on role",
+            "iam:DeleteRolePolicy on role",
+            "iam:DetachRolePolicy on role",
+            "iam:PutRolePolicy on role",
+            "iam:TagRole on role",
+            "iam:UpdateAssumeRolePolicy on role",
+        ],
+        "by name (`stackdrop-…-execution-REGION`, `…-task-REGION`)",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoRequestTag],
+        &["logs:CreateLogGroup on log-group", "logs:TagResource on log-group"],
+        "by name (`/stackdrop/…`)",
+    ),
+    exception(
+        "ServiceRole",
+        &[NoResourceTag],
+        &[
+            "logs:DeleteLogGroup on log-group",
+            "logs:PutRetentionPolicy on log-group",
+            "logs:TagResource on log-group",
+            "logs:UntagResource on log-group",
+        ],
+        "by name (`/stackdrop/…`)",
+    ),
+    exception(
+        "WorkflowRole",
+        &[NoResource],
+        &[
+            "logs:CreateLogDelivery on *",
+            "logs:DeleteLogDelivery on *",
+            "logs:PutResourcePolicy on *",
+            "logs:UpdateLogDelivery on *",
+            "xray:PutTelemetryRecords on *",
+            "xray:PutTraceSegments on *",
+        ],
+        "take no narrower resource (Step Functions developer guide, Logging and Tracing)",
+    ),
+    exception(
+        "the policy of arn:aws:kms:eu-central-1:123456789012:key/stackdrop-TopicKey",
+        &[OthersKeyValue],
+        &["kms:Decrypt on key", "kms:GenerateDataKey on key"],
+        "the key's policy delegates the decision to the account's policies, which name SNS",
+    ),
+];
+
+/// Reads of others' resources that are allowed: the roles, the requests, the reason.
+pub(super) const READS: &[Exception] = &[
+    exception(
+        "DatabaseRole",
+        &[OthersName],
+        &[
+            "ec2:DescribeVpcAttribute on vpc",
+            "kms:DescribeKey on key",
+            "rds:DescribeDBInstances on db",
+            "rds:DescribeDBParameterGroups on pg",
+            "rds:DescribeDBParameters on pg",
+            "rds:DescribeDBSubnetGroups on subgrp",
+            "rds:ListTagsForResource on pg",
+            "rds:ListTagsForResource on subgrp",
+        ],
+        "settings only. Reads must see name collisions with others; the key in use is not known in advance",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &[
+            "acm:DescribeCertificate on certificate",
+            "acm:ListTagsForCertificate on certificate",
+            "route53:GetHostedZone on hostedzone",
+            "route53:ListResourceRecordSets on hostedzone",
+        ],
+        "settings only, of the certificates and zones that belong to the spec or its domain",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["s3:ListBucket on bucket"],
+        "the spec names the bucket for access logs. This also lists the objects of every bucket, and could be narrowed",
+    ),
+    exception(
+        "NetworkRole",
+        &[OthersName],
+        &["ec2:DescribeVpcAttribute on vpc", QUOTAS],
+        "settings only; EC2 takes no narrower resource",
+    ),
+    exception("EgressRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception("SecurityGroupsRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception("ServiceRole", &[OthersName], &[QUOTAS], QUOTAS_ARE_LIMITS),
+    exception(
+        "ServiceRole",
+        &[OthersName],
+        &[
+            "cloudwatch:DescribeAlarms on alarm",
+            "ecr:DescribeImages on repository",
+            "ecs:DescribeClusters on cluster",
+            "ecs:DescribeServices on service",
+            "ecs:DescribeTasks on task",
+            "ecs:ListServiceDeployments on service",
+            "secretsmanager:DescribeSecret on Secret",
+        ],
+        "settings only, never a secret's value. Images and secrets are those that the spec names; ECS is read before its \
+         tags are known",
+    ),
+];
+
+const QUOTAS: &str = "servicequotas:GetServiceQuota on quota";
+const QUOTAS_ARE_LIMITS: &str = "the limits of the account";
