@@ -68,8 +68,10 @@ pub(super) fn defect(deployed: &Deployed) -> Option<String> {
     let defective = [names::DEFECT, "States.Runtime", "States.DataLimitExceeded", "Lambda.Unknown"];
     let conclusion = deployed.conclusion();
     let known = conclusion.is_none_or(|conclusion| conclusion["result"] == json!(result));
-    (!known || defective.iter().any(|name| error.starts_with(name)) || error.contains("is a defect"))
-        .then(|| format!("{} ended as {result}: {error}", deployed.id))
+    (!known
+        || defective.iter().any(|name| error.starts_with(name))
+        || error.contains("is a bug in Stackdrop"))
+    .then(|| format!("{} ended as {result}: {error}", deployed.id))
 }
 
 /// The stopped executions that another one cleaned up after, and which still hold the lock or have no record.

@@ -1,4 +1,4 @@
-//! Resources of somebody else, with names that look like Stackdrop's: a chaos test must not change them.
+//! Resources of somebody else, with names that look like Stackdrop's: a chaos test must not change these.
 
 use std::time::Duration;
 

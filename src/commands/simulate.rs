@@ -30,7 +30,7 @@ pub(super) struct Simulate {
     /// How fast simulated time passes: at 60, a deployment of six minutes takes six seconds.
     #[arg(long, value_name = "N", default_value_t = 60.0)]
     speed: f64,
-    /// Refuse every call such as `ec2:CreateNatGateway`.
+    /// Refuse every call of this operation, such as `ec2:CreateNatGateway`.
     #[arg(long, value_name = "CALL")]
     fail: Option<String>,
 }

@@ -31,11 +31,11 @@ pub enum Event {
     Started,
     /// A deployment has a plan that awaits approval.
     WaitingForApproval,
-    /// A deployment succeeded: the stack matches its spec, or was planned, destroyed or retained as requested.
+    /// A deployment succeeded: it did what was requested, or another deployment replaced it.
     Succeeded,
     /// A deployment failed.
     Failed,
-    /// The deployment of an unchanged spec found that the account has changed, or found something to warn of.
+    /// The deployment of an unchanged spec found that the account has changed.
     DriftFound,
 }
 
@@ -73,7 +73,7 @@ pub struct Announcement<'a> {
     /// The changes, one line for each resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-    /// Warnings of what Stackdrop leaves alone, one line each.
+    /// The warnings, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -85,8 +85,7 @@ impl<'a> Announcement<'a> {
         let title = match event {
             Event::Started => format!("{stack}: a deployment has started"),
             Event::WaitingForApproval => format!("{stack}: a plan awaits approval"),
-            Event::Succeeded => format!("{stack}: {}", record.result.in_words()),
-            Event::Failed => format!("{stack}: the deployment {}", record.result.in_words()),
+            Event::Succeeded | Event::Failed => format!("{stack}: {}", record.result.title()),
             Event::DriftFound => format!("{stack}: the account differs from the last deployment"),
         };
         let mut changes = if event == Event::DriftFound { record.drift.clone() } else { record.changes() };

@@ -21,7 +21,7 @@ pub enum Outcome {
     Destroyed,
     /// The spec was deleted, and the stack was kept (`onDelete: retain`).
     Retained,
-    /// The account differs from the last deployment, which was only to be reported (`drift: report`).
+    /// The account differs from the last deployment; the drift was only reported (`drift: report`).
     Drifted,
     /// A newer version of the spec, or another deployment of the same version, replaced it; nothing was changed.
     Superseded,
@@ -29,9 +29,9 @@ pub enum Outcome {
     InvalidSpec,
     /// Its plan was rejected; nothing was changed.
     ApprovalRejected,
-    /// It failed, and was rolled back.
+    /// It failed, and was rolled back; or its plan failed or found problems, and nothing was changed.
     Failed,
-    /// It failed, and was left as it was (`onFailure: keep`).
+    /// It failed, and was not rolled back (`onFailure: keep`).
     Kept,
     /// Its execution was stopped or timed out; another deployment cleans up.
     Interrupted,
@@ -119,31 +119,31 @@ impl Outcome {
             Self::InvalidSpec => "Invalid: nothing was changed",
             Self::ApprovalRejected => "Rejected: nothing was changed",
             Self::Failed => "Failed",
-            Self::Kept => "Failed: the stack was left as it was",
+            Self::Kept => "Failed: nothing was rolled back",
             Self::Interrupted => "Interrupted: another deployment cleans up",
             Self::RollbackFailed => "Rollback failed: some resources remain",
             Self::DestroyFailed => "Destroy failed: some resources remain",
         }
     }
 
-    /// What a person would say of the deployment.
+    /// The title of an announcement, after the name of the stack.
     #[must_use]
-    pub fn in_words(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
-            Self::Running => "is running",
-            Self::AwaitingApproval => "awaits approval",
+            Self::Running => "a deployment is running",
+            Self::AwaitingApproval => "a plan awaits approval",
             Self::Succeeded => "the stack matches its spec",
-            Self::Planned => "planned, nothing was changed",
+            Self::Planned => "a plan was made, nothing was changed",
             Self::Destroyed => "the stack was destroyed",
             Self::Retained => "the spec was deleted, the stack was kept",
             Self::Drifted => "the account differs from the last deployment",
-            Self::Superseded => "was superseded",
+            Self::Superseded => "another deployment replaced this one",
             Self::InvalidSpec => "the spec is invalid, nothing was changed",
             Self::ApprovalRejected => "the plan was rejected, nothing was changed",
-            Self::Failed => "failed",
-            Self::Kept => "failed, and was left as it was",
-            Self::Interrupted => "was interrupted",
-            Self::RollbackFailed => "failed, and could not be rolled back",
+            Self::Failed => "the deployment failed",
+            Self::Kept => "the deployment failed, and was not rolled back",
+            Self::Interrupted => "the deployment was interrupted",
+            Self::RollbackFailed => "the deployment failed, and so did its rollback",
             Self::DestroyFailed => "the stack could not be destroyed completely",
         }
     }

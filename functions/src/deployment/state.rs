@@ -77,7 +77,7 @@ pub struct Deployment {
     /// The failure that led to the rollback.
     #[serde(default)]
     pub first_failure: Failures,
-    /// The step that could not begin the rollback.
+    /// The step that could not start the rollback.
     #[serde(default)]
     pub rollback_failed: Failures,
     /// The step that could not prune what the spec no longer has.

@@ -38,7 +38,7 @@ pub fn problems(plans: &[ComponentPlan]) -> Vec<String> {
     plans.iter().flat_map(|of| &of.plan.problems).map(problem).collect()
 }
 
-/// What somebody should know of, and Stackdrop leaves alone.
+/// The warnings in the plans.
 #[must_use]
 pub fn warnings(plans: &[ComponentPlan]) -> Vec<String> {
     plans.iter().flat_map(|of| &of.plan.warnings).map(problem).collect()

@@ -304,7 +304,8 @@ impl Workflow<'_> {
 
     fn prune(&self, states: &mut States) {
         let ways = [(is("$.rollingBack", true), "Prune"), (is("$.review.prunes", true), "Prune")];
-        let comment = "Prunes if the spec no longer has some resource, or a failed update added some: nothing uses them now";
+        let comment =
+            "Prunes after a rollback, or if the spec no longer has some resources: nothing uses them now";
         states.add("NeedsPruning", choice(comment, &ways, "Conclude"));
         let branches = self.parallel().map(|(part, wait)| {
             let mut branch = States::default();
@@ -338,12 +339,16 @@ impl Workflow<'_> {
             (text("$.spec.onFailure", "keep"), "Conclude"),
             (is_null("$.baseline", false), "RollBackToBaseline"),
         ];
-        let comment = "A failed update is rolled back to the baseline, a failed first deployment is deleted, unless the spec says onFailure: keep; a failed rollback or destroy ends here";
+        let comment = "Rolls back a failed update to the baseline; deletes a failed first deployment. Not if the spec says onFailure: keep, or if a rollback or destroy failed";
         states.add("RollBack", choice(comment, &ways, &self.first_deletion()));
         let task = Task {
             catch: Some((failed_in("rollbackFailed", "RollBackToBaseline"), "Conclude".into())),
             next: Some(self.first_apply()),
-            ..admit_task(AdmitAction::RollBack, "Applies the last good version of the spec again", None)
+            ..admit_task(
+                AdmitAction::RollBack,
+                "Replaces the spec of the failed update with that of the baseline",
+                None,
+            )
         };
         states.add("RollBackToBaseline", task.into_state());
     }
@@ -367,7 +372,7 @@ impl Workflow<'_> {
                 ..task(part.component, Action::AwaitDeletion, comment, Some(wait))
             };
             branch.add(deleted, task.into_state());
-            let comment = "Notes what remains, so that the other deletions continue";
+            let comment = "Records the failure, so that the other deletions continue";
             let pass = json!({ "Comment": comment, "Type": "Pass", "Parameters": { "failure.$": "$" }, "End": true });
             branch.add(remains, pass);
             branch.into_branch()
@@ -376,12 +381,12 @@ impl Workflow<'_> {
         let last: Vec<String> =
             self.last().iter().map(|(part, _)| format!("Delete{}", pascal_case(part.component))).collect();
         let after = |index: usize| last.get(index).map_or("Conclude", String::as_str);
-        let comment = "Waits until everything inside the network is deleted; a deletion that is given up does not stop the others";
+        let comment = "Waits until everything inside the network is deleted; a deletion that fails does not stop the others";
         let catch = (failed_in("deletionsGivenUp", "AwaitDeletion"), after(0).to_owned());
         let result = json!({ "ResultPath": "$.deletionEnds" });
         states.add("AwaitDeletion", parallel(comment, &branches, &result, catch, after(0)));
         for (index, (part, wait)) in self.last().into_iter().enumerate() {
-            let comment = "Deletes what everything else was in, and waits until it is gone";
+            let comment = "Deletes the component, which nothing uses now, and waits until it is deleted";
             let next = after(index + 1);
             let task = deleting(part, Action::AwaitDeletion, comment, Some(wait), "deletionsGivenUp", next);
             states.add(&*last[index], task);
@@ -432,7 +437,10 @@ fn conclude(states: &mut States) {
     };
     states.add("Conclude", task.into_state());
     let ways = [(is("$.succeeded", true), "Succeeded")];
-    states.add("Concluded", choice("Ends the execution as the deployment ended", &ways, "Failed"));
+    states.add(
+        "Concluded",
+        choice("Ends the execution as succeeded or failed, as the deployment ended", &ways, "Failed"),
+    );
     states.add("Succeeded", succeed("The deployment did what was requested"));
     states
         .add("Failed", fail("The deployment failed; its record says what to do next", "$.error", "$.cause"));

@@ -1,4 +1,4 @@
-//! The one table of the workflow: what happens with each component, when, and for how long it is waited for.
+//! The one table of the workflow: the order of the components, their waits and their deletion.
 //!
 //! Everything else follows from it: `statemachine/deploy.asl.json` is generated from this table and compared with it by a
 //! test, as are the function, log group and role of each component in `template.yaml`.
@@ -44,7 +44,7 @@ pub struct Part {
     pub apply: Wait,
     /// The wait until it is stable, after all components have been applied. `None`: it is stable once it is applied.
     pub stable: Option<Wait>,
-    /// Why it is applied once more before that wait, where it is.
+    /// Why it is applied once more before that wait. `None`: it is not.
     pub reapply: Option<&'static str>,
     /// When it is pruned and deleted.
     pub removal: Removal,
@@ -61,7 +61,7 @@ pub struct Need {
     pub why: &'static str,
     /// The wait.
     pub wait: Wait,
-    /// The field of its outputs that says whether the wait is needed, and why it may not be. `None`: always.
+    /// The field of its outputs that says whether the wait is needed, and the comment of that choice. `None`: always.
     pub only_if: Option<(&'static str, &'static str)>,
 }
 
@@ -70,7 +70,7 @@ pub struct Need {
 pub enum Removal {
     /// In parallel with the others; the limit of the wait.
     Parallel(Wait),
-    /// After the others, one at a time: the others are inside it.
+    /// After the others, one at a time, because the others use it.
     Last(Wait),
 }
 
@@ -132,7 +132,7 @@ pub const PARTS: [Part; 7] = [
         creates: "Creates or updates the EC2 instance and its role; does not wait until it is running",
         needs: &[Need {
             component: EGRESS,
-            why: "Waits until there is a way out: an instance or task that starts without one backs off for minutes",
+            why: "Waits until the NAT gateways or endpoints are available: without them, an instance or task retries for minutes",
             wait: every(2).for_minutes(15),
             only_if: None,
         }],
@@ -164,7 +164,7 @@ pub const PARTS: [Part; 7] = [
 /// The removal of what is neither network nor security group.
 const PARALLEL: Removal = Removal::Parallel(every(5).for_minutes(60));
 /// The usual comment of a pruning state.
-const PRUNES: &str = "Deletes what the spec no longer has, and waits until it is gone";
+const PRUNES: &str = "Deletes what the spec no longer has, and waits until it is deleted";
 
 /// The wait for a plan: AWS may still be applying an earlier change.
 pub const PLAN: Wait = every(2).for_minutes(2);
@@ -172,7 +172,7 @@ pub const PLAN: Wait = every(2).for_minutes(2);
 pub const ADMIT: Wait = every(10).for_minutes(4 * 60);
 /// The wait for a reply to be read.
 pub const READ_REPLY: Wait = every(2).for_minutes(2);
-/// The wait for what concludes a deployment.
+/// The wait for the conclusion of a deployment.
 pub const CONCLUDE: Wait = every(5).for_minutes(5);
 
 /// How long somebody may take to approve a plan.

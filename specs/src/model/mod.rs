@@ -203,7 +203,7 @@ pub enum Approval {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// Rolls back: a first deployment deletes everything it created, a later one restores the last good version.
+    /// Rolls back: a first deployment deletes everything it created, an update rolls back to the last good version.
     #[default]
     Rollback,
     /// Stops at the failed step, for inspection.

@@ -14,7 +14,7 @@ use super::installation::{Installation, Refusal};
 use super::{Target, report, with_installation};
 use crate::commands::{print, print_error, print_json};
 
-/// AWS's error codes for a task that does not wait any more.
+/// AWS's error codes for a task that no longer waits.
 const GONE: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 
 /// Approve the plan that awaits approval, and follow the deployment to the end.
@@ -92,7 +92,7 @@ impl Reject {
         if self.target.json {
             print_json(&json!({ "stack": self.stack, "deployment": approval.deployment, "rejected": true }))?;
         } else {
-            print(&format!("Rejected the plan of deployment {}; nothing is changed.", approval.deployment));
+            print(&format!("Rejected the plan of deployment {}; nothing was changed.", approval.deployment));
         }
         Ok(exit_code::DONE)
     }
@@ -109,7 +109,7 @@ async fn pending(installation: &Installation, stack: &StackName) -> Result<Optio
 
 fn too_late(stack: &StackName) -> u8 {
     print_error(&format!(
-        "error: the plan of stack {stack} no longer awaits approval: it was answered, or superseded"
+        "error: the plan of stack {stack} no longer awaits approval: it was approved, rejected or superseded, or it timed out"
     ));
     exit_code::INCOMPLETE
 }

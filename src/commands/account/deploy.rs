@@ -13,14 +13,14 @@ use super::installation::Installation;
 use super::{Target, report, with_installation};
 use crate::commands::{print, read_spec};
 
-/// Upload a spec and follow its deployment to the end, or roll back to an earlier version of a stack's spec.
+/// Upload a spec and follow its deployment to the end, or deploy an earlier version of a stack's spec again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::CREDENTIALS)]
 pub(in crate::commands) struct Deploy {
     /// The spec file; with `--version`, the stack's name.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
-    /// Roll back to this S3 version of the stack's spec: `stackdrop history` lists the versions that were deployed.
+    /// Deploy this S3 version of the stack's spec again: `stackdrop history` lists the deployed versions.
     #[arg(long, value_name = "V")]
     version: Option<String>,
     #[command(flatten)]

@@ -26,7 +26,7 @@ pub(in crate::commands) struct History {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// The largest number of deployments.
+    /// List at most this many deployments.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]

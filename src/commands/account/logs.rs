@@ -138,7 +138,7 @@ async fn read(installation: &Installation, service: &str, group: &str, since: i6
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "logs are read by real time")]
+#[expect(clippy::disallowed_methods, reason = "logs have real timestamps")]
 fn now_millis() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

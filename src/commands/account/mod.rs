@@ -1,5 +1,5 @@
-//! The commands that work with an AWS account. Everything they do can also be done by hand with S3, Step Functions and
-//! CloudWatch Logs.
+//! The commands that work with an AWS account. The AWS CLI can do the same with S3, Step Functions and CloudWatch
+//! Logs.
 
 pub(super) mod answer;
 pub(super) mod deploy;

@@ -22,8 +22,8 @@ use super::{print, print_error, print_json, read_spec};
 pub(super) struct Rehearse {
     /// The spec file.
     spec: PathBuf,
-    /// Make a step fail: the first creating call of a component, or every call such as `ec2:CreateNatGateway`. With
-    /// `--then`, the second deployment fails.
+    /// Make a step fail: the first creating call of a component, or every call of an operation such as
+    /// `ec2:CreateNatGateway`. With `--then`, the second deployment fails.
     #[arg(long, value_name = "STEP")]
     fail: Option<String>,
     /// Deploy this spec afterwards: the same file again, or a changed one.

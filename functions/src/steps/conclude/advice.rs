@@ -13,7 +13,7 @@ pub(super) fn next_step(deployment: &Deployment, verdict: &Verdict) -> Option<St
             "Delete what depends on each remaining resource, then start {{ \"stack\": \"{stack}\", \"action\": \"destroy\" }} again."
         )),
         (Outcome::RollbackFailed, _) => Some(format!(
-            "Delete what depends on each remaining resource, then {}: it continues from here.",
+            "Delete what depends on each remaining resource, then {}: the next deployment continues from there.",
             again(deployment)
         )),
         (Outcome::Drifted, _) => Some(format!(
@@ -41,13 +41,18 @@ fn after(deployment: &Deployment, error: &str) -> String {
              logs."
         ),
         names::NOT_OWNED => {
-            "Rename or delete the resource that is in the way, or choose another name for the stack.".into()
+            "Rename or delete the blocking resource, or choose another name for the stack.".into()
         }
         names::PENDING => {
             format!("AWS took longer than the step waits. Check what it waited for, then {again}.")
         }
         names::TRANSIENT => format!("AWS, or the network, failed repeatedly. Later, {again}."),
-        names::DEFECT => "Report this with the execution's history: it is a defect of Stackdrop.".into(),
-        _ => format!("Fix the rejected request, then {again}."),
+        names::DEFECT => "Report this bug in Stackdrop with the execution's history.".into(),
+        names::INTERRUPTED => format!("Check why the execution was stopped or timed out, then {again}."),
+        names::REFUSED => format!("Fix the rejected request, then {again}."),
+        "States.Timeout" if !deployment.not_approved.is_empty() => {
+            format!("To request approval again, {again}.")
+        }
+        _ => format!("Fix the cause, then {again}."),
     }
 }

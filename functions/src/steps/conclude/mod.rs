@@ -47,7 +47,7 @@ struct Conclusion<'a> {
 /// Concludes a deployment.
 ///
 /// # Errors
-/// When the bucket, the scheduler or RDS refuse what concludes it.
+/// When the bucket, the scheduler or RDS refuse a call.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = request(NAME, payload)?;
     let verdict = Verdict::of(&deployment);
@@ -67,7 +67,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     })
 }
 
-/// Leaves to the next deployment what it needs: baseline, schedule, records, and the stack's lock, released.
+/// Writes what the next deployment needs, the baseline, the schedule and the records, then releases the stack's lock.
 async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Result<(), StepError> {
     let stack = deployment.stack.as_str();
     if deployment.destroying && deployment.failed.is_empty() && !deployment.deletions.is_empty() {
@@ -98,7 +98,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
 
 /// Announces how the deployment ended, and any drift that it found.
 async fn announce_end(aws: &Aws, record: &Record) {
-    // Warnings alone are not announced as drift, or they would be every night: record, status and plan have them.
+    // Warnings alone are not announced as drift, or they would be announced every night: the record, the status and the plan list them.
     if !record.drift.is_empty() {
         announce(aws, &Announcement::of(Event::DriftFound, record)).await;
     }
@@ -106,8 +106,8 @@ async fn announce_end(aws: &Aws, record: &Record) {
     announce(aws, &Announcement::of(event, record)).await;
 }
 
-/// Makes the deployment the baseline, then does what follows a success. What AWS refuses there becomes a warning: the
-/// stack is deployed.
+/// Makes the deployment the baseline, then does what follows a success. A call that AWS refuses
+/// there becomes a warning, because the stack is deployed.
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let mut warnings = Vec::new();
     let mut note = |result: Result<(), StepError>| match result {

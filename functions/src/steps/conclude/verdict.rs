@@ -25,7 +25,7 @@ pub(super) struct Verdict {
     pub(super) remaining: Vec<String>,
 }
 
-/// The one failed step and its failure: a deployment ends, or is rolled back, at its first.
+/// The first failed step and its failure: at it, a deployment ends or is rolled back.
 type Failed<'a> = (&'a String, &'a Failure);
 
 fn first(failures: &Failures) -> Option<Failed<'_>> {
@@ -44,7 +44,7 @@ impl Verdict {
     /// Judges a deployment whose steps have all ended.
     pub(super) fn of(deployment: &Deployment) -> Self {
         if let Some((_, failure)) = first(&deployment.rollback_failed) {
-            return rollback_not_begun(deployment, failure);
+            return rollback_not_started(deployment, failure);
         }
         if let Some(failed) = first(&deployment.first_failure) {
             return rolled_back(deployment, failed);
@@ -123,7 +123,7 @@ fn not_approved((step, failure): Failed<'_>) -> Verdict {
             error: Some(failure.error.clone()),
             ..Verdict::saying(Outcome::Failed, format!("{}\nNothing was changed.", failure.of_step(step)))
         },
-        // Whoever rejects with the task's token chooses the error's name.
+        // A person who rejects with the task's token chooses the error's name.
         _ => rejected(format!("the plan was rejected ({message})")),
     }
 }
@@ -141,7 +141,7 @@ fn destroyed(deployment: &Deployment) -> Verdict {
         return Verdict { deleted, ..Verdict::saying(Outcome::Destroyed, message) };
     }
     let message = format!(
-        "Not everything could be deleted:\n{}\nDestroy the stack again once the cause is gone: it continues from here.",
+        "Not everything could be deleted:\n{}\nFix the cause, then destroy the stack again: the next deployment continues from there.",
         remaining.join("\n")
     );
     Verdict {
@@ -152,12 +152,12 @@ fn destroyed(deployment: &Deployment) -> Verdict {
     }
 }
 
-/// An update that failed, and whose rollback could not even begin.
-fn rollback_not_begun(deployment: &Deployment, rollback: &Failure) -> Verdict {
+/// An update that failed, and whose rollback could not start.
+fn rollback_not_started(deployment: &Deployment, rollback: &Failure) -> Verdict {
     let (why, first) = (rollback.message(), first(&deployment.failed));
     let what = first.map(|(step, failure)| failure.of_step(step)).unwrap_or_default();
     let message = format!(
-        "{what}\nThe rollback could not begin: {why}\nDeploy the stack again once the cause is gone: it continues from here."
+        "{what}\nThe rollback could not start: {why}\nFix the cause, then deploy the stack again: it continues from there."
     );
     Verdict {
         step: first.map(|(step, _)| step.clone()),
@@ -180,7 +180,7 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         let why = failure.message();
         let message = format!(
             "{what}\nThe rollback to the baseline failed: {step} failed: {why}\n\
-             Deploy the stack again once the cause is gone: it continues from here."
+             Fix the cause, then deploy the stack again: the next deployment continues from there."
         );
         return rollback_failed(message, format!("{step}: {why}"));
     }
@@ -202,7 +202,7 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
     }
 }
 
-/// A deployment that failed and was left as it was, or was rolled back by deleting the stack.
+/// A deployment that failed and was not rolled back, or was rolled back by deleting its resources.
 fn failed(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
     let what = failure.of_step(step);
     let failed = Verdict {
@@ -212,7 +212,7 @@ fn failed(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
     };
     if deployment.destroying {
         let message = format!(
-            "{what}\nThe stack is not destroyed completely: destroy it again, it continues from here."
+            "{what}\nThe stack is not destroyed completely. Destroy it again: the next deployment continues from there."
         );
         return Verdict {
             outcome: Outcome::DestroyFailed,
@@ -223,18 +223,19 @@ fn failed(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
     }
     if deployment.spec.on_failure == OnFailure::Keep {
         let message = format!(
-            "{what}\nEverything was left as it was (onFailure: keep). The next deployment continues from here."
+            "{what}\nNothing was rolled back (onFailure: keep). The next deployment continues from there."
         );
         return Verdict { outcome: Outcome::Kept, message: Some(message), ..failed };
     }
     let (deleted, remaining) = (deleted(deployment), remaining(deployment));
     if remaining.is_empty() {
-        let message = format!("{what}\nEverything that it had created was deleted ({deleted} resources).");
+        let message =
+            format!("{what}\nEverything that the deployment had created was deleted ({deleted} resources).");
         return Verdict { message: Some(message), deleted, ..failed };
     }
     let message = format!(
-        "{what}\nNot everything could be deleted:\n{}\nDeploy the stack again once the cause is gone: it continues \
-         from here.",
+        "{what}\nNot everything could be deleted:\n{}\nFix the cause, then deploy the stack again: the next \
+         deployment continues from there.",
         remaining.join("\n")
     );
     Verdict {
