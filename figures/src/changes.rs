@@ -1,11 +1,11 @@
-//! How long AWS takes to change what stands: no public log shows these one by one; they are of the size that users
-//! report. In seconds.
+//! How long AWS takes to change existing resources, in seconds. No public log has these durations one by one; they are
+//! of the size that users report.
 
 /// A database's new instance class.
 pub const DATABASE_CLASS: u32 = 300;
 /// A standby is added to a database.
 pub const DATABASE_STANDBY_ADDED: u32 = 600;
-/// A database's standby is taken away, or its port changes.
+/// A database's standby is deleted, or its port changes.
 pub const DATABASE_STANDBY_REMOVED: u32 = 120;
 /// Another major version of PostgreSQL.
 pub const DATABASE_MAJOR_VERSION: u32 = 900;

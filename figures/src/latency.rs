@@ -95,7 +95,7 @@ mod tests {
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(SOURCE, &wanted).unwrap();
         } else {
-            assert_eq!(source, wanted, "UPDATE=1 cargo test the_table makes it anew");
+            assert_eq!(source, wanted, "`UPDATE=1 cargo test the_table` rewrites it");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use stackdrop_figures::prices::HOURS_A_MONTH;
 
 /// One existing resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,7 +52,7 @@ impl Item {
 
     /// The same item with its hourly price in US dollars.
     pub(crate) fn hourly(mut self, usd: f64) -> Self {
-        self.monthly_usd += usd * 730.0;
+        self.monthly_usd += usd * HOURS_A_MONTH;
         self
     }
 

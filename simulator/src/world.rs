@@ -67,14 +67,14 @@ impl World {
         Clock::epoch_seconds(self.now)
     }
 
-    /// When a creation that starts now will be complete. `thing` is a key of the latency model.
-    pub(crate) fn ready(&mut self, thing: &str) -> Duration {
-        self.now + self.latency.create(thing)
+    /// When a creation that starts now will be complete. `resource` is a key of the latency model.
+    pub(crate) fn ready(&mut self, resource: &str) -> Duration {
+        self.now + self.latency.create(resource)
     }
 
-    /// When a deletion that starts now will be complete. `thing` is a key of the latency model.
-    pub(crate) fn gone(&mut self, thing: &str) -> Duration {
-        self.now + self.latency.delete(thing)
+    /// When a deletion that starts now will be complete. `resource` is a key of the latency model.
+    pub(crate) fn gone(&mut self, resource: &str) -> Duration {
+        self.now + self.latency.delete(resource)
     }
 
     /// Brings every service's state up to `now`. Called before each call takes effect.

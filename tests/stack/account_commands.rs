@@ -59,17 +59,17 @@ impl Served {
     /// Runs the command, expects an exit code, and returns its output and errors.
     fn output(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        said
+        let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        printed
     }
 
     /// Runs the command with `--json`, expects an exit code, and returns the document.
     fn document(&self, code: i32, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        serde_json::from_str(&said).unwrap()
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        serde_json::from_str(&printed).unwrap()
     }
 
     /// A file with the example spec, with some changes.
@@ -85,9 +85,9 @@ impl Served {
     }
 }
 
-fn contains_all(said: &str, parts: &[&str]) {
+fn contains_all(printed: &str, parts: &[&str]) {
     for part in parts {
-        assert!(said.contains(part), "{part:?} is missing: {said}");
+        assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }
 }
 

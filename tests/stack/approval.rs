@@ -104,6 +104,21 @@ async fn a_task_failure_sent_with_the_token_rejects_the_plan() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_failure_without_a_name_rejects_the_plan() {
+    let spec = with_approval(SHOP);
+    let rehearsal = rehearsal(&spec);
+    let person = async {
+        let approval_request = approval_request(&rehearsal).await;
+        let token = approval_request["token"].as_str().unwrap();
+        rehearsal.aws().sfn().send_task_failure().task_token(token).send().await.unwrap();
+    };
+    let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
+    let error = rejected.error().unwrap();
+    assert!(error.ends_with("Nothing was changed: the plan was rejected."), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;

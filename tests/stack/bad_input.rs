@@ -19,20 +19,20 @@ fn is_record_or_notification(call: &Call) -> bool {
 }
 
 /// Fails unless the input was refused for this reason, nothing but records was written, and the lock is released.
-async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, said: &str) {
+async fn assert_refused(rehearsal: &Rehearsal, refused: &Deployed, expected: &str) {
     let error = refused.error().unwrap_or_default();
     assert!(
         [Outcome::InvalidSpec, Outcome::Failed].contains(&refused.result()),
-        "{said}: {}",
+        "{expected}: {}",
         refused.result()
     );
-    assert!(error.contains(said), "{said:?} is not in {error:?}");
+    assert!(error.contains(expected), "{expected:?} is not in {error:?}");
     assert!(!error.contains(names::DEFECT), "{error}");
-    assert_eq!(changes(refused), Vec::<String>::new(), "{said}");
+    assert_eq!(changes(refused), Vec::<String>::new(), "{expected}");
     let others = refused.calls.iter().filter(|call| !is_record_or_notification(call));
-    assert_eq!(others.count(), 0, "{said}: other calls were made");
-    assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{said}");
-    assert_eq!(resources(rehearsal), Vec::<String>::new(), "{said}");
+    assert_eq!(others.count(), 0, "{expected}: other calls were made");
+    assert!(crate::object(rehearsal, "stacks/hello/lock.json").await.is_none(), "{expected}");
+    assert_eq!(resources(rehearsal), Vec::<String>::new(), "{expected}");
 }
 
 fn alias_bomb() -> Vec<u8> {
@@ -64,11 +64,11 @@ async fn invalid_spec_files_are_refused_with_the_cause() {
         ("another region", elsewhere, "is installed in eu-central-1"),
         ("a key twice", twice, "stack"),
     ];
-    for (name, bytes, said) in cases {
+    for (name, bytes, expected) in cases {
         let rehearsal = rehearsal(MINIMAL);
         let event = rehearsal.upload("specs/hello.yaml", &bytes).await.unwrap();
         let refused = run(&rehearsal, event).await;
-        assert_refused(&rehearsal, &refused, said).await;
+        assert_refused(&rehearsal, &refused, expected).await;
         let status = crate::object(&rehearsal, "stacks/hello/status.json").await.unwrap();
         assert_eq!(status["result"], "InvalidSpec", "{name}");
     }
@@ -147,9 +147,9 @@ async fn events_of_other_buckets_or_kinds_are_refused_with_the_cause() {
         (json!({ "stack": "hello", "force": true }), "neither an S3 event nor"),
         (json!({ "Records": [{ "eventSource": "aws:s3" }] }), "neither an S3 event nor"),
     ];
-    for (event, said) in cases {
+    for (event, expected) in cases {
         let refused = run(&rehearsal, event).await;
-        assert_refused(&rehearsal, &refused, said).await;
+        assert_refused(&rehearsal, &refused, expected).await;
     }
 }
 

@@ -29,16 +29,16 @@ async fn the_estimated_cost_equals_the_cost_of_the_stack() {
     for spec in [SHOP, PRIVATE, MINIMAL, &larger] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        let (said, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
-        assert!((said - is).abs() < 0.005, "{}: estimated {said}, actual {is}", read(spec).stack);
+        let (estimated, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
+        assert!((estimated - is).abs() < 0.005, "{}: estimated {estimated}, actual {is}", read(spec).stack);
     }
 }
 
 /// Fails unless the estimated duration is within 15 % or two seconds of the actual one.
-fn assert_near(name: &str, said: f64, took: f64) {
+fn assert_near(name: &str, estimated: f64, took: f64) {
     assert!(
-        (said - took).abs() <= (0.15 * took).max(2.0),
-        "{name}: estimated {said:.1} s, actual {took:.1} s"
+        (estimated - took).abs() <= (0.15 * took).max(2.0),
+        "{name}: estimated {estimated:.1} s, actual {took:.1} s"
     );
 }
 
@@ -48,9 +48,9 @@ async fn a_first_deployment_takes_about_as_long_as_estimated() {
         let rehearsal = rehearsal(spec);
         let first = deployed(&rehearsal, spec).await;
         let spec = read(spec);
-        let said = seconds_of(&plan_of(&first), &spec, None);
-        assert_near(spec.stack.as_str(), said, first.outcome.seconds);
-        assert!(said > seconds_of_first(&spec), "no estimate is below AWS's minimum");
+        let estimated = seconds_of(&plan_of(&first), &spec, None);
+        assert_near(spec.stack.as_str(), estimated, first.outcome.seconds);
+        assert!(estimated > seconds_of_first(&spec), "no estimate is below AWS's minimum");
     }
 }
 
@@ -81,8 +81,8 @@ async fn an_update_takes_about_as_long_as_estimated() {
         let changed = SHOP.replacen(from, to, 1);
         assert!(from.is_empty() || changed != SHOP, "{name}");
         let update = deployed(&rehearsal, &changed).await;
-        let said = seconds_of(&plan_of(&update), &read(&changed), Some(&read(SHOP)));
-        assert_near(name, said, update.outcome.seconds);
+        let estimated = seconds_of(&plan_of(&update), &read(&changed), Some(&read(SHOP)));
+        assert_near(name, estimated, update.outcome.seconds);
     }
 }
 
@@ -97,8 +97,8 @@ async fn the_estimate_includes_the_deletion_of_removed_resources() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected).await;
     let update = deployed(&rehearsal, &without).await;
-    let said = seconds_of(&plan_of(&update), &read(&without), Some(&read(&unprotected)));
-    assert_near("dropping the database", said, update.outcome.seconds);
+    let estimated = seconds_of(&plan_of(&update), &read(&without), Some(&read(&unprotected)));
+    assert_near("dropping the database", estimated, update.outcome.seconds);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn trouble(when: &str, deployed: &Deployed) -> Option<String> {
     (!deployed.succeeded()).then(|| format!("{when}: {result} {}", error.unwrap_or_default()))
 }
 
-/// Deploys, deploys again, updates and destroys a stack.
+/// Deploys a stack, deploys it again and destroys it.
 async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
     let rehearsal = match opened(workflow, spec, Vec::new()) {
         Ok(rehearsal) => rehearsal,

@@ -121,9 +121,9 @@ async fn an_unreadable_quota_is_reported_and_does_not_block_the_deployment() {
     let deployed = rehearsal.deploy(INSTANCE_ONLY, &()).await.unwrap();
     assert!(deployed.succeeded(), "{:?}", deployed.error());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
-    let told = status["message"].as_str().unwrap();
-    assert!(told.contains("AWS denies reading the quota vpc/L-F678F1CE of VPCs"), "{told}");
-    assert!(told.contains("allow servicequotas:GetServiceQuota"), "{told}");
+    let recorded = status["message"].as_str().unwrap();
+    assert!(recorded.contains("AWS denies reading the quota vpc/L-F678F1CE of VPCs"), "{recorded}");
+    assert!(recorded.contains("allow servicequotas:GetServiceQuota"), "{recorded}");
 }
 
 #[tokio::test(start_paused = true)]

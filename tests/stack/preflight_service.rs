@@ -34,20 +34,20 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
 #[tokio::test(start_paused = true)]
 async fn problems_are_reported_in_seconds_with_a_fix_before_any_change() {
     let rehearsal = rehearsal(SHOP);
-    for (from, to, said) in PROBLEMS {
+    for (from, to, expected) in PROBLEMS {
         let spec = SHOP.replacen(from, to, 1);
         assert_ne!(spec, SHOP, "{from}");
         let before = tokio::time::Instant::now();
         let refused = rehearsal.deploy(&spec, &()).await.unwrap();
         let error = refused.error().unwrap();
-        assert!(error.starts_with("PreflightFailed") && error.contains(said), "{said}: {error}");
+        assert!(error.starts_with("PreflightFailed") && error.contains(expected), "{expected}: {error}");
         assert_eq!(changes(&refused), Vec::<String>::new());
         let took = before.elapsed();
         assert!(took < Duration::from_secs(15), "{took:?}");
     }
     let all = PROBLEMS.iter().fold(SHOP.to_owned(), |spec, (from, to, _)| spec.replacen(from, to, 1));
     let error = rehearsal.deploy(&all, &()).await.unwrap().error().unwrap();
-    for (_, _, said) in PROBLEMS.iter().filter(|(from, ..)| !from.starts_with("db.")) {
-        assert!(error.contains(said), "all at once, with {said}: {error}");
+    for (_, _, expected) in PROBLEMS.iter().filter(|(from, ..)| !from.starts_with("db.")) {
+        assert!(error.contains(expected), "all at once, with {expected}: {error}");
     }
 }

@@ -112,10 +112,10 @@ async fn events_and_inputs_that_start_nothing_report_the_cause() {
         (other_key, "is not a spec"),
         (restored, "cannot start a deployment"),
     ];
-    for (input, said) in cases {
+    for (input, expected) in cases {
         let refused = rehearsal.run(input, &(), &Abort::default()).await;
-        assert_eq!(refused.result(), Outcome::InvalidSpec, "{said}");
-        assert!(refused.error().unwrap().contains(said), "{:?}", refused.error());
+        assert_eq!(refused.result(), Outcome::InvalidSpec, "{expected}");
+        assert!(refused.error().unwrap().contains(expected), "{:?}", refused.error());
         assert_eq!(changes(&refused), Vec::<String>::new());
     }
 }

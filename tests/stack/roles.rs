@@ -83,8 +83,8 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     }
     let plan = run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
     let record = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
-    let told = record["message"].as_str().unwrap();
-    assert!(told.starts_with("No changes"), "{}: {told}", plan.result());
+    let recorded = record["message"].as_str().unwrap();
+    assert!(recorded.starts_with("No changes"), "{}: {recorded}", plan.result());
 
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
@@ -99,8 +99,8 @@ async fn policies_attached_by_others_are_reported_and_kept() {
     for role in ROLES {
         for policy in [ADMINISTRATOR, "manual"] {
             let line = format!("IAM role {role} also has the policy {policy}");
-            for said in [told, status["message"].as_str().unwrap(), &announced] {
-                assert!(said.contains(&line), "{line} is not in {said}");
+            for shown in [recorded, status["message"].as_str().unwrap(), &announced] {
+                assert!(shown.contains(&line), "{line} is not in {shown}");
             }
         }
         let held = policies(&rehearsal, role).await;

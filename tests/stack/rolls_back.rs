@@ -87,13 +87,13 @@ async fn an_image_that_does_not_run_is_explained_and_the_stack_rolled_back() {
         (Seed::CrashingImage { image: image.clone(), exit_code: 3 }, "3"),
         (Seed::UnhealthyImage { image }, "health"),
     ];
-    for (seed, said) in seeds {
+    for (seed, expected) in seeds {
         let setting = stackdrop::Setting { seeds: vec![seed], ..Default::default() };
         let rehearsal = stackdrop::Rehearsal::open(&setting, &[&spec]).unwrap();
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
         assert_eq!(deployed.result(), Outcome::Failed, "{:?}", deployed.error());
         let error = deployed.error().unwrap();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert_eq!(resources(&rehearsal), Vec::<String>::new());
     }
 }

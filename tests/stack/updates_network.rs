@@ -208,8 +208,11 @@ async fn a_second_disk_change_within_hours_is_refused_at_once_with_the_error_fro
     deployed(&rehearsal, INSTANCE_ONLY).await;
     deployed(&rehearsal, &with(INSTANCE_ONLY, "disk: 20", "disk: 30")).await;
     let refused = rehearsal.deploy(&with(INSTANCE_ONLY, "disk: 20", "disk: 40"), &()).await.unwrap();
-    let said = refused.error().unwrap();
-    assert!(said.contains("from 30 to 40 GiB: VolumeModificationRateExceeded: You've reached"), "{said}");
+    let explained = refused.error().unwrap();
+    assert!(
+        explained.contains("from 30 to 40 GiB: VolumeModificationRateExceeded: You've reached"),
+        "{explained}"
+    );
     assert!(
         refused.outcome.seconds < 60.0,
         "the deployment must not wait for hours: {} s",

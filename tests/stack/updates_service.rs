@@ -139,13 +139,13 @@ async fn each_field_is_updated_in_place_without_a_gap_in_service() {
     let rehearsal = shop();
     let mut spec = SHOP.to_owned();
     deployed(&rehearsal, &spec).await;
-    for (from, to, said) in UPDATES {
+    for (from, to, expected) in UPDATES {
         let changed = spec.replacen(from, to, 1);
         assert_ne!(changed, spec, "{from}");
         spec = changed;
         let (update, fewest) = watched(&rehearsal, &spec).await;
         let plan = planned(&rehearsal).await;
-        assert!(plan.iter().any(|line| line.contains(said)), "{said}: {plan:#?}");
+        assert!(plan.iter().any(|line| line.contains(expected)), "{expected}: {plan:#?}");
         assert!((2..usize::MAX).contains(&fewest), "{from} -> {to}: only {fewest} tasks got requests");
         assert!(!changes(&update).is_empty(), "{from} -> {to} changed nothing");
         let again = deployed(&rehearsal, &spec).await;

@@ -17,7 +17,8 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Folders of source code, of which people read the messages and the documentation: string literals and doc comments.
-const SOURCES: [&str; 5] = ["src", "functions/src", "simulator/src", "specs/src", "statemachine/src"];
+const SOURCES: [&str; 6] =
+    ["src", "figures/src", "functions/src", "simulator/src", "specs/src", "statemachine/src"];
 
 /// Words that are not used, and what to write instead. A `*` stands for any ending.
 const WORDS: [(&[&str], &str); 26] = [

@@ -1,4 +1,4 @@
-//! The workflow file and the template follow from the one table of the workflow.
+//! The workflow file follows from the table of the workflow.
 
 use std::path::Path;
 

@@ -55,7 +55,7 @@ mod tests {
     #[tokio::test]
     async fn an_error_that_ends_the_deployment_wins_over_one_that_is_retried() {
         let results = [
-            Err(StepError::pending("one thing")),
+            Err(StepError::pending("one resource")),
             Ok(1),
             Err(StepError::InvalidSpec("wrong".into())),
             Err(StepError::pending("another")),

@@ -13,7 +13,8 @@ pub type Failures = BTreeMap<String, Failure>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Failure {
-    /// The error's name.
+    /// The error's name. A person who rejects a plan with the task's token need not give one.
+    #[serde(default)]
     pub error: String,
     /// For people, or the JSON text that Lambda makes of a function's error.
     #[serde(default)]

@@ -47,8 +47,8 @@ const INSTANCE: &str = "instance: { type: t3.micro }\n";
 
 /// The writing calls since then that named a resource of the other owner.
 fn writes_to_theirs(rehearsal: &Rehearsal, since: usize) -> Vec<String> {
-    let ledger = rehearsal.account().call_log();
-    let calls = ledger[since..].iter().filter(|call| call.writes && !call.caller.starts_with("other-owner"));
+    let log = rehearsal.account().call_log();
+    let calls = log[since..].iter().filter(|call| call.writes && !call.caller.starts_with("other-owner"));
     calls
         .filter(|call| !call.named.is_empty())
         .map(|call| format!("{} {:?}", call.name(), call.named))
@@ -67,13 +67,19 @@ fn assert_untouched(rehearsal: &Rehearsal, theirs: &[Item], since: usize, about:
 }
 
 /// Fails unless the error and the record name the blocking resource, and the lock is released.
-async fn assert_blocked(rehearsal: &Rehearsal, ended: &Deployed, result: Outcome, said: &str, about: &str) {
+async fn assert_blocked(
+    rehearsal: &Rehearsal,
+    ended: &Deployed,
+    result: Outcome,
+    expected: &str,
+    about: &str,
+) {
     let error = ended.error().unwrap_or_default();
     assert_eq!(ended.result(), result, "{about}: {error}");
-    assert!(error.contains(said), "{about}: {said:?} is not in {error:?}");
+    assert!(error.contains(expected), "{about}: {expected:?} is not in {error:?}");
     assert!(object(rehearsal, "stacks/shop/lock.json").await.is_none(), "{about}: the lock is free");
     let status = object(rehearsal, "stacks/shop/status.json").await.unwrap();
-    assert!(status["message"].as_str().unwrap().contains(said), "{about}: {status}");
+    assert!(status["message"].as_str().unwrap().contains(expected), "{about}: {status}");
 }
 
 #[tokio::test(start_paused = true)]

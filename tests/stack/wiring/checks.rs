@@ -1,5 +1,6 @@
 //! What must be true of an installation.
 
+use stackdrop_functions::deployment::event::EXTENSIONS;
 use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,7 @@ async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
 async fn uploads_start(rehearsal: &Rehearsal) -> CheckResult {
     let mut before = 0;
     for folder in ["specs", "plans"] {
-        for ending in ["yaml", "yml", "json"] {
+        for ending in EXTENSIONS {
             let after = started(rehearsal, &[&format!("{folder}/shop.{ending}")]).await;
             expect(after == before + 2, format!("{folder}/*.{ending} starts {}, not two", after - before))?;
             before = after;

@@ -6,9 +6,9 @@ use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, KeyValuePair, LinuxParameters, LogConfiguration, LogDriver,
     NetworkMode, PortMapping, Secret, TaskDefinition, TransportProtocol,
 };
-use stackdrop_specs::{DatabaseValue, Managed, Service};
+use stackdrop_specs::{DATABASE_PORT, DatabaseValue, Managed, Service};
 
-use super::dependencies::{DATABASE_PORT, Dependencies};
+use super::dependencies::Dependencies;
 use super::observed::Observed;
 use super::{logs, permissions};
 use crate::aws::error::StepError;

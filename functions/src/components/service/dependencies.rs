@@ -11,9 +11,6 @@ use super::secrets::Secrets;
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 
-/// PostgreSQL's port, which the database component leaves at its default.
-pub(super) const DATABASE_PORT: u16 = 5432;
-
 /// A plan's placeholder for a value that is unknown before the database's creation.
 const UNKNOWN: &str = "(of the database)";
 

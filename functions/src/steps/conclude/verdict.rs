@@ -118,19 +118,27 @@ fn not_approved((step, failure): Failed<'_>) -> Verdict {
                 "Nothing was changed: the plan was neither approved nor rejected within three days.",
             )
         },
-        known if names::ALL.contains(&known) || is_of_aws(known) => Verdict {
+        // A person who rejects with the task's token chooses the error's name, or gives none.
+        other if step == "AwaitApproval" && is_of_person(other) => rejected(match message.as_str() {
+            "" | TASK_FAILED => "the plan was rejected".into(),
+            message => format!("the plan was rejected ({message})"),
+        }),
+        _ => Verdict {
             step: Some(step.clone()),
             error: Some(failure.error.clone()),
             ..Verdict::saying(Outcome::Failed, format!("{}\nNothing was changed.", failure.of_step(step)))
         },
-        // A person who rejects with the task's token chooses the error's name.
-        _ => rejected(format!("the plan was rejected ({message})")),
     }
 }
 
-/// Whether an error is named by Step Functions or Lambda.
-fn is_of_aws(error: &str) -> bool {
-    ["States.", "Lambda.", "Runtime.", "Sandbox."].iter().any(|prefix| error.starts_with(prefix))
+/// Step Functions' name for the failure of a task that has no name of its own.
+const TASK_FAILED: &str = "States.TaskFailed";
+
+/// Whether an error is named neither by a function nor by Step Functions or Lambda.
+fn is_of_person(error: &str) -> bool {
+    let aws = ["States.", "Lambda.", "Runtime.", "Sandbox."];
+    error == TASK_FAILED
+        || !(names::ALL.contains(&error) || aws.iter().any(|prefix| error.starts_with(prefix)))
 }
 
 /// A deployment that destroyed its stack, or tried to.

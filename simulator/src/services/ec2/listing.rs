@@ -19,8 +19,8 @@ use super::vpc::Vpc;
 use crate::inventory::Item;
 use crate::world::World;
 
-fn item<T: Resource>(kind: &str, thing: &T) -> Item {
-    Item::new(kind, thing.id(), thing.tags())
+fn item<T: Resource>(kind: &str, resource: &T) -> Item {
+    Item::new(kind, resource.id(), resource.tags())
 }
 
 /// Lists existing resources, without those that AWS creates and deletes with other ones: main route tables, default

@@ -16,7 +16,7 @@ use crate::world::{Tags, World};
 /// The tags of an interface's owner, or else its own.
 fn owner_tags(world: &World, interface: &Interface) -> Tags {
     fn tags<T: Resource>(all: &BTreeMap<String, T>, id: &str) -> Option<Tags> {
-        all.get(id).map(|thing| thing.tags().clone())
+        all.get(id).map(|resource| resource.tags().clone())
     }
     let owner = match &interface.holder {
         Holder::Instance(id) => tags::<Instance>(&world.states.ec2.instances, id),

@@ -364,8 +364,11 @@ fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let running = find(world, &arn)?.status == "RUNNING";
     if running {
         ended(world, &arn, "ABORTED");
-        let (said, why) = (error.clone().unwrap_or_default(), cause.clone().unwrap_or_default());
-        world.events.push(AccountEvent::ExecutionStopped { arn: arn.clone(), error: said, cause: why });
+        world.events.push(AccountEvent::ExecutionStopped {
+            arn: arn.clone(),
+            error: error.clone().unwrap_or_default(),
+            cause: cause.clone().unwrap_or_default(),
+        });
         world.states.sfn.ends.insert(arn, ExecutionEnd { output: None, error, cause });
     }
     Ok(json!({ "stopDate": world.epoch() }).into())
