@@ -101,9 +101,19 @@ fn imports(root: &Path) -> Vec<Imports> {
         let text = std::fs::read_to_string(&file).unwrap();
         let code: String =
             text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-        Imports { module: module_of(root, &file), named: named_in(&code), file }
+        let module = module_of(root, &file);
+        assert!(!hides_imports(&module, &code), "{}: write `crate::` instead of `super::`", file.display());
+        Imports { module, named: named_in(&code), file }
     };
     sources(root).into_iter().map(read).collect()
+}
+
+/// Whether a file imports a neighbour by `super::`, where the tests here would not see it.
+fn hides_imports(module: &[String], code: &str) -> bool {
+    let product = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let has_neighbours =
+        module.len() == 2 && (module[0] == "components" || FLAT.contains(&module[0].as_str()));
+    code.contains("super::super") || has_neighbours && product.contains("super::")
 }
 
 fn functions() -> Vec<Imports> {

@@ -2,7 +2,7 @@
 //!
 //! Source of the messages: "Troubleshoot access denied error messages" in the IAM user guide.
 
-use super::aws_error::AwsError;
+use crate::aws::aws_error::AwsError;
 
 /// The error codes of a denied call.
 const CODES: [&str; 6] = [

@@ -3,8 +3,8 @@
 use aws_sdk_ec2::types::VpcEndpoint;
 use serde_json::{Value, json};
 
-use super::component::Work;
 use crate::aws::error::{AwsResult, StepError};
+use crate::contract::component::Work;
 
 /// Whether an endpoint has AWS's default policy: a single statement that allows everything.
 pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
