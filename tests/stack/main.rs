@@ -10,6 +10,7 @@ mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
 mod command; // the commands without an account: rehearse, validate
 mod components; // what a component needs outside its own folder
+mod conclusions; // how a deployment ends, by what its steps left in the state
 mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
 mod deployment_costs; // what AWS charges for a deployment itself
 mod deploys; // the resources of a deployed stack, and the connections that they allow
