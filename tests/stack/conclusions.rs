@@ -124,7 +124,7 @@ async fn a_failed_update_is_rolled_back_or_names_what_remains() {
                 "rollbackFailed": { "RollBackToBaseline": failure("Defect") },
             }),
             "RollbackFailed",
-            "Service failed: no\nThe rollback could not begin: no",
+            "Service failed: no\nThe rollback could not start: no",
         ),
         (rolled_back(json!({})), "Failed", "rolled back to the deployment earlier"),
         (
