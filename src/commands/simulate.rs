@@ -64,7 +64,7 @@ impl Simulate {
         let rehearsal = Rehearsal::open(&Setting::default(), &known)?;
         if let Some((text, _)) = specs.first().filter(|_| self.after.is_some()) {
             let deployed = rehearsal.deploy(text, &()).await?;
-            let headline = text::headline(deployed.result(), deployed.problems().len());
+            let headline = text::headline(deployed.result(), deployed.problems()?.len());
             let took = text::duration(deployed.outcome.seconds);
             print(&format!("{headline} ({took} of simulated time)."));
         }

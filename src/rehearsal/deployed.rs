@@ -32,9 +32,12 @@ impl Deployed {
     /// How the deployment ended: from its record if it has one, otherwise from the execution.
     #[must_use]
     pub fn result(&self) -> Outcome {
-        let recorded =
-            self.conclusion().and_then(|conclusion| Outcome::deserialize(conclusion.get("result")?).ok());
-        recorded.unwrap_or_else(|| self.without_record())
+        let conclusion = self.conclusion();
+        match conclusion.as_ref().and_then(|conclusion| conclusion.get("result")) {
+            // A conclusion without a known outcome is a bug, and no success.
+            Some(result) => Outcome::deserialize(result).unwrap_or(Outcome::Failed),
+            None => self.without_record(),
+        }
     }
 
     /// How an execution ended that has no record.
@@ -75,11 +78,14 @@ impl Deployed {
     }
 
     /// The problems that the plan found.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// When the plan in the workflow's state cannot be parsed.
+    pub fn problems(&self) -> Result<Vec<String>> {
         let state = self.outcome.input_of("Conclude");
-        let plan = state.and_then(|state| Vec::<ComponentPlan>::deserialize(state.get("plan")?).ok());
-        summary::problems(&plan.unwrap_or_default())
+        let Some(plan) = state.and_then(|state| state.get("plan")) else { return Ok(Vec::new()) };
+        let plan = Vec::<ComponentPlan>::deserialize(plan).context("cannot parse the plan")?;
+        Ok(summary::problems(&plan))
     }
 
     /// The outputs of the stack.

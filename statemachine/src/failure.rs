@@ -43,14 +43,6 @@ impl Failure {
         Self::new(error_type, cause.to_string())
     }
 
-    /// A message for people: the message of a Lambda function's error, otherwise the cause itself.
-    #[must_use]
-    pub fn message(&self) -> String {
-        let error: Option<Value> = serde_json::from_str(&self.cause).ok();
-        let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
-        message.unwrap_or(&self.cause).to_owned()
-    }
-
     /// The error output that a `Catch` passes to the next state.
     pub(crate) fn output(&self) -> Value {
         json!({ "Error": self.error, "Cause": self.cause })

@@ -38,7 +38,7 @@
 //!
 //! impl Watch for Print {
 //!     fn retrying(&self, step: &StepEvent<'_>, failure: &Failure, after_seconds: f64) {
-//!         println!("{:4} s  {}: {}, again in {after_seconds} s", step.at_seconds, step.name, failure.message());
+//!         println!("{:4} s  {}: {}, again in {after_seconds} s", step.at_seconds, step.name, failure.cause);
 //!     }
 //! }
 //!

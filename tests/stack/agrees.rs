@@ -47,19 +47,9 @@ fn components_are_applied_in_the_order_of_their_list() {
 fn the_rollback_deletes_components_in_reverse_order() {
     let machine = machine();
     let removed: Vec<&str> = path(&machine, "DeleteService", "Conclude");
-    assert_eq!(
-        removed,
-        [
-            "DeleteService",
-            "DeleteInstance",
-            "DeleteEgress",
-            "DeleteLoadBalancer",
-            "DeleteDatabase",
-            "AwaitDeletion",
-            "DeleteSecurityGroups",
-            "DeleteNetwork"
-        ]
-    );
+    let deletions = removed.iter().filter_map(|state| state.strip_prefix("Delete"));
+    let created = COMPONENTS.iter().rev().map(|component| pascal_case(component.name));
+    assert_eq!(deletions.collect::<Vec<_>>(), created.collect::<Vec<_>>());
 }
 
 #[test]

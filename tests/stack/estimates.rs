@@ -105,16 +105,16 @@ async fn the_estimate_includes_the_deletion_of_removed_resources() {
 fn an_estimate_shows_the_monthly_cost_before_and_after() {
     let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
     let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
-    let difference = update.monthly_usd_then - update.monthly_usd_now;
+    let difference = update.monthly_usd_after - update.monthly_usd_before;
     assert!((difference - 730.0 * 0.05).abs() < 0.011, "one more NAT gateway with its address: {difference}");
     assert!(
-        Estimate::of(&[], &read(SHOP), None).monthly_usd_now.abs() < f64::EPSILON,
+        Estimate::of(&[], &read(SHOP), None).monthly_usd_before.abs() < f64::EPSILON,
         "an undeployed stack costs nothing"
     );
     let shown = serde_json::to_value(update).unwrap();
     assert!(
-        shown["monthlyUsdNow"].is_number()
-            && shown["monthlyUsdThen"].is_number()
+        shown["monthlyUsdBefore"].is_number()
+            && shown["monthlyUsdAfter"].is_number()
             && shown["seconds"].is_number()
     );
 }

@@ -132,7 +132,10 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
 
 /// Deploys a stack whose services AWS refuses, and checks that the stack is deleted.
 async fn after_a_failure(workflow: &str) -> Option<String> {
-    let rehearsal = opened(workflow, SHOP, Vec::new()).ok()?;
+    let rehearsal = match opened(workflow, SHOP, Vec::new()) {
+        Ok(rehearsal) => rehearsal,
+        Err(error) => return Some(error),
+    };
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
     let remaining = resources(&rehearsal);
@@ -144,7 +147,10 @@ async fn after_a_failure(workflow: &str) -> Option<String> {
 /// Deploys a stack whose instance loses its profile while it starts, and checks that the profile is restored.
 async fn with_a_lost_profile(workflow: &str) -> Option<String> {
     let spec = unprotected();
-    let rehearsal = opened(workflow, &spec, Vec::new()).ok()?;
+    let rehearsal = match opened(workflow, &spec, Vec::new()) {
+        Ok(rehearsal) => rehearsal,
+        Err(error) => return Some(error),
+    };
     let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
     let remove_profile = async {
         for _ in 0..600 {

@@ -66,7 +66,7 @@ impl Rehearse {
             }
             let deployed = rehearsal.deploy(text, &watch).await?;
             if !self.json {
-                print(&report::closing(&rehearsal, &deployed));
+                print(&report::closing(&rehearsal, &deployed)?);
             }
             deployments.push(deployed);
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Result;
+
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_specs::Spec;
@@ -22,8 +24,8 @@ pub(super) fn opening(file: &Path, spec: &Spec, seed: Option<u64>) -> String {
 }
 
 /// The outcome, the calls, the outputs and the resources.
-pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> String {
-    let headline = text::headline(deployed.result(), deployed.problems().len());
+pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> Result<String> {
+    let headline = text::headline(deployed.result(), deployed.problems()?.len());
     let took = text::duration(deployed.outcome.seconds);
     let mut lines = vec![String::new(), format!("{headline} ({took} of simulated time).")];
     lines.extend(deployed.error());
@@ -45,7 +47,7 @@ pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> String {
     lines.extend(text::outputs(&deployed.outputs()));
     lines.extend(inventory(rehearsal));
     lines.push(String::new());
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 /// The resources in the account, and the monthly cost of those that cost money while they exist.

@@ -210,15 +210,10 @@ async fn the_first_catch_that_matches_decides() {
 }
 
 #[test]
-fn a_failure_has_a_message_for_people() {
-    for (failure, message) in [
-        (Failure::of_lambda("Pending", "the NAT gateway is pending"), "the NAT gateway is pending"),
-        (Failure::new("Mine", "as it is"), "as it is"),
-        (Failure::new("Mine", "7"), "7"),
-        (Failure::new("States.Timeout", ""), ""),
-    ] {
-        assert_eq!(failure.message(), message);
-    }
+fn a_lambda_error_becomes_a_failure_with_its_type_as_name_and_its_json_as_cause() {
+    let failure = Failure::of_lambda("Pending", "the NAT gateway is pending");
+    assert_eq!(failure.error, "Pending");
+    assert_eq!(failure.cause, r#"{"errorType":"Pending","errorMessage":"the NAT gateway is pending"}"#);
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,11 +304,7 @@ impl Watch for Lines {
     fn retrying(&self, step: &StepEvent<'_>, failure: &Failure, after_seconds: f64) {
         let line = format!(
             "{:.0} {} attempt {}: {} ({}), {after_seconds:.0} s",
-            step.at_seconds,
-            step.name,
-            step.attempt,
-            failure.error,
-            failure.message()
+            step.at_seconds, step.name, step.attempt, failure.error, failure.cause
         );
         self.0.lock().unwrap().push(line);
     }

@@ -44,11 +44,11 @@ impl Group {
     /// The group's description, which EC2 cannot change: the text must stay as it is.
     pub(super) fn description(self) -> &'static str {
         match self {
-            Self::LoadBalancer => "The load balancer, reached from the allowed ranges",
-            Self::Service => "The tasks of the ECS services, reached from the load balancer and each other",
-            Self::Instance => "The EC2 instance, reached through Systems Manager",
-            Self::Endpoints => "The interface endpoints, reached from the services and the instance",
-            Self::Database => "The database, reached from whom the spec allows",
+            Self::LoadBalancer => "Load balancer: HTTPS from the allowed ranges",
+            Self::Service => "ECS tasks: from the load balancer and from each other",
+            Self::Instance => "EC2 instance: managed through Systems Manager",
+            Self::Endpoints => "Interface endpoints: from the ECS tasks and the instance",
+            Self::Database => "PostgreSQL: from the clients that the spec allows",
         }
     }
 
@@ -145,7 +145,7 @@ impl fmt::Display for Rule {
 /// The desired rules of a group, each with its description.
 pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str> {
     let anywhere = || Peer::Other(ANYWHERE.into());
-    let out = || (Rule::all(true, anywhere()), "Everything may be reached from here");
+    let out = || (Rule::all(true, anywhere()), "All outbound traffic");
     // Rules refer only to desired groups.
     let from = |group: Group| group.is_desired(spec).then_some(Peer::Group(group));
     let mut rules = BTreeMap::new();
@@ -157,17 +157,20 @@ pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str>
                 let range = || Peer::Other(range.trunc().to_string());
                 rules.insert(Rule::tcp_in(HTTPS, range()), "HTTPS from the allowed ranges");
                 if balancer.redirect_http {
-                    rules.insert(Rule::tcp_in(HTTP, range()), "HTTP, which is redirected to HTTPS");
+                    rules.insert(Rule::tcp_in(HTTP, range()), "HTTP, redirected to HTTPS");
                 }
             }
         }
         Group::Service => {
             rules.extend([out()]);
-            rules.insert(Rule::all(false, Peer::Group(group)), "Tasks reach each other");
+            rules.insert(Rule::all(false, Peer::Group(group)), "Traffic between tasks");
             if let Some(balancer) = from(Group::LoadBalancer) {
                 let ports = spec.container_ports().into_iter();
                 rules.extend(ports.map(|port| {
-                    (Rule::tcp_in(port, balancer.clone()), "Requests and health checks of the load balancer")
+                    (
+                        Rule::tcp_in(port, balancer.clone()),
+                        "Requests and health checks from the load balancer",
+                    )
                 }));
             }
         }
@@ -179,7 +182,7 @@ pub(super) fn desired(spec: &Spec, group: Group) -> BTreeMap<Rule, &'static str>
         // Endpoints and the database only respond, and responses need no outbound rule.
         Group::Endpoints => {
             let clients = [from(Group::Service), from(Group::Instance)].into_iter().flatten();
-            rules.extend(clients.map(|client| (Rule::tcp_in(HTTPS, client), "Calls of AWS services")));
+            rules.extend(clients.map(|client| (Rule::tcp_in(HTTPS, client), "HTTPS to AWS services")));
         }
         Group::Database => {
             let allowed = spec.database.iter().flat_map(|database| &database.allow);

@@ -30,9 +30,9 @@ pub(super) enum Part {
     Rolling,
     Tagging,
     Spread,
-    Restart,
+    RetryRollout,
     /// A restart on request, to follow a moved image tag.
-    Refresh,
+    Restart,
 }
 
 /// A field that differs, and the part that contains it.
@@ -168,11 +168,11 @@ pub(super) fn differences(observed: &Service, desired: &Desired<'_>) -> Vec<Diff
     network_differences(observed, desired, &mut list);
     if list.is_empty() && is_stale(observed, desired) {
         let change = FieldChange::new("image", "pulled earlier", "the tag's newest");
-        list.push(Difference { part: Part::Refresh, change });
+        list.push(Difference { part: Part::Restart, change });
     }
     if list.is_empty() && has_failed_before(observed, desired) {
         let change = FieldChange::new("rollout", "failed", "restarted");
-        list.push(Difference { part: Part::Restart, change });
+        list.push(Difference { part: Part::RetryRollout, change });
     }
     list
 }

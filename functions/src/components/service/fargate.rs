@@ -72,7 +72,7 @@ pub(super) fn plan(
     };
     let differences = differences(service, &desired);
     for difference in &differences {
-        let verb = if difference.part == Part::Refresh { Verb::Restart } else { Verb::Update };
+        let verb = if difference.part == Part::Restart { Verb::Restart } else { Verb::Update };
         plan.update_field(verb, &logical_id, difference.change.clone());
     }
     if differences.is_empty() && !is_stable(service) {
@@ -189,7 +189,7 @@ async fn update(
             Part::Rolling => call.deployment_configuration(Desired::rolling()),
             Part::Tagging => call.propagate_tags(PropagateTags::Service).enable_ecs_managed_tags(true),
             Part::Spread => call.availability_zone_rebalancing(AvailabilityZoneRebalancing::Enabled),
-            Part::Restart | Part::Refresh => call.force_new_deployment(true),
+            Part::RetryRollout | Part::Restart => call.force_new_deployment(true),
         };
     }
     let response = call.send().await;

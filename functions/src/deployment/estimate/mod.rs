@@ -21,16 +21,16 @@ pub use duration::{seconds_of, seconds_of_first};
 #[serde(rename_all = "camelCase")]
 pub struct Estimate {
     /// The stack's cost a month before the deployment (us-east-1 list prices, without usage); 0 without a baseline.
-    pub monthly_usd_now: f64,
+    pub monthly_usd_before: f64,
     /// The stack's cost a month after the deployment.
-    pub monthly_usd_then: f64,
+    pub monthly_usd_after: f64,
     /// The deployment's duration in seconds.
     pub seconds: f64,
 }
 
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { monthly_usd_now: now, monthly_usd_then: then, seconds } = self;
+        let Self { monthly_usd_before: now, monthly_usd_after: then, seconds } = self;
         let minutes = (seconds / 60.0).ceil();
         let takes =
             if minutes > 1.0 { format!("{minutes:.0} minutes") } else { format!("{seconds:.0} seconds") };
@@ -54,8 +54,8 @@ impl Estimate {
     pub fn of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) -> Self {
         let cents = |usd: f64| (usd * 100.0).round() / 100.0;
         Self {
-            monthly_usd_now: cents(baseline.map_or(0.0, monthly_usd)),
-            monthly_usd_then: cents(monthly_usd(spec)),
+            monthly_usd_before: cents(baseline.map_or(0.0, monthly_usd)),
+            monthly_usd_after: cents(monthly_usd(spec)),
             seconds: seconds_of(plan, spec, baseline).round(),
         }
     }

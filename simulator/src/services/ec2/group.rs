@@ -24,9 +24,9 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The values of a field of the group's ingress or egress rules.
-    fn of_rules(&self, world: &World, egress: bool, field: &str) -> Vec<String> {
-        rules_of(world, self.id(), egress).filter_map(|rule| rule.value(field)).collect()
+    /// One value of each of the group's ingress or egress rules.
+    fn of_rules(&self, world: &World, egress: bool, value: fn(&Rule) -> Option<String>) -> Vec<String> {
+        rules_of(world, self.id(), egress).filter_map(value).collect()
     }
 
     /// Whether it is a VPC's default group; the name is reserved for it.
@@ -50,16 +50,20 @@ impl Resource for Group {
         ("vpc-id", |group, _| one(&group.vpc)),
         ("description", |group, _| one(&group.description)),
         ("owner-id", |_, world| one(&world.account)),
-        ("ip-permission.cidr", |group, world| group.of_rules(world, false, "cidr")),
-        ("ip-permission.from-port", |group, world| group.of_rules(world, false, "from-port")),
-        ("ip-permission.group-id", |group, world| group.of_rules(world, false, "group-id")),
-        ("ip-permission.protocol", |group, world| group.of_rules(world, false, "protocol")),
-        ("ip-permission.to-port", |group, world| group.of_rules(world, false, "to-port")),
-        ("egress.ip-permission.cidr", |group, world| group.of_rules(world, true, "cidr")),
-        ("egress.ip-permission.from-port", |group, world| group.of_rules(world, true, "from-port")),
-        ("egress.ip-permission.group-id", |group, world| group.of_rules(world, true, "group-id")),
-        ("egress.ip-permission.protocol", |group, world| group.of_rules(world, true, "protocol")),
-        ("egress.ip-permission.to-port", |group, world| group.of_rules(world, true, "to-port")),
+        ("ip-permission.cidr", |group, world| group.of_rules(world, false, Rule::cidr)),
+        ("ip-permission.from-port", |group, world| group.of_rules(world, false, Rule::first_port)),
+        ("ip-permission.group-id", |group, world| group.of_rules(world, false, Rule::group_id)),
+        ("ip-permission.protocol", |group, world| {
+            group.of_rules(world, false, |rule| Some(rule.protocol.clone()))
+        }),
+        ("ip-permission.to-port", |group, world| group.of_rules(world, false, Rule::last_port)),
+        ("egress.ip-permission.cidr", |group, world| group.of_rules(world, true, Rule::cidr)),
+        ("egress.ip-permission.from-port", |group, world| group.of_rules(world, true, Rule::first_port)),
+        ("egress.ip-permission.group-id", |group, world| group.of_rules(world, true, Rule::group_id)),
+        ("egress.ip-permission.protocol", |group, world| {
+            group.of_rules(world, true, |rule| Some(rule.protocol.clone()))
+        }),
+        ("egress.ip-permission.to-port", |group, world| group.of_rules(world, true, Rule::last_port)),
     ];
 
     stored_in!(groups);

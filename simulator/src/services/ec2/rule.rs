@@ -79,18 +79,23 @@ impl Rule {
         }
     }
 
-    /// Its value for one of the `ip-permission` filters of `DescribeSecurityGroups`.
-    pub(super) fn value(&self, field: &str) -> Option<String> {
-        match field {
-            "cidr" => match &self.peer {
-                Peer::Cidr(cidr) => Some(cidr.to_string()),
-                _ => None,
-            },
-            "group-id" => self.peer_group().map(str::to_owned),
-            "from-port" => self.from.map(|port| port.to_string()),
-            "to-port" => self.to.map(|port| port.to_string()),
-            _ => Some(self.protocol.clone()),
+    pub(super) fn cidr(&self) -> Option<String> {
+        match &self.peer {
+            Peer::Cidr(cidr) => Some(cidr.to_string()),
+            _ => None,
         }
+    }
+
+    pub(super) fn first_port(&self) -> Option<String> {
+        self.from.map(|port| port.to_string())
+    }
+
+    pub(super) fn last_port(&self) -> Option<String> {
+        self.to.map(|port| port.to_string())
+    }
+
+    pub(super) fn group_id(&self) -> Option<String> {
+        self.peer_group().map(str::to_owned)
     }
 
     /// Whether it allows TCP traffic to a port.
