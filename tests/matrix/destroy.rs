@@ -68,13 +68,13 @@ async fn ends_clean(undisturbed: &UndisturbedRun, case: &Case, before: &[String]
         }
         _ if resources(&rehearsal) == undisturbed.resources && deployed.result() != Outcome::Destroyed => {
             // No billed resource remains, but the refused call kept the last check from seeing that.
-            same("the result", deployed.result(), Outcome::RollbackFailed)?;
+            same("the result", deployed.result(), Outcome::DestroyFailed)?;
             same("whether it was the last check", case.awaits_deletion(), true)?;
             names_remaining(case, &rehearsal, &error)?;
         }
         _ if deployed.result() == Outcome::Destroyed => check_resources(&rehearsal, &undisturbed.resources)?,
         _ => {
-            same("the result", deployed.result(), Outcome::RollbackFailed)?;
+            same("the result", deployed.result(), Outcome::DestroyFailed)?;
             names_remaining(case, &rehearsal, &error)?;
         }
     }

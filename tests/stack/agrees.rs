@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::template::{functions, properties, template};
+use serde_json::Value;
 use stackdrop::rehearsal::{FUNCTION_SECONDS_MAX, WORKFLOW, pascal_case, substitutions};
 use stackdrop_functions::COMPONENTS;
 use stackdrop_functions::aws::error::names;
@@ -167,6 +168,53 @@ fn the_template_has_a_function_and_a_role_for_every_name_in_the_workflow() {
     let resources = template["Resources"].as_object().unwrap();
     let there = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
     assert_eq!(there.count(), programs.len(), "the template has a function that the workflow does not know");
+}
+
+/// A function's resource of this kind, without what is its own: its name, its description, its permissions.
+fn common_part(template: &Value, function: &str, kind: &str) -> String {
+    let name = pascal_case(function);
+    let mut resource = template["Resources"][format!("{name}{kind}")].clone();
+    if let Some(properties) = resource["Properties"].as_object_mut() {
+        properties.remove("Description");
+        properties.remove("Policies");
+    }
+    resource.to_string().replace(&name, "NAME").replace(function, "name")
+}
+
+#[test]
+fn function_log_group_and_role_are_alike_for_every_function_of_the_template() {
+    let template = template();
+    for kind in ["Function", "Logs", "Role"] {
+        let expected = common_part(&template, "network", kind);
+        assert!(
+            expected.contains("NAME") || kind == "Role" && expected.contains("PermissionsBoundary"),
+            "{expected}"
+        );
+        for function in functions().keys() {
+            assert_eq!(common_part(&template, function, kind), expected, "{function} {kind}");
+        }
+    }
+}
+
+#[test]
+fn every_list_of_functions_in_the_template_has_the_order_of_the_workflow() {
+    let text = include_str!("../../template.yaml");
+    let order = ["admit"].into_iter().chain(COMPONENTS.iter().map(|part| part.name)).chain(["conclude"]);
+    let order: Vec<String> = order.map(pascal_case).collect();
+    for (before, after) in [
+        ("\n  ", "Function:\n"),
+        (": !Ref ", "Function.Version"),
+        ("- !Sub ${", "Function.Arn}:*"),
+        ("\"Duration\", \"FunctionName\", \"${", "Function}\""),
+        ("\"Errors\", \"FunctionName\", \"${", "Function}\""),
+        ("SOURCE '${", "Logs}'"),
+    ] {
+        let listed = text.split(before).skip(1).filter_map(|rest| {
+            let name = rest.split(after).next().filter(|name| name.len() < rest.len())?;
+            name.chars().all(char::is_alphanumeric).then(|| name.to_owned())
+        });
+        assert_eq!(listed.collect::<Vec<_>>(), order, "the list of {before:?}…{after:?}");
+    }
 }
 
 #[test]
