@@ -331,7 +331,7 @@ async fn a_watch_observes_attempts_and_ends() {
     machine.run(&execution(json!({})), &script, &lines, &Options::default()).await;
     assert_eq!(
         *lines.0.lock().unwrap(),
-        ["0 > Task T", "3 T attempt 1: Pending (as scripted), 10 s", "0-16 < T of None after 2: true"]
+        ["0 > Task T", "3 T attempt 1: Pending, 10 s", "0-16 < T of None after 2: true"]
     );
 }
 
