@@ -303,8 +303,8 @@ impl Watch for Lines {
 
     fn retrying(&self, step: &StepEvent<'_>, failure: &Failure, after_seconds: f64) {
         let line = format!(
-            "{:.0} {} attempt {}: {} ({}), {after_seconds:.0} s",
-            step.at_seconds, step.name, step.attempt, failure.error, failure.cause
+            "{:.0} {} attempt {}: {}, {after_seconds:.0} s",
+            step.at_seconds, step.name, step.attempt, failure.error
         );
         self.0.lock().unwrap().push(line);
     }
