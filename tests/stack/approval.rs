@@ -58,7 +58,7 @@ async fn nothing_is_changed_before_approval() {
     assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert!(
-        rehearsal.account().messages().iter().any(|message| message.message.contains("waiting-for-approval"))
+        rehearsal.account().messages().iter().any(|message| message.message.contains("awaiting-approval"))
     );
     let waited = deployed.outcome.steps.iter().find(|step| step.name == "AwaitApproval").unwrap();
     assert_eq!(waited.attempts, 1, "the task is not retried while it waits");

@@ -183,7 +183,7 @@ pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>,
         plan.warn(
             desired.logical_id,
             format!(
-                "IAM role {name} also has the policy {policy}, which Stackdrop did not add and leaves alone"
+                "IAM role {name} also has the policy {policy}, which Stackdrop did not add and does not change"
             ),
             "remove the policy if nobody needs it",
         );

@@ -30,7 +30,7 @@ pub enum Event {
     /// A deployment was admitted and is running.
     Started,
     /// A deployment has a plan that awaits approval.
-    WaitingForApproval,
+    AwaitingApproval,
     /// A deployment succeeded: it did what was requested, or another deployment replaced it.
     Succeeded,
     /// A deployment failed.
@@ -84,7 +84,7 @@ impl<'a> Announcement<'a> {
         let stack = &record.stack;
         let title = match event {
             Event::Started => format!("{stack}: a deployment has started"),
-            Event::WaitingForApproval => format!("{stack}: a plan awaits approval"),
+            Event::AwaitingApproval => format!("{stack}: a plan awaits approval"),
             Event::Succeeded | Event::Failed => format!("{stack}: {}", record.result.title()),
             Event::DriftFound => format!("{stack}: the account differs from the last deployment"),
         };

@@ -14,7 +14,7 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What would make the deployment fail.
     pub problems: Vec<Problem>,
-    /// What people should know, and Stackdrop leaves alone.
+    /// What people should know, and Stackdrop does not change.
     #[serde(default)]
     pub warnings: Vec<Problem>,
 }

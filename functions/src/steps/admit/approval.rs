@@ -46,7 +46,7 @@ pub(super) async fn ask(
         bucket::approval_key(stack)
     ));
     bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
-    announce(aws, &Announcement::of(Event::WaitingForApproval, &record)).await;
+    announce(aws, &Announcement::of(Event::AwaitingApproval, &record)).await;
     Ok(json!({}))
 }
 
