@@ -5,7 +5,10 @@ use stackdrop_functions::deployment::outcome::exit_code;
 /// Every exit code with its meaning: the help of each command and the README list them.
 const EXIT_CODES: [(u8, &str); 7] = [
     (exit_code::DONE, "done"),
-    (exit_code::FAILED, "failed; a deployment was rolled back, or kept as its spec says"),
+    (
+        exit_code::FAILED,
+        "failed: nothing was changed, or the deployment was rolled back or kept, as its spec says",
+    ),
     (exit_code::USAGE, "wrong usage, no credentials, or no connection to AWS"),
     (exit_code::ROLLBACK_FAILED, "the rollback failed too, or a stack could not be destroyed completely"),
     (exit_code::REJECTED, "the spec, the request or the plan was rejected; nothing was changed"),

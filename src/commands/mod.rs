@@ -39,7 +39,7 @@ enum Command {
     Plan(account::plan::Plan),
     /// Show the status of a stack.
     Status(account::status::Status),
-    /// List the deployments of a stack, newest first.
+    /// List the deployments and plans of a stack, newest first.
     History(account::history::History),
     /// Show the logs of a stack's services.
     Logs(account::logs::Logs),

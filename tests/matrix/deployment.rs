@@ -3,10 +3,11 @@
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::case::{Case, cases, persistent, transient};
+use crate::case::{Case, cases, persistent};
 use crate::runner::{Ended, Verdict, run_all};
 use crate::undisturbed_run::{
-    UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, upload,
+    UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, transient_faults_change_nothing,
+    upload,
 };
 use crate::{SHOP, same, simulated};
 
@@ -26,17 +27,7 @@ pub(crate) fn undisturbed() -> UndisturbedRun {
 
 #[test]
 fn a_transient_fault_at_any_call_of_a_deployment_changes_nothing() {
-    let undisturbed = undisturbed();
-    let cases = cases(undisturbed.calls(), transient);
-    run_all("Transient faults in a deployment", &cases, |case| {
-        simulated(async {
-            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
-            check_resources(&rehearsal, &undisturbed.resources)?;
-            lock_is_free(&rehearsal).await?;
-            Ok(Ended::Succeeded)
-        })
-    });
+    transient_faults_change_nothing("Transient faults in a deployment", &undisturbed(), Outcome::Succeeded);
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::case::{Case, cases, persistent, transient};
+use crate::case::{Case, cases, persistent};
 use crate::rollback::names_remaining;
 use crate::runner::{Ended, Verdict, run_all};
-use crate::undisturbed_run::{UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, run};
+use crate::undisturbed_run::{
+    UndisturbedRun, check_resources, deploy, lock_is_free, open, resources, run,
+    transient_faults_change_nothing,
+};
 use crate::{SHOP, deployment, same, simulated};
 
 /// The example without deletion protection.
@@ -34,17 +37,7 @@ pub(crate) fn undisturbed() -> UndisturbedRun {
 
 #[test]
 fn a_transient_fault_at_any_call_of_a_destroy_changes_nothing() {
-    let undisturbed = undisturbed();
-    let cases = cases(undisturbed.calls(), transient);
-    run_all("Transient faults in a destroy", &cases, |case| {
-        simulated(async {
-            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Destroyed, None))?;
-            check_resources(&rehearsal, &undisturbed.resources)?;
-            lock_is_free(&rehearsal).await?;
-            Ok(Ended::Succeeded)
-        })
-    });
+    transient_faults_change_nothing("Transient faults in a destroy", &undisturbed(), Outcome::Destroyed);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use stackdrop::rehearsal::{Checkpoint, announces};
 use stackdrop::{Deployed, Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Call, Caller, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::case::Case;
+use crate::case::{Case, cases, transient};
+use crate::runner::{Ended, run_all};
+use crate::{same, simulated};
 
 /// A run without a fault: its calls, its checkpoints and its result.
 #[derive(Debug)]
@@ -155,4 +158,17 @@ pub(crate) fn changes(deployed: &Deployed) -> Vec<String> {
     let recorded = ["s3:PutObject", "s3:DeleteObject"];
     let writes = deployed.calls.iter().filter(|call| call.writes && !announces(call)).map(Call::name);
     writes.filter(|name| !recorded.contains(&name.as_str())).collect()
+}
+
+/// Runs with a transient fault at each call, and expects the end, the resources and the lock of the undisturbed run.
+pub(crate) fn transient_faults_change_nothing(title: &str, undisturbed: &UndisturbedRun, end: Outcome) {
+    run_all(title, &cases(undisturbed.calls(), transient), |case| {
+        simulated(async {
+            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
+            same("the end", (deployed.result(), deployed.error()), (end, None))?;
+            check_resources(&rehearsal, &undisturbed.resources)?;
+            lock_is_free(&rehearsal).await?;
+            Ok(Ended::Succeeded)
+        })
+    });
 }

@@ -7,7 +7,10 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::case::{Case, cases, persistent, persistent_until_noticed, transient};
 use crate::runner::{Ended, Verdict, run_all};
-use crate::undisturbed_run::{UndisturbedRun, changes, check_resources, deploy, lock_is_free, open, upload};
+use crate::undisturbed_run::{
+    UndisturbedRun, changes, check_resources, deploy, lock_is_free, open, transient_faults_change_nothing,
+    upload,
+};
 use crate::{SHOP, deployment, same, simulated};
 
 /// The example with a change in every component.
@@ -78,17 +81,7 @@ pub(crate) fn undisturbed_rollback() -> UndisturbedRun {
 
 #[test]
 fn a_transient_fault_at_any_call_of_an_update_changes_nothing() {
-    let undisturbed = undisturbed();
-    let cases = cases(undisturbed.calls(), transient);
-    run_all("Transient faults in an update", &cases, |case| {
-        simulated(async {
-            let (rehearsal, deployed) = undisturbed.run_with_fault(case).await?;
-            same("the end", (deployed.result(), deployed.error()), (Outcome::Succeeded, None))?;
-            check_resources(&rehearsal, &undisturbed.resources)?;
-            lock_is_free(&rehearsal).await?;
-            Ok(Ended::Succeeded)
-        })
-    });
+    transient_faults_change_nothing("Transient faults in an update", &undisturbed(), Outcome::Succeeded);
 }
 
 #[test]

@@ -126,7 +126,7 @@ async fn a_failed_update_is_rolled_back_or_names_what_remains() {
             "RollbackFailed",
             "Service failed: no\nThe rollback could not start: no",
         ),
-        (rolled_back(json!({})), "Failed", "rolled back to the deployment earlier"),
+        (rolled_back(json!({})), "Failed", "rolled back to deployment earlier"),
         (
             rolled_back(json!({ "failed": { "Database": failure("Refused") } })),
             "RollbackFailed",

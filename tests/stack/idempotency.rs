@@ -37,7 +37,7 @@ async fn a_second_apply_of_every_component_makes_no_writing_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_plan_means_that_apply_changes_nothing() {
+async fn every_plan_after_a_deployment_is_empty() {
     let rehearsal = rehearsal(SHOP);
     let deployed = deployed(&rehearsal, SHOP).await;
     let mut state = state_before_wait(&deployed);

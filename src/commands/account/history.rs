@@ -19,7 +19,7 @@ use crate::commands::{print, print_json, text};
 /// The length at which the table cuts off a message.
 const MESSAGE_CHARACTERS_MAX: usize = 70;
 
-/// List the deployments of a stack, newest first.
+/// List the deployments and plans of a stack, newest first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::CREDENTIALS)]
 pub(in crate::commands) struct History {

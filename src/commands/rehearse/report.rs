@@ -32,7 +32,7 @@ pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> Result<Stri
     let (writes, reads): (Vec<_>, Vec<_>) = deployed.calls.iter().partition(|call| call.writes);
     let records = writes.iter().filter(|call| call.service == "s3" || announces(call)).count();
     lines.push(format!(
-        "AWS calls: {} read, {} write; plus {records} writes for records and notifications.",
+        "AWS calls: {} read, {} write; plus {records} writes for records and announcements.",
         reads.len(),
         writes.len() - records
     ));

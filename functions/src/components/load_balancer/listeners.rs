@@ -11,10 +11,11 @@ use super::balancer::Handle;
 use super::observed::{ABSENT, Observed, Tagged, elb_tags, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::ports::{HTTP, HTTPS};
 use crate::deployment::plan::{Plan, Verb};
 
-pub(super) const HTTPS_PORT: i32 = 443;
-pub(super) const HTTP_PORT: i32 = 80;
+pub(super) const HTTPS_PORT: i32 = HTTPS as i32;
+pub(super) const HTTP_PORT: i32 = HTTP as i32;
 pub(super) const HTTPS_LOGICAL_ID: &str = "listener/https";
 pub(super) const HTTP_LOGICAL_ID: &str = "listener/http";
 
@@ -81,7 +82,7 @@ fn describe(detail: &Listener) -> String {
     if let Some(redirect) = action.redirect_config() {
         let unchanged = |actual: Option<&str>, form: &str| actual.is_none_or(|actual| actual == form);
         let ours = redirect.protocol() == Some("HTTPS")
-            && redirect.port() == Some("443")
+            && redirect.port() == Some(&*HTTPS.to_string())
             && redirect.status_code() == Some(&RedirectActionStatusCodeEnum::Http301)
             && unchanged(redirect.host(), "#{host}")
             && unchanged(redirect.path(), "/#{path}")

@@ -6,10 +6,10 @@ use std::fmt;
 use aws_sdk_ec2::types::{IpPermission, IpRange, SecurityGroupRule, UserIdGroupPair};
 use stackdrop_specs::{DATABASE_PORT, DatabaseClient, Nat, Spec};
 
+use crate::contract::ports::{HTTP, HTTPS};
+
 /// All IPv4 addresses. The VPC has no IPv6 range.
 const ANYWHERE: &str = "0.0.0.0/0";
-const HTTPS: u16 = 443;
-const HTTP: u16 = 80;
 
 /// The groups, by the resources that use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -205,7 +205,7 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         error: Some(failure.error.clone()),
         ..Verdict::saying(
             Outcome::Failed,
-            format!("{what}\nThe stack was rolled back to the deployment {baseline}."),
+            format!("{what}\nThe stack was rolled back to deployment {baseline}."),
         )
     }
 }
