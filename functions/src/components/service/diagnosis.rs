@@ -8,6 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum}
 
 use super::rollout::{describe_target, find_targets, health_check};
 use super::{cluster_name, logs};
+use crate::aws::error::AwsResult;
 use crate::contract::component::Work;
 
 /// How many lines of a container's log are reported.
@@ -111,19 +112,26 @@ fn problem_event(service: &Service) -> Option<&str> {
 async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> {
     let id = task.task_arn()?.rsplit('/').next()?;
     let container = task.containers().iter().find_map(Container::name).unwrap_or(name);
+    let group = logs::group_name(work, name);
     let call = work
         .aws
         .logs()
         .get_log_events()
-        .log_group_name(logs::group_name(work, name))
+        .log_group_name(&group)
         // The stream's name is the prefix, the container and the task.
         .log_stream_name(format!("{name}/{container}/{id}"))
         .start_from_head(false)
         .limit(LINES);
-    let response = call.send().await.ok()?;
+    let response = match call.send().await.doing(format!("reading the end of log group {group}")) {
+        Ok(response) => response,
+        Err(error) => {
+            // The failure that is explained is reported all the same, without the log.
+            tracing::warn!(error = error.chain(), "The log of a stopped task could not be read.");
+            return None;
+        }
+    };
     let messages = response.events().iter().filter_map(|event| event.message());
     let lines: Vec<String> = messages.map(|line| redacted(work, name, line)).collect();
-    let group = logs::group_name(work, name);
     (!lines.is_empty()).then(|| {
         format!("its log ends with: {} (the whole log is in the log group {group})", lines.join(" | "))
     })
