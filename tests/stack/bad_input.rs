@@ -235,7 +235,8 @@ async fn arbitrary_input_is_refused_and_never_a_defect() {
                 "{event}"
             ),
             Err(error) => assert!(
-                [names::INVALID_EVENT, names::INVALID_SPEC, names::PENDING].contains(&error.name()),
+                [names::INVALID_EVENT, names::INVALID_SPEC, names::PENDING, names::STALLED]
+                    .contains(&error.name()),
                 "{event}: {}",
                 error.chain()
             ),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
-use stackdrop_functions::aws::error::{StepError, names};
+use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::workflow::table::PARTS;
 use stackdrop_functions::{COMPONENTS, handle};
 use stackdrop_specs::Spec;
@@ -69,7 +69,7 @@ impl LifeCycle {
         for _ in 0..2000 {
             match self.attempt(part, action).await {
                 Ok(answer) => return answer,
-                Err(error) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => {
+                Err(error) if error.is_retried() => {
                     last_error = error.chain();
                     pause(RETRY_PACE).await;
                 }
@@ -95,7 +95,7 @@ impl LifeCycle {
                 let run = Box::pin(self.attempt(part, action));
                 match (KilledAt { run, rehearsal: &self.rehearsal, calls }).await {
                     None => self.kills += 1,
-                    Some(Err(error)) if [names::PENDING, names::TRANSIENT].contains(&error.name()) => break,
+                    Some(Err(error)) if error.is_retried() => break,
                     Some(result) => {
                         result.unwrap();
                         break;

@@ -12,8 +12,11 @@ use crate::aws::denied;
 
 /// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
 pub mod names {
-    /// Not done yet: the workflow retries at a fixed interval.
+    /// Not done yet, and AWS reports that it is working on it: the workflow retries at a fixed interval.
     pub const PENDING: &str = "Pending";
+    /// Not done yet, and AWS reports nothing in progress. AWS shows some changes late, so the workflow retries for a short
+    /// time; then the step has failed.
+    pub const STALLED: &str = "Stalled";
     /// A transient fault: the workflow retries with backoff.
     pub const TRANSIENT: &str = "Transient";
     /// A role lacks a permission.
@@ -44,8 +47,9 @@ pub mod names {
     pub const DEFECT: &str = "Defect";
 
     /// All of them.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         PENDING,
+        STALLED,
         TRANSIENT,
         DENIED,
         REFUSED,
@@ -66,9 +70,18 @@ pub mod names {
 /// Why a step failed, or is not done yet.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// Not done yet; the text says what the step waits for.
+    /// Not done yet, and AWS reports that it is working on it; the text says what the step waits for.
     #[error("waiting for {0}")]
     Pending(String),
+    /// Not done yet, and AWS reports nothing in progress. It may still become visible within seconds; if it does not, this
+    /// is the failure.
+    #[error("waiting for {waiting_for}, but AWS reports nothing in progress{}", because(why))]
+    Stalled {
+        /// What the step waits for; completes "waiting for …".
+        waiting_for: String,
+        /// AWS's reason and what to do, as whole sentences; empty if AWS gives none.
+        why: String,
+    },
     /// A transient fault: throttling, 5xx or a lost connection, after the SDK's own retries.
     #[error("{doing}")]
     Transient {
@@ -126,6 +139,7 @@ impl StepError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pending(_) => names::PENDING,
+            Self::Stalled { .. } => names::STALLED,
             Self::Transient { .. } => names::TRANSIENT,
             Self::Refused { source, .. } if denied::is(source) => names::DENIED,
             Self::Refused { .. } => names::REFUSED,
@@ -157,9 +171,25 @@ impl StepError {
         text
     }
 
-    /// Not done yet; the text completes "waiting for …".
+    /// Not done yet, and AWS reports that it is working on it; the text completes "waiting for …".
     pub(crate) fn pending(waiting_for: impl Into<String>) -> Self {
         Self::Pending(waiting_for.into())
+    }
+
+    /// Not done yet, and AWS reports nothing in progress: AWS may show it late. The text completes "waiting for …".
+    pub(crate) fn stalled(waiting_for: impl Into<String>) -> Self {
+        Self::stalled_because(waiting_for, "")
+    }
+
+    /// Like [`StepError::stalled`], with AWS's reason and what to do, as whole sentences.
+    pub(crate) fn stalled_because(waiting_for: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Stalled { waiting_for: waiting_for.into(), why: why.into() }
+    }
+
+    /// Whether the workflow runs the step again after this error.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        matches!(self, Self::Pending(_) | Self::Stalled { .. } | Self::Transient { .. })
     }
 
     /// AWS's response lacks a field that it always has.
@@ -169,6 +199,10 @@ impl StepError {
             source: AwsError { code: String::new(), message: "incomplete response".into() },
         }
     }
+}
+
+fn because(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(". {why}") }
 }
 
 /// The codes of transient errors. Most come with HTTP status 400, so the status does not identify them.
@@ -212,7 +246,14 @@ pub(crate) trait AwsResult<T>: Sized {
         Ok(self.unless(absent).unless(in_use).doing(what)?.is_some())
     }
 
-    /// `Pending` if AWS rejected the call with one of these codes; otherwise like [`AwsResult::doing`].
+    /// `Stalled` if AWS rejected the call with one of these codes, usually because it shows another resource late;
+    /// otherwise like [`AwsResult::doing`].
+    fn stalled_on(self, codes: &[&str], waiting_for: &str, what: impl fmt::Display) -> Result<T, StepError> {
+        self.unless(codes).doing(what)?.ok_or_else(|| StepError::stalled(waiting_for))
+    }
+
+    /// `Pending` if AWS rejected the call with one of these codes, which say that AWS is working on the resource; otherwise
+    /// like [`AwsResult::doing`].
     fn pending_on(self, codes: &[&str], waiting_for: &str, what: impl fmt::Display) -> Result<T, StepError> {
         self.unless(codes).doing(what)?.ok_or_else(|| StepError::pending(waiting_for))
     }

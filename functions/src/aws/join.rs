@@ -38,12 +38,16 @@ pub(crate) async fn both<A, B>(
     }
 }
 
-/// An error that ends the deployment is more severe than one that is retried; otherwise the first counts.
+/// An error that ends the deployment is more severe than one that is retried; while AWS is working on anything, a resource
+/// without progress is not reported. Of two errors of one severity, the first counts.
 fn worse(first: Option<StepError>, second: StepError) -> StepError {
-    let is_transient =
-        |error: &StepError| matches!(error, StepError::Pending(_) | StepError::Transient { .. });
+    let severity = |error: &StepError| match error {
+        StepError::Stalled { .. } => 0,
+        StepError::Pending(_) | StepError::Transient { .. } => 1,
+        _ => 2,
+    };
     match first {
-        Some(first) if is_transient(&second) || !is_transient(&first) => first,
+        Some(first) if severity(&first) >= severity(&second) => first,
         _ => second,
     }
 }
@@ -65,5 +69,7 @@ mod tests {
         let waits = || async { Err::<(), _>(StepError::pending("the first")) };
         let later = both(waits(), async { Err::<(), _>(StepError::pending("the second")) }).await;
         assert_eq!(later.unwrap_err().to_string(), "waiting for the first");
+        let stalled = both(async { Err::<(), _>(StepError::stalled("nothing")) }, waits()).await;
+        assert_eq!(stalled.unwrap_err().to_string(), "waiting for the first");
     }
 }

@@ -79,6 +79,9 @@ async fn logged(running: Running<'_>) -> Result<Value, StepError> {
     match &ended {
         Ok(_) => tracing::info!("Done."),
         Err(StepError::Pending(waiting_for)) => tracing::info!(waiting_for, "Not done yet."),
+        Err(StepError::Stalled { waiting_for, why }) => {
+            tracing::info!(waiting_for, why, "Not done yet, and nothing is in progress.");
+        }
         Err(error) => {
             tracing::warn!(error = error.name(), cause = error.chain(), "The step ended with an error.");
         }
@@ -126,13 +129,17 @@ pub(crate) async fn act<C: Component>(
     }
 }
 
-/// The deletion if nothing remains, otherwise `Pending` with what remains.
+/// The deletion if nothing remains, otherwise `Pending` with what remains; `Stalled` if AWS works on none of it.
 pub(crate) fn completed(deletion: Deletion) -> Result<Deletion, StepError> {
     if deletion.remaining.is_empty() {
         return Ok(deletion);
     }
     let remaining: Vec<String> = deletion.remaining.iter().map(ToString::to_string).collect();
-    Err(StepError::pending(format!("the deletion of {}", remaining.join(", "))))
+    let waiting_for = format!("the deletion of {}", remaining.join(", "));
+    if deletion.remaining.iter().any(|remaining| remaining.in_progress) {
+        return Err(StepError::pending(waiting_for));
+    }
+    Err(StepError::stalled(waiting_for))
 }
 
 /// Parses the payload that the workflow sends to a function.

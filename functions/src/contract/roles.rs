@@ -210,7 +210,7 @@ pub(crate) async fn apply(
             let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
             let waiting_for = format!("IAM role {name} to become visible");
-            call.pending_on(&ABSENT, &waiting_for, format!("writing the policy of IAM role {name}"))?;
+            call.stalled_on(&ABSENT, &waiting_for, format!("writing the policy of IAM role {name}"))?;
         }
         (None, Some(_)) => delete_policy(work, &name, POLICY).await?,
         _ => {}

@@ -22,7 +22,29 @@ impl Deletion {
         id: impl Into<String>,
         why: impl Into<String>,
     ) {
-        self.remaining.push(Remaining { resource: resource.into(), id: id.into(), why: why.into() });
+        self.leaving(resource, id, why);
+    }
+
+    /// Adds a remaining resource that AWS is deleting, or that can be deleted once AWS has deleted another one.
+    pub(crate) fn leaving(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        let (resource, id, why) = (resource.into(), id.into(), why.into());
+        self.remaining.push(Remaining { resource, id, why, in_progress: true });
+    }
+
+    /// Adds a remaining resource that AWS does not delete, although nothing is in progress: something uses or protects it.
+    pub(crate) fn held(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        let (resource, id, why) = (resource.into(), id.into(), why.into());
+        self.remaining.push(Remaining { resource, id, why, in_progress: false });
     }
 
     /// Adds the result of another part of the component.
@@ -42,6 +64,9 @@ pub struct Remaining {
     pub id: String,
     /// Why it remains.
     pub why: String,
+    /// Whether AWS is still working on its deletion.
+    #[serde(default)]
+    pub in_progress: bool,
 }
 
 impl std::fmt::Display for Remaining {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::table::{INVOCATION, Wait};
+use super::table::{INVOCATION, STALLED, Wait};
 use crate::aws::error::names;
 
 /// States by name, in the order in which people read them.
@@ -29,11 +29,12 @@ impl States {
 
 /// Faults that pass by themselves: the function's own `Transient`, and Lambda's ("Handle transient Lambda service
 /// exceptions" in the best practices of the Step Functions Developer Guide).
-const TRANSIENT: [&str; 8] = [
+const TRANSIENT: [&str; 9] = [
     names::TRANSIENT,
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
     "Runtime.ExitError",
@@ -100,14 +101,17 @@ impl Task {
     }
 }
 
-/// The retries of a task: at a fixed interval while it is `Pending`, with backoff after a fault that passes.
+/// The retries of a task: at a fixed interval while it is `Pending` or, for a much shorter time, `Stalled`; with backoff
+/// after a fault that passes. Each retrier counts its own attempts.
 pub(super) fn retry(wait: Option<Wait>, after_timeout: bool) -> Value {
-    let pending = wait.map(|Wait { every, at_most }| {
-        json!({
-            "ErrorEquals": [names::PENDING],
-            "IntervalSeconds": every.as_secs(),
-            "BackoffRate": 1,
-            "MaxAttempts": at_most.as_secs() / every.as_secs(),
+    let waits = wait.into_iter().flat_map(|Wait { every, at_most }| {
+        [(names::PENDING, at_most), (names::STALLED, STALLED.min(at_most))].map(|(error, at_most)| {
+            json!({
+                "ErrorEquals": [error],
+                "IntervalSeconds": every.as_secs(),
+                "BackoffRate": 1,
+                "MaxAttempts": at_most.as_secs() / every.as_secs(),
+            })
         })
     });
     let timeout = after_timeout.then_some("States.Timeout");
@@ -119,7 +123,7 @@ pub(super) fn retry(wait: Option<Wait>, after_timeout: bool) -> Value {
         "MaxDelaySeconds": 30,
         "JitterStrategy": "FULL",
     });
-    pending.into_iter().chain([transient]).collect()
+    waits.chain([transient]).collect()
 }
 
 /// Several branches side by side.

@@ -9,7 +9,8 @@ use crate::deployment::component_names::{
     DATABASE, EGRESS, INSTANCE, LOAD_BALANCER, NETWORK, SECURITY_GROUPS, SERVICE,
 };
 
-/// How a step waits: while the function answers `Pending` it is invoked again, at a fixed interval, up to a limit.
+/// How a step waits: while the function answers `Pending` it is invoked again, at a fixed interval, up to a limit. While it
+/// answers `Stalled`, the limit is [`STALLED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// The interval.
@@ -174,6 +175,11 @@ pub const ADMIT: Wait = every(10).for_minutes(4 * 60);
 pub const READ_REPLY: Wait = every(2).for_minutes(2);
 /// The wait for the conclusion of a deployment.
 pub const CONCLUDE: Wait = every(5).for_minutes(5);
+
+/// How long a step may be without progress: AWS shows neither the desired state nor anything in progress. RDS shows an
+/// accepted change some seconds late, IAM a new role up to two minutes late; whatever a person must do should be known
+/// within two minutes.
+pub const STALLED: Duration = Duration::from_secs(100);
 
 /// How long somebody may take to approve a plan.
 pub const APPROVAL: Duration = Duration::from_hours(3 * 24);

@@ -101,7 +101,7 @@ pub(crate) async fn until_done(
 ) -> Result<Value, StepError> {
     for _ in 0..720 {
         match act(aws, component, action, deployment).await {
-            Err(StepError::Pending(_) | StepError::Transient { .. }) => {
+            Err(error) if error.is_retried() => {
                 tokio::time::advance(Duration::from_secs(5)).await;
             }
             done => return done,

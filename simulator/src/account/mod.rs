@@ -15,6 +15,7 @@ use crate::call_log::Call;
 use crate::clock::Clock;
 use crate::decisions::Decisions;
 use crate::faults::{Fault, Faults, Strike};
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::latency::Latency;
 use crate::params::lock;
@@ -177,6 +178,15 @@ impl Account {
     /// Arms a fault.
     pub fn arm(&self, fault: Fault) {
         lock(&self.inner).faults.arm(fault);
+    }
+
+    /// Lets an incident happen to a stack's resources now. Returns the IDs of the resources that it changed; none if the stack
+    /// has no such resource.
+    #[must_use = "an incident without a resource changes nothing"]
+    pub fn cause(&self, incident: &Incident, stack: &str) -> Vec<String> {
+        let changed = self.with(|world| (incident.cause)(world, stack));
+        self.event_occurred.notify_waiters();
+        changed
     }
 
     /// Disarms all faults.

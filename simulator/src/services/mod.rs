@@ -31,7 +31,7 @@ pub(crate) use service::{ErrorForm, Service};
 
 /// Each service comes after those it depends on. The inventory lists them in this order; [`advance`] uses the reverse
 /// order, so that ECS starts tasks before Elastic Load Balancing checks their targets.
-static SERVICES: [&Service; 19] = [
+pub(crate) static SERVICES: [&Service; 19] = [
     &ec2::SERVICE,
     &ssm::SERVICE,
     &elb::SERVICE,

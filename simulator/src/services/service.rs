@@ -2,6 +2,7 @@
 
 use crate::authorization::{Access, Denial};
 use crate::call_log::writes;
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::latency::Timing;
 use crate::params::{Params, Refusal};
@@ -49,6 +50,8 @@ pub(crate) struct Service {
     pub(crate) causes_events: bool,
     /// Operations that answer a task waiting for its token.
     pub(crate) answers_tasks: &'static [&'static str],
+    /// What AWS or a person does to the service's resources without the stack's functions.
+    pub(crate) incidents: &'static [Incident],
 }
 
 /// How a service words one kind of error.
@@ -137,6 +140,7 @@ impl Service {
             is_global: false,
             causes_events: false,
             answers_tasks: &[],
+            incidents: &[],
         }
     }
 

@@ -314,7 +314,7 @@ pub(super) async fn delete(work: &Work<'_>, db: &DbInstance) -> Result<Deletion,
     }
     if db.deletion_protection() == Some(true) {
         // Somebody turned protection on deliberately: a deletion never turns it off.
-        deletion.remains(LOGICAL_ID, id, PROTECTED);
+        deletion.held(LOGICAL_ID, id, PROTECTED);
         return Ok(deletion);
     }
     let (snapshot, keeps_backups) = final_backup(work, db);

@@ -119,7 +119,7 @@ async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, execution } = request(NAME, payload)?;
     let admitted = begin(input::parse(&event, &aws.settings)?, aws, &execution).await;
     if let (Err(error), Some(HeldLock { stack, etag })) = (&admitted, execution.lock.get())
-        && !matches!(error, StepError::Pending(_) | StepError::Transient { .. })
+        && !error.is_retried()
         && let Err(stuck) = record::unlock(aws, stack, etag).await
     {
         // No step follows a failed Admit. The next deployment takes over a stale lock.

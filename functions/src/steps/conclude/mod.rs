@@ -111,7 +111,7 @@ async fn announce_end(aws: &Aws, record: &Record) {
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let mut warnings = Vec::new();
     let mut note = |result: Result<(), StepError>| match result {
-        Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => Err(error),
+        Err(error) if error.is_retried() => Err(error),
         Err(error) => {
             warnings.push(format!("Deployment succeeded, with a warning: {}", error.chain()));
             Ok(false)
