@@ -130,7 +130,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.calls() - before, 5, "read calls");
+    assert_eq!(account.calls() - before, 6, "read calls");
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
@@ -140,7 +140,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
 async fn a_plan_of_a_new_stack_creates_everything() {
     let account = common::account();
     let plan = act(&aws(&account), NAME, "plan", &deployment(SPEC)).await.unwrap();
-    let expected = ["subnet-group", "parameter-group", "instance"]
+    let expected = ["service-linked-role", "subnet-group", "parameter-group", "instance"]
         .map(|resource| json!({ "verb": "create", "resource": resource }));
     assert_eq!(plan["changes"], json!(expected));
 }
@@ -322,6 +322,9 @@ async fn a_database_that_the_stack_does_not_manage_is_rejected() {
     let group = aws.rds().create_db_subnet_group().db_subnet_group_name("theirs");
     let group = group.db_subnet_group_description("by hand");
     let ids = subnets.values().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let linked = aws.iam().create_service_linked_role().aws_service_name("rds.amazonaws.com");
+    linked.send().await.unwrap();
+    later(5).await;
     group.set_subnet_ids(Some(ids)).send().await.unwrap();
     later(5).await;
     let call = call.db_subnet_group_name("theirs").db_instance_class("db.t4g.micro").allocated_storage(20);

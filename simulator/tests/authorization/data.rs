@@ -22,6 +22,8 @@ impl Site {
         let account = account();
         let config = sdk(&account);
         let (network, rds) = (aws_sdk_ec2::Client::new(&config), aws_sdk_rds::Client::new(&config));
+        let iam = aws_sdk_iam::Client::new(&config);
+        iam.create_service_linked_role().aws_service_name("rds.amazonaws.com").send().await.unwrap();
         let vpc = network.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap().vpc.unwrap();
         tokio::time::advance(Duration::from_secs(20)).await;
         let group = rds.create_db_subnet_group().db_subnet_group_name("shop");
@@ -44,7 +46,7 @@ impl Site {
             .create_db_instance()
             .db_instance_identifier("shop")
             .engine("postgres")
-            .engine_version("16.3")
+            .engine_version("16.9")
             .db_instance_class("db.t4g.micro")
             .allocated_storage(20)
             .manage_master_user_password(true)
