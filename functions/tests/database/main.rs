@@ -158,7 +158,7 @@ async fn a_stack_without_a_database_has_nothing_to_do() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_response_to_the_creation_creates_no_second_database() {
     let (account, aws, mut deployment) = prepared(SPEC).await;
-    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::LostAfter));
+    account.arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::LostAfter));
     apply(&aws, &[NAME], &mut deployment).await;
     wait_until_stable(&aws, &mut deployment).await;
     let expected = ["AWS::RDS::DBInstance", "AWS::RDS::DBParameterGroup", "AWS::RDS::DBSubnetGroup"];
@@ -306,7 +306,7 @@ async fn conclude_turns_deletion_protection_on() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_database_reports_its_reason() {
     let (account, aws, deployment) = prepared(SPEC).await;
-    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
+    account.arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let error = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::Unhealthy { what, .. } if what.contains("shop-database")), "{error}");

@@ -15,6 +15,7 @@ mod version;
 use aws_sdk_rds::types::Tag;
 
 use crate::aws::error::{AwsResult, StepError};
+use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
@@ -76,9 +77,8 @@ impl Component for Database {
             return Err(StepError::NotOwned { what: what.clone(), fix: FIX.into() });
         }
         // Both run to their end: an error of one must not cancel a creation of the other.
-        let (subnets, parameters) =
-            tokio::join!(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed));
-        subnets.and(parameters)?;
+        join::both(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed))
+            .await?;
         instance::apply(work, spec, &observed).await
     }
 
