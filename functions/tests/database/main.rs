@@ -109,7 +109,8 @@ async fn the_database_is_encrypted_private_and_rejects_connections_without_tls()
     assert_eq!(groups, [deployment["outputs"]["securityGroups"]["database"].as_str().unwrap()]);
     // Protection is turned on only after the deployment has succeeded: a later step may still fail.
     assert_eq!(db.deletion_protection(), Some(false));
-    let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
+    let only = aws_sdk_rds::types::Filter::builder().name("parameter-name").values("rds.force_ssl").build();
+    let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").filters(only);
     let parameters = call.send().await.unwrap();
     let set: Vec<_> = parameters
         .parameters()
