@@ -29,7 +29,7 @@ async fn a_change_that_waits_for_the_maintenance_window_and_contradicts_the_spec
         let next = redeploy(&rehearsal).await;
         assert_eq!((changes(&next), planned(&rehearsal).await), (vec![], vec![]), "after {incident}");
     }
-    pause(Duration::from_secs(8 * 86_400)).await;
+    pause(Duration::from_hours(192)).await;
     let db = database(&rehearsal).await;
     assert_eq!((db.db_instance_class(), db.engine_version()), (Some("db.t4g.micro"), Some("17.7")));
     assert_eq!((db.multi_az(), db.backup_retention_period()), (Some(false), Some(7)));
@@ -86,7 +86,7 @@ async fn storage_that_rds_still_optimizes_is_a_problem_of_the_plan() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;
     cause(&rehearsal, "database-storage-grew");
-    pause(Duration::from_secs(120)).await;
+    pause(Duration::from_mins(2)).await;
     let refused = rehearsal.deploy(&with(DATABASE, "storage: 20", "storage: 50"), &()).await.unwrap();
     let error = refused.error().unwrap();
     assert!(
@@ -97,12 +97,12 @@ async fn storage_that_rds_still_optimizes_is_a_problem_of_the_plan() {
     // Other changes need not wait for it.
     deployed(&rehearsal, &with(DATABASE, "name: orders", "name: orders, backupDays: 8")).await;
     // Once RDS shows no optimization any more, its lock can still stand: AWS's own words tell.
-    pause(Duration::from_secs(3600)).await;
+    pause(Duration::from_hours(1)).await;
     let refused = rehearsal.deploy(&with(DATABASE, "storage: 20", "storage: 50"), &()).await.unwrap();
     let error = refused.error().unwrap();
     assert!(error.contains("the previous storage change is being optimized"), "{error}");
     assert_eq!(refused.result(), Outcome::Failed, "it is rolled back");
-    pause(Duration::from_secs(6 * 3600)).await;
+    pause(Duration::from_hours(6)).await;
     deployed(&rehearsal, &with(DATABASE, "storage: 20", "storage: 50")).await;
 }
 
@@ -130,7 +130,7 @@ async fn a_limit_below_what_is_allocated_is_a_problem_of_the_plan() {
     deployed(&rehearsal, DATABASE).await;
     for _ in 0..4 {
         cause(&rehearsal, "database-storage-grew");
-        pause(Duration::from_secs(8 * 3600)).await;
+        pause(Duration::from_hours(8)).await;
     }
     assert_eq!(database(&rehearsal).await.allocated_storage(), Some(60));
     for limit in ["50", "60", "65"] {
@@ -145,9 +145,9 @@ async fn a_limit_below_what_is_allocated_is_a_problem_of_the_plan() {
     }
     deployed(&rehearsal, &with(DATABASE, "maxStorage: 100", "maxStorage: 66")).await;
     // Storage that has reached its limit is as the spec says.
-    pause(Duration::from_secs(6 * 3600)).await;
+    pause(Duration::from_hours(6)).await;
     cause(&rehearsal, "database-storage-grew");
-    pause(Duration::from_secs(3600)).await;
+    pause(Duration::from_hours(1)).await;
     let next = redeploy(&rehearsal).await;
     assert_eq!((next.result(), changes(&next)), (Outcome::Succeeded, vec![]), "{:?}", next.error());
 }
@@ -160,7 +160,7 @@ async fn an_upgrade_leads_to_the_newest_version_that_rds_allows() {
     // RDS has upgraded the minor version further than its default for new instances.
     for _ in 0..2 {
         cause(&rehearsal, "database-minor-upgraded");
-        pause(Duration::from_secs(1800)).await;
+        pause(Duration::from_mins(30)).await;
     }
     assert_eq!(database(&rehearsal).await.engine_version(), Some("16.13"));
     deployed(&rehearsal, DATABASE).await;
@@ -210,7 +210,7 @@ async fn a_parameter_group_that_was_replaced_is_put_back_and_takes_effect() {
         deployed(&rehearsal, &spec).await;
         assert_eq!(changes(&redeploy(&rehearsal).await), Vec::<String>::new());
         cause(&rehearsal, "database-parameter-group-replaced");
-        pause(Duration::from_secs(120)).await;
+        pause(Duration::from_mins(2)).await;
         let repaired = redeploy(&rehearsal).await;
         assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
         let plan = planned(&rehearsal).await;
@@ -249,13 +249,13 @@ async fn a_database_never_pays_for_extended_support() {
     deployed(&rehearsal, &old).await;
     let support = database(&rehearsal).await.engine_lifecycle_support;
     assert_eq!(support.as_deref(), Some("open-source-rds-extended-support-disabled"));
-    pause(Duration::from_secs(300 * 86_400)).await;
+    pause(Duration::from_hours(7200)).await;
     assert_eq!(changes(&redeploy(&rehearsal).await), Vec::<String>::new());
     let plan = planned(&rehearsal).await;
     let told = "RDS supports PostgreSQL 14 until 2027-02-28, and then upgrades the instance by itself";
     assert!(plan.len() == 1 && plan[0].contains(told), "{plan:?}");
     // Nobody can create such an instance after that day.
-    pause(Duration::from_secs(200 * 86_400)).await;
+    pause(Duration::from_hours(4800)).await;
     let new = old.replacen("stack: shop", "stack: other", 1);
     let refused = rehearsal.deploy(&new, &()).await.unwrap();
     let error = refused.error().unwrap();

@@ -96,7 +96,7 @@ async fn a_stopped_database_is_started() {
     }
     // A change of a stopped database waits for its start.
     cause(&rehearsal, "database-stopped");
-    pause(Duration::from_secs(600)).await;
+    pause(Duration::from_mins(10)).await;
     let update = deployed(&rehearsal, &with(DATABASE, "db.t4g.micro", "db.t4g.small")).await;
     let of_rds: Vec<String> = changes(&update).into_iter().filter(|call| call.starts_with("rds:")).collect();
     assert_eq!(of_rds.first().map(String::as_str), Some("rds:StartDBInstance"));
@@ -118,7 +118,7 @@ async fn what_only_a_person_can_repair_is_told_in_seconds_and_changes_nothing() 
         let rehearsal = rehearsal(DATABASE);
         deployed(&rehearsal, DATABASE).await;
         cause(&rehearsal, incident);
-        pause(Duration::from_secs(120)).await;
+        pause(Duration::from_mins(2)).await;
         let update = with(DATABASE, "LOG: info", "LOG: debug");
         let refused = rehearsal.deploy(&update, &()).await.unwrap();
         let error = refused.error().unwrap();
@@ -146,12 +146,12 @@ async fn incompatible_parameters_are_forgotten_once_they_are_reset() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;
     cause(&rehearsal, "database-parameters-incompatible");
-    pause(Duration::from_secs(120)).await;
+    pause(Duration::from_mins(2)).await;
     let rds = rehearsal.aws().rds();
     let reset = rds.reset_db_parameter_group().db_parameter_group_name("shop-postgres17");
     reset.reset_all_parameters(true).send().await.unwrap();
     rds.reboot_db_instance().db_instance_identifier("shop-database").send().await.unwrap();
-    pause(Duration::from_secs(120)).await;
+    pause(Duration::from_mins(2)).await;
     assert_nothing_to_do(&rehearsal, "the reset").await;
 }
 
@@ -166,7 +166,7 @@ async fn thirty_nights_find_no_drift_that_nobody_made() {
         pause(Duration::from_secs(86_400 - elapsed % 86_400 + 2 * 3600 + 30 + night)).await;
         kinds.insert(database(&rehearsal).await.db_instance_status().unwrap().to_owned());
         assert_nothing_to_do(&rehearsal, &format!("night {night}")).await;
-        pause(Duration::from_secs(1800)).await;
+        pause(Duration::from_mins(30)).await;
         if let Some(incident) =
             ["database-minor-upgraded", "database-storage-grew", "database-in-maintenance"]
                 .get(usize::try_from(night).unwrap())
@@ -224,7 +224,7 @@ async fn a_stopped_database_is_destroyed_with_its_final_snapshot() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;
     cause(&rehearsal, "database-stopped");
-    pause(Duration::from_secs(600)).await;
+    pause(Duration::from_mins(10)).await;
     let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     let left = crate::resources(&rehearsal);

@@ -91,6 +91,6 @@ async fn a_database_that_stops_during_an_update_is_started_by_the_rollback() {
     assert!(error.contains("it is stopped") && error.contains("DB instance stopped"), "{error}");
     assert_eq!(failed.result(), Outcome::Failed, "{error}");
     assert_eq!(database(&rehearsal).await.db_instance_status(), Some("available"));
-    pause(Duration::from_secs(60)).await;
+    pause(Duration::from_mins(1)).await;
     assert_eq!(redeploy(&rehearsal).await.result(), Outcome::Succeeded);
 }

@@ -90,7 +90,7 @@ pub(super) async fn with_full_target(
             .doing(format!("listing the versions to which RDS can upgrade PostgreSQL {actual}"))?;
         if let Some(target) = newest_target(&known, actual, version) {
             target.clone_into(&mut difference.change.to);
-            *version = target.to_owned();
+            target.clone_into(version);
         }
     }
     Ok(differences)
@@ -123,7 +123,8 @@ pub(super) async fn support_end(work: &Work<'_>, major: u32) -> Result<Option<Da
     let call = call.major_engine_version(major.to_string()).into_paginator().items().send();
     let majors: Vec<_> =
         call.try_collect().await.doing(format!("reading how long RDS supports PostgreSQL {major}"))?;
-    let mut lifecycles = majors.iter().flat_map(|major| major.supported_engine_lifecycles());
+    let mut lifecycles =
+        majors.iter().flat_map(aws_sdk_rds::types::DbMajorEngineVersion::supported_engine_lifecycles);
     let standard = lifecycles.find(|lifecycle| {
         lifecycle.lifecycle_support_name() == Some(&LifecycleSupportName::OpenSourceRdsStandardSupport)
     });

@@ -13,7 +13,7 @@ use crate::world::World;
 /// How long an instance takes to stop. Source: a size that users report.
 const STOP_SECONDS: u32 = 180;
 /// Source: API reference, `StopDBInstance`: "The instance restarts automatically after 7 days."
-const STOPPED_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
+const STOPPED_AT_MOST: Duration = Duration::from_hours(168);
 
 /// The parameter that an incident sets to a value for which the class has too little memory.
 pub(super) const INCOMPATIBLE: (&str, &str) = ("max_connections", "262143");

@@ -77,7 +77,11 @@ pub(super) const ALL: &[Incident] = &[
     incident(
         "database-parameters-reset",
         "Somebody resets the database's parameter group",
-        |world, stack| on_each(world, stack, |world, id| parameter_group(world, id, |group| group.clear())),
+        |world, stack| {
+            on_each(world, stack, |world, id| {
+                parameter_group(world, id, super::parameter_groups::ParameterGroup::clear)
+            })
+        },
     ),
     incident(
         "database-parameter-group-replaced",

@@ -10,7 +10,7 @@ use super::condition::Condition;
 use super::{visible, windows};
 
 /// How long the backup of each night takes.
-const BACKUP: Duration = Duration::from_secs(180);
+const BACKUP: Duration = Duration::from_mins(3);
 
 /// A DB instance.
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of RDS")]

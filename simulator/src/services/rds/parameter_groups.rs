@@ -269,8 +269,7 @@ pub(super) fn describe_parameters(world: &mut World, params: &Params) -> Result<
         // RDS sets `user` only for a value that differs from the family's default (terraform-provider-aws#23335).
         let from = match (set, own) {
             (Some((value, _)), own) if own != Some(value.as_str()) => "user",
-            (Some(_), _) => "system",
-            (None, Some(_)) => "system",
+            (Some(_), _) | (None, Some(_)) => "system",
             (None, None) => "engine-default",
         };
         let wanted =
