@@ -123,7 +123,7 @@ fn every_wait_has_a_limit_and_a_fixed_pace() {
         let waits = !["delete", "review", "roll-back", "ask-for-approval"].contains(&&*action(&state));
         assert_eq!(pending.is_some(), waits, "{}", state.name);
         let stalled = state.retries.iter().find(|retrier| retrier.errors == [names::STALLED]);
-        let idle = stalled.map(|retrier| retrier.seconds_max());
+        let idle = stalled.map(stackdrop_statemachine::Retrier::seconds_max);
         assert!(idle.is_none_or(|seconds| (70.0..=80.0).contains(&seconds)), "{}: {idle:?}", state.name);
         assert_eq!(stalled.is_some(), waits, "{}", state.name);
         if let Some(pending) = pending {
