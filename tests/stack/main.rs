@@ -29,11 +29,14 @@ mod pages; // the pages for contributors name what exists
 mod permissions; // what each role allows
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change
+#[path = "../python/mod.rs"]
+mod python; // the Python environment of the judges
 mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
 mod service_failures; // failures of databases, load balancers and services are explained
+mod service_models; // requests and answers agree with AWS's models of its services
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod updates_network; // updates of network, egress, security groups and instance
