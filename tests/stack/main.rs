@@ -5,6 +5,7 @@
 mod account_commands; // the commands for an account: plan, deploy, status, history, approve, destroy
 mod agrees; // the workflow file, the components, the error names and the template agree
 mod announcements; // notifications, drift reports, deploying an earlier version again
+mod any_spec; // whatever `validate` accepts can be deployed
 mod approval; // deployments that wait for approval
 mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
@@ -23,6 +24,7 @@ mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
 mod interrupted; // stopped executions are rolled back
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod moto; // whole stacks in moto, another simulation of AWS
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists

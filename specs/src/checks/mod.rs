@@ -310,13 +310,13 @@ const RESERVED_NAMES: &str = "postgres rdsadmin template0 template1 all analyse 
     when where window with";
 
 pub(crate) fn database_name(name: &str, _: &()) -> garde::Result {
-    let form =
-        "at most 63 lowercase letters, digits and underscores, starting with a letter or an underscore";
+    // RDS is stricter than PostgreSQL (`CreateDBInstance`, `DBName`: "Must begin with a letter").
+    let form = "at most 63 lowercase letters, digits and underscores, starting with a letter";
     if RESERVED_NAMES.split_whitespace().any(|reserved| reserved == name) {
         return refuse(format!("`{name}` is reserved by PostgreSQL or RDS"), "another name, such as app");
     }
     let is_valid = (1..=63).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| is_lower_or_digit(c) || c == '_');
     require(is_valid, || format!("invalid database name `{name}`"), form)
 }

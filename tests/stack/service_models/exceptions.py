@@ -7,7 +7,26 @@ COMMON = {
 }
 
 # (service, code): the source.
-UNDECLARED = {}
+UNDECLARED = {
+    ("s3", "NoSuchKey"): "a conditional delete of an object that does not exist is answered with 404 NoSuchKey "
+    "(localstack, tests/aws/services/s3/test_s3.snapshot.json, test_delete_object_if_match_non_express, recorded 2026-02)",
+}
+
+# (service or operation, path in the answer): what AWS answers, and the source.
+ANSWERS = {
+    ("ec2", "return"): "operations without a result answer <return>true</return> (EC2 API reference, \"Response Elements\")",
+    ("acm:ListTagsForCertificate", "Tags"): "an empty list for a certificate without tags; the model's minimum is that of "
+    "the requests, which share the type",
+    ("ec2:DescribeInternetGateways", "InternetGateways[].Attachments[].State"): "available (API reference, "
+    "InternetGatewayAttachment: \"the state is available when attached to a VPC\"), though the enumeration lacks it",
+    ("ec2:DescribeVpcEndpoints", "VpcEndpoints[].State"): "written in small letters (API reference, DescribeVpcEndpoints, "
+    "\"Examples\"); the enumeration has capitals",
+    ("elasticloadbalancing:DescribeLoadBalancerAttributes", "Attributes"): "23 attributes of an application load balancer "
+    "(API reference, LoadBalancerAttribute); the maximum is that of the requests",
+    ("elasticloadbalancing:ModifyLoadBalancerAttributes", "Attributes"): "the same",
+    ("route53:GetHostedZone", "HostedZone.Id"): "/hostedzone/ before the ID (API reference, GetHostedZone, \"Examples\"); "
+    "the maximum is that of the requests, which have the ID alone",
+}
 
 # Services whose models declare no error codes: why.
 UNMODELLED = {

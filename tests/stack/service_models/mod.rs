@@ -10,8 +10,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::any_spec;
 use crate::permissions::evidence::EVIDENCE;
 use crate::python::{python, target};
+
+/// The number of random specs whose first deployments are judged as well.
+const RANDOM_SPECS: u32 = 30;
 
 #[test]
 fn requests_and_answers_agree_with_the_models_of_aws() {
@@ -24,7 +28,8 @@ fn requests_and_answers_agree_with_the_models_of_aws() {
     };
     let file = target().join("exchanges.jsonl");
     let mut lines = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
-    for exchange in &EVIDENCE.exchanges {
+    let random = any_spec::exchanges(RANDOM_SPECS);
+    for exchange in EVIDENCE.exchanges.iter().chain(&random) {
         writeln!(lines, "{}", serde_json::to_string(exchange).unwrap()).unwrap();
     }
     lines.flush().unwrap();

@@ -90,7 +90,10 @@ class Wire:
         value, body_members = {}, {}
         path = self.rest_path()
         template, _, fixed = self.operation.http["requestUri"].partition("?")
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", re.escape(template)))
+        pattern = re.escape(template.rstrip("/"))
+        pattern = re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern)
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern)
+        # Whether a path ends with a slash differs between the SDKs' models; AWS takes both.
         matched = re.fullmatch(pattern + "/?", path)
         if self.exchange["method"] != self.operation.http["method"] or not matched:
             self.wrong("", f"{self.exchange['method']} {path} is not {self.operation.http}")
