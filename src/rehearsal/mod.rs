@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -188,9 +189,11 @@ impl Rehearsal {
     }
 
     /// The same rehearsal, but its clients send their requests through another HTTP client, which is made of the account's.
+    /// Its answers can come in real time, so the clients do not watch how fast a body arrives.
     #[must_use]
     pub fn through(self, client: impl FnOnce(SharedHttpClient) -> SharedHttpClient) -> Self {
-        let sdk = self.sdk.to_builder().http_client(client(self.account.http_client())).build();
+        let sdk = self.sdk.to_builder().http_client(client(self.account.http_client()));
+        let sdk = sdk.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build();
         Self { aws: Arc::new(Aws::new(sdk.clone(), self.installation.settings.clone())), sdk, ..self }
     }
 

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
-use stackdrop_simulator::Exchange;
+use stackdrop_simulator::{Exchange, Seed};
 use stackdrop_specs::{Spec, SpecErrors};
 
 use crate::changes;
@@ -89,7 +89,9 @@ fn read(value: &Value) -> Result<Spec, SpecErrors> {
 
 /// The first deployment of a spec in an account of its own, and its calls on the wire.
 fn first_deployment(spec: &Spec, keep_exchanges: bool) -> (Deployed, Vec<Exchange>) {
-    let setting = Setting { keep_exchanges, ..Setting::default() };
+    // The default quota is that of a new account: enough for six vCPUs.
+    let quota = Seed::Quota { service: "fargate".into(), code: "L-3032A538".into(), value: 10_000 };
+    let setting = Setting { keep_exchanges, seeds: vec![quota], ..Setting::default() };
     let text = serde_json::to_string(spec).unwrap();
     in_simulated_time(async {
         let rehearsal = Rehearsal::open(&setting, &[spec]).unwrap();

@@ -6,7 +6,9 @@ Each function below that changes moto or answers in its place says why. It also 
 every resource that exists, and ends when its standard input is closed.
 """
 
+import io
 import json
+import logging
 import os
 import sys
 import threading
@@ -140,8 +142,8 @@ def nat_gateways():
 
     def delete_with_association(self, nat_gateway_id):
         gateway = delete(self, nat_gateway_id)
-        for address in self.addresses.values():
-            if address.allocation_id == gateway.allocation_id:
+        for address in self.addresses:
+            if address.eni is gateway._eni:
                 address.eni, address.association_id = None, None
         self.enis.pop(gateway._eni.id, None)
         return gateway
@@ -174,13 +176,32 @@ def gateway_endpoints():
     backend.delete_route = delete_if_there
 
 
+def route_tables():
+    """EC2: AssociateRouteTable silently keeps the association with another table. AWS refuses the call with this code (EC2
+    API reference, "Error codes")."""
+    from moto.ec2.exceptions import EC2ClientError
+    backend = type(ec2_backends[ACCOUNT][REGION])
+    associate = backend.associate_route_table
+
+    def associate_once(self, route_table_id, gateway_id=None, subnet_id=None):
+        for table in self.route_tables.values():
+            if subnet_id in table._associations.values():
+                raise EC2ClientError("Resource.AlreadyAssociated", f"{subnet_id} is already associated with {table.id}")
+        return associate(self, route_table_id, gateway_id, subnet_id)
+
+    backend.associate_route_table = associate_once
+
+
 def healthy_targets():
-    """Elastic Load Balancing: no tasks run, so no targets are registered. Here each group has healthy ones."""
+    """Elastic Load Balancing: no tasks run, so no targets are registered. Here each task of a service is a healthy one."""
     backend = type(elbv2_backends[ACCOUNT][REGION])
 
     def healthy(self, target_group_arn, targets):
         group = self.target_groups[target_group_arn]
-        return [FakeHealthStatus(f"10.20.0.{number}", group.port, group.port, "healthy") for number in range(10, 20)]
+        services = ecs_backends[ACCOUNT][REGION].services.values()
+        tasks = sum(each.desired_count for each in services if each.status == "ACTIVE" and any(
+            balancer.get("targetGroupArn") == target_group_arn for balancer in each.load_balancers))
+        return [FakeHealthStatus(f"10.20.0.{10 + task}", group.port, group.port, "healthy") for task in range(tasks)]
 
     backend.describe_target_health = healthy
 
@@ -270,26 +291,28 @@ class Front:
         if environ["PATH_INFO"] == "/stackdrop/resources":
             return self.reply(start, existing())
         target = environ.get("HTTP_X_AMZ_TARGET", "")
+        request = self.body(environ)
         if target in IN_PLACE:
-            return self.reply(start, IN_PLACE[target](self.body(environ)))
-        if not target.startswith("AmazonEC2ContainerServiceV20141113."):
-            return self.moto(environ, start)
-        self.services.asked(target.split(".")[1], self.body(environ))
+            return self.reply(start, IN_PLACE[target](json.loads(request)))
+        is_ecs = target.startswith("AmazonEC2ContainerServiceV20141113.")
+        if is_ecs:
+            self.services.asked(target.split(".")[1], json.loads(request))
         began = []
         answer = b"".join(self.moto(environ, lambda *head: began.append(head)))
         status, headers, *_ = began[0]
-        if not status.startswith("200"):
-            start(status, headers)
-            return [answer]
-        return self.reply(start, self.services.answered(json.loads(answer)))
+        refused = "" if status.startswith("200") else f" is refused: {answer[:400]}"
+        print(f"{target} {request[:200]}{refused}", file=sys.stderr, flush=True)
+        if is_ecs and not refused:
+            return self.reply(start, self.services.answered(json.loads(answer)))
+        start(status, headers)
+        return [answer]
 
     @staticmethod
     def body(environ):
         """The request's body, which moto can still read afterwards."""
-        import io
         read = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(read)
-        return json.loads(read or b"{}")
+        return read
 
     @staticmethod
     def reply(start, document):
@@ -304,9 +327,10 @@ def main():
         os._exit(0)
 
     threading.Thread(target=end_with_the_test, daemon=True).start()
-    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, healthy_targets, seed):
+    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, route_tables, healthy_targets, seed):
         change()
     app = Front(DomainDispatcherApplication(create_backend_app))
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True, request_handler=MotoRequestHandler)
 
 
