@@ -25,7 +25,8 @@ use server::Server;
 const SPEED: f64 = 20.0;
 
 /// Manual changes that cannot be tried in moto, and why.
-const NOT_IN_MOTO: &[(&str, &str)] = &[];
+const NOT_IN_MOTO: &[(&str, &str)] =
+    &[("AssignPublicAddress", "moto ignores AssociatePublicIpAddress of ModifyNetworkInterfaceAttribute")];
 
 /// A simulated account whose stacks are in moto.
 struct InMoto {
@@ -118,7 +119,7 @@ fn a_stack_in_moto_is_deployed_updated_and_destroyed() {
 fn manual_changes_of_a_stack_in_moto_are_reported_and_repaired() {
     in_moto(SHOP, async |moto| {
         let (first, _) = moto.succeeds(&unprotected()).await;
-        let outputs = outputs_of(&first).unwrap();
+        let mut outputs = outputs_of(&first).unwrap();
         let (mut tried, mut wrong) = (0, Vec::new());
         let network = drift_network::DRIFTS.iter().map(|(change, line)| (Change::Network(*change), *line));
         let service = drift_service::DRIFTS.iter().map(|(change, _)| (Change::Service(*change), ""));
@@ -128,10 +129,10 @@ fn manual_changes_of_a_stack_in_moto_are_reported_and_repaired() {
                 continue;
             }
             tried += 1;
-            println!("{tried}: {name}");
             change.apply(&moto.rehearsal, &outputs).await;
             let (repaired, writes) = moto.run(json!({ "stack": "shop" })).await;
             let plan = planned(&moto.rehearsal, &repaired).await;
+            outputs = outputs_of(&repaired).unwrap();
             // The addresses of the simulated account are not moto's.
             let line = line.trim_end_matches("198.18.");
             let is_reported = plan.iter().any(|planned| planned.starts_with(line));

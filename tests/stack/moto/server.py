@@ -35,12 +35,17 @@ from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:shop/payment-Ab3dEf"
-# The versions of PostgreSQL in the simulated answers.
+# The policy of an endpoint without one of its own.
+FULL_ACCESS = json.dumps({"Version": "2008-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]})
+# The versions of PostgreSQL.
 VERSIONS = ["16.9", "17.4", "17.5"]
 
 
 def seed():
-    """What the example spec refers to: a certificate and a secret with these ARNs."""
+    """What the example spec refers to: a certificate and a secret with these ARNs. There is no default VPC."""
+    ec2 = ec2_backends[ACCOUNT][REGION]
+    for default in (ec2.vpcs, ec2.subnets, ec2.groups, ec2.route_tables):
+        default.clear()
     certificate = CertBundle.generate_cert("example.com", account_id=ACCOUNT, region=REGION, sans=[])
     certificate.arn, certificate.status, certificate.type = CERTIFICATE, "ISSUED", "IMPORTED"
     acm_backends[ACCOUNT][REGION]._certificates[CERTIFICATE] = certificate
@@ -192,6 +197,33 @@ def route_tables():
     backend.associate_route_table = associate_once
 
 
+def endpoint_policies():
+    """EC2: ModifyVpcEndpoint ignores ResetPolicy."""
+    from moto.ec2.responses import EC2Response
+    modify = EC2Response.modify_vpc_endpoint
+
+    def modify_or_reset(self):
+        if self._get_param("ResetPolicy") in (True, "true"):
+            ec2_backends[ACCOUNT][REGION].vpc_end_points[self._get_param("VpcEndpointId")].policy_document = FULL_ACCESS
+        return modify(self)
+
+    EC2Response.modify_vpc_endpoint = modify_or_reset
+
+
+def metadata_options():
+    """EC2: ModifyInstanceMetadataOptions forgets the options that the request does not have."""
+    backend = type(ec2_backends[ACCOUNT][REGION])
+    modify = backend.modify_instance_metadata_options
+
+    def modify_given(self, instance_id, http_tokens=None, hop_limit=None, http_endpoint=None, **others):
+        now = self.get_instance(instance_id).metadata_options
+        return modify(
+            self, instance_id, http_tokens=http_tokens or now.http_tokens, http_endpoint=http_endpoint or now.http_endpoint,
+            hop_limit=hop_limit or now.http_put_response_hop_limit, **others)
+
+    backend.modify_instance_metadata_options = modify_given
+
+
 def healthy_targets():
     """Elastic Load Balancing: no tasks run, so no targets are registered. Here each task of a service is a healthy one."""
     backend = type(elbv2_backends[ACCOUNT][REGION])
@@ -327,7 +359,7 @@ def main():
         os._exit(0)
 
     threading.Thread(target=end_with_the_test, daemon=True).start()
-    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, route_tables, healthy_targets, seed):
+    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, route_tables, endpoint_policies, metadata_options, healthy_targets, seed):
         change()
     app = Front(DomainDispatcherApplication(create_backend_app))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
