@@ -8,11 +8,14 @@ mod server; // starts and ends moto
 
 use std::time::Instant;
 
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancerAttribute;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::{Value, json};
 use stackdrop::rehearsal::{at_pace, in_simulated_time, outputs_of};
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::Aws;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_functions::deployment::outputs::Outputs;
 
 use crate::drift_network::{self, ManualChange};
 use crate::drift_service;
@@ -24,9 +27,12 @@ use server::Server;
 /// How many times faster than AWS the workflow's waits are.
 const SPEED: f64 = 20.0;
 
-/// Manual changes that cannot be tried in moto, and why.
-const NOT_IN_MOTO: &[(&str, &str)] =
-    &[("AssignPublicAddress", "moto ignores AssociatePublicIpAddress of ModifyNetworkInterfaceAttribute")];
+/// Manual changes that are not tried in moto, and why.
+const NOT_IN_MOTO: &[(&str, &str)] = &[
+    ("AssignPublicAddress", "moto ignores AssociatePublicIpAddress of ModifyNetworkInterfaceAttribute"),
+    ("Schedule", "schedules are in the simulated account"),
+    ("ChangeTaskCount", "the service scales, so its count is left alone"),
+];
 
 /// A simulated account whose stacks are in moto.
 struct InMoto {
@@ -123,7 +129,9 @@ fn manual_changes_of_a_stack_in_moto_are_reported_and_repaired() {
         let (mut tried, mut wrong) = (0, Vec::new());
         let network = drift_network::DRIFTS.iter().map(|(change, line)| (Change::Network(*change), *line));
         let service = drift_service::DRIFTS.iter().map(|(change, _)| (Change::Service(*change), ""));
-        for (change, line) in network.chain(service) {
+        let balancer = [Balancer::Open, Balancer::IdleTimeout, Balancer::LogsForever];
+        let balancer = balancer.into_iter().map(|change| (Change::Balancer(change), ""));
+        for (change, line) in network.chain(service).chain(balancer) {
             let name = format!("{change:?}");
             if NOT_IN_MOTO.iter().any(|(other, _)| name.contains(other)) {
                 continue;
@@ -157,13 +165,47 @@ fn manual_changes_of_a_stack_in_moto_are_reported_and_repaired() {
 enum Change {
     Network(ManualChange),
     Service(drift_service::ManualChange),
+    Balancer(Balancer),
+}
+
+/// A manual change of the load balancer, or of the logs.
+#[derive(Debug, Clone, Copy)]
+enum Balancer {
+    /// It gets the security group of the services.
+    Open,
+    IdleTimeout,
+    LogsForever,
+}
+
+impl Balancer {
+    async fn apply(self, aws: &Aws, outputs: &Outputs) {
+        let arn = outputs.load_balancer.as_ref().unwrap().arn.as_ref().unwrap();
+        let (elb, logs) = (aws.elb(), aws.logs());
+        match self {
+            Self::Open => {
+                let group = outputs.security_groups.as_ref().unwrap().service.as_ref().unwrap();
+                let call = elb.set_security_groups().load_balancer_arn(arn).security_groups(group);
+                call.send().await.map(drop).unwrap();
+            }
+            Self::IdleTimeout => {
+                let longer = LoadBalancerAttribute::builder().key("idle_timeout.timeout_seconds").value("90");
+                let call = elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+                call.attributes(longer.build()).send().await.map(drop).unwrap();
+            }
+            Self::LogsForever => {
+                let call = logs.delete_retention_policy().log_group_name("/stackdrop/shop/web");
+                call.send().await.map(drop).unwrap();
+            }
+        }
+    }
 }
 
 impl Change {
-    async fn apply(self, rehearsal: &Rehearsal, outputs: &stackdrop_functions::deployment::outputs::Outputs) {
+    async fn apply(self, rehearsal: &Rehearsal, outputs: &Outputs) {
         match self {
             Self::Network(change) => change.apply(rehearsal, outputs).await,
             Self::Service(change) => change.apply(rehearsal.aws()).await,
+            Self::Balancer(change) => change.apply(rehearsal.aws(), outputs).await,
         }
     }
 }
