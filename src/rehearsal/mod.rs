@@ -16,8 +16,10 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::Aws;
@@ -62,6 +64,8 @@ pub struct Setting {
     pub parameters: BTreeMap<String, String>,
     /// Whether the account keeps every decision of IAM, starting with the installation.
     pub keep_decisions: bool,
+    /// Whether the account keeps the wire form of every call.
+    pub keep_exchanges: bool,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -105,6 +109,9 @@ impl Rehearsal {
         .context("cannot open the simulated account")?;
         if setting.keep_decisions {
             account.keep_decisions();
+        }
+        if setting.keep_exchanges {
+            account.keep_exchanges();
         }
         let installation = Arc::new(install::installation(setting, &number, &region)?);
         install::install(&account, &installation).context("cannot install Stackdrop")?;
@@ -179,6 +186,15 @@ impl Rehearsal {
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// The same rehearsal, but its clients send their requests through another HTTP client, which is made of the account's.
+    /// Its answers can come in real time, so the clients do not watch how fast a body arrives.
+    #[must_use]
+    pub fn through(self, client: impl FnOnce(SharedHttpClient) -> SharedHttpClient) -> Self {
+        let sdk = self.sdk.to_builder().http_client(client(self.account.http_client()));
+        let sdk = sdk.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build();
+        Self { aws: Arc::new(Aws::new(sdk.clone(), self.installation.settings.clone())), sdk, ..self }
     }
 
     /// Uploads a spec, as a user would, and deploys that version of it.

@@ -5,6 +5,7 @@
 mod account_commands; // the commands for an account: plan, deploy, status, history, approve, destroy
 mod agrees; // the workflow file, the components, the error names and the template agree
 mod announcements; // notifications, drift reports, deploying an earlier version again
+mod any_spec; // whatever `validate` accepts can be deployed
 mod approval; // deployments that wait for approval
 mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
@@ -26,17 +27,21 @@ mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
 mod interrupted; // stopped executions are rolled back
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod moto; // whole stacks in moto, another simulation of AWS
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
 mod permissions; // what each role allows
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change
+#[path = "../python/mod.rs"]
+mod python; // the Python environment of the judges
 mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
 mod service_failures; // failures of databases, load balancers and services are explained
+mod service_models; // requests and answers agree with AWS's models of its services
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod updates_network; // updates of network, egress, security groups and instance

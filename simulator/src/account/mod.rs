@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::call_log::Call;
 use crate::clock::Clock;
 use crate::decisions::Decisions;
+use crate::exchange::Exchanges;
 use crate::faults::{Fault, Faults, Strike};
 use crate::incident::Incident;
 use crate::inventory::Item;
@@ -77,6 +78,7 @@ struct Inner {
     watched: BTreeSet<String>,
     occurrences: BTreeMap<String, usize>,
     decisions: Decisions,
+    exchanges: Exchanges,
 }
 
 /// The state of an account at one moment. Accounts that resume from it are independent of each other.
@@ -113,6 +115,7 @@ impl Account {
             watched: BTreeSet::new(),
             occurrences: BTreeMap::new(),
             decisions: Decisions::default(),
+            exchanges: Exchanges::default(),
         };
         Ok(Self {
             clock: Clock::start(),

@@ -190,6 +190,13 @@ impl Instance {
     }
 
     fn interface_documents(&self, world: &World, interface: &Interface) -> Value {
+        // `InstanceNetworkInterfaceAssociation` in AWS's model has no IDs.
+        let association = interface.association(world).map(|mut association| {
+            for absent in ["allocationId", "associationId"] {
+                association[absent] = Value::Null;
+            }
+            association
+        });
         json!([{
             "networkInterfaceId": interface.id(),
             "subnetId": interface.subnet,
@@ -201,7 +208,7 @@ impl Instance {
             "privateIpAddress": interface.address.to_string(),
             "sourceDestCheck": self.settings.checks_source,
             "groupSet": interface.group_set(world),
-            "association": interface.association(world),
+            "association": association,
             "attachment": {
                 "attachmentId": interface.id().replace("eni-", "eni-attach-"),
                 "deviceIndex": 0,

@@ -45,7 +45,8 @@ fn rehearsal(spec: &str) -> Rehearsal {
 }
 
 fn opened(setting: &Setting, specs: &[&Spec]) -> Rehearsal {
-    Rehearsal::open(&Setting { keep_decisions: true, ..setting.clone() }, specs).unwrap()
+    Rehearsal::open(&Setting { keep_decisions: true, keep_exchanges: true, ..setting.clone() }, specs)
+        .unwrap()
 }
 
 fn unprotected(spec: &str) -> String {
