@@ -89,7 +89,7 @@ class Finder:
     """Collects the sites of one file."""
 
     def __init__(self, file: str, source: bytes):
-        self.file, self.source, self.found = file, source, []
+        self.file, self.source, self.lines, self.found = file, source, source.splitlines(), []
 
     def text(self, node: Node) -> str:
         return self.source[node.start_byte:node.end_byte].decode()
@@ -97,7 +97,7 @@ class Finder:
     def add(self, node: Node, kind: str, now: str, code: str) -> None:
         line, was = node.start_point[0] + 1, self.text(node)
         if kind != "element" and kind != "page" and node.start_point[0] == node.end_point[0]:
-            whole = self.source.splitlines()[line - 1]
+            whole = self.lines[line - 1]
             before, after = whole[:node.start_point[1]].decode(), whole[node.end_point[1]:].decode()
             was, now = (before + was + after).strip(), (before + now + after).strip()
         self.found.append(Site(self.file, line, node.start_byte, node.end_byte, kind, was, now, code))

@@ -3,9 +3,9 @@
 import copy
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 TEMPLATE = "template.yaml"
 WORKFLOW = "statemachine/deploy.asl.json"
@@ -13,14 +13,24 @@ WORKFLOW = "statemachine/deploy.asl.json"
 
 @dataclass(frozen=True)
 class Text:
-    """A mutated text. `was` and `now` are for people."""
+    """A mutated text, which is written only if it is drawn. `was` and `now` are for people."""
 
     file: str
-    line: int
     kind: str
     was: str
     now: str
-    text: str
+    write: Callable[[], str] = field(compare=False, repr=False)
+    original: str = field(compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        return self.write()
+
+    @property
+    def line(self) -> int:
+        """The first line that differs."""
+        pairs = enumerate(zip(self.original.splitlines(), self.text.splitlines()), start=1)
+        return next((number for number, (left, right) in pairs if left != right), 1)
 
 
 # ---------------------------------------------------------------- the template, line by line
@@ -38,12 +48,18 @@ def template_mutants(text: str) -> Iterator[Text]:
         line = lines[index]
         block = block_of(lines, index)
         if is_one_of_several(lines, index, block) or KEY.match(line) and not line.lstrip().startswith("- "):
-            left_out = "".join(lines[:index] + lines[block:])
             shown = line.strip() + (" …" if block > index + 1 else "")
-            yield Text(TEMPLATE, index + 1, "left-out", shown, "(left out)", left_out)
+            shorter = lambda index=index, block=block: "".join(lines[:index] + lines[block:])
+            yield Text(TEMPLATE, "left-out", f"{owner_of(lines, index)}: {shown}", "(left out)", shorter, text)
         for kind, now in changed_values(line.rstrip("\n")):
-            changed = "".join(lines[:index] + [now + "\n"] + lines[index + 1:])
-            yield Text(TEMPLATE, index + 1, kind, line.strip(), now.strip(), changed)
+            other = lambda index=index, now=now: "".join(lines[:index] + [now + "\n"] + lines[index + 1:])
+            yield Text(TEMPLATE, kind, f"{owner_of(lines, index)}: {line.strip()}", now.strip(), other, text)
+
+
+def owner_of(lines: list[str], index: int) -> str:
+    """The resource to which a line belongs."""
+    above = (line for line in reversed(lines[:index + 1]) if re.match(r"  \w", line))
+    return next(above, "").strip().rstrip(":")
 
 
 def mutable_lines(lines: list[str]) -> Iterator[int]:
@@ -121,11 +137,15 @@ def workflow_mutants(text: str) -> Iterator[Text]:
     original = written(machine)
     for path, value in walk(machine, ()):
         for kind, now, change in changes(machine, path, value):
-            mutant = copy.deepcopy(machine)
-            change(at(mutant, path[:-1]), path[-1])
             place = "/".join(str(part) for part in path)
-            shown = json.dumps(value)
-            yield Text(WORKFLOW, line_of_difference(original, written(mutant)), kind, f"{place}: {shown[:120]}", now, written(mutant))
+            write = lambda path=path, change=change: changed_copy(machine, path, change)
+            yield Text(WORKFLOW, kind, f"{place}: {json.dumps(value)[:120]}", now, write, original)
+
+
+def changed_copy(machine: Any, path: tuple, change: Callable[[Any, Any], None]) -> str:
+    mutant = copy.deepcopy(machine)
+    change(at(mutant, path[:-1]), path[-1])
+    return written(mutant)
 
 
 def written(machine: Any) -> str:
@@ -188,11 +208,6 @@ def set_to(now: Any):
 
 def leave_out(parent: Any, key: Any) -> None:
     del parent[key]
-
-
-def line_of_difference(one: str, other: str) -> int:
-    pairs = enumerate(zip(one.splitlines(), other.splitlines()), start=1)
-    return next((number for number, (left, right) in pairs if left != right), 1)
 
 
 def text_mutants(project: Path) -> list[Text]:
