@@ -106,3 +106,98 @@ fn a_problem_names_the_place_of_its_value() {
     let places: Vec<String> = errors.problems().iter().map(|problem| problem.path.clone()).collect();
     assert!(places.contains(&"instance.type".to_owned()), "{places:?}");
 }
+
+#[test]
+fn a_region_has_an_area_a_direction_and_a_digit() {
+    let accepts = |region: &str| accepts(&format!("stack: shop\nregion: {region}\n"), region);
+    for region in ["eu-central-1", "us-gov-west-1", "ap-southeast-5"] {
+        assert!(accepts(region), "{region}");
+    }
+    for region in [
+        "eu-1",
+        "eu",
+        "europe-central-1",
+        "eu-central-12",
+        "eu-central-x",
+        "eu--1",
+        "eu-central",
+        "EU-central-1",
+        "eu-c3ntral-1",
+        "e1-central-1",
+    ] {
+        assert!(!accepts(region), "{region}");
+    }
+}
+
+#[test]
+fn a_secret_is_the_full_arn_of_a_secret_or_of_one_of_its_keys() {
+    let accepts = |arn: &str| {
+        accepts(
+            &format!("stack: shop\nservices: {{ web: {{ image: nginx, secrets: {{ KEY: '{arn}' }} }} }}\n"),
+            arn,
+        )
+    };
+    let arn = |rest: &str| format!("arn:aws:secretsmanager:eu-central-1:123456789012:{rest}");
+    for rest in ["secret:shop/key-aBcD12", "secret:shop-aBcD12:password::", "secret:a-aBcD12:key:AWSCURRENT:"]
+    {
+        assert!(accepts(&arn(rest)), "{rest}");
+    }
+    for rest in [
+        "secret:-aBcD12",
+        "secret:a!b-aBcD12",
+        "secret:a-aBcD1",
+        "secret:a-aBcD1_",
+        "secret:a",
+        "key:a-aBcD12",
+        "secret:a-aBcD12:key",
+    ] {
+        assert!(!accepts(&arn(rest)), "{rest}");
+    }
+    assert!(!accepts("arn:aws:ssm:eu-central-1:123456789012:secret:a-aBcD12"));
+}
+
+#[test]
+fn a_database_has_a_name_of_postgresql() {
+    let accepts = |name: &str| accepts(&format!("stack: shop\ndatabase: {{ name: '{name}' }}\n"), "name");
+    for name in ["shop", "_shop", "s", "shop_2", &"x".repeat(63)] {
+        assert!(accepts(name), "{name}");
+    }
+    for name in ["", "2shop", "Shop", "sh-op", "shöp", "user", &"x".repeat(64)] {
+        assert!(!accepts(name), "{name}");
+    }
+}
+
+#[test]
+fn a_load_balancer_has_at_most_five_hundred_targets() {
+    let spec = |count: usize| {
+        format!(
+            "stack: shop\nloadBalancer: {{ certificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/6d4b' }}\nservices:\n  \
+             a: {{ image: nginx, port: 80, count: 250, routes: [{{ path: /* }}] }}\n  \
+             b: {{ image: nginx, port: 80, count: {count}, routes: [{{ path: /b }}] }}\n"
+        )
+    };
+    assert!(accepts(&spec(250), ""));
+    assert!(!accepts(&spec(251), "501 tasks"));
+}
+
+#[test]
+fn many_memory_sizes_are_listed_as_a_range_and_few_one_by_one() {
+    let expected = |cpu: u32| {
+        let spec =
+            format!("stack: shop\nservices: {{ web: {{ image: nginx, cpu: {cpu}, memory: 1000 }} }}\n");
+        Spec::read(spec.as_bytes()).unwrap_err().problems()[0].expected.clone()
+    };
+    assert!(
+        expected(1024).contains("2048, 3072, 4096, 5120, 6144, 7168 or 8192 (MiB)"),
+        "{}",
+        expected(1024)
+    );
+    assert!(expected(2048).contains("4096 to 16384 in steps of 1024 (MiB)"), "{}", expected(2048));
+}
+
+#[test]
+fn a_problem_shown_alone_has_its_place_and_what_is_expected() {
+    let errors = Spec::read(b"stack: shop\nnetwork: { zones: 9 }\n").unwrap_err();
+    let shown = errors.problems()[0].to_string();
+    assert!(shown.contains("line 2, column 19") && shown.contains("zones: 9") && shown.contains("from 2 to 3"), "{shown}");
+}

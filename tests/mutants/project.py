@@ -44,9 +44,13 @@ class Copy:
         files = [file for file in listed.split("\0") if file and (self.project / file).is_file()]
         for file in files:
             self.write(file, (self.project / file).read_bytes())
-        for path in [path for path in self.folder.rglob("*") if path.is_file() and "target" not in path.parts]:
-            if path.relative_to(self.folder).as_posix() not in files:
-                path.unlink()
+        for file in set(self.sources()) - set(files):
+            (self.folder / file).unlink()
+
+    def sources(self) -> list[str]:
+        """The files of the copy, without what its tests write into its `target`."""
+        paths = [path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file()]
+        return sorted(path.as_posix() for path in paths if path.parts[0] != "target")
 
     def write(self, file: str, content: bytes) -> None:
         path = self.folder / file
@@ -206,9 +210,8 @@ class Copy:
     def stamp(self, mutants: dict[int, Site]) -> str:
         """Names a build: the sources of the project, and the mutants in them."""
         digest = hashlib.sha256(repr(sorted(mutants.items())).encode())
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and "target" not in path.parts:
-                digest.update(path.as_posix().encode() + path.read_bytes())
+        for file in self.sources():
+            digest.update(file.encode() + (self.folder / file).read_bytes())
         for path in sorted(HERE.glob("*.rs")):
             digest.update(path.read_bytes())
         return digest.hexdigest()
