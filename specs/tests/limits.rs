@@ -199,5 +199,8 @@ fn many_memory_sizes_are_listed_as_a_range_and_few_one_by_one() {
 fn a_problem_shown_alone_has_its_place_and_what_is_expected() {
     let errors = Spec::read(b"stack: shop\nnetwork: { zones: 9 }\n").unwrap_err();
     let shown = errors.problems()[0].to_string();
-    assert!(shown.contains("line 2, column 19") && shown.contains("zones: 9") && shown.contains("from 2 to 3"), "{shown}");
+    assert!(
+        shown.contains("line 2, column 19") && shown.contains("zones: 9") && shown.contains("from 2 to 3"),
+        "{shown}"
+    );
 }
