@@ -35,10 +35,11 @@ async fn the_limit_counts_bytes_not_characters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_counts_escaped_characters_as_json_writes_them() {
+async fn the_limit_counts_escapes_and_commas_of_json() {
     let states = json!({ "P": { "Type": "Succeed" } });
     let control = "\u{1f}".repeat(50_000);
-    for input in [json!(control), json!({ control.as_str(): 1 }), json!([[control.as_str()]])] {
+    let many = vec![""; 100_000];
+    for input in [json!(control), json!({ control.as_str(): 1 }), json!([[control.as_str()]]), json!(many)] {
         let outcome = run(states.clone(), input, &Script::new()).await;
         assert_eq!(failed(outcome).error, "States.DataLimitExceeded");
     }
