@@ -204,3 +204,69 @@ fn a_problem_shown_alone_has_its_place_and_what_is_expected() {
         "{shown}"
     );
 }
+
+/// A spec whose load balancer has this field.
+fn load_balancer(field: &str) -> String {
+    format!(
+        "stack: shop\nservices: {{ web: {{ image: nginx, port: 80, routes: [{{ path: /* }}] }} }}\nloadBalancer: {{ {field} }}\n"
+    )
+}
+
+#[test]
+fn a_hosted_zone_has_the_id_of_route_53() {
+    let accepts = |id: &str| {
+        accepts(&load_balancer(&format!("domain: shop.example.com, hostedZoneId: '{id}'")), "hostedZoneId")
+    };
+    for id in ["Z0123456789ABCDEFGHIJ", "Z1", &format!("Z{}", "A".repeat(31))] {
+        assert!(accepts(id), "{id}");
+    }
+    for id in ["", "Z", "A0123456789", "Zabc", "Z012_3", "/hostedzone/Z0123", &format!("Z{}", "A".repeat(32))]
+    {
+        assert!(!accepts(id), "{id}");
+    }
+}
+
+#[test]
+fn access_logs_have_a_bucket_and_a_prefix_that_s3_and_the_load_balancer_accept() {
+    let certificate = "certificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/6d4b'";
+    let bucket = |name: &str| {
+        accepts(&load_balancer(&format!("{certificate}, accessLogs: {{ bucket: '{name}' }}")), "bucket")
+    };
+    for name in ["logs", "my.logs-2", "123", &"x".repeat(63)] {
+        assert!(bucket(name), "{name}");
+    }
+    for name in [
+        "ab",
+        &"x".repeat(64),
+        "My-logs",
+        "my_logs",
+        "-logs",
+        "logs-",
+        ".logs",
+        "my..logs",
+        "10.0.0.1",
+        "xn--logs",
+        "logs-s3alias",
+    ] {
+        assert!(!bucket(name), "{name}");
+    }
+    let prefix = |text: &str| {
+        accepts(
+            &load_balancer(&format!("{certificate}, accessLogs: {{ bucket: logs, prefix: \"{text}\" }}")),
+            "prefix",
+        )
+    };
+    for text in ["shop", "shop/web", "a!b", &"x".repeat(200)] {
+        assert!(prefix(text), "{text}");
+    }
+    for text in ["", "/shop", "shop/", "shop/AWSLogs", "a b", &"x".repeat(201)] {
+        assert!(!prefix(text), "{text}");
+    }
+}
+
+#[test]
+fn a_control_character_is_shown_at_its_place() {
+    let errors = Spec::read(b"stack: shop\nregion: eu\x07\n").unwrap_err();
+    let problem = &errors.problems()[0];
+    assert_eq!((problem.line, problem.column, problem.text.as_str()), (2, 11, "\u{7}"), "{errors}");
+}
