@@ -33,3 +33,7 @@ chaos *ARGS:
 # Check the template with SAM (needs the SAM CLI).
 template:
     sam validate --lint
+
+# Try small mistakes in a copy of the project: do the tests notice them? (an hour; docs/contributing/test-the-tests.md)
+mutants *ARGS:
+    python3 tests/mutants/run.py {{ARGS}}

@@ -166,6 +166,16 @@ mod tests {
         ");
     }
 
+    #[test]
+    fn zones_are_counted_from_a() {
+        let letters = |zones| network("10.0.0.0/16".parse().unwrap(), zones).zone_letters();
+        assert_eq!((letters(2), letters(3)), (vec!['a', 'b'], vec!['a', 'b', 'c']));
+        let subnets = network("10.0.0.0/16".parse().unwrap(), 3).subnets();
+        let public: Vec<usize> =
+            subnets.iter().filter(|s| s.tier == Tier::Public).map(SubnetPlan::zone_index).collect();
+        assert_eq!(public, [0, 1, 2]);
+    }
+
     fn any_vpc() -> impl Strategy<Value = Ipv4Net> {
         (any::<u32>(), LARGEST_VPC..=SMALLEST_VPC)
             .prop_map(|(address, length)| Ipv4Net::new(address.into(), length).unwrap().trunc())

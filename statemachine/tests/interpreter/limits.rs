@@ -35,6 +35,17 @@ async fn the_limit_counts_bytes_not_characters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_limit_counts_escapes_and_commas_of_json() {
+    let states = json!({ "P": { "Type": "Succeed" } });
+    let control = "\u{1f}".repeat(50_000);
+    let many = vec![""; 100_000];
+    for input in [json!(control), json!({ control.as_str(): 1 }), json!([[control.as_str()]]), json!(many)] {
+        let outcome = run(states.clone(), input, &Script::new()).await;
+        assert_eq!(failed(outcome).error, "States.DataLimitExceeded");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_that_is_too_large_fails_the_task_and_wildcards_do_not_catch_it() {
     let script = Script::new().function("f", &[Answer::Returns(json_of(262_144))]);
     let outcome = run(large_result("f"), json!({}), &script).await;
