@@ -120,7 +120,7 @@ impl<'r> Driver<'r> {
             rehearsal,
             running: JoinSet::new(),
             shared: Rc::new(shared),
-            with_faults: !seed.is_multiple_of(3),
+            with_faults: !seed.is_multiple_of(5),
             changed: BTreeSet::new(),
         }
     }
@@ -176,7 +176,7 @@ impl<'r> Driver<'r> {
 
     async fn act(&mut self) -> Result<()> {
         let stack = if self.rng.u8(..4) == 0 { STACKS[1] } else { STACKS[0] };
-        match self.rng.u8(..27) {
+        match self.rng.u8(..29) {
             0..=7 => self.upload(stack).await?,
             8 => self.upload_invalid_spec(stack).await?,
             9 => {
@@ -191,7 +191,7 @@ impl<'r> Driver<'r> {
                 self.rehearsal.account().disarm();
                 self.note("no more faults until the next one");
             }
-            17..=21 if self.with_faults => self.inject_fault(),
+            17..=24 if self.with_faults => self.inject_fault(),
             _ => self.cause_incident(stack),
         }
         Ok(())

@@ -10,7 +10,7 @@ use stackdrop_functions::deployment::bucket;
 use stackdrop_functions::deployment::names::{TAG_LOGICAL_ID, TAG_STACK};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Call, Ending, Item};
-use stackdrop_statemachine::{Ending as StepEnding, Status};
+use stackdrop_statemachine::{Ending as StepEnding, Failure, Status};
 
 use super::driver::Ended;
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal, announces};
@@ -63,9 +63,17 @@ pub fn resources_of(items: &[Item], stack: &str) -> Vec<String> {
     lines
 }
 
+/// The end of an execution that the test lets Step Functions fail.
+pub(super) fn failed_by_the_test() -> Status {
+    Status::Failed(Failure::new("States.Runtime", "by the chaos test"))
+}
+
 /// An execution that ended with a defect, or with an outcome that is not documented.
 pub(super) fn defect(deployed: &Deployed) -> Option<String> {
     let (result, error) = (deployed.result(), deployed.error().unwrap_or_default());
+    if deployed.outcome.status == failed_by_the_test() {
+        return None;
+    }
     let defective = [names::DEFECT, "States.Runtime", "States.DataLimitExceeded", "Lambda.Unknown"];
     let conclusion = deployed.conclusion();
     let known = conclusion.is_none_or(|conclusion| conclusion["result"] == json!(result));

@@ -27,7 +27,7 @@ async fn upload(rehearsal: &Rehearsal, spec: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_first_deployment_that_step_functions_fails_is_rolled_back_and_recorded() {
-    for step in ["Plan", "Database", "WaitUntilStable", "NeedsPruning"] {
+    for step in ["Plan", "Database", "WaitUntilStable", "AwaitDatabase"] {
         let rehearsal = rehearsal(SHOP);
         let input = upload(&rehearsal, SHOP).await;
         let event = failed_at(&rehearsal, input, step).await;

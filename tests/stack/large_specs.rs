@@ -20,11 +20,10 @@ fn largest(services: usize, n: u32) -> String {
         "stack: shop\nregion: eu-central-1\nnetwork: { cidr: 10.20.0.0/16, zones: 2 }\nservices:\n"
             .to_owned();
     // The variables of one service have at most 48 KiB.
-    let room = ((LONGEST_SPEC - 400) / services).min(48_000);
+    let room = ((LONGEST_SPEC - 400) / services).min(47_000);
     for service in 0..services {
         let mut part = format!("  s{service}:\n    image: public.ecr.aws/docker/library/nginx:1.2{n}\n");
-        write!(part, "    cpu: {}\n    memory: 2048\n    logDays: {}\n    environment:\n", 256 * n, 7 * n)
-            .unwrap();
+        write!(part, "    memory: {}\n    logDays: {}\n    environment:\n", 512 * n, 7 * n).unwrap();
         for variable in 0.. {
             let line = format!("      V{variable}: \"{}{n}\"\n", "x".repeat(200));
             // JSON has more characters than YAML for the same variable.

@@ -25,6 +25,7 @@ mod installation; // an installation that runs by itself: uploads, the schedule,
 mod interrupted; // stopped executions are rolled back
 mod large_specs; // the workflow's state stays below Step Functions' limit, also in a rollback
 mod late_events; // events of the bucket that come late, or not at all
+mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
