@@ -47,12 +47,12 @@ impl Failure {
     }
 
     /// The error output that a `Catch` passes to the next state. After a `SendTaskFailure` without error and cause, both are
-    /// `null` (localstack/localstack, recorded from AWS: `test_sqs_failure_in_wait_for_task_tok_no_error_field`). A
-    /// timeout's cause is empty.
+    /// `null` (localstack/localstack, recorded from AWS: `test_sqs_failure_in_wait_for_task_tok_no_error_field`).
     pub(crate) fn output(&self) -> Value {
-        let or_null = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
-        let cause = if self.error == names::TIMEOUT { json!(self.cause) } else { or_null(&self.cause) };
-        json!({ "Error": or_null(&self.error), "Cause": cause })
+        if self.error.is_empty() {
+            return json!({ "Error": null, "Cause": Some(&self.cause).filter(|cause| !cause.is_empty()) });
+        }
+        json!({ "Error": self.error, "Cause": self.cause })
     }
 
     pub(crate) fn runtime(cause: impl Into<String>) -> Self {

@@ -15,19 +15,18 @@ const STATE_BYTES_MAX: usize = 262_144;
 const RESERVE: usize = 32 * 1024;
 
 /// A spec of about the largest size, with this many services; `n` is in every value that an update can change.
-fn largest(services: usize, n: u32) -> String {
+fn largest(services: usize, value_length: usize, n: u32) -> String {
     let mut text =
         "stack: shop\nregion: eu-central-1\nnetwork: { cidr: 10.20.0.0/16, zones: 2 }\nservices:\n"
             .to_owned();
-    // The variables of one service have at most 48 KiB.
-    let room = ((LONGEST_SPEC - 400) / services).min(47_000);
+    // The variables of one service have at most 32 KiB.
+    let room = ((LONGEST_SPEC - 400) / services).min(31_000);
     for service in 0..services {
         let mut part = format!("  s{service}:\n    image: public.ecr.aws/docker/library/nginx:1.2{n}\n");
         write!(part, "    memory: {}\n    logDays: {}\n    environment:\n", 512 * n, 7 * n).unwrap();
         for variable in 0.. {
-            let line = format!("      V{variable}: \"{}{n}\"\n", "x".repeat(200));
-            // JSON has more characters than YAML for the same variable.
-            if part.len() + line.len() + 250 > room {
+            let line = format!("      V{variable}: \"{}{n}\"\n", "x".repeat(value_length));
+            if part.len() + line.len() + 500 > room {
                 break;
             }
             part += &line;
@@ -39,8 +38,9 @@ fn largest(services: usize, n: u32) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_rollback_with_the_largest_specs_fits_into_an_execution() {
-    for services in [2, 10] {
-        let (before, after) = (largest(services, 1), largest(services, 2));
+    // Many short variables have the largest plan.
+    for (services, value_length) in [(2, 1000), (2, 1), (10, 200), (10, 1)] {
+        let (before, after) = (largest(services, value_length, 1), largest(services, value_length, 2));
         let size = serde_json::to_string(&Spec::read(after.as_bytes()).unwrap()).unwrap().len();
         let rehearsal = rehearsal(&before);
         rehearsal.account().seed(&stackdrop_simulator::Seed::Image {
