@@ -79,6 +79,8 @@ struct Inner {
     occurrences: BTreeMap<String, usize>,
     decisions: Decisions,
     exchanges: Exchanges,
+    /// The number of incidents that changed something.
+    incidents: usize,
 }
 
 /// The state of an account at one moment. Accounts that resume from it are independent of each other.
@@ -116,6 +118,7 @@ impl Account {
             occurrences: BTreeMap::new(),
             decisions: Decisions::default(),
             exchanges: Exchanges::default(),
+            incidents: 0,
         };
         Ok(Self {
             clock: Clock::start(),
@@ -188,8 +191,15 @@ impl Account {
     #[must_use = "an incident without a resource changes nothing"]
     pub fn cause(&self, incident: &Incident, stack: &str) -> Vec<String> {
         let changed = self.with(|world| (incident.cause)(world, stack));
+        lock(&self.inner).incidents += usize::from(!changed.is_empty());
         self.event_occurred.notify_waiters();
         changed
+    }
+
+    /// The number of incidents so far that changed something.
+    #[must_use]
+    pub fn incidents(&self) -> usize {
+        lock(&self.inner).incidents
     }
 
     /// Disarms all faults.

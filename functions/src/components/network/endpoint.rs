@@ -58,6 +58,11 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for table in missing_tables(work, observed, Some(endpoint)) {
         plan.update(LOGICAL_ID, "routeTables", "(none)", table);
     }
+    // The tables that this deployment creates are added too.
+    let zones = work.spec.network.zone_letters().into_iter().map(private_table_logical_id);
+    for table in zones.filter(|logical_id| !observed.tables.contains_key(logical_id)) {
+        plan.update(LOGICAL_ID, "routeTables", "(none)", format!("{table} (new)"));
+    }
     for table in not_owned_tables(observed, endpoint) {
         plan.update(LOGICAL_ID, "routeTables", table, "(none)");
     }

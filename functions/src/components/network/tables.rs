@@ -111,11 +111,12 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
     }
     plan_associations(work, observed, plan).await?;
     routes::plan(work, observed, plan);
-    if let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
-        && !is_default_route_to(table, gateway)
+    let gateway = gateway::attached(observed).map(|(gateway, _)| gateway);
+    if let Some(table) = observed.tables.get(PUBLIC)
+        && !gateway.is_some_and(|gateway| is_default_route_to(table, gateway))
     {
         let actual = default_route(table).map_or_else(|| "(none)".into(), target);
-        plan.update(PUBLIC, "routes.0.0.0.0/0", actual, gateway);
+        plan.update(PUBLIC, "routes.0.0.0.0/0", actual, gateway.unwrap_or("(new)"));
     }
     Ok(())
 }
