@@ -23,6 +23,9 @@ mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
 mod interrupted; // stopped executions are rolled back
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod network_events; // what AWS and people do to the network, egress and instance
+mod network_security; // security properties of the network, egress and instance
+mod network_tags; // removed and changed tags of the network, egress and instance
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
