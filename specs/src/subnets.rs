@@ -130,7 +130,7 @@ mod tests {
     use crate::Nat;
 
     fn network(cidr: Ipv4Net, zones: u8) -> Network {
-        Network { cidr, zones, nat: Nat::Single }
+        Network { cidr, zones, nat: Nat::Single, ..Network::default() }
     }
 
     fn listing(cidr: &str, zones: u8) -> String {

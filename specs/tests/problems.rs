@@ -228,6 +228,18 @@ fn instances_databases_and_schedules() {
 
 /// Unknown keys, wrong types and violated rules are reported together; rules that depend on unreadable values are skipped.
 #[test]
+fn zones_and_routes_of_the_network() {
+    let network =
+        |rest: &str| format!("stack: shop\nregion: us-east-1\nnetwork:\n  cidr: 10.20.0.0/16\n{rest}");
+    snapshot!(each(&[
+        network("  excludeZones: [e, us-east-1]\n"),
+        network("  excludeZones: [us-west-2a]\n"),
+        network("  keepRoutes: [0.0.0.0/0, 10.99.0.1/16]\n"),
+        network("  keepRoutes: [10.20.128.0/24]\n"),
+    ]));
+}
+
+#[test]
 fn all_kinds_of_problems_together() {
     snapshot!(reported(&["
 stack: The Shop

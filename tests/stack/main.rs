@@ -32,6 +32,9 @@ mod late_events; // events of the bucket that come late, or not at all
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod moto; // whole stacks in moto, another simulation of AWS
+mod network_events; // what AWS and people do to the network, egress and instance
+mod network_security; // security properties of the network, egress and instance
+mod network_tags; // removed and changed tags of the network, egress and instance
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists

@@ -341,3 +341,34 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     let found = select::<Instance>(world, &ids, &filters)?;
     Ok(page.answer(Instance::SET, reservations(world, found)))
 }
+
+/// For how many seconds after the start of an instance AWS's status checks are `initializing` ("a few minutes").
+const CHECK_SECONDS: f64 = 180.0;
+
+const STATUS_FILTERS: &[Filter<Instance>] = &[
+    ("availability-zone", |instance, _| one(&instance.zone)),
+    ("instance-state-name", |instance, world| one(instance.state(world.now).name())),
+];
+
+/// The status checks of running instances.
+pub(super) fn describe_status(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list(Instance::IDS);
+    let filters = Filters::read(params, STATUS_FILTERS)?;
+    params.done()?;
+    let statuses: Vec<Value> = select::<Instance>(world, &ids, &filters)?
+        .into_iter()
+        .filter_map(|instance| {
+            let since = instance.running_since(world.now)?;
+            let checked = since + world.latency.seconds(CHECK_SECONDS);
+            let status = if world.now < checked { "initializing" } else { "ok" };
+            Some(json!({
+                "instanceId": instance.entity.id,
+                "availabilityZone": instance.zone,
+                "instanceState": instance.state(world.now).document(),
+                "instanceStatus": { "status": status },
+                "systemStatus": { "status": status },
+            }))
+        })
+        .collect();
+    Ok(json!({ "instanceStatusSet": statuses }).into())
+}
