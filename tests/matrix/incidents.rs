@@ -63,6 +63,12 @@ async fn go_on(moment: &Moment<'_>) -> Option<(Rehearsal, Deployed)> {
     Some((rehearsal, deployed))
 }
 
+/// Lets the time pass that AWS needs.
+#[expect(clippy::disallowed_methods, reason = "the test waits in simulated time; no function does")]
+async fn aws_finishes() {
+    tokio::time::sleep(AWS_FINISHES).await;
+}
+
 /// The stack's resources.
 fn own(rehearsal: &Rehearsal) -> Vec<String> {
     resources_of(&rehearsal.account().inventory(), "shop")
@@ -83,12 +89,12 @@ fn ended_as(rehearsal: &Rehearsal, deployed: &Deployed, allowed: &[Outcome]) -> 
 
 /// `Ok` if, once AWS has finished, a deployment of the spec succeeds, leaves what is expected, and the next changes nothing.
 async fn reaches(rehearsal: &Rehearsal, spec: &str, expected: &[String]) -> Result<(), String> {
-    tokio::time::sleep(AWS_FINISHES).await;
+    aws_finishes().await;
     let input = upload(rehearsal, spec).await;
     let mut next = run(rehearsal, input.clone()).await;
     if !next.succeeded() {
         // What it asks of a person is done by then, or AWS has done it.
-        tokio::time::sleep(AWS_FINISHES).await;
+        aws_finishes().await;
         next = run(rehearsal, input).await;
     }
     same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
@@ -153,7 +159,7 @@ fn no_incident_in_a_destroy_leaves_anything_behind() {
                 same("the resources", own(&rehearsal), Vec::new())?;
                 return Ok(Ended::Succeeded);
             }
-            tokio::time::sleep(AWS_FINISHES).await;
+            aws_finishes().await;
             let again: Value = json!({ "stack": "shop", "action": "destroy" });
             let again = run(&rehearsal, again).await;
             same("the end of the next", (again.result(), again.error()), (Outcome::Destroyed, None))?;

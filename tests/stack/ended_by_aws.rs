@@ -17,8 +17,9 @@ async fn failed_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> V
     event_of(rehearsal, &failed, &input)
 }
 
+/// The event that a rule matches at the end of an execution.
 fn event_of(rehearsal: &Rehearsal, ended: &Deployed, input: &Value) -> Value {
-    rehearsal.interruption(&ended.id, input).expect("no rule matches the end of the execution")
+    rehearsal.interruption(&ended.id, input).unwrap()
 }
 
 async fn upload(rehearsal: &Rehearsal, spec: &str) -> Value {

@@ -69,7 +69,7 @@ async fn guard_duty_is_left_alone_until_its_vpc_is_destroyed() {
 /// Deletes the stack's S3 endpoint, and creates another one for the same route tables.
 async fn replace_s3_endpoint(rehearsal: &Rehearsal) -> String {
     cause(rehearsal, "s3-endpoint-deleted");
-    tokio::time::advance(Duration::from_secs(120)).await;
+    tokio::time::advance(Duration::from_mins(2)).await;
     let ec2 = Client::new(rehearsal.sdk());
     let vpc = ec2.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id.clone().unwrap();
     let by_name = Filter::builder().name("tag:Name").values("shop-route-table-private-*").build();
@@ -78,7 +78,7 @@ async fn replace_s3_endpoint(rehearsal: &Rehearsal) -> String {
         tables.route_tables().iter().filter_map(|table| table.route_table_id.clone()).collect();
     let call = ec2.create_vpc_endpoint().vpc_id(vpc).service_name("com.amazonaws.eu-central-1.s3");
     let made = call.set_route_table_ids(Some(tables)).send().await.unwrap();
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     made.vpc_endpoint.unwrap().vpc_endpoint_id.unwrap()
 }
 
@@ -152,7 +152,8 @@ async fn an_instance_is_launched_in_a_zone_that_has_capacity() {
     let rehearsal = seeded(INSTANCE_ONLY, vec![Seed::ZoneWithoutCapacity { zone: zone('a') }]);
     deployed(&rehearsal, INSTANCE_ONLY).await;
     let found = Client::new(rehearsal.sdk()).describe_instances().send().await.unwrap();
-    let instances: Vec<_> = found.reservations().iter().flat_map(|it| it.instances()).collect();
+    let instances: Vec<_> =
+        found.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances).collect();
     assert_eq!(instances.len(), 1);
     assert_eq!(instances[0].placement().unwrap().availability_zone(), Some("eu-central-1b"));
 }
@@ -219,7 +220,7 @@ async fn an_address_that_somebody_uses_elsewhere_is_named() {
     let rehearsal = rehearsal(INSTANCE_ONLY);
     deployed(&rehearsal, INSTANCE_ONLY).await;
     cause(&rehearsal, "nat-gateways-deleted");
-    tokio::time::advance(Duration::from_secs(2 * 3600)).await;
+    tokio::time::advance(Duration::from_hours(2)).await;
     let ec2 = Client::new(rehearsal.sdk());
     let address = ec2.describe_addresses().send().await.unwrap().addresses()[0].clone();
     let found = ec2.describe_instances().send().await.unwrap();
@@ -273,7 +274,7 @@ async fn a_public_address_of_somebody_else_in_the_vpc_is_told_within_two_minutes
     let subnet = outputs["network"]["publicSubnets"]["b"].as_str().unwrap();
     let call = ec2.create_nat_gateway().subnet_id(subnet).allocation_id(address);
     let nat = call.send().await.unwrap().nat_gateway.unwrap().nat_gateway_id.unwrap();
-    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::advance(Duration::from_mins(5)).await;
     let failed = destroy(&rehearsal).await;
     let error = failed.error().unwrap_or_default();
     assert_eq!(failed.result(), Outcome::DestroyFailed, "{error}");
@@ -281,7 +282,7 @@ async fn a_public_address_of_somebody_else_in_the_vpc_is_told_within_two_minutes
     // Before it, the stack's own resources are deleted, which takes about three minutes.
     assert!(failed.outcome.seconds < 360.0, "{} s", failed.outcome.seconds);
     ec2.delete_nat_gateway().nat_gateway_id(nat).send().await.unwrap();
-    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::advance(Duration::from_mins(5)).await;
     let destroyed = destroy(&rehearsal).await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
 }

@@ -54,6 +54,8 @@ fn told(cause: String, deployed: &Deployed) -> Told {
     }
 }
 
+/// Prints the table, and checks its times.
+#[expect(clippy::print_stdout, reason = "the table of `just waits`")]
 fn check(table: &[Told]) {
     for Told { cause, seconds, last_words, .. } in table {
         let seconds = seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.0} s"));

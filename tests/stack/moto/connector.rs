@@ -145,17 +145,17 @@ async fn exchange(port: u16, request: &HttpRequest) -> std::io::Result<HttpRespo
     let (_, address) = request.uri().split_once("://").unwrap();
     let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let body = request.body().bytes().unwrap_or_default();
-    let mut head = format!(
-        "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n",
+    let headers = request.headers().iter();
+    let own = ["host", "content-length", "connection"];
+    let headers = headers.filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
+    let headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
+    let head = format!(
+        "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}",
         request.method(),
         if path.is_empty() { "/" } else { path },
         body.len()
     );
-    for (name, value) in request.headers() {
-        if !["host", "content-length", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
-            head += &format!("{name}: {value}\r\n");
-        }
-    }
     let answer = send(port, &[head.as_bytes(), b"\r\n", body].concat()).await?;
     let (head, body) = answer;
     let mut lines = head.lines();

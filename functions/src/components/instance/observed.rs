@@ -79,7 +79,7 @@ async fn find_lost(
     };
     let call = work.aws.ec2().describe_instances().filters(filter("instance-id", id));
     let response = call.send().await.doing("looking for the EC2 instance of the last deployment")?;
-    let mut all = response.reservations().iter().flat_map(|reservation| reservation.instances());
+    let mut all = response.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
     let ending = [InstanceStateName::Terminated, InstanceStateName::ShuttingDown];
     let lives = all.any(|one| state(one).is_some_and(|state| !ending.contains(state)));
     Ok(lives.then(|| Lost::new(server::LOGICAL_ID, id)).into_iter().collect())

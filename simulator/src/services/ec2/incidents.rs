@@ -83,7 +83,7 @@ pub(super) const INCIDENTS: &[Incident] = &[
         what: "Somebody sends the traffic inside the VPC through an interface",
         cause: |world, stack| {
             change_tables(world, stack, |world, table| {
-                route::divert_local(world, table, "eni-0123456789abcdef0")
+                route::divert_local(world, table, "eni-0123456789abcdef0");
             })
         },
     },
