@@ -51,7 +51,11 @@ const WRITES: [Writes; 31] = [
     writes("security-groups", &[""], &["CreateSecurityGroup", "DeleteSecurityGroup"]),
     writes("security-groups", &[""], &["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]),
     writes("security-groups", &[""], &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"]),
-    writes("database", &["instance"], &["CreateDBInstance", "ModifyDBInstance", "DeleteDBInstance"]),
+    writes(
+        "database",
+        &["instance"],
+        &["CreateDBInstance", "ModifyDBInstance", "StartDBInstance", "RebootDBInstance", "DeleteDBInstance"],
+    ),
     writes(
         "database",
         &["parameter-group"],
