@@ -37,7 +37,7 @@ async fn what_is_just_being_deleted_is_created_again() {
         (INSTANCE_ONLY, "s3-endpoint-deleted", "endpoint/s3 create"),
         (INSTANCE_ONLY, "nat-gateways-deleted", "nat/a create"),
         (none.as_str(), "interface-endpoints-deleted", "endpoint/ssm create"),
-        (INSTANCE_ONLY, "instance-terminated", "instance"),
+        (INSTANCE_ONLY, "instance-terminated", "instance create"),
         (INSTANCE_ONLY, "instance-stopped", "instance state stopped -> running"),
         (INSTANCE_ONLY, "instance-profile-detached", "instance profile (none) ->"),
     ] {

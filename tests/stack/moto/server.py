@@ -104,7 +104,7 @@ IN_PLACE = {
 # ---- What moto does otherwise than AWS documents: changes of its models.
 
 def engine_versions():
-    """RDS: DescribeDBEngineVersions is not implemented, and the offers of classes end before these versions."""
+    """RDS: DescribeDBEngineVersions and DescribeDBMajorEngineVersions are not implemented, and the offers of classes end before these versions."""
     def versions(_):
         return ActionResult({"DBEngineVersions": [
             {"Engine": "postgres", "EngineVersion": version, "DBParameterGroupFamily": f"postgres{version.split('.')[0]}",
@@ -125,6 +125,7 @@ def engine_versions():
 
     from moto.rds.responses import RDSResponse
     RDSResponse.describe_db_engine_versions = versions
+    RDSResponse.describe_db_major_engine_versions = lambda _: ActionResult({"DBMajorEngineVersions": []})
     RDSResponse.describe_orderable_db_instance_options = offers
 
 

@@ -58,6 +58,7 @@ pub(super) async fn plan(
         Some(InstanceStateName::Stopped | InstanceStateName::Stopping) => {
             plan.update(LOGICAL_ID, "state", "stopped", "running");
         }
+        Some(InstanceStateName::ShuttingDown) => plan.change(Verb::Create, LOGICAL_ID),
         _ => plan.change(Verb::Wait, LOGICAL_ID),
     }
     Ok(())
