@@ -10,6 +10,8 @@ COMMON = {
 UNDECLARED = {
     ("s3", "NoSuchKey"): "a conditional delete of an object that does not exist is answered with 404 NoSuchKey "
     "(localstack, tests/aws/services/s3/test_s3.snapshot.json, test_delete_object_if_match_non_express, recorded 2026-02)",
+    ("rds", "InvalidParameterValue"): "InvalidParameterValue: Missing necessary credentials, from CreateDBSubnetGroup without "
+    "the service-linked role (terraform-aws-modules/terraform-aws-rds#364, crossplane-contrib/provider-aws#479)",
 }
 
 # (service or operation, path in the answer): what AWS answers, and the source.

@@ -12,6 +12,7 @@ use super::{instance, parameter_group, status};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::plan::Plan;
+use crate::deployment::state::Trigger;
 
 /// The engine's name.
 pub(super) const POSTGRES: &str = "postgres";
@@ -139,6 +140,10 @@ pub(super) async fn plan_support(
     plan: &mut Plan,
 ) -> Result<(), StepError> {
     const NOTICE_SECONDS: i64 = 180 * 86_400;
+    // Nobody reads the warnings of a scheduled deployment that finds nothing to do, as most do.
+    if db.is_some() && work.deployment.trigger == Trigger::Schedule {
+        return Ok(());
+    }
     let major =
         major(&spec.version).max(db.and_then(DbInstance::engine_version).map(major).unwrap_or_default());
     let Some(end) = support_end(work, major).await? else { return Ok(()) };

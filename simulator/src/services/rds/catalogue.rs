@@ -52,14 +52,32 @@ const VERSIONS: [(&str, u32); 26] = [
 /// `EngineVersion` ("the default minor version"); terraform-aws-modules/terraform-aws-rds#627 (16.13 and 17.9 exist, `17` means 17.6).
 const DEFAULT_RELEASE: u32 = 3;
 
-/// The end of RDS's standard support of each major version. Source: the release calendar.
-const STANDARD_SUPPORT_ENDS: [(u32, &str); 6] = [
-    (13, "2026-02-28T23:59:59Z"),
-    (14, "2027-02-28T23:59:59Z"),
-    (15, "2028-02-29T23:59:59Z"),
-    (16, "2029-02-28T23:59:59Z"),
-    (17, "2030-02-28T23:59:59Z"),
-    (18, "2031-02-28T23:59:59Z"),
+/// RDS's support of one major version.
+struct Support {
+    major: u32,
+    /// The day of PostgreSQL's release; RDS's support begins some months later.
+    starts: &'static str,
+    standard_ends: &'static str,
+    extended_ends: &'static str,
+}
+
+const fn support(
+    major: u32,
+    starts: &'static str,
+    standard_ends: &'static str,
+    extended_ends: &'static str,
+) -> Support {
+    Support { major, starts, standard_ends, extended_ends }
+}
+
+/// RDS's support of the major versions. Source: the release calendar, and postgresql.org/support/versioning for the releases.
+const SUPPORTS_OF_MAJORS: [Support; 6] = [
+    support(13, "2020-09-24T00:00:00Z", "2026-02-28T23:59:59Z", "2029-02-28T23:59:59Z"),
+    support(14, "2021-09-30T00:00:00Z", "2027-02-28T23:59:59Z", "2030-02-28T23:59:59Z"),
+    support(15, "2022-10-13T00:00:00Z", "2028-02-29T23:59:59Z", "2031-02-28T23:59:59Z"),
+    support(16, "2023-09-14T00:00:00Z", "2029-02-28T23:59:59Z", "2032-02-29T23:59:59Z"),
+    support(17, "2024-09-26T00:00:00Z", "2030-02-28T23:59:59Z", "2033-02-28T23:59:59Z"),
+    support(18, "2025-09-25T00:00:00Z", "2031-02-28T23:59:59Z", "2034-02-28T23:59:59Z"),
 ];
 
 /// The classes of one family.
@@ -189,8 +207,8 @@ pub(super) fn check_creation(world: &World, version: &'static str, lifecycle: &s
 }
 
 fn standard_support_end(major: u32) -> Option<f64> {
-    let (_, end) = STANDARD_SUPPORT_ENDS.iter().find(|(known, _)| *known == major)?;
-    let end = OffsetDateTime::parse(end, &Rfc3339).ok()?;
+    let support = SUPPORTS_OF_MAJORS.iter().find(|support| support.major == major)?;
+    let end = OffsetDateTime::parse(support.standard_ends, &Rfc3339).ok()?;
     Some(Duration::from_secs(end.unix_timestamp().unsigned_abs()).as_secs_f64())
 }
 
@@ -273,20 +291,19 @@ pub(super) fn describe_majors(_: &mut World, params: &Params) -> Result<Reply, R
     let wanted = params.text("MajorEngineVersion");
     let page = Page::read(params)?;
     params.done()?;
-    let majors = MAJORS
-        .into_iter()
-        .filter(|major| simulated && wanted.as_ref().is_none_or(|wanted| *wanted == major.to_string()));
-    let documents = majors.map(|major| {
-        let lifecycle = |name: &str, end: Option<&str>| {
-            json!({ "LifecycleSupportName": name, "LifecycleSupportEndDate": end })
+    let majors = SUPPORTS_OF_MAJORS.iter().filter(|support| {
+        simulated && wanted.as_ref().is_none_or(|wanted| *wanted == support.major.to_string())
+    });
+    let documents = majors.map(|support| {
+        let lifecycle = |name: &str, start: &str, end: &str| {
+            json!({ "LifecycleSupportName": name, "LifecycleSupportStartDate": start, "LifecycleSupportEndDate": end })
         };
-        let end = STANDARD_SUPPORT_ENDS.iter().find(|(known, _)| *known == major).map(|(_, end)| *end);
         json!({
             "Engine": "postgres",
-            "MajorEngineVersion": major.to_string(),
+            "MajorEngineVersion": support.major.to_string(),
             "SupportedEngineLifecycles/SupportedEngineLifecycle": [
-                lifecycle("open-source-rds-standard-support", end),
-                lifecycle("open-source-rds-extended-support", None),
+                lifecycle("open-source-rds-standard-support", support.starts, support.standard_ends),
+                lifecycle("open-source-rds-extended-support", support.standard_ends, support.extended_ends),
             ],
         })
     });
