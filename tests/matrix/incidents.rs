@@ -15,13 +15,23 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::Incident;
 
 use crate::runner::{Ended, Grouped, Verdict, run_all};
-use crate::undisturbed_run::{UndisturbedRun, changes, lock_is_free, run, upload};
+use crate::undisturbed_run::{UndisturbedRun, changes, deploy, lock_is_free, run};
 use crate::{SHOP, deployment, destroy, same, simulated, update};
 
 /// One in this many steps has a case.
 const INTERVAL: usize = 4;
 /// How long AWS needs at most to finish what an incident began.
 const AWS_FINISHES: Duration = Duration::from_mins(30);
+
+/// The incidents after which a person must act, and what the next deployment tells that person.
+const FOR_A_PERSON: [(&str, &str); 3] = [
+    (
+        "database-parameters-incompatible",
+        "reset the parameter in the parameter group, and reboot the instance",
+    ),
+    ("database-storage-grew", "deploy again after that"),
+    ("database-upgrade-queued", "set database.version to 18"),
+];
 
 /// An incident that happens before a step.
 struct Moment<'r> {
@@ -46,7 +56,8 @@ fn moments(undisturbed: &UndisturbedRun) -> Vec<Moment<'_>> {
     let all = std::env::var_os("MATRIX").is_some();
     let incidents = Incident::all().enumerate();
     let moments = incidents.flat_map(|(place, incident)| {
-        let checkpoints = undisturbed.checkpoints.iter().enumerate();
+        let last = undisturbed.checkpoints.iter().position(|it| it.step() == Some("Conclude")).unwrap();
+        let checkpoints = undisturbed.checkpoints[..=last].iter().enumerate();
         let wanted = checkpoints.filter(move |(step, _)| all || (step + place).is_multiple_of(INTERVAL));
         wanted.map(move |(_, before)| Moment { incident, before })
     });
@@ -87,18 +98,29 @@ fn ended_as(rehearsal: &Rehearsal, deployed: &Deployed, allowed: &[Outcome]) -> 
     rehearsal.account().denials().first().map_or(Ok(()), |denial| Err(denial.to_string()))
 }
 
+/// Whether a deployment failed with what a person must do after the incident.
+fn tells_a_person(incident: &Incident, deployed: &Deployed) -> bool {
+    let words = FOR_A_PERSON.iter().find(|(name, _)| *name == incident.name).map(|(_, words)| *words);
+    deployed.result() == Outcome::Failed
+        && words.is_some_and(|words| deployed.error().unwrap_or_default().contains(words))
+}
+
 /// `Ok` if, once AWS has finished, a deployment of the spec succeeds, leaves what is expected, and the next changes nothing.
-async fn reaches(rehearsal: &Rehearsal, spec: &str, expected: &[String]) -> Result<(), String> {
+async fn reaches(
+    rehearsal: &Rehearsal,
+    incident: &Incident,
+    spec: &str,
+    expected: &[String],
+) -> Result<(), String> {
     aws_finishes().await;
-    let input = upload(rehearsal, spec).await;
-    let mut next = run(rehearsal, input.clone()).await;
-    if !next.succeeded() {
-        // What it asks of a person is done by then, or AWS has done it.
-        aws_finishes().await;
-        next = run(rehearsal, input).await;
+    let next = deploy(rehearsal, spec).await;
+    if tells_a_person(incident, &next) {
+        return lock_is_free(rehearsal).await;
     }
     same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
     same("the resources", own(rehearsal), expected.to_vec())?;
+    // An upload that changes nothing does not read the schedule; a redeploy does.
+    run(rehearsal, json!({ "stack": "shop" })).await;
     let idle = run(rehearsal, json!({ "stack": "shop" })).await;
     same("the end of the one after", (idle.result(), idle.error()), (Outcome::Succeeded, None))?;
     same("what the one after changes", changes(&idle), Vec::new())?;
@@ -113,7 +135,7 @@ async fn after_the_incident(
 ) -> Verdict {
     let Some((rehearsal, deployed)) = go_on(moment).await else { return Ok(Ended::NothingToChange) };
     ended_as(&rehearsal, &deployed, allowed)?;
-    reaches(&rehearsal, spec, expected).await?;
+    reaches(&rehearsal, moment.incident, spec, expected).await?;
     Ok(if deployed.succeeded() { Ended::Succeeded } else { Ended::FailedClean })
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::Incident;
 
 use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, run};
 
@@ -142,4 +143,22 @@ async fn a_late_duplicate_event_deploys_nothing_even_after_other_deployments() {
         Outcome::Superseded,
         "the version was already deployed, and replaced by the earlier one"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_somebody_changed_is_put_right_and_the_status_says_so() {
+    for name in ["schedule-disabled", "schedule-deleted"] {
+        let rehearsal = rehearsal(SHOP);
+        deployed(&rehearsal, SHOP).await;
+        assert!(!rehearsal.account().cause(Incident::named(name).unwrap(), "shop").is_empty());
+        for said in [true, false] {
+            assert!(run(&rehearsal, json!({ "stack": "shop" })).await.succeeded());
+            let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+            assert_eq!(
+                status.to_string().contains("changed or deleted the stack's schedule"),
+                said,
+                "{name}: {status}"
+            );
+        }
+    }
 }

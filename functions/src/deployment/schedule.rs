@@ -13,23 +13,29 @@ use crate::deployment::state::{Deployment, Trigger};
 ///
 /// The schedule is read only when one more call does not matter: when the deployment changed something anyway, or when it
 /// was started to repair drift. An upload that changes nothing does not read it.
-pub(crate) async fn apply(aws: &Aws, deployment: &Deployment) -> Result<(), StepError> {
+///
+/// Returns whether it put a change by hand right.
+pub(crate) async fn apply(aws: &Aws, deployment: &Deployment) -> Result<bool, StepError> {
     let baseline = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.as_ref());
     let name = deployment.stack.as_str();
     let Some(redeploy) = &deployment.spec.redeploy else {
-        return if baseline.is_some() { delete(aws, name).await } else { Ok(()) };
+        if baseline.is_some() {
+            delete(aws, name).await?;
+        }
+        return Ok(false);
     };
     let changed = deployment.outputs.network.is_some();
     let reads = changed || matches!(deployment.trigger, Trigger::Manual | Trigger::Schedule);
     let reads = reads && !deployment.report_only;
     if baseline != Some(redeploy) {
-        return put(aws, name, redeploy).await;
+        put(aws, name, redeploy).await?;
+        return Ok(false);
     }
     if reads && !is_current(aws, name, redeploy).await? {
-        tracing::info!(name, "Somebody changed the schedule by hand; repairing it.");
-        return put(aws, name, redeploy).await;
+        put(aws, name, redeploy).await?;
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The input of the executions that the schedule starts.

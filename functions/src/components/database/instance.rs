@@ -324,7 +324,13 @@ async fn modify(work: &Work<'_>, db: &DbInstance, differences: &[Difference]) ->
     let fields: Vec<&str> = differences.iter().map(|difference| difference.change.field.as_str()).collect();
     let fields = fields.join(", ");
     let waiting_for = format!("RDS instance {id} to accept the change of {fields}");
-    let doing = format!("updating {fields} of RDS instance {id}");
+    let mut doing = format!("updating {fields} of RDS instance {id}");
+    if differences.iter().any(|difference| matches!(difference.setting, Setting::Storage(_))) {
+        // The status does not show this lock ("Working with storage for Amazon RDS DB instances").
+        doing.push_str(
+            " (RDS accepts a change of the storage six hours after the last one, its own included: deploy again after that)",
+        );
+    }
     let call = call.send().await.unless(&["DBParameterGroupNotFound"]);
     let accepted = match call {
         Ok(None) => return Err(StepError::stalled(waiting_for)),

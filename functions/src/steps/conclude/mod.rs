@@ -106,22 +106,29 @@ async fn announce_end(aws: &Aws, record: &Record) {
     announce(aws, &Announcement::of(event, record)).await;
 }
 
+/// The result, with an error as a warning: the stack is deployed whatever AWS refuses then. A transient error stays one.
+fn unless_retried<T>(result: Result<T, StepError>) -> Result<Result<T, String>, StepError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.is_retried() => Err(error),
+        Err(error) => Ok(Err(format!("Deployment succeeded, with a warning: {}", error.chain()))),
+    }
+}
+
 /// Makes the deployment the baseline, then does what follows a success. A call that AWS refuses
 /// there becomes a warning, because the stack is deployed.
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let mut warnings = Vec::new();
-    let mut note = |result: Result<(), StepError>| match result {
-        Err(error) if error.is_retried() => Err(error),
-        Err(error) => {
-            warnings.push(format!("Deployment succeeded, with a warning: {}", error.chain()));
-            Ok(false)
-        }
-        Ok(()) => Ok(true),
-    };
     let mut spec = deployment.spec.clone();
-    if !note(schedule::apply(aws, deployment).await)? {
-        // The next deployment compares with the schedule as it is, and tries again.
-        spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
+    match unless_retried(schedule::apply(aws, deployment).await)? {
+        Ok(false) => {}
+        Ok(true) => warnings
+            .push("Somebody had changed or deleted the stack's schedule: it is as in the spec again.".into()),
+        Err(warning) => {
+            warnings.push(warning);
+            // The next deployment compares with the schedule as it is, and tries again.
+            spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
+        }
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
@@ -135,7 +142,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     bucket::write(aws, &key, &baseline, When::Always).await?;
     if deployment.outputs.network.is_some() {
         let work = Work::new(aws, deployment);
-        note(database::protect(&work).await)?;
+        warnings.extend(unless_retried(database::protect(&work).await)?.err());
     }
     Ok(warnings)
 }
