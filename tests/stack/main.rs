@@ -33,6 +33,7 @@ mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
+mod service_events; // what AWS and people do to services is repaired, rolled back or explained
 mod service_failures; // failures of databases, load balancers and services are explained
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml

@@ -47,6 +47,18 @@ impl Deletion {
         self.remaining.push(Remaining { resource, id, why, in_progress: false });
     }
 
+    /// Adds a remaining resource whose deletion waits for that of the others: it is in progress if one of theirs is.
+    pub(crate) fn waits(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        let in_progress = self.remaining.iter().any(|remaining| remaining.in_progress);
+        let (resource, id, why) = (resource.into(), id.into(), why.into());
+        self.remaining.push(Remaining { resource, id, why, in_progress });
+    }
+
     /// Adds the result of another part of the component.
     pub(crate) fn join(&mut self, other: Self) {
         self.found += other.found;

@@ -154,3 +154,23 @@ async fn delete_leaves_nothing_whichever_call_was_refused() {
         assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_page_of_revisions_is_deleted() {
+    let (account, aws, deployment) = deployed(WORKER).await;
+    for _ in 0..130 {
+        let read = aws.ecs().describe_task_definition().task_definition("shop-mail").send().await.unwrap();
+        let last = read.task_definition.unwrap();
+        let tag = aws_sdk_ecs::types::Tag::builder().key("stackdrop:stack").value("shop").build();
+        let call = aws.ecs().register_task_definition().family("shop-mail").tags(tag);
+        let call = call.set_container_definitions(last.container_definitions).cpu("256").memory("512");
+        let call = call.network_mode(aws_sdk_ecs::types::NetworkMode::Awsvpc);
+        let call = call.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
+        let call = call.execution_role_arn(last.execution_role_arn.unwrap());
+        call.send().await.unwrap();
+    }
+    let mut deployment = deployment;
+    deployment["destroying"] = serde_json::json!(true);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), BTreeSet::new());
+}
