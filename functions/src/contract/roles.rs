@@ -19,7 +19,7 @@ pub(crate) const PATH: &str = "/stackdrop/";
 const POLICY: &str = "stackdrop";
 
 /// How long IAM may take to show a new role to other services, in seconds. Most roles are visible after ten.
-pub const VISIBLE_SECONDS: i64 = 30;
+const VISIBLE_SECONDS: i64 = 30;
 
 /// IAM's error code for a resource that does not exist.
 const ABSENT: [&str; 1] = ["NoSuchEntity"];

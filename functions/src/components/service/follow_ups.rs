@@ -12,7 +12,7 @@ use crate::deployment::state::Deployment;
 const NEW: &str = "(new)";
 
 /// Adds to the plan of the services what follows from the plans of the other components.
-pub fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
+pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
     if deployment.destroying {
         return;
     }

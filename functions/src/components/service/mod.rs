@@ -9,7 +9,7 @@ mod dependencies;
 mod desired;
 mod diagnosis;
 mod fargate;
-pub mod follow_ups;
+pub(crate) mod follow_ups;
 mod logs;
 mod observed;
 mod permissions;
