@@ -264,7 +264,7 @@ async fn tasks_get_the_databases_values_and_never_a_password() {
     let (aws, mut deployment) = prepared(&account, &spec).await;
     let pending = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
-        matches!(&pending, StepError::Pending(text) if text == "the RDS instance to have a host name"),
+        matches!(&pending, StepError::Stalled { waiting_for, .. } if waiting_for == "the RDS instance to have a host name"),
         "{pending:?}"
     );
     deployment["outputs"]["database"] =

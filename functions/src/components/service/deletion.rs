@@ -145,7 +145,7 @@ async fn delete_all_unboxed(work: &Work<'_>, observed: &Observed, logs: Logs) ->
     let mut known = names.clone();
     known.extend(work.spec.services.keys().cloned());
     let revisions = definition::find_all(work, &known).await?;
-    let mut deletion = Deletion { found: count(work, observed, &revisions), remaining: Vec::new() };
+    let mut deletion = Deletion { found: count(work, observed, &revisions, logs), remaining: Vec::new() };
     let services = names.iter().map(async |name| {
         let mut deletion = scaling::delete(work, observed, name).await?;
         deletion.join(fargate::delete(work, observed, name).await?);
@@ -190,14 +190,14 @@ async fn delete_role(work: &Work<'_>, role: &roles::Role, observed: bool) -> Res
     if observed { roles::delete(work, role).await } else { Ok(Deletion::default()) }
 }
 
-fn count(work: &Work<'_>, observed: &Observed, revisions: &[String]) -> usize {
+fn count(work: &Work<'_>, observed: &Observed, revisions: &[String], logs: Logs) -> usize {
     let targets = if cluster_is_not_ours(work, observed) {
         0
     } else {
         observed.targets.len() + observed.policies.len()
     };
     let services = observed.services.values().filter(|service| work.stack.owns(&read_tags(service.tags())));
-    let groups = observed.groups.values().filter(|group| group.is_ours(work));
+    let groups = observed.groups.values().filter(|group| logs == Logs::Delete && group.is_ours(work));
     let cluster = observed.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed));
     let roles = owned_roles(work, observed).into_iter().filter(|(_, observed)| *observed);
     services.count() + groups.count() + usize::from(cluster) + roles.count() + targets + revisions.len()
