@@ -85,6 +85,11 @@ fn resources(rehearsal: &Rehearsal) -> Vec<String> {
     names
 }
 
+/// The resources in the account without log groups: a rollback keeps the log groups to which tasks have written.
+fn resources_but_logs(rehearsal: &Rehearsal) -> Vec<String> {
+    resources(rehearsal).into_iter().filter(|name| !name.starts_with("AWS::Logs::LogGroup")).collect()
+}
+
 /// Runs an execution with this input: an event or a manual request.
 async fn run(rehearsal: &Rehearsal, input: Value) -> Deployed {
     rehearsal.run(input, &(), &Abort::default()).await

@@ -33,11 +33,11 @@ loadBalancer:
 const FASTER: [&str; 4] = [
     // Earlier attempts to delete the groups are refused while something uses them.
     "that security-groups is deleted last",
-    // The roles of the services are then created in their turn, which waits until ECS sees them.
-    "the preparation of service",
     // The slowest components are started first.
     "the order of load-balancer and database",
     "the order of egress and load-balancer",
+    // The roles of the services are then created in their turn, which waits until ECS sees them.
+    "the preparation of service",
 ];
 
 /// The table without each component, each need, each wait and each order of deletion in turn.

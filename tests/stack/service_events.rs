@@ -81,7 +81,7 @@ async fn containers_that_exit_after_they_have_run_fail_the_deployment_with_their
 
 #[tokio::test(start_paused = true)]
 async fn an_update_to_containers_that_exit_later_is_rolled_back_without_new_tasks() {
-    let (good, bad) = (WORKER.replace("IMAGE", "good"), WORKER.replace("IMAGE", "leaking"));
+    let (good, bad) = (WEB.replace("IMAGE", "good"), WEB.replace("IMAGE", "leaking"));
     let seeds = vec![Seed::ImageCrashingAfter { image: "leaking".into(), exit_code: 3, seconds: 10 }];
     let rehearsal = seeded(&good, seeds);
     deployed(&rehearsal, &good).await;

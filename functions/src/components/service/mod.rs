@@ -113,7 +113,7 @@ impl Component for Service {
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<(), StepError> {
-        if work.spec.services.is_empty() {
+        if work.spec.services.is_empty() || !creates_foundations(work) {
             return Ok(());
         }
         let observed = Observed::read(work).await?;
@@ -144,6 +144,14 @@ impl Component for Service {
         let logs = if work.deployment.destroying { Logs::Delete } else { Logs::DeleteEmpty };
         deletion::delete_all(work, &observed, logs).await
     }
+}
+
+/// Whether the plan creates something that other services see late.
+fn creates_foundations(work: &Work<'_>) -> bool {
+    let planned = work.deployment.plan.iter().filter(|of| of.component == NAME);
+    let mut created = planned.flat_map(|of| &of.plan.changes).filter(|change| change.verb == Verb::Create);
+    created
+        .any(|change| ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind)))
 }
 
 /// Applies what the services need: the roles, the log groups and the cluster.

@@ -85,9 +85,9 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
     let (applied, stable) = steps.database(changes(component_names::DATABASE));
     at += applied;
     let database = at + stable;
-    at += steps.service_foundations(changes(component_names::SERVICE));
-    let roles_visible =
-        if creates(changes(component_names::SERVICE), "role/") { at + ROLES_SECONDS } else { at };
+    let of_services = changes(component_names::SERVICE);
+    at += steps.service_foundations(of_services);
+    let roles_visible = if creates(of_services, "role/") { at + ROLES_SECONDS } else { at };
     let (applied, stable) = steps.load_balancer(changes(component_names::LOAD_BALANCER));
     at += applied;
     let load_balancer = at + stable;
@@ -99,7 +99,7 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
         at = at.max(database);
     }
     at = at.max(roles_visible);
-    let (applied, stable) = steps.service(changes(component_names::SERVICE));
+    let (applied, stable) = steps.service(of_services);
     at += applied;
     // A new service becomes stable once its load balancer is active.
     let begins = if spec.services.values().any(|service| !service.is_worker()) && stable > 0.0 {
@@ -227,10 +227,11 @@ impl Steps<'_> {
 
     /// The duration of creating the roles, log groups and cluster of the services.
     fn service_foundations(&self, changes: &[Change]) -> f64 {
-        if self.spec.services.is_empty() {
-            return 0.0;
+        if ["role/", "cluster", "log-group/"].iter().any(|kind| creates(changes, kind)) {
+            STEP_SECONDS + self.create("iam_role")
+        } else {
+            0.0
         }
-        STEP_SECONDS + if creates(changes, "role/") { self.create("iam_role") } else { 0.0 }
     }
 
     /// The duration of the pruning.
