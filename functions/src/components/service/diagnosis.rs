@@ -39,7 +39,7 @@ pub(super) async fn why(
     if let Some(task) = tasks.iter().find(exited) {
         parts.extend(last_lines(work, name, task).await);
     }
-    let mut text = parts.join("; ");
+    let mut text = parts.iter().map(|part| part.trim_end_matches('.')).collect::<Vec<_>>().join("; ");
     text.extend(advice(&text).into_iter().map(|advice| format!("; {advice}")));
     if text.is_empty() { "ECS gives no reason".into() } else { text }
 }

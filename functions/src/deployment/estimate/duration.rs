@@ -227,11 +227,8 @@ impl Steps<'_> {
 
     /// The duration of creating the roles, log groups and cluster of the services.
     fn service_foundations(&self, changes: &[Change]) -> f64 {
-        if ["role/", "cluster", "log-group/"].iter().any(|kind| creates(changes, kind)) {
-            STEP_SECONDS + self.create("iam_role")
-        } else {
-            0.0
-        }
+        let creates = ["role/", "cluster", "log-group/"].iter().any(|kind| creates(changes, kind));
+        STEP_SECONDS + if creates { self.create("iam_role") } else { 0.0 }
     }
 
     /// The duration of the pruning.
