@@ -21,6 +21,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     assert_eq!(changes(&aws, &dropped).await, ["delete scalable-target/audit", "delete service/audit"]);
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     // The log group stays: its lines expire.
     let kept = |name: &str| -> Vec<String> {
         inventory(&account).into_iter().filter(|item| item.ends_with(name)).collect()
@@ -29,6 +30,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(kept("mail"), ["AWS::Logs::LogGroup /stackdrop/shop/mail"]);
     assert_nothing_to_do(&account, &aws, &deployment).await;
     // Without services, only the log groups remain, not even the cluster.

@@ -91,17 +91,12 @@ fn owned_roles(work: &Work<'_>, observed: &Observed) -> [(&'static str, bool); 2
     [("role/execution", ours(&observed.execution)), ("role/task", ours(&observed.task))]
 }
 
-/// Deletes the services that the spec no longer has.
+/// Deletes the services that the spec no longer has. Their revisions are deleted with the other unused ones, after them.
 pub(super) async fn delete_stale(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let stale = stale(work, observed);
     let deletions = stale.iter().map(async |name| {
         let mut deletion = scaling::delete(work, observed, name).await?;
         deletion.join(fargate::delete(work, observed, name).await?);
-        if !deletion.remaining.is_empty() {
-            return Ok(deletion);
-        }
-        let revisions = definition::find_revisions(work, &family(work, name)).await?;
-        leave_revisions(&mut deletion, &revisions, definition::delete(work, &revisions).await?);
         Ok::<_, StepError>(deletion)
     });
     let mut all = Deletion::default();
