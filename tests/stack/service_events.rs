@@ -169,6 +169,42 @@ async fn a_redeploy_repairs_what_people_and_aws_do_to_services() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_number_of_tasks_that_somebody_changes_is_restored_unless_the_service_scales() {
+    let fixed = WORKER.replace("IMAGE", "good");
+    for (spec, plan) in [(fixed.as_str(), vec!["update service/web count"]), (SHOP, Vec::new())] {
+        let rehearsal = rehearsal(spec);
+        deployed(&rehearsal, spec).await;
+        assert!(!cause(&rehearsal, "service-scaled").is_empty());
+        crate::pause(Duration::from_secs(300)).await;
+        let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
+        assert!(repaired.succeeded(), "{:?}", repaired.error());
+        assert_eq!(planned(&repaired), plan);
+        let again = run(&rehearsal, json!({ "stack": "shop" })).await;
+        assert_eq!(planned(&again), [] as [String; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_somebody_is_deleting_is_created_again() {
+    let spec = WORKER.replace("IMAGE", "good");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let before = resources(&rehearsal);
+    assert!(!cause(&rehearsal, "service-deleted").is_empty());
+    crate::pause(Duration::from_secs(600)).await;
+    assert!(!cause(&rehearsal, "empty-cluster-deleted").is_empty());
+    let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
+    assert!(repaired.succeeded(), "{:?}", repaired.error());
+    let lines = planned(&repaired);
+    for line in ["create cluster", "create service/web"] {
+        assert!(lines.iter().any(|one| one == line), "{line} is not in {lines:?}");
+    }
+    assert_eq!(resources(&rehearsal), before);
+    let again = run(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(planned(&again), [] as [String; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_without_its_stacks_tag_is_left_alone_and_the_plan_says_how_to_restore_it() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
@@ -183,7 +219,7 @@ async fn a_service_without_its_stacks_tag_is_left_alone_and_the_plan_says_how_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_says_that_tasks_move_when_their_subnets_or_target_group_are_new() {
+async fn a_plan_says_that_tasks_move_when_their_subnets_are_new() {
     let spec = unprotected();
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;

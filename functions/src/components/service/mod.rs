@@ -267,8 +267,9 @@ fn waiting_for(error: &AwsError) -> Option<&'static str> {
 /// ECS's message while it deletes the previous service with the same name.
 const STILL_DRAINING: &str = "still Draining";
 
-/// `Pending` for an error that says that ECS is deleting something, and `Stalled` for another transient one. If the account lacks ECS's service-linked role, which a new account does, it is created.
-/// The role belongs to the account, and stays when the stack is destroyed.
+/// `Pending` for an error that says that ECS is deleting something, and `Stalled` for another transient one. If the account
+/// lacks ECS's service-linked role, which a new account does, it is created. The role belongs to the account, and stays when
+/// the stack is destroyed.
 async fn pending_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
     let Some(waiting_for) = waiting_for(error) else { return Ok(()) };
     if error.message.contains("service linked role") {

@@ -444,7 +444,8 @@ fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
 }
 
 /// Stops all tasks of a service that is being deleted. It becomes `INACTIVE` while the last of them are stopping
-/// (`DeleteService` in the ECS API reference), about 30 s after they are drained: measured deletions take 330 s with a delay of 300 s. If one of its roles was deleted, ECS cannot clean up: the service stays `DRAINING` until the role exists again.
+/// (`DeleteService` in the ECS API reference), about 30 s after they are drained: measured deletions take 330 s with a delay
+/// of 300 s. If one of its roles was deleted, ECS cannot clean up: the service stays `DRAINING` until the role exists again.
 fn drain(world: &mut World, key: &str, service: &mut Service, until: Duration) {
     let live: Vec<String> =
         tasks_of(world, key, |task| !task.is_stopping()).into_iter().map(|task| task.arn).collect();
