@@ -93,12 +93,27 @@ pub(super) fn task_endings<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> Vec
     for task in tasks {
         *endings.entry(task_ending(task)).or_default() += 1;
     }
-    let mut endings: Vec<(String, usize)> = endings.into_iter().collect();
+    let mut endings = joined(endings);
     endings.sort_by_key(|(_, tasks)| std::cmp::Reverse(*tasks));
     let most_frequent = endings.into_iter().take(3);
     most_frequent
         .map(|(ending, tasks)| format!("{tasks} task{} ended: {ending}", if tasks == 1 { "" } else { "s" }))
         .collect()
+}
+
+/// The endings, with those that have only a reason joined to a more detailed one with the same reason: a task that is still
+/// stopping has no exit codes yet.
+fn joined(endings: BTreeMap<String, usize>) -> Vec<(String, usize)> {
+    let mut joined: Vec<(String, usize)> = Vec::new();
+    // Backwards: the detailed ones are sorted after their reason.
+    for (ending, tasks) in endings.into_iter().rev() {
+        let details = format!("{ending} (");
+        match joined.iter_mut().find(|(detailed, _)| detailed.starts_with(&details)) {
+            Some((_, of_detailed)) => *of_detailed += tasks,
+            None => joined.push((ending, tasks)),
+        }
+    }
+    joined
 }
 
 fn task_ending(task: &Task) -> String {
@@ -203,6 +218,14 @@ fn redact(line: &str, variable: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_that_are_still_stopping_are_counted_with_those_that_have_stopped_for_the_same_reason() {
+        let endings = [("exited", 2), ("exited (web: exit code 3)", 1), ("exited early", 1)];
+        let endings = endings.map(|(ending, tasks)| (ending.to_owned(), tasks));
+        let expected = [("exited early".to_owned(), 1), ("exited (web: exit code 3)".to_owned(), 3)];
+        assert_eq!(joined(BTreeMap::from(endings)), expected);
+    }
 
     #[test]
     fn redact_removes_the_value_of_a_secret_variable() {
