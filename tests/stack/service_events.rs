@@ -43,8 +43,9 @@ fn planned(deployed: &Deployed) -> Vec<String> {
     let line = |change: &Value| {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let fields = change["fields"].as_array().into_iter().flatten();
-        let fields = fields.map(|field| format!(" {}", text(&field["field"]))).collect::<String>();
-        format!("{} {}{fields}", text(&change["verb"]), text(&change["resource"]))
+        let fields = fields.map(|field| text(&field["field"]));
+        let words = [text(&change["verb"]), text(&change["resource"])].into_iter().chain(fields);
+        words.collect::<Vec<_>>().join(" ")
     };
     changes.map(line).collect()
 }
@@ -106,7 +107,7 @@ async fn a_rollout_without_fargate_capacity_fails_with_ecss_reason_and_is_rolled
     let error = failed.error().unwrap();
     assert!(error.contains("Capacity is unavailable") && error.contains("deploy again later"), "{error}");
     println!("no capacity: {:.0} s: {error}", seconds(&failed));
-    crate::pause(Duration::from_secs(300)).await;
+    crate::pause(Duration::from_mins(5)).await;
     assert!(rehearsal.deploy(&second, &()).await.unwrap().succeeded());
 }
 
@@ -158,7 +159,7 @@ async fn a_redeploy_repairs_what_people_and_aws_do_to_services() {
         for call in calls {
             assert!(made.iter().any(|one| one == call), "{incident}: {call} is not in {made:?}");
         }
-        crate::pause(Duration::from_secs(600)).await;
+        crate::pause(Duration::from_mins(10)).await;
         let names =
             |all: Vec<String>| all.into_iter().filter(|name| !name.contains("TaskDefinition")).collect();
         let (now, then): (Vec<String>, Vec<String>) = (names(resources(&rehearsal)), names(before));
@@ -175,7 +176,7 @@ async fn the_number_of_tasks_that_somebody_changes_is_restored_unless_the_servic
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
         assert!(!cause(&rehearsal, "service-scaled").is_empty());
-        crate::pause(Duration::from_secs(300)).await;
+        crate::pause(Duration::from_mins(5)).await;
         let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
         assert!(repaired.succeeded(), "{:?}", repaired.error());
         assert_eq!(planned(&repaired), plan);
@@ -191,7 +192,7 @@ async fn a_cluster_that_somebody_is_deleting_is_created_again() {
     deployed(&rehearsal, &spec).await;
     let before = resources(&rehearsal);
     assert!(!cause(&rehearsal, "service-deleted").is_empty());
-    crate::pause(Duration::from_secs(600)).await;
+    crate::pause(Duration::from_mins(10)).await;
     assert!(!cause(&rehearsal, "empty-cluster-deleted").is_empty());
     let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
     assert!(repaired.succeeded(), "{:?}", repaired.error());

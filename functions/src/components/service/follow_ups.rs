@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{NAME, fargate};
 use crate::deployment::component_names::{LOAD_BALANCER, NETWORK, SECURITY_GROUPS};
+use crate::deployment::outputs::NetworkOutputs;
 use crate::deployment::plan::{Change, ComponentPlan, FieldChange, Plan, Verb};
 use crate::deployment::state::Deployment;
 
@@ -32,8 +33,7 @@ pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
     for name in deployment.spec.services.keys() {
         let fields = followed.entry(name).or_default();
         if moves {
-            let subnets =
-                outputs.and_then(|outputs| outputs.network.as_ref()).map(|network| network.private());
+            let subnets = outputs.and_then(|outputs| outputs.network.as_ref()).map(NetworkOutputs::private);
             fields.push(FieldChange::new("subnets", subnets.unwrap_or_default().join(", "), NEW));
         }
         if regroups {

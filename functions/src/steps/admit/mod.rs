@@ -104,7 +104,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
             let mut plan = deployment.plan.clone();
             follow_ups::add(&mut plan, &deployment);
             let review = Some(PlanReview::of(&plan)?);
-            respond(&Deployment { review, plan, ..deployment })
+            respond(&Deployment { plan, review, ..deployment })
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => {

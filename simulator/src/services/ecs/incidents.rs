@@ -56,7 +56,7 @@ pub(super) const ALL: [Incident; 10] = [
 ];
 
 /// How long Fargate has no capacity.
-const FULL: Duration = Duration::from_secs(240);
+const FULL: Duration = Duration::from_mins(4);
 
 /// The key of the stack's first active service.
 fn first_service(world: &World, stack: &str) -> Option<String> {

@@ -316,6 +316,7 @@ fn place(
     let now = world.now;
     let prepare = world.latency.seconds(PREPARE_SECONDS);
     let zone = ec2::subnet(world, &subnet).map(|subnet| subnet.zone).unwrap_or_default();
+    let monitored = world.states.ecs.monitored.contains(&service.cluster);
     let task = Task {
         arn: world.arn("ecs", &format!("task/{}/{id}", service.cluster)),
         id: id.clone(),
@@ -332,7 +333,7 @@ fn place(
         zone,
         groups: network.security_groups.clone(),
         exec: service.exec,
-        monitored: world.states.ecs.monitored.contains(&service.cluster),
+        monitor: monitored.then(|| format!("aws-guardduty-agent-{number:06x}")),
         tags: propagated(service, definition),
         created: now,
         prepares_at: now + prepare,

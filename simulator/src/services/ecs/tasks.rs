@@ -36,8 +36,8 @@ pub(super) struct Task {
     pub(super) zone: String,
     pub(super) groups: Vec<String>,
     pub(super) exec: bool,
-    /// Whether GuardDuty monitors it.
-    pub(super) monitored: bool,
+    /// The name of the container that GuardDuty adds.
+    pub(super) monitor: Option<String>,
     pub(super) tags: Tags,
     pub(super) created: Duration,
     /// When it first needs its image, its logs and its secrets.
@@ -231,7 +231,7 @@ fn document(world: &World, task: &Task, with_tags: bool) -> Value {
         ("stoppingAt", task.stop.as_ref().map(|stop| stop.since)),
         ("stoppedAt", task.stop.as_ref().map(|stop| stop.stopped_at).filter(|at| *at <= world.now)),
     ];
-    let guard = task.monitored.then(|| guard_document(world, task));
+    let monitor = task.monitor.as_ref().map(|name| monitor_document(world, task, name));
     let containers = containers.iter().map(|container| container_document(world, task, container, health));
     let mut document = json!({
         "attachments": [attachment(world, task)],
@@ -239,7 +239,7 @@ fn document(world: &World, task: &Task, with_tags: bool) -> Value {
         "availabilityZone": task.zone,
         "clusterArn": world.arn("ecs", &format!("cluster/{}", task.cluster)),
         "connectivity": "CONNECTED",
-        "containers": guard.into_iter().chain(containers).collect::<Vec<_>>(),
+        "containers": monitor.into_iter().chain(containers).collect::<Vec<_>>(),
         "cpu": task.cpu.to_string(),
         "memory": task.memory.to_string(),
         "createdAt": Clock::epoch_seconds(task.created),
@@ -290,9 +290,8 @@ fn attachment(world: &World, task: &Task) -> Value {
 
 /// The container that GuardDuty's runtime monitoring adds to a task. It is not part of the task definition.
 /// Source: "How Runtime Monitoring works with Fargate" in the GuardDuty user guide.
-fn guard_document(world: &World, task: &Task) -> Value {
+fn monitor_document(world: &World, task: &Task, name: &str) -> Value {
     let stopped = task.status(world.now) == "STOPPED";
-    let name = format!("aws-guardduty-agent-{}", &task.id[task.id.len() - 6..]);
     let mut document = json!({
         "containerArn": world.arn("ecs", &format!("container/{}/{}/{name}", task.cluster, task.id)),
         "taskArn": task.arn,
