@@ -121,7 +121,7 @@ pub(crate) async fn act<C: Component>(
             } else {
                 component.plan(&work).await?
             };
-            respond(&ComponentPlan { component: name.into(), plan })
+            respond(&ComponentPlan { component: name.into(), plan: plan.shortened() })
         }
         Action::Apply => respond(&component.apply(&work).await?),
         Action::Prepare => respond(&component.prepare(&work).await?),

@@ -50,7 +50,7 @@ impl Deletion {
         self.remaining.push(Remaining { resource, id, why, in_progress });
     }
 
-    /// Adds a remaining resource whose deletion waits for that of the others: it is in progress if one of theirs is.
+    /// Adds a remaining resource that can be deleted once the ones that were added before it are deleted.
     pub(crate) fn waits(
         &mut self,
         resource: impl Into<String>,
@@ -59,6 +59,18 @@ impl Deletion {
     ) {
         let in_progress = self.remaining.iter().any(|remaining| remaining.in_progress);
         let (resource, id, why) = (resource.into(), id.into(), why.into());
+        self.remaining.push(Remaining { resource, id, why, in_progress });
+    }
+
+    /// Adds a remaining resource with what uses it.
+    pub(crate) fn in_use(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        dependents: Dependents,
+    ) {
+        let (resource, id) = (resource.into(), id.into());
+        let Dependents { why, in_progress } = dependents;
         self.remaining.push(Remaining { resource, id, why, in_progress });
     }
 
@@ -88,6 +100,15 @@ impl std::fmt::Display for Remaining {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ({})", self.resource, self.id, self.why)
     }
+}
+
+/// What prevents the deletion of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependents {
+    /// Names the dependents.
+    pub(crate) why: String,
+    /// Whether AWS is deleting one of them.
+    pub(crate) in_progress: bool,
 }
 
 /// How the wait for a component's deletion ended.
