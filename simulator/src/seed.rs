@@ -123,6 +123,20 @@ pub enum Seed {
         /// The exit code.
         exit_code: i32,
     },
+    /// An image whose container runs for a while, passes its health checks, and then exits.
+    ImageCrashingAfter {
+        /// The image, as a task definition names it.
+        image: String,
+        /// The exit code.
+        exit_code: i32,
+        /// For how many seconds it runs.
+        seconds: u32,
+    },
+    /// An image for a CPU architecture that its tasks do not have.
+    ImageOfOtherArchitecture {
+        /// The image, as a task definition names it.
+        image: String,
+    },
     /// An image whose container runs but never passes a health check.
     UnhealthyImage {
         /// The image, as a task definition names it.
@@ -214,7 +228,14 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::DefaultEbsKey { arn } => ec2::seed_default_key(world, arn),
         Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
         Seed::CrashingImage { image, exit_code } => {
-            ecs::seed_image(world, image, ecs::ImageView::Crashes(*exit_code));
+            ecs::seed_image(world, image, ecs::ImageView::Crashes(ecs::Crash::at_once(*exit_code)));
+        }
+        Seed::ImageCrashingAfter { image, exit_code, seconds } => {
+            let crash = ecs::Crash { code: *exit_code, after_seconds: *seconds, line: None };
+            ecs::seed_image(world, image, ecs::ImageView::Crashes(crash));
+        }
+        Seed::ImageOfOtherArchitecture { image } => {
+            ecs::seed_image(world, image, ecs::ImageView::Crashes(ecs::Crash::wrong_architecture()));
         }
         Seed::UnhealthyImage { image } => ecs::seed_image(world, image, ecs::ImageView::Unhealthy),
     }

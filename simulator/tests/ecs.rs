@@ -24,7 +24,10 @@ async fn the_first_call_of_a_new_account_creates_the_service_linked_role() {
     let account = account();
     let ecs = ecs(&account);
     let create = || ecs.create_cluster().cluster_name("shop").send();
-    assert_refused(create().await, "InvalidParameterException", "Unable to assume the service linked role");
+    let message = "Unable to assume the service linked role";
+    assert_refused(create().await, "InvalidParameterException", message);
+    assert_refused(create().await, "InvalidParameterException", message);
+    wait(30).await;
     create().await.unwrap();
 }
 
@@ -33,6 +36,7 @@ async fn a_cluster_is_unknown_at_first_and_is_described_after_its_deletion() {
     let account = account();
     let ecs = ecs(&account);
     ecs.create_cluster().send().await.unwrap_err();
+    wait(30).await;
     let tag = Tag::builder().key("stackdrop:component").value("service").build();
     let create = || ecs.create_cluster().cluster_name("shop").tags(tag.clone()).send();
     let describe = || ecs.describe_clusters().clusters("shop").send();
@@ -300,8 +304,19 @@ async fn tasks_wait_for_a_role_that_is_not_visible_yet() {
         service.events()[0].message().unwrap().contains("ECS was unable to assume the role"),
         "{service:?}"
     );
-    assert_eq!(service.deployments()[0].failed_tasks(), 0);
+    assert_eq!(service.deployments()[0].failed_tasks(), 2, "both tasks could not be launched");
     shop.settled("web").await;
+    let stopped = shop.tasks(DesiredStatus::Stopped).await;
+    assert!(stopped.is_empty(), "ECS tries again by itself: {stopped:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_tasks_whose_role_is_not_visible_yet_trip_the_circuit_breaker_at_once() {
+    let shop = Shop::ready().await;
+    shop.role("fresh", "ecs-tasks.amazonaws.com").await;
+    let definition = shop.register_with_role("web", container("web"), "fresh").await;
+    shop.creation("web", &definition).desired_count(3).send().await.unwrap();
+    assert_eq!(shop.ended("web").await, DeploymentRolloutState::Failed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -482,7 +497,7 @@ async fn a_deployment_without_rollback_is_stopped_by_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_drains_for_its_deregistration_delay_and_a_minute() {
+async fn a_service_drains_for_its_deregistration_delay_and_its_tasks_stop_after_it() {
     let shop = Shop::ready().await;
     let definition = shop.register("web", container("web")).await;
     shop.creation("web", &definition).send().await.unwrap();
@@ -507,11 +522,12 @@ async fn a_service_drains_for_its_deregistration_delay_and_a_minute() {
         "not ACTIVE",
     );
     // The delay of the target group is 30 s.
-    wait(80).await;
+    wait(50).await;
     assert_eq!(shop.service("web").await.status(), Some("DRAINING"));
-    assert_eq!(shop.interfaces().await, 2);
     wait(15).await;
     assert_eq!(shop.service("web").await.status(), Some("INACTIVE"));
+    assert_eq!(shop.interfaces().await, 2);
+    wait(35).await;
     assert_eq!(shop.interfaces().await, 0);
     assert_refused(delete().force(true).send().await, "ServiceNotFoundException", "Service not found.");
     shop.creation("web", &definition).send().await.unwrap();
@@ -686,4 +702,202 @@ async fn an_unknown_field_deep_in_a_request_is_refused() {
     let shop = Shop::open().await;
     let container = container("web").privileged(true).build();
     assert_refused(shop.registration("web", container).send().await, "SerializationException", "privileged");
+}
+
+/// The number of failed tasks that the circuit breaker has counted for the newest deployment.
+async fn failed_tasks(shop: &Shop) -> i32 {
+    shop.service("web").await.deployments()[0].failed_tasks()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_circuit_breaker_does_not_count_containers_that_exit_after_they_have_run() {
+    let shop = Shop::ready().await;
+    let image = "shop/web:1".to_owned();
+    shop.account.seed(&Seed::ImageCrashingAfter { image, exit_code: 3, seconds: 15 });
+    let definition = shop.register_logging("web").await;
+    shop.creation("web", &definition).send().await.unwrap();
+    wait(300).await;
+    let stopped = shop.tasks(DesiredStatus::Stopped).await;
+    assert!(stopped.len() > 3, "{stopped:?}");
+    let service = shop.service("web").await;
+    assert_eq!(service.deployments()[0].rollout_state(), Some(&DeploymentRolloutState::InProgress));
+    assert_eq!(failed_tasks(&shop).await, 0);
+    assert!(shop.lines().await.contains(&"error: exiting with code 3".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_task_resets_the_circuit_breakers_count_unless_the_service_says_otherwise() {
+    for (resets, expected) in [(None, 0), (Some(true), 0), (Some(false), 2)] {
+        let shop = Shop::ready().await;
+        shop.role("fresh", "ecs-tasks.amazonaws.com").await;
+        let definition = shop.register_with_role("web", container("web"), "fresh").await;
+        let breaker = DeploymentCircuitBreaker::builder().enable(true).rollback(true);
+        let breaker = breaker.set_reset_on_healthy_task(resets).build();
+        let configuration = DeploymentConfiguration::builder().deployment_circuit_breaker(breaker).build();
+        let creation = shop.creation("web", &definition).deployment_configuration(configuration);
+        creation.send().await.unwrap();
+        let mut most_failed = 0;
+        for _ in 0..200 {
+            wait(1).await;
+            if shop.service("web").await.running_count() == 2 {
+                break;
+            }
+            most_failed = most_failed.max(failed_tasks(&shop).await);
+        }
+        assert_eq!(most_failed, 2, "the role was not visible at first");
+        // With one healthy task of two, the deployment is not complete.
+        let task = shop.tasks(DesiredStatus::Running).await[0].task_arn().unwrap().to_owned();
+        shop.ecs.stop_task().cluster("shop").task(task).send().await.unwrap();
+        wait(25).await;
+        assert_eq!(failed_tasks(&shop).await, expected, "{resets:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_service_is_inactive_while_its_last_tasks_stop_and_its_cluster_waits_for_them() {
+    let shop = Shop::ready().await;
+    let definition = shop.register("web", container("web")).await;
+    shop.worker("web", &definition).await;
+    shop.settled("web").await;
+    shop.ecs.delete_service().cluster("shop").service("web").force(true).send().await.unwrap();
+    while shop.service("web").await.status() != Some("INACTIVE") {
+        wait(1).await;
+    }
+    let delete = || shop.ecs.delete_cluster().cluster("shop").send();
+    assert_refused(delete().await, "ClusterContainsTasksException", "while Tasks are active");
+    wait(60).await;
+    delete().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_starts_only_if_its_role_may_write_to_its_log_group() {
+    let shop = Shop::ready().await;
+    let logging = container("web").log_configuration(ecs_shop::logs_to("/shop"));
+    let definition = shop.register_with_role("web", logging, "shop-reader").await;
+    shop.worker("web", &definition).await;
+    wait(20).await;
+    let stopped = shop.tasks(DesiredStatus::Stopped).await;
+    let reason = stopped[0].stopped_reason().unwrap();
+    assert!(reason.contains("failed to create Cloudwatch log stream: AccessDeniedException"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_deployments_are_listed_in_pages_of_twenty_in_no_promised_order() {
+    let shop = Shop::ready().await;
+    let definition = shop.register("web", container("web")).await;
+    shop.worker("web", &definition).await;
+    for _ in 0..24 {
+        wait(2).await;
+        let update = shop.ecs.update_service().cluster("shop").service("web").force_new_deployment(true);
+        update.send().await.unwrap();
+    }
+    let list = || shop.ecs.list_service_deployments().cluster("shop").service("web");
+    let first = list().send().await.unwrap();
+    assert_eq!(first.service_deployments().len(), 20);
+    let second = list().next_token(first.next_token().unwrap()).send().await.unwrap();
+    assert_eq!((second.service_deployments().len(), second.next_token()), (5, None));
+    let newest = second.service_deployments().iter().max_by_key(|one| one.created_at().unwrap().secs());
+    assert_eq!(newest.unwrap().status(), Some(&ServiceDeploymentStatus::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_deployment_that_somebody_stops_is_rolled_back() {
+    let shop = Shop::ready().await;
+    let first = shop.register("web", container("web")).await;
+    shop.creation("web", &first).send().await.unwrap();
+    shop.settled("web").await;
+    let (_, completed) = shop.story("web").await;
+    let end = |arn: &str| shop.ecs.stop_service_deployment().service_deployment_arn(arn).send();
+    assert_refused(end(&completed).await, "ConflictException", "not in progress");
+    let second = shop.register("web", container("web").image("shop/web:2")).await;
+    let update = shop.ecs.update_service().cluster("shop").service("web").task_definition(&second);
+    update.send().await.unwrap();
+    wait(5).await;
+    let (_, running) = shop.story("web").await;
+    end(&running).await.unwrap();
+    assert_eq!(shop.story("web").await.0, ServiceDeploymentStatus::RollbackInProgress);
+    let service = shop.settled("web").await;
+    assert_eq!(service.task_definition(), Some(first.as_str()));
+    wait(5).await;
+    assert_eq!(shop.story("web").await.0, ServiceDeploymentStatus::RollbackSuccessful);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_somebody_stops_is_replaced() {
+    let shop = Shop::ready().await;
+    let definition = shop.register("web", container("web")).await;
+    shop.creation("web", &definition).send().await.unwrap();
+    shop.settled("web").await;
+    let task = shop.tasks(DesiredStatus::Running).await[0].task_arn().unwrap().to_owned();
+    let end = |task: &str| shop.ecs.stop_task().cluster("shop").task(task).reason("by hand").send();
+    assert_refused(end("00000000").await, "InvalidParameterException", "was not found");
+    assert_eq!(end(&task).await.unwrap().task().unwrap().desired_status(), Some("STOPPED"));
+    let stopped = shop.tasks(DesiredStatus::Stopped).await;
+    assert_eq!(stopped[0].stop_code().unwrap().as_str(), "UserInitiated");
+    wait(120).await;
+    assert_eq!(shop.settled("web").await.running_count(), 2);
+}
+
+/// Causes an incident of the stack `shop`. Returns how many resources it changed.
+fn caused(shop: &Shop, name: &str) -> usize {
+    let incident = stackdrop_simulator::Incident::named(name).unwrap();
+    shop.account.cause(incident, "shop").len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn incidents_change_the_services_of_their_stack_only_and_only_if_it_has_some() {
+    let names: Vec<&str> = stackdrop_simulator::Incident::all()
+        .map(|incident| incident.name)
+        .filter(|name| {
+            ["container", "task", "service", "cluster", "fargate"].iter().any(|of| name.contains(of))
+        })
+        .collect();
+    assert!(names.len() >= 9, "{names:?}");
+    let empty = account();
+    for name in &names {
+        let incident = stackdrop_simulator::Incident::named(name).unwrap();
+        assert!(empty.cause(incident, "shop").is_empty(), "{name}");
+    }
+    for name in names.into_iter().filter(|name| *name != "empty-cluster-deleted") {
+        let shop = Shop::ready().await;
+        let definition = shop.register("web", container("web")).await;
+        shop.creation("web", &definition).send().await.unwrap();
+        shop.settled("web").await;
+        assert!(
+            shop.account.cause(stackdrop_simulator::Incident::named(name).unwrap(), "other").is_empty(),
+            "{name}"
+        );
+        assert!(caused(&shop, name) > 0, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_fargate_capacity_no_task_starts_and_the_service_says_so() {
+    let shop = Shop::ready().await;
+    let definition = shop.register("web", container("web")).await;
+    shop.creation("web", &definition).send().await.unwrap();
+    shop.settled("web").await;
+    caused(&shop, "no-fargate-capacity");
+    shop.ecs.update_service().cluster("shop").service("web").desired_count(3).send().await.unwrap();
+    wait(60).await;
+    let service = shop.service("web").await;
+    assert_eq!(service.running_count(), 2);
+    assert!(service.events()[0].message().unwrap().contains("Capacity is unavailable at this time"));
+    wait(300).await;
+    assert_eq!(shop.settled("web").await.running_count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guardduty_adds_a_container_to_new_tasks() {
+    let shop = Shop::ready().await;
+    caused(&shop, "guardduty-monitors-tasks");
+    let definition = shop.register("web", container("web")).await;
+    shop.creation("web", &definition).send().await.unwrap();
+    shop.settled("web").await;
+    let task = &shop.tasks(DesiredStatus::Running).await[0];
+    let names: Vec<&str> = task.containers().iter().filter_map(|container| container.name()).collect();
+    assert!(
+        names.len() == 2 && names[0].starts_with("aws-guardduty-agent-") && names[1] == "web",
+        "{names:?}"
+    );
 }

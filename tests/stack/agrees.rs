@@ -75,7 +75,7 @@ fn a_failed_apply_or_wait_leads_to_the_rollback() {
     for state in tasks(&machine).iter().filter(|state| state.parent.is_none()) {
         let caught = state.catches.first();
         match action(state).as_str() {
-            "apply" | "wait-until-stable" => {
+            "apply" | "prepare" | "wait-until-stable" => {
                 let catcher = caught.unwrap_or_else(|| panic!("{} catches nothing", state.name));
                 assert_eq!(
                     (catcher.errors.as_slice(), catcher.next.as_str()),

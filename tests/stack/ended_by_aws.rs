@@ -7,7 +7,7 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::{FailAt, SHOP, changes, deployed, object, rehearsal, resources, run};
+use crate::{FailAt, SHOP, changes, deployed, object, rehearsal, resources, resources_but_logs, run};
 
 /// Runs an execution with this input, which fails at a step, and returns the event of its end.
 async fn failed_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
@@ -36,7 +36,7 @@ async fn a_first_deployment_that_step_functions_fails_is_rolled_back_and_recorde
         assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         let error = after.error().unwrap();
         assert!(error.contains("was ended by Step Functions (States.Runtime: An error occurred"), "{error}");
-        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
+        assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new(), "{step}");
         assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none(), "{step}");
         let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
         assert_eq!(record["result"], "Interrupted", "{step}");
@@ -67,7 +67,7 @@ async fn a_deployment_whose_conclusion_fails_is_rolled_back() {
     assert!(!failed.succeeded() && object(&rehearsal, "stacks/shop/lock.json").await.is_some());
     let after = run(&rehearsal, event_of(&rehearsal, &failed, &input)).await;
     assert!(after.error().unwrap().contains("was ended by Step Functions (Denied: "), "{:?}", after.error());
-    assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
 }
 

@@ -5,7 +5,9 @@ use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources, run, unprotected};
+use crate::{
+    SHOP, StopAt, changes, deployed, object, rehearsal, resources, resources_but_logs, run, unprotected,
+};
 
 /// Runs an execution with this input, stops it at a step, and returns the event of the interruption.
 async fn stopped(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
@@ -26,7 +28,7 @@ async fn a_stopped_first_deployment_is_rolled_back() {
         assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
         let error = after.error().unwrap();
         assert!(error.contains("Interrupted") && error.contains("was stopped by hand"), "{error}");
-        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
+        assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new(), "{step}");
         assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
         let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
         assert_eq!(record["result"], "Interrupted");
@@ -75,7 +77,7 @@ async fn a_stopped_rollback_is_completed() {
         let event = stopped(&rehearsal, upload, step).await;
         let after = run(&rehearsal, event).await;
         assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
-        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
+        assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new(), "{step}");
     }
 }
 
@@ -87,7 +89,7 @@ async fn a_stopped_rollback_of_a_stopped_deployment_is_completed() {
     let second = stopped(&rehearsal, event, "AwaitDeletion").await;
     let after = run(&rehearsal, second).await;
     assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
-    assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,5 +130,5 @@ async fn a_deployment_stopped_while_waiting_for_approval_leaves_nothing() {
     let after = run(&rehearsal, event).await;
     assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
-    assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
 }

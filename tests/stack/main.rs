@@ -48,6 +48,7 @@ mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
+mod service_events; // what AWS and people do to services is repaired, rolled back or explained
 mod service_failures; // failures of databases, load balancers and services are explained
 mod service_models; // requests and answers agree with AWS's models of its services
 mod tags; // tags of the spec reach every resource, and are restored
@@ -99,6 +100,11 @@ fn resources(rehearsal: &Rehearsal) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The resources in the account without log groups: a rollback keeps the log groups to which tasks have written.
+fn resources_but_logs(rehearsal: &Rehearsal) -> Vec<String> {
+    resources(rehearsal).into_iter().filter(|name| !name.starts_with("AWS::Logs::LogGroup")).collect()
 }
 
 /// Runs an execution with this input: an event or a manual request.

@@ -8,7 +8,10 @@ use stackdrop_functions::COMPONENTS;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
-use crate::{PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, resources};
+use crate::{
+    PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, resources,
+    resources_but_logs,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_component_is_rolled_back_with_all_earlier_ones() {
@@ -74,7 +77,11 @@ async fn a_resource_that_fails_after_its_creation_is_rolled_back() {
         let deployed = rehearsal.deploy(SHOP, &()).await.unwrap();
         assert_eq!(deployed.result(), Outcome::Failed, "{operation}: {:?}", deployed.error());
         assert_eq!(failed_step(&deployed).as_deref(), Some(step), "{operation}: {:?}", deployed.error());
-        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "after the resource of {operation} failed");
+        assert_eq!(
+            resources_but_logs(&rehearsal),
+            Vec::<String>::new(),
+            "after the resource of {operation} failed"
+        );
     }
 }
 
@@ -94,7 +101,7 @@ async fn an_image_that_does_not_run_is_explained_and_the_stack_rolled_back() {
         assert_eq!(deployed.result(), Outcome::Failed, "{:?}", deployed.error());
         let error = deployed.error().unwrap();
         assert!(error.contains(expected), "{error}");
-        assert_eq!(resources(&rehearsal), Vec::<String>::new());
+        assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
     }
 }
 
@@ -127,7 +134,7 @@ async fn a_blocked_rollback_names_the_remaining_resources_and_is_completed_later
     account.arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
     let second = rehearsal.deploy(SHOP, &()).await.unwrap();
     assert_eq!(second.result(), Outcome::Failed, "{:?}", second.error());
-    assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

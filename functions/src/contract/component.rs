@@ -29,6 +29,11 @@ pub trait Component: Sync {
     /// that the spec no longer has are left to `prune`: they may be in use until then.
     async fn apply(&self, work: &Work<'_>) -> Result<Self::Outputs, StepError>;
 
+    /// Applies early what other services see late, such as IAM roles. [`Component::apply`] repeats it.
+    async fn prepare(&self, _work: &Work<'_>) -> Result<(), StepError> {
+        Err(StepError::Defect("the workflow prepares a component that needs no preparation".into()))
+    }
+
     /// Read-only. `Pending` until the component is healthy; `Unhealthy` with AWS's reason if it has failed permanently.
     /// Returns the complete outputs.
     async fn wait_until_stable(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {

@@ -35,6 +35,8 @@ pub enum Action {
     Plan,
     /// Creates or updates what differs from the spec.
     Apply,
+    /// Applies early what other services see late.
+    Prepare,
     /// `Pending` until the component is stable.
     WaitUntilStable,
     /// Deletes what the spec no longer has; `Pending` until everything is deleted.
@@ -122,6 +124,7 @@ pub(crate) async fn act<C: Component>(
             respond(&ComponentPlan { component: name.into(), plan: plan.shortened() })
         }
         Action::Apply => respond(&component.apply(&work).await?),
+        Action::Prepare => respond(&component.prepare(&work).await?),
         Action::WaitUntilStable => respond(&component.wait_until_stable(&work).await?),
         Action::Prune => respond(&completed(component.prune(&work).await?)?),
         Action::Delete => respond(&component.delete(&work).await?),

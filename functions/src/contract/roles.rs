@@ -18,6 +18,9 @@ pub(crate) const PATH: &str = "/stackdrop/";
 /// The name of the inline policy that Stackdrop manages.
 const POLICY: &str = "stackdrop";
 
+/// How long IAM may take to show a new role to other services, in seconds. Most roles are visible after ten.
+const VISIBLE_SECONDS: i64 = 30;
+
 /// IAM's error code for a resource that does not exist.
 const ABSENT: [&str; 1] = ["NoSuchEntity"];
 
@@ -38,6 +41,8 @@ pub(crate) struct Role {
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) arn: String,
+    /// When it was created (seconds since 1970).
+    created: i64,
     tags: Tags,
     /// The inline policy that Stackdrop manages.
     policy: Option<Value>,
@@ -59,6 +64,14 @@ impl Observed {
     /// The inline policy that Stackdrop manages.
     pub(crate) fn policy(&self) -> Option<&Value> {
         self.policy.as_ref()
+    }
+
+    /// Whether the role is so new that other services may not see it yet.
+    pub(crate) fn is_new(&self, work: &Work<'_>) -> bool {
+        let now = work.aws.clock().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(self.created);
+        // Not below: a clock that is far behind IAM's must not make the role new for ever.
+        (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
     }
 
     /// Whether this stack manages the role.
@@ -111,6 +124,7 @@ pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Obser
         tokio::try_join!(find_role(work, &name), find_policy(work, &name), find_others(work, &name))?;
     Ok(role.map(|role| Observed {
         arn: role.arn().to_owned(),
+        created: role.create_date().secs(),
         tags: read_tags(role.tags()),
         policy,
         trust: role.assume_role_policy_document().and_then(document),

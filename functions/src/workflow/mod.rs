@@ -11,7 +11,7 @@ use crate::steps::admit::Action as AdmitAction;
 use crate::steps::{admit, conclude};
 use states::rule::{all, any, is, is_null, is_present, not, same, text};
 use states::{Result, States, Task, choice, fail, finish, parallel, retry, seconds, succeed};
-use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, READ_REPLY, Wait};
+use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, Prepare, READ_REPLY, Wait};
 
 /// The name of a function in states and in the template: `security-groups` is `SecurityGroups`.
 #[must_use]
@@ -242,9 +242,22 @@ impl Workflow<'_> {
                 states.add(&*await_state, applying(task, &await_state, need.component, next));
             }
             let next = self.parts.get(index + 1).map_or_else(|| "WaitUntilStable".into(), entry);
+            let prepared: Vec<(&Part, Prepare)> = self.prepared_after(part.component).collect();
+            let names: Vec<String> =
+                prepared.iter().map(|(part, _)| format!("Prepare{}", pascal_case(part.component))).collect();
+            let after = |number: usize| names.get(number).unwrap_or(&next).clone();
             let task = task(part.component, Action::Apply, part.creates, Some(part.apply));
-            states.add(&*own, applying(task, &own, part.component, next));
+            states.add(&*own, applying(task, &own, part.component, after(0)));
+            for (number, (part, prepare)) in prepared.into_iter().enumerate() {
+                states.add(&*names[number], preparing(part, prepare, &names[number], after(number + 1)));
+            }
         }
+    }
+
+    /// The components of which a part is applied after this one.
+    fn prepared_after(&self, component: &str) -> impl Iterator<Item = (&Part, Prepare)> {
+        let prepared = self.parts.iter().filter_map(|part| Some((part, part.prepare?)));
+        prepared.filter(move |(_, prepare)| prepare.after == component)
     }
 
     fn wait_until_stable(&self, states: &mut States) {
@@ -277,6 +290,17 @@ impl Workflow<'_> {
         let comment = "Waits until every component is stable and healthy";
         states.add("WaitUntilStable", parallel(comment, &branches, &result, catch, "NeedsPruning"));
     }
+}
+
+/// A task that applies a part of a component early. It has no result: the component's turn reads again.
+fn preparing(part: &Part, prepare: Prepare, name: &str, next: String) -> Value {
+    let task = Task {
+        result: Result::Dropped,
+        catch: Some((failed_in("failed", name), "RollBack".into())),
+        next: Some(next),
+        ..task(part.component, Action::Prepare, prepare.creates, Some(prepare.wait))
+    };
+    task.into_state()
 }
 
 /// A task on the way forward: its result goes to the component's outputs, its failure leads to the rollback.

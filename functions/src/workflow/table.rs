@@ -41,6 +41,8 @@ pub struct Part {
     pub creates: &'static str,
     /// The components that must be ready before this one is applied.
     pub needs: &'static [Need],
+    /// What is applied early, after another component. `None`: nothing.
+    pub prepare: Option<Prepare>,
     /// Applying it, until the next component can be applied.
     pub apply: Wait,
     /// The wait until it is stable, after all components have been applied. `None`: it is stable once it is applied.
@@ -51,6 +53,17 @@ pub struct Part {
     pub removal: Removal,
     /// What pruning deletes: the state's comment.
     pub prunes: &'static str,
+}
+
+/// What is applied of a component before its turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepare {
+    /// The component after which it is applied.
+    pub after: &'static str,
+    /// What it creates, and why early: the state's comment.
+    pub creates: &'static str,
+    /// The wait.
+    pub wait: Wait,
 }
 
 /// A component that must be ready before another one is applied.
@@ -81,6 +94,7 @@ pub const PARTS: [Part; 7] = [
         component: NETWORK,
         creates: "Creates or updates the VPC, subnets, internet gateway, route tables and S3 endpoint",
         needs: &[],
+        prepare: None,
         apply: every(2).for_minutes(5),
         stable: None,
         reapply: None,
@@ -91,6 +105,7 @@ pub const PARTS: [Part; 7] = [
         component: SECURITY_GROUPS,
         creates: "Creates or updates the security groups and their rules",
         needs: &[],
+        prepare: None,
         apply: every(1).for_minutes(5),
         stable: None,
         reapply: None,
@@ -101,6 +116,7 @@ pub const PARTS: [Part; 7] = [
         component: DATABASE,
         creates: "Creates or updates the PostgreSQL instance; does not wait until it is available",
         needs: &[],
+        prepare: None,
         apply: every(1).for_minutes(20),
         stable: Some(every(5).for_minutes(75)),
         reapply: None,
@@ -111,6 +127,7 @@ pub const PARTS: [Part; 7] = [
         component: LOAD_BALANCER,
         creates: "Creates or updates the certificate, load balancer, target groups and listeners; does not wait until it is active",
         needs: &[],
+        prepare: None,
         apply: every(2).for_minutes(75),
         stable: Some(every(1).for_minutes(20)),
         reapply: None,
@@ -121,6 +138,7 @@ pub const PARTS: [Part; 7] = [
         component: EGRESS,
         creates: "Creates or updates the NAT gateways or interface endpoints; does not wait until they are available",
         needs: &[],
+        prepare: None,
         apply: every(1).for_minutes(15),
         // It is stable before the instance is applied.
         stable: None,
@@ -137,6 +155,7 @@ pub const PARTS: [Part; 7] = [
             wait: every(2).for_minutes(15),
             only_if: None,
         }],
+        prepare: None,
         apply: every(1).for_minutes(10),
         stable: Some(every(3).for_minutes(20)),
         reapply: Some(
@@ -154,6 +173,11 @@ pub const PARTS: [Part; 7] = [
             wait: every(5).for_minutes(75),
             only_if: Some(("awaited", "Skips the wait unless a service uses the database")),
         }],
+        prepare: Some(Prepare {
+            after: DATABASE,
+            creates: "Creates or updates the log groups, roles and cluster of the services: ECS sees a new role some seconds late",
+            wait: every(1).for_minutes(5),
+        }),
         apply: every(1).for_minutes(15),
         stable: Some(every(3).for_minutes(40)),
         reapply: None,

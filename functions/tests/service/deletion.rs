@@ -18,25 +18,27 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     let two = format!("{WORKER}  audit: {{ image: audit, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
     let (account, aws, deployment) = deployed(&two).await;
     let dropped = changed(&deployment, "second", WORKER);
-    assert_eq!(
-        changes(&aws, &dropped).await,
-        ["delete scalable-target/audit", "delete service/audit", "delete log-group/audit"]
-    );
+    assert_eq!(changes(&aws, &dropped).await, ["delete scalable-target/audit", "delete service/audit"]);
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.contains("audit")), "{:?}", inventory(&account));
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    // The log group stays: its lines expire.
+    let kept = |name: &str| -> Vec<String> {
+        inventory(&account).into_iter().filter(|item| item.ends_with(name)).collect()
+    };
+    assert_eq!(kept("audit"), ["AWS::Logs::LogGroup /stackdrop/shop/audit"]);
     assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
-    assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(kept("mail"), ["AWS::Logs::LogGroup /stackdrop/shop/mail"]);
     assert_nothing_to_do(&account, &aws, &deployment).await;
-    // Without services, nothing remains, not even the cluster.
+    // Without services, only the log groups remain, not even the cluster.
     let none = changed(&deployment, "fourth", "stack: shop\n");
     assert_eq!(
         changes(&aws, &none).await,
         [
             "delete service/post",
-            "delete log-group/post",
             "delete cluster",
             "delete task-definition (shop-post:1)",
             "delete role/execution",
@@ -45,7 +47,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     );
     let outputs = until_done(&aws, NAME, "apply", &none).await.unwrap();
     assert_eq!(outputs, json!({ "services": {} }));
-    assert_eq!(inventory(&account), BTreeSet::new());
+    assert!(inventory(&account).iter().all(|item| item.starts_with("AWS::Logs::LogGroup")));
     assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
     let before = writes(&account).len();
     until_done(&aws, NAME, "apply", &none).await.unwrap();
@@ -56,6 +58,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
 async fn delete_needs_no_outputs_and_keeps_the_roles_until_the_last_task_has_stopped() {
     let (account, aws, mut deployment) = deployed(WEB).await;
     deployment["outputs"] = json!({});
+    deployment["destroying"] = json!(true);
     let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
     // Service, target, policy, cluster, log group, task definition and two roles.
     assert_eq!(first["found"], 8, "{first}");
@@ -77,6 +80,7 @@ async fn resources_that_the_stack_does_not_manage_are_reported_and_left_alone() 
     let (aws, deployment) = prepared(&account, WORKER).await;
     aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
+    tokio::time::advance(std::time::Duration::from_secs(30)).await;
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let role = "stackdrop-shop-task-eu-central-1";
@@ -153,4 +157,24 @@ async fn delete_leaves_nothing_whichever_call_was_refused() {
         until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
         assert_eq!(inventory(&account), BTreeSet::new(), "{operation}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_page_of_revisions_is_deleted() {
+    let (account, aws, deployment) = deployed(WORKER).await;
+    for _ in 0..130 {
+        let read = aws.ecs().describe_task_definition().task_definition("shop-mail").send().await.unwrap();
+        let last = read.task_definition.unwrap();
+        let tag = aws_sdk_ecs::types::Tag::builder().key("stackdrop:stack").value("shop").build();
+        let call = aws.ecs().register_task_definition().family("shop-mail").tags(tag);
+        let call = call.set_container_definitions(last.container_definitions).cpu("256").memory("512");
+        let call = call.network_mode(aws_sdk_ecs::types::NetworkMode::Awsvpc);
+        let call = call.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);
+        let call = call.execution_role_arn(last.execution_role_arn.unwrap());
+        call.send().await.unwrap();
+    }
+    let mut deployment = deployment;
+    deployment["destroying"] = serde_json::json!(true);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), BTreeSet::new());
 }

@@ -70,3 +70,28 @@ async fn a_rollout_that_ecs_rolls_back_fails_and_the_rollback_needs_no_write() {
     let failed = wait_until_stable(&aws, &second).await.unwrap_err();
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
 }
+
+/// Revokes the rules that let the load balancer reach the tasks.
+async fn block_health_checks(aws: &stackdrop_functions::Aws, deployment: &serde_json::Value) {
+    let group = deployment["outputs"]["security-groups"]["service"].as_str();
+    let group = group.or(deployment["outputs"]["securityGroups"]["service"].as_str()).unwrap();
+    let filter = aws_sdk_ec2::types::Filter::builder().name("group-id").values(group).build();
+    let found = aws.ec2().describe_security_group_rules().filters(filter).send().await.unwrap();
+    let ingress = found.security_group_rules().iter().filter(|rule| rule.is_egress() == Some(false));
+    let ids = ingress.map(|rule| rule.security_group_rule_id().unwrap().to_owned()).collect();
+    let call = aws.ec2().revoke_security_group_ingress().group_id(group);
+    call.set_security_group_rule_ids(Some(ids)).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completed_rollout_without_healthy_targets_is_not_stable() {
+    // Within the grace period, ECS ignores the targets: it says that the rollout is complete, as it was.
+    let spec = WEB.replace("    routes:", "    healthCheck: { grace: 600 }\n    routes:");
+    let (_account, aws, deployment) = deployed(&spec).await;
+    block_health_checks(&aws, &deployment).await;
+    tokio::time::advance(std::time::Duration::from_secs(35)).await;
+    let payload = serde_json::json!({ "action": "wait-until-stable", "deployment": deployment });
+    let answer = stackdrop_functions::handle(NAME, payload, &aws).await;
+    let targets = |error: &StepError| error.to_string().contains("the targets of ECS service web");
+    assert!(matches!(&answer, Err(error) if error.is_retried() && targets(error)), "{answer:?}");
+}

@@ -264,7 +264,7 @@ async fn tasks_get_the_databases_values_and_never_a_password() {
     let (aws, mut deployment) = prepared(&account, &spec).await;
     let pending = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
-        matches!(&pending, StepError::Pending(text) if text == "the RDS instance to have a host name"),
+        matches!(&pending, StepError::Stalled { waiting_for, .. } if waiting_for == "the RDS instance to have a host name"),
         "{pending:?}"
     );
     deployment["outputs"]["database"] =
@@ -358,4 +358,23 @@ async fn old_tasks_may_read_their_secrets_until_the_new_ones_are_stable() {
     let revisions = aws.ecs().list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
     assert_eq!(revisions.task_definition_arns().len(), 1);
     assert_nothing_to_do(&account, &aws, &second).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workers_own_health_check_decides_whether_it_is_stable() {
+    let checked = |image: &str| {
+        WORKER.replace(
+            "image: mail",
+            &format!("image: {image}, healthCheck: {{ command: [pgrep, mail], grace: 20 }}"),
+        )
+    };
+    let (account, aws, deployment) = deployed(&checked("mail")).await;
+    let used = aws.ecs().describe_task_definition().task_definition("shop-mail").send().await.unwrap();
+    let used = used.task_definition.unwrap();
+    let check = used.container_definitions()[0].health_check().unwrap();
+    assert_eq!(check.command(), ["CMD", "pgrep", "mail"]);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    let sick = next(&aws, &deployment, "second", &checked("sick")).await;
+    let failed = wait_until_stable(&aws, &sick).await.unwrap_err();
+    assert!(failed.to_string().contains("container health checks"), "{failed}");
 }

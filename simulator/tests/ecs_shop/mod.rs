@@ -106,6 +106,7 @@ impl Shop {
         put.send().await.unwrap();
         shop.logs.create_log_group().log_group_name("/shop").send().await.unwrap();
         shop.ecs.create_cluster().cluster_name("shop").send().await.unwrap_err();
+        wait(30).await;
         shop.ecs.create_cluster().cluster_name("shop").send().await.unwrap();
         wait(30).await;
         shop
@@ -344,7 +345,7 @@ impl Shop {
     /// The newest service deployment's status and ARN.
     pub(crate) async fn story(&self, name: &str) -> (ServiceDeploymentStatus, String) {
         let found = self.ecs.list_service_deployments().cluster("shop").service(name).send().await.unwrap();
-        let newest = &found.service_deployments()[0];
+        let newest = found.service_deployments().last().unwrap();
         (newest.status().unwrap().clone(), newest.service_deployment_arn().unwrap().to_owned())
     }
 

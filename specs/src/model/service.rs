@@ -39,7 +39,7 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub scaling: Option<Scaling>,
-    /// The health check of the load balancer.
+    /// The health checks of the load balancer and of the container.
     #[serde(default)]
     #[garde(dive)]
     pub health_check: HealthCheck,
@@ -134,7 +134,7 @@ pub struct Scaling {
     pub cpu_percent: u8,
 }
 
-/// The health check of the load balancer.
+/// The health checks of the load balancer and, with `command`, of the container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HealthCheck {
@@ -158,6 +158,11 @@ pub struct HealthCheck {
     #[garde(custom(checks::codes))]
     #[schemars(with = "forms::Codes")]
     pub codes: String,
+    /// A program, with its arguments, that ECS runs in the container to check it: it is healthy if the program exits with 0. Useful for a worker, which no load balancer checks. ECS takes at most 60 seconds of `timeout` and 300 of `grace`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[garde(skip)]
+    #[schemars(with = "Vec<forms::Plain>")]
+    pub command: Vec<String>,
     /// The time after a task's start in which failures are ignored, in seconds: 0 to 7200.
     #[garde(range(max = 7200))]
     pub grace: u32,
@@ -193,6 +198,7 @@ impl Default for HealthCheck {
             healthy: 2,
             unhealthy: 3,
             codes: "200-399".into(),
+            command: Vec::new(),
             grace: 60,
         }
     }

@@ -149,6 +149,12 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     ),
     exception(
         "ServiceRole",
+        &[OthersName],
+        &["ecs:StopServiceDeployment on service-deployment"],
+        "a service deployment has no tags; the call also needs its service, which must carry the tag",
+    ),
+    exception(
+        "ServiceRole",
         &[NoRequestTag],
         &["application-autoscaling:RegisterScalableTarget on ScalableTarget"],
         "only for ECS services; an update of a target sends no tag",

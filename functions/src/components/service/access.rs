@@ -33,7 +33,8 @@ impl Access {
         // RDS encrypts this secret with Secrets Manager's own key.
         let database = services()
             .any(|(_, service)| service.database.values().any(|value| value.is_secret()))
-            .then(|| dependencies.secret().to_owned());
+            .then(|| dependencies.secret().to_owned())
+            .filter(|_| dependencies.has_secret());
         let cached = private().filter(|image| dependencies.caches.cover(work, image));
         Self {
             repositories: private().map(|image| image.repository_arn(work)).collect(),

@@ -1,6 +1,6 @@
 //! The ECS cluster.
 
-use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName};
+use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName, DesiredStatus};
 
 use super::observed::Observed;
 use super::{
@@ -35,7 +35,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.change(Verb::Create, LOGICAL_ID);
         }
         Some(cluster) if !is_ours(work, cluster) => {
-            plan_not_owned(LOGICAL_ID, "ECS cluster", cluster_name(work), plan);
+            plan_not_owned(work, LOGICAL_ID, "ECS cluster", cluster_name(work), plan);
         }
         Some(cluster) if is_deprovisioning(cluster) => {
             plan.change(Verb::Create, LOGICAL_ID);
@@ -53,7 +53,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<Usable
     let name = cluster_name(work);
     let Some(cluster) = &observed.cluster else { return create(work).await };
     if !is_ours(work, cluster) {
-        return Err(not_owned("ECS cluster", name));
+        return Err(not_owned(work, "ECS cluster", name));
     }
     if is_deprovisioning(cluster) {
         return Err(StepError::pending(format!("the deletion of the previous ECS cluster {name}")));
@@ -100,32 +100,46 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     };
     let name = cluster_name(work);
     if is_deprovisioning(cluster) {
-        deletion.remains(LOGICAL_ID, name, "is being deleted");
+        deletion.leaving(LOGICAL_ID, name, "is being deleted");
         return Ok(deletion);
     }
     match work.aws.ecs().delete_cluster().cluster(name).send().await {
         Ok(response) => {
             tracing::info!(name, "Cluster deleted.");
             if response.cluster().is_some_and(|cluster| cluster.status() != Some("INACTIVE")) {
-                deletion.remains(LOGICAL_ID, name, "is being deleted");
+                deletion.leaving(LOGICAL_ID, name, "is being deleted");
             }
         }
         Err(failure) => {
             let error = failure.aws();
-            let in_use = [
-                "ClusterContainsContainerInstancesException",
-                "ClusterContainsServicesException",
-                "ClusterContainsTasksException",
-                "UpdateInProgressException",
-            ];
-            if in_use.contains(&error.code.as_str()) {
-                deletion.remains(LOGICAL_ID, name, held_by(work, observed, &error.to_string()));
-            } else if error.code != "ClusterNotFoundException" {
-                return Err(failure).doing(format!("deleting ECS cluster {name}"));
+            match error.code.as_str() {
+                "ClusterContainsContainerInstancesException" | "ClusterContainsServicesException" => {
+                    deletion.held(LOGICAL_ID, name, held_by(work, observed, &error.to_string()));
+                }
+                "ClusterContainsTasksException" => match running_tasks(work).await? {
+                    0 => deletion.leaving(LOGICAL_ID, name, "its last tasks are stopping"),
+                    tasks => {
+                        let why = format!(
+                            "it contains running tasks that no service of this stack started: {tasks}. Stop them"
+                        );
+                        deletion.held(LOGICAL_ID, name, why);
+                    }
+                },
+                "UpdateInProgressException" => deletion.leaving(LOGICAL_ID, name, error.to_string()),
+                "ClusterNotFoundException" => {}
+                _ => return Err(failure).doing(format!("deleting ECS cluster {name}")),
             }
         }
     }
     Ok(deletion)
+}
+
+/// The number of tasks in the cluster that nobody is stopping.
+async fn running_tasks(work: &Work<'_>) -> Result<usize, StepError> {
+    let call = work.aws.ecs().list_tasks().cluster(cluster_name(work)).desired_status(DesiredStatus::Running);
+    let response = call.send().await.unless(&["ClusterNotFoundException"]);
+    let response = response.doing("listing the tasks in the cluster")?;
+    Ok(response.map_or(0, |response| response.task_arns().len()))
 }
 
 /// AWS's message, with the services in the cluster that this stack does not manage.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{
-    Compatibility, ContainerDefinition, KeyValuePair, LinuxParameters, LogConfiguration, LogDriver,
-    NetworkMode, PortMapping, Secret, TaskDefinition, TransportProtocol,
+    Compatibility, ContainerDefinition, HealthCheck, KeyValuePair, LinuxParameters, LogConfiguration,
+    LogDriver, NetworkMode, PortMapping, Secret, TaskDefinition, TransportProtocol,
 };
 use stackdrop_specs::{DATABASE_PORT, DatabaseValue, Managed, Service};
 
@@ -22,6 +22,7 @@ pub(super) struct Content {
     pub(super) memory: String,
     port: Option<i32>,
     command: Vec<String>,
+    check: Option<Check>,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) secrets: BTreeMap<String, String>,
     exec: bool,
@@ -61,6 +62,7 @@ impl Content {
             memory: service.memory.to_string(),
             port: service.port.map(i32::from),
             command: service.command.clone(),
+            check: Check::desired(service),
             environment,
             secrets,
             exec: service.exec,
@@ -77,7 +79,6 @@ impl Content {
             && definition.requires_compatibilities() == [Compatibility::Fargate]
             && container.entry_point().is_empty()
             && container.mount_points().is_empty()
-            && container.health_check().is_none()
             && container.user().is_none()
             && container.working_directory().is_none()
             && container.environment_files().is_empty()
@@ -94,6 +95,7 @@ impl Content {
             memory: definition.memory().unwrap_or_default().to_owned(),
             port: container.port_mappings().first().and_then(PortMapping::container_port),
             command: container.command().to_vec(),
+            check: container.health_check().map(Check::of),
             environment: variables.collect(),
             secrets: secrets
                 .map(|secret| (secret.name().to_owned(), secret.value_from().to_owned()))
@@ -123,6 +125,7 @@ impl Content {
         if !self.command.is_empty() {
             fields.insert("command".into(), self.command.join(" "));
         }
+        fields.extend(self.check.as_ref().map(|check| ("healthCheck".to_owned(), check.to_string())));
         fields.extend(self.port.map(|port| ("port".to_owned(), port.to_string())));
         let named = |kind: &'static str, values: &BTreeMap<String, String>| {
             let values = values.clone().into_iter();
@@ -152,6 +155,9 @@ impl Content {
         if !self.command.is_empty() {
             container = container.set_command(Some(self.command.clone()));
         }
+        if let Some(check) = &self.check {
+            container = container.health_check(check.build().map_err(defect)?);
+        }
         for (name, value) in &self.environment {
             container = container.environment(KeyValuePair::builder().name(name).value(value).build());
         }
@@ -166,6 +172,57 @@ impl Content {
                 container.linux_parameters(LinuxParameters::builder().init_process_enabled(true).build());
         }
         Ok(container.build())
+    }
+}
+
+/// The check of a container that ECS runs in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Check {
+    command: Vec<String>,
+    interval: i32,
+    timeout: i32,
+    retries: i32,
+    start_period: i32,
+}
+
+impl Check {
+    fn desired(service: &Service) -> Option<Self> {
+        let check = &service.health_check;
+        let program = check.command.iter().cloned();
+        (!check.command.is_empty()).then(|| Self {
+            command: std::iter::once("CMD".to_owned()).chain(program).collect(),
+            interval: i32::from(check.interval),
+            // The limits are those of `HealthCheck` in the ECS API reference.
+            timeout: i32::from(check.timeout).min(60),
+            retries: i32::from(check.unhealthy),
+            start_period: i32::try_from(check.grace).unwrap_or(i32::MAX).min(300),
+        })
+    }
+
+    fn of(check: &HealthCheck) -> Self {
+        Self {
+            command: check.command().to_vec(),
+            interval: check.interval().unwrap_or(30),
+            timeout: check.timeout().unwrap_or(5),
+            retries: check.retries().unwrap_or(3),
+            start_period: check.start_period().unwrap_or(0),
+        }
+    }
+
+    fn build(&self) -> Result<HealthCheck, aws_sdk_ecs::error::BuildError> {
+        let check = HealthCheck::builder().set_command(Some(self.command.clone())).interval(self.interval);
+        check.timeout(self.timeout).retries(self.retries).start_period(self.start_period).build()
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, interval, timeout, retries, start_period } = self;
+        let command = command.join(" ");
+        write!(
+            f,
+            "{command} (every {interval} s, at most {timeout} s, {retries} failures, after {start_period} s)"
+        )
     }
 }
 

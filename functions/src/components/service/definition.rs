@@ -94,7 +94,7 @@ pub(super) fn plan(
         return true;
     };
     if definition.is_of_another(work) {
-        plan_not_owned(&logical_id, "task definition", &definition.arn, plan);
+        plan_not_owned(work, &logical_id, "task definition", &definition.arn, plan);
         return true;
     }
     let desired = Content::desired(work, observed, name, service, dependencies);
@@ -172,7 +172,7 @@ async fn usable_arn(
     desired: &Content,
 ) -> Result<Option<String>, StepError> {
     if definition.is_of_another(work) {
-        return Err(not_owned("task definition", &definition.arn));
+        return Err(not_owned(work, "task definition", &definition.arn));
     }
     if !definition.serves(work, service, desired) {
         return Ok(None);

@@ -12,6 +12,18 @@ use crate::contract::roles;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
+/// What happens to the log groups of deleted services. A failure's message points to the log, and a log group whose lines have
+/// expired costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logs {
+    /// An update keeps them, for `logDays`.
+    Keep,
+    /// The rollback of a first deployment deletes those that no task has written to.
+    DeleteEmpty,
+    /// A destroy deletes them.
+    Delete,
+}
+
 /// The names of all services of which this stack has resources.
 fn names(work: &Work<'_>, observed: &Observed) -> BTreeSet<String> {
     let services =
@@ -26,8 +38,15 @@ fn cluster_is_not_ours(work: &Work<'_>, observed: &Observed) -> bool {
     observed.cluster.as_ref().is_some_and(|observed| !cluster::is_ours(work, observed))
 }
 
+/// The names of the services that the spec no longer has, without those of which only the log group is left.
 fn stale(work: &Work<'_>, observed: &Observed) -> Vec<String> {
-    names(work, observed).into_iter().filter(|name| !work.spec.services.contains_key(name)).collect()
+    let left = |name: &String| {
+        let service = observed.services.get(name);
+        observed.targets.contains_key(name)
+            || service.is_some_and(|service| work.stack.owns(&read_tags(service.tags())))
+    };
+    let names = names(work, observed).into_iter();
+    names.filter(|name| !work.spec.services.contains_key(name) && left(name)).collect()
 }
 
 /// Plans the deletion of services that the spec no longer has.
@@ -43,9 +62,6 @@ fn plan_service(work: &Work<'_>, observed: &Observed, name: &str, plan: &mut Pla
     }
     if observed.services.get(name).is_some_and(|service| work.stack.owns(&read_tags(service.tags()))) {
         plan.change(Verb::Delete, fargate::logical_id(name));
-    }
-    if observed.groups.get(name).is_some_and(|group| group.is_ours(work)) {
-        plan.change(Verb::Delete, logs::logical_id(name));
     }
 }
 
@@ -75,21 +91,12 @@ fn owned_roles(work: &Work<'_>, observed: &Observed) -> [(&'static str, bool); 2
     [("role/execution", ours(&observed.execution)), ("role/task", ours(&observed.task))]
 }
 
-/// Deletes the services that the spec no longer has.
+/// Deletes the services that the spec no longer has. Their revisions are deleted with the other unused ones, after them.
 pub(super) async fn delete_stale(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let stale = stale(work, observed);
     let deletions = stale.iter().map(async |name| {
         let mut deletion = scaling::delete(work, observed, name).await?;
         deletion.join(fargate::delete(work, observed, name).await?);
-        if !deletion.remaining.is_empty() {
-            return Ok(deletion);
-        }
-        let revisions = definition::find_revisions(work, &family(work, name)).await?;
-        leave_revisions(&mut deletion, &revisions, definition::delete(work, &revisions).await?);
-        if deletion.remaining.is_empty() {
-            // The log group is deleted last: it shows that this service existed.
-            deletion.join(logs::delete(work, observed, name).await?);
-        }
         Ok::<_, StepError>(deletion)
     });
     let mut all = Deletion::default();
@@ -101,7 +108,13 @@ pub(super) async fn delete_stale(work: &Work<'_>, observed: &Observed) -> Result
 
 /// Deletes the revisions that no service uses.
 pub(super) async fn delete_unused(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
-    let unused = definition::find_unused(work, observed).await?;
+    let mut unused = definition::find_unused(work, observed).await?;
+    // A log group shows that a service existed, whose deletion may have been interrupted.
+    for name in names(work, observed) {
+        if !work.spec.services.contains_key(&name) && !observed.services.contains_key(&name) {
+            unused.extend(definition::find_revisions(work, &family(work, &name)).await?);
+        }
+    }
     let mut deletion = Deletion { found: unused.len(), remaining: Vec::new() };
     leave_revisions(&mut deletion, &unused, definition::delete(work, &unused).await?);
     Ok(deletion)
@@ -109,7 +122,7 @@ pub(super) async fn delete_unused(work: &Work<'_>, observed: &Observed) -> Resul
 
 fn leave_revisions(deletion: &mut Deletion, revisions: &[String], remaining: usize) {
     for arn in revisions.iter().rev().take(remaining) {
-        deletion.remains("task-definition", definition::revision(arn), "one run cannot delete all revisions");
+        deletion.leaving("task-definition", definition::revision(arn), "one run cannot delete all revisions");
     }
 }
 
@@ -117,16 +130,17 @@ fn leave_revisions(deletion: &mut Deletion, revisions: &[String], remaining: usi
 pub(super) fn delete_all<'w>(
     work: &'w Work<'w>,
     observed: &'w Observed,
+    logs: Logs,
 ) -> BoxFuture<'w, Result<Deletion, StepError>> {
-    Box::pin(delete_all_unboxed(work, observed))
+    Box::pin(delete_all_unboxed(work, observed, logs))
 }
 
-async fn delete_all_unboxed(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
+async fn delete_all_unboxed(work: &Work<'_>, observed: &Observed, logs: Logs) -> Result<Deletion, StepError> {
     let names = names(work, observed);
     let mut known = names.clone();
     known.extend(work.spec.services.keys().cloned());
     let revisions = definition::find_all(work, &known).await?;
-    let mut deletion = Deletion { found: count(work, observed, &revisions), remaining: Vec::new() };
+    let mut deletion = Deletion { found: count(work, observed, &revisions, logs), remaining: Vec::new() };
     let services = names.iter().map(async |name| {
         let mut deletion = scaling::delete(work, observed, name).await?;
         deletion.join(fargate::delete(work, observed, name).await?);
@@ -138,10 +152,10 @@ async fn delete_all_unboxed(work: &Work<'_>, observed: &Observed) -> Result<Dele
     if !deletion.remaining.is_empty() {
         // ECS needs the roles to stop the tasks: without them a service drains forever.
         // Source: issue 3414 of hashicorp/terraform.
-        leave_rest(work, observed, &revisions, &mut deletion);
+        leave_rest(work, observed, &revisions, logs, &mut deletion);
         return Ok(deletion);
     }
-    let groups = names.iter().map(|name| logs::delete(work, observed, name));
+    let groups = names.iter().map(|name| logs::delete(work, observed, name, logs));
     let (cluster, _, remaining) = tokio::try_join!(
         cluster::delete(work, observed),
         try_join_all(groups),
@@ -171,35 +185,42 @@ async fn delete_role(work: &Work<'_>, role: &roles::Role, observed: bool) -> Res
     if observed { roles::delete(work, role).await } else { Ok(Deletion::default()) }
 }
 
-fn count(work: &Work<'_>, observed: &Observed, revisions: &[String]) -> usize {
+fn count(work: &Work<'_>, observed: &Observed, revisions: &[String], logs: Logs) -> usize {
     let targets = if cluster_is_not_ours(work, observed) {
         0
     } else {
         observed.targets.len() + observed.policies.len()
     };
     let services = observed.services.values().filter(|service| work.stack.owns(&read_tags(service.tags())));
-    let groups = observed.groups.values().filter(|group| group.is_ours(work));
+    let groups = observed.groups.values().filter(|group| logs == Logs::Delete && group.is_ours(work));
     let cluster = observed.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed));
     let roles = owned_roles(work, observed).into_iter().filter(|(_, observed)| *observed);
     services.count() + groups.count() + usize::from(cluster) + roles.count() + targets + revisions.len()
 }
 
-fn leave_rest(work: &Work<'_>, observed: &Observed, revisions: &[String], deletion: &mut Deletion) {
+fn leave_rest(
+    work: &Work<'_>,
+    observed: &Observed,
+    revisions: &[String],
+    logs: Logs,
+    deletion: &mut Deletion,
+) {
     let why = "waits for the deletion of the services";
     if observed.cluster.as_ref().is_some_and(|observed| cluster::is_ours(work, observed)) {
-        deletion.remains(cluster::LOGICAL_ID, work.stack.name.as_str(), why);
+        deletion.waits(cluster::LOGICAL_ID, work.stack.name.as_str(), why);
     }
-    for (name, _) in observed.groups.iter().filter(|(_, group)| group.is_ours(work)) {
-        deletion.remains(logs::logical_id(name), logs::group_name(work, name), why);
+    let deleted = observed.groups.iter().filter(|(_, group)| logs == Logs::Delete && group.is_ours(work));
+    for (name, _) in deleted {
+        deletion.waits(logs::logical_id(name), logs::group_name(work, name), why);
     }
     for arn in revisions {
-        deletion.remains("task-definition", definition::revision(arn), why);
+        deletion.waits("task-definition", definition::revision(arn), why);
     }
     leave_roles(work, observed, why, deletion);
 }
 
 fn leave_roles(work: &Work<'_>, observed: &Observed, why: &str, deletion: &mut Deletion) {
     for (role, _) in owned_roles(work, observed).into_iter().filter(|(_, observed)| *observed) {
-        deletion.remains(role, roles::name(work, role), why);
+        deletion.waits(role, roles::name(work, role), why);
     }
 }

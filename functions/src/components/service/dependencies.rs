@@ -19,11 +19,13 @@ const UNKNOWN: &str = "(of the database)";
 pub(super) struct Dependencies {
     host: String,
     secret: String,
+    /// Whether the database may still be unknown, because nothing but the roles is applied.
+    is_early: bool,
     /// The secrets that the spec refers to.
     pub(super) secrets: Secrets,
     /// The pull-through caches of the account's registry.
     pub(super) caches: Caches,
-    /// Where the tasks run; unknown in a plan.
+    /// Where the tasks run; unknown in a plan without a baseline.
     pub(super) placement: Option<Placement>,
 }
 
@@ -36,6 +38,19 @@ pub(super) struct Placement {
     pub(super) target_groups: BTreeMap<String, String>,
 }
 
+impl Placement {
+    /// Where the tasks run according to the other components' outputs: those of this deployment or, in a plan, of the baseline.
+    fn reported(work: &Work<'_>) -> Option<Self> {
+        let groups = work.outputs.security_groups.as_ref()?;
+        let target_groups = work.outputs.load_balancer.as_ref().map(|outputs| outputs.target_groups.clone());
+        Some(Self {
+            subnets: work.outputs.network.as_ref()?.private(),
+            group: groups.service.clone()?,
+            target_groups: target_groups.unwrap_or_default(),
+        })
+    }
+}
+
 impl Dependencies {
     /// The dependencies according to the other components' outputs.
     pub(super) async fn reported(work: &Work<'_>) -> Result<Self, StepError> {
@@ -45,33 +60,49 @@ impl Dependencies {
         };
         let known = |needed: bool, value: Option<String>, what: &str| match value {
             Some(value) => Ok(value),
-            None if needed => Err(StepError::pending(format!("the RDS instance to have a {what}"))),
+            None if needed => Err(StepError::stalled(format!("the RDS instance to have a {what}"))),
             None => Ok(UNKNOWN.to_owned()),
         };
-        let group = work.groups()?.service.clone();
-        let group = group
+        work.network()?;
+        let placement = Placement::reported(work)
             .ok_or_else(|| StepError::Defect("the security groups have no group for the services".into()))?;
-        let target_groups = work.outputs.load_balancer.as_ref().map(|outputs| outputs.target_groups.clone());
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
         Ok(Self {
             secrets,
             caches,
+            is_early: false,
             host: known(uses(|value| value == DatabaseValue::Host), database.host, "host name")?,
             secret: known(uses(DatabaseValue::is_secret), database.secret, "secret")?,
-            placement: Some(Placement {
-                subnets: work.network()?.private(),
-                group,
-                target_groups: target_groups.unwrap_or_default(),
-            }),
+            placement: Some(placement),
         })
     }
 
-    /// The dependencies that a plan knows: the values in the existing task definitions. The plan of `database` shows
-    /// whether the database changes.
+    /// The dependencies that are known before the database is available.
+    pub(super) async fn early(work: &Work<'_>) -> Result<Self, StepError> {
+        let database = work.outputs.database.clone().unwrap_or_default();
+        let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
+        Ok(Self {
+            secrets,
+            caches,
+            is_early: true,
+            host: database.host.unwrap_or_else(|| UNKNOWN.into()),
+            secret: database.secret.unwrap_or_else(|| UNKNOWN.into()),
+            placement: None,
+        })
+    }
+
+    /// The dependencies that a plan knows: the values in the existing task definitions, and where the last deployment placed
+    /// the tasks. The plan of `database` shows whether the database changes.
     pub(super) async fn observed(work: &Work<'_>, observed: &Observed) -> Result<Self, StepError> {
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
-        let mut dependencies =
-            Self { host: UNKNOWN.into(), secret: UNKNOWN.into(), secrets, caches, placement: None };
+        let mut dependencies = Self {
+            host: UNKNOWN.into(),
+            secret: UNKNOWN.into(),
+            is_early: false,
+            secrets,
+            caches,
+            placement: Placement::reported(work),
+        };
         for (name, service) in &work.spec.services {
             let Some(content) =
                 observed.definitions.get(name).and_then(|definition| definition.content.as_ref())
@@ -100,6 +131,11 @@ impl Dependencies {
     /// The database's host name.
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether the role of the tasks can already allow reading the database's secret.
+    pub(super) fn has_secret(&self) -> bool {
+        !self.is_early || self.secret != UNKNOWN
     }
 
     /// The ARN of the secret with the database's user name and password.

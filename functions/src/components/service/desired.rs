@@ -54,7 +54,7 @@ pub(super) struct Desired<'a> {
     pub(super) spec: &'a Spec,
     /// The revision's ARN; unknown in a plan if a new one will be registered.
     pub(super) definition: Option<&'a str>,
-    /// Where the tasks run; unknown in a plan.
+    /// Where the tasks run; unknown in a plan without a baseline.
     pub(super) placement: Option<&'a Placement>,
     /// When this deployment was admitted (seconds since 1970).
     pub(super) since: i64,
@@ -111,7 +111,12 @@ impl Desired<'_> {
     }
 
     pub(super) fn rolling() -> DeploymentConfiguration {
-        let breaker = DeploymentCircuitBreaker::builder().enable(true).rollback(true).build();
+        // Otherwise one healthy task resets the number of failed ones, and the rollout goes on for ever.
+        let breaker = DeploymentCircuitBreaker::builder()
+            .enable(true)
+            .rollback(true)
+            .reset_on_healthy_task(false)
+            .build();
         DeploymentConfiguration::builder()
             .minimum_healthy_percent(HEALTHY_PERCENT.0)
             .maximum_percent(HEALTHY_PERCENT.1)
@@ -207,12 +212,15 @@ fn entry_text(entry: &LoadBalancer) -> String {
 fn rolling_text(configuration: Option<&DeploymentConfiguration>) -> String {
     let Some(configuration) = configuration else { return "(none)".into() };
     let breaker = configuration.deployment_circuit_breaker();
+    // Where ECS does not return this field yet, it cannot be compared.
+    let resets = breaker.and_then(DeploymentCircuitBreaker::reset_on_healthy_task) == Some(true);
     format!(
-        "{}-{} %, circuit breaker {}, rollback {}",
+        "{}-{} %, circuit breaker {}, rollback {}{}",
         configuration.minimum_healthy_percent().unwrap_or(100),
         configuration.maximum_percent().unwrap_or(200),
         breaker.is_some_and(DeploymentCircuitBreaker::enable),
         breaker.is_some_and(DeploymentCircuitBreaker::rollback),
+        if resets { ", reset by healthy tasks" } else { "" },
     )
 }
 

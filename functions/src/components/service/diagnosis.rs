@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ecs::types::{Container, DesiredStatus, LoadBalancer, Service, ServiceEvent, Task};
+use aws_sdk_ecs::types::{Container, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
 
-use super::rollout::{describe_target, find_targets, health_check};
-use super::{cluster_name, logs};
+use super::targets::{describe_target, find_targets, health_check};
+use super::{logs, tasks};
 use crate::aws::error::AwsResult;
 use crate::contract::component::Work;
 
@@ -26,45 +26,74 @@ pub(super) async fn why(
     reason: Option<&str>,
 ) -> String {
     let (tasks, targets) =
-        futures::join!(stopped_tasks(work, name, rollout), unhealthy_targets(work, name, service));
+        futures::join!(tasks::stopped(work, name, rollout), unhealthy_targets(work, name, service));
+    let tasks = tasks.unwrap_or_else(|error| {
+        tracing::warn!(error = error.chain(), "The stopped tasks could not be read.");
+        Vec::new()
+    });
     let mut parts: Vec<String> = reason.map(str::to_owned).into_iter().collect();
     parts.extend(task_endings(&tasks));
     parts.extend(targets);
     parts.extend(problem_event(service).map(str::to_owned));
-    if let Some(task) =
-        tasks.iter().find(|task| task.containers().iter().any(|one| one.exit_code().is_some()))
-    {
+    let exited = |task: &&Task| own_containers(task).any(|one| one.exit_code().is_some());
+    if let Some(task) = tasks.iter().find(exited) {
         parts.extend(last_lines(work, name, task).await);
     }
-    if parts.is_empty() { "ECS gives no reason".into() } else { parts.join("; ") }
+    let mut text = parts.iter().map(|part| part.trim_end_matches('.')).collect::<Vec<_>>().join("; ");
+    text.extend(advice(&text).into_iter().map(|advice| format!("; {advice}")));
+    if text.is_empty() { "ECS gives no reason".into() } else { text }
 }
 
-/// The stopped tasks of a rollout, the latest first. ECS returns them for about an hour.
-async fn stopped_tasks(work: &Work<'_>, name: &str, rollout: &str) -> Vec<Task> {
-    let cluster = cluster_name(work);
-    let list = work.aws.ecs().list_tasks().cluster(cluster).service_name(name);
-    let Ok(list) = list.desired_status(DesiredStatus::Stopped).send().await else { return Vec::new() };
-    let arns = list.task_arns.unwrap_or_default();
-    if arns.is_empty() {
-        return Vec::new();
-    }
-    let call = work.aws.ecs().describe_tasks().cluster(cluster).set_tasks(Some(arns));
-    let Ok(response) = call.send().await else { return Vec::new() };
-    let mut tasks: Vec<Task> = response.tasks.unwrap_or_default();
-    tasks.retain(|task| task.started_by() == Some(rollout));
-    tasks.sort_by_key(|task| {
-        std::cmp::Reverse(task.stopping_at().or(task.stopped_at()).map(aws_smithy_types::DateTime::secs))
-    });
-    tasks
+/// What to do about a cause that AWS's texts, or the container's log, name.
+fn advice(text: &str) -> Option<&'static str> {
+    // Source of AWS's texts: "Amazon ECS stopped tasks error messages" and "Service event messages" in the ECS developer guide.
+    const ADVICE: [(&str, &str); 8] = [
+        (
+            "exec format error",
+            "the image is built for another CPU architecture: build it for linux/amd64 (docker build --platform linux/amd64)",
+        ),
+        (
+            "does not contain descriptor matching platform",
+            "the image is built for another CPU architecture: build it for linux/amd64 (docker build --platform linux/amd64)",
+        ),
+        (
+            "Capacity is unavailable",
+            "Fargate has no capacity for these tasks at the moment: deploy again later",
+        ),
+        (
+            "reached the limit on the number of",
+            "the account's quota is reached: request a higher quota, or lower `count` or `cpu`",
+        ),
+        (
+            "failed to fetch secret",
+            "check that the secret exists, and that its policy and its KMS key allow the execution role to read it",
+        ),
+        (
+            "CannotPullContainerError",
+            "check that the image exists and that the tasks can pull it, or correct `image`",
+        ),
+        (
+            "exit code 137",
+            "exit code 137 means that the container was killed, usually because `memory` is too low",
+        ),
+        ("unable to assume the role", "deploy again: Stackdrop repairs the role"),
+    ];
+    ADVICE.iter().find(|(cause, _)| text.contains(cause)).map(|(_, advice)| *advice)
+}
+
+/// The containers of a task, without the one that GuardDuty's runtime monitoring adds.
+fn own_containers(task: &Task) -> impl Iterator<Item = &Container> {
+    let all = task.containers().iter();
+    all.filter(|one| one.name().is_none_or(|name| !name.starts_with("aws-guardduty-agent")))
 }
 
 /// How the tasks ended, with the number of tasks for each way.
-fn task_endings(tasks: &[Task]) -> Vec<String> {
+pub(super) fn task_endings<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> Vec<String> {
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     for task in tasks {
         *endings.entry(task_ending(task)).or_default() += 1;
     }
-    let mut endings: Vec<(String, usize)> = endings.into_iter().collect();
+    let mut endings = joined(endings);
     endings.sort_by_key(|(_, tasks)| std::cmp::Reverse(*tasks));
     let most_frequent = endings.into_iter().take(3);
     most_frequent
@@ -72,9 +101,24 @@ fn task_endings(tasks: &[Task]) -> Vec<String> {
         .collect()
 }
 
+/// The endings, with those that have only a reason joined to a more detailed one with the same reason: a task that is still
+/// stopping has no exit codes yet.
+fn joined(endings: BTreeMap<String, usize>) -> Vec<(String, usize)> {
+    let mut joined: Vec<(String, usize)> = Vec::new();
+    // Backwards: the detailed ones are sorted after their reason.
+    for (ending, tasks) in endings.into_iter().rev() {
+        let details = format!("{ending} (");
+        match joined.iter_mut().find(|(detailed, _)| detailed.starts_with(&details)) {
+            Some((_, of_detailed)) => *of_detailed += tasks,
+            None => joined.push((ending, tasks)),
+        }
+    }
+    joined
+}
+
 fn task_ending(task: &Task) -> String {
     let reason = task.stopped_reason().unwrap_or("no reason given");
-    let containers = task.containers().iter().filter_map(|container| {
+    let containers = own_containers(task).filter_map(|container| {
         let code = container.exit_code().map(|code| format!("exit code {code}"));
         let detail = container.reason().filter(|text| !reason.contains(text)).map(str::to_owned);
         let parts: Vec<String> = code.into_iter().chain(detail).collect();
@@ -111,7 +155,7 @@ fn problem_event(service: &Service) -> Option<&str> {
 /// The last lines of a task's log.
 async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> {
     let id = task.task_arn()?.rsplit('/').next()?;
-    let container = task.containers().iter().find_map(Container::name).unwrap_or(name);
+    let container = own_containers(task).find_map(Container::name).unwrap_or(name);
     let group = logs::group_name(work, name);
     let call = work
         .aws
@@ -174,6 +218,14 @@ fn redact(line: &str, variable: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_that_are_still_stopping_are_counted_with_those_that_have_stopped_for_the_same_reason() {
+        let endings = [("exited", 2), ("exited (web: exit code 3)", 1), ("exited early", 1)];
+        let endings = endings.map(|(ending, tasks)| (ending.to_owned(), tasks));
+        let expected = [("exited early".to_owned(), 1), ("exited (web: exit code 3)".to_owned(), 3)];
+        assert_eq!(joined(BTreeMap::from(endings)), expected);
+    }
 
     #[test]
     fn redact_removes_the_value_of_a_secret_variable() {

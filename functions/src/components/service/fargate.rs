@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ecs::types::{
     AvailabilityZoneRebalancing, Deployment, DeploymentRolloutState, LaunchType, PropagateTags, Service,
+    ServiceDeploymentStatus, StopServiceDeploymentStopType,
 };
 use stackdrop_specs::Service as Spec;
 
 use super::dependencies::Dependencies;
 use super::desired::{Desired, Part, differences};
 use super::observed::Observed;
+use super::rollout::find_service_deployment;
 use super::{
     NAME, cluster_name, ecs_tags, not_owned, pending_if_transient, plan_not_owned, read_tags, repair_tags,
     scaling,
@@ -59,7 +61,7 @@ pub(super) fn plan(
     };
     let tags = read_tags(service.tags());
     if !work.stack.owns(&tags) {
-        return plan_not_owned(&logical_id, "ECS service", service.service_arn().unwrap_or(name), plan);
+        return plan_not_owned(work, &logical_id, "ECS service", service.service_arn().unwrap_or(name), plan);
     }
     let definition = observed.definitions.get(name).map(|definition| definition.arn.as_str());
     let desired = Desired {
@@ -104,7 +106,7 @@ pub(super) async fn apply(
     let arn = service.service_arn().unwrap_or(name);
     let tags = read_tags(service.tags());
     if !work.stack.owns(&tags) {
-        return Err(not_owned("ECS service", arn));
+        return Err(not_owned(work, "ECS service", arn));
     }
     if !is_active(service) {
         return Err(StepError::pending(format!("the deletion of the previous ECS service {name}")));
@@ -115,11 +117,45 @@ pub(super) async fn apply(
         differences(service, &desired).iter().map(|difference| difference.part).collect();
     let running = if parts.is_empty() {
         running(service, definition)
+    } else if work.deployment.rolling_back && rolls_back_by_itself(work, service, definition).await? {
+        return Err(StepError::pending(format!("ECS to roll back the rollout of service {name}")));
     } else {
         update(work, &desired, definition, &parts).await?
     };
     repair_tags(work, &logical_id(name), arn, &tags).await?;
     Ok(running)
+}
+
+/// Stops an unfinished rollout, if ECS can then return to the desired task definition: that needs no new tasks, since the
+/// previous ones are still running. Returns whether ECS rolls back.
+async fn rolls_back_by_itself(
+    work: &Work<'_>,
+    service: &Service,
+    definition: &str,
+) -> Result<bool, StepError> {
+    let name = service.service_name().unwrap_or_default();
+    let Some(newest) = primary(service) else { return Ok(false) };
+    let is_unfinished = newest.rollout_state() == Some(&DeploymentRolloutState::InProgress);
+    let returns = newest.task_definition() != Some(definition)
+        && service.deployments().iter().any(|older| older.task_definition() == Some(definition));
+    if !is_unfinished || !returns {
+        return Ok(false);
+    }
+    let brief = find_service_deployment(work, name, service, newest.id().unwrap_or_default()).await?;
+    let arn = brief.and_then(|brief| match brief.status() {
+        Some(ServiceDeploymentStatus::InProgress | ServiceDeploymentStatus::Pending) => {
+            brief.service_deployment_arn
+        }
+        _ => None,
+    });
+    let Some(arn) = arn else { return Ok(false) };
+    let call = work.aws.ecs().stop_service_deployment().service_deployment_arn(&arn);
+    let response = call.stop_type(StopServiceDeploymentStopType::Rollback).send().await;
+    // `ConflictException`: it has ended in the meantime, or there is nothing to return to.
+    let response = response.unless(&["ConflictException", "ServiceDeploymentNotFoundException"]);
+    let stopped = response.doing(format!("stopping the rollout of ECS service {name}"))?.is_some();
+    tracing::info!(arn, stopped, "Rollout stopped.");
+    Ok(stopped)
 }
 
 fn running(service: &Service, definition: &str) -> Running {
@@ -211,14 +247,14 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> 
     }
     let arn = service.service_arn().unwrap_or(name);
     if !is_active(service) {
-        deletion.remains(logical_id(name), arn, draining(service));
+        deletion.leaving(logical_id(name), arn, draining(service));
         return Ok(deletion);
     }
     // `force`: otherwise ECS requires that all tasks have stopped, which would be one more wait.
     match work.aws.ecs().delete_service().cluster(cluster_name(work)).service(name).force(true).send().await {
         Ok(_) => {
             tracing::info!(arn, "Service is being deleted.");
-            deletion.remains(logical_id(name), arn, draining(service));
+            deletion.leaving(logical_id(name), arn, draining(service));
         }
         Err(failure) => {
             let error = failure.aws();
@@ -226,7 +262,7 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> 
                 ["ServiceNotFoundException", "ServiceNotActiveException", "ClusterNotFoundException"];
             // `InvalidParameterException`: "The service cannot be stopped while deployments are active."
             if error.code == "InvalidParameterException" {
-                deletion.remains(logical_id(name), arn, error.to_string());
+                deletion.leaving(logical_id(name), arn, error.to_string());
             } else if !absent.contains(&error.code.as_str()) {
                 return Err(failure).doing(format!("deleting ECS service {name}"));
             }

@@ -2,6 +2,7 @@
 
 use stackdrop_specs::Service;
 
+use super::deletion::Logs;
 use super::observed::{Group, Observed};
 use super::{NAME, not_owned, plan_not_owned};
 use crate::aws::error::{AwsResult, StepError};
@@ -35,7 +36,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, name: &str, service: &S
         return;
     };
     if !group.is_ours(work) {
-        return plan_not_owned(&logical_id, "log group", &group_name(work, name), plan);
+        return plan_not_owned(work, &logical_id, "log group", &group_name(work, name), plan);
     }
     if group.retention != Some(days(service)) {
         let actual = group.retention.map_or("forever".into(), |days| days.to_string());
@@ -55,15 +56,15 @@ pub(super) async fn apply(
     let full = group_name(work, name);
     match observed.groups.get(name) {
         None => create(work, name, &full).await?,
-        Some(group) if !group.is_ours(work) => return Err(not_owned("log group", &full)),
+        Some(group) if !group.is_ours(work) => return Err(not_owned(work, "log group", &full)),
         Some(group) => repair_tags(work, name, group).await?,
     }
     if observed.groups.get(name).is_some_and(|group| group.retention == Some(days(service))) {
         return Ok(());
     }
     let call = work.aws.logs().put_retention_policy().log_group_name(&full).retention_in_days(days(service));
-    call.send().await.pending_on(
-        &["ResourceNotFoundException", "OperationAbortedException"],
+    call.send().await.stalled_on(
+        &["ResourceNotFoundException"],
         "the log group to become visible",
         format!("setting the retention of log group {full}"),
     )?;
@@ -74,8 +75,8 @@ async fn create(work: &Work<'_>, name: &str, full: &str) -> Result<(), StepError
     let tags = work.stack.tags(NAME, &logical_id(name)).into_iter().collect();
     let call = work.aws.logs().create_log_group().log_group_name(full).set_tags(Some(tags)).send().await;
     // The log group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
-    call.pending_on(
-        &["ResourceAlreadyExistsException", "OperationAbortedException"],
+    call.stalled_on(
+        &["ResourceAlreadyExistsException"],
         "the log group to become visible",
         format!("creating log group {full}"),
     )?;
@@ -99,13 +100,32 @@ async fn repair_tags(work: &Work<'_>, name: &str, group: &Group) -> Result<(), S
     Ok(())
 }
 
-/// Deletes a service's log group if this stack manages it.
-pub(super) async fn delete(work: &Work<'_>, observed: &Observed, name: &str) -> Result<Deletion, StepError> {
-    if observed.groups.get(name).is_some_and(|group| group.is_ours(work)) {
-        let full = group_name(work, name);
+/// Deletes a service's log group if this stack manages it, unless it is kept.
+pub(super) async fn delete(
+    work: &Work<'_>,
+    observed: &Observed,
+    name: &str,
+    logs: Logs,
+) -> Result<Deletion, StepError> {
+    let full = group_name(work, name);
+    let is_ours = observed.groups.get(name).is_some_and(|group| group.is_ours(work));
+    let deletes = match logs {
+        Logs::Keep => false,
+        Logs::DeleteEmpty => is_ours && !has_lines(work, &full).await?,
+        Logs::Delete => is_ours,
+    };
+    if deletes {
         let call = work.aws.logs().delete_log_group().log_group_name(&full).send().await;
         call.unless(&["ResourceNotFoundException"]).doing(format!("deleting log group {full}"))?;
         tracing::info!(name = full, "Log group deleted.");
     }
     Ok(Deletion::default())
+}
+
+/// Whether a task has written to a log group.
+async fn has_lines(work: &Work<'_>, full: &str) -> Result<bool, StepError> {
+    let call = work.aws.logs().describe_log_streams().log_group_name(full).limit(1).send().await;
+    let response = call.unless(&["ResourceNotFoundException"]);
+    let response = response.doing(format!("listing the streams of log group {full}"))?;
+    Ok(response.is_some_and(|response| !response.log_streams().is_empty()))
 }

@@ -9,6 +9,7 @@ mod dependencies;
 mod desired;
 mod diagnosis;
 mod fargate;
+pub(crate) mod follow_ups;
 mod logs;
 mod observed;
 mod permissions;
@@ -17,6 +18,8 @@ mod registry;
 mod rollout;
 mod scaling;
 mod secrets;
+mod targets;
+mod tasks;
 
 use std::collections::BTreeMap;
 
@@ -30,9 +33,10 @@ use crate::contract::handler::{Function, act, completed};
 use crate::contract::roles;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::Tags;
+use crate::deployment::names::{TAG_STACK, Tags};
 use crate::deployment::outputs::{Running, ServiceOutputs};
 use crate::deployment::plan::{Plan, Verb};
+use deletion::Logs;
 use dependencies::Dependencies;
 use observed::Observed;
 
@@ -81,17 +85,11 @@ impl Component for Service {
     async fn apply(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
         let observed = Observed::read(work).await?;
         if work.spec.services.is_empty() {
-            completed(deletion::delete_all(work, &observed).await?)?;
+            completed(deletion::delete_all(work, &observed, Logs::Keep).await?)?;
             return Ok(ServiceOutputs::default());
         }
         let dependencies = Dependencies::reported(work).await?;
-        let execution = permissions::execution(work, &observed, &dependencies);
-        let task = permissions::task(work);
-        let roles = [(&execution, &observed.execution), (&task, &observed.task)];
-        let roles = roles.map(|(role, observed)| roles::apply(work, role, observed.as_ref()));
-        let groups =
-            work.spec.services.iter().map(|(name, service)| logs::apply(work, &observed, name, service));
-        let (_, (_, cluster)) = both(all(roles), both(all(groups), cluster::apply(work, &observed))).await?;
+        let cluster = apply_foundations(work, &observed, &dependencies).await?;
         let definitions = work.spec.services.iter().map(async |(name, service)| {
             let arn = definition::apply(work, &observed, name, service, &dependencies).await?;
             Ok::<_, StepError>((name.clone(), arn))
@@ -100,6 +98,11 @@ impl Component for Service {
         if !cluster.is_active {
             return Err(StepError::pending(format!("ECS cluster {} to become active", work.stack.name)));
         }
+        let roles = [&observed.execution, &observed.task];
+        if roles.iter().any(|role| role.as_ref().is_none_or(|role| role.is_new(work))) {
+            // ECS counts a task whose role it does not see yet as a failed one, and tries again only after 30 s.
+            return Err(StepError::pending("IAM to show the new roles to ECS"));
+        }
         let services = definitions.iter().filter_map(|(name, definition)| {
             let service = work.spec.services.get(name)?;
             Some(apply_service(work, &observed, &dependencies, name, service, definition))
@@ -107,6 +110,15 @@ impl Component for Service {
         let services = all(services).await?.into_iter().collect();
         completed(deletion::delete_stale(work, &observed).await?)?;
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
+    }
+
+    async fn prepare(&self, work: &Work<'_>) -> Result<(), StepError> {
+        if work.spec.services.is_empty() || !creates_foundations(work) {
+            return Ok(());
+        }
+        let observed = Observed::read(work).await?;
+        let dependencies = Dependencies::early(work).await?;
+        apply_foundations(work, &observed, &dependencies).await.map(drop)
     }
 
     async fn wait_until_stable(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
@@ -129,8 +141,32 @@ impl Component for Service {
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
-        deletion::delete_all(work, &observed).await
+        let logs = if work.deployment.destroying { Logs::Delete } else { Logs::DeleteEmpty };
+        deletion::delete_all(work, &observed, logs).await
     }
+}
+
+/// Whether the plan creates something that other services see late.
+fn creates_foundations(work: &Work<'_>) -> bool {
+    let planned = work.deployment.plan.iter().filter(|of| of.component == NAME);
+    let mut created = planned.flat_map(|of| &of.plan.changes).filter(|change| change.verb == Verb::Create);
+    created
+        .any(|change| ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind)))
+}
+
+/// Applies what the services need: the roles, the log groups and the cluster.
+async fn apply_foundations(
+    work: &Work<'_>,
+    observed: &Observed,
+    dependencies: &Dependencies,
+) -> Result<cluster::Usable, StepError> {
+    let execution = permissions::execution(work, observed, dependencies);
+    let task = permissions::task(work);
+    let roles = [(&execution, &observed.execution), (&task, &observed.task)];
+    let roles = roles.map(|(role, observed)| roles::apply(work, role, observed.as_ref()));
+    let groups = work.spec.services.iter().map(|(name, service)| logs::apply(work, observed, name, service));
+    let (_, (_, cluster)) = both(all(roles), both(all(groups), cluster::apply(work, observed))).await?;
+    Ok(cluster)
 }
 
 /// Applies a service, and then its auto scaling, which requires the service to exist.
@@ -185,20 +221,24 @@ async fn repair_tags(work: &Work<'_>, logical_id: &str, arn: &str, observed: &Ta
 }
 
 /// The error for a resource with the required name that this stack does not manage.
-fn not_owned(noun: &str, id: &str) -> StepError {
-    StepError::NotOwned {
-        what: format!("{noun} {id}"),
-        fix: format!("delete the {noun}, or deploy a stack with another name"),
-    }
+fn not_owned(work: &Work<'_>, noun: &str, id: &str) -> StepError {
+    StepError::NotOwned { what: format!("{noun} {id}"), fix: how_to_own(work, noun) }
 }
 
 /// Plans a problem for a resource with the required name that this stack does not manage.
-fn plan_not_owned(logical_id: &str, noun: &str, id: &str, plan: &mut Plan) {
-    plan.problem(
-        logical_id,
-        format!("{noun} {id} exists but is not managed by this stack"),
-        format!("delete the {noun}, or deploy a stack with another name"),
-    );
+fn plan_not_owned(work: &Work<'_>, logical_id: &str, noun: &str, id: &str, plan: &mut Plan) {
+    let why = format!("{noun} {id} exists but is not managed by this stack");
+    plan.problem(logical_id, why, how_to_own(work, noun));
+}
+
+/// What to do about it. Somebody may have removed the tag of one of the stack's own resources; Stackdrop may not change a resource
+/// without the tag.
+fn how_to_own(work: &Work<'_>, noun: &str) -> String {
+    let stack = &work.stack.name;
+    format!(
+        "delete the {noun}, or deploy a stack with another name; if it belongs to this stack, and somebody removed its \
+         tag, add the tag {TAG_STACK} with the value {stack}"
+    )
 }
 
 /// What a transient error of ECS waits for; `None` for a permanent one. ECS uses one code, `InvalidParameterException`, for
@@ -206,7 +246,7 @@ fn plan_not_owned(logical_id: &str, noun: &str, id: &str, plan: &mut Plan) {
 fn waiting_for(error: &AwsError) -> Option<&'static str> {
     const MESSAGES: [(&str, &str); 6] = [
         ("does not have an associated load balancer", "a listener to use the target group"),
-        ("still Draining", "the deletion of the previous service with the same name"),
+        (STILL_DRAINING, "the deletion of the previous service with the same name"),
         ("not idempotent", "the service to become visible"),
         ("service linked role", "ECS's service-linked role to become visible"),
         ("verify that the ECS service role being passed", "the IAM role to become visible to ECS"),
@@ -224,8 +264,12 @@ fn waiting_for(error: &AwsError) -> Option<&'static str> {
     }
 }
 
-/// `Pending` for a transient error. If the account lacks ECS's service-linked role, which a new account does, it is created.
-/// The role belongs to the account, and stays when the stack is destroyed.
+/// ECS's message while it deletes the previous service with the same name.
+const STILL_DRAINING: &str = "still Draining";
+
+/// `Pending` for an error that says that ECS is deleting something, and `Stalled` for another transient one. If the account
+/// lacks ECS's service-linked role, which a new account does, it is created. The role belongs to the account, and stays when
+/// the stack is destroyed.
 async fn pending_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
     let Some(waiting_for) = waiting_for(error) else { return Ok(()) };
     if error.message.contains("service linked role") {
@@ -233,5 +277,8 @@ async fn pending_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), S
         // `InvalidInput`: the role exists already.
         call.send().await.unless(&["InvalidInput"]).doing("creating ECS's service-linked role")?;
     }
-    Err(StepError::pending(waiting_for))
+    if error.code == "ServiceNotActiveException" || error.message.contains(STILL_DRAINING) {
+        return Err(StepError::pending(waiting_for));
+    }
+    Err(StepError::stalled_because(waiting_for, format!("ECS reports: {error}.")))
 }

@@ -4,20 +4,16 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceDeploymentBrief,
-    ServiceDeploymentStatus,
+    CreatedAt, Deployment, DeploymentRolloutState, Service, ServiceDeploymentBrief, ServiceDeploymentStatus,
+    Task,
 };
-use aws_sdk_elasticloadbalancingv2::types::{
-    TargetHealth, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
-};
+use aws_smithy_types::DateTime;
 use futures::future::join_all;
-use stackdrop_specs::HealthCheck;
 
-use super::cluster_name;
 use super::definition::revision;
-use super::diagnosis;
 use super::fargate::{is_active, primary};
 use super::observed::find_services;
+use super::{cluster_name, diagnosis, targets, tasks};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::{Running, ServiceOutputs};
@@ -33,19 +29,31 @@ pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<ServiceOutputs,
         let service = observed.get(name.as_str()).copied();
         follow(work, name, service, requested.services.get(name)).await.map(|running| (name.clone(), running))
     });
-    let (mut services, mut waiting_for) = (BTreeMap::new(), Vec::new());
+    let (mut services, mut waiting_for, mut reasons) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut is_in_progress = false;
     for followed in join_all(followed).await {
         match followed {
             Ok((name, running)) => {
                 services.insert(name, running);
             }
             // A permanently failed service is reported at once, even if others are still pending.
-            Err(StepError::Pending(text)) => waiting_for.push(text),
+            Err(StepError::Pending(text)) => {
+                is_in_progress = true;
+                waiting_for.push(text);
+            }
+            Err(StepError::Stalled { waiting_for: text, why }) => {
+                waiting_for.push(text);
+                reasons.push(why);
+            }
             Err(error) => return Err(error),
         }
     }
-    if !waiting_for.is_empty() {
+    if is_in_progress {
         return Err(StepError::pending(waiting_for.join("; ")));
+    }
+    if !waiting_for.is_empty() {
+        reasons.retain(|why| !why.is_empty());
+        return Err(StepError::stalled_because(waiting_for.join("; "), reasons.join(" ")));
     }
     let cluster = observed.values().find_map(|service| service.cluster_arn().map(str::to_owned));
     Ok(ServiceOutputs { cluster: cluster.or(requested.cluster), services })
@@ -60,10 +68,11 @@ async fn follow(
 ) -> Result<Running, StepError> {
     // A new service can become visible late.
     let service =
-        service.ok_or_else(|| StepError::pending(format!("ECS service {name} to become visible")))?;
+        service.ok_or_else(|| StepError::stalled(format!("ECS service {name} to become visible")))?;
     let (what, arn) = (format!("ECS service {name}"), service.service_arn().unwrap_or_default().to_owned());
     if !is_active(service) {
-        let why = format!("it is {}: somebody deleted it", service.status().unwrap_or("deleted"));
+        let status = service.status().unwrap_or("deleted");
+        let why = format!("it is {status}: somebody deleted it. Deploy again: Stackdrop creates it again");
         return Err(StepError::Unhealthy { what, why });
     }
     let newest = primary(service).ok_or_else(|| StepError::incomplete("a service's primary deployment"))?;
@@ -75,7 +84,7 @@ async fn follow(
         return Err(superseded(work, name, service, rollout).await?);
     }
     if rollout != newest_id
-        && let Some(brief) = find_service_deployment(work, name, rollout).await?
+        && let Some(brief) = find_service_deployment(work, name, service, rollout).await?
     {
         // New tasks of the same revision that were rolled back look like the old ones.
         check_deployment(work, name, service, rollout, &brief).await?;
@@ -87,7 +96,7 @@ async fn follow(
             return Err(StepError::Unhealthy { what, why });
         }
         Some(DeploymentRolloutState::Completed) => {}
-        _ => return Err(StepError::pending(progress(name, service, newest))),
+        _ => return Err(unfinished(work, name, service, newest).await?),
     }
     if service.task_definition() != Some(desired) {
         let why = format!(
@@ -97,46 +106,92 @@ async fn follow(
         );
         return Err(StepError::Unhealthy { what, why });
     }
-    if let Some(brief) = find_service_deployment(work, name, follows).await? {
+    if let Some(brief) = find_service_deployment(work, name, service, follows).await? {
         check_deployment(work, name, service, follows, &brief).await?;
     }
     if service.running_count() != service.desired_count() || service.pending_count() > 0 {
-        return Err(StepError::pending(progress(name, service, newest)));
+        return Err(unfinished(work, name, service, newest).await?);
     }
-    targets_healthy(work, name, service).await?;
+    targets::are_healthy(work, name, service).await?;
+    tasks::have_run_long_enough(work, name, service).await?;
     Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned() })
 }
 
-fn progress(name: &str, service: &Service, newest: &Deployment) -> String {
-    let failed = match newest.failed_tasks() {
-        0 => String::new(),
-        1 => ", 1 failed".into(),
-        failed => format!(", {failed} failed"),
-    };
+/// The state of a rollout that is not complete: `Unhealthy` if its tasks fail again and again, `Pending` while tasks start or
+/// become healthy, and otherwise `Stalled`: ECS tries again at long intervals, or something is missing.
+async fn unfinished(
+    work: &Work<'_>,
+    name: &str,
+    service: &Service,
+    newest: &Deployment,
+) -> Result<StepError, StepError> {
+    let rollout = newest.id().unwrap_or_default();
+    let stopped = tasks::stopped(work, name, rollout).await?;
+    let failed = tasks::failed(work, &stopped);
+    if failed.len() >= tasks::failures_max(service) {
+        let reason = format!("{} of its new tasks have failed", failed.len());
+        let why = diagnosis::why(work, name, service, rollout, Some(&reason)).await;
+        return Ok(StepError::Unhealthy { what: format!("ECS service {name}"), why });
+    }
+    let starts = newest.pending_count() > 0 || service.pending_count() > 0;
+    if starts || newest.running_count() >= service.desired_count() {
+        return Ok(StepError::pending(progress(name, service, newest, &failed)));
+    }
+    let waiting_for = format!(
+        "ECS to start tasks of service {name}: {} of {} new tasks are running",
+        newest.running_count(),
+        service.desired_count()
+    );
+    let why = diagnosis::why(work, name, service, rollout, None).await;
+    Ok(StepError::stalled_because(waiting_for, format!("{why}.")))
+}
+
+/// How far a rollout is, and how its failed tasks ended.
+fn progress(name: &str, service: &Service, newest: &Deployment, failed: &[&Task]) -> String {
+    let endings = diagnosis::task_endings(failed.iter().copied());
+    let endings = if endings.is_empty() { String::new() } else { format!("; {}", endings.join("; ")) };
     format!(
-        "the rollout of ECS service {name}: {} of {} new tasks are running{failed}",
+        "the rollout of ECS service {name}: {} of {} new tasks are running{endings}",
         newest.running_count(),
         service.desired_count(),
     )
 }
 
-/// Finds the service deployment of a rollout.
-async fn find_service_deployment(
+/// How much earlier than a rollout its service deployment may have been created, in seconds.
+const CREATED_BEFORE_SECONDS: i64 = 60;
+
+/// Finds the service deployment of a rollout. ECS returns at most 20 per call, and promises no order.
+pub(super) async fn find_service_deployment(
     work: &Work<'_>,
     name: &str,
+    service: &Service,
     rollout: &str,
 ) -> Result<Option<ServiceDeploymentBrief>, StepError> {
-    let call =
-        work.aws.ecs().list_service_deployments().cluster(cluster_name(work)).service(name).send().await;
-    let response = call.doing(format!("listing the deployments of ECS service {name}"))?;
+    let known = service.deployments().iter().find(|deployment| deployment.id() == Some(rollout));
+    let created = |of: Option<&Deployment>| of.and_then(|of| of.created_at().map(DateTime::secs));
+    // A rollout that the service no longer lists began in this deployment, or ECS has rolled it back to the newest one.
+    let admitted = work.deployment.admitted_at();
+    let began = created(known).unwrap_or_else(|| created(primary(service)).unwrap_or(admitted).min(admitted));
+    let since = began - CREATED_BEFORE_SECONDS;
+    let since = CreatedAt::builder().after(DateTime::from_secs(since)).build();
     // A deployment's id and its revision's ARN end with the same number.
     // Source: `internal/service/ecs/service.go` of terraform-provider-aws.
     let number = rollout.rsplit('/').next().unwrap_or(rollout);
-    let mut observed = response.service_deployments.unwrap_or_default().into_iter();
-    Ok(observed.find(|brief| {
-        let target = brief.target_service_revision_arn().and_then(|arn| arn.rsplit('/').next());
-        target == Some(number)
-    }))
+    let mut next = None;
+    loop {
+        let call = work.aws.ecs().list_service_deployments().cluster(cluster_name(work)).service(name);
+        let response = call.created_at(since.clone()).set_next_token(next).send().await;
+        let response = response.doing(format!("listing the deployments of ECS service {name}"))?;
+        let mut observed = response.service_deployments.unwrap_or_default().into_iter();
+        let found = observed.find(|brief| {
+            let target = brief.target_service_revision_arn().and_then(|arn| arn.rsplit('/').next());
+            target == Some(number)
+        });
+        next = response.next_token;
+        if found.is_some() || next.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 /// Checks a service deployment's status.
@@ -167,8 +222,10 @@ async fn superseded(
     service: &Service,
     rollout: &str,
 ) -> Result<StepError, StepError> {
-    let Some(brief) = find_service_deployment(work, name, rollout).await? else {
-        return Ok(StepError::pending(format!("the rollout of ECS service {name} to become visible")));
+    let Some(brief) = find_service_deployment(work, name, service, rollout).await? else {
+        let waiting_for = format!("the rollout of ECS service {name} to become visible");
+        let why = "If somebody started another rollout, deploy again: Stackdrop starts its own again.";
+        return Ok(StepError::stalled_because(waiting_for, why));
     };
     if let Err(error) = check_deployment(work, name, service, rollout, &brief).await {
         return Ok(error);
@@ -176,89 +233,6 @@ async fn superseded(
     let actual = revision(service.task_definition().unwrap_or_default());
     Ok(StepError::Unhealthy {
         what: format!("ECS service {name}"),
-        why: format!("somebody started another rollout, to {actual}"),
-    })
-}
-
-/// Checks that the load balancer sends requests to all desired tasks.
-async fn targets_healthy(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
-    let check = &health_check(work, name);
-    for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = find_targets(work, group).await?;
-        let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
-            target.target_health().and_then(TargetHealth::state) == Some(state)
-        };
-        let healthy = targets.iter().filter(|target| is(target, &TargetHealthStateEnum::Healthy)).count();
-        let rest = targets
-            .iter()
-            .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
-            .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
-        let rest: Vec<String> = rest.map(|target| describe_target(target, check)).collect();
-        let desired = usize::try_from(service.desired_count()).unwrap_or(0);
-        if healthy < desired || !rest.is_empty() {
-            let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
-            return Err(StepError::pending(format!(
-                "the targets of ECS service {name} to become healthy: {healthy} of {desired} are{rest}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The health check of a service in the spec.
-pub(super) fn health_check(work: &Work<'_>, name: &str) -> HealthCheck {
-    work.spec.services.get(name).map(|service| service.health_check.clone()).unwrap_or_default()
-}
-
-/// The targets of a group, with their health.
-pub(super) async fn find_targets(
-    work: &Work<'_>,
-    group: &str,
-) -> Result<Vec<TargetHealthDescription>, StepError> {
-    let call = work.aws.elb().describe_target_health().target_group_arn(group).send().await;
-    let response = call
-        .unless(&["TargetGroupNotFound"])
-        .doing(format!("reading the health of the targets in target group {group}"))?;
-    Ok(response.and_then(|response| response.target_health_descriptions).unwrap_or_default())
-}
-
-/// Describes an unhealthy target, with AWS's reason and an explanation.
-pub(super) fn describe_target(target: &TargetHealthDescription, check: &HealthCheck) -> String {
-    let id = target.target().and_then(aws_sdk_elasticloadbalancingv2::types::TargetDescription::id);
-    let health = target.target_health();
-    let state = health.and_then(TargetHealth::state).map_or("unknown", TargetHealthStateEnum::as_str);
-    let code = health.and_then(TargetHealth::reason).map(TargetHealthReasonEnum::as_str);
-    let parts = health.and_then(TargetHealth::description);
-    let parts = [parts.map(str::to_owned), code.and_then(|code| explanation(code, check))];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    let why = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(" - ")) };
-    format!("{} is {state}{why}", id.unwrap_or("a target"))
-}
-
-/// Explains a reason code and how to find the cause; `None` for codes of transient states.
-/// Source: the documentation of `TargetHealth` in the API reference of Elastic Load Balancing.
-fn explanation(code: &str, check: &HealthCheck) -> Option<String> {
-    let HealthCheck { path, codes, timeout, .. } = check;
-    Some(match code {
-        "Target.ResponseCodeMismatch" => format!(
-            "GET {path} returns a code other than {codes}: check the container's log, or set \
-             healthCheck.path or healthCheck.codes"
-        ),
-        "Target.Timeout" => format!(
-            "GET {path} has no response within {timeout} s: check that the container listens on `port` in time, and on \
-             all addresses, not only on localhost"
-        ),
-        "Target.FailedHealthChecks" => format!(
-            "GET {path} fails, or returns a code other than {codes}: check that the container \
-             listens on `port` and that healthCheck.path exists"
-        ),
-        "Target.NotInUse" => {
-            "no listener or rule sends requests to its target group, or the load balancer does \
-                              not use its zone"
-                .into()
-        }
-        "Target.IpUnusable" => "a load balancer uses its IP address".into(),
-        "Elb.InternalError" => "an internal error of the load balancer, which AWS repairs".into(),
-        _ => return None,
+        why: format!("somebody started another rollout, to {actual}; deploy again to start this one again"),
     })
 }

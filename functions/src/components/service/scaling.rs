@@ -171,12 +171,12 @@ async fn register(work: &Work<'_>, name: &str, scaling: &Scaling, first: bool) -
         let error = error.aws();
         // The code is a general one, so the message decides.
         if error.code == "ValidationException" && error.message.contains("ECS service doesn't exist") {
-            return Err(StepError::pending(format!(
+            return Err(StepError::stalled(format!(
                 "ECS service {name} to become visible to Application Auto Scaling"
             )));
         }
         if first && error.code == "ValidationException" && error.message.to_lowercase().contains("tag") {
-            return Err(StepError::pending(format!(
+            return Err(StepError::stalled(format!(
                 "scalable target {} to become visible",
                 target_logical_id(name)
             )));
@@ -208,7 +208,7 @@ async fn put_policy(work: &Work<'_>, name: &str, scaling: &Scaling) -> Result<()
         .scalable_dimension(ScalableDimension::EcsServiceDesiredCount)
         .resource_id(resource_id(work, name))
         .target_tracking_scaling_policy_configuration(tracking);
-    call.send().await.pending_on(
+    call.send().await.stalled_on(
         &["ObjectNotFoundException"],
         "the scalable target to become visible",
         format!("writing scaling policy {}", policy_logical_id(name)),

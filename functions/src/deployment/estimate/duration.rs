@@ -12,6 +12,10 @@ const AROUND_SECONDS: f64 = 3.0;
 const STEP_SECONDS: f64 = 0.6;
 /// A new resource is not visible at once: a step that creates several retries until it sees them.
 const VISIBLE_SECONDS: f64 = 2.0;
+/// How long the services wait for new roles, which are created before the load balancer.
+const ROLES_SECONDS: f64 = 30.0;
+/// How much longer a worker's tasks must run, without a health check, than a service's tasks need to pass theirs.
+const UNCHECKED_SECONDS: f64 = 35.0;
 /// The target groups' deregistration delay, for which old tasks finish their connections.
 const DRAINING_SECONDS: f64 = 30.0;
 /// The logical ID of the database's instance, and of the EC2 instance, each in its own component.
@@ -81,6 +85,9 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
     let (applied, stable) = steps.database(changes(component_names::DATABASE));
     at += applied;
     let database = at + stable;
+    let of_services = changes(component_names::SERVICE);
+    at += steps.service_foundations(of_services);
+    let roles_visible = if creates(of_services, "role/") { at + ROLES_SECONDS } else { at };
     let (applied, stable) = steps.load_balancer(changes(component_names::LOAD_BALANCER));
     at += applied;
     let load_balancer = at + stable;
@@ -91,7 +98,8 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
     if spec.services.values().any(stackdrop_specs::Service::uses_database) {
         at = at.max(database);
     }
-    let (applied, stable) = steps.service(changes(component_names::SERVICE));
+    at = at.max(roles_visible);
+    let (applied, stable) = steps.service(of_services);
     at += applied;
     // A new service becomes stable once its load balancer is active.
     let begins = if spec.services.values().any(|service| !service.is_worker()) && stable > 0.0 {
@@ -194,13 +202,13 @@ impl Steps<'_> {
 
     /// The step's duration, and how long the slowest service takes to become stable after it.
     fn service(&self, changes: &[Change]) -> (f64, f64) {
-        let cluster =
-            if creates(changes, "cluster") { self.create("iam_role_assumable_by_service") } else { 0.0 };
         // A service runs in every zone, so a changed number of zones causes a rollout.
         let moves = self.baseline.is_some_and(|baseline| baseline.network.zones != self.spec.network.zones);
         let services = self.spec.services.iter().map(|(name, service)| {
             let logical_id = format!("service/{name}");
-            let stable = self.create("ecs_service_steady_after_alb_active");
+            let unchecked = service.is_worker() && service.health_check.command.is_empty();
+            let unchecked = if unchecked { UNCHECKED_SECONDS } else { 0.0 };
+            let stable = self.create("ecs_service_steady_after_alb_active") + unchecked;
             let drained = if service.is_worker() { 0.0 } else { DRAINING_SECONDS };
             let existed = self.baseline.is_some_and(|baseline| baseline.services.contains_key(name));
             if creates(changes, &logical_id) {
@@ -214,7 +222,13 @@ impl Steps<'_> {
                 0.0
             }
         });
-        (self.calls(changes) + cluster, services.fold(0.0, f64::max))
+        (self.calls(changes), services.fold(0.0, f64::max))
+    }
+
+    /// The duration of creating the roles, log groups and cluster of the services.
+    fn service_foundations(&self, changes: &[Change]) -> f64 {
+        let creates = ["role/", "cluster", "log-group/"].iter().any(|kind| creates(changes, kind));
+        STEP_SECONDS + if creates { self.create("iam_role") } else { 0.0 }
     }
 
     /// The duration of the pruning.

@@ -17,6 +17,7 @@ use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
+use crate::components::service::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
@@ -103,8 +104,10 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let ActionRequest { action, deployment, token } = request(NAME, payload)?;
     match action {
         Action::Review => {
-            let review = Some(PlanReview::of(&deployment.plan)?);
-            respond(&Deployment { review, ..deployment })
+            let mut plan = deployment.plan.clone();
+            follow_ups::add(&mut plan, &deployment);
+            let review = Some(PlanReview::of(&plan)?);
+            respond(&Deployment { plan, review, ..deployment })
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => {

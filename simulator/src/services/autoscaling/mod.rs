@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Service, ecs, elb, iam, unknown};
 use crate::clock::Clock;
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -16,6 +17,18 @@ use crate::world::{Tags, World};
 
 pub(crate) static SERVICE: Service = Service {
     inventory,
+    incidents: &[
+        Incident {
+            name: "scaling-deregistered",
+            what: "Somebody turns off the scaling of a service",
+            cause: deregister_by_hand,
+        },
+        Incident {
+            name: "scaling-policy-deleted",
+            what: "Somebody deletes the scaling policy of a service",
+            cause: delete_policy_by_hand,
+        },
+    ],
     // Source: "Permissions validation for API calls on target resources" in the Application Auto Scaling user guide.
     denied_by_dependency: |denial| {
         let of_target = denial.is_of("ecs") || denial.is_of("cloudwatch");
@@ -93,6 +106,25 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
             items.push(item.named(name));
         }
     }
+}
+
+/// The resource ID of a stack's first target.
+fn first_target(world: &World, stack: &str) -> Option<String> {
+    let start = format!("service/{stack}/");
+    world.states.autoscaling.targets.keys().find(|resource| resource.starts_with(&start)).cloned()
+}
+
+fn deregister_by_hand(world: &mut World, stack: &str) -> Vec<String> {
+    let Some(resource) = first_target(world, stack) else { return Vec::new() };
+    let target = world.states.autoscaling.targets.remove(&resource);
+    target.map(|target| target.arn).into_iter().collect()
+}
+
+fn delete_policy_by_hand(world: &mut World, stack: &str) -> Vec<String> {
+    let Some(resource) = first_target(world, stack) else { return Vec::new() };
+    let target = world.states.autoscaling.targets.get_mut(&resource);
+    let policy = target.and_then(|target| target.policies.pop_first());
+    policy.map(|(_, policy)| policy.arn).into_iter().collect()
 }
 
 fn register(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

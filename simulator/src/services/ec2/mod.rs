@@ -224,6 +224,12 @@ pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
     })
 }
 
+/// The public subnets of a VPC.
+pub(crate) fn public_subnets(world: &World, vpc: &str) -> Vec<String> {
+    let subnets = every::<subnet::Subnet>(world).filter(|subnet| subnet.vpc == vpc);
+    subnets.map(|subnet| subnet.id().to_owned()).filter(|id| paths::is_public(world, vpc, id)).collect()
+}
+
 /// The VPC of a security group, if the group exists.
 pub(crate) fn group_vpc(world: &World, id: &str) -> Option<String> {
     world.states.ec2.groups.get(id).filter(|group| known(world, *group)).map(|group| group.vpc.clone())

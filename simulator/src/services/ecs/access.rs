@@ -33,7 +33,12 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
         "DescribeServiceRevisions" => {
             on_parts_of_services(world, requests, "service-revision", &params.list("serviceRevisionArns"));
         }
-        "DescribeTasks" => on_tasks(world, params, requests),
+        "DescribeTasks" => on_tasks(world, params, requests, params.list("tasks")),
+        "StopTask" => on_tasks(world, params, requests, params.text("task").into_iter().collect()),
+        "StopServiceDeployment" => {
+            let arn = params.text("serviceDeploymentArn").unwrap_or_default();
+            on_parts_of_services(world, requests, "service-deployment", &[arn]);
+        }
         "ListServices" | "ListTasks" => {
             requests.no_resource().key("ecs:cluster", cluster_arn(world, params.text("cluster").as_deref()));
         }
@@ -182,9 +187,9 @@ fn on_parts_of_services(world: &World, requests: &mut AccessRequests<'_>, kind: 
     }
 }
 
-fn on_tasks(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+fn on_tasks(world: &World, params: &Params, requests: &mut AccessRequests<'_>, named: Vec<String>) {
     let cluster = cluster_arn(world, params.text("cluster").as_deref());
-    for named in or_all(params.list("tasks")) {
+    for named in or_all(named) {
         let arn = world.arn("ecs", &format!("task/{}/{}", name(&cluster), name(&named)));
         requests.resource("task", &arn, tags_at(world, &arn)).key("ecs:cluster", &cluster);
     }

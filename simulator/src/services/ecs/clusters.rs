@@ -76,10 +76,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     Ok(answer.into())
 }
 
-/// The first call of a new account finds no service-linked role: it fails, but creates the role, so the next call
-/// succeeds.
+/// The first call of a new account finds no service-linked role: it fails, but creates the role, so a call some seconds later
+/// succeeds. Source: `retryClusterCreate` in `internal/service/ecs/cluster.go` of terraform-provider-aws.
 pub(super) fn service_linked_role(world: &mut World) -> Result<(), Refusal> {
-    if iam::ensure_service_linked(world, "ecs.amazonaws.com") {
+    if !iam::ensure_service_linked(world, "ecs.amazonaws.com") {
+        world.states.ecs.linked_at = world.ready("iam_role_assumable_by_service");
+    }
+    if world.states.ecs.linked_at <= world.now {
         return Ok(());
     }
     Err(invalid(
@@ -131,12 +134,17 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
             "The Cluster cannot be deleted while Tasks are active.",
         ));
     }
-    let gone = world.gone("ecs_cluster");
-    if let Some(cluster) = world.states.ecs.clusters.get_mut(&cluster) {
-        cluster.inactive_at.get_or_insert(gone);
-    }
+    begin_deletion(world, &cluster);
     let document = world.states.ecs.clusters.get(&cluster).map(|cluster| document(world, cluster, true));
     Ok(json!({ "cluster": document }).into())
+}
+
+/// Begins the deletion of a cluster. Returns its ARN if it exists.
+pub(super) fn begin_deletion(world: &mut World, name: &str) -> Option<String> {
+    let (now, gone) = (world.now, world.gone("ecs_cluster"));
+    let cluster = world.states.ecs.clusters.get_mut(name).filter(|cluster| !cluster.is_inactive(now))?;
+    cluster.inactive_at.get_or_insert(gone);
+    Some(cluster.arn.clone())
 }
 
 /// The name of the request's cluster (`default` if there is none), which must be usable.

@@ -184,11 +184,18 @@ pub(super) fn deregister(world: &mut World, params: &Params) -> Result<Reply, Re
     let arn = find(world, &named)
         .map(|definition| definition.arn.clone())
         .ok_or_else(|| client("The specified task definition does not exist."))?;
-    let now = world.now;
+    deregister_by_hand(world, &arn);
     let definition =
-        find_mut(world, &arn).ok_or_else(|| client("The specified task definition does not exist."))?;
-    definition.deregistered.get_or_insert(now);
+        find(world, &arn).ok_or_else(|| client("The specified task definition does not exist."))?;
     Ok(json!({ "taskDefinition": document(definition) }).into())
+}
+
+/// Deregisters the revision with this ARN.
+pub(super) fn deregister_by_hand(world: &mut World, arn: &str) {
+    let now = world.now;
+    if let Some(definition) = find_mut(world, arn) {
+        definition.deregistered.get_or_insert(now);
+    }
 }
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

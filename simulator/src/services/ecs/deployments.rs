@@ -145,8 +145,8 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     let after = created.as_ref().map(|created| created.float("after")).transpose()?.flatten();
     let before = created.as_ref().map(|created| created.float("before")).transpose()?.flatten();
     let (key, service) = services::find(world, &cluster, &named)?;
-    // Newest first. Source: `ListServiceDeployments` in the ECS API reference.
-    let stories = service.stories.iter().rev().filter(|story| {
+    // The API reference promises no order: the newest come last, so that a caller must read all pages.
+    let stories = service.stories.iter().filter(|story| {
         let at = Clock::epoch_seconds(story.created);
         (wanted.is_empty() || wanted.iter().any(|status| status == story.status(world).0))
             && after.is_none_or(|after| at >= after)
@@ -174,6 +174,48 @@ pub(super) fn list(world: &mut World, params: &Params) -> Result<Reply, Refusal>
         })
         .collect();
     page(params, "serviceDeployments", briefs, 20)
+}
+
+/// Stops a service deployment that is in progress, and rolls back to the last one that completed.
+/// Source: `StopServiceDeployment` in the ECS API reference.
+pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let arn = super::needed(params, "serviceDeploymentArn", "serviceDeploymentArn cannot be blank.")?;
+    let kind =
+        super::one_of(params, "stopType", &["ABORT", "ROLLBACK"])?.unwrap_or_else(|| "ROLLBACK".into());
+    params.done()?;
+    if kind == "ABORT" {
+        return Err(invalid("the simulator stops service deployments with a rollback only"));
+    }
+    let services = &world.states.ecs.services;
+    let key = services.iter().find_map(|(key, service)| {
+        let newest = service.stories.last()?;
+        let stops = service.is_active() && newest.ending.is_none() && !newest.rolls_back;
+        (stops && story_arn(world, key, newest) == arn).then(|| key.clone())
+    });
+    let Some(key) = key else {
+        let known = services
+            .iter()
+            .any(|(key, service)| service.stories.iter().any(|story| story_arn(world, key, story) == arn));
+        return Err(if known {
+            Refusal::new("ConflictException", "The service deployment is not in progress.")
+        } else {
+            Refusal::new("ServiceDeploymentNotFoundException", "The service deployment was not found.")
+        });
+    };
+    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(missing_deployment()) };
+    let stopped = super::scheduler::stop_and_roll_back(world, &mut service);
+    world.states.ecs.services.insert(key, service);
+    if !stopped {
+        return Err(Refusal::new(
+            "ConflictException",
+            "There is no completed service revision to roll back to.",
+        ));
+    }
+    Ok(json!({ "serviceDeploymentArn": arn }).into())
+}
+
+fn missing_deployment() -> Refusal {
+    Refusal::new("ServiceDeploymentNotFoundException", "The service deployment was not found.")
 }
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use stackdrop_figures::changes::TASK_STOP;
 
+use super::Crash;
 use super::definitions::{self, Definition};
 use super::deployments::Deployment;
 use super::start::{self, Outcome};
 use super::tasks::{Behaviour, Stop, Task};
 use crate::services::{ec2, elb, logs};
 use crate::world::World;
-
-/// How long a crashing container runs.
-const CRASH_SECONDS: f64 = 2.0;
 
 /// A task whose containers have exited stops faster than one that must be stopped.
 const CLEAN_UP_SECONDS: f64 = 5.0;
@@ -46,7 +44,7 @@ fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
         Outcome::Runs(behaviour) => {
             let fails = deployment_of(world, task).is_some_and(|deployment| deployment.fails);
             task.running_at = Some(world.now + task.runs_after);
-            task.behaviour = if fails { Behaviour::Crashes(1) } else { behaviour };
+            task.behaviour = if fails { Behaviour::Crashes(Crash::at_once(1)) } else { behaviour };
         }
         Outcome::Unreachable(_) if world.now < task.gives_up_at => {}
         Outcome::Unreachable(reason) | Outcome::Fails(reason) => {
@@ -72,7 +70,7 @@ fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Dur
             port: load_balancer.container_port,
             groups: &task.groups,
             zone: &task.zone,
-            answers: task.behaviour == Behaviour::Well,
+            answers: task.behaviour != Behaviour::Unhealthy,
         };
         elb::register_target_at(world, arn, &target, at);
         tell(world, &task.service, &format!("registered 1 targets in (target-group {arn})"));
@@ -82,19 +80,14 @@ fn announce(world: &mut World, task: &mut Task, definition: &Definition, at: Dur
 
 /// Ends a running task that crashes or is unhealthy.
 fn judge(world: &mut World, task: &mut Task, definition: &Definition, running_at: Duration) {
-    if let Behaviour::Crashes(code) = task.behaviour {
-        let crashed_at = running_at + world.latency.seconds(CRASH_SECONDS);
-        if crashed_at <= world.now {
-            for container in &definition.containers {
-                if let Some((group, _)) = container.log_target() {
-                    let line = format!("error: exiting with code {code}");
-                    logs::write(world, group, &start::stream(task, container), crashed_at, &line);
-                }
-            }
-            stop(world, task, "EssentialContainerExited", "Essential container in task exited");
-            count_failure(world, task);
+    if let Behaviour::Crashes(crash) = task.behaviour {
+        if running_at + world.latency.seconds(f64::from(crash.after_seconds)) <= world.now {
+            end_by_itself(world, task, definition, crash);
+            return;
         }
-        return;
+        if crash.is_at_once() {
+            return;
+        }
     }
     let grace = world.states.ecs.services.get(&task.service).and_then(|service| service.grace).unwrap_or(0);
     if world.now < running_at + world.latency.seconds(f64::from(grace)) {
@@ -151,6 +144,28 @@ pub(super) fn stop(world: &mut World, task: &mut Task, code: &'static str, reaso
         reason: reason.into(),
         container_reason: reason.starts_with("CannotPull").then(|| reason.into()),
     });
+}
+
+/// Ends a task whose container exits.
+///
+/// The circuit breaker counts it only if the task was never `RUNNING` for ECS, that is if the container exited at once: a
+/// failure is a task that cannot be launched, does not become `RUNNING` or fails its health checks.
+/// Sources: `failedTasks` in the ECS API reference, and issue 1206 of aws/containers-roadmap.
+fn end_by_itself(world: &mut World, task: &mut Task, definition: &Definition, crash: Crash) {
+    let now = world.now;
+    for container in &definition.containers {
+        if let Some((group, _)) = container.log_target() {
+            let line =
+                crash.line.map_or_else(|| format!("error: exiting with code {}", crash.code), str::to_owned);
+            logs::write(world, group, &start::stream(task, container), now, &line);
+        }
+    }
+    stop(world, task, "EssentialContainerExited", "Essential container in task exited");
+    if crash.is_at_once() {
+        count_failure(world, task);
+    } else if let Some(service) = world.states.ecs.services.get_mut(&task.service) {
+        service.steady = false;
+    }
 }
 
 fn deployment_of<'a>(world: &'a World, task: &Task) -> Option<&'a Deployment> {

@@ -5,6 +5,7 @@ mod clusters;
 mod containers;
 mod definitions;
 mod deployments;
+mod incidents;
 mod lifecycle;
 mod requests;
 mod scheduler;
@@ -13,7 +14,7 @@ mod start;
 mod tagging;
 mod tasks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -46,6 +47,7 @@ pub(crate) static SERVICE: super::Service = super::Service {
         ("CreateService", Timing::Create("ecs_service_create_call")),
     ],
     can_fail: &["CreateService", "UpdateService"],
+    incidents: &incidents::ALL,
     ..super::Service::json("ecs", "1.1", "AmazonEC2ContainerServiceV20141113", act, access::access)
 };
 
@@ -61,6 +63,12 @@ pub(crate) struct State {
     /// By ARN; IDs are assigned in order.
     tasks: BTreeMap<String, Task>,
     images: BTreeMap<String, ImageView>,
+    /// When ECS sees the service-linked role that its first call created.
+    linked_at: Duration,
+    /// Until when Fargate has no capacity for new tasks.
+    full_until: Duration,
+    /// The clusters whose new tasks GuardDuty monitors: each gets a container of GuardDuty's.
+    monitored: BTreeSet<String>,
     /// The last tick of the scheduler.
     scheduled_until: Duration,
 }
@@ -94,8 +102,10 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "ListServiceDeployments" => deployments::list(world, params),
         "DescribeServiceDeployments" => deployments::describe(world, params),
         "DescribeServiceRevisions" => deployments::describe_revisions(world, params),
+        "StopServiceDeployment" => deployments::stop(world, params),
         "ListTasks" => tasks::list(world, params),
         "DescribeTasks" => tasks::describe(world, params),
+        "StopTask" => tasks::stop(world, params),
         "TagResource" => tagging::tag(world, params),
         "UntagResource" => tagging::untag(world, params),
         "ListTagsForResource" => tagging::list(world, params),
@@ -131,11 +141,43 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
 pub(crate) enum ImageView {
     /// No registry has the image.
     Missing,
-    /// The container exits at once with this code.
-    Crashes(i32),
+    /// The container exits by itself.
+    Crashes(Crash),
     /// The container runs, and never passes a health check.
     Unhealthy,
 }
+
+/// How a container exits by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// For how many seconds it runs before.
+    pub(crate) after_seconds: u32,
+    /// The last line of its log, if it is not about the exit code.
+    pub(crate) line: Option<&'static str>,
+}
+
+impl Crash {
+    /// At once, before ECS takes the task for a running one.
+    pub(crate) fn at_once(code: i32) -> Self {
+        Self { code, after_seconds: AT_ONCE_SECONDS, line: None }
+    }
+
+    /// An image for another CPU architecture. Fargate starts the container, and the container's runtime writes this line.
+    /// Source: issue 1653 of aws/containers-roadmap, and many others.
+    pub(crate) fn wrong_architecture() -> Self {
+        let line = "exec /usr/local/bin/docker-entrypoint.sh: exec format error";
+        Self { line: Some(line), ..Self::at_once(255) }
+    }
+
+    fn is_at_once(self) -> bool {
+        self.after_seconds <= AT_ONCE_SECONDS
+    }
+}
+
+/// How long a container runs that exits at once.
+const AT_ONCE_SECONDS: u32 = 2;
 
 /// Sets the behaviour of an image's containers; other images run well.
 pub(crate) fn seed_image(world: &mut World, image: &str, view: ImageView) {

@@ -26,7 +26,7 @@ pub(super) struct Network {
     #[serde(default)]
     pub(super) security_groups: Vec<String>,
     #[serde(default = "disabled")]
-    assign_public_ip: String,
+    pub(super) assign_public_ip: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -56,13 +56,20 @@ pub(super) struct Rolling {
     bake_time_in_minutes: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Breaker {
-    #[serde(default)]
     pub(super) enable: bool,
-    #[serde(default)]
     pub(super) rollback: bool,
+    /// Whether a healthy task resets the number of failed tasks.
+    pub(super) reset_on_healthy_task: bool,
+}
+
+/// Source: `DeploymentCircuitBreaker` in the ECS API reference.
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { enable: false, rollback: false, reset_on_healthy_task: true }
+    }
 }
 
 /// ECS's defaults for a replica service. Source: `DeploymentConfiguration` in the ECS API reference.

@@ -21,9 +21,13 @@ const TICK_SECONDS: f64 = 1.0;
 const PREPARE_SECONDS: f64 = 10.0;
 const GIVE_UP_SECONDS: f64 = 60.0;
 
-/// How long the scheduler waits before it tries again to start a task whose role is not visible or usable.
-const PROPAGATION_RETRY_SECONDS: f64 = 5.0;
-const PLACEMENT_RETRY_SECONDS: f64 = 30.0;
+/// How long the scheduler waits before it tries again to launch tasks. Source of the order of magnitude: the events in issue
+/// 927 of pulumi/pulumi-awsx, where a role is not assumable at 16:33:43 and is at 16:34:12.
+const LAUNCH_RETRY_SECONDS: f64 = 30.0;
+
+/// The event of a task for which Fargate has no capacity. Source: "Service event messages" in the ECS developer guide.
+const NO_CAPACITY: &str =
+    "Capacity is unavailable at this time. Please try again later or in a different availability zone";
 
 /// The time from the last healthy task to the end of the service deployment.
 const CONCLUDE_SECONDS: f64 = 3.0;
@@ -100,6 +104,7 @@ pub(super) fn breaker_threshold(desired: usize) -> usize {
 
 /// Starts and stops tasks of an active service as needed.
 fn keep(world: &mut World, key: &str, service: &mut Service) {
+    reset(world, key, service);
     trip(world, service);
     let Some(primary) = service.deployments.first().map(|primary| primary.number) else { return };
     if service.deployments.first().is_some_and(|primary| primary.rollout != Rollout::Failed) {
@@ -140,11 +145,27 @@ fn is_healthy(world: &World, task: &Task) -> bool {
     let by_container = definition.and_then(|definition| task.container_health(definition, world));
     task.is_running(world.now)
         && task.announced
-        && !matches!(task.behaviour, Behaviour::Crashes(_))
+        && !matches!(task.behaviour, Behaviour::Crashes(crash) if crash.is_at_once())
         && by_container.is_none_or(|health| health == "HEALTHY")
         && task.registered.iter().all(|at| {
             elb::target_state(world, &at.target_group_arn, task.address, at.container_port) == Some("healthy")
         })
+}
+
+/// Sets the number of failed tasks back while the deployment has a healthy task, unless the service's circuit breaker counts
+/// on. Source: `failedTasks` of `Deployment` ("resets to zero and stops being evaluated") in the ECS API reference.
+fn reset(world: &World, key: &str, service: &mut Service) {
+    let resets = service.rolling.deployment_circuit_breaker.reset_on_healthy_task;
+    let Some(primary) = service.deployments.first_mut().filter(|primary| resets && primary.failed > 0) else {
+        return;
+    };
+    let number = primary.number;
+    if tasks_of(world, key, |task| task.deployment == number && !task.is_stopping())
+        .iter()
+        .any(|task| task.healthy)
+    {
+        primary.failed = 0;
+    }
 }
 
 /// Trips the circuit breaker when too many tasks of the current deployment have failed.
@@ -185,6 +206,17 @@ fn trip(world: &mut World, service: &mut Service) {
     }
 }
 
+/// Rolls the primary deployment back because somebody stops it. Returns whether there is one to roll back to.
+pub(super) fn stop_and_roll_back(world: &mut World, service: &mut Service) -> bool {
+    let Some(place) = service.deployments.iter().skip(1).position(|older| older.proven) else { return false };
+    if let Some(primary) = service.deployments.first_mut() {
+        primary.rollout = Rollout::Failed;
+        primary.reason = "ECS deployment was stopped by a user.".into();
+    }
+    roll_back(world, service, place + 1);
+    true
+}
+
 /// Makes the older deployment at `place` the primary one again.
 fn roll_back(world: &mut World, service: &mut Service, place: usize) {
     let now = world.now;
@@ -208,7 +240,7 @@ fn launch(world: &mut World, key: &str, service: &mut Service, count: usize) {
         return;
     }
     let Some(definition) = definitions::find(world, &deployment.definition).cloned() else { return };
-    let (role, counts, wait) = match start::roles(world, &definition) {
+    let role = match start::roles(world, &definition) {
         Roles::Ready => {
             let started: Vec<String> =
                 (0..count).map_while(|_| place(world, key, service, &deployment, &definition)).collect();
@@ -218,9 +250,8 @@ fn launch(world: &mut World, key: &str, service: &mut Service, count: usize) {
             }
             return;
         }
-        Roles::Propagating(role) => (role, false, PROPAGATION_RETRY_SECONDS),
-        // A task that cannot be launched counts as failed. Source: `failedTasks` in the ECS API reference.
-        Roles::Unassumable(role) => (role, true, PLACEMENT_RETRY_SECONDS),
+        // ECS cannot tell a role that it does not see yet from one that it may not assume.
+        Roles::Propagating(role) | Roles::Unassumable(role) => role,
     };
     service.tell(
         world,
@@ -228,14 +259,16 @@ fn launch(world: &mut World, key: &str, service: &mut Service, count: usize) {
             "failed to launch a task with (error ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.)."
         ),
     );
-    put_off(world, service, wait, counts);
+    put_off(world, service, count);
 }
 
-fn put_off(world: &World, service: &mut Service, seconds: f64, counts_as_failure: bool) {
-    let until = world.now + world.latency.seconds(seconds);
+/// Waits before the next launch. A task that cannot be launched counts as failed. Source: `failedTasks` in the ECS API
+/// reference, which does not say how an attempt to launch several tasks counts: each counts here.
+fn put_off(world: &World, service: &mut Service, failed: usize) {
+    let until = world.now + world.latency.seconds(LAUNCH_RETRY_SECONDS);
     if let Some(primary) = service.deployments.first_mut() {
         primary.next_launch = until;
-        primary.failed += usize::from(counts_as_failure);
+        primary.failed += failed;
     }
 }
 
@@ -247,6 +280,11 @@ fn place(
     deployment: &Deployment,
     definition: &Definition,
 ) -> Option<String> {
+    if world.now < world.states.ecs.full_until {
+        service.tell(world, &format!("was unable to place a task. Reason: {NO_CAPACITY}."));
+        put_off(world, service, 1);
+        return None;
+    }
     let network = &deployment.network;
     let load = |subnet: &String| {
         let tasks = world.states.ecs.tasks.values();
@@ -270,7 +308,7 @@ fn place(
         Ok(attached) => attached,
         Err(refusal) => {
             service.tell(world, &format!("was unable to place a task. Reason: {}.", refusal.message));
-            put_off(world, service, PLACEMENT_RETRY_SECONDS, true);
+            put_off(world, service, 1);
             return None;
         }
     };
@@ -278,6 +316,7 @@ fn place(
     let now = world.now;
     let prepare = world.latency.seconds(PREPARE_SECONDS);
     let zone = ec2::subnet(world, &subnet).map(|subnet| subnet.zone).unwrap_or_default();
+    let monitored = world.states.ecs.monitored.contains(&service.cluster);
     let task = Task {
         arn: world.arn("ecs", &format!("task/{}/{id}", service.cluster)),
         id: id.clone(),
@@ -294,6 +333,7 @@ fn place(
         zone,
         groups: network.security_groups.clone(),
         exec: service.exec,
+        monitor: monitored.then(|| format!("aws-guardduty-agent-{number:06x}")),
         tags: propagated(service, definition),
         created: now,
         prepares_at: now + prepare,
@@ -404,13 +444,15 @@ fn conclude(world: &mut World, key: &str, service: &mut Service, primary: u64) {
     }
 }
 
-/// Stops all tasks of a service that is being deleted. It becomes `INACTIVE` when none remain. If one of its roles
-/// was deleted, ECS cannot clean up: the service stays `DRAINING` until the role exists again.
+/// Stops all tasks of a service that is being deleted. It becomes `INACTIVE` while the last of them are stopping
+/// (`DeleteService` in the ECS API reference), about 30 s after they are drained: measured deletions take 330 s with a delay
+/// of 300 s. If one of its roles was deleted, ECS cannot clean up: the service stays `DRAINING` until the role exists again.
 fn drain(world: &mut World, key: &str, service: &mut Service, until: Duration) {
     let live: Vec<String> =
         tasks_of(world, key, |task| !task.is_stopping()).into_iter().map(|task| task.arn).collect();
     end(world, service, &live, "Scaling activity initiated by service deletion");
-    let left = tasks_of(world, key, |_| true);
+    let now = world.now;
+    let left = tasks_of(world, key, |task| !["DEPROVISIONING", "STOPPED"].contains(&task.status(now)));
     let stuck = service.deployments.iter().any(|deployment| {
         definitions::find(world, &deployment.definition)
             .is_some_and(|definition| start::lacks_a_role(world, definition))

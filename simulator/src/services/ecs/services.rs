@@ -352,16 +352,32 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if !force && service.deployments.len() > 1 {
         return Err(invalid("The service cannot be stopped while deployments are active."));
     }
-    let Some(mut service) = world.states.ecs.services.remove(&key) else { return Err(not_found()) };
-    service.status = Status::Draining(world.now + world.latency.seconds(EMPTY_DRAIN_SECONDS));
-    service.desired = 0;
+    begin_deletion(world, &key);
+    let service = world.states.ecs.services.get(&key).ok_or_else(not_found)?;
+    Ok(json!({ "service": document(world, &key, service, true) }).into())
+}
+
+/// Begins the deletion of a service with its tasks.
+pub(super) fn begin_deletion(world: &mut World, key: &str) {
     let now = world.now;
+    let until = now + world.latency.seconds(EMPTY_DRAIN_SECONDS);
+    let Some(service) = world.states.ecs.services.get_mut(key) else { return };
+    service.status = Status::Draining(until);
+    service.desired = 0;
     if let Some(story) = service.stories.last_mut() {
         story.end(now, "STOPPED", "Service deployment stopped because the service was deleted.");
     }
-    let answer = json!({ "service": document(world, &key, &service, true) });
-    world.states.ecs.services.insert(key, service);
-    Ok(answer.into())
+}
+
+/// Moves the tasks of a service to other subnets and security groups.
+pub(super) fn move_to(world: &mut World, key: &str, subnets: Vec<String>, groups: Vec<String>) {
+    let Some(mut service) = world.states.ecs.services.remove(key) else { return };
+    if let Some(primary) = service.deployments.first().cloned() {
+        let network = Network { subnets, security_groups: groups, ..primary.network };
+        let (balancers, platform) = (primary.load_balancers, primary.platform);
+        deploy(world, &mut service, &primary.definition, network, balancers, platform);
+    }
+    world.states.ecs.services.insert(key.to_owned(), service);
 }
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

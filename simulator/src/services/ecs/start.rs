@@ -63,7 +63,7 @@ pub(super) fn outcome(world: &World, task: &Task, definition: &Definition) -> Ou
         let views = essential.filter_map(|container| world.states.ecs.images.get(&container.image));
         let behaviour = views.fold(Behaviour::Well, |worst, view| match (worst, view) {
             (crash @ Behaviour::Crashes(_), _) => crash,
-            (_, ImageView::Crashes(code)) => Behaviour::Crashes(*code),
+            (_, ImageView::Crashes(crash)) => Behaviour::Crashes(*crash),
             (_, ImageView::Unhealthy) => Behaviour::Unhealthy,
             (other, ImageView::Missing) => other,
         });

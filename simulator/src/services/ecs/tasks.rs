@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::containers::Container;
 use super::definitions::{self, Definition};
 use super::requests::LoadBalancer;
-use super::{clusters, deployments, includes_tags, invalid, missing, one_of, page, services, tag_list};
+use super::{
+    Crash, clusters, deployments, includes_tags, invalid, lifecycle, missing, needed, one_of, page, services,
+    tag_list,
+};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -33,6 +36,8 @@ pub(super) struct Task {
     pub(super) zone: String,
     pub(super) groups: Vec<String>,
     pub(super) exec: bool,
+    /// The name of the container that GuardDuty adds.
+    pub(super) monitor: Option<String>,
     pub(super) tags: Tags,
     pub(super) created: Duration,
     /// When it first needs its image, its logs and its secrets.
@@ -59,8 +64,8 @@ pub(super) enum Behaviour {
     Well,
     /// They never pass a health check.
     Unhealthy,
-    /// An essential container exits right after its start with this code.
-    Crashes(i32),
+    /// An essential container exits by itself.
+    Crashes(Crash),
 }
 
 /// The end of a task.
@@ -176,6 +181,35 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     Ok(json!({ "tasks": tasks, "failures": failures }).into())
 }
 
+/// Stops a task; its service starts another one.
+pub(super) fn stop(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let cluster = params.text("cluster");
+    let named = needed(params, "task", "Task cannot be blank.")?;
+    let reason = params.text("reason").unwrap_or_else(|| "Task stopped by user".into());
+    params.done()?;
+    let cluster = clusters::known(world, cluster.as_deref())?;
+    let id = named.rsplit('/').next().unwrap_or(&named);
+    let arn = world.arn("ecs", &format!("task/{cluster}/{id}"));
+    if !stop_by_user(world, &arn, &reason) {
+        return Err(invalid("The referenced task was not found."));
+    }
+    let task = world.states.ecs.tasks.get(&arn).map(|task| document(world, task, true));
+    Ok(json!({ "task": task }).into())
+}
+
+/// Stops a task as a person does. Returns whether the task exists.
+pub(super) fn stop_by_user(world: &mut World, arn: &str, reason: &str) -> bool {
+    let Some(mut task) = world.states.ecs.tasks.remove(arn) else { return false };
+    if !task.is_stopping() {
+        lifecycle::stop(world, &mut task, "UserInitiated", reason);
+        if let Some(service) = world.states.ecs.services.get_mut(&task.service) {
+            service.steady = false;
+        }
+    }
+    world.states.ecs.tasks.insert(arn.to_owned(), task);
+    true
+}
+
 fn is_described(task: &Task, now: Duration) -> bool {
     task.stop.as_ref().is_none_or(|stop| now < stop.stopped_at + DESCRIBED_AFTERWARDS)
 }
@@ -197,14 +231,15 @@ fn document(world: &World, task: &Task, with_tags: bool) -> Value {
         ("stoppingAt", task.stop.as_ref().map(|stop| stop.since)),
         ("stoppedAt", task.stop.as_ref().map(|stop| stop.stopped_at).filter(|at| *at <= world.now)),
     ];
+    let monitor = task.monitor.as_ref().map(|name| monitor_document(world, task, name));
+    let containers = containers.iter().map(|container| container_document(world, task, container, health));
     let mut document = json!({
         "attachments": [attachment(world, task)],
         "attributes": [],
         "availabilityZone": task.zone,
         "clusterArn": world.arn("ecs", &format!("cluster/{}", task.cluster)),
         "connectivity": "CONNECTED",
-        "containers":
-            containers.iter().map(|container| container_document(world, task, container, health)).collect::<Vec<_>>(),
+        "containers": monitor.into_iter().chain(containers).collect::<Vec<_>>(),
         "cpu": task.cpu.to_string(),
         "memory": task.memory.to_string(),
         "createdAt": Clock::epoch_seconds(task.created),
@@ -253,6 +288,23 @@ fn attachment(world: &World, task: &Task) -> Value {
     })
 }
 
+/// The container that GuardDuty's runtime monitoring adds to a task. It is not part of the task definition.
+/// Source: "How Runtime Monitoring works with Fargate" in the GuardDuty user guide.
+fn monitor_document(world: &World, task: &Task, name: &str) -> Value {
+    let stopped = task.status(world.now) == "STOPPED";
+    let mut document = json!({
+        "containerArn": world.arn("ecs", &format!("container/{}/{}/{name}", task.cluster, task.id)),
+        "taskArn": task.arn,
+        "name": name,
+        "lastStatus": if stopped { "STOPPED" } else { "RUNNING" },
+        "healthStatus": "UNKNOWN",
+    });
+    if stopped {
+        document["exitCode"] = json!(137);
+    }
+    document
+}
+
 fn container_document(world: &World, task: &Task, container: &Container, health: &str) -> Value {
     let status = match task.status(world.now) {
         "PROVISIONING" => "PENDING",
@@ -274,7 +326,7 @@ fn container_document(world: &World, task: &Task, container: &Container, health:
     if let Some(stop) = task.stop.as_ref().filter(|_| status == "STOPPED") {
         if task.announced {
             document["exitCode"] = match task.behaviour {
-                Behaviour::Crashes(code) => json!(code),
+                Behaviour::Crashes(crash) => json!(crash.code),
                 // The exit code of a container that does not handle SIGTERM.
                 Behaviour::Well | Behaviour::Unhealthy => json!(143),
             };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Service, unknown};
 use crate::clock::Clock;
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::latency::Timing;
 use crate::params::{Params, Refusal};
@@ -19,6 +20,14 @@ pub(crate) use access::denied_writing;
 
 pub(crate) static SERVICE: Service = Service {
     inventory,
+    incidents: &[
+        Incident { name: "log-group-deleted", what: "Somebody deletes a log group", cause: delete_by_hand },
+        Incident {
+            name: "log-retention-removed",
+            what: "Somebody keeps the lines of a log group for ever",
+            cause: keep_for_ever,
+        },
+    ],
     timings: &[
         ("CreateLogGroup", Timing::Create("cloudwatch_log_group")),
         ("DeleteLogGroup", Timing::Delete("cloudwatch_log_group")),
@@ -132,6 +141,28 @@ fn describe_groups(world: &mut World, params: &Params) -> Result<Reply, Refusal>
     });
     let documents = groups.map(|(name, group)| group_document(world, name, group)).collect();
     page(params, "logGroups", documents)
+}
+
+/// The name of a stack's first log group.
+fn first_group(world: &World, stack: &str) -> Option<String> {
+    let start = format!("/stackdrop/{stack}/");
+    world.states.logs.groups.keys().find(|name| name.starts_with(&start)).cloned()
+}
+
+fn delete_by_hand(world: &mut World, stack: &str) -> Vec<String> {
+    let deleted = first_group(world, stack);
+    if let Some(name) = &deleted {
+        world.states.logs.groups.remove(name);
+    }
+    deleted.into_iter().collect()
+}
+
+fn keep_for_ever(world: &mut World, stack: &str) -> Vec<String> {
+    let changed = first_group(world, stack);
+    if let Some(group) = changed.as_ref().and_then(|name| world.states.logs.groups.get_mut(name)) {
+        group.retention_days = None;
+    }
+    changed.into_iter().collect()
 }
 
 fn delete_group(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

@@ -259,11 +259,24 @@ async fn a_failed_update_is_rolled_back() -> Rehearsal {
     rehearsal
 }
 
+/// An update to containers that exit before they are healthy, again and again: ECS's rollout is stopped.
+async fn a_rollout_is_stopped(image: &str) -> Rehearsal {
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
+    let image = image.replace("1.29", "1.30");
+    let seeds = vec![Seed::ImageCrashingAfter { image, exit_code: 3, seconds: 10 }];
+    let rehearsal = opened(&Setting { seeds, ..Setting::default() }, &[&spec]);
+    rehearsal.deploy(SHOP, &()).await.unwrap();
+    let failed = rehearsal.deploy(&with(SHOP, "nginx:1.29", "nginx:1.30"), &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    rehearsal
+}
+
 /// Deployments that fail: the functions read the cause, and what blocks a deletion.
 async fn failed_deployments_are_rolled_back() -> Vec<Rehearsal> {
     let spec = Spec::read(SHOP.as_bytes()).unwrap();
     let image = spec.services["web"].image.clone();
     let mut rehearsals = Vec::new();
+    rehearsals.push(a_rollout_is_stopped(&image).await);
     let seeds = vec![Seed::CrashingImage { image, exit_code: 3 }];
     let crashing = opened(&Setting { seeds, ..Setting::default() }, &[&spec]);
     crashing.deploy(SHOP, &()).await.unwrap();

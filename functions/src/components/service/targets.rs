@@ -1,0 +1,101 @@
+//! The targets of a service: whether the load balancer sends requests to all of its tasks.
+
+use aws_sdk_ecs::types::{LoadBalancer, Service};
+use aws_sdk_elasticloadbalancingv2::types::{
+    TargetHealth, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
+};
+use stackdrop_specs::HealthCheck;
+
+use crate::aws::error::{AwsResult, StepError};
+use crate::contract::component::Work;
+
+/// Checks that the load balancer sends requests to all desired tasks.
+pub(super) async fn are_healthy(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
+    let check = &health_check(work, name);
+    for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
+        let targets = find_targets(work, group).await?;
+        let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
+            target.target_health().and_then(TargetHealth::state) == Some(state)
+        };
+        let healthy = targets.iter().filter(|target| is(target, &TargetHealthStateEnum::Healthy)).count();
+        let rest = targets
+            .iter()
+            .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
+            .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
+        let starting = targets.iter().any(|target| is(&target, &TargetHealthStateEnum::Initial));
+        let rest: Vec<String> = rest.map(|target| describe_target(target, check)).collect();
+        let desired = usize::try_from(service.desired_count()).unwrap_or(0);
+        if healthy < desired || !rest.is_empty() {
+            let waiting_for =
+                format!("the targets of ECS service {name} to become healthy: {healthy} of {desired} are");
+            if starting {
+                return Err(StepError::pending(format!("{waiting_for} ({})", rest.join(", "))));
+            }
+            let why = if rest.is_empty() {
+                "The tasks are not registered in the target group.".to_owned()
+            } else {
+                format!("{}.", rest.join("; "))
+            };
+            return Err(StepError::stalled_because(waiting_for, why));
+        }
+    }
+    Ok(())
+}
+
+/// The health check of a service in the spec.
+pub(super) fn health_check(work: &Work<'_>, name: &str) -> HealthCheck {
+    work.spec.services.get(name).map(|service| service.health_check.clone()).unwrap_or_default()
+}
+
+/// The targets of a group, with their health.
+pub(super) async fn find_targets(
+    work: &Work<'_>,
+    group: &str,
+) -> Result<Vec<TargetHealthDescription>, StepError> {
+    let call = work.aws.elb().describe_target_health().target_group_arn(group).send().await;
+    let response = call
+        .unless(&["TargetGroupNotFound"])
+        .doing(format!("reading the health of the targets in target group {group}"))?;
+    Ok(response.and_then(|response| response.target_health_descriptions).unwrap_or_default())
+}
+
+/// Describes an unhealthy target, with AWS's reason and an explanation.
+pub(super) fn describe_target(target: &TargetHealthDescription, check: &HealthCheck) -> String {
+    let id = target.target().and_then(aws_sdk_elasticloadbalancingv2::types::TargetDescription::id);
+    let health = target.target_health();
+    let state = health.and_then(TargetHealth::state).map_or("unknown", TargetHealthStateEnum::as_str);
+    let code = health.and_then(TargetHealth::reason).map(TargetHealthReasonEnum::as_str);
+    let parts = health.and_then(TargetHealth::description);
+    let parts = [parts.map(str::to_owned), code.and_then(|code| explanation(code, check))];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let why = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(" - ")) };
+    format!("{} is {state}{why}", id.unwrap_or("a target"))
+}
+
+/// Explains a reason code and how to find the cause; `None` for codes of transient states.
+/// Source: the documentation of `TargetHealth` in the API reference of Elastic Load Balancing.
+fn explanation(code: &str, check: &HealthCheck) -> Option<String> {
+    let HealthCheck { path, codes, timeout, .. } = check;
+    Some(match code {
+        "Target.ResponseCodeMismatch" => format!(
+            "GET {path} returns a code other than {codes}: check the container's log, or set \
+             healthCheck.path or healthCheck.codes"
+        ),
+        "Target.Timeout" => format!(
+            "GET {path} has no response within {timeout} s: check that the container listens on `port` in time, and on \
+             all addresses, not only on localhost"
+        ),
+        "Target.FailedHealthChecks" => format!(
+            "GET {path} fails, or returns a code other than {codes}: check that the container \
+             listens on `port` and that healthCheck.path exists"
+        ),
+        "Target.NotInUse" => {
+            "no listener or rule sends requests to its target group, or the load balancer does \
+                              not use its zone"
+                .into()
+        }
+        "Target.IpUnusable" => "a load balancer uses its IP address".into(),
+        "Elb.InternalError" => "an internal error of the load balancer, which AWS repairs".into(),
+        _ => return None,
+    })
+}

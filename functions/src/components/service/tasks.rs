@@ -1,0 +1,96 @@
+//! The tasks of a rollout: which have failed, and for how long the others have been running.
+
+use aws_sdk_ecs::types::{DesiredStatus, Service, Task, TaskStopCode};
+use aws_smithy_types::DateTime;
+use futures::future::try_join_all;
+use std::time::UNIX_EPOCH;
+
+use super::cluster_name;
+use crate::aws::error::{AwsResult, StepError};
+use crate::contract::component::Work;
+
+/// The most ARNs that `DescribeTasks` accepts.
+const DESCRIBED_AT_ONCE: usize = 100;
+
+/// For how long all tasks must have been running before a rollout counts as stable.
+const RUNS_SECONDS: i64 = 30;
+
+/// The same for a service without any health check: nothing else shows that its containers work.
+const RUNS_UNCHECKED_SECONDS: i64 = 60;
+
+/// The stopped tasks of a rollout, the latest first. ECS returns them for about an hour.
+pub(super) async fn stopped(work: &Work<'_>, name: &str, rollout: &str) -> Result<Vec<Task>, StepError> {
+    let mut tasks = find(work, name, DesiredStatus::Stopped).await?;
+    tasks.retain(|task| task.started_by() == Some(rollout));
+    tasks.sort_by_key(|task| std::cmp::Reverse(stop_seconds(task)));
+    Ok(tasks)
+}
+
+async fn find(work: &Work<'_>, name: &str, status: DesiredStatus) -> Result<Vec<Task>, StepError> {
+    let list = work.aws.ecs().list_tasks().cluster(cluster_name(work)).service_name(name);
+    let pages = list.desired_status(status).into_paginator().items();
+    let doing = format!("listing the tasks of ECS service {name}");
+    let arns: Vec<String> = pages.send().try_collect().await.doing(&doing)?;
+    let calls = arns.chunks(DESCRIBED_AT_ONCE).map(async |arns| {
+        let call = work.aws.ecs().describe_tasks().cluster(cluster_name(work));
+        let response = call.set_tasks(Some(arns.to_vec())).send().await.doing(&doing)?;
+        Ok::<_, StepError>(response.tasks.unwrap_or_default())
+    });
+    Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+}
+
+fn stop_seconds(task: &Task) -> i64 {
+    task.stopping_at().or(task.stopped_at()).map_or(0, DateTime::secs)
+}
+
+/// The tasks that have failed since this deployment began: not those that ECS, or a person, stopped.
+pub(super) fn failed<'t>(work: &Work<'_>, stopped: &'t [Task]) -> Vec<&'t Task> {
+    let since = work.deployment.admitted_at();
+    stopped.iter().filter(|task| stop_seconds(task) >= since && has_failed(task)).collect()
+}
+
+fn has_failed(task: &Task) -> bool {
+    match task.stop_code() {
+        Some(TaskStopCode::EssentialContainerExited | TaskStopCode::TaskFailedToStart) => true,
+        // Source: "Amazon ECS stopped tasks error messages" in the ECS developer guide.
+        Some(TaskStopCode::ServiceSchedulerInitiated) => {
+            task.stopped_reason().is_some_and(|reason| reason.contains("health checks"))
+        }
+        _ => false,
+    }
+}
+
+/// How many failed tasks show that a rollout will not succeed. ECS's circuit breaker does not count a container that exits
+/// after it has run. The number is the breaker's, half of the desired count between 3 and 200, but more than one failure of
+/// each task: all tasks may fail once for a reason of AWS.
+pub(super) fn failures_max(service: &Service) -> usize {
+    let desired = usize::try_from(service.desired_count()).unwrap_or_default();
+    desired.div_ceil(2).clamp(3, 200).max(desired + 1)
+}
+
+/// `Pending` until all tasks have been running for long enough. A container may exit some seconds after its start, and ECS
+/// counts a task without a health check as healthy once it runs.
+pub(super) async fn have_run_long_enough(
+    work: &Work<'_>,
+    name: &str,
+    service: &Service,
+) -> Result<(), StepError> {
+    let tasks = find(work, name, DesiredStatus::Running).await?;
+    let started = tasks.iter().filter_map(|task| task.started_at().map(DateTime::secs)).max();
+    let Some(started) = started.filter(|_| service.desired_count() > 0) else { return Ok(()) };
+    let now = work.aws.clock().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let runs = i64::try_from(now).unwrap_or(i64::MAX) - started;
+    let needed = if is_checked(work, name, service) { RUNS_SECONDS } else { RUNS_UNCHECKED_SECONDS };
+    if runs >= needed {
+        return Ok(());
+    }
+    Err(StepError::pending(format!(
+        "the tasks of ECS service {name} to have run for {needed} s: the newest has run for {runs} s"
+    )))
+}
+
+/// Whether a health check watches the service's tasks.
+fn is_checked(work: &Work<'_>, name: &str, service: &Service) -> bool {
+    let spec = work.spec.services.get(name);
+    !service.load_balancers().is_empty() || spec.is_some_and(|spec| !spec.health_check.command.is_empty())
+}
