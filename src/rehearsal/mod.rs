@@ -256,6 +256,14 @@ impl Rehearsal {
         (self.starts(&event) > 0).then_some(event)
     }
 
+    /// The events of changed secrets so far that start an execution, without the first `after` events of the account.
+    #[must_use]
+    pub fn secret_events(&self, after: usize) -> Vec<Value> {
+        let events = self.account.account_events(after);
+        let events = events.iter().filter_map(|event| event::of_secret(&self.aws.settings, event));
+        events.filter(|event| self.starts(event) > 0).collect()
+    }
+
     /// Runs one execution of the workflow.
     pub async fn run(&self, input: Value, watch: &dyn Watch, abort: &Abort) -> Deployed {
         self.run_as(self.next_id(), input, watch, abort).await

@@ -26,6 +26,7 @@ mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
+mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change

@@ -71,10 +71,11 @@ fn pending(db: &DbInstance) -> Vec<&'static str> {
     all.into_iter().filter(|(_, is_pending)| *is_pending).map(|(name, _)| name).collect()
 }
 
-/// The secret's ARN, once RDS has created the secret.
+/// The secret's ARN, once RDS has created the secret. Also while the secret is being rotated or cannot be rotated, it gives
+/// access to the database (RDS API reference, `MasterUserSecret`).
 fn secret(db: &DbInstance) -> Option<&str> {
     let secret = db.master_user_secret()?;
-    secret.secret_arn().filter(|_| secret.secret_status() == Some("active"))
+    secret.secret_arn().filter(|_| secret.secret_status() != Some("creating"))
 }
 
 fn host(db: &DbInstance) -> Option<&str> {

@@ -20,6 +20,17 @@ pub(super) enum Input {
     Manual(ManualRequest),
     /// An execution was stopped by hand or timed out.
     Interrupted(Interruption),
+    /// The password of an RDS instance has changed.
+    PasswordChanged(PasswordChange),
+}
+
+/// A change of the password of an RDS instance.
+#[derive(Debug)]
+pub(super) struct PasswordChange {
+    /// The ARN of the secret.
+    pub(super) secret: String,
+    /// When it changed (seconds since 1970).
+    pub(super) at: i64,
 }
 
 /// An execution of this workflow that was stopped or timed out, so that no `Catch` ran.
@@ -39,6 +50,8 @@ pub(super) struct Interruption {
     pub(super) started: String,
     /// When it ended (RFC 3339).
     pub(super) stopped: String,
+    /// Whether it only changed the database's password.
+    pub(super) rotates: bool,
 }
 
 impl Interruption {
@@ -82,6 +95,8 @@ pub(super) enum RequestedAction {
     Deploy,
     /// Deploy the baseline's spec again: repairs drift. Schedules request it.
     Redeploy,
+    /// Change the database's password, and restart the services that use it. Schedules request it.
+    Rotate,
     /// Only plan the newest version of the spec.
     Plan,
     /// Destroy the stack.
@@ -113,7 +128,8 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
     let bucket = &settings.bucket;
     match event.get("detail-type") {
         None => return manual_request(event).map(Input::Manual),
-        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings).map(Input::Interrupted),
+        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings),
+        Some(kind) if kind == LABEL_UPDATED => return password_change(event).map(Input::PasswordChanged),
         Some(_) => {}
     }
     let no_event =
@@ -178,7 +194,30 @@ fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
     Ok(request)
 }
 
-fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, StepError> {
+/// The detail type of Secrets Manager's events about versions of secrets (Secrets Manager user guide, "Secret Label Updated
+/// event"). It is sent for each label that moves to another version.
+const LABEL_UPDATED: &str = "Secret Label Updated";
+
+fn password_change(event: &Value) -> Result<PasswordChange, StepError> {
+    let no_event = |what: &str| {
+        StepError::InvalidEvent(format!("the input is not an event of a database's changed password: {what}"))
+    };
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    if text("/source") != Some("aws.secretsmanager") {
+        return Err(no_event("its source is not aws.secretsmanager"));
+    }
+    if text("/detail/labelUpdated") != Some("AWSCURRENT") {
+        return Err(no_event("the label AWSCURRENT has not moved"));
+    }
+    let secret = text("/resources/0").ok_or_else(|| no_event("it lacks the secret's ARN"))?;
+    let time = text("/time").and_then(|time| {
+        time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).ok()
+    });
+    let at = time.ok_or_else(|| no_event("it has no time"))?.unix_timestamp();
+    Ok(PasswordChange { secret: secret.to_owned(), at })
+}
+
+fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> {
     let no_event = |what: String| {
         StepError::InvalidEvent(format!("the input is not an event of a stopped deployment: {what}"))
     };
@@ -194,7 +233,12 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
         return Err(no_event(format!("its status is {}, not ABORTED or TIMED_OUT", change.status)));
     }
     let input = change.input.as_deref().ok_or_else(|| no_event("it lacks the execution's input".into()))?;
-    let stack = serde_json::from_str(input).ok().and_then(|input| stack_of(&input));
+    let input: Value = serde_json::from_str(input).map_err(|error| no_event(error.to_string()))?;
+    if input.get("detail-type").is_some_and(|kind| kind == LABEL_UPDATED) {
+        // The restart of services is repeated: they need the new password, and nothing was left incomplete.
+        return password_change(&input).map(Input::PasswordChanged);
+    }
+    let stack = stack_of(&input);
     let stack = stack.and_then(|stack| StackName::try_from(stack).ok());
     let stack = stack.ok_or_else(|| no_event("its input names no stack".into()))?;
     let at = |millis: i64| {
@@ -203,7 +247,7 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
             moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok());
         text.unwrap_or_default()
     };
-    Ok(Interruption {
+    Ok(Input::Interrupted(Interruption {
         execution: change.execution_arn,
         name: change.name,
         stack,
@@ -211,5 +255,6 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
         cause: change.cause,
         started: at(change.start_date),
         stopped: at(change.stop_date.unwrap_or(change.start_date)),
-    })
+        rotates: input.get("action").is_some_and(|action| action == "rotate"),
+    }))
 }

@@ -5,6 +5,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stackdrop_specs::Rotation;
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
@@ -75,6 +76,8 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
         schedule::delete(aws, stack).await?;
     }
     match record.result {
+        // The stack's spec and its resources are the same as before.
+        Outcome::Succeeded if deployment.is_rotation() => {}
         Outcome::Succeeded => {
             let warnings = succeed(aws, deployment, &record.outputs).await?;
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
@@ -121,7 +124,13 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     let mut spec = deployment.spec.clone();
     if !note(schedule::apply(aws, deployment).await)? {
         // The next deployment compares with the schedule as it is, and tries again.
-        spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
+        let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+        spec.redeploy = baseline.and_then(|baseline| baseline.redeploy.clone());
+        if let Some(database) = &mut spec.database {
+            let before = baseline.and_then(|baseline| baseline.database.as_ref());
+            let unknown = Rotation { schedule: String::new(), timezone: String::new() };
+            database.rotation = before.map_or(unknown, |before| before.rotation.clone());
+        }
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
@@ -136,6 +145,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     if deployment.outputs.network.is_some() {
         let work = Work::new(aws, deployment);
         note(database::protect(&work).await)?;
+        note(database::set_rotation_rules(&work).await)?;
     }
     Ok(warnings)
 }

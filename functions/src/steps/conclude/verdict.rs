@@ -60,7 +60,14 @@ impl Verdict {
             return not_approved(failed);
         }
         if let Some(failed) = first(&deployment.failed) {
-            return self::failed(deployment, failed);
+            return if changed_nothing_else(failed) {
+                not_restarted(failed)
+            } else {
+                self::failed(deployment, failed)
+            };
+        }
+        if deployment.is_rotation() {
+            return restarted(deployment);
         }
         if let Some((_, failure)) = first(&deployment.prune_failed) {
             let message = format!(
@@ -75,6 +82,44 @@ impl Verdict {
         }
         planned(deployment)
     }
+}
+
+/// The steps that change the database's password and restart services. Their failure is not rolled back: nothing else was
+/// changed, and ECS itself keeps the previous tasks of a service whose new ones do not start.
+const ROTATION: [&str; 3] = ["RotatePassword", "RestartServices", "AwaitRestart"];
+
+fn changed_nothing_else((step, _): Failed<'_>) -> bool {
+    ROTATION.contains(&step.as_str())
+}
+
+/// A deployment that could not change the password or restart the services.
+fn not_restarted((step, failure): Failed<'_>) -> Verdict {
+    let consequence = if step == "RotatePassword" {
+        "The services were not restarted, because their tasks still have the current password."
+    } else {
+        "Tasks that started before the database's password was changed cannot open new connections. The next deployment \
+         restarts them."
+    };
+    Verdict {
+        step: Some(step.clone()),
+        error: Some(failure.error.clone()),
+        ..Verdict::saying(Outcome::Failed, format!("{}\n{consequence}", failure.of_step(step)))
+    }
+}
+
+/// A deployment that changed the password or only restarted the services.
+fn restarted(deployment: &Deployment) -> Verdict {
+    let services = deployment.outputs.service.iter().flat_map(|service| service.services.keys());
+    let services: Vec<&str> = services.map(String::as_str).collect();
+    let message = match services.as_slice() {
+        [] => "The database's password was changed; no service uses it.".to_owned(),
+        [name] => format!("The database's password was changed, and service {name} runs with the new one."),
+        names => format!(
+            "The database's password was changed, and services {} run with the new one.",
+            names.join(", ")
+        ),
+    };
+    Verdict::saying(Outcome::Succeeded, message)
 }
 
 /// A deployment that ended with its plan, or had no failure.

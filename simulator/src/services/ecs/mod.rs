@@ -6,6 +6,7 @@ mod containers;
 mod definitions;
 mod deployments;
 mod lifecycle;
+mod outdated;
 mod requests;
 mod scheduler;
 mod services;
@@ -22,6 +23,8 @@ use stackdrop_figures::prices::fargate_hourly;
 
 use self::clusters::Cluster;
 use self::definitions::Definition;
+pub use self::outdated::OutdatedTask;
+pub(crate) use self::outdated::outdated_tasks;
 use self::services::Service;
 use self::tasks::Task;
 use super::unknown;

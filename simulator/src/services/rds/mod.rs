@@ -15,6 +15,7 @@ mod instance;
 mod modify;
 mod parameter_groups;
 mod parameters;
+mod password;
 mod query;
 mod snapshots;
 mod subnet_groups;
@@ -36,6 +37,7 @@ use crate::world::World;
 use events::Event;
 use instance::Instance;
 use parameter_groups::ParameterGroup;
+pub(crate) use password::reset_password;
 use snapshots::Snapshot;
 use subnet_groups::SubnetGroup;
 
@@ -51,6 +53,8 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
     ],
     can_fail: &["CreateDBInstance"],
+    // A rotation of the master password causes an event of Secrets Manager.
+    causes_events: true,
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };
 

@@ -50,7 +50,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     check_state(&id, instance, now, &wanted, &at_once)?;
     let mut changes = changes(&instance.settings, wanted);
-    if at_once.password.is_some() {
+    if matches!(at_once.password, Some(Password::Given | Password::Kept(_))) {
         changes.push(Change::Password);
     }
     if changes.contains(&Change::MultiAz(true)) {
@@ -344,7 +344,14 @@ fn apply_at_once(instance: &mut Instance, at_once: &AtOnce) {
 fn keep_or_drop_secret(world: &mut World, id: &str, password: Password) {
     let kept: Option<Secret> = match password {
         Password::Kept(key) => Some(create::keep_password(world, id, key)),
-        Password::Rotated => return,
+        Password::Rotated => {
+            let secret = world.states.rds.instances.get(id).and_then(|instance| instance.secret.clone());
+            if let Some(secret) = secret {
+                // During a rotation, or with an impaired secret, RDS accepts the call, and nothing changes.
+                secrets::rotate_now(world, &secret.arn);
+            }
+            return;
+        }
         Password::Given => None,
     };
     let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
