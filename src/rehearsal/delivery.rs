@@ -27,6 +27,12 @@ impl Rehearsal {
         self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Whether EventBridge starts an execution for an event.
+    #[must_use]
+    pub fn is_started_by(&self, event: &Value) -> bool {
+        self.starts(event) > 0
+    }
+
     /// The number of executions that EventBridge starts for an event.
     pub(super) fn starts(&self, event: &Value) -> usize {
         let from_bucket = event["source"] == "aws.s3";

@@ -24,6 +24,8 @@ async fn requested(rehearsal: &Rehearsal, before: &str) -> Value {
         pause(Duration::from_secs(1)).await;
         let request = object(rehearsal, "stacks/shop/approval.json").await;
         if let Some(request) = request.filter(|request| request["token"] != before) {
+            // The simulator takes a token once the function that wrote it has ended.
+            pause(Duration::from_secs(5)).await;
             return request;
         }
     }

@@ -14,7 +14,7 @@ use stackdrop_simulator::{Incident, OutdatedTask};
 
 use crate::{object, pause};
 
-/// The longest time from a change of the password until the last task with the previous one is told to stop: the delivery of
+/// The longest time from a change of the password until the last task with the previous one gets the signal to stop: the delivery of
 /// the event, the rotation's end and one rollout.
 const ONE_ROLLOUT: Duration = Duration::from_mins(4);
 

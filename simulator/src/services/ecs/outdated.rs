@@ -18,7 +18,7 @@ pub struct OutdatedTask {
     pub secret: String,
     /// When the secret changed or, if that was earlier, when the task began to run; since the account was opened.
     pub since: Duration,
-    /// When its containers were told to stop; `None` if they run.
+    /// When its containers got the signal to stop; `None` if they run.
     pub until: Option<Duration>,
 }
 

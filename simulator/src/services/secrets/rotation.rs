@@ -252,7 +252,7 @@ pub(crate) fn next_due(world: &World) -> Option<Duration> {
     due.min()
 }
 
-/// Goes on with rotations, and starts those that are due.
+/// Continues rotations, and starts those that are due.
 pub(super) fn advance(world: &mut World) {
     let managed = world.states.secrets.secrets.iter().filter(|(_, secret)| secret.rotation.is_some());
     let arns: Vec<String> = managed.map(|(arn, _)| arn.clone()).collect();
