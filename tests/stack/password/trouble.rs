@@ -20,7 +20,7 @@ async fn a_secret_that_cannot_be_rotated_is_a_warning_and_a_failed_rotation() {
     let again = run(&rehearsal, json!({ "stack": "shop" })).await;
     assert_eq!(changes(&again), Vec::<String>::new());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
-    assert!(status["message"].as_str().unwrap().contains("its secret is impaired"), "{status}");
+    assert!(status["message"].as_str().unwrap().contains("can no longer rotate the secret"), "{status}");
     let before = rehearsal.account().clock().elapsed();
     let failed = run(&rehearsal, json!({ "stack": "shop", "action": "rotate" })).await;
     let took = rehearsal.account().clock().elapsed() - before;

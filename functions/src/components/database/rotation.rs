@@ -8,7 +8,8 @@ use aws_sdk_secretsmanager::types::RotationRulesType;
 
 use super::instance;
 use super::observed::{self, Observed};
-use crate::aws::error::{AwsResult, StepError};
+use super::status::{self, State};
+use crate::aws::error::{AwsResult, Refusal as _, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::Plan;
@@ -22,23 +23,16 @@ const INTERVAL_DAYS_MAX: i64 = 1000;
 /// Source: `MasterUserSecret` in the RDS API reference.
 const IMPAIRED: &str = "let RDS use the secret and its KMS key again; if that does not help, turn the management of the master \
     password off and on again in RDS, and deploy";
-/// States of an instance that a person must end before its password can change.
-const STUCK: [&str; 7] = [
-    "failed",
-    "inaccessible-",
-    "incompatible-",
-    "insufficient-capacity",
-    "restore-error",
-    "stopped",
-    "storage-full",
-];
+/// Secrets Manager's code while a rotation has not ended: "A previous rotation isn't complete. That rotation will be
+/// reattempted" (API reference, `RotateSecret`).
+const BUSY: &str = "InvalidRequestException";
 
 /// The secret of an instance, if RDS manages its password.
 fn arn(db: &DbInstance) -> Option<&str> {
     db.master_user_secret()?.secret_arn()
 }
 
-fn status(db: &DbInstance) -> &str {
+fn secret_status(db: &DbInstance) -> &str {
     db.master_user_secret().and_then(|secret| secret.secret_status()).unwrap_or_default()
 }
 
@@ -64,10 +58,10 @@ fn after_days(days: i64) -> String {
 
 /// Plans the rotation rules, and warns if RDS cannot rotate the secret. A first deployment sets the rules when it has succeeded.
 pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
-    let db = observed.instance.as_ref().filter(|db| !instance::is_deleting(db));
+    let db = observed.instance.as_ref().filter(|db| !status::is_deleting(db));
     let Some((db, arn)) = db.and_then(|db| Some((db, arn(db)?))) else { return Ok(()) };
-    if status(db) == "impaired" {
-        let why = "RDS cannot change the database's password: its secret is impaired. The current password still works";
+    if secret_status(db) == "impaired" {
+        let why = "RDS can no longer rotate the secret of the database's password; the current password still works";
         plan.warn(LOGICAL_ID, why, IMPAIRED);
     }
     if work.deployment.baseline.is_some()
@@ -85,7 +79,7 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
 /// secret with the instance.
 pub(super) async fn set_rules(work: &Work<'_>) -> Result<(), StepError> {
     let Some(db) = find(work).await? else { return Ok(()) };
-    let Some(arn) = arn(&db).filter(|_| !instance::is_deleting(&db)) else { return Ok(()) };
+    let Some(arn) = arn(&db).filter(|_| !status::is_deleting(&db)) else { return Ok(()) };
     let Some(secret) = describe(work, arn).await? else { return Ok(()) };
     if rules(&secret) == after_days(INTERVAL_DAYS_MAX) {
         return Ok(());
@@ -96,11 +90,10 @@ pub(super) async fn set_rules(work: &Work<'_>) -> Result<(), StepError> {
     let call = work.aws.secrets().rotate_secret().secret_id(arn).rotation_rules(rules);
     let call =
         call.rotate_immediately(false).client_request_token(work.stack.token("rotation-rules", &[arn]));
-    call.send().await.pending_on(
-        &["InvalidRequestException"],
-        "the rotation of the database's secret to end",
-        format!("setting the rotation rules of secret {arn}"),
-    )?;
+    // Refused during a rotation. The stack is deployed, and the next plan finds the difference.
+    call.send()
+        .await
+        .doing(format!("setting the rotation rules of secret {arn} (the next deployment tries again)"))?;
     tracing::info!(arn, "Rotation rules set.");
     Ok(())
 }
@@ -113,7 +106,6 @@ async fn find(work: &Work<'_>) -> Result<Option<DbInstance>, StepError> {
 
 /// Changes the password, unless it has changed since this deployment was admitted.
 pub(super) async fn rotate(work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
-    const CHANGE: &str = "RDS to change the database's password";
     let id = instance::identifier(work);
     let db = find(work).await?;
     let Some(db) = db else {
@@ -127,36 +119,56 @@ pub(super) async fn rotate(work: &Work<'_>) -> Result<DatabaseOutputs, StepError
     })?;
     let secret = describe(work, arn).await?;
     let secret = secret.ok_or_else(|| StepError::stalled(format!("secret {arn} to become visible")))?;
-    let rotated = secret.last_rotated_date().map(aws_smithy_types::DateTime::secs);
-    if rotated.is_some_and(|rotated| rotated >= work.deployment.admitted_at()) {
+    let token = work.stack.token("rotation", &[arn]);
+    if has_changed(work, &secret, &token) {
         return Ok(instance::outputs(work, Some(&db)));
     }
-    let token = work.stack.token("rotation", &[arn]);
     let is_requested = secret.version_ids_to_stages().is_some_and(|versions| versions.contains_key(&token));
-    let state = instance::status(&db);
-    match status(&db) {
-        "impaired" => {
+    match (secret_status(&db), status::of(&db)) {
+        ("impaired", _) => {
             let why = format!("RDS reports that secret {arn} is impaired: {IMPAIRED}.");
-            return Err(StepError::stalled_because(CHANGE, why));
+            Err(StepError::stalled_because(CHANGE, why))
         }
-        "rotating" | "creating" => return Err(StepError::pending(CHANGE)),
+        ("rotating" | "creating", _) => Err(StepError::pending(CHANGE)),
         _ if is_requested => {
             let why = format!("The rotation of secret {arn} has started, but RDS does not work on it.");
-            return Err(StepError::stalled_because(CHANGE, why));
+            Err(StepError::stalled_because(CHANGE, why))
         }
-        _ if STUCK.iter().any(|stuck| state.starts_with(stuck)) => {
-            let why = format!("RDS instance {id} is {state}: its password can change once it is available.");
-            return Err(StepError::stalled_because(CHANGE, why));
+        (_, State::Stopped | State::Stuck | State::Deleting) => Err(status::unhealthy(work, &id, &db).await),
+        (_, State::Working | State::Stopping) => {
+            let state = status::status(&db);
+            Err(StepError::pending(format!("RDS instance {id} to become available: it is {state}")))
         }
-        _ if !instance::is_available(&db) => {
-            return Err(StepError::pending(format!("RDS instance {id} to become available: it is {state}")));
+        (_, State::Available) => {
+            start(work, arn, token).await?;
+            // RDS may report the rotation some seconds later.
+            Err(StepError::stalled(CHANGE))
         }
-        _ => {}
     }
-    let call = work.aws.secrets().rotate_secret().secret_id(arn).client_request_token(token);
-    // "A previous rotation isn't complete. That rotation will be reattempted."
-    call.send().await.pending_on(&["InvalidRequestException"], CHANGE, format!("rotating secret {arn}"))?;
+}
+
+/// What a rotation waits for.
+const CHANGE: &str = "RDS to change the database's password";
+
+/// Whether the rotation is complete: this deployment's, or that of somebody since the deployment was admitted.
+fn has_changed(work: &Work<'_>, secret: &DescribeSecretOutput, token: &str) -> bool {
+    let rotated = secret.last_rotated_date().map(aws_smithy_types::DateTime::secs);
+    let versions = secret.version_ids_to_stages();
+    let stages = versions.and_then(|versions| versions.get(token)).map(Vec::as_slice).unwrap_or_default();
+    let is = |label: &str| stages.iter().any(|stage| stage == label);
+    rotated.is_some_and(|rotated| rotated >= work.deployment.admitted_at())
+        || is("AWSCURRENT") && !is("AWSPENDING")
+}
+
+async fn start(work: &Work<'_>, arn: &str, token: String) -> Result<(), StepError> {
+    let response = work.aws.secrets().rotate_secret().secret_id(arn).client_request_token(token).send().await;
+    if let Err(refusal) = response.as_ref().map_err(|error| error.aws())
+        && refusal.code == BUSY
+    {
+        let why = format!("Secrets Manager reports: {}", refusal.message);
+        return Err(StepError::stalled_because(CHANGE, why));
+    }
+    response.doing(format!("rotating secret {arn}"))?;
     tracing::info!(arn, "Rotation of the database's password started.");
-    // RDS may report the rotation some seconds later.
-    Err(StepError::stalled(CHANGE))
+    Ok(())
 }

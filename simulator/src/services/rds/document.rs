@@ -10,7 +10,6 @@ use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::rds::change::Change;
-use crate::services::secrets;
 use crate::world::World;
 
 pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -131,8 +130,7 @@ fn keeping(world: &World, instance: &Instance) -> Map<String, Value> {
     let secret = instance.secret.as_ref().map(|secret| {
         json!({
             "SecretArn": secret.arn,
-            "SecretStatus":
-                if world.now < secret.active_at { "creating" } else { secrets::status(world, &secret.arn) },
+            "SecretStatus": secret.status(world),
             "KmsKeyId": secret.kms_key,
         })
     });

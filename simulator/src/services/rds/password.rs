@@ -13,9 +13,7 @@ pub(crate) fn reset_password(world: &mut World, secret: &str, at: Duration, unti
     else {
         return false;
     };
-    let optimising = instance.phases.iter().copied().filter(|(_, end)| *end > until);
-    let mut phases = vec![(instance.status(at), at), ("resetting-master-credentials", until)];
-    phases.extend(optimising);
-    instance.phases = phases;
+    let before = instance.status(at);
+    instance.interrupt(vec![(before, at), ("resetting-master-credentials", until)], at);
     true
 }
