@@ -212,7 +212,7 @@ async fn a_database_that_somebody_deletes_is_created_again_with_a_warning() {
 async fn an_impaired_secret_is_a_warning_and_no_reason_to_wait() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;
-    cause(&rehearsal, "secret-rotation-failed");
+    cause(&rehearsal, "database-secret-impaired");
     let update = deployed(&rehearsal, &with(DATABASE, "LOG: info", "LOG: debug")).await;
     let plan = planned(&rehearsal).await;
     assert!(plan.len() == 1 && plan[0].contains("can no longer rotate the secret"), "{plan:?}");

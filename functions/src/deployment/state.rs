@@ -78,6 +78,9 @@ pub struct Deployment {
     /// The step of the approval that failed; nothing was changed.
     #[serde(default)]
     pub not_approved: Failures,
+    /// The step that could not change the database's password, or could not restart the services.
+    #[serde(default)]
+    pub rotation_failed: Failures,
     /// The failure that led to the rollback.
     #[serde(default)]
     pub first_failure: Failures,

@@ -169,14 +169,14 @@ impl Workflow<'_> {
             ..admit_task(AdmitAction::Review, "Reviews the plans of all components together", None)
         };
         states.add("Review", review.into_state());
-        let required = text("$.spec.approval", "required");
         let restarts_first = all(&[
             is("$.review.outdated", true),
             is("$.source.planOnly", false),
             is("$.destroying", false),
             // Once: a plan that finds outdated tasks again must not restart them for ever.
             is_present("$.outputs.service", false),
-            any(&[is("$.review.blocked", true), is("$.reportOnly", true), required]),
+            is_present(&failed_in("rotationFailed", "RestartServices"), false),
+            is_present(&failed_in("rotationFailed", "AwaitRestart"), false),
         ]);
         let ways = [
             (restarts_first, "RestartServices"),
@@ -187,7 +187,7 @@ impl Workflow<'_> {
                 "NeedsApproval",
             ),
         ];
-        let comment = "Continues only if there is something to change, and no problem. Where nothing may be changed yet, or at all, services whose tasks read a secret before it changed are restarted nevertheless";
+        let comment = "Continues only if there is something to change, and no problem. Services whose tasks read a secret before it changed are restarted first, even if nothing else may be changed";
         states.add("Decide", choice(comment, &ways, "Conclude"));
     }
 

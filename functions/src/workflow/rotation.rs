@@ -7,7 +7,8 @@ use super::{failed_in, field, task};
 use crate::contract::handler::Action;
 use crate::deployment::component_names::{DATABASE, SERVICE};
 
-/// Adds the states. Their failure is not rolled back: nothing else was changed.
+/// Adds the states. Their failure is not rolled back: nothing else was changed, and ECS itself keeps the previous tasks of a
+/// service whose new ones do not start. A deployment continues even so: it may be the one that repairs the service.
 pub(super) fn rotate(states: &mut States) {
     let comment = "Changes the database's password, and waits until it has changed";
     let step = ("RotatePassword", "RestartServices");
@@ -31,7 +32,7 @@ fn rotating(
 ) -> serde_json::Value {
     let task = Task {
         result: Result::Outputs(format!("$.outputs.{}", field(component))),
-        catch: Some((failed_in("failed", name), "Conclude".into())),
+        catch: Some((failed_in("rotationFailed", name), "Restarted".into())),
         next: Some(next.into()),
         ..task(component, action, comment, Some(wait))
     };

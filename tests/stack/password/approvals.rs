@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::{Fault, FaultKind, When};
 
 use super::{rotate_by_hand, without_password};
 use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, run, with};
@@ -80,6 +81,17 @@ async fn a_rotation_while_a_plan_awaits_approval_restarts_the_services_and_asks_
     let (updated, ()) = tokio::join!(deployed(&rehearsal, &debug), person);
     assert_eq!(updated.result(), Outcome::Succeeded);
     assert_eq!(changes(&updated).iter().filter(|call| *call == "ecs:UpdateService").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn approval_is_requested_although_the_restart_fails() {
+    let (rehearsal, spec) = with_approval().await;
+    rotate_by_hand(&rehearsal).await;
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
+    let debug = with(&spec, "LOG_LEVEL: info", "LOG_LEVEL: debug");
+    let (updated, ()) = tokio::join!(deployed(&rehearsal, &debug), approve(&rehearsal, ""));
+    assert_eq!(updated.result(), Outcome::Succeeded);
+    assert_eq!(without_password(&rehearsal), []);
 }
 
 #[tokio::test(start_paused = true)]

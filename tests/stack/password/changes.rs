@@ -87,6 +87,10 @@ async fn a_restart_after_a_rotation_is_not_reported_as_drift() {
     assert_eq!(changes(&redeployed), ["ecs:UpdateService"]);
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     assert_eq!(status.get("drift"), None);
+    assert_eq!(
+        message(&rehearsal).await,
+        "Restarted, because a secret had changed after their tasks had started: service/web."
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::{SHOP, StopAt, changes, deployed, object, pause, rehearsal, run};
 async fn a_secret_that_cannot_be_rotated_is_a_warning_and_a_failed_rotation() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let changed = rehearsal.account().cause(Incident::named("secret-rotation-failed").unwrap(), "shop");
+    let changed = rehearsal.account().cause(Incident::named("database-secret-impaired").unwrap(), "shop");
     assert_eq!(changed.len(), 1);
     // The current password works: nothing has to change.
     let again = run(&rehearsal, json!({ "stack": "shop" })).await;
@@ -30,6 +30,27 @@ async fn a_secret_that_cannot_be_rotated_is_a_warning_and_a_failed_rotation() {
     assert!(error.contains("still have the current password"), "{error}");
     assert!(took < Duration::from_mins(2), "{took:?}");
     assert_eq!(changes(&failed), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_password_of_a_stopped_database_does_not_change_and_a_person_is_told_at_once() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let changed = rehearsal.account().cause(Incident::named("database-stopped").unwrap(), "shop");
+    assert_eq!(changed.len(), 1);
+    pause(Duration::from_mins(10)).await;
+    let before = rehearsal.account().clock().elapsed();
+    let failed = run(&rehearsal, json!({ "stack": "shop", "action": "rotate" })).await;
+    let took = rehearsal.account().clock().elapsed() - before;
+    assert_eq!(failed.result(), Outcome::Failed);
+    let error = failed.error().unwrap();
+    assert!(error.contains("Somebody stopped it: deploy again, which starts it"), "{error}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
+    assert_eq!(changes(&failed), Vec::<String>::new());
+    run(&rehearsal, json!({ "stack": "shop" })).await;
+    let rotated = run(&rehearsal, json!({ "stack": "shop", "action": "rotate" })).await;
+    assert_eq!(rotated.result(), Outcome::Succeeded, "{:?}", rotated.error());
+    assert_eq!(without_password(&rehearsal), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,6 +80,35 @@ async fn a_deployment_whose_restart_fails_does_not_fail_again_in_its_rollback() 
     rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::From(1), FaultKind::ResourceFails));
     let failed = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
     assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_repairs_a_service_is_deployed_although_its_restart_fails() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    rotate_by_hand(&rehearsal).await;
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
+    let updated = deployed(&rehearsal, &with(SHOP, "LOG_LEVEL: info", "LOG_LEVEL: debug")).await;
+    assert_eq!(changes(&updated).iter().filter(|call| *call == "ecs:UpdateService").count(), 2);
+    assert_eq!(without_password(&rehearsal), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redeploy_that_only_reports_drift_says_that_the_restart_failed() {
+    let spec = with(SHOP, "drift: repair", "drift: report");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    crate::open_the_database(&rehearsal).await;
+    rotate_by_hand(&rehearsal).await;
+    rehearsal.account().arm(Fault::at("ecs", "UpdateService", When::Only(1), FaultKind::ResourceFails));
+    let request = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
+    let reported = run(&rehearsal, request).await;
+    assert_eq!(reported.result(), Outcome::Failed);
+    let error = reported.error().unwrap();
+    assert!(
+        error.contains("The next deployment restarts them") && error.contains("only reported"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

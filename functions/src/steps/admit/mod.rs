@@ -107,8 +107,10 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => {
             let approved = approval::read_reply(&deployment, aws).await?;
-            // A restart of services is possible again, see `Decide`.
-            respond(&Deployment { approved, outputs: Outputs::default(), ..deployment })
+            // A restart of services is possible again, see `Decide`; one that failed, only after the password has changed again.
+            let rotation_failed =
+                if approved.is_some() { deployment.rotation_failed.clone() } else { Failures::new() };
+            respond(&Deployment { approved, rotation_failed, outputs: Outputs::default(), ..deployment })
         }
         Action::RollBack => {
             let rollback = deployment.rollback();
@@ -413,6 +415,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         first_failure: Failures::new(),
         rollback_failed: Failures::new(),
         prune_failed: Failures::new(),
+        rotation_failed: Failures::new(),
         deletions: BTreeMap::new(),
         delete_failed: Failures::new(),
         deletion_ends: Vec::new(),

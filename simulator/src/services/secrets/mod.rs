@@ -19,7 +19,7 @@ use crate::world::{self, Tags, World};
 
 pub(crate) use access::denied_value;
 
-pub(crate) use rotation::{changed_after, next_due, rotate_now, status};
+pub(crate) use rotation::{changed_after, impair, next_due, rotate_now, status};
 
 pub(crate) static SERVICE: Service = Service {
     inventory,

@@ -222,6 +222,15 @@ pub(crate) fn rotate_now(world: &mut World, arn: &str) -> bool {
     idle && begin(world, arn, version, now)
 }
 
+/// Makes a secret one that RDS can no longer rotate. Returns whether it was another before.
+pub(crate) fn impair(world: &mut World, arn: &str) -> bool {
+    let secret = world.states.secrets.secrets.get_mut(arn);
+    let rotation = secret.and_then(|secret| secret.rotation.as_mut());
+    rotation
+        .filter(|rotation| !rotation.is_running())
+        .is_some_and(|rotation| !std::mem::replace(&mut rotation.impaired, true))
+}
+
 fn new_version(world: &mut World) -> String {
     format!("00000000-0000-4000-a000-{:012x}", world.number())
 }
@@ -310,24 +319,14 @@ pub(super) mod incidents {
     use crate::incident::Incident;
     use crate::world::World;
 
-    pub(crate) static ALL: [Incident; 2] = [
-        Incident {
-            name: "secret-rotated",
-            what: "Somebody rotates the database's password",
-            cause: |world, stack| {
-                let secret = of_stack(world, stack);
-                secret.filter(|arn| super::rotate_now(world, arn)).into_iter().collect()
-            },
+    pub(crate) static ALL: [Incident; 1] = [Incident {
+        name: "secret-rotated",
+        what: "Somebody rotates the database's password",
+        cause: |world, stack| {
+            let secret = of_stack(world, stack);
+            secret.filter(|arn| super::rotate_now(world, arn)).into_iter().collect()
         },
-        Incident {
-            name: "secret-rotation-failed",
-            what: "RDS can no longer rotate the database's password",
-            cause: |world, stack| {
-                let secret = of_stack(world, stack);
-                secret.filter(|arn| impair(world, arn)).into_iter().collect()
-            },
-        },
-    ];
+    }];
 
     fn of_stack(world: &World, stack: &str) -> Option<String> {
         let instance = world.arn("rds", &format!("db:{stack}-database"));
@@ -335,14 +334,6 @@ pub(super) mod incidents {
             |secret: &super::Secret| secret.tags.get("aws:rds:primaryDBInstanceArn") == Some(&instance);
         let secrets = &world.states.secrets.secrets;
         secrets.iter().find(|(_, secret)| owned(secret)).map(|(arn, _)| arn.clone())
-    }
-
-    fn impair(world: &mut World, arn: &str) -> bool {
-        let secret = world.states.secrets.secrets.get_mut(arn);
-        let rotation = secret.and_then(|secret| secret.rotation.as_mut());
-        rotation
-            .filter(|rotation| !rotation.is_running())
-            .is_some_and(|rotation| !std::mem::replace(&mut rotation.impaired, true))
     }
 }
 
