@@ -8,7 +8,7 @@ use stackdrop_simulator::{Fault, FaultKind, Incident, When};
 use stackdrop_statemachine::Abort;
 
 use super::{rotate_by_hand, without_password};
-use crate::{SHOP, StopAt, changes, deployed, object, pause, rehearsal, run};
+use crate::{SHOP, StopAt, changes, deployed, object, pause, rehearsal, run, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_rotated_is_a_warning_and_a_failed_rotation() {
