@@ -142,7 +142,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.calls() - before, 6, "read calls");
+    assert_eq!(account.calls() - before, 7, "read calls");
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
