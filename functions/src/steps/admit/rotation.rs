@@ -12,7 +12,7 @@ use super::{Admitted, Execution, Locked, admit, baseline, lock_deployed};
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::record;
-use crate::deployment::state::{Trigger, Verdict};
+use crate::deployment::state::Verdict;
 
 /// Changes the password, and restarts the services that use it. A deployment that awaits approval keeps the lock: then the
 /// password changes at the next scheduled time.
@@ -31,7 +31,7 @@ pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) 
         let reason = format!("stack {stack} has no database");
         return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
     }
-    start(aws, execution, locked, (Verdict::Rotating, Trigger::Schedule), 0).await
+    start(aws, execution, locked, Verdict::Rotating, 0).await
 }
 
 /// Restarts the services of the stack to which a secret belongs.
@@ -54,9 +54,7 @@ pub(super) async fn password_changed(
     };
     let source = expected.source();
     match lock_deployed(aws, execution, &stack, &source, Waiting::Notify).await? {
-        Ok(locked) => {
-            start(aws, execution, locked, (Verdict::Restarting, Trigger::Rotation), change.at).await
-        }
+        Ok(locked) => start(aws, execution, locked, Verdict::Restarting, change.at).await,
         Err(ended) => Ok(ended),
     }
 }
@@ -74,21 +72,20 @@ pub(super) async fn finish(
         let reason = format!("no deployment of stack {stack} has succeeded");
         return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
     };
-    let how = (Verdict::Restarting, Trigger::Interruption);
-    start(aws, execution, Locked { etag, baseline }, how, 0).await
+    start(aws, execution, Locked { etag, baseline }, Verdict::Restarting, 0).await
 }
 
 async fn start(
     aws: &Aws,
     execution: &Execution,
     Locked { etag, baseline }: Locked,
-    (verdict, trigger): (Verdict, Trigger),
+    verdict: Verdict,
     password_changed: i64,
 ) -> Result<Value, StepError> {
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let rotation = Some(verdict);
     let admitted =
-        Admitted { trigger, rotation, password_changed, ..Admitted::new(spec, source, etag, Some(baseline)) };
+        Admitted { rotation, password_changed, ..Admitted::new(spec, source, etag, Some(baseline)) };
     admit(aws, execution, admitted).await
 }
 
