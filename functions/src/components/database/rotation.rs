@@ -56,7 +56,7 @@ fn after_days(days: i64) -> String {
     format!("every {days} days")
 }
 
-/// Plans the rotation rules, and warns if RDS cannot rotate the secret. A first deployment sets the rules when it has succeeded.
+/// Plans the rotation rules, and warns if RDS cannot rotate the secret. The rules of a new instance belong to its creation.
 pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
     let db = observed.instance.as_ref().filter(|db| !status::is_deleting(db));
     let Some((db, arn)) = db.and_then(|db| Some((db, arn(db)?))) else { return Ok(()) };
@@ -64,9 +64,7 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
         let why = "RDS can no longer rotate the secret of the database's password; the current password still works";
         plan.warn(LOGICAL_ID, why, IMPAIRED);
     }
-    if work.deployment.baseline.is_some()
-        && let Some(secret) = describe(work, arn).await?
-    {
+    if let Some(secret) = describe(work, arn).await? {
         let (actual, desired) = (rules(&secret), after_days(INTERVAL_DAYS_MAX));
         if actual != desired {
             plan.update(LOGICAL_ID, "rotationByAws", actual, desired);
