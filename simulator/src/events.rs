@@ -45,6 +45,17 @@ pub enum AccountEvent {
         /// The cause of the request.
         cause: String,
     },
+    /// The label `AWSCURRENT` moved to another version of a secret: its value changed.
+    SecretLabelUpdated {
+        /// The secret's ARN.
+        arn: String,
+        /// Its name.
+        name: String,
+        /// The ID of the version.
+        version: String,
+        /// When, since the account was opened.
+        at: std::time::Duration,
+    },
     /// A schedule was due.
     ScheduleFired {
         /// Its name.

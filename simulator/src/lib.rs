@@ -50,6 +50,7 @@ pub use latency::Latency;
 pub use seed::{PolicySeed, Seed};
 pub use serve::serve;
 pub use services::can_fail;
+pub use services::ecs::OutdatedTask;
 pub use services::events::EventView;
 pub use services::sfn::Answer;
 pub use services::sfn::{ExecutionEnd, ExecutionView, HistoryEvent};

@@ -27,7 +27,8 @@ mod tree;
 
 pub use model::{
     AccessLogs, Approval, Database, DatabaseClient, DatabaseValue, Drift, HealthCheck, Instance,
-    LoadBalancer, Managed, Nat, Network, OnDelete, OnFailure, Redeploy, Route, Scaling, Service, Spec,
+    LoadBalancer, Managed, Nat, Network, OnDelete, OnFailure, Redeploy, Rotation, Route, Scaling, Service,
+    Spec,
 };
 pub use name::StackName;
 pub use problem::{Problem, SpecErrors};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use stackdrop_functions::Settings;
-use stackdrop_simulator::{Clock, ExecutionEnd, ExecutionView};
+use stackdrop_simulator::{AccountEvent, Clock, ExecutionEnd, ExecutionView};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -31,6 +31,25 @@ pub(super) fn deleted(settings: &Settings, key: &str, marker: &str, now: SystemT
     event["detail"]["reason"] = json!("DeleteObject");
     event["detail"]["deletion-type"] = json!("Delete Marker Created");
     event
+}
+
+/// The event of a secret whose value changed (Secrets Manager User Guide, "Secret Label Updated event"). `None` for another
+/// event.
+pub(super) fn of_secret(settings: &Settings, event: &AccountEvent) -> Option<Value> {
+    let AccountEvent::SecretLabelUpdated { arn, name, version, at } = event else { return None };
+    // EventBridge's times have whole seconds.
+    let time = Clock::date(Duration::from_secs(at.as_secs()));
+    Some(json!({
+        "version": "0",
+        "id": format!("{version}-label"),
+        "detail-type": "Secret Label Updated",
+        "source": "aws.secretsmanager",
+        "account": settings.account,
+        "time": time,
+        "region": settings.region,
+        "resources": [arn],
+        "detail": { "name": name, "labelUpdated": "AWSCURRENT", "versionId": version },
+    }))
 }
 
 fn event(settings: &Settings, kind: &str, key: &str, version: &str, now: SystemTime) -> Value {

@@ -82,6 +82,11 @@ impl Rehearsal {
                     self.start(self.next_id(), input, executions);
                 }
             }
+            AccountEvent::SecretLabelUpdated { .. } => {
+                if let Some(event) = event::of_secret(settings, &account_event) {
+                    self.deliver(&event, executions);
+                }
+            }
             AccountEvent::ExecutionStarted { arn, input } => {
                 if let Some(name) = arn.strip_prefix(&self.execution_arn("")) {
                     self.start(name.to_owned(), serde_json::from_str(&input).unwrap_or_default(), executions);

@@ -26,7 +26,7 @@ use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::Aws;
 use stackdrop_functions::deployment::estimate;
-use stackdrop_simulator::{Account, Call, Caller, ExecutionEnd, as_caller};
+use stackdrop_simulator::{Account, AccountEvent, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
 
@@ -283,6 +283,23 @@ impl Rehearsal {
         let end = self.account.execution_end(&execution.arn).unwrap_or_default();
         let event = event::ended(execution, &end, self.account.clock().now(), input);
         (self.starts(&event) > 0).then_some(event)
+    }
+
+    /// The events of changed secrets so far that start an execution, without the first `after` events of the account.
+    #[must_use]
+    pub fn secret_events(&self, after: usize) -> Vec<Value> {
+        let events = self.account.account_events(after);
+        let events = events.iter().filter_map(|event| event::of_secret(&self.aws.settings, event));
+        events.filter(|event| self.starts(event) > 0).collect()
+    }
+
+    /// The event of a changed secret with this name. `None` if it starts no execution.
+    #[must_use]
+    pub fn secret_event(&self, name: &str) -> Option<Value> {
+        let arn = format!("arn:aws:secretsmanager:{}:secret:{name}-AbCdEf", self.aws.settings.region);
+        let (version, at) = ("1".to_owned(), self.account.clock().elapsed());
+        let updated = AccountEvent::SecretLabelUpdated { arn, name: name.into(), version, at };
+        event::of_secret(&self.aws.settings, &updated).filter(|event| self.starts(event) > 0)
     }
 
     /// Runs one execution of the workflow.

@@ -25,7 +25,7 @@ const fn writes(
 }
 
 /// Every writing call of the components, except those that change tags.
-const WRITES: [Writes; 31] = [
+const WRITES: [Writes; 32] = [
     writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
     // A new VPC has a default security group, whose rules are deleted.
     writes(
@@ -56,6 +56,8 @@ const WRITES: [Writes; 31] = [
         &["instance"],
         &["CreateDBInstance", "ModifyDBInstance", "StartDBInstance", "RebootDBInstance", "DeleteDBInstance"],
     ),
+    // A new instance has a new secret.
+    writes("database", &["secret", "instance"], &["RotateSecret"]),
     writes(
         "database",
         &["parameter-group"],
@@ -184,7 +186,11 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
         || state["reportOnly"] == true
         || state["review"]["blocked"] == true;
     let until = started_at + Duration::from_secs_f64(rolled_back_at(outcome).unwrap_or(f64::from(u32::MAX)));
-    let done = calls.iter().filter(|call| took_effect(call) && call.at <= until);
+    let restarts = restarts(outcome);
+    let of_restart = |call: &Call| {
+        restarts.iter().any(|(from, to)| (started_at + *from..=started_at + *to).contains(&call.at))
+    };
+    let done = calls.iter().filter(|call| took_effect(call) && call.at <= until && !of_restart(call));
     let mut hidden: Vec<String> = done
         .filter_map(|call| {
             let component = component_of(call)?;
@@ -207,6 +213,12 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
 fn planned_state(outcome: &Outcome) -> Option<&serde_json::Value> {
     let inputs = outcome.history.iter().rev().filter_map(|event| event.detail.input());
     inputs.into_iter().find(|input| input["plan"].as_array().is_some_and(|plan| !plan.is_empty()))
+}
+
+/// When services were restarted first, because a secret had changed: that was in the plan before, not in the last one.
+fn restarts(outcome: &Outcome) -> Vec<(Duration, Duration)> {
+    let steps = outcome.steps.iter().filter(|step| step.name == "RestartServices");
+    steps.map(|step| (Duration::from_secs_f64(step.start), Duration::from_secs_f64(step.end))).collect()
 }
 
 /// When the rollback began, in seconds since the execution's start.

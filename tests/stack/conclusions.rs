@@ -148,7 +148,8 @@ async fn a_failed_update_is_rolled_back_or_names_what_remains() {
 
 #[tokio::test(start_paused = true)]
 async fn a_destroy_names_what_remains() {
-    let review = || json!({ "changes": true, "blocked": false, "prunes": true, "fingerprint": "" });
+    let review =
+        || json!({ "changes": true, "blocked": false, "prunes": true, "outdated": false, "fingerprint": "" });
     let deletions = || json!({ "network": { "found": 2, "remaining": [] } });
     assert_ends(&[
         (

@@ -8,7 +8,7 @@ use stackdrop::Rehearsal;
 use crate::{SHOP, pause, rehearsal, resources};
 
 /// Runs a scenario while the installation is live.
-async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(rehearsal: &Rehearsal, scenario: impl Future<Output = T>) -> T {
     tokio::select! {
         never = rehearsal.live() => match never {},
         done = scenario => done,
@@ -23,7 +23,7 @@ fn sfn(rehearsal: &Rehearsal) -> aws_sdk_sfn::Client {
     aws_sdk_sfn::Client::new(rehearsal.sdk())
 }
 
-async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
+pub(crate) async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
     let bucket = &rehearsal.aws().settings.bucket;
     s3(rehearsal)
         .put_object()
@@ -36,7 +36,7 @@ async fn upload(rehearsal: &Rehearsal, key: &str, text: &str) {
 }
 
 /// Waits until this number of executions have ended, and returns all of them, the oldest first.
-async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionStatus)> {
+pub(crate) async fn ended(rehearsal: &Rehearsal, number: usize) -> Vec<(String, ExecutionStatus)> {
     let machine = &rehearsal.aws().settings.state_machine;
     loop {
         pause(Duration::from_secs(5)).await;

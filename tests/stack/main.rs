@@ -38,6 +38,7 @@ mod network_tags; // removed and changed tags of the network, egress and instanc
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
+mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change

@@ -40,6 +40,23 @@ pub trait Component: Sync {
         Err(StepError::Defect("the workflow waits for a component that is stable once it is applied".into()))
     }
 
+    /// Changes the component's password. `Pending` until it has changed.
+    async fn rotate(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
+        Err(StepError::Defect("the workflow rotates the password of a component that has none".into()))
+    }
+
+    /// Restarts what read a secret before the secret changed, and returns what `wait_until_restarted` waits for.
+    async fn restart(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
+        Err(StepError::Defect("the workflow restarts a component that uses no secrets".into()))
+    }
+
+    /// Read-only. Like `wait_until_stable`, for what `restart` returned.
+    async fn wait_until_restarted(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
+        Err(StepError::Defect(
+            "the workflow waits for the restart of a component that uses no secrets".into(),
+        ))
+    }
+
     /// Deletes resources that the spec no longer has, once everything else is healthy. Returns what remains.
     async fn prune(&self, _work: &Work<'_>) -> Result<Deletion, StepError> {
         Ok(Deletion::default())

@@ -41,6 +41,12 @@ pub enum Action {
     WaitUntilStable,
     /// Deletes what the spec no longer has; `Pending` until everything is deleted.
     Prune,
+    /// Changes the database's password; `Pending` until it has changed.
+    Rotate,
+    /// Restarts what still has a previous value of a secret.
+    Restart,
+    /// `Pending` until what was restarted is stable.
+    AwaitRestart,
     /// Deletes what can be deleted now, and reports what remains.
     Delete,
     /// Deletes, and is `Pending` until nothing remains.
@@ -126,6 +132,9 @@ pub(crate) async fn act<C: Component>(
         Action::Apply => respond(&component.apply(&work).await?),
         Action::Prepare => respond(&component.prepare(&work).await?),
         Action::WaitUntilStable => respond(&component.wait_until_stable(&work).await?),
+        Action::Rotate => respond(&component.rotate(&work).await?),
+        Action::Restart => respond(&component.restart(&work).await?),
+        Action::AwaitRestart => respond(&component.wait_until_restarted(&work).await?),
         Action::Prune => respond(&completed(component.prune(&work).await?)?),
         Action::Delete => respond(&component.delete(&work).await?),
         Action::AwaitDeletion => respond(&completed(component.delete(&work).await?)?),

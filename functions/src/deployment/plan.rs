@@ -18,6 +18,10 @@ pub struct Plan {
     /// What people should know, and Stackdrop does not change.
     #[serde(default)]
     pub warnings: Vec<Problem>,
+    /// The services whose running tasks read a secret before it changed. They are restarted even if nothing else of the plan
+    /// is carried out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<String>,
 }
 
 impl Plan {
@@ -133,6 +137,8 @@ pub struct PlanReview {
     pub blocked: bool,
     /// Whether resources that the spec no longer has would be deleted.
     pub prunes: bool,
+    /// Whether running tasks read a secret, such as the database's password, before it changed.
+    pub outdated: bool,
     /// A hash of the changes and problems, to which an approval is bound. Warnings are not part of it: they do not affect
     /// the deployment.
     pub fingerprint: String,
@@ -153,6 +159,7 @@ impl PlanReview {
             changes: changes().next().is_some(),
             blocked: plans.iter().any(|component| !component.plan.problems.is_empty()),
             prunes: changes().any(|change| change.verb == Verb::Delete),
+            outdated: plans.iter().any(|component| !component.plan.outdated.is_empty()),
             fingerprint: hex::encode(&Sha256::digest(text)[..16]),
         })
     }
@@ -195,7 +202,7 @@ pub enum Verb {
     Update,
     /// The resource is deleted.
     Delete,
-    /// The resource matches the spec, and is restarted on request.
+    /// The resource matches the spec, and is restarted: on request, or because a secret has changed.
     Restart,
     /// The resource matches the spec, but is not healthy yet.
     Wait,

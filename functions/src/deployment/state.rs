@@ -47,6 +47,10 @@ pub struct Deployment {
     pub destroying: bool,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
+    /// When AWS announced that the database's password had changed (seconds since 1970); 0 for another deployment. The secret
+    /// itself shows the time of a rotation some seconds later, once the rotation is complete.
+    #[serde(default)]
+    pub password_changed: i64,
     /// During a rollback: the spec that failed, whose additions are pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted: Option<Spec>,
@@ -74,6 +78,9 @@ pub struct Deployment {
     /// The step of the approval that failed; nothing was changed.
     #[serde(default)]
     pub not_approved: Failures,
+    /// The step that could not change the database's password, or could not restart the services.
+    #[serde(default)]
+    pub rotation_failed: Failures,
     /// The failure that led to the rollback.
     #[serde(default)]
     pub first_failure: Failures,
@@ -103,6 +110,10 @@ pub struct Deployment {
 pub enum Verdict {
     /// It is deployed.
     Admitted,
+    /// It changes the database's password and restarts the services that use it; nothing else.
+    Rotating,
+    /// It restarts the services whose tasks still have the database's previous password; nothing else.
+    Restarting,
     /// It rolls back what an interrupted execution left.
     Interrupted,
     /// Another deployment replaced it: nothing is deployed.
@@ -133,6 +144,11 @@ impl Deployment {
     pub(crate) fn is_unchanged(&self) -> bool {
         let baseline = self.baseline.as_ref();
         baseline.is_some_and(|baseline| baseline.version == self.source.version && baseline.spec == self.spec)
+    }
+
+    /// Whether it only handles the database's password: it has no plan and leaves the baseline as it is.
+    pub(crate) fn is_rotation(&self) -> bool {
+        matches!(self.verdict, Verdict::Rotating | Verdict::Restarting)
     }
 
     /// Whether an earlier deployment could not prune everything.
@@ -227,6 +243,8 @@ pub enum Trigger {
     Manual,
     /// The stack's schedule.
     Schedule,
+    /// An event of Secrets Manager: the database's password has changed.
+    Rotation,
     /// An execution that was stopped or timed out.
     Interruption,
 }

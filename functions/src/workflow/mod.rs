@@ -1,6 +1,7 @@
 //! The workflow: generates `statemachine/deploy.asl.json`, which AWS runs, from the table in [`table`].
 
 mod removal;
+mod rotation;
 mod states;
 pub mod table;
 
@@ -36,6 +37,7 @@ pub fn definition(parts: &[Part]) -> Value {
     let workflow = Workflow { parts };
     let mut states = States::default();
     admission(&mut states);
+    rotation::rotate(&mut states);
     workflow.plan(&mut states);
     workflow.approve(&mut states);
     workflow.apply(&mut states);
@@ -85,6 +87,8 @@ fn admission(states: &mut States) {
     states.add("Admit", task.into_state());
     let ways = [
         (text("$.verdict", "admitted"), "Plan"),
+        (text("$.verdict", "rotating"), "RotatePassword"),
+        (text("$.verdict", "restarting"), "RestartServices"),
         (text("$.verdict", "interrupted"), "RollBack"),
         (text("$.verdict", "retained"), "Retained"),
     ];
@@ -165,7 +169,17 @@ impl Workflow<'_> {
             ..admit_task(AdmitAction::Review, "Reviews the plans of all components together", None)
         };
         states.add("Review", review.into_state());
+        let restarts_first = all(&[
+            is("$.review.outdated", true),
+            is("$.source.planOnly", false),
+            is("$.destroying", false),
+            // Once: a plan that finds outdated tasks again must not restart them for ever.
+            is_present("$.outputs.service", false),
+            is_present(&failed_in("rotationFailed", "RestartServices"), false),
+            is_present(&failed_in("rotationFailed", "AwaitRestart"), false),
+        ]);
         let ways = [
+            (restarts_first, "RestartServices"),
             (is("$.review.blocked", true), "Conclude"),
             (any(&[is("$.source.planOnly", true), is("$.reportOnly", true)]), "Conclude"),
             (
@@ -173,7 +187,7 @@ impl Workflow<'_> {
                 "NeedsApproval",
             ),
         ];
-        let comment = "Continues only if there is something to change, and no problem";
+        let comment = "Continues only if there is something to change, and no problem. Services whose tasks read a secret before it changed are restarted first, even if nothing else may be changed";
         states.add("Decide", choice(comment, &ways, "Conclude"));
     }
 

@@ -200,6 +200,14 @@ pub const READ_REPLY: Wait = every(2).for_minutes(2);
 /// The wait for the conclusion of a deployment.
 pub const CONCLUDE: Wait = every(5).for_minutes(5);
 
+/// The wait for a change of the database's password: first for RDS to be available, then about a minute for the change
+/// (Secrets Manager user guide, "Managed rotation").
+pub const ROTATE: Wait = every(5).for_minutes(75);
+/// The wait for ECS to accept the restart of services.
+pub const RESTART: Wait = every(1).for_minutes(5);
+/// The wait until restarted services are stable.
+pub const AWAIT_RESTART: Wait = every(3).for_minutes(40);
+
 /// How long a step may be without progress: AWS shows neither the desired state nor anything in progress. RDS shows an
 /// accepted change some seconds late; for a new IAM role, a deployer that was tested on AWS waits 48 s (go-to-k/cdkd,
 /// `retry.ts`). Whatever a person must do should be known within two minutes, the invocations included.

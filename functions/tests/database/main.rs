@@ -35,11 +35,22 @@ async fn prepared(spec: &str) -> (Account, Aws, Value) {
     (account, aws, deployment)
 }
 
+/// What Conclude does after a deployment that has succeeded.
+async fn set_rotation_rules(aws: &Aws) {
+    let db = instance(aws).await.unwrap();
+    let arn = db.master_user_secret().unwrap().secret_arn().unwrap();
+    let rules = aws_sdk_secretsmanager::types::RotationRulesType::builder();
+    let rules = rules.automatically_after_days(1000).build();
+    let call = aws.secrets().rotate_secret().secret_id(arn).rotation_rules(rules).rotate_immediately(false);
+    call.client_request_token("0".repeat(32)).send().await.unwrap();
+}
+
 /// The same with a stable database.
 async fn deployed(spec: &str) -> (Account, Aws, Value) {
     let (account, aws, mut deployment) = prepared(spec).await;
     apply(&aws, &[NAME], &mut deployment).await;
     wait_until_stable(&aws, &mut deployment).await;
+    set_rotation_rules(&aws).await;
     (account, aws, deployment)
 }
 
@@ -131,7 +142,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.calls() - before, 6, "read calls");
+    assert_eq!(account.calls() - before, 7, "read calls");
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());

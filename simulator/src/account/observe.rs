@@ -8,7 +8,8 @@ use crate::decisions::Decision;
 use crate::events::AccountEvent;
 use crate::exchange::Exchange;
 use crate::params::lock;
-use crate::services::{ec2, events, scheduler, sns};
+use crate::services::ecs::OutdatedTask;
+use crate::services::{ec2, ecs, events, scheduler, secrets, sns};
 use crate::view::{GroupView, InterfaceView, Origin};
 
 impl Account {
@@ -24,10 +25,16 @@ impl Account {
         self.event_occurred.notified()
     }
 
-    /// When the next schedule is due, since the account was opened.
+    /// When the next schedule, or the next rotation of a secret, is due, since the account was opened.
     #[must_use]
     pub fn next_schedule(&self) -> Option<Duration> {
-        self.with(|world| scheduler::next_due(world))
+        self.with(|world| scheduler::next_due(world).into_iter().chain(secrets::next_due(world)).min())
+    }
+
+    /// The tasks, running and stopped, that had the previous value of a secret for a time.
+    #[must_use]
+    pub fn outdated_tasks(&self) -> Vec<OutdatedTask> {
+        self.with(|world| ecs::outdated_tasks(world))
     }
 
     /// Every event that was put on the default event bus, in order.

@@ -93,7 +93,9 @@ const MODELED: &[&str] = &[
     "route53:ChangeResourceRecordSetsActions",
     "route53:ChangeResourceRecordSetsNormalizedRecordNames",
     "route53:ChangeResourceRecordSetsRecordTypes",
+    "secretsmanager:ModifyRotationRules",
     "secretsmanager:ResourceTag/",
+    "secretsmanager:RotateImmediately",
     "ssm:ResourceTag/",
 ];
 

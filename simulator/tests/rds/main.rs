@@ -14,4 +14,5 @@ mod create;
 mod delete;
 mod groups;
 mod modify;
+mod rotation;
 mod site;

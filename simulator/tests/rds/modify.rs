@@ -108,6 +108,8 @@ async fn a_stopped_instance_takes_no_change_and_starts_again_after_a_week() {
     wait(7.0 * 86_400.0).await;
     assert_eq!(site.status().await, "starting");
     wait(300.0).await;
+    // A rotation of the secret became due while the instance was stopped.
+    assert_eq!(states(&site, 60).await, ["resetting-master-credentials", "available"]);
     site.rds.stop_db_instance().db_instance_identifier(id()).send().await.unwrap();
     wait(200.0).await;
     site.rds.start_db_instance().db_instance_identifier(id()).send().await.unwrap();

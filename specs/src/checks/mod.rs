@@ -8,7 +8,7 @@ mod schedule;
 use ipnet::Ipv4Net;
 
 pub(crate) use self::image::{ecr_region, image};
-pub(crate) use self::schedule::{schedule, timezone};
+pub(crate) use self::schedule::{rotation, schedule, timezone};
 use crate::subnets::{LARGEST_VPC, SMALLEST_VPC};
 
 /// An error for `garde`, whose errors are a single text: the message, a line break, and what is expected.

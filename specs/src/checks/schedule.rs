@@ -19,6 +19,18 @@ pub(crate) fn schedule(text: &str, _: &()) -> garde::Result {
     }
 }
 
+/// The schedule of a rotation. A `rate` would fire at once when the schedule is created, and then at that time of day (user
+/// guide, "Rate-based schedules").
+pub(crate) fn rotation(text: &str, context: &()) -> garde::Result {
+    if text.starts_with("rate(") {
+        return refuse(
+            format!("`{text}` would change the password as soon as the stack is deployed"),
+            "`cron(MINUTE HOUR DAY MONTH WEEKDAY YEAR)`, such as `cron(0 4 1 * ? *)`",
+        );
+    }
+    schedule(text, context)
+}
+
 fn rate(text: &str, rate: &str) -> garde::Result {
     let minutes = rate.split_once(' ').and_then(|(count, unit)| {
         let digits = !count.starts_with('0') && count.chars().all(|c| c.is_ascii_digit());
@@ -194,6 +206,14 @@ mod tests {
             "cron(0 3 * * ? *",
         ] {
             assert!(schedule(text, &()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_has_a_time_of_day() {
+        assert!(rotation("cron(0 4 1 * ? *)", &()).is_ok());
+        for text in ["rate(30 days)", "monthly", "cron(0 4 1 * * *)"] {
+            assert!(rotation(text, &()).is_err(), "{text}");
         }
     }
 

@@ -60,6 +60,23 @@ pub struct Database {
     #[garde(skip)]
     #[schemars(length(min = 1))]
     pub allow: Vec<DatabaseClient>,
+    /// When the password changes.
+    #[garde(dive)]
+    pub rotation: Rotation,
+}
+
+/// When the database's password changes. Right afterwards, the services that use it are restarted: until their new tasks run,
+/// the previous ones cannot open new connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Rotation {
+    /// The schedule, a `cron` expression of EventBridge Scheduler: `cron(0 4 1 * ? *)` is the first of each month at 4:00.
+    #[garde(custom(checks::rotation))]
+    #[schemars(extend("pattern" = forms::CRON), example = &"cron(0 4 1 * ? *)")]
+    pub schedule: String,
+    /// The time zone of the schedule, such as `Europe/Berlin`.
+    #[garde(custom(checks::timezone))]
+    pub timezone: String,
 }
 
 /// The clients that can connect to the database.
@@ -91,6 +108,13 @@ impl Default for Database {
             final_snapshot: true,
             name: "app".into(),
             allow: vec![DatabaseClient::Services],
+            rotation: Rotation::default(),
         }
+    }
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self { schedule: "cron(0 4 1 * ? *)".into(), timezone: "UTC".into() }
     }
 }

@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::data::{Database, DatabaseClient, Instance};
+pub use self::data::{Database, DatabaseClient, Instance, Rotation};
 pub use self::service::{DatabaseValue, HealthCheck, Managed, Route, Scaling, Service};
 use crate::{StackName, checks, forms};
 

@@ -38,7 +38,7 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     exception(
         "AdmitRole",
         &[NoResource],
-        &["states:SendTaskFailure on *"],
+        &["states:SendTaskFailure on *", "states:SendTaskSuccess on *"],
         "takes no narrower resource; the caller must know the token of a waiting task",
     ),
     exception(

@@ -181,7 +181,8 @@ const OTHERS: &str = "other-owner";
 const OTHERS_ACCOUNT: &str = "999999999999";
 
 /// For each condition key that distinguishes resources or services, a value that Stackdrop never sends.
-const OTHERS_VALUES: [(&str, &str); 12] = [
+const OTHERS_VALUES: [(&str, &str); 14] = [
+    ("aws:ResourceTag/aws:rds:primaryDBInstanceArn", "arn:aws:rds:eu-central-1:123456789012:db:other"),
     ("application-autoscaling:service-namespace", "dynamodb"),
     ("ec2:CreateAction", "CreateImage"),
     ("ec2:Owner", OTHERS_ACCOUNT),
@@ -194,4 +195,5 @@ const OTHERS_VALUES: [(&str, &str); 12] = [
     ("kms:GrantIsForAWSResource", "false"),
     ("kms:ViaService", "s3.eu-central-1.amazonaws.com"),
     ("route53:ChangeResourceRecordSetsRecordTypes", "MX"),
+    ("secretsmanager:RotateImmediately", "true"),
 ];

@@ -24,6 +24,8 @@ pub(super) enum Check {
     UploadsStart,
     /// Only executions that were stopped or timed out are rolled back by another one.
     StoppedAreRecovered,
+    /// Changed passwords of RDS instances start executions; other secrets do not.
+    PasswordChangesStart,
     /// A stack's schedule starts deployments.
     SchedulesStart,
     /// Events that cannot start a deployment are kept for the longest time that SQS supports.
@@ -43,10 +45,11 @@ pub(super) enum Check {
 }
 
 impl Check {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Installs,
         Self::UploadsStart,
         Self::StoppedAreRecovered,
+        Self::PasswordChangesStart,
         Self::SchedulesStart,
         Self::EventsAreKept,
         Self::FunctionsRun,
@@ -69,6 +72,7 @@ impl Check {
             Self::Installs => Ok(()),
             Self::UploadsStart => uploads_start(&rehearsal).await,
             Self::StoppedAreRecovered => stopped_are_recovered(&rehearsal),
+            Self::PasswordChangesStart => password_changes_start(&rehearsal),
             Self::SchedulesStart => schedules_start(&rehearsal).await,
             Self::EventsAreKept => events_are_kept(template).await,
             Self::FunctionsRun => functions_run(&rehearsal).await,
@@ -163,6 +167,19 @@ fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
     Ok(())
 }
 
+/// The names are those of secrets that RDS and a person create.
+fn password_changes_start(rehearsal: &Rehearsal) -> CheckResult {
+    let managed = rehearsal.secret_event("rds!db-0a1b2c3d-0000-4000-8000-000000000000");
+    let event = managed.ok_or("the changed password of an RDS instance starts nothing")?;
+    expect(rehearsal.secret_event("shop/payment").is_none(), "another secret starts an execution")?;
+    for (field, other) in [("/detail-type", "Secret Rotated"), ("/detail/labelUpdated", "CUSTOM")] {
+        let mut other_event = event.clone();
+        *other_event.pointer_mut(field).unwrap() = json!(other);
+        expect(rehearsal.starts(&other_event) == 0, format!("{field}: {other} starts an execution"))?;
+    }
+    Ok(())
+}
+
 async fn schedules_start(rehearsal: &Rehearsal) -> CheckResult {
     let deployed = rehearsal.deploy(&scheduled(), &()).await.map_err(|error| error.to_string())?;
     expect(deployed.succeeded(), format!("{:?}", deployed.error()))?;
@@ -198,13 +215,14 @@ async fn without_permission_to_start(template: &str) -> Result<Rehearsal, String
     let execution = rehearsal.installation().workflow.arn.replacen(":stateMachine:", ":execution:", 1);
     rehearsal.account().execution_ended(&format!("{execution}:one"), "ABORTED");
     expect(rehearsal.interruption("one", &json!({})).is_none(), "it starts all the same")?;
+    expect(rehearsal.secret_event("rds!db-1").is_none(), "it starts all the same")?;
     Ok(rehearsal)
 }
 
 async fn events_are_kept(template: &str) -> CheckResult {
     let rehearsal = without_permission_to_start(template).await?;
     let lost = rehearsal.lost_events();
-    expect(lost.len() == 2, format!("{lost:?}"))?;
+    expect(lost.len() == 3, format!("{lost:?}"))?;
     for event in lost {
         let queue = event.kept_in.ok_or(format!("{} is lost", event.input))?;
         let days = rehearsal.installation().queues.get(&queue);

@@ -353,7 +353,37 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "${AWS::StackName}-deploy\n        STACKDROP_TOPIC",
         "${AWS::StackName}\n        STACKDROP_TOPIC",
     ),
+    mistake(
+        PasswordChangesStart,
+        "PasswordRule",
+        "the rule matches another source",
+        "[aws.secretsmanager]",
+        "[aws.rds]",
+    ),
+    mistake(
+        PasswordChangesStart,
+        "PasswordRule",
+        "the rule matches another kind of event",
+        "[Secret Label Updated]",
+        "[Secret Rotated]",
+    ),
+    mistake(PasswordChangesStart, "PasswordRule", "the rule matches every secret", "rds!db-*", "'*'"),
+    mistake(
+        PasswordChangesStart,
+        "PasswordRule",
+        "the rule matches every label",
+        "          labelUpdated: [AWSCURRENT]\n",
+        "",
+    ),
+    mistake(
+        PasswordChangesStart,
+        "PasswordRule",
+        "the rule has another target",
+        TARGET,
+        "Arn: !GetAtt LostEvents.Arn\n          RoleArn",
+    ),
     // ---------------------------------------------------------------- events that start nothing
+    mistake(EventsAreKept, "PasswordRule", "a changed password is lost", DEAD_LETTERS, ""),
     mistake(EventsAreKept, "SpecRule", "an upload is lost", DEAD_LETTERS, ""),
     mistake(EventsAreKept, "StoppedRule", "an interruption is lost", DEAD_LETTERS, ""),
     mistake(

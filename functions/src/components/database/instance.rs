@@ -145,13 +145,6 @@ fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Di
             "reboot the instance (`aws rds reboot-db-instance`), or reset the parameters",
         );
     }
-    if db.master_user_secret().and_then(|secret| secret.secret_status()) == Some("impaired") {
-        plan.warn(
-            LOGICAL_ID,
-            "RDS can no longer rotate the secret of the master password",
-            "check the KMS key and the resource policy of the secret",
-        );
-    }
 }
 
 /// Whether the storage is full and the deployment adds storage.

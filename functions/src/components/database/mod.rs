@@ -6,6 +6,7 @@ mod linked_role;
 mod observed;
 mod parameter_group;
 mod preflight;
+mod rotation;
 mod settings;
 mod status;
 mod storage;
@@ -53,6 +54,7 @@ impl Component for Database {
         subnet_group::plan(work, &observed, &mut plan);
         parameter_group::plan(work, spec, &observed, &mut plan);
         instance::plan(work, spec, &observed, &mut plan).await?;
+        rotation::plan(work, &observed, &mut plan).await?;
         preflight::plan(work, spec, &observed, &mut plan).await?;
         for (logical_id, what) in &observed.not_owned {
             plan.problem(*logical_id, format!("{what} exists but is not managed by this stack"), FIX);
@@ -89,6 +91,10 @@ impl Component for Database {
         }
     }
 
+    async fn rotate(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
+        rotation::rotate(work).await
+    }
+
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         if let Some(spec) = &work.spec.database {
@@ -112,6 +118,14 @@ pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
     match &work.spec.database {
         Some(spec) if spec.deletion_protection => instance::protect(work, spec).await,
         _ => Ok(()),
+    }
+}
+
+/// Lets Stackdrop, not AWS, decide when the password changes. Runs after the deployment has succeeded.
+pub(crate) async fn set_rotation_rules(work: &Work<'_>) -> Result<(), StepError> {
+    match &work.spec.database {
+        Some(_) => rotation::set_rules(work).await,
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The observed state of a stack's database.
 //!
-//! A deployment that changes nothing needs five calls: RDS returns an instance's tags and subnet group with the instance,
-//! but the tags of groups only one by one.
+//! A deployment that changes nothing needs five calls, and one for the rotation of the secret: RDS returns an instance's tags
+//! and subnet group with the instance, but the tags of groups only one by one.
 
 use std::collections::BTreeSet;
 

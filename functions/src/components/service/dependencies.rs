@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use stackdrop_specs::DatabaseValue;
 
 use super::observed::Observed;
+use super::outdated;
 use super::registry::Caches;
 use super::secrets::Secrets;
 use crate::aws::error::StepError;
@@ -21,6 +22,8 @@ pub(super) struct Dependencies {
     secret: String,
     /// Whether the database may still be unknown, because nothing but the roles is applied.
     is_early: bool,
+    /// The ARN of the secret with the database's password, if a service uses it.
+    password: Option<String>,
     /// The secrets that the spec refers to.
     pub(super) secrets: Secrets,
     /// The pull-through caches of the account's registry.
@@ -66,10 +69,15 @@ impl Dependencies {
         work.network()?;
         let placement = Placement::reported(work)
             .ok_or_else(|| StepError::Defect("the security groups have no group for the services".into()))?;
-        let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
+        let (mut secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
+        let password = database.secret.clone().filter(|_| uses(DatabaseValue::is_secret));
+        if let Some(arn) = &password {
+            secrets.read_rotation(work, arn).await?;
+        }
         Ok(Self {
             secrets,
             caches,
+            password,
             is_early: false,
             host: known(uses(|value| value == DatabaseValue::Host), database.host, "host name")?,
             secret: known(uses(DatabaseValue::is_secret), database.secret, "secret")?,
@@ -84,6 +92,7 @@ impl Dependencies {
         Ok(Self {
             secrets,
             caches,
+            password: None,
             is_early: true,
             host: database.host.unwrap_or_else(|| UNKNOWN.into()),
             secret: database.secret.unwrap_or_else(|| UNKNOWN.into()),
@@ -95,14 +104,10 @@ impl Dependencies {
     /// the tasks. The plan of `database` shows whether the database changes.
     pub(super) async fn observed(work: &Work<'_>, observed: &Observed) -> Result<Self, StepError> {
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
-        let mut dependencies = Self {
-            host: UNKNOWN.into(),
-            secret: UNKNOWN.into(),
-            is_early: false,
-            secrets,
-            caches,
-            placement: Placement::reported(work),
-        };
+        let (host, secret) = (UNKNOWN.to_owned(), UNKNOWN.to_owned());
+        let placement = Placement::reported(work);
+        let mut dependencies =
+            Self { host, secret, is_early: false, password: None, secrets, caches, placement };
         for (name, service) in &work.spec.services {
             let Some(content) =
                 observed.definitions.get(name).and_then(|definition| definition.content.as_ref())
@@ -125,7 +130,29 @@ impl Dependencies {
                 }
             }
         }
+        dependencies.find_password(work).await?;
         Ok(dependencies)
+    }
+
+    /// Finds the secret that existing tasks read: in a task definition or, if the spec no longer has that service's variables,
+    /// in the outputs of the last deployment.
+    async fn find_password(&mut self, work: &Work<'_>) -> Result<(), StepError> {
+        let baseline = work.deployment.baseline.as_ref();
+        let specs = [Some(work.spec), baseline.map(|baseline| &baseline.spec)].into_iter().flatten();
+        if !specs.flat_map(|spec| spec.services.values()).any(outdated::uses_password) {
+            return Ok(());
+        }
+        let earlier = baseline.and_then(|baseline| baseline.outputs.database.as_ref()?.secret.clone());
+        self.password = if self.secret == UNKNOWN { earlier } else { Some(self.secret.clone()) };
+        match &self.password {
+            Some(arn) => self.secrets.read_rotation(work, arn).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The ARN of the secret with the database's password, if a service uses it and the secret exists.
+    pub(super) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// The database's host name.

@@ -31,8 +31,20 @@ pub(super) enum Part {
     Tagging,
     Spread,
     RetryRollout,
-    /// A restart on request, to follow a moved image tag.
+    /// A restart, to follow a moved image tag or a changed secret.
     Restart,
+}
+
+impl Part {
+    /// Whether ECS starts new tasks for it (ECS API reference, `UpdateService`).
+    fn starts_new_tasks(self) -> bool {
+        match self {
+            Self::Definition | Self::Network | Self::LoadBalancers | Self::RetryRollout | Self::Restart => {
+                true
+            }
+            Self::Count | Self::Grace | Self::Exec | Self::Rolling | Self::Tagging | Self::Spread => false,
+        }
+    }
 }
 
 /// A field that differs, and the part that contains it.
@@ -60,6 +72,8 @@ pub(super) struct Desired<'a> {
     pub(super) since: i64,
     /// Whether to replace tasks that were started before this deployment.
     pub(super) refresh: bool,
+    /// What changed after running tasks had read it.
+    pub(super) outdated: Option<&'a str>,
 }
 
 impl Desired<'_> {
@@ -178,6 +192,12 @@ pub(super) fn differences(observed: &Service, desired: &Desired<'_>) -> Vec<Diff
     if list.is_empty() && has_failed_before(observed, desired) {
         let change = FieldChange::new("rollout", "failed", "restarted");
         list.push(Difference { part: Part::RetryRollout, change });
+    }
+    if let Some(changed) = desired.outdated
+        && !list.iter().any(|difference| difference.part.starts_new_tasks())
+    {
+        let change = FieldChange::new("tasks", format!("started before {changed} was changed"), "new ones");
+        list.push(Difference { part: Part::Restart, change });
     }
     list
 }

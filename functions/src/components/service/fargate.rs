@@ -11,6 +11,7 @@ use stackdrop_specs::Service as Spec;
 use super::dependencies::Dependencies;
 use super::desired::{Desired, Part, differences};
 use super::observed::Observed;
+use super::outdated;
 use super::rollout::find_service_deployment;
 use super::{
     NAME, cluster_name, ecs_tags, not_owned, pending_if_transient, plan_not_owned, read_tags, repair_tags,
@@ -64,6 +65,8 @@ pub(super) fn plan(
         return plan_not_owned(work, &logical_id, "ECS service", service.service_arn().unwrap_or(name), plan);
     }
     let definition = observed.definitions.get(name).map(|definition| definition.arn.as_str());
+    let outdated = outdated::services(work, observed, dependencies);
+    let outdated = outdated.get(name);
     let desired = Desired {
         name,
         spec,
@@ -71,7 +74,9 @@ pub(super) fn plan(
         placement: dependencies.placement.as_ref(),
         since: work.deployment.admitted_at(),
         refresh: work.deployment.refresh_image,
+        outdated: outdated.map(String::as_str),
     };
+    plan.outdated.extend(outdated.map(|_| name.to_owned()));
     let differences = differences(service, &desired);
     for difference in &differences {
         let verb = if difference.part == Part::Restart { Verb::Restart } else { Verb::Update };
@@ -92,6 +97,7 @@ pub(super) async fn apply(
     dependencies: &Dependencies,
     definition: &str,
 ) -> Result<Running, StepError> {
+    let outdated = outdated::services(work, observed, dependencies);
     let desired = Desired {
         name,
         spec,
@@ -99,6 +105,7 @@ pub(super) async fn apply(
         placement: dependencies.placement.as_ref(),
         since: work.deployment.admitted_at(),
         refresh: work.deployment.refresh_image,
+        outdated: outdated.get(name).map(String::as_str),
     };
     let Some(service) = observed.services.get(name) else {
         return create(work, observed, &desired, definition).await;
@@ -156,6 +163,24 @@ async fn rolls_back_by_itself(
     let stopped = response.doing(format!("stopping the rollout of ECS service {name}"))?.is_some();
     tracing::info!(arn, stopped, "Rollout stopped.");
     Ok(stopped)
+}
+
+/// Starts new tasks of a service with the same revision.
+pub(super) async fn restart(work: &Work<'_>, name: &str, service: &Service) -> Result<Running, StepError> {
+    let call = work.aws.ecs().update_service().cluster(cluster_name(work)).service(name);
+    let response = call.force_new_deployment(true).send().await;
+    if let Err(error) = &response {
+        pending_if_transient(work, &error.aws()).await?;
+    }
+    let response = response.doing(format!("restarting ECS service {name}"))?;
+    let service = response.service.as_ref().unwrap_or(service);
+    tracing::info!(arn = service.service_arn(), "Service restarted.");
+    Ok(unchanged(service))
+}
+
+/// A service that keeps its revision.
+pub(super) fn unchanged(service: &Service) -> Running {
+    running(service, service.task_definition().unwrap_or_default())
 }
 
 fn running(service: &Service, definition: &str) -> Running {

@@ -12,6 +12,7 @@ mod fargate;
 pub(crate) mod follow_ups;
 mod logs;
 mod observed;
+mod outdated;
 mod permissions;
 mod preflight;
 mod registry;
@@ -125,7 +126,33 @@ impl Component for Service {
         if work.spec.services.is_empty() {
             return Ok(ServiceOutputs::default());
         }
-        rollout::wait_until_stable(work).await
+        rollout::wait_until_stable(work, &work.spec.services.keys().cloned().collect()).await
+    }
+
+    async fn restart(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+        let observed = Observed::read(work).await?;
+        let dependencies = Dependencies::observed(work, &observed).await?;
+        let outdated = outdated::services(work, &observed, &dependencies);
+        let services = observed.services.keys().filter_map(|name| {
+            let service = observed.active_service(work, name)?;
+            let awaited = outdated.contains_key(name) || outdated::uses_password(work_spec(work, name)?);
+            awaited.then_some((name, service))
+        });
+        let services = services.map(async |(name, service)| {
+            // Without a restart it may be one that an earlier attempt restarted.
+            let running = match outdated.contains_key(name) {
+                true => fargate::restart(work, name, service).await?,
+                false => fargate::unchanged(service),
+            };
+            Ok::<_, StepError>((name.clone(), running))
+        });
+        let cluster = observed.cluster.as_ref().and_then(|cluster| cluster.cluster_arn().map(str::to_owned));
+        Ok(ServiceOutputs { cluster, services: all(services).await?.into_iter().collect() })
+    }
+
+    async fn wait_until_restarted(&self, work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+        let restarted = work.outputs.service.iter().flat_map(|outputs| outputs.services.keys().cloned());
+        rollout::wait_until_stable(work, &restarted.collect()).await
     }
 
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
@@ -181,6 +208,12 @@ async fn apply_service(
     let running = fargate::apply(work, observed, name, service, dependencies, definition).await?;
     scaling::apply(work, observed, name, service).await?;
     Ok((name.to_owned(), running))
+}
+
+/// A service in the spec or, for one that the spec no longer has, in the baseline.
+fn work_spec<'w>(work: &'w Work<'_>, name: &str) -> Option<&'w stackdrop_specs::Service> {
+    let baseline = work.deployment.baseline.as_ref();
+    work.spec.services.get(name).or_else(|| baseline?.spec.services.get(name))
 }
 
 /// The name of the stack's cluster.

@@ -1,7 +1,7 @@
 //! Following the rollout that `apply` started, and no other: a service that the circuit breaker rolled back to its old tasks
 //! also looks stable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::types::{
     CreatedAt, Deployment, DeploymentRolloutState, Service, ServiceDeploymentBrief, ServiceDeploymentStatus,
@@ -18,14 +18,16 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::{Running, ServiceOutputs};
 
-/// The complete outputs, once all services run the desired revisions and are healthy.
-pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<ServiceOutputs, StepError> {
+/// The complete outputs, once these services run the desired revisions and are healthy.
+pub(super) async fn wait_until_stable(
+    work: &Work<'_>,
+    names: &BTreeSet<String>,
+) -> Result<ServiceOutputs, StepError> {
     let requested = work.outputs.service.clone().unwrap_or_default();
-    let names = work.spec.services.keys().cloned().collect();
-    let observed = find_services(work, &names).await?;
+    let observed = find_services(work, names).await?;
     let observed: BTreeMap<&str, &Service> =
         observed.iter().filter_map(|service| Some((service.service_name()?, service))).collect();
-    let followed = work.spec.services.keys().map(async |name| {
+    let followed = names.iter().map(async |name| {
         let service = observed.get(name.as_str()).copied();
         follow(work, name, service, requested.services.get(name)).await.map(|running| (name.clone(), running))
     });

@@ -1,16 +1,23 @@
-//! The secrets that the spec refers to: whether they exist, and which KMS keys encrypt them.
+//! The secrets that the spec refers to: whether they exist, and which KMS keys encrypt them. Also when they were rotated: a task
+//! reads a secret only when it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_smithy_types::DateTime;
 use futures::future::try_join_all;
 
 use crate::aws::denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 
-/// The secrets of the spec by ARN.
+/// The secrets of the spec, and that of the database.
 #[derive(Debug, Default)]
-pub(super) struct Secrets(BTreeMap<String, Secret>);
+pub(super) struct Secrets {
+    /// Those that the spec names, by ARN.
+    named: BTreeMap<String, Secret>,
+    /// When each was rotated last, by ARN.
+    rotated: BTreeMap<String, DateTime>,
+}
 
 /// The observed state of a secret.
 #[derive(Debug)]
@@ -34,12 +41,28 @@ impl Secrets {
         let named: BTreeSet<String> =
             services.flat_map(|service| service.secrets.values()).map(|named| arn(named)).collect();
         let calls = named.into_iter().map(async |arn| Ok::<_, StepError>((describe(work, &arn).await?, arn)));
-        let observed = try_join_all(calls).await?;
-        Ok(Self(observed.into_iter().map(|(secret, arn)| (arn, secret)).collect()))
+        let mut secrets = Self::default();
+        for ((secret, rotated), arn) in try_join_all(calls).await? {
+            secrets.rotated.extend(rotated.map(|rotated| (arn.clone(), rotated)));
+            secrets.named.insert(arn, secret);
+        }
+        Ok(secrets)
+    }
+
+    /// Reads when the secret with the database's password was rotated.
+    pub(super) async fn read_rotation(&mut self, work: &Work<'_>, arn: &str) -> Result<(), StepError> {
+        let (_, rotated) = describe(work, arn).await?;
+        self.rotated.extend(rotated.map(|rotated| (arn.to_owned(), rotated)));
+        Ok(())
     }
 
     pub(super) fn get(&self, arn: &str) -> Option<&Secret> {
-        self.0.get(arn)
+        self.named.get(arn)
+    }
+
+    /// When a secret was rotated last, if it ever was.
+    pub(super) fn rotated(&self, arn: &str) -> Option<&DateTime> {
+        self.rotated.get(arn)
     }
 
     /// The customer managed keys that encrypt them: ARNs of keys or aliases.
@@ -48,19 +71,27 @@ impl Secrets {
             Secret::UnderKey(key) => Some(key.clone()),
             _ => None,
         };
-        self.0.values().filter_map(under).collect()
+        self.named.values().filter_map(under).collect()
     }
 
     /// Whether the keys of all of them are known.
     pub(super) fn are_known(&self) -> bool {
-        self.0.values().all(|secret| matches!(secret, Secret::UnderAwsKey | Secret::UnderKey(_)))
+        self.named.values().all(|secret| matches!(secret, Secret::UnderAwsKey | Secret::UnderKey(_)))
     }
 }
 
-async fn describe(work: &Work<'_>, arn: &str) -> Result<Secret, StepError> {
+/// A secret, and when it was rotated last.
+///
+/// The date is that of the rotation's end, which is never before the moment from which tasks read the new value. The date of the
+/// last change would not do: it also changes with a tag.
+async fn describe(work: &Work<'_>, arn: &str) -> Result<(Secret, Option<DateTime>), StepError> {
     let call = work.aws.secrets().describe_secret().secret_id(arn).send().await;
     let response = call.unless(&["ResourceNotFoundException"]).doing(format!("looking for secret {arn}"));
-    Ok(match response {
+    let rotated = match &response {
+        Ok(Some(secret)) => secret.last_rotated_date().copied(),
+        _ => None,
+    };
+    let secret = match response {
         Err(StepError::Refused { source, .. }) if denied::is(&source) => Secret::Denied(source.to_string()),
         Err(error) => return Err(error),
         Ok(None) => Secret::Absent,
@@ -70,7 +101,8 @@ async fn describe(work: &Work<'_>, arn: &str) -> Result<Secret, StepError> {
             Some(key) if key.ends_with("alias/aws/secretsmanager") => Secret::UnderAwsKey,
             Some(key) => Secret::UnderKey(key_arn(arn, key)),
         },
-    })
+    };
+    Ok((secret, rotated))
 }
 
 /// The ARN of a key or an alias. `DescribeSecret` returns an ARN, a key ID or an alias name; the latter two are in the

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::lock::Waiting;
 use super::read_newest;
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError, names};
@@ -53,19 +54,22 @@ pub(super) async fn ask(
 
 /// The reply that somebody sent with the token.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Reply {
     approved: bool,
+    /// Not a reply of a person: an execution reports that the database's password has changed.
+    password_changed: bool,
     by: Option<String>,
     reason: Option<String>,
 }
 
 /// Reads the reply. The deployment continues if the reply approves the plan and no newer version of the spec exists. The
-/// workflow then plans again, and compares the plan with the approved one.
+/// workflow then plans again, and compares the plan with the approved one. `None` if approval must be requested again, because
+/// services are restarted first.
 ///
 /// # Errors
 /// `ApprovalRejected`, `Superseded`.
-pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<Approved, StepError> {
+pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<Option<Approved>, StepError> {
     let stack = deployment.stack.as_str();
     let reply = deployment.reply.clone().unwrap_or_default();
     let reply: Reply = serde_json::from_value(reply).map_err(|error| {
@@ -74,6 +78,10 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<App
         ))
     })?;
     let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
+    if reply.password_changed {
+        bucket::delete(aws, &bucket::approval_key(stack)).await?;
+        return Ok(None);
+    }
     if !reply.approved {
         let reason = reply.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         return Err(StepError::ApprovalRejected(format!("the plan was rejected{by}{reason}")));
@@ -95,28 +103,35 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<App
     let review = deployment.review.as_ref();
     let review =
         review.ok_or_else(|| StepError::Defect("a plan was approved before it was reviewed".into()))?;
-    Ok(Approved { fingerprint: review.fingerprint.clone() })
+    Ok(Some(Approved { fingerprint: review.fingerprint.clone() }))
 }
 
-/// Ends a deployment that awaits approval, so that a newer one can take the lock; or, unless `replaces`, yields to it.
+/// Ends a deployment that awaits approval, so that a newer one can take the lock; or yields to it.
 ///
 /// # Errors
 /// `Superseded` if the newer deployment yields.
-pub(super) async fn end_waiting(
-    aws: &Aws,
-    stack: &str,
-    lock: &Lock,
-    replaces: bool,
-) -> Result<(), StepError> {
+pub(super) async fn end_waiting(aws: &Aws, stack: &str, lock: &Lock, how: Waiting) -> Result<(), StepError> {
     let waiting = bucket::read::<Approval>(aws, &bucket::approval_key(stack)).await?;
     let waiting =
         waiting.map(|(approval, _)| approval).filter(|waiting| waiting.deployment == lock.deployment);
     let Some(waiting) = waiting else { return Ok(()) };
-    if !replaces {
-        return Err(StepError::Superseded(format!(
-            "deployment {} has been awaiting approval since {}",
-            waiting.deployment, waiting.since
-        )));
+    // Somebody may have replied just now: then the deployment is running, and the newer one waits.
+    let closed = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
+    let (deployment, since) = (&waiting.deployment, &waiting.since);
+    if how == Waiting::Yield {
+        let reason = format!("deployment {deployment} has been awaiting approval since {since}");
+        return Err(StepError::Superseded(reason));
+    }
+    if how == Waiting::Notify {
+        let call = aws.sfn().send_task_success().task_token(&waiting.token);
+        let call = call.output(json!({ "passwordChanged": true }).to_string()).send().await;
+        let doing = format!("notifying deployment {deployment}, which awaits approval");
+        return match call.unless(&closed).doing(doing)? {
+            Some(_) => Err(StepError::Superseded(format!(
+                "deployment {deployment}, which awaits approval, restarts the services and then requests approval again"
+            ))),
+            None => Ok(()),
+        };
     }
     let call = aws
         .sfn()
@@ -124,7 +139,5 @@ pub(super) async fn end_waiting(
         .task_token(&waiting.token)
         .error(names::SUPERSEDED)
         .cause("another deployment of the stack was requested while this one awaited approval");
-    // Somebody may have replied just now: then the deployment is running, and the newer one waits.
-    let closed = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
     call.send().await.unless(&closed).doing("ending the deployment that awaits approval").map(drop)
 }

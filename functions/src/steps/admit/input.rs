@@ -22,8 +22,19 @@ pub(super) enum Input {
     Manual(ManualRequest),
     /// An execution failed, was stopped by hand or timed out.
     Interrupted(Interruption),
+    /// The password of an RDS instance has changed.
+    PasswordChanged(PasswordChange),
     /// Nothing to do, and why.
     Harmless(String),
+}
+
+/// A change of the password of an RDS instance.
+#[derive(Debug)]
+pub(super) struct PasswordChange {
+    /// The ARN of the secret.
+    pub(super) secret: String,
+    /// When it changed (seconds since 1970).
+    pub(super) at: i64,
 }
 
 impl Input {
@@ -32,8 +43,11 @@ impl Input {
         match self {
             Self::Uploaded { .. } => Trigger::Upload,
             Self::Deleted { .. } => Trigger::Deletion,
-            Self::Manual(request) if request.action == RequestedAction::Redeploy => Trigger::Schedule,
-            Self::Manual(_) => Trigger::Manual,
+            Self::Manual(request) => match request.action {
+                RequestedAction::Redeploy | RequestedAction::Rotate => Trigger::Schedule,
+                _ => Trigger::Manual,
+            },
+            Self::PasswordChanged(_) => Trigger::Rotation,
             Self::Interrupted(_) | Self::Harmless(_) => Trigger::Interruption,
         }
     }
@@ -61,6 +75,8 @@ pub(super) struct Interruption {
     pub(super) started: String,
     /// When it ended (RFC 3339).
     pub(super) stopped: String,
+    /// Whether it only changed the database's password.
+    pub(super) rotates: bool,
 }
 
 impl Interruption {
@@ -120,6 +136,8 @@ pub(super) enum RequestedAction {
     Deploy,
     /// Deploy the baseline's spec again: repairs drift. Schedules request it.
     Redeploy,
+    /// Change the database's password, and restart the services that use it. Schedules request it.
+    Rotate,
     /// Only plan the newest version of the spec.
     Plan,
     /// Destroy the stack.
@@ -152,6 +170,7 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
     match event.get("detail-type") {
         None => return manual_request(event).map(Input::Manual),
         Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings),
+        Some(kind) if kind == LABEL_UPDATED => return password_change(event).map(Input::PasswordChanged),
         Some(_) => {}
     }
     let no_event =
@@ -224,6 +243,41 @@ fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
     Ok(request)
 }
 
+/// The detail type of Secrets Manager's events about versions of secrets (Secrets Manager user guide, "Secret Label Updated
+/// event"). It is sent for each label that moves to another version.
+const LABEL_UPDATED: &str = "Secret Label Updated";
+
+fn password_change(event: &Value) -> Result<PasswordChange, StepError> {
+    let no_event = |what: &str| {
+        StepError::InvalidEvent(format!("the input is not an event of a database's changed password: {what}"))
+    };
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    if text("/source") != Some("aws.secretsmanager") {
+        return Err(no_event("its source is not aws.secretsmanager"));
+    }
+    if text("/detail/labelUpdated") != Some("AWSCURRENT") {
+        return Err(no_event("the label AWSCURRENT has not moved"));
+    }
+    let secret = text("/resources/0").ok_or_else(|| no_event("it lacks the secret's ARN"))?;
+    let time = text("/time").and_then(|time| {
+        time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).ok()
+    });
+    let at = time.ok_or_else(|| no_event("it has no time"))?.unix_timestamp();
+    Ok(PasswordChange { secret: secret.to_owned(), at })
+}
+
+/// An interrupted execution that restarted services is repeated: they need the new password, and nothing was left incomplete.
+/// One that failed is not, because the repeated one would fail too.
+fn interrupted_restart(change: &StatusChange, input: Option<&Value>) -> Result<Input, StepError> {
+    if change.status == "FAILED" {
+        return Ok(Input::Harmless(format!(
+            "deployment {}, which restarted services, failed: the next deployment restarts them",
+            change.name
+        )));
+    }
+    password_change(input.unwrap_or(&Value::Null)).map(Input::PasswordChanged)
+}
+
 fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> {
     let no_event = |what: String| {
         StepError::InvalidEvent(format!("the input is not an event of a stopped deployment: {what}"))
@@ -247,6 +301,10 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
         Some(text) => serde_json::from_str(text).map_err(|error| no_event(error.to_string()))?,
         None => return Err(no_event("it lacks the execution's input".into())),
     };
+    if input.as_ref().is_some_and(|input| input["detail-type"] == LABEL_UPDATED) {
+        return interrupted_restart(&change, input.as_ref());
+    }
+    let rotates = input.as_ref().is_some_and(|input| input["action"] == "rotate");
     let stack = input.as_ref().and_then(stack_of).and_then(|stack| StackName::try_from(stack).ok());
     let Some(stack) = stack else {
         // An execution with an invalid input fails in Admit; its event must not fail too, again and again.
@@ -273,5 +331,6 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
         cleaned_up,
         started: at(change.start_date),
         stopped: at(change.stop_date.unwrap_or(change.start_date)),
+        rotates,
     }))
 }

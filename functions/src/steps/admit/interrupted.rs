@@ -5,8 +5,9 @@ use serde_json::Value;
 use stackdrop_specs::Spec;
 
 use super::input::Interruption;
-use super::lock::{self, Purpose};
+use super::lock::{self, Purpose, Waiting};
 use super::not_deployed::not_deployed;
+use super::rotation;
 use super::{Admitted, Execution, admit, baseline, read_version};
 use crate::aws::Aws;
 use crate::aws::error::{StepError, names};
@@ -43,9 +44,12 @@ pub(super) async fn interrupted(
         return give_up(aws, execution, interruption, &lock.source).await;
     }
     let (source, destroying) = (lock.source, lock.destroying);
-    let purpose = Purpose { source: &source, destroying, replaces_waiting: true };
+    let purpose = Purpose { source: &source, destroying, waiting: Waiting::Replace };
     let etag = lock::take(aws, stack, execution, &purpose).await?;
     record(aws, interruption, Some(&source), When::Always).await?;
+    if interruption.rotates {
+        return rotation::finish(aws, execution, &interruption.stack, etag).await;
+    }
     if source.plan_only {
         record::unlock(aws, stack, &etag).await?;
         return not_deployed(

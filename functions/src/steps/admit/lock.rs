@@ -15,14 +15,26 @@ use crate::deployment::state::Source;
 pub(super) struct Purpose<'a> {
     pub(super) source: &'a Source,
     pub(super) destroying: bool,
-    /// Whether it replaces a deployment that awaits approval, because somebody requested something newer.
-    pub(super) replaces_waiting: bool,
+    /// What it does with a deployment that awaits approval.
+    pub(super) waiting: Waiting,
+}
+
+/// What a deployment does with one that awaits approval and therefore holds the lock for up to three days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Replaces it, because somebody requested something newer.
+    Replace,
+    /// Yields to it.
+    Yield,
+    /// Yields to it, after telling it that the database's password has changed: it restarts the services, and requests approval
+    /// again.
+    Notify,
 }
 
 impl<'a> Purpose<'a> {
     /// To deploy a spec on request.
     pub(super) fn deploy(source: &'a Source) -> Self {
-        Self { source, destroying: false, replaces_waiting: true }
+        Self { source, destroying: false, waiting: Waiting::Replace }
     }
 }
 
@@ -51,7 +63,7 @@ pub(super) async fn take(
         Some((lock, etag)) if lock.execution == execution.id => Some(etag),
         Some((lock, etag)) => match holder_state(aws, &lock.execution).await? {
             Holder::Running => {
-                approval::end_waiting(aws, stack, &lock, purpose.replaces_waiting).await?;
+                approval::end_waiting(aws, stack, &lock, purpose.waiting).await?;
                 return Err(StepError::pending(format!(
                     "deployment {} of stack {stack}, which has been running since {}",
                     lock.deployment, lock.since

@@ -6,6 +6,7 @@ mod input;
 mod interrupted;
 mod lock;
 mod not_deployed;
+mod rotation;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use crate::deployment::plan::PlanReview;
 use crate::deployment::record;
 use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Verdict};
 use input::{Input, ManualRequest, RequestedAction};
-use lock::Purpose;
+use lock::{Purpose, Waiting};
 use not_deployed::{new_record, not_deployed, supersede};
 use sources::{newest, parse_or_reject, read_newest, read_version};
 
@@ -111,8 +112,11 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => {
-            let approved = Some(approval::read_reply(&deployment, aws).await?);
-            respond(&Deployment { approved, ..deployment })
+            let approved = approval::read_reply(&deployment, aws).await?;
+            // A restart of services is possible again, see `Decide`; one that failed, only after the password has changed again.
+            let rotation_failed =
+                if approved.is_some() { deployment.rotation_failed.clone() } else { Failures::new() };
+            respond(&Deployment { approved, rotation_failed, outputs: Outputs::default(), ..deployment })
         }
         Action::RollBack => {
             let rollback = deployment.rollback();
@@ -141,10 +145,12 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
         Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
         Input::Deleted { key } => deleted(aws, execution, &key).await,
         Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
+        Input::PasswordChanged(change) => rotation::password_changed(aws, execution, &change).await,
         Input::Harmless(reason) => not_deployed(execution, "", Verdict::Superseded, &reason),
         Input::Manual(request) => match request.action {
             RequestedAction::Deploy | RequestedAction::Plan => manual(aws, execution, &request).await,
             RequestedAction::Redeploy => redeploy(aws, execution, &request).await,
+            RequestedAction::Rotate => rotation::rotate(aws, execution, &request.stack).await,
             RequestedAction::Destroy => destroy(aws, execution, &request.stack).await,
         },
     }
@@ -232,30 +238,48 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
         return not_deployed(execution, stack, Verdict::Superseded, &reason);
     };
     let source = expected.source();
-    let purpose = Purpose { replaces_waiting: false, ..Purpose::deploy(&source) };
-    let lock = match lock::take(aws, stack, execution, &purpose).await {
+    let lock = match lock_deployed(aws, execution, &request.stack, &source, Waiting::Yield).await? {
+        Ok(lock) => lock,
+        Err(ended) => return Ok(ended),
+    };
+    let (spec, source) = (lock.baseline.spec.clone(), lock.baseline.source());
+    let admitted = Admitted {
+        refresh_image: request.refresh_image,
+        report_only: request.drift == Drift::Report,
+        ..Admitted::new(spec, source, lock.etag, Some(lock.baseline))
+    };
+    admit(aws, execution, admitted).await
+}
+
+/// The lock of a stack that is deployed.
+struct Locked {
+    etag: String,
+    baseline: Baseline,
+}
+
+/// Takes the lock to work on the baseline. `Err` with the response if there is nothing to do.
+async fn lock_deployed(
+    aws: &Aws,
+    execution: &Execution,
+    stack: &StackName,
+    source: &Source,
+    waiting: Waiting,
+) -> Result<Result<Locked, Value>, StepError> {
+    let purpose = Purpose { waiting, ..Purpose::deploy(source) };
+    let etag = match lock::take(aws, stack.as_str(), execution, &purpose).await {
         Err(StepError::Superseded(reason)) => {
-            return supersede(aws, source, execution, Outcome::Superseded, reason).await;
+            let source = source.clone();
+            return supersede(aws, source, execution, Outcome::Superseded, reason).await.map(Err);
         }
         taken => taken?,
     };
     // The previous holder of the lock may have changed the baseline.
-    let Some(baseline) = baseline(aws, &request.stack).await? else {
-        record::unlock(aws, stack, &lock).await?;
-        return not_deployed(
-            execution,
-            stack,
-            Verdict::Superseded,
-            "the stack was destroyed in the meantime",
-        );
-    };
-    let (spec, source) = (baseline.spec.clone(), baseline.source());
-    let admitted = Admitted {
-        refresh_image: request.refresh_image,
-        report_only: request.drift == Drift::Report,
-        ..Admitted::new(spec, source, lock, Some(baseline))
-    };
-    admit(aws, execution, admitted).await
+    if let Some(baseline) = baseline(aws, stack).await? {
+        return Ok(Ok(Locked { etag, baseline }));
+    }
+    record::unlock(aws, stack.as_str(), &etag).await?;
+    let reason = "the stack was destroyed in the meantime";
+    not_deployed(execution, stack.as_str(), Verdict::Superseded, reason).map(Err)
 }
 
 /// Destroys or retains the stack whose spec was deleted, as the baseline's spec says.
@@ -326,14 +350,27 @@ struct Admitted {
     destroying: bool,
     /// The failure of the interrupted execution, if this deployment cleans up after one.
     interruption: Option<Failures>,
+    /// What it does with the database's password, if it does nothing else.
+    rotation: Option<Verdict>,
+    /// When the password changed, according to an event.
+    password_changed: i64,
 }
 
 impl Admitted {
     /// A plain deployment on a manual request.
     fn new(spec: Spec, source: Source, lock: String, baseline: Option<Baseline>) -> Self {
-        let interruption = None;
-        let (refresh_image, report_only, destroying) = (false, false, false);
-        Self { spec, source, lock, baseline, refresh_image, report_only, destroying, interruption }
+        Self {
+            spec,
+            source,
+            lock,
+            baseline,
+            refresh_image: false,
+            report_only: false,
+            destroying: false,
+            interruption: None,
+            rotation: None,
+            password_changed: 0,
+        }
     }
 }
 
@@ -347,7 +384,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
     }
     let (verdict, failed) = match admitted.interruption {
         Some(interruption) => (Verdict::Interrupted, interruption),
-        None => (Verdict::Admitted, Failures::new()),
+        None => (admitted.rotation.unwrap_or(Verdict::Admitted), Failures::new()),
     };
     respond(&Deployment {
         verdict,
@@ -364,6 +401,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         report_only: admitted.report_only,
         destroying: admitted.destroying,
         rolling_back: false,
+        password_changed: admitted.password_changed,
         attempted: None,
         plan: Vec::new(),
         review: None,
@@ -377,6 +415,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         first_failure: Failures::new(),
         rollback_failed: Failures::new(),
         prune_failed: Failures::new(),
+        rotation_failed: Failures::new(),
         deletions: BTreeMap::new(),
         delete_failed: Failures::new(),
         deletion_ends: Vec::new(),

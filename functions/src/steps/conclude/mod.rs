@@ -5,6 +5,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stackdrop_specs::{Rotation, Spec};
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
@@ -75,6 +76,8 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
         schedule::delete(aws, stack).await?;
     }
     match record.result {
+        // The stack's spec and its resources are the same as before.
+        Outcome::Succeeded if deployment.is_rotation() => {}
         Outcome::Succeeded => {
             let warnings = succeed(aws, deployment, &record.outputs).await?;
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
@@ -115,6 +118,16 @@ fn unless_retried<T>(result: Result<T, StepError>) -> Result<Result<T, String>, 
     }
 }
 
+/// Keeps the schedules of the baseline in the spec: the next deployment compares with them as they are, and tries again.
+fn keep_schedules(spec: &mut Spec, baseline: Option<&Spec>) {
+    spec.redeploy = baseline.and_then(|baseline| baseline.redeploy.clone());
+    if let Some(database) = &mut spec.database {
+        let before = baseline.and_then(|baseline| baseline.database.as_ref());
+        let unknown = Rotation { schedule: String::new(), timezone: String::new() };
+        database.rotation = before.map_or(unknown, |before| before.rotation.clone());
+    }
+}
+
 /// Makes the deployment the baseline, then does what follows a success. A call that AWS refuses
 /// there becomes a warning, because the stack is deployed.
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
@@ -126,8 +139,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
             .push("Somebody had changed or deleted the stack's schedule: it is as in the spec again.".into()),
         Err(warning) => {
             warnings.push(warning);
-            // The next deployment compares with the schedule as it is, and tries again.
-            spec.redeploy = deployment.baseline.as_ref().and_then(|baseline| baseline.spec.redeploy.clone());
+            keep_schedules(&mut spec, deployment.baseline.as_ref().map(|baseline| &baseline.spec));
         }
     }
     let baseline = Baseline {
@@ -143,6 +155,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     if deployment.outputs.network.is_some() {
         let work = Work::new(aws, deployment);
         warnings.extend(unless_retried(database::protect(&work).await)?.err());
+        warnings.extend(unless_retried(database::set_rotation_rules(&work).await)?.err());
     }
     Ok(warnings)
 }

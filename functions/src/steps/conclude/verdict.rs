@@ -43,6 +43,17 @@ impl Verdict {
 
     /// Judges a deployment whose steps have all ended.
     pub(super) fn of(deployment: &Deployment) -> Self {
+        let verdict = Self::of_steps(deployment);
+        // A deployment that went on has restarted the services itself, or says why it could not.
+        let went_on = deployment.outputs.network.is_some();
+        match first(&deployment.rotation_failed).filter(|_| !went_on) {
+            Some(failed) if deployment.is_rotation() => not_restarted(failed, None),
+            Some(failed) => not_restarted(failed, Some(verdict)),
+            None => verdict,
+        }
+    }
+
+    fn of_steps(deployment: &Deployment) -> Self {
         if let Some((_, failure)) = first(&deployment.rollback_failed) {
             return rollback_not_started(deployment, failure);
         }
@@ -62,6 +73,9 @@ impl Verdict {
         if let Some(failed) = first(&deployment.failed) {
             return self::failed(deployment, failed);
         }
+        if deployment.is_rotation() {
+            return restarted(deployment);
+        }
         if let Some((_, failure)) = first(&deployment.prune_failed) {
             let message = format!(
                 "The stack matches its spec, but resources that the spec no longer has could not be deleted: {}\nThe \
@@ -77,26 +91,89 @@ impl Verdict {
     }
 }
 
+/// A deployment that could not change the password or restart the services; `otherwise` is how it ended apart from that.
+fn not_restarted((step, failure): Failed<'_>, otherwise: Option<Verdict>) -> Verdict {
+    let consequence = if step == "RotatePassword" {
+        "The services were not restarted, because their tasks still have the current password."
+    } else {
+        "Tasks that started before the database's password was changed cannot open new connections. The next deployment \
+         restarts them."
+    };
+    let what = format!("{}\n{consequence}", failure.of_step(step));
+    match otherwise {
+        Some(verdict) if ![Outcome::Succeeded, Outcome::Drifted].contains(&verdict.outcome) => {
+            Verdict { message: Some(lines(verdict.message, Some(what))), ..verdict }
+        }
+        otherwise => {
+            let message = lines(Some(what), otherwise.and_then(|verdict| verdict.message));
+            let (step, error) = (Some(step.clone()), Some(failure.error.clone()));
+            Verdict { step, error, ..Verdict::saying(Outcome::Failed, message) }
+        }
+    }
+}
+
+/// A deployment that changed the password or only restarted the services.
+fn restarted(deployment: &Deployment) -> Verdict {
+    let message = match restarted_services(deployment).as_slice() {
+        [] => "The database's password was changed; no service uses it.".to_owned(),
+        [name] => format!("The database's password was changed, and service {name} runs with the new one."),
+        names => format!(
+            "The database's password was changed, and services {} run with the new one.",
+            names.join(", ")
+        ),
+    };
+    Verdict::saying(Outcome::Succeeded, message)
+}
+
+/// Two parts of a message, if there are any.
+fn lines(first: Option<String>, second: Option<String>) -> String {
+    first.into_iter().chain(second).collect::<Vec<_>>().join("\n")
+}
+
+/// The services that run with the new password.
+fn restarted_services(deployment: &Deployment) -> Vec<&str> {
+    let services = deployment.outputs.service.iter().flat_map(|service| service.services.keys());
+    services.map(String::as_str).collect()
+}
+
+/// What a deployment restarted before it ended with its plan.
+fn restarted_first(deployment: &Deployment) -> Option<String> {
+    if deployment.outputs.network.is_some() {
+        return None;
+    }
+    match restarted_services(deployment).as_slice() {
+        [] => None,
+        names => Some(format!(
+            "Restarted, because a secret had changed after their tasks had started: {}.",
+            names.iter().map(|name| format!("service/{name}")).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
 /// A deployment that ended with its plan, or had no failure.
 fn planned(deployment: &Deployment) -> Verdict {
     let problems = summary::problems(&deployment.plan);
     if deployment.source.plan_only && !deployment.destroying {
         return Verdict::saying(Outcome::Planned, summary::of_plan(deployment));
     }
+    let restarted = restarted_first(deployment);
+    let nothing = if restarted.is_some() { "nothing else was changed" } else { "nothing was changed" };
     if !problems.is_empty() {
+        let stopped = format!("{}. {}", nothing.replacen('n', "N", 1), problems.join("\n"));
         return Verdict {
             step: Some("Plan".into()),
             error: Some(names::PREFLIGHT_FAILED.into()),
-            ..Verdict::saying(Outcome::Failed, format!("Nothing was changed. {}", problems.join("\n")))
+            ..Verdict::saying(Outcome::Failed, lines(restarted, Some(stopped)))
         };
     }
     let warnings = summary::in_words(&summary::warnings(&deployment.plan));
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
-        let reported = "The drift was only reported (drift: report); nothing was changed.".to_owned();
-        let message: Vec<String> = [reported].into_iter().chain(warnings).collect();
-        return Verdict::saying(Outcome::Drifted, message.join("\n"));
+        let reported = format!("The drift was only reported (drift: report); {nothing}.");
+        let reported = lines(Some(reported), warnings);
+        return Verdict::saying(Outcome::Drifted, lines(restarted, Some(reported)));
     }
-    Verdict { message: warnings, ..Verdict::new(Outcome::Succeeded) }
+    let message = Some(lines(restarted, warnings)).filter(|message| !message.is_empty());
+    Verdict { message, ..Verdict::new(Outcome::Succeeded) }
 }
 
 /// A deployment whose plan was not approved.

@@ -44,6 +44,7 @@ fn prepare(world: &mut World, task: &mut Task, definition: &Definition) {
         Outcome::Runs(behaviour) => {
             let fails = deployment_of(world, task).is_some_and(|deployment| deployment.fails);
             task.running_at = Some(world.now + task.runs_after);
+            task.read_at = Some(world.now);
             task.behaviour = if fails { Behaviour::Crashes(Crash::at_once(1)) } else { behaviour };
         }
         Outcome::Unreachable(_) if world.now < task.gives_up_at => {}

@@ -7,6 +7,7 @@ mod definitions;
 mod deployments;
 mod incidents;
 mod lifecycle;
+mod outdated;
 mod requests;
 mod scheduler;
 mod services;
@@ -23,6 +24,8 @@ use stackdrop_figures::prices::fargate_hourly;
 
 use self::clusters::Cluster;
 use self::definitions::Definition;
+pub use self::outdated::OutdatedTask;
+pub(crate) use self::outdated::outdated_tasks;
 use self::services::Service;
 use self::tasks::Task;
 use super::unknown;

@@ -340,6 +340,7 @@ fn place(
         gives_up_at: now + world.latency.seconds(GIVE_UP_SECONDS),
         runs_after: deployment.starts_within.saturating_sub(prepare),
         running_at: None,
+        read_at: None,
         behaviour: Behaviour::Well,
         announced: false,
         registered: Vec::new(),

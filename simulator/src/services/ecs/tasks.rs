@@ -47,6 +47,8 @@ pub(super) struct Task {
     /// The time from having everything to running.
     pub(super) runs_after: Duration,
     pub(super) running_at: Option<Duration>,
+    /// When it read its secrets.
+    pub(super) read_at: Option<Duration>,
     pub(super) behaviour: Behaviour,
     /// Whether its start has been reported to the target groups and the logs.
     pub(super) announced: bool,

@@ -179,13 +179,7 @@ pub(super) fn keep_password(world: &mut World, id: &str, kms_key: String) -> Sec
     let owner = world.arn("rds", &format!("db:{id}"));
     let name = format!("rds!db-{}", uuid(&format!("{owner}/{number}")));
     let arn = secrets::create_managed(world, "rds", &owner, &name);
-    Secret {
-        arn,
-        kms_key,
-        active_at: world.now + world.latency.seconds(SECRET_SECONDS),
-        rotating_until: Duration::ZERO,
-        impaired: false,
-    }
+    Secret { arn, kms_key, active_at: world.now + world.latency.seconds(SECRET_SECONDS) }
 }
 
 fn uuid(seed: &str) -> String {

@@ -130,7 +130,7 @@ fn keeping(world: &World, instance: &Instance) -> Map<String, Value> {
     let secret = instance.secret.as_ref().map(|secret| {
         json!({
             "SecretArn": secret.arn,
-            "SecretStatus": secret.status(world.now),
+            "SecretStatus": secret.status(world),
             "KmsKeyId": secret.kms_key,
         })
     });

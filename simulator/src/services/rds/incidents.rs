@@ -8,6 +8,7 @@ use super::instance::Instance;
 use super::parameter_groups::default_name;
 use super::{catalogue, delete, events, windows};
 use crate::incident::Incident;
+use crate::services::secrets;
 use crate::world::{Tags, World};
 
 /// How long RDS patches an operating system.
@@ -129,11 +130,8 @@ pub(super) const ALL: &[Incident] = &[
     }),
     incident("database-secret-impaired", "RDS can no longer rotate the database's secret", |world, stack| {
         on_each(world, stack, |world, id| {
-            set(world, id, |instance, _| {
-                if let Some(secret) = &mut instance.secret {
-                    secret.impaired = true;
-                }
-            })
+            let secret = world.states.rds.instances.get(id).and_then(|instance| instance.secret.clone());
+            secret.is_some_and(|secret| secrets::impair(world, &secret.arn))
         })
     }),
     incident(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::params::Refusal;
+use crate::services::secrets;
 use crate::world::{Tags, World};
 
 use super::change::Change;
@@ -90,21 +91,12 @@ pub(super) struct Secret {
     pub(super) arn: String,
     pub(super) kms_key: String,
     pub(super) active_at: Duration,
-    /// Until when it is being rotated.
-    pub(super) rotating_until: Duration,
-    /// Whether RDS cannot rotate it.
-    pub(super) impaired: bool,
 }
 
 impl Secret {
     /// Source: API reference, `MasterUserSecret`.
-    pub(super) fn status(&self, now: Duration) -> &'static str {
-        match () {
-            () if now < self.active_at => "creating",
-            () if now < self.rotating_until => "rotating",
-            () if self.impaired => "impaired",
-            () => "active",
-        }
+    pub(super) fn status(&self, world: &World) -> &'static str {
+        if world.now < self.active_at { "creating" } else { secrets::status(world, &self.arn) }
     }
 }
 

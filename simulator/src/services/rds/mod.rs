@@ -18,6 +18,7 @@ mod linked_role;
 mod modify;
 mod parameter_groups;
 mod parameters;
+mod password;
 mod query;
 mod snapshots;
 mod subnet_groups;
@@ -39,6 +40,7 @@ use crate::world::World;
 use events::Event;
 use instance::Instance;
 use parameter_groups::ParameterGroup;
+pub(crate) use password::reset_password;
 use snapshots::Snapshot;
 use subnet_groups::SubnetGroup;
 
@@ -54,6 +56,8 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
     ],
     can_fail: &["CreateDBInstance"],
+    // A rotation of the master password causes an event of Secrets Manager.
+    causes_events: true,
     incidents: incidents::ALL,
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };

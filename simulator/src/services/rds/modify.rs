@@ -12,9 +12,6 @@ use crate::protocol::Reply;
 use crate::services::secrets;
 use crate::world::World;
 
-/// How long a rotation of the managed password takes.
-const ROTATION_SECONDS: f64 = 60.0;
-
 /// Changes without delay: the instance stays available.
 #[derive(Default)]
 struct AtOnce {
@@ -55,7 +52,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     check_state(&id, instance, now, &wanted, &at_once)?;
     let mut changes = changes(&instance.settings, wanted);
-    if at_once.password.is_some() {
+    if matches!(at_once.password, Some(Password::Given | Password::Kept(_))) {
         changes.push(Change::Password);
     }
     if changes.contains(&Change::MultiAz(true)) {
@@ -383,10 +380,10 @@ fn keep_or_drop_secret(world: &mut World, id: &str, password: Password) {
     let kept: Option<Secret> = match password {
         Password::Kept(key) => Some(create::keep_password(world, id, key)),
         Password::Rotated => {
-            let until = world.now + world.latency.seconds(ROTATION_SECONDS);
-            let instance = world.states.rds.instances.get_mut(id);
-            if let Some(secret) = instance.and_then(|instance| instance.secret.as_mut()) {
-                secret.rotating_until = until;
+            let secret = world.states.rds.instances.get(id).and_then(|instance| instance.secret.clone());
+            if let Some(secret) = secret {
+                // During a rotation, or with an impaired secret, RDS accepts the call, and nothing changes.
+                secrets::rotate_now(world, &secret.arn);
             }
             return;
         }

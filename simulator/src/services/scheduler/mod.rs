@@ -128,6 +128,11 @@ fn advance(world: &mut World) {
     schedules::fire(world);
 }
 
+/// The first time after a moment at which a `rate` or `cron` expression fires in UTC.
+pub(crate) fn next_after(expression: &str, after: Duration) -> Option<Duration> {
+    firing::next(expression, "UTC", after, Some(after))
+}
+
 /// When the next schedule is due.
 pub(crate) fn next_due(world: &World) -> Option<Duration> {
     world.states.scheduler.schedules.values().filter_map(|schedule| schedule.next_at).min()

@@ -45,6 +45,12 @@ fn on_secret(world: &World, operation: &str, params: &Params, requests: &mut Acc
         .resource("Secret", arn, secret.map(|secret| &secret.tags))
         .request_tags(&tags_of(params).unwrap_or_default())
         .tag_keys(params.list("TagKeys"));
+    if operation == "RotateSecret" {
+        let immediately = !matches!(params.text("RotateImmediately").as_deref(), Some("false"));
+        let rules = params.section("RotationRules").is_some();
+        requests.key("secretsmanager:RotateImmediately", &immediately.to_string());
+        requests.key("secretsmanager:ModifyRotationRules", &rules.to_string());
+    }
     if let Some(key) = secret.and_then(customer_key).filter(|_| operation == "GetSecretValue") {
         requests.key_use("kms:Decrypt", key, SERVICE);
     }

@@ -1,6 +1,7 @@
 //! Secrets Manager: secrets without their values.
 
 mod access;
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +19,15 @@ use crate::world::{self, Tags, World};
 
 pub(crate) use access::denied_value;
 
-pub(crate) static SERVICE: Service =
-    Service { inventory, ..Service::json("secretsmanager", "1.1", "secretsmanager", act, access::access) };
+pub(crate) use rotation::{changed_after, impair, next_due, rotate_now, status};
+
+pub(crate) static SERVICE: Service = Service {
+    inventory,
+    advance: rotation::advance,
+    causes_events: true,
+    incidents: &rotation::incidents::ALL,
+    ..Service::json("secretsmanager", "1.1", "secretsmanager", act, access::access)
+};
 
 /// The state of this service.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +47,8 @@ struct Secret {
     /// The token of its creation, and a digest of its value. The value itself is not kept.
     version: Option<(String, String)>,
     tags: Tags,
+    /// Its rotation, if a service manages it.
+    rotation: Option<rotation::Rotation>,
     /// When its deletion was requested, and when it will be deleted.
     deleted: Option<(Duration, Duration)>,
 }
@@ -64,6 +74,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "DescribeSecret" => describe(world, params),
         "ListSecrets" => list(world, params),
         "DeleteSecret" => delete(world, params),
+        "RotateSecret" => rotation::rotate(world, params),
         "TagResource" => tag(world, params),
         "UntagResource" => untag(world, params),
         // A deployment has no right to read a value: the value could end up in a log or a state.
@@ -104,9 +115,14 @@ pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &s
             ("aws:rds:primaryDBInstanceArn".into(), owner.into()),
             ("aws:secretsmanager:owningService".into(), service.into()),
         ]),
+        rotation: None,
         deleted: None,
     };
-    add(world, secret)
+    let arn = add(world, secret);
+    if let Some(secret) = world.states.secrets.secrets.get_mut(&arn) {
+        secret.rotation = Some(rotation::Rotation::of_new(secret.created, version(&arn)));
+    }
+    arn
 }
 
 /// Deletes a secret that a service manages, at once.
@@ -133,6 +149,7 @@ pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>)
         key: key.map(str::to_owned),
         version: None,
         tags: tags.clone(),
+        rotation: None,
         deleted: None,
     };
     world.states.secrets.secrets.insert(arn.into(), secret);
@@ -172,6 +189,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         key,
         version,
         tags,
+        rotation: None,
         deleted: None,
     };
     let arn = add(world, secret);
@@ -216,9 +234,9 @@ fn document(arn: &str, secret: &Secret, versions: &str) -> Value {
     }
     if let Origin::Managed(owner) = &secret.origin {
         document["OwningService"] = json!(owner);
-        document["RotationEnabled"] = json!(true);
-        // Source: "Password management with Amazon RDS and AWS Secrets Manager": every seven days.
-        document["RotationRules"] = json!({ "AutomaticallyAfterDays": 7 });
+    }
+    if let Some(rotation) = &secret.rotation {
+        rotation.describe(&mut document, versions);
     }
     document
 }

@@ -1,6 +1,7 @@
 //! Rehearsals that make every call of the functions: each action of each component, in normal operation and after errors.
 
 mod manual_changes;
+mod password;
 mod stopped;
 
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub(super) async fn all() -> Vec<Rehearsal> {
         too_many_ranges_are_refused().await,
         a_request_meets_a_waiting_deployment().await,
         a_plan_is_approved().await,
+        password::a_password_changes().await,
         shop_is_planned_reverted_and_deleted().await,
         a_failed_update_is_rolled_back().await,
         stopped::a_rollback_is_stopped().await,

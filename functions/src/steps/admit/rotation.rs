@@ -1,0 +1,105 @@
+//! Executions that only change the database's password, or only restart the services after it has changed.
+//!
+//! They neither plan nor need approval: the spec stays the same, and tasks with the previous password cannot open connections.
+
+use serde_json::Value;
+use stackdrop_specs::StackName;
+
+use super::input::PasswordChange;
+use super::lock::Waiting;
+use super::not_deployed::not_deployed;
+use super::{Admitted, Execution, Locked, admit, baseline, lock_deployed};
+use crate::aws::Aws;
+use crate::aws::error::{AwsResult, StepError};
+use crate::deployment::record;
+use crate::deployment::state::Verdict;
+
+/// Changes the password, and restarts the services that use it. A deployment that awaits approval keeps the lock: then the
+/// password changes at the next scheduled time.
+pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<Value, StepError> {
+    let Some(expected) = baseline(aws, stack).await? else {
+        let reason = format!("no deployment of stack {stack} has succeeded");
+        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+    };
+    let source = expected.source();
+    let locked = match lock_deployed(aws, execution, stack, &source, Waiting::Yield).await? {
+        Ok(locked) => locked,
+        Err(ended) => return Ok(ended),
+    };
+    if locked.baseline.spec.database.is_none() {
+        record::unlock(aws, stack.as_str(), &locked.etag).await?;
+        let reason = format!("stack {stack} has no database");
+        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+    }
+    start(aws, execution, locked, Verdict::Rotating, 0).await
+}
+
+/// Restarts the services of the stack to which a secret belongs.
+pub(super) async fn password_changed(
+    aws: &Aws,
+    execution: &Execution,
+    change: &PasswordChange,
+) -> Result<Value, StepError> {
+    let secret = &change.secret;
+    let Some(stack) = stack_of(aws, secret).await? else {
+        let reason = format!("secret {secret} is not that of a stack's database");
+        return not_deployed(execution, "", Verdict::Superseded, &reason);
+    };
+    let expected = baseline(aws, &stack).await?.filter(|baseline| {
+        baseline.outputs.database.as_ref().is_some_and(|database| database.secret.as_ref() == Some(secret))
+    });
+    let Some(expected) = expected else {
+        let reason = format!("secret {secret} is not that of the database of a deployed stack {stack}");
+        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+    };
+    let source = expected.source();
+    match lock_deployed(aws, execution, &stack, &source, Waiting::Notify).await? {
+        Ok(locked) => start(aws, execution, locked, Verdict::Restarting, change.at).await,
+        Err(ended) => Ok(ended),
+    }
+}
+
+/// Restarts the services after an execution that changed the password was stopped. If the password changes only after that, its
+/// event starts another restart.
+pub(super) async fn finish(
+    aws: &Aws,
+    execution: &Execution,
+    stack: &StackName,
+    etag: String,
+) -> Result<Value, StepError> {
+    let Some(baseline) = baseline(aws, stack).await? else {
+        record::unlock(aws, stack.as_str(), &etag).await?;
+        let reason = format!("no deployment of stack {stack} has succeeded");
+        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+    };
+    start(aws, execution, Locked { etag, baseline }, Verdict::Restarting, 0).await
+}
+
+async fn start(
+    aws: &Aws,
+    execution: &Execution,
+    Locked { etag, baseline }: Locked,
+    verdict: Verdict,
+    password_changed: i64,
+) -> Result<Value, StepError> {
+    let (spec, source) = (baseline.spec.clone(), baseline.source());
+    let rotation = Some(verdict);
+    let admitted =
+        Admitted { rotation, password_changed, ..Admitted::new(spec, source, etag, Some(baseline)) };
+    admit(aws, execution, admitted).await
+}
+
+/// The stack whose database has this secret, by the name of the RDS instance. An instance of others can have such a name too:
+/// the caller compares the secret with that of the stack.
+async fn stack_of(aws: &Aws, secret: &str) -> Result<Option<StackName>, StepError> {
+    /// RDS's tag with the ARN of the instance.
+    const INSTANCE: &str = "aws:rds:primaryDBInstanceArn";
+    let call = aws.secrets().describe_secret().secret_id(secret).send().await;
+    // `AccessDeniedException`: the secret has not the tags of one that RDS manages, or no longer exists.
+    let response = call.unless(&["ResourceNotFoundException", "AccessDeniedException"]);
+    let response = response.doing(format!("reading the tags of secret {secret}"))?;
+    let tags = response.and_then(|secret| secret.tags).unwrap_or_default();
+    let instance = tags.iter().find(|tag| tag.key() == Some(INSTANCE)).and_then(|tag| tag.value());
+    let name = instance.and_then(|arn| arn.rsplit(':').next()?.strip_suffix("-database"));
+    Ok(name.and_then(|name| StackName::try_from(name.to_owned()).ok()))
+}
