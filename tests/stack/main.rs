@@ -36,6 +36,7 @@ mod rolls_back; // a failure at any step leaves no resources
 mod service_failures; // failures of databases, load balancers and services are explained
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
+mod traffic; // requests are answered in each second of an update
 mod updates_network; // updates of network, egress, security groups and instance
 mod updates_service; // updates of databases, load balancers and services
 mod wiring; // the template's wiring: what starts what, which events are kept, who is notified

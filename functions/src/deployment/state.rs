@@ -135,6 +135,11 @@ impl Deployment {
         baseline.is_some_and(|baseline| baseline.version == self.source.version && baseline.spec == self.spec)
     }
 
+    /// Whether all components have become stable in this deployment or this rollback.
+    pub(crate) fn is_stable(&self) -> bool {
+        self.stable.service.is_some()
+    }
+
     /// Whether an earlier deployment could not prune everything.
     pub(crate) fn has_unpruned_resources(&self) -> bool {
         self.baseline.as_ref().is_some_and(|baseline| baseline.unpruned)

@@ -56,7 +56,7 @@ async fn a_failed_certificate_ends_the_deployment_with_its_reason() {
     account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
     let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
-        matches!(&failed, StepError::Unhealthy { why, .. } if why == "FAILED: ADDITIONAL_VERIFICATION_REQUIRED"),
+        matches!(&failed, StepError::Unhealthy { why, .. } if why.starts_with("FAILED: ADDITIONAL_VERIFICATION_REQUIRED; contact AWS Support")),
         "{failed:?}"
     );
     // The next deployment requests another certificate, and deletes the failed one.
@@ -167,4 +167,67 @@ async fn an_unreadable_zone_is_a_problem_in_a_plan_and_an_error_in_a_deletion() 
     assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
     let stays = act(&aws, NAME, "delete", &deployment).await.unwrap_err();
     assert_eq!(stays.name(), "Denied", "the zone may contain an alias record");
+}
+
+/// The domain, and a host of a route.
+const HOSTS: &str = "
+stack: shop
+loadBalancer: { domain: shop.example.com, hostedZoneId: Z0123456789ABCDEFGHIJ }
+services:
+  web: { image: web, port: 8080, routes: [{ path: /* }, { host: api.example.com }] }
+";
+
+#[tokio::test(start_paused = true)]
+async fn each_host_of_a_route_gets_a_certificate_and_a_record() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let before =
+        listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().map(str::to_owned);
+    let mut deployment = next(&deployment, HOSTS);
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "create alias-record/api.example.com",
+            "create certificate",
+            "create certificate/validation-record",
+            "create certificate/validation-record/api.example.com",
+            "create rule/api.example.com",
+            "delete certificate (shop.example.com)",
+            "update rule/any-host/_ priority",
+        ]
+    );
+    apply(&aws, &[NAME], &mut deployment).await;
+    assert!(record(&aws, "api.example.com", RrType::A).await.is_some());
+    let certificate =
+        listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().map(str::to_owned);
+    assert_ne!(certificate, before, "the names of a certificate cannot be changed");
+    let call = aws.acm().describe_certificate().certificate_arn(certificate.unwrap());
+    let names = call.send().await.unwrap().certificate.unwrap().subject_alternative_names.unwrap();
+    assert_eq!(names, ["shop.example.com", "api.example.com"]);
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_finds_records_of_others_at_the_names_of_the_stack() {
+    let (_, aws, deployment) = prepared(HOSTS).await;
+    for (kind, value) in [(RrType::Cname, "old.example.net"), (RrType::Aaaa, "2001:db8::1")] {
+        let value = ResourceRecord::builder().value(value).build().unwrap();
+        let record = ResourceRecordSet::builder().name("api.example.com").r#type(kind.clone()).ttl(60);
+        let record = record.resource_records(value).build().unwrap();
+        put_record(&aws, record.clone()).await;
+        let found = problems(&aws, &deployment).await;
+        assert!(found.contains(&format!("DNS record api.example.com ({})", kind.as_str())), "{found}");
+        assert!(found.contains("delete the record; or set loadBalancer.certificateArn"), "{found}");
+        let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+        assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+        let change = aws_sdk_route53::types::Change::builder();
+        let change = change.action(aws_sdk_route53::types::ChangeAction::Delete).resource_record_set(record);
+        let batch = aws_sdk_route53::types::ChangeBatch::builder().changes(change.build().unwrap()).build();
+        let call = aws.route53().change_resource_record_sets().hosted_zone_id(ZONE);
+        call.change_batch(batch.unwrap()).send().await.unwrap();
+    }
+    assert_eq!(problems(&aws, &deployment).await, "[]");
 }

@@ -23,6 +23,14 @@ async fn a_plan_rejects_an_unusable_certificate_or_zone() {
         ),
         (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "Route 53 zone Z9 does not exist"),
         (DOMAIN.replace("shop.example.com", "shop.example.org"), "is not in Route 53 zone"),
+        (
+            DOMAIN.replace("{ path: /* }", "{ path: /* }, { host: api.example.org }"),
+            "the host api.example.org of a route is not in Route 53 zone",
+        ),
+        (
+            GIVEN.replace("host: api.example.com", "host: api.eu.example.com"),
+            "is not for the host api.eu.example.com of a route",
+        ),
     ];
     for (spec, why) in cases {
         let deployment = deployment(&spec);

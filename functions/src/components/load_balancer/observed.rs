@@ -6,8 +6,9 @@ use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, Target
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
+use super::aliases::Aliases;
 use super::certificates::Certificates;
-use super::dns::Aliases;
+use super::targets::{self, Target};
 use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
@@ -81,13 +82,18 @@ pub(super) struct Group {
     /// The spec's service that the group is for. A group without one is obsolete.
     pub(super) service: Option<String>,
     pub(super) attributes: BTreeMap<String, String>,
-    /// The registered targets. Read only if they decide whether the group can be deleted.
-    pub(super) targets: Vec<String>,
+    /// The registered targets.
+    pub(super) targets: Vec<Target>,
 }
 
 impl Group {
     pub(super) fn arn(&self) -> &str {
         self.detail.target_group_arn().unwrap_or_default()
+    }
+
+    /// Whether a request that is sent to it is answered.
+    pub(super) fn has_healthy_target(&self) -> bool {
+        self.targets.iter().any(Target::is_healthy)
     }
 
     /// The logical ID that it was created for.
@@ -151,23 +157,37 @@ impl Observed {
         observed.read_users(work, purpose).await?;
         if purpose == Purpose::Delete {
             // The domain of a failed update is known only from its certificate.
-            let domains = observed.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
+            let own = observed.certificates.own.iter();
+            let domains = own.flat_map(|own| own.names().into_iter().map(str::to_owned)).collect();
             observed.aliases.read_more(work, domains).await?;
         }
         Ok(observed)
     }
 
-    /// Reads what decides whether resources can be deleted: target groups' targets, and a deleted load balancer's interfaces.
+    /// Reads what uses the resources: target groups' targets, and a deleted load balancer's interfaces.
     async fn read_users(&mut self, work: &Work<'_>, purpose: Purpose) -> Result<(), StepError> {
-        let compares = purpose == Purpose::Compare;
-        let groups = self.groups.iter_mut().filter(|group| !compares || group.service.is_none());
-        let groups = try_join_all(groups.map(async |group| {
-            group.targets = find_targets(work, group.arn()).await?;
-            Ok::<_, StepError>(())
-        }));
+        let groups = async {
+            try_join_all(self.groups.iter_mut().map(async |group| {
+                group.targets = targets::find(work, group.arn()).await?;
+                Ok::<_, StepError>(())
+            }))
+            .await?;
+            let vpcs: BTreeSet<String> =
+                self.groups.iter().filter_map(|group| group.detail.vpc_id().map(str::to_owned)).collect();
+            if self.groups.iter().all(|group| group.targets.is_empty()) {
+                return Ok(());
+            }
+            let tasks = targets::task_addresses(work, &vpcs).await?;
+            for group in &mut self.groups {
+                for target in &mut group.targets {
+                    target.is_task = tasks.contains(&target.address);
+                }
+            }
+            Ok(())
+        };
         let interfaces = async {
             // While a load balancer with this name exists, the interfaces belong to it.
-            if compares || self.balancer.is_some() || self.not_owned_balancer.is_some() {
+            if purpose == Purpose::Compare || self.balancer.is_some() || self.not_owned_balancer.is_some() {
                 Ok(Vec::new())
             } else {
                 find_interfaces(work).await
@@ -239,6 +259,11 @@ impl Observed {
         }
     }
 
+    /// The spec's service that a target group is for.
+    pub(super) fn service_of(&self, arn: &str) -> Option<&str> {
+        self.groups.iter().find(|group| group.arn() == arn)?.service.as_deref()
+    }
+
     /// The target group of a service.
     pub(super) fn group(&self, service: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.service.as_deref() == Some(service))
@@ -267,7 +292,7 @@ async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, 
         return Ok(BTreeMap::new());
     }
     let call = work.aws.elb().describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-    let observed = call.pending_on(
+    let observed = call.stalled_on(
         &ABSENT,
         "the load balancer to become visible",
         format!("reading the attributes of load balancer {arn}"),
@@ -285,7 +310,7 @@ async fn find_group_attributes(
     try_join_all(desired.map(async |group| {
         let arn = group.target_group_arn().unwrap_or_default();
         let call = work.aws.elb().describe_target_group_attributes().target_group_arn(arn).send().await;
-        let observed = call.pending_on(
+        let observed = call.stalled_on(
             &ABSENT,
             "the target group to become visible",
             format!("reading the attributes of target group {arn}"),
@@ -305,13 +330,13 @@ async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Ve
     let pages = work.aws.elb().describe_listeners().load_balancer_arn(arn).into_paginator().items();
     let listeners: Result<Vec<Listener>, _> = pages.send().try_collect().await;
     let listeners =
-        listeners.pending_on(&ABSENT, "the load balancer to become visible", "reading the listeners")?;
+        listeners.stalled_on(&ABSENT, "the load balancer to become visible", "reading the listeners")?;
     let https = listeners.iter().find(|listener| listener.port() == Some(listeners::HTTPS_PORT));
     let Some(https) = https.and_then(Listener::listener_arn) else { return Ok((listeners, Vec::new())) };
     let pages = work.aws.elb().describe_rules().listener_arn(https).into_paginator().items();
     let rules: Result<Vec<Rule>, _> = pages.send().try_collect().await;
     let mut rules =
-        rules.pending_on(&ABSENT, "the listener to become visible", "reading the listener rules")?;
+        rules.stalled_on(&ABSENT, "the listener to become visible", "reading the listener rules")?;
     rules.retain(|rule| rule.is_default() != Some(true));
     Ok((listeners, rules))
 }
@@ -322,7 +347,7 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
         let arns = arns.iter().map(ToString::to_string).collect();
         let call = work.aws.elb().describe_tags().set_resource_arns(Some(arns)).send().await;
         // A listed resource was deleted, or is not visible everywhere yet: the next attempt reads again.
-        call.pending_on(&ABSENT, "the resources of Elastic Load Balancing to become visible", "reading tags")
+        call.stalled_on(&ABSENT, "the resources of Elastic Load Balancing to become visible", "reading tags")
     });
     let responses = try_join_all(calls).await?;
     let described = responses.into_iter().flat_map(|response| response.tag_descriptions.unwrap_or_default());
@@ -335,18 +360,8 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
         .collect())
 }
 
-async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepError> {
-    let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the targets of target group {arn}"))?;
-    let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
-    let targets = described.iter().filter_map(|described| described.target());
-    Ok(targets
-        .map(|target| format!("{}:{}", target.id().unwrap_or_default(), target.port().unwrap_or_default()))
-        .collect())
-}
-
 /// Finds a load balancer's network interfaces by their description `ELB app/NAME/ID`: they have no tags.
-async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
+pub(super) async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
     let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
     let observed = call.doing("looking for the network interfaces of the load balancer")?;

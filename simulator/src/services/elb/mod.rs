@@ -19,6 +19,7 @@ mod access;
 mod actions;
 mod attributes;
 mod conditions;
+mod incidents;
 mod listeners;
 mod load_balancers;
 mod rules;
@@ -38,6 +39,7 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteTargetGroup", Timing::Delete("target_group")),
     ],
     can_fail: &["CreateLoadBalancer"],
+    incidents: &incidents::INCIDENTS,
     ..Service::query(
         "elasticloadbalancing",
         "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
