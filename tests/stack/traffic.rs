@@ -67,9 +67,6 @@ async fn unanswered(aws: &Aws, paths: &[&str]) -> Vec<String> {
             if !healthy.contains_key(group) {
                 // The group can be deleted between the two calls: then no rule sends requests to it any more.
                 let found = elb.describe_target_health().target_group_arn(group).send().await;
-                if std::env::var("SHOW").is_ok() {
-                    println!("{group}: {found:?}");
-                }
                 let answers = found.is_ok_and(|found| {
                     found.target_health_descriptions().iter().any(|target| {
                         let state = target.target_health().and_then(|health| health.state());
@@ -81,9 +78,6 @@ async fn unanswered(aws: &Aws, paths: &[&str]) -> Vec<String> {
         }
         if groups.is_empty() || !groups.iter().all(|group| healthy[group]) {
             missed.push((*path).to_owned());
-            if std::env::var("SHOW").is_ok() {
-                println!("{path}: {groups:?} {healthy:?} {:#?}", rules.rules());
-            }
         }
     }
     missed

@@ -13,7 +13,7 @@ use stackdrop_simulator::Incident;
 use crate::common::{act, until_done, writes};
 use crate::{
     CERTIFICATE, DOMAIN, GIVEN, NAME, assert_nothing_to_do, changes, deployed, groups, https, inventory,
-    next, prepared, problems, put_record,
+    next, prepared, problems, put_record, stable,
 };
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +28,7 @@ async fn a_target_registered_by_hand_does_not_keep_a_deleted_services_target_gro
         "
 ",
     );
-    let deployment = next(&deployment, &spec);
+    let deployment = stable(next(&deployment, &spec));
     assert_eq!(
         changes(&aws, &deployment).await,
         [
@@ -60,7 +60,10 @@ async fn resources_that_the_spec_drops_are_pruned() {
         ]
     );
     let before = inventory(&account);
-    assert_eq!(until_done(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "targetGroups": {} }));
+    assert_eq!(
+        until_done(&aws, NAME, "apply", &deployment).await.unwrap(),
+        json!({ "targetGroups": {}, "staged": false })
+    );
     assert_eq!(inventory(&account), before, "services may stand behind it until the end");
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());

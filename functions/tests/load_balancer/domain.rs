@@ -12,7 +12,7 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 use crate::common::{act, apply, until_done, writes};
 use crate::{
     DOMAIN, NAME, ZONE, assert_nothing_to_do, changes, deployed, inventory, listeners, next, prepared,
-    problems, put_record, record,
+    problems, put_record, record, stable,
 };
 
 /// Asserts that the zone contains only AWS's own records.
@@ -27,7 +27,7 @@ async fn assert_zone_is_unchanged(aws: &Aws) {
 async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     let (account, aws, mut deployment) = prepared(DOMAIN).await;
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(waiting, StepError::Pending(_)), "{waiting:?}");
+    assert!(waiting.is_retried(), "{waiting:?}");
     apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
@@ -104,7 +104,7 @@ async fn an_existing_validation_record_is_kept() {
     // The user created the record that ACM requires for a certificate in another region.
     deployment["id"] = json!("second");
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(waiting, StepError::Pending(_)));
+    assert!(waiting.is_retried(), "{waiting:?}");
     tokio::time::advance(Duration::from_secs(10)).await;
     let listed = aws.acm().list_certificates().send().await.unwrap();
     let ours =
@@ -182,7 +182,7 @@ async fn each_host_of_a_route_gets_a_certificate_and_a_record() {
     let (account, aws, deployment) = deployed(DOMAIN).await;
     let before =
         listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().map(str::to_owned);
-    let mut deployment = next(&deployment, HOSTS);
+    let mut deployment = stable(next(&deployment, HOSTS));
     assert_eq!(
         changes(&aws, &deployment).await,
         [

@@ -11,6 +11,7 @@ mod common;
 
 mod deletion; // pruning, deletion, and resources that the stack does not manage
 mod domain; // requested certificates and their domain's DNS records
+mod incidents; // what people and AWS do between deployments
 mod preflight; // preflight checks of a plan
 
 use std::collections::BTreeMap;
@@ -84,6 +85,13 @@ fn next(deployment: &Value, spec: &str) -> Value {
     next["spec"] = common::deployment(spec)["spec"].clone();
     next["id"] = json!("second");
     next
+}
+
+/// The same deployment once all services are stable: requests are sent to new target groups then. In these tests no service
+/// has tasks.
+fn stable(mut deployment: Value) -> Value {
+    deployment["stable"] = json!({ "service": {} });
+    deployment
 }
 
 /// The plan's changes as `verb resource field`, sorted.
@@ -409,7 +417,7 @@ async fn routes_are_reordered_at_once_and_no_request_is_misrouted() {
             "routes: [{ path: /* }, { path: /api/* }, { host: www.example.com }]",
         )
         .replace("{ path: /api/* }, { host: api.example.com", "{ host: api.example.com");
-    let mut deployment = next(&deployment, &spec);
+    let mut deployment = stable(next(&deployment, &spec));
     let before = writes(&account).len();
     let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     deployment["outputs"]["loadBalancer"] = outputs;

@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_interfaces, repair_tags};
+use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_attributes, find_interfaces, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
@@ -148,6 +148,27 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if !serves(detail) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
+    if state(detail) == Some(&LoadBalancerStateEnum::ActiveImpaired) {
+        let why = format!("the load balancer serves requests, but cannot scale: {}", reason(detail));
+        plan.warn(LOGICAL_ID, why, "free addresses in the public subnets, or contact AWS Support");
+    }
+}
+
+/// Plans the problem that somebody protects the load balancer, although the spec no longer has it.
+pub(super) async fn plan_deletion(
+    work: &Work<'_>,
+    balancer: &Balancer,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let attributes = find_attributes(work, balancer.arn()).await?;
+    if attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
+        plan.problem(
+            LOGICAL_ID,
+            format!("somebody turned on the deletion protection of load balancer {}", balancer.arn()),
+            "turn it off in the attributes of the load balancer",
+        );
+    }
+    Ok(())
 }
 
 /// Whether it serves requests. In the state `active_impaired` it does, but it cannot scale.

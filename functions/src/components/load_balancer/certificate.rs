@@ -5,8 +5,8 @@ use stackdrop_specs::LoadBalancer;
 
 use super::certificates::{ABSENT, Own, Record, own_domain, own_names};
 use super::dns::{self, Lookup};
-use super::observed::Observed;
-use super::{Blocker, NAME};
+use super::observed::{Observed, known_specs};
+use super::{Blocker, NAME, listeners, or_tag};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::{TAG_DEPLOYMENT, Tags};
@@ -145,9 +145,25 @@ pub(super) fn blockers(work: &Work<'_>, desired: &LoadBalancer, observed: &Obser
                 what: format!("DNS record {} of Route 53 zone {}", record.name, record.zone),
                 fix: format!("delete the record: ACM requires a CNAME to {} there", record.value),
             });
-            not_owned.collect()
+            not_owned.chain(untagged(work, observed)).collect()
         }
     }
+}
+
+/// The certificate that the listener uses for the domain, if it lacks the stack's tag: somebody removed it. Without the tag,
+/// Stackdrop would request another certificate, and never delete this one.
+fn untagged(work: &Work<'_>, observed: &Observed) -> Option<Blocker> {
+    let listener = observed.listeners.get(&listeners::HTTPS_PORT)?;
+    let used = listener.detail.certificates().first()?.certificate_arn()?;
+    // A spec that named this certificate before now lets Stackdrop request one.
+    let was_given = known_specs(work).filter_map(|spec| source(spec.load_balancer.as_ref()?));
+    let was_given = was_given.into_iter().any(|source| matches!(source, Source::Given(arn) if arn == used));
+    let is_untagged = observed.certificates.not_owned.iter().any(|arn| arn == used);
+    (is_untagged && !was_given).then(|| Blocker::NotOwned {
+        resource: LOGICAL_ID.into(),
+        what: format!("certificate {used}, which the listener on port {} uses,", listeners::HTTPS_PORT),
+        fix: or_tag(work, "give the listener another certificate"),
+    })
 }
 
 /// How to fix a certificate of the user that is not issued.

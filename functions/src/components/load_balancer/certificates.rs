@@ -48,6 +48,8 @@ pub(super) struct Certificates {
     pub(super) own: Vec<Own>,
     /// The domains of all other certificates: the same DNS record may validate them.
     pub(super) others: BTreeSet<String>,
+    /// The ARNs of the certificates for the stack's domains that lack its tag.
+    pub(super) not_owned: Vec<String>,
 }
 
 /// A certificate that this stack requested.
@@ -140,7 +142,7 @@ impl Certificates {
         let own = async {
             let domains = own_domains(work);
             if domains.is_empty() {
-                return Ok((Vec::new(), BTreeSet::new()));
+                return Ok(Self::default());
             }
             let (candidates, others) = list(work).await?.into_iter().partition::<Vec<_>, _>(|summary| {
                 let name = summary.domain_name().unwrap_or_default();
@@ -151,8 +153,8 @@ impl Certificates {
             });
             classify(work, purpose, candidates, others).await
         };
-        let (given, (own, others)) = tokio::try_join!(given, own)?;
-        Ok(Self { given, own, others })
+        let (given, own) = tokio::try_join!(given, own)?;
+        Ok(Self { given, ..own })
     }
 }
 
@@ -174,13 +176,13 @@ async fn classify(
     purpose: Purpose,
     candidates: Vec<CertificateSummary>,
     others: Vec<CertificateSummary>,
-) -> Result<(Vec<Own>, BTreeSet<String>), StepError> {
-    let (mut own, mut other_names) = (Vec::new(), BTreeSet::new());
+) -> Result<Certificates, StepError> {
+    let mut all = Certificates::default();
     let names = |summary: &CertificateSummary| {
         let names = summary.subject_alternative_name_summaries().iter().map(String::as_str);
         names.chain(summary.domain_name()).map(|name| base(name).to_owned()).collect::<Vec<_>>()
     };
-    other_names.extend(others.iter().flat_map(names));
+    all.others.extend(others.iter().flat_map(names));
     for some in candidates.chunks(AT_ONCE) {
         let read = some.iter().map(async |summary| {
             let arn = summary.certificate_arn().unwrap_or_default();
@@ -194,12 +196,15 @@ async fn classify(
         });
         for (summary, read) in try_join_all(read).await? {
             match read {
-                Some(read) => own.push(read),
-                None => other_names.extend(names(summary)),
+                Some(read) => all.own.push(read),
+                None => {
+                    all.others.extend(names(summary));
+                    all.not_owned.extend(summary.certificate_arn().map(str::to_owned));
+                }
             }
         }
     }
-    Ok((own, other_names))
+    Ok(all)
 }
 
 /// The domain that is validated for a name: a wildcard is validated by its parent's record.

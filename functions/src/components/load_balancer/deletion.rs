@@ -17,6 +17,9 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
     if observed.balancer.is_some() || !observed.interfaces.is_empty() {
         plan.change(Verb::Delete, balancer::LOGICAL_ID);
     }
+    if let Some(balancer) = &observed.balancer {
+        balancer::plan_deletion(work, balancer, &mut plan).await?;
+    }
     for alias in observed.aliases.ours(work, &observed) {
         plan.change(Verb::Delete, format!("{} ({})", aliases::LOGICAL_ID, alias.domain));
     }
@@ -25,6 +28,15 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
     }
     for _ in &observed.certificates.own {
         plan.change(Verb::Delete, certificate::LOGICAL_ID);
+    }
+    Ok(plan)
+}
+
+/// Plans what would prevent the deletion of the stack.
+pub(super) async fn plan_destroy(work: &Work<'_>) -> Result<Plan, StepError> {
+    let mut plan = Plan::default();
+    if let Some(balancer) = Observed::read(work, Purpose::Prune).await?.balancer {
+        balancer::plan_deletion(work, &balancer, &mut plan).await?;
     }
     Ok(plan)
 }

@@ -22,6 +22,7 @@ use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
+use crate::deployment::names::TAG_STACK;
 use crate::deployment::outputs::LoadBalancerOutputs;
 use crate::deployment::plan::Plan;
 use balancer::Handle;
@@ -65,6 +66,10 @@ impl Component for LoadBalancer {
         aliases::plan(work, &observed, &mut plan);
         preflight::plan(work, desired, &observed, &mut plan).await?;
         Ok(plan)
+    }
+
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        deletion::plan_destroy(work).await
     }
 
     async fn apply(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
@@ -150,7 +155,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
         blockers.push(Blocker::NotOwned {
             resource: balancer::LOGICAL_ID.into(),
             what: format!("load balancer {arn}"),
-            fix: "delete the load balancer, or deploy a stack with another name".into(),
+            fix: or_tag(work, "delete the load balancer, or deploy a stack with another name"),
         });
     }
     for (service, _) in work.spec.routed_services() {
@@ -159,7 +164,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
             blockers.push(Blocker::NotOwned {
                 resource: groups::logical_id(service),
                 what: format!("target group {name}"),
-                fix: "delete the target group, or give the service another name".into(),
+                fix: or_tag(work, "delete the target group, or give the service another name"),
             });
         }
     }
@@ -174,13 +179,18 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
         blockers.push(Blocker::NotOwned {
             resource: logical_id.into(),
             what: format!("the listener on port {port} of load balancer {}", work.stack.name),
-            fix: "delete the listener".into(),
+            fix: or_tag(work, "delete the listener"),
         });
     }
     blockers.extend(rules::blockers(work, observed));
     blockers.extend(certificate::blockers(work, desired, observed));
     blockers.extend(aliases::blockers(work, observed));
     blockers
+}
+
+/// The advice about a resource of others; it may be the stack's, and only have lost the tag by which Stackdrop recognizes it.
+fn or_tag(work: &Work<'_>, fix: &str) -> String {
+    format!("{fix}; if it belongs to this stack, restore its tag {TAG_STACK} = {}", work.stack.name)
 }
 
 fn refuse(blockers: Vec<Blocker>) -> Result<(), StepError> {

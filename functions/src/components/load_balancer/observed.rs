@@ -136,7 +136,12 @@ impl Observed {
             .chain(all_listeners.iter().filter_map(Listener::listener_arn))
             .chain(all_rules.iter().filter_map(Rule::rule_arn))
             .collect();
-        let mut tags = find_tags(work, &arns).await?;
+        let interfaces = async {
+            // While a load balancer with this name exists, the interfaces belong to it.
+            if compares || balancer.is_some() { Ok(Vec::new()) } else { find_interfaces(work).await }
+        };
+        let (mut tags, targets, interfaces) =
+            tokio::try_join!(find_tags(work, &arns), targets::find_all(work, &all_groups), interfaces)?;
         let mut observed = Self {
             balancer: None,
             not_owned_balancer: None,
@@ -148,13 +153,12 @@ impl Observed {
             not_owned_rules: Vec::new(),
             certificates,
             aliases,
-            interfaces: Vec::new(),
+            interfaces,
         };
         observed.add_balancer(work, balancer, &mut tags, attributes);
-        observed.add_groups(work, all_groups, &mut tags, group_attributes);
+        observed.add_groups(work, all_groups, &mut tags, group_attributes, targets);
         observed.add_listeners(work, all_listeners, &mut tags);
         observed.add_rules(work, all_rules, &mut tags);
-        observed.read_users(work, purpose).await?;
         if purpose == Purpose::Delete {
             // The domain of a failed update is known only from its certificate.
             let own = observed.certificates.own.iter();
@@ -162,40 +166,6 @@ impl Observed {
             observed.aliases.read_more(work, domains).await?;
         }
         Ok(observed)
-    }
-
-    /// Reads what uses the resources: target groups' targets, and a deleted load balancer's interfaces.
-    async fn read_users(&mut self, work: &Work<'_>, purpose: Purpose) -> Result<(), StepError> {
-        let groups = async {
-            try_join_all(self.groups.iter_mut().map(async |group| {
-                group.targets = targets::find(work, group.arn()).await?;
-                Ok::<_, StepError>(())
-            }))
-            .await?;
-            let vpcs: BTreeSet<String> =
-                self.groups.iter().filter_map(|group| group.detail.vpc_id().map(str::to_owned)).collect();
-            if self.groups.iter().all(|group| group.targets.is_empty()) {
-                return Ok(());
-            }
-            let tasks = targets::task_addresses(work, &vpcs).await?;
-            for group in &mut self.groups {
-                for target in &mut group.targets {
-                    target.is_task = tasks.contains(&target.address);
-                }
-            }
-            Ok(())
-        };
-        let interfaces = async {
-            // While a load balancer with this name exists, the interfaces belong to it.
-            if purpose == Purpose::Compare || self.balancer.is_some() || self.not_owned_balancer.is_some() {
-                Ok(Vec::new())
-            } else {
-                find_interfaces(work).await
-            }
-        };
-        let (_, interfaces) = tokio::try_join!(groups, interfaces)?;
-        self.interfaces = interfaces;
-        Ok(())
     }
 
     fn add_balancer(
@@ -221,6 +191,7 @@ impl Observed {
         all: Vec<TargetGroup>,
         tags: &mut BTreeMap<String, Tags>,
         mut attributes: Vec<(String, BTreeMap<String, String>)>,
+        mut targets: BTreeMap<String, Vec<Target>>,
     ) {
         for detail in all {
             let arn = detail.target_group_arn().unwrap_or_default();
@@ -232,7 +203,8 @@ impl Observed {
             let attributes = attributes.iter_mut().find(|(of, _)| of == arn);
             let attributes = attributes.map(|(_, attributes)| std::mem::take(attributes)).unwrap_or_default();
             let service = groups::service_of(work, &detail);
-            self.groups.push(Group { detail, tags, service, attributes, targets: Vec::new() });
+            let targets = targets.remove(arn).unwrap_or_default();
+            self.groups.push(Group { detail, tags, service, attributes, targets });
         }
     }
 
@@ -287,7 +259,10 @@ async fn find_groups(work: &Work<'_>) -> Result<Vec<TargetGroup>, StepError> {
     Ok(observed)
 }
 
-async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, String>, StepError> {
+pub(super) async fn find_attributes(
+    work: &Work<'_>,
+    arn: &str,
+) -> Result<BTreeMap<String, String>, StepError> {
     if arn.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -20,7 +20,7 @@ use stackdrop_specs::RoutePlan;
 use super::observed::{Group, Observed, Tagged, repair_tags};
 use super::rule_calls::{create, delete, forward, forward_weighted, redirect, reorder};
 use super::targets::Target;
-use super::{Blocker, NAME};
+use super::{Blocker, NAME, or_tag};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 use crate::deployment::plan::{Plan, Verb};
@@ -257,7 +257,10 @@ pub(super) fn blockers(work: &Work<'_>, observed: &Observed) -> Vec<Blocker> {
         .map(|rule| Blocker::NotOwned {
             resource: "rule".into(),
             what: format!("listener rule {} with priority {}", arn(rule), priority(rule)),
-            fix: "delete the rule, give it another priority, or set `priority` in the spec's routes".into(),
+            fix: or_tag(
+                work,
+                "delete the rule, give it another priority, or set `priority` in the spec's routes",
+            ),
         })
         .collect()
 }

@@ -1,8 +1,9 @@
 //! The targets of the target groups: the tasks, which ECS registers and deregisters, and what others registered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
+use aws_sdk_elasticloadbalancingv2::types::{TargetGroup, TargetHealthDescription, TargetHealthStateEnum};
+use futures::future::try_join_all;
 
 use super::observed::ABSENT;
 use crate::aws::error::{AwsResult, StepError};
@@ -17,7 +18,7 @@ const TASK_INTERFACE: &str = "arn:*:ecs:*:attachment/*";
 pub(super) struct Target {
     /// Its address and port.
     pub(super) name: String,
-    pub(super) address: String,
+    address: String,
     state: TargetHealthStateEnum,
     why: String,
     /// Whether it is an ECS task. ECS deregisters tasks while it stops them; it does not know other targets.
@@ -53,8 +54,24 @@ impl Target {
     }
 }
 
+/// Reads the targets of target groups, by the groups' ARNs.
+pub(super) async fn find_all(
+    work: &Work<'_>,
+    groups: &[TargetGroup],
+) -> Result<BTreeMap<String, Vec<Target>>, StepError> {
+    let vpcs: BTreeSet<&str> = groups.iter().filter_map(TargetGroup::vpc_id).collect();
+    let arns = groups.iter().filter_map(TargetGroup::target_group_arn);
+    let targets =
+        try_join_all(arns.map(async |arn| Ok::<_, StepError>((arn.to_owned(), find(work, arn).await?))));
+    let (mut targets, tasks) = tokio::try_join!(targets, task_addresses(work, &vpcs))?;
+    for target in targets.iter_mut().flat_map(|(_, targets)| targets) {
+        target.is_task = tasks.contains(&target.address);
+    }
+    Ok(targets.into_iter().collect())
+}
+
 /// Reads a group's targets.
-pub(super) async fn find(work: &Work<'_>, arn: &str) -> Result<Vec<Target>, StepError> {
+async fn find(work: &Work<'_>, arn: &str) -> Result<Vec<Target>, StepError> {
     let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
     let observed = call.unless(&ABSENT).doing(format!("reading the targets of target group {arn}"))?;
     let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
@@ -62,11 +79,11 @@ pub(super) async fn find(work: &Work<'_>, arn: &str) -> Result<Vec<Target>, Step
 }
 
 /// The addresses of the ECS tasks in these VPCs, by their network interfaces.
-pub(super) async fn task_addresses(
-    work: &Work<'_>,
-    vpcs: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, StepError> {
-    let vpcs: Vec<&str> = vpcs.iter().map(String::as_str).collect();
+async fn task_addresses(work: &Work<'_>, vpcs: &BTreeSet<&str>) -> Result<BTreeSet<String>, StepError> {
+    if vpcs.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let vpcs: Vec<&str> = vpcs.iter().copied().collect();
     let filters = vec![filter_any("vpc-id", &vpcs), filter("description", TASK_INTERFACE)];
     let call = work.aws.ec2().describe_network_interfaces().set_filters(Some(filters));
     let interfaces: Result<Vec<_>, _> = call.into_paginator().items().send().try_collect().await;
