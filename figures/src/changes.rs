@@ -11,6 +11,10 @@ pub const DATABASE_STANDBY_REMOVED: u32 = 120;
 pub const DATABASE_MAJOR_VERSION: u32 = 900;
 /// Another minor version of PostgreSQL.
 pub const DATABASE_MINOR_VERSION: u32 = 420;
+/// A stopped database starts.
+pub const DATABASE_START: u32 = 300;
+/// A database reboots.
+pub const DATABASE_REBOOT: u32 = 60;
 /// Storage, backups, and most other settings of a database.
 pub const DATABASE_SETTING: u32 = 60;
 /// A database's security groups or parameter group.

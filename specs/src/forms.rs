@@ -18,7 +18,7 @@ pub(crate) const PATH_PATTERN: &str = "^[/*?][A-Za-z0-9_.$/~\"'@:+&*?-]*$";
 pub(crate) const HOST_PATTERN: &str = "^[a-z0-9.*?-]+\\.[a-z*?]+$";
 pub(crate) const INSTANCE_TYPE: &str = "^[a-z][a-z0-9-]*\\.[a-z0-9-]+$";
 pub(crate) const DATABASE_CLASS: &str = "^db\\.[a-z][a-z0-9-]*\\.[a-z0-9]+$";
-pub(crate) const DATABASE_NAME: &str = "^[a-z_][a-z0-9_]{0,62}$";
+pub(crate) const DATABASE_NAME: &str = "^[a-z][a-z0-9_]{0,62}$";
 pub(crate) const SCHEDULE: &str = "^(rate|cron)\\(.+\\)$";
 
 /// The retention periods that CloudWatch Logs offers, in days (`PutRetentionPolicy`, `retentionInDays`).
@@ -79,7 +79,7 @@ form!(
 form!(
     /// A PostgreSQL version, which looks like a number without quotes.
     Version,
-    { "type": ["string", "number"], "pattern": "^1[3-8](\\.[0-9]{1,2})?$", "minimum": 13, "exclusiveMaximum": 19 }
+    { "type": ["string", "number"], "pattern": "^1[4-8](\\.[0-9]{1,2})?$", "minimum": 14, "exclusiveMaximum": 19 }
 );
 
 form!(

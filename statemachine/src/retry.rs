@@ -187,6 +187,12 @@ impl<'m> Retries<'m> {
 }
 
 impl Retrier {
+    /// The sum of all delays, without jitter.
+    #[must_use]
+    pub fn seconds_max(&self) -> f64 {
+        (0..self.max_attempts).map(|retries| self.delay_seconds(retries)).sum()
+    }
+
     /// The delay before the retry that follows `retries` others, without jitter.
     fn delay_seconds(&self, retries: u32) -> f64 {
         let grown = f64::from(self.interval_seconds) * self.backoff_rate.powf(f64::from(retries));

@@ -12,6 +12,9 @@ mod command; // the commands without an account: rehearse, validate
 mod components; // what a component needs outside its own folder
 mod conclusions; // how a deployment ends, by what its steps left in the state
 mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
+mod database_changes; // queued changes, storage, upgrades and parameters of a database, as RDS has them
+mod database_incidents; // what AWS and people do to a database between deployments
+mod database_rollbacks; // rollbacks while something happens to the database
 mod deployment_costs; // what AWS charges for a deployment itself
 mod deploys; // the resources of a deployed stack, and the connections that they allow
 mod drift_network; // manual changes of network, egress, security groups and instance are repaired

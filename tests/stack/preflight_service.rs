@@ -17,7 +17,7 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
         "(services.web.secrets.PAYMENT_KEY) does not exist; create the secret, or correct",
     ),
     ("db.t4g.micro", "db.t4g.4xlarge", "RDS does not offer database.class db.t4g.4xlarge"),
-    ("version: \"17\"", "version: \"18.9\"", "set database.version to one that it has: 18.1, 18.2"),
+    ("version: \"17\"", "version: \"18.9\"", "set database.version to one that it has: 18.1, 18.2, 18.3"),
     ("6d4b1c2e-8f3a", "00000000-8f3a", "; correct loadBalancer.certificateArn"),
     (
         "  idleTimeout",

@@ -43,7 +43,7 @@ async fn a_failure_is_explained_with_its_cause() {
         assert!(telling.iter().all(|text| error.contains(text)), "{image}: {error}");
     }
     let rehearsal = rehearsal(SHOP);
-    rehearsal.account().arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
+    rehearsal.account().arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     let error = rehearsal.deploy(SHOP, &()).await.unwrap().error().unwrap();
     assert!(error.contains("RDS instance shop-database") && error.contains("RDS reports: "), "{error}");
 }

@@ -12,7 +12,7 @@ use crate::aws::denied;
 
 /// Every error name that a deployment can end with. The workflow's `Retry` and `Catch` compare them.
 pub mod names {
-    /// Not done yet, and AWS reports that it is working on it: the workflow retries at a fixed interval.
+    /// Not done yet: the workflow retries at a fixed interval, up to the step's limit.
     pub const PENDING: &str = "Pending";
     /// Not done yet, and AWS reports nothing in progress. AWS shows some changes late, so the workflow retries for a short
     /// time; then the step has failed.
@@ -70,7 +70,7 @@ pub mod names {
 /// Why a step failed, or is not done yet.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// Not done yet, and AWS reports that it is working on it; the text says what the step waits for.
+    /// Not done yet; the text says what the step waits for.
     #[error("waiting for {0}")]
     Pending(String),
     /// Not done yet, and AWS reports nothing in progress. It may still become visible within seconds; if it does not, this
@@ -171,7 +171,8 @@ impl StepError {
         text
     }
 
-    /// Not done yet, and AWS reports that it is working on it; the text completes "waiting for …".
+    /// Not done yet; the text completes "waiting for …". Where AWS reports nothing in progress, [`StepError::stalled`] tells a
+    /// person much sooner.
     pub(crate) fn pending(waiting_for: impl Into<String>) -> Self {
         Self::Pending(waiting_for.into())
     }
@@ -252,8 +253,7 @@ pub(crate) trait AwsResult<T>: Sized {
         self.unless(codes).doing(what)?.ok_or_else(|| StepError::stalled(waiting_for))
     }
 
-    /// `Pending` if AWS rejected the call with one of these codes, which say that AWS is working on the resource; otherwise
-    /// like [`AwsResult::doing`].
+    /// `Pending` if AWS rejected the call with one of these codes; otherwise like [`AwsResult::doing`].
     fn pending_on(self, codes: &[&str], waiting_for: &str, what: impl fmt::Display) -> Result<T, StepError> {
         self.unless(codes).doing(what)?.ok_or_else(|| StepError::pending(waiting_for))
     }

@@ -152,3 +152,23 @@ pub(crate) fn request<T: DeserializeOwned>(function: &str, payload: Value) -> Re
 pub(crate) fn respond(result: &impl Serialize) -> Result<Value, StepError> {
     serde_json::to_value(result).map_err(|error| StepError::Defect(format!("writing the result: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_waits_long_only_while_aws_works_on_it() {
+        assert!(completed(Deletion::default()).is_ok());
+        let mut deletion = Deletion::default();
+        deletion.held("instance", "shop-database", "deletion protection is on");
+        let error = completed(deletion.clone()).unwrap_err();
+        assert_eq!(
+            error.chain(),
+            "waiting for the deletion of instance shop-database (deletion protection is on), but AWS reports nothing in progress"
+        );
+        assert!(matches!(error, StepError::Stalled { .. }), "{error:?}");
+        deletion.leaving("subnet-group", "shop", "waits for the deletion of the RDS instance");
+        assert!(matches!(completed(deletion), Err(StepError::Pending(_))));
+    }
+}

@@ -15,7 +15,8 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// Adds a remaining resource.
+    /// Adds a remaining resource, without a difference between [`Deletion::leaving`] and [`Deletion::held`]: the step waits
+    /// up to its limit.
     pub(crate) fn remains(
         &mut self,
         resource: impl Into<String>,
@@ -32,8 +33,7 @@ impl Deletion {
         id: impl Into<String>,
         why: impl Into<String>,
     ) {
-        let (resource, id, why) = (resource.into(), id.into(), why.into());
-        self.remaining.push(Remaining { resource, id, why, in_progress: true });
+        self.add(resource.into(), id.into(), why.into(), true);
     }
 
     /// Adds a remaining resource that AWS does not delete, although nothing is in progress: something uses or protects it.
@@ -43,8 +43,11 @@ impl Deletion {
         id: impl Into<String>,
         why: impl Into<String>,
     ) {
-        let (resource, id, why) = (resource.into(), id.into(), why.into());
-        self.remaining.push(Remaining { resource, id, why, in_progress: false });
+        self.add(resource.into(), id.into(), why.into(), false);
+    }
+
+    fn add(&mut self, resource: String, id: String, why: String, in_progress: bool) {
+        self.remaining.push(Remaining { resource, id, why, in_progress });
     }
 
     /// Adds the result of another part of the component.
@@ -64,8 +67,8 @@ pub struct Remaining {
     pub id: String,
     /// Why it remains.
     pub why: String,
-    /// Whether AWS is still working on its deletion.
-    #[serde(default)]
+    /// Whether AWS is still working on its deletion. Only the step that deletes needs it: no record has it.
+    #[serde(skip)]
     pub in_progress: bool,
 }
 

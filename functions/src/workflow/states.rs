@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::table::{INVOCATION, STALLED, Wait};
+use super::table::{INVOCATION, STALLED, STALLED_BACKOFF, STALLED_INTERVAL, Wait};
 use crate::aws::error::names;
 
 /// States by name, in the order in which people read them.
@@ -101,18 +101,17 @@ impl Task {
     }
 }
 
-/// The retries of a task: at a fixed interval while it is `Pending` or, for a much shorter time, `Stalled`; with backoff
-/// after a fault that passes. Each retrier counts its own attempts.
+/// The retries of a task: at a fixed interval while it is `Pending`; for a much shorter time, and less and less often, while
+/// it is `Stalled`; with backoff after a fault that passes. Each retrier counts its own attempts.
 pub(super) fn retry(wait: Option<Wait>, after_timeout: bool) -> Value {
-    let waits = wait.into_iter().flat_map(|Wait { every, at_most }| {
-        [(names::PENDING, at_most), (names::STALLED, STALLED.min(at_most))].map(|(error, at_most)| {
-            json!({
-                "ErrorEquals": [error],
-                "IntervalSeconds": every.as_secs(),
-                "BackoffRate": 1,
-                "MaxAttempts": at_most.as_secs() / every.as_secs(),
-            })
-        })
+    let waits = wait.into_iter().flat_map(|wait| {
+        let pending = json!({
+            "ErrorEquals": [names::PENDING],
+            "IntervalSeconds": wait.every.as_secs(),
+            "BackoffRate": 1,
+            "MaxAttempts": wait.at_most.as_secs() / wait.every.as_secs(),
+        });
+        [pending, stalled(wait.every)]
     });
     let timeout = after_timeout.then_some("States.Timeout");
     let transient = json!({
@@ -124,6 +123,29 @@ pub(super) fn retry(wait: Option<Wait>, after_timeout: bool) -> Value {
         "JitterStrategy": "FULL",
     });
     waits.chain([transient]).collect()
+}
+
+/// The retries of a task that is `Stalled`. What AWS shows late, it mostly shows within seconds.
+fn stalled(every: Duration) -> Value {
+    let (first, longest) = (every.as_secs_f64(), STALLED_INTERVAL.as_secs_f64());
+    let grows = first < longest;
+    let delay = |retry: i32| if grows { (first * STALLED_BACKOFF.powi(retry)).min(longest) } else { first };
+    let mut attempts = 0;
+    let mut waited = delay(0);
+    while waited <= STALLED.as_secs_f64() {
+        attempts += 1;
+        waited += delay(attempts);
+    }
+    let mut retrier = json!({
+        "ErrorEquals": [names::STALLED],
+        "IntervalSeconds": every.as_secs(),
+        "BackoffRate": if grows { json!(STALLED_BACKOFF) } else { json!(1) },
+        "MaxAttempts": attempts,
+    });
+    if grows {
+        retrier["MaxDelaySeconds"] = seconds(STALLED_INTERVAL);
+    }
+    retrier
 }
 
 /// Several branches side by side.

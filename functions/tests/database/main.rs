@@ -109,7 +109,8 @@ async fn the_database_is_encrypted_private_and_rejects_connections_without_tls()
     assert_eq!(groups, [deployment["outputs"]["securityGroups"]["database"].as_str().unwrap()]);
     // Protection is turned on only after the deployment has succeeded: a later step may still fail.
     assert_eq!(db.deletion_protection(), Some(false));
-    let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").source("user");
+    let only = aws_sdk_rds::types::Filter::builder().name("parameter-name").values("rds.force_ssl").build();
+    let call = aws.rds().describe_db_parameters().db_parameter_group_name("shop-postgres16").filters(only);
     let parameters = call.send().await.unwrap();
     let set: Vec<_> = parameters
         .parameters()
@@ -130,7 +131,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
     let before = account.calls();
     let plan = act(&aws, NAME, "plan", &plan_only).await.unwrap();
     assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
-    assert_eq!(account.calls() - before, 5, "read calls");
+    assert_eq!(account.calls() - before, 6, "read calls");
     let outputs = act(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(outputs, deployment["outputs"][NAME]);
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
@@ -140,7 +141,7 @@ async fn a_second_apply_and_a_plan_find_nothing_to_do() {
 async fn a_plan_of_a_new_stack_creates_everything() {
     let account = common::account();
     let plan = act(&aws(&account), NAME, "plan", &deployment(SPEC)).await.unwrap();
-    let expected = ["subnet-group", "parameter-group", "instance"]
+    let expected = ["service-linked-role", "subnet-group", "parameter-group", "instance"]
         .map(|resource| json!({ "verb": "create", "resource": resource }));
     assert_eq!(plan["changes"], json!(expected));
 }
@@ -158,7 +159,7 @@ async fn a_stack_without_a_database_has_nothing_to_do() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_response_to_the_creation_creates_no_second_database() {
     let (account, aws, mut deployment) = prepared(SPEC).await;
-    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::LostAfter));
+    account.arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::LostAfter));
     apply(&aws, &[NAME], &mut deployment).await;
     wait_until_stable(&aws, &mut deployment).await;
     let expected = ["AWS::RDS::DBInstance", "AWS::RDS::DBParameterGroup", "AWS::RDS::DBSubnetGroup"];
@@ -306,7 +307,7 @@ async fn conclude_turns_deletion_protection_on() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_database_reports_its_reason() {
     let (account, aws, deployment) = prepared(SPEC).await;
-    account.arm(Fault::at("rds", "CreateDBInstance", When::Only(1), FaultKind::ResourceFails));
+    account.arm(Fault::at("rds", "CreateDBInstance", When::From(1), FaultKind::ResourceFails));
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     let error = until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
     assert!(matches!(&error, StepError::Unhealthy { what, .. } if what.contains("shop-database")), "{error}");
@@ -322,6 +323,9 @@ async fn a_database_that_the_stack_does_not_manage_is_rejected() {
     let group = aws.rds().create_db_subnet_group().db_subnet_group_name("theirs");
     let group = group.db_subnet_group_description("by hand");
     let ids = subnets.values().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let linked = aws.iam().create_service_linked_role().aws_service_name("rds.amazonaws.com");
+    linked.send().await.unwrap();
+    later(5).await;
     group.set_subnet_ids(Some(ids)).send().await.unwrap();
     later(5).await;
     let call = call.db_subnet_group_name("theirs").db_instance_class("db.t4g.micro").allocated_storage(20);

@@ -19,9 +19,9 @@ async fn a_plan_names_what_rds_does_not_offer_and_what_it_does() {
     for (database, expected) in [
         (
             "version: '18.9', class: db.t4g.small",
-            "RDS has no PostgreSQL 18.9 (database.version); set database.version to one that it has: 18.1, 18.2",
+            "RDS has no PostgreSQL 18.9 (database.version); set database.version to one that it has: 18.1, 18.2, 18.3",
         ),
-        ("version: '17.3', class: db.t4g.small", "it has: 17.2, 17.4, 17.5, 17.6, 17.7"),
+        ("version: '17.3', class: db.t4g.small", "it has: 17.5, 17.6, 17.7, 17.8, 17.9"),
         (
             "version: '17', class: db.t4g.4xlarge",
             "RDS does not offer database.class db.t4g.4xlarge for PostgreSQL 17.7",

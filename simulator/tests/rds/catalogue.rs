@@ -1,6 +1,6 @@
 //! What RDS offers.
 
-use crate::site::{Site, code};
+use crate::site::{Site, code, wait};
 
 #[tokio::test(start_paused = true)]
 async fn versions_are_found_by_major_version_family_and_default() {
@@ -10,15 +10,31 @@ async fn versions_are_found_by_major_version_family_and_default() {
         let found = call.send().await.unwrap().db_engine_versions.unwrap_or_default();
         found.into_iter().filter_map(|version| version.engine_version).collect::<Vec<_>>()
     };
-    assert_eq!(versions(ask().engine_version("17.4")).await, ["17.4"]);
-    assert_eq!(versions(ask().engine_version("18")).await, ["18.1", "18.2"]);
+    assert_eq!(versions(ask().engine_version("17.5")).await, ["17.5"]);
+    assert_eq!(versions(ask().engine_version("18")).await, ["18.1", "18.2", "18.3"]);
     assert_eq!(versions(ask().default_only(true)).await, ["17.7"]);
     assert_eq!(versions(ask().engine_version("16").default_only(true)).await, ["16.11"]);
-    assert_eq!(versions(ask().db_parameter_group_family("postgres14")).await.len(), 4);
+    assert_eq!(versions(ask().db_parameter_group_family("postgres14")).await.len(), 5);
     assert_eq!(versions(ask().engine_version("12")).await, [""; 0]);
-    let found = ask().engine_version("16.11").send().await.unwrap();
-    let targets = found.db_engine_versions()[0].valid_upgrade_target();
+    let found = ask().engine_version("16.13").send().await.unwrap();
+    let targets: Vec<_> = found.db_engine_versions()[0].valid_upgrade_target().to_vec();
     assert!(targets.iter().all(|target| target.is_major_version_upgrade() == Some(true)));
+    let targets: Vec<_> = targets.iter().filter_map(|target| target.engine_version()).collect();
+    assert_eq!(targets, ["17.9", "18.3"], "none that is older than 16.13");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_past_standard_support_is_created_only_with_extended_support() {
+    let site = Site::open().await;
+    let majors = site.rds.describe_db_major_engine_versions().engine("postgres").major_engine_version("13");
+    let majors = majors.send().await.unwrap().db_major_engine_versions.unwrap();
+    let end = majors[0].supported_engine_lifecycles()[0].lifecycle_support_end_date().unwrap();
+    assert_eq!(end.to_string(), "2026-02-28T23:59:59Z");
+    let create = || site.create().engine_version("13");
+    wait(70.0 * 86_400.0).await;
+    let disabled = create().engine_lifecycle_support("open-source-rds-extended-support-disabled");
+    assert_eq!(code(disabled.send().await), "InvalidParameterCombination");
+    create().send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +44,7 @@ async fn classes_are_offered_by_version_and_zone() {
         site.rds
             .describe_orderable_db_instance_options()
             .engine("postgres")
-            .engine_version("17.4")
+            .engine_version("17.5")
             .db_instance_class(class)
     };
     let options = ask("db.m5.large").send().await.unwrap();
@@ -39,7 +55,7 @@ async fn classes_are_offered_by_version_and_zone() {
     assert_eq!(storage, ["gp2", "gp3", "io1", "io2", "standard"]);
     assert_eq!(options[1].min_storage_size(), Some(20));
     assert_eq!(ask("db.m5.nano").send().await.unwrap().orderable_db_instance_options(), []);
-    let all = site.rds.describe_orderable_db_instance_options().engine("postgres").engine_version("17.4");
+    let all = site.rds.describe_orderable_db_instance_options().engine("postgres").engine_version("17.5");
     let all: Vec<_> = all.into_paginator().items().send().try_collect().await.unwrap();
     assert!(all.len() > 100, "they come in pages");
     assert_eq!(code(ask("db.m5.large").max_records(500).send().await), "InvalidParameterValue");

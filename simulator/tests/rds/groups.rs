@@ -136,6 +136,12 @@ async fn a_parameter_group_tells_set_values_from_defaults() {
     assert_eq!((set[0].parameter_value(), set[0].apply_type()), (Some("1"), Some("dynamic")));
     assert!(read("system").await.iter().any(|it| it.parameter_name() == Some("shared_buffers")));
     assert!(read("engine-default").await.iter().all(|it| it.parameter_value().is_none()));
+    let newer = || site.rds.modify_db_parameter_group().db_parameter_group_name("newer");
+    make_parameter_group(&site, "newer", "postgres17").await;
+    wait(0.5).await;
+    newer().parameters(parameter("rds.force_ssl", "1", ApplyMethod::Immediate)).send().await.unwrap();
+    let call = site.rds.describe_db_parameters().db_parameter_group_name("newer").source("user");
+    assert_eq!(call.send().await.unwrap().parameters(), [], "the default of PostgreSQL 17 is not the user's");
     let reset = site.rds.reset_db_parameter_group().db_parameter_group_name("shop");
     reset.reset_all_parameters(true).send().await.unwrap();
     assert_eq!(read("user").await, []);

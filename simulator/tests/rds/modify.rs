@@ -68,6 +68,66 @@ async fn apply_immediately_applies_pending_changes_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waiting_change_is_cancelled_by_the_present_value() {
+    let site = Site::with_database().await;
+    let queue = || site.rds.modify_db_instance().db_instance_identifier("shop");
+    queue().db_instance_class("db.t4g.small").multi_az(true).send().await.unwrap();
+    site.modify().db_instance_class("db.t4g.micro").send().await.unwrap();
+    assert_eq!(pending_class(&site.database().await), None);
+    wait(700.0).await;
+    let database = site.database().await;
+    assert_eq!((database.db_instance_class(), database.multi_az()), (Some("db.t4g.micro"), Some(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn striped_storage_grows_only_with_its_iops() {
+    let site = Site::open().await;
+    site.create().allocated_storage(400).send().await.unwrap();
+    wait(400.0).await;
+    let alone = site.modify().allocated_storage(500).send().await;
+    assert_eq!(code(alone), "InvalidParameterCombination");
+    site.modify().allocated_storage(500).iops(12_000).storage_throughput(500).send().await.unwrap();
+    wait(100.0).await;
+    assert_eq!(site.database().await.allocated_storage(), Some(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_instance_takes_no_change_and_starts_again_after_a_week() {
+    let site = Site::with_database().await;
+    let id = || "shop".to_owned();
+    assert_eq!(
+        code(site.rds.start_db_instance().db_instance_identifier(id()).send().await),
+        "InvalidDBInstanceState"
+    );
+    site.rds.stop_db_instance().db_instance_identifier(id()).send().await.unwrap();
+    assert_eq!(states(&site, 200).await, ["stopping", "stopped"]);
+    assert_eq!(code(site.modify().backup_retention_period(8).send().await), "InvalidDBInstanceState");
+    let final_snapshot =
+        site.rds.delete_db_instance().db_instance_identifier(id()).final_db_snapshot_identifier("last");
+    assert_eq!(code(final_snapshot.send().await), "InvalidDBInstanceState");
+    wait(7.0 * 86_400.0).await;
+    assert_eq!(site.status().await, "starting");
+    wait(300.0).await;
+    site.rds.stop_db_instance().db_instance_identifier(id()).send().await.unwrap();
+    wait(200.0).await;
+    site.rds.start_db_instance().db_instance_identifier(id()).send().await.unwrap();
+    assert_eq!(states(&site, 310).await, ["starting", "available"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_instance_is_backed_up_each_night() {
+    let site = Site::with_database().await;
+    // The window begins at 02:00.
+    wait(2.0 * 3600.0 - site.account.clock().elapsed().as_secs_f64() + 1.0).await;
+    assert_eq!(site.status().await, "backing-up");
+    assert_eq!(code(site.modify().backup_retention_period(8).send().await), "InvalidDBInstanceState");
+    wait(180.0).await;
+    site.modify().multi_az(true).send().await.unwrap();
+    wait(86_400.0 - 180.0).await;
+    assert_eq!(site.status().await, "available", "the standby makes the backup");
+}
+
+#[tokio::test(start_paused = true)]
 async fn storage_grows_only_and_not_again_for_six_hours() {
     let site = Site::with_database().await;
     assert_eq!(code(site.modify().allocated_storage(19).send().await), "InvalidParameterCombination");
@@ -76,11 +136,12 @@ async fn storage_grows_only_and_not_again_for_six_hours() {
     assert_eq!(pending.allocated_storage(), Some(22), "less than a tenth more is rounded up");
     assert_eq!(states(&site, 100).await, ["available", "modifying", "storage-optimization"]);
     assert_eq!(site.database().await.allocated_storage(), Some(22));
-    assert_eq!(code(site.modify().allocated_storage(40).send().await), "InvalidDBInstanceState");
+    let locked = site.modify().allocated_storage(40).send().await;
+    assert_eq!(code(locked), "InvalidParameterCombination", "the code of the lock");
     site.modify().backup_retention_period(8).send().await.unwrap();
     let seen = states(&site, 2000).await;
     assert_eq!(seen, ["storage-optimization", "modifying", "storage-optimization", "available"]);
-    assert_eq!(code(site.modify().allocated_storage(40).send().await), "InvalidDBInstanceState");
+    assert_eq!(code(site.modify().allocated_storage(40).send().await), "InvalidParameterCombination");
     wait(6.0 * 3600.0).await;
     site.modify().allocated_storage(40).send().await.unwrap();
 }
@@ -178,16 +239,16 @@ async fn a_change_of_the_parameter_group_waits_for_a_reboot() {
 #[tokio::test(start_paused = true)]
 async fn versions_only_go_up_and_major_ones_only_when_allowed() {
     let site = Site::with_database().await;
-    for (version, allowed) in [("16.2", true), ("15.14", true), ("17.4", false), ("99", true)] {
+    for (version, allowed) in [("16.2", true), ("15.14", true), ("17.6", false), ("99", true)] {
         let call = site.modify().engine_version(version).allow_major_version_upgrade(allowed);
         assert_eq!(code(call.send().await), "InvalidParameterCombination", "{version}");
     }
     // The current major version is no change.
     site.modify().engine_version("16").send().await.unwrap();
     assert_eq!(states(&site, 30).await, ["available"]);
-    site.modify().engine_version("16.6").send().await.unwrap();
+    site.modify().engine_version("16.10").send().await.unwrap();
     assert_eq!(states(&site, 450).await, ["available", "upgrading", "available"]);
-    assert_eq!(site.database().await.engine_version(), Some("16.6"));
+    assert_eq!(site.database().await.engine_version(), Some("16.10"));
     site.modify().engine_version("17").allow_major_version_upgrade(true).send().await.unwrap();
     wait(1000.0).await;
     let database = site.database().await;

@@ -54,6 +54,9 @@ impl Site {
             subnets.push(make_subnet(&ec2, &vpc, &format!("10.0.{number}.0/24"), zone).await);
         }
         let group = make_group(&ec2, &vpc).await;
+        // As in an account that has used RDS before.
+        let iam = aws_sdk_iam::Client::new(&config);
+        iam.create_service_linked_role().aws_service_name("rds.amazonaws.com").send().await.unwrap();
         wait(10.0).await;
         Self { account, rds: aws_sdk_rds::Client::new(&config), ec2, vpc, subnets, group }
     }
@@ -74,7 +77,7 @@ impl Site {
             .create_db_instance()
             .db_instance_identifier("shop")
             .engine("postgres")
-            .engine_version("16.3")
+            .engine_version("16.9")
             .db_instance_class("db.t4g.micro")
             .allocated_storage(20)
             .storage_type("gp3")

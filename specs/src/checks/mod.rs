@@ -296,14 +296,14 @@ pub(crate) fn database_class(name: &str, _: &()) -> garde::Result {
 pub(crate) fn database_version(version: &str, _: &()) -> garde::Result {
     let (major, minor) =
         version.split_once('.').map_or((version, None), |(major, minor)| (major, Some(minor)));
-    let is_valid = ["13", "14", "15", "16", "17", "18"].contains(&major)
+    let is_valid = ["14", "15", "16", "17", "18"].contains(&major)
         && minor.is_none_or(|minor| {
             (1..=2).contains(&minor.len()) && minor.chars().all(|c| c.is_ascii_digit()) && minor != "00"
         });
     require(
         is_valid,
         || format!("unsupported PostgreSQL version `{version}`"),
-        "13 to 18, with or without a minor version, such as 17.4",
+        "14 to 18, with or without a minor version, such as 17.9",
     )
 }
 
@@ -319,13 +319,13 @@ const RESERVED_NAMES: &str = "postgres rdsadmin template0 template1 all analyse 
     when where window with";
 
 pub(crate) fn database_name(name: &str, _: &()) -> garde::Result {
-    let form =
-        "at most 63 lowercase letters, digits and underscores, starting with a letter or an underscore";
+    // RDS is stricter than PostgreSQL (API reference, `CreateDBInstance`, `DBName`).
+    let form = "at most 63 lowercase letters, digits and underscores, starting with a letter";
     if RESERVED_NAMES.split_whitespace().any(|reserved| reserved == name) {
         return refuse(format!("`{name}` is reserved by PostgreSQL or RDS"), "another name, such as app");
     }
     let is_valid = (1..=63).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| is_lower_or_digit(c) || c == '_');
     require(is_valid, || format!("invalid database name `{name}`"), form)
 }

@@ -24,7 +24,7 @@ pub struct Instance {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Database {
-    /// The PostgreSQL version: only the major version (`17`), or with the minor version (`17.4`).
+    /// The PostgreSQL version: only the major version (`17`), or with the minor version (`17.9`).
     #[garde(custom(checks::database_version))]
     #[schemars(with = "forms::Version")]
     pub version: String,

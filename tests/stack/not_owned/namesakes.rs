@@ -118,6 +118,9 @@ impl OtherOwner<'_> {
     async fn create_database_resource(&self, namesake: Namesake) -> String {
         let rds = &self.aws().rds();
         let group = async |name: &str| {
+            let linked = self.aws().iam().create_service_linked_role().aws_service_name("rds.amazonaws.com");
+            linked.send().await.unwrap();
+            crate::pause(std::time::Duration::from_secs(5)).await;
             let call = rds.create_db_subnet_group().db_subnet_group_name(name);
             let call = call.db_subnet_group_description("theirs").set_tags(self.rds_tags());
             call.set_subnet_ids(Some(self.subnets().await)).send().await.unwrap();

@@ -3,12 +3,14 @@
 use aws_sdk_rds::types::DbInstance;
 use stackdrop_specs::{DATABASE_PORT, Database};
 
-use super::observed::{self, Observed};
-use super::settings::{self, Difference, STORAGE_TYPE, size};
-use super::{NAME, parameter_group, rds_tags, repair_tags, subnet_group};
+use super::observed::{self, Observed, Reboot};
+use super::settings::{self, Difference, Setting, View, size};
+use super::status::{self, State, is_available, is_deleting, status};
+use super::storage::STORAGE_TYPE;
+use super::version::{self, NO_EXTENDED_SUPPORT, POSTGRES};
+use super::{NAME, linked_role, parameter_group, rds_tags, repair_tags, subnet_group};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -16,40 +18,12 @@ use crate::deployment::plan::{Plan, Verb};
 pub(super) const LOGICAL_ID: &str = "instance";
 /// The master user. RDS rejects names that the engine reserves, such as `rdsadmin`.
 const MASTER_USER: &str = "stackdrop";
-/// Why a protected instance is not deleted, and how to fix it.
-const PROTECTED: &str = "deletion protection is on: set database.deletionProtection: false and deploy first";
-/// RDS's error code while it is changing an instance.
+/// RDS's error code while the instance does not accept a change.
 pub(super) const BUSY: &str = "InvalidDBInstanceState";
 
 /// The instance's identifier.
 pub(super) fn identifier(work: &Work<'_>) -> String {
     work.stack.resource("database")
-}
-
-pub(super) fn status(db: &DbInstance) -> &str {
-    db.db_instance_status().unwrap_or_default()
-}
-
-/// Whether the instance is available. It also is during storage optimization.
-pub(super) fn is_available(db: &DbInstance) -> bool {
-    ["available", "storage-optimization"].contains(&status(db))
-}
-
-/// Whether the instance is being deleted.
-pub(super) fn is_deleting(db: &DbInstance) -> bool {
-    status(db) == "deleting"
-}
-
-/// Whether the instance will not become available by itself (RDS user guide, "Viewing DB instance status").
-fn has_failed_permanently(db: &DbInstance) -> bool {
-    let growing = db.pending_modified_values().is_some_and(|pending| pending.allocated_storage().is_some());
-    match status(db) {
-        "storage-full" => !growing,
-        "failed" | "insufficient-capacity" | "restore-error" | "stopped" => true,
-        status => {
-            status.starts_with("incompatible-") || status.starts_with("inaccessible-encryption-credentials")
-        }
-    }
 }
 
 /// Whether the instance uses a parameter group.
@@ -58,43 +32,15 @@ pub(super) fn uses(db: &DbInstance, parameter_group: &str) -> bool {
     groups.any(|group| group.db_parameter_group_name() == Some(parameter_group))
 }
 
-/// The pending changes of fields that a spec has.
-fn pending(db: &DbInstance) -> Vec<&'static str> {
-    let Some(pending) = db.pending_modified_values() else { return Vec::new() };
-    let all = [
-        ("class", pending.db_instance_class().is_some()),
-        ("storage", pending.allocated_storage().is_some()),
-        ("backup days", pending.backup_retention_period().is_some()),
-        ("standby", pending.multi_az().is_some()),
-        ("version", pending.engine_version().is_some()),
-    ];
-    all.into_iter().filter(|(_, is_pending)| *is_pending).map(|(name, _)| name).collect()
-}
-
-/// The secret's ARN, once RDS has created the secret.
+/// The secret's ARN, once RDS has created the secret. Tasks can also read one that RDS rotates, or can no longer rotate
+/// (API reference, `MasterUserSecret`).
 fn secret(db: &DbInstance) -> Option<&str> {
     let secret = db.master_user_secret()?;
-    secret.secret_arn().filter(|_| secret.secret_status() == Some("active"))
+    secret.secret_arn().filter(|_| !["", "creating"].contains(&secret.secret_status().unwrap_or_default()))
 }
 
 fn host(db: &DbInstance) -> Option<&str> {
     db.endpoint()?.address()
-}
-
-/// Why an instance is not stable yet; `None` if it is.
-fn pending_reason(db: &DbInstance) -> Option<String> {
-    let pending = pending(db);
-    if !is_available(db) {
-        Some(format!("to become available: it is {}", status(db)))
-    } else if !pending.is_empty() {
-        Some(format!("to change its {}", pending.join(", ")))
-    } else if host(db).is_none() {
-        Some("to have an endpoint".into())
-    } else if secret(db).is_none() {
-        Some("to have a secret".into())
-    } else {
-        None
-    }
 }
 
 /// The known outputs. The endpoint and the secret exist some minutes after the creation.
@@ -107,48 +53,110 @@ pub(super) fn outputs(work: &Work<'_>, db: Option<&DbInstance>) -> DatabaseOutpu
     }
 }
 
-pub(super) fn plan(work: &Work<'_>, spec: &Database, observed: &Observed, plan: &mut Plan) {
+pub(super) async fn plan(
+    work: &Work<'_>,
+    spec: &Database,
+    observed: &Observed,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
     let Some(db) = observed.instance.as_ref().filter(|db| !is_deleting(db)) else {
         plan.change(Verb::Create, LOGICAL_ID);
-        return;
+        warn_of_lost_data(work, plan);
+        return version::plan_support(work, spec, None, plan).await;
     };
     for (why, fix) in settings::refusals(work, spec, db) {
         plan.problem(LOGICAL_ID, why, fix);
     }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &observed::tags_of(db));
-    let mut differences = settings::differences(work, spec, db);
+    let differences = settings::differences(work, spec, db, View::Planned);
+    let mut differences = version::with_full_target(work, db, differences).await?;
     if work.deployment.baseline.is_some() && lacks_protection(spec, db) {
         differences.push(settings::protection_difference(true));
+    }
+    let state = status::of(db);
+    if [State::Stopped, State::Stopping].contains(&state) {
+        plan.update(LOGICAL_ID, "status", status(db), "available");
+    } else if state == State::Stuck && !frees_storage(db, &differences) {
+        let why = format!(
+            "the RDS instance cannot be used: {}",
+            status::reports(work, &identifier(work), db).await
+        );
+        plan.problem(LOGICAL_ID, why, status::advice(db).trim().trim_end_matches('.'));
     }
     for difference in &differences {
         plan.update_field(Verb::Update, LOGICAL_ID, difference.change.clone());
     }
-    if differences.is_empty() && pending_reason(db).is_some() {
+    if observed.reboot == Reboot::Needed {
+        plan.update(LOGICAL_ID, "parameters", "pending-reboot", "in-sync");
+    }
+    // During the backup of each night, the database works as usual.
+    let waits = state == State::Working && status(db) != "backing-up";
+    if differences.is_empty() && (waits || host(db).is_none() || secret(db).is_none()) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
+    warn(spec, db, observed, &differences, plan);
+    version::plan_support(work, spec, Some(db), plan).await
 }
 
-/// Plans the instance's deletion, or a problem if it is protected.
-pub(super) fn plan_deletion(db: &DbInstance, plan: &mut Plan) {
-    plan.change(Verb::Delete, LOGICAL_ID);
-    if db.deletion_protection() == Some(true) {
-        plan.problem(
+/// Warns if the stack had a database: the new one is empty.
+fn warn_of_lost_data(work: &Work<'_>, plan: &mut Plan) {
+    if work.deployment.baseline.as_ref().is_some_and(|baseline| baseline.spec.database.is_some()) {
+        plan.warn(
             LOGICAL_ID,
-            "the RDS instance cannot be deleted while its deletion protection is on",
-            "set database.deletionProtection: false and deploy, then remove the database from the spec",
+            format!("somebody deleted RDS instance {}: the new one is empty", identifier(work)),
+            "copy the data from a snapshot or an automated backup, if there is one",
         );
     }
 }
 
-/// Fails if the instance to delete is protected: waiting would not help.
-pub(super) fn refuse_protected(observed: &Observed) -> Result<(), StepError> {
-    match &observed.instance {
-        Some(db) if db.deletion_protection() == Some(true) => {
-            let id = db.db_instance_identifier().unwrap_or_default();
-            Err(StepError::InvalidSpec(format!("RDS instance {id} cannot be deleted: {PROTECTED}")))
-        }
-        _ => Ok(()),
+/// Warns of what the deployment causes beside its changes, and of what it leaves alone.
+fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Difference], plan: &mut Plan) {
+    let names = |chosen: &dyn Fn(&Setting) -> bool| {
+        let chosen = differences.iter().filter(|difference| chosen(&difference.setting));
+        chosen.map(|difference| difference.change.field.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut interrupting = names(&|setting| setting.interrupts(db));
+    if interrupting.is_empty() && observed.reboot == Reboot::Needed {
+        interrupting = "parameters".into();
     }
+    if !interrupting.is_empty() {
+        plan.warn(
+            LOGICAL_ID,
+            format!(
+                "the change of {interrupting} interrupts the database, for some minutes without a standby"
+            ),
+            "deploy when nobody needs the database",
+        );
+    }
+    let left_alone = settings::left_alone(spec, db).join(", ");
+    if !left_alone.is_empty() {
+        let when =
+            if differences.is_empty() { "then" } else { "now, together with the deployment's changes" };
+        plan.warn(
+            LOGICAL_ID,
+            format!("a change waits for the maintenance window ({left_alone}): RDS applies it {when}"),
+            "cancel it with `aws rds modify-db-instance` if it is not wanted",
+        );
+    }
+    if observed.reboot == Reboot::LeftToOthers {
+        plan.warn(
+            LOGICAL_ID,
+            "somebody set parameters that take effect only after a reboot",
+            "reboot the instance (`aws rds reboot-db-instance`), or reset the parameters",
+        );
+    }
+    if db.master_user_secret().and_then(|secret| secret.secret_status()) == Some("impaired") {
+        plan.warn(
+            LOGICAL_ID,
+            "RDS can no longer rotate the secret of the master password",
+            "check the KMS key and the resource policy of the secret",
+        );
+    }
+}
+
+/// Whether the storage is full and the deployment adds storage.
+fn frees_storage(db: &DbInstance, differences: &[Difference]) -> bool {
+    status(db) == "storage-full" && differences.iter().any(|it| matches!(it.setting, Setting::Storage(_)))
 }
 
 pub(super) async fn apply(
@@ -171,8 +179,82 @@ pub(super) async fn apply(
     }
     let arn = db.db_instance_arn().unwrap_or_default();
     repair_tags(work, arn, LOGICAL_ID, &observed::tags_of(db)).await?;
-    modify(work, &settings::differences(work, spec, db)).await?;
+    let differences = settings::differences(work, spec, db, View::Planned);
+    let differences = version::with_full_target(work, db, differences).await?;
+    match status::of(db) {
+        State::Stopping => {
+            return Err(StepError::pending(format!("RDS instance {id} to stop, so that it can be started")));
+        }
+        State::Stopped => {
+            start(work, &id).await?;
+            if !differences.is_empty() {
+                return Err(StepError::pending(format!(
+                    "RDS instance {id} to start, so that it can be changed"
+                )));
+            }
+        }
+        State::Stuck if frees_storage(db, &differences) => {
+            let (storage, rest): (Vec<Difference>, Vec<Difference>) =
+                differences.into_iter().partition(|it| matches!(it.setting, Setting::Storage(_)));
+            modify(work, db, &storage).await?;
+            if !rest.is_empty() {
+                return Err(StepError::pending(format!(
+                    "RDS instance {id} to grow, so that it can be changed"
+                )));
+            }
+        }
+        // A rollback cannot repair it, and has nothing else to do here.
+        State::Stuck if work.deployment.rolling_back => {
+            tracing::warn!(id, status = status(db), "The RDS instance is left as it is.");
+        }
+        State::Stuck => return Err(status::unhealthy(work, &id, db).await),
+        _ => change(work, &id, db, observed, &differences).await?,
+    }
     Ok(outputs(work, Some(db)))
+}
+
+/// Changes what differs, and reboots the instance if its parameters need it.
+async fn change(
+    work: &Work<'_>,
+    id: &str,
+    db: &DbInstance,
+    observed: &Observed,
+    differences: &[Difference],
+) -> Result<(), StepError> {
+    modify(work, db, differences).await?;
+    let settings = || differences.iter().map(|difference| &difference.setting);
+    let upgrades = settings().any(|setting| matches!(setting, Setting::Version { .. }));
+    // An upgrade restarts PostgreSQL anyway.
+    if !upgrades && settings().any(|setting| matches!(setting, Setting::ParameterGroup(_))) {
+        return Err(StepError::pending(format!(
+            "RDS instance {id} to take its parameter group, so that it can be rebooted"
+        )));
+    }
+    if observed.reboot == Reboot::Needed {
+        let call = work.aws.rds().reboot_db_instance().db_instance_identifier(id).send().await;
+        let rebooted = call.unless(&[BUSY]).doing(format!("rebooting RDS instance {id}"))?;
+        rebooted.ok_or_else(|| busy(db, format!("RDS instance {id} to accept a reboot")))?;
+        tracing::info!(id, "RDS instance is being rebooted.");
+    }
+    Ok(())
+}
+
+/// Starts a stopped instance.
+pub(super) async fn start(work: &Work<'_>, id: &str) -> Result<(), StepError> {
+    let call = work.aws.rds().start_db_instance().db_instance_identifier(id).send().await;
+    let waiting_for = format!("RDS instance {id} to accept its start");
+    call.stalled_on(&[BUSY], &waiting_for, format!("starting RDS instance {id}"))?;
+    tracing::info!(id, "RDS instance is being started.");
+    Ok(())
+}
+
+/// What a step waits for after RDS refused a change because of the instance's state. An available instance refuses for some
+/// seconds, until its status shows a change that RDS has accepted.
+fn busy(db: &DbInstance, waiting_for: String) -> StepError {
+    match status::of(db) {
+        State::Available => StepError::stalled(waiting_for),
+        _ => StepError::pending(format!("{waiting_for}: it is {}", status(db))),
+    }
 }
 
 async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
@@ -185,12 +267,14 @@ async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
         .rds()
         .create_db_instance()
         .db_instance_identifier(&id)
-        .engine("postgres")
+        .engine(POSTGRES)
         .engine_version(&spec.version)
         .db_instance_class(&spec.class)
         .allocated_storage(size(spec.storage))
         .set_max_allocated_storage(spec.max_storage.map(size))
         .storage_type(STORAGE_TYPE)
+        // After the end of standard support, RDS would charge more for the support than for a small instance.
+        .engine_lifecycle_support(NO_EXTENDED_SUPPORT)
         // Encryption cannot be turned on later.
         .storage_encrypted(true)
         .publicly_accessible(false)
@@ -208,20 +292,28 @@ async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
         // Protection is turned on after the deployment has succeeded: this one may have to roll back.
         .deletion_protection(false)
         .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))));
-    // The groups are new, or a lost response created the instance: both become visible soon.
-    let not_visible = [
-        "DBInstanceAlreadyExists",
-        "DBParameterGroupNotFound",
-        "DBSubnetGroupNotFoundFault",
-        "InvalidDBParameterGroupState",
-    ];
     let doing = format!("creating RDS instance {id}");
-    call.send().await.pending_on(&not_visible, "the RDS instance and its groups to become visible", doing)?;
-    tracing::info!(id, "RDS instance created.");
-    Ok(())
+    let Err(refusal) = call.send().await.unless(&[]) else {
+        tracing::info!(id, "RDS instance created.");
+        return Ok(());
+    };
+    linked_role::check(work, &refusal.aws()).await?;
+    // The groups are new, or a lost response created the instance: both become visible soon. RDS has no code of its own for
+    // a security group that it does not see yet.
+    let not_visible = ["DBInstanceAlreadyExists", "DBParameterGroupNotFound", "DBSubnetGroupNotFoundFault"];
+    let waiting_for = "the RDS instance and its groups to become visible";
+    if refusal.aws().message.contains("Invalid security group") {
+        return Err(StepError::stalled(waiting_for));
+    }
+    let refused: Result<(), _> = Err(refusal);
+    let refused = refused.unless(&["InvalidDBParameterGroupState"]);
+    match refused {
+        Ok(_) => Err(StepError::pending("RDS to create the DB parameter group")),
+        Err(refusal) => Err(refusal).stalled_on(&not_visible, waiting_for, doing),
+    }
 }
 
-async fn modify(work: &Work<'_>, differences: &[Difference]) -> Result<(), StepError> {
+async fn modify(work: &Work<'_>, db: &DbInstance, differences: &[Difference]) -> Result<(), StepError> {
     if differences.is_empty() {
         return Ok(());
     }
@@ -230,11 +322,16 @@ async fn modify(work: &Work<'_>, differences: &[Difference]) -> Result<(), StepE
     let call = work.aws.rds().modify_db_instance().db_instance_identifier(&id).apply_immediately(true);
     let call = differences.iter().fold(call, |call, difference| difference.setting.add_to(call));
     let fields: Vec<&str> = differences.iter().map(|difference| difference.change.field.as_str()).collect();
-    let doing = format!("updating {} of RDS instance {id}", fields.join(", "));
-    let waiting_for = format!("RDS instance {id} to accept the change of {}", fields.join(", "));
-    let not_visible = [BUSY, "DBParameterGroupNotFound"];
-    call.send().await.pending_on(&not_visible, &waiting_for, doing)?;
-    tracing::info!(id, ?fields, "RDS instance updated.");
+    let fields = fields.join(", ");
+    let waiting_for = format!("RDS instance {id} to accept the change of {fields}");
+    let doing = format!("updating {fields} of RDS instance {id}");
+    let call = call.send().await.unless(&["DBParameterGroupNotFound"]);
+    let accepted = match call {
+        Ok(None) => return Err(StepError::stalled(waiting_for)),
+        other => other.unless(&[BUSY]).doing(doing)?,
+    };
+    accepted.ok_or_else(|| busy(db, waiting_for))?;
+    tracing::info!(id, fields, "RDS instance updated.");
     Ok(())
 }
 
@@ -242,16 +339,18 @@ fn lacks_protection(spec: &Database, db: &DbInstance) -> bool {
     spec.deletion_protection && db.deletion_protection() != Some(true)
 }
 
-/// Turns on deletion protection if the spec has it and it is off.
+/// Turns on deletion protection if the spec has it and it is off. While RDS works on the instance, protection is left to the
+/// next deployment, which finds it as a difference.
 pub(super) async fn protect(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
     let observed = observed::find_instance(work).await?;
     let ours = observed.filter(|db| work.stack.owns(&observed::tags_of(db)) && !is_deleting(db));
-    match ours {
-        Some(db) if lacks_protection(spec, &db) => {
-            modify(work, &[settings::protection_difference(true)]).await
-        }
-        _ => Ok(()),
+    let Some(db) = ours.filter(|db| lacks_protection(spec, db)) else { return Ok(()) };
+    if !is_available(&db) {
+        let why =
+            format!("it is {}, so its deletion protection stays off until the next deployment", status(&db));
+        return Err(StepError::Unhealthy { what: format!("RDS instance {}", identifier(work)), why });
     }
+    modify(work, &db, &[settings::protection_difference(true)]).await
 }
 
 pub(super) async fn wait_until_stable(
@@ -261,108 +360,50 @@ pub(super) async fn wait_until_stable(
     let id = identifier(work);
     let observed = observed::find_instance(work).await?;
     let Some(db) = observed.filter(|db| work.stack.owns(&observed::tags_of(db))) else {
-        return Err(StepError::pending(format!("RDS instance {id} to become visible")));
+        return Err(StepError::stalled(format!("RDS instance {id} to become visible")));
     };
-    if has_failed_permanently(&db) || is_deleting(&db) {
-        let events = observed::find_events(work, &id).await;
-        // The status alone is reason enough to fail: an error of this call must not hide it.
-        let events = events.unwrap_or_else(|error| vec![error.chain()]);
-        let events = if events.is_empty() { vec!["no events.".into()] } else { events };
-        let why = format!("it is {}. RDS reports: {}{}", status(&db), events.join(" "), advice(status(&db)));
-        return Err(StepError::Unhealthy { what: format!("RDS instance {id}"), why });
-    }
-    if let Some(what) = pending_reason(&db) {
-        return Err(StepError::pending(format!("RDS instance {id} {what}")));
-    }
-    // It can take a moment until RDS shows an accepted change, even as pending.
-    let differences = settings::differences(work, spec, &db);
-    if !differences.is_empty() {
-        let fields: Vec<&str> =
-            differences.iter().map(|difference| difference.change.field.as_str()).collect();
-        return Err(StepError::pending(format!("RDS instance {id} to show its new {}", fields.join(", "))));
+    match status::of(&db) {
+        State::Available => wait_for_values(work, spec, &db, &id).await?,
+        State::Working | State::Stopping => {
+            let what = format!("RDS instance {id} to become available: it is {}", status(&db));
+            return Err(StepError::pending(what));
+        }
+        // A rollback cannot repair it. The failure that led to the rollback names it, or the next plan does.
+        State::Stuck if work.deployment.rolling_back => {
+            tracing::warn!(id, status = status(&db), "The RDS instance is left as it is.");
+        }
+        State::Stuck | State::Stopped | State::Deleting => {
+            return Err(status::unhealthy(work, &id, &db).await);
+        }
     }
     Ok(outputs(work, Some(&db)))
 }
 
-/// How to fix a failed status.
-/// Source: "Viewing Amazon RDS DB instance status" in the RDS user guide.
-fn advice(status: &str) -> &'static str {
-    match status {
-        "storage-full" => " Set a larger database.storage, or a database.maxStorage.",
-        "insufficient-capacity" => {
-            " AWS has no capacity for this class here: wait, or set another database.class."
+/// Waits until an available instance has the values of the spec, its endpoint and its secret.
+async fn wait_for_values(
+    work: &Work<'_>,
+    spec: &Database,
+    db: &DbInstance,
+    id: &str,
+) -> Result<(), StepError> {
+    let differences = settings::differences(work, spec, db, View::Actual);
+    if !differences.is_empty() {
+        // RDS shows an accepted change some seconds late. An upgrade that failed leaves the instance as it was.
+        let fields: Vec<&str> =
+            differences.iter().map(|difference| difference.change.field.as_str()).collect();
+        let waiting_for = format!("RDS instance {id} to show its new {}", fields.join(", "));
+        let mut why = status::newest_events(work, id).await;
+        if differences.iter().any(|difference| matches!(difference.setting, Setting::Version { .. })) {
+            why.push_str(" If the upgrade failed, read the log pg_upgrade_precheck.log of the RDS instance.");
         }
-        "incompatible-network" => " Check that the database subnets have free IP addresses.",
-        "incompatible-parameters" => {
-            " Somebody set a parameter that this class does not support: reset it in the parameter group, and reboot the instance."
-        }
-        "stopped" => " Somebody stopped it: start it (`aws rds start-db-instance`), and deploy again.",
-        status if status.starts_with("inaccessible-encryption-credentials") => {
-            " Its KMS key cannot be used: enable the key in KMS, and start the instance."
-        }
-        _ => "",
+        return Err(StepError::stalled_because(waiting_for, why));
     }
-}
-
-/// Starts the deletion, unless it has started already.
-pub(super) async fn delete(work: &Work<'_>, db: &DbInstance) -> Result<Deletion, StepError> {
-    let id = identifier(work);
-    let mut deletion = Deletion::default();
-    if is_deleting(db) {
-        deletion.remains(LOGICAL_ID, id, "is being deleted");
-        return Ok(deletion);
+    if host(db).is_none() {
+        return Err(StepError::stalled(format!("RDS instance {id} to have an endpoint")));
     }
-    if db.deletion_protection() == Some(true) {
-        // Somebody turned protection on deliberately: a deletion never turns it off.
-        deletion.held(LOGICAL_ID, id, PROTECTED);
-        return Ok(deletion);
+    match db.master_user_secret().and_then(|secret| secret.secret_status()) {
+        Some("creating") => Err(StepError::pending(format!("RDS instance {id} to have a secret"))),
+        _ if secret(db).is_none() => Err(StepError::stalled(format!("RDS instance {id} to have a secret"))),
+        _ => Ok(()),
     }
-    let (snapshot, keeps_backups) = final_backup(work, db);
-    let call = work
-        .aws
-        .rds()
-        .delete_db_instance()
-        .db_instance_identifier(&id)
-        .skip_final_snapshot(snapshot.is_none())
-        .set_final_db_snapshot_identifier(snapshot.clone())
-        .delete_automated_backups(!keeps_backups)
-        .send()
-        .await;
-    match call.unless(&["DBInstanceNotFound"]) {
-        Ok(Some(_)) => {
-            tracing::info!(id, snapshot, "RDS instance is being deleted.");
-            deletion.remains(LOGICAL_ID, id, "is being deleted");
-        }
-        Ok(None) => {}
-        Err(refusal) if is_retryable(&refusal.aws().code) => {
-            deletion.remains(LOGICAL_ID, id, refusal.aws().to_string());
-        }
-        Err(refusal) => return Err(refusal).doing(format!("deleting RDS instance {id}")),
-    }
-    Ok(deletion)
-}
-
-/// Whether a rejected deletion can be retried: RDS is changing the instance, or a final snapshot with this name exists from
-/// an attempt that failed later.
-fn is_retryable(code: &str) -> bool {
-    [BUSY, "DBSnapshotAlreadyExists"].contains(&code)
-}
-
-/// The final snapshot's name, if RDS takes one, and whether automated backups are kept.
-///
-/// An instance without a baseline has no data to keep. In some states RDS rejects a final snapshot (API reference of
-/// `DeleteDBInstance`); if the spec has one, the automated backups are kept instead.
-fn final_backup(work: &Work<'_>, db: &DbInstance) -> (Option<String>, bool) {
-    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
-    let desired = baseline.is_some_and(|baseline| {
-        work.spec.database.as_ref().map_or(baseline.final_snapshot, |spec| spec.final_snapshot)
-    });
-    let refused = ["creating", "failed", "incompatible-network", "incompatible-restore"];
-    if !desired || refused.contains(&status(db)) {
-        return (None, desired);
-    }
-    // Snapshot names are unique, so the name contains a hash of this deployment and this instance.
-    let suffix = work.stack.token("final-snapshot", &[db.dbi_resource_id().unwrap_or_default()]);
-    let suffix: String = suffix.chars().take(12).collect();
-    (Some(format!("{}-final-{suffix}", identifier(work))), false)
 }

@@ -1,15 +1,21 @@
 //! The PostgreSQL database: DB subnet group, DB parameter group and RDS instance.
 
+mod deletion;
 mod instance;
+mod linked_role;
 mod observed;
 mod parameter_group;
 mod preflight;
 mod settings;
+mod status;
+mod storage;
 mod subnet_group;
+mod version;
 
 use aws_sdk_rds::types::Tag;
 
 use crate::aws::error::{AwsResult, StepError};
+use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
@@ -43,9 +49,10 @@ impl Component for Database {
             plan_deletion(&observed, &mut plan);
             return Ok(plan);
         };
+        linked_role::plan(work, &observed, &mut plan).await?;
         subnet_group::plan(work, &observed, &mut plan);
         parameter_group::plan(work, spec, &observed, &mut plan);
-        instance::plan(work, spec, &observed, &mut plan);
+        instance::plan(work, spec, &observed, &mut plan).await?;
         preflight::plan(work, spec, &observed, &mut plan).await?;
         for (logical_id, what) in &observed.not_owned {
             plan.problem(*logical_id, format!("{what} exists but is not managed by this stack"), FIX);
@@ -63,16 +70,15 @@ impl Component for Database {
     async fn apply(&self, work: &Work<'_>) -> Result<DatabaseOutputs, StepError> {
         let observed = Observed::read(work).await?;
         let Some(spec) = &work.spec.database else {
-            instance::refuse_protected(&observed)?;
+            deletion::refuse_protected(&observed)?;
             return Ok(DatabaseOutputs::default());
         };
         if let Some((_, what)) = observed.not_owned.first() {
             return Err(StepError::NotOwned { what: what.clone(), fix: FIX.into() });
         }
         // Both run to their end: an error of one must not cancel a creation of the other.
-        let (subnets, parameters) =
-            tokio::join!(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed));
-        subnets.and(parameters)?;
+        join::both(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed))
+            .await?;
         instance::apply(work, spec, &observed).await
     }
 
@@ -88,7 +94,7 @@ impl Component for Database {
         if let Some(spec) = &work.spec.database {
             return parameter_group::delete_outdated(work, spec, &observed).await;
         }
-        instance::refuse_protected(&observed)?;
+        deletion::refuse_protected(&observed)?;
         delete(work, &observed).await
     }
 
@@ -113,15 +119,21 @@ pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
 async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion { found: observed.count(), remaining: Vec::new() };
     if let Some(db) = &observed.instance {
-        deletion.join(instance::delete(work, db).await?);
+        deletion.join(deletion::delete(work, db).await?);
     }
     if !deletion.remaining.is_empty() {
-        let why = "waits for the deletion of the RDS instance";
-        if observed.subnet_group.is_some() {
-            deletion.remains(subnet_group::LOGICAL_ID, subnet_group::name(work), why);
-        }
-        for group in &observed.parameter_groups {
-            deletion.remains(parameter_group::LOGICAL_ID, &group.name, why);
+        let subnets =
+            observed.subnet_group.iter().map(|_| (subnet_group::LOGICAL_ID, subnet_group::name(work)));
+        let parameters =
+            observed.parameter_groups.iter().map(|group| (parameter_group::LOGICAL_ID, group.name.clone()));
+        let in_progress = deletion.remaining.iter().all(|remaining| remaining.in_progress);
+        for (logical_id, name) in subnets.chain(parameters) {
+            let why = "waits for the deletion of the RDS instance";
+            if in_progress {
+                deletion.leaving(logical_id, name, why);
+            } else {
+                deletion.held(logical_id, name, why);
+            }
         }
         return Ok(deletion);
     }
@@ -135,7 +147,7 @@ async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepEr
 /// Plans the deletion of everything.
 fn plan_deletion(observed: &Observed, plan: &mut Plan) {
     if let Some(db) = &observed.instance {
-        instance::plan_deletion(db, plan);
+        deletion::plan(db, plan);
     }
     if observed.subnet_group.is_some() {
         plan.change(Verb::Delete, subnet_group::LOGICAL_ID);
@@ -157,12 +169,12 @@ async fn repair_tags(work: &Work<'_>, arn: &str, logical_id: &str, observed: &Ta
         (work.stack.tags_to_put(NAME, logical_id, observed), work.stack.stale_tags(observed));
     if !missing.is_empty() {
         let call = work.aws.rds().add_tags_to_resource().resource_name(arn).set_tags(Some(rds_tags(missing)));
-        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;
+        call.send().await.stalled_on(&[instance::BUSY], WAITS_FOR, format!("tagging {arn}"))?;
         tracing::info!(arn, "Tags added.");
     }
     if !stale.is_empty() {
         let call = work.aws.rds().remove_tags_from_resource().resource_name(arn).set_tag_keys(Some(stale));
-        call.send().await.pending_on(&[instance::BUSY], WAITS_FOR, format!("removing tags from {arn}"))?;
+        call.send().await.stalled_on(&[instance::BUSY], WAITS_FOR, format!("removing tags from {arn}"))?;
         tracing::info!(arn, "Tags removed.");
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_rds::types::{DbInstance, DbParameterGroup, DbSubnetGroup, SourceType};
+use aws_sdk_rds::types::{DbInstance, DbParameterGroup, DbSubnetGroup, Filter, SourceType};
 use futures::future::try_join_all;
 
 use super::{FORCE_TLS, instance, parameter_group, subnet_group};
@@ -17,11 +17,23 @@ use crate::deployment::names::Tags;
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) instance: Option<DbInstance>,
+    pub(super) reboot: Reboot,
     pub(super) subnet_group: Option<SubnetGroup>,
     /// The parameter groups, one for each major version so far.
     pub(super) parameter_groups: Vec<ParameterGroup>,
     /// Resources with one of the stack's names that it does not manage: the logical ID, and the noun and ID.
     pub(super) not_owned: Vec<(&'static str, String)>,
+}
+
+/// Whether the parameters of the stack's group wait for a reboot of the instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Reboot {
+    #[default]
+    NotNeeded,
+    /// The instance got the group, and has not been rebooted since: perhaps it accepts connections without TLS.
+    Needed,
+    /// Somebody set other parameters of the group, which perhaps wait: the reboot is left to them.
+    LeftToOthers,
 }
 
 /// The observed state of the subnet group.
@@ -46,11 +58,12 @@ impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let (instance, parameter_groups) =
             tokio::try_join!(find_instance(work), find_parameter_groups(work))?;
-        let mut observed = Self::default();
-        let (subnet_group, parameter_groups) = tokio::try_join!(
+        let (subnet_group, parameter_groups, reboot) = tokio::try_join!(
             find_subnet_group(work, instance.as_ref()),
             try_join_all(parameter_groups.into_iter().map(|group| complete(work, group))),
+            find_reboot(work, instance.as_ref()),
         )?;
+        let mut observed = Self { reboot, ..Self::default() };
         if let Some(instance) = instance {
             if work.stack.owns(&tags_of(&instance)) {
                 observed.instance = Some(instance);
@@ -169,9 +182,11 @@ async fn complete(work: &Work<'_>, group: DbParameterGroup) -> Result<Option<Par
 }
 
 async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError> {
-    // `user`: only parameters that differ from the family's defaults.
-    let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(name).source("user");
-    let parameters: Vec<_> = call.into_paginator().items().send().try_collect().await.pending_on(
+    // The value decides, whoever set it: the source is not `user` if the value is the family's default, which it is since
+    // PostgreSQL 15 (terraform-provider-aws#23335).
+    let only = Filter::builder().name("parameter-name").values(FORCE_TLS).build();
+    let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(name).filters(only);
+    let parameters: Vec<_> = call.into_paginator().items().send().try_collect().await.stalled_on(
         &["DBParameterGroupNotFound"],
         "the DB parameter group to become visible",
         format!("reading DB parameter group {name}"),
@@ -179,6 +194,28 @@ async fn find_forced_tls(work: &Work<'_>, name: &str) -> Result<bool, StepError>
     Ok(parameters.iter().any(|parameter| {
         parameter.parameter_name() == Some(FORCE_TLS) && parameter.parameter_value() == Some("1")
     }))
+}
+
+/// Finds out whether the stack's parameter group waits for a reboot of the instance, and why.
+async fn find_reboot(work: &Work<'_>, instance: Option<&DbInstance>) -> Result<Reboot, StepError> {
+    let Some((spec, instance)) = work.spec.database.as_ref().zip(instance) else {
+        return Ok(Reboot::NotNeeded);
+    };
+    let name = parameter_group::name(work, spec);
+    let mut groups = instance.db_parameter_groups().iter();
+    let waits = groups.any(|group| {
+        group.db_parameter_group_name() == Some(&name)
+            && group.parameter_apply_status() == Some("pending-reboot")
+    });
+    if !waits {
+        return Ok(Reboot::NotNeeded);
+    }
+    let call = work.aws.rds().describe_db_parameters().db_parameter_group_name(&name).source("user");
+    let set = call.into_paginator().items().send().try_collect().await;
+    let set: Option<Vec<_>> =
+        set.unless(&["DBParameterGroupNotFound"]).doing(format!("reading DB parameter group {name}"))?;
+    let by_others = set.iter().flatten().any(|parameter| parameter.parameter_name() != Some(FORCE_TLS));
+    Ok(if by_others { Reboot::LeftToOthers } else { Reboot::Needed })
 }
 
 /// The tags of a group; `None` if it was deleted after it was listed.

@@ -4,7 +4,8 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use stackdrop_specs::Database;
 
 use super::observed::{Observed, ParameterGroup};
-use super::settings::{self, Setting, major};
+use super::settings::{self, Setting, View};
+use super::version::major;
 use super::{FORCE_TLS, NAME, instance, rds_tags, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
@@ -31,7 +32,7 @@ pub(super) fn is_our_name(work: &Work<'_>, name: &str) -> bool {
 fn outdated<'f>(work: &Work<'_>, spec: &Database, observed: &'f Observed) -> Vec<&'f ParameterGroup> {
     let desired = name(work, spec);
     let leaves_group = observed.instance.as_ref().is_none_or(|db| {
-        let differences = settings::differences(work, spec, db);
+        let differences = settings::differences(work, spec, db, View::Planned);
         differences.iter().any(|difference| matches!(difference.setting, Setting::ParameterGroup(_)))
     });
     let in_use = |name: &str| observed.instance.as_ref().is_some_and(|db| instance::uses(db, name));
@@ -87,7 +88,7 @@ async fn create(work: &Work<'_>, spec: &Database, name: &str) -> Result<(), Step
     // The group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
     let retryable = ["DBParameterGroupAlreadyExists"];
     let doing = format!("creating DB parameter group {name}");
-    call.pending_on(&retryable, "the DB parameter group to become visible", doing)?;
+    call.stalled_on(&retryable, "the DB parameter group to become visible", doing)?;
     tracing::info!(name, "Parameter group created.");
     Ok(())
 }
@@ -97,10 +98,19 @@ async fn force_tls(work: &Work<'_>, name: &str) -> Result<(), StepError> {
     let parameter = Parameter::builder().parameter_name(FORCE_TLS).parameter_value("1");
     let parameter = parameter.apply_method(ApplyMethod::Immediate).build();
     let call = work.aws.rds().modify_db_parameter_group().db_parameter_group_name(name).parameters(parameter);
-    // RDS rejects the call while an earlier change of the group is in progress.
-    let retryable = ["DBParameterGroupNotFound", "InvalidDBParameterGroupState"];
+    let waiting_for = "the DB parameter group to become visible";
     let doing = format!("forcing TLS in DB parameter group {name}");
-    call.send().await.pending_on(&retryable, "the DB parameter group to be ready", doing).map(drop)
+    let call = call.send().await.unless(&["DBParameterGroupNotFound"]);
+    let call = match call {
+        Ok(None) => return Err(StepError::stalled(waiting_for)),
+        other => other,
+    };
+    // RDS rejects the call while an earlier change of the group is in progress.
+    let in_progress = ["InvalidDBParameterGroupState"];
+    call.unless(&in_progress)
+        .doing(doing)?
+        .ok_or_else(|| StepError::pending("RDS to apply the DB parameter group"))?;
+    Ok(())
 }
 
 /// Deletes the groups of other major versions, after the instance's upgrade.
@@ -124,7 +134,7 @@ async fn delete_groups(work: &Work<'_>, groups: Vec<&ParameterGroup>) -> Result<
         Ok::<_, StepError>((group, deleted))
     });
     for (group, _) in join::all(deletions).await?.into_iter().filter(|(_, deleted)| !deleted) {
-        deletion.remains(LOGICAL_ID, &group.name, "RDS reports that an RDS instance still uses it");
+        deletion.held(LOGICAL_ID, &group.name, "RDS reports that an RDS instance still uses it");
     }
     Ok(deletion)
 }

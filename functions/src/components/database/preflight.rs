@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use aws_sdk_rds::types::{DbEngineVersion, DbInstance, OrderableDbInstanceOption};
 use stackdrop_specs::Database;
 
-use super::instance::{self, LOGICAL_ID};
+use super::instance::LOGICAL_ID;
 use super::observed::Observed;
-use super::settings::{self, STORAGE_TYPE, Setting, major, size};
+use super::settings::{self, Setting, View, size};
+use super::status;
+use super::storage::STORAGE_TYPE;
+use super::version::{POSTGRES, is_meant, major, newest_target, numbers};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
 use crate::deployment::plan::Plan;
-
-/// The engine's name.
-const POSTGRES: &str = "postgres";
 
 /// Plans the problems for which RDS would reject the spec.
 pub(super) async fn plan(
@@ -25,7 +25,7 @@ pub(super) async fn plan(
     observed: &Observed,
     plan: &mut Plan,
 ) -> Result<(), StepError> {
-    let instance = observed.instance.as_ref().filter(|instance| !instance::is_deleting(instance));
+    let instance = observed.instance.as_ref().filter(|instance| !status::is_deleting(instance));
     let Some(requested) = requested(work, spec, instance) else { return Ok(()) };
     let versions = find_versions(work).await?;
     let version = if requested.version {
@@ -39,6 +39,13 @@ pub(super) async fn plan(
     } else {
         instance.and_then(DbInstance::engine_version).unwrap_or(&spec.version).to_owned()
     };
+    let is_bare = instance.is_none() && !spec.version.contains('.');
+    let default = if is_bare { find_default(work, &spec.version).await? } else { None };
+    let version = default.unwrap_or(version);
+    // RDS offers nothing for a version that it has retired, but still changes the instances of that version.
+    if !versions.iter().any(|known| known.engine_version() == Some(&version) && is_offered(known)) {
+        return Ok(());
+    }
     let (options, zones) =
         tokio::try_join!(find_options(work, &version, &spec.class), find_zones(work, instance))?;
     for (why, fix) in refusals(spec, &version, &options, &zones) {
@@ -56,7 +63,7 @@ struct Requested {
 
 fn requested(work: &Work<'_>, spec: &Database, instance: Option<&DbInstance>) -> Option<Requested> {
     let Some(instance) = instance else { return Some(Requested { version: true }) };
-    let differences = settings::differences(work, spec, instance);
+    let differences = settings::differences(work, spec, instance, View::Planned);
     let any = |is: fn(&Setting) -> bool| differences.iter().any(|difference| is(&difference.setting));
     let version = any(|setting| matches!(setting, Setting::Version { .. }));
     let rest = any(|setting| {
@@ -69,29 +76,26 @@ fn requested(work: &Work<'_>, spec: &Database, instance: Option<&DbInstance>) ->
 }
 
 async fn find_versions(work: &Work<'_>) -> Result<Vec<DbEngineVersion>, StepError> {
-    let pages = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).into_paginator().items();
+    // Instances keep versions that RDS has retired, and must be upgraded from them.
+    let call = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).include_all(true);
+    let pages = call.into_paginator().items();
     pages.send().try_collect().await.doing("listing RDS's PostgreSQL versions")
 }
 
-/// A version's numbers, for sorting.
-fn numbers(version: &str) -> Vec<u32> {
-    let part = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse();
-    version.split('.').map(|text| part(text).unwrap_or_default()).collect()
-}
-
-/// The version that the spec means, if RDS has it and can upgrade the instance to it; otherwise why not, and how to fix it.
+/// The version that the spec means, if RDS creates it, or can upgrade the instance to it; otherwise why not, and how to fix it.
 fn desired_version<'v>(
     versions: &'v [DbEngineVersion],
     spec: &Database,
     instance: Option<&DbInstance>,
 ) -> Result<&'v str, (String, String)> {
-    let mut known: Vec<&str> = versions.iter().filter_map(DbEngineVersion::engine_version).collect();
+    let mut known: Vec<&str> = versions
+        .iter()
+        .filter(|version| is_offered(version))
+        .filter_map(DbEngineVersion::engine_version)
+        .collect();
     known.sort_by_key(|version| numbers(version));
     let desired = &spec.version;
-    let meant = |version: &&str| {
-        if desired.contains('.') { version == desired } else { version.split('.').next() == Some(desired) }
-    };
-    let Some(version) = known.iter().copied().rfind(meant) else {
+    let Some(version) = known.iter().copied().rfind(|version| is_meant(desired, version)) else {
         let same_major: Vec<&str> =
             known.iter().copied().filter(|version| major(version) == major(desired)).collect();
         let majors: BTreeSet<u32> = known.iter().map(|version| major(version)).collect();
@@ -104,20 +108,33 @@ fn desired_version<'v>(
     };
     let Some(actual) = instance.and_then(DbInstance::engine_version) else { return Ok(version) };
     let from = versions.iter().find(|known| known.engine_version() == Some(actual));
-    let targets: Vec<&str> = from
-        .map(DbEngineVersion::valid_upgrade_target)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|target| target.engine_version())
-        .collect();
     // RDS no longer lists the current version: leave the decision to RDS.
-    if from.is_none() || targets.iter().any(meant) {
-        return Ok(version);
+    let Some(from) = from else { return Ok(version) };
+    if let Some(target) = newest_target(versions, actual, desired) {
+        return Ok(target);
     }
+    let targets = from.valid_upgrade_target().iter().filter_map(|target| target.engine_version());
     Err((
         format!("database.version cannot be changed from {actual} to {desired} in one step"),
-        format!("set database.version to one that RDS can upgrade to first: {}", targets.join(", ")),
+        format!(
+            "set database.version to one that RDS can upgrade to first: {}",
+            targets.collect::<Vec<_>>().join(", ")
+        ),
     ))
+}
+
+/// Whether RDS still creates instances of a version.
+fn is_offered(version: &DbEngineVersion) -> bool {
+    version.status() != Some("deprecated")
+}
+
+/// RDS's default minor version of a major version: the one that it takes if a creation names only the major version.
+async fn find_default(work: &Work<'_>, major: &str) -> Result<Option<String>, StepError> {
+    let call = work.aws.rds().describe_db_engine_versions().engine(POSTGRES).engine_version(major);
+    let pages = call.default_only(true).into_paginator().items().send();
+    let found: Vec<DbEngineVersion> =
+        pages.try_collect().await.doing(format!("looking for the default version of PostgreSQL {major}"))?;
+    Ok(found.into_iter().find_map(|version| version.engine_version))
 }
 
 async fn find_options(
@@ -216,13 +233,6 @@ fn refusals(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_sorted_by_their_numbers() {
-        let mut versions = vec!["16.10", "16.9", "9.6.24", "16.3-R2"];
-        versions.sort_by_key(|version| numbers(version));
-        assert_eq!(versions, ["9.6.24", "16.3-R2", "16.9", "16.10"]);
-    }
 
     #[test]
     fn a_standby_needs_a_class_that_two_of_the_zones_have() {

@@ -6,21 +6,19 @@ use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluent
 use aws_sdk_rds::types::{DbInstance, PendingModifiedValues};
 use stackdrop_specs::Database;
 
-use super::{instance, parameter_group};
+use super::version::{self, major, minor};
+use super::{status, storage};
 use crate::contract::component::Work;
 use crate::deployment::plan::FieldChange;
-
-/// The storage type of every instance.
-pub(super) const STORAGE_TYPE: &str = "gp3";
 
 /// A setting of the instance, with its desired value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
     Class(String),
-    Storage(i32),
+    /// A larger storage, or another type of storage.
+    Storage(storage::Wanted),
     /// The maximum for storage autoscaling; the actual size turns autoscaling off.
     MaxStorage(i32),
-    StorageType,
     BackupDays(i32),
     MultiAz(bool),
     Protection(bool),
@@ -34,6 +32,11 @@ pub(super) enum Setting {
         version: String,
         major: bool,
     },
+    /// Cancels a major upgrade that waits for the maintenance window.
+    KeepVersion {
+        version: String,
+        group: String,
+    },
 }
 
 /// A field that differs, and the setting that repairs it.
@@ -44,7 +47,7 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    fn new(field: &str, from: impl ToString, to: impl ToString, setting: Setting) -> Self {
+    pub(super) fn new(field: &str, from: impl ToString, to: impl ToString, setting: Setting) -> Self {
         Self { change: FieldChange::new(field, from, to), setting }
     }
 }
@@ -54,9 +57,8 @@ impl Setting {
     pub(super) fn add_to(&self, call: ModifyDBInstanceFluentBuilder) -> ModifyDBInstanceFluentBuilder {
         match self {
             Self::Class(class) => call.db_instance_class(class),
-            Self::Storage(size) => call.allocated_storage(*size),
+            Self::Storage(wanted) => wanted.add_to(call),
             Self::MaxStorage(size) => call.max_allocated_storage(*size),
-            Self::StorageType => call.storage_type(STORAGE_TYPE),
             Self::BackupDays(days) => call.backup_retention_period(*days),
             Self::MultiAz(on) => call.multi_az(*on),
             Self::Protection(on) => call.deletion_protection(*on),
@@ -69,85 +71,90 @@ impl Setting {
             Self::Version { version, major } => {
                 call.engine_version(version).allow_major_version_upgrade(*major)
             }
+            Self::KeepVersion { version, group } => {
+                call.engine_version(version).db_parameter_group_name(group)
+            }
+        }
+    }
+
+    /// Whether the database is away for a time while RDS applies the setting. Source: "Settings for DB instances" in the RDS
+    /// user guide, column "Downtime notes".
+    pub(super) fn interrupts(&self, db: &DbInstance) -> bool {
+        match self {
+            Self::Class(desired) => db.db_instance_class() != Some(desired),
+            Self::Version { .. } | Self::ParameterGroup(_) => true,
+            Self::BackupDays(days) => {
+                db.backup_retention_period().is_some_and(|now| (now == 0) != (*days == 0))
+            }
+            _ => false,
         }
     }
 }
 
-/// The major version: the number before the first dot.
-pub(super) fn major(version: &str) -> u32 {
-    number(version.split('.').next())
+/// Which of two values of an instance is compared with the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    /// The value that it will have: one that RDS is changing to, or that waits for the maintenance window. A plan shows it,
+    /// and `apply` changes it.
+    Planned,
+    /// The value that it has. A wait looks at it: a change that somebody else queued is no reason to wait.
+    Actual,
 }
 
-/// The minor version, if there is one. RDS sometimes appends a suffix, such as `16.3-R2`.
-fn minor(version: &str) -> Option<u32> {
-    version.split_once('.').map(|(_, minor)| number(Some(minor)))
-}
+/// After a value that RDS will set in the maintenance window.
+pub(super) const WAITS: &str = "(waits for the maintenance window)";
 
-fn number(text: Option<&str>) -> u32 {
-    let digits: String = text.unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_default()
-}
-
-/// A value of the instance: while RDS is changing it, the pending value. Pending changes of an available instance do not
-/// count: they wait for the maintenance window, but the spec requires them now.
-fn effective<T>(instance: &DbInstance, actual: Option<T>, pending: Option<T>) -> Option<T> {
-    if instance::is_available(instance) { actual } else { pending.or(actual) }
+/// What a field is, if it differs from the desired value. A desired value that RDS is changing to is no difference. One that
+/// waits for the maintenance window is: the spec requires it now.
+fn differing<T: PartialEq + ToString>(
+    db: &DbInstance,
+    view: View,
+    actual: Option<T>,
+    pending: Option<T>,
+    desired: &T,
+) -> Option<String> {
+    let is_available = status::is_available(db);
+    match pending.filter(|_| view == View::Planned) {
+        Some(pending) if pending != *desired && is_available => {
+            Some(format!("{} {WAITS}", pending.to_string()))
+        }
+        Some(pending) if pending != *desired => Some(pending.to_string()),
+        Some(_) if !is_available => None,
+        _ => (actual.as_ref() != Some(desired)).then(|| shown(actual)),
+    }
 }
 
 /// All differences that `apply` repairs in place.
-pub(super) fn differences(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<Difference> {
+pub(super) fn differences(work: &Work<'_>, spec: &Database, db: &DbInstance, view: View) -> Vec<Difference> {
     let mut all: Vec<Difference> = Vec::new();
-    let mut add = |field: &str, from: String, to: String, setting| {
-        all.push(Difference::new(field, from, to, setting));
-    };
     let pending = db.pending_modified_values();
-
-    let class =
-        effective(db, db.db_instance_class(), pending.and_then(PendingModifiedValues::db_instance_class));
-    if class != Some(&spec.class) {
-        add("class", shown(class), spec.class.clone(), Setting::Class(spec.class.clone()));
+    let class = pending.and_then(PendingModifiedValues::db_instance_class).map(str::to_owned);
+    if let Some(from) = differing(db, view, db.db_instance_class().map(str::to_owned), class, &spec.class) {
+        all.push(Difference::new("class", from, &spec.class, Setting::Class(spec.class.clone())));
     }
-    let storage = storage(db);
-    if size(spec.storage) > storage {
-        add("storage", storage.to_string(), spec.storage.to_string(), Setting::Storage(size(spec.storage)));
+    // Storage never shrinks, so a rollback leaves it alone.
+    if !work.deployment.rolling_back {
+        all.extend(storage::differences(spec, db, view));
     }
-    let ceiling = db.max_allocated_storage();
-    match spec.max_storage {
-        Some(desired) if ceiling != Some(size(desired)) => {
-            add("maxStorage", shown(ceiling), desired.to_string(), Setting::MaxStorage(size(desired)));
-        }
-        // A maximum equal to the actual size turns storage autoscaling off.
-        None if ceiling.is_some_and(|ceiling| ceiling > storage) => {
-            let off = storage.max(size(spec.storage));
-            add("maxStorage", shown(ceiling), "(none)".into(), Setting::MaxStorage(off));
-        }
-        _ => {}
+    all.extend(storage::ceiling(work, spec, db));
+    let days = pending.and_then(PendingModifiedValues::backup_retention_period);
+    let desired = i32::from(spec.backup_days);
+    if let Some(from) = differing(db, view, db.backup_retention_period(), days, &desired) {
+        all.push(Difference::new("backupDays", from, desired, Setting::BackupDays(desired)));
     }
-    let days = effective(
-        db,
-        db.backup_retention_period(),
-        pending.and_then(PendingModifiedValues::backup_retention_period),
-    );
-    let desired_days = i32::from(spec.backup_days);
-    if days != Some(desired_days) {
-        add("backupDays", shown(days), desired_days.to_string(), Setting::BackupDays(desired_days));
-    }
-    let multi_az = effective(db, db.multi_az(), pending.and_then(PendingModifiedValues::multi_az));
-    if multi_az != Some(spec.multi_az) {
-        add("multiAz", shown(multi_az), spec.multi_az.to_string(), Setting::MultiAz(spec.multi_az));
+    let standby = pending.and_then(PendingModifiedValues::multi_az);
+    if let Some(from) = differing(db, view, db.multi_az(), standby, &spec.multi_az) {
+        all.push(Difference::new("multiAz", from, spec.multi_az, Setting::MultiAz(spec.multi_az)));
     }
     all.extend(fixed(db));
     all.extend(access(work, db));
-    all.extend(version(work, spec, db));
+    all.extend(version::differences(work, spec, db, view));
     all.extend(protection(work, spec, db));
     all
 }
 
 /// The settings that are the same for every instance, and repaired if somebody changed them.
 fn fixed(db: &DbInstance) -> impl Iterator<Item = Difference> {
-    let storage_type = db.storage_type().filter(|actual| *actual != STORAGE_TYPE);
-    let storage_type =
-        storage_type.map(|actual| Difference::new("storageType", actual, STORAGE_TYPE, Setting::StorageType));
     let switch = |field, actual: Option<bool>, desired: bool, setting| {
         (actual == Some(!desired)).then(|| Difference::new(field, !desired, desired, setting))
     };
@@ -158,12 +165,34 @@ fn fixed(db: &DbInstance) -> impl Iterator<Item = Difference> {
         switch("copyTagsToSnapshot", db.copy_tags_to_snapshot(), true, Setting::CopyTags),
         switch("autoMinorVersionUpgrade", db.auto_minor_version_upgrade(), true, Setting::MinorUpgrades),
     ];
-    storage_type.into_iter().chain(switches.into_iter().flatten())
+    switches.into_iter().flatten()
+}
+
+/// The changes that wait for the maintenance window and that the deployment leaves alone: those of fields that the spec does
+/// not have, a larger storage, a newer minor version. RDS applies them together with the deployment's own changes.
+pub(super) fn left_alone(spec: &Database, db: &DbInstance) -> Vec<String> {
+    let Some(pending) = db.pending_modified_values().filter(|_| status::is_available(db)) else {
+        return Vec::new();
+    };
+    let grows_now = Some(size(spec.storage)) > db.allocated_storage();
+    let larger = pending.allocated_storage().filter(|pending| *pending > size(spec.storage) && !grows_now);
+    let newer =
+        pending.engine_version().filter(|newer| version::major(newer) == version::major(&spec.version));
+    let named = [
+        ("storage", larger.map(|size| size.to_string())),
+        ("version", newer.map(str::to_owned)),
+        ("port", pending.port().map(|port| port.to_string())),
+        ("iops", pending.iops().map(|iops| iops.to_string())),
+        ("storage throughput", pending.storage_throughput().map(|throughput| throughput.to_string())),
+        ("CA certificate", pending.ca_certificate_identifier().map(str::to_owned)),
+        ("IAM authentication", pending.iam_database_authentication_enabled().map(|on| on.to_string())),
+    ];
+    named.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?))).collect()
 }
 
 /// Whether RDS manages the master password; unknown while it is changing the instance.
 fn has_secret(db: &DbInstance) -> Option<bool> {
-    instance::is_available(db).then(|| db.master_user_secret().is_some())
+    status::is_available(db).then(|| db.master_user_secret().is_some())
 }
 
 /// The difference in security groups. In a plan, the ID of the stack's group is known only from the baseline.
@@ -181,31 +210,6 @@ fn access(work: &Work<'_>, db: &DbInstance) -> Option<Difference> {
     }
     let from = actual.into_iter().collect::<Vec<_>>().join(", ");
     Some(Difference::new("securityGroups", from, &desired, Setting::Groups(vec![desired.clone()])))
-}
-
-/// The version, and the parameter group of the major version. RDS upgrades minor versions by itself, so a newer one than
-/// the spec's is not a difference.
-fn version(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<Difference> {
-    let pending = db.pending_modified_values().and_then(PendingModifiedValues::engine_version);
-    let actual = effective(db, db.engine_version(), pending).unwrap_or_default();
-    let upgrades_major = major(&spec.version) > major(actual);
-    let upgrades_minor =
-        major(&spec.version) == major(actual) && minor(&spec.version) > minor(actual).or(Some(u32::MAX));
-    let mut all = Vec::new();
-    if upgrades_major || upgrades_minor {
-        let setting = Setting::Version { version: spec.version.clone(), major: upgrades_major };
-        all.push(Difference::new("version", actual, &spec.version, setting));
-    }
-    let group = parameter_group::name(work, spec);
-    // An upgrade in progress also changes the group, and a version that cannot be downgraded keeps its group.
-    let is_upgrading = pending.is_some() && !instance::is_available(db);
-    if major(&spec.version) >= major(actual) && !is_upgrading && !instance::uses(db, &group) {
-        let from = db.db_parameter_groups().iter().filter_map(|group| group.db_parameter_group_name());
-        let from = from.collect::<Vec<_>>().join(", ");
-        let setting = Setting::ParameterGroup(group.clone());
-        all.push(Difference::new("parameterGroup", from, group, setting));
-    }
-    all
 }
 
 /// The difference in deletion protection. `apply` turns it off, but only `protect` turns it on, once a deployment has
@@ -239,24 +243,7 @@ pub(super) fn refusals(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec
         return all;
     }
     let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
-    let actual = storage(db);
-    if size(spec.storage) < actual {
-        // The storage may have grown by itself, or RDS rounded it up (by at most a tenth): then the spec does not reduce it.
-        let may_have_grown_to = spec.max_storage.unwrap_or(spec.storage + spec.storage.div_ceil(10));
-        let shrinks = match baseline {
-            Some(baseline) => spec.storage < baseline.storage,
-            None => size(may_have_grown_to) < actual,
-        };
-        if shrinks {
-            all.push((
-                format!(
-                    "database.storage cannot be reduced from {actual} to {} GiB: RDS does not support it",
-                    spec.storage
-                ),
-                format!("set database.storage to {actual} or more"),
-            ));
-        }
-    }
+    all.extend(storage::refusals(work, spec, baseline, db));
     let version = db.engine_version().unwrap_or_default();
     let lowered = baseline.is_some_and(|baseline| {
         major(&baseline.version) == major(&spec.version) && minor(&spec.version) < minor(&baseline.version)
@@ -271,17 +258,11 @@ pub(super) fn refusals(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec
     all
 }
 
-/// The size of the storage in GiB, with pending changes.
-fn storage(db: &DbInstance) -> i32 {
-    let pending = db.pending_modified_values().and_then(PendingModifiedValues::allocated_storage);
-    effective(db, db.allocated_storage(), pending).unwrap_or_default()
-}
-
 /// Converts a size to RDS's type. The spec's checks keep it far below the limit.
 pub(super) fn size(gib: u32) -> i32 {
     i32::try_from(gib).unwrap_or(i32::MAX)
 }
 
-fn shown(value: Option<impl ToString>) -> String {
+pub(super) fn shown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "(none)".into(), |value| value.to_string())
 }

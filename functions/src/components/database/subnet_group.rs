@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::observed::Observed;
-use super::{NAME, rds_tags, repair_tags};
+use super::{NAME, linked_role, rds_tags, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
@@ -57,11 +57,15 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
             .await;
         // The group exists if an earlier response was lost. The next attempt reads whether this stack manages it.
         let retryable = ["DBSubnetGroupAlreadyExists", not_visible[0]];
-        call.pending_on(
-            &retryable,
-            "the DB subnet group to become visible",
-            format!("creating DB subnet group {name}"),
-        )?;
+        let created = match call.unless(&[]) {
+            Ok(created) => Ok(created),
+            Err(refusal) => {
+                linked_role::check(work, &refusal.aws()).await?;
+                Err(refusal)
+            }
+        };
+        let doing = format!("creating DB subnet group {name}");
+        created.stalled_on(&retryable, "the DB subnet group to become visible", doing)?;
         tracing::info!(name, "Subnet group created.");
         return Ok(());
     };
@@ -71,7 +75,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
     }
     let call = work.aws.rds().modify_db_subnet_group().db_subnet_group_name(&name);
     let call = call.set_subnet_ids(subnets()).send().await;
-    call.pending_on(
+    call.stalled_on(
         &not_visible,
         "the subnets to become visible",
         format!("updating DB subnet group {name}"),
@@ -92,7 +96,7 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     if call.deleted(&["DBSubnetGroupNotFoundFault"], &in_use, format!("deleting DB subnet group {name}"))? {
         tracing::info!(name, "Subnet group deleted.");
     } else {
-        deletion.remains(LOGICAL_ID, name, "RDS reports that an RDS instance still uses it");
+        deletion.held(LOGICAL_ID, name, "RDS reports that an RDS instance still uses it");
     }
     Ok(deletion)
 }

@@ -157,7 +157,7 @@ impl Steps<'_> {
             let applied = STEP_SECONDS + VISIBLE_SECONDS + self.create("db_subnet_group");
             return (applied, database_creation(&self.model, database));
         }
-        let modified = fields(changes, INSTANCE).map(|field| modification(&field.field, &field.to));
+        let modified = fields(changes, INSTANCE).map(modification);
         let longest = modified.max().map_or(0, |seconds| seconds + changes::DATABASE_ACCEPTED);
         (STEP_SECONDS, f64::from(longest))
     }
@@ -260,13 +260,16 @@ fn grows(field: &FieldChange) -> bool {
 }
 
 /// How long RDS takes to change a field of the database.
-fn modification(field: &str, to: &str) -> u32 {
-    match field {
+fn modification(FieldChange { field, from, to }: &FieldChange) -> u32 {
+    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
+    match field.as_str() {
         "class" => changes::DATABASE_CLASS,
         "multiAz" if to == "true" => changes::DATABASE_STANDBY_ADDED,
         "multiAz" => changes::DATABASE_STANDBY_REMOVED,
-        "version" if to.contains('.') => changes::DATABASE_MINOR_VERSION,
+        "version" if major(from) == major(to) => changes::DATABASE_MINOR_VERSION,
         "version" => changes::DATABASE_MAJOR_VERSION,
+        "status" => changes::DATABASE_START,
+        "parameters" => changes::DATABASE_REBOOT,
         "securityGroups" | "parameterGroup" => changes::DATABASE_GROUPS,
         field if field.starts_with("tags.") || field == "deletionProtection" => 0,
         _ => changes::DATABASE_SETTING,

@@ -222,6 +222,12 @@ pub(crate) fn lacking_linked_role(world: &World, service: &str) -> Option<String
     Some(format!("arn:aws:iam::{}:role/aws-service-role/{service}/{name}", world.account))
 }
 
+/// Since when an account has a service-linked role.
+pub(crate) fn linked_since(world: &World, service: &str) -> Option<Duration> {
+    let role = world.states.iam.roles.get(roles::linked_name(service)?)?;
+    Some(role.created)
+}
+
 /// The state of an instance profile, as EC2 sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProfileView {

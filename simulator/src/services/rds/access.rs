@@ -20,7 +20,7 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
             requests.linked_role("rds.amazonaws.com");
         }
         "CreateDBParameterGroup" => on_new(world, params, requests, "pg", "DBParameterGroupName"),
-        "RebootDBInstance" | "DescribeDBInstances" => {
+        "RebootDBInstance" | "StartDBInstance" | "StopDBInstance" | "DescribeDBInstances" => {
             on(world, params, requests, "db", "DBInstanceIdentifier");
         }
         "ModifyDBSubnetGroup" | "DeleteDBSubnetGroup" | "DescribeDBSubnetGroups" => {

@@ -1,6 +1,10 @@
 //! What RDS offers: PostgreSQL versions, instance classes, storage types.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::query::{Filters, Page};
 use super::{contradiction, invalid};
@@ -13,11 +17,49 @@ pub(super) const MAJORS: [u32; 6] = [13, 14, 15, 16, 17, 18];
 /// The default major version.
 const DEFAULT_MAJOR: u32 = 17;
 
-/// The offered versions, oldest first: a few of each major version.
-const VERSIONS: [&str; 25] = [
-    "13.18", "13.20", "13.21", "13.22", "14.15", "14.17", "14.18", "14.19", "15.10", "15.12", "15.13",
-    "15.14", "16.3", "16.6", "16.8", "16.9", "16.10", "16.11", "17.2", "17.4", "17.5", "17.6", "17.7",
-    "18.1", "18.2",
+/// The offered versions, oldest first: for each major version the newest minor versions, each with the quarter in which
+/// RDS released it, counted from 2025-05. Source: "Release calendars for Amazon RDS for PostgreSQL"; minor versions before
+/// these cannot be created since 2026-05-01 (AWS's notice).
+const VERSIONS: [(&str, u32); 26] = [
+    ("13.21", 1),
+    ("13.22", 2),
+    ("13.23", 3),
+    ("14.18", 1),
+    ("14.19", 2),
+    ("14.20", 3),
+    ("14.21", 4),
+    ("14.22", 5),
+    ("15.13", 1),
+    ("15.14", 2),
+    ("15.15", 3),
+    ("15.16", 4),
+    ("15.17", 5),
+    ("16.9", 1),
+    ("16.10", 2),
+    ("16.11", 3),
+    ("16.12", 4),
+    ("16.13", 5),
+    ("17.5", 1),
+    ("17.6", 2),
+    ("17.7", 3),
+    ("17.8", 4),
+    ("17.9", 5),
+    ("18.1", 3),
+    ("18.2", 4),
+    ("18.3", 5),
+];
+/// The release that a bare major version means: RDS's default is not the newest one. Source: API reference,
+/// `EngineVersion` ("the default minor version"); terraform-aws-modules/terraform-aws-rds#627 (16.13 and 17.9 exist, `17` means 17.6).
+const DEFAULT_RELEASE: u32 = 3;
+
+/// The end of RDS's standard support of each major version. Source: the release calendar.
+const STANDARD_SUPPORT_ENDS: [(u32, &str); 6] = [
+    (13, "2026-02-28T23:59:59Z"),
+    (14, "2027-02-28T23:59:59Z"),
+    (15, "2028-02-29T23:59:59Z"),
+    (16, "2029-02-28T23:59:59Z"),
+    (17, "2030-02-28T23:59:59Z"),
+    (18, "2031-02-28T23:59:59Z"),
 ];
 
 /// The classes of one family.
@@ -80,30 +122,76 @@ pub(super) fn major(version: &str) -> u32 {
     version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default()
 }
 
-/// The position of a version among the others.
-fn rank(version: &str) -> Option<usize> {
-    VERSIONS.iter().position(|known| *known == version)
+fn names() -> impl DoubleEndedIterator<Item = &'static str> {
+    VERSIONS.iter().map(|(name, _)| *name)
 }
 
-/// Whether one version comes after another.
-pub(super) fn is_newer(version: &str, than: &str) -> bool {
-    rank(version) > rank(than)
+/// The position of a version among the others, and its release.
+fn rank(version: &str) -> Option<(usize, u32)> {
+    let at = names().position(|known| known == version)?;
+    Some((at, VERSIONS[at].1))
 }
 
-fn newest_of(major: u32) -> Option<&'static str> {
-    VERSIONS.iter().copied().rfind(|version| self::major(version) == major)
+/// Whether RDS can upgrade one version to another: to a later minor version, or to a minor version of a later major version
+/// that is not older than the present one. Source: "Choosing a major version for an upgrade".
+pub(super) fn can_upgrade(from: &str, to: &str) -> bool {
+    let (Some((at, released)), Some((target, target_released))) = (rank(from), rank(to)) else {
+        return false;
+    };
+    target > at && (major(from) == major(to) || target_released >= released)
 }
 
-/// The version of a request: a major version alone means its newest minor version, none means the default.
+/// The next minor version, to which RDS upgrades by itself.
+pub(super) fn newer_minor(version: &str) -> Option<&'static str> {
+    names().find(|known| major(known) == major(version) && rank(known) > rank(version))
+}
+
+/// The newest version of the next major version that an instance can be upgraded to.
+pub(super) fn next_major(version: &str) -> Option<&'static str> {
+    names().rfind(|known| major(known) == major(version) + 1 && can_upgrade(version, known))
+}
+
+/// The default minor version of a major version.
+fn default_of(major: u32) -> Option<&'static str> {
+    let mut of_major = VERSIONS.iter().filter(|(name, _)| self::major(name) == major);
+    of_major.rfind(|(_, release)| *release <= DEFAULT_RELEASE).map(|(name, _)| *name)
+}
+
+/// The version of a request: a major version alone means its default minor version, none means the default.
 pub(super) fn resolve(version: Option<&str>) -> Result<&'static str, Refusal> {
     let found = match version {
-        None => newest_of(DEFAULT_MAJOR),
-        Some(major) if !major.contains('.') => major.parse().ok().and_then(newest_of),
-        Some(version) => VERSIONS.iter().copied().find(|known| *known == version),
+        None => default_of(DEFAULT_MAJOR),
+        Some(major) if !major.contains('.') => major.parse().ok().and_then(default_of),
+        Some(version) => names().find(|known| *known == version),
     };
-    found.ok_or_else(|| {
-        contradiction(format!("Cannot find version {} for postgres", version.unwrap_or_default()))
-    })
+    found.ok_or_else(|| not_found(version.unwrap_or_default()))
+}
+
+fn not_found(version: &str) -> Refusal {
+    contradiction(format!("Cannot find version {version} for postgres"))
+}
+
+/// Checks that an instance of a version can be created: not of one that RDS has retired, nor after the end of standard
+/// support without Extended Support. Source: API reference, `EngineLifecycleSupport`.
+pub(super) fn check_creation(world: &World, version: &'static str, lifecycle: &str) -> Result<(), Refusal> {
+    if world.states.rds.retired.contains(version) {
+        return Err(not_found(version));
+    }
+    let ended = standard_support_end(major(version)).is_some_and(|end| end < world.epoch());
+    if ended && lifecycle.ends_with("-disabled") {
+        return Err(contradiction(format!(
+            "PostgreSQL major version {} has reached the end of standard support. Enable RDS Extended Support to create a \
+             DB instance with it.",
+            major(version)
+        )));
+    }
+    Ok(())
+}
+
+fn standard_support_end(major: u32) -> Option<f64> {
+    let (_, end) = STANDARD_SUPPORT_ENDS.iter().find(|(known, _)| *known == major)?;
+    let end = OffsetDateTime::parse(end, &Rfc3339).ok()?;
+    Some(Duration::from_secs(end.unix_timestamp().unsigned_abs()).as_secs_f64())
 }
 
 /// Whether the request is about PostgreSQL: other engines are not offered.
@@ -111,51 +199,53 @@ fn is_simulated(params: &Params) -> bool {
     params.text("Engine").is_none_or(|engine| engine == "postgres")
 }
 
-pub(super) fn describe_versions(_: &mut World, params: &Params) -> Result<Reply, Refusal> {
+pub(super) fn describe_versions(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let simulated = is_simulated(params);
     let version = params.text("EngineVersion");
     let family = params.text("DBParameterGroupFamily");
     let default_only = params.flag("DefaultOnly")?.unwrap_or(false);
-    // These would add nothing for PostgreSQL: character sets, time zones, retired versions.
-    for more in ["ListSupportedCharacterSets", "ListSupportedTimezones", "IncludeAll"] {
+    let include_all = params.flag("IncludeAll")?.unwrap_or(false);
+    // These would add nothing for PostgreSQL: character sets, time zones.
+    for more in ["ListSupportedCharacterSets", "ListSupportedTimezones"] {
         params.flag(more)?;
     }
     let filters = Filters::read(params, &["engine-version", "db-parameter-group-family", "status"])?;
     let page = Page::read(params)?;
     params.done()?;
     let mut documents = Vec::new();
-    for known in VERSIONS.into_iter().filter(|_| simulated) {
+    let retired = &world.states.rds.retired;
+    for known in names().filter(|known| simulated && (include_all || !retired.contains(known))) {
+        let status = if retired.contains(known) { "deprecated" } else { "available" };
         let of_family = format!("postgres{}", major(known));
         let asked = version.as_deref().is_none_or(|version| {
             version == known || (!version.contains('.') && version == major(known).to_string())
         });
-        let default = major(known) == DEFAULT_MAJOR && newest_of(DEFAULT_MAJOR) == Some(known);
+        let default = default_of(DEFAULT_MAJOR) == Some(known);
         let wanted = asked
             && family.as_deref().is_none_or(|family| family == of_family)
-            && (!default_only || default || (version.is_some() && newest_of(major(known)) == Some(known)))
+            && (!default_only || default || (version.is_some() && default_of(major(known)) == Some(known)))
             && filters.pass(|name| match name {
                 "engine-version" => Some(known),
-                "status" => Some("available"),
+                "status" => Some(status),
                 _ => Some(&of_family),
             });
         if wanted {
-            documents.push(version_document(known, &of_family));
+            documents.push(version_document(known, &of_family, status));
         }
     }
     let (documents, marker) = page.cut(documents);
     Ok(json!({ "DBEngineVersions/DBEngineVersion": documents, "Marker": marker }).into())
 }
 
-fn version_document(version: &str, family: &str) -> Value {
-    let targets: Vec<Value> = VERSIONS
-        .iter()
-        .filter(|target| is_newer(target, version))
+fn version_document(version: &str, family: &str, status: &str) -> Value {
+    let targets: Vec<Value> = names()
+        .filter(|target| can_upgrade(version, target))
         .map(|target| {
             json!({
                 "Engine": "postgres",
                 "EngineVersion": target,
                 "Description": format!("PostgreSQL {target}-R1"),
-                "AutoUpgrade": major(target) == major(version) && newest_of(major(version)) == Some(target),
+                "AutoUpgrade": major(target) == major(version) && newer_minor(version) == Some(target),
                 "IsMajorVersionUpgrade": major(target) != major(version),
             })
         })
@@ -171,10 +261,37 @@ fn version_document(version: &str, family: &str) -> Value {
         "ExportableLogTypes": ["postgresql", "upgrade", "iam-db-auth-error"],
         "SupportsLogExportsToCloudwatchLogs": true,
         "SupportsReadReplica": true,
-        "Status": "available",
+        "Status": status,
         "SupportedCACertificateIdentifiers": super::checks::CERTIFICATES,
         "SupportsCertificateRotationWithoutRestart": true,
     })
+}
+
+/// `DescribeDBMajorEngineVersions`: until when RDS supports each major version.
+pub(super) fn describe_majors(_: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let simulated = is_simulated(params);
+    let wanted = params.text("MajorEngineVersion");
+    let page = Page::read(params)?;
+    params.done()?;
+    let majors = MAJORS
+        .into_iter()
+        .filter(|major| simulated && wanted.as_ref().is_none_or(|wanted| *wanted == major.to_string()));
+    let documents = majors.map(|major| {
+        let lifecycle = |name: &str, end: Option<&str>| {
+            json!({ "LifecycleSupportName": name, "LifecycleSupportEndDate": end })
+        };
+        let end = STANDARD_SUPPORT_ENDS.iter().find(|(known, _)| *known == major).map(|(_, end)| *end);
+        json!({
+            "Engine": "postgres",
+            "MajorEngineVersion": major.to_string(),
+            "SupportedEngineLifecycles/SupportedEngineLifecycle": [
+                lifecycle("open-source-rds-standard-support", end),
+                lifecycle("open-source-rds-extended-support", None),
+            ],
+        })
+    });
+    let (documents, marker) = page.cut(documents.collect());
+    Ok(json!({ "DBMajorEngineVersions/DBMajorEngineVersion": documents, "Marker": marker }).into())
 }
 
 pub(super) fn describe_orderable(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
@@ -189,7 +306,11 @@ pub(super) fn describe_orderable(world: &mut World, params: &Params) -> Result<R
     let page = Page::read(params)?;
     params.done()?;
     let mut documents = Vec::new();
-    for known in VERSIONS.into_iter().filter(|_| simulated && license && in_vpc && group) {
+    let retired = world.states.rds.retired.clone();
+    for known in names().filter(|_| simulated && license && in_vpc && group) {
+        if retired.contains(known) {
+            continue;
+        }
         if version.as_deref().is_some_and(|version| version != known) {
             continue;
         }
@@ -264,13 +385,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_major_version_alone_means_its_newest_minor_version() {
+    fn a_major_version_alone_means_its_default_minor_version() {
         assert_eq!(resolve(Some("16")).unwrap(), "16.11");
-        assert_eq!(resolve(Some("16.3")).unwrap(), "16.3");
+        assert_eq!(resolve(Some("16.9")).unwrap(), "16.9");
         assert_eq!(resolve(None).unwrap(), "17.7");
         assert_eq!(resolve(Some("17.99")).unwrap_err().code, "InvalidParameterCombination");
-        assert!(is_newer("16.10", "16.9") && is_newer("17.2", "16.11") && !is_newer("16.3", "16.3"));
-        assert!(MAJORS.iter().all(|major| newest_of(*major).is_some()));
+        assert!(
+            MAJORS.iter().all(|major| default_of(*major).is_some() && standard_support_end(*major).is_some())
+        );
+    }
+
+    #[test]
+    fn an_upgrade_never_leads_to_an_older_release() {
+        assert!(can_upgrade("16.9", "16.13") && can_upgrade("16.13", "17.9") && can_upgrade("16.9", "17.5"));
+        assert!(
+            !can_upgrade("16.13", "17.7") && !can_upgrade("16.9", "16.9") && !can_upgrade("17.5", "16.13")
+        );
     }
 
     #[test]

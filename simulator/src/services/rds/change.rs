@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stackdrop_figures::changes as times;
 
+use super::condition::Condition;
 use super::instance::{Instance, Settings};
 use super::{catalogue, create, events, parameter_groups};
 use crate::services::ec2;
@@ -86,6 +87,36 @@ impl Change {
         matches!(self, Self::Storage(_) | Self::StorageType(_) | Self::Iops(_) | Self::Throughput(_))
     }
 
+    /// The parameter of `ModifyDBInstance` that requests it.
+    pub(super) fn parameter(&self) -> &'static str {
+        match self {
+            Self::Class(_) => "DBInstanceClass",
+            Self::Version(_) => "EngineVersion",
+            Self::Storage(_) => "AllocatedStorage",
+            Self::StorageType(_) => "StorageType",
+            Self::Iops(_) => "Iops",
+            Self::Throughput(_) => "StorageThroughput",
+            Self::BackupDays(_) => "BackupRetentionPeriod",
+            Self::MultiAz(_) => "MultiAZ",
+            Self::Groups(_) => "VpcSecurityGroupIds",
+            Self::ParameterGroup(_) => "DBParameterGroupName",
+            Self::Port(_) => "DBPortNumber",
+            Self::Public(_) => "PubliclyAccessible",
+            Self::IamAuthentication(_) => "EnableIAMDatabaseAuthentication",
+            Self::Insights(_) => "EnablePerformanceInsights",
+            Self::LogExports(_) => "CloudwatchLogsExportConfiguration",
+            Self::Certificate(_) => "CACertificateIdentifier",
+            Self::Password => "MasterUserPassword",
+        }
+    }
+
+    /// Whether the settings are as it would leave them.
+    pub(super) fn is_in_effect(&self, settings: &Settings) -> bool {
+        let mut changed = settings.clone();
+        self.clone().apply(&mut changed);
+        changed == *settings
+    }
+
     /// Its entry in `PendingModifiedValues`, if any.
     pub(super) fn pending_value(&self) -> Option<(&'static str, Value)> {
         let value = match self {
@@ -163,6 +194,7 @@ pub(super) fn begin(instance: &mut Instance, changes: Vec<Change>, at: Duration,
     let accepted_until = at + second * times::DATABASE_ACCEPTED;
     let done_at = accepted_until + second * seconds;
     let shown = if optimised_until.is_some() { "storage-optimization" } else { "available" };
+    let shown = instance.condition.as_ref().map_or(shown, Condition::status);
     instance.phases = vec![(shown, accepted_until), (status, done_at)];
     let starts_backups =
         before.backup_days == 0 && changes.iter().any(|change| matches!(change, Change::BackupDays(_)));
@@ -194,7 +226,7 @@ pub(super) fn advance(world: &mut World, id: &str) {
             take_effect(world, id, at, changes);
             world.now = now;
         } else if instance.work.is_none()
-            && instance.is_available(now)
+            && (instance.is_available(now) || instance.status(now) == "backing-up")
             && let Some((window, changes)) = instance.waiting.take_if(|(at, _)| *at <= now)
         {
             // A window that passes during another change is used as soon as that change is complete.
@@ -207,7 +239,24 @@ pub(super) fn advance(world: &mut World, id: &str) {
     }
 }
 
-fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) {
+/// Drops a major upgrade that fails at RDS's checks before it: the instance keeps its version and parameter group. Source:
+/// RDS-EVENT-0188, and "Precheck procedure for major version upgrades" in the RDS user guide.
+fn without_failing_upgrade(world: &mut World, id: &str, at: Duration, changes: &mut Vec<Change>) {
+    let Some(instance) = world.states.rds.instances.get(id).filter(|instance| instance.blocks_upgrade) else {
+        return;
+    };
+    let major = catalogue::major(instance.settings.version);
+    let upgrades = |change: &Change| matches!(change, Change::Version(to) if catalogue::major(to) > major);
+    if changes.iter().any(upgrades) {
+        changes.retain(|change| !matches!(change, Change::Version(_) | Change::ParameterGroup(_)));
+        let message = "The DB instance is in a state that can't be upgraded: one or more databases have transactions in \
+                       prepared state. Commit or roll back all prepared transactions.";
+        events::add(world, id, at, "notification", message);
+    }
+}
+
+fn take_effect(world: &mut World, id: &str, at: Duration, mut changes: Vec<Change>) {
+    without_failing_upgrade(world, id, at, &mut changes);
     let Some(instance) = world.states.rds.instances.get_mut(id) else { return };
     let major = catalogue::major(instance.settings.version);
     let mut leaving = Vec::new();
@@ -216,6 +265,7 @@ fn take_effect(world: &mut World, id: &str, at: Duration, changes: Vec<Change>) 
         match &change {
             Change::ParameterGroup(_) => instance.awaits_reboot = true,
             Change::Version(version) => upgraded = catalogue::major(version) > major,
+            Change::Storage(_) => instance.condition = None,
             Change::MultiAz(true) => joins = true,
             Change::MultiAz(false) => leaving = instance.nodes.split_off(1),
             _ => {}

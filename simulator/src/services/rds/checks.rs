@@ -9,7 +9,7 @@ use crate::services::ec2;
 use crate::world::World;
 
 /// From this size on, PostgreSQL's gp3 storage is striped and can have its own operations per second and throughput.
-const STRIPED: u32 = 400;
+pub(super) const STRIPED: u32 = 400;
 
 /// The certificate authorities.
 pub(super) const CERTIFICATES: [&str; 3] = ["rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1"];

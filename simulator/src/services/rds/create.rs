@@ -12,10 +12,10 @@ use super::instance::{Birth, Instance, Node, Secret, Settings};
 use super::parameter_groups::default_name;
 use super::query::identifier;
 use super::subnet_groups::{self, Member, SubnetGroup};
-use super::{contradiction, document, events, invalid, tagging, windows};
+use super::{contradiction, document, events, invalid, linked_role, tagging, windows};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::services::{ec2, iam, secrets};
+use crate::services::{ec2, secrets};
 use crate::world::World;
 
 /// RDS's default quotas.
@@ -26,6 +26,10 @@ const STORAGE_GIBIBYTES: u64 = 100_000;
 const BACKUP_SECONDS: f64 = 45.0;
 /// When RDS creates the secret of the master password.
 const SECRET_SECONDS: f64 = 60.0;
+
+/// The refusal while RDS does not see its service-linked role. Source: aws-samples/eks-workshop-v2#1609.
+const LINKED_ROLE_UNSEEN: &str = "Unable to create the resource. Verify that you have permission to create service linked \
+     role. Otherwise wait and try again later";
 
 /// Words that cannot be a master user's name: those reserved by RDS, and reserved words of SQL.
 const RESERVED_USERS: [&str; 12] = [
@@ -61,8 +65,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         return Err(Refusal::new("DBInstanceAlreadyExists", "DB instance already exists"));
     }
     check_quotas(world, wanted.settings.storage)?;
-    // RDS creates its role with the first instance; here the role exists at once.
-    iam::ensure_service_linked(world, "rds.amazonaws.com");
+    linked_role::check(world, LINKED_ROLE_UNSEEN)?;
     let nodes = wanted
         .places
         .iter()
@@ -95,6 +98,8 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         work: None,
         waiting: None,
         storage_locked_until: Duration::ZERO,
+        condition: None,
+        blocks_upgrade: false,
         deletion: None,
     };
     announce(world, &id, &instance);
@@ -174,7 +179,13 @@ pub(super) fn keep_password(world: &mut World, id: &str, kms_key: String) -> Sec
     let owner = world.arn("rds", &format!("db:{id}"));
     let name = format!("rds!db-{}", uuid(&format!("{owner}/{number}")));
     let arn = secrets::create_managed(world, "rds", &owner, &name);
-    Secret { arn, kms_key, active_at: world.now + world.latency.seconds(SECRET_SECONDS) }
+    Secret {
+        arn,
+        kms_key,
+        active_at: world.now + world.latency.seconds(SECRET_SECONDS),
+        rotating_until: Duration::ZERO,
+        impaired: false,
+    }
 }
 
 fn uuid(seed: &str) -> String {
@@ -221,6 +232,8 @@ impl Wanted {
         windows::check(&backup_window, &maintenance_window)?;
         let (subnet_group, group) = subnet_group(world, params)?;
         let settings = settings(world, params, group)?;
+        let lifecycle_support = lifecycle_support(params)?;
+        catalogue::check_creation(world, settings.version, &lifecycle_support)?;
         let zone = params.text("AvailabilityZone");
         let places = places(world, group, &settings, zone.as_deref())?;
         let max_storage = checks::number(params, "MaxAllocatedStorage")?;
@@ -238,7 +251,7 @@ impl Wanted {
             protected: params.flag("DeletionProtection")?.unwrap_or(false),
             copies_tags: params.flag("CopyTagsToSnapshot")?.unwrap_or(false),
             minor_upgrades: params.flag("AutoMinorVersionUpgrade")?.unwrap_or(true),
-            lifecycle_support: lifecycle_support(params)?,
+            lifecycle_support,
             backup_window,
             maintenance_window,
             settings,

@@ -1,4 +1,4 @@
-//! Deleting and rebooting instances.
+//! Deleting instances.
 
 use super::instance::{self, Deletion, Instance, wrong_state};
 use super::query::identifier;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 /// The duration of a final snapshot: minutes with data in the database, a minute without.
 const SNAPSHOT_SECONDS: f64 = 60.0;
-/// How long a reboot takes.
-const REBOOT_SECONDS: u32 = 60;
-/// Source: API reference, `DeleteDBInstance`: no final snapshot in these states; and none while it is being created.
-const NO_SNAPSHOT_STATES: [&str; 4] = ["creating", "failed", "incompatible-restore", "incompatible-network"];
+/// Source: API reference, `DeleteDBInstance`: no final snapshot in these states; and none while it is being created. Nor of
+/// a stopped one: `CreateDBSnapshot` requires `available` or `storage-optimization`.
+const NO_SNAPSHOT_STATES: [&str; 5] =
+    ["creating", "failed", "incompatible-restore", "incompatible-network", "stopped"];
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("DBInstanceIdentifier")?.to_ascii_lowercase();
@@ -25,20 +25,27 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     params.done()?;
     let instance = instance::find(world, &id)?;
     let snapshot = check(world, &id, instance, skip, snapshot)?;
-    let vpc = world.states.rds.subnet_groups.get(&instance.subnet_group).map(|group| group.vpc.clone());
     let keeps_backups =
         !delete_backups && instance.settings.backup_days > 0 && instance.has_served(world.now);
+    begin(world, &id, snapshot, keeps_backups);
+    document::reply(world, &id)
+}
+
+/// Starts a deletion.
+pub(super) fn begin(world: &mut World, id: &str, snapshot: Option<String>, keeps_backups: bool) {
+    let Some(instance) = world.states.rds.instances.get(id) else { return };
+    let vpc = world.states.rds.subnet_groups.get(&instance.subnet_group).map(|group| group.vpc.clone());
     let nodes: Vec<String> = instance.nodes.iter().map(|node| node.interface.clone()).collect();
     let mut until = world.gone("rds_postgres_single_az");
     if snapshot.is_some() {
         until += world.latency.seconds(SNAPSHOT_SECONDS);
     }
     let now = world.now;
-    if let (Some(name), Some(instance)) = (snapshot, world.states.rds.instances.get(&id)) {
-        let snapshot = Snapshot::of(&id, instance, &vpc.unwrap_or_default(), now, until);
+    if let (Some(name), Some(instance)) = (snapshot, world.states.rds.instances.get(id)) {
+        let snapshot = Snapshot::of(id, instance, &vpc.unwrap_or_default(), now, until);
         world.states.rds.snapshots.insert(name, snapshot);
     }
-    if let Some(instance) = world.states.rds.instances.get_mut(&id) {
+    if let Some(instance) = world.states.rds.instances.get_mut(id) {
         instance.deletion = Some(Deletion { until, keeps_backups });
         instance.work = None;
         instance.waiting = None;
@@ -46,9 +53,8 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     for interface in nodes {
         ec2::detach_interface_at(world, &interface, until);
     }
-    events::forget_future(world, &id);
-    events::add(world, &id, until, "deletion", "DB instance deleted");
-    document::reply(world, &id)
+    events::forget_future(world, id);
+    events::add(world, id, until, "deletion", "DB instance deleted");
 }
 
 /// Checks whether the deletion is allowed; returns the final snapshot's name.
@@ -125,28 +131,4 @@ pub(super) fn advance(world: &mut World, id: &str) {
             until: deletion.until + Duration::from_secs(days * 86_400),
         });
     }
-}
-
-pub(super) fn reboot(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
-    let id = params.required("DBInstanceIdentifier")?.to_ascii_lowercase();
-    let failover = params.flag("ForceFailover")?.unwrap_or(false);
-    params.done()?;
-    let (now, second) = (world.now, world.latency.seconds(1.0));
-    let instance = instance::find_mut(world, &id)?;
-    if !instance.is_available(now) || instance.work.is_some() {
-        return Err(wrong_state(format!("Database instance {id} is not in available state.")));
-    }
-    if failover && !instance.settings.multi_az {
-        return Err(contradiction("Failover is only supported on Multi-AZ DB Instances"));
-    }
-    let optimised_until = instance.phases.last().map(|(_, until)| *until).filter(|until| *until > now);
-    let until = now + second * REBOOT_SECONDS;
-    instance.phases = vec![("rebooting", until)];
-    instance.phases.extend(optimised_until.map(|until| ("storage-optimization", until)));
-    instance.awaits_reboot = false;
-    if failover {
-        instance.nodes.reverse();
-    }
-    events::add(world, &id, until, "availability", "DB instance restarted");
-    document::reply(world, &id)
 }

@@ -130,7 +130,7 @@ fn keeping(world: &World, instance: &Instance) -> Map<String, Value> {
     let secret = instance.secret.as_ref().map(|secret| {
         json!({
             "SecretArn": secret.arn,
-            "SecretStatus": if world.now < secret.active_at { "creating" } else { "active" },
+            "SecretStatus": secret.status(world.now),
             "KmsKeyId": secret.kms_key,
         })
     });

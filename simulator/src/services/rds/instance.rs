@@ -6,7 +6,11 @@ use crate::params::Refusal;
 use crate::world::{Tags, World};
 
 use super::change::Change;
-use super::visible;
+use super::condition::Condition;
+use super::{visible, windows};
+
+/// How long the backup of each night takes.
+const BACKUP: Duration = Duration::from_mins(3);
 
 /// A DB instance.
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of RDS")]
@@ -43,6 +47,10 @@ pub(super) struct Instance {
     pub(super) waiting: Option<(Duration, Vec<Change>)>,
     /// Until when its storage cannot be changed again.
     pub(super) storage_locked_until: Duration,
+    /// What keeps it from being available once all phases have passed.
+    pub(super) condition: Option<Condition>,
+    /// Whether a major upgrade would fail at RDS's checks before it.
+    pub(super) blocks_upgrade: bool,
     pub(super) deletion: Option<Deletion>,
 }
 
@@ -82,6 +90,22 @@ pub(super) struct Secret {
     pub(super) arn: String,
     pub(super) kms_key: String,
     pub(super) active_at: Duration,
+    /// Until when it is being rotated.
+    pub(super) rotating_until: Duration,
+    /// Whether RDS cannot rotate it.
+    pub(super) impaired: bool,
+}
+
+impl Secret {
+    /// Source: API reference, `MasterUserSecret`.
+    pub(super) fn status(&self, now: Duration) -> &'static str {
+        match () {
+            () if now < self.active_at => "creating",
+            () if now < self.rotating_until => "rotating",
+            () if self.impaired => "impaired",
+            () => "active",
+        }
+    }
 }
 
 /// The ends of the steps of its creation.
@@ -118,7 +142,37 @@ impl Instance {
         if now < self.birth.available_at {
             return "backing-up";
         }
-        self.phases.iter().find(|(_, until)| now < *until).map_or("available", |(status, _)| status)
+        if let Some((status, _)) = self.phases.iter().find(|(_, until)| now < *until) {
+            return status;
+        }
+        match &self.condition {
+            Some(condition) => condition.status(),
+            None if self.is_backing_up(now) => "backing-up",
+            None => "available",
+        }
+    }
+
+    /// Whether RDS makes the backup of this night. A single-zone instance shows it; a standby makes it unseen. Source:
+    /// "Introduction to backups" in the RDS user guide.
+    fn is_backing_up(&self, now: Duration) -> bool {
+        let since = windows::since_backup(&self.backup_window, now).filter(|since| *since < BACKUP);
+        let began = since.and_then(|since| now.checked_sub(since));
+        self.settings.backup_days > 0
+            && !self.settings.multi_az
+            && began.is_some_and(|began| began >= self.birth.available_at)
+    }
+
+    /// Whether nothing is in progress and nothing is wrong: an incident can begin.
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        self.status(now) == "available" && self.work.is_none()
+    }
+
+    /// Passes through states that interrupt it. Storage optimization continues in the meantime.
+    pub(super) fn interrupt(&mut self, phases: Vec<(&'static str, Duration)>, now: Duration) {
+        let end = phases.last().map_or(now, |(_, until)| *until);
+        let optimised_until = self.phases.last().map(|(_, until)| *until).filter(|until| *until > end);
+        self.phases = phases;
+        self.phases.extend(optimised_until.map(|until| ("storage-optimization", until)));
     }
 
     /// Whether it can be modified: storage optimisation counts as available.
@@ -153,11 +207,6 @@ impl Instance {
 pub(super) fn find<'w>(world: &'w World, id: &str) -> Result<&'w Instance, Refusal> {
     let instance = world.states.rds.instances.get(&id.to_ascii_lowercase());
     instance.filter(|instance| visible(world, instance.made_at)).ok_or_else(|| not_found(id))
-}
-
-pub(super) fn find_mut<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Instance, Refusal> {
-    find(world, id)?;
-    world.states.rds.instances.get_mut(&id.to_ascii_lowercase()).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Refusal {

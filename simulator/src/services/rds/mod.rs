@@ -7,11 +7,14 @@ mod access;
 mod catalogue;
 mod change;
 mod checks;
+mod condition;
 mod create;
 mod delete;
 mod document;
 mod events;
+mod incidents;
 mod instance;
+mod linked_role;
 mod modify;
 mod parameter_groups;
 mod parameters;
@@ -21,7 +24,7 @@ mod subnet_groups;
 mod tagging;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
@@ -51,6 +54,7 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
     ],
     can_fail: &["CreateDBInstance"],
+    incidents: incidents::ALL,
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };
 
@@ -63,6 +67,8 @@ pub(crate) struct State {
     snapshots: BTreeMap<String, Snapshot>,
     /// Automated backups that outlive their instance.
     retained: Vec<Retained>,
+    /// Minor versions that RDS has retired: existing instances keep them.
+    retired: BTreeSet<&'static str>,
     /// Unordered; some are scheduled.
     events: Vec<Event>,
 }
@@ -91,7 +97,9 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "CreateDBInstance" => create::create(world, params),
         "DescribeDBInstances" => document::describe(world, params),
         "ModifyDBInstance" => modify::modify(world, params),
-        "RebootDBInstance" => delete::reboot(world, params),
+        "RebootDBInstance" => condition::reboot(world, params),
+        "StopDBInstance" => condition::stop(world, params),
+        "StartDBInstance" => condition::start(world, params),
         "DeleteDBInstance" => delete::delete(world, params),
         "DescribeDBSnapshots" => snapshots::describe(world, params),
         "DeleteDBSnapshot" => snapshots::delete(world, params),
@@ -100,6 +108,7 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "ListTagsForResource" => tagging::list(world, params),
         "DescribeOrderableDBInstanceOptions" => catalogue::describe_orderable(world, params),
         "DescribeDBEngineVersions" => catalogue::describe_versions(world, params),
+        "DescribeDBMajorEngineVersions" => catalogue::describe_majors(world, params),
         "DescribeEvents" => events::describe(world, params),
         _ => Err(unknown("rds", operation)),
     }
@@ -125,6 +134,7 @@ fn advance(world: &mut World) {
     let ids: Vec<String> = world.states.rds.instances.keys().cloned().collect();
     for id in ids {
         export_logs(world, &id);
+        condition::advance(world, &id);
         change::advance(world, &id);
         export_logs(world, &id);
         delete::advance(world, &id);

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use super::change::{self, Change};
 use super::checks;
+use super::condition::Condition;
 use super::instance::{self, Instance, Secret, Settings, wrong_state};
 use super::{catalogue, contradiction, create, document, invalid, windows};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::secrets;
 use crate::world::World;
+
+/// How long a rotation of the managed password takes.
+const ROTATION_SECONDS: f64 = 60.0;
 
 /// Changes without delay: the instance stays available.
 #[derive(Default)]
@@ -44,6 +48,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let id = params.required("DBInstanceIdentifier")?.to_ascii_lowercase();
     let immediately = params.flag("ApplyImmediately")?.unwrap_or(false);
     let instance = instance::find(world, &id)?;
+    let named: Vec<bool> = queued(instance).map(|change| params.has(change.parameter())).collect();
     let (now, second) = (world.now, world.latency.seconds(1.0));
     let wanted = wanted_settings(world, params, instance)?;
     let at_once = at_once(world, params, instance, &wanted, immediately)?;
@@ -59,6 +64,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     let Some(instance) = world.states.rds.instances.get_mut(&id) else { return document::reply(world, &id) };
     apply_at_once(instance, &at_once);
+    cancel_named(instance, &named);
     let (mut start, mut wait) = (Vec::new(), Vec::new());
     for change in changes {
         // A password is changed at once, whether or not the request says so.
@@ -80,6 +86,23 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
         keep_or_drop_secret(world, &id, password);
     }
     document::reply(world, &id)
+}
+
+/// The changes that wait for the maintenance window.
+fn queued(instance: &Instance) -> impl Iterator<Item = &Change> {
+    instance.waiting.iter().flat_map(|(_, changes)| changes)
+}
+
+/// Cancels the waiting changes that the request names: its values replace them. Source: "Using the schedule modifications
+/// setting" in the RDS user guide: a pending change is cancelled by a modification that reverts it.
+fn cancel_named(instance: &mut Instance, named: &[bool]) {
+    if let Some((_, changes)) = &mut instance.waiting {
+        let mut named = named.iter();
+        changes.retain(|_| named.next() != Some(&true));
+        if changes.is_empty() {
+            instance.waiting = None;
+        }
+    }
 }
 
 /// The desired settings. Omitted ones stay as they are, pending changes included.
@@ -147,7 +170,7 @@ fn version(params: &Params, now: &Settings) -> Result<&'static str, Refusal> {
     if wanted == now.version {
         return Ok(wanted);
     }
-    if !catalogue::is_newer(wanted, now.version) {
+    if !catalogue::can_upgrade(now.version, wanted) {
         return Err(contradiction(format!("Cannot upgrade postgres from {} to {wanted}", now.version)));
     }
     if catalogue::major(wanted) != catalogue::major(now.version) && !allows_major {
@@ -184,6 +207,15 @@ fn storage(params: &Params, now: &Settings, wanted: &mut Settings) -> Result<(),
         || iops.is_some()
         || throughput.is_some()
     {
+        let grows = asked.storage != now.storage;
+        // Source: API reference, `AllocatedStorage`: "you must also specify the Iops parameter" for storage with IOPS of its
+        // own, which gp3 has from 400 GiB on (alphagov/govuk-infrastructure#3164).
+        if grows && asked.storage_type == "gp3" && asked.storage >= checks::STRIPED && iops.is_none() {
+            return Err(contradiction(
+                "You must specify both the storage size and iops when modifying the storage size or iops on a DB instance \
+                 that has iops.",
+            ));
+        }
         let kept_iops = now.iops.filter(|_| asked.storage_type.starts_with("io"));
         let asked = Settings { iops: iops.or(kept_iops), ..asked };
         checks::storage(&asked)?;
@@ -285,13 +317,19 @@ fn check_state(
     wanted: &Settings,
     at_once: &AtOnce,
 ) -> Result<(), Refusal> {
-    let takes_time = *wanted != instance.settings || at_once.password.is_some();
-    if !instance.is_available(now) || (takes_time && instance.work.is_some()) {
+    let changed = changes(&instance.settings, wanted.clone());
+    let takes_time = !changed.is_empty() || at_once.password.is_some();
+    // More storage is what helps an instance whose storage is full.
+    let frees = instance.condition == Some(Condition::StorageFull)
+        && instance.work.is_none()
+        && changed.iter().any(|change| matches!(change, Change::Storage(_)))
+        && changed.iter().all(Change::is_of_storage);
+    if !(instance.is_available(now) || frees) || (takes_time && instance.work.is_some()) {
         return Err(wrong_state(format!("Database instance {id} is not in available state.")));
     }
-    let storage_changes = changes(&instance.settings, wanted.clone()).iter().any(Change::is_of_storage);
-    if storage_changes && now < instance.storage_locked_until {
-        return Err(wrong_state(
+    // Source of the code: hashicorp/terraform-provider-aws#12493.
+    if changed.iter().any(Change::is_of_storage) && now < instance.storage_locked_until {
+        return Err(contradiction(
             "You can't currently modify the storage of this DB instance because the previous storage change is being \
              optimized.",
         ));
@@ -344,7 +382,14 @@ fn apply_at_once(instance: &mut Instance, at_once: &AtOnce) {
 fn keep_or_drop_secret(world: &mut World, id: &str, password: Password) {
     let kept: Option<Secret> = match password {
         Password::Kept(key) => Some(create::keep_password(world, id, key)),
-        Password::Rotated => return,
+        Password::Rotated => {
+            let until = world.now + world.latency.seconds(ROTATION_SECONDS);
+            let instance = world.states.rds.instances.get_mut(id);
+            if let Some(secret) = instance.and_then(|instance| instance.secret.as_mut()) {
+                secret.rotating_until = until;
+            }
+            return;
+        }
         Password::Given => None,
     };
     let Some(instance) = world.states.rds.instances.get_mut(id) else { return };

@@ -27,6 +27,22 @@ pub(super) struct ParameterGroup {
     pub(super) made_at: Duration,
 }
 
+impl ParameterGroup {
+    /// A value that differs from the family's default.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.changed.get(name).map(|(value, _)| value.as_str())
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &str, method: &str) {
+        self.changed.insert(name.to_owned(), (value.to_owned(), method.to_owned()));
+    }
+
+    /// Resets all parameters to the family's defaults.
+    pub(super) fn clear(&mut self) {
+        self.changed.clear();
+    }
+}
+
 /// The name of RDS's default group for a major version.
 pub(super) fn default_name(major: u32) -> String {
     format!("default.postgres{major}")
@@ -250,9 +266,10 @@ pub(super) fn describe_parameters(world: &mut World, params: &Params) -> Result<
     let documents = parameters::ALL.iter().filter_map(|parameter| {
         let set = changed.get(parameter.name);
         let own = parameter.default(major);
+        // RDS sets `user` only for a value that differs from the family's default (terraform-provider-aws#23335).
         let from = match (set, own) {
-            (Some(_), _) => "user",
-            (None, Some(_)) => "system",
+            (Some((value, _)), own) if own != Some(value.as_str()) => "user",
+            (Some(_), _) | (None, Some(_)) => "system",
             (None, None) => "engine-default",
         };
         let wanted =

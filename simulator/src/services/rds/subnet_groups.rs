@@ -6,7 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::query::{Filters, Page};
-use super::{invalid, tagging, visible};
+use super::{invalid, linked_role, tagging, visible};
+
+/// The refusal while RDS does not see its service-linked role. Source: crossplane-contrib/provider-aws#479.
+const LINKED_ROLE_MISSING: &str = "Missing necessary credentials. Please check \
+     http://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAM.ServiceLinkedRoles.html";
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::ec2;
@@ -62,6 +66,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         ));
     }
     let (vpc, subnets) = members(world, &ids)?;
+    linked_role::check(world, LINKED_ROLE_MISSING)?;
     let group = SubnetGroup { description, vpc, subnets, tags, made_at: world.now };
     let document = document(world, &name, &group, true);
     world.states.rds.subnet_groups.insert(name, group);

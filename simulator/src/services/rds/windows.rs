@@ -69,6 +69,14 @@ fn time(text: &str) -> Option<u32> {
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
+/// How long ago the last backup window began.
+pub(super) fn since_backup(backup: &str, now: Duration) -> Option<Duration> {
+    let span = daily(backup)?;
+    let day = f64::from(DAY) * 60.0;
+    let start = f64::from(span.start) * 60.0;
+    Some(Duration::from_secs_f64((Clock::epoch_seconds(now) + day - start) % day))
+}
+
 /// The next start of a maintenance window.
 pub(super) fn next(maintenance: &str, now: Duration) -> Duration {
     let Some(span) = weekly(maintenance) else { return now };

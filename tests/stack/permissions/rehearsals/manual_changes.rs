@@ -35,10 +35,17 @@ pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     rehearsal
 }
 
-/// A manual change deletes the database, and the next deployment creates a new one in the existing subnets.
+/// Manual changes stop the database, replace its parameter group, and delete it: the next deployment creates a new one in the existing subnets.
 pub(super) async fn shop_loses_its_database() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected(SHOP)).await;
+    // The functions start the database, and reboot it for its parameters.
+    for incident in ["database-stopped", "database-parameter-group-replaced"] {
+        let incident = stackdrop_simulator::Incident::named(incident).unwrap();
+        assert_eq!(rehearsal.account().cause(incident, "shop").len(), 1);
+        wait(600).await;
+        succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    }
     let delete = rehearsal.aws().rds().delete_db_instance().db_instance_identifier("shop-database");
     delete.skip_final_snapshot(true).send().await.unwrap();
     wait(1800).await;
