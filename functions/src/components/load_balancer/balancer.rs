@@ -257,12 +257,26 @@ pub(super) async fn configure(
         .map(|(key, (_, value))| LoadBalancerAttribute::builder().key(key).value(value).build());
     let call = work.aws.elb().modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
     let call = call.set_attributes(Some(attributes.collect())).send().await;
-    call.stalled_on(
-        &ABSENT,
-        "the load balancer to become visible",
-        format!("setting the attributes of load balancer {}", handle.arn),
-    )
-    .map(drop)
+    let doing = format!("setting the attributes of load balancer {}", handle.arn);
+    let configured = call.stalled_on(&ABSENT, "the load balancer to become visible", doing).map(drop);
+    configured.map_err(|error| with_advice(work, error))
+}
+
+/// Elastic Load Balancing writes a test file to the bucket of the access logs, and only says that it was denied. Source:
+/// "Enable access logs for your Application Load Balancer" in the user guide of Elastic Load Balancing.
+fn with_advice(work: &Work<'_>, error: StepError) -> StepError {
+    let logs = work.spec.load_balancer.as_ref().and_then(|desired| desired.access_logs.as_ref());
+    match (error, logs) {
+        (StepError::Refused { doing, source }, Some(logs)) if source.code == "InvalidConfigurationRequest" => {
+            let bucket = &logs.bucket;
+            let doing = format!(
+                "{doing} (S3 bucket {bucket} needs a policy that allows logdelivery.elasticloadbalancing.amazonaws.com \
+                 to put objects, and SSE-S3 as its default encryption)"
+            );
+            StepError::Refused { doing, source }
+        }
+        (error, _) => error,
+    }
 }
 
 /// Checks that the load balancer is active.

@@ -227,6 +227,14 @@ fn change(world: &mut World, stack: &str, change: impl Fn(&mut Certificate)) -> 
         .collect()
 }
 
+/// The names of the validation records of the certificates that a stack requested.
+pub(crate) fn validation_names(world: &World, stack: &str) -> Vec<String> {
+    let all = world.states.acm.certificates.values();
+    let of_stack = all.filter(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
+    let domains = of_stack.flat_map(|each| &each.domains);
+    domains.map(|domain| validation_record(&world.account, domain).0).collect()
+}
+
 fn inventory(world: &World, items: &mut Vec<Item>) {
     for each in world.states.acm.certificates.values().filter(|each| !each.seeded) {
         items.push(

@@ -9,7 +9,7 @@ use crate::world::{Tags, World};
 /// The tag by which Stackdrop recognizes a stack's resources.
 const STACK: &str = "stackdrop:stack";
 
-pub(super) static INCIDENTS: [Incident; 14] = [
+pub(super) static INCIDENTS: [Incident; 15] = [
     Incident {
         name: "load-balancer-deleted",
         what: "Somebody deletes the load balancer",
@@ -76,6 +76,11 @@ pub(super) static INCIDENTS: [Incident; 14] = [
         name: "target-registered-by-hand",
         what: "Somebody registers a target in each target group",
         cause: register_targets,
+    },
+    Incident {
+        name: "target-groups-deleted",
+        what: "Somebody deletes the target groups, and before that the rules that refer to them",
+        cause: delete_groups,
     },
     Incident {
         name: "target-group-drains-longer",
@@ -209,6 +214,17 @@ fn register_targets(world: &mut World, stack: &str) -> Vec<String> {
         targets::put(world, arn, targets::by_hand(Ipv4Addr::new(10, 20, 200, 7), *port, now));
     }
     groups.into_iter().map(|(arn, _)| arn).collect()
+}
+
+fn delete_groups(world: &mut World, stack: &str) -> Vec<String> {
+    let groups = world.states.elb.target_groups.values().filter(|group| is_of(&group.tags, stack));
+    let groups: Vec<String> = groups.map(|group| group.arn.clone()).collect();
+    world.states.elb.rules.retain(|_, rule| !groups.iter().any(|group| rule.action.uses(group)));
+    // AWS keeps a group to which a listener's default action refers.
+    let mut deleted = groups;
+    deleted.retain(|group| load_balancers::using(world, group).is_none());
+    world.states.elb.target_groups.retain(|arn, _| !deleted.contains(arn));
+    deleted
 }
 
 fn drain_longer(world: &mut World, stack: &str) -> Vec<String> {

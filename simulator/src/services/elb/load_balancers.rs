@@ -483,7 +483,7 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
     Ok(reply)
 }
 
-/// Logs need a bucket that exists. Whether its policy admits Elastic Load Balancing is not simulated.
+/// Logs need a bucket that exists, and whose policy allows Elastic Load Balancing to write. One refusal stands for both.
 fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let value = |name: &str| attributes.get(&format!("{logs}.s3.{name}")).map_or("", String::as_str);
     if value("enabled") != "true" {
@@ -498,7 +498,7 @@ fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) 
             "The value of '{logs}.s3.prefix' cannot begin or end with '/' or contain 'AWSLogs'"
         )));
     }
-    if !s3::bucket_exists(world, bucket) {
+    if !s3::admits_access_logs(world, bucket) {
         return Err(misconfigured(format!(
             "Access Denied for bucket: {bucket}. Please check S3bucket permission"
         )));

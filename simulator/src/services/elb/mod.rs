@@ -186,6 +186,13 @@ pub(crate) fn is_load_balancer_name(world: &World, dns: &str) -> bool {
     load_balancers::by_dns_name(world, dns).is_some()
 }
 
+/// The DNS name of a stack's load balancer, if it has one.
+pub(crate) fn dns_name_of<'a>(world: &'a World, stack: &str) -> Option<&'a str> {
+    let mut all = world.states.elb.load_balancers.values();
+    let own = all.find(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
+    own.map(|own| own.dns_name.as_str())
+}
+
 /// The hosted zone for aliases to load balancers of this region.
 pub(crate) fn hosted_zone(world: &World) -> &'static str {
     load_balancers::hosted_zone(&world.region)
