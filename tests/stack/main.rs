@@ -26,6 +26,7 @@ mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
 mod interrupted; // stopped executions are rolled back
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists

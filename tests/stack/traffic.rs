@@ -51,22 +51,38 @@ fn groups_of(rules: &[Rule], path: &str) -> Vec<String> {
     rules.iter().find(fits).map(|rule| rule.actions().iter().flat_map(groups).collect()).unwrap_or_default()
 }
 
-/// The paths whose requests nobody answers now.
-async fn unanswered(aws: &Aws, paths: &[&str]) -> Vec<String> {
+/// The rules of the HTTPS listener.
+async fn rules(aws: &Aws) -> Vec<Rule> {
     let elb = aws.elb();
     let balancers = elb.describe_load_balancers().names("shop").send().await.unwrap();
     let arn = balancers.load_balancers()[0].load_balancer_arn().unwrap();
     let listeners = elb.describe_listeners().load_balancer_arn(arn).send().await.unwrap();
     let https = listeners.listeners().iter().find(|one| one.port() == Some(443)).unwrap();
     let rules = elb.describe_rules().listener_arn(https.listener_arn().unwrap()).send().await.unwrap();
+    rules.rules.unwrap()
+}
+
+/// The paths whose requests nobody answers now.
+async fn unanswered(aws: &Aws, paths: &[&str]) -> Vec<String> {
+    loop {
+        let before = rules(aws).await;
+        let missed = missed(aws, &before, paths).await;
+        // Rules that change meanwhile lead to other groups than those that were read.
+        if rules(aws).await == before {
+            return missed;
+        }
+    }
+}
+
+/// The paths that these rules lead to a target group without a healthy target.
+async fn missed(aws: &Aws, rules: &[Rule], paths: &[&str]) -> Vec<String> {
     let mut healthy: BTreeMap<String, bool> = BTreeMap::new();
     let mut missed = Vec::new();
     for path in paths {
-        let groups = groups_of(rules.rules(), path);
+        let groups = groups_of(rules, path);
         for group in &groups {
             if !healthy.contains_key(group) {
-                // The group can be deleted between the two calls: then no rule sends requests to it any more.
-                let found = elb.describe_target_health().target_group_arn(group).send().await;
+                let found = aws.elb().describe_target_health().target_group_arn(group).send().await;
                 let answers = found.is_ok_and(|found| {
                     found.target_health_descriptions().iter().any(|target| {
                         let state = target.target_health().and_then(|health| health.state());

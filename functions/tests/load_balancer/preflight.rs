@@ -77,6 +77,9 @@ async fn an_access_logs_bucket_without_a_policy_is_told_with_what_it_needs() {
     let deployment = next(&deployment, &GIVEN.replacen("loadBalancer:", logs, 1));
     let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert_eq!(refused.name(), "Refused");
-    assert!(refused.chain().contains("S3 bucket new-logs needs a policy that allows logdelivery"), "{refused:?}");
+    assert!(
+        refused.chain().contains("S3 bucket new-logs needs a policy that allows logdelivery"),
+        "{refused:?}"
+    );
     assert!(refused.chain().contains("Access Denied for bucket: new-logs"), "{refused:?}");
 }

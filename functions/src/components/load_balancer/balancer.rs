@@ -267,7 +267,9 @@ pub(super) async fn configure(
 fn with_advice(work: &Work<'_>, error: StepError) -> StepError {
     let logs = work.spec.load_balancer.as_ref().and_then(|desired| desired.access_logs.as_ref());
     match (error, logs) {
-        (StepError::Refused { doing, source }, Some(logs)) if source.code == "InvalidConfigurationRequest" => {
+        (StepError::Refused { doing, source }, Some(logs))
+            if source.code == "InvalidConfigurationRequest" =>
+        {
             let bucket = &logs.bucket;
             let doing = format!(
                 "{doing} (S3 bucket {bucket} needs a policy that allows logdelivery.elasticloadbalancing.amazonaws.com \

@@ -63,7 +63,11 @@ pub(super) async fn find_all(
     let arns = groups.iter().filter_map(TargetGroup::target_group_arn);
     let targets =
         try_join_all(arns.map(async |arn| Ok::<_, StepError>((arn.to_owned(), find(work, arn).await?))));
-    let (mut targets, tasks) = tokio::try_join!(targets, task_addresses(work, &vpcs))?;
+    let mut targets = targets.await?;
+    if targets.iter().all(|(_, targets)| targets.is_empty()) {
+        return Ok(BTreeMap::new());
+    }
+    let tasks = task_addresses(work, &vpcs).await?;
     for target in targets.iter_mut().flat_map(|(_, targets)| targets) {
         target.is_task = tasks.contains(&target.address);
     }
@@ -80,9 +84,6 @@ async fn find(work: &Work<'_>, arn: &str) -> Result<Vec<Target>, StepError> {
 
 /// The addresses of the ECS tasks in these VPCs, by their network interfaces.
 async fn task_addresses(work: &Work<'_>, vpcs: &BTreeSet<&str>) -> Result<BTreeSet<String>, StepError> {
-    if vpcs.is_empty() {
-        return Ok(BTreeSet::new());
-    }
     let vpcs: Vec<&str> = vpcs.iter().copied().collect();
     let filters = vec![filter_any("vpc-id", &vpcs), filter("description", TASK_INTERFACE)];
     let call = work.aws.ec2().describe_network_interfaces().set_filters(Some(filters));

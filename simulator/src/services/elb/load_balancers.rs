@@ -31,7 +31,7 @@ pub(super) struct LoadBalancer {
     pub(super) name: String,
     /// The last part of its ARN, which is also part of its listeners' ARNs and its interfaces' descriptions.
     hash: String,
-    dns_name: String,
+    pub(super) dns_name: String,
     scheme: String,
     pub(super) vpc: String,
     pub(super) nodes: Vec<Node>,

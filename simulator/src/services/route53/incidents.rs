@@ -71,8 +71,7 @@ fn replace_alias_records(world: &mut World, stack: &str) -> Vec<String> {
     for (zone, key) in &keys {
         let elsewhere = Content::Values { ttl: 300, values: vec!["203.0.113.9".into()] };
         if let Some(zone) = world.states.route53.zones.get_mut(zone) {
-            zone.records
-                .insert(key.clone(), Record { content: elsewhere, in_sync_at: now, seeded: false });
+            zone.records.insert(key.clone(), Record { content: elsewhere, in_sync_at: now, seeded: false });
         }
     }
     names(&keys)
