@@ -83,7 +83,8 @@ async fn a_protected_load_balancer_is_a_problem_before_a_stack_is_destroyed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revoked_certificate_is_replaced() {
-    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let (account, aws, mut deployment) = deployed(DOMAIN).await;
+    deployment["id"] = json!("second");
     cause(&account, "certificate-revoked");
     assert!(changes(&aws, &deployment).await.contains(&"create certificate".to_owned()));
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
