@@ -24,10 +24,14 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     );
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
+    // Its tasks may answer requests until the other services are stable, and get them.
+    assert!(inventory(&account).contains("AWS::ECS::Service audit"), "{:?}", inventory(&account));
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert!(!inventory(&account).iter().any(|item| item.contains("audit")), "{:?}", inventory(&account));
     assert_nothing_to_do(&account, &aws, &deployment).await;
     let deployment = next(&aws, &deployment, "third", &WORKER.replace("  mail:", "  post:")).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert!(!inventory(&account).iter().any(|item| item.ends_with("mail")), "{:?}", inventory(&account));
     assert_nothing_to_do(&account, &aws, &deployment).await;
     // Without services, nothing remains, not even the cluster.
