@@ -178,7 +178,7 @@ fn place(world: &mut World, seed: &Seed) {
     match seed {
         Seed::Bucket { name } => s3::seed_bucket(world, name),
         Seed::Certificate { arn, domain } => {
-            acm::seed_certificate(world, arn, std::slice::from_ref(domain), true)
+            acm::seed_certificate(world, arn, std::slice::from_ref(domain), true);
         }
         Seed::CertificateOf { arn, names, is_issued } => acm::seed_certificate(world, arn, names, *is_issued),
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_sdk_elasticloadbalancingv2::types::{Action, Rule, RuleCondition};
+use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, Rule, RuleCondition};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::Aws;
 use stackdrop_functions::deployment::outcome::Outcome;
@@ -44,7 +44,7 @@ fn groups_of(rules: &[Rule], path: &str) -> Vec<String> {
         patterns.into_iter().all(|pattern| matches(pattern, path))
     };
     let groups = |action: &Action| -> Vec<String> {
-        let config = action.forward_config().map(|config| config.target_groups()).unwrap_or_default();
+        let config = action.forward_config().map(ForwardActionConfig::target_groups).unwrap_or_default();
         let weighted = config.iter().filter(|group| group.weight() != Some(0));
         weighted.filter_map(|group| group.target_group_arn().map(str::to_owned)).collect()
     };

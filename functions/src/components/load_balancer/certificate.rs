@@ -1,9 +1,12 @@
 //! The certificate: either the spec names one, or Stackdrop requests one for the domain and validates it with a DNS record.
 
-use aws_sdk_acm::types::{CertificateDetail, CertificateStatus, DomainStatus, Tag, ValidationMethod};
+use aws_sdk_acm::types::{
+    CertificateDetail, CertificateStatus, DomainStatus, DomainValidation, FailureReason, RevocationReason,
+    Tag, ValidationMethod,
+};
 use stackdrop_specs::LoadBalancer;
 
-use super::certificates::{ABSENT, Own, Record, own_domain, own_names};
+use super::certificates::{Own, Record, own_domain, own_names};
 use super::dns::{self, Lookup};
 use super::observed::{Observed, known_specs};
 use super::{Blocker, NAME, listeners, or_tag};
@@ -47,7 +50,7 @@ pub(super) fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, Str
 
 /// The certificate to use: an issued or pending one with the spec's names, preferably an issued one. The names of a
 /// certificate cannot be changed: other names need another certificate.
-fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
+pub(super) fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
     let names = own_names(work.spec)?;
     let fitting = observed.certificates.own.iter().filter(|own| own.is_live() && own.is_for(&names));
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
@@ -258,7 +261,7 @@ pub(super) async fn apply(
 fn validation(own: &Own, desired: &LoadBalancer) -> String {
     let options = own.detail.domain_validation_options().iter();
     let open = options.filter(|option| option.validation_status() != Some(&DomainStatus::Success));
-    let open: Vec<&str> = open.map(|option| option.domain_name()).collect();
+    let open: Vec<&str> = open.map(DomainValidation::domain_name).collect();
     format!(
         "certificate {} to be issued: ACM reports PENDING_VALIDATION for {}. Usually this takes minutes; if it lasts, check \
          that the name servers of the domain are those of Route 53 zone {}",
@@ -290,8 +293,8 @@ async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<P
     let is_from_this_deployment = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
     if let Some(failed_now) = failed().find(is_from_this_deployment) {
         let status = failed_now.detail.status().map_or("unknown", CertificateStatus::as_str);
-        let revoked = failed_now.detail.revocation_reason().map(|reason| reason.as_str());
-        let reason = failed_now.detail.failure_reason().map(|reason| reason.as_str()).or(revoked);
+        let revoked = failed_now.detail.revocation_reason().map(RevocationReason::as_str);
+        let reason = failed_now.detail.failure_reason().map(FailureReason::as_str).or(revoked);
         let reason = reason.unwrap_or("AWS gives no reason");
         return Err(StepError::Unhealthy {
             what: format!("certificate {} for {domain}", failed_now.arn()),
@@ -343,77 +346,4 @@ async fn repair_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
         call.doing(format!("removing tags from certificate {arn}"))?;
     }
     Ok(())
-}
-
-/// Why a certificate cannot be deleted now.
-#[derive(Debug)]
-pub(super) struct Remaining {
-    pub(super) why: String,
-    /// Whether AWS will release it by itself.
-    pub(super) in_progress: bool,
-}
-
-impl Remaining {
-    fn leaving(why: impl Into<String>) -> Self {
-        Self { why: why.into(), in_progress: true }
-    }
-
-    fn held(why: impl Into<String>) -> Self {
-        Self { why: why.into(), in_progress: false }
-    }
-}
-
-/// Deletes a certificate and its validation record. Returns why, if it cannot be deleted.
-pub(super) async fn delete(
-    work: &Work<'_>,
-    observed: &Observed,
-    own: &Own,
-) -> Result<Option<Remaining>, StepError> {
-    if own.is_in_use() {
-        let users = own.detail.in_use_by().join(", ");
-        // ACM notices some time later that a listener or the whole load balancer no longer uses a certificate.
-        let path = format!(":loadbalancer/app/{}/", work.stack.name);
-        let others = own.detail.in_use_by().iter().any(|arn| !arn.contains(&path));
-        return Ok(Some(if others {
-            Remaining::held(format!("in use by {users}: remove the certificate there"))
-        } else {
-            Remaining::leaving(format!("ACM still reports that {users} uses it"))
-        }));
-    }
-    // The records are deleted first: only the certificate contains their names.
-    for record in &own.records {
-        let Record { name, zone, .. } = record;
-        match &record.existing {
-            Lookup::Denied(message) => {
-                return Ok(Some(Remaining::held(format!(
-                    "its validation record {name} in Route 53 zone {zone} cannot be read: {message}"
-                ))));
-            }
-            Lookup::Record(existing) if record.is_ours() && !is_shared(work, observed, own, record) => {
-                if !dns::delete(work, zone, existing).await? {
-                    let why = format!("its validation record {name} was changed during the deletion");
-                    return Ok(Some(Remaining::held(why)));
-                }
-            }
-            _ => {}
-        }
-    }
-    let arn = own.arn();
-    let call = work.aws.acm().delete_certificate().certificate_arn(arn).send().await;
-    if call.deleted(&ABSENT, &["ResourceInUseException"], format!("deleting certificate {arn}"))? {
-        tracing::info!(arn, "Certificate deleted.");
-        return Ok(None);
-    }
-    Ok(Some(Remaining::leaving("ACM still reports that it is in use")))
-}
-
-/// Whether the same record validates another certificate: the record depends only on the account and the domain.
-fn is_shared(work: &Work<'_>, observed: &Observed, own: &Own, record: &Record) -> bool {
-    let is_kept = current(work, observed).is_some_and(|kept| {
-        let mut records = kept.records.iter();
-        work.spec.load_balancer.is_some()
-            && kept.arn() != own.arn()
-            && records.any(|other| other.name == record.name)
-    });
-    is_kept || observed.certificates.others.contains(&record.domain)
 }

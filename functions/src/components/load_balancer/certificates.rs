@@ -195,12 +195,11 @@ async fn classify(
             Ok::<_, StepError>((summary, Some(Own { detail, tags, records })))
         });
         for (summary, read) in try_join_all(read).await? {
-            match read {
-                Some(read) => all.own.push(read),
-                None => {
-                    all.others.extend(names(summary));
-                    all.not_owned.extend(summary.certificate_arn().map(str::to_owned));
-                }
+            if let Some(read) = read {
+                all.own.push(read);
+            } else {
+                all.others.extend(names(summary));
+                all.not_owned.extend(summary.certificate_arn().map(str::to_owned));
             }
         }
     }

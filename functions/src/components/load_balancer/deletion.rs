@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::observed::{Balancer, Group, Observed, Purpose};
 use super::targets::Target;
-use super::{aliases, balancer, certificate, certificates, groups};
+use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
@@ -133,14 +133,15 @@ async fn delete_certificates(
 ) -> Result<Deletion, StepError> {
     let count = own.iter().map(|own| own.count()).sum();
     let mut deletion = Deletion { found: count, remaining: Vec::new() };
-    let deletions =
-        join_all(own.into_iter().map(async |own| (own, certificate::delete(work, observed, own).await)));
+    let deletions = join_all(
+        own.into_iter().map(async |own| (own, certificate_deletion::delete(work, observed, own).await)),
+    );
     for (own, remaining) in deletions.await {
         match remaining? {
-            Some(certificate::Remaining { why, in_progress: true }) => {
+            Some(certificate_deletion::Remaining { why, in_progress: true }) => {
                 deletion.leaving(certificate::LOGICAL_ID, own.arn(), why);
             }
-            Some(certificate::Remaining { why, in_progress: false }) => {
+            Some(certificate_deletion::Remaining { why, in_progress: false }) => {
                 deletion.held(certificate::LOGICAL_ID, own.arn(), why);
             }
             None => {}

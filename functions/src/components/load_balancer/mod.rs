@@ -4,6 +4,7 @@
 mod aliases;
 mod balancer;
 mod certificate;
+mod certificate_deletion;
 mod certificates;
 mod deletion;
 mod dns;

@@ -29,28 +29,28 @@ pub(super) static INCIDENTS: [Incident; 15] = [
         name: "load-balancer-unnamed",
         what: "Somebody changes the tag Name of the load balancer, its listeners, rules and target groups",
         cause: |world, stack| {
-            each_tags(world, stack, Kinds::ALL, |tags| tags.insert("Name".into(), "changed".into()))
+            each_tags(world, stack, &ALL_KINDS, |tags| tags.insert("Name".into(), "changed".into()))
         },
     },
     Incident {
         name: "load-balancer-untagged",
         what: "Somebody removes the stack's tag from the load balancer",
-        cause: |world, stack| untag(world, stack, Kinds { load_balancers: true, ..Kinds::NONE }),
+        cause: |world, stack| untag(world, stack, &[Kind::LoadBalancers]),
     },
     Incident {
         name: "target-groups-untagged",
         what: "Somebody removes the stack's tag from the target groups",
-        cause: |world, stack| untag(world, stack, Kinds { target_groups: true, ..Kinds::NONE }),
+        cause: |world, stack| untag(world, stack, &[Kind::TargetGroups]),
     },
     Incident {
         name: "listeners-untagged",
         what: "Somebody removes the stack's tag from the listeners",
-        cause: |world, stack| untag(world, stack, Kinds { listeners: true, ..Kinds::NONE }),
+        cause: |world, stack| untag(world, stack, &[Kind::Listeners]),
     },
     Incident {
         name: "listener-rules-untagged",
         what: "Somebody removes the stack's tag from the listener rules",
-        cause: |world, stack| untag(world, stack, Kinds { rules: true, ..Kinds::NONE }),
+        cause: |world, stack| untag(world, stack, &[Kind::Rules]),
     },
     Incident {
         name: "listener-deleted",
@@ -89,19 +89,16 @@ pub(super) static INCIDENTS: [Incident; 15] = [
     },
 ];
 
-/// Kinds of resources.
-#[derive(Clone, Copy)]
-struct Kinds {
-    load_balancers: bool,
-    target_groups: bool,
-    listeners: bool,
-    rules: bool,
+/// A kind of resource.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    LoadBalancers,
+    TargetGroups,
+    Listeners,
+    Rules,
 }
 
-impl Kinds {
-    const NONE: Self = Self { load_balancers: false, target_groups: false, listeners: false, rules: false };
-    const ALL: Self = Self { load_balancers: true, target_groups: true, listeners: true, rules: true };
-}
+const ALL_KINDS: [Kind; 4] = [Kind::LoadBalancers, Kind::TargetGroups, Kind::Listeners, Kind::Rules];
 
 fn is_of(tags: &Tags, stack: &str) -> bool {
     tags.get(STACK).is_some_and(|value| value == stack)
@@ -111,14 +108,14 @@ fn is_of(tags: &Tags, stack: &str) -> bool {
 fn each_tags<T>(
     world: &mut World,
     stack: &str,
-    kinds: Kinds,
+    kinds: &[Kind],
     change: impl Fn(&mut Tags) -> T,
 ) -> Vec<String> {
     let state = &mut world.states.elb;
-    let load_balancers = state.load_balancers.iter_mut().filter(|_| kinds.load_balancers);
-    let target_groups = state.target_groups.iter_mut().filter(|_| kinds.target_groups);
-    let listeners = state.listeners.iter_mut().filter(|_| kinds.listeners);
-    let rules = state.rules.iter_mut().filter(|_| kinds.rules);
+    let load_balancers = state.load_balancers.iter_mut().filter(|_| kinds.contains(&Kind::LoadBalancers));
+    let target_groups = state.target_groups.iter_mut().filter(|_| kinds.contains(&Kind::TargetGroups));
+    let listeners = state.listeners.iter_mut().filter(|_| kinds.contains(&Kind::Listeners));
+    let rules = state.rules.iter_mut().filter(|_| kinds.contains(&Kind::Rules));
     let all = load_balancers
         .map(|(arn, each)| (arn, &mut each.tags))
         .chain(target_groups.map(|(arn, each)| (arn, &mut each.tags)))
@@ -133,7 +130,7 @@ fn each_tags<T>(
         .collect()
 }
 
-fn untag(world: &mut World, stack: &str, kinds: Kinds) -> Vec<String> {
+fn untag(world: &mut World, stack: &str, kinds: &[Kind]) -> Vec<String> {
     each_tags(world, stack, kinds, |tags| tags.remove(STACK))
 }
 
