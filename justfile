@@ -30,6 +30,19 @@ advisories:
 chaos *ARGS:
     cargo run -- chaos {{ARGS}}
 
+# Fuzz the reader of specs (needs nightly Rust and cargo-fuzz); `just fuzz 600` runs for ten minutes.
+fuzz SECONDS="60":
+    mkdir -p fuzz/corpus/read_spec
+    cargo +nightly fuzz run read_spec fuzz/corpus/read_spec specs -- -max_len=70000 -timeout=5 -max_total_time={{SECONDS}}
+
+# Print how soon each incident is told, and the last words.
+waits:
+    cargo test --workspace --test stack -- waits --nocapture
+
 # Check the template with SAM (needs the SAM CLI).
 template:
     sam validate --lint
+
+# Try small mistakes in a copy of the project: do the tests notice them? (an hour; docs/contributing/test-the-tests.md)
+mutants *ARGS:
+    python3 tests/mutants/run.py {{ARGS}}

@@ -69,7 +69,7 @@ fn spread([p10, p50, p90]: &[f64; 3]) -> Spread {
 mod tests {
     use std::fmt::Write as _;
 
-    use super::TABLE;
+    use super::{LatencyModel, Spread, TABLE};
 
     const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/latency-model.json");
     const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/table.rs");
@@ -97,6 +97,31 @@ mod tests {
         } else {
             assert_eq!(source, wanted, "`UPDATE=1 cargo test the_table` rewrites it");
         }
+    }
+
+    #[test]
+    fn a_row_has_the_durations_of_creating_and_of_deleting() {
+        let model = LatencyModel::built_in();
+        let mut found = 0;
+        for (thing, create, delete) in TABLE {
+            let spread = |[p10, p50, p90]: [f64; 3]| Spread { p10, p50, p90 };
+            assert_eq!(model.create(thing), Some(spread(*create)), "{thing}");
+            assert_eq!(model.delete(thing), Some(spread(*delete)), "{thing}");
+            assert!((model.create_seconds(thing) - create[1]).abs() < f64::EPSILON, "{thing}");
+            assert!((model.delete_seconds(thing) - delete[1]).abs() < f64::EPSILON, "{thing}");
+            found += 1;
+        }
+        assert!(found > 10, "the table has only {found} rows");
+    }
+
+    #[test]
+    fn an_unknown_thing_has_no_duration() {
+        let model = LatencyModel::built_in();
+        assert_eq!((model.create("moon"), model.delete("moon")), (None, None));
+        assert!(
+            model.create_seconds("moon").abs() < f64::EPSILON
+                && model.delete_seconds("moon").abs() < f64::EPSILON
+        );
     }
 
     #[test]

@@ -145,4 +145,38 @@ mod tests {
         assert_eq!(database_hourly("db.m7g.micro"), None);
         assert_eq!(database_hourly("t3.micro"), None);
     }
+
+    /// A price in cents.
+    fn cents(price: f64) -> String {
+        format!("{:.2}", price * 100.0)
+    }
+
+    #[test]
+    fn a_task_costs_its_processors_and_its_memory() {
+        assert_eq!(cents(fargate_hourly(1024, 0)), "4.05");
+        assert_eq!(cents(fargate_hourly(0, 1024)), "0.44");
+        // The smallest task, and a large one: 4 vCPU and 16 GB.
+        assert_eq!(cents(fargate_hourly(256, 512)), "1.23");
+        assert_eq!(cents(fargate_hourly(4096, 16_384)), "23.30");
+    }
+
+    #[test]
+    fn a_load_balancer_costs_an_address_for_each_zone() {
+        assert_eq!(cents(load_balancer_hourly(0)), "2.25");
+        assert_eq!(cents(load_balancer_hourly(3)), "3.75");
+    }
+
+    #[test]
+    fn each_kind_of_storage_has_its_price() {
+        let volumes = ["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"];
+        assert_eq!(
+            volumes.map(|kind| cents(volume_monthly(kind))),
+            ["8.00", "10.00", "12.50", "12.50", "4.50", "1.50", "5.00"]
+        );
+        let database = ["gp3", "gp2", "io1", "io2", "standard"];
+        assert_eq!(
+            database.map(|kind| cents(database_storage_monthly(kind))),
+            ["11.50", "11.50", "12.50", "12.50", "10.00"]
+        );
+    }
 }

@@ -99,6 +99,27 @@ pub enum Seed {
         /// Its ARN.
         arn: String,
     },
+    /// A zone that AWS lists, but in which it creates no subnets.
+    ZoneWithoutSubnets {
+        /// The zone's name.
+        zone: String,
+    },
+    /// A zone in which AWS has no capacity for instances.
+    ZoneWithoutCapacity {
+        /// The zone's name.
+        zone: String,
+    },
+    /// A zone without interface endpoints for a service.
+    ZoneWithoutEndpoints {
+        /// The service by the last part of its name, such as `ecr.api`.
+        service: String,
+        /// The zone's name.
+        zone: String,
+    },
+    /// A VPC that another account shares with this one.
+    SharedVpc,
+    /// An Elastic IP address that AWS manages for a service, or from a range that the account brought.
+    UncountedAddress,
     /// An image that no registry has: its tasks never start.
     NoSuchImage {
         /// The image, as a task definition names it.
@@ -190,6 +211,18 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),
         Seed::NotOffered { instance_type, zone } => ec2::seed_not_offered(world, instance_type, zone),
+        Seed::ZoneWithoutSubnets { zone } => {
+            ec2::seed_lack(world, ec2::Lack::Subnets { zone: zone.clone() });
+        }
+        Seed::ZoneWithoutCapacity { zone } => {
+            ec2::seed_lack(world, ec2::Lack::Capacity { zone: zone.clone() });
+        }
+        Seed::ZoneWithoutEndpoints { service, zone } => {
+            let (service, zone) = (service.clone(), zone.clone());
+            ec2::seed_lack(world, ec2::Lack::EndpointService { service, zone });
+        }
+        Seed::SharedVpc => ec2::seed_shared_vpc(world),
+        Seed::UncountedAddress => ec2::seed_uncounted_address(world),
         Seed::DefaultEbsKey { arn } => ec2::seed_default_key(world, arn),
         Seed::NoSuchImage { image } => ecs::seed_image(world, image, ecs::ImageView::Missing),
         Seed::CrashingImage { image, exit_code } => {

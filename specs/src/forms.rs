@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub(crate) const STACK: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 pub(crate) const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]$";
+pub(crate) const ZONE: &str = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$";
 pub(crate) const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?$";
 pub(crate) const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$";
@@ -68,6 +69,12 @@ form!(
         "pattern": "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$",
         "examples": ["10.0.0.0/16"],
     }
+);
+
+form!(
+    /// The name of an availability zone.
+    Zone,
+    { "type": "string", "pattern": ZONE, "examples": ["us-east-1e"] }
 );
 
 form!(

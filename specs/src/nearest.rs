@@ -48,6 +48,9 @@ mod tests {
             ("cup", Some("cpu")),
             ("memory", None),
             ("x", None),
+            // Two of four letters differ: another word. A third of a long word may differ.
+            ("rock", None),
+            ("loadBalxnxyr", Some("loadBalancer")),
             ("", None),
         ] {
             assert_eq!(nearest(word, known.into_iter()), meant, "{word}");

@@ -182,6 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn the_load_balancer_connects_to_the_ports_of_services_with_routes() {
+        let spec: Spec = serde_json::from_value(serde_json::json!({
+            "stack": "shop",
+            "services": {
+                "web": { "image": "web", "port": 80, "routes": [{ "path": "/*" }] },
+                "api": { "image": "api", "port": 8080, "routes": [{ "path": "/api/*" }] },
+                "mail": { "image": "mail", "port": 25 },
+            },
+        }))
+        .unwrap();
+        assert_eq!(spec.container_ports(), BTreeSet::from([80, 8080]));
+    }
+
+    #[test]
     fn user_priorities_are_kept_and_other_routes_are_ordered_by_precision() {
         let spec: Spec = serde_json::from_value(serde_json::json!({
             "stack": "shop",

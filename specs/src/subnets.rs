@@ -130,7 +130,7 @@ mod tests {
     use crate::Nat;
 
     fn network(cidr: Ipv4Net, zones: u8) -> Network {
-        Network { cidr, zones, nat: Nat::Single }
+        Network { cidr, zones, nat: Nat::Single, ..Network::default() }
     }
 
     fn listing(cidr: &str, zones: u8) -> String {
@@ -164,6 +164,16 @@ mod tests {
         database/b 192.168.7.208/28
         database/c 192.168.7.224/28
         ");
+    }
+
+    #[test]
+    fn zones_are_counted_from_a() {
+        let letters = |zones| network("10.0.0.0/16".parse().unwrap(), zones).zone_letters();
+        assert_eq!((letters(2), letters(3)), (vec!['a', 'b'], vec!['a', 'b', 'c']));
+        let subnets = network("10.0.0.0/16".parse().unwrap(), 3).subnets();
+        let public: Vec<usize> =
+            subnets.iter().filter(|s| s.tier == Tier::Public).map(SubnetPlan::zone_index).collect();
+        assert_eq!(public, [0, 1, 2]);
     }
 
     fn any_vpc() -> impl Strategy<Value = Ipv4Net> {

@@ -200,7 +200,7 @@ fn services() {
         ),
         service("    database: { HOST: host }\n"),
         service("    database: { HOST: host }\ndatabase: { allow: [instance] }\ninstance: {}\n"),
-        service(&format!("    command: ['{}']\n", "x".repeat(50_000))),
+        service(&format!("    command: ['{}']\n", "x".repeat(34_000))),
         routes("{ path: /* }], count: 501, command: [x"),
         format!(
             "stack: shop\nloadBalancer: {{ certificateArn: '{CERTIFICATE}' }}\nservices:\n  a: {{ image: nginx, port: 80, count: 300, routes: [{{ path: /* }}] }}\n  b: {{ image: nginx, port: 80, routes: [{{ path: /b }}], scaling: {{ min: 1, max: 300 }} }}\n"
@@ -227,6 +227,18 @@ fn instances_databases_and_schedules() {
 }
 
 /// Unknown keys, wrong types and violated rules are reported together; rules that depend on unreadable values are skipped.
+#[test]
+fn zones_and_routes_of_the_network() {
+    let network =
+        |rest: &str| format!("stack: shop\nregion: us-east-1\nnetwork:\n  cidr: 10.20.0.0/16\n{rest}");
+    snapshot!(each(&[
+        network("  excludeZones: [e, us-east-1]\n"),
+        network("  excludeZones: [us-west-2a]\n"),
+        network("  keepRoutes: [0.0.0.0/0, 10.99.0.1/16]\n"),
+        network("  keepRoutes: [10.20.128.0/24]\n"),
+    ]));
+}
+
 #[test]
 fn all_kinds_of_problems_together() {
     snapshot!(reported(&["

@@ -1,13 +1,14 @@
 //! Drives a chaos test: draws every event and its time from the seed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::{LocalBoxFuture, join_all};
 use serde_json::{Value, json};
+use stackdrop_simulator::Incident;
 use stackdrop_statemachine::{Abort, Status};
 use tokio::task::JoinSet;
 
@@ -22,6 +23,8 @@ pub(super) struct Ended {
     pub(super) deployed: Deployed,
     /// The stopped execution that it cleaned up after.
     pub(super) cleaned_up: Option<String>,
+    /// When it ended, since the account was opened.
+    pub(super) at: Duration,
 }
 
 /// The driver of one chaos test.
@@ -31,6 +34,10 @@ pub(super) struct Driver<'r> {
     rehearsal: &'r Rc<Rehearsal>,
     running: JoinSet<Vec<Ended>>,
     shared: Rc<Shared>,
+    /// Whether calls fail: in a test without faults, no incident may lead to a failed rollback.
+    with_faults: bool,
+    /// The stacks that incidents have changed.
+    changed: BTreeSet<&'static str>,
 }
 
 /// The state that the running executions share with the driver.
@@ -61,12 +68,13 @@ impl Shared {
             let deployed = self.rehearsal.run(input.clone(), &(), &abort).await;
             self.aborts.borrow_mut().remove(&number);
             let event = self.stop_event(&deployed, &input);
-            let mut all = vec![Ended { stack, deployed, cleaned_up: cleans_up }];
+            let at = self.rehearsal.account().clock().elapsed();
+            let mut all = vec![Ended { stack, deployed, cleaned_up: cleans_up, at }];
             let Some((stopped, event)) = event else { return all };
             let deliveries = if rng.u8(..4) == 0 { 2 } else { 1 };
             let deliveries = (0..deliveries).map(|_| {
                 let delay = if rng.u8(..3) == 0 { rng.u64(..900) } else { rng.u64(..3) };
-                self.note(&format!("the event that {stopped} was stopped arrives after {delay} s"));
+                self.note(&format!("the event that {stopped} has ended arrives after {delay} s"));
                 let rng = fastrand::Rng::with_seed(rng.u64(..));
                 let start =
                     Start { stack, input: event.clone(), delay, cleans_up: Some(stopped.clone()), rng };
@@ -77,9 +85,9 @@ impl Shared {
         })
     }
 
-    /// The event that Step Functions sends if an execution was stopped or timed out, and the execution's name.
+    /// The event that Step Functions sends if an execution failed, was stopped or timed out, and the execution's name.
     fn stop_event(&self, deployed: &Deployed, input: &Value) -> Option<(String, Value)> {
-        let stopped = matches!(deployed.outcome.status, Status::Aborted(_) | Status::TimedOut);
+        let stopped = !matches!(deployed.outcome.status, Status::Succeeded(_));
         let event = self.rehearsal.interruption(&deployed.id, input).filter(|_| stopped)?;
         Some((deployed.id.clone(), event))
     }
@@ -107,7 +115,19 @@ impl<'r> Driver<'r> {
             started: RefCell::default(),
             history: RefCell::default(),
         };
-        Self { rng, rehearsal, running: JoinSet::new(), shared: Rc::new(shared) }
+        Self {
+            rng,
+            rehearsal,
+            running: JoinSet::new(),
+            shared: Rc::new(shared),
+            with_faults: !seed.is_multiple_of(5),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether an incident has changed a stack.
+    pub(super) fn has_changed(&self, stack: &str) -> bool {
+        self.changed.contains(stack)
     }
 
     pub(super) fn note(&self, what: &str) {
@@ -156,7 +176,7 @@ impl<'r> Driver<'r> {
 
     async fn act(&mut self) -> Result<()> {
         let stack = if self.rng.u8(..4) == 0 { STACKS[1] } else { STACKS[0] };
-        match self.rng.u8(..22) {
+        match self.rng.u8(..29) {
             0..=7 => self.upload(stack).await?,
             8 => self.upload_invalid_spec(stack).await?,
             9 => {
@@ -171,7 +191,8 @@ impl<'r> Driver<'r> {
                 self.rehearsal.account().disarm();
                 self.note("no more faults until the next one");
             }
-            _ => self.inject_fault(),
+            17..=24 if self.with_faults => self.inject_fault(),
+            _ => self.cause_incident(stack),
         }
         Ok(())
     }
@@ -184,6 +205,10 @@ impl<'r> Driver<'r> {
         let variant = self.variant();
         self.note(&format!("{stack}: upload of {variant:?}"));
         let event = self.rehearsal.upload(&spec_key(stack), variant.text(stack).as_bytes()).await?;
+        if self.rehearsal.starts(&event) == 0 {
+            self.note("the bucket of the new installation does not send events yet");
+            return Ok(());
+        }
         if self.rng.u8(..6) == 0 {
             // EventBridge delivers at least once, at any time, in any order.
             let delay = self.rng.u64(..600);
@@ -225,8 +250,27 @@ impl<'r> Driver<'r> {
         let aborts = self.shared.aborts.borrow().clone();
         let place = if aborts.is_empty() { 0 } else { self.rng.usize(..aborts.len()) };
         if let Some((number, abort)) = aborts.iter().nth(place) {
-            self.note(&format!("stop of the execution that was started as number {number}"));
-            abort.stop("Stopped", "by the chaos test");
+            if self.rng.u8(..3) == 0 {
+                self.note(&format!("Step Functions fails the execution that was started as number {number}"));
+                abort.fail("States.Runtime", "by the chaos test");
+            } else {
+                self.note(&format!("stop of the execution that was started as number {number}"));
+                abort.stop("Stopped", "by the chaos test");
+            }
+        }
+    }
+
+    /// Lets AWS or a person change one of the stack's resources.
+    fn cause_incident(&mut self, stack: &'static str) {
+        let all: Vec<&Incident> = Incident::all().collect();
+        if all.is_empty() {
+            return;
+        }
+        let incident = all[self.rng.usize(..all.len())];
+        let changed = self.rehearsal.account().cause(incident, stack);
+        if !changed.is_empty() {
+            self.note(&format!("{stack}: {}: {}", incident.what, changed.join(", ")));
+            self.changed.insert(stack);
         }
     }
 

@@ -8,8 +8,9 @@ use serde_json::json;
 use stackdrop_functions::aws::error::names;
 use stackdrop_functions::deployment::bucket;
 use stackdrop_functions::deployment::names::{TAG_LOGICAL_ID, TAG_STACK};
+use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Call, Ending, Item};
-use stackdrop_statemachine::Ending as StepEnding;
+use stackdrop_statemachine::{Ending as StepEnding, Failure, Status};
 
 use super::driver::Ended;
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal, announces};
@@ -62,9 +63,17 @@ pub fn resources_of(items: &[Item], stack: &str) -> Vec<String> {
     lines
 }
 
+/// The end of an execution that the test lets Step Functions fail.
+pub(super) fn failed_by_the_test() -> Status {
+    Status::Failed(Failure::new("States.Runtime", "by the chaos test"))
+}
+
 /// An execution that ended with a defect, or with an outcome that is not documented.
 pub(super) fn defect(deployed: &Deployed) -> Option<String> {
     let (result, error) = (deployed.result(), deployed.error().unwrap_or_default());
+    if deployed.outcome.status == failed_by_the_test() {
+        return None;
+    }
     let defective = [names::DEFECT, "States.Runtime", "States.DataLimitExceeded", "Lambda.Unknown"];
     let conclusion = deployed.conclusion();
     let known = conclusion.is_none_or(|conclusion| conclusion["result"] == json!(result));
@@ -77,8 +86,13 @@ pub(super) fn defect(deployed: &Deployed) -> Option<String> {
 /// The stopped executions that another one cleaned up after, and which still hold the lock or have no record.
 pub(super) async fn incomplete_cleanups(rehearsal: &Rehearsal, ended: &[Ended]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for Ended { stack, deployed, cleaned_up } in ended {
+    for Ended { stack, deployed, cleaned_up, .. } in ended {
         let Some(stopped) = cleaned_up.as_ref().filter(|_| was_admitted(deployed)) else { continue };
+        // An execution that failed by itself needs no cleanup; if its input was invalid, it has no record.
+        let failed = ended.iter().any(|end| end.deployed.id == *stopped && !is_interrupted(&end.deployed));
+        if deployed.result() == Outcome::Superseded && failed {
+            continue;
+        }
         if rehearsal.object(&bucket::history_key(stack, stopped)).await?.is_none() {
             found.push(format!("{stack}: {} left no record of {stopped}", deployed.id));
         }
@@ -88,6 +102,10 @@ pub(super) async fn incomplete_cleanups(rehearsal: &Rehearsal, ended: &[Ended]) 
         }
     }
     Ok(found)
+}
+
+fn is_interrupted(deployed: &Deployed) -> bool {
+    matches!(deployed.outcome.status, Status::Aborted(_) | Status::TimedOut)
 }
 
 /// Whether the deployment was admitted.
@@ -102,4 +120,18 @@ pub(super) fn longest_run(rehearsal: &Rehearsal) -> (Duration, String) {
     // A run that hung until its timeout does not count.
     let limit = Duration::from_secs(FUNCTION_SECONDS_MAX);
     timed.filter(|(took, _)| *took < limit).max().unwrap_or_default()
+}
+
+/// The rollbacks that failed before any fault: an incident, an upload or a stopped execution alone must not lead to one.
+pub(super) fn failed_rollbacks(rehearsal: &Rehearsal, ended: &[Ended]) -> Vec<String> {
+    let first_fault = rehearsal.account().strikes().first().map(|strike| strike.at);
+    let before_faults = |end: &&Ended| first_fault.is_none_or(|fault| end.at < fault);
+    let failed =
+        ended.iter().filter(before_faults).filter(|end| end.deployed.result() == Outcome::RollbackFailed);
+    failed
+        .map(|end| {
+            let error = end.deployed.error().unwrap_or_default();
+            format!("{} of {}: a rollback failed without a fault: {error}", end.deployed.id, end.stack)
+        })
+        .collect()
 }

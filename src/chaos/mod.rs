@@ -23,12 +23,18 @@ use stackdrop_statemachine::Abort;
 use tokio::task::LocalSet;
 
 use crate::rehearsal::{Deployed, Rehearsal, Setting, in_simulated_time};
-use driver::{Driver, Ended};
+use driver::{Driver, Ended, pause};
 pub use invariants::{overlaps, resources_of};
 use specs::Variant;
 
 /// The stacks of a test. One name is a prefix of the other.
 const STACKS: [&str; 2] = ["shop", "shop-2"];
+
+/// How long the bucket of a new installation sends no events.
+const EVENTS_BEGIN: Duration = Duration::from_mins(5);
+
+/// How long a person needs at most for what a failed deployment asks for; AWS ends most incidents by itself meanwhile.
+const PERSON: Duration = Duration::from_mins(30);
 
 /// A chaos test that has ended.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub struct ChaosTest {
     pub cleanups: usize,
     /// The number of calls at which a fault was injected.
     pub faults: usize,
+    /// The number of incidents that changed something.
+    pub incidents: usize,
     /// The longest run of a function that no fault delayed, and its caller.
     pub longest_run: (Duration, String),
 }
@@ -107,7 +115,10 @@ fn open(seed: Option<u64>) -> Result<Rehearsal> {
             .map_err(|errors| anyhow!("{variant:?} is invalid: {errors}"))
     };
     let specs = Variant::ALL.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-    Rehearsal::open(&Setting { seed, ..Setting::default() }, &specs.iter().collect::<Vec<_>>())
+    // In some tests, the installation is new.
+    let events_begin = if seed.is_some_and(|seed| seed % 4 == 1) { EVENTS_BEGIN } else { Duration::ZERO };
+    let setting = Setting { seed, reports_unplanned: true, events_begin, ..Setting::default() };
+    Rehearsal::open(&setting, &specs.iter().collect::<Vec<_>>())
 }
 
 fn spec_key(stack: &str) -> String {
@@ -130,12 +141,19 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
     let mut stacks = Vec::new();
     for stack in STACKS {
         let goal = driver.goal();
-        let (deployed, problems) = reach(&rehearsal, stack, goal).await?;
+        let (mut deployed, mut problems) = reach(&rehearsal, stack, goal).await?;
+        if !problems.is_empty() && driver.has_changed(stack) {
+            let said = deployed.error().unwrap_or_default();
+            driver.note(&format!("{stack} at the end {goal:?}, after an incident: {} {said}", deployed.id));
+            pause(PERSON).await;
+            (deployed, problems) = reach(&rehearsal, stack, goal).await?;
+        }
         violations.extend(problems.into_iter().map(|problem| format!("{stack}: {problem}")));
         driver.note(&format!("{stack} at the end {goal:?}: {} {}", deployed.id, deployed.result()));
         let resources = resources_of(&rehearsal.account().inventory(), stack);
         stacks.push(FinalStack { name: stack, goal, resources });
-        ended.push(Ended { stack, deployed, cleaned_up: None });
+        let at = rehearsal.account().clock().elapsed();
+        ended.push(Ended { stack, deployed, cleaned_up: None, at });
     }
     let calls = rehearsal.account().call_log();
     for stack in STACKS {
@@ -143,6 +161,8 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
         violations.extend(overlaps(&calls, &executions.collect::<Vec<_>>()));
     }
     violations.extend(ended.iter().filter_map(|it| invariants::defect(&it.deployed)));
+    violations.extend(ended.iter().flat_map(|it| it.deployed.unplanned.clone()));
+    violations.extend(invariants::failed_rollbacks(&rehearsal, &ended));
     violations.extend(rehearsal.account().denials().iter().map(ToString::to_string));
     let inventory = rehearsal.account().inventory();
     let changed = unowned.iter().filter(|item| !inventory.contains(item));
@@ -152,8 +172,12 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
         calls,
         violations,
         executions: ended.len(),
-        cleanups: ended.iter().filter(|it| it.cleaned_up.is_some()).count(),
+        cleanups: ended
+            .iter()
+            .filter(|it| it.cleaned_up.is_some() && it.deployed.result() != Outcome::Superseded)
+            .count(),
         faults: rehearsal.account().strikes().len(),
+        incidents: rehearsal.account().incidents(),
         longest_run: invariants::longest_run(&rehearsal),
     };
     Ok((test, stacks))

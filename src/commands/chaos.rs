@@ -11,7 +11,7 @@ use stackdrop_functions::deployment::outcome::exit_code;
 
 use super::{print, print_error};
 
-/// Run chaos tests: rehearsals with random uploads, duplicate events, faults and stopped executions. After each test
+/// Run chaos tests: rehearsals with random uploads, duplicate and late events, faults, incidents and stopped executions. After each test
 /// the stacks must be as if none of the faults had happened.
 #[derive(Debug, clap::Args)]
 pub(super) struct Chaos {
@@ -33,6 +33,7 @@ struct Tally {
     executions: usize,
     cleanups: usize,
     faults: usize,
+    incidents: usize,
     calls: usize,
     longest_run: (Duration, String),
 }
@@ -77,6 +78,7 @@ impl Tally {
         self.executions += test.executions;
         self.cleanups += test.cleanups;
         self.faults += test.faults;
+        self.incidents += test.incidents;
         self.calls += test.calls.len();
         self.longest_run = self.longest_run.clone().max(test.longest_run);
     }
@@ -92,14 +94,22 @@ fn history(seed: u64, test: &ChaosTest) -> String {
 }
 
 fn summary(tests: u64, tally: &Tally) -> String {
-    let Tally { failed_seeds, executions, cleanups, faults, calls, longest_run: (longest, caller) } = tally;
+    let Tally {
+        failed_seeds,
+        executions,
+        cleanups,
+        faults,
+        incidents,
+        calls,
+        longest_run: (longest, caller),
+    } = tally;
     let failed = match failed_seeds.as_slice() {
         [] => "0 failed".into(),
         seeds => format!("{} failed (seeds {seeds:?})", seeds.len()),
     };
     format!(
         "{tests} chaos tests, {failed}: {executions} executions, {cleanups} of them to clean up after a stopped one; \
-         {calls} calls, {faults} faults. The longest run of a function took {:.1} s ({caller}).",
+         {calls} calls, {faults} faults, {incidents} incidents. The longest run of a function took {:.1} s ({caller}).",
         longest.as_secs_f64()
     )
 }

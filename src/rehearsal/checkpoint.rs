@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use serde_json::Value;
@@ -26,6 +27,8 @@ pub struct Checkpoint {
     model: Arc<LatencyModel>,
     invocations: Vec<Invocation>,
     seed: u64,
+    reports_unplanned: bool,
+    events_begin: Duration,
     /// The state of the generator of the SDK's jitter, which belongs to the thread.
     jitter: u64,
     started: usize,
@@ -58,6 +61,8 @@ impl Rehearsal {
             model: Arc::clone(&self.model),
             invocations: self.invocations(),
             seed: self.seed,
+            reports_unplanned: self.reports_unplanned,
+            events_begin: self.events_begin,
             jitter: fastrand::get_seed(),
             started: *self.started.lock().unwrap_or_else(PoisonError::into_inner),
             calls: self.account.calls(),
@@ -109,6 +114,8 @@ impl Rehearsal {
             model: Arc::clone(&from.model),
             seed: from.seed,
             started: Mutex::new(from.started),
+            reports_unplanned: from.reports_unplanned,
+            events_begin: from.events_begin,
         }
     }
 

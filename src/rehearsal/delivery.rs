@@ -27,10 +27,13 @@ impl Rehearsal {
         self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// The number of executions that EventBridge starts for an event.
-    pub(super) fn starts(&self, event: &Value) -> usize {
+    /// The number of executions that EventBridge starts for an event that happens now.
+    #[must_use]
+    pub fn starts(&self, event: &Value) -> usize {
         let from_bucket = event["source"] == "aws.s3";
-        if from_bucket && !self.installation.bucket.sends_events {
+        let sends =
+            self.installation.bucket.sends_events && self.account.clock().elapsed() >= self.events_begin;
+        if from_bucket && !sends {
             return 0;
         }
         let rules = self.installation.rules.iter();

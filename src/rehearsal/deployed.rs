@@ -26,6 +26,8 @@ pub struct Deployed {
     /// The shortest duration that AWS allows for a first deployment of the spec at the medians, in seconds; `None` if
     /// the spec is invalid.
     pub bound_seconds: Option<f64>,
+    /// The writing calls that its plan hides, each with the reason. Empty if others changed the account meanwhile.
+    pub unplanned: Vec<String>,
 }
 
 impl Deployed {

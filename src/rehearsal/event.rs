@@ -1,11 +1,11 @@
 //! The events that EventBridge delivers: those of S3 when an object is created or deleted, and those of Step Functions
-//! when an execution was stopped or timed out.
+//! when an execution failed, was stopped or timed out.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use stackdrop_functions::Settings;
-use stackdrop_simulator::{Clock, ExecutionView};
+use stackdrop_simulator::{Clock, ExecutionEnd, ExecutionView};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -60,7 +60,7 @@ fn text(moment: SystemTime) -> String {
 
 /// The event of an execution that ended (Step Functions Developer Guide, "Automating Step Functions event
 /// delivery with EventBridge").
-pub(super) fn interrupted(execution: &ExecutionView, now: SystemTime, input: &Value) -> Value {
+pub(super) fn ended(execution: &ExecutionView, end: &ExecutionEnd, now: SystemTime, input: &Value) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit")]
     let millis = |at: Duration| (Clock::epoch_seconds(at) * 1000.0) as i64;
     json!({
@@ -83,8 +83,8 @@ pub(super) fn interrupted(execution: &ExecutionView, now: SystemTime, input: &Va
             "inputDetails": { "included": true },
             "output": null,
             "outputDetails": null,
-            "error": null,
-            "cause": null,
+            "error": end.error,
+            "cause": end.cause,
         },
     })
 }

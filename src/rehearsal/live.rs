@@ -120,12 +120,12 @@ impl Rehearsal {
         }));
     }
 
-    /// An execution ended. If it was stopped or timed out, no `Catch` of it ran: a rule starts another one that cleans
-    /// up.
+    /// An execution ended. If it failed, was stopped or timed out, a rule starts another one, which cleans up if no
+    /// `Catch` of it ran.
     fn ended<'r>(&'r self, ended: &Deployed, executions: &mut Executions<'r>) {
         executions.aborts.remove(&self.execution_arn(&ended.id));
         let input = executions.inputs.remove(&ended.id).unwrap_or_default();
-        if matches!(ended.outcome.status, Status::Aborted(_) | Status::TimedOut)
+        if !matches!(ended.outcome.status, Status::Succeeded(_))
             && let Some(event) = self.interruption(&ended.id, &input)
         {
             self.start(self.next_id(), event, executions);

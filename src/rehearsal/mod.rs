@@ -9,15 +9,19 @@ mod event;
 mod install;
 mod live;
 mod seeds;
+mod unplanned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
 use stackdrop_functions::Aws;
@@ -62,6 +66,14 @@ pub struct Setting {
     pub parameters: BTreeMap<String, String>,
     /// Whether the account keeps every decision of IAM, starting with the installation.
     pub keep_decisions: bool,
+    /// Whether the account keeps the wire form of every call.
+    pub keep_exchanges: bool,
+    /// Whether calls that a plan hides are only reported, in [`Deployed::unplanned`]. Otherwise they fail a debug build:
+    /// every test of a deployment is also a test of its plan.
+    pub reports_unplanned: bool,
+    /// How long after the installation the bucket's events begin; uploads before that start nothing. On AWS, "it takes around
+    /// five minutes for the changes to take effect" (Amazon S3 User Guide, "Enabling Amazon EventBridge").
+    pub events_begin: Duration,
 }
 
 /// A simulated account with Stackdrop installed in it.
@@ -77,6 +89,8 @@ pub struct Rehearsal {
     model: Arc<LatencyModel>,
     seed: u64,
     started: Mutex<usize>,
+    reports_unplanned: bool,
+    events_begin: Duration,
 }
 
 /// Whether a call only sends a notification.
@@ -105,6 +119,9 @@ impl Rehearsal {
         .context("cannot open the simulated account")?;
         if setting.keep_decisions {
             account.keep_decisions();
+        }
+        if setting.keep_exchanges {
+            account.keep_exchanges();
         }
         let installation = Arc::new(install::installation(setting, &number, &region)?);
         install::install(&account, &installation).context("cannot install Stackdrop")?;
@@ -136,6 +153,8 @@ impl Rehearsal {
             model,
             seed,
             started: Mutex::new(0),
+            reports_unplanned: setting.reports_unplanned,
+            events_begin: setting.events_begin,
         })
     }
 
@@ -179,6 +198,15 @@ impl Rehearsal {
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// The same rehearsal, but its clients send their requests through another HTTP client, which is made of the account's.
+    /// Its answers can come in real time, so the clients do not watch how fast a body arrives.
+    #[must_use]
+    pub fn through(self, client: impl FnOnce(SharedHttpClient) -> SharedHttpClient) -> Self {
+        let sdk = self.sdk.to_builder().http_client(client(self.account.http_client()));
+        let sdk = sdk.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build();
+        Self { aws: Arc::new(Aws::new(sdk.clone(), self.installation.settings.clone())), sdk, ..self }
     }
 
     /// Uploads a spec, as a user would, and deploys that version of it.
@@ -246,13 +274,14 @@ impl Rehearsal {
         Ok(event::deleted(&self.aws.settings, key, marker, self.account.clock().now()))
     }
 
-    /// The event that EventBridge delivers after an execution was stopped or timed out. `None` if the event starts no
-    /// execution.
+    /// The event that EventBridge delivers after an execution failed, was stopped or timed out. `None` if the event starts
+    /// no execution.
     #[must_use]
     pub fn interruption(&self, id: &str, input: &Value) -> Option<Value> {
         let executions = self.account.executions();
         let execution = executions.iter().rfind(|execution| execution.name == id)?;
-        let event = event::interrupted(execution, self.account.clock().now(), input);
+        let end = self.account.execution_end(&execution.arn).unwrap_or_default();
+        let event = event::ended(execution, &end, self.account.clock().now(), input);
         (self.starts(&event) > 0).then_some(event)
     }
 
@@ -284,7 +313,13 @@ impl Rehearsal {
             input,
         };
         self.account.execution_started(&execution.arn);
-        Running { execution, calls_before: self.account.calls() }
+        let started_at = self.account.clock().elapsed();
+        Running {
+            execution,
+            calls_before: self.account.calls(),
+            started_at,
+            incidents_before: self.account.incidents(),
+        }
     }
 
     fn functions<'r>(&'r self, execution: &'r Execution) -> Functions<'r> {
@@ -300,15 +335,29 @@ impl Rehearsal {
     }
 
     fn end(&self, running: &Running, outcome: Outcome) -> Deployed {
-        let Running { execution, calls_before } = running;
+        let Running { execution, calls_before, started_at, incidents_before } = running;
         let (status, end) = end_of(&outcome.status);
         self.account.execution_ended_with(&execution.arn, status, end);
         // Other executions may run at the same time: a call names the execution that made it.
         let mine = format!("{}/", execution.name);
-        let calls = self.account.call_log_from(*calls_before);
-        let calls = calls.into_iter().filter(|call| call.caller.starts_with(&mine)).collect();
+        let (calls, others): (Vec<_>, Vec<_>) = self
+            .account
+            .call_log_from(*calls_before)
+            .into_iter()
+            .partition(|call| call.caller.starts_with(&mine));
+        // A change by others after the plan may need other calls than those planned.
+        let is_disturbed =
+            self.account.incidents() > *incidents_before || others.iter().any(unplanned::disturbs);
+        let unplanned =
+            if is_disturbed { Vec::new() } else { unplanned::calls(&outcome, &calls, *started_at) };
+        debug_assert!(
+            self.reports_unplanned || unplanned.is_empty(),
+            "the plan of {} hides what it did (invariant 9):\n{}",
+            execution.name,
+            unplanned.join("\n")
+        );
         let bound_seconds = admitted_spec(&outcome).map(|spec| estimate::seconds_of_first(&spec));
-        Deployed { id: execution.name.clone(), outcome, calls, bound_seconds }
+        Deployed { id: execution.name.clone(), outcome, calls, bound_seconds, unplanned }
     }
 
     fn next_id(&self) -> String {
@@ -324,14 +373,19 @@ struct Running {
     execution: Execution,
     /// The number of calls in the account before it.
     calls_before: usize,
+    /// When it started, since the account was opened.
+    started_at: Duration,
+    /// The number of incidents in the account before it.
+    incidents_before: usize,
 }
 
 /// How an execution ended, as `DescribeExecution` returns it.
 fn end_of(status: &Status) -> (&'static str, ExecutionEnd) {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let failed = |failure: &stackdrop_statemachine::Failure| ExecutionEnd {
         output: None,
-        error: Some(failure.error.clone()),
-        cause: Some(failure.cause.clone()),
+        error: given(&failure.error),
+        cause: given(&failure.cause),
     };
     match status {
         Status::Succeeded(output) => {

@@ -62,9 +62,9 @@ impl Machine {
         let status = tokio::select! {
             biased;
             status = async {
-                let failure = options.abort.wait().await;
+                let status = options.abort.wait().await;
                 run.history().seal();
-                Status::Aborted(failure)
+                status
             } => status,
             result = machine(&run, &self.chain, from) => match result {
                 Ok(output) => Status::Succeeded(Arc::unwrap_or_clone(output)),
@@ -133,7 +133,7 @@ async fn visit<'r>(
         Err(failure) => failure,
     };
     visit.attempts_failed(&failure)?;
-    let Some(catcher) = state.catch.iter().find(|catcher| catcher.catches(&failure.error)) else {
+    let Some(catcher) = state.catch.iter().find(|catcher| catcher.catches(&failure)) else {
         return Err(visit.fail(failure));
     };
     let caught = catcher.result_path.insert(&input, Arc::new(failure.output())).and_then(|output| {

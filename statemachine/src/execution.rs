@@ -84,10 +84,10 @@ pub struct Arrival {
     pub elapsed: Duration,
 }
 
-/// Stops executions, as `StopExecution` does: no Catch runs.
+/// Ends executions from outside: no Catch runs.
 #[derive(Debug, Clone)]
 pub struct Abort {
-    request: Arc<watch::Sender<Option<Failure>>>,
+    request: Arc<watch::Sender<Option<Status>>>,
 }
 
 impl Default for Abort {
@@ -97,17 +97,23 @@ impl Default for Abort {
 }
 
 impl Abort {
-    /// Stops every execution that has this handle, now or as soon as it starts.
+    /// Stops every execution that has this handle, as `StopExecution` does, now or as soon as it starts.
     pub fn stop(&self, error: &str, cause: &str) {
-        self.request.send_replace(Some(Failure::new(error, cause)));
+        self.request.send_replace(Some(Status::Aborted(Failure::new(error, cause))));
     }
 
-    /// Waits until [`Abort::stop`] is called.
-    pub(crate) async fn wait(&self) -> Failure {
+    /// Ends every execution that has this handle as failed, as Step Functions itself does after an error of the workflow
+    /// that nothing can catch, such as `States.Runtime`.
+    pub fn fail(&self, error: &str, cause: &str) {
+        self.request.send_replace(Some(Status::Failed(Failure::new(error, cause))));
+    }
+
+    /// Waits until [`Abort::stop`] or [`Abort::fail`] is called.
+    pub(crate) async fn wait(&self) -> Status {
         let mut requests = self.request.subscribe();
         // `self` holds the sender, so the channel is never closed while this waits.
         match requests.wait_for(Option::is_some).await.map(|request| request.clone()) {
-            Ok(Some(failure)) => failure,
+            Ok(Some(status)) => status,
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }

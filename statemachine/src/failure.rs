@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// The error names that Step Functions itself reports.
 pub mod names {
-    /// Wildcard: any error but [`DATA_LIMIT_EXCEEDED`] and [`RUNTIME`].
+    /// Wildcard: any error but [`RUNTIME`], and [`DATA_LIMIT_EXCEEDED`] unless a task's result is too large.
     pub const ALL: &str = "States.ALL";
     /// Wildcard: as [`ALL`], but not [`TIMEOUT`] either.
     pub const TASK_FAILED: &str = "States.TaskFailed";
@@ -19,13 +19,16 @@ pub mod names {
     pub const RESULT_PATH_MATCH_FAILURE: &str = "States.ResultPathMatchFailure";
 }
 
+/// AWS's name for the task in [`names::DATA_LIMIT_EXCEEDED`]: that of the service.
+pub(crate) const TASK: &str = "lambda";
+
 /// The failure of a task, a state or an execution: Step Functions' "error output".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Failure {
-    /// The name that `ErrorEquals` is compared with.
+    /// The name that `ErrorEquals` is compared with; empty if a person failed a task without giving one.
     pub error: String,
-    /// A text for people, or the JSON text that Lambda makes of a function's error.
+    /// A text for people, or the JSON text that Lambda makes of a function's error; empty if there is none.
     pub cause: String,
 }
 
@@ -43,8 +46,12 @@ impl Failure {
         Self::new(error_type, cause.to_string())
     }
 
-    /// The error output that a `Catch` passes to the next state.
+    /// The error output that a `Catch` passes to the next state. After a `SendTaskFailure` without error and cause, both are
+    /// `null` (localstack/localstack, recorded from AWS: `test_sqs_failure_in_wait_for_task_tok_no_error_field`).
     pub(crate) fn output(&self) -> Value {
+        if self.error.is_empty() {
+            return json!({ "Error": null, "Cause": Some(&self.cause).filter(|cause| !cause.is_empty()) });
+        }
         json!({ "Error": self.error, "Cause": self.cause })
     }
 
@@ -52,7 +59,15 @@ impl Failure {
         Self::new(names::RUNTIME, cause)
     }
 
-    /// With AWS's message; `name` is the state's name, or `lambda`.
+    /// Whether a task returned too large a result. `States.ALL` catches this failure (localstack/localstack, recorded from
+    /// AWS: `test_service_task_lambada_catch_state_all_data_limit_exceeded_on_large_utf8_response`), although the Developer
+    /// Guide says that it cannot be caught; nothing catches an output of a state that is too large
+    /// (cdklabs/construct-hub#1885).
+    pub(crate) fn is_large_result(&self) -> bool {
+        *self == Self::data_limit(TASK)
+    }
+
+    /// With AWS's message; `name` is the state's name, or [`TASK`].
     pub(crate) fn data_limit(name: &str) -> Self {
         let cause = format!(
             "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes \

@@ -57,13 +57,11 @@ impl Detail {
         Self::Other(json!({}))
     }
 
-    /// The details of a failure. As in AWS, an empty cause is left out.
+    /// The details of a failure. As in AWS, an empty error or cause is left out.
     pub(crate) fn failure(failure: &Failure) -> Self {
-        Self::Other(if failure.cause.is_empty() {
-            json!({ "error": failure.error })
-        } else {
-            json!({ "error": failure.error, "cause": failure.cause })
-        })
+        let fields = [("error", &failure.error), ("cause", &failure.cause)];
+        let given = fields.into_iter().filter(|(_, text)| !text.is_empty());
+        Self::Other(Value::Object(given.map(|(name, text)| (name.to_owned(), json!(text))).collect()))
     }
 
     /// The input, if the event has one.

@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
-use crate::failure::names;
+use crate::failure::{Failure, names};
 use crate::path::ResultPath;
 use crate::problem::not_supported;
 
@@ -46,8 +46,9 @@ impl Catcher {
         self.result_path.text()
     }
 
-    pub(crate) fn catches(&self, error: &str) -> bool {
-        matches(&self.errors, error)
+    pub(crate) fn catches(&self, failure: &Failure) -> bool {
+        let all = self.errors.iter().any(|name| name == names::ALL);
+        matches(&self.errors, &failure.error) || (all && failure.is_large_result())
     }
 }
 

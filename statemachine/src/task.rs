@@ -9,7 +9,7 @@ use time::macros::format_description;
 
 use crate::context::{Context, Scope};
 use crate::definition::Task;
-use crate::failure::{Failure, names};
+use crate::failure::{Failure, TASK, names};
 use crate::history::{Detail, EventKind};
 use crate::run::{Run, check_size};
 use crate::visit::Visit;
@@ -42,10 +42,7 @@ pub(crate) async fn run(
         None => result(answer, started, run.execution.time_at(run.elapsed())),
         Some(_) => answer,
     };
-    let result = answer.map(wrap).and_then(|result| {
-        // AWS names the service here, not the state.
-        check_size(&result, "lambda").map(|()| Arc::new(result))
-    });
+    let result = answer.map(wrap).and_then(|result| check_size(&result, TASK).map(|()| Arc::new(result)));
     match &result {
         Ok(output) => visit.record(EventKind::TaskSucceeded, Detail::Output(Arc::clone(output)))?,
         Err(failure) => visit.record(EventKind::TaskFailed, Detail::failure(failure))?,

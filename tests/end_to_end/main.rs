@@ -3,7 +3,7 @@
 //! fault must lead through the same states as in a rehearsal.
 //!
 //! `drive.py` in this folder does the installation and the uploads. It needs Python 3.10 or later with `venv`. The first
-//! run installs the packages in `requirements.txt`.
+//! run installs the packages in `tests/python/requirements.txt`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,11 +11,15 @@
     reason = "a test that cannot continue must fail, and this one prints its result like cargo's harness"
 )]
 
+#[path = "../python/mod.rs"]
+mod python; // the Python environment
+
 use stackdrop_functions::deployment::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
+use python::{python, target, why, within};
 use serde_json::Value;
 use stackdrop::rehearsal::in_simulated_time;
 use stackdrop::{Deployed, Rehearsal, Setting};
@@ -26,10 +30,7 @@ use stackdrop_statemachine::Abort;
 
 const NAME: &str = "the_template_deploys_rolls_back_and_redeploys_in_an_emulator";
 const SHOP: &str = include_str!("../../specs/shop.yaml");
-const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// How long it may take to install what the emulator needs.
-const INSTALL_SECONDS_MAX: u64 = 300;
 /// How long `drive.py` may take: a little more than its own limit.
 const DRIVE_SECONDS_MAX: u64 = 840;
 
@@ -224,77 +225,4 @@ fn is_up_to_date(program: &Path) -> bool {
         }
     }
     changed(program).is_some_and(|built| Some(built) >= newest)
-}
-
-/// Cargo's target folder.
-fn target() -> PathBuf {
-    let command = Path::new(env!("CARGO_BIN_EXE_stackdrop"));
-    command.ancestors().nth(2).unwrap().to_owned()
-}
-
-/// The Python of a virtual environment with the packages in `requirements.txt`, or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let folder = target().join("end-to-end").join("python");
-    let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return Ok(python);
-    }
-    let quiet = |command: &mut Command| {
-        within(INSTALL_SECONDS_MAX, command.stdout(Stdio::null()).stderr(Stdio::null()))
-    };
-    if quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) != Ok(true) {
-        return Err("python3 with venv is not installed".into());
-    }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/requirements.txt");
-    let mut install = Command::new(&python);
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--requirement",
-    ]);
-    let ended = within(INSTALL_SECONDS_MAX, install.arg(file));
-    if ended != Ok(true) {
-        return Err(format!("pip {}, so tests/end_to_end/requirements.txt is not installed", why(&ended)));
-    }
-    std::fs::write(stamp, REQUIREMENTS).unwrap();
-    Ok(python)
-}
-
-/// Runs a program with a time limit: whether it succeeded, or why it did not start or end.
-fn within(seconds: u64, command: &mut Command) -> Result<bool, String> {
-    let mut child =
-        command.stdin(Stdio::null()).spawn().map_err(|error| format!("did not start: {error}"))?;
-    for _ in 0..seconds * 5 {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(status.success());
-        }
-        pause();
-    }
-    // `drive.py` stops its own processes on SIGTERM, but cannot if it is killed.
-    let terminated = Command::new("kill").arg(child.id().to_string()).status();
-    for _ in 0..if terminated.is_ok() { 50 } else { 0 } {
-        if child.try_wait().is_ok_and(|status| status.is_some()) {
-            break;
-        }
-        pause();
-    }
-    child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
-    Err(format!("did not end within {seconds} s"))
-}
-
-#[expect(clippy::disallowed_methods, reason = "other programs run in real time")]
-fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(200));
-}
-
-/// How a program ended, in words.
-fn why(ended: &Result<bool, String>) -> &str {
-    match ended {
-        Ok(_) => "failed",
-        Err(why) => why,
-    }
 }

@@ -48,12 +48,6 @@ async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
         check_resources(&rehearsal, &undisturbed.resources)?;
         return Ok(Ended::Succeeded);
     }
-    if case.name == "resource fails" && step == "Network" {
-        // No step waits for the S3 gateway endpoint, so its failure shows in the next deployment only.
-        same("the result", deployed.result(), Outcome::Succeeded)?;
-        next_deployment_succeeds(undisturbed, &rehearsal).await?;
-        return Ok(Ended::Succeeded);
-    }
     same("the result", deployed.result(), Outcome::Failed)?;
     let error = deployed.error().unwrap_or_default();
     let named =
@@ -75,6 +69,7 @@ async fn fails_clean(undisturbed: &UndisturbedRun, case: &Case) -> Verdict {
 /// The step that notices the failure: if AWS accepts a call and then fails, the step that waits for the resource does.
 pub(crate) fn noticing_step<'s>(step: &'s str, case: &Case) -> &'s str {
     match (case.name, step) {
+        ("resource fails", "Network") => "Network",
         ("resource fails", "Egress") => "AwaitEgress",
         ("resource fails", "Database") => "AwaitDatabase",
         ("resource fails", _) => "WaitUntilStable",

@@ -1,5 +1,6 @@
 //! The fault matrix repeats a deployment, an update, a destroy and both kinds of rollback once for each of their calls to
-//! AWS, with one fault at that call. No resource may be lost, duplicated or left behind, whatever the fault.
+//! AWS, with one fault at that call, and at their steps with an incident. No resource may be lost, duplicated or left behind,
+//! whatever happens.
 //!
 //! The default cases cover every writing call. If an action repeats a read, they cover its first and its last call;
 //! `MATRIX=all` covers all of them. `MATRIX=TEXT` runs the cases whose name contains the text, for example
@@ -14,6 +15,7 @@
 mod case;
 mod deployment;
 mod destroy;
+mod incidents;
 mod regressions;
 mod rollback;
 mod runner;

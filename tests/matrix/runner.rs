@@ -1,4 +1,4 @@
-//! Runs cases on all cores, and prints the results: one line for each kind of fault.
+//! Runs cases on all cores, and prints the results: one line for each group.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,18 @@ use std::time::{Duration, Instant};
 
 use crate::case::Case;
 
+/// A case of the matrix; the results have one line for each group.
+pub(crate) trait Grouped: fmt::Display + Sync {
+    /// What the case has in common with others: the kind of its fault, or its incident.
+    fn group(&self) -> &str;
+}
+
+impl Grouped for Case {
+    fn group(&self) -> &str {
+        self.name
+    }
+}
+
 /// How a case that passes ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -16,12 +28,14 @@ pub(crate) enum Ended {
     Succeeded,
     /// It failed, and no resources remain.
     FailedClean,
+    /// The stack had nothing that the case could change: the case does not count.
+    NothingToChange,
 }
 
 /// How a case ended, or why it does not pass.
 pub(crate) type Verdict = Result<Ended, String>;
 
-/// The results of the cases of one kind of fault.
+/// The results of the cases of one group.
 #[derive(Debug, Clone, Default)]
 struct Counts {
     runs: usize,
@@ -42,28 +56,29 @@ impl fmt::Display for Counts {
 /// The runs and the time so far. Holding the lock gives a section all cores.
 static SECTIONS: LazyLock<Mutex<(usize, Duration)>> = LazyLock::new(Mutex::default);
 
-/// Runs all cases, prints one line for each kind of fault, and fails with every case that does not pass.
-pub(crate) fn run_all(title: &str, cases: &[Case], run: impl Fn(&Case) -> Verdict + Sync) {
+/// Runs all cases, prints one line for each group, and fails with every case that does not pass.
+pub(crate) fn run_all<C: Grouped>(title: &str, cases: &[C], run: impl Fn(&C) -> Verdict + Sync) {
     let filter = std::env::var("MATRIX").ok().filter(|filter| filter != "all").unwrap_or_default();
-    let cases: Vec<&Case> = cases.iter().filter(|case| case.to_string().contains(&filter)).collect();
+    let cases: Vec<&C> = cases.iter().filter(|case| case.to_string().contains(&filter)).collect();
     let mut so_far = SECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
     let (results, took) = timed(|| on_all_cores(&cases, run));
-    let mut by_fault: BTreeMap<&str, Counts> = BTreeMap::new();
+    let mut by_group: BTreeMap<&str, Counts> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (case, result) in cases.iter().zip(&results) {
-        let counts = by_fault.entry(case.name).or_default();
-        counts.runs += 1;
+        let counts = by_group.entry(case.group()).or_default();
+        counts.runs += usize::from(*result != Ok(Ended::NothingToChange));
         match result {
             Ok(Ended::Succeeded) => counts.succeeded += 1,
             Ok(Ended::FailedClean) => counts.failed_clean += 1,
+            Ok(Ended::NothingToChange) => {}
             Err(why) if why.contains("leaked") => counts.leaked += 1,
             Err(_) => counts.stuck += 1,
         }
         wrong.extend(result.as_ref().err().map(|why| format!("{case}: {why}")));
     }
-    so_far.0 += cases.len();
+    so_far.0 += by_group.values().map(|counts| counts.runs).sum::<usize>();
     so_far.1 += took;
-    print(title, &by_fault, took, *so_far);
+    print(title, &by_group, took, *so_far);
     drop(so_far);
     assert!(wrong.is_empty(), "{} of {} cases do not pass:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
@@ -74,7 +89,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (work(), began.elapsed())
 }
 
-fn on_all_cores(cases: &[&Case], run: impl Fn(&Case) -> Verdict + Sync) -> Vec<Verdict> {
+fn on_all_cores<C: Sync>(cases: &[&C], run: impl Fn(&C) -> Verdict + Sync) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Verdict)>> = Mutex::default();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -98,8 +113,8 @@ fn on_all_cores(cases: &[&Case], run: impl Fn(&Case) -> Verdict + Sync) -> Vec<V
 }
 
 /// Prints to stdout directly: the test harness shows the output of a test only if it fails.
-fn print(title: &str, by_fault: &BTreeMap<&str, Counts>, took: Duration, so_far: (usize, Duration)) {
-    let lines = by_fault.iter().map(|(name, counts)| format!("  {name:<20}{counts}\n"));
+fn print(title: &str, by_group: &BTreeMap<&str, Counts>, took: Duration, so_far: (usize, Duration)) {
+    let lines = by_group.iter().map(|(name, counts)| format!("  {name:<28}{counts}\n"));
     let (runs, seconds) = (so_far.0, so_far.1.as_secs_f64());
     let text = format!(
         "\n{title} ({:.1} s)\n{}  the matrix so far: {runs} runs in {seconds:.0} s\n",

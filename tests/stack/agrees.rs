@@ -91,6 +91,23 @@ fn a_failed_apply_or_wait_leads_to_the_rollback() {
     }
 }
 
+#[test]
+fn a_failure_before_any_change_leads_to_the_conclusion() {
+    let workflow: serde_json::Value = serde_json::from_str(stackdrop::rehearsal::WORKFLOW).unwrap();
+    for (state, place) in [
+        ("Plan", "$.planFailed.Plan"),
+        ("Review", "$.planFailed.Review"),
+        ("AwaitApproval", "$.notApproved.AwaitApproval"),
+        ("ReadReply", "$.notApproved.ReadReply"),
+        ("RollBackToBaseline", "$.rollbackFailed.RollBackToBaseline"),
+        ("Prune", "$.pruneFailed.Prune"),
+    ] {
+        let expected =
+            serde_json::json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": place, "Next": "Conclude" }]);
+        assert_eq!(workflow["States"][state]["Catch"], expected, "{state}");
+    }
+}
+
 /// Whether a person ends the task by sending its token.
 fn waits_for_a_person(state: &StateInfo<'_>) -> bool {
     action(state) == "ask-for-approval"

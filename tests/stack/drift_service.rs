@@ -16,7 +16,7 @@ async fn redeployed(rehearsal: &Rehearsal) -> Deployed {
 
 /// A manual change.
 #[derive(Debug, Clone, Copy)]
-enum ManualChange {
+pub(crate) enum ManualChange {
     ChangeTargetGroupAttribute,
     ChangeLogRetention,
     ChangeRolePolicy,
@@ -35,7 +35,7 @@ async fn web_group(aws: &Aws) -> String {
 }
 
 impl ManualChange {
-    async fn apply(self, aws: &Aws) {
+    pub(crate) async fn apply(self, aws: &Aws) {
         let database =
             || aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
         match self {
@@ -108,7 +108,7 @@ async fn delete_listener_rule(aws: &Aws) {
 }
 
 /// The manual changes, and the calls that repair each of them.
-const DRIFTS: [(ManualChange, &[&str]); 10] = [
+pub(crate) const DRIFTS: [(ManualChange, &[&str]); 10] = [
     (ManualChange::ChangeTargetGroupAttribute, &["elasticloadbalancing:ModifyTargetGroupAttributes"]),
     (ManualChange::ChangeLogRetention, &["logs:PutRetentionPolicy"]),
     (ManualChange::ChangeRolePolicy, &["iam:PutRolePolicy"]),

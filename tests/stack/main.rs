@@ -5,6 +5,7 @@
 mod account_commands; // the commands for an account: plan, deploy, status, history, approve, destroy
 mod agrees; // the workflow file, the components, the error names and the template agree
 mod announcements; // notifications, drift reports, deploying an earlier version again
+mod any_spec; // whatever `validate` accepts can be deployed
 mod approval; // deployments that wait for approval
 mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
@@ -20,29 +21,42 @@ mod deploys; // the resources of a deployed stack, and the connections that they
 mod drift_network; // manual changes of network, egress, security groups and instance are repaired
 mod drift_service; // manual changes of databases, load balancers and services are repaired
 mod egress_changes; // the previous egress is kept until the new one works
+mod ended_by_aws; // executions that Step Functions itself ends as FAILED are rolled back
 mod estimates; // the estimated cost and duration, compared with the rehearsal
 mod floors; // imports of the functions go one way
 mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
 mod interrupted; // stopped executions are rolled back
+mod large_specs; // the workflow's state stays below Step Functions' limit, also in a rollback
+mod late_events; // events of the bucket that come late, or not at all
+mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
+mod moto; // whole stacks in moto, another simulation of AWS
+mod network_events; // what AWS and people do to the network, egress and instance
+mod network_security; // security properties of the network, egress and instance
+mod network_tags; // removed and changed tags of the network, egress and instance
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
 mod permissions; // what each role allows
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change
+#[path = "../python/mod.rs"]
+mod python; // the Python environment of the judges
+mod quiet_nights; // nights in which nothing changes find no drift
 mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rolls_back; // a failure at any step leaves no resources
 mod service_failures; // failures of databases, load balancers and services are explained
+mod service_models; // requests and answers agree with AWS's models of its services
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod traffic; // requests are answered in each second of an update
 mod updates_network; // updates of network, egress, security groups and instance
 mod updates_service; // updates of databases, load balancers and services
+mod waits; // how soon is told what a person must do
 mod wiring; // the template's wiring: what starts what, which events are kept, who is notified
 mod words; // texts for people use the agreed terms
 mod workflow; // the workflow file is the one generated from the table
@@ -101,6 +115,17 @@ impl Watch for StopAt {
     fn entered(&self, step: &StepEvent<'_>) {
         if step.name == self.0 {
             self.1.stop("Stopped", "by the test");
+        }
+    }
+}
+
+/// Ends the execution as failed when it enters a step, as Step Functions does after an error of the workflow itself.
+struct FailAt(&'static str, Abort);
+
+impl Watch for FailAt {
+    fn entered(&self, step: &StepEvent<'_>) {
+        if step.name == self.0 {
+            self.1.fail("States.Runtime", "An error occurred while executing the state: ended by the test.");
         }
     }
 }

@@ -1,29 +1,43 @@
 //! The dependents of a resource that cannot be deleted: EC2's `DependencyViolation` does not name them.
 
+use aws_sdk_ec2::types::NetworkInterface;
+
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
+use crate::deployment::deletion::Dependents;
+
+/// The logical IDs of the groups whose interfaces AWS manages. AWS deletes such an interface by itself, some time after the
+/// load balancer, task, database or endpoint, which the stack deletes first.
+const MANAGED: [&str; 4] = ["load-balancer", "service", "database", "endpoints"];
 
 /// Describes the network interfaces that a filter (`subnet-id`, `group-id` or `vpc-id`) finds.
-pub(crate) async fn dependents(work: &Work<'_>, by: &str, id: &str) -> Result<String, StepError> {
+pub(crate) async fn dependents(work: &Work<'_>, by: &str, id: &str) -> Result<Dependents, StepError> {
     let call = work.aws.ec2().describe_network_interfaces().filters(filter(by, id));
-    let observed = call.send().await.doing(format!("listing the network interfaces that use {id}"))?;
-    let dependents: Vec<String> = observed
-        .network_interfaces()
-        .iter()
-        .map(|interface| {
-            let owner = interface.requester_id().or(interface.owner_id()).unwrap_or("unknown");
-            let description =
-                interface.description().filter(|text| !text.is_empty()).unwrap_or("no description");
-            format!(
-                "network interface {} ({description}; owner {owner})",
-                interface.network_interface_id().unwrap_or_default()
-            )
-        })
-        .collect();
-    Ok(if dependents.is_empty() {
-        "another resource depends on it, but no network interface does".into()
-    } else {
-        format!("in use by {}", dependents.join(", "))
-    })
+    let pages = call.into_paginator().items().send();
+    let observed: Vec<NetworkInterface> =
+        pages.try_collect().await.doing(format!("listing the network interfaces that use {id}"))?;
+    if observed.is_empty() {
+        let why = "another resource depends on it, but no network interface does".into();
+        return Ok(Dependents { why, in_progress: false });
+    }
+    let all: Vec<String> = observed.iter().map(describe).collect();
+    let in_progress = observed.iter().any(|interface| is_leaving(work, interface));
+    Ok(Dependents { why: format!("in use by {}", all.join(", ")), in_progress })
+}
+
+/// A network interface, as people know it.
+pub(crate) fn describe(interface: &NetworkInterface) -> String {
+    let owner = interface.requester_id().or(interface.owner_id()).unwrap_or("unknown");
+    let description = interface.description().filter(|text| !text.is_empty()).unwrap_or("no description");
+    let id = interface.network_interface_id().unwrap_or_default();
+    format!("network interface {id} ({description}; owner {owner})")
+}
+
+/// Whether AWS deletes the interface by itself: it manages it for a resource of this stack, which has one of its groups.
+pub(crate) fn is_leaving(work: &Work<'_>, interface: &NetworkInterface) -> bool {
+    let names = MANAGED.map(|logical_id| work.stack.resource(logical_id));
+    let is_ours = |name: Option<&str>| names.iter().any(|ours| Some(ours.as_str()) == name);
+    interface.requester_managed() == Some(true)
+        && interface.groups().iter().any(|group| is_ours(group.group_name()))
 }

@@ -23,6 +23,12 @@ pub(crate) fn gives_full_access(endpoint: &VpcEndpoint) -> bool {
         && statement["Condition"].is_null()
 }
 
+/// AWS's reason why an endpoint has failed.
+pub(crate) fn failure(endpoint: &VpcEndpoint) -> String {
+    let error = endpoint.last_error().and_then(|error| error.message());
+    error.unwrap_or("no reason given").to_owned()
+}
+
 /// Deletes VPC endpoints. Returns the IDs of those that AWS refused to delete, with AWS's reason.
 pub(crate) async fn delete_endpoints(
     work: &Work<'_>,

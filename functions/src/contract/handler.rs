@@ -119,7 +119,7 @@ pub(crate) async fn act<C: Component>(
             } else {
                 component.plan(&work).await?
             };
-            respond(&ComponentPlan { component: name.into(), plan })
+            respond(&ComponentPlan { component: name.into(), plan: plan.shortened() })
         }
         Action::Apply => respond(&component.apply(&work).await?),
         Action::WaitUntilStable => respond(&component.wait_until_stable(&work).await?),

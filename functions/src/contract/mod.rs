@@ -4,6 +4,7 @@ pub mod component;
 pub(crate) mod dependents;
 pub(crate) mod endpoints;
 pub mod handler;
+pub(crate) mod identity;
 pub(crate) mod ports;
 pub(crate) mod quotas;
 pub(crate) mod roles;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::Tags;
+use crate::deployment::names::{TAG_STACK, Tags};
 use crate::deployment::plan::{Plan, Verb};
 
 /// The path of every role and instance profile that Stackdrop creates, so that a policy can name them all.
@@ -162,7 +162,7 @@ pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>,
         plan.problem(
             desired.logical_id,
             format!("IAM role {name} exists but is not managed by this stack"),
-            "delete the role",
+            fix(work, "role"),
         );
         return;
     }
@@ -218,6 +218,11 @@ pub(crate) async fn apply(
     Ok(arn)
 }
 
+/// How to resolve that a role or an instance profile with the required name lacks the stack's tag: it may have lost it.
+pub(crate) fn fix(work: &Work<'_>, noun: &str) -> String {
+    format!("delete the {noun}, or add the tag {TAG_STACK}={} to it if it is the stack's", work.stack.name)
+}
+
 async fn repair_tags(
     work: &Work<'_>,
     desired: &Role,
@@ -225,7 +230,7 @@ async fn repair_tags(
     name: &str,
 ) -> Result<(), StepError> {
     if !observed.is_ours(work) {
-        return Err(StepError::NotOwned { what: format!("IAM role {name}"), fix: "delete the role".into() });
+        return Err(StepError::NotOwned { what: format!("IAM role {name}"), fix: fix(work, "role") });
     }
     let missing = work.stack.tags_to_put(desired.component, desired.logical_id, &observed.tags);
     if !missing.is_empty() {
@@ -267,7 +272,7 @@ async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, S
         .set_tags(Some(iam_tags(work.stack.tags(desired.component, desired.logical_id))?));
     // The role exists if an earlier response was lost: the next attempt reads its tags.
     let waiting_for = format!("IAM role {name} to become visible");
-    let response = call.send().await.pending_on(
+    let response = call.send().await.stalled_on(
         &["EntityAlreadyExists"],
         &waiting_for,
         format!("creating IAM role {name}"),
@@ -307,7 +312,11 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
     if call.deleted(&ABSENT, &["DeleteConflict"], format!("deleting IAM role {name}"))? {
         tracing::info!(name, "Role deleted.");
     } else {
-        deletion.remains(desired.logical_id, name, "an instance profile that was added by hand contains it");
+        deletion.held(
+            desired.logical_id,
+            name,
+            "an instance profile that was added by hand contains it: remove the role from the profile",
+        );
     }
     Ok(deletion)
 }

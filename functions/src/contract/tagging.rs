@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::deployment::names::{TAG_COMPONENT, TAG_LOGICAL_ID, TAG_STACK, Tags};
+use crate::deployment::names::{TAG_LOGICAL_ID, Tags};
 
 /// A filter by one value.
 pub(crate) fn filter(name: &str, value: &str) -> Filter {
@@ -14,14 +14,6 @@ pub(crate) fn filter(name: &str, value: &str) -> Filter {
 /// A filter by any of several values.
 pub(crate) fn filter_any(name: &str, values: &[&str]) -> Filter {
     Filter::builder().name(name).set_values(Some(values.iter().map(ToString::to_string).collect())).build()
-}
-
-/// The filters for the resources of one component of this stack.
-pub(crate) fn ours(work: &Work<'_>, component: &str) -> Vec<Filter> {
-    vec![
-        filter(&format!("tag:{TAG_STACK}"), work.stack.name.as_str()),
-        filter(&format!("tag:{TAG_COMPONENT}"), component),
-    ]
 }
 
 /// The tags of a new resource, for its create call.

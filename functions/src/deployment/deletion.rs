@@ -50,6 +50,30 @@ impl Deletion {
         self.remaining.push(Remaining { resource, id, why, in_progress });
     }
 
+    /// Adds a remaining resource that can be deleted once the ones that were added before it are deleted.
+    pub(crate) fn waits(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        let in_progress = self.remaining.iter().any(|remaining| remaining.in_progress);
+        let (resource, id, why) = (resource.into(), id.into(), why.into());
+        self.remaining.push(Remaining { resource, id, why, in_progress });
+    }
+
+    /// Adds a remaining resource with what uses it.
+    pub(crate) fn in_use(
+        &mut self,
+        resource: impl Into<String>,
+        id: impl Into<String>,
+        dependents: Dependents,
+    ) {
+        let (resource, id) = (resource.into(), id.into());
+        let Dependents { why, in_progress } = dependents;
+        self.remaining.push(Remaining { resource, id, why, in_progress });
+    }
+
     /// Adds the result of another part of the component.
     pub(crate) fn join(&mut self, other: Self) {
         self.found += other.found;
@@ -76,6 +100,15 @@ impl std::fmt::Display for Remaining {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ({})", self.resource, self.id, self.why)
     }
+}
+
+/// What prevents the deletion of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependents {
+    /// Names the dependents.
+    pub(crate) why: String,
+    /// Whether AWS is deleting one of them.
+    pub(crate) in_progress: bool,
 }
 
 /// How the wait for a component's deletion ended.

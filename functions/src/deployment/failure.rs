@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::aws::error::names;
 
@@ -13,12 +13,17 @@ pub type Failures = BTreeMap<String, Failure>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Failure {
-    /// The error's name. A person who rejects a plan with the task's token need not give one.
-    #[serde(default)]
+    /// The error's name. A person who rejects a plan with the task's token need not give one: then it is `null`.
+    #[serde(default, deserialize_with = "text_or_null")]
     pub error: String,
-    /// For people, or the JSON text that Lambda makes of a function's error.
-    #[serde(default)]
+    /// For people, or the JSON text that Lambda makes of a function's error. It may be `null` too.
+    #[serde(default, deserialize_with = "text_or_null")]
     pub cause: String,
+}
+
+/// A text, or the empty text for `null`: Step Functions passes on `null` for an error or cause that was not given.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What Lambda makes of a function's error ("Understanding retry behavior in Lambda", "Function errors").
@@ -67,6 +72,16 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_and_cause_may_be_null_or_missing() {
+        let failure = |text: &str| serde_json::from_str::<Failure>(text).unwrap();
+        let unnamed = Failure { error: String::new(), cause: String::new() };
+        for text in [r#"{"Error":null,"Cause":null}"#, r#"{"Error":null}"#, "{}"] {
+            assert_eq!(failure(text), unnamed, "{text}");
+        }
+        assert_eq!(failure(r#"{"Error":"No","Cause":null}"#), Failure { error: "No".into(), ..unnamed });
+    }
 
     #[test]
     fn message_is_lambdas_error_message_or_else_the_cause_or_else_the_name() {

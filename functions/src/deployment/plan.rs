@@ -1,6 +1,7 @@
 //! Plans: what a deployment would change, for each component and in summary.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::aws::error::StepError;
@@ -62,6 +63,32 @@ impl Plan {
         for key in stack.stale_tags(observed) {
             self.update(resource, &format!("{prefix}tags.{key}"), actual(&key), "(none)");
         }
+    }
+
+    /// The plan with as many fields as Step Functions' limit for the workflow's state allows. The other fields of a change
+    /// become one, whose hash keeps the plan's fingerprint exact.
+    pub(crate) fn shortened(mut self) -> Self {
+        let mut left = FIELD_BYTES_MAX;
+        for change in &mut self.changes {
+            let fits = |field: &FieldChange| {
+                let bytes = json!(field).to_string().len();
+                let fits = bytes <= left;
+                left = left.saturating_sub(bytes);
+                fits
+            };
+            // Not after the first that does not fit.
+            let kept = change.fields.iter().map(fits).take_while(|fits| *fits).count();
+            let rest = change.fields.split_off(kept);
+            if !rest.is_empty() {
+                let hash = hex::encode(&Sha256::digest(json!(rest).to_string())[..8]);
+                change.fields.push(FieldChange::new(
+                    "more",
+                    "",
+                    format!("{} more fields ({hash})", rest.len()),
+                ));
+            }
+        }
+        self
     }
 
     /// Adds a problem.
@@ -130,6 +157,10 @@ impl PlanReview {
         })
     }
 }
+
+/// The most bytes of all fields in one component's plan, as JSON. An update of thousands of variables would otherwise make
+/// the state too large, and then the rollback could not start.
+const FIELD_BYTES_MAX: usize = 12 * 1024;
 
 /// The maximum length of a value in a plan, in characters: plans are part of the workflow's state, whose size AWS limits.
 const VALUE_CHARACTERS_MAX: usize = 120;

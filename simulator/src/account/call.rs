@@ -32,6 +32,7 @@ struct Decoded<'a> {
     service: &'static Service,
     operation: &'a str,
     params: &'a Params,
+    request: &'a Request,
     caller: &'a Caller,
     made_at: Duration,
 }
@@ -65,7 +66,7 @@ impl Account {
         };
         let latency = lock(&self.inner).world.latency.call(service.timing(&operation));
         pause(latency).await;
-        let call = Decoded { service, operation: &operation, params: &params, caller, made_at };
+        let call = Decoded { service, operation: &operation, params: &params, request, caller, made_at };
         let delivery = lock(&self.inner).take(&call, self.clock.elapsed());
         self.notify(service, &operation);
         if matches!(delivery, Delivery::Never) {
@@ -112,7 +113,7 @@ impl Inner {
     /// The moment at which a call takes effect, unless a fault prevents it.
     fn take(&mut self, call: &Decoded<'_>, now: Duration) -> Delivery {
         self.world.advance(now);
-        let Decoded { service, operation, params, caller, made_at } = *call;
+        let Decoded { service, operation, params, caller, made_at, .. } = *call;
         let number = self.call_log.len();
         let occurrence = self.occurrences.entry(format!("{}:{operation}", service.name)).or_default();
         *occurrence += 1;
@@ -127,6 +128,11 @@ impl Inner {
             None => Some(self.act(call, fault.as_ref(), now)),
         };
         let (ending, delivery) = outcome(service, operation, number, fault.as_ref(), answer);
+        if let (Delivery::Answered(response), None | Some(FaultKind::Throttled | FaultKind::AccessDenied)) =
+            (&delivery, &fault)
+        {
+            self.exchanges.take(service.name, operation, call.request, response);
+        }
         if fault == Some(FaultKind::Killed) {
             caller.kill();
         }

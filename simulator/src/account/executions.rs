@@ -38,6 +38,12 @@ impl Account {
         self.with(|world| sfn::ended_with(world, arn, status, end));
     }
 
+    /// The result of an execution, if it was reported.
+    #[must_use]
+    pub fn execution_end(&self, arn: &str) -> Option<ExecutionEnd> {
+        self.with(|world| sfn::end_of(world, arn))
+    }
+
     /// Waits for the `SendTaskSuccess` or `SendTaskFailure` with a task's token. The token is valid until this future is
     /// dropped; after that its task has timed out.
     ///

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::call_log::Call;
 use crate::clock::Clock;
 use crate::decisions::Decisions;
+use crate::exchange::Exchanges;
 use crate::faults::{Fault, Faults, Strike};
 use crate::incident::Incident;
 use crate::inventory::Item;
@@ -77,6 +78,9 @@ struct Inner {
     watched: BTreeSet<String>,
     occurrences: BTreeMap<String, usize>,
     decisions: Decisions,
+    exchanges: Exchanges,
+    /// The number of incidents that changed something.
+    incidents: usize,
 }
 
 /// The state of an account at one moment. Accounts that resume from it are independent of each other.
@@ -113,6 +117,8 @@ impl Account {
             watched: BTreeSet::new(),
             occurrences: BTreeMap::new(),
             decisions: Decisions::default(),
+            exchanges: Exchanges::default(),
+            incidents: 0,
         };
         Ok(Self {
             clock: Clock::start(),
@@ -185,8 +191,15 @@ impl Account {
     #[must_use = "an incident without a resource changes nothing"]
     pub fn cause(&self, incident: &Incident, stack: &str) -> Vec<String> {
         let changed = self.with(|world| (incident.cause)(world, stack));
+        lock(&self.inner).incidents += usize::from(!changed.is_empty());
         self.event_occurred.notify_waiters();
         changed
+    }
+
+    /// The number of incidents so far that changed something.
+    #[must_use]
+    pub fn incidents(&self) -> usize {
+        lock(&self.inner).incidents
     }
 
     /// Disarms all faults.

@@ -6,6 +6,7 @@ use super::Account;
 use crate::authorization::{self, Principal, Request};
 use crate::decisions::Decision;
 use crate::events::AccountEvent;
+use crate::exchange::Exchange;
 use crate::params::lock;
 use crate::services::{ec2, events, scheduler, sns};
 use crate::view::{GroupView, InterfaceView, Origin};
@@ -76,6 +77,18 @@ impl Account {
     #[must_use]
     pub fn denials(&self) -> Vec<Decision> {
         lock(&self.inner).decisions.denied()
+    }
+
+    /// Keeps the wire form of every call from now on for [`exchanges`](Account::exchanges).
+    pub fn keep_exchanges(&self) {
+        lock(&self.inner).exchanges.keep();
+    }
+
+    /// The calls since [`keep_exchanges`](Account::keep_exchanges), each form once, without those that a fault answered
+    /// with an error of the test's own.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        lock(&self.inner).exchanges.kept()
     }
 
     /// Has IAM decide on a request that no SDK call makes, such as one service's access to another.

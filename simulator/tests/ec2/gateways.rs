@@ -57,7 +57,17 @@ async fn an_internet_gateway_stays_attached_until_a_while_after_the_last_public_
     assert_eq!(code(detach().await), "DependencyViolation");
     wait(61.0).await;
     assert_eq!(site.nat_state(&nat).await, "deleted");
-    site.ec2.release_address().allocation_id(allocation).send().await.unwrap();
+    // EC2 frees the address a moment later.
+    let release = || site.ec2.release_address().allocation_id(&allocation).send();
+    let mut refusals = Vec::new();
+    loop {
+        match release().await {
+            Ok(_) => break,
+            refused => refusals.push(code(refused)),
+        }
+        wait(1.0).await;
+    }
+    assert_eq!(refusals.last().map(String::as_str), Some("InvalidNetworkInterfaceID.NotFound"));
     assert_eq!(code(detach().await), "DependencyViolation");
     wait(22.0).await;
     detach().await.unwrap();
@@ -237,7 +247,8 @@ async fn a_nat_gateway_fails_without_a_route_to_the_internet() {
     let failed = &described.nat_gateways()[0];
     assert_eq!(failed.state().unwrap().as_str(), "failed");
     assert_eq!(failed.failure_code(), Some("Gateway.NotAttached"));
-    // A failed gateway uses no resources.
+    // A failed gateway uses no resources; EC2 frees its address a moment later.
+    wait(5.0).await;
     site.ec2.release_address().allocation_id(&allocation).send().await.unwrap();
     site.ec2.delete_subnet().subnet_id(&site.private[0]).send().await.unwrap();
 }

@@ -50,6 +50,30 @@ pub(crate) fn region(region: &str, _: &()) -> garde::Result {
     require(is_valid, || format!("invalid AWS region `{region}`"), "a region code, such as eu-central-1")
 }
 
+pub(crate) fn zone(zone: &str, _: &()) -> garde::Result {
+    let split = zone.char_indices().next_back().filter(|(_, letter)| letter.is_ascii_lowercase());
+    let is_valid = split.is_some_and(|(end, _)| region(&zone[..end], &()).is_ok());
+    require(
+        is_valid,
+        || format!("invalid availability zone `{zone}`"),
+        "the name of a zone, such as us-east-1e",
+    )
+}
+
+/// The largest range of a route that is kept: a larger one could replace the stack's own way to the internet.
+const LARGEST_KEPT_ROUTE: u8 = 8;
+
+pub(crate) fn kept_route(cidr: &Ipv4Net, _: &()) -> garde::Result {
+    if cidr.addr() != cidr.network() {
+        return refuse(format!("`{cidr}` has host bits set"), format!("{}", cidr.trunc()));
+    }
+    require(
+        cidr.prefix_len() >= LARGEST_KEPT_ROUTE,
+        || format!("`{cidr}` is too large for a route to another network"),
+        "a range from /8 to /32",
+    )
+}
+
 pub(crate) fn vpc(cidr: &Ipv4Net, _: &()) -> garde::Result {
     // RFC 1918.
     let private = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16)]

@@ -88,6 +88,16 @@ pub struct Network {
     /// The internet access of private subnets.
     #[garde(skip)]
     pub nat: Nat,
+    /// Availability zones that get no new subnets, such as `us-east-1e`: those that lack a service. Existing subnets stay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[garde(inner(custom(checks::zone)))]
+    #[schemars(with = "Vec<forms::Zone>", length(max = 10))]
+    pub exclude_zones: Vec<String>,
+    /// The destinations of routes that somebody else adds to the stack's route tables, such as the range of a peered VPC. Stackdrop deletes other routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[garde(inner(custom(checks::kept_route)))]
+    #[schemars(with = "Vec<forms::Cidr>", length(max = 40))]
+    pub keep_routes: Vec<Ipv4Net>,
 }
 
 /// The internet access of private subnets.
@@ -232,6 +242,8 @@ impl Default for Network {
             cidr: Ipv4Net::new_assert(std::net::Ipv4Addr::from([10, 0, 0, 0]), 16),
             zones: 2,
             nat: Nat::Single,
+            exclude_zones: Vec::new(),
+            keep_routes: Vec::new(),
         }
     }
 }

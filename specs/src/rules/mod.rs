@@ -37,6 +37,7 @@ pub(crate) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     load_balancer::check(spec, findings);
     database(spec, findings);
     redeploy(spec, findings);
+    network(spec, findings);
     room(spec, findings);
     length(spec, findings);
 }
@@ -182,6 +183,33 @@ fn database(spec: &Spec, findings: &mut Findings<'_>) {
                 "an `instance` in the spec, or only `services`",
             );
         }
+    }
+}
+
+/// Checks that kept routes lead out of the VPC, and that excluded zones are in the stack's region.
+fn network(spec: &Spec, findings: &mut Findings<'_>) {
+    let network = &spec.network;
+    let overlaps = |route: &ipnet::Ipv4Net| {
+        let is_valid = checks::kept_route(route, &()).is_ok();
+        is_valid && (route.contains(&network.cidr) || network.cidr.contains(route))
+    };
+    for (index, route) in network.keep_routes.iter().enumerate().filter(|(_, route)| overlaps(route)) {
+        findings.value(
+            &at!["network", "keepRoutes", index],
+            &[at!["network", "cidr"]],
+            format!("`{route}` overlaps the VPC's own range {}", network.cidr),
+            "the range of another network",
+        );
+    }
+    let Some(region) = &spec.region else { return };
+    let elsewhere = |zone: &String| checks::zone(zone, &()).is_ok() && !zone.starts_with(region.as_str());
+    for (index, zone) in network.exclude_zones.iter().enumerate().filter(|(_, zone)| elsewhere(zone)) {
+        findings.value(
+            &at!["network", "excludeZones", index],
+            &[at!["region"]],
+            format!("the zone {zone} is not in {region}"),
+            format!("a zone of {region}, such as {region}a"),
+        );
     }
 }
 

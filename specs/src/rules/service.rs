@@ -13,8 +13,8 @@ use crate::{Nat, Service, Spec};
 /// The longest `STACK-SERVICE`: the name of a target group has 32 characters, of which five are for the suffix of a
 /// replacement.
 const NAME_MAX: usize = 27;
-/// A task definition has 64 KiB in total (ECS, "Service quotas"); this part is for the texts of the spec.
-const TEXT_BYTES_MAX: usize = 48 * 1024;
+/// A task definition has 64 KiB in total (ECS, "Service quotas"); this part is for the texts of the spec, which has 40 KiB.
+const TEXT_BYTES_MAX: usize = 32 * 1024;
 /// Variables that ECS or Fargate sets.
 const RESERVED_VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use stackdrop_functions::deployment::event::EXTENSIONS;
 use stackdrop_specs::StackName;
@@ -51,9 +51,34 @@ pub(super) fn upload_file(target: &Target, prefix: &str, file: &Path) -> Result<
         if !target.json {
             print(&format!("Uploaded s3://{}/{key} (version {version}).", installation.bucket));
         }
-        let arn = installation.execution_of(&key, &version).await?;
+        let arn = match installation.execution_of(&key, &version).await? {
+            Some(arn) => arn,
+            None => start_without_event(&installation, target, &key, &spec.stack, &version).await?,
+        };
         follow_to_end(&installation, target, spec.stack.as_str(), &arn).await
     })
+}
+
+/// Deploys an uploaded version by a manual request, because no event has started its deployment. If the event arrives later,
+/// its deployment finds nothing to change.
+async fn start_without_event(
+    installation: &Installation,
+    target: &Target,
+    key: &str,
+    stack: &StackName,
+    version: &str,
+) -> Result<String> {
+    let why = "the bucket's events of a new installation begin after about five minutes; later, check that the \
+               installation's EventBridge rule SpecRule is enabled";
+    if !key.starts_with("specs/") {
+        bail!(
+            "cannot find the plan of {key}: it was uploaded (version {version}), but no execution started\nhelp: {why}"
+        );
+    }
+    if !target.json {
+        print(&format!("No event has started the deployment, so it is started by hand: {why}."));
+    }
+    installation.start(&json!({ "stack": stack, "action": "deploy", "version": version })).await
 }
 
 /// The key of a spec under a prefix. It keeps the file's extension if uploads with that extension start deployments.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use serde::de::DeserializeOwned;
@@ -14,8 +14,9 @@ use super::{Target, pause};
 
 /// The state machine's name.
 const MACHINE: &str = "stackdrop-deploy";
-/// How long EventBridge has to start an execution.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long EventBridge has to start an execution. Events usually take about a second, "but might sometimes take a minute or
+/// longer" (Amazon S3 User Guide, "Amazon S3 Event Notifications").
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// How often the executions are listed meanwhile.
 const START_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How many of the newest executions are searched: others may have started since the upload.
@@ -153,8 +154,9 @@ impl Installation {
         Ok(start.send().await.or_cannot("start the execution")?.execution_arn)
     }
 
-    /// The execution that EventBridge started for this version of an object: its input names the version.
-    pub(super) async fn execution_of(&self, key: &str, version: &str) -> Result<String> {
+    /// The execution that EventBridge started for this version of an object: its input names the version. `None` if none has
+    /// started in time.
+    pub(super) async fn execution_of(&self, key: &str, version: &str) -> Result<Option<String>> {
         let mut others = BTreeSet::new();
         let search = async {
             loop {
@@ -175,16 +177,8 @@ impl Installation {
                 pause(START_POLL_INTERVAL).await;
             }
         };
-        match tokio::time::timeout(START_TIMEOUT, search).await {
-            Ok(found) => found,
-            Err(_) => bail!(
-                "cannot find the deployment of {key}: it was uploaded (version {version}), but no execution started \
-                 within {} s\n\
-                 help: check that the installation's EventBridge rule is enabled and that the bucket {} sends events",
-                START_TIMEOUT.as_secs(),
-                self.bucket
-            ),
-        }
+        // No answer in time means that no execution has started.
+        tokio::time::timeout(START_TIMEOUT, search).await.map_or(Ok(None), |found| found.map(Some))
     }
 }
 

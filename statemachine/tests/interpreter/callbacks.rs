@@ -67,6 +67,20 @@ async fn a_task_fails_with_the_failure_that_was_sent_and_each_attempt_has_a_new_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_that_was_sent_without_error_and_cause_is_caught_as_nulls() {
+    let approver = Approver::with(Err(Failure::new("", "")));
+    let catch = json!([{ "ErrorEquals": ["States.ALL"], "Next": "Caught", "ResultPath": "$.failed" }]);
+    let machine = machine(json!({
+        "Approve": approval(json!({ "Catch": catch })),
+        "Caught": { "Type": "Succeed" },
+    }));
+    let outcome = machine.run(&execution(json!({})), &approver, &(), &Options::default()).await;
+    assert_eq!(outcome.status, Status::Succeeded(json!({ "failed": { "Error": null, "Cause": null } })));
+    let failed = outcome.history.iter().find(|event| event.kind.to_string() == "TaskFailed").unwrap();
+    assert_eq!(failed.detail.to_json(), json!({}));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_nobody_answers_times_out() {
     let approver = Approver::with(Ok(json!(null)));
     let machine = machine(json!({ "Approve": approval(json!({ "TimeoutSeconds": 30 })) }));

@@ -35,15 +35,39 @@ async fn the_limit_counts_bytes_not_characters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_that_is_too_large_fails_the_task_and_wildcards_do_not_catch_it() {
+async fn the_limit_counts_escapes_and_commas_of_json() {
+    let states = json!({ "P": { "Type": "Succeed" } });
+    let control = "\u{1f}".repeat(50_000);
+    let many = vec![""; 100_000];
+    for input in [json!(control), json!({ control.as_str(): 1 }), json!([[control.as_str()]]), json!(many)] {
+        let outcome = run(states.clone(), input, &Script::new()).await;
+        assert_eq!(failed(outcome).error, "States.DataLimitExceeded");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_is_too_large_fails_the_task_and_states_all_catches_it() {
     let script = Script::new().function("f", &[Answer::Returns(json_of(262_144))]);
     let outcome = run(large_result("f"), json!({}), &script).await;
-    assert!(matches!(&outcome.steps[0].ending, Ending::Failed(f) if f.error == "States.DataLimitExceeded"));
+    let Ending::Caught { failure, .. } = &outcome.steps[0].ending else { panic!("{:?}", outcome.steps) };
     let message = "The state/task 'lambda' returned a result with a size exceeding the maximum number of bytes service limit.";
-    assert_eq!(failed(outcome), Failure::new("States.DataLimitExceeded", message));
+    assert_eq!(*failure, Failure::new("States.DataLimitExceeded", message));
+    assert_eq!(failed(outcome).error, "Caught");
 
     let script = Script::new().function("f", &[Answer::Returns(json_of(260_000))]);
     succeeded(run(large_result("f"), json!({}), &script).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_of_a_task_that_becomes_too_large_with_its_input_is_not_caught() {
+    let catch = json!([{ "ErrorEquals": ["States.ALL"], "Next": "Caught" }]);
+    let states = json!({
+        "T": task("f", json!({ "ResultPath": "$.result", "Catch": catch, "End": true })),
+        "Caught": { "Type": "Succeed" },
+    });
+    let script = Script::new().function("f", &[Answer::Returns(json_of(200_000))]);
+    let outcome = run(states, json!({ "a": "x".repeat(100_000) }), &script).await;
+    assert_eq!(failed(outcome).error, "States.DataLimitExceeded");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@ mod errors;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod outcomes;
+#[cfg(test)]
 mod refuses;
 #[cfg(test)]
 mod support;

@@ -35,7 +35,7 @@ pub(crate) enum ManualChange {
 }
 
 impl ManualChange {
-    pub(super) async fn apply(self, rehearsal: &Rehearsal, outputs: &Outputs) {
+    pub(crate) async fn apply(self, rehearsal: &Rehearsal, outputs: &Outputs) {
         let ec2 = &Client::new(rehearsal.sdk());
         let network = outputs.network.as_ref().unwrap();
         match self {

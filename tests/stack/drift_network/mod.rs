@@ -10,7 +10,7 @@ use crate::{changes, deployed, rehearsal};
 pub(crate) use manual_change::ManualChange;
 
 /// The manual changes, and the start of the line that the plan of the next deployment must have for each.
-const DRIFTS: [(ManualChange, &str); 22] = [
+pub(crate) const DRIFTS: [(ManualChange, &str); 22] = [
     (ManualChange::OpenInstance, "instance in tcp 22 from 0.0.0.0/0 allowed -> (none)"),
     (ManualChange::AddDefaultGroupRules, "default-security-group rules 1 -> 0"),
     (ManualChange::DisableHostNames, "vpc enableDnsHostnames false -> true"),

@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use stackdrop::installation::Installation;
 use stackdrop::rehearsal::in_simulated_time;
-use stackdrop_simulator::{AccessRequest, Decision, Principal};
+use stackdrop_simulator::{AccessRequest, Decision, Exchange, Principal};
 
 use super::rehearsals;
 use crate::wiring;
 
 /// What the rehearsals prove.
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     /// The installation that the rehearsals ran in.
     pub(super) installation: Installation,
     /// The number of decisions.
@@ -21,11 +21,13 @@ pub(super) struct Evidence {
     /// Each denied request, with its caller.
     pub(super) denied: Vec<Decision>,
     /// The operations that each function called, such as `ec2:CreateVpc`.
-    pub(super) called: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) called: BTreeMap<String, BTreeSet<String>>,
+    /// Every call on the wire, each form once in a rehearsal.
+    pub(crate) exchanges: Vec<Exchange>,
 }
 
 /// The rehearsals run once for all tests.
-pub(super) static EVIDENCE: LazyLock<Evidence> =
+pub(crate) static EVIDENCE: LazyLock<Evidence> =
     LazyLock::new(|| std::thread::spawn(|| in_simulated_time(gather()).unwrap()).join().unwrap());
 
 async fn gather() -> Evidence {
@@ -35,6 +37,7 @@ async fn gather() -> Evidence {
         allowed: BTreeSet::new(),
         denied: Vec::new(),
         called: BTreeMap::new(),
+        exchanges: Vec::new(),
     };
     // This rehearsal shows what happens to events that cannot start an execution. Its denials are intended.
     let lost = wiring::where_events_start_nothing().await.account().decisions();
@@ -42,6 +45,7 @@ async fn gather() -> Evidence {
     evidence.add(Box::pin(wiring::in_operation()).await.account().decisions());
     for rehearsal in Box::pin(rehearsals::all()).await {
         evidence.add(rehearsal.account().decisions());
+        evidence.exchanges.extend(rehearsal.account().exchanges());
         for call in rehearsal.account().call_log() {
             // Callers outside the functions do not have this form: `deployment-1/network/apply`.
             if let [_, function, _] = call.caller.split('/').collect::<Vec<_>>()[..] {

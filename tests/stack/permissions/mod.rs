@@ -6,7 +6,7 @@
 mod arn; // the parts of ARNs and of their patterns
 mod calls_in_code; // every call in the code is rehearsed
 mod dependent_actions; // dependent actions are requested
-mod evidence; // the decisions of IAM in the rehearsals
+pub(crate) mod evidence; // the decisions of IAM in the rehearsals
 mod exceptions; // exceptions, with reasons
 mod forbidden; // resources of others are denied
 mod handbook; // docs/permissions.md agrees with the template

@@ -120,7 +120,9 @@ async fn started(rehearsal: &Rehearsal, objects: &[&str]) -> usize {
         never = rehearsal.live() => match never {},
         () = scenario => {}
     }
-    rehearsal.account().executions().len()
+    // The end of an execution that fails starts another one.
+    let executions = rehearsal.account().executions();
+    executions.iter().filter(|execution| execution.input.contains("\"aws.s3\"")).count()
 }
 
 async fn uploads_start(rehearsal: &Rehearsal) -> CheckResult {
@@ -144,7 +146,7 @@ fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
     for (machine, status, expected) in [
         (own.as_str(), "ABORTED", true),
         (own, "TIMED_OUT", true),
-        (own, "FAILED", false),
+        (own, "FAILED", true),
         (own, "SUCCEEDED", false),
         (other, "ABORTED", false),
     ] {

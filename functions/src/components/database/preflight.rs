@@ -15,7 +15,7 @@ use super::storage::STORAGE_TYPE;
 use super::version::{POSTGRES, is_meant, major, newest_target, numbers};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::contract::tagging::filter;
+use crate::contract::zones::zone_names;
 use crate::deployment::plan::Plan;
 
 /// Plans the problems for which RDS would reject the spec.
@@ -163,12 +163,7 @@ async fn find_zones(work: &Work<'_>, instance: Option<&DbInstance>) -> Result<BT
             return Ok(zones.map(str::to_owned).collect());
         }
     }
-    let call = work.aws.ec2().describe_availability_zones().filters(filter("state", "available"));
-    let call = call.filters(filter("zone-type", "availability-zone"));
-    let response = call.send().await.doing("listing the region's availability zones")?;
-    let zones: BTreeSet<String> =
-        response.availability_zones().iter().filter_map(|zone| zone.zone_name().map(str::to_owned)).collect();
-    Ok(zones.into_iter().take(usize::from(work.spec.network.zones)).collect())
+    Ok(zone_names(work).await?.into_iter().collect())
 }
 
 /// Everything that RDS does not offer: why, and how to fix it.

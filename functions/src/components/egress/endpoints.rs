@@ -8,7 +8,7 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::aws::unless_empty;
 use crate::contract::component::Work;
-use crate::contract::endpoints::{delete_endpoints, gives_full_access};
+use crate::contract::endpoints::{delete_endpoints, failure, gives_full_access};
 use crate::contract::tagging;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::endpoint_services::endpoint_services;
@@ -21,6 +21,18 @@ const AT_ONCE: usize = 3;
 /// The logical ID of an AWS service's endpoint.
 pub(super) fn logical_id(service: &str) -> String {
     format!("endpoint/{service}")
+}
+
+/// The name of the endpoint service of an AWS service.
+pub(super) fn service_name(work: &Work<'_>, service: &str) -> String {
+    format!("com.amazonaws.{}.{service}", work.aws.settings.region)
+}
+
+/// The logical ID of an existing endpoint: its service tells it, also after somebody changed its tags.
+pub(super) fn logical_id_of(endpoint: &VpcEndpoint) -> String {
+    // com.amazonaws.REGION.SERVICE
+    let service = endpoint.service_name().unwrap_or_default().splitn(4, '.').nth(3);
+    logical_id(service.unwrap_or_default())
 }
 
 /// Whether the stack needs an endpoint with this logical ID.
@@ -47,7 +59,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         }
     }
     for endpoint in removable(observed, |logical_id| !is_desired(work, logical_id)) {
-        plan.change(Verb::Delete, tagging::logical_id(endpoint.tags()));
+        plan.change(Verb::Delete, logical_id_of(endpoint));
     }
 }
 
@@ -85,7 +97,7 @@ async fn create(
     service: &str,
 ) -> Result<(String, VpcEndpoint), StepError> {
     let (logical_id, network) = (logical_id(service), work.network()?);
-    let is_predecessor = |endpoint: &&VpcEndpoint| tagging::logical_id(endpoint.tags()) == logical_id;
+    let is_predecessor = |endpoint: &&VpcEndpoint| logical_id_of(endpoint) == logical_id;
     let failed: Vec<String> = observed
         .failed_endpoints
         .iter()
@@ -107,7 +119,7 @@ async fn create(
         .create_vpc_endpoint()
         .vpc_id(&network.vpc)
         .vpc_endpoint_type(VpcEndpointType::Interface)
-        .service_name(format!("com.amazonaws.{}.{service}", work.aws.settings.region))
+        .service_name(service_name(work, service))
         .set_subnet_ids(Some(network.private()))
         .set_security_group_ids(work.groups()?.endpoints.clone().map(|group| vec![group]))
         .private_dns_enabled(true)
@@ -123,7 +135,7 @@ async fn create(
         "InvalidSecurityGroupId.NotFound",
     ];
     let waiting_for = "the subnets and the security group to become visible";
-    let response = call.send().await.pending_on(
+    let response = call.send().await.stalled_on(
         &not_visible,
         waiting_for,
         format!("creating interface endpoint {logical_id}"),
@@ -227,7 +239,7 @@ impl Difference {
 /// Fails if an endpoint that this deployment created has failed: another one would fail too.
 fn check_not_failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> Result<(), StepError> {
     let is_from_this_deployment = |endpoint: &&VpcEndpoint| {
-        tagging::logical_id(endpoint.tags()) == logical_id
+        logical_id_of(endpoint) == logical_id
             && tagging::read(endpoint.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
     };
     match observed.failed_endpoints.iter().find(is_from_this_deployment) {
@@ -236,11 +248,7 @@ fn check_not_failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> R
                 "interface endpoint {logical_id} ({})",
                 endpoint.vpc_endpoint_id().unwrap_or_default()
             ),
-            why: endpoint
-                .last_error()
-                .and_then(|error| error.message())
-                .unwrap_or("no reason given")
-                .to_owned(),
+            why: failure(endpoint),
         }),
         _ => Ok(()),
     }
@@ -250,8 +258,15 @@ fn check_not_failed(work: &Work<'_>, observed: &Observed, logical_id: &str) -> R
 pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     for logical_id in endpoint_services(work.spec).into_iter().map(logical_id) {
         check_not_failed(work, observed, &logical_id)?;
-        if observed.endpoints.get(&logical_id).map(state).as_deref() != Some("available") {
-            return Err(StepError::pending(format!("interface endpoint {logical_id} to become available")));
+        let waiting_for = format!("interface endpoint {logical_id} to become available");
+        match observed.endpoints.get(&logical_id).map(state).as_deref() {
+            Some("available") => {}
+            Some("pending") => return Err(StepError::pending(waiting_for)),
+            Some(other) => {
+                let why = format!("Its state is {other}.");
+                return Err(StepError::stalled_because(waiting_for, why));
+            }
+            None => return Err(StepError::stalled(waiting_for)),
         }
     }
     Ok(())
@@ -260,7 +275,7 @@ pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<
 /// The selected endpoints that are not being deleted yet. A failed one exists until it is deleted.
 fn removable(observed: &Observed, which: impl Fn(&str) -> bool) -> Vec<&VpcEndpoint> {
     let live = observed.endpoints.values().chain(&observed.failed_endpoints);
-    live.filter(|endpoint| which(tagging::logical_id(endpoint.tags()))).collect()
+    live.filter(|endpoint| which(&logical_id_of(endpoint))).collect()
 }
 
 /// Deletes the endpoints whose logical IDs `which` selects.
@@ -277,8 +292,10 @@ pub(super) async fn delete(
     let refused = if ids.is_empty() { Vec::new() } else { delete_endpoints(work, &ids).await? };
     for endpoint in to_delete.into_iter().chain(&observed.deleting_endpoints) {
         let id = endpoint.vpc_endpoint_id().unwrap_or_default();
-        let why = refused.iter().find(|(refused, _)| refused == id).map(|(_, why)| why.as_str());
-        deletion.remains(tagging::logical_id(endpoint.tags()), id, why.unwrap_or("is being deleted"));
+        match refused.iter().find(|(refused, _)| refused == id) {
+            Some((_, why)) => deletion.held(logical_id_of(endpoint), id, why),
+            None => deletion.leaving(logical_id_of(endpoint), id, "is being deleted"),
+        }
     }
     Ok(deletion)
 }

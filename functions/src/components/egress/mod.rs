@@ -4,12 +4,14 @@
 mod endpoints;
 mod nat;
 mod observed;
+mod offers;
 mod routes;
 
 use crate::aws::error::StepError;
 use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act, completed};
+use crate::contract::identity;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::EgressOutputs;
@@ -32,15 +34,27 @@ impl Component for Egress {
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
+        identity::plan(work, &observed.lost, &mut plan);
+        if !plan.problems.is_empty() {
+            return Ok(plan);
+        }
         nat::plan(work, &observed, &mut plan);
         routes::plan(work, &observed, &mut plan);
         endpoints::plan(work, &observed, &mut plan);
         nat::check_quota(work, &observed, &mut plan).await?;
+        offers::plan(work, &observed, &mut plan).await?;
+        Ok(plan)
+    }
+
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let mut plan = Plan::default();
+        identity::plan(work, &Observed::read(work).await?.lost, &mut plan);
         Ok(plan)
     }
 
     async fn apply(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
         let mut observed = Observed::read(work).await?;
+        identity::refuse(work, &observed.lost)?;
         nat::apply_addresses(work, &mut observed).await?;
         nat::apply(work, &mut observed).await?;
         endpoints::apply(work, &mut observed).await?;
@@ -88,5 +102,6 @@ async fn delete(
         join::both(nat::delete(work, observed, gateways), endpoints::delete(work, observed, endpoints))
             .await?;
     deletion.join(endpoints);
+    identity::keep(work, &observed.lost, &mut deletion);
     Ok(deletion)
 }

@@ -5,7 +5,7 @@ use stackdrop_specs::Nat;
 
 use super::NAME;
 use super::observed::Observed;
-use crate::aws::error::{AwsResult, StepError};
+use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::aws::join;
 use crate::aws::no_retries;
 use crate::contract::component::Work;
@@ -48,6 +48,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             None => plan.change(Verb::Create, &address_logical_id),
             Some(address) => {
                 plan.tags(&work.stack, NAME, &address_logical_id, &tagging::read(address.tags()));
+                plan_user(observed, &address_logical_id, address, plan);
             }
         }
         match observed.gateways.get(&logical_id) {
@@ -69,6 +70,27 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.change(Verb::Delete, format!("{logical_id} ({})", address.public_ip().unwrap_or_default()));
         }
     }
+}
+
+/// Plans a problem if something else than a NAT gateway of the stack uses an address.
+fn plan_user(observed: &Observed, logical_id: &str, address: &Address, plan: &mut Plan) {
+    let id = address.allocation_id().unwrap_or_default();
+    let mut gateways = observed.gateways.values().chain(&observed.deleting).chain(&observed.unusable);
+    if let Some(user) = user(address).filter(|_| !gateways.any(|gateway| uses(gateway, id))) {
+        let public = address.public_ip().unwrap_or_default();
+        plan.problem(
+            logical_id,
+            format!("Elastic IP address {public} ({id}) belongs to a NAT gateway, but somebody associated it with {user}"),
+            format!("disassociate {public} from {user}"),
+        );
+    }
+}
+
+/// Whether an address counts against the account's quota: those from a range that the account brought, and those that AWS
+/// manages for a service, do not.
+/// Source: Amazon EC2 API reference, `Address` (`publicIpv4Pool`, `serviceManaged`).
+fn counts(address: &Address) -> bool {
+    address.public_ipv4_pool().is_none_or(|pool| pool == "amazon") && address.service_managed().is_none()
 }
 
 /// Plans a problem if the quota is too small for the missing addresses. Addresses that the spec no longer has do not
@@ -93,7 +115,7 @@ pub(super) async fn check_quota(
     };
     let need = Need {
         resource: first,
-        used: quotas::count(all.addresses().len()),
+        used: quotas::count(all.addresses().iter().filter(|address| counts(address)).count()),
         more: quotas::count(missing.len()),
         alternative: &format!("release unused addresses, or {fewer}"),
     };
@@ -156,6 +178,10 @@ pub(super) async fn apply(work: &Work<'_>, observed: &mut Observed) -> Result<()
     Ok(())
 }
 
+/// EC2's refusal of a NAT gateway in a zone that has none.
+/// Source: sysdiglabs/terraform-aws-secure-for-cloud#52.
+const NO_SUCH_ZONE: &str = "NotAvailableInZone";
+
 async fn create(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<NatGateway, StepError> {
     let (logical_id, network) = (logical_id(zone), work.network()?);
     let address =
@@ -183,19 +209,50 @@ async fn create(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<NatG
     let not_visible =
         ["InvalidSubnetID.NotFound", "InvalidAllocationID.NotFound", "InvalidElasticIpID.NotFound"];
     let waiting_for = "the subnet and the Elastic IP address to become visible";
-    let response = call
-        .send()
-        .await
+    let sent = call.send().await;
+    if let Some(error) = sent.as_ref().err().map(Refusal::aws).filter(|error| error.code == NO_SUCH_ZONE) {
+        return Err(StepError::Unhealthy {
+            what: format!("NAT gateway {logical_id}"),
+            why: format!(
+                "{error}; a new stack can use other zones: set network.excludeZones to the zone of subnet {}",
+                subnet.map_or("(unknown)", String::as_str)
+            ),
+        });
+    }
+    let response = sent
         .unless(&["Resource.AlreadyAssociated"])
-        .pending_on(&not_visible, waiting_for, format!("creating NAT gateway {logical_id}"))?
-        .ok_or_else(|| {
-            StepError::pending(format!(
-                "the previous NAT gateway {logical_id} to release its Elastic IP address"
-            ))
-        })?;
+        .stalled_on(&not_visible, waiting_for, format!("creating NAT gateway {logical_id}"))?
+        .ok_or_else(|| not_released(observed, &logical_id, address.unwrap_or_default()))?;
     let gateway = response.nat_gateway.ok_or_else(|| StepError::incomplete("the NAT gateway"))?;
     tracing::info!(id = gateway.nat_gateway_id(), logical_id, "NAT gateway created.");
     Ok(gateway)
+}
+
+/// The error while something else uses an address that a new NAT gateway needs.
+fn not_released(observed: &Observed, logical_id: &str, address: &str) -> StepError {
+    let waiting_for = format!("Elastic IP address {address} to be free for NAT gateway {logical_id}");
+    if observed.deleting.iter().any(|gateway| uses(gateway, address)) {
+        return StepError::pending(waiting_for);
+    }
+    let all = observed.addresses.values().flatten();
+    let user = all.filter(|one| one.allocation_id() == Some(address)).find_map(user);
+    let why = user.map(|user| format!("Somebody associated it with {user}: disassociate it."));
+    StepError::stalled_because(waiting_for, why.unwrap_or_default())
+}
+
+/// What an address is associated with.
+fn user(address: &Address) -> Option<String> {
+    address.association_id()?;
+    let interface = address.network_interface_id().unwrap_or("(unknown)");
+    Some(match address.instance_id().filter(|id| !id.is_empty()) {
+        Some(instance) => format!("EC2 instance {instance}"),
+        None => format!("network interface {interface}"),
+    })
+}
+
+/// Whether a NAT gateway has, or had, an address.
+fn uses(gateway: &NatGateway, allocation: &str) -> bool {
+    gateway.nat_gateway_addresses().iter().any(|address| address.allocation_id() == Some(allocation))
 }
 
 /// Fails if a NAT gateway that this deployment created has failed: another one would fail too.
@@ -226,7 +283,7 @@ pub(super) fn wait_until_stable(work: &Work<'_>, observed: &Observed) -> Result<
         match observed.gateways.get(&logical_id) {
             None => {
                 check_not_failed(work, observed, &logical_id)?;
-                return Err(StepError::pending(format!("NAT gateway {logical_id} to become visible")));
+                return Err(StepError::stalled(format!("NAT gateway {logical_id} to become visible")));
             }
             Some(gateway) if gateway.state() != Some(&NatGatewayState::Available) => {
                 let id = gateway.nat_gateway_id().unwrap_or_default();
@@ -253,7 +310,7 @@ pub(super) async fn release_duplicates(work: &Work<'_>, observed: &Observed) -> 
     wait_until_stable(work, observed)?;
     for (logical_id, address) in duplicates {
         deletion.found += 1;
-        release(work, logical_id, address, &mut deletion).await?;
+        release(work, observed, logical_id, address, &mut deletion).await?;
     }
     Ok(deletion)
 }
@@ -272,13 +329,13 @@ pub(super) async fn delete(
     for (logical_id, gateway) in
         gateways.iter().map(|(logical_id, gateway)| (logical_id.as_str(), *gateway)).chain(deleting)
     {
-        deletion.remains(logical_id, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
+        deletion.leaving(logical_id, gateway.nat_gateway_id().unwrap_or_default(), "is being deleted");
     }
     for (logical_id, same) in &observed.addresses {
         let kept = usize::from(!which(logical_id));
         for address in same.iter().skip(kept) {
             deletion.found += 1;
-            release(work, logical_id, address, &mut deletion).await?;
+            release(work, observed, logical_id, address, &mut deletion).await?;
         }
     }
     Ok(deletion)
@@ -293,28 +350,42 @@ async fn delete_one(work: &Work<'_>, logical_id: &str, gateway: &NatGateway) -> 
     Ok(())
 }
 
+/// EC2's refusals while an address is in use. It frees the address of a deleted NAT gateway some seconds late: until then the
+/// refusal names the gateway's former network interface.
+/// Source: hashicorp/terraform-provider-aws#49299; eformat/sno-for-100#9 (`AuthFailure`).
+const IN_USE: [&str; 3] = ["InvalidIPAddress.InUse", "AuthFailure", "InvalidNetworkInterfaceID.NotFound"];
+
 /// Releases an address, unless a NAT gateway still uses it.
 async fn release(
     work: &Work<'_>,
+    observed: &Observed,
     logical_id: &str,
     address: &Address,
     deletion: &mut Deletion,
 ) -> Result<(), StepError> {
     let id = address.allocation_id().unwrap_or_default();
-    if address.association_id().is_some() {
-        deletion.remains(logical_id, id, "its NAT gateway still uses it");
+    let gateways = || observed.gateways.values().chain(&observed.deleting);
+    if let Some(user) = user(address) {
+        if gateways().any(|gateway| uses(gateway, id)) {
+            deletion.leaving(logical_id, id, "its NAT gateway still uses it");
+        } else {
+            let why = format!("somebody associated it with {user}: disassociate it");
+            deletion.held(logical_id, id, why);
+        }
         return Ok(());
     }
     let call = work.aws.ec2().release_address().allocation_id(id).send().await;
     let absent = ["InvalidAllocationID.NotFound"];
-    if call.deleted(
-        &absent,
-        &["InvalidIPAddress.InUse", "AuthFailure"],
-        format!("releasing Elastic IP address {logical_id} ({id})"),
-    )? {
+    if call.deleted(&absent, &IN_USE, format!("releasing Elastic IP address {logical_id} ({id})"))? {
         tracing::info!(id, logical_id, "Elastic IP address released.");
     } else {
-        deletion.remains(logical_id, id, "EC2 reports that it is in use");
+        // EC2 returns a deleted gateway for an hour.
+        let was_used = gateways().chain(&observed.unusable).any(|gateway| uses(gateway, id));
+        if was_used {
+            deletion.leaving(logical_id, id, "EC2 still frees it from its deleted NAT gateway");
+        } else {
+            deletion.held(logical_id, id, "EC2 reports that it is in use, but not by what");
+        }
     }
     Ok(())
 }

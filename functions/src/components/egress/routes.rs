@@ -69,7 +69,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
 }
 
 async fn apply_one(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<(), StepError> {
-    let missing = || StepError::pending(format!("route table route-table/private/{zone} to become visible"));
+    let missing = || StepError::stalled(format!("route table route-table/private/{zone} to become visible"));
     let table = observed.tables.get(zone).ok_or_else(missing)?;
     let id = table.route_table_id().unwrap_or_default();
     let gateway = gateway_of(work, observed, zone);
@@ -86,7 +86,7 @@ async fn apply_one(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<(
         None => {
             let call = work.aws.ec2().create_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
-            call.unless(&["RouteAlreadyExists"]).pending_on(&not_visible, waiting_for, doing).map(drop)
+            call.unless(&["RouteAlreadyExists"]).stalled_on(&not_visible, waiting_for, doing).map(drop)
         }
         // A black hole carries no traffic, so it can be replaced at once.
         Some(route)
@@ -100,7 +100,7 @@ async fn apply_one(work: &Work<'_>, observed: &Observed, zone: &str) -> Result<(
         Some(_) => {
             let call = work.aws.ec2().replace_route().route_table_id(id);
             let call = call.destination_cidr_block(ANYWHERE).nat_gateway_id(gateway_id).send().await;
-            call.pending_on(&not_visible, waiting_for, doing).map(drop)
+            call.stalled_on(&not_visible, waiting_for, doing).map(drop)
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::contract::component::Work;
 use crate::contract::roles;
 use crate::contract::tagging::filter;
 
-/// `Pending` if EC2 does not see a new profile yet. The error code is a general one, so the message decides.
-pub(super) fn pending_if_not_visible<T>(result: Result<T, StepError>) -> Result<T, StepError> {
+/// `Stalled` if EC2 does not see a new profile yet. The error code is a general one, so the message decides.
+pub(super) fn stalled_if_not_visible<T>(result: Result<T, StepError>) -> Result<T, StepError> {
     result.map_err(|error| match &error {
         StepError::Refused { source, .. }
             if source.code == "InvalidParameterValue"
@@ -20,7 +20,7 @@ pub(super) fn pending_if_not_visible<T>(result: Result<T, StepError>) -> Result<
                     .iter()
                     .any(|text| source.message.contains(text)) =>
         {
-            StepError::pending("the instance profile to become visible to EC2")
+            StepError::stalled("the instance profile to become visible to EC2")
         }
         _ => error,
     })
@@ -38,11 +38,11 @@ pub(super) async fn associate(work: &Work<'_>, instance: &Instance, doing: &str)
         IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build();
     if let Some((association, _)) = find(work, id).await? {
         let call = work.aws.ec2().replace_iam_instance_profile_association().association_id(association);
-        return pending_if_not_visible(call.iam_instance_profile(profile).send().await.doing(doing))
+        return stalled_if_not_visible(call.iam_instance_profile(profile).send().await.doing(doing))
             .map(drop);
     }
     let call = work.aws.ec2().associate_iam_instance_profile().instance_id(id);
-    pending_if_not_visible(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
+    stalled_if_not_visible(call.iam_instance_profile(profile).send().await.doing(doing)).map(drop)
 }
 
 pub(super) async fn find(

@@ -29,7 +29,7 @@ pub(super) async fn to_resize(
     }
     let Some(volume) = root_volume(instance) else { return Ok(None) };
     let call = work.aws.ec2().describe_volumes().volume_ids(volume).send().await;
-    let response = call.pending_on(
+    let response = call.stalled_on(
         &["InvalidVolume.NotFound"],
         &format!("EBS volume {volume} to become visible"),
         format!("reading the size of EBS volume {volume}"),

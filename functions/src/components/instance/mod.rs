@@ -1,17 +1,20 @@
 //! The EC2 instance, its instance profile and its IAM role. People reach it only through Systems Manager.
 
 mod association;
+mod capacity;
 mod disk;
 mod observed;
 mod offers;
 mod profile;
 mod server;
+mod wait;
 
 use serde_json::json;
 
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::contract::identity;
 use crate::contract::roles::{self, Role};
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
@@ -63,6 +66,10 @@ impl Component for Instance {
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
+        identity::plan(work, &observed.lost, &mut plan);
+        if !plan.problems.is_empty() {
+            return Ok(plan);
+        }
         let Some(spec) = &work.spec.instance else {
             observed.plan_deletion(work, &mut plan);
             return Ok(plan);
@@ -73,11 +80,18 @@ impl Component for Instance {
         Ok(plan)
     }
 
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let mut plan = Plan::default();
+        identity::plan(work, &Observed::read(work).await?.lost, &mut plan);
+        Ok(plan)
+    }
+
     async fn apply(&self, work: &Work<'_>) -> Result<InstanceOutputs, StepError> {
         let Some(spec) = &work.spec.instance else {
             return Ok(InstanceOutputs::default());
         };
         let observed = Observed::read(work).await?;
+        identity::refuse(work, &observed.lost)?;
         roles::apply(work, &role(), observed.role.as_ref()).await?;
         profile::apply(work, &observed).await?;
         let id = server::apply(work, spec, &observed).await?;
@@ -88,7 +102,7 @@ impl Component for Instance {
         if work.spec.instance.is_none() {
             return Ok(InstanceOutputs::default());
         }
-        let id = server::wait_until_stable(work).await?;
+        let id = wait::wait_until_stable(work).await?;
         Ok(outputs(work, &id))
     }
 
@@ -99,6 +113,7 @@ impl Component for Instance {
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         let mut deletion = server::delete(work, &observed).await?;
+        identity::keep(work, &observed.lost, &mut deletion);
         if deletion.remaining.is_empty() {
             deletion.join(profile::delete(work, &observed).await?);
             deletion.join(roles::delete(work, &role()).await?);

@@ -6,8 +6,9 @@ use aws_sdk_iam::types::InstanceProfile;
 use super::{NAME, ROLE, profile, role, server};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::identity::{Lost, is_ours, of_stack};
 use crate::contract::roles;
-use crate::contract::tagging::ours;
+use crate::contract::tagging::filter;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The observed state of this stack's EC2 instance.
@@ -19,6 +20,8 @@ pub(super) struct Observed {
     pub(super) instances: Vec<Instance>,
     /// The terminated instances, which EC2 returns for about an hour.
     pub(super) terminated: Vec<Instance>,
+    /// The instance of the baseline, if it lacks the stack's tag.
+    pub(super) lost: Vec<Lost>,
 }
 
 impl Observed {
@@ -30,7 +33,8 @@ impl Observed {
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));
         instances.sort_by_key(|instance| instance.launch_time().map(aws_sdk_ec2::primitives::DateTime::secs));
-        Ok(Self { role, profile, instances, terminated })
+        let lost = find_lost(work, instances.iter().chain(&terminated)).await?;
+        Ok(Self { role, profile, instances, terminated, lost })
     }
 
     /// Plans the deletion of everything.
@@ -53,13 +57,32 @@ pub(super) fn state(instance: &Instance) -> Option<&InstanceStateName> {
 }
 
 pub(super) async fn find_instances(work: &Work<'_>) -> Result<Vec<Instance>, StepError> {
-    let call = work.aws.ec2().describe_instances().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_instances().set_filters(Some(of_stack(work)));
     let reservations: Vec<_> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the instance")?;
     let instances = reservations
         .into_iter()
         .flat_map(|reservation: aws_sdk_ec2::types::Reservation| reservation.instances.unwrap_or_default());
-    Ok(instances.collect())
+    Ok(instances.filter(|one| is_ours(work, NAME, one.tags(), one.instance_id())).collect())
+}
+
+/// Finds the instance of the baseline, if it still exists, but was not found by the stack's tag. EC2 removes the tags of a
+/// terminated instance some time after its termination.
+async fn find_lost(
+    work: &Work<'_>,
+    found: impl IntoIterator<Item = &Instance>,
+) -> Result<Vec<Lost>, StepError> {
+    let baseline = work.deployment.baseline.as_ref();
+    let id = baseline.and_then(|baseline| baseline.outputs.instance.as_ref()?.id.as_deref());
+    let Some(id) = id.filter(|id| !found.into_iter().any(|one| one.instance_id() == Some(id))) else {
+        return Ok(Vec::new());
+    };
+    let call = work.aws.ec2().describe_instances().filters(filter("instance-id", id));
+    let response = call.send().await.doing("looking for the EC2 instance of the last deployment")?;
+    let mut all = response.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
+    let ending = [InstanceStateName::Terminated, InstanceStateName::ShuttingDown];
+    let lives = all.any(|one| state(one).is_some_and(|state| !ending.contains(state)));
+    Ok(lives.then(|| Lost::new(server::LOGICAL_ID, id)).into_iter().collect())
 }
 
 async fn find_profile(work: &Work<'_>) -> Result<Option<InstanceProfile>, StepError> {

@@ -124,8 +124,11 @@ async fn image(work: &Work<'_>, architecture: &ArchitectureType) -> Result<Optio
     Ok(response.and_then(|response| response.parameter?.value))
 }
 
-/// The image and the subnet of a new instance: the first private subnet in a zone that offers its type.
-pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(String, String), StepError> {
+/// The image of a new instance, and the private subnets in zones that offer its type.
+pub(super) async fn image_and_subnets(
+    work: &Work<'_>,
+    spec: &Spec,
+) -> Result<(String, Vec<String>), StepError> {
     let desired = &spec.instance_type;
     let architecture = architecture(work, desired).await?;
     let architecture = architecture.ok_or_else(|| StepError::InvalidSpec(no_such_type(work, desired)))?;
@@ -133,7 +136,7 @@ pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(St
     let image = image.ok_or_else(|| StepError::incomplete("the image's ID"))?;
     let subnets = work.network()?.private();
     let call = work.aws.ec2().describe_subnets().set_subnet_ids(Some(subnets.clone()));
-    let subnet_details = call.send().await.pending_on(
+    let subnet_details = call.send().await.stalled_on(
         &["InvalidSubnetID.NotFound"],
         "the private subnets to become visible",
         "reading the zones of the private subnets",
@@ -143,10 +146,11 @@ pub(super) async fn image_and_subnet(work: &Work<'_>, spec: &Spec) -> Result<(St
         let mut details = subnet_details.subnets().iter().filter(|subnet| subnet.subnet_id() == Some(id));
         details.any(|subnet| subnet.availability_zone().is_some_and(|zone| offered.contains(zone)))
     };
-    let subnet = subnets.into_iter().find(fits).ok_or_else(|| {
-        StepError::InvalidSpec(format!(
+    let subnets: Vec<String> = subnets.into_iter().filter(fits).collect();
+    if subnets.is_empty() {
+        return Err(StepError::InvalidSpec(format!(
             "instance.type: {desired} is not offered in the zones of the private subnets: set it to another type"
-        ))
-    })?;
-    Ok((image, subnet))
+        )));
+    }
+    Ok((image, subnets))
 }

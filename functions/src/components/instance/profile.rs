@@ -28,7 +28,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         plan.problem(
             LOGICAL_ID,
             format!("instance profile {name} exists but is not managed by this stack"),
-            "delete the instance profile",
+            roles::fix(work, "instance profile"),
         );
         return;
     }
@@ -46,7 +46,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
         Some(profile) if !is_ours(work, profile) => {
             return Err(StepError::NotOwned {
                 what: format!("instance profile {name}"),
-                fix: "delete the instance profile".into(),
+                fix: roles::fix(work, "instance profile"),
             });
         }
         Some(profile) => {
@@ -62,7 +62,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
                 work.aws.iam().create_instance_profile().instance_profile_name(&name).path(roles::PATH);
             let call = call.set_tags(Some(iam_tags(work.stack.tags(NAME, LOGICAL_ID))?)).send().await;
             let waiting_for = format!("instance profile {name} to become visible");
-            call.pending_on(
+            call.stalled_on(
                 &["EntityAlreadyExists"],
                 &waiting_for,
                 format!("creating instance profile {name}"),
@@ -77,7 +77,7 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
     let waiting_for = format!("IAM role {role} to become visible");
     call.send()
         .await
-        .pending_on(&not_visible, &waiting_for, format!("adding IAM role {role} to instance profile {name}"))
+        .stalled_on(&not_visible, &waiting_for, format!("adding IAM role {role} to instance profile {name}"))
         .map(drop)
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     if call.deleted(&["NoSuchEntity"], &["DeleteConflict"], format!("deleting instance profile {name}"))? {
         tracing::info!(name, "Instance profile deleted.");
     } else {
-        deletion.remains(LOGICAL_ID, name, "IAM reports that it is in use");
+        deletion.held(LOGICAL_ID, name, "IAM reports that it is in use");
     }
     Ok(deletion)
 }

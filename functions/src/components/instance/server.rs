@@ -1,16 +1,16 @@
 //! The EC2 instance itself.
 
 use aws_sdk_ec2::types::{
-    Address, AttributeValue, HttpTokensState, IamInstanceProfileAssociationState,
-    IamInstanceProfileSpecification, Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
-    InstanceMetadataOptionsResponse, InstanceNetworkInterface, InstanceNetworkInterfaceSpecification,
-    InstanceStateName, InstanceType, ResourceType,
+    Address, AttributeValue, HttpTokensState, IamInstanceProfileSpecification, Instance,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataOptionsResponse,
+    InstanceNetworkInterface, InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType,
+    ResourceType,
 };
 use stackdrop_specs::Instance as Spec;
 
 use super::disk::{self, Disk};
-use super::observed::{Observed, find_instances, state};
-use super::{NAME, association, offers, profile};
+use super::observed::{Observed, state};
+use super::{NAME, association, capacity, offers, profile};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
@@ -58,6 +58,7 @@ pub(super) async fn plan(
         Some(InstanceStateName::Stopped | InstanceStateName::Stopping) => {
             plan.update(LOGICAL_ID, "state", "stopped", "running");
         }
+        Some(InstanceStateName::ShuttingDown) => plan.change(Verb::Create, LOGICAL_ID),
         _ => plan.change(Verb::Wait, LOGICAL_ID),
     }
     Ok(())
@@ -123,7 +124,8 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     }
     match state(instance) {
         Some(InstanceStateName::Stopped) => {
-            work.aws.ec2().start_instances().instance_ids(id).send().await.doing(format!("starting {id}"))?;
+            let call = work.aws.ec2().start_instances().instance_ids(id).send().await;
+            capacity::checked(call.doing(format!("starting {id}")), type_of(instance))?;
             tracing::info!(id, "Instance started.");
         }
         Some(InstanceStateName::Stopping) => {
@@ -143,7 +145,31 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
     {
         return Err(terminated_error(terminated));
     }
-    let (image, subnet) = offers::image_and_subnet(work, spec).await?;
+    let (image, subnets) = offers::image_and_subnets(work, spec).await?;
+    let mut no_capacity = String::new();
+    // A zone can be without capacity while another one has some.
+    for subnet in &subnets {
+        match launch(work, spec, observed, &image, subnet).await {
+            Err(StepError::Transient { source, .. } | StepError::Refused { source, .. })
+                if capacity::is_lacking(&source) =>
+            {
+                tracing::warn!(subnet, cause = %source, "AWS has no capacity for the instance in this subnet.");
+                no_capacity = source.message;
+            }
+            launched => return launched,
+        }
+    }
+    Err(capacity::error(&spec.instance_type, &no_capacity))
+}
+
+/// Starts the instance in a subnet.
+async fn launch(
+    work: &Work<'_>,
+    spec: &Spec,
+    observed: &Observed,
+    image: &str,
+    subnet: &str,
+) -> Result<String, StepError> {
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
         .subnet_id(subnet)
@@ -153,7 +179,9 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .build();
     let tags = work.stack.tags(NAME, LOGICAL_ID);
     let specification = |kind| tagging::specification(kind, tags.clone());
-    let terminated: Vec<&str> = observed.terminated.iter().filter_map(Instance::instance_id).collect();
+    let mut predecessors: Vec<&str> = observed.terminated.iter().filter_map(Instance::instance_id).collect();
+    // EC2 refuses the same token with another subnet.
+    predecessors.push(subnet);
     let call = work
         .aws
         .ec2()
@@ -162,7 +190,7 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .instance_type(spec.instance_type.as_str().into())
         .min_count(1)
         .max_count(1)
-        .client_token(work.stack.token(LOGICAL_ID, &terminated))
+        .client_token(work.stack.token(LOGICAL_ID, &predecessors))
         .network_interfaces(interface)
         .iam_instance_profile(
             IamInstanceProfileSpecification::builder().name(roles::name(work, profile::LOGICAL_ID)).build(),
@@ -178,7 +206,7 @@ async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<Str
         .tag_specifications(specification(ResourceType::Instance))
         .tag_specifications(specification(ResourceType::Volume))
         .tag_specifications(specification(ResourceType::NetworkInterface));
-    let response = association::pending_if_not_visible(call.send().await.doing("creating the EC2 instance"))?;
+    let response = association::stalled_if_not_visible(call.send().await.doing("creating the EC2 instance"))?;
     let instance = response.instances().first().ok_or_else(|| StepError::incomplete("the instance"))?;
     if state(instance) == Some(&InstanceStateName::Terminated) {
         return Err(terminated_error(instance));
@@ -288,7 +316,7 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
     }
 }
 
-fn terminated_error(instance: &Instance) -> StepError {
+pub(super) fn terminated_error(instance: &Instance) -> StepError {
     let reason = instance.state_reason();
     StepError::Unhealthy {
         what: format!("EC2 instance {}", instance.instance_id().unwrap_or_default()),
@@ -300,66 +328,25 @@ fn terminated_error(instance: &Instance) -> StepError {
     }
 }
 
-/// The instance's ID, once it is running, has its profile, and its SSM agent is online.
-pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<String, StepError> {
-    let instances = find_instances(work).await?;
-    let is_from_this_deployment = |instance: &&Instance| {
-        tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
-    };
-    let live = instances.iter().find(|instance| state(instance) != Some(&InstanceStateName::Terminated));
-    let Some(instance) = live else {
-        return Err(match instances.iter().find(is_from_this_deployment) {
-            Some(terminated) => terminated_error(terminated),
-            None => StepError::pending("the EC2 instance to become visible"),
-        });
-    };
-    let id = instance.instance_id().unwrap_or_default();
-    match state(instance) {
-        Some(InstanceStateName::Running) => {}
-        Some(InstanceStateName::ShuttingDown) => return Err(terminated_error(instance)),
-        _ => return Err(StepError::pending(format!("EC2 instance {id} to be running"))),
-    }
-    let (association, online) = tokio::try_join!(association::find(work, id), is_online(work, id))?;
-    if !matches!(association, Some((_, IamInstanceProfileAssociationState::Associated))) {
-        return Err(StepError::pending(format!(
-            "the instance profile of EC2 instance {id} to become associated"
-        )));
-    }
-    if online {
-        Ok(id.to_owned())
-    } else {
-        Err(StepError::pending(format!("the SSM agent of EC2 instance {id} to come online")))
-    }
-}
-
-async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
-    let filter = aws_sdk_ssm::types::InstanceInformationStringFilter::builder().key("InstanceIds").values(id);
-    let filter = filter.build().map_err(|error| StepError::Defect(error.to_string()))?;
-    let call = work.aws.ssm().describe_instance_information().filters(filter).send().await;
-    // SSM rejects a filter by an instance that it does not know yet.
-    let response =
-        call.unless(&["InvalidInstanceId"]).doing(format!("reading the SSM status of EC2 instance {id}"))?;
-    Ok(response.is_some_and(|response| {
-        let online = aws_sdk_ssm::types::PingStatus::Online;
-        response.instance_information_list().iter().any(|node| node.ping_status() == Some(&online))
-    }))
-}
-
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion { found: observed.instances.len(), remaining: Vec::new() };
     for instance in &observed.instances {
         let id = instance.instance_id().unwrap_or_default();
-        let mut why = "is being terminated";
+        let mut protected = false;
         if state(instance) != Some(&InstanceStateName::ShuttingDown) {
             let call = work.aws.ec2().terminate_instances().instance_ids(id).send().await;
             let doing = format!("terminating EC2 instance {id}");
             if call.deleted(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {
                 tracing::info!(id, "EC2 instance terminated.");
             } else {
-                why = "termination protection was turned on by hand: turn it off";
+                protected = true;
             }
         }
-        deletion.remains(LOGICAL_ID, id, why);
+        if protected {
+            deletion.held(LOGICAL_ID, id, "termination protection was turned on by hand: turn it off");
+        } else {
+            deletion.leaving(LOGICAL_ID, id, "is being terminated");
+        }
     }
     Ok(deletion)
 }

@@ -1,13 +1,16 @@
 //! The internet gateway.
 
-use aws_sdk_ec2::types::{InternetGateway, ResourceType};
+use aws_sdk_ec2::types::{InternetGateway, NetworkInterface, ResourceType};
 
 use super::observed::Observed;
 use super::{NAME, plan_missing};
 use crate::aws::error::{AwsResult, StepError};
+use crate::aws::join;
 use crate::aws::no_retries;
 use crate::contract::component::Work;
-use crate::contract::tagging;
+use crate::contract::dependents::{describe, is_leaving};
+use crate::contract::identity;
+use crate::contract::tagging::{self, filter};
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -22,8 +25,15 @@ pub(super) fn attached(observed: &Observed) -> Option<(&str, bool)> {
     Some((gateway.internet_gateway_id().unwrap_or_default(), attached))
 }
 
-pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
-    match attached(observed) {
+pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
+    let current = attached(observed);
+    if !matches!(current, Some((_, true)))
+        && let Some(conflict) = find_conflict(work, observed).await?
+    {
+        plan.problem(LOGICAL_ID, conflict.why(), conflict.fix(work));
+        return Ok(());
+    }
+    match current {
         None => plan_missing(LOGICAL_ID, plan),
         Some((_, true)) => {}
         Some((_, false)) => {
@@ -39,6 +49,55 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             format!("{LOGICAL_ID} ({})", duplicate.internet_gateway_id().unwrap_or_default()),
         );
     }
+    Ok(())
+}
+
+/// What prevents the gateway's attachment: a VPC and a gateway have at most one attachment.
+enum Conflict {
+    /// Another gateway is attached to the stack's VPC.
+    Other { gateway: String, vpc: String },
+    /// The stack's gateway is attached to another VPC.
+    Elsewhere { gateway: String, vpc: String },
+}
+
+impl Conflict {
+    fn why(&self) -> String {
+        match self {
+            Self::Other { gateway, vpc } => {
+                format!(
+                    "internet gateway {gateway} is attached to VPC {vpc}, but is not managed by this stack"
+                )
+            }
+            Self::Elsewhere { gateway, vpc } => {
+                format!("internet gateway {gateway} is attached to VPC {vpc}, which is not the stack's")
+            }
+        }
+    }
+
+    fn fix(&self, work: &Work<'_>) -> String {
+        match self {
+            Self::Other { gateway, vpc } => format!(
+                "detach {gateway} from {vpc}; if it is the stack's own, {} instead",
+                identity::fix(work, gateway)
+            ),
+            Self::Elsewhere { gateway, vpc } => format!("detach {gateway} from {vpc}"),
+        }
+    }
+}
+
+async fn find_conflict(work: &Work<'_>, observed: &Observed) -> Result<Option<Conflict>, StepError> {
+    let Some(vpc) = observed.vpc().and_then(|vpc| vpc.vpc_id()) else { return Ok(None) };
+    let gateway = observed.gateways.first();
+    let id = gateway.and_then(InternetGateway::internet_gateway_id);
+    let elsewhere = gateway.and_then(|gateway| gateway.attachments().first()?.vpc_id());
+    if let (Some(gateway), Some(other)) = (id, elsewhere.filter(|other| *other != vpc)) {
+        return Ok(Some(Conflict::Elsewhere { gateway: gateway.into(), vpc: other.into() }));
+    }
+    let call = work.aws.ec2().describe_internet_gateways().filters(filter("attachment.vpc-id", vpc));
+    let attached = call.send().await.doing(format!("looking for the internet gateway of VPC {vpc}"))?;
+    let mut attached = attached.internet_gateways().iter().filter_map(InternetGateway::internet_gateway_id);
+    let other = attached.find(|attached| Some(*attached) != id);
+    Ok(other.map(|gateway| Conflict::Other { gateway: gateway.into(), vpc: vpc.into() }))
 }
 
 /// Creates or attaches the gateway. Returns whether there was something to do.
@@ -56,9 +115,13 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     if attached {
         return Ok(false);
     }
+    if let Some(conflict) = find_conflict(work, observed).await? {
+        return Err(StepError::NotOwned { what: format!("{},", conflict.why()), fix: conflict.fix(work) });
+    }
     let call = work.aws.ec2().attach_internet_gateway().internet_gateway_id(id).vpc_id(vpc).send().await;
+    // Already attached: the response was lost, and the next attempt reads to which VPC.
     call.unless(&["Resource.AlreadyAssociated"])
-        .pending_on(
+        .stalled_on(
             &["InvalidInternetGatewayID.NotFound", "InvalidVpcID.NotFound"],
             "the internet gateway to become visible",
             format!("attaching internet gateway {id} to VPC {vpc}"),
@@ -91,10 +154,33 @@ pub(super) async fn delete(
     for gateway in &observed.gateways {
         let id = gateway.internet_gateway_id().unwrap_or_default();
         if !detach(work, gateway).await? || !delete_one(work, id).await? {
-            deletion.remains(LOGICAL_ID, id, "the VPC has public IP addresses, or had some minutes ago");
+            let vpcs = gateway.attachments().iter().filter_map(|attachment| attachment.vpc_id());
+            let users = join::all(vpcs.map(|vpc| find_public(work, vpc))).await?.concat();
+            let (leaving, staying): (Vec<_>, Vec<_>) =
+                users.into_iter().partition(|interface| is_leaving(work, interface));
+            if leaving.is_empty() && !staying.is_empty() {
+                let users: Vec<String> = staying.iter().map(describe).collect();
+                let why = format!("these have public IP addresses: {}; delete them", users.join(", "));
+                deletion.held(LOGICAL_ID, id, why);
+            } else {
+                // EC2 unmaps the addresses of deleted resources for up to 20 minutes, and shows nothing of it.
+                // Source: Terraform's `DetachInternetGateway`, which retries for as long.
+                let why = "the VPC had public IP addresses some minutes ago, and EC2 is still unmapping them";
+                deletion.leaving(LOGICAL_ID, id, why);
+            }
         }
     }
     Ok(())
+}
+
+/// The network interfaces in a VPC that have a public IP address.
+async fn find_public(work: &Work<'_>, vpc: &str) -> Result<Vec<NetworkInterface>, StepError> {
+    let call = work.aws.ec2().describe_network_interfaces().filters(filter("vpc-id", vpc));
+    let pages = call.into_paginator().items().send();
+    let mut all: Vec<NetworkInterface> =
+        pages.try_collect().await.doing(format!("listing the network interfaces of VPC {vpc}"))?;
+    all.retain(|interface| interface.association().is_some_and(|public| public.public_ip().is_some()));
+    Ok(all)
 }
 
 /// Detaches the gateway. Returns whether it is no longer attached to any VPC.

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod gateway;
+mod guard_duty;
 mod observed;
 mod preflight;
 mod routes;
@@ -16,6 +17,7 @@ use crate::aws::error::StepError;
 use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::contract::identity;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::NetworkOutputs;
@@ -39,17 +41,29 @@ impl Component for Network {
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
+        identity::plan(work, &observed.lost, &mut plan);
+        if !plan.problems.is_empty() {
+            // What is missing because of it would only look like a change.
+            return Ok(plan);
+        }
         vpc::plan(work, &observed, &mut plan);
         subnets::plan(work, &observed, &mut plan);
-        gateway::plan(work, &observed, &mut plan);
+        gateway::plan(work, &observed, &mut plan).await?;
         tables::plan(work, &observed, &mut plan).await?;
-        endpoint::plan(work, &observed, &mut plan);
+        endpoint::plan(work, &observed, &mut plan).await?;
         preflight::plan(work, &observed, &mut plan).await?;
+        Ok(plan)
+    }
+
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let mut plan = Plan::default();
+        identity::plan(work, &Observed::read(work).await?.lost, &mut plan);
         Ok(plan)
     }
 
     async fn apply(&self, work: &Work<'_>) -> Result<NetworkOutputs, StepError> {
         let observed = Observed::read(work).await?;
+        identity::refuse(work, &observed.lost)?;
         let vpc = vpc::apply(work, &observed).await?;
         // These resources need only the VPC. The next ones need them to be visible.
         let first: [BoxFuture<'_, Result<bool, StepError>>; 5] = [
@@ -60,10 +74,13 @@ impl Component for Network {
             Box::pin(tables::apply(work, &observed, &vpc)),
         ];
         let created = join::all(first).await?.contains(&true);
-        if created || !subnets::available(&observed) {
-            return Err(StepError::pending(
-                "the subnets, route tables and internet gateway to become available",
+        if created {
+            return Err(StepError::stalled(
+                "the subnets, route tables and internet gateway to become visible",
             ));
+        }
+        if !subnets::available(&observed) {
+            return Err(StepError::pending("the subnets to become available"));
         }
         let second: [BoxFuture<'_, Result<(), StepError>>; 4] = [
             Box::pin(tables::associate(work, &observed)),
@@ -93,6 +110,8 @@ impl Component for Network {
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         let mut deletion = Deletion { found: observed.count(), remaining: Vec::new() };
+        identity::keep(work, &observed.lost, &mut deletion);
+        guard_duty::delete(work, &observed, &mut deletion).await?;
         endpoint::delete(work, &observed, &mut deletion).await?;
         gateway::delete(work, &observed, &mut deletion).await?;
         if !deletion.remaining.is_empty() {

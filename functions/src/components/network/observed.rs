@@ -8,11 +8,12 @@ use aws_sdk_ec2::types::{
 };
 use stackdrop_specs::Tier;
 
-use super::{NAME, endpoint, gateway, subnet_logical_id, tables, vpc};
+use super::{NAME, endpoint, subnet_logical_id, tables, vpc};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::contract::tagging::{filter, filter_any, logical_id, ours};
-use crate::contract::zones::find_subnets;
+use crate::contract::identity::{Lost, identify, is_ours, of_stack};
+use crate::contract::tagging::{filter, filter_any};
+use crate::contract::zones::{self, find_subnets};
 use crate::deployment::deletion::Deletion;
 use crate::deployment::outputs::NetworkOutputs;
 
@@ -32,6 +33,10 @@ pub(super) struct Observed {
     pub(super) endpoint: Option<VpcEndpoint>,
     /// An S3 endpoint that is being deleted or has failed: until its deletion it uses the route tables.
     pub(super) previous_endpoint: Option<VpcEndpoint>,
+    /// The IDs of the deleted S3 endpoints, which EC2 returns for a while.
+    pub(super) deleted_endpoints: Vec<String>,
+    /// The resources of the baseline that lack the stack's tag.
+    pub(super) lost: Vec<Lost>,
 }
 
 impl Observed {
@@ -43,7 +48,8 @@ impl Observed {
             find_tables(work),
             find_endpoints(work),
         )?;
-        let (endpoint, previous_endpoint) = endpoints;
+        let Endpoints { live: endpoint, previous: previous_endpoint, deleted: deleted_endpoints } = endpoints;
+        let lost = find_lost(work, &vpcs, &subnets, &tables).await?;
         // EC2 does not report which one is older; keep the one in use.
         vpcs.sort_by_key(|vpc| {
             (!subnets.iter().any(|subnet| subnet.vpc_id() == vpc.vpc_id()), vpc.vpc_id().map(str::to_owned))
@@ -63,8 +69,12 @@ impl Observed {
         let inside = |vpc: Option<&str>| kept.is_some() && vpc == kept;
         let subnets = subnets.into_iter().filter(|subnet| inside(subnet.vpc_id()));
         let tables = tables.into_iter().filter(|table| inside(table.vpc_id()));
-        let subnets = subnets.map(|subnet| (logical_id(subnet.tags()).to_owned(), subnet)).collect();
-        let tables = tables.map(|table| (logical_id(table.tags()).to_owned(), table)).collect();
+        let subnets: BTreeMap<String, Subnet> =
+            subnets.map(|subnet| (zones::subnet_logical_id(work, &subnet), subnet)).collect();
+        let tables = identify(work, tables.collect(), RouteTable::tags, &tables::known(), |table| {
+            tables::used_as(table, &subnets)
+        });
+        let tables = tables.into_iter().collect();
         Ok(Self {
             vpcs,
             dns_support,
@@ -75,6 +85,8 @@ impl Observed {
             tables,
             endpoint,
             previous_endpoint,
+            deleted_endpoints,
+            lost,
         })
     }
 
@@ -96,13 +108,13 @@ impl Observed {
     pub(super) fn leave_rest(&self, deletion: &mut Deletion) {
         let why = "waits for the deletion of the internet gateway and the S3 endpoint";
         for (logical_id, subnet) in &self.subnets {
-            deletion.remains(logical_id, subnet.subnet_id().unwrap_or_default(), why);
+            deletion.waits(logical_id, subnet.subnet_id().unwrap_or_default(), why);
         }
         for (logical_id, table) in &self.tables {
-            deletion.remains(logical_id, table.route_table_id().unwrap_or_default(), why);
+            deletion.waits(logical_id, table.route_table_id().unwrap_or_default(), why);
         }
         for observed in &self.vpcs {
-            deletion.remains(vpc::LOGICAL_ID, observed.vpc_id().unwrap_or_default(), why);
+            deletion.waits(vpc::LOGICAL_ID, observed.vpc_id().unwrap_or_default(), why);
         }
     }
 
@@ -136,37 +148,101 @@ impl Observed {
 
 /// AWS shows new resources late: a missing one is awaited, not created again.
 fn missing(what: &str) -> StepError {
-    StepError::pending(format!("{what} to become visible"))
+    StepError::stalled(format!("{what} to become visible"))
 }
 
 async fn find_vpcs(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
-    let pages = work.aws.ec2().describe_vpcs().set_filters(Some(ours(work, NAME))).into_paginator().items();
-    pages.send().try_collect().await.doing("looking for the VPC")
+    let pages = work.aws.ec2().describe_vpcs().set_filters(Some(of_stack(work))).into_paginator().items();
+    let mut all: Vec<Vpc> = pages.send().try_collect().await.doing("looking for the VPC")?;
+    all.retain(|vpc| is_ours(work, NAME, vpc.tags(), vpc.vpc_id()));
+    Ok(all)
+}
+
+/// Finds the resources of the baseline that exist, but were not found by the stack's tag.
+async fn find_lost(
+    work: &Work<'_>,
+    vpcs: &[Vpc],
+    subnets: &[Subnet],
+    tables: &[RouteTable],
+) -> Result<Vec<Lost>, StepError> {
+    let baseline = work.deployment.baseline.as_ref();
+    let Some(baseline) = baseline.and_then(|baseline| baseline.outputs.network.as_ref()) else {
+        return Ok(Vec::new());
+    };
+    let (ec2, mut lost) = (work.aws.ec2(), Vec::new());
+    if !vpcs.iter().any(|vpc| vpc.vpc_id() == Some(&baseline.vpc)) {
+        let call = ec2.describe_vpcs().filters(filter("vpc-id", &baseline.vpc)).send().await;
+        let found = call.doing("looking for the VPC of the last deployment")?.vpcs.unwrap_or_default();
+        lost.extend(found.iter().filter_map(|vpc| Some(Lost::new(vpc::LOGICAL_ID, vpc.vpc_id()?))));
+    }
+    let all = [&baseline.public_subnets, &baseline.private_subnets, &baseline.database_subnets];
+    let all = all.into_iter().flat_map(|tier| tier.values());
+    let missing: Vec<&str> = all
+        .map(String::as_str)
+        .filter(|id| !subnets.iter().any(|subnet| subnet.subnet_id() == Some(id)))
+        .collect();
+    if !missing.is_empty() {
+        let call = ec2.describe_subnets().filters(filter_any("subnet-id", &missing)).send().await;
+        let found = call.doing("looking for the subnets of the last deployment")?.subnets.unwrap_or_default();
+        lost.extend(found.iter().filter_map(|subnet| {
+            Some(Lost::new(zones::subnet_logical_id(work, subnet), subnet.subnet_id()?))
+        }));
+    }
+    let all = baseline.private_tables.iter();
+    let missing: Vec<(&String, &str)> = all
+        .map(|(zone, id)| (zone, id.as_str()))
+        .filter(|(_, id)| !tables.iter().any(|table| table.route_table_id() == Some(id)))
+        .collect();
+    if !missing.is_empty() {
+        let ids: Vec<&str> = missing.iter().map(|(_, id)| *id).collect();
+        let call = ec2.describe_route_tables().filters(filter_any("route-table-id", &ids)).send().await;
+        let found = call.doing("looking for the route tables of the last deployment")?;
+        let exists = |id: &str| found.route_tables().iter().any(|table| table.route_table_id() == Some(id));
+        let found = missing.into_iter().filter(|(_, id)| exists(id));
+        lost.extend(found.map(|(zone, id)| Lost::new(format!("route-table/private/{zone}"), id)));
+    }
+    Ok(lost)
 }
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
-    let call = work.aws.ec2().describe_internet_gateways().set_filters(Some(ours(work, NAME)));
+    let call = work.aws.ec2().describe_internet_gateways().set_filters(Some(of_stack(work)));
     let mut observed: Vec<InternetGateway> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the internet gateway")?;
-    observed.retain(|observed| logical_id(observed.tags()) == gateway::LOGICAL_ID);
+    observed.retain(|observed| is_ours(work, NAME, observed.tags(), observed.internet_gateway_id()));
     Ok(observed)
 }
 
 async fn find_tables(work: &Work<'_>) -> Result<Vec<RouteTable>, StepError> {
-    let pages =
-        work.aws.ec2().describe_route_tables().set_filters(Some(ours(work, NAME))).into_paginator().items();
-    pages.send().try_collect().await.doing("looking for the route tables")
+    let call = work.aws.ec2().describe_route_tables().set_filters(Some(of_stack(work)));
+    let mut all: Vec<RouteTable> =
+        call.into_paginator().items().send().try_collect().await.doing("looking for the route tables")?;
+    all.retain(|table| is_ours(work, NAME, table.tags(), table.route_table_id()));
+    Ok(all)
 }
 
-/// The live S3 endpoint, and one that is being deleted or has failed.
-async fn find_endpoints(work: &Work<'_>) -> Result<(Option<VpcEndpoint>, Option<VpcEndpoint>), StepError> {
-    let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(ours(work, NAME)));
+/// The stack's S3 endpoints.
+struct Endpoints {
+    live: Option<VpcEndpoint>,
+    /// One that is being deleted or has failed.
+    previous: Option<VpcEndpoint>,
+    deleted: Vec<String>,
+}
+
+async fn find_endpoints(work: &Work<'_>) -> Result<Endpoints, StepError> {
+    let call = work.aws.ec2().describe_vpc_endpoints().set_filters(Some(of_stack(work)));
     let observed: Vec<VpcEndpoint> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the S3 endpoint")?;
-    let observed =
-        observed.into_iter().filter(|endpoint| logical_id(endpoint.tags()) == endpoint::LOGICAL_ID);
+    let observed = observed.into_iter().filter(|observed| {
+        endpoint::is_s3_gateway(work, observed)
+            && is_ours(work, NAME, observed.tags(), observed.vpc_endpoint_id())
+    });
     let (live, others): (Vec<_>, Vec<_>) = observed.partition(endpoint::is_live);
-    Ok((live.into_iter().next(), others.into_iter().find(endpoint::is_deleting_or_failed)))
+    let (deleted, others): (Vec<_>, Vec<_>) = others.into_iter().partition(endpoint::is_deleted);
+    Ok(Endpoints {
+        live: live.into_iter().next(),
+        previous: others.into_iter().find(endpoint::is_deleting_or_failed),
+        deleted: deleted.into_iter().filter_map(|endpoint| endpoint.vpc_endpoint_id).collect(),
+    })
 }
 
 /// The current association of each of these subnets, with the ID of its route table.
@@ -200,7 +276,7 @@ async fn find_default_group(work: &Work<'_>, vpc: &str) -> Result<Option<Securit
 
 async fn find_attribute(work: &Work<'_>, vpc: &str, name: VpcAttributeName) -> Result<bool, StepError> {
     let call = work.aws.ec2().describe_vpc_attribute().vpc_id(vpc).attribute(name);
-    let response = call.send().await.pending_on(
+    let response = call.send().await.stalled_on(
         &["InvalidVpcID.NotFound"],
         "the VPC to become visible",
         format!("reading the DNS attributes of VPC {vpc}"),

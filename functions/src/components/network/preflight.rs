@@ -7,8 +7,12 @@ use super::{gateway, subnet_logical_id, vpc};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::quotas::{self, INTERNET_GATEWAYS, Need, VPCS};
-use crate::contract::zones::zones;
+use crate::contract::tagging::filter;
+use crate::contract::zones::Zones;
 use crate::deployment::plan::Plan;
+
+/// The largest number of zones that a spec can have.
+const ZONES_MAX: usize = 3;
 
 pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
     if observed.vpc().is_none() {
@@ -31,7 +35,15 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
     }
     let mut desired = work.spec.network.subnets().into_iter();
     if desired.any(|subnet| !observed.subnets.contains_key(&subnet_logical_id(subnet.tier, subnet.zone))) {
-        let available = zones(work, observed.subnets.values()).await?.len();
+        let zones = Zones::read(work, observed.subnets.values()).await?;
+        let available = zones.assigned(ZONES_MAX).len();
+        for zone in zones.used().filter(|zone| work.spec.network.exclude_zones.contains(zone)) {
+            plan.warn(
+                "subnet",
+                format!("network.excludeZones has {zone}, in which the stack already has subnets: they stay"),
+                "deploy a stack with another name to use other zones",
+            );
+        }
         if available < usize::from(work.spec.network.zones) {
             plan.problem(
                 "subnet",
@@ -40,7 +52,7 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
                     work.spec.network.zones, work.aws.settings.region
                 ),
                 if available < 2 {
-                    "deploy in another region: a stack needs two zones".to_owned()
+                    "exclude fewer zones, or deploy in another region: a stack needs two zones".to_owned()
                 } else {
                     format!("set network.zones to {available}, or deploy in another region")
                 },
@@ -52,12 +64,15 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
 
 /// All VPCs of the account in this region.
 async fn every_vpc(work: &Work<'_>) -> Result<Vec<Vpc>, StepError> {
-    let pages = work.aws.ec2().describe_vpcs().into_paginator().items();
+    // VPCs that other accounts share do not count (Amazon VPC user guide, "Share your VPC subnets with other accounts").
+    let call = work.aws.ec2().describe_vpcs().filters(filter("owner-id", &work.aws.settings.account));
+    let pages = call.into_paginator().items();
     pages.send().try_collect().await.doing("counting the VPCs of the region")
 }
 
 /// All internet gateways of the account in this region.
 async fn every_gateway(work: &Work<'_>) -> Result<Vec<InternetGateway>, StepError> {
-    let pages = work.aws.ec2().describe_internet_gateways().into_paginator().items();
+    let call = work.aws.ec2().describe_internet_gateways();
+    let pages = call.filters(filter("owner-id", &work.aws.settings.account)).into_paginator().items();
     pages.send().try_collect().await.doing("counting the internet gateways of the region")
 }

@@ -10,8 +10,9 @@ use crate::aws::join;
 use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::contract::dependents::dependents;
+use crate::contract::identity;
 use crate::contract::tagging;
-use crate::contract::zones::zones;
+use crate::contract::zones::Zones;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -55,7 +56,7 @@ pub(super) fn is_desired(work: &Work<'_>, logical_id: &str) -> bool {
 /// Creates the missing subnets. Returns whether any were missing.
 pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<bool, StepError> {
     let desired = work.spec.network.subnets();
-    let missing: Vec<&SubnetPlan> = desired
+    let mut missing: Vec<&SubnetPlan> = desired
         .iter()
         .filter(|subnet| !observed.subnets.contains_key(&subnet_logical_id(subnet.tier, subnet.zone)))
         .collect();
@@ -71,16 +72,38 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed, vpc: &str) -> Re
     if missing.is_empty() {
         return Ok(false);
     }
-    let zones = zones(work, observed.subnets.values()).await?;
-    join::all(missing.iter().map(|subnet| create(work, vpc, subnet, &zones))).await?;
-    Ok(true)
+    let mut zones = Zones::read(work, observed.subnets.values()).await?;
+    loop {
+        let assigned = zones.assigned(work.spec.network.zone_letters().len());
+        let created = join::all(missing.iter().map(|subnet| create(work, vpc, subnet, &assigned))).await?;
+        let refused: Vec<(&SubnetPlan, StepError)> = missing
+            .iter()
+            .zip(created)
+            .filter_map(|(subnet, refused)| refused.map(|error| (*subnet, error)))
+            .collect();
+        missing = refused.iter().map(|(subnet, _)| *subnet).collect();
+        let mut refused_zones: Vec<String> =
+            missing.iter().filter_map(|subnet| assigned.get(subnet.zone_index()).cloned()).collect();
+        refused_zones.sort();
+        refused_zones.dedup();
+        let Some((_, error)) = refused.into_iter().next() else { return Ok(true) };
+        if !zones.replace(&assigned, &refused_zones) {
+            return Err(error);
+        }
+        tracing::warn!(?refused_zones, "AWS creates no subnets in these zones: others are used.");
+    }
 }
 
-async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String]) -> Result<(), StepError> {
+async fn create(
+    work: &Work<'_>,
+    vpc: &str,
+    plan: &SubnetPlan,
+    zones: &[String],
+) -> Result<Option<StepError>, StepError> {
     let logical_id = subnet_logical_id(plan.tier, plan.zone);
     let zone = zones.get(plan.zone_index()).ok_or_else(|| {
         StepError::InvalidSpec(format!(
-            "network.zones is {}, but the region has only {} availability zones",
+            "network.zones is {}, but the region has only {} usable availability zones",
             work.spec.network.zones,
             zones.len()
         ))
@@ -96,18 +119,28 @@ async fn create(work: &Work<'_>, vpc: &str, plan: &SubnetPlan, zones: &[String])
         .customize()
         .config_override(aws_sdk_ec2::Config::builder().retry_config(no_retries()));
     // A conflict: a lost response created the subnet, and EC2 does not show it yet; or another subnet has the range.
-    let created = call
-        .send()
-        .await
-        .unless(&["InvalidSubnet.Conflict"])
-        .doing(format!("creating subnet {logical_id}"))?;
+    let created = call.send().await.unless(&["InvalidSubnet.Conflict"]).stalled_on(
+        &["InvalidVpcID.NotFound"],
+        "the VPC to become visible",
+        format!("creating subnet {logical_id}"),
+    );
     match created {
-        Some(response) => {
+        Ok(Some(response)) => {
             tracing::info!(id = response.subnet().and_then(Subnet::subnet_id), logical_id, "Subnet created.");
-            Ok(())
+            Ok(None)
         }
-        None => conflict(work, vpc, plan).await,
+        Ok(None) => conflict(work, vpc, plan).await.map(|()| None),
+        Err(error) if refuses_zone(&error) => Ok(Some(error)),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether AWS creates no subnets in the zone: accounts list zones that take no new ones. The code is a general one, so the
+/// message decides. Source: `awslabs/ecs-refarch-continuous-deployment#12`.
+fn refuses_zone(error: &StepError) -> bool {
+    matches!(error, StepError::Refused { source, .. }
+        if source.code == "InvalidParameterValue"
+            && source.message.contains("Subnets can currently only be created in"))
 }
 
 /// Finds the subnet that has the range: another one, or this stack's, which EC2 does not show yet.
@@ -122,9 +155,13 @@ async fn conflict(work: &Work<'_>, vpc: &str, plan: &SubnetPlan) -> Result<(), S
     match not_owned {
         Some(subnet) => Err(StepError::NotOwned {
             what: format!("subnet {}", subnet.subnet_id().unwrap_or_default()),
-            fix: format!("delete the subnet, which overlaps the range {} that the stack needs", plan.cidr),
+            fix: format!(
+                "delete the subnet, which overlaps the range {} that the stack needs; if it is the stack's own, {} instead",
+                plan.cidr,
+                identity::fix(work, subnet.subnet_id().unwrap_or_default())
+            ),
         }),
-        None => Err(StepError::pending(format!("the subnet with the range {} to become visible", plan.cidr))),
+        None => Err(StepError::stalled(format!("the subnet with the range {} to become visible", plan.cidr))),
     }
 }
 
@@ -156,7 +193,7 @@ pub(super) async fn delete(
         },
     );
     for (logical_id, id, why) in join::all(deletions).await?.into_iter().flatten() {
-        deletion.remains(logical_id, id, why);
+        deletion.in_use(logical_id, id, why);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The route tables: a public one with a default route to the internet gateway, a private one in each zone (to which
 //! `egress` adds routes), and one without a default route for the database.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::types::{
     ResourceType, Route, RouteState, RouteTable, RouteTableAssociation, RouteTableAssociationStateCode,
     Subnet,
@@ -12,6 +14,7 @@ use super::{NAME, gateway, plan_missing, routes, subnet_logical_id};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::Work;
+use crate::contract::identity::{self, Lost};
 use crate::contract::routes::target;
 use crate::contract::tagging;
 use crate::deployment::deletion::Deletion;
@@ -25,6 +28,28 @@ pub(super) const ANYWHERE: &str = "0.0.0.0/0";
 /// The logical ID of a zone's private route table.
 pub(super) fn private_table_logical_id(zone: char) -> String {
     format!("route-table/private/{zone}")
+}
+
+/// The logical IDs of all route tables that a spec can have.
+pub(super) fn known() -> Vec<String> {
+    [PUBLIC.to_owned(), DATABASE.to_owned()]
+        .into_iter()
+        .chain(['a', 'b', 'c'].map(private_table_logical_id))
+        .collect()
+}
+
+/// The logical ID of the route table that the subnets of a table should have.
+pub(super) fn used_as(table: &RouteTable, subnets: &BTreeMap<String, Subnet>) -> Option<String> {
+    let mut used = table.associations().iter().filter_map(|association| {
+        subnets.iter().find(|(_, subnet)| subnet.subnet_id() == association.subnet_id())
+    });
+    let (logical_id, _) = used.next()?;
+    match logical_id.split('/').collect::<Vec<_>>()[..] {
+        ["subnet", "public", _] => Some(PUBLIC.to_owned()),
+        ["subnet", "database", _] => Some(DATABASE.to_owned()),
+        ["subnet", "private", zone] => Some(format!("route-table/private/{zone}")),
+        _ => None,
+    }
 }
 
 /// The logical IDs of all desired route tables.
@@ -109,15 +134,52 @@ pub(super) async fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) 
     for logical_id in observed.tables.keys().filter(|logical_id| !is_desired(work, logical_id)) {
         plan.change(Verb::Delete, logical_id);
     }
+    for Lost { logical_id, id } in find_untagged(work, observed).await? {
+        plan.problem(
+            &logical_id,
+            format!("route table {id}, which the subnets of {logical_id} use, is not managed by this stack"),
+            format!(
+                "{} if the table is the stack's own; otherwise associate the subnets with the main route table",
+                identity::fix(work, &id)
+            ),
+        );
+    }
     plan_associations(work, observed, plan).await?;
     routes::plan(work, observed, plan);
-    if let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
-        && !is_default_route_to(table, gateway)
+    let gateway = gateway::attached(observed).map(|(gateway, _)| gateway);
+    if let Some(table) = observed.tables.get(PUBLIC)
+        && !gateway.is_some_and(|gateway| is_default_route_to(table, gateway))
     {
         let actual = default_route(table).map_or_else(|| "(none)".into(), target);
-        plan.update(PUBLIC, "routes.0.0.0.0/0", actual, gateway);
+        plan.update(PUBLIC, "routes.0.0.0.0/0", actual, gateway.unwrap_or("(new)"));
     }
     Ok(())
+}
+
+/// The route tables without the stack's tag that subnets of a missing table use. The baseline does not know the IDs of all
+/// tables, so such a table may be the stack's own.
+async fn find_untagged(work: &Work<'_>, observed: &Observed) -> Result<Vec<Lost>, StepError> {
+    let missing: Vec<(String, &Subnet)> = pairs(work)
+        .into_iter()
+        .filter(|(_, table)| !observed.tables.contains_key(table))
+        .filter_map(|(subnet, table)| Some((table, observed.subnets.get(&subnet)?)))
+        .collect();
+    let ids: Vec<&str> = missing.iter().filter_map(|(_, subnet)| subnet.subnet_id()).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ours = |id: &str| observed.tables.values().any(|table| table.route_table_id() == Some(id));
+    let mut untagged: Vec<Lost> = Vec::new();
+    for (association, table) in find_associations(work, &ids).await? {
+        let of = missing.iter().find(|(_, subnet)| subnet.subnet_id() == association.subnet_id());
+        if let Some((logical_id, _)) = of.filter(|_| !ours(&table)) {
+            let lost = Lost::new(logical_id, table);
+            if !untagged.contains(&lost) {
+                untagged.push(lost);
+            }
+        }
+    }
+    Ok(untagged)
 }
 
 async fn plan_associations(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
@@ -129,7 +191,9 @@ async fn plan_associations(work: &Work<'_>, observed: &Observed, plan: &mut Plan
         for (logical_id, subnet, _) in missing_associations {
             let actual = actual.iter().find(|(association, _)| association.subnet_id() == subnet.subnet_id());
             let actual = actual.map_or("(the main route table)", |(_, table)| table);
-            plan.update(tagging::logical_id(subnet.tags()), "routeTable", actual, logical_id);
+            let name = observed.subnets.iter().find(|(_, other)| other.subnet_id() == subnet.subnet_id());
+            let name = name.map_or("subnet", |(logical_id, _)| logical_id);
+            plan.update(name, "routeTable", actual, logical_id);
         }
     }
     for logical_id in desired(work) {
@@ -165,7 +229,11 @@ async fn create(work: &Work<'_>, vpc: &str, logical_id: &str) -> Result<(), Step
             ResourceType::RouteTable,
             work.stack.tags(NAME, logical_id),
         ));
-    let response = call.send().await.doing(format!("creating route table {logical_id}"))?;
+    let response = call.send().await.stalled_on(
+        &["InvalidVpcID.NotFound"],
+        "the VPC to become visible",
+        format!("creating route table {logical_id}"),
+    )?;
     let id = response.route_table().and_then(RouteTable::route_table_id);
     tracing::info!(id, logical_id, "Route table created.");
     Ok(())
@@ -191,7 +259,7 @@ async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> 
     let waiting_for = format!("subnet {subnet} and route table {table} to become visible");
     let call = work.aws.ec2().associate_route_table().subnet_id(subnet).route_table_id(table).send().await;
     let created =
-        call.unless(&["Resource.AlreadyAssociated"]).pending_on(&not_visible, &waiting_for, &doing)?;
+        call.unless(&["Resource.AlreadyAssociated"]).stalled_on(&not_visible, &waiting_for, &doing)?;
     if created.is_some() {
         return Ok(());
     }
@@ -204,9 +272,9 @@ async fn associate_one(work: &Work<'_>, subnet: &Subnet, table: &RouteTable) -> 
             let call = work.aws.ec2().replace_route_table_association().association_id(id);
             let call = call.route_table_id(table).send().await;
             tracing::info!(subnet, table, "Subnet associated with its route table again.");
-            call.pending_on(&["InvalidAssociationID.NotFound"], &waiting_for, doing).map(drop)
+            call.stalled_on(&["InvalidAssociationID.NotFound"], &waiting_for, doing).map(drop)
         }
-        None => Err(StepError::pending(waiting_for)),
+        None => Err(StepError::stalled(waiting_for)),
     }
 }
 
@@ -223,7 +291,7 @@ async fn disassociate(work: &Work<'_>, association: &RouteTableAssociation) -> R
 pub(super) async fn apply_default_route(work: &Work<'_>, observed: &Observed) -> Result<(), StepError> {
     let (Some(table), Some((gateway, true))) = (observed.tables.get(PUBLIC), gateway::attached(observed))
     else {
-        return Err(StepError::pending("the internet gateway to become attached"));
+        return Err(StepError::stalled("the internet gateway to become attached"));
     };
     if is_default_route_to(table, gateway) {
         return Ok(());
@@ -235,12 +303,12 @@ pub(super) async fn apply_default_route(work: &Work<'_>, observed: &Observed) ->
     if default_route(table).is_some() {
         let call = work.aws.ec2().replace_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
-        call.pending_on(&not_visible, "the internet gateway to become visible", doing).map(drop)
+        call.stalled_on(&not_visible, "the internet gateway to become visible", doing).map(drop)
     } else {
         let call = work.aws.ec2().create_route().route_table_id(id);
         let call = call.destination_cidr_block(ANYWHERE).gateway_id(gateway).send().await;
         call.unless(&["RouteAlreadyExists"])
-            .pending_on(&not_visible, "the internet gateway to become visible", doing)
+            .stalled_on(&not_visible, "the internet gateway to become visible", doing)
             .map(drop)
     }
 }
@@ -284,10 +352,10 @@ pub(super) async fn delete(
         if deleted {
             tracing::info!(id, logical_id, "Route table deleted.");
         } else {
-            deletion.remains(
+            deletion.waits(
                 logical_id,
                 id,
-                "a subnet or an endpoint that is not managed by this stack uses it",
+                "a subnet or an endpoint uses it that is not managed by this stack, or is still being deleted",
             );
         }
     }

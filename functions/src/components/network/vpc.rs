@@ -10,7 +10,7 @@ use crate::aws::no_retries;
 use crate::contract::component::Work;
 use crate::contract::dependents::dependents;
 use crate::contract::tagging;
-use crate::deployment::deletion::Deletion;
+use crate::deployment::deletion::{Deletion, Dependents};
 use crate::deployment::plan::{Plan, Verb};
 
 /// The VPC's logical ID.
@@ -96,16 +96,21 @@ async fn create(work: &Work<'_>) -> Result<(), StepError> {
 pub(super) async fn apply_dns(work: &Work<'_>, observed: &Observed, vpc: &str) -> Result<(), StepError> {
     let on = || AttributeBooleanValue::builder().value(true).build();
     let call = || work.aws.ec2().modify_vpc_attribute().vpc_id(vpc);
+    let (not_visible, waiting_for) = (["InvalidVpcID.NotFound"], "the VPC to become visible");
     // Host names require DNS support, so the order matters.
     if !observed.dns_support {
-        call().enable_dns_support(on()).send().await.doing(format!("turning on DNS support in VPC {vpc}"))?;
+        call().enable_dns_support(on()).send().await.stalled_on(
+            &not_visible,
+            waiting_for,
+            format!("turning on DNS support in VPC {vpc}"),
+        )?;
     }
     if !observed.dns_hostnames {
-        call()
-            .enable_dns_hostnames(on())
-            .send()
-            .await
-            .doing(format!("turning on DNS host names in VPC {vpc}"))?;
+        call().enable_dns_hostnames(on()).send().await.stalled_on(
+            &not_visible,
+            waiting_for,
+            format!("turning on DNS host names in VPC {vpc}"),
+        )?;
     }
     Ok(())
 }
@@ -147,7 +152,7 @@ pub(super) async fn delete(
         if call.deleted(&["InvalidVpcID.NotFound"], &["DependencyViolation"], format!("deleting VPC {id}"))? {
             tracing::info!(id, "VPC deleted.");
         } else {
-            deletion.remains(LOGICAL_ID, id, held_by(work, id).await?);
+            deletion.in_use(LOGICAL_ID, id, held_by(work, id).await?);
         }
     }
     Ok(())
@@ -156,7 +161,7 @@ pub(super) async fn delete(
 /// Describes what prevents the VPC's deletion: the resources in it, except those that AWS creates with each VPC. The
 /// stack's own resources are deleted before, so this mostly names resources of others.
 /// Source: Amazon VPC User Guide, "Delete your VPC".
-async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
+async fn held_by(work: &Work<'_>, vpc: &str) -> Result<Dependents, StepError> {
     let ec2 = work.aws.ec2();
     let inside = || tagging::filter("vpc-id", vpc);
     let doing = || format!("listing what remains in VPC {vpc}");
@@ -181,5 +186,6 @@ async fn held_by(work: &Work<'_>, vpc: &str) -> Result<String, StepError> {
     if others.is_empty() {
         return Ok(interfaces);
     }
-    Ok(format!("it still contains {}; {interfaces}", others.join(", ")))
+    let why = format!("it still contains {}; {}", others.join(", "), interfaces.why);
+    Ok(Dependents { why, ..interfaces })
 }

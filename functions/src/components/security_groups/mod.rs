@@ -12,10 +12,11 @@ use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::dependents::dependents;
 use crate::contract::handler::{Function, act};
+use crate::contract::identity;
 use crate::contract::quotas::{self, Need, RULES};
 use crate::contract::tagging;
 use crate::deployment::component_names;
-use crate::deployment::deletion::Deletion;
+use crate::deployment::deletion::{Deletion, Dependents};
 use crate::deployment::outputs::SecurityGroupOutputs;
 use crate::deployment::plan::{Plan, Verb};
 use observed::{Observed, Owned, OwnedRule};
@@ -57,7 +58,7 @@ impl Component for SecurityGroups {
             plan.problem(
                 group.logical_id(),
                 format!("security group {id} exists but is not managed by this stack"),
-                fix(&name),
+                fix(work, &name, id),
             );
         }
         Ok(plan)
@@ -71,7 +72,7 @@ impl Component for SecurityGroups {
             desired_groups(work).filter(|group| observed.get(*group).is_none()).collect();
         if !missing.is_empty() {
             join::all(missing.iter().map(|group| create(work, vpc, *group))).await?;
-            return Err(StepError::pending("the security groups to become visible"));
+            return Err(StepError::stalled("the security groups to become visible"));
         }
         let differences: Vec<Difference<'_>> = desired_groups(work)
             .filter_map(|group| observed.get(group))
@@ -108,7 +109,7 @@ impl Component for SecurityGroups {
         });
         for (owned, why) in join::all(deletions).await? {
             if let Some(why) = why {
-                deletion.remains(owned.group.logical_id(), &owned.id, why);
+                deletion.in_use(owned.group.logical_id(), &owned.id, why);
             }
         }
         Ok(deletion)
@@ -124,9 +125,10 @@ fn undesired<'f>(work: &Work<'_>, observed: &'f Observed) -> impl Iterator<Item 
 }
 
 /// How to fix a name conflict with a group that this stack does not manage.
-fn fix(name: &str) -> String {
+fn fix(work: &Work<'_>, name: &str, id: &str) -> String {
+    let fix = identity::fix(work, id);
     format!(
-        "delete the group, or deploy a stack with another name: the stack needs the name {name} in its VPC"
+        "delete the group, or deploy a stack with another name: the stack needs the name {name} in its VPC; if the group is the stack's own, {fix} instead"
     )
 }
 
@@ -163,7 +165,7 @@ impl<'f> Difference<'f> {
             rules.map(|(rule, why)| rule.permission(why, |group| observed.id(group))).collect()
         };
         let (Some(ingress), Some(egress)) = (permissions(false), permissions(true)) else {
-            return Err(StepError::pending("the security groups to become visible"));
+            return Err(StepError::stalled("the security groups to become visible"));
         };
         let (id, count) = (&self.owned.id, self.missing.len());
         let doing = format!("adding {count} rules to security group {id}");
@@ -178,12 +180,12 @@ impl<'f> Difference<'f> {
         if !ingress.is_empty() {
             let call = work.aws.ec2().authorize_security_group_ingress().group_id(id);
             let call = call.set_ip_permissions(Some(ingress)).tag_specifications(tags());
-            call.send().await.pending_on(&retryable, waiting_for, &doing)?;
+            call.send().await.stalled_on(&retryable, waiting_for, &doing)?;
         }
         if !egress.is_empty() {
             let call = work.aws.ec2().authorize_security_group_egress().group_id(id);
             let call = call.set_ip_permissions(Some(egress)).tag_specifications(tags());
-            call.send().await.pending_on(&retryable, waiting_for, &doing)?;
+            call.send().await.stalled_on(&retryable, waiting_for, &doing)?;
         }
         if count > 0 {
             let added: Vec<String> = self.missing.keys().map(ToString::to_string).collect();
@@ -200,7 +202,7 @@ impl<'f> Difference<'f> {
     /// Revokes the extra rules, and repairs the tags.
     async fn repair(&self, work: &Work<'_>) -> Result<(), StepError> {
         if !revoke(work, &self.owned.id, self.extra.clone()).await? {
-            return Err(StepError::pending("the security group rules to become visible"));
+            return Err(StepError::stalled("the security group rules to become visible"));
         }
         let (owned, logical_id) = (self.owned, self.owned.group.rules_logical_id());
         tagging::repair(work, NAME, owned.group.logical_id(), &owned.id, &owned.tags).await?;
@@ -283,7 +285,8 @@ async fn create(work: &Work<'_>, vpc: &str, group: Group) -> Result<(), StepErro
     }
     match observed::find_named(work, vpc, &name).await? {
         Some((id, false)) => {
-            Err(StepError::NotOwned { what: format!("security group {id}"), fix: fix(&name) })
+            let fix = fix(work, &name, &id);
+            Err(StepError::NotOwned { what: format!("security group {id}"), fix })
         }
         // An earlier response was lost, or the VPC is not visible yet.
         Some((_, true)) | None => Ok(()),
@@ -334,7 +337,7 @@ async fn delete_undesired(work: &Work<'_>, observed: &Observed) -> Result<Deleti
     let mut deletion = Deletion { found: undesired.len(), remaining: Vec::new() };
     for (owned, why) in join::all(deletions).await? {
         if let Some(why) = why {
-            deletion.remains(owned.group.logical_id(), &owned.id, why);
+            deletion.in_use(owned.group.logical_id(), &owned.id, why);
         }
     }
     Ok(deletion)
@@ -355,11 +358,13 @@ async fn delete_one(work: &Work<'_>, owned: &Owned) -> Result<bool, StepError> {
 
 /// Describes what prevents a group's deletion: network interfaces, or rules of groups that this stack does not manage.
 /// Stackdrop never changes those.
-async fn held_by(work: &Work<'_>, id: &str) -> Result<String, StepError> {
+async fn held_by(work: &Work<'_>, id: &str) -> Result<Dependents, StepError> {
     let (interfaces, referring) =
         tokio::try_join!(dependents(work, "group-id", id), observed::find_referring(work, id))?;
     if referring.is_empty() {
         return Ok(interfaces);
     }
-    Ok(format!("rules of other security groups refer to it: {}; {interfaces}", referring.join(", ")))
+    let why =
+        format!("rules of other security groups refer to it: {}; {}", referring.join(", "), interfaces.why);
+    Ok(Dependents { why, ..interfaces })
 }

@@ -2,12 +2,11 @@
 
 use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupRule};
 
-use super::NAME;
 use super::rules::{Group, Peer, Rule};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::{self, filter_any};
-use crate::deployment::names::{TAG_COMPONENT, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::outputs::SecurityGroupOutputs;
 
 /// A group that this stack manages.
@@ -50,7 +49,11 @@ impl Observed {
             ours.iter().map(|(group, observed)| owned(*group, observed, &rules, of_id)).collect();
         let not_owned = others
             .into_iter()
-            .filter(|(_, other)| groups.iter().any(|owned| other.vpc_id() == Some(&owned.vpc)))
+            .filter(|(_, other)| {
+                let of_network = work.outputs.network.as_ref().map(|network| &network.vpc);
+                let mut ours = groups.iter().map(|owned| &owned.vpc).chain(of_network);
+                ours.any(|vpc| other.vpc_id() == Some(vpc))
+            })
             .map(|(group, other)| (group, other.group_id.unwrap_or_default()))
             .collect();
         Ok(Self { groups, not_owned })
@@ -112,8 +115,8 @@ fn owned(
 }
 
 fn is_ours(work: &Work<'_>, group: &SecurityGroup) -> bool {
-    let tags = tagging::read(group.tags());
-    work.stack.owns(&tags) && tags.get(TAG_COMPONENT).is_some_and(|component| component == NAME)
+    // The name, which cannot be changed, says what the group is for.
+    work.stack.owns(&tagging::read(group.tags()))
 }
 
 /// Finds the groups with one of the stack's names in all VPCs. A name is unique in its VPC and cannot be changed, so one

@@ -40,10 +40,11 @@ pub(super) async fn ask(
     record.next = Some(format!(
         "Approve with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. Without the command: the token \
          is in s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output \
-         '{{\"approved\":true}}'` approves, `aws stepfunctions send-task-failure --task-token TOKEN` rejects. A newer version \
-         of the spec replaces this one.",
+         '{{\"approved\":true}}'` approves, `aws stepfunctions send-task-failure --task-token TOKEN --error {} --cause 'REASON'` \
+         rejects. A newer version of the spec replaces this one.",
         aws.settings.bucket,
-        bucket::approval_key(stack)
+        bucket::approval_key(stack),
+        names::APPROVAL_REJECTED
     ));
     bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
     announce(aws, &Announcement::of(Event::AwaitingApproval, &record)).await;

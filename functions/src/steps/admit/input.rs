@@ -8,6 +8,8 @@ use stackdrop_specs::{Drift, StackName};
 use crate::aws::Settings;
 use crate::aws::error::StepError;
 use crate::deployment::event::stack_of;
+use crate::deployment::failure::message_of;
+use crate::deployment::state::Trigger;
 
 /// The execution's input.
 #[derive(Debug)]
@@ -18,11 +20,27 @@ pub(super) enum Input {
     Deleted { key: String },
     /// A schedule or a person requested an action.
     Manual(ManualRequest),
-    /// An execution was stopped by hand or timed out.
+    /// An execution failed, was stopped by hand or timed out.
     Interrupted(Interruption),
+    /// Nothing to do, and why.
+    Harmless(String),
 }
 
-/// An execution of this workflow that was stopped or timed out, so that no `Catch` ran.
+impl Input {
+    /// What started the execution.
+    pub(super) fn trigger(&self) -> Trigger {
+        match self {
+            Self::Uploaded { .. } => Trigger::Upload,
+            Self::Deleted { .. } => Trigger::Deletion,
+            Self::Manual(request) if request.action == RequestedAction::Redeploy => Trigger::Schedule,
+            Self::Manual(_) => Trigger::Manual,
+            Self::Interrupted(_) | Self::Harmless(_) => Trigger::Interruption,
+        }
+    }
+}
+
+/// An execution of this workflow that was stopped or timed out, or that Step Functions ended, so that no `Catch` ran; or one
+/// that failed by itself, which has released its lock.
 #[derive(Debug)]
 pub(super) struct Interruption {
     /// The execution's ARN.
@@ -31,10 +49,14 @@ pub(super) struct Interruption {
     pub(super) name: String,
     /// The stack of its deployment.
     pub(super) stack: StackName,
-    /// `ABORTED` or `TIMED_OUT`.
+    /// `ABORTED`, `FAILED` or `TIMED_OUT`.
     status: String,
-    /// The cause that was given when it was stopped.
+    /// The name of the error, if it failed.
+    error: Option<String>,
+    /// The cause that was given when it was stopped, or that of the error.
     cause: Option<String>,
+    /// Whether it cleaned up after another execution itself.
+    cleaned_up: bool,
     /// When it started (RFC 3339).
     pub(super) started: String,
     /// When it ended (RFC 3339).
@@ -47,9 +69,25 @@ impl Interruption {
         let cause = self.cause.as_ref().filter(|cause| !cause.is_empty());
         match (self.status.as_str(), cause) {
             ("TIMED_OUT", _) => "ran longer than the workflow allows".into(),
+            ("FAILED", cause) => {
+                let error = self.error.as_deref().unwrap_or("no error");
+                let cause = cause.map(|cause| format!(": {}", message_of(cause))).unwrap_or_default();
+                format!("was ended by Step Functions ({error}{cause})")
+            }
             (_, None) => "was stopped by hand".into(),
             (_, Some(cause)) => format!("was stopped by hand ({cause})"),
         }
+    }
+
+    /// Whether it may have failed by itself: then it has recorded that and released its lock.
+    pub(super) fn has_failed(&self) -> bool {
+        self.status == "FAILED"
+    }
+
+    /// Whether it failed while it cleaned up after another execution: that is not tried again, because each attempt could fail
+    /// in the same way.
+    pub(super) fn is_failed_cleanup(&self) -> bool {
+        self.has_failed() && self.cleaned_up
     }
 }
 
@@ -113,7 +151,7 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
     let bucket = &settings.bucket;
     match event.get("detail-type") {
         None => return manual_request(event).map(Input::Manual),
-        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings).map(Input::Interrupted),
+        Some(kind) if kind == STATUS_CHANGE => return interruption(event, settings),
         Some(_) => {}
     }
     let no_event =
@@ -131,6 +169,13 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
     if name != *bucket {
         return Err(StepError::InvalidEvent(format!(
             "the event is from the bucket {name}, but specs are read from {bucket}"
+        )));
+    }
+    // A rule's pattern cannot exclude the keys of subfolders: its `*` stands for any characters.
+    let in_subfolder = |folder: &str| key.strip_prefix(folder).is_some_and(|file| file.contains('/'));
+    if in_subfolder("specs/") || in_subfolder("plans/") {
+        return Ok(Input::Harmless(format!(
+            "the object {key} is in a subfolder: only specs/NAME.yaml and plans/NAME.yaml (or .yml, .json) are specs"
         )));
     }
     if deleted {
@@ -162,6 +207,7 @@ struct StatusChange {
     stop_date: Option<i64>,
     /// Step Functions omits a large input.
     input: Option<String>,
+    error: Option<String>,
     cause: Option<String>,
 }
 
@@ -178,7 +224,7 @@ fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
     Ok(request)
 }
 
-fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, StepError> {
+fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> {
     let no_event = |what: String| {
         StepError::InvalidEvent(format!("the input is not an event of a stopped deployment: {what}"))
     };
@@ -190,26 +236,42 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Interruption, Step
     if change.state_machine_arn != settings.state_machine {
         return Err(no_event(format!("{} is another state machine", change.state_machine_arn)));
     }
-    if !["ABORTED", "TIMED_OUT"].contains(&change.status.as_str()) {
-        return Err(no_event(format!("its status is {}, not ABORTED or TIMED_OUT", change.status)));
+    if !["ABORTED", "FAILED", "TIMED_OUT"].contains(&change.status.as_str()) {
+        return Err(no_event(format!("its status is {}, not ABORTED, FAILED or TIMED_OUT", change.status)));
     }
-    let input = change.input.as_deref().ok_or_else(|| no_event("it lacks the execution's input".into()))?;
-    let stack = serde_json::from_str(input).ok().and_then(|input| stack_of(&input));
-    let stack = stack.and_then(|stack| StackName::try_from(stack).ok());
-    let stack = stack.ok_or_else(|| no_event("its input names no stack".into()))?;
+    // The name becomes a part of a record's key. Events of AWS always agree with the ARN.
+    if change.name.contains('/') || !change.execution_arn.ends_with(&format!(":{}", change.name)) {
+        return Err(no_event(format!("{:?} is not the name of {}", change.name, change.execution_arn)));
+    }
+    let input: Option<Value> = match change.input.as_deref() {
+        Some(text) => serde_json::from_str(text).map_err(|error| no_event(error.to_string()))?,
+        None => return Err(no_event("it lacks the execution's input".into())),
+    };
+    let stack = input.as_ref().and_then(stack_of).and_then(|stack| StackName::try_from(stack).ok());
+    let Some(stack) = stack else {
+        // An execution with an invalid input fails in Admit; its event must not fail too, again and again.
+        return if change.status == "FAILED" {
+            Ok(Input::Harmless("the execution that failed had no stack, so it changed nothing".into()))
+        } else {
+            Err(no_event("its input names no stack".into()))
+        };
+    };
+    let cleaned_up = input.is_some_and(|input| input["detail-type"] == STATUS_CHANGE);
     let at = |millis: i64| {
         let moment = time::OffsetDateTime::from_unix_timestamp(millis / 1000).ok();
         let text =
             moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok());
         text.unwrap_or_default()
     };
-    Ok(Interruption {
+    Ok(Input::Interrupted(Interruption {
         execution: change.execution_arn,
         name: change.name,
         stack,
         status: change.status,
+        error: change.error,
         cause: change.cause,
+        cleaned_up,
         started: at(change.start_date),
         stopped: at(change.stop_date.unwrap_or(change.start_date)),
-    })
+    }))
 }

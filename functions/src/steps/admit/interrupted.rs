@@ -1,5 +1,5 @@
-//! Cleaning up after executions that were stopped by hand or timed out: their `Catch` did not run, so another deployment rolls
-//! back for them, and releases their lock.
+//! Cleaning up after executions that were stopped by hand, timed out or were ended by Step Functions: their `Catch` did not
+//! run, so another deployment rolls back for them, and releases their lock.
 
 use serde_json::Value;
 use stackdrop_specs::Spec;
@@ -10,6 +10,7 @@ use super::not_deployed::not_deployed;
 use super::{Admitted, Execution, admit, baseline, read_version};
 use crate::aws::Aws;
 use crate::aws::error::{StepError, names};
+use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
 use crate::deployment::failure::{Failure, Failures};
 use crate::deployment::outcome::Outcome;
@@ -32,9 +33,15 @@ pub(super) async fn interrupted(
             interruption.name,
             interruption.description()
         );
-        record(aws, interruption, None, When::Absent).await?;
+        // A deployment that failed by itself has its own record, unless its input was invalid.
+        if !interruption.has_failed() {
+            record(aws, interruption, None, When::Absent).await?;
+        }
         return not_deployed(execution, stack, Verdict::Superseded, &reason);
     };
+    if interruption.is_failed_cleanup() && lock.execution == interruption.execution {
+        return give_up(aws, execution, interruption, &lock.source).await;
+    }
     let (source, destroying) = (lock.source, lock.destroying);
     let purpose = Purpose { source: &source, destroying, replaces_waiting: true };
     let etag = lock::take(aws, stack, execution, &purpose).await?;
@@ -52,7 +59,6 @@ pub(super) async fn interrupted(
     let baseline = baseline(aws, &interruption.stack).await?;
     let spec = spec(aws, interruption, &source, baseline.as_ref()).await?;
     let admitted = Admitted {
-        trigger: Trigger::Interruption,
         destroying,
         interruption: Some(Failures::from([(
             names::INTERRUPTED.to_owned(),
@@ -64,6 +70,46 @@ pub(super) async fn interrupted(
         ..Admitted::new(spec, source, etag, baseline)
     };
     admit(aws, execution, admitted).await
+}
+
+/// Ends the cleanup that failed: its stack stays as it is, and somebody must deploy it again.
+async fn give_up(
+    aws: &Aws,
+    execution: &Execution,
+    interruption: &Interruption,
+    source: &Source,
+) -> Result<Value, StepError> {
+    let stack = interruption.stack.as_str();
+    // Not before the last function of the failed cleanup must have ended.
+    let etag = lock::take(aws, stack, execution, &Purpose::deploy(source)).await?;
+    let (name, why) = (&interruption.name, interruption.description());
+    let mut failed = Record::begin(
+        stack,
+        name,
+        &interruption.execution,
+        interruption.started.clone(),
+        Outcome::RollbackFailed,
+    );
+    failed.trigger = Trigger::Interruption;
+    failed.source = Some(source.clone());
+    failed.ended = Some(interruption.stopped.clone());
+    failed.error = Some(names::ROLLBACK_FAILED.into());
+    failed.message = Some(format!(
+        "Deployment {name}, which rolled back an interrupted deployment, {why}. The stack is incomplete."
+    ));
+    failed.next = Some(format!(
+        "Check the execution's history, then start {{ \"stack\": \"{stack}\" }}: the next deployment continues from there."
+    ));
+    bucket::write(aws, &bucket::history_key(stack, name), &failed, When::Always).await?;
+    bucket::write(aws, &bucket::status_key(stack), &failed, When::Always).await?;
+    announce(aws, &Announcement::of(Event::Failed, &failed)).await;
+    record::unlock(aws, stack, &etag).await?;
+    not_deployed(
+        execution,
+        stack,
+        Verdict::Superseded,
+        &format!("deployment {name} {why}; it is not repeated"),
+    )
 }
 
 /// The interrupted deployment's spec, which says whether to keep its resources. If it can no longer be read, the baseline's

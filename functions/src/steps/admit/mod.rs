@@ -51,6 +51,9 @@ struct Request {
 struct Execution {
     id: String,
     name: String,
+    /// What started it.
+    #[serde(skip)]
+    trigger: Trigger,
     /// The lock, once the execution has taken it.
     #[serde(skip)]
     lock: OnceLock<HeldLock>,
@@ -116,8 +119,10 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
 }
 
 async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
-    let Request { event, execution } = request(NAME, payload)?;
-    let admitted = begin(input::parse(&event, &aws.settings)?, aws, &execution).await;
+    let Request { event, mut execution } = request(NAME, payload)?;
+    let input = input::parse(&event, &aws.settings)?;
+    execution.trigger = input.trigger();
+    let admitted = begin(input, aws, &execution).await;
     if let (Err(error), Some(HeldLock { stack, etag })) = (&admitted, execution.lock.get())
         && !error.is_retried()
         && let Err(stuck) = record::unlock(aws, stack, etag).await
@@ -133,6 +138,7 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
         Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
         Input::Deleted { key } => deleted(aws, execution, &key).await,
         Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
+        Input::Harmless(reason) => not_deployed(execution, "", Verdict::Superseded, &reason),
         Input::Manual(request) => match request.action {
             RequestedAction::Deploy | RequestedAction::Plan => manual(aws, execution, &request).await,
             RequestedAction::Redeploy => redeploy(aws, execution, &request).await,
@@ -158,8 +164,7 @@ async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) 
     }
     let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
     let baseline = baseline(aws, &stack).await?;
-    let admitted = Admitted { trigger: Trigger::Upload, ..Admitted::new(spec, source, lock, baseline) };
-    admit(aws, execution, admitted).await
+    admit(aws, execution, Admitted::new(spec, source, lock, baseline)).await
 }
 
 /// A claim on a spec's version: only the first deployment that claims a version deploys it.
@@ -243,7 +248,6 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
     };
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let admitted = Admitted {
-        trigger: Trigger::Schedule,
         refresh_image: request.refresh_image,
         report_only: request.drift == Drift::Report,
         ..Admitted::new(spec, source, lock, Some(baseline))
@@ -269,11 +273,7 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
         (None, None) => (Outcome::Retained, format!("no deployment of stack {stack} has succeeded")),
         (None, Some(baseline)) if baseline.spec.on_delete == OnDelete::Destroy => {
             let (spec, baseline) = (baseline.spec.clone(), Some(baseline.clone()));
-            let admitted = Admitted {
-                trigger: Trigger::Deletion,
-                destroying: true,
-                ..Admitted::new(spec, source, lock, baseline)
-            };
+            let admitted = Admitted { destroying: true, ..Admitted::new(spec, source, lock, baseline) };
             return admit(aws, execution, admitted).await;
         }
         (None, Some(_)) => (Outcome::Retained, format!("stack {stack} is retained (onDelete: retain)")),
@@ -318,7 +318,6 @@ struct Admitted {
     source: Source,
     lock: String,
     baseline: Option<Baseline>,
-    trigger: Trigger,
     refresh_image: bool,
     report_only: bool,
     destroying: bool,
@@ -329,16 +328,15 @@ struct Admitted {
 impl Admitted {
     /// A plain deployment on a manual request.
     fn new(spec: Spec, source: Source, lock: String, baseline: Option<Baseline>) -> Self {
-        let (trigger, interruption) = (Trigger::Manual, None);
+        let interruption = None;
         let (refresh_image, report_only, destroying) = (false, false, false);
-        Self { spec, source, lock, baseline, trigger, refresh_image, report_only, destroying, interruption }
+        Self { spec, source, lock, baseline, refresh_image, report_only, destroying, interruption }
     }
 }
 
 async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<Value, StepError> {
     let stack = admitted.spec.stack.as_str();
     let mut record = new_record(aws, stack, execution, Outcome::Running);
-    record.trigger = admitted.trigger;
     record.source = Some(admitted.source.clone());
     if !admitted.source.plan_only {
         bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
@@ -356,7 +354,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         source: admitted.source,
         lock: admitted.lock,
         started: record.started,
-        trigger: admitted.trigger,
+        trigger: execution.trigger,
         spec: admitted.spec,
         baseline: admitted.baseline,
         refresh_image: admitted.refresh_image,

@@ -16,7 +16,8 @@ use crate::deployment::state::{Source, Verdict};
 
 /// A new record of this deployment.
 pub(super) fn new_record(aws: &Aws, stack: &str, execution: &Execution, result: Outcome) -> Record {
-    Record::begin(stack, &execution.name, &execution.id, aws.now(), result)
+    let record = Record::begin(stack, &execution.name, &execution.id, aws.now(), result);
+    Record { trigger: execution.trigger, ..record }
 }
 
 /// Ends a deployment that another one supersedes. It is recorded only as history: the status is that of the other one.

@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::interface::{self, Interface, Public};
 use super::query::{Filter, Filters, one, optional, select};
 use super::resource::{Entity, Kind, Resource, done, every, find, invalid, known, stored_in, tag_set};
-use super::tagging;
+use super::{nat, tagging};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
@@ -21,6 +21,8 @@ const FIRST_PUBLIC: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 pub(crate) struct Address {
     pub(super) entity: Entity,
     pub(super) public: Ipv4Addr,
+    /// Its pool; `amazon` for an ordinary address.
+    pool: &'static str,
 }
 
 impl Address {
@@ -76,15 +78,33 @@ impl Resource for Address {
             "allocationId": self.entity.id,
             "publicIp": self.public.to_string(),
             "domain": "vpc",
-            "publicIpv4Pool": "amazon",
+            "publicIpv4Pool": self.pool,
             "networkBorderGroup": world.region,
             "associationId": mapping.map(|(_, public)| &public.association),
             "networkInterfaceId": mapping.map(|(interface, _)| interface.id()),
+            "instanceId": mapping.and_then(|(interface, _)| interface.instance()),
             "networkInterfaceOwnerId": mapping.map(|_| &world.account),
             "privateIpAddress": mapping.map(|(interface, _)| interface.address.to_string()),
             "tagSet": tag_set(&self.entity.tags),
         })
     }
+}
+
+/// The pool of the addresses that count against the quota.
+const AMAZON: &str = "amazon";
+
+/// Adds an address from a range that the account brought.
+pub(crate) fn seed_uncounted_address(world: &mut World) {
+    let address = Address {
+        entity: Entity::new(
+            world.id(Address::KIND.prefix),
+            crate::world::Tags::new(),
+            std::time::Duration::ZERO,
+        ),
+        public: new_public(world),
+        pool: "ipv4pool-ec2-012345",
+    };
+    world.states.ec2.addresses.insert(address.entity.id.clone(), address);
 }
 
 /// A public address that was not used before.
@@ -112,7 +132,11 @@ pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refu
             format!("There is no network border group {group}"),
         ));
     }
-    if !quotas::has_room(world, quotas::ADDRESSES, every::<Address>(world).count()) {
+    if !quotas::has_room(
+        world,
+        quotas::ADDRESSES,
+        every::<Address>(world).filter(|address| address.pool == AMAZON).count(),
+    ) {
         return Err(Refusal::new(
             "AddressLimitExceeded",
             "The maximum number of addresses has been reached.",
@@ -121,6 +145,7 @@ pub(super) fn allocate(world: &mut World, params: &Params) -> Result<Reply, Refu
     let address = Address {
         entity: Entity::new(world.id(Address::KIND.prefix), tags, world.now),
         public: new_public(world),
+        pool: AMAZON,
     };
     let answer = json!({
         "allocationId": address.id(),
@@ -216,6 +241,7 @@ pub(super) fn release(world: &mut World, params: &Params) -> Result<Reply, Refus
     if is_associated(world, &id) {
         return Err(Refusal::new("InvalidIPAddress.InUse", format!("Address {} is in use.", address.public)));
     }
+    nat::check_freed(world, &id)?;
     world.states.ec2.addresses.remove(&id);
     Ok(done())
 }

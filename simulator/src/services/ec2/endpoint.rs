@@ -10,7 +10,7 @@ use super::query::{Filter, one};
 use super::resource::{Entity, Kind, Resource, every, find, invalid, stored_in, tag_set};
 use super::route_table::RouteTable;
 use super::subnet::Subnet;
-use super::{group, subnet, tagging, token, vpc};
+use super::{group, offers, subnet, tagging, token, vpc};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -23,7 +23,7 @@ const MOST_GATEWAY_ENDPOINTS: usize = 20;
 const DELETED_SECONDS: f64 = 10.0;
 
 /// The services with interface endpoints, by the last part of their name.
-const INTERFACE_SERVICES: [&str; 22] = [
+pub(super) const INTERFACE_SERVICES: [&str; 23] = [
     "autoscaling",
     "ec2",
     "ec2messages",
@@ -34,6 +34,7 @@ const INTERFACE_SERVICES: [&str; 22] = [
     "ecs-telemetry",
     "elasticloadbalancing",
     "events",
+    "guardduty-data",
     "kms",
     "lambda",
     "logs",
@@ -47,7 +48,7 @@ const INTERFACE_SERVICES: [&str; 22] = [
     "ssmmessages",
     "sts",
 ];
-const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
+pub(super) const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
@@ -187,7 +188,7 @@ impl Resource for Endpoint {
     }
 }
 
-fn full_name(world: &World, service: &str) -> String {
+pub(super) fn full_name(world: &World, service: &str) -> String {
     format!("com.amazonaws.{}.{service}", world.region)
 }
 
@@ -358,6 +359,9 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
     vpc::usable(world, &request.vpc)?;
     let vpc = &request.vpc;
     check_subnets(world, vpc, &request.subnets)?;
+    for subnet in request.subnets.iter().filter_map(|id| world.states.ec2.subnets.get(id)) {
+        offers::check_service(world, &request.service, &subnet.zone)?;
+    }
     interface::check_groups(world, vpc, &request.groups)?;
     check_tables(world, vpc, &request.service, &request.tables)?;
     if request.private_dns {
@@ -469,6 +473,38 @@ pub(super) fn check_private_dns(
         ));
     }
     Ok(())
+}
+
+/// Adds the endpoint that GuardDuty creates in a VPC with instances or tasks. Returns nothing if a subnet has no room.
+/// Source: hashicorp/terraform-provider-aws#46747.
+pub(super) fn add_guard_duty(
+    world: &mut World,
+    vpc: &str,
+    subnets: &[String],
+    group: &str,
+) -> Option<String> {
+    let id = world.id(Endpoint::KIND.prefix);
+    let groups = vec![group.to_owned()];
+    let mut interfaces = BTreeMap::new();
+    for subnet in subnets {
+        interfaces.insert(subnet.clone(), make_interface(world, &id, subnet, &groups).ok()?);
+    }
+    let endpoint = Endpoint {
+        entity: Entity::new(id.clone(), Tags::from([("GuardDutyManaged".into(), "true".into())]), world.now),
+        vpc: vpc.to_owned(),
+        service: "guardduty-data".into(),
+        is_gateway: false,
+        tables: BTreeSet::new(),
+        interfaces,
+        groups,
+        private_dns: true,
+        policy: FULL_ACCESS.into(),
+        ready: world.ready("vpc_endpoint_interface"),
+        fails: false,
+        deletion: None,
+    };
+    world.states.ec2.endpoints.insert(id.clone(), endpoint);
+    Some(id)
 }
 
 /// Starts the deletion of an endpoint, unless it has started.

@@ -83,6 +83,21 @@ impl Resource for Group {
     }
 }
 
+/// Adds the group of GuardDuty's endpoint in a VPC.
+pub(super) fn add_guard_duty(world: &mut World, vpc: &str) -> String {
+    let id = world.id(Group::KIND.prefix);
+    let group = Group {
+        entity: Entity::new(id.clone(), Tags::from([("GuardDutyManaged".into(), "true".into())]), world.now),
+        name: format!("GuardDutyManagedSecurityGroup-{vpc}"),
+        description: "Associated with the VPC endpoint of GuardDuty".into(),
+        vpc: vpc.to_owned(),
+    };
+    // Calls do not see it for a moment, but GuardDuty has waited.
+    let group = Group { entity: Entity { created: std::time::Duration::ZERO, ..group.entity }, ..group };
+    world.states.ec2.groups.insert(id.clone(), group);
+    id
+}
+
 /// The known rules of a group.
 fn rules_of<'w>(world: &'w World, group: &str, egress: bool) -> impl Iterator<Item = &'w Rule> {
     let group = group.to_owned();

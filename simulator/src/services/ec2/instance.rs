@@ -190,6 +190,13 @@ impl Instance {
     }
 
     fn interface_documents(&self, world: &World, interface: &Interface) -> Value {
+        // `InstanceNetworkInterfaceAssociation` in AWS's model has no IDs.
+        let association = interface.association(world).map(|mut association| {
+            for absent in ["allocationId", "associationId"] {
+                association[absent] = Value::Null;
+            }
+            association
+        });
         json!([{
             "networkInterfaceId": interface.id(),
             "subnetId": interface.subnet,
@@ -201,7 +208,7 @@ impl Instance {
             "privateIpAddress": interface.address.to_string(),
             "sourceDestCheck": self.settings.checks_source,
             "groupSet": interface.group_set(world),
-            "association": interface.association(world),
+            "association": association,
             "attachment": {
                 "attachmentId": interface.id().replace("eni-", "eni-attach-"),
                 "deviceIndex": 0,
@@ -333,4 +340,35 @@ pub(super) fn describe(world: &World, params: &Params) -> Result<Reply, Refusal>
     }
     let found = select::<Instance>(world, &ids, &filters)?;
     Ok(page.answer(Instance::SET, reservations(world, found)))
+}
+
+/// For how many seconds after the start of an instance AWS's status checks are `initializing` ("a few minutes").
+const CHECK_SECONDS: f64 = 180.0;
+
+const STATUS_FILTERS: &[Filter<Instance>] = &[
+    ("availability-zone", |instance, _| one(&instance.zone)),
+    ("instance-state-name", |instance, world| one(instance.state(world.now).name())),
+];
+
+/// The status checks of running instances.
+pub(super) fn describe_status(world: &World, params: &Params) -> Result<Reply, Refusal> {
+    let ids = params.list(Instance::IDS);
+    let filters = Filters::read(params, STATUS_FILTERS)?;
+    params.done()?;
+    let statuses: Vec<Value> = select::<Instance>(world, &ids, &filters)?
+        .into_iter()
+        .filter_map(|instance| {
+            let since = instance.running_since(world.now)?;
+            let checked = since + world.latency.seconds(CHECK_SECONDS);
+            let status = if world.now < checked { "initializing" } else { "ok" };
+            Some(json!({
+                "instanceId": instance.entity.id,
+                "availabilityZone": instance.zone,
+                "instanceState": instance.state(world.now).document(),
+                "instanceStatus": { "status": status },
+                "systemStatus": { "status": status },
+            }))
+        })
+        .collect();
+    Ok(json!({ "instanceStatusSet": statuses }).into())
 }

@@ -106,7 +106,7 @@ impl Interface {
         }
     }
 
-    fn instance(&self) -> Option<&str> {
+    pub(super) fn instance(&self) -> Option<&str> {
         match &self.holder {
             Holder::Instance(id) => Some(id),
             _ => None,

@@ -13,7 +13,7 @@ use super::interface::{self, Holder, Wanted};
 use super::profile::{self, Named};
 use super::resource::{Entity, Kind, Late, Resource, every, invalid};
 use super::volume::{self, Disk};
-use super::{group, subnet, tagging, token};
+use super::{group, offers, subnet, tagging, token};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::quotas;
@@ -247,6 +247,7 @@ fn check(world: &World, launch: &Launch) -> Result<Checked, Refusal> {
     };
     let profile = launch.profile.as_ref().map(|profile| profile.resolve(world)).transpose()?;
     check_quota(world, &kind, launch.most)?;
+    offers::check_capacity(world, &kind.name, &subnet.zone)?;
     Ok(Checked {
         kind,
         vpc: subnet.vpc.clone(),

@@ -27,7 +27,7 @@ fn item<T: Resource>(kind: &str, resource: &T) -> Item {
 /// security groups, the interfaces of services and instances.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     let now = world.now;
-    items.extend(every::<Vpc>(world).map(|vpc| item("AWS::EC2::VPC", vpc)));
+    items.extend(every::<Vpc>(world).filter(|vpc| !vpc.is_shared()).map(|vpc| item("AWS::EC2::VPC", vpc)));
     items.extend(every::<Subnet>(world).map(|subnet| item("AWS::EC2::Subnet", subnet)));
     items.extend(every::<InternetGateway>(world).map(|gateway| item("AWS::EC2::InternetGateway", gateway)));
     items.extend(

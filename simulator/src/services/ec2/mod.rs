@@ -10,12 +10,14 @@ mod endpoint;
 mod endpoint_change;
 mod gateway;
 mod group;
+mod incidents;
 mod instance;
 mod instance_change;
 mod interface;
 mod launch;
 mod listing;
 mod nat;
+mod offers;
 mod operations;
 mod paths;
 mod profile;
@@ -48,8 +50,11 @@ use crate::rates::Rate;
 use crate::world::World;
 use resource::{Resource, every, known};
 
+pub(crate) use address::seed_uncounted_address;
 pub(crate) use catalogue::seed_not_offered;
+pub(crate) use offers::{Lack, seed_lack};
 pub(crate) use view::{connects, interfaces, security_groups};
+pub(crate) use vpc::seed_shared_vpc;
 
 /// The public image of Amazon Linux 2023 for x86-64 in Systems Manager's public parameters.
 pub(crate) const AMI_X86_64: &str = "ami-0a120230000086064";
@@ -84,6 +89,7 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteSubnet", Timing::Delete("subnet")),
         ("DeleteVpc", Timing::Delete("vpc")),
     ],
+    incidents: incidents::INCIDENTS,
     can_fail: &["CreateNatGateway", "CreateVpcEndpoint", "RunInstances"],
     ..Service::ec2("ec2", "http://ec2.amazonaws.com/doc/2016-11-15/", operations::act, access::access)
 };
@@ -116,6 +122,8 @@ pub(crate) struct State {
     profiles: BTreeMap<String, profile::Association>,
     /// The zones that lack an instance type, as pairs of type and zone.
     not_offered: BTreeSet<(String, String)>,
+    /// What AWS refuses in some zones.
+    lacks: BTreeSet<offers::Lack>,
     /// The customer key that encrypts the account's volumes by default, if any.
     default_key: Option<String>,
     /// The first request of each client token, by operation and token.

@@ -191,6 +191,28 @@ impl Request {
     }
 }
 
+/// For how many seconds after the end of a NAT gateway EC2 refuses to release its address. It frees the address
+/// asynchronously (hashicorp/terraform-provider-aws#49299; eformat/sno-for-100#9 saw `AuthFailure`).
+const FREES_SECONDS: f64 = 4.0;
+
+/// # Errors
+/// `InvalidNetworkInterfaceID.NotFound` for a moment after the end of the NAT gateway that used an address, and
+/// `AuthFailure` before that.
+pub(super) fn check_freed(world: &World, allocation: &str) -> Result<(), Refusal> {
+    let seconds = |part: f64| world.latency.seconds(FREES_SECONDS * part);
+    for nat in world.states.ec2.nats.values().filter(|nat| nat.allocation.as_deref() == Some(allocation)) {
+        let Some(ended) = nat.ended().filter(|ended| *ended <= world.now) else { continue };
+        if world.now < ended + seconds(0.5) {
+            let message = "You do not have permission to access the specified resource.";
+            return Err(Refusal::new("AuthFailure", message));
+        }
+        if world.now < ended + seconds(1.0) {
+            return Err(Interface::KIND.not_found(&nat.interface));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let client_token = params.text("ClientToken");
     let request = Request::read(params)?;
@@ -271,6 +293,15 @@ fn check(world: &World, request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Starts the deletion of a gateway.
+pub(super) fn start_deletion(world: &mut World, id: &str) {
+    let gone = world.gone("nat_gateway");
+    let Some(nat) = world.states.ec2.nats.get_mut(id) else { return };
+    nat.deleted_at = Some(gone);
+    let interface = nat.interface.clone();
+    interface::release(world, &interface, gone);
+}
+
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = params.required("NatGatewayId")?;
     params.done()?;
@@ -281,13 +312,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
         "deleting" => {}
         // Deleting a failed gateway takes no time.
         "failed" => find_mut::<NatGateway>(world, &id)?.deleted_at = Some(now),
-        _ => {
-            let gone = world.gone("nat_gateway");
-            let nat = find_mut::<NatGateway>(world, &id)?;
-            nat.deleted_at = Some(gone);
-            let interface = nat.interface.clone();
-            interface::release(world, &interface, gone);
-        }
+        _ => start_deletion(world, &id),
     }
     Ok(json!({ "natGatewayId": id }).into())
 }

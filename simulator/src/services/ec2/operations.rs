@@ -5,7 +5,7 @@ use Operation::{Read, Write};
 use super::query::describe;
 use super::{
     address, catalogue, endpoint, endpoint_change, gateway, group, instance, instance_change, interface,
-    launch, nat, profile, route, route_table, rule, rule_change, subnet, tagging, volume, vpc, zone,
+    launch, nat, offers, profile, route, route_table, rule, rule_change, subnet, tagging, volume, vpc, zone,
 };
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -55,6 +55,7 @@ static OPERATIONS: &[(&str, Operation)] = &[
     ("DeleteNatGateway", Write(nat::delete)),
     ("CreateVpcEndpoint", Write(endpoint::create)),
     ("DescribeVpcEndpoints", Read(describe::<endpoint::Endpoint>)),
+    ("DescribeVpcEndpointServices", Read(offers::describe_services)),
     ("ModifyVpcEndpoint", Write(endpoint_change::modify)),
     ("DeleteVpcEndpoints", Write(endpoint::delete)),
     // Security groups and network interfaces.
@@ -77,6 +78,7 @@ static OPERATIONS: &[(&str, Operation)] = &[
     ("DescribeImages", Read(catalogue::describe_images)),
     ("RunInstances", Write(launch::run)),
     ("DescribeInstances", Read(instance::describe)),
+    ("DescribeInstanceStatus", Read(instance::describe_status)),
     ("TerminateInstances", Write(instance_change::terminate)),
     ("StopInstances", Write(instance_change::stop)),
     ("StartInstances", Write(instance_change::start)),

@@ -28,6 +28,8 @@ pub(super) struct Route {
 pub(super) enum Target {
     InternetGateway(String),
     NatGateway(String),
+    /// A peering connection, by its ID: the other network is not simulated.
+    Peering(String),
 }
 
 impl Target {
@@ -40,6 +42,7 @@ impl Target {
             Self::NatGateway(id) => {
                 world.states.ec2.nats.get(id).is_some_and(|nat| nat.takes_routes(world.now))
             }
+            Self::Peering(_) => true,
         }
     }
 }
@@ -67,7 +70,21 @@ pub(super) fn way<'w>(world: &'w World, table: &'w RouteTable, to: Ipv4Addr) -> 
         Some(target) if !target.is_there(world, &table.vpc) => Way::Nowhere,
         Some(Target::InternetGateway(_)) => Way::InternetGateway,
         Some(Target::NatGateway(id)) => Way::NatGateway(id),
-        None => Way::Nowhere,
+        Some(Target::Peering(_)) | None => Way::Nowhere,
+    }
+}
+
+/// Adds a route to a peered network, as its owner does.
+pub(super) fn add_peering(world: &mut World, table: &str, destination: Ipv4Net, peering: &str) {
+    if let Some(table) = world.states.ec2.tables.get_mut(table) {
+        table.routes.push(Route { destination, target: Target::Peering(peering.to_owned()) });
+    }
+}
+
+/// Gives the local route of a table another target: an interface, such as a firewall's.
+pub(super) fn divert_local(world: &mut World, table: &str, interface: &str) {
+    if let Some(table) = world.states.ec2.tables.get_mut(table) {
+        table.diverted = Some(interface.to_owned());
     }
 }
 
@@ -76,21 +93,24 @@ pub(super) fn documents(world: &World, table: &RouteTable) -> Vec<Value> {
     let local = world.states.ec2.vpcs.get(&table.vpc).map(|vpc| {
         json!({
             "destinationCidrBlock": vpc.cidr.to_string(),
-            "gatewayId": "local",
+            "gatewayId": table.diverted.is_none().then_some("local"),
+            "networkInterfaceId": table.diverted,
             "origin": "CreateRouteTable",
             "state": "active",
         })
     });
     let made = table.routes.iter().map(|route| {
-        let (gateway, nat) = match &route.target {
-            Target::InternetGateway(id) => (Some(id), None),
-            Target::NatGateway(id) => (None, Some(id)),
+        let (gateway, nat, peering) = match &route.target {
+            Target::InternetGateway(id) => (Some(id), None, None),
+            Target::NatGateway(id) => (None, Some(id), None),
+            Target::Peering(id) => (None, None, Some(id)),
         };
         let is_there = route.target.is_there(world, &table.vpc);
         json!({
             "destinationCidrBlock": route.destination.to_string(),
             "gatewayId": gateway,
             "natGatewayId": nat,
+            "vpcPeeringConnectionId": peering,
             "origin": "CreateRoute",
             "state": if is_there { "active" } else { "blackhole" },
         })
@@ -209,6 +229,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
 }
 
 pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    if params.flag("LocalTarget")? == Some(true) {
+        return restore_local(world, params);
+    }
     let (table_id, route) = asked(world, params)?;
     let table = find_mut::<RouteTable>(world, &table_id)?;
     match table.routes.iter_mut().find(|other| other.destination == route.destination) {
@@ -224,6 +247,19 @@ pub(super) fn replace(world: &mut World, params: &Params) -> Result<Reply, Refus
             ),
         )),
     }
+}
+
+/// Gives the local route its target back.
+fn restore_local(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let table_id = params.required("RouteTableId")?;
+    let destination = block(&params.required("DestinationCidrBlock")?)?;
+    params.done()?;
+    let vpc = find::<RouteTable>(world, &table_id)?.vpc.clone();
+    if world.states.ec2.vpcs.get(&vpc).is_none_or(|vpc| vpc.cidr != destination) {
+        return Err(invalid(&destination.to_string(), "destinationCidrBlock", "It has no local route."));
+    }
+    find_mut::<RouteTable>(world, &table_id)?.diverted = None;
+    Ok(done())
 }
 
 pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusal> {

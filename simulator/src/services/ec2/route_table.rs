@@ -25,6 +25,8 @@ pub(crate) struct RouteTable {
     /// Whether it is the VPC's main table, for subnets without a table of their own.
     pub(super) main: bool,
     pub(super) routes: Vec<Route>,
+    /// The interface that the local route leads to, if somebody changed it.
+    pub(super) diverted: Option<String>,
     associations: Vec<Association>,
 }
 
@@ -143,6 +145,7 @@ pub(super) fn make_main(world: &mut World, vpc: &str) {
         vpc: vpc.into(),
         main: true,
         routes: Vec::new(),
+        diverted: None,
         associations: vec![association],
     };
     world.states.ec2.tables.insert(id, table);
@@ -173,6 +176,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         vpc: request.0,
         main: false,
         routes: Vec::new(),
+        diverted: None,
         associations: Vec::new(),
     };
     let document = table.document(world);

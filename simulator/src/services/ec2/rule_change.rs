@@ -79,9 +79,11 @@ pub(super) fn revoke(world: &mut World, params: &Params, egress: bool) -> Result
         .iter()
         .map(|rule| {
             let mut document = rule.document(world);
-            // AWS's message here names the group only.
+            // `RevokedSecurityGroupRule` in AWS's model names the group only, and has no ARN, owner and tags.
             document["referencedGroupId"] = rule.peer_group().into();
-            document["referencedGroupInfo"] = Value::Null;
+            for absent in ["referencedGroupInfo", "securityGroupRuleArn", "groupOwnerId", "tagSet"] {
+                document[absent] = Value::Null;
+            }
             document
         })
         .collect();

@@ -12,7 +12,7 @@ use super::query::{Filter, one};
 use super::resource::{
     Entity, Kind, Late, Resource, done, every, find, find_mut, has_dependencies, invalid, stored_in, tag_set,
 };
-use super::{tagging, vpc, zone};
+use super::{offers, tagging, vpc, zone};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
@@ -195,7 +195,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
 }
 
 fn choose_zone(world: &World, name: Option<String>, id: Option<String>) -> Result<String, Refusal> {
-    let names = zone::names(world);
+    let names = offers::zones_for_subnets(world);
     match (name, id) {
         (Some(_), Some(_)) => Err(Refusal::new(
             "InvalidParameterCombination",
@@ -214,7 +214,7 @@ fn choose_zone(world: &World, name: Option<String>, id: Option<String>) -> Resul
             .into_iter()
             .find(|name| zone::id_of(world, name) == id)
             .ok_or_else(|| invalid(&id, "availabilityZoneId", "There is no such zone.")),
-        (None, None) => Ok(names[0].clone()),
+        (None, None) => Ok(names.into_iter().next().unwrap_or_default()),
     }
 }
 

@@ -109,6 +109,20 @@ fn list_tags<T: Resource>(world: &World, rows: &mut Vec<TagRow>) {
     }
 }
 
+/// The IDs of all resources with a tag.
+pub(super) fn ids_with_tag(world: &World, key: &str, value: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    for tagged in &TAGGED {
+        (tagged.list)(world, &mut rows);
+    }
+    rows.into_iter().filter(|row| row.key == key && row.value == value).map(|row| row.id).collect()
+}
+
+/// Changes the tags of a resource. Returns whether that changed something.
+pub(super) fn change(world: &mut World, id: &str, change: &impl Fn(&mut Tags) -> bool) -> bool {
+    tags_by_id(world, id).is_ok_and(change)
+}
+
 fn tagged_by_id(id: &str) -> Option<&'static Tagged> {
     let prefix = id.split_once('-')?.0;
     TAGGED.iter().find(|tagged| tagged.kind.prefix == prefix)

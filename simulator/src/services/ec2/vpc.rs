@@ -36,12 +36,23 @@ pub(crate) struct Vpc {
     dns_hostnames: Late<bool>,
     /// Until when a removed public address still counts as mapped through the internet gateway.
     pub(super) mapped_until: Duration,
+    /// The account that shares it, if it is another one.
+    sharer: Option<String>,
 }
 
 impl Vpc {
     /// Whether both DNS attributes are enabled, as private DNS names of endpoints require.
     pub(super) fn resolves_private_names(&self, now: Duration) -> bool {
         self.dns_support.shown(now) && self.dns_hostnames.shown(now)
+    }
+
+    /// Whether another account shares it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.sharer.is_some()
+    }
+
+    fn owner<'w>(&'w self, world: &'w World) -> &'w str {
+        self.sharer.as_deref().unwrap_or(&world.account)
     }
 
     fn state(&self, now: Duration) -> &'static str {
@@ -64,7 +75,7 @@ impl Resource for Vpc {
         ("cidr-block-association.cidr-block", |vpc, _| one(vpc.cidr.to_string())),
         ("state", |vpc, world| one(vpc.state(world.now))),
         ("is-default", |_, _| one("false")),
-        ("owner-id", |_, world| one(&world.account)),
+        ("owner-id", |vpc, world| one(vpc.owner(world))),
         ("dhcp-options-id", |_, _| one("dopt-default")),
     ];
 
@@ -73,7 +84,7 @@ impl Resource for Vpc {
     fn document(&self, world: &World) -> Value {
         json!({
             "vpcId": self.entity.id,
-            "ownerId": world.account,
+            "ownerId": self.owner(world),
             "state": self.state(world.now),
             "cidrBlock": self.cidr.to_string(),
             "cidrBlockAssociationSet": [{
@@ -107,6 +118,22 @@ pub(super) fn usable<'w>(world: &'w World, id: &str) -> Result<&'w Vpc, Refusal>
     Ok(vpc)
 }
 
+/// Adds a VPC of another account that shares it with this one.
+pub(crate) fn seed_shared_vpc(world: &mut World) {
+    let id = world.id(Vpc::KIND.prefix);
+    let vpc = Vpc {
+        entity: Entity::new(id.clone(), crate::world::Tags::new(), Duration::ZERO),
+        cidr: Ipv4Net::new_assert([10, 200, 0, 0].into(), 16),
+        tenancy: "default".into(),
+        ready: Duration::ZERO,
+        dns_support: Late::new(true),
+        dns_hostnames: Late::new(true),
+        mapped_until: Duration::ZERO,
+        sharer: Some("210987654321".into()),
+    };
+    world.states.ec2.vpcs.insert(id, vpc);
+}
+
 /// A CIDR block: AWS accepts sizes from /16 to /28 and clears the host bits.
 ///
 /// # Errors
@@ -134,7 +161,8 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if ipv6 {
         return Err(Refusal::new("UnsupportedOperation", "The simulated network has no IPv6."));
     }
-    if !quotas::has_room(world, quotas::VPCS, every::<Vpc>(world).count()) {
+    if !quotas::has_room(world, quotas::VPCS, every::<Vpc>(world).filter(|vpc| vpc.sharer.is_none()).count())
+    {
         return Err(Refusal::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
     }
     let id = world.id(Vpc::KIND.prefix);
@@ -147,6 +175,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         dns_support: Late::new(true),
         dns_hostnames: Late::new(false),
         mapped_until: Duration::ZERO,
+        sharer: None,
     };
     let document = vpc.document(world);
     world.states.ec2.vpcs.insert(id.clone(), vpc);

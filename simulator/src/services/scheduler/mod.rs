@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Service, unknown};
 use crate::clock::Clock;
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal, flatten};
 use crate::protocol::{Reply, Request};
@@ -32,6 +33,18 @@ pub(crate) static SERVICE: Service = Service {
     advance,
     inventory,
     causes_events: true,
+    incidents: &[
+        Incident {
+            name: "schedule-disabled",
+            what: "Somebody disables the stack's schedule",
+            cause: schedules::disable,
+        },
+        Incident {
+            name: "schedule-deleted",
+            what: "Somebody deletes the stack's schedule",
+            cause: schedules::delete_of_stack,
+        },
+    ],
     ..Service::rest_json("scheduler", route, act, access::access)
 };
 

@@ -88,6 +88,26 @@ fn arn(world: &World, (group, name): &(String, String)) -> String {
     world.arn("scheduler", &format!("schedule/{group}/{name}"))
 }
 
+/// Disables the schedule with a stack's name.
+pub(super) fn disable(world: &mut World, stack: &str) -> Vec<String> {
+    let of_stack = world.states.scheduler.schedules.iter_mut().filter(|((_, name), _)| name == stack);
+    let enabled = of_stack.filter(|(_, schedule)| schedule.settings["State"] == "ENABLED");
+    let changed = enabled.map(|((_, name), schedule)| {
+        schedule.settings["State"] = json!("DISABLED");
+        schedule.next_at = None;
+        name.clone()
+    });
+    changed.collect()
+}
+
+/// Deletes the schedule with a stack's name.
+pub(super) fn delete_of_stack(world: &mut World, stack: &str) -> Vec<String> {
+    let schedules = &mut world.states.scheduler.schedules;
+    let deleted: Vec<_> = schedules.keys().filter(|(_, name)| name == stack).cloned().collect();
+    schedules.retain(|id, _| !deleted.contains(id));
+    deleted.into_iter().map(|(_, name)| name).collect()
+}
+
 pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let id = identity(params)?;
     let token = params.text("ClientToken");

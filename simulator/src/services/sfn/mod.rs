@@ -51,7 +51,7 @@ pub(crate) struct State {
     tokens: BTreeMap<String, Option<Answer>>,
 }
 
-/// The answer to a task: an output, or an error and its cause.
+/// The answer to a task: an output, or an error and its cause, which are empty if they were not sent.
 pub type Answer = Result<Value, (String, String)>;
 
 /// An execution of a state machine.
@@ -144,6 +144,11 @@ pub(crate) fn ended_with(world: &mut World, arn: &str, status: &'static str, end
     if runs {
         world.states.sfn.ends.insert(arn.to_owned(), end);
     }
+}
+
+/// The result of an execution, if it was reported.
+pub(crate) fn end_of(world: &World, arn: &str) -> Option<ExecutionEnd> {
+    world.states.sfn.ends.get(arn).cloned()
 }
 
 /// Adds an event to an execution's history.

@@ -6,7 +6,7 @@ mod stopped;
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::{Fault, FaultKind, Seed, When};
+use stackdrop_simulator::{Fault, FaultKind, Incident, Seed, When};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
@@ -45,7 +45,8 @@ fn rehearsal(spec: &str) -> Rehearsal {
 }
 
 fn opened(setting: &Setting, specs: &[&Spec]) -> Rehearsal {
-    Rehearsal::open(&Setting { keep_decisions: true, ..setting.clone() }, specs).unwrap()
+    Rehearsal::open(&Setting { keep_decisions: true, keep_exchanges: true, ..setting.clone() }, specs)
+        .unwrap()
 }
 
 fn unprotected(spec: &str) -> String {
@@ -163,6 +164,8 @@ async fn private_gets_nat_and_is_destroyed() -> Rehearsal {
         deployed(&rehearsal, spec).await;
     }
     ec2.delete_security_group().group_id(group).send().await.unwrap();
+    let guard_duty = Incident::named("guard-duty-added").unwrap();
+    assert_eq!(rehearsal.account().cause(guard_duty, "intranet").len(), 2);
     succeeds(&rehearsal, json!({ "stack": "intranet", "action": "destroy" })).await;
     rehearsal
 }

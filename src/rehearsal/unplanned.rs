@@ -1,0 +1,273 @@
+//! Compares what a deployment did with its plan: a plan must name every change (invariant 9 of ARCHITECTURE.md).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use stackdrop_functions::deployment::plan::{Change, ComponentPlan, Verb};
+use stackdrop_simulator::{Call, Ending};
+use stackdrop_statemachine::{Outcome, Step};
+
+use super::announces;
+
+/// The calls of a component that change one kind of its resources. A kind is the start of a logical ID.
+struct Writes {
+    component: &'static str,
+    kinds: &'static [&'static str],
+    operations: &'static [&'static str],
+}
+
+const fn writes(
+    component: &'static str,
+    kinds: &'static [&'static str],
+    operations: &'static [&'static str],
+) -> Writes {
+    Writes { component, kinds, operations }
+}
+
+/// Every writing call of the components, except those that change tags.
+const WRITES: [Writes; 31] = [
+    writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
+    // A new VPC has a default security group, whose rules are deleted.
+    writes(
+        "network",
+        &["default-security-group", "vpc"],
+        &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"],
+    ),
+    writes("network", &["subnet"], &["CreateSubnet", "ModifySubnetAttribute", "DeleteSubnet"]),
+    writes(
+        "network",
+        &["internet-gateway"],
+        &["CreateInternetGateway", "AttachInternetGateway", "DetachInternetGateway", "DeleteInternetGateway"],
+    ),
+    writes("network", &["route-table"], &["CreateRouteTable", "CreateRoute", "ReplaceRoute"]),
+    writes("network", &["route-table"], &["DeleteRoute", "DeleteRouteTable"]),
+    // The association of a subnet is a field of the subnet.
+    writes(
+        "network",
+        &["route-table", "subnet"],
+        &["AssociateRouteTable", "ReplaceRouteTableAssociation", "DisassociateRouteTable"],
+    ),
+    writes("network", &["endpoint"], &["CreateVpcEndpoint", "ModifyVpcEndpoint", "DeleteVpcEndpoints"]),
+    writes("security-groups", &[""], &["CreateSecurityGroup", "DeleteSecurityGroup"]),
+    writes("security-groups", &[""], &["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]),
+    writes("security-groups", &[""], &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"]),
+    writes(
+        "database",
+        &["instance"],
+        &["CreateDBInstance", "ModifyDBInstance", "StartDBInstance", "RebootDBInstance", "DeleteDBInstance"],
+    ),
+    writes(
+        "database",
+        &["parameter-group"],
+        &["CreateDBParameterGroup", "ModifyDBParameterGroup", "DeleteDBParameterGroup"],
+    ),
+    writes(
+        "database",
+        &["subnet-group"],
+        &["CreateDBSubnetGroup", "ModifyDBSubnetGroup", "DeleteDBSubnetGroup"],
+    ),
+    writes(
+        "load-balancer",
+        &["load-balancer"],
+        &["CreateLoadBalancer", "ModifyLoadBalancerAttributes", "SetSubnets", "SetSecurityGroups"],
+    ),
+    writes("load-balancer", &["load-balancer"], &["DeleteLoadBalancer"]),
+    writes(
+        "load-balancer",
+        &["target-group"],
+        &["CreateTargetGroup", "ModifyTargetGroup", "ModifyTargetGroupAttributes", "DeleteTargetGroup"],
+    ),
+    writes("load-balancer", &["listener"], &["CreateListener", "ModifyListener", "DeleteListener"]),
+    writes("load-balancer", &["rule"], &["CreateRule", "ModifyRule", "SetRulePriorities", "DeleteRule"]),
+    writes("load-balancer", &["certificate"], &["RequestCertificate", "DeleteCertificate"]),
+    writes("load-balancer", &["certificate", "alias-record"], &["ChangeResourceRecordSets"]),
+    writes("egress", &["address"], &["AllocateAddress", "ReleaseAddress"]),
+    writes("egress", &["nat"], &["CreateNatGateway", "DeleteNatGateway"]),
+    writes("egress", &["route"], &["CreateRoute", "ReplaceRoute", "DeleteRoute"]),
+    writes("egress", &["endpoint"], &["CreateVpcEndpoint", "ModifyVpcEndpoint", "DeleteVpcEndpoints"]),
+    writes(
+        "instance",
+        &["instance"],
+        &["RunInstances", "StartInstances", "StopInstances", "TerminateInstances", "ModifyVolume"],
+    ),
+    // An instance that started without its profile has it attached later; the profile is attached to the instance.
+    writes(
+        "instance",
+        &["instance", "profile"],
+        &[
+            "ModifyInstanceAttribute",
+            "ModifyInstanceMetadataOptions",
+            "DisassociateAddress",
+            "ModifyNetworkInterfaceAttribute",
+            "AssociateIamInstanceProfile",
+            "ReplaceIamInstanceProfileAssociation",
+            "CreateInstanceProfile",
+            "AddRoleToInstanceProfile",
+            "RemoveRoleFromInstanceProfile",
+            "DeleteInstanceProfile",
+        ],
+    ),
+    writes(
+        "",
+        &["role", "AWSServiceRoleFor"],
+        &[
+            "CreateRole",
+            "PutRolePolicy",
+            "AttachRolePolicy",
+            "UpdateAssumeRolePolicy",
+            "DeleteRolePolicy",
+            "DetachRolePolicy",
+            "DeleteRole",
+            "CreateServiceLinkedRole",
+        ],
+    ),
+    writes(
+        "service",
+        &["cluster", "log-group"],
+        &["CreateCluster", "DeleteCluster", "CreateLogGroup", "PutRetentionPolicy", "DeleteLogGroup"],
+    ),
+    writes(
+        "service",
+        &["service", "task-definition"],
+        &[
+            "RegisterTaskDefinition",
+            "DeregisterTaskDefinition",
+            "DeleteTaskDefinitions",
+            "CreateService",
+            "UpdateService",
+            "DeleteService",
+        ],
+    ),
+    writes(
+        "service",
+        &["scalable-target", "scaling-policy"],
+        &["RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy"],
+    ),
+];
+
+/// The calls that the plans of some components are known to hide. Each entry is a fault that must be repaired.
+const KNOWN: [(&str, &str); 7] = [
+    // The subnets of a new zone.
+    ("load-balancer", "SetSubnets"),
+    // The subnets of a new zone, a new target group or a new security group: all tasks are replaced.
+    ("service", "UpdateService"),
+    // The secret of a database that is created again.
+    ("service", "RegisterTaskDefinition"),
+    ("service", "DeregisterTaskDefinition"),
+    ("service", "DeleteTaskDefinitions"),
+    ("service", "PutRolePolicy"),
+    // The deletion protection of an instance that an interrupted deployment had created, and that was not available yet.
+    ("database", "ModifyDBInstance"),
+];
+
+/// Whether a call by others changes something that the plan of a running deployment could not know.
+pub(super) fn disturbs(call: &Call) -> bool {
+    let by_execution = call.caller.contains('/');
+    let irrelevant = ["s3", "states", "scheduler"].contains(&call.service.as_str()) || announces(call);
+    !by_execution && !irrelevant && took_effect(call)
+}
+
+fn took_effect(call: &Call) -> bool {
+    call.writes && !matches!(call.ending, Ending::Refused(_) | Ending::LostBefore)
+}
+
+/// The writing calls of a deployment that its plan hides, each with the reason. What follows a failure, the rollback, is not
+/// planned; nor is the destruction of a stack, which deletes everything.
+pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> Vec<String> {
+    let Some(state) = planned_state(outcome) else { return Vec::new() };
+    let plans = state.get("plan").map(Vec::<ComponentPlan>::deserialize);
+    let Some(Ok(plans)) = plans else { return Vec::new() };
+    if plans.is_empty() || state["destroying"] == true {
+        return Vec::new();
+    }
+    let only_plans = state["source"]["planOnly"] == true
+        || state["reportOnly"] == true
+        || state["review"]["blocked"] == true;
+    let until = started_at + Duration::from_secs_f64(rolled_back_at(outcome).unwrap_or(f64::from(u32::MAX)));
+    let done = calls.iter().filter(|call| took_effect(call) && call.at <= until);
+    let mut hidden: Vec<String> = done
+        .filter_map(|call| {
+            let component = component_of(call)?;
+            let name = call.name();
+            let known = KNOWN.contains(&(component, call.operation.as_str()));
+            let why = if only_plans {
+                "although the deployment was only planned".to_owned()
+            } else {
+                hidden(call, &plans.iter().find(|plan| plan.component == component)?.plan.changes, component)?
+            };
+            (!known).then(|| format!("{component}: {name} {why}"))
+        })
+        .collect();
+    hidden.sort();
+    hidden.dedup();
+    hidden
+}
+
+/// The last state of the deployment that has its plan.
+fn planned_state(outcome: &Outcome) -> Option<&serde_json::Value> {
+    let inputs = outcome.history.iter().rev().filter_map(|event| event.detail.input());
+    inputs.into_iter().find(|input| input["plan"].as_array().is_some_and(|plan| !plan.is_empty()))
+}
+
+/// When the rollback began, in seconds since the execution's start.
+fn rolled_back_at(outcome: &Outcome) -> Option<f64> {
+    let deletes = |step: &&Step| step.name == "RollBack" || step.name.starts_with("Delete");
+    outcome.steps.iter().find(deletes).map(|step| step.start)
+}
+
+/// The component whose resource a call changes; `None` for records and announcements, and for the stack's schedule, which
+/// belongs to no component.
+fn component_of(call: &Call) -> Option<&str> {
+    if announces(call) || ["s3", "states", "scheduler"].contains(&call.service.as_str()) {
+        return None;
+    }
+    match call.caller.split('/').nth(1) {
+        // Conclude switches on the database's deletion protection.
+        Some("conclude") => Some("database"),
+        component => component,
+    }
+}
+
+/// Why the plan of a component hides a call; `None` if it names the change.
+fn hidden(call: &Call, changes: &[Change], component: &str) -> Option<String> {
+    if changes.is_empty() {
+        return Some("although the component's plan is empty".into());
+    }
+    let operation = call.operation.as_str();
+    if changes_tags(operation) {
+        let tags = |change: &Change| change.verb != Verb::Wait;
+        return (!changes.iter().any(tags)).then(|| "without a planned change".into());
+    }
+    let known: Vec<&Writes> = WRITES
+        .iter()
+        .filter(|writes| {
+            ["", component].contains(&writes.component) && writes.operations.contains(&operation)
+        })
+        .collect();
+    if known.is_empty() {
+        return Some("which the table in src/rehearsal/unplanned.rs lacks".into());
+    }
+    let kinds: Vec<&str> = known.iter().flat_map(|writes| writes.kinds).copied().collect();
+    let of_kind = |change: &&Change| kinds.iter().any(|kind| change.resource.starts_with(kind));
+    if changes.iter().filter(of_kind).any(|change| allows(change.verb, operation)) {
+        return None;
+    }
+    let planned: Vec<String> =
+        changes.iter().map(|change| format!("{:?} {}", change.verb, change.resource)).collect();
+    Some(format!("without a planned change of {}; planned: {}", kinds.join(" or "), planned.join(", ")))
+}
+
+/// Whether a planned change of a resource includes a call. Updates may replace the resource.
+fn allows(verb: Verb, operation: &str) -> bool {
+    let creates = ["Create", "Run", "Allocate", "Request"].iter().any(|verb| operation.starts_with(verb));
+    match verb {
+        Verb::Create | Verb::Update | Verb::Restart => true,
+        Verb::Delete => !creates,
+        Verb::Wait => false,
+    }
+}
+
+fn changes_tags(operation: &str) -> bool {
+    let tags = ["Tag", "Untag", "CreateTags", "DeleteTags", "AddTags", "RemoveTags"];
+    tags.iter().any(|start| operation.starts_with(start))
+}

@@ -1,0 +1,170 @@
+//! Incidents at every step of a deployment, an update, its rollback and a destroy: what AWS or a person does to the stack
+//! meanwhile. No rollback may fail, nothing may be left behind or exist twice, and once AWS has finished what the incident
+//! began, the next deployment reaches its spec.
+//!
+//! By default, each incident happens at every fourth step, a different quarter for each incident; with `MATRIX`, at every one.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stackdrop::chaos::resources_of;
+use stackdrop::rehearsal::Checkpoint;
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::Incident;
+
+use crate::runner::{Ended, Grouped, Verdict, run_all};
+use crate::undisturbed_run::{UndisturbedRun, changes, lock_is_free, run, upload};
+use crate::{SHOP, deployment, destroy, same, simulated, update};
+
+/// One in this many steps has a case.
+const INTERVAL: usize = 4;
+/// How long AWS needs at most to finish what an incident began.
+const AWS_FINISHES: Duration = Duration::from_mins(30);
+
+/// An incident that happens before a step.
+struct Moment<'r> {
+    incident: &'static Incident,
+    before: &'r Checkpoint,
+}
+
+impl fmt::Display for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} before {}", self.incident.name, self.before.step().unwrap_or_default())
+    }
+}
+
+impl Grouped for Moment<'_> {
+    fn group(&self) -> &str {
+        self.incident.name
+    }
+}
+
+/// The moments of a run.
+fn moments(undisturbed: &UndisturbedRun) -> Vec<Moment<'_>> {
+    let all = std::env::var_os("MATRIX").is_some();
+    let incidents = Incident::all().enumerate();
+    let moments = incidents.flat_map(|(place, incident)| {
+        let checkpoints = undisturbed.checkpoints.iter().enumerate();
+        let wanted = checkpoints.filter(move |(step, _)| all || (step + place).is_multiple_of(INTERVAL));
+        wanted.map(move |(_, before)| Moment { incident, before })
+    });
+    moments.collect()
+}
+
+/// Goes on from a moment, after its incident. `None` if the stack has nothing that the incident could change.
+async fn go_on(moment: &Moment<'_>) -> Option<(Rehearsal, Deployed)> {
+    let rehearsal = Rehearsal::resume(moment.before);
+    if rehearsal.account().cause(moment.incident, "shop").is_empty() {
+        return None;
+    }
+    let deployed = rehearsal.go_on(moment.before).await.unwrap();
+    Some((rehearsal, deployed))
+}
+
+/// Lets the time pass that AWS needs.
+#[expect(clippy::disallowed_methods, reason = "the test waits in simulated time; no function does")]
+async fn aws_finishes() {
+    tokio::time::sleep(AWS_FINISHES).await;
+}
+
+/// The stack's resources.
+fn own(rehearsal: &Rehearsal) -> Vec<String> {
+    resources_of(&rehearsal.account().inventory(), "shop")
+}
+
+fn own_after(undisturbed: &UndisturbedRun) -> Vec<String> {
+    own(&Rehearsal::resume(undisturbed.checkpoints.last().unwrap()))
+}
+
+/// `Ok` if the result is one of these, and IAM has denied no call.
+fn ended_as(rehearsal: &Rehearsal, deployed: &Deployed, allowed: &[Outcome]) -> Result<(), String> {
+    let error = deployed.error().unwrap_or_default();
+    if !allowed.contains(&deployed.result()) {
+        return Err(format!("{}: {error}", deployed.result()));
+    }
+    rehearsal.account().denials().first().map_or(Ok(()), |denial| Err(denial.to_string()))
+}
+
+/// `Ok` if, once AWS has finished, a deployment of the spec succeeds, leaves what is expected, and the next changes nothing.
+async fn reaches(rehearsal: &Rehearsal, spec: &str, expected: &[String]) -> Result<(), String> {
+    aws_finishes().await;
+    let input = upload(rehearsal, spec).await;
+    let mut next = run(rehearsal, input.clone()).await;
+    if !next.succeeded() {
+        // What it asks of a person is done by then, or AWS has done it.
+        aws_finishes().await;
+        next = run(rehearsal, input).await;
+    }
+    same("the end of the next", (next.result(), next.error()), (Outcome::Succeeded, None))?;
+    same("the resources", own(rehearsal), expected.to_vec())?;
+    let idle = run(rehearsal, json!({ "stack": "shop" })).await;
+    same("the end of the one after", (idle.result(), idle.error()), (Outcome::Succeeded, None))?;
+    same("what the one after changes", changes(&idle), Vec::new())?;
+    lock_is_free(rehearsal).await
+}
+
+async fn after_the_incident(
+    moment: &Moment<'_>,
+    spec: &str,
+    expected: &[String],
+    allowed: &[Outcome],
+) -> Verdict {
+    let Some((rehearsal, deployed)) = go_on(moment).await else { return Ok(Ended::NothingToChange) };
+    ended_as(&rehearsal, &deployed, allowed)?;
+    reaches(&rehearsal, spec, expected).await?;
+    Ok(if deployed.succeeded() { Ended::Succeeded } else { Ended::FailedClean })
+}
+
+#[test]
+fn no_incident_in_a_first_deployment_leaves_anything_behind() {
+    let undisturbed = deployment::undisturbed();
+    let expected = own_after(&undisturbed);
+    run_all("Incidents in a deployment", &moments(&undisturbed), |moment| {
+        simulated(async {
+            after_the_incident(moment, SHOP, &expected, &[Outcome::Succeeded, Outcome::Failed]).await
+        })
+    });
+}
+
+#[test]
+fn no_incident_in_an_update_makes_its_rollback_fail() {
+    let (undisturbed, spec) = (update::undisturbed(), update::updated_spec());
+    let expected = own_after(&undisturbed);
+    run_all("Incidents in an update", &moments(&undisturbed), |moment| {
+        simulated(async {
+            after_the_incident(moment, &spec, &expected, &[Outcome::Succeeded, Outcome::Failed]).await
+        })
+    });
+}
+
+#[test]
+fn no_incident_in_a_rollback_makes_it_fail() {
+    let undisturbed = update::undisturbed_rollback();
+    let expected = own(&Rehearsal::resume(&undisturbed.checkpoints[0]));
+    run_all("Incidents in the rollback of an update", &moments(&undisturbed), |moment| {
+        simulated(async { after_the_incident(moment, SHOP, &expected, &[Outcome::Failed]).await })
+    });
+}
+
+#[test]
+fn no_incident_in_a_destroy_leaves_anything_behind() {
+    let undisturbed = destroy::undisturbed();
+    run_all("Incidents in a destroy", &moments(&undisturbed), |moment| {
+        simulated(async {
+            let Some((rehearsal, deployed)) = go_on(moment).await else { return Ok(Ended::NothingToChange) };
+            ended_as(&rehearsal, &deployed, &[Outcome::Destroyed, Outcome::DestroyFailed, Outcome::Failed])?;
+            if deployed.result() == Outcome::Destroyed {
+                same("the resources", own(&rehearsal), Vec::new())?;
+                return Ok(Ended::Succeeded);
+            }
+            aws_finishes().await;
+            let again: Value = json!({ "stack": "shop", "action": "destroy" });
+            let again = run(&rehearsal, again).await;
+            same("the end of the next", (again.result(), again.error()), (Outcome::Destroyed, None))?;
+            same("the resources", own(&rehearsal), Vec::new())?;
+            Ok(Ended::FailedClean)
+        })
+    });
+}

@@ -1,0 +1,135 @@
+//! Executions that Step Functions itself ends as FAILED (`States.Runtime`, too much data, too many events, a Conclude that
+//! fails): no Catch runs, so the event of their end starts another deployment, which rolls back.
+
+use serde_json::{Value, json};
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_statemachine::Abort;
+
+use crate::{FailAt, SHOP, changes, deployed, object, rehearsal, resources, run};
+
+/// Runs an execution with this input, which fails at a step, and returns the event of its end.
+async fn failed_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
+    let abort = Abort::default();
+    let failed = rehearsal.run(input.clone(), &FailAt(step, abort.clone()), &abort).await;
+    assert!(failed.error().unwrap().starts_with("States.Runtime: "), "the execution ended before {step}");
+    event_of(rehearsal, &failed, &input)
+}
+
+/// The event that a rule matches at the end of an execution.
+fn event_of(rehearsal: &Rehearsal, ended: &Deployed, input: &Value) -> Value {
+    rehearsal.interruption(&ended.id, input).unwrap()
+}
+
+async fn upload(rehearsal: &Rehearsal, spec: &str) -> Value {
+    rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deployment_that_step_functions_fails_is_rolled_back_and_recorded() {
+    for step in ["Plan", "Database", "WaitUntilStable", "AwaitDatabase"] {
+        let rehearsal = rehearsal(SHOP);
+        let input = upload(&rehearsal, SHOP).await;
+        let event = failed_at(&rehearsal, input, step).await;
+        let after = run(&rehearsal, event).await;
+        assert_eq!(after.result(), Outcome::Failed, "{step}: {:?}", after.error());
+        let error = after.error().unwrap();
+        assert!(error.contains("was ended by Step Functions (States.Runtime: An error occurred"), "{error}");
+        assert_eq!(resources(&rehearsal), Vec::<String>::new(), "{step}");
+        assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none(), "{step}");
+        let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
+        assert_eq!(record["result"], "Interrupted", "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_step_functions_fails_is_rolled_back_to_the_baseline() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let before = resources(&rehearsal);
+    let input = upload(&rehearsal, &SHOP.replacen("zones: 2", "zones: 3", 1)).await;
+    let event = failed_at(&rehearsal, input, "Service").await;
+    assert_ne!(resources(&rehearsal), before);
+    let after = run(&rehearsal, event).await;
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(resources(&rehearsal), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_whose_conclusion_fails_is_rolled_back() {
+    let rehearsal = rehearsal(SHOP);
+    let denied = Fault::at("s3", "PutObject", When::From(1), FaultKind::AccessDenied);
+    rehearsal.account().arm(denied.during("/conclude/conclude"));
+    let input = upload(&rehearsal, SHOP).await;
+    let failed = run(&rehearsal, input.clone()).await;
+    rehearsal.account().disarm();
+    assert!(!failed.succeeded() && object(&rehearsal, "stacks/shop/lock.json").await.is_some());
+    let after = run(&rehearsal, event_of(&rehearsal, &failed, &input)).await;
+    assert!(after.error().unwrap().contains("was ended by Step Functions (Denied: "), "{:?}", after.error());
+    assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_failed_by_itself_needs_no_cleanup() {
+    let rehearsal = rehearsal(SHOP);
+    let refused = Fault::at("ecs", "CreateService", When::From(1), crate::refused());
+    rehearsal.account().arm(refused);
+    let input = upload(&rehearsal, SHOP).await;
+    let failed = run(&rehearsal, input.clone()).await;
+    assert_eq!(failed.result(), Outcome::Failed);
+    let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await;
+    let status = object(&rehearsal, "stacks/shop/status.json").await;
+    let after = run(&rehearsal, event_of(&rehearsal, &failed, &input)).await;
+    assert_eq!((after.result(), after.succeeded()), (Outcome::Superseded, true));
+    assert_eq!(changes(&after), Vec::<String>::new());
+    assert!(after.outcome.seconds < 5.0, "the cleanup took {} s", after.outcome.seconds);
+    assert_eq!(object(&rehearsal, "stacks/shop/history/deployment-1.json").await, record);
+    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await, status);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_cleanup_is_told_and_not_repeated_and_the_next_deployment_continues() {
+    let rehearsal = rehearsal(SHOP);
+    let input = upload(&rehearsal, SHOP).await;
+    let event = failed_at(&rehearsal, input, "Service").await;
+    let second = failed_at(&rehearsal, event, "DeleteNetwork").await;
+    let third = run(&rehearsal, second).await;
+    assert_eq!((third.result(), third.succeeded()), (Outcome::Superseded, true), "{:?}", third.error());
+    assert_eq!(changes(&third), Vec::<String>::new());
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!(
+        (&status["result"], &status["deployment"]),
+        (&json!("RollbackFailed"), &json!("deployment-2"))
+    );
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("deployment-2") && message.contains("States.Runtime"), "{message}");
+    assert!(status["next"].as_str().unwrap().contains("the next deployment continues from there"));
+    let told = rehearsal.account().messages();
+    assert!(told.iter().any(|message| format!("{message:?}").contains("RollbackFailed")), "nobody is told");
+    deployed(&rehearsal, SHOP).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_execution_with_an_invalid_input_starts_no_endless_chain() {
+    let rehearsal = rehearsal(SHOP);
+    for input in [json!({ "nonsense": true }), json!({ "stack": "shop", "version": "1", "action": "plan" })] {
+        let failed = run(&rehearsal, input.clone()).await;
+        assert_eq!(failed.error().unwrap().split(':').next(), Some("InvalidEvent"));
+        let after = run(&rehearsal, event_of(&rehearsal, &failed, &input)).await;
+        assert!(after.succeeded(), "{input}: {:?}", after.error());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_event_with_a_forged_name_is_refused() {
+    let rehearsal = rehearsal(SHOP);
+    let input = upload(&rehearsal, SHOP).await;
+    let mut event = failed_at(&rehearsal, input, "Network").await;
+    event["detail"]["name"] = json!("../../../lock");
+    let refused = run(&rehearsal, event).await;
+    let error = refused.error().unwrap();
+    assert!(error.starts_with("InvalidEvent: ") && error.contains("is not the name of"), "{error}");
+}

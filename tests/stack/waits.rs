@@ -1,0 +1,141 @@
+//! Waits end when nobody is working: whatever a person must do is told within two minutes after the last thing in progress
+//! has ended. `just waits` prints the table.
+
+use serde_json::{Value, json};
+use stackdrop::rehearsal::{Checkpoint, in_simulated_time};
+use stackdrop::{Deployed, Rehearsal};
+use stackdrop_simulator::{Fault, FaultKind, Incident, When, can_fail};
+use stackdrop_statemachine::{Ending, EventKind, Step};
+
+use crate::{deployed, rehearsal, run, unprotected};
+
+/// The longest time between the end of the last thing in progress and the failure that tells a person what to do.
+const TOLD_SECONDS_MAX: f64 = 120.0;
+
+/// One line of the table.
+struct Told {
+    cause: String,
+    /// Between the last thing in progress and the failure; `None` if the deployment succeeded.
+    seconds: Option<f64>,
+    /// Whether AWS still reported progress when the step's time limit was reached.
+    still_working: bool,
+    last_words: String,
+}
+
+/// The first step whose failure ended the way forward.
+fn failed(deployed: &Deployed) -> Option<&Step> {
+    let steps = deployed.outcome.steps.iter().filter(|step| step.parent.is_none());
+    steps.into_iter().find(|step| matches!(step.ending, Ending::Caught { .. } | Ending::Failed(_)))
+}
+
+/// How long the step went on after AWS's last answer that showed progress.
+fn seconds_until_told(deployed: &Deployed, step: &Step) -> f64 {
+    let in_step = |at: f64| (step.start..=step.end).contains(&at);
+    let pending = deployed.outcome.history.iter().filter(|event| {
+        event.kind == EventKind::TaskFailed
+            && in_step(event.at_seconds)
+            && event.detail.to_json()["error"] == "Pending"
+    });
+    step.end - pending.map(|event| event.at_seconds).fold(step.start, f64::max)
+}
+
+fn told(cause: String, deployed: &Deployed) -> Told {
+    let step = failed(deployed);
+    let still_working = step.is_some_and(|step| match &step.ending {
+        Ending::Caught { failure, .. } | Ending::Failed(failure) => failure.error == "Pending",
+        _ => false,
+    });
+    let words = deployed.error().unwrap_or_else(|| deployed.result().to_string());
+    Told {
+        cause,
+        seconds: step.map(|step| seconds_until_told(deployed, step)),
+        still_working,
+        last_words: words.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Prints the table, and checks its times.
+#[expect(clippy::print_stdout, reason = "the table of `just waits`")]
+fn check(table: &[Told]) {
+    for Told { cause, seconds, last_words, .. } in table {
+        let seconds = seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.0} s"));
+        println!("{cause:<60} {seconds:>7}  {last_words}");
+    }
+    let late = table.iter().filter(|told| told.seconds.is_some_and(|seconds| seconds > TOLD_SECONDS_MAX));
+    let late: Vec<&str> = late.filter(|told| !told.still_working).map(|told| told.cause.as_str()).collect();
+    assert!(late.is_empty(), "told later than {TOLD_SECONDS_MAX} s after AWS's last progress: {late:?}");
+}
+
+/// The state of an account in which the example is deployed.
+fn with_the_example() -> (String, Checkpoint) {
+    let spec = unprotected();
+    let checkpoint = in_simulated_time(async {
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        rehearsal.checkpoint()
+    });
+    (spec.clone(), checkpoint.unwrap())
+}
+
+/// Lets an incident happen, then runs an execution.
+fn after(checkpoint: &Checkpoint, incident: &Incident, input: &Value) -> Option<Deployed> {
+    in_simulated_time(async {
+        let rehearsal = Rehearsal::resume(checkpoint);
+        let changed = rehearsal.account().cause(incident, "shop");
+        if changed.is_empty() { None } else { Some(run(&rehearsal, input.clone()).await) }
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_a_person_must_do_after_an_incident_is_told_within_two_minutes() {
+    let (_, checkpoint) = with_the_example();
+    let requests = [
+        ("deploy", json!({ "stack": "shop" })),
+        ("restart", json!({ "stack": "shop", "refreshImage": true })),
+        ("destroy", json!({ "stack": "shop", "action": "destroy" })),
+    ];
+    let mut table = Vec::new();
+    for incident in Incident::all() {
+        for (name, request) in &requests {
+            if let Some(deployed) = after(&checkpoint, incident, request) {
+                table.push(told(format!("{}, then {name}", incident.name), &deployed));
+            }
+        }
+    }
+    check(&table);
+    assert!(!table.is_empty());
+}
+
+#[test]
+fn a_resource_that_fails_in_a_first_deployment_is_told_within_two_minutes() {
+    let spec = unprotected();
+    let (_, checkpoint) = with_the_example();
+    let mut failing: Vec<(String, String)> = in_simulated_time(async {
+        let calls = Rehearsal::resume(&checkpoint).account().call_log();
+        calls
+            .into_iter()
+            .filter(|call| can_fail(&call.service, &call.operation))
+            .map(|call| (call.service, call.operation))
+            .collect()
+    })
+    .unwrap();
+    failing.sort();
+    failing.dedup();
+    let mut table = Vec::new();
+    for (service, operation) in &failing {
+        let deployed = in_simulated_time(async {
+            let rehearsal = rehearsal(&spec);
+            let fault = Fault::at(service, operation, When::From(1), FaultKind::ResourceFails);
+            rehearsal.account().arm(fault);
+            rehearsal.deploy(&spec, &()).await.unwrap()
+        });
+        table.push(told(format!("{service}:{operation} creates a resource that fails"), &deployed.unwrap()));
+    }
+    check(&table);
+    assert!(table.len() >= 3, "only {} resources can fail", table.len());
+    // The example has a gateway endpoint only, which cannot fail.
+    let unnoticed =
+        table.iter().find(|told| told.seconds.is_none() && !told.cause.contains("CreateVpcEndpoint"));
+    assert!(unnoticed.is_none(), "a failed resource went unnoticed: {}", unnoticed.unwrap().cause);
+}
