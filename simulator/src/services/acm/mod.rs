@@ -20,7 +20,7 @@ pub(crate) static SERVICE: Service = Service {
     advance,
     inventory,
     can_fail: &["RequestCertificate"],
-    incidents: &[
+    severe_incidents: &[
         Incident {
             name: "certificate-untagged",
             what: "Somebody removes the stack's tag from the certificate",

@@ -9,17 +9,7 @@ use crate::world::{Tags, World};
 /// The tag by which Stackdrop recognizes a stack's resources.
 const STACK: &str = "stackdrop:stack";
 
-pub(super) static INCIDENTS: [Incident; 15] = [
-    Incident {
-        name: "load-balancer-deleted",
-        what: "Somebody deletes the load balancer",
-        cause: delete_load_balancer,
-    },
-    Incident {
-        name: "load-balancer-protected",
-        what: "Somebody turns on the deletion protection of the load balancer",
-        cause: protect_load_balancer,
-    },
+pub(super) static INCIDENTS: [Incident; 6] = [
     Incident {
         name: "load-balancer-impaired",
         what: "The load balancer cannot scale, because its subnets have too few free addresses",
@@ -31,6 +21,39 @@ pub(super) static INCIDENTS: [Incident; 15] = [
         cause: |world, stack| {
             each_tags(world, stack, &ALL_KINDS, |tags| tags.insert("Name".into(), "changed".into()))
         },
+    },
+    Incident {
+        name: "tls-policy-weakened",
+        what: "Somebody allows TLS 1.0 again",
+        cause: |world, stack| set_policy(world, stack, "ELBSecurityPolicy-2016-08"),
+    },
+    Incident {
+        name: "tls-policy-strengthened",
+        what: "Somebody allows only TLS 1.3",
+        cause: |world, stack| set_policy(world, stack, "ELBSecurityPolicy-TLS13-1-3-PQ-2025-09"),
+    },
+    Incident {
+        name: "target-registered-by-hand",
+        what: "Somebody registers a target in each target group",
+        cause: register_targets,
+    },
+    Incident {
+        name: "target-group-drains-longer",
+        what: "Somebody lets the target groups drain for five minutes",
+        cause: drain_longer,
+    },
+];
+
+pub(super) static SEVERE_INCIDENTS: [Incident; 9] = [
+    Incident {
+        name: "load-balancer-deleted",
+        what: "Somebody deletes the load balancer",
+        cause: delete_load_balancer,
+    },
+    Incident {
+        name: "load-balancer-protected",
+        what: "Somebody turns on the deletion protection of the load balancer",
+        cause: protect_load_balancer,
     },
     Incident {
         name: "load-balancer-untagged",
@@ -63,29 +86,9 @@ pub(super) static INCIDENTS: [Incident; 15] = [
         cause: delete_rules,
     },
     Incident {
-        name: "tls-policy-weakened",
-        what: "Somebody allows TLS 1.0 again",
-        cause: |world, stack| set_policy(world, stack, "ELBSecurityPolicy-2016-08"),
-    },
-    Incident {
-        name: "tls-policy-strengthened",
-        what: "Somebody allows only TLS 1.3",
-        cause: |world, stack| set_policy(world, stack, "ELBSecurityPolicy-TLS13-1-3-PQ-2025-09"),
-    },
-    Incident {
-        name: "target-registered-by-hand",
-        what: "Somebody registers a target in each target group",
-        cause: register_targets,
-    },
-    Incident {
         name: "target-groups-deleted",
         what: "Somebody deletes the target groups, and before that the rules that refer to them",
         cause: delete_groups,
-    },
-    Incident {
-        name: "target-group-drains-longer",
-        what: "Somebody lets the target groups drain for five minutes",
-        cause: drain_longer,
     },
 ];
 

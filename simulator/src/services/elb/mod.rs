@@ -40,6 +40,7 @@ pub(crate) static SERVICE: Service = Service {
     ],
     can_fail: &["CreateLoadBalancer"],
     incidents: &incidents::INCIDENTS,
+    severe_incidents: &incidents::SEVERE_INCIDENTS,
     ..Service::query(
         "elasticloadbalancing",
         "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",

@@ -5,7 +5,7 @@ use crate::incident::Incident;
 use crate::services::{acm, elb};
 use crate::world::World;
 
-pub(super) static INCIDENTS: [Incident; 3] = [
+pub(super) static INCIDENTS: [Incident; 2] = [
     Incident {
         name: "alias-records-deleted",
         what: "Somebody deletes the DNS records that lead to the load balancer",
@@ -13,11 +13,6 @@ pub(super) static INCIDENTS: [Incident; 3] = [
             let keys = alias_records(world, stack);
             remove(world, &keys)
         },
-    },
-    Incident {
-        name: "alias-records-replaced",
-        what: "Somebody lets the DNS records of the load balancer lead to another address",
-        cause: replace_alias_records,
     },
     Incident {
         name: "validation-records-deleted",
@@ -30,6 +25,12 @@ pub(super) static INCIDENTS: [Incident; 3] = [
         },
     },
 ];
+
+pub(super) static SEVERE_INCIDENTS: [Incident; 1] = [Incident {
+    name: "alias-records-replaced",
+    what: "Somebody lets the DNS records of the load balancer lead to another address",
+    cause: replace_alias_records,
+}];
 
 /// The IDs of the zones and the keys of all records that fit.
 fn keys(world: &World, fits: impl Fn(&RecordKey, &Record) -> bool) -> Vec<(String, RecordKey)> {

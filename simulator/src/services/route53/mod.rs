@@ -26,6 +26,7 @@ pub(crate) static SERVICE: Service = Service {
     rate: |_| Rate::new("all", 5.0, 5.0),
     is_global: true,
     incidents: &incidents::INCIDENTS,
+    severe_incidents: &incidents::SEVERE_INCIDENTS,
     ..Service::rest_xml(
         "route53",
         "https://route53.amazonaws.com/doc/2013-04-01/",
