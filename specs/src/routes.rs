@@ -30,7 +30,14 @@ pub struct RoutePlan {
 /// Whether a host pattern is a name that a certificate and a DNS record can have: a domain, or `*.` before one.
 #[must_use]
 pub fn is_dns_name(host: &str) -> bool {
-    !host.strip_prefix("*.").unwrap_or(host).contains(['*', '?'])
+    let domain = host.strip_prefix("*.").unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.contains(['*', '?'])
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    domain.contains('.') && domain.split('.').all(is_label)
 }
 
 impl Service {
