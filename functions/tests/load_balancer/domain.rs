@@ -82,6 +82,7 @@ async fn a_new_domain_gets_a_certificate_and_the_old_one_is_pruned_once_unused()
             "create certificate/validation-record",
             "delete alias-record (shop.example.com)",
             "delete certificate (shop.example.com)",
+            "update listener/https certificate",
         ]
     );
     apply(&aws, &[NAME], &mut deployment).await;
@@ -192,6 +193,7 @@ async fn each_host_of_a_route_gets_a_certificate_and_a_record() {
             "create certificate/validation-record/api.example.com",
             "create rule/api.example.com",
             "delete certificate (shop.example.com)",
+            "update listener/https certificate",
             "update rule/any-host/_ priority",
         ]
     );

@@ -63,13 +63,11 @@ pub(super) fn obsolete<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a O
     rest.filter(|own| !own.is_used_elsewhere(observed)).collect()
 }
 
-/// The ARN of the certificate, if a listener can use it now.
-pub(super) fn ready<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
+/// The certificate that the listener will use: its ARN, or a description of one that is still to be requested.
+pub(super) fn planned<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
     match source(work.spec.load_balancer.as_ref()?)? {
         Source::Given(arn) => Some(arn),
-        Source::Own { .. } => {
-            current(work, observed).filter(|own| own.is(&CertificateStatus::Issued)).map(Own::arn)
-        }
+        Source::Own { .. } => Some(current(work, observed).map_or("the new certificate", Own::arn)),
     }
 }
 

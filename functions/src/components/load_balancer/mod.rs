@@ -61,7 +61,7 @@ impl Component for LoadBalancer {
         certificate::plan(work, &observed, &mut plan);
         balancer::plan(work, &observed, &mut plan);
         groups::plan(work, &observed, &mut plan);
-        listeners::plan(work, &observed, certificate::ready(work, &observed), &mut plan);
+        listeners::plan(work, &observed, certificate::planned(work, &observed), &mut plan);
         rules::plan(work, &observed, &mut plan);
         groups::plan_obsolete(&observed, &mut plan);
         aliases::plan(work, &observed, &mut plan);
