@@ -17,14 +17,20 @@ pub struct Incident {
 }
 
 impl Incident {
-    /// All incidents of all services.
+    /// All incidents of all services that may happen at any moment: the next deployment repairs what they change.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         services::SERVICES.iter().flat_map(|service| service.incidents)
+    }
+
+    /// The incidents for between deployments: a running deployment may fail after them, or only a person can repair what
+    /// they change.
+    pub fn severe() -> impl Iterator<Item = &'static Self> {
+        services::SERVICES.iter().flat_map(|service| service.severe_incidents)
     }
 
     /// The incident with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        Self::all().find(|incident| incident.name == name)
+        Self::all().chain(Self::severe()).find(|incident| incident.name == name)
     }
 }

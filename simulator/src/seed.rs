@@ -25,6 +25,15 @@ pub enum Seed {
         /// Its domain name.
         domain: String,
     },
+    /// A certificate with several names, issued or not.
+    CertificateOf {
+        /// Its ARN.
+        arn: String,
+        /// Its names, the domain name first.
+        names: Vec<String>,
+        /// Whether it is issued; otherwise its validation timed out.
+        is_issued: bool,
+    },
     /// A public hosted zone that is delegated to Route 53.
     HostedZone {
         /// Its id, such as `Z0123456789ABCDEFGHIJ`.
@@ -203,7 +212,10 @@ impl Account {
 fn place(world: &mut World, seed: &Seed) {
     match seed {
         Seed::Bucket { name } => s3::seed_bucket(world, name),
-        Seed::Certificate { arn, domain } => acm::seed_certificate(world, arn, domain),
+        Seed::Certificate { arn, domain } => {
+            acm::seed_certificate(world, arn, std::slice::from_ref(domain), true);
+        }
+        Seed::CertificateOf { arn, names, is_issued } => acm::seed_certificate(world, arn, names, *is_issued),
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
         Seed::Secret { arn } => secrets::seed(world, arn, &Tags::new(), None),
         Seed::SecretOf { arn, tags, kms_key } => secrets::seed(world, arn, tags, kms_key.as_deref()),

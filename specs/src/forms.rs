@@ -27,6 +27,18 @@ pub(crate) const SCHEDULE: &str = "^(rate|cron)\\(.+\\)$";
 pub(crate) const LOG_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
+/// The TLS security policies that allow neither TLS 1.0 nor 1.1 and have forward secrecy for every cipher.
+/// Source: "Security policies for your Application Load Balancer" in the user guide of Elastic Load Balancing.
+pub(crate) const TLS_POLICIES: [&str; 7] = [
+    "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
+    "ELBSecurityPolicy-TLS13-1-2-PQ-2025-09",
+    "ELBSecurityPolicy-TLS13-1-3-PQ-2025-09",
+    "ELBSecurityPolicy-TLS13-1-2-Res-2021-06",
+    "ELBSecurityPolicy-TLS13-1-2-2021-06",
+    "ELBSecurityPolicy-TLS13-1-3-2021-06",
+    "ELBSecurityPolicy-FS-1-2-Res-2020-10",
+];
+
 /// A type of the schema with more rules than its Rust type.
 macro_rules! form {
     ($(#[$documentation:meta])* $name:ident, $schema:tt) => {

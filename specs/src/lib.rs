@@ -33,7 +33,7 @@ pub use model::{
 pub use name::StackName;
 pub use problem::{Problem, SpecErrors};
 pub use read::LONGEST_SPEC;
-pub use routes::RoutePlan;
+pub use routes::{RoutePlan, is_dns_name};
 pub use schema::schema;
 pub use subnets::{SubnetPlan, Tier};
 

@@ -27,6 +27,19 @@ pub struct RoutePlan {
     pub host: Option<String>,
 }
 
+/// Whether a host pattern is a name that a certificate and a DNS record can have: a domain, or `*.` before one.
+#[must_use]
+pub fn is_dns_name(host: &str) -> bool {
+    let domain = host.strip_prefix("*.").unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.contains(['*', '?'])
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    domain.contains('.') && domain.split('.').all(is_label)
+}
+
 impl Service {
     /// Whether the service receives no requests from the load balancer.
     #[must_use]
@@ -70,6 +83,16 @@ impl Spec {
             .extend(automatic.into_iter().zip(free).map(|(route, priority)| RoutePlan { priority, ..route }));
         routes.sort();
         routes
+    }
+
+    /// The names under which users reach the load balancer: its domain, and the hosts of the routes. Each once, the domain
+    /// first.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<&str> {
+        let domain = self.load_balancer.as_ref().and_then(|load_balancer| load_balancer.domain.as_deref());
+        let routes = self.services.values().flat_map(|service| &service.routes);
+        let others: BTreeSet<&str> = routes.filter_map(|route| route.host.as_deref()).collect();
+        domain.into_iter().chain(others.into_iter().filter(|host| Some(*host) != domain)).collect()
     }
 
     /// The services that the load balancer sends requests to, by name.

@@ -16,7 +16,9 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
         if let Some(load_balancer) = &spec.load_balancer {
             let domain = load_balancer.domain.clone().unwrap_or_else(|| "example.com".into());
             if let Some(arn) = &load_balancer.certificate_arn {
-                add(Seed::Certificate { arn: arn.clone(), domain: domain.clone() });
+                let hosts = spec.hosts().into_iter().map(certified).filter(|name| *name != domain);
+                let names = std::iter::once(domain.clone()).chain(hosts).collect();
+                add(Seed::CertificateOf { arn: arn.clone(), names, is_issued: true });
             }
             if let Some(id) = &load_balancer.hosted_zone_id {
                 let parent = domain.split_once('.').filter(|(_, parent)| parent.contains('.'));
@@ -37,6 +39,14 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// The name of a certificate that covers a host: a wildcard covers one label.
+fn certified(host: &str) -> String {
+    match host.split_once('.') {
+        Some((first, parent)) if first.contains(['*', '?']) => format!("*.{parent}"),
+        _ => host.to_owned(),
+    }
 }
 
 /// The region that the specs name, if any.

@@ -31,6 +31,7 @@ mod large_specs; // the workflow's state stays below Step Functions' limit, also
 mod late_events; // events of the bucket that come late, or not at all
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
+mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
 mod moto; // whole stacks in moto, another simulation of AWS
 mod network_events; // what AWS and people do to the network, egress and instance
 mod network_security; // security properties of the network, egress and instance
@@ -54,6 +55,7 @@ mod service_failures; // failures of databases, load balancers and services are 
 mod service_models; // requests and answers agree with AWS's models of its services
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
+mod traffic; // requests are answered in each second of an update
 mod updates_network; // updates of network, egress, security groups and instance
 mod updates_service; // updates of databases, load balancers and services
 mod waits; // how soon is told what a person must do

@@ -67,6 +67,9 @@ fn omissions() -> Vec<Omission> {
         if part.reapply.is_some() {
             without(format!("the second attempt to apply {name}"), &|parts| parts[index].reapply = None);
         }
+        if part.finish.is_some() {
+            without(format!("the last attempt to apply {name}"), &|parts| parts[index].finish = None);
+        }
         if let Removal::Last(wait) = part.removal {
             without(format!("that {name} is deleted last"), &|parts| {
                 parts[index].removal = Removal::Parallel(wait);
@@ -92,9 +95,33 @@ async fn noticed(parts: &[Part]) -> Option<String> {
         }
     }
     match after_a_failure(&workflow).await {
-        None => with_a_lost_profile(&workflow).await,
+        None => {}
+        trouble => return trouble,
+    }
+    match with_a_lost_profile(&workflow).await {
+        None => with_a_renamed_service(&workflow).await,
         trouble => trouble,
     }
+}
+
+/// Renames the service of a stack, and deploys the stack again.
+async fn with_a_renamed_service(workflow: &str) -> Option<String> {
+    let spec = with(IDLE, "database: { deletionProtection: false }\n", "");
+    let spec = with(&spec, "count: 0", "count: 1");
+    let rehearsal = match opened(workflow, &spec, Vec::new()) {
+        Ok(rehearsal) => rehearsal,
+        Err(error) => return Some(error),
+    };
+    let renamed = with(&spec, "  web:", "  site:");
+    for spec in [&spec, &renamed] {
+        let deployed = rehearsal.deploy(spec, &()).await.unwrap();
+        if let Some(trouble) = trouble("with a renamed service", &deployed) {
+            return Some(trouble);
+        }
+    }
+    let again = rehearsal.deploy(&renamed, &()).await.unwrap();
+    let finished = again.outcome.input_of("NeedsApproval").is_none();
+    (!finished).then(|| "the renamed service gets no requests after a deployment that succeeded".into())
 }
 
 fn opened(workflow: &str, spec: &str, seeds: Vec<Seed>) -> Result<Rehearsal, String> {

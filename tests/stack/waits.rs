@@ -96,7 +96,7 @@ fn what_a_person_must_do_after_an_incident_is_told_within_two_minutes() {
         ("destroy", json!({ "stack": "shop", "action": "destroy" })),
     ];
     let mut table = Vec::new();
-    for incident in Incident::all() {
+    for incident in Incident::all().chain(Incident::severe()) {
         for (name, request) in &requests {
             if let Some(deployed) = after(&checkpoint, incident, request) {
                 table.push(told(format!("{}, then {name}", incident.name), &deployed));

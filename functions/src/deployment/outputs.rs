@@ -140,6 +140,8 @@ pub struct LoadBalancerOutputs {
     pub url: Option<String>,
     /// The ARNs of the target groups by service.
     pub target_groups: BTreeMap<String, String>,
+    /// Whether some requests are still sent to previous target groups, until the services that will get them are stable.
+    pub staged: bool,
 }
 
 /// The outputs of `egress`.

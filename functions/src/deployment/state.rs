@@ -151,6 +151,11 @@ impl Deployment {
         matches!(self.verdict, Verdict::Rotating | Verdict::Restarting)
     }
 
+    /// Whether all components have become stable in this deployment or this rollback.
+    pub(crate) fn is_stable(&self) -> bool {
+        self.stable.service.is_some()
+    }
+
     /// Whether an earlier deployment could not prune everything.
     pub(crate) fn has_unpruned_resources(&self) -> bool {
         self.baseline.as_ref().is_some_and(|baseline| baseline.unpruned)

@@ -42,6 +42,7 @@ pub fn definition(parts: &[Part]) -> Value {
     workflow.approve(&mut states);
     workflow.apply(&mut states);
     workflow.wait_until_stable(&mut states);
+    workflow.finish(&mut states);
     workflow.prune(&mut states);
     workflow.roll_back(&mut states);
     workflow.delete(&mut states);
@@ -302,7 +303,36 @@ impl Workflow<'_> {
         let result = json!({ "ResultSelector": Value::Object(selected.collect()), "ResultPath": "$.stable" });
         let catch = (failed_in("failed", "WaitUntilStable"), "RollBack".into());
         let comment = "Waits until every component is stable and healthy";
-        states.add("WaitUntilStable", parallel(comment, &branches, &result, catch, "NeedsPruning"));
+        let next = self.first_finish();
+        states.add("WaitUntilStable", parallel(comment, &branches, &result, catch, &next));
+    }
+
+    /// The components that are applied once more when everything is stable.
+    fn finishing(&self) -> Vec<(&Part, (&'static str, &'static str))> {
+        self.parts.iter().filter_map(|part| Some((part, part.finish?))).collect()
+    }
+
+    /// The first state after everything is stable.
+    fn first_finish(&self) -> String {
+        let first = self.finishing().first().map(|(part, _)| pascal_case(part.component));
+        first.map_or_else(|| "NeedsPruning".into(), |name| format!("{name}Finished"))
+    }
+
+    fn finish(&self, states: &mut States) {
+        let finishing = self.finishing();
+        for (index, (part, (output, why))) in finishing.iter().enumerate() {
+            let name = pascal_case(part.component);
+            let next = finishing.get(index + 1).map_or_else(
+                || "NeedsPruning".into(),
+                |(next, _)| format!("{}Finished", pascal_case(next.component)),
+            );
+            let finish = format!("Finish{name}");
+            let variable = format!("$.outputs.{}.payload.{output}", field(part.component));
+            let comment = "Continues if nothing of it had to wait until everything is stable";
+            states.add(format!("{name}Finished"), choice(comment, &[(is(&variable, true), &*finish)], &next));
+            let task = task(part.component, Action::Apply, why, Some(part.apply));
+            states.add(&*finish, applying(task, &finish, part.component, next));
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Part {
     pub stable: Option<Wait>,
     /// Why it is applied once more before that wait. `None`: it is not.
     pub reapply: Option<&'static str>,
+    /// The field of its outputs that says whether it is applied once more after that wait, when all components are stable, and
+    /// the comment of that state. `None`: it is not.
+    pub finish: Option<(&'static str, &'static str)>,
     /// When it is pruned and deleted.
     pub removal: Removal,
     /// What pruning deletes: the state's comment.
@@ -98,6 +101,7 @@ pub const PARTS: [Part; 7] = [
         apply: every(2).for_minutes(5),
         stable: None,
         reapply: None,
+        finish: None,
         removal: Removal::Last(every(5).for_minutes(20)),
         prunes: "Deletes the subnets of zones that the spec no longer has",
     },
@@ -109,6 +113,7 @@ pub const PARTS: [Part; 7] = [
         apply: every(1).for_minutes(5),
         stable: None,
         reapply: None,
+        finish: None,
         removal: Removal::Last(every(5).for_minutes(20)),
         prunes: "Deletes the security groups that nothing uses any more",
     },
@@ -120,6 +125,7 @@ pub const PARTS: [Part; 7] = [
         apply: every(1).for_minutes(20),
         stable: Some(every(5).for_minutes(75)),
         reapply: None,
+        finish: None,
         removal: PARALLEL,
         prunes: PRUNES,
     },
@@ -131,6 +137,10 @@ pub const PARTS: [Part; 7] = [
         apply: every(2).for_minutes(75),
         stable: Some(every(1).for_minutes(20)),
         reapply: None,
+        finish: Some((
+            "staged",
+            "Sends requests to the target groups of new services, whose tasks are healthy now",
+        )),
         removal: PARALLEL,
         prunes: PRUNES,
     },
@@ -143,6 +153,7 @@ pub const PARTS: [Part; 7] = [
         // It is stable before the instance is applied.
         stable: None,
         reapply: None,
+        finish: None,
         removal: PARALLEL,
         prunes: PRUNES,
     },
@@ -161,6 +172,7 @@ pub const PARTS: [Part; 7] = [
         reapply: Some(
             "Attaches the instance profile if the instance started without it, which EC2 does not report",
         ),
+        finish: None,
         removal: PARALLEL,
         prunes: PRUNES,
     },
@@ -181,6 +193,7 @@ pub const PARTS: [Part; 7] = [
         apply: every(1).for_minutes(15),
         stable: Some(every(3).for_minutes(40)),
         reapply: None,
+        finish: None,
         removal: PARALLEL,
         prunes: "Deletes what only the previous tasks needed: services, revisions, access to secrets and images",
     },

@@ -12,7 +12,7 @@ use stackdrop_simulator::{Fault, FaultKind, When};
 use crate::common::{act, apply, until_done, writes};
 use crate::{
     DOMAIN, NAME, ZONE, assert_nothing_to_do, changes, deployed, inventory, listeners, next, prepared,
-    problems, put_record, record,
+    problems, put_record, record, stable,
 };
 
 /// Asserts that the zone contains only AWS's own records.
@@ -27,7 +27,7 @@ async fn assert_zone_is_unchanged(aws: &Aws) {
 async fn a_certificate_is_requested_validated_and_served_under_the_domain() {
     let (account, aws, mut deployment) = prepared(DOMAIN).await;
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(waiting, StepError::Pending(_)), "{waiting:?}");
+    assert!(waiting.is_retried(), "{waiting:?}");
     apply(&aws, &[NAME], &mut deployment).await;
     until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
     assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://shop.example.com");
@@ -56,7 +56,7 @@ async fn a_failed_certificate_ends_the_deployment_with_its_reason() {
     account.arm(Fault::at("acm", "RequestCertificate", When::Only(1), FaultKind::ResourceFails));
     let failed = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
-        matches!(&failed, StepError::Unhealthy { why, .. } if why == "FAILED: ADDITIONAL_VERIFICATION_REQUIRED"),
+        matches!(&failed, StepError::Unhealthy { why, .. } if why.starts_with("FAILED: ADDITIONAL_VERIFICATION_REQUIRED; contact AWS Support")),
         "{failed:?}"
     );
     // The next deployment requests another certificate, and deletes the failed one.
@@ -82,6 +82,7 @@ async fn a_new_domain_gets_a_certificate_and_the_old_one_is_pruned_once_unused()
             "create certificate/validation-record",
             "delete alias-record (shop.example.com)",
             "delete certificate (shop.example.com)",
+            "update listener/https certificate",
         ]
     );
     apply(&aws, &[NAME], &mut deployment).await;
@@ -104,7 +105,7 @@ async fn an_existing_validation_record_is_kept() {
     // The user created the record that ACM requires for a certificate in another region.
     deployment["id"] = json!("second");
     let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
-    assert!(matches!(waiting, StepError::Pending(_)));
+    assert!(waiting.is_retried(), "{waiting:?}");
     tokio::time::advance(Duration::from_secs(10)).await;
     let listed = aws.acm().list_certificates().send().await.unwrap();
     let ours =
@@ -167,4 +168,68 @@ async fn an_unreadable_zone_is_a_problem_in_a_plan_and_an_error_in_a_deletion() 
     assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
     let stays = act(&aws, NAME, "delete", &deployment).await.unwrap_err();
     assert_eq!(stays.name(), "Denied", "the zone may contain an alias record");
+}
+
+/// The domain, and a host of a route.
+const HOSTS: &str = "
+stack: shop
+loadBalancer: { domain: shop.example.com, hostedZoneId: Z0123456789ABCDEFGHIJ }
+services:
+  web: { image: web, port: 8080, routes: [{ path: /* }, { host: api.example.com }] }
+";
+
+#[tokio::test(start_paused = true)]
+async fn each_host_of_a_route_gets_a_certificate_and_a_record() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let before =
+        listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().map(str::to_owned);
+    let mut deployment = stable(next(&deployment, HOSTS));
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        [
+            "create alias-record/api.example.com",
+            "create certificate",
+            "create certificate/validation-record",
+            "create certificate/validation-record/api.example.com",
+            "create rule/api.example.com",
+            "delete certificate (shop.example.com)",
+            "update listener/https certificate",
+            "update rule/any-host/_ priority",
+        ]
+    );
+    apply(&aws, &[NAME], &mut deployment).await;
+    assert!(record(&aws, "api.example.com", RrType::A).await.is_some());
+    let certificate =
+        listeners(&aws, &deployment).await[&443].certificates()[0].certificate_arn().map(str::to_owned);
+    assert_ne!(certificate, before, "the names of a certificate cannot be changed");
+    let call = aws.acm().describe_certificate().certificate_arn(certificate.unwrap());
+    let names = call.send().await.unwrap().certificate.unwrap().subject_alternative_names.unwrap();
+    assert_eq!(names, ["shop.example.com", "api.example.com"]);
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_finds_records_of_others_at_the_names_of_the_stack() {
+    let (_, aws, deployment) = prepared(HOSTS).await;
+    for (kind, value) in [(RrType::Cname, "old.example.net"), (RrType::Aaaa, "2001:db8::1")] {
+        let value = ResourceRecord::builder().value(value).build().unwrap();
+        let record = ResourceRecordSet::builder().name("api.example.com").r#type(kind.clone()).ttl(60);
+        let record = record.resource_records(value).build().unwrap();
+        put_record(&aws, record.clone()).await;
+        let found = problems(&aws, &deployment).await;
+        assert!(found.contains(&format!("DNS record api.example.com ({})", kind.as_str())), "{found}");
+        assert!(found.contains("delete the record; or set loadBalancer.certificateArn"), "{found}");
+        let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+        assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+        let change = aws_sdk_route53::types::Change::builder();
+        let change = change.action(aws_sdk_route53::types::ChangeAction::Delete).resource_record_set(record);
+        let batch = aws_sdk_route53::types::ChangeBatch::builder().changes(change.build().unwrap()).build();
+        let call = aws.route53().change_resource_record_sets().hosted_zone_id(ZONE);
+        call.change_batch(batch.unwrap()).send().await.unwrap();
+    }
+    assert_eq!(problems(&aws, &deployment).await, "[]");
 }

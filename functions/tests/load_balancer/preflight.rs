@@ -23,6 +23,14 @@ async fn a_plan_rejects_an_unusable_certificate_or_zone() {
         ),
         (DOMAIN.replace("Z0123456789ABCDEFGHIJ", "Z9"), "Route 53 zone Z9 does not exist"),
         (DOMAIN.replace("shop.example.com", "shop.example.org"), "is not in Route 53 zone"),
+        (
+            DOMAIN.replace("{ path: /* }", "{ path: /* }, { host: api.example.org }"),
+            "the host api.example.org of a route is not in Route 53 zone",
+        ),
+        (
+            GIVEN.replace("host: api.example.com", "host: api.eu.example.com"),
+            "is not for the host api.eu.example.com of a route",
+        ),
     ];
     for (spec, why) in cases {
         let deployment = deployment(&spec);
@@ -56,4 +64,22 @@ async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
     assert_eq!(writes(&account).len(), before);
     apply(&aws, &[NAME], &mut deployment).await;
     assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_access_logs_bucket_without_a_policy_is_told_with_what_it_needs() {
+    let (_, aws, deployment) = deployed(GIVEN).await;
+    let region = aws_sdk_s3::types::BucketLocationConstraint::EuCentral1;
+    let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(region).build();
+    let call = aws.s3().create_bucket().bucket("new-logs").create_bucket_configuration(place);
+    call.send().await.unwrap();
+    let logs = "loadBalancer:\n  accessLogs: { bucket: new-logs }";
+    let deployment = next(&deployment, &GIVEN.replacen("loadBalancer:", logs, 1));
+    let refused = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert_eq!(refused.name(), "Refused");
+    assert!(
+        refused.chain().contains("S3 bucket new-logs needs a policy that allows logdelivery"),
+        "{refused:?}"
+    );
+    assert!(refused.chain().contains("Access Denied for bucket: new-logs"), "{refused:?}");
 }

@@ -21,7 +21,10 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     assert_eq!(changes(&aws, &dropped).await, ["delete scalable-target/audit", "delete service/audit"]);
     let deployment = next(&aws, &deployment, "second", WORKER).await;
     wait_until_stable(&aws, &deployment).await.unwrap();
+    // Its tasks may answer requests until the other services are stable, and get them.
+    assert!(inventory(&account).contains("AWS::ECS::Service audit"), "{:?}", inventory(&account));
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert!(!inventory(&account).contains("AWS::ECS::Service audit"), "{:?}", inventory(&account));
     // The log group stays: its lines expire.
     let kept = |name: &str| -> Vec<String> {
         inventory(&account).into_iter().filter(|item| item.ends_with(name)).collect()

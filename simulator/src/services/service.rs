@@ -52,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) answers_tasks: &'static [&'static str],
     /// What AWS or a person does to the service's resources without the stack's functions.
     pub(crate) incidents: &'static [Incident],
+    /// Like `incidents`, but only for between deployments: a running deployment may fail, or only a person can repair it.
+    pub(crate) severe_incidents: &'static [Incident],
 }
 
 /// How a service words one kind of error.
@@ -141,6 +143,7 @@ impl Service {
             causes_events: false,
             answers_tasks: &[],
             incidents: &[],
+            severe_incidents: &[],
         }
     }
 

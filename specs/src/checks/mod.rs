@@ -5,6 +5,7 @@
 mod image;
 mod schedule;
 
+use crate::forms;
 use ipnet::Ipv4Net;
 
 pub(crate) use self::image::{ecr_region, image};
@@ -171,6 +172,14 @@ pub(crate) fn hosted_zone(id: &str, _: &()) -> garde::Result {
         is_valid,
         || format!("invalid hosted zone ID `{id}`"),
         "the ID alone, such as Z0123456789ABCDEFGHIJ",
+    )
+}
+
+pub(crate) fn tls_policy(name: &str, _: &()) -> garde::Result {
+    require(
+        forms::TLS_POLICIES.contains(&name),
+        || format!("unknown or unsafe TLS policy `{name}`"),
+        &forms::TLS_POLICIES.join(", "),
     )
 }
 

@@ -116,7 +116,7 @@ pub enum Nat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
-    /// An issued ACM certificate in the stack's region. Default: Stackdrop requests a certificate, which needs `domain` and `hostedZoneId`.
+    /// An issued ACM certificate in the stack's region, for `domain` and the routes' hosts. Default: Stackdrop requests a certificate, which needs `domain` and `hostedZoneId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::certificate)))]
     #[schemars(extend("pattern" = forms::CERTIFICATE), example = &"arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23")]
@@ -126,7 +126,7 @@ pub struct LoadBalancer {
     #[garde(inner(custom(checks::domain)))]
     #[schemars(extend("pattern" = forms::DOMAIN), length(max = 64))]
     pub domain: Option<String>,
-    /// The Route 53 hosted zone of `domain`. Stackdrop creates an alias record in it and, unless `certificateArn` is set, a certificate.
+    /// The Route 53 hosted zone of `domain` and of the routes' hosts. Stackdrop creates an alias record for each of them and, unless `certificateArn` is set, a certificate for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::hosted_zone)))]
     #[schemars(extend("pattern" = forms::HOSTED_ZONE))]
@@ -140,6 +140,11 @@ pub struct LoadBalancer {
     #[serde(default = "default_redirect_http")]
     #[garde(skip)]
     pub redirect_http: bool,
+    /// The TLS security policy of the HTTPS listener. Default: the policy that AWS recommends, `ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09`: TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(checks::tls_policy)))]
+    #[schemars(extend("enum" = forms::TLS_POLICIES))]
+    pub tls_policy: Option<String>,
     /// The time after which an idle connection is closed, in seconds: 1 to 4000.
     #[serde(default = "default_idle_timeout")]
     #[garde(range(min = 1, max = 4000))]

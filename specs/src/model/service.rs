@@ -177,7 +177,7 @@ pub struct Route {
     #[garde(inner(custom(checks::path_pattern)))]
     #[schemars(extend("pattern" = forms::PATH_PATTERN), length(max = 128))]
     pub path: Option<String>,
-    /// A host pattern, such as `api.example.com`.
+    /// A host pattern, such as `api.example.com`. The load balancer's certificate must cover it: a certificate that Stackdrop requests does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(checks::host_pattern)))]
     #[schemars(extend("pattern" = forms::HOST_PATTERN), length(max = 128))]

@@ -6,6 +6,7 @@ use super::same_region;
 use crate::checks::{WILDCARDS_MAX, wildcards};
 use crate::findings::Findings;
 use crate::path::{Path, at};
+use crate::routes::is_dns_name;
 use crate::{LoadBalancer, Route, Spec};
 
 /// A security group has 60 inbound rules; each range needs two, for HTTPS and for the redirect.
@@ -13,10 +14,14 @@ const RANGES_MAX: usize = 30;
 /// An ALB has 1000 targets, and during an update old and new tasks run together.
 const TASKS_MAX: u32 = 500;
 
+/// A certificate of ACM has 10 names (ACM, "Quotas").
+const NAMES_MAX: usize = 10;
+
 pub(super) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     patterns(spec, findings);
     let Some(load_balancer) = &spec.load_balancer else { return };
     certificate(spec, load_balancer, findings);
+    hosts(spec, load_balancer, findings);
     ranges(load_balancer, findings);
     targets(spec, findings);
     if spec.routed_services().next().is_none() {
@@ -59,6 +64,44 @@ fn certificate(spec: &Spec, load_balancer: &LoadBalancer, findings: &mut Finding
             &fields,
             "the hosted zone has no use without a domain",
             "`domain` as well",
+        );
+    }
+}
+
+/// The certificate that Stackdrop requests has the domain and every host of a route.
+fn hosts(spec: &Spec, load_balancer: &LoadBalancer, findings: &mut Findings<'_>) {
+    if load_balancer.certificate_arn.is_some() || load_balancer.hosted_zone_id.is_none() {
+        return;
+    }
+    let here = at!["loadBalancer"];
+    let needs = [here.child("domain"), here.child("hostedZoneId")];
+    let mut places = BTreeMap::new();
+    for (name, service) in &spec.services {
+        for (index, route) in service.routes.iter().enumerate() {
+            if let Some(host) = &route.host {
+                places.entry(host).or_insert_with(|| at!["services", name, "routes", index, "host"]);
+            }
+        }
+    }
+    for (host, place) in &places {
+        if !is_dns_name(host) {
+            findings.value(
+                place,
+                &needs,
+                format!("a certificate cannot have the name `{host}`"),
+                "a domain such as `api.example.com`, or `*.example.com`; or `loadBalancer.certificateArn` instead of a requested certificate",
+            );
+        }
+    }
+    let names = spec.hosts().len();
+    if names > NAMES_MAX
+        && let Some(place) = places.values().next()
+    {
+        findings.value(
+            place,
+            &needs,
+            format!("the certificate would have {names} names: the domain and the hosts of the routes"),
+            format!("at most {NAMES_MAX}; `*.example.com` covers all hosts with one more label"),
         );
     }
 }
@@ -122,6 +165,7 @@ fn patterns(spec: &Spec, findings: &mut Findings<'_>) {
         for (index, route) in service.routes.iter().enumerate() {
             let place = at!["services", name, "routes", index];
             condition(route, &place, findings);
+            start_page(spec, route, &place, findings);
             if let Some(priority) = route.priority.filter(|priority| priorities.get(priority) > Some(&1)) {
                 findings.value(
                     &place.child("priority"),
@@ -151,6 +195,23 @@ fn patterns(spec: &Spec, findings: &mut Findings<'_>) {
                 }
             }
         }
+    }
+}
+
+/// The path `/` matches only the start page. That is rarely intended, unless another route gets all other requests.
+fn start_page(spec: &Spec, route: &Route, place: &Path, findings: &mut Findings<'_>) {
+    let gets_the_rest = |other: &Route| {
+        other.path.as_deref().is_none_or(|path| path == "/*" || path == "*")
+            && (other.host.is_none() || other.host == route.host)
+    };
+    let mut others = spec.services.values().flat_map(|service| &service.routes);
+    if route.path.as_deref() == Some("/") && !others.any(gets_the_rest) {
+        findings.value(
+            &place.child("path"),
+            &[],
+            "the path `/` matches only the start page",
+            "`/*` for all requests; or another route with `/*` for the rest",
+        );
     }
 }
 

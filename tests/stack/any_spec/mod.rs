@@ -21,8 +21,10 @@ const SPECS: u32 = 200;
 const VALID_PERCENT_MIN: u32 = 50;
 
 /// Problems that depend on the account, so only the plan can find them: a part of the text, and why.
-const OF_THE_ACCOUNT: &[(&str, &str)] =
-    &[("RDS has no PostgreSQL ", "RDS adds and withdraws minor versions")];
+const OF_THE_ACCOUNT: &[(&str, &str)] = &[
+    ("RDS has no PostgreSQL ", "RDS adds and withdraws minor versions"),
+    ("is not in Route 53 zone ", "a spec has the ID of its zone, not the name"),
+];
 
 #[test]
 fn whatever_validate_accepts_can_be_deployed() {

@@ -8,11 +8,11 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::NAME;
-use super::observed::{ABSENT, Balancer, Observed, elb_tags, repair_tags};
+use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_attributes, find_interfaces, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
-use crate::deployment::outputs::Outputs;
+use crate::deployment::outputs::{NetworkOutputs, Outputs};
 use crate::deployment::plan::{Plan, Verb};
 
 /// The load balancer's logical ID.
@@ -89,16 +89,18 @@ fn desired_group<'a>(work: &'a Work<'_>, detail: &LoadBalancer) -> Option<&'a st
     (detail.security_groups() != [group]).then_some(group)
 }
 
-/// The desired subnets, if they differ; empty if they are not known yet, but their number differs.
+/// The load balancer's subnets.
+fn actual_subnets(detail: &LoadBalancer) -> BTreeSet<&str> {
+    detail.availability_zones().iter().filter_map(|zone| zone.subnet_id()).collect()
+}
+
+/// The desired subnets, if they differ. A plan only knows those of the last deployment: fewer or more than the spec's zones
+/// mean that the network changes them, and then the load balancer's subnets too.
 fn differing_subnets(work: &Work<'_>, detail: &LoadBalancer) -> Option<Vec<String>> {
-    let actual: BTreeSet<&str> =
-        detail.availability_zones().iter().filter_map(|zone| zone.subnet_id()).collect();
-    if let Some(network) = &work.outputs.network {
-        let desired = network.public();
-        let same = desired.iter().map(String::as_str).collect::<BTreeSet<_>>() == actual;
-        return (!same).then_some(desired);
-    }
-    (actual.len() != usize::from(work.spec.network.zones)).then(Vec::new)
+    let actual = actual_subnets(detail);
+    let desired = work.outputs.network.as_ref().map(NetworkOutputs::public).unwrap_or_default();
+    let same = desired.is_empty() || desired.iter().map(String::as_str).collect::<BTreeSet<_>>() == actual;
+    (!same || actual.len() != usize::from(work.spec.network.zones)).then_some(desired)
 }
 
 fn state(detail: &LoadBalancer) -> Option<&LoadBalancerStateEnum> {
@@ -130,8 +132,14 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if let Some(group) = desired_group(work, detail) {
         plan.update(LOGICAL_ID, "securityGroups", detail.security_groups().join(", "), group);
     }
-    if differing_subnets(work, detail).is_some() {
-        plan.update(LOGICAL_ID, "zones", detail.availability_zones().len(), work.spec.network.zones);
+    if let Some(desired) = differing_subnets(work, detail) {
+        let (actual, zones) = (actual_subnets(detail), usize::from(work.spec.network.zones));
+        if actual.len() == zones {
+            let actual: Vec<&str> = actual.into_iter().collect();
+            plan.update(LOGICAL_ID, "subnets", actual.join(", "), desired.join(", "));
+        } else {
+            plan.update(LOGICAL_ID, "zones", actual.len(), zones);
+        }
     }
     for (key, (from, to)) in differing_attributes(work, Some(balancer)) {
         plan.update(LOGICAL_ID, key, from, to);
@@ -140,6 +148,27 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if !serves(detail) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
+    if state(detail) == Some(&LoadBalancerStateEnum::ActiveImpaired) {
+        let why = format!("the load balancer serves requests, but cannot scale: {}", reason(detail));
+        plan.warn(LOGICAL_ID, why, "free addresses in the public subnets, or contact AWS Support");
+    }
+}
+
+/// Plans the problem that somebody protects the load balancer, although the spec no longer has it.
+pub(super) async fn plan_deletion(
+    work: &Work<'_>,
+    balancer: &Balancer,
+    plan: &mut Plan,
+) -> Result<(), StepError> {
+    let attributes = find_attributes(work, balancer.arn()).await?;
+    if attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
+        plan.problem(
+            LOGICAL_ID,
+            format!("somebody turned on the deletion protection of load balancer {}", balancer.arn()),
+            "turn it off in the attributes of the load balancer",
+        );
+    }
+    Ok(())
 }
 
 /// Whether it serves requests. In the state `active_impaired` it does, but it cannot scale.
@@ -190,16 +219,27 @@ async fn create(work: &Work<'_>) -> Result<Handle, StepError> {
         .set_subnets(Some(work.network()?.public()))
         .security_groups(group)
         .set_tags(Some(elb_tags(work.stack.tags(NAME, LOGICAL_ID))));
-    let response = call.send().await.pending_on(
-        // The name is in use, but the load balancer is not visible: it was just created, or just deleted.
-        &["DuplicateLoadBalancerName"],
-        "the load balancer to become visible, or its name to become free",
-        "creating the load balancer",
-    )?;
+    let response =
+        call.send().await.unless(&["DuplicateLoadBalancerName"]).doing("creating the load balancer")?;
+    let Some(response) = response else { return Err(name_in_use(work).await?) };
     let created =
         response.load_balancers().first().ok_or_else(|| StepError::incomplete("the load balancer"))?;
     tracing::info!(arn = created.load_balancer_arn(), "Load balancer created.");
     Handle::of(created)
+}
+
+/// The name is in use, but no load balancer with this name is visible: it was just created, or just deleted.
+async fn name_in_use(work: &Work<'_>) -> Result<StepError, StepError> {
+    let name = &work.stack.name;
+    let interfaces = find_interfaces(work).await?;
+    Ok(if interfaces.is_empty() {
+        StepError::stalled(format!("load balancer {name} to become visible, or its name to become free"))
+    } else {
+        let interfaces = interfaces.join(", ");
+        StepError::pending(format!(
+            "AWS to release the network interfaces {interfaces} of a deleted load balancer {name}"
+        ))
+    })
 }
 
 /// Sets the attributes that differ.
@@ -217,12 +257,28 @@ pub(super) async fn configure(
         .map(|(key, (_, value))| LoadBalancerAttribute::builder().key(key).value(value).build());
     let call = work.aws.elb().modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
     let call = call.set_attributes(Some(attributes.collect())).send().await;
-    call.pending_on(
-        &ABSENT,
-        "the load balancer to become visible",
-        format!("setting the attributes of load balancer {}", handle.arn),
-    )
-    .map(drop)
+    let doing = format!("setting the attributes of load balancer {}", handle.arn);
+    let configured = call.stalled_on(&ABSENT, "the load balancer to become visible", doing).map(drop);
+    configured.map_err(|error| with_advice(work, error))
+}
+
+/// Elastic Load Balancing writes a test file to the bucket of the access logs, and only says that it was denied. Source:
+/// "Enable access logs for your Application Load Balancer" in the user guide of Elastic Load Balancing.
+fn with_advice(work: &Work<'_>, error: StepError) -> StepError {
+    let logs = work.spec.load_balancer.as_ref().and_then(|desired| desired.access_logs.as_ref());
+    match (error, logs) {
+        (StepError::Refused { doing, source }, Some(logs))
+            if source.code == "InvalidConfigurationRequest" =>
+        {
+            let bucket = &logs.bucket;
+            let doing = format!(
+                "{doing} (S3 bucket {bucket} needs a policy that allows logdelivery.elasticloadbalancing.amazonaws.com \
+                 to put objects, and SSE-S3 as its default encryption)"
+            );
+            StepError::Refused { doing, source }
+        }
+        (error, _) => error,
+    }
 }
 
 /// Checks that the load balancer is active.

@@ -1,12 +1,15 @@
 //! The certificate: either the spec names one, or Stackdrop requests one for the domain and validates it with a DNS record.
 
-use aws_sdk_acm::types::{CertificateDetail, CertificateStatus, Tag, ValidationMethod};
+use aws_sdk_acm::types::{
+    CertificateDetail, CertificateStatus, DomainStatus, DomainValidation, FailureReason, RevocationReason,
+    Tag, ValidationMethod,
+};
 use stackdrop_specs::LoadBalancer;
 
-use super::certificates::{ABSENT, Own, Record, base, own_domain};
+use super::certificates::{Own, Record, own_domain, own_names};
 use super::dns::{self, Lookup};
-use super::observed::Observed;
-use super::{Blocker, NAME};
+use super::observed::{Observed, known_specs};
+use super::{Blocker, NAME, listeners, or_tag};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::{TAG_DEPLOYMENT, Tags};
@@ -45,10 +48,11 @@ pub(super) fn elsewhere(work: &Work<'_>, arn: &str) -> Option<(&'static str, Str
     })
 }
 
-/// The certificate to use: an issued or pending one for the spec's domain, preferably an issued one.
-fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
-    let (domain, _) = own_domain(work.spec)?;
-    let fitting = observed.certificates.own.iter().filter(|own| own.is_live() && own.domain() == domain);
+/// The certificate to use: an issued or pending one with the spec's names, preferably an issued one. The names of a
+/// certificate cannot be changed: other names need another certificate.
+pub(super) fn current<'a>(work: &Work<'_>, observed: &'a Observed) -> Option<&'a Own> {
+    let names = own_names(work.spec)?;
+    let fitting = observed.certificates.own.iter().filter(|own| own.is_live() && own.is_for(&names));
     fitting.min_by_key(|own| (!own.is(&CertificateStatus::Issued), own.arn()))
 }
 
@@ -59,25 +63,29 @@ pub(super) fn obsolete<'a>(work: &Work<'_>, observed: &'a Observed) -> Vec<&'a O
     rest.filter(|own| !own.is_used_elsewhere(observed)).collect()
 }
 
-/// The ARN of the certificate, if a listener can use it now.
-pub(super) fn ready<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
+/// The certificate that the listener will use: its ARN, or a description of one that is still to be requested.
+pub(super) fn planned<'a>(work: &'a Work<'_>, observed: &'a Observed) -> Option<&'a str> {
     match source(work.spec.load_balancer.as_ref()?)? {
         Source::Given(arn) => Some(arn),
-        Source::Own { .. } => {
-            current(work, observed).filter(|own| own.is(&CertificateStatus::Issued)).map(Own::arn)
-        }
+        Source::Own { .. } => Some(current(work, observed).map_or("the new certificate", Own::arn)),
     }
 }
 
-/// Whether a certificate covers the domain. A wildcard covers one label.
-fn covers(detail: &CertificateDetail, domain: &str) -> bool {
-    let domain = domain.to_ascii_lowercase();
-    let parent = domain.split_once('.').map(|(_, parent)| parent);
+/// Whether a certificate covers a host. A wildcard covers one label; a host pattern is covered if its first label only has
+/// the wildcards.
+fn covers(detail: &CertificateDetail, host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let parent = host.split_once('.').map(|(_, parent)| parent);
     let names = detail.subject_alternative_names().iter().map(String::as_str).chain(detail.domain_name());
     names.map(str::to_ascii_lowercase).any(|name| match name.strip_prefix("*.") {
         Some(base) => Some(base) == parent,
-        None => name == domain,
+        None => name == host,
     })
+}
+
+/// The hosts of the spec that a given certificate does not cover.
+fn uncovered<'a>(work: &'a Work<'_>, detail: &CertificateDetail) -> Vec<&'a str> {
+    work.spec.hosts().into_iter().filter(|host| !covers(detail, host)).collect()
 }
 
 /// The reasons why the certificate cannot be used.
@@ -107,26 +115,56 @@ pub(super) fn blockers(work: &Work<'_>, desired: &LoadBalancer, observed: &Obser
             if status != CertificateStatus::Issued.as_str() {
                 return vec![spec(format!("certificate {arn} is {status}"), fix_for(detail))];
             }
-            match &desired.domain {
-                Some(domain) if !covers(detail, domain) => vec![spec(
-                    format!("certificate {arn} is not for loadBalancer.domain {domain}"),
-                    format!("set loadBalancer.certificateArn to a certificate for {domain}"),
-                )],
-                _ => Vec::new(),
+            let hosts = uncovered(work, detail);
+            if hosts.is_empty() {
+                return Vec::new();
             }
+            let uncovered = |host: &&str| {
+                let is_domain = desired.domain.as_deref() == Some(*host);
+                if is_domain {
+                    format!("loadBalancer.domain {host}")
+                } else {
+                    format!("the host {host} of a route")
+                }
+            };
+            let listed: Vec<String> = hosts.iter().map(uncovered).collect();
+            vec![spec(
+                format!("certificate {arn} is not for {}: browsers would reject it", listed.join(" and ")),
+                format!(
+                    "set loadBalancer.certificateArn to a certificate that is also for {}",
+                    hosts.join(", ")
+                ),
+            )]
         }
         Some(Source::Own { .. }) => {
-            let record = current(work, observed).and_then(|own| own.record.as_ref());
+            let records =
+                current(work, observed).map(|own| own.records.as_slice()).unwrap_or_default().iter();
             let not_owned =
-                record.filter(|record| matches!(record.existing, Lookup::Record(_)) && !record.is_correct());
+                records.filter(|record| matches!(record.existing, Lookup::Record(_)) && !record.is_correct());
             let not_owned = not_owned.map(|record| Blocker::NotOwned {
                 resource: RECORD_LOGICAL_ID.into(),
                 what: format!("DNS record {} of Route 53 zone {}", record.name, record.zone),
                 fix: format!("delete the record: ACM requires a CNAME to {} there", record.value),
             });
-            not_owned.into_iter().collect()
+            not_owned.chain(untagged(work, observed)).collect()
         }
     }
+}
+
+/// The certificate that the listener uses for the domain, if it lacks the stack's tag: somebody removed it. Without the tag,
+/// Stackdrop would request another certificate, and never delete this one.
+fn untagged(work: &Work<'_>, observed: &Observed) -> Option<Blocker> {
+    let listener = observed.listeners.get(&listeners::HTTPS_PORT)?;
+    let used = listener.detail.certificates().first()?.certificate_arn()?;
+    // A spec that named this certificate before now lets Stackdrop request one.
+    let was_given = known_specs(work).filter_map(|spec| source(spec.load_balancer.as_ref()?));
+    let was_given = was_given.into_iter().any(|source| matches!(source, Source::Given(arn) if arn == used));
+    let is_untagged = observed.certificates.not_owned.iter().any(|arn| arn == used);
+    (is_untagged && !was_given).then(|| Blocker::NotOwned {
+        resource: LOGICAL_ID.into(),
+        what: format!("certificate {used}, which the listener on port {} uses,", listeners::HTTPS_PORT),
+        fix: or_tag(work, "give the listener another certificate"),
+    })
 }
 
 /// How to fix a certificate of the user that is not issued.
@@ -145,17 +183,32 @@ fn fix_for(detail: &CertificateDetail) -> String {
     "set loadBalancer.certificateArn to a certificate that is ISSUED, or request this one again".into()
 }
 
+fn is_domain(work: &Work<'_>, name: &str) -> bool {
+    own_domain(work.spec).is_some_and(|(domain, _)| domain == name)
+}
+
+fn record_logical_id(work: &Work<'_>, record: &Record) -> String {
+    if is_domain(work, &record.domain) {
+        RECORD_LOGICAL_ID.into()
+    } else {
+        format!("{RECORD_LOGICAL_ID}/{}", record.domain)
+    }
+}
+
 pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if own_domain(work.spec).is_some() {
         match current(work, observed) {
             None => {
                 plan.change(Verb::Create, LOGICAL_ID);
                 plan.change(Verb::Create, RECORD_LOGICAL_ID);
+                for name in own_names(work.spec).into_iter().flatten().filter(|name| !is_domain(work, name)) {
+                    plan.change(Verb::Create, format!("{RECORD_LOGICAL_ID}/{name}"));
+                }
             }
             Some(own) => {
                 plan.tags(&work.stack, NAME, LOGICAL_ID, &own.tags);
-                if own.record.as_ref().is_some_and(|record| matches!(record.existing, Lookup::Absent)) {
-                    plan.change(Verb::Create, RECORD_LOGICAL_ID);
+                for record in own.records.iter().filter(|record| matches!(record.existing, Lookup::Absent)) {
+                    plan.change(Verb::Create, record_logical_id(work, record));
                 }
                 if !own.is(&CertificateStatus::Issued) {
                     plan.change(Verb::Wait, LOGICAL_ID);
@@ -190,32 +243,66 @@ pub(super) async fn apply(
     let Some(own) = current(work, observed) else { return request(work, observed, domain).await };
     let arn = own.arn();
     repair_tags(work, own).await?;
-    let Some(record) = &own.record else {
-        return Ok(Progress::Waiting(format!("ACM to report the validation record of certificate {arn}")));
-    };
-    if matches!(record.existing, Lookup::Absent) {
+    if own.records.is_empty() {
+        return Ok(Progress::Waiting(format!("ACM to report the validation records of certificate {arn}")));
+    }
+    for record in own.records.iter().filter(|record| matches!(record.existing, Lookup::Absent)) {
         dns::write_cname(work, &record.zone, &record.name, &record.value).await?;
     }
     if own.is(&CertificateStatus::Issued) {
         return Ok(Progress::Issued(arn.to_owned()));
     }
-    Ok(Progress::Waiting(format!("certificate {arn} for {domain} to be issued")))
+    Ok(Progress::Waiting(validation(own, desired)))
+}
+
+/// What ACM still validates, and what a person can check if that lasts.
+fn validation(own: &Own, desired: &LoadBalancer) -> String {
+    let options = own.detail.domain_validation_options().iter();
+    let open = options.filter(|option| option.validation_status() != Some(&DomainStatus::Success));
+    let open: Vec<&str> = open.map(DomainValidation::domain_name).collect();
+    format!(
+        "certificate {} to be issued: ACM reports PENDING_VALIDATION for {}. Usually this takes minutes; if it lasts, check \
+         that the name servers of the domain are those of Route 53 zone {}",
+        own.arn(),
+        open.join(", "),
+        desired.hosted_zone_id.as_deref().unwrap_or_default()
+    )
+}
+
+/// How to fix what ACM reports as the reason for a failure. Source: "Troubleshoot certificate requests" in the user guide of
+/// ACM.
+fn advice(status: &str, reason: &str) -> &'static str {
+    match (status, reason) {
+        (_, "CAA_ERROR") => "; allow amazon.com in the CAA records of the domain",
+        (_, "ADDITIONAL_VERIFICATION_REQUIRED") => "; contact AWS Support: ACM wants to verify the domain",
+        (_, "DOMAIN_NOT_ALLOWED") => "; ask Google whether it lists the domain as unsafe",
+        (_, "INVALID_PUBLIC_DOMAIN") => "; use a public domain",
+        (_, "DOMAIN_VALIDATION_DENIED" | "PCA_ACCESS_DENIED") => "; request the certificate again",
+        ("VALIDATION_TIMED_OUT", _) => {
+            "; check that the name servers of the domain are those of the hosted zone, and deploy again"
+        }
+        _ => "",
+    }
 }
 
 async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<Progress, StepError> {
-    let failed = || observed.certificates.own.iter().filter(|own| own.domain() == domain && !own.is_live());
+    let names = own_names(work.spec).unwrap_or_default();
+    let failed = || observed.certificates.own.iter().filter(|own| own.is_for(&names) && !own.is_live());
     let is_from_this_deployment = |own: &&Own| own.tags.get(TAG_DEPLOYMENT) == Some(&work.deployment.id);
     if let Some(failed_now) = failed().find(is_from_this_deployment) {
         let status = failed_now.detail.status().map_or("unknown", CertificateStatus::as_str);
-        let reason =
-            failed_now.detail.failure_reason().map_or("AWS gives no reason", |reason| reason.as_str());
+        let revoked = failed_now.detail.revocation_reason().map(RevocationReason::as_str);
+        let reason = failed_now.detail.failure_reason().map(FailureReason::as_str).or(revoked);
+        let reason = reason.unwrap_or("AWS gives no reason");
         return Err(StepError::Unhealthy {
             what: format!("certificate {} for {domain}", failed_now.arn()),
-            why: format!("{status}: {reason}"),
+            why: format!("{status}: {reason}{}", advice(status, reason)),
         });
     }
     // ACM rejects a token that was used for a different request. A rollback may request another domain.
+    let others: Vec<String> = names.iter().filter(|name| *name != domain).cloned().collect();
     let mut parts = vec![domain];
+    parts.extend(others.iter().map(String::as_str));
     parts.extend(failed().map(Own::arn));
     if work.deployment.rolling_back {
         parts.push("rollback");
@@ -225,6 +312,7 @@ async fn request(work: &Work<'_>, observed: &Observed, domain: &str) -> Result<P
         .acm()
         .request_certificate()
         .domain_name(domain)
+        .set_subject_alternative_names((!others.is_empty()).then_some(others.clone()))
         .validation_method(ValidationMethod::Dns)
         .idempotency_token(work.stack.token(LOGICAL_ID, &parts))
         .set_tags(Some(acm_tags(work.stack.tags(NAME, LOGICAL_ID))?));
@@ -256,44 +344,4 @@ async fn repair_tags(work: &Work<'_>, own: &Own) -> Result<(), StepError> {
         call.doing(format!("removing tags from certificate {arn}"))?;
     }
     Ok(())
-}
-
-/// Deletes a certificate and its validation record. Returns why, if it cannot be deleted.
-pub(super) async fn delete(
-    work: &Work<'_>,
-    observed: &Observed,
-    own: &Own,
-) -> Result<Option<String>, StepError> {
-    if own.is_in_use() {
-        return Ok(Some(format!("in use by {}", own.detail.in_use_by().join(", "))));
-    }
-    if let Some(Record { name, zone, existing: Lookup::Denied(message), .. }) = &own.record {
-        return Ok(Some(format!(
-            "its validation record {name} in Route 53 zone {zone} cannot be read: {message}"
-        )));
-    }
-    // The record is deleted first: only the certificate contains its name.
-    if let Some(record) = own.record.as_ref().filter(|record| record.is_ours())
-        && !is_shared(work, observed, own)
-        && let Lookup::Record(existing) = &record.existing
-        && !dns::delete(work, &record.zone, existing).await?
-    {
-        return Ok(Some(format!("its validation record {} was changed during the deletion", record.name)));
-    }
-    let arn = own.arn();
-    let call = work.aws.acm().delete_certificate().certificate_arn(arn).send().await;
-    if call.deleted(&ABSENT, &["ResourceInUseException"], format!("deleting certificate {arn}"))? {
-        tracing::info!(arn, "Certificate deleted.");
-        return Ok(None);
-    }
-    Ok(Some("ACM reports that it is in use".into()))
-}
-
-/// Whether the same record validates another certificate: the record depends only on the account and the domain.
-fn is_shared(work: &Work<'_>, observed: &Observed, own: &Own) -> bool {
-    let name = base(own.domain());
-    let is_kept = current(work, observed).is_some_and(|kept| {
-        work.spec.load_balancer.is_some() && kept.arn() != own.arn() && base(kept.domain()) == name
-    });
-    is_kept || observed.certificates.others.contains(name)
 }

@@ -1,6 +1,6 @@
 //! The observed certificates: those that the stack requested, and the one that the spec names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_acm::types::{CertificateDetail, CertificateStatus, CertificateSummary, CertificateType};
 use futures::future::try_join_all;
@@ -28,6 +28,12 @@ pub(super) fn own_domain(spec: &Spec) -> Option<(&str, &str)> {
     }
 }
 
+/// The names of the certificate that Stackdrop requests for a spec: the domain, and the hosts of the routes.
+pub(super) fn own_names(spec: &Spec) -> Option<BTreeSet<String>> {
+    own_domain(spec)?;
+    Some(spec.hosts().into_iter().map(str::to_owned).collect())
+}
+
 /// The domains and zones for which this stack may have requested certificates.
 fn own_domains<'a>(work: &'a Work<'_>) -> Vec<(&'a str, &'a str)> {
     known_specs(work).filter_map(own_domain).collect()
@@ -42,6 +48,8 @@ pub(super) struct Certificates {
     pub(super) own: Vec<Own>,
     /// The domains of all other certificates: the same DNS record may validate them.
     pub(super) others: BTreeSet<String>,
+    /// The ARNs of the certificates for the stack's domains that lack its tag.
+    pub(super) not_owned: Vec<String>,
 }
 
 /// A certificate that this stack requested.
@@ -49,12 +57,15 @@ pub(super) struct Certificates {
 pub(super) struct Own {
     pub(super) detail: CertificateDetail,
     pub(super) tags: Tags,
-    pub(super) record: Option<Record>,
+    /// The validation records that ACM requires, each once. Empty until ACM reports them.
+    pub(super) records: Vec<Record>,
 }
 
 /// A validation record: the one that ACM requires, and the existing one.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// The domain that it validates, without `*.`.
+    pub(super) domain: String,
     pub(super) zone: String,
     pub(super) name: String,
     pub(super) value: String,
@@ -83,6 +94,17 @@ impl Own {
         self.detail.domain_name().unwrap_or_default()
     }
 
+    /// All its names.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        let others = self.detail.subject_alternative_names().iter().map(String::as_str);
+        others.chain(self.detail.domain_name()).collect()
+    }
+
+    /// Whether it has exactly these names.
+    pub(super) fn is_for(&self, names: &BTreeSet<String>) -> bool {
+        self.names().into_iter().eq(names.iter().map(String::as_str))
+    }
+
     pub(super) fn is(&self, status: &CertificateStatus) -> bool {
         self.detail.status() == Some(status)
     }
@@ -101,9 +123,9 @@ impl Own {
         self.detail.in_use_by().iter().any(|arn| Some(arn.as_str()) != balancer)
     }
 
-    /// The number of resources: the certificate and its record.
+    /// The number of resources: the certificate and its records.
     pub(super) fn count(&self) -> usize {
-        1 + usize::from(self.record.as_ref().is_some_and(Record::is_ours))
+        1 + self.records.iter().filter(|record| record.is_ours()).count()
     }
 }
 
@@ -119,19 +141,28 @@ impl Certificates {
         };
         let own = async {
             let domains = own_domains(work);
-            if domains.is_empty() && purpose != Purpose::Delete {
-                return Ok((Vec::new(), BTreeSet::new()));
+            if domains.is_empty() {
+                return Ok(Self::default());
             }
             let (candidates, others) = list(work).await?.into_iter().partition::<Vec<_>, _>(|summary| {
-                let hinted = domains.iter().any(|(domain, _)| summary.domain_name() == Some(domain));
-                summary.r#type() == Some(&CertificateType::AmazonIssued)
-                    && (hinted || purpose == Purpose::Delete)
+                let name = summary.domain_name().unwrap_or_default();
+                let is_ours = domains.iter().any(|(domain, _)| {
+                    name == *domain || (purpose == Purpose::Delete && is_related(name, domain))
+                });
+                summary.r#type() == Some(&CertificateType::AmazonIssued) && is_ours
             });
             classify(work, purpose, candidates, others).await
         };
-        let (given, (own, others)) = tokio::try_join!(given, own)?;
-        Ok(Self { given, own, others })
+        let (given, own) = tokio::try_join!(given, own)?;
+        Ok(Self { given, ..own })
     }
+}
+
+/// Whether a name is below the parent of a domain. A deletion also looks for the certificates of failed updates that had
+/// another domain; it does not read the tags of all the account's certificates, which can be thousands.
+fn is_related(name: &str, domain: &str) -> bool {
+    let parent = domain.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.contains('.'));
+    dns::is_within(name, parent.unwrap_or(domain))
 }
 
 async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
@@ -145,13 +176,13 @@ async fn classify(
     purpose: Purpose,
     candidates: Vec<CertificateSummary>,
     others: Vec<CertificateSummary>,
-) -> Result<(Vec<Own>, BTreeSet<String>), StepError> {
-    let (mut own, mut other_names) = (Vec::new(), BTreeSet::new());
+) -> Result<Certificates, StepError> {
+    let mut all = Certificates::default();
     let names = |summary: &CertificateSummary| {
         let names = summary.subject_alternative_name_summaries().iter().map(String::as_str);
         names.chain(summary.domain_name()).map(|name| base(name).to_owned()).collect::<Vec<_>>()
     };
-    other_names.extend(others.iter().flat_map(names));
+    all.others.extend(others.iter().flat_map(names));
     for some in candidates.chunks(AT_ONCE) {
         let read = some.iter().map(async |summary| {
             let arn = summary.certificate_arn().unwrap_or_default();
@@ -160,17 +191,19 @@ async fn classify(
                 return Ok((summary, None));
             }
             let Some(detail) = describe(work, arn).await? else { return Ok((summary, None)) };
-            let record = find_record(work, purpose, &detail).await?;
-            Ok::<_, StepError>((summary, Some(Own { detail, tags, record })))
+            let records = find_records(work, purpose, &detail).await?;
+            Ok::<_, StepError>((summary, Some(Own { detail, tags, records })))
         });
         for (summary, read) in try_join_all(read).await? {
-            match read {
-                Some(read) => own.push(read),
-                None => other_names.extend(names(summary)),
+            if let Some(read) = read {
+                all.own.push(read);
+            } else {
+                all.others.extend(names(summary));
+                all.not_owned.extend(summary.certificate_arn().map(str::to_owned));
             }
         }
     }
-    Ok((own, other_names))
+    Ok(all)
 }
 
 /// The domain that is validated for a name: a wildcard is validated by its parent's record.
@@ -192,22 +225,25 @@ async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail
     Ok(observed.and_then(|observed| observed.certificate))
 }
 
-/// Finds the validation record that ACM requires (ACM reports it some seconds after the request), and the existing one.
-async fn find_record(
+/// Finds the validation records that ACM requires (ACM reports them some seconds after the request), and the existing ones.
+async fn find_records(
     work: &Work<'_>,
     purpose: Purpose,
     detail: &CertificateDetail,
-) -> Result<Option<Record>, StepError> {
-    let requested = detail.domain_validation_options().iter().find_map(|option| option.resource_record());
-    let Some(requested) = requested else { return Ok(None) };
+) -> Result<Vec<Record>, StepError> {
     let domains = own_domains(work);
     let zone = domains.iter().find(|(domain, _)| detail.domain_name() == Some(domain)).or(domains.first());
-    let Some((_, zone)) = zone else { return Ok(None) };
-    let existing = dns::find(work, purpose, zone, &requested.name, dns::CNAME).await?;
-    Ok(Some(Record {
-        zone: (*zone).to_owned(),
-        name: requested.name.clone(),
-        value: requested.value.clone(),
-        existing,
-    }))
+    let Some((_, zone)) = zone else { return Ok(Vec::new()) };
+    let mut requested = BTreeMap::new();
+    for option in detail.domain_validation_options() {
+        if let Some(record) = option.resource_record() {
+            requested
+                .insert(record.name.clone(), (base(option.domain_name()).to_owned(), record.value.clone()));
+        }
+    }
+    let records = requested.into_iter().map(async |(name, (domain, value))| {
+        let existing = dns::find(work, purpose, zone, &name, dns::CNAME).await?;
+        Ok(Record { domain, zone: (*zone).to_owned(), name, value, existing })
+    });
+    try_join_all(records).await
 }

@@ -112,7 +112,7 @@ pub(super) fn obsolete(observed: &Observed) -> Vec<&Group> {
     rest.filter(|group| {
         let balancers = group.detail.load_balancer_arns();
         let ours = balancers.iter().all(|arn| Some(arn.as_str()) == balancer);
-        ours && !observed.not_owned_rules.iter().any(|rule| rules::target(rule) == Some(group.arn()))
+        ours && !observed.not_owned_rules.iter().any(|rule| rules::refers_to(rule, group.arn()))
     })
     .collect()
 }
@@ -131,6 +131,18 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             plan.update(&logical_id, key, from, to);
         }
         plan.tags(&work.stack, NAME, &logical_id, &group.tags);
+        warn_of_others(&logical_id, group, plan);
+    }
+}
+
+/// Names the targets that people or other systems registered: they get requests of the stack's users.
+fn warn_of_others(logical_id: &str, group: &Group, plan: &mut Plan) {
+    let others = group.targets.iter().filter(|target| !target.is_task && !target.is_draining());
+    let others: Vec<&str> = others.map(|target| target.name.as_str()).collect();
+    if !others.is_empty() {
+        let why =
+            format!("the targets {} are not tasks of this stack, and may get requests", others.join(", "));
+        plan.warn(logical_id, why, "deregister the targets, unless they are intended");
     }
 }
 
@@ -205,7 +217,7 @@ async fn create(work: &Work<'_>, service: &str, desired: &Service) -> Result<Str
         .unhealthy_threshold_count(i32::from(check.unhealthy))
         .matcher(Matcher::builder().http_code(&check.codes).build())
         .set_tags(Some(elb_tags(work.stack.tags(NAME, &logical_id(service)))));
-    let response = call.send().await.pending_on(
+    let response = call.send().await.stalled_on(
         &["DuplicateTargetGroupName"],
         "the target group to become visible",
         format!("creating target group target-group/{service}"),
@@ -232,7 +244,7 @@ pub(super) async fn configure(
         }
         let call = work.aws.elb().modify_target_group_attributes().target_group_arn(arn);
         let call = call.set_attributes(Some(attributes)).send().await;
-        call.pending_on(
+        call.stalled_on(
             &ABSENT,
             "the target group to become visible",
             format!("setting the attributes of target group {arn}"),

@@ -2,8 +2,8 @@
 
 use aws_sdk_elasticloadbalancingv2::operation::create_listener::builders::CreateListenerFluentBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, Listener, ProtocolEnum,
-    RedirectActionConfig, RedirectActionStatusCodeEnum,
+    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, Listener, MutualAuthenticationAttributes,
+    ProtocolEnum, RedirectActionConfig, RedirectActionStatusCodeEnum,
 };
 
 use super::NAME;
@@ -19,10 +19,24 @@ pub(super) const HTTP_PORT: i32 = HTTP as i32;
 pub(super) const HTTPS_LOGICAL_ID: &str = "listener/https";
 pub(super) const HTTP_LOGICAL_ID: &str = "listener/http";
 
-/// TLS 1.2 and 1.3 with forward secrecy, which AWS recommends.
-const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-2021-06";
+/// TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange, which AWS recommends.
+/// Source: "Security policies for your Application Load Balancer" in the user guide of Elastic Load Balancing.
+const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
+/// Stricter policies. If the spec names none, a person may choose one of them in the account.
+const STRICTER_TLS_POLICIES: [&str; 3] = [
+    "ELBSecurityPolicy-TLS13-1-2-Res-FIPS-PQ-2025-09",
+    "ELBSecurityPolicy-TLS13-1-3-FIPS-PQ-2025-09",
+    "ELBSecurityPolicy-TLS13-1-3-PQ-2025-09",
+];
 /// The response to a request without a route.
 const NOT_FOUND: (&str, &str, &str) = ("404", "text/plain", "There is nothing at this address.");
+
+/// The desired TLS policy; `actual` is the listener's.
+fn tls_policy<'a>(work: &'a Work<'_>, actual: Option<&'a str>) -> &'a str {
+    let desired = work.spec.load_balancer.as_ref().and_then(|desired| desired.tls_policy.as_deref());
+    let kept = actual.filter(|actual| STRICTER_TLS_POLICIES.contains(actual));
+    desired.or(kept).unwrap_or(TLS_POLICY)
+}
 
 /// The error codes for a certificate that was just issued and is not visible yet (Terraform waits five minutes).
 const CERTIFICATE_NOT_VISIBLE: [&str; 2] = ["CertificateNotFound", "UnsupportedCertificate"];
@@ -47,7 +61,11 @@ fn to_https() -> Action {
 }
 
 /// The fields of a listener that differ: name, actual and desired value. The certificate is compared if it is known.
-fn differing(detail: &Listener, certificate: Option<&str>) -> Vec<(&'static str, String, String)> {
+fn differing(
+    work: &Work<'_>,
+    detail: &Listener,
+    certificate: Option<&str>,
+) -> Vec<(&'static str, String, String)> {
     let mut fields = Vec::new();
     let mut compare = |field, from: &str, to: &str| {
         if from != to {
@@ -57,7 +75,9 @@ fn differing(detail: &Listener, certificate: Option<&str>) -> Vec<(&'static str,
     let protocol = detail.protocol().map_or("", ProtocolEnum::as_str);
     if detail.port() == Some(HTTPS_PORT) {
         compare("protocol", protocol, "HTTPS");
-        compare("sslPolicy", detail.ssl_policy().unwrap_or_default(), TLS_POLICY);
+        compare("sslPolicy", detail.ssl_policy().unwrap_or_default(), tls_policy(work, detail.ssl_policy()));
+        let clients = detail.mutual_authentication().and_then(|clients| clients.mode()).unwrap_or("off");
+        compare("mutualAuthentication", clients, "off");
         let actual = detail.certificates().first().and_then(Certificate::certificate_arn).unwrap_or_default();
         compare("certificate", actual, certificate.unwrap_or(actual));
         compare("defaultAction", &describe(detail), "404");
@@ -92,6 +112,12 @@ fn describe(detail: &Listener) -> String {
     action.r#type().map_or("none", ActionTypeEnum::as_str).to_owned()
 }
 
+/// Turns off the authentication of clients by certificates, if somebody turned it on.
+fn no_client_certificates(detail: &Listener) -> Option<MutualAuthenticationAttributes> {
+    let mode = detail.mutual_authentication()?.mode()?;
+    (mode != "off").then(|| MutualAuthenticationAttributes::builder().mode("off").build())
+}
+
 fn redirects(work: &Work<'_>) -> bool {
     work.spec.load_balancer.as_ref().is_some_and(|desired| desired.redirect_http)
 }
@@ -104,7 +130,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, certificate: Option<&st
                 plan.change(Verb::Create, logical_id);
             }
             (Some(listener), true) => {
-                for (field, from, to) in differing(&listener.detail, certificate) {
+                for (field, from, to) in differing(work, &listener.detail, certificate) {
                     plan.update(logical_id, field, from, to);
                 }
                 plan.tags(&work.stack, NAME, logical_id, &listener.tags);
@@ -115,6 +141,18 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, certificate: Option<&st
             (None, false) => {}
         }
     }
+    for port in observed.not_owned_ports.iter().filter(|port| !is_needed(work, **port)) {
+        plan.warn(
+            format!("listener on port {port}"),
+            format!("the listener on port {port} is not managed by this stack"),
+            "delete the listener, unless it is intended",
+        );
+    }
+}
+
+/// Whether the stack needs a listener on this port: another listener there is a problem.
+fn is_needed(work: &Work<'_>, port: i32) -> bool {
+    port == HTTPS_PORT || (port == HTTP_PORT && redirects(work))
 }
 
 /// Creates, updates or deletes the listeners. Returns the HTTPS listener's ARN, once its certificate is issued.
@@ -150,16 +188,20 @@ async fn create_https(work: &Work<'_>, handle: &Handle, certificate: &str) -> Re
     let call = new(work, handle, HTTPS_LOGICAL_ID)
         .port(HTTPS_PORT)
         .protocol(ProtocolEnum::Https)
-        .ssl_policy(TLS_POLICY)
+        .ssl_policy(tls_policy(work, None))
         .certificates(Certificate::builder().certificate_arn(certificate).build())
         .default_actions(not_found());
-    create(call, HTTPS_LOGICAL_ID).await
+    create(work, call, HTTPS_LOGICAL_ID).await
 }
 
 async fn create_http(work: &Work<'_>, handle: &Handle) -> Result<String, StepError> {
     let call = new(work, handle, HTTP_LOGICAL_ID);
-    create(call.port(HTTP_PORT).protocol(ProtocolEnum::Http).default_actions(to_https()), HTTP_LOGICAL_ID)
-        .await
+    create(
+        work,
+        call.port(HTTP_PORT).protocol(ProtocolEnum::Http).default_actions(to_https()),
+        HTTP_LOGICAL_ID,
+    )
+    .await
 }
 
 fn new(work: &Work<'_>, handle: &Handle, logical_id: &str) -> CreateListenerFluentBuilder {
@@ -167,15 +209,19 @@ fn new(work: &Work<'_>, handle: &Handle, logical_id: &str) -> CreateListenerFlue
     call.set_tags(Some(elb_tags(work.stack.tags(NAME, logical_id))))
 }
 
-async fn create(call: CreateListenerFluentBuilder, logical_id: &str) -> Result<String, StepError> {
-    let response = call.send().await.unless(&CERTIFICATE_NOT_VISIBLE);
+async fn create(
+    work: &Work<'_>,
+    call: CreateListenerFluentBuilder,
+    logical_id: &str,
+) -> Result<String, StepError> {
+    let response = call.send().await.unless(certificate_codes(work));
     let response = match response {
         Ok(None) => return Err(certificate_not_visible()),
         Ok(Some(response)) => Ok(response),
         Err(refusal) => Err(refusal),
     };
     let not_visible = [&ABSENT[..], &["DuplicateListener"]].concat();
-    let response = response.pending_on(
+    let response = response.stalled_on(
         &not_visible,
         "the load balancer and its listeners to become visible",
         format!("creating listener {logical_id}"),
@@ -186,8 +232,15 @@ async fn create(call: CreateListenerFluentBuilder, logical_id: &str) -> Result<S
     Ok(arn.to_owned())
 }
 
+/// The codes after which the call is repeated: ACM issued the requested certificate seconds ago. A given certificate was
+/// issued before, so that Elastic Load Balancing rejects it for another reason, at once.
+fn certificate_codes(work: &Work<'_>) -> &'static [&'static str] {
+    let given = work.spec.load_balancer.as_ref().is_some_and(|desired| desired.certificate_arn.is_some());
+    if given { &[] } else { &CERTIFICATE_NOT_VISIBLE }
+}
+
 fn certificate_not_visible() -> StepError {
-    StepError::pending("the certificate to become visible to Elastic Load Balancing")
+    StepError::stalled("the certificate to become visible to Elastic Load Balancing")
 }
 
 async fn update(
@@ -198,7 +251,7 @@ async fn update(
 ) -> Result<String, StepError> {
     let arn = listener.detail.listener_arn().unwrap_or_default();
     repair_tags(work, arn, logical_id, &listener.tags).await?;
-    if differing(&listener.detail, certificate).is_empty() {
+    if differing(work, &listener.detail, certificate).is_empty() {
         return Ok(arn.to_owned());
     }
     let call = work.aws.elb().modify_listener().listener_arn(arn);
@@ -207,7 +260,8 @@ async fn update(
         let certificate =
             certificate.or(actual).map(|arn| vec![Certificate::builder().certificate_arn(arn).build()]);
         call.protocol(ProtocolEnum::Https)
-            .ssl_policy(TLS_POLICY)
+            .ssl_policy(tls_policy(work, listener.detail.ssl_policy()))
+            .set_mutual_authentication(no_client_certificates(&listener.detail))
             .set_certificates(certificate)
             .default_actions(not_found())
     } else {
@@ -216,7 +270,7 @@ async fn update(
     match call
         .send()
         .await
-        .unless(&CERTIFICATE_NOT_VISIBLE)
+        .unless(certificate_codes(work))
         .doing(format!("updating listener {logical_id} ({arn})"))?
     {
         Some(_) => tracing::info!(arn, logical_id, "Listener updated."),

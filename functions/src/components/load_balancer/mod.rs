@@ -1,30 +1,34 @@
 //! Inbound connections from the internet: certificate, load balancer, target groups, listeners, listener rules and DNS
 //! records.
 
+mod aliases;
 mod balancer;
 mod certificate;
+mod certificate_deletion;
 mod certificates;
+mod deletion;
 mod dns;
 mod groups;
 mod listeners;
 mod observed;
 mod preflight;
+mod rule_calls;
 mod rules;
+mod targets;
 
 use std::collections::BTreeMap;
-
-use futures::future::join_all;
 
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
+use crate::deployment::names::TAG_STACK;
 use crate::deployment::outputs::LoadBalancerOutputs;
-use crate::deployment::plan::{Plan, Verb};
+use crate::deployment::plan::Plan;
 use balancer::Handle;
 use certificate::Progress;
-use observed::{Group, Observed, Purpose};
+use observed::{Observed, Purpose};
 
 /// The component's name.
 pub const NAME: &str = component_names::LOAD_BALANCER;
@@ -41,7 +45,7 @@ impl Component for LoadBalancer {
     type Outputs = LoadBalancerOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let Some(desired) = &work.spec.load_balancer else { return plan_deletion(work).await };
+        let Some(desired) = &work.spec.load_balancer else { return deletion::plan(work).await };
         let observed = Observed::read(work, Purpose::Compare).await?;
         let mut plan = Plan::default();
         for blocker in blockers(work, desired, &observed) {
@@ -57,12 +61,16 @@ impl Component for LoadBalancer {
         certificate::plan(work, &observed, &mut plan);
         balancer::plan(work, &observed, &mut plan);
         groups::plan(work, &observed, &mut plan);
-        listeners::plan(work, &observed, certificate::ready(work, &observed), &mut plan);
+        listeners::plan(work, &observed, certificate::planned(work, &observed), &mut plan);
         rules::plan(work, &observed, &mut plan);
         groups::plan_obsolete(&observed, &mut plan);
-        dns::plan(work, &observed, &mut plan);
+        aliases::plan(work, &observed, &mut plan);
         preflight::plan(work, desired, &observed, &mut plan).await?;
         Ok(plan)
+    }
+
+    async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        deletion::plan_destroy(work).await
     }
 
     async fn apply(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
@@ -84,22 +92,23 @@ impl Component for LoadBalancer {
         let (configured, listener, alias) = tokio::join!(
             balancer::configure(work, &observed, &handle),
             listeners::apply(work, &observed, &handle, issued),
-            dns::apply(work, &observed, &handle),
+            aliases::apply(work, &observed, &handle),
         );
         configured.and(alias)?;
         // Target groups are used last: it takes a moment after their creation until they are visible everywhere.
         let route = async {
             match listener? {
                 Some(listener) => rules::apply(work, &observed, &listener, &groups).await,
-                None => Ok(()),
+                None => Ok(false),
             }
         };
         let (routed, configured) = tokio::join!(route, groups::configure(work, &observed, &groups));
-        routed.and(configured)?;
+        let staged = routed?;
+        configured?;
         if let Progress::Waiting(waiting_for) = certificate {
-            return Err(StepError::Pending(waiting_for));
+            return Err(StepError::pending(waiting_for));
         }
-        Ok(outputs(work, handle, groups))
+        Ok(outputs(work, handle, groups, staged))
     }
 
     async fn wait_until_stable(&self, work: &Work<'_>) -> Result<LoadBalancerOutputs, StepError> {
@@ -107,26 +116,28 @@ impl Component for LoadBalancer {
             return Ok(LoadBalancerOutputs::default());
         }
         let Some(detail) = observed::find_balancer(work).await? else {
-            return Err(StepError::pending(format!("load balancer {} to become visible", work.stack.name)));
+            return Err(StepError::stalled(format!("load balancer {} to become visible", work.stack.name)));
         };
         balancer::check_active(work, &detail)?;
-        work.outputs.load_balancer.clone().ok_or_else(|| {
+        let applied = work.outputs.load_balancer.clone().ok_or_else(|| {
             StepError::Defect("the workflow waits for the load balancer before it was created".into())
-        })
+        })?;
+        // Only the workflow reads this field, and only after `apply`.
+        Ok(LoadBalancerOutputs { staged: false, ..applied })
     }
 
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         if work.spec.load_balancer.is_some() {
             let observed = Observed::read(work, Purpose::Compare).await?;
-            return delete_obsolete(work, &observed).await;
+            return deletion::delete_obsolete(work, &observed).await;
         }
         let observed = Observed::read(work, Purpose::Prune).await?;
-        delete(work, &observed).await
+        deletion::delete(work, &observed).await
     }
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work, Purpose::Delete).await?;
-        delete(work, &observed).await
+        deletion::delete(work, &observed).await
     }
 }
 
@@ -145,7 +156,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
         blockers.push(Blocker::NotOwned {
             resource: balancer::LOGICAL_ID.into(),
             what: format!("load balancer {arn}"),
-            fix: "delete the load balancer, or deploy a stack with another name".into(),
+            fix: or_tag(work, "delete the load balancer, or deploy a stack with another name"),
         });
     }
     for (service, _) in work.spec.routed_services() {
@@ -154,7 +165,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
             blockers.push(Blocker::NotOwned {
                 resource: groups::logical_id(service),
                 what: format!("target group {name}"),
-                fix: "delete the target group, or give the service another name".into(),
+                fix: or_tag(work, "delete the target group, or give the service another name"),
             });
         }
     }
@@ -169,13 +180,18 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
         blockers.push(Blocker::NotOwned {
             resource: logical_id.into(),
             what: format!("the listener on port {port} of load balancer {}", work.stack.name),
-            fix: "delete the listener".into(),
+            fix: or_tag(work, "delete the listener"),
         });
     }
     blockers.extend(rules::blockers(work, observed));
     blockers.extend(certificate::blockers(work, desired, observed));
-    blockers.extend(dns::blockers(work, observed));
+    blockers.extend(aliases::blockers(work, observed));
     blockers
+}
+
+/// The advice about a resource of others; it may be the stack's, and only have lost the tag by which Stackdrop recognizes it.
+fn or_tag(work: &Work<'_>, fix: &str) -> String {
+    format!("{fix}; if it belongs to this stack, restore its tag {TAG_STACK} = {}", work.stack.name)
 }
 
 fn refuse(blockers: Vec<Blocker>) -> Result<(), StepError> {
@@ -189,124 +205,18 @@ fn refuse(blockers: Vec<Blocker>) -> Result<(), StepError> {
     if in_the_spec.is_empty() { Ok(()) } else { Err(StepError::InvalidSpec(in_the_spec.join("; "))) }
 }
 
-fn outputs(work: &Work<'_>, handle: Handle, target_groups: BTreeMap<String, String>) -> LoadBalancerOutputs {
+fn outputs(
+    work: &Work<'_>,
+    handle: Handle,
+    target_groups: BTreeMap<String, String>,
+    staged: bool,
+) -> LoadBalancerOutputs {
     let domain = work.spec.load_balancer.as_ref().and_then(|desired| desired.domain.as_ref());
     LoadBalancerOutputs {
         url: Some(format!("https://{}", domain.unwrap_or(&handle.dns_name))),
         arn: Some(handle.arn),
         dns_name: Some(handle.dns_name),
         target_groups,
+        staged,
     }
-}
-
-/// Plans the deletion of a load balancer that the spec no longer has.
-async fn plan_deletion(work: &Work<'_>) -> Result<Plan, StepError> {
-    let observed = Observed::read(work, Purpose::Prune).await?;
-    let mut plan = Plan::default();
-    if observed.balancer.is_some() || !observed.interfaces.is_empty() {
-        plan.change(Verb::Delete, balancer::LOGICAL_ID);
-    }
-    for alias in observed.aliases.ours(work, &observed) {
-        plan.change(Verb::Delete, format!("{} ({})", dns::LOGICAL_ID, alias.domain));
-    }
-    for group in &observed.groups {
-        plan.change(Verb::Delete, group.logical_id());
-    }
-    for _ in &observed.certificates.own {
-        plan.change(Verb::Delete, certificate::LOGICAL_ID);
-    }
-    Ok(plan)
-}
-
-/// Deletes what the load balancer no longer needs: alias records and certificates of an earlier domain, and target groups of
-/// deleted services.
-async fn delete_obsolete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
-    let mut deletion = Deletion::default();
-    for alias in dns::obsolete(work, observed) {
-        deletion.found += 1;
-        if !dns::delete_alias(work, alias).await? {
-            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it was changed during the deletion");
-        }
-    }
-    let (groups, certificates) = tokio::join!(
-        delete_groups(work, groups::obsolete(observed)),
-        delete_certificates(work, observed, certificate::obsolete(work, observed)),
-    );
-    deletion.join(groups?);
-    deletion.join(certificates?);
-    Ok(deletion)
-}
-
-/// Deletes what can be deleted now. The alias record is deleted before the load balancer, because ownership of the record is
-/// recognized by the load balancer's name.
-async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
-    let mut deletion = Deletion::default();
-    for alias in observed.aliases.ours(work, observed) {
-        deletion.found += 1;
-        if !dns::delete_alias(work, alias).await? {
-            deletion.remains(dns::LOGICAL_ID, &alias.domain, "it was changed during the deletion");
-        }
-    }
-    if !deletion.remaining.is_empty() {
-        // Without the load balancer, the alias record could no longer be recognized as the stack's.
-        return Ok(deletion);
-    }
-    if let Some(balancer) = &observed.balancer {
-        deletion.found += 1;
-        let why = if balancer::delete(work, balancer.arn()).await? {
-            "is being deleted"
-        } else {
-            "somebody turned on its deletion protection: turn it off"
-        };
-        deletion.remains(balancer::LOGICAL_ID, balancer.arn(), why);
-    } else if !observed.interfaces.is_empty() {
-        let why = "it is deleted, but its network interfaces are still being released";
-        deletion.remains(balancer::LOGICAL_ID, observed.interfaces.join(", "), why);
-    }
-    let (groups, certificates) = tokio::join!(
-        delete_groups(work, observed.groups.iter().collect()),
-        delete_certificates(work, observed, observed.certificates.own.iter().collect()),
-    );
-    deletion.join(groups?);
-    deletion.join(certificates?);
-    Ok(deletion)
-}
-
-/// Deletes target groups. A group with registered tasks is not deleted: ECS deregisters tasks while it stops them.
-async fn delete_groups(work: &Work<'_>, all: Vec<&Group>) -> Result<Deletion, StepError> {
-    let mut deletion = Deletion { found: all.len(), remaining: Vec::new() };
-    let deletions = join_all(all.into_iter().map(async |group| {
-        Ok::<_, StepError>((group, group.targets.is_empty() && groups::delete(work, group).await?))
-    }));
-    for ended in deletions.await {
-        let (group, deleted) = ended?;
-        if !group.targets.is_empty() {
-            let why = format!("it still has the targets {}", group.targets.join(", "));
-            deletion.remains(group.logical_id(), group.arn(), why);
-        } else if !deleted {
-            deletion.remains(
-                group.logical_id(),
-                group.arn(),
-                "a listener or a listener rule still refers to it",
-            );
-        }
-    }
-    Ok(deletion)
-}
-
-async fn delete_certificates(
-    work: &Work<'_>,
-    observed: &Observed,
-    own: Vec<&certificates::Own>,
-) -> Result<Deletion, StepError> {
-    let count = own.iter().map(|own| own.count()).sum();
-    let mut deletion = Deletion { found: count, remaining: Vec::new() };
-    let deletions =
-        join_all(own.into_iter().map(async |own| (own, certificate::delete(work, observed, own).await)));
-    for (own, remaining) in deletions.await {
-        if let Some(why) = remaining? {
-            deletion.remains(certificate::LOGICAL_ID, own.arn(), why);
-        }
-    }
-    Ok(deletion)
 }

@@ -6,8 +6,9 @@ use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, Target
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
+use super::aliases::Aliases;
 use super::certificates::Certificates;
-use super::dns::Aliases;
+use super::targets::{self, Target};
 use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
@@ -81,13 +82,18 @@ pub(super) struct Group {
     /// The spec's service that the group is for. A group without one is obsolete.
     pub(super) service: Option<String>,
     pub(super) attributes: BTreeMap<String, String>,
-    /// The registered targets. Read only if they decide whether the group can be deleted.
-    pub(super) targets: Vec<String>,
+    /// The registered targets.
+    pub(super) targets: Vec<Target>,
 }
 
 impl Group {
     pub(super) fn arn(&self) -> &str {
         self.detail.target_group_arn().unwrap_or_default()
+    }
+
+    /// Whether a request that is sent to it is answered.
+    pub(super) fn has_healthy_target(&self) -> bool {
+        self.targets.iter().any(Target::is_healthy)
     }
 
     /// The logical ID that it was created for.
@@ -130,7 +136,12 @@ impl Observed {
             .chain(all_listeners.iter().filter_map(Listener::listener_arn))
             .chain(all_rules.iter().filter_map(Rule::rule_arn))
             .collect();
-        let mut tags = find_tags(work, &arns).await?;
+        let interfaces = async {
+            // While a load balancer with this name exists, the interfaces belong to it.
+            if compares || balancer.is_some() { Ok(Vec::new()) } else { find_interfaces(work).await }
+        };
+        let (mut tags, targets, interfaces) =
+            tokio::try_join!(find_tags(work, &arns), targets::find_all(work, &all_groups), interfaces)?;
         let mut observed = Self {
             balancer: None,
             not_owned_balancer: None,
@@ -142,40 +153,19 @@ impl Observed {
             not_owned_rules: Vec::new(),
             certificates,
             aliases,
-            interfaces: Vec::new(),
+            interfaces,
         };
         observed.add_balancer(work, balancer, &mut tags, attributes);
-        observed.add_groups(work, all_groups, &mut tags, group_attributes);
+        observed.add_groups(work, all_groups, &mut tags, group_attributes, targets);
         observed.add_listeners(work, all_listeners, &mut tags);
         observed.add_rules(work, all_rules, &mut tags);
-        observed.read_users(work, purpose).await?;
         if purpose == Purpose::Delete {
             // The domain of a failed update is known only from its certificate.
-            let domains = observed.certificates.own.iter().map(|own| own.domain().to_owned()).collect();
+            let own = observed.certificates.own.iter();
+            let domains = own.flat_map(|own| own.names().into_iter().map(str::to_owned)).collect();
             observed.aliases.read_more(work, domains).await?;
         }
         Ok(observed)
-    }
-
-    /// Reads what decides whether resources can be deleted: target groups' targets, and a deleted load balancer's interfaces.
-    async fn read_users(&mut self, work: &Work<'_>, purpose: Purpose) -> Result<(), StepError> {
-        let compares = purpose == Purpose::Compare;
-        let groups = self.groups.iter_mut().filter(|group| !compares || group.service.is_none());
-        let groups = try_join_all(groups.map(async |group| {
-            group.targets = find_targets(work, group.arn()).await?;
-            Ok::<_, StepError>(())
-        }));
-        let interfaces = async {
-            // While a load balancer with this name exists, the interfaces belong to it.
-            if compares || self.balancer.is_some() || self.not_owned_balancer.is_some() {
-                Ok(Vec::new())
-            } else {
-                find_interfaces(work).await
-            }
-        };
-        let (_, interfaces) = tokio::try_join!(groups, interfaces)?;
-        self.interfaces = interfaces;
-        Ok(())
     }
 
     fn add_balancer(
@@ -201,6 +191,7 @@ impl Observed {
         all: Vec<TargetGroup>,
         tags: &mut BTreeMap<String, Tags>,
         mut attributes: Vec<(String, BTreeMap<String, String>)>,
+        mut targets: BTreeMap<String, Vec<Target>>,
     ) {
         for detail in all {
             let arn = detail.target_group_arn().unwrap_or_default();
@@ -212,7 +203,8 @@ impl Observed {
             let attributes = attributes.iter_mut().find(|(of, _)| of == arn);
             let attributes = attributes.map(|(_, attributes)| std::mem::take(attributes)).unwrap_or_default();
             let service = groups::service_of(work, &detail);
-            self.groups.push(Group { detail, tags, service, attributes, targets: Vec::new() });
+            let targets = targets.remove(arn).unwrap_or_default();
+            self.groups.push(Group { detail, tags, service, attributes, targets });
         }
     }
 
@@ -239,6 +231,11 @@ impl Observed {
         }
     }
 
+    /// The spec's service that a target group is for.
+    pub(super) fn service_of(&self, arn: &str) -> Option<&str> {
+        self.groups.iter().find(|group| group.arn() == arn)?.service.as_deref()
+    }
+
     /// The target group of a service.
     pub(super) fn group(&self, service: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.service.as_deref() == Some(service))
@@ -262,12 +259,15 @@ async fn find_groups(work: &Work<'_>) -> Result<Vec<TargetGroup>, StepError> {
     Ok(observed)
 }
 
-async fn find_attributes(work: &Work<'_>, arn: &str) -> Result<BTreeMap<String, String>, StepError> {
+pub(super) async fn find_attributes(
+    work: &Work<'_>,
+    arn: &str,
+) -> Result<BTreeMap<String, String>, StepError> {
     if arn.is_empty() {
         return Ok(BTreeMap::new());
     }
     let call = work.aws.elb().describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-    let observed = call.pending_on(
+    let observed = call.stalled_on(
         &ABSENT,
         "the load balancer to become visible",
         format!("reading the attributes of load balancer {arn}"),
@@ -285,7 +285,7 @@ async fn find_group_attributes(
     try_join_all(desired.map(async |group| {
         let arn = group.target_group_arn().unwrap_or_default();
         let call = work.aws.elb().describe_target_group_attributes().target_group_arn(arn).send().await;
-        let observed = call.pending_on(
+        let observed = call.stalled_on(
             &ABSENT,
             "the target group to become visible",
             format!("reading the attributes of target group {arn}"),
@@ -305,13 +305,13 @@ async fn find_listeners(work: &Work<'_>, arn: &str) -> Result<(Vec<Listener>, Ve
     let pages = work.aws.elb().describe_listeners().load_balancer_arn(arn).into_paginator().items();
     let listeners: Result<Vec<Listener>, _> = pages.send().try_collect().await;
     let listeners =
-        listeners.pending_on(&ABSENT, "the load balancer to become visible", "reading the listeners")?;
+        listeners.stalled_on(&ABSENT, "the load balancer to become visible", "reading the listeners")?;
     let https = listeners.iter().find(|listener| listener.port() == Some(listeners::HTTPS_PORT));
     let Some(https) = https.and_then(Listener::listener_arn) else { return Ok((listeners, Vec::new())) };
     let pages = work.aws.elb().describe_rules().listener_arn(https).into_paginator().items();
     let rules: Result<Vec<Rule>, _> = pages.send().try_collect().await;
     let mut rules =
-        rules.pending_on(&ABSENT, "the listener to become visible", "reading the listener rules")?;
+        rules.stalled_on(&ABSENT, "the listener to become visible", "reading the listener rules")?;
     rules.retain(|rule| rule.is_default() != Some(true));
     Ok((listeners, rules))
 }
@@ -322,7 +322,7 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
         let arns = arns.iter().map(ToString::to_string).collect();
         let call = work.aws.elb().describe_tags().set_resource_arns(Some(arns)).send().await;
         // A listed resource was deleted, or is not visible everywhere yet: the next attempt reads again.
-        call.pending_on(&ABSENT, "the resources of Elastic Load Balancing to become visible", "reading tags")
+        call.stalled_on(&ABSENT, "the resources of Elastic Load Balancing to become visible", "reading tags")
     });
     let responses = try_join_all(calls).await?;
     let described = responses.into_iter().flat_map(|response| response.tag_descriptions.unwrap_or_default());
@@ -335,18 +335,8 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
         .collect())
 }
 
-async fn find_targets(work: &Work<'_>, arn: &str) -> Result<Vec<String>, StepError> {
-    let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the targets of target group {arn}"))?;
-    let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
-    let targets = described.iter().filter_map(|described| described.target());
-    Ok(targets
-        .map(|target| format!("{}:{}", target.id().unwrap_or_default(), target.port().unwrap_or_default()))
-        .collect())
-}
-
 /// Finds a load balancer's network interfaces by their description `ELB app/NAME/ID`: they have no tags.
-async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
+pub(super) async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
     let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
     let observed = call.doing("looking for the network interfaces of the load balancer")?;

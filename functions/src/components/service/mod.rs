@@ -109,7 +109,6 @@ impl Component for Service {
             Some(apply_service(work, &observed, &dependencies, name, service, definition))
         });
         let services = all(services).await?.into_iter().collect();
-        completed(deletion::delete_stale(work, &observed).await?)?;
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
     }
 
@@ -160,10 +159,17 @@ impl Component for Service {
             return Ok(Deletion::default());
         }
         let observed = Observed::read(work).await?;
+        // Until now, the tasks of these services got the requests that other services get now.
+        let stale = deletion::delete_stale(work, &observed).await?;
+        if !stale.remaining.is_empty() {
+            return Ok(stale);
+        }
         let dependencies = Dependencies::reported(work).await?;
         let execution = permissions::narrow_execution(work, &observed, &dependencies);
         roles::apply(work, &execution, observed.execution.as_ref()).await?;
-        deletion::delete_unused(work, &observed).await
+        let mut deletion = deletion::delete_unused(work, &observed).await?;
+        deletion.join(stale);
+        Ok(deletion)
     }
 
     async fn delete(&self, work: &Work<'_>) -> Result<Deletion, StepError> {

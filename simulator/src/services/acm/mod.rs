@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Service, route53, unknown};
 use crate::clock::Clock;
+use crate::incident::Incident;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -19,6 +20,20 @@ pub(crate) static SERVICE: Service = Service {
     advance,
     inventory,
     can_fail: &["RequestCertificate"],
+    severe_incidents: &[
+        Incident {
+            name: "certificate-untagged",
+            what: "Somebody removes the stack's tag from the certificate",
+            cause: |world, stack| {
+                change(world, stack, |certificate| drop(certificate.tags.remove("stackdrop:stack")))
+            },
+        },
+        Incident {
+            name: "certificate-revoked",
+            what: "AWS revokes the certificate",
+            cause: |world, stack| change(world, stack, |certificate| certificate.status = Status::Revoked),
+        },
+    ],
     ..Service::json("acm", "1.1", "CertificateManager", act, access::access)
 };
 
@@ -55,6 +70,7 @@ enum Status {
     Issued { at: Duration },
     Failed,
     TimedOut,
+    Revoked,
 }
 
 impl Status {
@@ -64,6 +80,7 @@ impl Status {
             Self::Issued { .. } => "ISSUED",
             Self::Failed => "FAILED",
             Self::TimedOut => "VALIDATION_TIMED_OUT",
+            Self::Revoked => "REVOKED",
         }
     }
 }
@@ -180,21 +197,42 @@ pub(crate) fn set_in_use(world: &mut World, arn: &str, by: &str, in_use: bool) {
 }
 
 /// Puts an issued certificate into the account.
-pub(crate) fn seed_certificate(world: &mut World, arn: &str, domain: &str) {
+pub(crate) fn seed_certificate(world: &mut World, arn: &str, names: &[String], is_issued: bool) {
+    let status = if is_issued { Status::Issued { at: Duration::ZERO } } else { Status::TimedOut };
     let certificate = Certificate {
         arn: arn.to_owned(),
-        domains: vec![domain.to_owned()],
+        domains: names.to_vec(),
         key_algorithm: "RSA_2048".into(),
         token: None,
         tags: Tags::new(),
         created: Duration::ZERO,
-        status: Status::Issued { at: Duration::ZERO },
+        status,
         validation: Duration::ZERO,
         fails: false,
         users: BTreeMap::new(),
         seeded: true,
     };
     world.states.acm.certificates.insert(arn.to_owned(), certificate);
+}
+
+/// Changes the certificates that a stack requested. Returns their ARNs.
+fn change(world: &mut World, stack: &str, change: impl Fn(&mut Certificate)) -> Vec<String> {
+    let all = world.states.acm.certificates.values_mut();
+    let of_stack = all.filter(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
+    of_stack
+        .map(|each| {
+            change(each);
+            each.arn.clone()
+        })
+        .collect()
+}
+
+/// The names of the validation records of the certificates that a stack requested.
+pub(crate) fn validation_names(world: &World, stack: &str) -> Vec<String> {
+    let all = world.states.acm.certificates.values();
+    let of_stack = all.filter(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
+    let domains = of_stack.flat_map(|each| &each.domains);
+    domains.map(|domain| validation_record(&world.account, domain).0).collect()
 }
 
 fn inventory(world: &World, items: &mut Vec<Item>) {
@@ -390,7 +428,7 @@ impl Certificate {
         let shown = self.seeded || self.created + world.latency.seconds(RECORD_SECONDS) <= world.now;
         let status = match self.status {
             Status::Pending => "PENDING_VALIDATION",
-            Status::Issued { .. } => "SUCCESS",
+            Status::Issued { .. } | Status::Revoked => "SUCCESS",
             Status::Failed | Status::TimedOut => "FAILED",
         };
         self.domains
@@ -435,6 +473,7 @@ impl Certificate {
                 document["NotAfter"] = json!(Clock::epoch_seconds(at + VALIDITY));
             }
             Status::Failed => document["FailureReason"] = json!("ADDITIONAL_VERIFICATION_REQUIRED"),
+            Status::Revoked => document["RevocationReason"] = json!("KEY_COMPROMISE"),
             Status::Pending | Status::TimedOut => {}
         }
         document

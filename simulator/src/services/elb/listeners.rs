@@ -24,7 +24,9 @@ pub(super) struct Listener {
     pub(super) protocol: String,
     pub(super) port: u16,
     /// For HTTPS: the security policy and the certificate's ARN.
-    tls: Option<(String, String)>,
+    pub(super) tls: Option<(String, String)>,
+    /// How clients are authenticated by certificates: `off` or `passthrough`.
+    clients: String,
     pub(super) action: Action,
     /// The ARN of the default rule.
     pub(super) default_rule: String,
@@ -42,7 +44,7 @@ impl Listener {
         if let Some((policy, certificate)) = &self.tls {
             document.insert("Certificates".into(), json!([{ "CertificateArn": certificate }]));
             document.insert("SslPolicy".into(), json!(policy));
-            document.insert("MutualAuthentication".into(), json!({ "Mode": "off" }));
+            document.insert("MutualAuthentication".into(), json!({ "Mode": self.clients }));
         }
         document.insert("DefaultActions".into(), self.action.document());
         Value::Object(document)
@@ -77,6 +79,7 @@ struct Sent {
     port: Option<u16>,
     policy: Option<String>,
     certificates: Vec<String>,
+    clients: Option<String>,
     action: Option<Action>,
 }
 
@@ -89,6 +92,12 @@ impl Sent {
         if certificates.len() > 1 {
             return Err(Refusal::new("TooManyCertificates", "Only one certificate can be specified"));
         }
+        let clients = params.section("MutualAuthentication").and_then(|clients| clients.text("Mode"));
+        if let Some(mode) = clients.as_ref().filter(|mode| !["off", "passthrough"].contains(&mode.as_str())) {
+            return Err(invalid(format!(
+                "The simulator has no mutual authentication with the mode '{mode}'"
+            )));
+        }
         let protocol = params.text("Protocol");
         if let Some(protocol) = protocol.as_ref().filter(|each| !["HTTP", "HTTPS"].contains(&each.as_str())) {
             return Err(invalid(format!("Listener protocol '{protocol}' must be one of 'HTTPS, HTTP'")));
@@ -98,6 +107,7 @@ impl Sent {
             port: port(params)?,
             policy: params.text("SslPolicy"),
             certificates,
+            clients,
             action: actions::read(params, "DefaultActions")?,
         })
     }
@@ -161,6 +171,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         protocol,
         port,
         tls,
+        clients: sent.clients.unwrap_or_else(|| "off".into()),
         action,
         default_rule: String::new(),
         tags,
@@ -259,6 +270,9 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if let Some(action) = sent.action {
         listener.action = action;
     }
+    if let Some(clients) = sent.clients {
+        listener.clients = clients;
+    }
     let (mut policy, mut certificate) = (sent.policy, sent.certificates.into_iter().next());
     if listener.protocol == "HTTPS"
         && let Some((old_policy, old_certificate)) = listener.tls.take()
@@ -295,11 +309,16 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let arn = params.required("ListenerArn")?;
     params.done()?;
     let load_balancer = find(world, &arn)?.load_balancer.clone();
-    changing_certificates(world, &load_balancer, |world| {
-        world.states.elb.listeners.remove(&arn);
+    remove(world, &load_balancer, &arn);
+    Ok(Reply::empty())
+}
+
+/// Deletes a listener with its rules.
+pub(super) fn remove(world: &mut World, load_balancer: &str, arn: &str) {
+    changing_certificates(world, load_balancer, |world| {
+        world.states.elb.listeners.remove(arn);
         world.states.elb.rules.retain(|_, rule| rule.listener != arn);
     });
-    Ok(Reply::empty())
 }
 
 /// Deletes all listeners of a load balancer, with their rules.

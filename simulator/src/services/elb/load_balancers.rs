@@ -31,14 +31,16 @@ pub(super) struct LoadBalancer {
     pub(super) name: String,
     /// The last part of its ARN, which is also part of its listeners' ARNs and its interfaces' descriptions.
     hash: String,
-    dns_name: String,
+    pub(super) dns_name: String,
     scheme: String,
     pub(super) vpc: String,
     pub(super) nodes: Vec<Node>,
     pub(super) groups: Vec<String>,
     pub(super) tags: Tags,
-    attributes: BTreeMap<String, String>,
+    pub(super) attributes: BTreeMap<String, String>,
     created: Duration,
+    /// Whether it serves requests, but cannot scale.
+    pub(super) is_impaired: bool,
     /// When it leaves `provisioning`.
     pub(super) ready_at: Duration,
     /// Whether it then becomes `failed` instead of `active`.
@@ -69,6 +71,9 @@ impl LoadBalancer {
             json!({ "Code": "provisioning" })
         } else if self.fails {
             json!({ "Code": "failed", "Reason": "The load balancer could not be set up." })
+        } else if self.is_impaired {
+            let reason = "There are insufficient free IP addresses in the subnets to scale.";
+            json!({ "Code": "active_impaired", "Reason": reason })
         } else {
             json!({ "Code": "active" })
         }
@@ -260,6 +265,7 @@ fn build(world: &mut World, wanted: Wanted, vpc: String, places: &[Place]) -> Re
         tags: wanted.tags,
         attributes: attributes::defaults(ATTRIBUTES),
         created: world.now,
+        is_impaired: false,
         ready_at,
         fails: world.fail_creation,
     })
@@ -477,7 +483,7 @@ pub(super) fn modify_attributes(world: &mut World, params: &Params) -> Result<Re
     Ok(reply)
 }
 
-/// Logs need a bucket that exists. Whether its policy admits Elastic Load Balancing is not simulated.
+/// Logs need a bucket that exists, and whose policy allows Elastic Load Balancing to write. One refusal stands for both.
 fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let value = |name: &str| attributes.get(&format!("{logs}.s3.{name}")).map_or("", String::as_str);
     if value("enabled") != "true" {
@@ -492,7 +498,7 @@ fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) 
             "The value of '{logs}.s3.prefix' cannot begin or end with '/' or contain 'AWSLogs'"
         )));
     }
-    if !s3::bucket_exists(world, bucket) {
+    if !s3::admits_access_logs(world, bucket) {
         return Err(misconfigured(format!(
             "Access Denied for bucket: {bucket}. Please check S3bucket permission"
         )));
@@ -565,11 +571,16 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
             format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled"),
         ));
     }
-    listeners::delete_all(world, &arn);
-    let gone = release(world, &load_balancer.nodes);
-    world.states.elb.held_names.insert(load_balancer.name, gone);
-    world.states.elb.load_balancers.remove(&arn);
+    remove(world, &load_balancer);
     Ok(Reply::empty())
+}
+
+/// Deletes a load balancer with its listeners.
+pub(super) fn remove(world: &mut World, load_balancer: &LoadBalancer) {
+    listeners::delete_all(world, &load_balancer.arn);
+    let gone = release(world, &load_balancer.nodes);
+    world.states.elb.held_names.insert(load_balancer.name.clone(), gone);
+    world.states.elb.load_balancers.remove(&load_balancer.arn);
 }
 
 /// A load balancer has a price, and so has the public address of each of its nodes.

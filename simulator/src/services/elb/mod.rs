@@ -19,6 +19,7 @@ mod access;
 mod actions;
 mod attributes;
 mod conditions;
+mod incidents;
 mod listeners;
 mod load_balancers;
 mod rules;
@@ -38,6 +39,8 @@ pub(crate) static SERVICE: Service = Service {
         ("DeleteTargetGroup", Timing::Delete("target_group")),
     ],
     can_fail: &["CreateLoadBalancer"],
+    incidents: &incidents::INCIDENTS,
+    severe_incidents: &incidents::SEVERE_INCIDENTS,
     ..Service::query(
         "elasticloadbalancing",
         "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
@@ -182,6 +185,13 @@ pub(crate) fn target_state(world: &World, arn: &str, address: Ipv4Addr, port: u1
 /// Whether a load balancer has this DNS name (for an alias record).
 pub(crate) fn is_load_balancer_name(world: &World, dns: &str) -> bool {
     load_balancers::by_dns_name(world, dns).is_some()
+}
+
+/// The DNS name of a stack's load balancer, if it has one.
+pub(crate) fn dns_name_of<'a>(world: &'a World, stack: &str) -> Option<&'a str> {
+    let mut all = world.states.elb.load_balancers.values();
+    let own = all.find(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
+    own.map(|own| own.dns_name.as_str())
 }
 
 /// The hosted zone for aliases to load balancers of this region.

@@ -20,9 +20,9 @@ const QUOTA: usize = 100;
 /// A rule of a listener; the default rule is part of the listener.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    arn: String,
+    pub(super) arn: String,
     pub(super) listener: String,
-    priority: i64,
+    pub(super) priority: i64,
     conditions: Vec<Condition>,
     pub(super) action: Action,
     pub(super) tags: Tags,

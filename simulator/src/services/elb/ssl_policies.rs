@@ -12,6 +12,8 @@ use crate::protocol::Reply;
 const TLS_1_3: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
+const TLS_1_3_FIPS: [&str; 2] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+
 const GCM: [&str; 4] = [
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -58,7 +60,20 @@ const ONLY_1_2: &[&str] = &["TLSv1.2"];
 const FROM_1_2_TO_1_3: &[&str] = &["TLSv1.2", "TLSv1.3"];
 const ONLY_1_3: &[&str] = &["TLSv1.3"];
 
-static POLICIES: [Policy; 11] = [
+static POLICIES: [Policy; 19] = [
+    // Post-quantum key exchange; the names with FIPS use only validated cryptography.
+    policy("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", ONLY_1_3, &[&TLS_1_3]),
+    policy("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", FROM_1_2_TO_1_3, &[&TLS_1_3, &GCM]),
+    policy("ELBSecurityPolicy-TLS13-1-2-PQ-2025-09", FROM_1_2_TO_1_3, &[&TLS_1_3, &GCM, &CBC]),
+    policy("ELBSecurityPolicy-TLS13-1-2-Ext1-PQ-2025-09", FROM_1_2_TO_1_3, &[&TLS_1_3, &GCM, &CBC, &RSA]),
+    policy(
+        "ELBSecurityPolicy-TLS13-1-2-Ext2-PQ-2025-09",
+        FROM_1_2_TO_1_3,
+        &[&TLS_1_3, &GCM, &CBC, &RSA, &SHA1],
+    ),
+    policy("ELBSecurityPolicy-TLS13-1-3-FIPS-PQ-2025-09", ONLY_1_3, &[&TLS_1_3_FIPS]),
+    policy("ELBSecurityPolicy-TLS13-1-2-Res-FIPS-PQ-2025-09", FROM_1_2_TO_1_3, &[&TLS_1_3_FIPS, &GCM]),
+    policy("ELBSecurityPolicy-TLS13-1-2-FIPS-PQ-2025-09", FROM_1_2_TO_1_3, &[&TLS_1_3_FIPS, &GCM, &CBC]),
     policy("ELBSecurityPolicy-TLS13-1-3-2021-06", ONLY_1_3, &[&TLS_1_3]),
     policy("ELBSecurityPolicy-TLS13-1-2-2021-06", FROM_1_2_TO_1_3, &[&TLS_1_3, &GCM, &CBC]),
     policy("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", FROM_1_2_TO_1_3, &[&TLS_1_3, &GCM]),

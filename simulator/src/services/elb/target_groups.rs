@@ -29,7 +29,7 @@ pub(super) struct TargetGroup {
     pub(super) vpc: String,
     pub(super) target_type: String,
     pub(super) check: HealthCheck,
-    attributes: BTreeMap<String, String>,
+    pub(super) attributes: BTreeMap<String, String>,
     pub(super) tags: Tags,
     pub(super) targets: BTreeMap<Key, Target>,
     created: Duration,

@@ -101,6 +101,21 @@ pub(super) fn put(world: &mut World, group: &str, mut target: Target) {
     }
 }
 
+/// A target that somebody registered by hand: nothing answers at its address.
+pub(super) fn by_hand(address: Ipv4Addr, port: u16, at: Duration) -> Target {
+    Target {
+        id: address.to_string(),
+        port,
+        zone: None,
+        address: None,
+        groups: Vec::new(),
+        answers: false,
+        registered_at: at,
+        draining_until: None,
+        phase: Phase { condition: Condition::NotInUse, since: at, before: Health::Initial },
+    }
+}
+
 /// Starts to deregister a target. In a group that no load balancer uses, this takes no time.
 pub(super) fn drain(world: &mut World, group: &str, key: &Key, at: Duration) {
     let Some(found) = world.states.elb.target_groups.get(group) else { return };

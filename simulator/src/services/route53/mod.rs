@@ -15,6 +15,7 @@ use crate::world::{Tags, World};
 
 mod access;
 mod changes;
+mod incidents;
 mod records;
 mod wire;
 
@@ -24,6 +25,8 @@ pub(crate) static SERVICE: Service = Service {
     inventory,
     rate: |_| Rate::new("all", 5.0, 5.0),
     is_global: true,
+    incidents: &incidents::INCIDENTS,
+    severe_incidents: &incidents::SEVERE_INCIDENTS,
     ..Service::rest_xml(
         "route53",
         "https://route53.amazonaws.com/doc/2013-04-01/",
