@@ -54,7 +54,7 @@ impl Grouped for Moment<'_> {
 /// The moments of a run.
 fn moments(undisturbed: &UndisturbedRun) -> Vec<Moment<'_>> {
     let all = std::env::var_os("MATRIX").is_some();
-    let incidents = Incident::all().enumerate();
+    let incidents = Incident::all().chain(Incident::severe()).enumerate();
     let moments = incidents.flat_map(|(place, incident)| {
         let last = undisturbed.checkpoints.iter().position(|it| it.step() == Some("Conclude")).unwrap();
         let checkpoints = undisturbed.checkpoints[..=last].iter().enumerate();

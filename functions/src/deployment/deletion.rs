@@ -15,17 +15,6 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// Adds a remaining resource, without a difference between [`Deletion::leaving`] and [`Deletion::held`]: the step waits
-    /// up to its limit.
-    pub(crate) fn remains(
-        &mut self,
-        resource: impl Into<String>,
-        id: impl Into<String>,
-        why: impl Into<String>,
-    ) {
-        self.leaving(resource, id, why);
-    }
-
     /// Adds a remaining resource that AWS is deleting, or that can be deleted once AWS has deleted another one.
     pub(crate) fn leaving(
         &mut self,

@@ -128,6 +128,7 @@ pub struct ComponentPlan {
 }
 
 /// The summary of all components' plans, by which the workflow decides.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that the workflow asks")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanReview {

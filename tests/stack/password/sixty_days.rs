@@ -32,6 +32,7 @@ fn refused(rehearsal: &Rehearsal) -> BTreeMap<Duration, Duration> {
     rotations
 }
 
+#[expect(clippy::print_stdout, reason = "the measured times are worth reading")]
 fn print(what: &str, rotations: &BTreeMap<Duration, Duration>) {
     for (at, length) in rotations {
         println!("{what}: day {:.2}: {:.1} s", at.as_secs_f64() / DAY.as_secs_f64(), length.as_secs_f64());

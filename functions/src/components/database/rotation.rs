@@ -9,7 +9,7 @@ use aws_sdk_secretsmanager::types::RotationRulesType;
 use super::instance;
 use super::observed::{self, Observed};
 use super::status::{self, State};
-use crate::aws::error::{AwsResult, Refusal as _, StepError};
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::Plan;
@@ -160,7 +160,7 @@ fn has_changed(work: &Work<'_>, secret: &DescribeSecretOutput, token: &str) -> b
 
 async fn start(work: &Work<'_>, arn: &str, token: String) -> Result<(), StepError> {
     let response = work.aws.secrets().rotate_secret().secret_id(arn).client_request_token(token).send().await;
-    if let Err(refusal) = response.as_ref().map_err(|error| error.aws())
+    if let Err(refusal) = response.as_ref().map_err(crate::aws::error::Refusal::aws)
         && refusal.code == BUSY
     {
         let why = format!("Secrets Manager reports: {}", refusal.message);

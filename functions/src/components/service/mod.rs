@@ -139,9 +139,10 @@ impl Component for Service {
         });
         let services = services.map(async |(name, service)| {
             // Without a restart it may be one that an earlier attempt restarted.
-            let running = match outdated.contains_key(name) {
-                true => fargate::restart(work, name, service).await?,
-                false => fargate::unchanged(service),
+            let running = if outdated.contains_key(name) {
+                fargate::restart(work, name, service).await?
+            } else {
+                fargate::unchanged(service)
             };
             Ok::<_, StepError>((name.clone(), running))
         });

@@ -133,7 +133,7 @@ impl Rules {
         }
     }
 
-    /// "If using AutomaticallyAfterDays or a ScheduleExpression with rate(), the previously scheduled rotation might still
+    /// "If using `AutomaticallyAfterDays` or a `ScheduleExpression` with `rate()`, the previously scheduled rotation might still
     /// occur" (CloudFormation reference, `AWS::SecretsManager::RotationSchedule RotationRules`): here it does.
     fn keeps_the_planned_rotation(&self) -> bool {
         match self {
