@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use stackdrop_simulator::Seed;
-use stackdrop_specs::Spec;
+use stackdrop_specs::{Spec, is_dns_name};
 
 /// The resources that the specs refer to. A rehearsal assumes that they exist.
 pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
@@ -17,6 +17,8 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
             let domain = load_balancer.domain.clone().unwrap_or_else(|| "example.com".into());
             if let Some(arn) = &load_balancer.certificate_arn {
                 let hosts = spec.hosts().into_iter().map(certified).filter(|name| *name != domain);
+                // ACM has no certificates for patterns such as `*.com`.
+                let hosts = hosts.filter(|host| is_dns_name(host));
                 let names = std::iter::once(domain.clone()).chain(hosts).collect();
                 add(Seed::CertificateOf { arn: arn.clone(), names, is_issued: true });
             }

@@ -17,8 +17,6 @@ UNDECLARED = {
 # (service or operation, path in the answer): what AWS answers, and the source.
 ANSWERS = {
     ("ec2", "return"): "operations without a result answer <return>true</return> (EC2 API reference, \"Response Elements\")",
-    ("acm:ListTagsForCertificate", "Tags"): "an empty list for a certificate without tags; the model's minimum is that of "
-    "the requests, which share the type",
     ("ec2:DescribeInternetGateways", "InternetGateways[].Attachments[].State"): "available (API reference, "
     "InternetGatewayAttachment: \"the state is available when attached to a VPC\"), though the enumeration lacks it",
     ("ec2:DescribeVpcEndpoints", "VpcEndpoints[].State"): "written in small letters (API reference, DescribeVpcEndpoints, "

@@ -114,8 +114,9 @@ async fn follow(
     if service.running_count() != service.desired_count() || service.pending_count() > 0 {
         return Err(unfinished(work, name, service, newest).await?);
     }
-    targets::are_healthy(work, name, service).await?;
-    tasks::have_run_long_enough(work, name, service).await?;
+    let running = tasks::running(work, name).await?;
+    targets::are_healthy(work, name, service, &running).await?;
+    tasks::have_run_long_enough(work, name, service, &running)?;
     Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned() })
 }
 

@@ -1,19 +1,30 @@
 //! The targets of a service: whether the load balancer sends requests to all of its tasks.
 
-use aws_sdk_ecs::types::{LoadBalancer, Service};
+use std::collections::BTreeSet;
+
+use aws_sdk_ecs::types::{LoadBalancer, Service, Task};
 use aws_sdk_elasticloadbalancingv2::types::{
-    TargetHealth, TargetHealthDescription, TargetHealthReasonEnum, TargetHealthStateEnum,
+    LoadBalancerStateEnum, TargetDescription, TargetHealth, TargetHealthDescription, TargetHealthReasonEnum,
+    TargetHealthStateEnum,
 };
 use stackdrop_specs::HealthCheck;
 
+use super::tasks;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 
-/// Checks that the load balancer sends requests to all desired tasks.
-pub(super) async fn are_healthy(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
+/// Checks that the load balancer sends requests to all desired tasks. Targets that somebody registered by hand do not count.
+pub(super) async fn are_healthy(
+    work: &Work<'_>,
+    name: &str,
+    service: &Service,
+    running: &[Task],
+) -> Result<(), StepError> {
     let check = &health_check(work, name);
+    let own: BTreeSet<&str> = running.iter().filter_map(tasks::address).collect();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = find_targets(work, group).await?;
+        let mut targets = find_targets(work, group).await?;
+        targets.retain(|target| id(target).is_some_and(|id| own.contains(id)));
         let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
             target.target_health().and_then(TargetHealth::state) == Some(state)
         };
@@ -22,7 +33,12 @@ pub(super) async fn are_healthy(work: &Work<'_>, name: &str, service: &Service) 
             .iter()
             .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
             .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
-        let starting = targets.iter().any(|target| is(&target, &TargetHealthStateEnum::Initial));
+        let is_unused = |target: &TargetHealthDescription| {
+            let reason = target.target_health().and_then(TargetHealth::reason);
+            reason == Some(&TargetHealthReasonEnum::NotInUse)
+        };
+        let starting = targets.iter().any(|target| is(&target, &TargetHealthStateEnum::Initial))
+            || (targets.iter().any(is_unused) && load_balancer_starts(work).await?);
         let rest: Vec<String> = rest.map(|target| describe_target(target, check)).collect();
         let desired = usize::try_from(service.desired_count()).unwrap_or(0);
         if healthy < desired || !rest.is_empty() {
@@ -40,6 +56,20 @@ pub(super) async fn are_healthy(work: &Work<'_>, name: &str, service: &Service) 
         }
     }
     Ok(())
+}
+
+/// Whether AWS still creates the load balancer: until it is active, it uses no target.
+async fn load_balancer_starts(work: &Work<'_>) -> Result<bool, StepError> {
+    let call = work.aws.elb().describe_load_balancers().names(work.stack.name.as_str()).send().await;
+    let observed = call.unless(&["LoadBalancerNotFound"]).doing("reading the state of the load balancer")?;
+    let balancers = observed.and_then(|observed| observed.load_balancers).unwrap_or_default();
+    let states = balancers.iter().filter_map(|balancer| balancer.state()?.code());
+    Ok(states.into_iter().any(|state| *state == LoadBalancerStateEnum::Provisioning))
+}
+
+/// A target's IP address.
+fn id(target: &TargetHealthDescription) -> Option<&str> {
+    target.target().and_then(TargetDescription::id)
 }
 
 /// The health check of a service in the spec.
@@ -61,7 +91,6 @@ pub(super) async fn find_targets(
 
 /// Describes an unhealthy target, with AWS's reason and an explanation.
 pub(super) fn describe_target(target: &TargetHealthDescription, check: &HealthCheck) -> String {
-    let id = target.target().and_then(aws_sdk_elasticloadbalancingv2::types::TargetDescription::id);
     let health = target.target_health();
     let state = health.and_then(TargetHealth::state).map_or("unknown", TargetHealthStateEnum::as_str);
     let code = health.and_then(TargetHealth::reason).map(TargetHealthReasonEnum::as_str);
@@ -69,7 +98,7 @@ pub(super) fn describe_target(target: &TargetHealthDescription, check: &HealthCh
     let parts = [parts.map(str::to_owned), code.and_then(|code| explanation(code, check))];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     let why = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(" - ")) };
-    format!("{} is {state}{why}", id.unwrap_or("a target"))
+    format!("{} is {state}{why}", id(target).unwrap_or("a target"))
 }
 
 /// Explains a reason code and how to find the cause; `None` for codes of transient states.

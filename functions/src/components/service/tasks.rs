@@ -1,6 +1,6 @@
 //! The tasks of a rollout: which have failed, and for how long the others have been running.
 
-use aws_sdk_ecs::types::{DesiredStatus, Service, Task, TaskStopCode};
+use aws_sdk_ecs::types::{Attachment, DesiredStatus, Service, Task, TaskStopCode};
 use aws_smithy_types::DateTime;
 use futures::future::try_join_all;
 use std::time::UNIX_EPOCH;
@@ -24,6 +24,17 @@ pub(super) async fn stopped(work: &Work<'_>, name: &str, rollout: &str) -> Resul
     tasks.retain(|task| task.started_by() == Some(rollout));
     tasks.sort_by_key(|task| std::cmp::Reverse(stop_seconds(task)));
     Ok(tasks)
+}
+
+/// The tasks that run, or start.
+pub(super) async fn running(work: &Work<'_>, name: &str) -> Result<Vec<Task>, StepError> {
+    find(work, name, DesiredStatus::Running).await
+}
+
+/// A task's private IP address, by which it is a target.
+pub(super) fn address(task: &Task) -> Option<&str> {
+    let mut details = task.attachments().iter().flat_map(Attachment::details);
+    details.find(|detail| detail.name() == Some("privateIPv4Address")).and_then(|detail| detail.value())
 }
 
 async fn find(work: &Work<'_>, name: &str, status: DesiredStatus) -> Result<Vec<Task>, StepError> {
@@ -70,12 +81,12 @@ pub(super) fn failures_max(service: &Service) -> usize {
 
 /// `Pending` until all tasks have been running for long enough. A container may exit some seconds after its start, and ECS
 /// counts a task without a health check as healthy once it runs.
-pub(super) async fn have_run_long_enough(
+pub(super) fn have_run_long_enough(
     work: &Work<'_>,
     name: &str,
     service: &Service,
+    tasks: &[Task],
 ) -> Result<(), StepError> {
-    let tasks = find(work, name, DesiredStatus::Running).await?;
     let started = tasks.iter().filter_map(|task| task.started_at().map(DateTime::secs)).max();
     let Some(started) = started.filter(|_| service.desired_count() > 0) else { return Ok(()) };
     let now = work.aws.clock().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

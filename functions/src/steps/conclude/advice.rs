@@ -44,7 +44,7 @@ fn after(deployment: &Deployment, error: &str) -> String {
             "Rename or delete the blocking resource, or choose another name for the stack.".into()
         }
         names::PENDING => {
-            format!("AWS took longer than the step waits. Check what it waited for, then {again}.")
+            format!("AWS still reports progress after the step's time limit. When it has finished, {again}.")
         }
         names::STALLED => format!("Fix what keeps AWS from finishing, then {again}."),
         names::TRANSIENT => format!("AWS, or the network, failed repeatedly. Later, {again}."),

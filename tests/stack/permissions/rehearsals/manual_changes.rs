@@ -35,8 +35,9 @@ pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     rehearsal
 }
 
-/// Manual changes stop the database, replace its parameter group, and delete it: the next deployment creates a new one in the existing subnets.
-pub(super) async fn shop_loses_its_database() -> Rehearsal {
+/// Manual changes stop the database, replace its parameter group, and delete it and the load balancer: the next deployment creates
+/// new ones in the existing subnets.
+pub(super) async fn shop_loses_its_database_and_load_balancer() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected(SHOP)).await;
     // The functions start the database, and reboot it for its parameters.
@@ -49,6 +50,11 @@ pub(super) async fn shop_loses_its_database() -> Rehearsal {
     let delete = rehearsal.aws().rds().delete_db_instance().db_instance_identifier("shop-database");
     delete.skip_final_snapshot(true).send().await.unwrap();
     wait(1800).await;
+    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    // The services wait for the new load balancer.
+    let incident = stackdrop_simulator::Incident::named("load-balancer-deleted").unwrap();
+    assert_eq!(rehearsal.account().cause(incident, "shop").len(), 1);
+    wait(600).await;
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     rehearsal
 }
