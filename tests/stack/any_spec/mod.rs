@@ -24,6 +24,7 @@ const VALID_PERCENT_MIN: u32 = 50;
 const OF_THE_ACCOUNT: &[(&str, &str)] = &[
     ("RDS has no PostgreSQL ", "RDS adds and withdraws minor versions"),
     ("is not in Route 53 zone ", "a spec has the ID of its zone, not the name"),
+    ("browsers would reject it", "a spec has the ARN of its certificate, not the names"),
 ];
 
 #[test]

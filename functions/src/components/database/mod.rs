@@ -21,7 +21,7 @@ use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::Tags;
+use crate::deployment::names::{TAG_STACK, Tags};
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::{Plan, Verb};
 use observed::Observed;
@@ -57,7 +57,11 @@ impl Component for Database {
         rotation::plan(work, &observed, &mut plan).await?;
         preflight::plan(work, spec, &observed, &mut plan).await?;
         for (logical_id, what) in &observed.not_owned {
-            plan.problem(*logical_id, format!("{what} exists but is not managed by this stack"), FIX);
+            plan.problem(
+                *logical_id,
+                format!("{what} exists but is not managed by this stack"),
+                how_to_own(work),
+            );
         }
         Ok(plan)
     }
@@ -76,7 +80,7 @@ impl Component for Database {
             return Ok(DatabaseOutputs::default());
         };
         if let Some((_, what)) = observed.not_owned.first() {
-            return Err(StepError::NotOwned { what: what.clone(), fix: FIX.into() });
+            return Err(StepError::NotOwned { what: what.clone(), fix: how_to_own(work) });
         }
         // Both run to their end: an error of one must not cancel a creation of the other.
         join::both(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed))
@@ -109,8 +113,14 @@ impl Component for Database {
     }
 }
 
-/// How to fix a name conflict with a resource that this stack does not manage.
-const FIX: &str = "delete the resource, or deploy a stack with another name";
+/// How to fix a name conflict with a resource that this stack does not manage, or that lost its tag.
+fn how_to_own(work: &Work<'_>) -> String {
+    let stack = &work.stack.name;
+    format!(
+        "if it belongs to this stack, and somebody removed its tag, put the tag back (`aws rds add-tags-to-resource \
+         --resource-name ARN --tags Key={TAG_STACK},Value={stack}`); otherwise deploy a stack with another name, or delete it"
+    )
+}
 
 /// Turns on deletion protection if the spec has it. Runs after the deployment has succeeded, because protection would
 /// prevent a rollback.

@@ -113,6 +113,8 @@ async fn create(
             "the deletion of the previous interface endpoint {logical_id}"
         )));
     }
+    let deleted = observed.deleted_endpoints.iter().filter(is_predecessor);
+    let deleted: Vec<&str> = deleted.filter_map(VpcEndpoint::vpc_endpoint_id).collect();
     let call = work
         .aws
         .ec2()
@@ -123,7 +125,8 @@ async fn create(
         .set_subnet_ids(Some(network.private()))
         .set_security_group_ids(work.groups()?.endpoints.clone().map(|group| vec![group]))
         .private_dns_enabled(true)
-        .client_token(work.stack.token(&logical_id, &[]))
+        // EC2 returns the endpoint of an earlier call with the same token, even a deleted one.
+        .client_token(work.stack.token(&logical_id, &deleted))
         .tag_specifications(tagging::specification(
             ResourceType::VpcEndpoint,
             work.stack.tags(NAME, &logical_id),

@@ -30,6 +30,8 @@ pub(super) struct Observed {
     pub(super) deleting_endpoints: Vec<VpcEndpoint>,
     /// Endpoints that have failed.
     pub(super) failed_endpoints: Vec<VpcEndpoint>,
+    /// The interface endpoints that were deleted, while EC2 still shows them.
+    pub(super) deleted_endpoints: Vec<VpcEndpoint>,
     /// The network's private route tables by zone.
     pub(super) tables: BTreeMap<String, RouteTable>,
     /// The resources of the baseline that lack the stack's tag.
@@ -76,8 +78,8 @@ impl Observed {
         observed.gateways = identify(work, live, NatGateway::tags, &known, zone_of).into_iter().collect();
         for endpoint in endpoints {
             match endpoints::state(&endpoint).as_str() {
-                "deleted" => {}
                 "deleting" => observed.deleting_endpoints.push(endpoint),
+                "deleted" => observed.deleted_endpoints.push(endpoint),
                 "failed" | "rejected" | "expired" => observed.failed_endpoints.push(endpoint),
                 _ => {
                     observed.endpoints.insert(endpoints::logical_id_of(&endpoint), endpoint);

@@ -317,15 +317,27 @@ async fn change_type(work: &Work<'_>, instance: &Instance, to: &str, doing: &str
 }
 
 pub(super) fn terminated_error(instance: &Instance) -> StepError {
+    unhealthy(instance, reason(instance, "terminated"))
+}
+
+/// The error for an instance that stopped after it was started.
+pub(super) fn stopped_error(instance: &Instance) -> StepError {
+    let why = format!("it is stopped. {}. Deploy again: Stackdrop starts it", reason(instance, "stopped"));
+    unhealthy(instance, why)
+}
+
+fn unhealthy(instance: &Instance, why: String) -> StepError {
+    StepError::Unhealthy { what: format!("EC2 instance {}", instance.instance_id().unwrap_or_default()), why }
+}
+
+/// Why the instance is in its state: EC2's code and message.
+fn reason(instance: &Instance, state: &str) -> String {
     let reason = instance.state_reason();
-    StepError::Unhealthy {
-        what: format!("EC2 instance {}", instance.instance_id().unwrap_or_default()),
-        why: format!(
-            "{}: {}",
-            reason.and_then(|reason| reason.code()).unwrap_or("terminated"),
-            reason.and_then(|reason| reason.message()).unwrap_or("no reason given")
-        ),
-    }
+    format!(
+        "{}: {}",
+        reason.and_then(|reason| reason.code()).unwrap_or(state),
+        reason.and_then(|reason| reason.message()).unwrap_or("no reason given")
+    )
 }
 
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {

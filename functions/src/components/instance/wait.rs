@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{IamInstanceProfileAssociationState, Instance, InstanceS
 
 use super::association;
 use super::observed::{find_instances, state};
-use super::server::terminated_error;
+use super::server::{stopped_error, terminated_error};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging;
@@ -27,6 +27,7 @@ pub(super) async fn wait_until_stable(work: &Work<'_>) -> Result<String, StepErr
     match state(instance) {
         Some(InstanceStateName::Running) => {}
         Some(InstanceStateName::ShuttingDown) => return Err(terminated_error(instance)),
+        Some(InstanceStateName::Stopped) => return Err(stopped_error(instance)),
         _ => return Err(StepError::pending(format!("EC2 instance {id} to be running"))),
     }
     let (association, online) = tokio::try_join!(association::find(work, id), is_online(work, id))?;

@@ -149,13 +149,17 @@ async fn rolls_back_by_itself(
         return Ok(false);
     }
     let brief = find_service_deployment(work, name, service, newest.id().unwrap_or_default()).await?;
-    let arn = brief.and_then(|brief| match brief.status() {
-        Some(ServiceDeploymentStatus::InProgress | ServiceDeploymentStatus::Pending) => {
-            brief.service_deployment_arn
+    let Some(brief) = brief else { return Ok(false) };
+    match brief.status() {
+        Some(ServiceDeploymentStatus::InProgress | ServiceDeploymentStatus::Pending) => {}
+        // "The state is ROLLBACK_REQUESTED, and then the rollback operation starts" (ECS developer guide, "Stopping Amazon ECS
+        // service deployments").
+        Some(ServiceDeploymentStatus::RollbackRequested | ServiceDeploymentStatus::RollbackInProgress) => {
+            return Ok(true);
         }
-        _ => None,
-    });
-    let Some(arn) = arn else { return Ok(false) };
+        _ => return Ok(false),
+    }
+    let arn = brief.service_deployment_arn.unwrap_or_default();
     let call = work.aws.ecs().stop_service_deployment().service_deployment_arn(&arn);
     let response = call.stop_type(StopServiceDeploymentStopType::Rollback).send().await;
     // `ConflictException`: it has ended in the meantime, or there is nothing to return to.

@@ -24,9 +24,10 @@ pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
     };
     let is =
         |change: &Change, verb: Verb, logical_id: &str| change.verb == verb && change.resource == logical_id;
-    let moves = changes(NETWORK).iter().any(|change| {
-        matches!(change.verb, Verb::Create | Verb::Delete) && change.resource.starts_with("subnet/private/")
-    });
+    // Services keep their subnets when others are deleted: those of a failed update, which no service uses.
+    let moves = changes(NETWORK)
+        .iter()
+        .any(|change| change.verb == Verb::Create && change.resource.starts_with("subnet/private/"));
     let regroups = changes(SECURITY_GROUPS).iter().any(|change| is(change, Verb::Create, "service"));
     let balancer = changes(LOAD_BALANCER);
     let mut followed: BTreeMap<&String, Vec<FieldChange>> = BTreeMap::new();

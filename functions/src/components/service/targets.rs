@@ -24,10 +24,11 @@ pub(super) async fn are_healthy(
     let own: BTreeSet<&str> = running.iter().filter_map(tasks::address).collect();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
         let mut targets = find_targets(work, group).await?;
-        targets.retain(|target| id(target).is_some_and(|id| own.contains(id)));
         let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
             target.target_health().and_then(TargetHealth::state) == Some(state)
         };
+        let is_own = |target: &TargetHealthDescription| id(target).is_some_and(|id| own.contains(id));
+        targets.retain(|target| is_own(target) || is(&target, &TargetHealthStateEnum::Healthy));
         let healthy = targets.iter().filter(|target| is(target, &TargetHealthStateEnum::Healthy)).count();
         let rest = targets
             .iter()

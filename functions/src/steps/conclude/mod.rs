@@ -5,7 +5,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stackdrop_specs::{Rotation, Spec};
+use stackdrop_specs::Spec;
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
@@ -109,11 +109,12 @@ async fn announce_end(aws: &Aws, record: &Record) {
     announce(aws, &Announcement::of(event, record)).await;
 }
 
-/// The result, with an error as a warning: the stack is deployed whatever AWS refuses then. A transient error stays one.
+/// The result, with an error as a warning: the stack is deployed whatever AWS refuses then, or does not do. What AWS works on,
+/// and a transient error, stay errors.
 fn unless_retried<T>(result: Result<T, StepError>) -> Result<Result<T, String>, StepError> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(error) if error.is_retried() => Err(error),
+        Err(error @ (StepError::Pending(_) | StepError::Transient { .. })) => Err(error),
         Err(error) => Ok(Err(format!("Deployment succeeded, with a warning: {}", error.chain()))),
     }
 }
@@ -121,10 +122,9 @@ fn unless_retried<T>(result: Result<T, StepError>) -> Result<Result<T, String>, 
 /// Keeps the schedules of the baseline in the spec: the next deployment compares with them as they are, and tries again.
 fn keep_schedules(spec: &mut Spec, baseline: Option<&Spec>) {
     spec.redeploy = baseline.and_then(|baseline| baseline.redeploy.clone());
-    if let Some(database) = &mut spec.database {
-        let before = baseline.and_then(|baseline| baseline.database.as_ref());
-        let unknown = Rotation { schedule: String::new(), timezone: String::new() };
-        database.rotation = before.map_or(unknown, |before| before.rotation.clone());
+    let before = baseline.and_then(|baseline| baseline.database.as_ref());
+    if let (Some(database), Some(before)) = (&mut spec.database, before) {
+        database.rotation = before.rotation.clone();
     }
 }
 

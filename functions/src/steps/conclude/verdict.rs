@@ -314,8 +314,9 @@ fn failed(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict {
     }
     let (deleted, remaining) = (deleted(deployment), remaining(deployment));
     if remaining.is_empty() {
-        let message =
-            format!("{what}\nEverything that the deployment had created was deleted ({deleted} resources).");
+        let message = format!(
+            "{what}\nEverything that the deployment had created was deleted ({deleted} resources), except logs."
+        );
         return Verdict { message: Some(message), deleted, ..failed };
     }
     let message = format!(
