@@ -17,7 +17,7 @@ fn accepts(spec: &str, about: &str) -> bool {
 fn a_spec_of_the_largest_size_is_accepted_and_one_byte_more_is_not() {
     let spec = |bytes: usize| format!("stack: shop\n#{}", "x".repeat(bytes - "stack: shop\n#".len()));
     assert!(accepts(&spec(LONGEST_SPEC), ""));
-    assert!(!accepts(&spec(LONGEST_SPEC + 1), "65537 bytes"));
+    assert!(!accepts(&spec(LONGEST_SPEC + 1), &format!("{} bytes", LONGEST_SPEC + 1)));
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn a_secret_is_the_full_arn_of_a_secret_or_of_one_of_its_keys() {
 #[test]
 fn a_database_has_a_name_of_postgresql() {
     let accepts = |name: &str| accepts(&format!("stack: shop\ndatabase: {{ name: '{name}' }}\n"), "name");
-    for name in ["shop", "_shop", "s", "shop_2", &"x".repeat(63)] {
+    for name in ["shop", "s", "shop_2", &"x".repeat(63)] {
         assert!(accepts(name), "{name}");
     }
-    for name in ["", "2shop", "Shop", "sh-op", "shöp", "user", &"x".repeat(64)] {
+    for name in ["", "_shop", "2shop", "Shop", "sh-op", "shöp", "user", &"x".repeat(64)] {
         assert!(!accepts(name), "{name}");
     }
 }

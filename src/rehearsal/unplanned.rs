@@ -25,7 +25,7 @@ const fn writes(
 }
 
 /// Every writing call of the components, except those that change tags.
-const WRITES: [Writes; 32] = [
+const WRITES: [Writes; 33] = [
     writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
     // A new VPC has a default security group, whose rules are deleted.
     writes(
@@ -47,7 +47,9 @@ const WRITES: [Writes; 32] = [
         &["route-table", "subnet"],
         &["AssociateRouteTable", "ReplaceRouteTableAssociation", "DisassociateRouteTable"],
     ),
-    writes("network", &["endpoint"], &["CreateVpcEndpoint", "ModifyVpcEndpoint", "DeleteVpcEndpoints"]),
+    writes("network", &["endpoint"], &["CreateVpcEndpoint", "DeleteVpcEndpoints"]),
+    // A route table that is deleted leaves its endpoint before.
+    writes("network", &["endpoint", "route-table"], &["ModifyVpcEndpoint"]),
     writes("security-groups", &[""], &["CreateSecurityGroup", "DeleteSecurityGroup"]),
     writes("security-groups", &[""], &["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]),
     writes("security-groups", &[""], &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"]),
@@ -111,7 +113,7 @@ const WRITES: [Writes; 32] = [
     ),
     writes(
         "",
-        &["role", "AWSServiceRoleFor"],
+        &["role", "AWSServiceRoleFor", "service-linked-role"],
         &[
             "CreateRole",
             "PutRolePolicy",

@@ -222,9 +222,15 @@ class Trial:
         return ended
 
     def follow(self, machine, known):
+        def follows_an_end(execution):
+            """Whether it was started by the end of another one, which had cleaned up after itself."""
+            described = self.states.describe_execution(executionArn=execution)
+            return json.loads(described["input"]).get("source") == "aws.states"
+
         def new():
             executions = self.states.list_executions(stateMachineArn=machine)["executions"]
-            return [each["executionArn"] for each in executions if each["executionArn"] not in known]
+            unknown = [each["executionArn"] for each in executions if each["executionArn"] not in known]
+            return [each for each in unknown if not follows_an_end(each)]
 
         execution = wait_for("an execution", EXECUTION_SECONDS_MAX, new)[0]
 

@@ -286,3 +286,19 @@ async fn a_public_address_of_somebody_else_in_the_vpc_is_told_within_two_minutes
     let destroyed = destroy(&rehearsal).await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_whose_launch_was_lost_in_one_zone_does_not_exist_twice() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    let no_capacity =
+        FaultKind::Refused { code: "InsufficientInstanceCapacity".into(), message: "no capacity".into() };
+    rehearsal.account().arm(Fault::at("ec2", "RunInstances", When::Only(1), no_capacity));
+    rehearsal.account().arm(Fault::at("ec2", "RunInstances", When::Only(2), FaultKind::LostAfter));
+    let deployed = rehearsal.deploy(INSTANCE_ONLY, &()).await.unwrap();
+    assert!(deployed.succeeded(), "{:?}", deployed.error());
+    let launches =
+        rehearsal.account().call_log().iter().filter(|call| call.name() == "ec2:RunInstances").count();
+    assert_eq!(launches, 3, "the test needs a third launch");
+    let items = rehearsal.account().inventory();
+    assert_eq!(items.iter().filter(|item| item.kind == "AWS::EC2::Instance").count(), 1, "{items:?}");
+}

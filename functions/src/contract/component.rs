@@ -34,7 +34,7 @@ pub trait Component: Sync {
         Err(StepError::Defect("the workflow prepares a component that needs no preparation".into()))
     }
 
-    /// Read-only. `Pending` until the component is healthy; `Unhealthy` with AWS's reason if it has failed permanently.
+    /// Read-only. `Pending` or `Stalled` until the component is healthy; `Unhealthy` with AWS's reason if it has failed permanently.
     /// Returns the complete outputs.
     async fn wait_until_stable(&self, _work: &Work<'_>) -> Result<Self::Outputs, StepError> {
         Err(StepError::Defect("the workflow waits for a component that is stable once it is applied".into()))

@@ -73,8 +73,9 @@ pub(crate) async fn apply(aws: &Aws, deployment: &Deployment) -> Result<bool, St
 async fn apply_one(aws: &Aws, deployment: &Deployment, kind: Kind) -> Result<bool, StepError> {
     let baseline = deployment.baseline.as_ref().and_then(|baseline| kind.of(&baseline.spec));
     let name = kind.name(deployment.stack.as_str());
+    let unscheduled = deployment.baseline.as_ref().is_some_and(|baseline| baseline.unscheduled);
     let Some(schedule) = kind.of(&deployment.spec) else {
-        if baseline.is_some() {
+        if baseline.is_some() || unscheduled {
             delete_one(aws, &name).await?;
         }
         return Ok(false);
@@ -82,7 +83,7 @@ async fn apply_one(aws: &Aws, deployment: &Deployment, kind: Kind) -> Result<boo
     let changed = deployment.outputs.network.is_some();
     let reads = changed || matches!(deployment.trigger, Trigger::Manual | Trigger::Schedule);
     let reads = reads && !deployment.report_only;
-    if baseline.as_ref() != Some(&schedule) {
+    if baseline.as_ref() != Some(&schedule) || unscheduled {
         put(aws, &name, &schedule).await?;
         return Ok(false);
     }

@@ -224,6 +224,9 @@ pub struct Baseline {
     /// Whether pruning failed, so that resources remain that no spec has: the next deployment prunes them.
     #[serde(default)]
     pub unpruned: bool,
+    /// Whether a schedule could not be written or deleted: the next deployment does that.
+    #[serde(default)]
+    pub unscheduled: bool,
 }
 
 impl Baseline {
@@ -250,6 +253,6 @@ pub enum Trigger {
     Schedule,
     /// An event of Secrets Manager: the database's password has changed.
     Rotation,
-    /// An execution that was stopped or timed out.
+    /// An execution that was stopped, timed out, or that Step Functions failed.
     Interruption,
 }

@@ -65,6 +65,9 @@ async fn in_sixty_days_no_rotation_refuses_connections_for_longer_than_a_rollout
     print("refused", &rotations);
     assert_eq!(rotations.len(), 6, "one by AWS, three by hand, two by schedule: {rotations:?}");
     assert!(rotations.values().all(|refused| *refused <= ONE_ROLLOUT), "{rotations:?}");
+    let calls = rehearsal.account().call_log();
+    let restarts = calls.iter().filter(|call| call.name() == "ecs:UpdateService").count();
+    assert_eq!(restarts, rotations.len(), "the only service restarts once after each rotation");
 }
 
 #[tokio::test(start_paused = true)]

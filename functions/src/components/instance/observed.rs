@@ -16,7 +16,8 @@ use crate::deployment::plan::{Plan, Verb};
 pub(super) struct Observed {
     pub(super) role: Option<roles::Observed>,
     pub(super) profile: Option<InstanceProfile>,
-    /// The instances that are not terminated. There can only be several if somebody copied the tags.
+    /// The instances that are not terminated. There can only be several if somebody copied the tags, or for a moment if the
+    /// answer to a launch was lost.
     pub(super) instances: Vec<Instance>,
     /// The terminated instances, which EC2 returns for about an hour.
     pub(super) terminated: Vec<Instance>,

@@ -115,6 +115,14 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     if state(instance) == Some(&InstanceStateName::ShuttingDown) {
         return Err(StepError::pending(format!("the former instance {id} to be terminated")));
     }
+    let copies = observed.instances.iter().skip(1).filter(|copy| is_from_this_deployment(work, copy));
+    for copy in copies.filter(|copy| state(copy) != Some(&InstanceStateName::ShuttingDown)) {
+        // The answer to its launch was lost, and the next attempt found capacity in another zone before EC2 showed this one.
+        let copy = copy.instance_id().unwrap_or_default();
+        let call = work.aws.ec2().terminate_instances().instance_ids(copy).send().await;
+        call.doing(format!("terminating EC2 instance {copy}, a copy of {id}"))?;
+        tracing::warn!(id, copy, "A second instance of this deployment is being terminated.");
+    }
     if let Some(disk) = disk::to_resize(work, spec, instance).await? {
         disk::grow(work, &disk, spec.disk).await?;
     }
@@ -136,13 +144,14 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     Ok(id.to_owned())
 }
 
+fn is_from_this_deployment(work: &Work<'_>, instance: &Instance) -> bool {
+    tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
+}
+
 async fn create(work: &Work<'_>, spec: &Spec, observed: &Observed) -> Result<String, StepError> {
-    let is_from_this_deployment = |instance: &&Instance| {
-        tagging::read(instance.tags()).get(TAG_DEPLOYMENT) == Some(&work.deployment.id)
-    };
-    if let Some(terminated) =
-        observed.terminated.iter().find(is_from_this_deployment).filter(|_| !work.deployment.rolling_back)
-    {
+    let mut terminated = observed.terminated.iter();
+    let terminated = terminated.find(|terminated| is_from_this_deployment(work, terminated));
+    if let Some(terminated) = terminated.filter(|_| !work.deployment.rolling_back) {
         return Err(terminated_error(terminated));
     }
     let (image, subnets) = offers::image_and_subnets(work, spec).await?;

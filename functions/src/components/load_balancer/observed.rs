@@ -26,7 +26,7 @@ pub(super) enum Purpose {
     Compare,
     /// To delete it because the spec no longer has a load balancer.
     Prune,
-    /// To delete all of it, wherever it comes from: the tags of all the account's certificates are read.
+    /// To delete all of it, wherever it comes from.
     Delete,
 }
 

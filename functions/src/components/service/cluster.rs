@@ -4,7 +4,7 @@ use aws_sdk_ecs::types::{Cluster, ClusterSetting, ClusterSettingName, DesiredSta
 
 use super::observed::Observed;
 use super::{
-    NAME, cluster_name, ecs_tags, not_owned, pending_if_transient, plan_not_owned, read_tags, repair_tags,
+    NAME, cluster_name, ecs_tags, not_owned, plan_not_owned, read_tags, repair_tags, wait_if_transient,
 };
 use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
@@ -85,7 +85,7 @@ async fn create(work: &Work<'_>) -> Result<Usable, StepError> {
         .set_tags(Some(ecs_tags(work.stack.tags(NAME, LOGICAL_ID))));
     let response = call.send().await;
     if let Err(error) = &response {
-        pending_if_transient(work, &error.aws()).await?;
+        wait_if_transient(work, &error.aws()).await?;
     }
     let response = response.doing(format!("creating ECS cluster {name}"))?;
     tracing::info!(name, "Cluster created.");

@@ -14,8 +14,8 @@ use super::observed::Observed;
 use super::outdated;
 use super::rollout::find_service_deployment;
 use super::{
-    NAME, cluster_name, ecs_tags, not_owned, pending_if_transient, plan_not_owned, read_tags, repair_tags,
-    scaling,
+    NAME, cluster_name, ecs_tags, not_owned, plan_not_owned, read_tags, repair_tags, scaling,
+    wait_if_transient,
 };
 use crate::aws::error::{AwsResult, Refusal, StepError};
 use crate::contract::component::Work;
@@ -174,7 +174,7 @@ pub(super) async fn restart(work: &Work<'_>, name: &str, service: &Service) -> R
     let call = work.aws.ecs().update_service().cluster(cluster_name(work)).service(name);
     let response = call.force_new_deployment(true).send().await;
     if let Err(error) = &response {
-        pending_if_transient(work, &error.aws()).await?;
+        wait_if_transient(work, &error.aws()).await?;
     }
     let response = response.doing(format!("restarting ECS service {name}"))?;
     let service = response.service.as_ref().unwrap_or(service);
@@ -225,7 +225,7 @@ async fn create(
         .set_tags(Some(ecs_tags(work.stack.tags(NAME, &logical_id(name)))));
     let response = call.send().await;
     if let Err(error) = &response {
-        pending_if_transient(work, &error.aws()).await?;
+        wait_if_transient(work, &error.aws()).await?;
     }
     let response = response.doing(format!("creating ECS service {name}"))?;
     let service = response.service.ok_or_else(|| StepError::incomplete("the service"))?;
@@ -259,7 +259,7 @@ async fn update(
     }
     let response = call.send().await;
     if let Err(error) = &response {
-        pending_if_transient(work, &error.aws()).await?;
+        wait_if_transient(work, &error.aws()).await?;
     }
     let response = response.doing(format!("updating ECS service {name}"))?;
     let service = response.service.ok_or_else(|| StepError::incomplete("the service"))?;

@@ -134,7 +134,7 @@ impl Component for Service {
         let outdated = outdated::services(work, &observed, &dependencies);
         let services = observed.services.keys().filter_map(|name| {
             let service = observed.active_service(work, name)?;
-            let awaited = outdated.contains_key(name) || outdated::uses_password(work_spec(work, name)?);
+            let awaited = outdated.contains_key(name) || outdated::uses_password(spec_of(work, name)?);
             awaited.then_some((name, service))
         });
         let services = services.map(async |(name, service)| {
@@ -218,7 +218,7 @@ async fn apply_service(
 }
 
 /// A service in the spec or, for one that the spec no longer has, in the baseline.
-fn work_spec<'w>(work: &'w Work<'_>, name: &str) -> Option<&'w stackdrop_specs::Service> {
+fn spec_of<'w>(work: &'w Work<'_>, name: &str) -> Option<&'w stackdrop_specs::Service> {
     let baseline = work.deployment.baseline.as_ref();
     work.spec.services.get(name).or_else(|| baseline?.spec.services.get(name))
 }
@@ -310,7 +310,7 @@ const STILL_DRAINING: &str = "still Draining";
 /// `Pending` for an error that says that ECS is deleting something, and `Stalled` for another transient one. If the account
 /// lacks ECS's service-linked role, which a new account does, it is created. The role belongs to the account, and stays when
 /// the stack is destroyed.
-async fn pending_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
+async fn wait_if_transient(work: &Work<'_>, error: &AwsError) -> Result<(), StepError> {
     let Some(waiting_for) = waiting_for(error) else { return Ok(()) };
     if error.message.contains("service linked role") {
         let call = work.aws.iam().create_service_linked_role().aws_service_name("ecs.amazonaws.com");

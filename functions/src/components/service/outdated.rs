@@ -10,7 +10,7 @@ use stackdrop_specs::{DatabaseValue, Service as Spec};
 use super::dependencies::Dependencies;
 use super::fargate::primary;
 use super::observed::Observed;
-use super::{secrets, work_spec};
+use super::{secrets, spec_of};
 use crate::contract::component::Work;
 
 /// The services with such tasks: for each, what changed.
@@ -26,7 +26,7 @@ pub(super) fn services(
     }
     let active = observed.services.keys().filter_map(|name| {
         let service = observed.active_service(work, name)?;
-        let changed = changed(work, work_spec(work, name)?, service, dependencies)?;
+        let changed = changed(work, spec_of(work, name)?, service, dependencies)?;
         Some((name.clone(), changed))
     });
     active.collect()

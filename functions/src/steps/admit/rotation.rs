@@ -2,6 +2,9 @@
 //!
 //! They neither plan nor need approval: the spec stays the same, and tasks with the previous password cannot open connections.
 
+use std::time::UNIX_EPOCH;
+
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use serde_json::Value;
 use stackdrop_specs::StackName;
 
@@ -41,10 +44,16 @@ pub(super) async fn password_changed(
     change: &PasswordChange,
 ) -> Result<Value, StepError> {
     let secret = &change.secret;
-    let Some(stack) = stack_of(aws, secret).await? else {
+    let description = describe(aws, secret).await?;
+    let Some(stack) = description.as_ref().and_then(stack_of) else {
         let reason = format!("secret {secret} is not that of a stack's database");
         return not_deployed(execution, "", Verdict::Superseded, &reason);
     };
+    let rotated = description.and_then(|secret| secret.last_rotated_date).map_or(0, |date| date.secs());
+    if rotated < change.at && now(aws) < change.at + ENDS_SECONDS {
+        // A restart before the end would look to the next plan like one with the previous password.
+        return Err(StepError::pending("Secrets Manager to complete the rotation of the password"));
+    }
     let expected = baseline(aws, &stack).await?.filter(|baseline| {
         baseline.outputs.database.as_ref().is_some_and(|database| database.secret.as_ref() == Some(secret))
     });
@@ -89,17 +98,28 @@ async fn start(
     admit(aws, execution, admitted).await
 }
 
-/// The stack whose database has this secret, by the name of the RDS instance. An instance of others can have such a name too:
-/// the caller compares the secret with that of the stack.
-async fn stack_of(aws: &Aws, secret: &str) -> Result<Option<StackName>, StepError> {
-    /// RDS's tag with the ARN of the instance.
-    const INSTANCE: &str = "aws:rds:primaryDBInstanceArn";
+/// How long a rotation that has moved the labels may take to end. Labels that a person moves belong to no rotation.
+const ENDS_SECONDS: i64 = 60;
+
+fn now(aws: &Aws) -> i64 {
+    let since = aws.clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A secret's tags and dates; `None` if it does not exist, or is not one that RDS manages.
+async fn describe(aws: &Aws, secret: &str) -> Result<Option<DescribeSecretOutput>, StepError> {
     let call = aws.secrets().describe_secret().secret_id(secret).send().await;
     // `AccessDeniedException`: the secret has not the tags of one that RDS manages, or no longer exists.
     let response = call.unless(&["ResourceNotFoundException", "AccessDeniedException"]);
-    let response = response.doing(format!("reading the tags of secret {secret}"))?;
-    let tags = response.and_then(|secret| secret.tags).unwrap_or_default();
-    let instance = tags.iter().find(|tag| tag.key() == Some(INSTANCE)).and_then(|tag| tag.value());
+    response.doing(format!("reading the tags of secret {secret}"))
+}
+
+/// The stack whose database has this secret, by the name of the RDS instance. An instance of others can have such a name too:
+/// the caller compares the secret with that of the stack.
+fn stack_of(secret: &DescribeSecretOutput) -> Option<StackName> {
+    /// RDS's tag with the ARN of the instance.
+    const INSTANCE: &str = "aws:rds:primaryDBInstanceArn";
+    let instance = secret.tags().iter().find(|tag| tag.key() == Some(INSTANCE)).and_then(|tag| tag.value());
     let name = instance.and_then(|arn| arn.rsplit(':').next()?.strip_suffix("-database"));
-    Ok(name.and_then(|name| StackName::try_from(name.to_owned()).ok()))
+    name.and_then(|name| StackName::try_from(name.to_owned()).ok())
 }

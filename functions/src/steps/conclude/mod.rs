@@ -5,7 +5,6 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stackdrop_specs::Spec;
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
@@ -119,36 +118,26 @@ fn unless_retried<T>(result: Result<T, StepError>) -> Result<Result<T, String>, 
     }
 }
 
-/// Keeps the schedules of the baseline in the spec: the next deployment compares with them as they are, and tries again.
-fn keep_schedules(spec: &mut Spec, baseline: Option<&Spec>) {
-    spec.redeploy = baseline.and_then(|baseline| baseline.redeploy.clone());
-    let before = baseline.and_then(|baseline| baseline.database.as_ref());
-    if let (Some(database), Some(before)) = (&mut spec.database, before) {
-        database.rotation = before.rotation.clone();
-    }
-}
-
 /// Makes the deployment the baseline, then does what follows a success. A call that AWS refuses
 /// there becomes a warning, because the stack is deployed.
 async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Result<Vec<String>, StepError> {
     let mut warnings = Vec::new();
-    let mut spec = deployment.spec.clone();
-    match unless_retried(schedule::apply(aws, deployment).await)? {
+    let scheduled = unless_retried(schedule::apply(aws, deployment).await)?;
+    let unscheduled = scheduled.is_err();
+    match scheduled {
         Ok(false) => {}
         Ok(true) => warnings
             .push("Somebody had changed or deleted the stack's schedule: it is as in the spec again.".into()),
-        Err(warning) => {
-            warnings.push(warning);
-            keep_schedules(&mut spec, deployment.baseline.as_ref().map(|baseline| &baseline.spec));
-        }
+        Err(warning) => warnings.push(warning),
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
         key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
-        spec,
+        spec: deployment.spec.clone(),
         outputs: outputs.clone(),
         unpruned: !deployment.prune_failed.is_empty(),
+        unscheduled,
     };
     let key = bucket::baseline_key(deployment.stack.as_str());
     bucket::write(aws, &key, &baseline, When::Always).await?;
