@@ -27,7 +27,7 @@ const AWS_FINISHES: Duration = Duration::from_mins(30);
 const UNTAGGED: &str = "restore its tag stackdrop:stack";
 
 /// The rollbacks of updates that are known to fail after an incident, and a part of what they say. Each entry is a fault that must
-/// be repaired, except those with the tag: only a person can restore it.
+/// be repaired, except those with the tag: only a person can restore it. The results count them.
 const KNOWN_FAILED_ROLLBACKS: [(&str, &str); 11] = [
     ("load-balancer-untagged", UNTAGGED),
     ("listeners-untagged", UNTAGGED),
@@ -171,9 +171,10 @@ async fn after_the_incident(
     allowed: &[Outcome],
 ) -> Verdict {
     let Some((rehearsal, deployed)) = go_on(moment).await else { return Ok(Ended::NothingToChange) };
-    if !is_known(moment.incident, &deployed) {
-        ended_as(&rehearsal, &deployed, allowed)?;
+    if is_known(moment.incident, &deployed) {
+        return Ok(Ended::KnownFault);
     }
+    ended_as(&rehearsal, &deployed, allowed)?;
     reaches(&rehearsal, moment.incident, spec, expected).await?;
     Ok(if deployed.succeeded() { Ended::Succeeded } else { Ended::FailedClean })
 }
@@ -204,10 +205,11 @@ fn no_incident_in_an_update_makes_its_rollback_fail() {
 fn no_incident_in_a_rollback_makes_it_fail() {
     let undisturbed = update::undisturbed_rollback();
     let expected = own(&Rehearsal::resume(&undisturbed.checkpoints[0]));
-    run_all("Incidents in the rollback of an update", &moments(&undisturbed), |moment| {
-        simulated(async {
-            after_the_incident(moment, SHOP, &expected, &[Outcome::Succeeded, Outcome::Failed]).await
-        })
+    // A service that somebody deleted is created again, without the call that has the update's fault: the update succeeds.
+    let is_spared = |moment: &Moment<'_>| moment.incident.name == "service-deleted";
+    let moments: Vec<_> = moments(&undisturbed).into_iter().filter(|moment| !is_spared(moment)).collect();
+    run_all("Incidents in the rollback of an update", &moments, |moment| {
+        simulated(async { after_the_incident(moment, SHOP, &expected, &[Outcome::Failed]).await })
     });
 }
 
