@@ -298,7 +298,7 @@ async fn an_instance_whose_launch_was_lost_in_one_zone_does_not_exist_twice() {
     assert!(deployed.succeeded(), "{:?}", deployed.error());
     let launches =
         rehearsal.account().call_log().iter().filter(|call| call.name() == "ec2:RunInstances").count();
-    assert_eq!(launches, 3, "the test needs a third launch");
+    assert!(launches >= 3, "the test needs a third launch");
     let items = rehearsal.account().inventory();
     assert_eq!(items.iter().filter(|item| item.kind == "AWS::EC2::Instance").count(), 1, "{items:?}");
 }

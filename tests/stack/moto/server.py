@@ -225,6 +225,21 @@ def metadata_options():
     backend.modify_instance_metadata_options = modify_given
 
 
+def rotation_rules():
+    """Secrets Manager: RotateSecret without RotateImmediately changes the date of the last rotation."""
+    backend = type(secretsmanager_backends[ACCOUNT][REGION])
+    rotate = backend.rotate_secret
+
+    def rotate_only_if_asked(self, secret_id, *rest, rotate_immediately=True, **others):
+        rotated = self.secrets[secret_id].last_rotation_date
+        answer = rotate(self, secret_id, *rest, rotate_immediately=rotate_immediately, **others)
+        if not rotate_immediately:
+            self.secrets[secret_id].last_rotation_date = rotated
+        return answer
+
+    backend.rotate_secret = rotate_only_if_asked
+
+
 def healthy_targets():
     """Elastic Load Balancing: no tasks run, so no targets are registered. Here each task of a service is a healthy one."""
     backend = type(elbv2_backends[ACCOUNT][REGION])
@@ -360,7 +375,7 @@ def main():
         os._exit(0)
 
     threading.Thread(target=end_with_the_test, daemon=True).start()
-    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, route_tables, endpoint_policies, metadata_options, healthy_targets, seed):
+    for change in (engine_versions, subnet_groups, nat_gateways, gateway_endpoints, route_tables, endpoint_policies, metadata_options, rotation_rules, healthy_targets, seed):
         change()
     app = Front(DomainDispatcherApplication(create_backend_app))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
