@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::database_incidents::{DATABASE, cause, database, planned, redeploy};
+use crate::database_incidents::{DATABASE, cause, database, planned};
+use crate::redeploy;
 use crate::{changes, deployed, pause, rehearsal, with};
 
 #[tokio::test(start_paused = true)]

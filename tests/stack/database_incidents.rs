@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
-use stackdrop::{Deployed, Rehearsal};
+use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::Incident;
 
-use crate::{changes, deployed, object, pause, rehearsal, run, with};
+use crate::{changes, deployed, object, pause, redeploy, rehearsal, run, with};
 
 /// A worker with a database.
 pub(crate) const DATABASE: &str = "
@@ -23,12 +22,7 @@ services:
 
 /// Causes an incident, which must apply.
 pub(crate) fn cause(rehearsal: &Rehearsal, name: &str) {
-    let changed = rehearsal.account().cause(Incident::named(name).unwrap(), "shop");
-    assert_eq!(changed, ["shop-database"], "{name}");
-}
-
-pub(crate) async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
-    run(rehearsal, json!({ "stack": "shop" })).await
+    assert_eq!(crate::cause(rehearsal, name), ["shop-database"], "{name}");
 }
 
 /// The database as RDS reports it.

@@ -8,7 +8,8 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, Incident, When};
 use stackdrop_statemachine::{StepEvent, Watch};
 
-use crate::database_incidents::{DATABASE, database, redeploy};
+use crate::database_incidents::{DATABASE, database};
+use crate::redeploy;
 use crate::{deployed, object, pause, refused, rehearsal, with};
 
 /// Causes an incident whenever the execution enters a step, until it applied once.

@@ -11,7 +11,8 @@ use stackdrop_statemachine::Abort;
 
 use stackdrop_specs::Spec;
 
-use crate::updates_network::{INSTANCE_ONLY, planned, redeploy};
+use crate::redeploy;
+use crate::updates_network::{INSTANCE_ONLY, planned};
 use crate::{
     MINIMAL, PRIVATE, SHOP, StopAt, admitted_state, deployed, failed_step, object, rehearsal, run, with,
 };

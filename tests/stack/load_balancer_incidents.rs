@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stackdrop::{Deployed, Rehearsal};
+use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::Incident;
 
-use crate::{changes, deployed, object, pause, rehearsal, resources, run};
+use crate::{cause, changes, deployed, object, pause, redeploy, rehearsal, resources, run};
 
 /// Two services behind a domain, whose certificate Stackdrop requests.
 const DOMAIN: &str = "
@@ -18,15 +17,6 @@ services:
   web: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /* }] }
   api: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /api/* }] }
 ";
-
-fn cause(rehearsal: &Rehearsal, name: &str) {
-    let changed = rehearsal.account().cause(Incident::named(name).unwrap(), "shop");
-    assert!(!changed.is_empty(), "{name} changed nothing");
-}
-
-async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
-    run(rehearsal, json!({ "stack": "shop" })).await
-}
 
 /// Fails unless the next deployment changes nothing.
 async fn assert_nothing_to_do(rehearsal: &Rehearsal, after: &str) {

@@ -65,10 +65,10 @@ mod workflow; // the workflow file is the one generated from the table
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stackdrop::rehearsal::announces;
 use stackdrop::{Deployed, Rehearsal, Setting};
-use stackdrop_simulator::{Call, FaultKind};
+use stackdrop_simulator::{Call, FaultKind, Incident};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, StepEvent, Watch};
 
@@ -181,6 +181,18 @@ fn changes_something(call: &Call) -> bool {
 /// The calls of a deployment that can change something in AWS, except records in the bucket and announcements.
 fn changes(deployed: &Deployed) -> Vec<String> {
     deployed.calls.iter().filter(|call| changes_something(call)).map(Call::name).collect()
+}
+
+/// Deploys the newest version of `shop` again.
+async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
+    run(rehearsal, json!({ "stack": "shop" })).await
+}
+
+/// Causes an incident of `shop`, which must change something. Returns the IDs of what it changed.
+fn cause(rehearsal: &Rehearsal, name: &str) -> Vec<String> {
+    let changed = rehearsal.account().cause(Incident::named(name).unwrap(), "shop");
+    assert_ne!(changed, Vec::<String>::new(), "{name} changed nothing");
+    changed
 }
 
 /// The error of a call that a test lets AWS refuse.

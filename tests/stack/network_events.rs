@@ -7,19 +7,15 @@ use aws_sdk_ec2::types::{Filter, RouteTable};
 use serde_json::json;
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::{Fault, FaultKind, Incident, Seed, When};
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
-use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned, redeploy};
-use crate::{changes, deployed, rehearsal, resources, run, with};
+use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned};
+use crate::{cause, changes, deployed, redeploy, rehearsal, resources, run, with};
 
 fn seeded(spec: &str, seeds: Vec<Seed>) -> Rehearsal {
     let read = Spec::read(spec.as_bytes()).unwrap();
     Rehearsal::open(&Setting { seeds, ..Setting::default() }, &[&read]).unwrap()
-}
-
-fn cause(rehearsal: &Rehearsal, name: &str) {
-    assert_ne!(rehearsal.account().cause(Incident::named(name).unwrap(), "shop"), Vec::<String>::new());
 }
 
 async fn destroy(rehearsal: &Rehearsal) -> Deployed {

@@ -7,7 +7,8 @@ use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::Incident;
 
-use crate::updates_network::{INSTANCE_ONLY, planned, redeploy};
+use crate::redeploy;
+use crate::updates_network::{INSTANCE_ONLY, planned};
 use crate::{changes, deployed, rehearsal, resources, run};
 
 const STACK_TAG: &str = "stackdrop:stack";

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 
-use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned, redeploy};
+use crate::redeploy;
+use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned};
 use crate::{SHOP, changes, deployed, object, rehearsal, resources, run, unprotected};
 
 pub(crate) const INSTANCE: &str = "stackdrop-shop-instance-eu-central-1";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stackdrop::Rehearsal;
 use stackdrop_simulator::Item;
 
-use crate::updates_network::redeploy;
+use crate::redeploy;
 use crate::{PRIVATE, SHOP, deployed, rehearsal, with};
 
 /// The stack's resources that carry the tags of the spec.

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
-use stackdrop_statemachine::Abort;
 
-use crate::{changes, deployed, rehearsal, run, with};
+use crate::{changes, deployed, redeploy, rehearsal, run, with};
 
 /// An instance in a private network.
 pub(crate) const INSTANCE_ONLY: &str = "
@@ -30,10 +29,6 @@ loadBalancer:
 services:
   web: { image: 'public.ecr.aws/docker/library/nginx:1.29', port: 80, routes: [{ path: /* }] }
 ";
-
-pub(crate) async fn redeploy(rehearsal: &Rehearsal) -> Deployed {
-    rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await
-}
 
 /// The plan in a deployment's record, one line for each change: `vpc tags.team shop -> books`, or `nat/b create`.
 pub(crate) async fn planned(rehearsal: &Rehearsal, deployed: &Deployed) -> Vec<String> {

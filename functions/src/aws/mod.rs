@@ -132,6 +132,12 @@ impl Aws {
         self.config.time_source().unwrap_or_default().now()
     }
 
+    /// The current time in seconds since 1970, by the clock of the clients.
+    pub(crate) fn now_seconds(&self) -> i64 {
+        let since = self.clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
     /// The current time as RFC 3339 text in UTC with whole seconds, by the clock of the clients.
     pub(crate) fn now(&self) -> String {
         rfc3339(self.clock())

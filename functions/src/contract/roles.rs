@@ -68,8 +68,7 @@ impl Observed {
 
     /// Whether the role is so new that other services may not see it yet.
     pub(crate) fn is_new(&self, work: &Work<'_>) -> bool {
-        let now = work.aws.clock().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(self.created);
+        let age = work.aws.now_seconds().saturating_sub(self.created);
         // Not below: a clock that is far behind IAM's must not make the role new for ever.
         (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
     }

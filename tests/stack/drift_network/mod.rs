@@ -5,7 +5,8 @@ mod manual_change; // the manual changes
 use stackdrop::Rehearsal;
 use stackdrop::rehearsal::outputs_of;
 
-use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned, redeploy};
+use crate::redeploy;
+use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned};
 use crate::{changes, deployed, rehearsal};
 pub(crate) use manual_change::ManualChange;
 

@@ -150,14 +150,8 @@ async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepEr
             observed.subnet_group.iter().map(|_| (subnet_group::LOGICAL_ID, subnet_group::name(work)));
         let parameters =
             observed.parameter_groups.iter().map(|group| (parameter_group::LOGICAL_ID, group.name.clone()));
-        let in_progress = deletion.remaining.iter().all(|remaining| remaining.in_progress);
         for (logical_id, name) in subnets.chain(parameters) {
-            let why = "waits for the deletion of the RDS instance";
-            if in_progress {
-                deletion.leaving(logical_id, name, why);
-            } else {
-                deletion.held(logical_id, name, why);
-            }
+            deletion.waits(logical_id, name, "waits for the deletion of the RDS instance");
         }
         return Ok(deletion);
     }

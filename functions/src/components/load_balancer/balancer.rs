@@ -12,7 +12,7 @@ use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_attributes, fin
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
-use crate::deployment::outputs::{NetworkOutputs, Outputs};
+use crate::deployment::outputs::NetworkOutputs;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The load balancer's logical ID.
@@ -77,15 +77,9 @@ pub(super) fn changes_logs(work: &Work<'_>, observed: &Observed) -> bool {
     differing_attributes(work, observed.balancer.as_ref()).keys().any(|key| key.starts_with("access_logs."))
 }
 
-/// A value from the other components' outputs; in a plan, from the baseline's.
-fn known<'a, T>(work: &'a Work<'_>, of: impl Fn(&'a Outputs) -> Option<T>) -> Option<T> {
-    let baseline = work.deployment.baseline.as_ref();
-    of(work.outputs).or_else(|| of(&baseline?.outputs))
-}
-
 /// The desired security group, if the load balancer does not have it.
 fn desired_group<'a>(work: &'a Work<'_>, detail: &LoadBalancer) -> Option<&'a str> {
-    let group = known(work, |outputs| outputs.security_groups.as_ref()?.load_balancer.as_deref())?;
+    let group = work.outputs.security_groups.as_ref()?.load_balancer.as_deref()?;
     (detail.security_groups() != [group]).then_some(group)
 }
 

@@ -3,7 +3,6 @@
 use aws_sdk_ecs::types::{Attachment, DesiredStatus, Service, Task, TaskStopCode};
 use aws_smithy_types::DateTime;
 use futures::future::try_join_all;
-use std::time::UNIX_EPOCH;
 
 use super::cluster_name;
 use crate::aws::error::{AwsResult, StepError};
@@ -89,8 +88,7 @@ pub(super) fn have_run_long_enough(
 ) -> Result<(), StepError> {
     let started = tasks.iter().filter_map(|task| task.started_at().map(DateTime::secs)).max();
     let Some(started) = started.filter(|_| service.desired_count() > 0) else { return Ok(()) };
-    let now = work.aws.clock().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let runs = i64::try_from(now).unwrap_or(i64::MAX) - started;
+    let runs = work.aws.now_seconds() - started;
     let needed = if is_checked(work, name, service) { RUNS_SECONDS } else { RUNS_UNCHECKED_SECONDS };
     if runs >= needed {
         return Ok(());

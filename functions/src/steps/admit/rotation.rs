@@ -2,8 +2,6 @@
 //!
 //! They neither plan nor need approval: the spec stays the same, and tasks with the previous password cannot open connections.
 
-use std::time::UNIX_EPOCH;
-
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use serde_json::Value;
 use stackdrop_specs::StackName;
@@ -50,7 +48,7 @@ pub(super) async fn password_changed(
         return not_deployed(execution, "", Verdict::Superseded, &reason);
     };
     let rotated = description.and_then(|secret| secret.last_rotated_date).map_or(0, |date| date.secs());
-    if rotated < change.at && now(aws) < change.at + ENDS_SECONDS {
+    if rotated < change.at && aws.now_seconds() < change.at + ENDS_SECONDS {
         // A restart before the end would look to the next plan like one with the previous password.
         return Err(StepError::pending("Secrets Manager to complete the rotation of the password"));
     }
@@ -100,11 +98,6 @@ async fn start(
 
 /// How long a rotation that has moved the labels may take to end. Labels that a person moves belong to no rotation.
 const ENDS_SECONDS: i64 = 60;
-
-fn now(aws: &Aws) -> i64 {
-    let since = aws.clock().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
 
 /// A secret's tags and dates; `None` if it does not exist, or is not one that RDS manages.
 async fn describe(aws: &Aws, secret: &str) -> Result<Option<DescribeSecretOutput>, StepError> {
