@@ -116,7 +116,7 @@ async fn what_has_lost_its_tag_is_left_as_it_is_by_a_rollback_and_named() {
         let touched = failed.calls.iter().filter(|call| {
             call.writes && call.service == "elasticloadbalancing" && call.number >= from.calls()
         });
-        assert_eq!(touched.map(|call| call.name()).collect::<Vec<_>>(), [""; 0], "{incident}");
+        assert_eq!(touched.map(stackdrop_simulator::Call::name).collect::<Vec<_>>(), [""; 0], "{incident}");
         let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
         assert_eq!(baseline["unpruned"], true, "the next deployment prunes what the update left");
         let services = aws_sdk_ecs::Client::new(rehearsal.sdk());

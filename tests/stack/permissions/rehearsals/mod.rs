@@ -9,7 +9,7 @@ use stackdrop::{Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, Incident, Seed, When};
 use stackdrop_specs::Spec;
-use stackdrop_statemachine::Abort;
+use stackdrop_statemachine::{Abort, StepEvent, Watch};
 
 use crate::{MINIMAL, PRIVATE, SHOP, deployed, drift_network, object, with};
 
@@ -244,6 +244,18 @@ async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
     rehearsal
 }
 
+/// Causes that GuardDuty adds its endpoint when a rollback begins, so that it is in subnets which the rollback deletes.
+struct GuardDutyAdded<'r>(&'r Rehearsal);
+
+impl Watch for GuardDutyAdded<'_> {
+    fn entered(&self, step: &StepEvent<'_>) {
+        if step.name == "RollBackToBaseline" {
+            let added = self.0.account().cause(Incident::named("guard-duty-added").unwrap(), "shop");
+            assert_eq!(added.len(), 2, "an endpoint and a security group");
+        }
+    }
+}
+
 /// An update that fails and is rolled back.
 async fn a_failed_update_is_rolled_back() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
@@ -253,7 +265,7 @@ async fn a_failed_update_is_rolled_back() -> Rehearsal {
         update = with(&update, from, to);
     }
     rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), FaultKind::AccessDenied));
-    let failed = rehearsal.deploy(&update, &()).await.unwrap();
+    let failed = rehearsal.deploy(&update, &GuardDutyAdded(&rehearsal)).await.unwrap();
     assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
     // The rollback keeps the larger disk. AWS allows only one change of a disk in six hours.
     let refused = rehearsal.deploy(&with(SHOP, "disk: 20", "disk: 40"), &()).await.unwrap();
