@@ -93,7 +93,7 @@ fn a_failed_apply_or_wait_leads_to_the_rollback() {
 
 #[test]
 fn a_failure_before_any_change_leads_to_the_conclusion() {
-    let workflow: serde_json::Value = serde_json::from_str(stackdrop::rehearsal::WORKFLOW).unwrap();
+    let workflow: serde_json::Value = serde_json::from_str(WORKFLOW).unwrap();
     for (state, place) in [
         ("Plan", "$.planFailed.Plan"),
         ("Review", "$.planFailed.Review"),
