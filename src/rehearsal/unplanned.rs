@@ -150,19 +150,7 @@ const WRITES: [Writes; 33] = [
 ];
 
 /// The calls that the plans of some components are known to hide. Each entry is a fault that must be repaired.
-const KNOWN: [(&str, &str); 7] = [
-    // The subnets of a new zone.
-    ("load-balancer", "SetSubnets"),
-    // The subnets of a new zone, a new target group or a new security group: all tasks are replaced.
-    ("service", "UpdateService"),
-    // The secret of a database that is created again.
-    ("service", "RegisterTaskDefinition"),
-    ("service", "DeregisterTaskDefinition"),
-    ("service", "DeleteTaskDefinitions"),
-    ("service", "PutRolePolicy"),
-    // The deletion protection of an instance that an interrupted deployment had created, and that was not available yet.
-    ("database", "ModifyDBInstance"),
-];
+const KNOWN: [(&str, &str); 0] = [];
 
 /// Whether a call by others changes something that the plan of a running deployment could not know.
 pub(super) fn disturbs(call: &Call) -> bool {

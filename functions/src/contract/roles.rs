@@ -18,7 +18,7 @@ pub(crate) const PATH: &str = "/stackdrop/";
 /// The name of the inline policy that Stackdrop manages.
 const POLICY: &str = "stackdrop";
 
-/// How long IAM may take to show a new role to other services, in seconds. Most roles are visible after ten.
+/// How long IAM may take to show a new role, or new access, to other services, in seconds. Most roles are visible after ten.
 const VISIBLE_SECONDS: i64 = 30;
 
 /// IAM's error code for a resource that does not exist.
@@ -68,15 +68,20 @@ impl Observed {
 
     /// Whether the role is so new that other services may not see it yet.
     pub(crate) fn is_new(&self, work: &Work<'_>) -> bool {
-        let age = work.aws.now_seconds().saturating_sub(self.created);
-        // Not below: a clock that is far behind IAM's must not make the role new for ever.
-        (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
+        may_be_invisible(work, self.created)
     }
 
     /// Whether this stack manages the role.
     pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
         work.stack.owns(&self.tags)
     }
+}
+
+/// Whether other services may not see yet what IAM changed then (seconds since 1970).
+pub(crate) fn may_be_invisible(work: &Work<'_>, since: i64) -> bool {
+    let age = work.aws.now_seconds().saturating_sub(since);
+    // Not below: a clock that is far behind IAM's must not make the change new for ever.
+    (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
 }
 
 impl Role {

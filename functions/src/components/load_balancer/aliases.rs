@@ -21,7 +21,7 @@ use crate::deployment::plan::{Plan, Verb};
 /// The logical ID of the domain's alias record.
 pub(super) const LOGICAL_ID: &str = "alias-record";
 
-/// The types of records that lead clients elsewhere, although an alias record exists beside them or instead of them.
+/// The types of records that can lead clients elsewhere, although an alias record exists beside them or instead of them.
 const CONFLICTING: [RrType; 5] = [RrType::Cname, RrType::Aaaa, RrType::Https, RrType::Svcb, RrType::Ns];
 
 /// The observed alias records.
@@ -41,8 +41,8 @@ pub(super) struct Alias {
     zone: String,
     pub(super) domain: String,
     existing: Lookup,
-    /// The types of other records with this name that lead clients elsewhere.
-    conflicts: Vec<String>,
+    /// Other records with this name that can lead clients elsewhere.
+    others: Vec<ResourceRecordSet>,
 }
 
 impl Alias {
@@ -51,7 +51,7 @@ impl Alias {
             zone: zone.to_owned(),
             domain: domain.to_owned(),
             existing: Lookup::Absent,
-            conflicts: Vec::new(),
+            others: Vec::new(),
         };
         let records = match dns::read_name(work, zone, domain).await {
             Err(StepError::Refused { source, .. }) if purpose == Purpose::Compare && denied::is(&source) => {
@@ -66,11 +66,10 @@ impl Alias {
         };
         // At the zone's apex, NS records belong to the zone itself.
         let is_apex = records.iter().any(|record| record.r#type == RrType::Soa);
-        let leads_away = |record: &&ResourceRecordSet| {
+        let leads = |record: &&ResourceRecordSet| {
             CONFLICTING.contains(&record.r#type) && !(is_apex && record.r#type == RrType::Ns)
         };
-        alias.conflicts =
-            records.iter().filter(leads_away).map(|record| record.r#type.as_str().to_owned()).collect();
+        alias.others = records.iter().filter(leads).cloned().collect();
         if let Some(record) = records.into_iter().find(|record| record.r#type == RrType::A) {
             alias.existing = Lookup::Record(Box::new(record));
         }
@@ -80,9 +79,20 @@ impl Alias {
     /// The DNS name of the record's load balancer, if it is a simple alias.
     fn target(&self) -> Option<String> {
         let Lookup::Record(record) = &self.existing else { return None };
-        let target = record.alias_target().filter(|_| record.set_identifier().is_none())?;
-        let name = normalized(target.dns_name());
-        Some(name.strip_prefix("dualstack.").unwrap_or(&name).to_owned())
+        alias_target(record)
+    }
+
+    /// The types of the other records that lead clients elsewhere, or (`to_us`) to the stack's load balancer.
+    fn types(&self, observed: &Observed, to_us: bool) -> Vec<&str> {
+        let balancer = actual_name(observed);
+        let leads = |record: &ResourceRecordSet| balancer.as_ref().is_some_and(|name| leads_to(name, record));
+        let chosen = self.others.iter().filter(|record| leads(record) == to_us);
+        chosen.map(|record| record.r#type.as_str()).collect()
+    }
+
+    /// Whether a CNAME record of others leads to the stack's load balancer, instead of the alias record.
+    fn has_own_cname(&self, observed: &Observed) -> bool {
+        self.types(observed, true).contains(&RrType::Cname.as_str())
     }
 
     /// Its logical ID in a stack whose load balancer has this domain.
@@ -162,6 +172,43 @@ impl Aliases {
     }
 }
 
+/// The DNS name in a simple alias record.
+fn alias_target(record: &ResourceRecordSet) -> Option<String> {
+    let target = record.alias_target().filter(|_| record.set_identifier().is_none())?;
+    Some(without_prefix(target.dns_name()))
+}
+
+/// The name of a load balancer without the prefix that the console adds.
+fn without_prefix(name: &str) -> String {
+    let name = normalized(name);
+    name.strip_prefix("dualstack.").unwrap_or(&name).to_owned()
+}
+
+/// Whether another record leads to the stack's load balancer, so that it disturbs nothing: an alias record for IPv6, which has no
+/// answers while the load balancer has no IPv6 addresses; a CNAME record, beside which Route 53 allows no alias record; or parameters
+/// for HTTPS of the domain itself. Source: "Supported DNS record types" in the Route 53 developer guide.
+fn leads_to(balancer: &str, record: &ResourceRecordSet) -> bool {
+    if let Some(target) = alias_target(record) {
+        return target == balancer;
+    }
+    let [only] = record.resource_records() else { return false };
+    match record.r#type {
+        RrType::Cname => record.set_identifier().is_none() && without_prefix(only.value()) == balancer,
+        RrType::Https | RrType::Svcb => {
+            let target = only.value().split_whitespace().nth(1).unwrap_or_default();
+            target == "."
+                || normalized(target) == normalized(&record.name)
+                || without_prefix(target) == balancer
+        }
+        _ => false,
+    }
+}
+
+/// The DNS name of the stack's load balancer.
+fn actual_name(observed: &Observed) -> Option<String> {
+    observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(normalized)
+}
+
 fn has_given_certificate(work: &Work<'_>) -> bool {
     let source = work.spec.load_balancer.as_ref().and_then(source);
     matches!(source, Some(Source::Given(_)))
@@ -179,6 +226,8 @@ fn our_names(work: &Work<'_>, observed: &Observed) -> Vec<String> {
 /// The state of a desired alias record.
 enum AliasState {
     Correct,
+    /// A CNAME record of others does the same.
+    NotNeeded,
     Missing,
     /// It points to a deleted load balancer of the stack.
     Outdated,
@@ -186,8 +235,9 @@ enum AliasState {
 }
 
 fn alias_state(work: &Work<'_>, observed: &Observed, alias: &Alias) -> AliasState {
-    let actual = observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(normalized);
+    let actual = actual_name(observed);
     match (&alias.existing, alias.target()) {
+        (Lookup::Absent, _) if alias.has_own_cname(observed) => AliasState::NotNeeded,
         (Lookup::Absent | Lookup::NoZone | Lookup::Denied(_), _) => AliasState::Missing,
         (_, Some(target)) if Some(&target) == actual.as_ref() => AliasState::Correct,
         (_, Some(target)) if our_names(work, observed).contains(&target) => AliasState::Outdated,
@@ -201,7 +251,7 @@ pub(super) fn blockers(work: &Work<'_>, observed: &Observed) -> Vec<Blocker> {
 }
 
 fn blocker(work: &Work<'_>, observed: &Observed, alias: &Alias) -> Option<Blocker> {
-    let Alias { zone, domain, conflicts, .. } = alias;
+    let Alias { zone, domain, .. } = alias;
     let resource = alias.logical_id(domain_of(work.spec));
     let spec =
         |why: String, fix: &str| Some(Blocker::Spec { resource: resource.clone(), why, fix: fix.into() });
@@ -242,10 +292,10 @@ fn blocker(work: &Work<'_>, observed: &Observed, alias: &Alias) -> Option<Blocke
         }
         _ => {}
     }
-    let kinds = match alias_state(work, observed, alias) {
-        AliasState::NotOwned => conflicts.iter().map(String::as_str).chain(["A"]).collect::<Vec<_>>(),
-        _ => conflicts.iter().map(String::as_str).collect(),
-    };
+    let mut kinds = alias.types(observed, false);
+    if matches!(alias_state(work, observed, alias), AliasState::NotOwned) {
+        kinds.push("A");
+    }
     let by_hand = if has_given_certificate(work) { "" } else { "set loadBalancer.certificateArn, " };
     (!kinds.is_empty()).then(|| Blocker::NotOwned {
         resource,
@@ -272,7 +322,16 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             AliasState::Outdated => {
                 plan.update(&logical_id, "target", alias.target().unwrap_or_default(), "the load balancer");
             }
-            AliasState::Correct | AliasState::NotOwned => {}
+            AliasState::Correct | AliasState::NotNeeded | AliasState::NotOwned => {}
+        }
+        let others = alias.types(observed, true).join(", ");
+        if !others.is_empty() {
+            let domain = &alias.domain;
+            plan.warn(
+                alias.logical_id(domain_of(work.spec)),
+                format!("DNS record {domain} ({others}) also leads to the load balancer; Stackdrop did not create it and leaves it"),
+                "delete it before you destroy the stack",
+            );
         }
     }
     for alias in obsolete(work, observed) {
@@ -320,5 +379,45 @@ pub(super) async fn delete(work: &Work<'_>, alias: &Alias) -> Result<bool, StepE
     match &alias.existing {
         Lookup::Record(record) => dns::delete(work, &alias.zone, record).await,
         Lookup::Absent | Lookup::NoZone | Lookup::Denied(_) => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_route53::types::ResourceRecord;
+
+    fn record(kind: RrType, value: &str) -> ResourceRecordSet {
+        let value = ResourceRecord::builder().value(value).build().unwrap();
+        ResourceRecordSet::builder()
+            .name("shop.example.com.")
+            .r#type(kind)
+            .ttl(60)
+            .resource_records(value)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_record_leads_to_the_load_balancer_by_its_name_or_by_that_of_the_domain() {
+        const OURS: &str = "shop-1.eu-central-1.elb.amazonaws.com";
+        for (kind, value, leads) in [
+            (RrType::Cname, "Shop-1.eu-central-1.elb.amazonaws.com.", true),
+            (RrType::Cname, "dualstack.shop-1.eu-central-1.elb.amazonaws.com", true),
+            (RrType::Cname, "other-1.eu-central-1.elb.amazonaws.com", false),
+            (RrType::Https, "1 . alpn=h2", true),
+            (RrType::Https, "0 shop.example.com.", true),
+            (RrType::Https, "0 other.example.com.", false),
+            (RrType::Aaaa, "2001:db8::1", false),
+            (RrType::Ns, "ns.example.com.", false),
+        ] {
+            assert_eq!(leads_to(OURS, &record(kind.clone(), value)), leads, "{kind:?} {value}");
+        }
+        for (target, leads) in [(OURS, true), ("other-1.eu-central-1.elb.amazonaws.com", false)] {
+            let target = AliasTarget::builder().hosted_zone_id("Z").dns_name(format!("dualstack.{target}."));
+            let target = target.evaluate_target_health(false).build().unwrap();
+            let alias = ResourceRecordSet::builder().name("shop.example.com.").r#type(RrType::Aaaa);
+            assert_eq!(leads_to(OURS, &alias.alias_target(target).build().unwrap()), leads);
+        }
     }
 }

@@ -9,7 +9,6 @@ mod dependencies;
 mod desired;
 mod diagnosis;
 mod fargate;
-pub(crate) mod follow_ups;
 mod logs;
 mod observed;
 mod outdated;
@@ -36,7 +35,7 @@ use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::names::{TAG_STACK, Tags};
 use crate::deployment::outputs::{Running, ServiceOutputs};
-use crate::deployment::plan::{Plan, Verb};
+use crate::deployment::plan::{Change, Plan, Verb};
 use deletion::Logs;
 use dependencies::Dependencies;
 use observed::Observed;
@@ -80,6 +79,7 @@ impl Component for Service {
             // Listing them in every plan would cost a call for each service.
             plan.change(Verb::Delete, "task-definition (left by an earlier deployment)");
         }
+        plan.tasks = dependencies.tasks;
         Ok(plan)
     }
 
@@ -92,10 +92,10 @@ impl Component for Service {
         let dependencies = Dependencies::reported(work).await?;
         let cluster = apply_foundations(work, &observed, &dependencies).await?;
         let definitions = work.spec.services.iter().map(async |(name, service)| {
-            let arn = definition::apply(work, &observed, name, service, &dependencies).await?;
-            Ok::<_, StepError>((name.clone(), arn))
+            let usable = definition::apply(work, &observed, name, service, &dependencies).await?;
+            Ok::<_, StepError>((name.clone(), usable))
         });
-        let definitions: BTreeMap<String, String> = all(definitions).await?.into_iter().collect();
+        let definitions: BTreeMap<String, definition::Usable> = all(definitions).await?.into_iter().collect();
         if !cluster.is_active {
             return Err(StepError::pending(format!("ECS cluster {} to become active", work.stack.name)));
         }
@@ -104,9 +104,16 @@ impl Component for Service {
             // ECS counts a task whose role it does not see yet as a failed one, and tries again only after 30 s.
             return Err(StepError::pending("IAM to show the new roles to ECS"));
         }
+        // The same holds for a task whose role does not have its new access yet. IAM does not say when a policy changed; a
+        // revision that needs the new access is registered after that.
+        let registered =
+            |definition: &definition::Usable| roles::may_be_invisible(work, definition.registered);
+        if widens_access(work) && definitions.values().any(registered) {
+            return Err(StepError::pending("IAM to show the new access of the execution role to ECS"));
+        }
         let services = definitions.iter().filter_map(|(name, definition)| {
             let service = work.spec.services.get(name)?;
-            Some(apply_service(work, &observed, &dependencies, name, service, definition))
+            Some(apply_service(work, &observed, &dependencies, name, service, &definition.arn))
         });
         let services = all(services).await?.into_iter().collect();
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
@@ -138,13 +145,16 @@ impl Component for Service {
             awaited.then_some((name, service))
         });
         let services = services.map(async |(name, service)| {
-            // Without a restart it may be one that an earlier attempt restarted.
-            let running = if outdated.contains_key(name) {
+            // An earlier attempt may have restarted it.
+            let restarts = outdated.contains_key(name);
+            let restarted =
+                restarts || desired::rollout_started(service) >= Some(work.deployment.admitted_at());
+            let running = if restarts {
                 fargate::restart(work, name, service).await?
             } else {
                 fargate::unchanged(service)
             };
-            Ok::<_, StepError>((name.clone(), running))
+            Ok::<_, StepError>((name.clone(), Running { restarted, ..running }))
         });
         let cluster = observed.cluster.as_ref().and_then(|cluster| cluster.cluster_arn().map(str::to_owned));
         Ok(ServiceOutputs { cluster, services: all(services).await?.into_iter().collect() })
@@ -180,12 +190,24 @@ impl Component for Service {
     }
 }
 
+/// The component's planned changes.
+fn planned<'w>(work: &'w Work<'_>) -> impl Iterator<Item = &'w Change> {
+    work.deployment.plan.iter().filter(|of| of.component == NAME).flat_map(|of| &of.plan.changes)
+}
+
 /// Whether the plan creates something that other services see late.
 fn creates_foundations(work: &Work<'_>) -> bool {
-    let planned = work.deployment.plan.iter().filter(|of| of.component == NAME);
-    let mut created = planned.flat_map(|of| &of.plan.changes).filter(|change| change.verb == Verb::Create);
-    created
-        .any(|change| ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind)))
+    let is_foundation = |change: &Change| {
+        ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind))
+    };
+    planned(work).any(|change| change.verb == Verb::Create && is_foundation(change)) || widens_access(work)
+}
+
+/// Whether the plan changes what the existing execution role may do. Access that is no longer needed is a deletion.
+fn widens_access(work: &Work<'_>) -> bool {
+    let is_policy = |change: &Change| change.fields.iter().any(|field| field.field == "policy");
+    planned(work)
+        .any(|change| change.verb == Verb::Update && change.resource == "role/execution" && is_policy(change))
 }
 
 /// Applies what the services need: the roles, the log groups and the cluster.

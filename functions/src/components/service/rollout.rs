@@ -117,7 +117,8 @@ async fn follow(
     let running = tasks::running(work, name).await?;
     targets::are_healthy(work, name, service, &running).await?;
     tasks::have_run_long_enough(work, name, service, &running)?;
-    Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned() })
+    let restarted = requested.is_some_and(|requested| requested.restarted);
+    Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned(), restarted })
 }
 
 /// The state of a rollout that is not complete: `Unhealthy` if its tasks fail again and again, `Pending` while tasks start or
