@@ -149,9 +149,6 @@ const WRITES: [Writes; 33] = [
     ),
 ];
 
-/// The calls that the plans of some components are known to hide. Each entry is a fault that must be repaired.
-const KNOWN: [(&str, &str); 0] = [];
-
 /// Whether a call by others changes something that the plan of a running deployment could not know.
 pub(super) fn disturbs(call: &Call) -> bool {
     let by_execution = call.caller.contains('/');
@@ -185,13 +182,12 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
         .filter_map(|call| {
             let component = component_of(call)?;
             let name = call.name();
-            let known = KNOWN.contains(&(component, call.operation.as_str()));
             let why = if only_plans {
                 "although the deployment was only planned".to_owned()
             } else {
                 hidden(call, &plans.iter().find(|plan| plan.component == component)?.plan.changes, component)?
             };
-            (!known).then(|| format!("{component}: {name} {why}"))
+            Some(format!("{component}: {name} {why}"))
         })
         .collect();
     hidden.sort();

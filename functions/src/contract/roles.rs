@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::identity::or_tag;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The path of every role and instance profile that Stackdrop creates, so that a policy can name them all.
@@ -236,9 +237,9 @@ pub(crate) async fn apply(
     Ok(arn)
 }
 
-/// How to resolve that a role or an instance profile with the required name lacks the stack's tag: it may have lost it.
+/// How to resolve that a role or an instance profile with the required name lacks the stack's tag.
 pub(crate) fn fix(work: &Work<'_>, noun: &str) -> String {
-    format!("delete the {noun}, or add the tag {TAG_STACK}={} to it if it is the stack's", work.stack.name)
+    or_tag(work, &format!("delete the {noun}"))
 }
 
 async fn repair_tags(

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use aws_sdk_ecs::types::{Container, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
 
-use super::targets::{describe_target, find_targets, health_check};
+use super::targets::{describe_target, health_check};
 use super::{logs, tasks};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::targets;
 
 /// How many lines of a container's log are reported.
 const LINES: i32 = 5;
@@ -138,7 +139,7 @@ async fn unhealthy_targets(work: &Work<'_>, name: &str, service: &Service) -> Ve
     let check = health_check(work, name);
     let mut unhealthy = Vec::new();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = match find_targets(work, group).await {
+        let targets = match targets::of_group(work, group).await {
             Ok(targets) => targets,
             Err(error) => {
                 unhealthy.push(unreadable("the health of its targets", &error));

@@ -30,10 +30,11 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join::{all, both};
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act, completed};
+use crate::contract::identity::or_tag;
 use crate::contract::roles;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::outputs::{Running, ServiceOutputs};
 use crate::deployment::plan::{Change, Plan, Verb};
 use deletion::Logs;
@@ -293,14 +294,9 @@ fn plan_not_owned(work: &Work<'_>, logical_id: &str, noun: &str, id: &str, plan:
     plan.problem(logical_id, why, how_to_own(work, noun));
 }
 
-/// What to do about it. Somebody may have removed the tag of one of the stack's own resources; Stackdrop may not change a resource
-/// without the tag.
+/// What to do about it.
 fn how_to_own(work: &Work<'_>, noun: &str) -> String {
-    let stack = &work.stack.name;
-    format!(
-        "delete the {noun}, or deploy a stack with another name; if it belongs to this stack, and somebody removed its \
-         tag, add the tag {TAG_STACK} with the value {stack}"
-    )
+    or_tag(work, &format!("delete the {noun}, or deploy a stack with another name"))
 }
 
 /// What a transient error of ECS waits for; `None` for a permanent one. ECS uses one code, `InvalidParameterException`, for
