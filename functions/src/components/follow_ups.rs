@@ -29,7 +29,7 @@ struct Rule {
 }
 
 /// Deleted subnets and groups need no rule: nothing uses them any more.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         cause: (NETWORK, "subnet/public/"),
         follower: LOAD_BALANCER,
@@ -71,6 +71,13 @@ const RULES: [Rule; 8] = [
         resources: |spec| spec.database.iter().map(|_| "instance".to_owned()).collect(),
         field: "securityGroups",
         before: |outputs| outputs.security_groups.as_ref()?.database.clone(),
+    },
+    Rule {
+        cause: (SECURITY_GROUPS, "endpoints"),
+        follower: EGRESS,
+        resources: endpoints,
+        field: "securityGroups",
+        before: |outputs| outputs.security_groups.as_ref()?.endpoints.clone(),
     },
     Rule {
         cause: (SECURITY_GROUPS, "instance"),

@@ -7,6 +7,7 @@ use super::observed::{self, Observed, Reboot};
 use super::settings::{self, Difference, Setting, View, size};
 use super::status::{self, State, is_available, is_deleting, status};
 use super::storage::STORAGE_TYPE;
+use super::values::{host, outputs, secret, values};
 use super::version::{self, NO_EXTENDED_SUPPORT, POSTGRES};
 use super::{NAME, linked_role, parameter_group, rds_tags, repair_tags, subnet_group};
 use crate::aws::error::{AwsResult, StepError};
@@ -30,33 +31,6 @@ pub(super) fn identifier(work: &Work<'_>) -> String {
 pub(super) fn uses(db: &DbInstance, parameter_group: &str) -> bool {
     let mut groups = db.db_parameter_groups().iter();
     groups.any(|group| group.db_parameter_group_name() == Some(parameter_group))
-}
-
-/// The secret's ARN, once RDS has created the secret. Tasks can also read one that RDS rotates, or can no longer rotate
-/// (API reference, `MasterUserSecret`).
-fn secret(db: &DbInstance) -> Option<&str> {
-    let status = db.master_user_secret()?.secret_status().unwrap_or_default();
-    secret_arn(db).filter(|_| !["", "creating"].contains(&status))
-}
-
-/// The secret's ARN, which RDS reports from the creation of the instance on.
-fn secret_arn(db: &DbInstance) -> Option<&str> {
-    db.master_user_secret()?.secret_arn()
-}
-
-fn host(db: &DbInstance) -> Option<&str> {
-    db.endpoint()?.address()
-}
-
-/// The known outputs. The endpoint exists some minutes after the creation. The secret's ARN is known before the secret exists:
-/// the role of the tasks can be allowed to read it early.
-pub(super) fn outputs(work: &Work<'_>, db: Option<&DbInstance>) -> DatabaseOutputs {
-    DatabaseOutputs {
-        identifier: Some(identifier(work)),
-        host: db.and_then(host).map(str::to_owned),
-        secret: db.and_then(secret_arn).map(str::to_owned),
-        awaited: work.spec.services.values().any(stackdrop_specs::Service::uses_database),
-    }
 }
 
 pub(super) async fn plan(
@@ -106,18 +80,6 @@ pub(super) async fn plan(
     }
     warn(spec, db, observed, &differences, plan);
     version::plan_support(work, spec, Some(db), plan).await
-}
-
-/// What services need of the instance. If RDS is to manage the password again, it creates another secret.
-fn values(db: &DbInstance, differences: &[Difference]) -> DatabaseValues {
-    let renews = differences.iter().any(|difference| difference.setting == Setting::ManagedPassword);
-    let secret = secret_arn(db).filter(|_| !renews);
-    let status = db.master_user_secret().and_then(|secret| secret.secret_status());
-    DatabaseValues {
-        host: host(db).map(str::to_owned),
-        secret: secret.map(str::to_owned),
-        rotates: status == Some("rotating"),
-    }
 }
 
 /// Warns if the stack had a database: the new one is empty.

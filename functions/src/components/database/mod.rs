@@ -11,6 +11,7 @@ mod settings;
 mod status;
 mod storage;
 mod subnet_group;
+mod values;
 mod version;
 
 use aws_sdk_rds::types::Tag;

@@ -11,6 +11,7 @@ mod dns;
 mod groups;
 mod listeners;
 mod observed;
+mod other_records;
 mod preflight;
 mod rule_calls;
 mod rules;
