@@ -57,7 +57,7 @@ pub(super) async fn are_healthy(
 /// or rule uses, or that somebody's deletion of a target group has removed.
 pub(super) async fn are_used(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = find_targets(work, group).await?;
+        let targets = targets::of_group(work, group).await?;
         let is_leaving = |target: &TargetHealthDescription| {
             target.target_health().and_then(TargetHealth::state) == Some(&TargetHealthStateEnum::Draining)
         };
