@@ -149,21 +149,6 @@ const WRITES: [Writes; 33] = [
     ),
 ];
 
-/// The calls that the plans of some components are known to hide. Each entry is a fault that must be repaired.
-const KNOWN: [(&str, &str); 7] = [
-    // The subnets of a new zone.
-    ("load-balancer", "SetSubnets"),
-    // The subnets of a new zone, a new target group or a new security group: all tasks are replaced.
-    ("service", "UpdateService"),
-    // The secret of a database that is created again.
-    ("service", "RegisterTaskDefinition"),
-    ("service", "DeregisterTaskDefinition"),
-    ("service", "DeleteTaskDefinitions"),
-    ("service", "PutRolePolicy"),
-    // The deletion protection of an instance that an interrupted deployment had created, and that was not available yet.
-    ("database", "ModifyDBInstance"),
-];
-
 /// Whether a call by others changes something that the plan of a running deployment could not know.
 pub(super) fn disturbs(call: &Call) -> bool {
     let by_execution = call.caller.contains('/');
@@ -197,13 +182,12 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
         .filter_map(|call| {
             let component = component_of(call)?;
             let name = call.name();
-            let known = KNOWN.contains(&(component, call.operation.as_str()));
             let why = if only_plans {
                 "although the deployment was only planned".to_owned()
             } else {
                 hidden(call, &plans.iter().find(|plan| plan.component == component)?.plan.changes, component)?
             };
-            (!known).then(|| format!("{component}: {name} {why}"))
+            Some(format!("{component}: {name} {why}"))
         })
         .collect();
     hidden.sort();

@@ -60,7 +60,7 @@ async fn the_schedule_repairs_drift_and_reports_each_difference() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
-    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy" })).await;
+    let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy", "scheduled": true })).await;
     assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), ["ec2:RevokeSecurityGroupIngress"]);
     assert_eq!(announced(&rehearsal)[2..], ["started", "drift-found", "succeeded"]);
@@ -94,7 +94,7 @@ async fn the_schedule_passes_on_the_drift_setting_of_the_spec() {
     let scheduler = &rehearsal.aws().scheduler();
     let schedule = scheduler.get_schedule().name("shop").group_name("stackdrop").send().await.unwrap();
     let input: Value = serde_json::from_str(schedule.target().unwrap().input().unwrap()).unwrap();
-    let expected = json!({ "stack": "shop", "action": "redeploy", "refreshImage": false, "drift": "report" });
+    let expected = json!({ "stack": "shop", "action": "redeploy", "refreshImage": false, "drift": "report", "scheduled": true });
     assert_eq!(input, expected);
 }
 

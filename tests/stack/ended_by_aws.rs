@@ -1,13 +1,17 @@
 //! Executions that Step Functions itself ends as FAILED (`States.Runtime`, too much data, too many events, a Conclude that
 //! fails): no Catch runs, so the event of their end starts another deployment, which rolls back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
-use crate::{FailAt, SHOP, changes, deployed, object, rehearsal, resources, resources_but_logs, run};
+use crate::{
+    FailAt, SHOP, cause, changes, deployed, object, pause, rehearsal, resources, resources_but_logs, run,
+};
 
 /// Runs an execution with this input, which fails at a step, and returns the event of its end.
 async fn failed_at(rehearsal: &Rehearsal, input: Value, step: &'static str) -> Value {
@@ -132,4 +136,44 @@ async fn a_status_event_with_a_forged_name_is_refused() {
     let refused = run(&rehearsal, event).await;
     let error = refused.error().unwrap();
     assert!(error.starts_with("InvalidEvent: ") && error.contains("is not the name of"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_services_that_step_functions_fails_is_concluded_and_done_again() {
+    for step in ["RestartServices", "AwaitRestart", "Conclude"] {
+        let rehearsal = rehearsal(SHOP);
+        deployed(&rehearsal, SHOP).await;
+        cause(&rehearsal, "secret-rotated");
+        pause(Duration::from_mins(1)).await;
+        let event = rehearsal.secret_events(0).remove(0);
+        let ended = failed_at(&rehearsal, event, step).await;
+        assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_some(), "{step}");
+        let after = run(&rehearsal, ended).await;
+        assert_eq!(after.result(), Outcome::Succeeded, "{step}: {:?}", after.error());
+        assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none(), "{step}");
+        let record = object(&rehearsal, "stacks/shop/history/deployment-2.json").await.unwrap();
+        assert_eq!(record["result"], "Interrupted", "{step}");
+        assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Succeeded");
+        assert!(rehearsal.account().outdated_tasks().iter().all(|task| task.until.is_some()), "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_step_functions_fails_again_is_told_and_not_repeated() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    cause(&rehearsal, "secret-rotated");
+    pause(Duration::from_mins(1)).await;
+    let event = rehearsal.secret_events(0).remove(0);
+    let second = failed_at(&rehearsal, event, "AwaitRestart").await;
+    let third = failed_at(&rehearsal, second, "AwaitRestart").await;
+    let last = run(&rehearsal, third).await;
+    assert_eq!((last.result(), changes(&last)), (Outcome::Superseded, Vec::new()), "{:?}", last.error());
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!(status["result"], "RollbackFailed");
+    assert!(
+        status["message"].as_str().unwrap().contains("cleaned up after an interrupted deployment"),
+        "{status}"
+    );
 }

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use aws_sdk_route53::types::builders::ResourceRecordSetBuilder;
+use aws_sdk_route53::types::{
+    AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
+};
 use serde_json::json;
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
@@ -108,4 +112,56 @@ async fn a_protected_load_balancer_is_told_before_anything_is_destroyed() {
     assert_eq!((refused.result(), changes(&refused)), (Outcome::Failed, Vec::new()), "{:?}", refused.error());
     assert!(refused.error().unwrap_or_default().contains("deletion protection"), "{:?}", refused.error());
     assert_eq!(resources(&rehearsal), before);
+}
+
+/// Changes one DNS record of the domain.
+async fn change_record(rehearsal: &Rehearsal, action: ChangeAction, record: ResourceRecordSetBuilder) {
+    let record = record.name("shop.example.com").build().unwrap();
+    let change = Change::builder().action(action).resource_record_set(record).build().unwrap();
+    let batch = ChangeBatch::builder().changes(change).build().unwrap();
+    let call =
+        rehearsal.aws().route53().change_resource_record_sets().hosted_zone_id("Z0123456789ABCDEFGHIJ");
+    call.change_batch(batch).send().await.unwrap();
+}
+
+/// A CNAME record.
+fn cname(value: &str) -> ResourceRecordSetBuilder {
+    let value = ResourceRecord::builder().value(value).build().unwrap();
+    ResourceRecordSet::builder().r#type(RrType::Cname).ttl(60).resource_records(value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_others_that_lead_to_the_load_balancer_are_left_alone_and_told() {
+    let rehearsal = rehearsal(DOMAIN);
+    deployed(&rehearsal, DOMAIN).await;
+    let found = rehearsal.aws().elb().describe_load_balancers().names("shop").send().await.unwrap();
+    let balancer = &found.load_balancers()[0];
+    let name = balancer.dns_name().unwrap();
+    let alias = |kind: RrType, name: &str| {
+        let target = AliasTarget::builder().hosted_zone_id(balancer.canonical_hosted_zone_id().unwrap());
+        let target = target.dns_name(name).evaluate_target_health(false).build().unwrap();
+        ResourceRecordSet::builder().r#type(kind).alias_target(target)
+    };
+    let dual = format!("dualstack.{name}");
+    change_record(&rehearsal, ChangeAction::Create, alias(RrType::Aaaa, &dual)).await;
+    assert_nothing_to_do(&rehearsal, "an alias record for IPv6").await;
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert!(
+        status["message"].as_str().unwrap().contains("(AAAA) also leads to the load balancer"),
+        "{status}"
+    );
+    change_record(&rehearsal, ChangeAction::Delete, alias(RrType::Aaaa, &dual)).await;
+    cause(&rehearsal, "alias-records-deleted");
+    change_record(&rehearsal, ChangeAction::Create, cname(name)).await;
+    assert_nothing_to_do(&rehearsal, "a CNAME record to the load balancer").await;
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert!(
+        status["message"].as_str().unwrap().contains("(CNAME) also leads to the load balancer"),
+        "{status}"
+    );
+    change_record(&rehearsal, ChangeAction::Upsert, cname("elsewhere.example.com")).await;
+    let refused = redeploy(&rehearsal).await;
+    assert_eq!((refused.result(), changes(&refused)), (Outcome::Failed, Vec::new()));
+    let error = refused.error().unwrap();
+    assert!(error.contains("shop.example.com (CNAME)") && error.contains("delete the record"), "{error}");
 }

@@ -4,7 +4,8 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stackdrop::Rehearsal;
+use stackdrop::{Rehearsal, Setting};
+use stackdrop_specs::Spec;
 
 use crate::redeploy;
 use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned};
@@ -157,5 +158,38 @@ fn no_function_or_command_hardcodes_a_partition() {
             });
             assert_eq!(named.collect::<Vec<_>>(), Vec::<&str>::new(), "{}", path.display());
         }
+    }
+}
+
+/// Why the tasks of the example's services have stopped.
+async fn endings(rehearsal: &Rehearsal) -> Vec<String> {
+    let ecs = aws_sdk_ecs::Client::new(rehearsal.sdk());
+    let stopped = ecs.list_tasks().cluster("shop").desired_status(aws_sdk_ecs::types::DesiredStatus::Stopped);
+    let arns = stopped.send().await.unwrap().task_arns.unwrap();
+    if arns.is_empty() {
+        return Vec::new();
+    }
+    let tasks = ecs.describe_tasks().cluster("shop").set_tasks(Some(arns)).send().await.unwrap();
+    tasks.tasks().iter().map(|task| task.stopped_reason().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_task_starts_before_its_role_may_read_what_the_task_needs() {
+    let more = crate::with(
+        SHOP,
+        "    secrets:\n",
+        "    secrets:\n      API_KEY: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/api-Ab3dEf'\n",
+    );
+    let [first, second] = [SHOP, &more].map(|spec| Spec::read(spec.as_bytes()).unwrap());
+    // With each seed, IAM takes another time to show ECS the access: up to half a minute.
+    for seed in 1..=8 {
+        let setting = Setting { seed: Some(seed), ..Setting::default() };
+        let rehearsal = Rehearsal::open(&setting, &[&first, &second]).unwrap();
+        deployed(&rehearsal, SHOP).await;
+        assert_eq!(endings(&rehearsal).await, Vec::<String>::new(), "in the first deployment, seed {seed}");
+        deployed(&rehearsal, &more).await;
+        let endings = endings(&rehearsal).await;
+        assert!(!endings.iter().any(|why| why.contains("AccessDenied")), "seed {seed}: {endings:?}");
+        assert_eq!(endings.len(), 2, "only the previous tasks were stopped: {endings:?}");
     }
 }

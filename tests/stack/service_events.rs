@@ -212,7 +212,7 @@ async fn a_service_without_its_stacks_tag_is_left_alone_and_the_plan_says_how_to
     let stopped = run(&rehearsal, json!({ "stack": "shop" })).await;
     assert!(changes(&stopped).is_empty());
     let error = stopped.error().unwrap();
-    assert!(error.contains("add the tag stackdrop:stack with the value shop"), "{error}");
+    assert!(error.contains("restore its tag stackdrop:stack = shop"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,3 +58,17 @@ async fn a_denied_call_names_the_role_and_the_action() {
     let error = rehearsal.deploy(SHOP, &()).await.unwrap().error().unwrap();
     assert!(error.contains("allow ecs:CreateCluster in the policy of the role stackdrop-service"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_explanation_could_not_read_is_said_in_it() {
+    let seeds = vec![Seed::CrashingImage { image: "crashing".into(), exit_code: 1 }];
+    let setting = Setting { seeds, ..Setting::default() };
+    let spec = WORKER.replace("IMAGE", "crashing");
+    let rehearsal = Rehearsal::open(&setting, &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap();
+    let refused = Fault::at("logs", "GetLogEvents", When::From(1), crate::refused());
+    rehearsal.account().arm(refused.during("/service/wait-until-stable"));
+    let error = rehearsal.deploy(&spec, &()).await.unwrap().error().unwrap();
+    assert!(error.contains("ECS service web"), "{error}");
+    assert!(error.contains("the end of its log could not be read"), "{error}");
+    assert!(error.contains("the test says no"), "{error}");
+}

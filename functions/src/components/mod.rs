@@ -1,8 +1,10 @@
 //! The components of a stack, one folder each. Only `observed.rs` reads the account for the plan and the actions; every
-//! other file is one resource, with plan, apply, wait and delete from top to bottom.
+//! other file is one resource, with plan, apply, wait and delete from top to bottom. `follow_ups.rs` knows what follows in one
+//! component from a change in another.
 
 pub mod database;
 pub mod egress;
+pub(crate) mod follow_ups;
 pub mod instance;
 pub mod load_balancer;
 pub mod network;

@@ -98,7 +98,12 @@ impl Lost {
     }
 }
 
-/// How to put the stack's tag back.
+/// The advice about a resource of others; it may be the stack's, and only have lost the tag by which Stackdrop recognizes it.
+pub(crate) fn or_tag(work: &Work<'_>, fix: &str) -> String {
+    format!("{fix}; if it belongs to this stack, restore its tag {TAG_STACK} = {}", work.stack.name)
+}
+
+/// How to put the stack's tag on an EC2 resource back.
 pub(crate) fn fix(work: &Work<'_>, id: &str) -> String {
     let stack = &work.stack.name;
     format!("run `aws ec2 create-tags --resources {id} --tags Key={TAG_STACK},Value={stack}`")

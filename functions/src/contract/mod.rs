@@ -10,4 +10,5 @@ pub(crate) mod quotas;
 pub(crate) mod roles;
 pub(crate) mod routes;
 pub(crate) mod tagging;
+pub(crate) mod targets;
 pub(crate) mod zones;

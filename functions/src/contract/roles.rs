@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::identity::or_tag;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::plan::{Plan, Verb};
 
 /// The path of every role and instance profile that Stackdrop creates, so that a policy can name them all.
@@ -18,7 +19,7 @@ pub(crate) const PATH: &str = "/stackdrop/";
 /// The name of the inline policy that Stackdrop manages.
 const POLICY: &str = "stackdrop";
 
-/// How long IAM may take to show a new role to other services, in seconds. Most roles are visible after ten.
+/// How long IAM may take to show a new role, or new access, to other services, in seconds. Most roles are visible after ten.
 const VISIBLE_SECONDS: i64 = 30;
 
 /// IAM's error code for a resource that does not exist.
@@ -68,15 +69,20 @@ impl Observed {
 
     /// Whether the role is so new that other services may not see it yet.
     pub(crate) fn is_new(&self, work: &Work<'_>) -> bool {
-        let age = work.aws.now_seconds().saturating_sub(self.created);
-        // Not below: a clock that is far behind IAM's must not make the role new for ever.
-        (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
+        may_be_invisible(work, self.created)
     }
 
     /// Whether this stack manages the role.
     pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
         work.stack.owns(&self.tags)
     }
+}
+
+/// Whether other services may not see yet what IAM changed then (seconds since 1970).
+pub(crate) fn may_be_invisible(work: &Work<'_>, since: i64) -> bool {
+    let age = work.aws.now_seconds().saturating_sub(since);
+    // Not below: a clock that is far behind IAM's must not make the change new for ever.
+    (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
 }
 
 impl Role {
@@ -231,9 +237,9 @@ pub(crate) async fn apply(
     Ok(arn)
 }
 
-/// How to resolve that a role or an instance profile with the required name lacks the stack's tag: it may have lost it.
+/// How to resolve that a role or an instance profile with the required name lacks the stack's tag.
 pub(crate) fn fix(work: &Work<'_>, noun: &str) -> String {
-    format!("delete the {noun}, or add the tag {TAG_STACK}={} to it if it is the stack's", work.stack.name)
+    or_tag(work, &format!("delete the {noun}"))
 }
 
 async fn repair_tags(

@@ -175,7 +175,8 @@ pub struct DatabaseOutputs {
     /// may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The ARN of the secret that RDS manages, with the keys `username` and `password`.
+    /// The ARN of the secret that RDS manages, with the keys `username` and `password`. RDS creates the secret some time after it
+    /// reports the ARN: it exists once the instance is stable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     /// Whether a service uses the database, so that it must wait for it.
@@ -246,4 +247,7 @@ pub struct Running {
     pub task_definition: String,
     /// The ID of the ECS deployment (`ecs-svc/…`) that `wait_until_stable` follows.
     pub rollout: String,
+    /// Whether the deployment restarted it before everything else, because a secret had changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restarted: bool,
 }

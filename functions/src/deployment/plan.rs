@@ -1,5 +1,7 @@
 //! Plans: what a deployment would change, for each component and in summary.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -22,6 +24,38 @@ pub struct Plan {
     /// is carried out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outdated: Vec<String>,
+    /// In the plan of `database`, until the plans are reviewed together: what the services need of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseValues>,
+    /// In the plan of `service`, until the plans are reviewed together: what the tasks of each service have of the database.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskValues>,
+}
+
+/// What services need of the database; `None` for what it has not yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseValues {
+    /// Its host name.
+    pub host: Option<String>,
+    /// The ARN of the secret with its password.
+    pub secret: Option<String>,
+    /// Whether its password is being changed.
+    #[serde(default)]
+    pub rotates: bool,
+}
+
+/// What the tasks of a service have of the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskValues {
+    /// The revision of their task definition: `FAMILY:NUMBER`.
+    pub revision: String,
+    /// Whether the revision is deleted once another one runs.
+    pub is_pruned: bool,
+    /// The host name, if a variable has it.
+    pub host: Option<String>,
+    /// The ARN of the secret, if a variable comes from it.
+    pub secret: Option<String>,
 }
 
 impl Plan {

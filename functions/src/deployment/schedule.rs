@@ -44,12 +44,14 @@ impl Kind {
                 let redeploy = spec.redeploy.as_ref()?;
                 let input = json!({
                     "stack": stack, "action": "redeploy", "refreshImage": redeploy.refresh_image, "drift": redeploy.drift,
+                    "scheduled": true,
                 });
                 (&redeploy.schedule, &redeploy.timezone, input)
             }
             Self::Rotation => {
                 let rotation = &spec.database.as_ref()?.rotation;
-                (&rotation.schedule, &rotation.timezone, json!({ "stack": stack, "action": "rotate" }))
+                let input = json!({ "stack": stack, "action": "rotate", "scheduled": true });
+                (&rotation.schedule, &rotation.timezone, input)
             }
         };
         Some(Schedule { expression: expression.clone(), timezone: timezone.clone(), input })

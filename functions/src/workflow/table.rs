@@ -224,6 +224,9 @@ pub const AWAIT_RESTART: Wait = every(3).for_minutes(40);
 /// How long a step may be without progress: AWS shows neither the desired state nor anything in progress. RDS shows an
 /// accepted change some seconds late; for a new IAM role, a deployer that was tested on AWS waits 48 s (go-to-k/cdkd,
 /// `retry.ts`). Whatever a person must do should be known within two minutes, the invocations included.
+///
+/// Step Functions counts the attempts over the whole step, and progress in between does not reset the count. So what a step spends
+/// before AWS's progress is missing after it: a few seconds, as a test shows (`tests/stack/waits.rs`).
 pub const STALLED: Duration = Duration::from_secs(80);
 /// The factor by which the interval grows meanwhile.
 pub const STALLED_BACKOFF: f64 = 1.5;

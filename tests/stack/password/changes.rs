@@ -208,3 +208,68 @@ async fn a_plan_restarts_nothing() {
     let planned = run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
     assert_eq!(changes(&planned), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_the_services_that_were_restarted_are_named_not_those_that_were_only_awaited() {
+    const TWO: &str = "
+stack: shop
+database: { version: '17', class: db.t4g.micro, storage: 20, name: shop, deletionProtection: false }
+services:
+  api: { image: 'public.ecr.aws/docker/library/nginx:1.29', database: { DB_PASSWORD: password } }
+  web: { image: 'public.ecr.aws/docker/library/nginx:1.29', database: { DB_PASSWORD: password } }
+";
+    let rehearsal = rehearsal(TWO);
+    deployed(&rehearsal, TWO).await;
+    rotate_by_hand(&rehearsal).await;
+    let ecs = aws_sdk_ecs::Client::new(rehearsal.sdk());
+    ecs.update_service().cluster("shop").service("api").force_new_deployment(true).send().await.unwrap();
+    pause(Duration::from_mins(10)).await;
+    let redeployed = run(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(changes(&redeployed), ["ecs:UpdateService"]);
+    assert_eq!(
+        message(&rehearsal).await,
+        "Restarted, because a secret had changed after their tasks had started: service/web."
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_a_person_requests_is_not_recorded_as_that_of_the_schedule() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    for (input, trigger) in [
+        (json!({ "stack": "shop", "action": "rotate" }), "manual"),
+        (json!({ "stack": "shop", "action": "rotate", "scheduled": true }), "schedule"),
+    ] {
+        let rotated = run(&rehearsal, input).await;
+        assert_eq!(rotated.result(), Outcome::Succeeded, "{:?}", rotated.error());
+        assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["trigger"], trigger);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_from_before_the_rotation_existed_are_read_and_cause_no_rotation() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let s3 = rehearsal.aws().s3();
+    for key in ["stacks/shop/baseline.json", "stacks/shop/status.json"] {
+        let mut old = object(&rehearsal, key).await.unwrap();
+        old.pointer_mut("/spec/database").and_then(|database| database.as_object_mut()?.remove("rotation"));
+        for key in ["unscheduled", "unpruned", "drift"] {
+            old.as_object_mut().unwrap().remove(key);
+        }
+        let body = serde_json::to_vec(&old).unwrap();
+        let put = s3.put_object().bucket(&rehearsal.aws().settings.bucket).key(key).body(body.into());
+        put.send().await.unwrap();
+    }
+    let rotated = secret(&rehearsal).await.last_rotated_date;
+    for input in
+        [json!({ "stack": "shop", "action": "redeploy", "scheduled": true }), json!({ "stack": "shop" })]
+    {
+        let next = run(&rehearsal, input).await;
+        assert_eq!(next.result(), Outcome::Succeeded, "{:?}", next.error());
+        let others: Vec<String> =
+            changes(&next).into_iter().filter(|call| !call.starts_with("scheduler:")).collect();
+        assert_eq!(others, Vec::<String>::new());
+        assert_eq!(secret(&rehearsal).await.last_rotated_date, rotated);
+    }
+}

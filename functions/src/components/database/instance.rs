@@ -7,12 +7,13 @@ use super::observed::{self, Observed, Reboot};
 use super::settings::{self, Difference, Setting, View, size};
 use super::status::{self, State, is_available, is_deleting, status};
 use super::storage::STORAGE_TYPE;
+use super::values::{host, outputs, secret, values};
 use super::version::{self, NO_EXTENDED_SUPPORT, POSTGRES};
 use super::{NAME, linked_role, parameter_group, rds_tags, repair_tags, subnet_group};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::DatabaseOutputs;
-use crate::deployment::plan::{Plan, Verb};
+use crate::deployment::plan::{DatabaseValues, Plan, Verb};
 
 /// The instance's logical ID.
 pub(super) const LOGICAL_ID: &str = "instance";
@@ -32,27 +33,6 @@ pub(super) fn uses(db: &DbInstance, parameter_group: &str) -> bool {
     groups.any(|group| group.db_parameter_group_name() == Some(parameter_group))
 }
 
-/// The secret's ARN, once RDS has created the secret. Tasks can also read one that RDS rotates, or can no longer rotate
-/// (API reference, `MasterUserSecret`).
-fn secret(db: &DbInstance) -> Option<&str> {
-    let secret = db.master_user_secret()?;
-    secret.secret_arn().filter(|_| !["", "creating"].contains(&secret.secret_status().unwrap_or_default()))
-}
-
-fn host(db: &DbInstance) -> Option<&str> {
-    db.endpoint()?.address()
-}
-
-/// The known outputs. The endpoint and the secret exist some minutes after the creation.
-pub(super) fn outputs(work: &Work<'_>, db: Option<&DbInstance>) -> DatabaseOutputs {
-    DatabaseOutputs {
-        identifier: Some(identifier(work)),
-        host: db.and_then(host).map(str::to_owned),
-        secret: db.and_then(secret).map(str::to_owned),
-        awaited: work.spec.services.values().any(stackdrop_specs::Service::uses_database),
-    }
-}
-
 pub(super) async fn plan(
     work: &Work<'_>,
     spec: &Database,
@@ -61,6 +41,7 @@ pub(super) async fn plan(
 ) -> Result<(), StepError> {
     let Some(db) = observed.instance.as_ref().filter(|db| !is_deleting(db)) else {
         plan.change(Verb::Create, LOGICAL_ID);
+        plan.database = Some(DatabaseValues::default());
         warn_of_lost_data(work, plan);
         return version::plan_support(work, spec, None, plan).await;
     };
@@ -70,9 +51,12 @@ pub(super) async fn plan(
     plan.tags(&work.stack, NAME, LOGICAL_ID, &observed::tags_of(db));
     let differences = settings::differences(work, spec, db, View::Planned);
     let mut differences = version::with_full_target(work, db, differences).await?;
-    if work.deployment.baseline.is_some() && lacks_protection(spec, db) {
+    // The first deployment of an instance turns it on once it has succeeded, which this one does if that one was interrupted.
+    let is_changed = !differences.is_empty();
+    if lacks_protection(spec, db) {
         differences.push(settings::protection_difference(true));
     }
+    plan.database = Some(values(db, &differences));
     let state = status::of(db);
     if [State::Stopped, State::Stopping].contains(&state) {
         plan.update(LOGICAL_ID, "status", status(db), "available");
@@ -91,7 +75,7 @@ pub(super) async fn plan(
     }
     // During the backup of each night, the database works as usual.
     let waits = state == State::Working && status(db) != "backing-up";
-    if differences.is_empty() && (waits || host(db).is_none() || secret(db).is_none()) {
+    if !is_changed && (waits || host(db).is_none() || secret(db).is_none()) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
     warn(spec, db, observed, &differences, plan);
@@ -158,8 +142,8 @@ pub(super) async fn apply(
     observed: &Observed,
 ) -> Result<DatabaseOutputs, StepError> {
     let Some(db) = &observed.instance else {
-        create(work, spec).await?;
-        return Ok(outputs(work, None));
+        let created = create(work, spec).await?;
+        return Ok(outputs(work, created.as_ref()));
     };
     let id = identifier(work);
     if is_deleting(db) {
@@ -250,7 +234,7 @@ fn busy(db: &DbInstance, waiting_for: String) -> StepError {
     }
 }
 
-async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
+async fn create(work: &Work<'_>, spec: &Database) -> Result<Option<DbInstance>, StepError> {
     let group = work.groups()?.database.clone();
     let group = group
         .ok_or_else(|| StepError::Defect("the security groups have no group for the database".into()))?;
@@ -286,9 +270,12 @@ async fn create(work: &Work<'_>, spec: &Database) -> Result<(), StepError> {
         .deletion_protection(false)
         .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))));
     let doing = format!("creating RDS instance {id}");
-    let Err(refusal) = call.send().await.unless(&[]) else {
-        tracing::info!(id, "RDS instance created.");
-        return Ok(());
+    let refusal = match call.send().await.unless(&[]) {
+        Ok(response) => {
+            tracing::info!(id, "RDS instance created.");
+            return Ok(response.and_then(|response| response.db_instance));
+        }
+        Err(refusal) => refusal,
     };
     linked_role::check(work, &refusal.aws()).await?;
     // The groups are new, or a lost response created the instance: both become visible soon. RDS has no code of its own for

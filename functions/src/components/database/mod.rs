@@ -11,6 +11,7 @@ mod settings;
 mod status;
 mod storage;
 mod subnet_group;
+mod values;
 mod version;
 
 use aws_sdk_rds::types::Tag;
@@ -19,9 +20,10 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::contract::identity::or_tag;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::{Plan, Verb};
 use observed::Observed;
@@ -115,11 +117,7 @@ impl Component for Database {
 
 /// How to fix a name conflict with a resource that this stack does not manage, or that lost its tag.
 fn how_to_own(work: &Work<'_>) -> String {
-    let stack = &work.stack.name;
-    format!(
-        "if it belongs to this stack, and somebody removed its tag, put the tag back (`aws rds add-tags-to-resource \
-         --resource-name ARN --tags Key={TAG_STACK},Value={stack}`); otherwise deploy a stack with another name, or delete it"
-    )
+    or_tag(work, "delete it, or deploy a stack with another name")
 }
 
 /// Turns on deletion protection if the spec has it. Runs after the deployment has succeeded, because protection would

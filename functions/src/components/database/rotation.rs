@@ -9,6 +9,7 @@ use aws_sdk_secretsmanager::types::RotationRulesType;
 use super::instance;
 use super::observed::{self, Observed};
 use super::status::{self, State};
+use super::values;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::DatabaseOutputs;
@@ -119,7 +120,7 @@ pub(super) async fn rotate(work: &Work<'_>) -> Result<DatabaseOutputs, StepError
     let secret = secret.ok_or_else(|| StepError::stalled(format!("secret {arn} to become visible")))?;
     let token = work.stack.token("rotation", &[arn]);
     if has_changed(work, &secret, &token) {
-        return Ok(instance::outputs(work, Some(&db)));
+        return Ok(values::outputs(work, Some(&db)));
     }
     let is_requested = secret.version_ids_to_stages().is_some_and(|versions| versions.contains_key(&token));
     match (secret_status(&db), status::of(&db)) {

@@ -12,6 +12,7 @@ use super::balancer::Handle;
 use super::certificate::{Source, source};
 use super::dns::{self, Lookup, batch, is_within, malformed, normalized};
 use super::observed::{Observed, Purpose, known_specs};
+use super::other_records::{alias_target, leads_to};
 use crate::aws::denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
@@ -21,7 +22,7 @@ use crate::deployment::plan::{Plan, Verb};
 /// The logical ID of the domain's alias record.
 pub(super) const LOGICAL_ID: &str = "alias-record";
 
-/// The types of records that lead clients elsewhere, although an alias record exists beside them or instead of them.
+/// The types of records that can lead clients elsewhere, although an alias record exists beside them or instead of them.
 const CONFLICTING: [RrType; 5] = [RrType::Cname, RrType::Aaaa, RrType::Https, RrType::Svcb, RrType::Ns];
 
 /// The observed alias records.
@@ -41,8 +42,8 @@ pub(super) struct Alias {
     zone: String,
     pub(super) domain: String,
     existing: Lookup,
-    /// The types of other records with this name that lead clients elsewhere.
-    conflicts: Vec<String>,
+    /// Other records with this name that can lead clients elsewhere.
+    others: Vec<ResourceRecordSet>,
 }
 
 impl Alias {
@@ -51,7 +52,7 @@ impl Alias {
             zone: zone.to_owned(),
             domain: domain.to_owned(),
             existing: Lookup::Absent,
-            conflicts: Vec::new(),
+            others: Vec::new(),
         };
         let records = match dns::read_name(work, zone, domain).await {
             Err(StepError::Refused { source, .. }) if purpose == Purpose::Compare && denied::is(&source) => {
@@ -66,11 +67,10 @@ impl Alias {
         };
         // At the zone's apex, NS records belong to the zone itself.
         let is_apex = records.iter().any(|record| record.r#type == RrType::Soa);
-        let leads_away = |record: &&ResourceRecordSet| {
+        let leads = |record: &&ResourceRecordSet| {
             CONFLICTING.contains(&record.r#type) && !(is_apex && record.r#type == RrType::Ns)
         };
-        alias.conflicts =
-            records.iter().filter(leads_away).map(|record| record.r#type.as_str().to_owned()).collect();
+        alias.others = records.iter().filter(leads).cloned().collect();
         if let Some(record) = records.into_iter().find(|record| record.r#type == RrType::A) {
             alias.existing = Lookup::Record(Box::new(record));
         }
@@ -80,9 +80,20 @@ impl Alias {
     /// The DNS name of the record's load balancer, if it is a simple alias.
     fn target(&self) -> Option<String> {
         let Lookup::Record(record) = &self.existing else { return None };
-        let target = record.alias_target().filter(|_| record.set_identifier().is_none())?;
-        let name = normalized(target.dns_name());
-        Some(name.strip_prefix("dualstack.").unwrap_or(&name).to_owned())
+        alias_target(record)
+    }
+
+    /// The types of the other records that lead clients elsewhere, or (`to_us`) to the stack's load balancer.
+    fn types(&self, observed: &Observed, to_us: bool) -> Vec<&str> {
+        let balancer = actual_name(observed);
+        let leads = |record: &ResourceRecordSet| balancer.as_ref().is_some_and(|name| leads_to(name, record));
+        let chosen = self.others.iter().filter(|record| leads(record) == to_us);
+        chosen.map(|record| record.r#type.as_str()).collect()
+    }
+
+    /// Whether a CNAME record of others leads to the stack's load balancer, instead of the alias record.
+    fn has_own_cname(&self, observed: &Observed) -> bool {
+        self.types(observed, true).contains(&RrType::Cname.as_str())
     }
 
     /// Its logical ID in a stack whose load balancer has this domain.
@@ -162,6 +173,11 @@ impl Aliases {
     }
 }
 
+/// The DNS name of the stack's load balancer.
+fn actual_name(observed: &Observed) -> Option<String> {
+    observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(normalized)
+}
+
 fn has_given_certificate(work: &Work<'_>) -> bool {
     let source = work.spec.load_balancer.as_ref().and_then(source);
     matches!(source, Some(Source::Given(_)))
@@ -179,6 +195,8 @@ fn our_names(work: &Work<'_>, observed: &Observed) -> Vec<String> {
 /// The state of a desired alias record.
 enum AliasState {
     Correct,
+    /// A CNAME record of others does the same.
+    NotNeeded,
     Missing,
     /// It points to a deleted load balancer of the stack.
     Outdated,
@@ -186,8 +204,9 @@ enum AliasState {
 }
 
 fn alias_state(work: &Work<'_>, observed: &Observed, alias: &Alias) -> AliasState {
-    let actual = observed.balancer.as_ref().and_then(|balancer| balancer.detail.dns_name()).map(normalized);
+    let actual = actual_name(observed);
     match (&alias.existing, alias.target()) {
+        (Lookup::Absent, _) if alias.has_own_cname(observed) => AliasState::NotNeeded,
         (Lookup::Absent | Lookup::NoZone | Lookup::Denied(_), _) => AliasState::Missing,
         (_, Some(target)) if Some(&target) == actual.as_ref() => AliasState::Correct,
         (_, Some(target)) if our_names(work, observed).contains(&target) => AliasState::Outdated,
@@ -201,7 +220,7 @@ pub(super) fn blockers(work: &Work<'_>, observed: &Observed) -> Vec<Blocker> {
 }
 
 fn blocker(work: &Work<'_>, observed: &Observed, alias: &Alias) -> Option<Blocker> {
-    let Alias { zone, domain, conflicts, .. } = alias;
+    let Alias { zone, domain, .. } = alias;
     let resource = alias.logical_id(domain_of(work.spec));
     let spec =
         |why: String, fix: &str| Some(Blocker::Spec { resource: resource.clone(), why, fix: fix.into() });
@@ -242,10 +261,10 @@ fn blocker(work: &Work<'_>, observed: &Observed, alias: &Alias) -> Option<Blocke
         }
         _ => {}
     }
-    let kinds = match alias_state(work, observed, alias) {
-        AliasState::NotOwned => conflicts.iter().map(String::as_str).chain(["A"]).collect::<Vec<_>>(),
-        _ => conflicts.iter().map(String::as_str).collect(),
-    };
+    let mut kinds = alias.types(observed, false);
+    if matches!(alias_state(work, observed, alias), AliasState::NotOwned) {
+        kinds.push("A");
+    }
     let by_hand = if has_given_certificate(work) { "" } else { "set loadBalancer.certificateArn, " };
     (!kinds.is_empty()).then(|| Blocker::NotOwned {
         resource,
@@ -272,7 +291,16 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             AliasState::Outdated => {
                 plan.update(&logical_id, "target", alias.target().unwrap_or_default(), "the load balancer");
             }
-            AliasState::Correct | AliasState::NotOwned => {}
+            AliasState::Correct | AliasState::NotNeeded | AliasState::NotOwned => {}
+        }
+        let others = alias.types(observed, true).join(", ");
+        if !others.is_empty() {
+            let domain = &alias.domain;
+            plan.warn(
+                alias.logical_id(domain_of(work.spec)),
+                format!("DNS record {domain} ({others}) also leads to the load balancer; Stackdrop did not create it and leaves it"),
+                "delete it before you destroy the stack",
+            );
         }
     }
     for alias in obsolete(work, observed) {

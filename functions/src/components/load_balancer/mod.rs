@@ -11,6 +11,7 @@ mod dns;
 mod groups;
 mod listeners;
 mod observed;
+mod other_records;
 mod preflight;
 mod rule_calls;
 mod rules;
@@ -21,9 +22,9 @@ use std::collections::BTreeMap;
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act};
+use crate::contract::identity::or_tag;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::TAG_STACK;
 use crate::deployment::outputs::LoadBalancerOutputs;
 use crate::deployment::plan::Plan;
 use balancer::Handle;
@@ -187,11 +188,6 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
     blockers.extend(certificate::blockers(work, desired, observed));
     blockers.extend(aliases::blockers(work, observed));
     blockers
-}
-
-/// The advice about a resource of others; it may be the stack's, and only have lost the tag by which Stackdrop recognizes it.
-fn or_tag(work: &Work<'_>, fix: &str) -> String {
-    format!("{fix}; if it belongs to this stack, restore its tag {TAG_STACK} = {}", work.stack.name)
 }
 
 fn refuse(blockers: Vec<Blocker>) -> Result<(), StepError> {

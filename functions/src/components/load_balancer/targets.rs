@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_elasticloadbalancingv2::types::{TargetGroup, TargetHealthDescription, TargetHealthStateEnum};
 use futures::future::try_join_all;
 
-use super::observed::ABSENT;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::{filter, filter_any};
+use crate::contract::targets;
 
 /// The description of a task's network interface, which has the ARN of its attachment.
 const TASK_INTERFACE: &str = "arn:*:ecs:*:attachment/*";
@@ -76,10 +76,7 @@ pub(super) async fn find_all(
 
 /// Reads a group's targets.
 async fn find(work: &Work<'_>, arn: &str) -> Result<Vec<Target>, StepError> {
-    let call = work.aws.elb().describe_target_health().target_group_arn(arn).send().await;
-    let observed = call.unless(&ABSENT).doing(format!("reading the targets of target group {arn}"))?;
-    let described = observed.and_then(|observed| observed.target_health_descriptions).unwrap_or_default();
-    Ok(described.iter().filter_map(Target::of).collect())
+    Ok(targets::of_group(work, arn).await?.iter().filter_map(Target::of).collect())
 }
 
 /// The addresses of the ECS tasks in these VPCs, by their network interfaces.

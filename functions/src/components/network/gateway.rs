@@ -163,9 +163,11 @@ pub(super) async fn delete(
                 let why = format!("these have public IP addresses: {}; delete them", users.join(", "));
                 deletion.held(LOGICAL_ID, id, why);
             } else {
-                // EC2 unmaps the addresses of deleted resources for up to 20 minutes, and shows nothing of it.
-                // Source: Terraform's `DetachInternetGateway`, which retries for as long.
-                let why = "the VPC had public IP addresses some minutes ago, and EC2 is still unmapping them";
+                // EC2 unmaps the addresses of deleted resources by itself, for up to 20 minutes, and shows nothing of it: to give
+                // up sooner would fail deletions that nobody can speed up. Source: Terraform's `DetachInternetGateway`,
+                // which retries for as long.
+                let why = "the VPC had public IP addresses some minutes ago, and EC2 is still unmapping them, for 20 minutes \
+                           at most";
                 deletion.leaving(LOGICAL_ID, id, why);
             }
         }

@@ -43,14 +43,16 @@ impl Content {
         let database = work.spec.database.as_ref().map_or("", |database| database.name.as_str());
         for (variable, value) in &service.database {
             let key = match value {
-                DatabaseValue::Host => Err(dependencies.host().to_owned()),
+                DatabaseValue::Host => Err(dependencies.host(name).to_owned()),
                 DatabaseValue::Port => Err(DATABASE_PORT.to_string()),
                 DatabaseValue::Name => Err(database.to_owned()),
                 DatabaseValue::Username => Ok("username"),
                 DatabaseValue::Password => Ok("password"),
             };
             match key {
-                Ok(key) => secrets.insert(variable.clone(), format!("{}:{key}::", dependencies.secret())),
+                Ok(key) => {
+                    secrets.insert(variable.clone(), format!("{}:{key}::", dependencies.secret_of(name)))
+                }
                 Err(text) => environment.insert(variable.clone(), text),
             };
         }

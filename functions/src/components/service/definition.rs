@@ -6,6 +6,7 @@ use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, NetworkMode, TaskDefinition, TaskDefinitionFamilyStatus,
     TaskDefinitionField, TaskDefinitionStatus,
 };
+use aws_smithy_types::DateTime;
 use futures::future::try_join_all;
 use stackdrop_specs::Service;
 
@@ -29,6 +30,8 @@ pub(super) fn logical_id(name: &str) -> String {
 pub(super) struct Definition {
     pub(super) arn: String,
     is_active: bool,
+    /// When it was registered (seconds since 1970).
+    registered: i64,
     tags: Tags,
     /// The container's image.
     pub(super) image: String,
@@ -44,6 +47,11 @@ impl Definition {
     /// Whether it belongs to another stack. A revision without a tag is a change by hand, which Stackdrop replaces.
     fn is_of_another(&self, work: &Work<'_>) -> bool {
         self.tags.contains_key(TAG_STACK) && !self.is_ours(work)
+    }
+
+    /// Whether it is deleted once the service runs another one. A pipeline that sets the image may return to an earlier one.
+    pub(super) fn is_pruned(&self, work: &Work<'_>, service: &Service) -> bool {
+        !sets_image(service) && self.is_ours(work)
     }
 
     /// Whether the service can use it: it is active and has the desired content. A pipeline that sets the image registers its
@@ -65,6 +73,7 @@ pub(super) async fn find(work: &Work<'_>, named: &str) -> Result<Option<Definiti
     let tags = read_tags(response.tags());
     Ok(response.task_definition().map(|definition| Definition {
         arn: definition.task_definition_arn().unwrap_or_default().to_owned(),
+        registered: definition.registered_at().map_or(0, DateTime::secs),
         is_active: definition.status() == Some(&TaskDefinitionStatus::Active),
         tags,
         image: image_of(definition).to_owned(),
@@ -117,7 +126,7 @@ pub(super) fn plan(
     if !differs {
         plan.update(&logical_id, "revision", revision(&definition.arn), "a revision of this stack");
     }
-    if !sets_image(service) && definition.is_ours(work) {
+    if definition.is_pruned(work, service) {
         plan.change(Verb::Delete, format!("{logical_id} ({})", revision(&definition.arn)));
     }
     true
@@ -128,7 +137,15 @@ pub(super) fn revision(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// The ARN of a revision with the desired content: the service's current one, an earlier one, the family's latest (an earlier
+/// A revision with the desired content.
+#[derive(Debug, Clone)]
+pub(super) struct Usable {
+    pub(super) arn: String,
+    /// When it was registered (seconds since 1970).
+    pub(super) registered: i64,
+}
+
+/// A revision with the desired content: the service's current one, an earlier one, the family's latest (an earlier
 /// response may have been lost), or a new one.
 pub(super) async fn apply(
     work: &Work<'_>,
@@ -136,12 +153,12 @@ pub(super) async fn apply(
     name: &str,
     service: &Service,
     dependencies: &Dependencies,
-) -> Result<String, StepError> {
+) -> Result<Usable, StepError> {
     let desired = Content::desired(work, observed, name, service, dependencies);
     let mut seen = BTreeSet::new();
     if let Some(definition) = observed.definitions.get(name) {
-        if let Some(arn) = usable_arn(work, name, service, definition, &desired).await? {
-            return Ok(arn);
+        if let Some(usable) = usable(work, name, service, definition, &desired).await? {
+            return Ok(usable);
         }
         seen.insert(definition.arn.clone());
     }
@@ -155,22 +172,23 @@ pub(super) async fn apply(
             continue;
         }
         let Some(definition) = find(work, &named).await? else { continue };
-        if let Some(arn) = usable_arn(work, name, service, &definition, &desired).await? {
-            return Ok(arn);
+        if let Some(usable) = usable(work, name, service, &definition, &desired).await? {
+            return Ok(usable);
         }
         seen.insert(definition.arn);
     }
-    register(work, name, &desired).await
+    let arn = register(work, name, &desired).await?;
+    Ok(Usable { arn, registered: work.aws.now_seconds() })
 }
 
-/// The ARN of a revision if the service can use it, after repairing its tags.
-async fn usable_arn(
+/// A revision if the service can use it, after repairing its tags.
+async fn usable(
     work: &Work<'_>,
     name: &str,
     service: &Service,
     definition: &Definition,
     desired: &Content,
-) -> Result<Option<String>, StepError> {
+) -> Result<Option<Usable>, StepError> {
     if definition.is_of_another(work) {
         return Err(not_owned(work, "task definition", &definition.arn));
     }
@@ -178,7 +196,7 @@ async fn usable_arn(
         return Ok(None);
     }
     repair_tags(work, &logical_id(name), &definition.arn, &definition.tags).await?;
-    Ok(Some(definition.arn.clone()))
+    Ok(Some(Usable { arn: definition.arn.clone(), registered: definition.registered }))
 }
 
 /// Registers a revision. Each call creates one, so the SDK must not retry it.

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use stackdrop_specs::DatabaseValue;
+use stackdrop_specs::{DatabaseValue, Service};
 
+use super::definition::revision;
 use super::observed::Observed;
 use super::outdated;
 use super::registry::Caches;
 use super::secrets::Secrets;
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
+use crate::deployment::plan::TaskValues;
 
 /// A plan's placeholder for a value that is unknown before the database's creation.
 const UNKNOWN: &str = "(of the database)";
@@ -28,6 +30,8 @@ pub(super) struct Dependencies {
     pub(super) secrets: Secrets,
     /// The pull-through caches of the account's registry.
     pub(super) caches: Caches,
+    /// In a plan: what the tasks of each service have of the database.
+    pub(super) tasks: BTreeMap<String, TaskValues>,
     /// Where the tasks run; unknown in a plan without a baseline.
     pub(super) placement: Option<Placement>,
 }
@@ -79,6 +83,7 @@ impl Dependencies {
             caches,
             password,
             is_early: false,
+            tasks: BTreeMap::new(),
             host: known(uses(|value| value == DatabaseValue::Host), database.host, "host name")?,
             secret: known(uses(DatabaseValue::is_secret), database.secret, "secret")?,
             placement: Some(placement),
@@ -94,6 +99,7 @@ impl Dependencies {
             caches,
             password: None,
             is_early: true,
+            tasks: BTreeMap::new(),
             host: database.host.unwrap_or_else(|| UNKNOWN.into()),
             secret: database.secret.unwrap_or_else(|| UNKNOWN.into()),
             placement: None,
@@ -101,35 +107,24 @@ impl Dependencies {
     }
 
     /// The dependencies that a plan knows: the values in the existing task definitions, and where the last deployment placed
-    /// the tasks. The plan of `database` shows whether the database changes.
+    /// the tasks. The review of all plans compares those values with the database's (`components/follow_ups.rs`).
     pub(super) async fn observed(work: &Work<'_>, observed: &Observed) -> Result<Self, StepError> {
         let (secrets, caches) = tokio::try_join!(Secrets::read(work), Caches::read(work))?;
-        let (host, secret) = (UNKNOWN.to_owned(), UNKNOWN.to_owned());
+        let services = work.spec.services.iter();
+        let tasks: BTreeMap<String, TaskValues> =
+            services.filter_map(|(name, service)| task_values(work, observed, name, service)).collect();
+        let database = work.outputs.database.clone().unwrap_or_default();
+        // Somebody may have changed a task definition by hand: then the last deployment's value is the right one.
+        let chosen = |reported: Option<String>, values: Vec<&String>| {
+            let reported = reported.filter(|value| values.is_empty() || values.contains(&value));
+            reported.or_else(|| values.last().copied().cloned()).unwrap_or_else(|| UNKNOWN.to_owned())
+        };
+        let host = chosen(database.host, tasks.values().filter_map(|values| values.host.as_ref()).collect());
+        let secret =
+            chosen(database.secret, tasks.values().filter_map(|values| values.secret.as_ref()).collect());
         let placement = Placement::reported(work);
         let mut dependencies =
-            Self { host, secret, is_early: false, password: None, secrets, caches, placement };
-        for (name, service) in &work.spec.services {
-            let Some(content) =
-                observed.definitions.get(name).and_then(|definition| definition.content.as_ref())
-            else {
-                continue;
-            };
-            for (variable, value) in &service.database {
-                if *value == DatabaseValue::Host
-                    && let Some(host) = content.environment.get(variable)
-                {
-                    dependencies.host.clone_from(host);
-                }
-                if value.is_secret()
-                    && let Some((secret, _)) = content
-                        .secrets
-                        .get(variable)
-                        .and_then(|from| from.strip_suffix("::")?.rsplit_once(':'))
-                {
-                    secret.clone_into(&mut dependencies.secret);
-                }
-            }
-        }
+            Self { host, secret, is_early: false, password: None, secrets, caches, tasks, placement };
         dependencies.find_password(work).await?;
         Ok(dependencies)
     }
@@ -155,9 +150,9 @@ impl Dependencies {
         self.password.as_deref()
     }
 
-    /// The database's host name.
-    pub(super) fn host(&self) -> &str {
-        &self.host
+    /// The database's host name; in a plan, the one that the service's tasks have.
+    pub(super) fn host(&self, service: &str) -> &str {
+        self.tasks.get(service).and_then(|values| values.host.as_ref()).unwrap_or(&self.host)
     }
 
     /// Whether the role of the tasks can already allow reading the database's secret.
@@ -169,4 +164,35 @@ impl Dependencies {
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }
+
+    /// The same; in a plan, the one that the service's tasks read.
+    pub(super) fn secret_of(&self, service: &str) -> &str {
+        self.tasks.get(service).and_then(|values| values.secret.as_ref()).unwrap_or(&self.secret)
+    }
+}
+
+/// What the tasks of a service have of the database, by their task definition.
+fn task_values(
+    work: &Work<'_>,
+    observed: &Observed,
+    name: &str,
+    service: &Service,
+) -> Option<(String, TaskValues)> {
+    let definition = observed.definitions.get(name).filter(|_| service.uses_database())?;
+    let content = definition.content.as_ref()?;
+    let mut values = TaskValues {
+        revision: revision(&definition.arn).to_owned(),
+        is_pruned: definition.is_pruned(work, service),
+        ..TaskValues::default()
+    };
+    for (variable, value) in &service.database {
+        if *value == DatabaseValue::Host {
+            values.host = content.environment.get(variable).cloned().or(values.host);
+        } else if value.is_secret() {
+            let from =
+                content.secrets.get(variable).and_then(|from| from.strip_suffix("::")?.rsplit_once(':'));
+            values.secret = from.map(|(secret, _)| secret.to_owned()).or(values.secret);
+        }
+    }
+    Some((name.to_owned(), values))
 }

@@ -259,6 +259,6 @@ fn has_failed_before(observed: &Service, desired: &Desired<'_>) -> bool {
 }
 
 /// When the newest rollout started (seconds since 1970).
-fn rollout_started(observed: &Service) -> Option<i64> {
+pub(super) fn rollout_started(observed: &Service) -> Option<i64> {
     primary(observed).and_then(Deployment::created_at).map(aws_sdk_ecs::primitives::DateTime::secs)
 }

@@ -6,18 +6,19 @@ use std::collections::BTreeMap;
 use aws_sdk_ecs::types::{Container, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
 
-use super::targets::{describe_target, find_targets, health_check};
+use super::targets::{describe_target, health_check};
 use super::{logs, tasks};
-use crate::aws::error::AwsResult;
+use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::targets;
 
 /// How many lines of a container's log are reported.
 const LINES: i32 = 5;
 /// The maximum length of a reported line, in characters.
 const LINE_CHARACTERS_MAX: usize = 300;
 
-/// Everything that can be read about a failed rollout. The result of a call that fails here is left out: the failure itself
-/// must be reported in any case.
+/// Everything that can be read about a failed rollout. The failure itself is reported in any case: a call that fails here only
+/// adds what could not be read.
 pub(super) async fn why(
     work: &Work<'_>,
     name: &str,
@@ -27,11 +28,11 @@ pub(super) async fn why(
 ) -> String {
     let (tasks, targets) =
         futures::join!(tasks::stopped(work, name, rollout), unhealthy_targets(work, name, service));
+    let mut parts: Vec<String> = reason.map(str::to_owned).into_iter().collect();
     let tasks = tasks.unwrap_or_else(|error| {
-        tracing::warn!(error = error.chain(), "The stopped tasks could not be read.");
+        parts.push(unreadable("its stopped tasks", &error));
         Vec::new()
     });
-    let mut parts: Vec<String> = reason.map(str::to_owned).into_iter().collect();
     parts.extend(task_endings(&tasks));
     parts.extend(targets);
     parts.extend(problem_event(service).map(str::to_owned));
@@ -42,6 +43,11 @@ pub(super) async fn why(
     let mut text = parts.iter().map(|part| part.trim_end_matches('.')).collect::<Vec<_>>().join("; ");
     text.extend(advice(&text).into_iter().map(|advice| format!("; {advice}")));
     if text.is_empty() { "ECS gives no reason".into() } else { text }
+}
+
+/// What the explanation lacks, and why.
+fn unreadable(what: &str, error: &StepError) -> String {
+    format!("{what} could not be read ({})", error.chain())
 }
 
 /// What to do about a cause that AWS's texts, or the container's log, name.
@@ -133,7 +139,13 @@ async fn unhealthy_targets(work: &Work<'_>, name: &str, service: &Service) -> Ve
     let check = health_check(work, name);
     let mut unhealthy = Vec::new();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = find_targets(work, group).await.unwrap_or_default();
+        let targets = match targets::of_group(work, group).await {
+            Ok(targets) => targets,
+            Err(error) => {
+                unhealthy.push(unreadable("the health of its targets", &error));
+                continue;
+            }
+        };
         let targets = targets.iter().filter(|target| {
             let state = target.target_health().and_then(TargetHealth::state);
             matches!(state, Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::Unused))
@@ -168,11 +180,9 @@ async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> 
         .limit(LINES);
     let response = match call.send().await.doing(format!("reading the end of log group {group}")) {
         Ok(response) => response,
-        Err(error) => {
-            // The failure that is explained is reported all the same, without the log.
-            tracing::warn!(error = error.chain(), "The log of a stopped task could not be read.");
-            return None;
-        }
+        // A task that could not start has no log.
+        Err(StepError::Refused { source, .. }) if source.code == "ResourceNotFoundException" => return None,
+        Err(error) => return Some(unreadable("the end of its log", &error)),
     };
     let messages = response.events().iter().filter_map(|event| event.message());
     let lines: Vec<String> = messages.map(|line| redacted(work, name, line)).collect();

@@ -192,6 +192,7 @@ fn running(service: &Service, definition: &str) -> Running {
         arn: service.service_arn().unwrap_or_default().to_owned(),
         task_definition: definition.to_owned(),
         rollout: primary(service).and_then(Deployment::id).unwrap_or_default().to_owned(),
+        restarted: false,
     }
 }
 

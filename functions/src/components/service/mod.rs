@@ -10,7 +10,6 @@ mod dependencies;
 mod desired;
 mod diagnosis;
 mod fargate;
-pub(crate) mod follow_ups;
 mod logs;
 mod observed;
 mod outdated;
@@ -32,12 +31,13 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::aws::join::{all, both};
 use crate::contract::component::{Component, Work};
 use crate::contract::handler::{Function, act, completed};
+use crate::contract::identity::or_tag;
 use crate::contract::roles;
 use crate::deployment::component_names;
 use crate::deployment::deletion::Deletion;
-use crate::deployment::names::{TAG_STACK, Tags};
+use crate::deployment::names::Tags;
 use crate::deployment::outputs::{Running, ServiceOutputs};
-use crate::deployment::plan::{Plan, Verb};
+use crate::deployment::plan::{Change, Plan, Verb};
 use deletion::Logs;
 use dependencies::Dependencies;
 use observed::Observed;
@@ -81,6 +81,7 @@ impl Component for Service {
             // Listing them in every plan would cost a call for each service.
             plan.change(Verb::Delete, "task-definition (left by an earlier deployment)");
         }
+        plan.tasks = dependencies.tasks;
         Ok(plan)
     }
 
@@ -93,10 +94,10 @@ impl Component for Service {
         let dependencies = Dependencies::reported(work).await?;
         let cluster = apply_foundations(work, &observed, &dependencies).await?;
         let definitions = work.spec.services.iter().map(async |(name, service)| {
-            let arn = definition::apply(work, &observed, name, service, &dependencies).await?;
-            Ok::<_, StepError>((name.clone(), arn))
+            let usable = definition::apply(work, &observed, name, service, &dependencies).await?;
+            Ok::<_, StepError>((name.clone(), usable))
         });
-        let definitions: BTreeMap<String, String> = all(definitions).await?.into_iter().collect();
+        let definitions: BTreeMap<String, definition::Usable> = all(definitions).await?.into_iter().collect();
         if !cluster.is_active {
             return Err(StepError::pending(format!("ECS cluster {} to become active", work.stack.name)));
         }
@@ -105,9 +106,16 @@ impl Component for Service {
             // ECS counts a task whose role it does not see yet as a failed one, and tries again only after 30 s.
             return Err(StepError::pending("IAM to show the new roles to ECS"));
         }
+        // The same holds for a task whose role does not have its new access yet. IAM does not say when a policy changed; a
+        // revision that needs the new access is registered after that.
+        let registered =
+            |definition: &definition::Usable| roles::may_be_invisible(work, definition.registered);
+        if widens_access(work) && definitions.values().any(registered) {
+            return Err(StepError::pending("IAM to show the new access of the execution role to ECS"));
+        }
         let services = definitions.iter().filter_map(|(name, definition)| {
             let service = work.spec.services.get(name)?;
-            Some(apply_service(work, &observed, &dependencies, name, service, definition))
+            Some(apply_service(work, &observed, &dependencies, name, service, &definition.arn))
         });
         let services = all(services).await?.into_iter().collect();
         Ok(ServiceOutputs { cluster: Some(cluster.arn), services })
@@ -145,13 +153,16 @@ impl Component for Service {
             awaited.then_some((name, service))
         });
         let services = services.map(async |(name, service)| {
-            // Without a restart it may be one that an earlier attempt restarted.
-            let running = if outdated.contains_key(name) {
+            // An earlier attempt may have restarted it.
+            let restarts = outdated.contains_key(name);
+            let restarted =
+                restarts || desired::rollout_started(service) >= Some(work.deployment.admitted_at());
+            let running = if restarts {
                 fargate::restart(work, name, service).await?
             } else {
                 fargate::unchanged(service)
             };
-            Ok::<_, StepError>((name.clone(), running))
+            Ok::<_, StepError>((name.clone(), Running { restarted, ..running }))
         });
         let cluster = observed.cluster.as_ref().and_then(|cluster| cluster.cluster_arn().map(str::to_owned));
         Ok(ServiceOutputs { cluster, services: all(services).await?.into_iter().collect() })
@@ -187,12 +198,24 @@ impl Component for Service {
     }
 }
 
+/// The component's planned changes.
+fn planned<'w>(work: &'w Work<'_>) -> impl Iterator<Item = &'w Change> {
+    work.deployment.plan.iter().filter(|of| of.component == NAME).flat_map(|of| &of.plan.changes)
+}
+
 /// Whether the plan creates something that other services see late.
 fn creates_foundations(work: &Work<'_>) -> bool {
-    let planned = work.deployment.plan.iter().filter(|of| of.component == NAME);
-    let mut created = planned.flat_map(|of| &of.plan.changes).filter(|change| change.verb == Verb::Create);
-    created
-        .any(|change| ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind)))
+    let is_foundation = |change: &Change| {
+        ["role/", "cluster", "log-group/"].iter().any(|kind| change.resource.starts_with(kind))
+    };
+    planned(work).any(|change| change.verb == Verb::Create && is_foundation(change)) || widens_access(work)
+}
+
+/// Whether the plan changes what the existing execution role may do. Access that is no longer needed is a deletion.
+fn widens_access(work: &Work<'_>) -> bool {
+    let is_policy = |change: &Change| change.fields.iter().any(|field| field.field == "policy");
+    planned(work)
+        .any(|change| change.verb == Verb::Update && change.resource == "role/execution" && is_policy(change))
 }
 
 /// Applies what the services need: the roles, the log groups and the cluster.
@@ -278,14 +301,9 @@ fn plan_not_owned(work: &Work<'_>, logical_id: &str, noun: &str, id: &str, plan:
     plan.problem(logical_id, why, how_to_own(work, noun));
 }
 
-/// What to do about it. Somebody may have removed the tag of one of the stack's own resources; Stackdrop may not change a resource
-/// without the tag.
+/// What to do about it.
 fn how_to_own(work: &Work<'_>, noun: &str) -> String {
-    let stack = &work.stack.name;
-    format!(
-        "delete the {noun}, or deploy a stack with another name; if it belongs to this stack, and somebody removed its \
-         tag, add the tag {TAG_STACK} with the value {stack}"
-    )
+    or_tag(work, &format!("delete the {noun}, or deploy a stack with another name"))
 }
 
 /// What a transient error of ECS waits for; `None` for a permanent one. ECS uses one code, `InvalidParameterException`, for

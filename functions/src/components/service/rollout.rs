@@ -117,7 +117,8 @@ async fn follow(
     let running = tasks::running(work, name).await?;
     targets::are_healthy(work, name, service, &running).await?;
     tasks::have_run_long_enough(work, name, service, &running)?;
-    Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned() })
+    let restarted = requested.is_some_and(|requested| requested.restarted);
+    Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned(), restarted })
 }
 
 /// The state of a rollout that is not complete: `Unhealthy` if its tasks fail again and again, `Pending` while tasks start or
@@ -138,7 +139,11 @@ async fn unfinished(
     }
     let starts = newest.pending_count() > 0 || service.pending_count() > 0;
     if !starts && newest.running_count() >= service.desired_count() {
-        targets::are_used(work, name, service).await?;
+        match targets::are_used(work, name, service).await {
+            // Without this permission, ECS's own reason is told when the rollout has ended.
+            Err(StepError::Refused { source, .. }) => tracing::warn!(cause = %source, "Target health is unknown."),
+            used => used?,
+        }
     }
     if starts || newest.running_count() >= service.desired_count() {
         return Ok(StepError::pending(progress(name, service, newest, &failed)));

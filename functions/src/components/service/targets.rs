@@ -12,6 +12,7 @@ use stackdrop_specs::HealthCheck;
 use super::tasks;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::targets;
 
 /// Checks that the load balancer sends requests to all desired tasks. Targets that somebody registered by hand do not count.
 pub(super) async fn are_healthy(
@@ -23,7 +24,7 @@ pub(super) async fn are_healthy(
     let check = &health_check(work, name);
     let own: BTreeSet<&str> = running.iter().filter_map(tasks::address).collect();
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let mut targets = find_targets(work, group).await?;
+        let mut targets = targets::of_group(work, group).await?;
         let is = |target: &&TargetHealthDescription, state: &TargetHealthStateEnum| {
             target.target_health().and_then(TargetHealth::state) == Some(state)
         };
@@ -56,7 +57,7 @@ pub(super) async fn are_healthy(
 /// or rule uses, or that somebody's deletion of a target group has removed.
 pub(super) async fn are_used(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
     for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
-        let targets = find_targets(work, group).await?;
+        let targets = targets::of_group(work, group).await?;
         let is_leaving = |target: &TargetHealthDescription| {
             target.target_health().and_then(TargetHealth::state) == Some(&TargetHealthStateEnum::Draining)
         };
@@ -107,18 +108,6 @@ fn id(target: &TargetHealthDescription) -> Option<&str> {
 /// The health check of a service in the spec.
 pub(super) fn health_check(work: &Work<'_>, name: &str) -> HealthCheck {
     work.spec.services.get(name).map(|service| service.health_check.clone()).unwrap_or_default()
-}
-
-/// The targets of a group, with their health.
-pub(super) async fn find_targets(
-    work: &Work<'_>,
-    group: &str,
-) -> Result<Vec<TargetHealthDescription>, StepError> {
-    let call = work.aws.elb().describe_target_health().target_group_arn(group).send().await;
-    let response = call
-        .unless(&["TargetGroupNotFound"])
-        .doing(format!("reading the health of the targets in target group {group}"))?;
-    Ok(response.and_then(|response| response.target_health_descriptions).unwrap_or_default())
 }
 
 /// Describes an unhealthy target, with AWS's reason and an explanation.

@@ -12,7 +12,7 @@ const AROUND_SECONDS: f64 = 3.8;
 const STEP_SECONDS: f64 = 0.6;
 /// A new resource is not visible at once: a step that creates several retries until it sees them.
 const VISIBLE_SECONDS: f64 = 2.0;
-/// How long the services wait for new roles, which are created before the load balancer.
+/// How long the services wait for new roles, which are created before the load balancer, or for new access of their role.
 const ROLES_SECONDS: f64 = 30.0;
 /// How much longer a worker's tasks must run, without a health check, than a service's tasks need to pass theirs.
 const UNCHECKED_SECONDS: f64 = 35.0;
@@ -87,6 +87,7 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
     let database = at + stable;
     let of_services = changes(component_names::SERVICE);
     at += steps.service_foundations(of_services);
+    let widens = fields(of_services, "role/execution").any(|field| field.field == "policy");
     let roles_visible = if creates(of_services, "role/") { at + ROLES_SECONDS } else { at };
     let (applied, stable) = steps.load_balancer(changes(component_names::LOAD_BALANCER));
     at += applied;
@@ -101,6 +102,10 @@ pub fn seconds_of(plan: &[ComponentPlan], spec: &Spec, baseline: Option<&Spec>) 
     at = at.max(roles_visible);
     let (applied, stable) = steps.service(of_services);
     at += applied;
+    if widens {
+        // After the registration of the revisions that need the new access.
+        at += ROLES_SECONDS;
+    }
     // A new service becomes stable once its load balancer is active.
     let begins = if spec.services.values().any(|service| !service.is_worker()) && stable > 0.0 {
         at.max(load_balancer)
@@ -263,8 +268,18 @@ impl Steps<'_> {
 
 /// Whether an update of this field of a service causes a rollout.
 fn rolls_out(field: &str) -> bool {
-    ["taskDefinition", "image", "rollout", "routes", "exec", "subnets", "securityGroups", "publicAddress"]
-        .contains(&field)
+    const ROLLING: [&str; 9] = [
+        "taskDefinition",
+        "image",
+        "rollout",
+        "routes",
+        "exec",
+        "subnets",
+        "securityGroups",
+        "publicAddress",
+        "tasks",
+    ];
+    ROLLING.contains(&field)
 }
 
 /// Whether the update increases the minimum number of tasks.

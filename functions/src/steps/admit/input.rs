@@ -24,6 +24,8 @@ pub(super) enum Input {
     Interrupted(Interruption),
     /// The password of an RDS instance has changed.
     PasswordChanged(PasswordChange),
+    /// An execution that restarted services after such a change failed, or the cleanup after it was interrupted.
+    RestartEnded { password: PasswordChange, ended: StatusChange, cleaned_up: bool },
     /// Nothing to do, and why.
     Harmless(String),
 }
@@ -43,12 +45,10 @@ impl Input {
         match self {
             Self::Uploaded { .. } => Trigger::Upload,
             Self::Deleted { .. } => Trigger::Deletion,
-            Self::Manual(request) => match request.action {
-                RequestedAction::Redeploy | RequestedAction::Rotate => Trigger::Schedule,
-                _ => Trigger::Manual,
-            },
+            Self::Manual(request) if request.scheduled => Trigger::Schedule,
+            Self::Manual(_) => Trigger::Manual,
             Self::PasswordChanged(_) => Trigger::Rotation,
-            Self::Interrupted(_) | Self::Harmless(_) => Trigger::Interruption,
+            Self::Interrupted(_) | Self::RestartEnded { .. } | Self::Harmless(_) => Trigger::Interruption,
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) struct Interruption {
     pub(super) started: String,
     /// When it ended (RFC 3339).
     pub(super) stopped: String,
-    /// Whether it only changed the database's password.
+    /// Whether it only changed the database's password, or only restarted the services after that.
     pub(super) rotates: bool,
 }
 
@@ -125,6 +125,9 @@ pub(super) struct ManualRequest {
     /// What to do about drift.
     #[serde(default)]
     pub(super) drift: Drift,
+    /// Whether a schedule requests it: a person can request the same.
+    #[serde(default)]
+    pub(super) scheduled: bool,
 }
 
 /// The requested action.
@@ -217,7 +220,7 @@ const STATUS_CHANGE: &str = "Step Functions Execution Status Change";
 /// The needed fields of the event's detail. Times are milliseconds since 1970.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusChange {
+pub(super) struct StatusChange {
     execution_arn: String,
     state_machine_arn: String,
     name: String,
@@ -228,6 +231,30 @@ struct StatusChange {
     input: Option<String>,
     error: Option<String>,
     cause: Option<String>,
+}
+
+impl StatusChange {
+    /// The interruption of a stack's execution.
+    pub(super) fn interruption(self, stack: StackName, cleaned_up: bool, rotates: bool) -> Interruption {
+        let at = |millis: i64| {
+            let moment = time::OffsetDateTime::from_unix_timestamp(millis / 1000).ok();
+            let text =
+                moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok());
+            text.unwrap_or_default()
+        };
+        Interruption {
+            execution: self.execution_arn,
+            name: self.name,
+            stack,
+            status: self.status,
+            error: self.error,
+            cause: self.cause,
+            cleaned_up,
+            started: at(self.start_date),
+            stopped: at(self.stop_date.unwrap_or(self.start_date)),
+            rotates,
+        }
+    }
 }
 
 fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
@@ -266,16 +293,17 @@ fn password_change(event: &Value) -> Result<PasswordChange, StepError> {
     Ok(PasswordChange { secret: secret.to_owned(), at })
 }
 
-/// An interrupted execution that restarted services is repeated: they need the new password, and nothing was left incomplete.
-/// One that failed is not, because the repeated one would fail too.
-fn interrupted_restart(change: &StatusChange, input: Option<&Value>) -> Result<Input, StepError> {
-    if change.status == "FAILED" {
-        return Ok(Input::Harmless(format!(
-            "deployment {}, which restarted services, failed: the next deployment restarts them",
-            change.name
-        )));
+/// The change of a password after which an execution with this input restarted services: its event, or that of the end of
+/// another such execution.
+fn restarted_after(input: &Value) -> Option<PasswordChange> {
+    match input["detail-type"].as_str()? {
+        LABEL_UPDATED => password_change(input).ok(),
+        STATUS_CHANGE => {
+            let input = input.pointer("/detail/input").and_then(Value::as_str)?;
+            restarted_after(&serde_json::from_str(input).ok()?)
+        }
+        _ => None,
     }
-    password_change(input.unwrap_or(&Value::Null)).map(Input::PasswordChanged)
 }
 
 fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> {
@@ -301,8 +329,15 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
         Some(text) => serde_json::from_str(text).map_err(|error| no_event(error.to_string()))?,
         None => return Err(no_event("it lacks the execution's input".into())),
     };
-    if input.as_ref().is_some_and(|input| input["detail-type"] == LABEL_UPDATED) {
-        return interrupted_restart(&change, input.as_ref());
+    let cleaned_up = input.as_ref().is_some_and(|input| input["detail-type"] == STATUS_CHANGE);
+    if let Some(password) = input.as_ref().and_then(restarted_after) {
+        // One that was stopped is repeated: the services need the new password, and nothing was left incomplete. One that failed
+        // is not, because the repeated one would fail too, unless it left the lock: then no step has concluded it.
+        return Ok(if change.status == "FAILED" || cleaned_up {
+            Input::RestartEnded { password, ended: change, cleaned_up }
+        } else {
+            Input::PasswordChanged(password)
+        });
     }
     let rotates = input.as_ref().is_some_and(|input| input["action"] == "rotate");
     let stack = input.as_ref().and_then(stack_of).and_then(|stack| StackName::try_from(stack).ok());
@@ -314,23 +349,5 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
             Err(no_event("its input names no stack".into()))
         };
     };
-    let cleaned_up = input.is_some_and(|input| input["detail-type"] == STATUS_CHANGE);
-    let at = |millis: i64| {
-        let moment = time::OffsetDateTime::from_unix_timestamp(millis / 1000).ok();
-        let text =
-            moment.and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok());
-        text.unwrap_or_default()
-    };
-    Ok(Input::Interrupted(Interruption {
-        execution: change.execution_arn,
-        name: change.name,
-        stack,
-        status: change.status,
-        error: change.error,
-        cause: change.cause,
-        cleaned_up,
-        started: at(change.start_date),
-        stopped: at(change.stop_date.unwrap_or(change.start_date)),
-        rotates,
-    }))
+    Ok(Input::Interrupted(change.interruption(stack, cleaned_up, rotates)))
 }

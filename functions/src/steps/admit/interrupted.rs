@@ -4,7 +4,7 @@
 use serde_json::Value;
 use stackdrop_specs::Spec;
 
-use super::input::Interruption;
+use super::input::{Interruption, PasswordChange, StatusChange};
 use super::lock::{self, Purpose, Waiting};
 use super::not_deployed::not_deployed;
 use super::rotation;
@@ -76,6 +76,23 @@ pub(super) async fn interrupted(
     admit(aws, execution, admitted).await
 }
 
+/// Concludes an execution that restarted services, if it has not concluded itself. Its input names only the secret.
+pub(super) async fn restart_ended(
+    aws: &Aws,
+    execution: &Execution,
+    password: &PasswordChange,
+    ended: StatusChange,
+    cleaned_up: bool,
+) -> Result<Value, StepError> {
+    match rotation::stack_with(aws, &password.secret).await? {
+        Some(stack) => interrupted(aws, execution, &ended.interruption(stack, cleaned_up, true)).await,
+        None => {
+            let reason = format!("secret {} is not that of a stack's database", password.secret);
+            not_deployed(execution, "", Verdict::Superseded, &reason)
+        }
+    }
+}
+
 /// Ends the cleanup that failed: its stack stays as it is, and somebody must deploy it again.
 async fn give_up(
     aws: &Aws,
@@ -99,7 +116,7 @@ async fn give_up(
     failed.ended = Some(interruption.stopped.clone());
     failed.error = Some(names::ROLLBACK_FAILED.into());
     failed.message = Some(format!(
-        "Deployment {name}, which rolled back an interrupted deployment, {why}. The stack is incomplete."
+        "Deployment {name}, which cleaned up after an interrupted deployment, {why}. The stack may be incomplete."
     ));
     failed.next = Some(format!(
         "Check the execution's history, then start {{ \"stack\": \"{stack}\" }}: the next deployment continues from there."

@@ -18,7 +18,7 @@ use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
-use crate::components::service::follow_ups;
+use crate::components::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
@@ -145,6 +145,9 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
         Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
         Input::Deleted { key } => deleted(aws, execution, &key).await,
         Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
+        Input::RestartEnded { password, ended, cleaned_up } => {
+            interrupted::restart_ended(aws, execution, &password, ended, cleaned_up).await
+        }
         Input::PasswordChanged(change) => rotation::password_changed(aws, execution, &change).await,
         Input::Harmless(reason) => not_deployed(execution, "", Verdict::Superseded, &reason),
         Input::Manual(request) => match request.action {

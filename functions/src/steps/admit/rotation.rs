@@ -35,6 +35,11 @@ pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) 
     start(aws, execution, locked, Verdict::Rotating, 0).await
 }
 
+/// The stack whose database has this secret.
+pub(super) async fn stack_with(aws: &Aws, secret: &str) -> Result<Option<StackName>, StepError> {
+    Ok(describe(aws, secret).await?.as_ref().and_then(stack_of))
+}
+
 /// Restarts the services of the stack to which a secret belongs.
 pub(super) async fn password_changed(
     aws: &Aws,

@@ -141,13 +141,15 @@ fn restarted_first(deployment: &Deployment) -> Option<String> {
     if deployment.outputs.network.is_some() {
         return None;
     }
-    match restarted_services(deployment).as_slice() {
-        [] => None,
-        names => Some(format!(
+    let services = deployment.outputs.service.iter().flat_map(|service| &service.services);
+    let names = services.filter(|(_, running)| running.restarted).map(|(name, _)| format!("service/{name}"));
+    let names: Vec<String> = names.collect();
+    (!names.is_empty()).then(|| {
+        format!(
             "Restarted, because a secret had changed after their tasks had started: {}.",
-            names.iter().map(|name| format!("service/{name}")).collect::<Vec<_>>().join(", ")
-        )),
-    }
+            names.join(", ")
+        )
+    })
 }
 
 /// A deployment that ended with its plan, or had no failure.

@@ -57,11 +57,23 @@ struct Role {
     /// The ARN of its permissions boundary.
     boundary: Option<String>,
     inline: BTreeMap<String, Document>,
+    /// What other services still see of an inline policy that was written lately, and until when.
+    earlier: BTreeMap<String, (Option<Document>, Duration)>,
     tags: Tags,
     /// The service that it is linked to. A linked role belongs to the account and to that service.
     linked_to: Option<String>,
     /// Whether it existed from the start: no deployment creates or deletes it.
     seeded: bool,
+}
+
+impl Role {
+    /// An inline policy as other services see it: a new one, or new access, takes a while.
+    fn shown(&self, policy: &str, now: Duration) -> Option<&Document> {
+        match self.earlier.get(policy) {
+            Some((earlier, until)) if now < *until => earlier.as_ref(),
+            _ => self.inline.get(policy),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -146,6 +158,7 @@ pub(crate) fn seed_role(
         attached: attached.iter().cloned().collect(),
         boundary: boundary.map(str::to_owned),
         inline: inline.collect::<Result<_, InvalidPolicy>>()?,
+        earlier: BTreeMap::new(),
         tags: Tags::new(),
         linked_to: None,
         seeded: true,
@@ -195,7 +208,8 @@ pub(crate) fn role_arn(world: &World, role: &str) -> Option<String> {
 /// The policies of a role (an ARN): inline, managed, and its boundary. None if the role does not exist.
 pub(crate) fn grants(world: &World, role: &str) -> Grants {
     let Some(role) = find_role(world, role) else { return Grants::default() };
-    let inline = role.inline.values().map(|document| Arc::clone(&document.policy));
+    let inline = role.inline.keys().filter_map(|name| role.shown(name, world.now));
+    let inline = inline.map(|document| Arc::clone(&document.policy));
     let managed = role.attached.iter().filter_map(|arn| managed_policy(world, arn));
     // A boundary that does not exist allows nothing, like an empty one.
     let boundary = role.boundary.as_ref();

@@ -60,6 +60,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         attached: BTreeSet::new(),
         boundary,
         inline: BTreeMap::new(),
+        earlier: BTreeMap::new(),
         tags,
         linked_to: None,
         seeded: false,
@@ -189,6 +190,7 @@ pub(super) fn put_policy(world: &mut World, params: &Params) -> Result<Reply, Re
     let text = needed(params, "PolicyDocument")?;
     let document = Document::permissions(&text)?;
     params.done()?;
+    let (now, until) = (world.now, world.ready("iam_role_assumable_by_service"));
     let role = modifiable(world, &name)?;
     let others = role.inline.iter().filter(|(held, _)| **held != policy).map(|(_, held)| size(&held.text));
     if others.sum::<usize>() + size(&text) > INLINE_CHARACTERS_MAX {
@@ -197,6 +199,10 @@ pub(super) fn put_policy(world: &mut World, params: &Params) -> Result<Reply, Re
             format!("Maximum policy size of {INLINE_CHARACTERS_MAX} bytes exceeded for role {name}"),
         ));
     }
+    // Source: "Changes that I make are not always immediately visible" in "Troubleshooting IAM" of the IAM user guide. How long
+    // it takes is not documented: as long as a new role.
+    let earlier = role.shown(&policy, now).cloned();
+    role.earlier.insert(policy.clone(), (earlier, until));
     role.inline.insert(policy, document);
     Ok(Reply::empty())
 }
@@ -264,6 +270,7 @@ pub(super) fn link(world: &mut World, service: &str) -> Option<()> {
         attached: BTreeSet::new(),
         boundary: None,
         inline: BTreeMap::new(),
+        earlier: BTreeMap::new(),
         tags: Tags::new(),
         linked_to: Some(service.into()),
         seeded: true,
