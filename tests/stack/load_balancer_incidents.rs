@@ -102,6 +102,48 @@ async fn what_is_no_longer_the_stacks_is_named_and_nothing_is_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_load_balancer_without_the_stacks_tag_is_told_before_anything_is_destroyed() {
+    for (incident, logical_id) in
+        [("load-balancer-untagged", "load-balancer"), ("target-groups-untagged", "target-group/web")]
+    {
+        let rehearsal = rehearsal(DOMAIN);
+        deployed(&rehearsal, DOMAIN).await;
+        let before = resources(&rehearsal);
+        let untagged = cause(&rehearsal, incident);
+        let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+        assert_eq!(
+            (refused.result(), changes(&refused)),
+            (Outcome::Failed, Vec::new()),
+            "{:?}",
+            refused.error()
+        );
+        let record = object(&rehearsal, "stacks/shop/status.json").await.unwrap().to_string();
+        for text in [logical_id, &format!("aws elbv2 add-tags --resource-arns {}", untagged[0])] {
+            assert!(record.contains(text), "{incident}: {text:?} is not in {record}");
+        }
+        assert_eq!(resources(&rehearsal), before, "{incident}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_loses_its_tag_during_a_destroy_is_told_within_minutes() {
+    let rehearsal = rehearsal(DOMAIN);
+    deployed(&rehearsal, DOMAIN).await;
+    let (_, checkpoints) =
+        rehearsal.run_with_checkpoints(json!({ "stack": "shop", "action": "destroy" })).await;
+    let from = checkpoints.iter().find(|moment| moment.step() == Some("DeleteLoadBalancer")).unwrap();
+    let rehearsal = Rehearsal::resume(from);
+    let untagged = cause(&rehearsal, "load-balancer-untagged");
+    let began = rehearsal.account().clock().elapsed();
+    let failed = rehearsal.go_on(from).await.unwrap();
+    let took = rehearsal.account().clock().elapsed() - began;
+    assert_eq!(failed.result(), Outcome::DestroyFailed, "{:?}", failed.error());
+    let error = failed.error().unwrap();
+    assert!(error.contains(&format!("aws elbv2 add-tags --resource-arns {}", untagged[0])), "{error}");
+    assert!(took < Duration::from_mins(15), "{took:?}: {error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_protected_load_balancer_is_told_before_anything_is_destroyed() {
     let rehearsal = rehearsal(DOMAIN);
     deployed(&rehearsal, DOMAIN).await;

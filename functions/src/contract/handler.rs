@@ -12,7 +12,7 @@ use crate::aws::Aws;
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
 use crate::deployment::component_names::{NETWORK, SECURITY_GROUPS};
-use crate::deployment::deletion::Deletion;
+use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::event;
 use crate::deployment::plan::ComponentPlan;
 use crate::deployment::state::Deployment;
@@ -150,7 +150,14 @@ pub(crate) async fn act<C: Component>(
         Action::Prune if stays_unpruned(&deployment, name) => respond(&Deletion::default()),
         Action::Prune => respond(&completed(component.prune(&work).await?)?),
         Action::Delete => respond(&component.delete(&work).await?),
-        Action::AwaitDeletion => respond(&completed(component.delete(&work).await?)?),
+        Action::AwaitDeletion => {
+            let mut deletion = component.delete(&work).await?;
+            if has_given_up(&deployment) {
+                // What is left of another component uses it: AWS is not working on that.
+                deletion.remaining.iter_mut().for_each(|remaining| remaining.in_progress = false);
+            }
+            respond(&completed(deletion)?)
+        }
     }
 }
 
@@ -175,6 +182,11 @@ fn left_alone_because(deployment: &Deployment, name: &str, why: String) -> Resul
 fn stays_unpruned(deployment: &Deployment, name: &str) -> bool {
     let is_used = [NETWORK, SECURITY_GROUPS].contains(&name) && !deployment.outputs.left_alone.is_empty();
     is_used || deployment.outputs.why_left_alone(name).is_some()
+}
+
+/// Whether the deletion of a component that used the network was given up.
+fn has_given_up(deployment: &Deployment) -> bool {
+    deployment.deletion_ends.iter().any(|end| matches!(end, DeletionEnd::GivenUp { .. }))
 }
 
 /// The deletion if nothing remains, otherwise `Pending` with what remains; `Stalled` if AWS works on none of it.

@@ -103,9 +103,12 @@ pub(crate) fn or_tag(work: &Work<'_>, fix: &str) -> String {
     format!("{fix}; if it belongs to this stack, restore its tag {TAG_STACK} = {}", work.stack.name)
 }
 
-/// How to put the stack's tag on an EC2 resource back.
+/// How to put the stack's tag on a resource of EC2 or Elastic Load Balancing back.
 pub(crate) fn fix(work: &Work<'_>, id: &str) -> String {
     let stack = &work.stack.name;
+    if id.contains(":elasticloadbalancing:") {
+        return format!("run `aws elbv2 add-tags --resource-arns {id} --tags Key={TAG_STACK},Value={stack}`");
+    }
     format!("run `aws ec2 create-tags --resources {id} --tags Key={TAG_STACK},Value={stack}`")
 }
 

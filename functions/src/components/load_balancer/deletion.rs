@@ -7,6 +7,7 @@ use super::targets::Target;
 use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
+use crate::contract::identity::{self, Lost};
 use crate::deployment::deletion::Deletion;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -35,10 +36,27 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
 /// Plans what would prevent the deletion of the stack.
 pub(super) async fn plan_destroy(work: &Work<'_>) -> Result<Plan, StepError> {
     let mut plan = Plan::default();
-    if let Some(balancer) = Observed::read(work, Purpose::Prune).await?.balancer {
-        balancer::plan_deletion(work, &balancer, &mut plan).await?;
+    let observed = Observed::read(work, Purpose::Prune).await?;
+    identity::plan(work, &lost(work, &observed), &mut plan);
+    if let Some(balancer) = &observed.balancer {
+        balancer::plan_deletion(work, balancer, &mut plan).await?;
     }
     Ok(plan)
+}
+
+/// The load balancer and target groups of the baseline that have lost the stack's tag: they are not deleted, and the load
+/// balancer keeps the network from being deleted.
+fn lost(work: &Work<'_>, observed: &Observed) -> Vec<Lost> {
+    let baseline =
+        work.deployment.baseline.as_ref().and_then(|baseline| baseline.outputs.load_balancer.as_ref());
+    let Some(known) = baseline else { return Vec::new() };
+    let balancer = observed.not_owned_balancer.iter().filter(|arn| known.arn.as_ref() == Some(arn));
+    let balancer = balancer.map(|arn| Lost::new(balancer::LOGICAL_ID, arn));
+    let groups = known
+        .target_groups
+        .iter()
+        .filter(|(_, arn)| observed.not_owned_groups.values().any(|lost| lost == *arn));
+    balancer.chain(groups.map(|(service, arn)| Lost::new(groups::logical_id(service), arn))).collect()
 }
 
 /// Deletes what the load balancer no longer needs: alias records and certificates of an earlier domain, and target groups of
@@ -58,6 +76,7 @@ pub(super) async fn delete_obsolete(work: &Work<'_>, observed: &Observed) -> Res
 /// recognized by the load balancer's name.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = delete_aliases(work, observed.aliases.ours(work, observed).collect()).await?;
+    identity::keep(work, &lost(work, observed), &mut deletion);
     if !deletion.remaining.is_empty() {
         // Without the load balancer, the alias record could no longer be recognized as the stack's.
         return Ok(deletion);

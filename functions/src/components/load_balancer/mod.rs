@@ -162,7 +162,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
     }
     for (service, _) in work.spec.routed_services() {
         let vpc = work.outputs.network.as_ref().map(|network| groups::name(work, service, &network.vpc));
-        if let Some(name) = vpc.filter(|name| observed.not_owned_groups.contains(name)) {
+        if let Some(name) = vpc.filter(|name| observed.not_owned_groups.contains_key(name)) {
             blockers.push(Blocker::NotOwned {
                 resource: groups::logical_id(service),
                 what: format!("target group {name}"),

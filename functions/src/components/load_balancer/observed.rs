@@ -44,8 +44,8 @@ pub(super) struct Observed {
     /// The ARN of a load balancer with the stack's name, but without its tag.
     pub(super) not_owned_balancer: Option<String>,
     pub(super) groups: Vec<Group>,
-    /// The names of target groups with the stack's prefix, but without its tag.
-    pub(super) not_owned_groups: BTreeSet<String>,
+    /// The ARNs of target groups with the stack's prefix, but without its tag, by name.
+    pub(super) not_owned_groups: BTreeMap<String, String>,
     /// The listeners by port.
     pub(super) listeners: BTreeMap<i32, Tagged<Listener>>,
     /// The ports of listeners that others added to the load balancer.
@@ -146,7 +146,7 @@ impl Observed {
             balancer: None,
             not_owned_balancer: None,
             groups: Vec::new(),
-            not_owned_groups: BTreeSet::new(),
+            not_owned_groups: BTreeMap::new(),
             listeners: BTreeMap::new(),
             not_owned_ports: BTreeSet::new(),
             rules: Vec::new(),
@@ -197,7 +197,8 @@ impl Observed {
             let arn = detail.target_group_arn().unwrap_or_default();
             let tags = tags.remove(arn).unwrap_or_default();
             if !work.stack.owns(&tags) {
-                self.not_owned_groups.insert(detail.target_group_name().unwrap_or_default().to_owned());
+                let name = detail.target_group_name().unwrap_or_default().to_owned();
+                self.not_owned_groups.insert(name, arn.to_owned());
                 continue;
             }
             let attributes = attributes.iter_mut().find(|(of, _)| of == arn);

@@ -141,7 +141,9 @@ async fn unfinished(
     if !starts && newest.running_count() >= service.desired_count() {
         match targets::are_used(work, name, service).await {
             // Without this permission, ECS's own reason is told when the rollout has ended.
-            Err(StepError::Refused { source, .. }) => tracing::warn!(cause = %source, "Target health is unknown."),
+            Err(StepError::Refused { source, .. }) => {
+                tracing::warn!(cause = %source, "Target health is unknown.")
+            }
             used => used?,
         }
     }
