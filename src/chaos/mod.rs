@@ -189,7 +189,7 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
     }
     violations.extend(ended.iter().filter_map(|it| invariants::defect(&it.deployed)));
     violations.extend(ended.iter().flat_map(|it| it.deployed.unplanned.clone()));
-    violations.extend(invariants::failed_rollbacks(&rehearsal, &ended));
+    violations.extend(invariants::failed_rollbacks(&rehearsal, &ended, driver.incidents()));
     violations.extend(rehearsal.account().denials().iter().map(ToString::to_string));
     let inventory = rehearsal.account().inventory();
     let changed = unowned.iter().filter(|item| !inventory.contains(item));

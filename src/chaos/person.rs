@@ -48,6 +48,11 @@ const ADVICE: [(&str, Act); 10] = [
     ("which can take hours", Act::WaitForStorage),
 ];
 
+/// Whether a deployment says what a person must do: then only a person can go on.
+pub(super) fn is_asked(said: &str) -> bool {
+    ADVICE.iter().any(|(words, _)| said.contains(words))
+}
+
 /// The person.
 #[derive(Debug)]
 pub(super) struct Person<'a> {

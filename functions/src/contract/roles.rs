@@ -116,14 +116,20 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// Finds the role by its name, managed by this stack or not.
-pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Observed>, StepError> {
+/// Finds the role by its name, managed by this stack or not. The policies of one that the spec does not need are read only if it
+/// exists, which it rarely does.
+pub(crate) async fn find(
+    work: &Work<'_>,
+    desired: &Role,
+    is_needed: bool,
+) -> Result<Option<Observed>, StepError> {
     let name = desired.name(work);
-    // A stack without an instance has no role for one: its policies need no calls.
-    let Some(role) = find_role(work, &name).await? else { return Ok(None) };
-    let (attached, (policy, inline)) =
-        tokio::try_join!(find_attached(work, &name), find_inline(work, &name))?;
-    Ok(Some(Observed {
+    if !is_needed && find_role(work, &name).await?.is_none() {
+        return Ok(None);
+    }
+    let (role, attached, (policy, inline)) =
+        tokio::try_join!(find_role(work, &name), find_attached(work, &name), find_inline(work, &name))?;
+    Ok(role.map(|role| Observed {
         arn: role.arn().to_owned(),
         created: role.create_date().secs(),
         tags: read_tags(role.tags()),

@@ -30,7 +30,7 @@ impl Observed {
         let desired = role();
         let ((role, profile), instances) = tokio::try_join!(
             async {
-                let role = roles::find(work, &desired).await?;
+                let role = roles::find(work, &desired, work.spec.instance.is_some()).await?;
                 // A profile is deleted before its role: a stack without both an instance and the role has none.
                 let without = role.is_none() && work.spec.instance.is_none() && !work.deployment.destroying;
                 let profile = if without { None } else { find_profile(work).await? };

@@ -7,7 +7,7 @@ use crate::deployment::component_names;
 use crate::deployment::plan::{Change, ComponentPlan, FieldChange, Verb};
 
 /// Admit, Plan and Conclude: the duration of a deployment that changes nothing.
-const AROUND_SECONDS: f64 = 3.8;
+const AROUND_SECONDS: f64 = 4.5;
 /// A step that finds nothing to do, or starts something and does not wait for it.
 const STEP_SECONDS: f64 = 0.6;
 /// A new resource is not visible at once: a step that creates several retries until it sees them.
