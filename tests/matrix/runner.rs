@@ -28,8 +28,6 @@ pub(crate) enum Ended {
     Succeeded,
     /// It failed, and no resources remain.
     FailedClean,
-    /// As is known, though it should not: a fault that must be repaired.
-    KnownFault,
     /// The stack had nothing that the case could change: the case does not count.
     NothingToChange,
 }
@@ -43,17 +41,15 @@ struct Counts {
     runs: usize,
     succeeded: usize,
     failed_clean: usize,
-    known: usize,
     leaked: usize,
     stuck: usize,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, succeeded, failed_clean, known, leaked, stuck } = self;
+        let Self { runs, succeeded, failed_clean, leaked, stuck } = self;
         write!(f, "{runs:>5} runs{succeeded:>6} succeeded{failed_clean:>6} failed clean")?;
-        write!(f, "{leaked:>4} leaked{stuck:>4} stuck")?;
-        if *known > 0 { write!(f, "{known:>4} known faults") } else { Ok(()) }
+        write!(f, "{leaked:>4} leaked{stuck:>4} stuck")
     }
 }
 
@@ -74,7 +70,6 @@ pub(crate) fn run_all<C: Grouped>(title: &str, cases: &[C], run: impl Fn(&C) -> 
         match result {
             Ok(Ended::Succeeded) => counts.succeeded += 1,
             Ok(Ended::FailedClean) => counts.failed_clean += 1,
-            Ok(Ended::KnownFault) => counts.known += 1,
             Ok(Ended::NothingToChange) => {}
             Err(why) if why.contains("leaked") => counts.leaked += 1,
             Err(_) => counts.stuck += 1,

@@ -49,6 +49,7 @@ mod quiet_nights; // nights in which nothing changes find no drift
 mod records; // the records in the bucket, and what starts a deployment
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
+mod rollback_attempts; // what happens during a rollback does not make it fail
 mod rolls_back; // a failure at any step leaves no resources
 mod service_events; // what AWS and people do to services is repaired, rolled back or explained
 mod service_failures; // failures of databases, load balancers and services are explained

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use crate::aws::Aws;
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
+use crate::deployment::component_names::{NETWORK, SECURITY_GROUPS};
 use crate::deployment::deletion::Deletion;
 use crate::deployment::event;
 use crate::deployment::plan::ComponentPlan;
@@ -129,16 +130,51 @@ pub(crate) async fn act<C: Component>(
             };
             respond(&ComponentPlan { component: name.into(), plan: plan.shortened() })
         }
-        Action::Apply => respond(&component.apply(&work).await?),
-        Action::Prepare => respond(&component.prepare(&work).await?),
-        Action::WaitUntilStable => respond(&component.wait_until_stable(&work).await?),
+        Action::Apply => match component.apply(&work).await {
+            Err(error @ StepError::NotOwned { .. }) => left_alone(&work, name, error),
+            applied => respond(&applied?),
+        },
+        Action::Prepare => match component.prepare(&work).await {
+            // Applying it says so.
+            Err(StepError::NotOwned { .. }) if deployment.rolling_back => respond(&()),
+            prepared => respond(&prepared?),
+        },
+        Action::WaitUntilStable => match deployment.outputs.why_left_alone(name) {
+            Some(why) => left_alone_because(&deployment, name, why.to_owned())?
+                .ok_or_else(|| StepError::Defect("a component without a baseline was left alone".into())),
+            None => respond(&component.wait_until_stable(&work).await?),
+        },
         Action::Rotate => respond(&component.rotate(&work).await?),
         Action::Restart => respond(&component.restart(&work).await?),
         Action::AwaitRestart => respond(&component.wait_until_restarted(&work).await?),
+        Action::Prune if stays_unpruned(&deployment, name) => respond(&Deletion::default()),
         Action::Prune => respond(&completed(component.prune(&work).await?)?),
         Action::Delete => respond(&component.delete(&work).await?),
         Action::AwaitDeletion => respond(&completed(component.delete(&work).await?)?),
     }
+}
+
+/// What a rollback returns for a component with a resource that has lost the stack's tag: it leaves that component as it is, so
+/// that the others can still be rolled back. In any other deployment, and without a baseline, it is an error.
+fn left_alone(work: &Work<'_>, name: &str, error: StepError) -> Result<Value, StepError> {
+    if !work.deployment.rolling_back {
+        return Err(error);
+    }
+    tracing::warn!(cause = error.chain(), "The rollback leaves this component as it is.");
+    left_alone_because(work.deployment, name, error.chain())?.ok_or(error)
+}
+
+/// The baseline's outputs of a component, with why it is left alone. `None` if the baseline has none.
+fn left_alone_because(deployment: &Deployment, name: &str, why: String) -> Result<Option<Value>, StepError> {
+    let Some(baseline) = &deployment.baseline else { return Ok(None) };
+    let outputs = baseline.outputs.leaving_alone(name, why);
+    outputs.map_err(|error| StepError::Defect(format!("writing the baseline's outputs: {error}")))
+}
+
+/// Whether a rollback prunes nothing of a component: one that it left alone, and those that such a component uses.
+fn stays_unpruned(deployment: &Deployment, name: &str) -> bool {
+    let is_used = [NETWORK, SECURITY_GROUPS].contains(&name) && !deployment.outputs.left_alone.is_empty();
+    is_used || deployment.outputs.why_left_alone(name).is_some()
 }
 
 /// The deletion if nothing remains, otherwise `Pending` with what remains; `Stalled` if AWS works on none of it.

@@ -2,36 +2,100 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::deployment::component_names::{
+    DATABASE, EGRESS, INSTANCE, LOAD_BALANCER, NETWORK, SECURITY_GROUPS, SERVICE, field,
+};
 
 /// The outputs of the components that have run so far.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", try_from = "Stored")]
 pub struct Outputs {
     /// Of `network`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkOutputs>,
     /// Of `security-groups`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<SecurityGroupOutputs>,
     /// Of `database`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseOutputs>,
     /// Of `load-balancer`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancerOutputs>,
     /// Of `egress`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<EgressOutputs>,
     /// Of `instance`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceOutputs>,
     /// Of `service`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "reported")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceOutputs>,
+    /// What a rollback left alone, and why, by the component's field: its outputs are those of the baseline.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_alone: BTreeMap<String, String>,
+}
+
+/// Outputs as they are stored, by field. Step Functions cannot assign a function's bare response to a field of its state, so
+/// the workflow stores `{ "payload": … }`; records have the outputs themselves.
+type Stored = BTreeMap<String, Value>;
+
+/// The field that says why a rollback left something alone: of all outputs, and of a component's.
+const LEFT_ALONE: &str = "leftAlone";
+
+impl TryFrom<Stored> for Outputs {
+    type Error = serde_json::Error;
+
+    fn try_from(mut stored: Stored) -> Result<Self, Self::Error> {
+        let left_alone = stored.remove(LEFT_ALONE).map(serde_json::from_value).transpose()?;
+        let mut outputs = Self { left_alone: left_alone.unwrap_or_default(), ..Self::default() };
+        for (field, value) in &mut stored {
+            if let Some(payload) = value.get_mut("payload").map(Value::take) {
+                *value = payload;
+            }
+            let why = value.get(LEFT_ALONE).and_then(Value::as_str);
+            outputs.left_alone.extend(why.map(|why| (field.clone(), why.to_owned())));
+        }
+        outputs.network = take(&mut stored, NETWORK)?;
+        outputs.security_groups = take(&mut stored, SECURITY_GROUPS)?;
+        outputs.database = take(&mut stored, DATABASE)?;
+        outputs.load_balancer = take(&mut stored, LOAD_BALANCER)?;
+        outputs.egress = take(&mut stored, EGRESS)?;
+        outputs.instance = take(&mut stored, INSTANCE)?;
+        outputs.service = take(&mut stored, SERVICE)?;
+        Ok(outputs)
+    }
+}
+
+/// The outputs of one component.
+fn take<T: DeserializeOwned>(stored: &mut Stored, component: &str) -> serde_json::Result<Option<T>> {
+    stored.remove(&field(component)).map_or(Ok(None), serde_json::from_value)
 }
 
 impl Outputs {
+    /// What a rollback returns for a component that it leaves alone: these outputs, the baseline's, and why. `None` if the
+    /// baseline has none.
+    ///
+    /// # Errors
+    /// When the outputs cannot be written as JSON.
+    pub fn leaving_alone(&self, component: &str, why: String) -> serde_json::Result<Option<Value>> {
+        let mut outputs = serde_json::to_value(self)?;
+        let mut of_component = outputs.get_mut(field(component)).map(Value::take);
+        if let Some(of_component) = &mut of_component {
+            of_component[LEFT_ALONE] = why.into();
+        }
+        Ok(of_component)
+    }
+
+    /// Why the rollback leaves a component alone, if it does.
+    #[must_use]
+    pub fn why_left_alone(&self, component: &str) -> Option<&str> {
+        self.left_alone.get(&field(component)).map(String::as_str)
+    }
+
     /// These outputs; for a component without outputs, the other ones.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
@@ -44,16 +108,9 @@ impl Outputs {
             egress: self.egress.or(other.egress),
             instance: self.instance.or(other.instance),
             service: self.service.or(other.service),
+            left_alone: other.left_alone.into_iter().chain(self.left_alone).collect(),
         }
     }
-}
-
-/// Reads outputs, also in the form in which the workflow stores them: Step Functions cannot assign a function's bare
-/// response to a field of its state, so it stores `{ "payload": … }`.
-fn reported<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
-    let value = value.map(|mut value| value.get_mut("payload").map(serde_json::Value::take).unwrap_or(value));
-    value.map(serde_json::from_value).transpose().map_err(serde::de::Error::custom)
 }
 
 /// The outputs of `network`. Zones are letters: `a`, `b`, `c`.

@@ -47,6 +47,10 @@ pub struct Deployment {
     pub destroying: bool,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
+    /// Whether that is the second attempt: the first one failed, because of a fault that has passed, or because something was
+    /// deleted after its step.
+    #[serde(default)]
+    pub rolling_back_again: bool,
     /// When AWS announced that the database's password had changed (seconds since 1970); 0 for another deployment. The secret
     /// itself shows the time of a rotation some seconds later, once the rotation is complete.
     #[serde(default)]
@@ -173,16 +177,19 @@ impl Deployment {
         self.approved.is_some() || !self.not_approved.is_empty()
     }
 
-    /// The rollback of a failed update: the same steps again, with the baseline's spec. `None` without a baseline.
+    /// The rollback of a failed update: the same steps again, with the baseline's spec; of a failed rollback, its second
+    /// attempt. `None` without a baseline.
     #[must_use]
     pub fn rollback(self) -> Option<Self> {
         let baseline = self.baseline.as_ref()?.spec.clone();
+        let again = self.rolling_back;
         Some(Self {
-            attempted: Some(self.spec),
+            attempted: if again { self.attempted } else { Some(self.spec) },
             spec: baseline,
-            first_failure: self.failed,
+            first_failure: if again { self.first_failure } else { self.failed },
             failed: Failures::new(),
             rolling_back: true,
+            rolling_back_again: again,
             destroying: false,
             refresh_image: false,
             report_only: false,

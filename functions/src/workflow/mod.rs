@@ -8,28 +8,13 @@ pub mod table;
 use serde_json::{Value, json};
 
 use crate::contract::handler::Action;
+use crate::deployment::component_names::field;
+pub use crate::deployment::component_names::pascal_case;
 use crate::steps::admit::Action as AdmitAction;
 use crate::steps::{admit, conclude};
 use states::rule::{all, any, is, is_null, is_present, not, same, text};
 use states::{Result, States, Task, choice, fail, finish, parallel, retry, seconds, succeed};
 use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, Prepare, READ_REPLY, Wait};
-
-/// The name of a function in states and in the template: `security-groups` is `SecurityGroups`.
-#[must_use]
-pub fn pascal_case(name: &str) -> String {
-    let words = name.split('-').map(|word| {
-        let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
-        first.to_uppercase() + rest
-    });
-    words.collect()
-}
-
-/// The name of a component's field in the deployment's state: `security-groups` is `securityGroups`.
-fn field(component: &str) -> String {
-    let name = pascal_case(component);
-    let (first, rest) = name.split_at(name.chars().next().map_or(0, char::len_utf8));
-    first.to_lowercase() + rest
-}
 
 /// The workflow's definition in the Amazon States Language. `${Network}` and the like stand for the functions.
 #[must_use]

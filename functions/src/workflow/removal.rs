@@ -68,11 +68,11 @@ impl Workflow<'_> {
 
     pub(super) fn roll_back(&self, states: &mut States) {
         let ways = [
-            (any(&[is("$.rollingBack", true), is("$.destroying", true)]), "Conclude"),
+            (any(&[is("$.rollingBackAgain", true), is("$.destroying", true)]), "Conclude"),
             (text("$.spec.onFailure", "keep"), "Conclude"),
             (is_null("$.baseline", false), "RollBackToBaseline"),
         ];
-        let comment = "Rolls back a failed update to the baseline; deletes a failed first deployment. Not if the spec says onFailure: keep, or if a rollback or destroy failed";
+        let comment = "Rolls back a failed update to the baseline, and attempts a failed rollback once more; deletes a failed first deployment. Not if the spec says onFailure: keep, or if a destroy failed";
         states.add("RollBack", choice(comment, &ways, &self.first_deletion()));
         let task = Task {
             catch: Some((failed_in("rollbackFailed", "RollBackToBaseline"), "Conclude".into())),

@@ -5,6 +5,7 @@ mod capacity;
 mod disk;
 mod observed;
 mod offers;
+mod offline;
 mod profile;
 mod server;
 mod wait;

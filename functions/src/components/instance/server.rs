@@ -10,7 +10,7 @@ use stackdrop_specs::Instance as Spec;
 
 use super::disk::{self, Disk};
 use super::observed::{Observed, state};
-use super::{NAME, association, capacity, offers, profile};
+use super::{NAME, association, capacity, offers, offline, profile};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::roles;
@@ -130,6 +130,7 @@ pub(super) async fn apply(work: &Work<'_>, spec: &Spec, observed: &Observed) -> 
     for difference in differences(work, spec, instance) {
         change(work, spec, instance, &difference).await?;
     }
+    offline::stop(work, instance).await?;
     match state(instance) {
         Some(InstanceStateName::Stopped) => {
             let call = work.aws.ec2().start_instances().instance_ids(id).send().await;

@@ -67,7 +67,8 @@ async fn offline(work: &Work<'_>, id: &str) -> Result<StepError, StepError> {
     Ok(StepError::stalled_because(waiting_for, format!("{state} {fix}")))
 }
 
-async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
+/// Whether the instance's SSM agent is online.
+pub(super) async fn is_online(work: &Work<'_>, id: &str) -> Result<bool, StepError> {
     let filter = aws_sdk_ssm::types::InstanceInformationStringFilter::builder().key("InstanceIds").values(id);
     let filter = filter.build().map_err(|error| StepError::Defect(error.to_string()))?;
     let call = work.aws.ssm().describe_instance_information().filters(filter).send().await;

@@ -2,12 +2,15 @@
 //!
 //! With Runtime Monitoring, GuardDuty adds an interface endpoint and a security group to every VPC with instances or tasks,
 //! and deletes them only when Runtime Monitoring is disabled. They would prevent the deletion of the VPC that they protect,
-//! so they are deleted with it, as Terraform does. Until then they are left alone.
+//! so they are deleted with it, as Terraform does. Until then they are left alone, except that the endpoint leaves subnets that
+//! are deleted before their VPC.
 //!
 //! Sources: "Disabling, uninstalling, and cleaning up resources in Runtime Monitoring" in the GuardDuty user guide ("If
 //! required, you will need to delete the VPC endpoint manually"); hashicorp/terraform-provider-aws#46953.
 
-use aws_sdk_ec2::types::{Filter, SecurityGroup, VpcEndpoint};
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{Filter, SecurityGroup, Subnet, VpcEndpoint};
 
 use super::endpoint::is_deleted;
 use super::observed::Observed;
@@ -58,6 +61,35 @@ pub(super) async fn delete(
         }
     }
     Ok(())
+}
+
+/// Takes the endpoint out of subnets that are about to be deleted: it would keep a network interface in each of them for ever.
+/// Returns the endpoint's ID: AWS is deleting any interface of it that is still in these subnets.
+pub(super) async fn leave(work: &Work<'_>, subnets: &[&Subnet]) -> Result<Vec<String>, StepError> {
+    let ids: BTreeSet<&str> = subnets.iter().filter_map(|subnet| subnet.subnet_id()).collect();
+    let vpcs: BTreeSet<&str> = subnets.iter().filter_map(|subnet| subnet.vpc_id()).collect();
+    if vpcs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut known = Vec::new();
+    let vpcs: Vec<&str> = vpcs.into_iter().collect();
+    let filters = vec![filter_any("vpc-id", &vpcs), filter(&format!("tag:{TAG}"), "true")];
+    for endpoint in find_endpoints(work, filters).await? {
+        known.extend(endpoint.vpc_endpoint_id.clone());
+        let left: Vec<String> =
+            endpoint.subnet_ids().iter().filter(|id| ids.contains(id.as_str())).cloned().collect();
+        if left.is_empty() {
+            continue;
+        }
+        let id = endpoint.vpc_endpoint_id().unwrap_or_default();
+        let call = work.aws.ec2().modify_vpc_endpoint().vpc_endpoint_id(id);
+        let call = call.set_remove_subnet_ids(Some(left.clone())).send().await;
+        let waiting_for = format!("GuardDuty's endpoint {id} to become available");
+        let doing = format!("taking GuardDuty's endpoint {id} out of the subnets {}", left.join(", "));
+        call.stalled_on(&["IncorrectState"], &waiting_for, doing)?;
+        tracing::info!(id, ?left, "GuardDuty's endpoint leaves subnets that are deleted.");
+    }
+    Ok(known)
 }
 
 async fn find_endpoints(work: &Work<'_>, filters: Vec<Filter>) -> Result<Vec<VpcEndpoint>, StepError> {

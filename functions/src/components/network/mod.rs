@@ -95,8 +95,13 @@ impl Component for Network {
     async fn prune(&self, work: &Work<'_>) -> Result<Deletion, StepError> {
         let observed = Observed::read(work).await?;
         let mut deletion = Deletion::default();
-        subnets::delete(work, &observed, &mut deletion, |logical_id| !subnets::is_desired(work, logical_id))
-            .await?;
+        let undesired = |logical_id: &str| !subnets::is_desired(work, logical_id);
+        let subnets = observed.subnets.iter().filter(|(logical_id, _)| undesired(logical_id));
+        let leaving = guard_duty::leave(work, &subnets.map(|(_, subnet)| subnet).collect::<Vec<_>>()).await?;
+        subnets::delete(work, &observed, &mut deletion, undesired).await?;
+        for remaining in &mut deletion.remaining {
+            remaining.in_progress |= leaving.iter().any(|endpoint| remaining.why.contains(endpoint));
+        }
         if deletion.remaining.is_empty() {
             endpoint::detach_undesired_tables(work, &observed).await?;
             tables::delete(work, &observed, &mut deletion, |logical_id| {

@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod content;
+mod counts;
 mod definition;
 mod deletion;
 mod dependencies;
@@ -113,10 +114,16 @@ impl Component for Service {
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<(), StepError> {
-        if work.spec.services.is_empty() || !creates_foundations(work) {
+        if work.spec.services.is_empty() || !(creates_foundations(work) || work.deployment.rolling_back) {
             return Ok(());
         }
         let observed = Observed::read(work).await?;
+        if work.deployment.rolling_back {
+            counts::take_back(work, &observed).await?;
+        }
+        if !creates_foundations(work) {
+            return Ok(());
+        }
         let dependencies = Dependencies::early(work).await?;
         apply_foundations(work, &observed, &dependencies).await.map(drop)
     }

@@ -137,6 +137,9 @@ async fn unfinished(
         return Ok(StepError::Unhealthy { what: format!("ECS service {name}"), why });
     }
     let starts = newest.pending_count() > 0 || service.pending_count() > 0;
+    if !starts && newest.running_count() >= service.desired_count() {
+        targets::are_used(work, name, service).await?;
+    }
     if starts || newest.running_count() >= service.desired_count() {
         return Ok(StepError::pending(progress(name, service, newest, &failed)));
     }

@@ -34,10 +34,6 @@ pub(super) async fn are_healthy(
             .iter()
             .filter(|target| !is(target, &TargetHealthStateEnum::Healthy))
             .filter(|target| !is(target, &TargetHealthStateEnum::Draining));
-        let is_unused = |target: &TargetHealthDescription| {
-            let reason = target.target_health().and_then(TargetHealth::reason);
-            reason == Some(&TargetHealthReasonEnum::NotInUse)
-        };
         let starting = targets.iter().any(|target| is(&target, &TargetHealthStateEnum::Initial))
             || (targets.iter().any(is_unused) && load_balancer_starts(work).await?);
         let rest: Vec<String> = rest.map(|target| describe_target(target, check)).collect();
@@ -48,15 +44,50 @@ pub(super) async fn are_healthy(
             if starting {
                 return Err(StepError::pending(format!("{waiting_for} ({})", rest.join(", "))));
             }
-            let why = if rest.is_empty() {
-                "The tasks are not registered in the target group.".to_owned()
-            } else {
-                format!("{}.", rest.join("; "))
-            };
+            let why =
+                if rest.is_empty() { NOT_REGISTERED.to_owned() } else { format!("{}.", rest.join("; ")) };
             return Err(StepError::stalled_because(waiting_for, why));
         }
     }
     Ok(())
+}
+
+/// Checks that the load balancer uses a service's target groups: ECS waits for ever for the health of targets that no listener
+/// or rule uses, or that somebody's deletion of a target group has removed.
+pub(super) async fn are_used(work: &Work<'_>, name: &str, service: &Service) -> Result<(), StepError> {
+    for group in service.load_balancers().iter().filter_map(LoadBalancer::target_group_arn) {
+        let targets = find_targets(work, group).await?;
+        let is_leaving = |target: &TargetHealthDescription| {
+            target.target_health().and_then(TargetHealth::state) == Some(&TargetHealthStateEnum::Draining)
+        };
+        if !targets.iter().all(|target| is_unused(target) || is_leaving(target))
+            || load_balancer_starts(work).await?
+        {
+            continue;
+        }
+        let check = &health_check(work, name);
+        let unused: Vec<String> = targets
+            .iter()
+            .filter(|target| is_unused(target))
+            .map(|target| describe_target(target, check))
+            .collect();
+        let why =
+            if unused.is_empty() { NOT_REGISTERED.to_owned() } else { format!("{}.", unused.join("; ")) };
+        return Err(StepError::stalled_because(
+            format!("the load balancer to use the target group of ECS service {name}"),
+            format!(
+                "{why} If somebody deleted a part of the load balancer, deploy again: Stackdrop creates it again."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Why a target group has no targets.
+const NOT_REGISTERED: &str = "The tasks are not registered in the target group.";
+
+fn is_unused(target: &TargetHealthDescription) -> bool {
+    target.target_health().and_then(TargetHealth::reason) == Some(&TargetHealthReasonEnum::NotInUse)
 }
 
 /// Whether AWS still creates the load balancer: until it is active, it uses no target.

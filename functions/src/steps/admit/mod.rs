@@ -401,6 +401,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         report_only: admitted.report_only,
         destroying: admitted.destroying,
         rolling_back: false,
+        rolling_back_again: false,
         password_changed: admitted.password_changed,
         attempted: None,
         plan: Vec::new(),

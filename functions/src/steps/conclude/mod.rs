@@ -82,7 +82,9 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
             record.message = Some(message).filter(|message| !message.is_empty());
         }
-        Outcome::RollbackFailed if !deployment.prune_failed.is_empty() => {
+        Outcome::RollbackFailed | Outcome::Failed
+            if !deployment.prune_failed.is_empty() || !deployment.outputs.left_alone.is_empty() =>
+        {
             if let Some(baseline) = &deployment.baseline {
                 let baseline = Baseline { unpruned: true, ..baseline.clone() };
                 bucket::write(aws, &bucket::baseline_key(stack), &baseline, When::Always).await?;

@@ -277,12 +277,22 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         return rollback_failed(message, remaining);
     }
     let baseline = deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
+    let left_alone = deployment.outputs.clone().or(&deployment.stable).left_alone;
+    let except = if left_alone.is_empty() {
+        ".".to_owned()
+    } else {
+        let why = left_alone.into_values().map(|why| format!("\n- {why}"));
+        format!(
+            ", except what has lost the stack's tag meanwhile and was left as it is:{}",
+            why.collect::<String>()
+        )
+    };
     Verdict {
         step: Some(step.clone()),
         error: Some(failure.error.clone()),
         ..Verdict::saying(
             Outcome::Failed,
-            format!("{what}\nThe stack was rolled back to deployment {baseline}."),
+            format!("{what}\nThe stack was rolled back to deployment {baseline}{except}"),
         )
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     }
     // Only changes of interfaces take time; the other settings change at once.
     let ready = if added.is_empty() { world.now } else { world.ready("vpc_endpoint_interface") };
-    let now = world.now;
+    let gone = world.gone("vpc_endpoint_interface");
     let endpoint = find_mut::<Endpoint>(world, &change.id)?;
     endpoint.tables.retain(|id| !change.remove_tables.contains(id));
     endpoint.tables.extend(change.add_tables);
@@ -131,7 +131,7 @@ pub(super) fn modify(world: &mut World, params: &Params) -> Result<Reply, Refusa
     endpoint.ready = ready;
     let staying: Vec<String> = endpoint.interfaces.values().cloned().collect();
     for id in removed {
-        interface::release(world, &id, now);
+        interface::release(world, &id, gone);
     }
     for id in staying {
         interface::set_groups(world, &id, &groups);
