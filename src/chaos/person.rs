@@ -145,10 +145,11 @@ impl<'a> Person<'a> {
     /// Deletes the records that incidents put in the place of the stack's.
     async fn delete_records(&self) -> Result<()> {
         let route53 = self.aws.route53();
-        let names: Vec<&String> = self.changed("alias-records-replaced").collect();
+        let names: Vec<&str> =
+            self.changed("alias-records-replaced").map(|name| name.trim_end_matches('.')).collect();
         let found = route53.list_resource_record_sets().hosted_zone_id(HOSTED_ZONE).send().await?;
         let of_incident = |record: &&ResourceRecordSet| {
-            let is_named = names.iter().any(|name| record.name().trim_end_matches('.') == name.as_str());
+            let is_named = names.contains(&record.name().trim_end_matches('.'));
             is_named && record.alias_target().is_none() && record.r#type() == &RrType::A
         };
         for record in found.resource_record_sets().iter().filter(of_incident) {

@@ -318,7 +318,7 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
     let name = desired.name(work);
     let mut deletion = Deletion::default();
     // Read again: policies may have been added in the meantime.
-    let Some(observed) = find(work, desired).await?.filter(|observed| observed.is_ours(work)) else {
+    let Some(observed) = find(work, desired, false).await?.filter(|observed| observed.is_ours(work)) else {
         return Ok(deletion);
     };
     deletion.found = 1;
