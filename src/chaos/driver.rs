@@ -307,7 +307,7 @@ impl<'r> Driver<'r> {
 /// does not say that the tag must be restored: a fault that must be repaired.
 const LEFT_OUT: [&str; 1] = ["load-balancer-untagged"];
 
-/// The incidents that a test draws from. After some of them, only a person can go on.
+/// The incidents that a test draws from. After some of them, only a person can continue.
 pub fn incidents() -> impl Iterator<Item = &'static Incident> {
     let all = Incident::all().chain(Incident::severe());
     all.filter(|incident| !LEFT_OUT.contains(&incident.name))

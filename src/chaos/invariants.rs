@@ -124,7 +124,7 @@ pub(super) fn longest_run(rehearsal: &Rehearsal) -> (Duration, String) {
 }
 
 /// The rollbacks that failed before any fault: an incident, an upload or a stopped execution alone must not lead to one, unless
-/// only a person can repair what a severe incident changed, and is told how.
+/// only a person can repair what a severe incident changed, and knows how.
 pub(super) fn failed_rollbacks(rehearsal: &Rehearsal, ended: &[Ended], incidents: &[Caused]) -> Vec<String> {
     let is_severe = |caused: &Caused| Incident::severe().any(|severe| severe.name == caused.name);
     let for_a_person = |end: &&Ended| {

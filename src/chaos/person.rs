@@ -1,5 +1,5 @@
 //! The person who reads why a deployment failed, does what it says, and deploys again: what Stackdrop tells a person must be
-//! enough to go on.
+//! enough to continue.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ const ADVICE: [(&str, Act); 10] = [
     ("which can take hours", Act::WaitForStorage),
 ];
 
-/// Whether a deployment says what a person must do: then only a person can go on.
+/// Whether a deployment says what a person must do: then only a person can continue.
 pub(super) fn is_asked(said: &str) -> bool {
     ADVICE.iter().any(|(words, _)| said.contains(words))
 }
