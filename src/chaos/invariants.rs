@@ -9,10 +9,11 @@ use stackdrop_functions::aws::error::names;
 use stackdrop_functions::deployment::bucket;
 use stackdrop_functions::deployment::names::{TAG_LOGICAL_ID, TAG_STACK};
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::{Call, Ending, Item};
+use stackdrop_simulator::{Call, Ending, Incident, Item};
 use stackdrop_statemachine::{Ending as StepEnding, Failure, Status};
 
-use super::driver::Ended;
+use super::driver::{Caused, Ended};
+use super::person;
 use crate::rehearsal::{Deployed, FUNCTION_SECONDS_MAX, Rehearsal, announces};
 
 /// The pairs of a stack's executions that changed something at the same time: the spans between the first and the last
@@ -122,13 +123,20 @@ pub(super) fn longest_run(rehearsal: &Rehearsal) -> (Duration, String) {
     timed.filter(|(took, _)| *took < limit).max().unwrap_or_default()
 }
 
-/// The rollbacks that failed before any fault: an incident, an upload or a stopped execution alone must not lead to one.
-pub(super) fn failed_rollbacks(rehearsal: &Rehearsal, ended: &[Ended]) -> Vec<String> {
+/// The rollbacks that failed before any fault: an incident, an upload or a stopped execution alone must not lead to one, unless
+/// only a person can repair what a severe incident changed, and knows how.
+pub(super) fn failed_rollbacks(rehearsal: &Rehearsal, ended: &[Ended], incidents: &[Caused]) -> Vec<String> {
+    let is_severe = |caused: &Caused| Incident::severe().any(|severe| severe.name == caused.name);
+    let for_a_person = |end: &&Ended| {
+        let severe = incidents.iter().any(|caused| caused.stack == end.stack && is_severe(caused));
+        severe && person::is_asked(&end.deployed.error().unwrap_or_default())
+    };
     let first_fault = rehearsal.account().strikes().first().map(|strike| strike.at);
     let before_faults = |end: &&Ended| first_fault.is_none_or(|fault| end.at < fault);
     let failed =
         ended.iter().filter(before_faults).filter(|end| end.deployed.result() == Outcome::RollbackFailed);
     failed
+        .filter(|end| !for_a_person(end))
         .map(|end| {
             let error = end.deployed.error().unwrap_or_default();
             format!("{} of {}: a rollback failed without a fault: {error}", end.deployed.id, end.stack)

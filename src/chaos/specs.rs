@@ -1,13 +1,16 @@
 //! The specs of a chaos test: variants of one stack.
 
+/// The zone of the domains.
+pub(super) const HOSTED_ZONE: &str = "Z0123456789ABCDEFGHIJ";
+
 /// A variant of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Variant {
-    /// Everything that a spec can have.
+    /// Nearly everything that a spec can have.
     Full,
     /// Everything, a size larger.
     Larger,
-    /// A service behind the load balancer, and the database.
+    /// A service behind the load balancer with a domain of its own, and the database.
     WithoutInstance,
     /// A service behind the load balancer.
     WithoutDatabase,
@@ -27,14 +30,21 @@ impl Variant {
         let mut text = format!(
             "stack: {stack}\nregion: eu-central-1\nnetwork: {{ cidr: 10.20.0.0/16, zones: 2, nat: {nat} }}\n"
         );
-        if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance | Self::WithoutDatabase) {
+        if self == Self::WithoutInstance {
+            text +=
+                &format!("loadBalancer: {{ domain: {stack}.example.com, hostedZoneId: {HOSTED_ZONE} }}\n");
+        }
+        if matches!(self, Self::Full | Self::Larger | Self::WithoutDatabase) {
             text += "loadBalancer:\n  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23\n";
         }
         if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance) {
-            text += "database: { deletionProtection: false, allow: [services, instance] }\n";
+            text += "database: { deletionProtection: false, maxStorage: 100, allow: [services, instance] }\n";
             if self == Self::WithoutInstance {
                 text = text.replace("[services, instance]", "[services]");
             }
+        }
+        if self == Self::Full {
+            text += "redeploy: { schedule: 'cron(0 3 * * ? *)' }\n";
         }
         text += &self.instance();
         text + &self.service() + "onDelete: destroy\n"
@@ -58,6 +68,9 @@ impl Variant {
         };
         if self == Self::Larger {
             text += "    count: 3\n    cpu: 512\n";
+        }
+        if matches!(self, Self::Full | Self::WithoutInstance) {
+            text += "    scaling: { min: 2, max: 4, cpuPercent: 70 }\n";
         }
         if !matches!(self, Self::Worker | Self::Private) {
             text += "    port: 80\n    routes: [{ path: '/*' }]\n";

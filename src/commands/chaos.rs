@@ -1,12 +1,13 @@
 //! `stackdrop chaos --seeds N`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use stackdrop::chaos::{ChaosTest, ExpectedResources, chaos_test};
+use stackdrop::chaos::{self, ChaosTest, ExpectedResources, chaos_test};
 use stackdrop_functions::deployment::outcome::exit_code;
 
 use super::{print, print_error};
@@ -33,7 +34,8 @@ struct Tally {
     executions: usize,
     cleanups: usize,
     faults: usize,
-    incidents: usize,
+    /// How often each incident was caused, by its name.
+    incidents: BTreeMap<&'static str, usize>,
     calls: usize,
     longest_run: (Duration, String),
 }
@@ -78,7 +80,9 @@ impl Tally {
         self.executions += test.executions;
         self.cleanups += test.cleanups;
         self.faults += test.faults;
-        self.incidents += test.incidents;
+        for name in test.incidents {
+            *self.incidents.entry(name).or_default() += 1;
+        }
         self.calls += test.calls.len();
         self.longest_run = self.longest_run.clone().max(test.longest_run);
     }
@@ -109,7 +113,20 @@ fn summary(tests: u64, tally: &Tally) -> String {
     };
     format!(
         "{tests} chaos tests, {failed}: {executions} executions, {cleanups} of them to clean up after a stopped one; \
-         {calls} calls, {faults} faults, {incidents} incidents. The longest run of a function took {:.1} s ({caller}).",
-        longest.as_secs_f64()
+         {calls} calls, {faults} faults, {} incidents. The longest run of a function took {:.1} s ({caller}).\n{}",
+        incidents.values().sum::<usize>(),
+        longest.as_secs_f64(),
+        by_frequency(incidents)
     )
+}
+
+/// How often each incident was caused, the most frequent first, and which ones never were.
+fn by_frequency(incidents: &BTreeMap<&'static str, usize>) -> String {
+    let mut sorted: Vec<_> = incidents.iter().collect();
+    sorted.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+    let caused: Vec<String> = sorted.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let never = chaos::incidents().map(|incident| incident.name).filter(|name| !incidents.contains_key(name));
+    let never: Vec<&str> = never.collect();
+    let never = if never.is_empty() { String::new() } else { format!("; never: {}", never.join(", ")) };
+    format!("Incidents: {}{never}.", caused.join(", "))
 }

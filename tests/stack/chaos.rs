@@ -16,11 +16,12 @@ fn stacks_reach_their_goal_after_random_faults_and_stopped_executions() {
         );
         executions += test.executions;
         faults += test.faults;
-        incidents += test.incidents;
+        incidents += test.incidents.len();
         cleanups += test.cleanups;
     }
     assert!(executions > 100 && faults > 30, "only {executions} executions and {faults} faults");
     println!("{executions} executions, {faults} faults, {incidents} incidents, {cleanups} cleanups");
+    assert!(incidents >= 80, "only {incidents} incidents");
     assert!(cleanups > 5, "only {cleanups} executions cleaned up after stopped ones");
 }
 

@@ -11,9 +11,8 @@ use crate::{MINIMAL, PRIVATE, SHOP, deployed, pause, rehearsal};
 
 /// How many nights.
 const NIGHTS: usize = 30;
-/// The specs, and for each the most calls of a night in which nothing changes. The private one has more services, hosts and
-/// secrets.
-const SPECS: [(&str, usize); 3] = [(SHOP, 70), (PRIVATE, 80), (MINIMAL, 70)];
+/// The specs, and for each the most calls of a night in which nothing changes.
+const SPECS: [(&str, usize); 3] = [(SHOP, 70), (PRIVATE, 70), (MINIMAL, 70)];
 
 /// What AWS does to a stack at night without any harm: none of it is drift.
 const HARMLESS: [&str; 4] = [

@@ -122,18 +122,26 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// Finds the role by its name, managed by this stack or not.
-pub(crate) async fn find(work: &Work<'_>, desired: &Role) -> Result<Option<Observed>, StepError> {
+/// Finds the role by its name, managed by this stack or not. The policies of one that the spec does not need are read only if it
+/// exists, which it rarely does.
+pub(crate) async fn find(
+    work: &Work<'_>,
+    desired: &Role,
+    is_needed: bool,
+) -> Result<Option<Observed>, StepError> {
     let name = desired.name(work);
-    let (role, policy, others) =
-        tokio::try_join!(find_role(work, &name), find_policy(work, &name), find_others(work, &name))?;
+    if !is_needed && find_role(work, &name).await?.is_none() {
+        return Ok(None);
+    }
+    let (role, attached, (policy, inline)) =
+        tokio::try_join!(find_role(work, &name), find_attached(work, &name), find_inline(work, &name))?;
     Ok(role.map(|role| Observed {
         arn: role.arn().to_owned(),
         created: role.create_date().secs(),
         tags: read_tags(role.tags()),
         policy,
         trust: role.assume_role_policy_document().and_then(document),
-        others,
+        others: Others { attached, inline },
     }))
 }
 
@@ -149,22 +157,23 @@ async fn find_policy(work: &Work<'_>, name: &str) -> Result<Option<Value>, StepE
     Ok(response.and_then(|response| document(&response.policy_document)))
 }
 
-async fn find_others(work: &Work<'_>, name: &str) -> Result<Others, StepError> {
-    let doing = format!("listing the policies of IAM role {name}");
-    let iam = work.aws.iam();
-    let attached = async {
-        let pages = iam.list_attached_role_policies().role_name(name).into_paginator().items();
-        let observed: Result<Vec<_>, _> = pages.send().try_collect().await;
-        Ok::<_, StepError>(observed.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
-    };
-    let inline = async {
-        let pages = iam.list_role_policies().role_name(name).into_paginator().items();
-        let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
-        Ok::<_, StepError>(observed.unless(&ABSENT).doing(&doing)?.unwrap_or_default())
-    };
-    let (attached, mut inline) = tokio::try_join!(attached, inline)?;
-    inline.retain(|policy| policy != POLICY);
-    Ok(Others { attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(), inline })
+/// The ARNs of the managed policies that are attached to a role.
+async fn find_attached(work: &Work<'_>, name: &str) -> Result<Vec<String>, StepError> {
+    let pages = work.aws.iam().list_attached_role_policies().role_name(name).into_paginator().items();
+    let observed: Result<Vec<_>, _> = pages.send().try_collect().await;
+    let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
+    Ok(observed.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect())
+}
+
+/// The inline policies of a role: Stackdrop's own, and the names of the others.
+async fn find_inline(work: &Work<'_>, name: &str) -> Result<(Option<Value>, Vec<String>), StepError> {
+    let pages = work.aws.iam().list_role_policies().role_name(name).into_paginator().items();
+    let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
+    let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
+    let (own, others): (Vec<_>, Vec<_>) =
+        observed.unwrap_or_default().into_iter().partition(|policy| policy == POLICY);
+    let policy = if own.is_empty() { None } else { find_policy(work, name).await? };
+    Ok((policy, others))
 }
 
 /// Decodes a policy document, which IAM returns URL-encoded.
@@ -315,7 +324,7 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
     let name = desired.name(work);
     let mut deletion = Deletion::default();
     // Read again: policies may have been added in the meantime.
-    let Some(observed) = find(work, desired).await?.filter(|observed| observed.is_ours(work)) else {
+    let Some(observed) = find(work, desired, false).await?.filter(|observed| observed.is_ours(work)) else {
         return Ok(deletion);
     };
     deletion.found = 1;

@@ -8,7 +8,7 @@ use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outputs::{NetworkOutputs, Outputs};
 
 /// A manual change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ManualChange {
     OpenInstance,
     AddDefaultGroupRules,

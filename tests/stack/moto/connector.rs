@@ -1,6 +1,8 @@
 //! An HTTP client that sends the calls of a stack's own services to moto, and all others to the simulated account.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use aws_smithy_runtime_api::client::http::{
@@ -11,8 +13,6 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// The services that a stack consists of, by their signing names.
 const OF_STACKS: [&str; 13] = [
@@ -98,10 +98,9 @@ impl HttpConnector for Connector {
         if self.calls.note(&format!("{service}:{}", operation(&request))) {
             return HttpConnectorFuture::ready(Ok(refusal(&service)));
         }
-        let moto = self.moto;
-        HttpConnectorFuture::new(async move {
-            exchange(moto, &request).await.map_err(|error| ConnectorError::io(error.into()))
-        })
+        HttpConnectorFuture::ready(
+            exchange(self.moto, &request).map_err(|error| ConnectorError::io(error.into())),
+        )
     }
 }
 
@@ -140,8 +139,9 @@ fn refusal(service: &str) -> HttpResponse {
     HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body))
 }
 
-/// One request to moto and its answer, over a connection of its own.
-async fn exchange(port: u16, request: &HttpRequest) -> std::io::Result<HttpResponse> {
+/// One request to moto and its answer, over a connection of its own. It blocks the test's only thread on purpose: simulated
+/// time stands still while moto works, and passes at once while the workflow waits.
+fn exchange(port: u16, request: &HttpRequest) -> std::io::Result<HttpResponse> {
     let (_, address) = request.uri().split_once("://").unwrap();
     let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let body = request.body().bytes().unwrap_or_default();
@@ -156,8 +156,7 @@ async fn exchange(port: u16, request: &HttpRequest) -> std::io::Result<HttpRespo
         if path.is_empty() { "/" } else { path },
         body.len()
     );
-    let answer = send(port, &[head.as_bytes(), b"\r\n", body].concat()).await?;
-    let (head, body) = answer;
+    let (head, body) = send(port, &[head.as_bytes(), b"\r\n", body].concat())?;
     let mut lines = head.lines();
     let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
@@ -169,11 +168,11 @@ async fn exchange(port: u16, request: &HttpRequest) -> std::io::Result<HttpRespo
 }
 
 /// Sends bytes to moto, and reads its answer: the head and the body.
-pub(super) async fn send(port: u16, request: &[u8]) -> std::io::Result<(String, Vec<u8>)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(request).await?;
+pub(super) fn send(port: u16, request: &[u8]) -> std::io::Result<(String, Vec<u8>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(request)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
+    stream.read_to_end(&mut answer)?;
     let end =
         answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let body = answer.split_off(end + 4);

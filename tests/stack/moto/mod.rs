@@ -1,7 +1,8 @@
 //! Whole stacks in moto, another simulation of AWS: the functions must not depend on a belief of Stackdrop's own simulator.
 //!
 //! moto answers for the services that stacks consist of; the simulated account answers for those that Stackdrop runs on.
-//! `server.py` starts moto with the changes that it needs, each with its reason. Its answers come in real time.
+//! `server.py` starts moto with the changes that it needs, each with its reason. Simulated time stands still
+//! until moto has answered.
 
 mod connector; // sends each call to moto or to the account
 mod server; // starts and ends moto
@@ -9,7 +10,7 @@ mod server; // starts and ends moto
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerAttribute;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::{Value, json};
-use stackdrop::rehearsal::{at_pace, in_simulated_time, outputs_of};
+use stackdrop::rehearsal::{in_simulated_time, outputs_of};
 use stackdrop::{Deployed, Rehearsal};
 use stackdrop_functions::Aws;
 use stackdrop_functions::deployment::outcome::Outcome;
@@ -22,14 +23,30 @@ use crate::{SHOP, run, unprotected, with};
 use connector::{Calls, Split};
 use server::Server;
 
-/// How many times faster than AWS the workflow's waits are.
-const SPEED: f64 = 20.0;
+/// moto ignores `AssociatePublicIpAddress` of `ModifyNetworkInterfaceAttribute`.
+const NOT_IN_MOTO: ManualChange = ManualChange::AssignPublicAddress;
 
-/// Manual changes that are not tried in moto, and why.
-const NOT_IN_MOTO: &[(&str, &str)] = &[
-    ("AssignPublicAddress", "moto ignores AssociatePublicIpAddress of ModifyNetworkInterfaceAttribute"),
-    ("Schedule", "schedules are in the simulated account"),
-    ("ChangeTaskCount", "the service scales, so its count is left alone"),
+/// The manual changes of databases, load balancers and services, and the start of the line that the next plan has for each.
+/// Those of schedules are left out: schedules are in the simulated account. So is `ChangeTaskCount`: the service scales, so its
+/// count is left alone.
+const IN_SERVICES: [(drift_service::ManualChange, &str); 7] = [
+    (
+        drift_service::ManualChange::ChangeTargetGroupAttribute,
+        "target-group/web deregistration_delay.timeout_seconds 300 -> 30",
+    ),
+    (drift_service::ManualChange::ChangeLogRetention, "log-group/web logDays 1 -> 30"),
+    (drift_service::ManualChange::ChangeRolePolicy, "role/execution policy {"),
+    (drift_service::ManualChange::DeleteScalingPolicy, "scaling-policy/web create"),
+    (drift_service::ManualChange::TurnOffBackups, "instance backupDays 0 -> 7"),
+    (drift_service::ManualChange::ChangeInstanceClass, "instance class db.t4g.small -> db.t4g.micro"),
+    (drift_service::ManualChange::DeleteListenerRule, "rule/any-host/_ create"),
+];
+
+/// More manual changes of the load balancer and the logs, with their lines.
+const IN_BALANCERS: [(Balancer, &str); 3] = [
+    (Balancer::Open, "load-balancer securityGroups sg-"),
+    (Balancer::IdleTimeout, "load-balancer idle_timeout.timeout_seconds 90 -> 60"),
+    (Balancer::LogsForever, "log-group/web logDays forever -> 30"),
 ];
 
 /// A simulated account whose stacks are in moto.
@@ -78,7 +95,7 @@ impl InMoto {
     }
 }
 
-/// Runs a scenario in real time, `SPEED` times as fast as AWS. Skips it if there is no moto.
+/// Runs a scenario. Skips it if there is no moto.
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn in_moto<F: Future<Output = ()>>(spec: &str, scenario: impl FnOnce(InMoto) -> F) {
     let moto = match InMoto::start(spec) {
@@ -88,19 +105,13 @@ fn in_moto<F: Future<Output = ()>>(spec: &str, scenario: impl FnOnce(InMoto) -> 
             return;
         }
     };
-    in_simulated_time(async {
-        tokio::select! {
-            ended = at_pace(SPEED) => match ended.unwrap() {},
-            () = scenario(moto) => {}
-        }
-    })
-    .unwrap();
+    in_simulated_time(scenario(moto)).unwrap();
 }
 
 #[test]
 fn a_stack_in_moto_is_deployed_updated_and_destroyed() {
     in_moto(SHOP, async |moto| {
-        let before = moto.server.resources().await;
+        let before = moto.server.resources();
         let first = unprotected();
         moto.succeeds(&first).await;
         moto.changes_nothing("the first deployment").await;
@@ -116,8 +127,26 @@ fn a_stack_in_moto_is_deployed_updated_and_destroyed() {
         moto.changes_nothing("the update of the image").await;
         let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
         assert!(destroyed.succeeded(), "{:?}", destroyed.error());
-        assert_eq!(moto.server.resources().await, before);
+        assert_eq!(moto.server.resources(), before);
     });
+}
+
+/// Manual changes that one stack can have at the same time.
+fn batches() -> [Vec<(Change, &'static str)>; 3] {
+    let network = |batch: &[ManualChange]| -> Vec<(Change, &'static str)> {
+        let all = drift_network::DRIFTS.iter().filter(|(change, _)| batch.contains(change));
+        let tried = all.filter(|(change, _)| *change != NOT_IN_MOTO);
+        tried.map(|(change, line)| (Change::Network(*change), *line)).collect()
+    };
+    let [first, second] = drift_network::BATCHES;
+    let services = IN_SERVICES.map(|(change, line)| (Change::Service(change), line));
+    let balancers = IN_BALANCERS.map(|(change, line)| (Change::Balancer(change), line));
+    [
+        [network(first), services.to_vec()].concat(),
+        [network(second), balancers.to_vec()].concat(),
+        // Each of these conflicts with one of the others.
+        network(&[ManualChange::DisassociateSubnetFromTable, ManualChange::DetachInternetGateway]),
+    ]
 }
 
 #[test]
@@ -125,36 +154,27 @@ fn manual_changes_of_a_stack_in_moto_are_reported_and_repaired() {
     in_moto(SHOP, async |moto| {
         let (first, _) = moto.succeeds(&unprotected()).await;
         let mut outputs = outputs_of(&first).unwrap();
-        let (mut tried, mut wrong) = (0, Vec::new());
-        let network = drift_network::DRIFTS.iter().map(|(change, line)| (Change::Network(*change), *line));
-        let service = drift_service::DRIFTS.iter().map(|(change, _)| (Change::Service(*change), ""));
-        let balancer = [Balancer::Open, Balancer::IdleTimeout, Balancer::LogsForever];
-        let balancer = balancer.into_iter().map(|change| (Change::Balancer(change), ""));
-        for (change, line) in network.chain(service).chain(balancer) {
-            let name = format!("{change:?}");
-            if NOT_IN_MOTO.iter().any(|(other, _)| name.contains(other)) {
-                continue;
+        let (mut tried, mut unreported) = (0, Vec::new());
+        for batch in batches() {
+            tried += batch.len();
+            for (change, _) in &batch {
+                change.apply(&moto.rehearsal, &outputs).await;
             }
-            tried += 1;
-            change.apply(&moto.rehearsal, &outputs).await;
             let (repaired, writes) = moto.run(json!({ "stack": "shop" })).await;
-            let plan = planned(&moto.rehearsal, &repaired).await;
+            assert!(repaired.succeeded(), "{batch:?}: {:?}, wrote {writes:?}", repaired.error());
             outputs = outputs_of(&repaired).unwrap();
-            // The addresses of the simulated account are not moto's.
-            let line = line.trim_end_matches("198.18.");
-            let is_reported = plan.iter().any(|planned| planned.starts_with(line));
-            if !repaired.succeeded() || !is_reported {
-                wrong.push(format!("{name}: {:?}, planned {plan:?}, wrote {writes:?}", repaired.error()));
-                continue;
+            let plan = planned(&moto.rehearsal, &repaired).await;
+            for (change, line) in &batch {
+                // The addresses of the simulated account are not moto's.
+                let line = line.trim_end_matches("198.18.");
+                if !plan.iter().any(|planned| planned.starts_with(line)) {
+                    unreported.push(format!("{change:?}: no line {line:?} in {plan:#?}"));
+                }
             }
-            let (again, writes) = moto.run(json!({ "stack": "shop" })).await;
-            let plan = planned(&moto.rehearsal, &again).await;
-            if !plan.is_empty() || !writes.is_empty() {
-                wrong.push(format!("after {name}: planned {plan:?}, wrote {writes:?}"));
-            }
+            moto.changes_nothing(&format!("{batch:?}")).await;
         }
         println!("{tried} manual changes were reported and repaired in moto");
-        assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(unreported.is_empty(), "{} of {tried}:\n{}", unreported.len(), unreported.join("\n"));
         assert!(tried >= 30, "{tried}");
     });
 }
@@ -216,7 +236,7 @@ const WARNED: [&str; 1] = ["secretsmanager:RotateSecret"];
 fn a_refusal_at_any_writing_call_leaves_nothing_in_moto() {
     in_moto(SHOP, async |moto| {
         let spec = unprotected();
-        let before = moto.server.resources().await;
+        let before = moto.server.resources();
         let (_, writes) = moto.succeeds(&spec).await;
         let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
         assert!(destroyed.succeeded(), "{:?}", destroyed.error());
@@ -228,7 +248,7 @@ fn a_refusal_at_any_writing_call_leaves_nothing_in_moto() {
             moto.calls.refuse(Some(operation));
             let (failed, _) = moto.deploy(&spec).await;
             moto.calls.refuse(None);
-            let left = moto.server.resources().await;
+            let left = moto.server.resources();
             if WARNED.contains(&operation.as_str()) && failed.succeeded() {
                 let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
                 assert!(destroyed.succeeded(), "{:?}", destroyed.error());

@@ -36,9 +36,9 @@ impl Server {
     }
 
     /// Every resource in moto, as `type name` lines.
-    pub(super) async fn resources(&self) -> Vec<String> {
+    pub(super) fn resources(&self) -> Vec<String> {
         let request = b"GET /stackdrop/resources HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let (_, body) = send(self.port, request).await.unwrap();
+        let (_, body) = send(self.port, request).unwrap();
         serde_json::from_slice(&body).unwrap()
     }
 }

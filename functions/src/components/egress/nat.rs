@@ -251,7 +251,7 @@ fn user(address: &Address) -> Option<String> {
 }
 
 /// Whether a NAT gateway has, or had, an address.
-fn uses(gateway: &NatGateway, allocation: &str) -> bool {
+pub(super) fn uses(gateway: &NatGateway, allocation: &str) -> bool {
     gateway.nat_gateway_addresses().iter().any(|address| address.allocation_id() == Some(allocation))
 }
 

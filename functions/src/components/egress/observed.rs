@@ -46,7 +46,8 @@ impl Observed {
             find_endpoints(work),
             find_tables(work)
         )?;
-        let mut observed = Self { addresses, tables, ..Self::classify(work, gateways, endpoints) };
+        let mut observed = Self { tables, ..Self::classify(work, gateways, endpoints) };
+        observed.addresses = observed.by_logical_id(work, addresses);
         observed.lost = find_lost(work, &observed).await?;
         Ok(observed)
     }
@@ -89,6 +90,27 @@ impl Observed {
         observed
     }
 
+    /// The addresses by logical ID. One whose tags do not say what it is for is that of the NAT gateway that uses it.
+    fn by_logical_id(&self, work: &Work<'_>, all: Vec<Address>) -> BTreeMap<String, Vec<Address>> {
+        let known: Vec<String> = ZONES.map(nat::address_logical_id).into();
+        let used_as = |address: &Address| {
+            let id = address.allocation_id()?;
+            let (gateway, _) = self.gateways.iter().find(|(_, gateway)| nat::uses(gateway, id))?;
+            Some(nat::address_logical_id(gateway.rsplit('/').next()?))
+        };
+        let mut addresses: BTreeMap<String, Vec<Address>> = BTreeMap::new();
+        for (logical_id, address) in identify(work, all, Address::tags, &known, used_as) {
+            addresses.entry(logical_id).or_default().push(address);
+        }
+        for same in addresses.values_mut() {
+            // EC2 does not report which one is older; keep the one in use.
+            same.sort_by_key(|address| {
+                (address.association_id().is_none(), address.allocation_id().map(str::to_owned))
+            });
+        }
+        addresses
+    }
+
     pub(super) fn outputs(&self, work: &Work<'_>) -> Result<EgressOutputs, StepError> {
         let mut outputs = EgressOutputs::default();
         for zone in nat::zones(work) {
@@ -113,23 +135,12 @@ impl Observed {
     }
 }
 
-async fn find_addresses(work: &Work<'_>) -> Result<BTreeMap<String, Vec<Address>>, StepError> {
+async fn find_addresses(work: &Work<'_>) -> Result<Vec<Address>, StepError> {
     let call = work.aws.ec2().describe_addresses().set_filters(Some(of_stack(work)));
     let response = call.send().await.doing("looking for the Elastic IP addresses")?;
     let mut all = response.addresses.unwrap_or_default();
     all.retain(|address| is_ours(work, NAME, address.tags(), address.public_ip()));
-    let known: Vec<String> = ZONES.map(nat::address_logical_id).into();
-    let mut addresses: BTreeMap<String, Vec<Address>> = BTreeMap::new();
-    for (logical_id, address) in identify(work, all, Address::tags, &known, |_| None) {
-        addresses.entry(logical_id).or_default().push(address);
-    }
-    for same in addresses.values_mut() {
-        // EC2 does not report which one is older; keep the one in use.
-        same.sort_by_key(|address| {
-            (address.association_id().is_none(), address.allocation_id().map(str::to_owned))
-        });
-    }
-    Ok(addresses)
+    Ok(all)
 }
 
 async fn find_gateways(work: &Work<'_>) -> Result<Vec<NatGateway>, StepError> {

@@ -28,8 +28,16 @@ pub(super) struct Observed {
 impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let desired = role();
-        let (role, profile, instances) =
-            tokio::try_join!(roles::find(work, &desired), find_profile(work), find_instances(work))?;
+        let ((role, profile), instances) = tokio::try_join!(
+            async {
+                let role = roles::find(work, &desired, work.spec.instance.is_some()).await?;
+                // A profile is deleted before its role: a stack without both an instance and the role has none.
+                let without = role.is_none() && work.spec.instance.is_none() && !work.deployment.destroying;
+                let profile = if without { None } else { find_profile(work).await? };
+                Ok::<_, StepError>((role, profile))
+            },
+            find_instances(work)
+        )?;
         let (terminated, mut instances): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .partition(|instance| state(instance) == Some(&InstanceStateName::Terminated));

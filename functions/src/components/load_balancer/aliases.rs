@@ -10,7 +10,7 @@ use stackdrop_specs::{Spec, is_dns_name};
 use super::Blocker;
 use super::balancer::Handle;
 use super::certificate::{Source, source};
-use super::dns::{self, Lookup, batch, is_within, malformed, normalized};
+use super::dns::{self, Lookup, Zones, batch, is_within, malformed, normalized};
 use super::observed::{Observed, Purpose, known_specs};
 use super::other_records::{alias_target, leads_to};
 use crate::aws::denied;
@@ -47,14 +47,20 @@ pub(super) struct Alias {
 }
 
 impl Alias {
-    async fn find(work: &Work<'_>, purpose: Purpose, zone: &str, domain: &str) -> Result<Self, StepError> {
+    async fn find(
+        work: &Work<'_>,
+        zones: &Zones,
+        purpose: Purpose,
+        zone: &str,
+        domain: &str,
+    ) -> Result<Self, StepError> {
         let mut alias = Self {
             zone: zone.to_owned(),
             domain: domain.to_owned(),
             existing: Lookup::Absent,
             others: Vec::new(),
         };
-        let records = match dns::read_name(work, zone, domain).await {
+        let records = match dns::read_name(work, zones, zone, domain).await {
             Err(StepError::Refused { source, .. }) if purpose == Purpose::Compare && denied::is(&source) => {
                 alias.existing = Lookup::Denied(source.to_string());
                 return Ok(alias);
@@ -109,6 +115,11 @@ fn zone_of(spec: &Spec) -> Option<&str> {
     desired.hosted_zone_id.as_deref()
 }
 
+/// The IDs of the zones in which the stack may have records.
+pub(super) fn zone_ids<'a>(work: &'a Work<'_>) -> BTreeSet<&'a str> {
+    known_specs(work).filter_map(zone_of).collect()
+}
+
 /// The zones and names of a spec's alias records.
 fn zones_and_names(spec: &Spec) -> Vec<(&str, &str)> {
     let names = zone_of(spec).map(|zone| spec.hosts().into_iter().map(move |host| (zone, host)));
@@ -120,15 +131,16 @@ fn domain_of(spec: &Spec) -> Option<&str> {
 }
 
 impl Aliases {
-    pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
+    pub(super) async fn read(work: &Work<'_>, zones: &Zones, purpose: Purpose) -> Result<Self, StepError> {
         let desired = zones_and_names(work.spec);
         let previous: BTreeSet<(&str, &str)> = known_specs(work)
             .flat_map(zones_and_names)
             .filter(|previous| !desired.contains(previous))
             .collect();
-        let desired = desired.into_iter().map(|(zone, domain)| Alias::find(work, purpose, zone, domain));
+        let desired =
+            desired.into_iter().map(|(zone, domain)| Alias::find(work, zones, purpose, zone, domain));
         let previous =
-            previous.into_iter().map(|(zone, domain)| Alias::find(work, Purpose::Prune, zone, domain));
+            previous.into_iter().map(|(zone, domain)| Alias::find(work, zones, Purpose::Prune, zone, domain));
         let (mut desired, previous) = tokio::try_join!(try_join_all(desired), try_join_all(previous))?;
         let absent = desired.iter().find(|alias| matches!(alias.existing, Lookup::Absent));
         let zone = match absent {
@@ -147,15 +159,16 @@ impl Aliases {
     pub(super) async fn read_more(
         &mut self,
         work: &Work<'_>,
+        zones: &Zones,
         mut domains: BTreeSet<String>,
     ) -> Result<(), StepError> {
         for known in self.desired.iter().chain(&self.previous) {
             domains.remove(&known.domain);
         }
-        let zones: BTreeSet<&str> = known_specs(work).filter_map(zone_of).collect();
-        let pairs = domains.iter().flat_map(|domain| zones.iter().map(move |zone| (zone, domain)));
+        let ids = zone_ids(work);
+        let pairs = domains.iter().flat_map(|domain| ids.iter().map(move |zone| (zone, domain)));
         self.previous.extend(
-            try_join_all(pairs.map(|(zone, domain)| Alias::find(work, Purpose::Delete, zone, domain)))
+            try_join_all(pairs.map(|(zone, domain)| Alias::find(work, zones, Purpose::Delete, zone, domain)))
                 .await?,
         );
         Ok(())

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
 use super::certificate::{Source, elsewhere, source};
-use super::dns::{self, Lookup};
+use super::dns::{self, Lookup, Zones};
 use super::observed::{Balancer, Observed, Purpose, known_specs};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
@@ -130,7 +130,7 @@ impl Own {
 }
 
 impl Certificates {
-    pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
+    pub(super) async fn read(work: &Work<'_>, zones: &Zones, purpose: Purpose) -> Result<Self, StepError> {
         let given = async {
             match work.spec.load_balancer.as_ref().and_then(source) {
                 Some(Source::Given(arn)) if purpose == Purpose::Compare && elsewhere(work, arn).is_none() => {
@@ -151,7 +151,7 @@ impl Certificates {
                 });
                 summary.r#type() == Some(&CertificateType::AmazonIssued) && is_ours
             });
-            classify(work, purpose, candidates, others).await
+            classify(work, zones, purpose, candidates, others).await
         };
         let (given, own) = tokio::try_join!(given, own)?;
         Ok(Self { given, ..own })
@@ -173,6 +173,7 @@ async fn list(work: &Work<'_>) -> Result<Vec<CertificateSummary>, StepError> {
 /// Separates this stack's certificates from others, and reads them.
 async fn classify(
     work: &Work<'_>,
+    zones: &Zones,
     purpose: Purpose,
     candidates: Vec<CertificateSummary>,
     others: Vec<CertificateSummary>,
@@ -191,7 +192,7 @@ async fn classify(
                 return Ok((summary, None));
             }
             let Some(detail) = describe(work, arn).await? else { return Ok((summary, None)) };
-            let records = find_records(work, purpose, &detail).await?;
+            let records = find_records(work, zones, purpose, &detail).await?;
             Ok::<_, StepError>((summary, Some(Own { detail, tags, records })))
         });
         for (summary, read) in try_join_all(read).await? {
@@ -228,6 +229,7 @@ async fn describe(work: &Work<'_>, arn: &str) -> Result<Option<CertificateDetail
 /// Finds the validation records that ACM requires (ACM reports them some seconds after the request), and the existing ones.
 async fn find_records(
     work: &Work<'_>,
+    zones: &Zones,
     purpose: Purpose,
     detail: &CertificateDetail,
 ) -> Result<Vec<Record>, StepError> {
@@ -242,7 +244,7 @@ async fn find_records(
         }
     }
     let records = requested.into_iter().map(async |(name, (domain, value))| {
-        let existing = dns::find(work, purpose, zone, &name, dns::CNAME).await?;
+        let existing = dns::find(work, zones, purpose, zone, &name, dns::CNAME).await?;
         Ok(Record { domain, zone: (*zone).to_owned(), name, value, existing })
     });
     try_join_all(records).await

@@ -2,6 +2,8 @@
 //!
 //! DNS records have no tags. So a record counts as the stack's only if its value is exactly what Stackdrop would write.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_route53::types::{
     Change, ChangeAction, ChangeBatch, HostedZoneConfig, ResourceRecord, ResourceRecordSet, RrType,
 };
@@ -17,6 +19,40 @@ pub(super) const CNAME: RrType = RrType::Cname;
 pub(super) const TTL: i64 = 299;
 /// How many records of one name are read.
 const RECORDS_OF_NAME: i32 = 20;
+/// How many records of a zone are read at once.
+const RECORDS_OF_ZONE: i32 = 100;
+/// Route 53's error code for a zone that does not exist.
+const ABSENT: [&str; 1] = ["NoSuchHostedZone"];
+
+/// All records of small zones, each read in one call instead of one for each name. In other zones, each name is read alone.
+#[derive(Debug, Default)]
+pub(super) struct Zones(BTreeMap<String, Vec<ResourceRecordSet>>);
+
+impl Zones {
+    /// Reads the zones with these IDs. One that cannot be read is left out: the reader of a name says why.
+    pub(super) async fn read(work: &Work<'_>, ids: BTreeSet<&str>) -> Result<Self, StepError> {
+        let mut zones = Self::default();
+        for id in ids {
+            let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(id);
+            let sent = call.max_items(RECORDS_OF_ZONE).send().await;
+            let answer =
+                match sent.unless(&ABSENT).doing(format!("reading the records of Route 53 zone {id}")) {
+                    Err(StepError::Refused { source, .. }) if denied::is(&source) => None,
+                    answer => answer?,
+                };
+            if let Some(answer) = answer.filter(|answer| !answer.is_truncated()) {
+                zones.0.insert(id.to_owned(), answer.resource_record_sets);
+            }
+        }
+        Ok(zones)
+    }
+
+    /// The records of a name; `None` if its zone was not read.
+    fn of_name(&self, zone: &str, name: &str) -> Option<Vec<ResourceRecordSet>> {
+        let records = self.0.get(zone)?.iter();
+        Some(records.filter(|record| normalized(&record.name) == normalized(name)).cloned().collect())
+    }
+}
 
 /// The result of reading a DNS record.
 #[derive(Debug)]
@@ -34,11 +70,16 @@ pub(super) enum Lookup {
 /// Reads one record. A zone that cannot be read is an error, except when the spec is compared with the account.
 pub(super) async fn find(
     work: &Work<'_>,
+    zones: &Zones,
     purpose: Purpose,
     zone: &str,
     name: &str,
     kind: RrType,
 ) -> Result<Lookup, StepError> {
+    if let Some(records) = zones.of_name(zone, name) {
+        let record = records.into_iter().find(|record| record.r#type == kind);
+        return Ok(record.map_or(Lookup::Absent, |record| Lookup::Record(Box::new(record))));
+    }
     match read(work, zone, name, kind).await {
         Err(StepError::Refused { source, .. }) if purpose == Purpose::Compare && denied::is(&source) => {
             Ok(Lookup::Denied(source.to_string()))
@@ -51,9 +92,8 @@ async fn read(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<L
     // Route 53 lists records in order, starting with the requested one if it exists.
     let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(zone);
     let call = call.start_record_name(name).start_record_type(kind.clone()).max_items(1).send().await;
-    let observed = call
-        .unless(&["NoSuchHostedZone"])
-        .doing(format!("looking for DNS record {name} in Route 53 zone {zone}"))?;
+    let observed =
+        call.unless(&ABSENT).doing(format!("looking for DNS record {name} in Route 53 zone {zone}"))?;
     let Some(observed) = observed else { return Ok(Lookup::NoZone) };
     let first = observed.resource_record_sets.into_iter().next();
     let first = first.filter(|record| normalized(&record.name) == normalized(name) && record.r#type == kind);
@@ -63,9 +103,13 @@ async fn read(work: &Work<'_>, zone: &str, name: &str, kind: RrType) -> Result<L
 /// Reads all records of a name; `None` if the zone does not exist.
 pub(super) async fn read_name(
     work: &Work<'_>,
+    zones: &Zones,
     zone: &str,
     name: &str,
 ) -> Result<Option<Vec<ResourceRecordSet>>, StepError> {
+    if let Some(records) = zones.of_name(zone, name) {
+        return Ok(Some(records));
+    }
     // Route 53 lists records in order of their names. A name has few records, unless it has routing policies.
     let call = work.aws.route53().list_resource_record_sets().hosted_zone_id(zone);
     let observed = call
@@ -73,7 +117,7 @@ pub(super) async fn read_name(
         .max_items(RECORDS_OF_NAME)
         .send()
         .await
-        .unless(&["NoSuchHostedZone"])
+        .unless(&ABSENT)
         .doing(format!("looking for DNS record {name} in Route 53 zone {zone}"))?;
     let of_name = |record: &ResourceRecordSet| normalized(&record.name) == normalized(name);
     Ok(observed.map(|observed| observed.resource_record_sets.into_iter().filter(of_name).collect()))
@@ -82,7 +126,7 @@ pub(super) async fn read_name(
 /// The name of a zone, and whether it is private; `None` if the zone does not exist.
 pub(super) async fn find_zone(work: &Work<'_>, zone: &str) -> Result<Option<(String, bool)>, StepError> {
     let call = work.aws.route53().get_hosted_zone().id(zone).send().await;
-    let observed = call.unless(&["NoSuchHostedZone"]).doing(format!("reading Route 53 zone {zone}"))?;
+    let observed = call.unless(&ABSENT).doing(format!("reading Route 53 zone {zone}"))?;
     Ok(observed.and_then(|observed| observed.hosted_zone).map(|zone| {
         let private = zone.config().is_some_and(HostedZoneConfig::private_zone);
         (normalized(zone.name()), private)
@@ -134,7 +178,7 @@ pub(super) async fn delete(
     let batch = batch(ChangeAction::Delete, record.clone())?;
     let call = work.aws.route53().change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
     let doing = format!("deleting DNS record {name} of Route 53 zone {zone}");
-    let deleted = call.send().await.deleted(&["NoSuchHostedZone"], &["InvalidChangeBatch"], doing)?;
+    let deleted = call.send().await.deleted(&ABSENT, &["InvalidChangeBatch"], doing)?;
     if deleted {
         tracing::info!(zone, name, "DNS record deleted.");
     }

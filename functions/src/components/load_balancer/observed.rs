@@ -6,8 +6,9 @@ use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, Target
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
 
-use super::aliases::Aliases;
+use super::aliases::{self, Aliases};
 use super::certificates::Certificates;
+use super::dns::Zones;
 use super::targets::{self, Target};
 use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
@@ -116,11 +117,14 @@ impl Observed {
     }
 
     async fn read_all(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
-        let (balancer, all_groups, certificates, aliases) = tokio::try_join!(
+        let (balancer, all_groups, zones) = tokio::try_join!(
             find_balancer(work),
             find_groups(work),
-            Certificates::read(work, purpose),
-            Aliases::read(work, purpose),
+            Zones::read(work, aliases::zone_ids(work)),
+        )?;
+        let (certificates, aliases) = tokio::try_join!(
+            Certificates::read(work, &zones, purpose),
+            Aliases::read(work, &zones, purpose),
         )?;
         let arn = balancer.as_ref().and_then(|observed| observed.load_balancer_arn()).unwrap_or_default();
         let compares = purpose == Purpose::Compare;
@@ -163,7 +167,7 @@ impl Observed {
             // The domain of a failed update is known only from its certificate.
             let own = observed.certificates.own.iter();
             let domains = own.flat_map(|own| own.names().into_iter().map(str::to_owned)).collect();
-            observed.aliases.read_more(work, domains).await?;
+            observed.aliases.read_more(work, &zones, domains).await?;
         }
         Ok(observed)
     }

@@ -61,8 +61,8 @@ impl Observed {
         let (execution_role, task_role) =
             (permissions::by_logical_id("role/execution"), permissions::by_logical_id("role/task"));
         let (execution, task, cluster, groups) = tokio::try_join!(
-            roles::find(work, &execution_role),
-            roles::find(work, &task_role),
+            roles::find(work, &execution_role, true),
+            roles::find(work, &task_role, true),
             find_cluster(work),
             find_groups(work),
         )?;

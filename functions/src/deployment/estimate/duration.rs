@@ -7,9 +7,9 @@ use crate::deployment::component_names;
 use crate::deployment::plan::{Change, ComponentPlan, FieldChange, Verb};
 
 /// Admit, Plan and Conclude: the duration of a deployment that changes nothing.
-const AROUND_SECONDS: f64 = 3.8;
+const AROUND_SECONDS: f64 = 4.6;
 /// A step that finds nothing to do, or starts something and does not wait for it.
-const STEP_SECONDS: f64 = 0.6;
+const STEP_SECONDS: f64 = 0.65;
 /// A new resource is not visible at once: a step that creates several retries until it sees them.
 const VISIBLE_SECONDS: f64 = 2.0;
 /// How long the services wait for new roles, which are created before the load balancer, or for new access of their role.

@@ -139,6 +139,10 @@ fn add_guard_duty(world: &mut World, stack: &str) -> Vec<String> {
         let subnets = of_stack::<Subnet>(world, stack, |subnet| {
             subnet.vpc == vpc && subnet.tags().get("Name").is_some_and(|name| name.contains("private"))
         });
+        // GuardDuty adds them once something runs in the subnets.
+        if subnets.is_empty() {
+            continue;
+        }
         let group = group::add_guard_duty(world, &vpc);
         added.extend(endpoint::add_guard_duty(world, &vpc, &subnets, &group));
         added.push(group);

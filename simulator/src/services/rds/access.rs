@@ -107,7 +107,7 @@ fn create_instance(world: &World, params: &Params, requests: &mut AccessRequests
     if subnet_group.is_some() {
         on(world, params, requests, "subgrp", "DBSubnetGroupName");
     }
-    let major = catalogue::resolve(params.text("EngineVersion").as_deref()).map(catalogue::major);
+    let major = catalogue::resolve(world, params.text("EngineVersion").as_deref()).map(catalogue::major);
     let parameter_group =
         name(params, "DBParameterGroupName").or(major.as_ref().ok().copied().map(default_name));
     if let Some(group) = parameter_group {
@@ -137,7 +137,8 @@ fn modify_instance(world: &World, params: &Params, requests: &mut AccessRequests
     let Some(instance) = instance else { return };
     // Unverified: another major version uses another option group, which must be created.
     let version = params.text("EngineVersion");
-    let major = version.and_then(|version| catalogue::resolve(Some(&version)).ok()).map(catalogue::major);
+    let major =
+        version.and_then(|version| catalogue::resolve(world, Some(&version)).ok()).map(catalogue::major);
     if let Some(major) = major.filter(|major| *major != catalogue::major(instance.settings.version)) {
         requests.resource("og", option_group(world, major), None);
     }

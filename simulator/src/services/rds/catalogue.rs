@@ -1,5 +1,6 @@
 //! What RDS offers: PostgreSQL versions, instance classes, storage types.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -169,17 +170,22 @@ pub(super) fn next_major(version: &str) -> Option<&'static str> {
     names().rfind(|known| major(known) == major(version) + 1 && can_upgrade(version, known))
 }
 
-/// The default minor version of a major version.
-fn default_of(major: u32) -> Option<&'static str> {
-    let mut of_major = VERSIONS.iter().filter(|(name, _)| self::major(name) == major);
-    of_major.rfind(|(_, release)| *release <= DEFAULT_RELEASE).map(|(name, _)| *name)
+/// The default minor version of a major version: RDS creates no instances of a version that it has retired.
+fn default_of(major: u32, retired: &BTreeSet<&'static str>) -> Option<&'static str> {
+    let mut offered =
+        VERSIONS.iter().filter(|(name, _)| self::major(name) == major && !retired.contains(name));
+    let usual = offered.clone().rfind(|(_, release)| *release <= DEFAULT_RELEASE);
+    usual.or_else(|| offered.next()).map(|(name, _)| *name)
 }
 
 /// The version of a request: a major version alone means its default minor version, none means the default.
-pub(super) fn resolve(version: Option<&str>) -> Result<&'static str, Refusal> {
+pub(super) fn resolve(world: &World, version: Option<&str>) -> Result<&'static str, Refusal> {
+    let retired = &world.states.rds.retired;
     let found = match version {
-        None => default_of(DEFAULT_MAJOR),
-        Some(major) if !major.contains('.') => major.parse().ok().and_then(default_of),
+        None => default_of(DEFAULT_MAJOR, retired),
+        Some(major) if !major.contains('.') => {
+            major.parse().ok().and_then(|major| default_of(major, retired))
+        }
         Some(version) => names().find(|known| *known == version),
     };
     found.ok_or_else(|| not_found(version.unwrap_or_default()))
@@ -238,10 +244,12 @@ pub(super) fn describe_versions(world: &mut World, params: &Params) -> Result<Re
         let asked = version.as_deref().is_none_or(|version| {
             version == known || (!version.contains('.') && version == major(known).to_string())
         });
-        let default = default_of(DEFAULT_MAJOR) == Some(known);
+        let default = default_of(DEFAULT_MAJOR, retired) == Some(known);
         let wanted = asked
             && family.as_deref().is_none_or(|family| family == of_family)
-            && (!default_only || default || (version.is_some() && default_of(major(known)) == Some(known)))
+            && (!default_only
+                || default
+                || (version.is_some() && default_of(major(known), retired) == Some(known)))
             && filters.pass(|name| match name {
                 "engine-version" => Some(known),
                 "status" => Some(status),
@@ -403,13 +411,24 @@ mod tests {
 
     #[test]
     fn a_major_version_alone_means_its_default_minor_version() {
-        assert_eq!(resolve(Some("16")).unwrap(), "16.11");
-        assert_eq!(resolve(Some("16.9")).unwrap(), "16.9");
-        assert_eq!(resolve(None).unwrap(), "17.7");
-        assert_eq!(resolve(Some("17.99")).unwrap_err().code, "InvalidParameterCombination");
+        let none = BTreeSet::new();
+        assert_eq!(default_of(16, &none), Some("16.11"));
+        assert_eq!(default_of(DEFAULT_MAJOR, &none), Some("17.7"));
         assert!(
-            MAJORS.iter().all(|major| default_of(*major).is_some() && standard_support_end(*major).is_some())
+            MAJORS.iter().all(|major| {
+                default_of(*major, &none).is_some() && standard_support_end(*major).is_some()
+            })
         );
+    }
+
+    #[test]
+    fn a_retired_version_is_never_the_default() {
+        let mut retired = BTreeSet::from(["17.7"]);
+        let earlier = default_of(17, &retired);
+        assert!(earlier.is_some_and(|version| version != "17.7" && major(version) == 17), "{earlier:?}");
+        retired.extend(names().filter(|version| rank(version) <= rank("17.7")));
+        let later = default_of(17, &retired);
+        assert_eq!(later, newer_minor("17.7"));
     }
 
     #[test]

@@ -294,7 +294,7 @@ fn subnet_group<'w>(world: &'w World, params: &Params) -> Result<(String, &'w Su
 }
 
 fn settings(world: &World, params: &Params, group: &SubnetGroup) -> Result<Settings, Refusal> {
-    let version = catalogue::resolve(params.text("EngineVersion").as_deref())?;
+    let version = catalogue::resolve(world, params.text("EngineVersion").as_deref())?;
     let class = params.required("DBInstanceClass")?;
     catalogue::wanted_class(&class)?;
     let storage = checks::number(params, "AllocatedStorage")?

@@ -22,7 +22,7 @@ const fn incident(
     Incident { name, what, cause }
 }
 
-/// All of them. Each applies to an instance that is available and that RDS is not changing.
+/// What a deployment repairs or leaves alone. Each applies to an instance that is available and that RDS is not changing.
 pub(super) const ALL: &[Incident] = &[
     incident("database-stopped", "Somebody stops the database", |world, stack| {
         on_each(world, stack, |world, id| {
@@ -52,19 +52,6 @@ pub(super) const ALL: &[Incident] = &[
             set(world, id, |instance, _| instance.condition = Some(Condition::StorageFull))
         })
     }),
-    incident(
-        "database-parameters-incompatible",
-        "Somebody sets a parameter for which the class has too little memory, and reboots the database",
-        |world, stack| {
-            on_each(world, stack, |world, id| {
-                let sets = set_parameter(world, id, INCOMPATIBLE.0, INCOMPATIBLE.1);
-                if sets {
-                    condition::begin_reboot(world, id, false);
-                }
-                sets
-            })
-        },
-    ),
     incident(
         "database-parameter-set",
         "Somebody sets a parameter that waits for a reboot",
@@ -178,6 +165,21 @@ pub(super) const ALL: &[Incident] = &[
         },
     ),
 ];
+
+/// Those that only a person can repair.
+pub(super) const SEVERE: &[Incident] = &[incident(
+    "database-parameters-incompatible",
+    "Somebody sets a parameter for which the class has too little memory, and reboots the database",
+    |world, stack| {
+        on_each(world, stack, |world, id| {
+            let sets = set_parameter(world, id, INCOMPATIBLE.0, INCOMPATIBLE.1);
+            if sets {
+                condition::begin_reboot(world, id, false);
+            }
+            sets
+        })
+    },
+)];
 
 /// Applies to each available instance of the stack that RDS is not changing; returns the IDs of those that it changed.
 fn on_each(world: &mut World, stack: &str, cause: impl Fn(&mut World, &str) -> bool) -> Vec<String> {

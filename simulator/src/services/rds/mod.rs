@@ -59,6 +59,7 @@ pub(crate) static SERVICE: Service = Service {
     // A rotation of the master password causes an event of Secrets Manager.
     causes_events: true,
     incidents: incidents::ALL,
+    severe_incidents: incidents::SEVERE,
     ..Service::query("rds", "http://rds.amazonaws.com/doc/2014-10-31/", act, access::access)
 };
 

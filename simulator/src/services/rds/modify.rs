@@ -110,7 +110,7 @@ fn wanted_settings(world: &World, params: &Params, instance: &Instance) -> Resul
         catalogue::wanted_class(&class)?;
         wanted.class = class;
     }
-    wanted.version = version(params, now)?;
+    wanted.version = version(world, params, now)?;
     storage(params, now, &mut wanted)?;
     if let Some(days) = checks::number(params, "BackupRetentionPeriod")? {
         wanted.backup_days = checks::backup_days(days)?;
@@ -159,11 +159,11 @@ fn wanted_settings(world: &World, params: &Params, instance: &Instance) -> Resul
     Ok(wanted)
 }
 
-fn version(params: &Params, now: &Settings) -> Result<&'static str, Refusal> {
+fn version(world: &World, params: &Params, now: &Settings) -> Result<&'static str, Refusal> {
     let allows_major = params.flag("AllowMajorVersionUpgrade")?.unwrap_or(false);
     let Some(text) = params.text("EngineVersion") else { return Ok(now.version) };
     let same_major = text == catalogue::major(now.version).to_string();
-    let wanted = if same_major { now.version } else { catalogue::resolve(Some(&text))? };
+    let wanted = if same_major { now.version } else { catalogue::resolve(world, Some(&text))? };
     if wanted == now.version {
         return Ok(wanted);
     }
