@@ -303,14 +303,9 @@ impl<'r> Driver<'r> {
     }
 }
 
-/// The incidents that are left out. A destroy waits for an hour and a half for a load balancer that lacks the stack's tag, and
-/// does not say that the tag must be restored: a fault that must be repaired.
-const LEFT_OUT: [&str; 1] = ["load-balancer-untagged"];
-
 /// The incidents that a test draws from. After some of them, only a person can continue.
 pub fn incidents() -> impl Iterator<Item = &'static Incident> {
-    let all = Incident::all().chain(Incident::severe());
-    all.filter(|incident| !LEFT_OUT.contains(&incident.name))
+    Incident::all().chain(Incident::severe())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the chaos test waits; no function does")]

@@ -34,7 +34,8 @@ enum Act {
 }
 
 /// A part of what a deployment says, and what a person does then.
-const ADVICE: [(&str, Act); 10] = [
+const ADVICE: [(&str, Act); 11] = [
+    ("aws elbv2 add-tags", Act::RestoreTags),
     ("restore its tag stackdrop:stack", Act::RestoreTags),
     // Only a listener or a rule without its tag is left.
     ("a listener or a listener rule still refers to it", Act::RestoreTags),

@@ -31,8 +31,9 @@ impl Variant {
             "stack: {stack}\nregion: eu-central-1\nnetwork: {{ cidr: 10.20.0.0/16, zones: 2, nat: {nat} }}\n"
         );
         if self == Self::WithoutInstance {
-            text +=
-                &format!("loadBalancer: {{ domain: {stack}.example.com, hostedZoneId: {HOSTED_ZONE} }}\n");
+            text = format!(
+                "{text}loadBalancer: {{ domain: {stack}.example.com, hostedZoneId: {HOSTED_ZONE} }}\n"
+            );
         }
         if matches!(self, Self::Full | Self::Larger | Self::WithoutDatabase) {
             text += "loadBalancer:\n  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23\n";

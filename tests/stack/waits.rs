@@ -192,7 +192,6 @@ fn a_resource_that_fails_in_a_first_deployment_is_told_within_two_minutes() {
 /// Updates after which RDS, ECS or ELB work for a while, show nothing, and work again: each needs little of the time without
 /// progress, whatever AWS's durations are.
 #[test]
-#[expect(clippy::print_stdout, reason = "the table of `just waits`")]
 fn a_step_without_progress_for_a_while_has_enough_time_left_when_progress_ends_later() {
     let spec = unprotected();
     let changed = |from: &str, to: &str| with(&spec, from, to);

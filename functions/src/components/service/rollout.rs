@@ -142,7 +142,7 @@ async fn unfinished(
         match targets::are_used(work, name, service).await {
             // Without this permission, ECS's own reason is told when the rollout has ended.
             Err(StepError::Refused { source, .. }) => {
-                tracing::warn!(cause = %source, "Target health is unknown.")
+                tracing::warn!(cause = %source, "Target health is unknown.");
             }
             used => used?,
         }

@@ -84,13 +84,11 @@ pub(super) async fn restart_ended(
     ended: StatusChange,
     cleaned_up: bool,
 ) -> Result<Value, StepError> {
-    match rotation::stack_with(aws, &password.secret).await? {
-        Some(stack) => interrupted(aws, execution, &ended.interruption(stack, cleaned_up, true)).await,
-        None => {
-            let reason = format!("secret {} is not that of a stack's database", password.secret);
-            not_deployed(execution, "", Verdict::Superseded, &reason)
-        }
-    }
+    let Some(stack) = rotation::stack_with(aws, &password.secret).await? else {
+        let reason = format!("secret {} is not that of a stack's database", password.secret);
+        return not_deployed(execution, "", Verdict::Superseded, &reason);
+    };
+    interrupted(aws, execution, &ended.interruption(stack, cleaned_up, true)).await
 }
 
 /// Ends the cleanup that failed: its stack stays as it is, and somebody must deploy it again.
