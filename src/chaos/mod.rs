@@ -169,7 +169,7 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
             if problems.is_empty() {
                 break;
             }
-            let said = deployed.error().unwrap_or_default();
+            let said = said(&deployed);
             let done = person.follow(&said).await?;
             driver.note(&format!("{stack} at the end {goal:?}: {} {said}\nThe person {done}", deployed.id));
             (deployed, problems) = reach(&rehearsal, stack, goal, &person).await?;
@@ -216,6 +216,12 @@ fn result(rehearsal: &Rehearsal, driver: &Driver<'_>, ended: &[Ended], violation
     }
 }
 
+/// What a deployment says at its end: its error, or what its record adds to a success.
+fn said(deployed: &Deployed) -> String {
+    let added = || Some(deployed.conclusion()?["cause"].as_str()?.to_owned());
+    deployed.error().or_else(added).unwrap_or_default()
+}
+
 /// Deploys or destroys a stack without faults, and returns the violations.
 async fn reach(
     rehearsal: &Rehearsal,
@@ -238,6 +244,10 @@ async fn reach(
             deployed.result(),
             deployed.error()
         ));
+    }
+    let baseline = rehearsal.object(&bucket::baseline_key(stack)).await?.unwrap_or_default();
+    if deployed.result() == Outcome::Succeeded && baseline["unpruned"] == true {
+        violations.push(format!("not everything was pruned: {}", said(&deployed)));
     }
     if rehearsal.object(&bucket::lock_key(stack)).await?.is_some() {
         violations.push("the lock still exists".into());

@@ -231,12 +231,23 @@ pub struct Baseline {
     /// Whether pruning failed, so that resources remain that no spec has: the next deployment prunes them.
     #[serde(default)]
     pub unpruned: bool,
+    /// The spec whose resources remain, if pruning failed, without its services: it names a domain that no other spec knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpruned_spec: Option<Box<Spec>>,
     /// Whether a schedule could not be written or deleted: the next deployment does that.
     #[serde(default)]
     pub unscheduled: bool,
 }
 
 impl Baseline {
+    /// The baseline once pruning has failed that a deployment of this spec should have done.
+    pub(crate) fn unpruned_of(self, spec: Option<&Spec>) -> Self {
+        // An execution's state has little room beside the specs that it needs.
+        let named = |spec: &Spec| Box::new(Spec { services: BTreeMap::default(), ..spec.clone() });
+        let unpruned_spec = self.unpruned_spec.or_else(|| spec.map(named));
+        Self { unpruned: true, unpruned_spec, ..self }
+    }
+
     /// Where its spec was read.
     pub(crate) fn source(&self) -> Source {
         let key =

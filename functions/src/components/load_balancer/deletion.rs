@@ -8,7 +8,7 @@ use super::{aliases, balancer, certificate, certificate_deletion, certificates, 
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 use crate::contract::identity::{self, Lost};
-use crate::deployment::deletion::Deletion;
+use crate::deployment::deletion::{Deletion, Remaining};
 use crate::deployment::plan::{Plan, Verb};
 
 /// Plans the deletion of a load balancer that the spec no longer has.
@@ -76,11 +76,11 @@ pub(super) async fn delete_obsolete(work: &Work<'_>, observed: &Observed) -> Res
 /// recognized by the load balancer's name.
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = delete_aliases(work, observed.aliases.ours(work, observed).collect()).await?;
-    identity::keep(work, &lost(work, observed), &mut deletion);
     if !deletion.remaining.is_empty() {
         // Without the load balancer, the alias record could no longer be recognized as the stack's.
         return Ok(deletion);
     }
+    identity::keep(work, &lost(work, observed), &mut deletion);
     if let Some(balancer) = &observed.balancer {
         deletion.found += 1;
         delete_balancer(work, balancer, &mut deletion).await?;
@@ -94,6 +94,16 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
     );
     deletion.join(groups?);
     deletion.join(certificates?);
+    let stays = |remaining: &Remaining| remaining.resource == balancer::LOGICAL_ID && !remaining.in_progress;
+    if deletion.remaining.iter().any(stays) {
+        // Its certificate is in use until the load balancer is deleted.
+        let of_certificate = |remaining: &&mut Remaining| remaining.resource == certificate::LOGICAL_ID;
+        deletion
+            .remaining
+            .iter_mut()
+            .filter(of_certificate)
+            .for_each(|remaining| remaining.in_progress = false);
+    }
     Ok(deletion)
 }
 

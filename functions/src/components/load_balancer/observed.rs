@@ -31,11 +31,13 @@ pub(super) enum Purpose {
     Delete,
 }
 
-/// The specs with which this stack may have created resources: the current one, the baseline's, and during a rollback the
-/// failed one.
+/// The specs with which this stack may have created resources: the current one, the baseline's, during a rollback the failed
+/// one, and the one whose resources could not be pruned.
 pub(super) fn known_specs<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Spec> {
-    let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.spec);
-    [Some(work.spec), baseline, work.deployment.attempted.as_ref()].into_iter().flatten()
+    let baseline = work.deployment.baseline.as_ref();
+    let unpruned = baseline.and_then(|baseline| baseline.unpruned_spec.as_deref());
+    let baseline = baseline.map(|baseline| &baseline.spec);
+    [Some(work.spec), baseline, work.deployment.attempted.as_ref(), unpruned].into_iter().flatten()
 }
 
 /// The observed state of this stack's load balancer. Only resources with the stack's tag, except in the fields `not_owned_…`.

@@ -20,7 +20,7 @@ use crate::deployment::deletion::{Deletion, Dependents};
 use crate::deployment::outputs::SecurityGroupOutputs;
 use crate::deployment::plan::{Plan, Verb};
 use observed::{Observed, Owned, OwnedRule};
-use rules::{Group, Rule};
+use rules::{Group, Peer, Rule};
 
 /// The component's name.
 pub const NAME: &str = component_names::SECURITY_GROUPS;
@@ -138,6 +138,8 @@ struct Difference<'f> {
     owned: &'f Owned,
     missing: BTreeMap<Rule, &'static str>,
     extra: Vec<(&'f str, &'f Rule)>,
+    /// Extra rules that refer to a group which the spec no longer has. The previous tasks may need them until that group is pruned.
+    pruned: Vec<&'f Rule>,
     /// The rules that this stack created. The rule that EC2 adds to every new group has no tags and needs none.
     own: Vec<&'f OwnedRule>,
 }
@@ -151,11 +153,14 @@ impl<'f> Difference<'f> {
             .rules
             .iter()
             .partition(|existing| desired.contains_key(&existing.rule) || tolerated.contains(&existing.rule));
+        let refers_to_undesired = |existing: &&OwnedRule| matches!(existing.rule.peer, Peer::Group(peer) if !peer.is_desired(work.spec));
+        let (pruned, extra): (Vec<_>, Vec<_>) = extra.into_iter().partition(refers_to_undesired);
+        let pruned = pruned.iter().map(|existing| &existing.rule).collect();
         let has = |rule: &Rule| owned.rules.iter().any(|existing| existing.rule == *rule);
         let own = correct.into_iter().filter(|existing| work.stack.owns(&existing.tags)).collect();
         let extra = extra.iter().map(|existing| (existing.id.as_str(), &existing.rule)).collect();
         let missing = desired.into_iter().filter(|(rule, _)| !has(rule)).collect();
-        Self { owned, missing, extra, own }
+        Self { owned, missing, extra, pruned, own }
     }
 
     /// Adds the missing rules, in one call for each direction.
@@ -218,7 +223,7 @@ fn plan_rules(work: &Work<'_>, owned: &Owned, plan: &mut Plan) {
     for rule in difference.missing.keys() {
         plan.update(logical_id, &rule.to_string(), "(none)", "allowed");
     }
-    for (_, rule) in &difference.extra {
+    for rule in difference.extra.iter().map(|(_, rule)| rule).chain(&difference.pruned) {
         plan.update(logical_id, &rule.to_string(), "allowed", "(none)");
     }
     for rule in &difference.own {
@@ -323,11 +328,11 @@ async fn revoke(work: &Work<'_>, id: &str, rules: Vec<(&str, &Rule)>) -> Result<
 /// Deletes the groups that the spec no longer has. EC2 deletes their rules with them.
 async fn delete_undesired(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let undesired: Vec<&Owned> = undesired(work, observed).collect();
-    // `apply` has already revoked the remaining groups' rules that refer to these groups.
+    // No task needs the rules that refer to these groups any more, and they would prevent the deletion.
     let is_undesired = |group: Group| !group.is_desired(work.spec);
-    join::all(undesired.iter().map(|owned| {
-        let between_undesired = owned.cross_rules().filter(|(_, peer)| is_undesired(*peer));
-        revoke(work, &owned.id, between_undesired.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
+    join::all(observed.groups.iter().map(|owned| {
+        let referring = owned.cross_rules().filter(|(_, peer)| is_undesired(*peer));
+        revoke(work, &owned.id, referring.map(|(rule, _)| (rule.id.as_str(), &rule.rule)).collect())
     }))
     .await?;
     let deletions = undesired.iter().map(async |owned| {

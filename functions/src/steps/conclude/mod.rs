@@ -86,7 +86,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
             if !deployment.prune_failed.is_empty() || !deployment.outputs.left_alone.is_empty() =>
         {
             if let Some(baseline) = &deployment.baseline {
-                let baseline = Baseline { unpruned: true, ..baseline.clone() };
+                let baseline = baseline.clone().unpruned_of(deployment.attempted.as_ref());
                 bucket::write(aws, &bucket::baseline_key(stack), &baseline, When::Always).await?;
             }
         }
@@ -138,8 +138,16 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         version: deployment.source.version.clone(),
         spec: deployment.spec.clone(),
         outputs: outputs.clone(),
-        unpruned: !deployment.prune_failed.is_empty(),
+        unpruned: false,
+        unpruned_spec: None,
         unscheduled,
+    };
+    let baseline = if deployment.prune_failed.is_empty() {
+        baseline
+    } else {
+        let previous = deployment.baseline.as_ref();
+        let unpruned_spec = previous.and_then(|previous| previous.unpruned_spec.clone());
+        Baseline { unpruned_spec, ..baseline }.unpruned_of(previous.map(|previous| &previous.spec))
     };
     let key = bucket::baseline_key(deployment.stack.as_str());
     bucket::write(aws, &key, &baseline, When::Always).await?;

@@ -485,9 +485,15 @@ pub(super) fn add_guard_duty(
 ) -> Option<String> {
     let id = world.id(Endpoint::KIND.prefix);
     let groups = vec![group.to_owned()];
-    let mut interfaces = BTreeMap::new();
+    let mut interfaces: BTreeMap<String, String> = BTreeMap::new();
     for subnet in subnets {
-        interfaces.insert(subnet.clone(), make_interface(world, &id, subnet, &groups).ok()?);
+        let Ok(interface) = make_interface(world, &id, subnet, &groups) else {
+            for made in interfaces.values() {
+                interface::release(world, made, world.now);
+            }
+            return None;
+        };
+        interfaces.insert(subnet.clone(), interface);
     }
     let endpoint = Endpoint {
         entity: Entity::new(id.clone(), Tags::from([("GuardDutyManaged".into(), "true".into())]), world.now),

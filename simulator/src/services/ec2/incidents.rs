@@ -144,8 +144,12 @@ fn add_guard_duty(world: &mut World, stack: &str) -> Vec<String> {
             continue;
         }
         let group = group::add_guard_duty(world, &vpc);
-        added.extend(endpoint::add_guard_duty(world, &vpc, &subnets, &group));
-        added.push(group);
+        let Some(endpoint) = endpoint::add_guard_duty(world, &vpc, &subnets, &group) else {
+            // The subnets do not exist for long enough yet.
+            world.states.ec2.groups.remove(&group);
+            continue;
+        };
+        added.extend([endpoint, group]);
     }
     added
 }
