@@ -190,10 +190,11 @@ async fn run(seed: u64) -> Result<(ChaosTest, Vec<FinalStack>)> {
     violations.extend(ended.iter().filter_map(|it| invariants::defect(&it.deployed)));
     violations.extend(ended.iter().flat_map(|it| it.deployed.unplanned.clone()));
     violations.extend(invariants::failed_rollbacks(&rehearsal, &ended, driver.incidents()));
-    // IAM protects what somebody took the stack's tag from after the step had read it.
-    let untagged = driver.incidents().iter().any(|caused| caused.name.contains("untagged"));
+    // IAM protects what somebody took the stack's tag from, or deleted, after the step had read it.
+    let changed: Vec<&String> = driver.incidents().iter().flat_map(|caused| &caused.changed).collect();
     let denials = rehearsal.account().denials();
-    violations.extend(denials.iter().filter(|_| !untagged).map(ToString::to_string));
+    let denials = denials.iter().map(ToString::to_string);
+    violations.extend(denials.filter(|denial| !changed.iter().any(|id| denial.contains(id.as_str()))));
     let inventory = rehearsal.account().inventory();
     let changed = unowned.iter().filter(|item| !inventory.contains(item));
     violations.extend(changed.map(|item| format!("the unowned {} {} was changed", item.kind, item.id)));

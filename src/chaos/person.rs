@@ -143,17 +143,15 @@ impl<'a> Person<'a> {
         Ok(())
     }
 
-    /// Deletes the records that incidents put in the place of the stack's.
+    /// Deletes the record at the stack's domain: somebody else's, or one that leads to a load balancer which was deleted.
     async fn delete_records(&self) -> Result<()> {
         let route53 = self.aws.route53();
-        let names: Vec<&str> =
-            self.changed("alias-records-replaced").map(|name| name.trim_end_matches('.')).collect();
+        let domain = format!("{}.example.com", self.stack);
         let found = route53.list_resource_record_sets().hosted_zone_id(HOSTED_ZONE).send().await?;
-        let of_incident = |record: &&ResourceRecordSet| {
-            let is_named = names.contains(&record.name().trim_end_matches('.'));
-            is_named && record.alias_target().is_none() && record.r#type() == &RrType::A
+        let at_domain = |record: &&ResourceRecordSet| {
+            record.name().trim_end_matches('.') == domain && record.r#type() == &RrType::A
         };
-        for record in found.resource_record_sets().iter().filter(of_incident) {
+        for record in found.resource_record_sets().iter().filter(at_domain) {
             let change =
                 Change::builder().action(ChangeAction::Delete).resource_record_set(record.clone()).build()?;
             let batch = ChangeBatch::builder().changes(change).build()?;

@@ -9,7 +9,7 @@ use super::{NAME, endpoints, nat};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::identity::{Lost, identify, is_ours, of_stack};
-use crate::contract::tagging::filter_any;
+use crate::contract::tagging::{self, filter_any};
 use crate::deployment::endpoint_services::endpoint_services;
 use crate::deployment::outputs::EgressOutputs;
 
@@ -228,7 +228,8 @@ fn is_live(gateway: &NatGateway) -> bool {
 
 /// The private route tables of `network`, to which this component adds routes.
 async fn find_tables(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, StepError> {
-    let Some(network) = &work.outputs.network else { return Ok(BTreeMap::new()) };
+    // Without a baseline, a plan knows no IDs: an interrupted deployment may have left tables.
+    let Some(network) = &work.outputs.network else { return find_tables_by_tag(work).await };
     let ids: Vec<&str> = network.private_tables.values().map(String::as_str).collect();
     let call = work.aws.ec2().describe_route_tables().filters(filter_any("route-table-id", &ids));
     let tables: Vec<RouteTable> = call
@@ -241,6 +242,17 @@ async fn find_tables(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, St
     let zone_of = |table: &RouteTable| {
         let (zone, _) = network.private_tables.iter().find(|(_, id)| table.route_table_id() == Some(id))?;
         Some(zone.clone())
+    };
+    Ok(tables.into_iter().filter_map(|table| Some((zone_of(&table)?, table))).collect())
+}
+
+async fn find_tables_by_tag(work: &Work<'_>) -> Result<BTreeMap<String, RouteTable>, StepError> {
+    let call = work.aws.ec2().describe_route_tables().set_filters(Some(of_stack(work))).into_paginator();
+    let tables: Vec<RouteTable> =
+        call.items().send().try_collect().await.doing("looking for the private route tables by tag")?;
+    let zone_of = |table: &RouteTable| {
+        let zone = tagging::logical_id(table.tags()).strip_prefix("route-table/private/")?;
+        Some(zone.to_owned())
     };
     Ok(tables.into_iter().filter_map(|table| Some((zone_of(&table)?, table))).collect())
 }

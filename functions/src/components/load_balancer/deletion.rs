@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::observed::{Balancer, Group, Observed, Purpose};
+use super::observed::{self, Balancer, Group, Observed, Purpose};
 use super::targets::Target;
 use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups};
 use crate::aws::error::StepError;
@@ -37,26 +37,28 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
 pub(super) async fn plan_destroy(work: &Work<'_>) -> Result<Plan, StepError> {
     let mut plan = Plan::default();
     let observed = Observed::read(work, Purpose::Prune).await?;
-    identity::plan(work, &lost(work, &observed), &mut plan);
+    identity::plan(work, &lost(work, &observed).await?, &mut plan);
     if let Some(balancer) = &observed.balancer {
         balancer::plan_deletion(work, balancer, &mut plan).await?;
     }
     Ok(plan)
 }
 
-/// The load balancer and target groups of the baseline that have lost the stack's tag: they are not deleted, and the load
-/// balancer keeps the network from being deleted.
-fn lost(work: &Work<'_>, observed: &Observed) -> Vec<Lost> {
-    let baseline =
-        work.deployment.baseline.as_ref().and_then(|baseline| baseline.outputs.load_balancer.as_ref());
-    let Some(known) = baseline else { return Vec::new() };
-    let balancer = observed.not_owned_balancer.iter().filter(|arn| known.arn.as_ref() == Some(arn));
-    let balancer = balancer.map(|arn| Lost::new(balancer::LOGICAL_ID, arn));
-    let groups = known
-        .target_groups
-        .iter()
-        .filter(|(_, arn)| observed.not_owned_groups.values().any(|lost| lost == *arn));
-    balancer.chain(groups.map(|(service, arn)| Lost::new(groups::logical_id(service), arn))).collect()
+/// The stack's load balancer and target groups that have lost its tag: they are not deleted, and the load balancer keeps the
+/// network from being deleted. The baseline names them; a load balancer without a baseline uses the stack's security group.
+async fn lost(work: &Work<'_>, observed: &Observed) -> Result<Vec<Lost>, StepError> {
+    let baseline = work.deployment.baseline.as_ref().map(|baseline| &baseline.outputs);
+    let known = baseline.and_then(|outputs| outputs.load_balancer.clone()).unwrap_or_default();
+    let mut lost = Vec::new();
+    if let Some(arn) = &observed.not_owned_balancer
+        && (known.arn.as_ref() == Some(arn) || observed::uses_own_group(work).await?)
+    {
+        lost.push(Lost::new(balancer::LOGICAL_ID, arn));
+    }
+    let is_lost = |arn: &String| observed.not_owned_groups.values().any(|lost| lost == arn);
+    let groups = known.target_groups.iter().filter(|(_, arn)| is_lost(arn));
+    lost.extend(groups.map(|(service, arn)| Lost::new(groups::logical_id(service), arn)));
+    Ok(lost)
 }
 
 /// Deletes what the load balancer no longer needs: alias records and certificates of an earlier domain, and target groups of
@@ -80,7 +82,7 @@ pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Delet
         // Without the load balancer, the alias record could no longer be recognized as the stack's.
         return Ok(deletion);
     }
-    identity::keep(work, &lost(work, observed), &mut deletion);
+    identity::keep(work, &lost(work, observed).await?, &mut deletion);
     if let Some(balancer) = &observed.balancer {
         deletion.found += 1;
         delete_balancer(work, balancer, &mut deletion).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_ec2::types::Filter;
 use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, TargetGroup};
 use futures::future::try_join_all;
 use stackdrop_specs::Spec;
@@ -344,8 +345,19 @@ async fn find_tags(work: &Work<'_>, arns: &[&str]) -> Result<BTreeMap<String, Ta
 
 /// Finds a load balancer's network interfaces by their description `ELB app/NAME/ID`: they have no tags.
 pub(super) async fn find_interfaces(work: &Work<'_>) -> Result<Vec<String>, StepError> {
+    interfaces(work, Vec::new()).await
+}
+
+/// Whether a load balancer with the stack's name uses the stack's security group, so that it is in the stack's network.
+pub(super) async fn uses_own_group(work: &Work<'_>) -> Result<bool, StepError> {
+    let own = filter("group-name", &work.stack.resource("load-balancer"));
+    Ok(!interfaces(work, vec![own]).await?.is_empty())
+}
+
+async fn interfaces(work: &Work<'_>, more: Vec<Filter>) -> Result<Vec<String>, StepError> {
     let described = filter("description", &format!("ELB app/{}/*", work.stack.name));
-    let call = work.aws.ec2().describe_network_interfaces().filters(described).send().await;
+    let filters = more.into_iter().chain([described]).collect();
+    let call = work.aws.ec2().describe_network_interfaces().set_filters(Some(filters)).send().await;
     let observed = call.doing("looking for the network interfaces of the load balancer")?;
     let interfaces = observed.network_interfaces().iter();
     Ok(interfaces.filter_map(|interface| interface.network_interface_id().map(str::to_owned)).collect())
