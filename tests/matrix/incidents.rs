@@ -25,9 +25,13 @@ const AWS_FINISHES: Duration = Duration::from_mins(30);
 
 /// What a person must do with a resource that lost its tag.
 const UNTAGGED: &str = "restore its tag stackdrop:stack";
+/// The same, before a destroy.
+const ADD_TAGS: &str = "run `aws elbv2 add-tags";
 
 /// The incidents after which a person must act, and what the next deployment tells that person.
-const FOR_A_PERSON: [(&str, &str); 10] = [
+const FOR_A_PERSON: [(&str, &str); 12] = [
+    ("load-balancer-untagged", ADD_TAGS),
+    ("target-groups-untagged", ADD_TAGS),
     ("database-storage-full", "Set a larger database.storage"),
     ("load-balancer-protected", "turn it off in the attributes of the load balancer"),
     ("load-balancer-untagged", UNTAGGED),

@@ -122,19 +122,32 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// Finds the role by its name, managed by this stack or not. The policies of one that the spec does not need are read only if it
-/// exists, which it rarely does.
+/// What probably exists: what is expected is read at once, and the rest only if it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Not even the role.
+    Nothing,
+    /// The role, without a policy of Stackdrop's.
+    Role,
+    /// The role with its policy.
+    Policy,
+}
+
+/// Finds the role by its name, managed by this stack or not.
 pub(crate) async fn find(
     work: &Work<'_>,
     desired: &Role,
-    is_needed: bool,
+    expected: Expected,
 ) -> Result<Option<Observed>, StepError> {
     let name = desired.name(work);
-    if !is_needed && find_role(work, &name).await?.is_none() {
+    if expected == Expected::Nothing && find_role(work, &name).await?.is_none() {
         return Ok(None);
     }
-    let (role, attached, (policy, inline)) =
-        tokio::try_join!(find_role(work, &name), find_attached(work, &name), find_inline(work, &name))?;
+    let (role, attached, (policy, inline)) = tokio::try_join!(
+        find_role(work, &name),
+        find_attached(work, &name),
+        find_inline(work, &name, expected)
+    )?;
     Ok(role.map(|role| Observed {
         arn: role.arn().to_owned(),
         created: role.create_date().secs(),
@@ -166,14 +179,26 @@ async fn find_attached(work: &Work<'_>, name: &str) -> Result<Vec<String>, StepE
 }
 
 /// The inline policies of a role: Stackdrop's own, and the names of the others.
-async fn find_inline(work: &Work<'_>, name: &str) -> Result<(Option<Value>, Vec<String>), StepError> {
-    let pages = work.aws.iam().list_role_policies().role_name(name).into_paginator().items();
-    let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
-    let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
-    let (own, others): (Vec<_>, Vec<_>) =
-        observed.unwrap_or_default().into_iter().partition(|policy| policy == POLICY);
-    let policy = if own.is_empty() { None } else { find_policy(work, name).await? };
-    Ok((policy, others))
+async fn find_inline(
+    work: &Work<'_>,
+    name: &str,
+    expected: Expected,
+) -> Result<(Option<Value>, Vec<String>), StepError> {
+    let listed = async {
+        let pages = work.aws.iam().list_role_policies().role_name(name).into_paginator().items();
+        let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
+        let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
+        Ok::<_, StepError>(observed.unwrap_or_default())
+    };
+    let (policy, mut listed) = if expected == Expected::Policy {
+        tokio::try_join!(find_policy(work, name), listed)?
+    } else {
+        let listed = listed.await?;
+        let has_own = listed.iter().any(|policy| policy == POLICY);
+        (if has_own { find_policy(work, name).await? } else { None }, listed)
+    };
+    listed.retain(|policy| policy != POLICY);
+    Ok((policy, listed))
 }
 
 /// Decodes a policy document, which IAM returns URL-encoded.
@@ -324,7 +349,9 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
     let name = desired.name(work);
     let mut deletion = Deletion::default();
     // Read again: policies may have been added in the meantime.
-    let Some(observed) = find(work, desired, false).await?.filter(|observed| observed.is_ours(work)) else {
+    let Some(observed) =
+        find(work, desired, Expected::Nothing).await?.filter(|observed| observed.is_ours(work))
+    else {
         return Ok(deletion);
     };
     deletion.found = 1;

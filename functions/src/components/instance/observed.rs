@@ -7,7 +7,7 @@ use super::{NAME, ROLE, profile, role, server};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::identity::{Lost, is_ours, of_stack};
-use crate::contract::roles;
+use crate::contract::roles::{self, Expected};
 use crate::contract::tagging::filter;
 use crate::deployment::plan::{Plan, Verb};
 
@@ -28,9 +28,10 @@ pub(super) struct Observed {
 impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
         let desired = role();
+        let expected = if work.spec.instance.is_some() { Expected::Policy } else { Expected::Nothing };
         let ((role, profile), instances) = tokio::try_join!(
             async {
-                let role = roles::find(work, &desired, work.spec.instance.is_some()).await?;
+                let role = roles::find(work, &desired, expected).await?;
                 // A profile is deleted before its role: a stack without both an instance and the role has none.
                 let without = role.is_none() && work.spec.instance.is_none() && !work.deployment.destroying;
                 let profile = if without { None } else { find_profile(work).await? };

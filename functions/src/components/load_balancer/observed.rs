@@ -120,15 +120,16 @@ impl Observed {
     }
 
     async fn read_all(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
-        let (balancer, all_groups, zones) = tokio::try_join!(
-            find_balancer(work),
-            find_groups(work),
-            Zones::read(work, aliases::zone_ids(work)),
-        )?;
-        let (certificates, aliases) = tokio::try_join!(
-            Certificates::read(work, &zones, purpose),
-            Aliases::read(work, &zones, purpose),
-        )?;
+        let names = async {
+            let zones = Zones::read(work, aliases::zone_ids(work)).await?;
+            let read = tokio::try_join!(
+                Certificates::read(work, &zones, purpose),
+                Aliases::read(work, &zones, purpose),
+            );
+            read.map(|(certificates, aliases)| (zones, certificates, aliases))
+        };
+        let (balancer, all_groups, (zones, certificates, aliases)) =
+            tokio::try_join!(find_balancer(work), find_groups(work), Box::pin(names))?;
         let arn = balancer.as_ref().and_then(|observed| observed.load_balancer_arn()).unwrap_or_default();
         let compares = purpose == Purpose::Compare;
         let (attributes, group_attributes, (all_listeners, all_rules)) = tokio::try_join!(

@@ -13,7 +13,7 @@ use super::definition::{self, Definition};
 use super::{NAME, cluster, cluster_name, family, fargate, logs, permissions, read_tags, scaling};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
-use crate::contract::roles;
+use crate::contract::roles::{self, Expected};
 use crate::deployment::names::Tags;
 
 /// The observed state of this stack's services.
@@ -60,9 +60,11 @@ impl Observed {
     async fn read_all(work: &Work<'_>) -> Result<Self, StepError> {
         let (execution_role, task_role) =
             (permissions::by_logical_id("role/execution"), permissions::by_logical_id("role/task"));
+        let has_exec = work.spec.services.values().any(|service| service.exec);
+        let task_expected = if has_exec { Expected::Policy } else { Expected::Role };
         let (execution, task, cluster, groups) = tokio::try_join!(
-            roles::find(work, &execution_role, true),
-            roles::find(work, &task_role, true),
+            roles::find(work, &execution_role, Expected::Policy),
+            roles::find(work, &task_role, task_expected),
             find_cluster(work),
             find_groups(work),
         )?;

@@ -121,6 +121,9 @@ async fn follow(
     Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned(), restarted })
 }
 
+/// How long a rollout usually takes at most, in seconds. One that takes longer, although all its tasks run, may wait for ever.
+const USUAL_SECONDS: i64 = 180;
+
 /// The state of a rollout that is not complete: `Unhealthy` if its tasks fail again and again, `Pending` while tasks start or
 /// become healthy, and otherwise `Stalled`: ECS tries again at long intervals, or something is missing.
 async fn unfinished(
@@ -138,7 +141,9 @@ async fn unfinished(
         return Ok(StepError::Unhealthy { what: format!("ECS service {name}"), why });
     }
     let starts = newest.pending_count() > 0 || service.pending_count() > 0;
-    if !starts && newest.running_count() >= service.desired_count() {
+    let began = newest.created_at().map_or(i64::MAX, DateTime::secs);
+    let takes_long = work.aws.now_seconds().saturating_sub(began) > USUAL_SECONDS;
+    if takes_long && !starts && newest.running_count() >= service.desired_count() {
         match targets::are_used(work, name, service).await {
             // Without this permission, ECS's own reason is told when the rollout has ended.
             Err(StepError::Refused { source, .. }) => {

@@ -82,11 +82,13 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
             record.message = Some(message).filter(|message| !message.is_empty());
         }
+        // A rollback that failed has not pruned; one that left something alone has not pruned everything.
         Outcome::RollbackFailed | Outcome::Failed
-            if !deployment.prune_failed.is_empty() || !deployment.outputs.left_alone.is_empty() =>
+            if record.result == Outcome::RollbackFailed || !deployment.outputs.left_alone.is_empty() =>
         {
             if let Some(baseline) = &deployment.baseline {
-                let baseline = baseline.clone().unpruned_of(deployment.attempted.as_ref());
+                let attempted = deployment.attempted.as_ref().unwrap_or(&deployment.spec);
+                let baseline = baseline.clone().unpruned_of(Some(attempted));
                 bucket::write(aws, &bucket::baseline_key(stack), &baseline, When::Always).await?;
             }
         }
