@@ -185,14 +185,14 @@ async fn a_worker_starts_in_an_account_without_ecs_service_linked_role() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_behind_the_load_balancer_is_read_in_fifteen_calls() {
+async fn a_service_behind_the_load_balancer_is_read_in_fourteen_calls() {
     let (account, aws, deployment) = deployed(WEB).await;
     assert_nothing_to_do(&account, &aws, &deployment).await;
     let before = account.calls();
     assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
     let calls: Vec<String> =
         account.call_log_from(before).iter().map(stackdrop_simulator::Call::name).collect();
-    assert_eq!(calls.len(), 15, "{calls:?}");
+    assert_eq!(calls.len(), 14, "{calls:?}");
     let service = described(&aws, "web").await;
     assert_eq!((service.desired_count(), service.running_count()), (2, 2));
     assert_eq!(service.health_check_grace_period_seconds(), Some(60));

@@ -51,7 +51,8 @@ async fn lost(work: &Work<'_>, observed: &Observed) -> Result<Vec<Lost>, StepErr
     let known = baseline.and_then(|outputs| outputs.load_balancer.clone()).unwrap_or_default();
     let mut lost = Vec::new();
     if let Some(arn) = &observed.not_owned_balancer
-        && (known.arn.as_ref() == Some(arn) || observed::uses_own_group(work).await?)
+        && (known.arn.as_ref() == Some(arn)
+            || (observed.is_untagged && observed::uses_own_group(work).await?))
     {
         lost.push(Lost::new(balancer::LOGICAL_ID, arn));
     }

@@ -15,7 +15,7 @@ use super::{NAME, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
-use crate::deployment::names::{TAG_LOGICAL_ID, Tags};
+use crate::deployment::names::{TAG_LOGICAL_ID, TAG_STACK, Tags};
 
 /// Elastic Load Balancing's error codes for a resource that does not exist, or is not visible yet.
 pub(super) const ABSENT: [&str; 4] =
@@ -47,6 +47,8 @@ pub(super) struct Observed {
     pub(super) balancer: Option<Balancer>,
     /// The ARN of a load balancer with the stack's name, but without its tag.
     pub(super) not_owned_balancer: Option<String>,
+    /// Whether that load balancer has no stack's tag at all.
+    pub(super) is_untagged: bool,
     pub(super) groups: Vec<Group>,
     /// The ARNs of target groups with the stack's prefix, but without its tag, by name.
     pub(super) not_owned_groups: BTreeMap<String, String>,
@@ -153,6 +155,7 @@ impl Observed {
         let mut observed = Self {
             balancer: None,
             not_owned_balancer: None,
+            is_untagged: false,
             groups: Vec::new(),
             not_owned_groups: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -190,6 +193,7 @@ impl Observed {
             self.balancer = Some(Balancer { detail, tags, attributes });
         } else {
             self.not_owned_balancer = Some(arn);
+            self.is_untagged = !tags.contains_key(TAG_STACK);
         }
     }
 
