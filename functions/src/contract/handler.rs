@@ -153,7 +153,7 @@ pub(crate) async fn act<C: Component>(
         Action::AwaitDeletion => {
             let mut deletion = component.delete(&work).await?;
             if has_given_up(&deployment) {
-                // What is left of another component uses it: AWS is not working on that.
+                // Resources that remain of another component use it: AWS is not working on those.
                 deletion.remaining.iter_mut().for_each(|remaining| remaining.in_progress = false);
             }
             respond(&completed(deletion)?)
