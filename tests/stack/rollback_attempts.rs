@@ -160,3 +160,23 @@ async fn a_rollback_without_fargate_capacity_keeps_the_tasks_that_run() {
     assert!(failed.error().unwrap().contains("Capacity is unavailable"), "{:?}", failed.error());
     assert_eq!(tasks().await, before, "{:?}", changes(&failed));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_loses_its_tag_late_in_a_rollback_is_named_too() {
+    let from = before("WaitUntilStable").await;
+    let rehearsal = Rehearsal::resume(&from);
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let running = ec2.describe_instances().send().await.unwrap();
+    let id = running.reservations()[0].instances()[0].instance_id().unwrap();
+    let tag = aws_sdk_ec2::types::Tag::builder().key("stackdrop:stack").build();
+    ec2.delete_tags().resources(id).tags(tag).send().await.unwrap();
+    let failed = rehearsal.go_on(&from).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    let error = failed.error().unwrap();
+    let fix = format!("aws ec2 create-tags --resources {id} --tags Key=stackdrop:stack,Value=shop");
+    for text in ["except what has lost the stack's tag", &fix] {
+        assert!(error.contains(text), "{text:?} is not in {error}");
+    }
+    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    assert_eq!(baseline["unpruned"], true, "the next deployment prunes what the update left");
+}

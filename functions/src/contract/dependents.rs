@@ -11,8 +11,14 @@ use crate::deployment::deletion::Dependents;
 /// load balancer, task, database or endpoint, which the stack deletes first.
 const MANAGED: [&str; 4] = ["load-balancer", "service", "database", "endpoints"];
 
-/// Describes the network interfaces that a filter (`subnet-id`, `group-id` or `vpc-id`) finds.
-pub(crate) async fn dependents(work: &Work<'_>, by: &str, id: &str) -> Result<Dependents, StepError> {
+/// Describes the network interfaces that a filter (`subnet-id`, `group-id` or `vpc-id`) finds. AWS is deleting those of the
+/// endpoints that are `leaving`.
+pub(crate) async fn dependents(
+    work: &Work<'_>,
+    by: &str,
+    id: &str,
+    leaving: &[String],
+) -> Result<Dependents, StepError> {
     let call = work.aws.ec2().describe_network_interfaces().filters(filter(by, id));
     let pages = call.into_paginator().items().send();
     let observed: Vec<NetworkInterface> =
@@ -22,8 +28,14 @@ pub(crate) async fn dependents(work: &Work<'_>, by: &str, id: &str) -> Result<De
         return Ok(Dependents { why, in_progress: false });
     }
     let all: Vec<String> = observed.iter().map(describe).collect();
-    let in_progress = observed.iter().any(|interface| is_leaving(work, interface));
+    let in_progress =
+        observed.iter().any(|interface| is_leaving(work, interface) || is_of(interface, leaving));
     Ok(Dependents { why: format!("in use by {}", all.join(", ")), in_progress })
+}
+
+/// Whether the interface is one of these endpoints': only its description names the endpoint.
+fn is_of(interface: &NetworkInterface, endpoints: &[String]) -> bool {
+    endpoints.iter().any(|endpoint| interface.description().is_some_and(|text| text.contains(endpoint)))
 }
 
 /// A network interface, as people know it.

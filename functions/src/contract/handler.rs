@@ -11,7 +11,7 @@ use tracing::Instrument;
 use crate::aws::Aws;
 use crate::aws::error::StepError;
 use crate::contract::component::{Component, Work};
-use crate::deployment::component_names::{NETWORK, SECURITY_GROUPS};
+use crate::deployment::component_names::{NETWORK, SECURITY_GROUPS, field};
 use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::event;
 use crate::deployment::plan::ComponentPlan;
@@ -180,8 +180,9 @@ fn left_alone_because(deployment: &Deployment, name: &str, why: String) -> Resul
 
 /// Whether a rollback prunes nothing of a component: one that it left alone, and those that such a component uses.
 fn stays_unpruned(deployment: &Deployment, name: &str) -> bool {
-    let is_used = [NETWORK, SECURITY_GROUPS].contains(&name) && !deployment.outputs.left_alone.is_empty();
-    is_used || deployment.outputs.why_left_alone(name).is_some()
+    let left_alone = deployment.left_alone();
+    let is_used = [NETWORK, SECURITY_GROUPS].contains(&name) && !left_alone.is_empty();
+    is_used || left_alone.contains_key(&*field(name))
 }
 
 /// Whether the deletion of a component that used the network was given up.

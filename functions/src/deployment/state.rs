@@ -155,6 +155,12 @@ impl Deployment {
         matches!(self.verdict, Verdict::Rotating | Verdict::Restarting)
     }
 
+    /// What this rollback left alone, and why, by the component's field.
+    pub(crate) fn left_alone(&self) -> BTreeMap<&str, &str> {
+        let both = self.outputs.left_alone.iter().chain(&self.stable.left_alone);
+        both.map(|(field, why)| (field.as_str(), why.as_str())).collect()
+    }
+
     /// Whether all components have become stable in this deployment or this rollback.
     pub(crate) fn is_stable(&self) -> bool {
         self.stable.service.is_some()

@@ -268,7 +268,8 @@ impl Workflow<'_> {
             let stable = format!("{name}Stable");
             if let Some(why) = part.reapply {
                 let again = Task {
-                    result: Result::Dropped,
+                    // Only for the next state: a rollback may leave the component alone here.
+                    result: Result::Outputs(format!("$.outputs.{}", field(part.component))),
                     next: Some(stable.clone()),
                     ..task(part.component, Action::Apply, why, Some(*wait))
                 };

@@ -98,10 +98,7 @@ impl Component for Network {
         let undesired = |logical_id: &str| !subnets::is_desired(work, logical_id);
         let subnets = observed.subnets.iter().filter(|(logical_id, _)| undesired(logical_id));
         let leaving = guard_duty::leave(work, &subnets.map(|(_, subnet)| subnet).collect::<Vec<_>>()).await?;
-        subnets::delete(work, &observed, &mut deletion, undesired).await?;
-        for remaining in &mut deletion.remaining {
-            remaining.in_progress |= leaving.iter().any(|endpoint| remaining.why.contains(endpoint));
-        }
+        subnets::delete(work, &observed, &mut deletion, &leaving, undesired).await?;
         if deletion.remaining.is_empty() {
             endpoint::detach_undesired_tables(work, &observed).await?;
             tables::delete(work, &observed, &mut deletion, |logical_id| {
@@ -125,7 +122,7 @@ impl Component for Network {
             observed.leave_rest(&mut deletion);
             return Ok(deletion);
         }
-        subnets::delete(work, &observed, &mut deletion, |_| true).await?;
+        subnets::delete(work, &observed, &mut deletion, &[], |_| true).await?;
         tables::delete(work, &observed, &mut deletion, |_| true).await?;
         vpc::delete(work, &observed, &mut deletion).await?;
         Ok(deletion)

@@ -170,11 +170,12 @@ pub(super) fn available(observed: &Observed) -> bool {
     observed.subnets.values().all(|subnet| subnet.state() == Some(&SubnetState::Available))
 }
 
-/// Deletes the subnets whose logical IDs `which` selects.
+/// Deletes the subnets whose logical IDs `which` selects. AWS is deleting the interfaces of the endpoints that are `leaving`.
 pub(super) async fn delete(
     work: &Work<'_>,
     observed: &Observed,
     deletion: &mut Deletion,
+    leaving: &[String],
     which: impl Fn(&str) -> bool,
 ) -> Result<(), StepError> {
     let deletions = observed.subnets.iter().filter(|(logical_id, _)| which(logical_id)).map(
@@ -189,7 +190,7 @@ pub(super) async fn delete(
                 tracing::info!(id, logical_id, "Subnet deleted.");
                 return Ok(None);
             }
-            Ok::<_, StepError>(Some((logical_id, id, dependents(work, "subnet-id", id).await?)))
+            Ok::<_, StepError>(Some((logical_id, id, dependents(work, "subnet-id", id, leaving).await?)))
         },
     );
     for (logical_id, id, why) in join::all(deletions).await?.into_iter().flatten() {

@@ -182,7 +182,7 @@ async fn held_by(work: &Work<'_>, vpc: &str) -> Result<Dependents, StepError> {
     let tables = tables.route_tables().iter().filter(|table| !is_main(table));
     let tables = tables.filter_map(|table| Some(format!("route table {}", table.route_table_id()?)));
     let others: Vec<String> = subnets.chain(groups).chain(tables).collect();
-    let interfaces = dependents(work, "vpc-id", vpc).await?;
+    let interfaces = dependents(work, "vpc-id", vpc, &[]).await?;
     if others.is_empty() {
         return Ok(interfaces);
     }

@@ -365,7 +365,7 @@ async fn delete_one(work: &Work<'_>, owned: &Owned) -> Result<bool, StepError> {
 /// Stackdrop never changes those.
 async fn held_by(work: &Work<'_>, id: &str) -> Result<Dependents, StepError> {
     let (interfaces, referring) =
-        tokio::try_join!(dependents(work, "group-id", id), observed::find_referring(work, id))?;
+        tokio::try_join!(dependents(work, "group-id", id, &[]), observed::find_referring(work, id))?;
     if referring.is_empty() {
         return Ok(interfaces);
     }

@@ -8,7 +8,7 @@ use aws_sdk_ecs::types::{
     Task,
 };
 use aws_smithy_types::DateTime;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use super::definition::revision;
 use super::fargate::{is_active, primary};
@@ -121,8 +121,9 @@ async fn follow(
     Ok(Running { arn, task_definition: desired.to_owned(), rollout: follows.to_owned(), restarted })
 }
 
-/// How long a rollout usually takes at most, in seconds. One that takes longer, although all its tasks run, may wait for ever.
-const USUAL_SECONDS: i64 = 180;
+/// How long after a rollout began its targets are expected to be known, in seconds. A rollout whose tasks all run for longer
+/// may wait for ever.
+const REGISTERED_SECONDS: i64 = 60;
 
 /// The state of a rollout that is not complete: `Unhealthy` if its tasks fail again and again, `Pending` while tasks start or
 /// become healthy, and otherwise `Stalled`: ECS tries again at long intervals, or something is missing.
@@ -133,26 +134,27 @@ async fn unfinished(
     newest: &Deployment,
 ) -> Result<StepError, StepError> {
     let rollout = newest.id().unwrap_or_default();
-    let stopped = tasks::stopped(work, name, rollout).await?;
+    let starts = newest.pending_count() > 0 || service.pending_count() > 0;
+    let runs = newest.running_count() >= service.desired_count();
+    let began = newest.created_at().map_or(i64::MAX, DateTime::secs);
+    let should_be_used = work.aws.now_seconds().saturating_sub(began) > REGISTERED_SECONDS && runs && !starts;
+    let used = async { if should_be_used { targets::are_used(work, name, service).await } else { Ok(()) } };
+    let (stopped, used) = join(tasks::stopped(work, name, rollout), used).await;
+    let stopped = stopped?;
     let failed = tasks::failed(work, &stopped);
     if failed.len() >= tasks::failures_max(service) {
         let reason = format!("{} of its new tasks have failed", failed.len());
         let why = diagnosis::why(work, name, service, rollout, Some(&reason)).await;
         return Ok(StepError::Unhealthy { what: format!("ECS service {name}"), why });
     }
-    let starts = newest.pending_count() > 0 || service.pending_count() > 0;
-    let began = newest.created_at().map_or(i64::MAX, DateTime::secs);
-    let takes_long = work.aws.now_seconds().saturating_sub(began) > USUAL_SECONDS;
-    if takes_long && !starts && newest.running_count() >= service.desired_count() {
-        match targets::are_used(work, name, service).await {
-            // Without this permission, ECS's own reason is told when the rollout has ended.
-            Err(StepError::Refused { source, .. }) => {
-                tracing::warn!(cause = %source, "Target health is unknown.");
-            }
-            used => used?,
+    match used {
+        // Without this permission, ECS's own reason is told when the rollout has ended.
+        Err(StepError::Refused { source, .. }) => {
+            tracing::warn!(cause = %source, "Target health is unknown.")
         }
+        used => used?,
     }
-    if starts || newest.running_count() >= service.desired_count() {
+    if starts || runs {
         return Ok(StepError::pending(progress(name, service, newest, &failed)));
     }
     let waiting_for = format!(

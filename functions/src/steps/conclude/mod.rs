@@ -84,7 +84,7 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
         }
         // A rollback that failed has not pruned; one that left something alone has not pruned everything.
         Outcome::RollbackFailed | Outcome::Failed
-            if record.result == Outcome::RollbackFailed || !deployment.outputs.left_alone.is_empty() =>
+            if record.result == Outcome::RollbackFailed || !deployment.left_alone().is_empty() =>
         {
             if let Some(baseline) = &deployment.baseline {
                 let attempted = deployment.attempted.as_ref().unwrap_or(&deployment.spec);

@@ -279,7 +279,7 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         return rollback_failed(message, remaining);
     }
     let baseline = deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
-    let left_alone = deployment.outputs.clone().or(&deployment.stable).left_alone;
+    let left_alone = deployment.left_alone();
     let except = if left_alone.is_empty() {
         ".".to_owned()
     } else {
