@@ -172,6 +172,7 @@ async fn an_instance_that_loses_its_tag_late_in_a_rollback_is_named_too() {
     ec2.delete_tags().resources(id).tags(tag).send().await.unwrap();
     let failed = rehearsal.go_on(&from).await.unwrap();
     assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert_eq!(entered(&failed, "RollBackToBaseline"), 0, "one attempt is enough");
     let error = failed.error().unwrap();
     let fix = format!("aws ec2 create-tags --resources {id} --tags Key=stackdrop:stack,Value=shop");
     for text in ["except what has lost the stack's tag", &fix] {
