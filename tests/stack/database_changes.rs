@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder;
 use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::database_incidents::{DATABASE, cause, database, planned};
@@ -34,6 +35,37 @@ async fn a_change_that_waits_for_the_maintenance_window_and_contradicts_the_spec
     let db = database(&rehearsal).await;
     assert_eq!((db.db_instance_class(), db.engine_version()), (Some("db.t4g.micro"), Some("17.7")));
     assert_eq!((db.multi_az(), db.backup_retention_period()), (Some(false), Some(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_spec_can_set_is_put_right_if_somebody_changes_it() {
+    type Change = fn(ModifyDBInstanceFluentBuilder) -> ModifyDBInstanceFluentBuilder;
+    let changes_by_hand: [(Change, &str); 4] = [
+        (|call| call.publicly_accessible(true), "instance publiclyAccessible: true -> false"),
+        (|call| call.copy_tags_to_snapshot(false), "instance copyTagsToSnapshot: false -> true"),
+        (|call| call.auto_minor_version_upgrade(false), "instance autoMinorVersionUpgrade: false -> true"),
+        (
+            |call| call.manage_master_user_password(false).master_user_password("set-by-hand"),
+            "instance managedPassword: false -> true",
+        ),
+    ];
+    let rehearsal = rehearsal(DATABASE);
+    deployed(&rehearsal, DATABASE).await;
+    for (change, wanted) in changes_by_hand {
+        let modify = rehearsal.aws().rds().modify_db_instance().db_instance_identifier("shop-database");
+        change(modify).apply_immediately(true).send().await.unwrap();
+        pause(Duration::from_mins(5)).await;
+        let repaired = redeploy(&rehearsal).await;
+        assert_eq!(repaired.result(), Outcome::Succeeded, "{wanted}: {:?}", repaired.error());
+        let plan = planned(&rehearsal).await;
+        assert!(plan.iter().any(|line| line == wanted), "{wanted} is not in {plan:?}");
+        let next = redeploy(&rehearsal).await;
+        assert_eq!((changes(&next), planned(&rehearsal).await), (vec![], vec![]), "after {wanted}");
+    }
+    let db = database(&rehearsal).await;
+    assert_eq!((db.publicly_accessible(), db.copy_tags_to_snapshot()), (Some(false), Some(true)));
+    assert_eq!(db.auto_minor_version_upgrade(), Some(true));
+    assert!(db.master_user_secret().is_some(), "RDS manages the password");
 }
 
 #[tokio::test(start_paused = true)]

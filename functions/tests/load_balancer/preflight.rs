@@ -1,7 +1,7 @@
 //! Preflight checks of the load balancer.
 
 use stackdrop_functions::aws::error::StepError;
-use stackdrop_simulator::Seed;
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 
 use crate::common::{act, apply, aws, deployment, writes};
 use crate::{DOMAIN, GIVEN, NAME, account, assert_nothing_to_do, deployed, next, problems};
@@ -58,6 +58,9 @@ async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
         expected.contains("S3 bucket no-such-bucket (loadBalancer.accessLogs.bucket) does not exist"),
         "{expected}"
     );
+    account.arm(Fault::at("s3", "HeadBucket", When::Only(1), FaultKind::AccessDenied));
+    let of_another_account = problems(&aws, &next(&deployment, &with("their-logs"))).await;
+    assert_eq!(of_another_account, "[]", "it may accept the logs although Stackdrop must not read it");
     account.seed(&Seed::Bucket { name: "shop-logs".into() });
     let mut deployment = next(&deployment, &with("shop-logs"));
     assert_eq!(problems(&aws, &deployment).await, "[]");

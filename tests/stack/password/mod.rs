@@ -2,6 +2,7 @@
 
 mod approvals; // deployments that wait for approval
 mod changes; // rotations by hand, by AWS and by schedule
+mod own_secrets; // secrets of the spec
 mod sixty_days; // an installation that runs by itself
 mod trouble; // rotations and restarts that fail
 

@@ -32,3 +32,9 @@ ANSWERS = {
 UNMODELLED = {
     "ec2": "the codes are listed in the EC2 API reference, \"Error codes\", not in the model",
 }
+
+# Operations whose requests may have a random token: why a repeated call does no harm.
+RANDOM_TOKENS = {
+    "scheduler:CreateSchedule": "its name is taken: ConflictException, after which it is updated",
+    "scheduler:DeleteSchedule": "the schedule is gone: ResourceNotFoundException, which is a success",
+}

@@ -15,10 +15,15 @@ import botocore.session
 import regex
 from dateutil import parser as dates
 
-from exceptions import ANSWERS, COMMON, UNDECLARED, UNMODELLED
+from exceptions import ANSWERS, COMMON, RANDOM_TOKENS, UNDECLARED, UNMODELLED
 from wire import MODEL_NAMES, Wire
 
 SESSION = botocore.session.get_session()
+
+# The members by which AWS recognises a repeated call, where the models do not mark them.
+TOKENS = ("clienttoken", "clientrequesttoken", "idempotencytoken")
+# A random UUID, as the SDK makes them.
+RANDOM = regex.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 class Judge:
@@ -31,7 +36,7 @@ class Judge:
         self.models = {}
 
     def report(self):
-        unneeded = [f"{entry} is not needed in exceptions.py" for entry in [*UNDECLARED, *UNMODELLED, *ANSWERS] if entry not in self.excused]
+        unneeded = [f"{entry} is not needed in exceptions.py" for entry in [*UNDECLARED, *UNMODELLED, *ANSWERS, *RANDOM_TOKENS] if entry not in self.excused]
         return {
             "judged": self.judged, "operations": self.operations, "wrong": sorted(self.wrong.values()) + unneeded,
             "unjudged": [f"{what} ({count})" for what, count in sorted(self.unjudged.items())],
@@ -59,10 +64,24 @@ class Judge:
         found = list(wire.problems)
         if value is not None and wire.operation.input_shape:
             found += self.problems(wire.operation.input_shape, value, "")
+            found += self.tokens(name, wire.operation.input_shape, value)
         refused = exchange["status"] >= 400
         for path, what in found:
             self.complain(name, "refused request" if refused else "request", path, what, exchange["body"])
         self.judged["requests"] += 1
+
+    def tokens(self, name, shape, value):
+        """The SDK puts a random token into a request that has none: a call that is repeated after its answer was lost would then
+        create a second resource."""
+        creates = name.split(":")[1].startswith(("Create", "Run", "Request", "Rotate"))
+        for member, of in shape.members.items():
+            if not of.metadata.get("idempotencyToken") and member.lower() not in TOKENS:
+                continue
+            token = value.get(of.serialization.get("name", member), value.get(member))
+            if (token is None and creates) or (token and RANDOM.fullmatch(token)):
+                if name not in RANDOM_TOKENS:
+                    yield member, f"{token} is random" if token else "has no token"
+                self.excused.add(name)
 
     def answer(self, name, wire, exchange):
         if exchange["status"] >= 300:

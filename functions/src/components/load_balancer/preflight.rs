@@ -43,7 +43,7 @@ pub(super) async fn plan(
             format!("set it to a bucket in {here}: a load balancer writes to no other region"),
         ),
         // Another account's bucket may accept the logs although this role must not read it.
-        (None | Some(403), _) if response.is_ok() || status.is_some() => {}
+        (Some(403), _) => {}
         _ => return response.doing(format!("looking for S3 bucket {bucket}")).map(drop),
     }
     Ok(())

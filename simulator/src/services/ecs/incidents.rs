@@ -1,16 +1,18 @@
 //! What AWS and people do to services without the stack's functions. A stack's cluster has the name of the stack.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::outdated::secrets_of;
 use super::services::{self, Status};
 use super::tasks::{self, Behaviour};
-use super::{Crash, clusters, lifecycle};
+use super::{Crash, clusters, definitions, lifecycle};
 use crate::incident::Incident;
-use crate::services::ec2;
+use crate::services::{ec2, secrets};
 use crate::world::World;
 
 /// All incidents of ECS.
-pub(super) const ALL: [Incident; 10] = [
+pub(super) const ALL: [Incident; 11] = [
     Incident {
         name: "containers-crashed",
         what: "The containers of a service's tasks exit after they have run well",
@@ -44,6 +46,11 @@ pub(super) const ALL: [Incident; 10] = [
         cause: delete_cluster,
     },
     Incident {
+        name: "own-secrets-rotated",
+        what: "The owners of the secrets that a stack's tasks read rotate them",
+        cause: rotate_secrets,
+    },
+    Incident {
         name: "no-fargate-capacity",
         what: "Fargate has no capacity for new tasks for four minutes",
         cause: no_capacity,
@@ -74,6 +81,14 @@ fn running(world: &World, key: &str) -> Vec<String> {
     let tasks = world.states.ecs.tasks.values();
     let running = tasks.filter(|task| task.service == key && task.is_running(world.now));
     running.map(|task| task.arn.clone()).collect()
+}
+
+fn rotate_secrets(world: &mut World, stack: &str) -> Vec<String> {
+    let tasks = world.states.ecs.tasks.values();
+    let running = tasks.filter(|task| task.is_running(world.now) && task.cluster == stack);
+    let read = running.filter_map(|task| definitions::find(world, &task.definition)).flat_map(secrets_of);
+    let read: BTreeSet<String> = read.collect();
+    read.into_iter().filter(|arn| secrets::rotated_by_owner(world, arn)).collect()
 }
 
 fn crash_containers(world: &mut World, stack: &str) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Tasks with the previous value of a secret. ECS reads secrets only when a task starts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::definitions;
+use super::definitions::{self, Definition};
 use super::tasks::Task;
 use crate::services::secrets;
 use crate::world::World;
@@ -36,14 +37,8 @@ fn of_task(world: &World, task: &Task) -> Vec<OutdatedTask> {
     else {
         return Vec::new();
     };
-    let secrets = definition.containers.iter().flat_map(|container| container.secrets.iter().flatten());
-    let mut arns: Vec<String> = secrets
-        .map(|secret| secret.value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":"))
-        .collect();
-    arns.sort();
-    arns.dedup();
     let until = task.stop.as_ref().map(|stop| stop.drained_at);
-    let outdated = arns.into_iter().filter_map(|secret| {
+    let outdated = secrets_of(definition).into_iter().filter_map(|secret| {
         let since = secrets::changed_after(world, &secret, read_at)?.max(running_at);
         let service = task.service.rsplit('/').next().unwrap_or_default().to_owned();
         until.is_none_or(|until| since < until).then(|| OutdatedTask {
@@ -55,4 +50,10 @@ fn of_task(world: &World, task: &Task) -> Vec<OutdatedTask> {
         })
     });
     outdated.filter(|outdated| outdated.since <= world.now).collect()
+}
+
+/// The ARNs of the secrets that a definition's containers read.
+pub(super) fn secrets_of(definition: &Definition) -> BTreeSet<String> {
+    let secrets = definition.containers.iter().flat_map(|container| container.secrets.iter().flatten());
+    secrets.map(|secret| secret.value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":")).collect()
 }

@@ -19,7 +19,7 @@ use crate::world::{self, Tags, World};
 
 pub(crate) use access::denied_value;
 
-pub(crate) use rotation::{changed_after, impair, next_due, rotate_now, status};
+pub(crate) use rotation::{changed_after, impair, next_due, rotate_now, rotated_by_owner, status};
 
 pub(crate) static SERVICE: Service = Service {
     inventory,
@@ -49,6 +49,8 @@ struct Secret {
     tags: Tags,
     /// Its rotation, if a service manages it.
     rotation: Option<rotation::Rotation>,
+    /// When its owner rotated it last, if no service manages it.
+    rotated: Option<Duration>,
     /// When its deletion was requested, and when it will be deleted.
     deleted: Option<(Duration, Duration)>,
 }
@@ -116,6 +118,7 @@ pub(crate) fn create_managed(world: &mut World, service: &'static str, owner: &s
             ("aws:secretsmanager:owningService".into(), service.into()),
         ]),
         rotation: None,
+        rotated: None,
         deleted: None,
     };
     let arn = add(world, secret);
@@ -150,6 +153,7 @@ pub(crate) fn seed(world: &mut World, arn: &str, tags: &Tags, key: Option<&str>)
         version: None,
         tags: tags.clone(),
         rotation: None,
+        rotated: None,
         deleted: None,
     };
     world.states.secrets.secrets.insert(arn.into(), secret);
@@ -190,6 +194,7 @@ fn create(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
         version,
         tags,
         rotation: None,
+        rotated: None,
         deleted: None,
     };
     let arn = add(world, secret);
@@ -234,6 +239,11 @@ fn document(arn: &str, secret: &Secret, versions: &str) -> Value {
     }
     if let Origin::Managed(owner) = &secret.origin {
         document["OwningService"] = json!(owner);
+    }
+    if let Some(rotated) = secret.rotated {
+        document["RotationEnabled"] = json!(true);
+        document["LastRotatedDate"] = json!(Clock::epoch_seconds(rotated));
+        document["LastChangedDate"] = json!(Clock::epoch_seconds(rotated));
     }
     if let Some(rotation) = &secret.rotation {
         rotation.describe(&mut document, versions);

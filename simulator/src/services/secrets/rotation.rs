@@ -231,6 +231,14 @@ pub(crate) fn impair(world: &mut World, arn: &str) -> bool {
         .is_some_and(|rotation| !std::mem::replace(&mut rotation.impaired, true))
 }
 
+/// Lets the owner of a secret rotate it with a function of theirs, at once. Returns whether it is one that no service manages.
+pub(crate) fn rotated_by_owner(world: &mut World, arn: &str) -> bool {
+    let now = world.now;
+    let secret = world.states.secrets.secrets.get_mut(arn);
+    let secret = secret.filter(|secret| secret.rotation.is_none() && secret.deleted.is_none());
+    secret.is_some_and(|secret| secret.rotated.replace(now) != Some(now))
+}
+
 fn new_version(world: &mut World) -> String {
     format!("00000000-0000-4000-a000-{:012x}", world.number())
 }
@@ -243,7 +251,8 @@ pub(crate) fn status(world: &World, arn: &str) -> &'static str {
 
 /// When the value of a secret changed first after this moment.
 pub(crate) fn changed_after(world: &World, arn: &str, moment: Duration) -> Option<Duration> {
-    let rotation = world.states.secrets.secrets.get(arn)?.rotation.as_ref()?;
+    let secret = world.states.secrets.secrets.get(arn)?;
+    let Some(rotation) = &secret.rotation else { return secret.rotated.filter(|at| *at > moment) };
     rotation.versions.iter().map(|(at, _)| *at).find(|at| *at > moment)
 }
 
