@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder;
+use stackdrop::rehearsal::outputs_of;
 use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::database_incidents::{DATABASE, cause, database, planned};
+use crate::drift_network::ManualChange;
 use crate::redeploy;
 use crate::{changes, deployed, pause, rehearsal, with};
 
@@ -40,8 +42,7 @@ async fn a_change_that_waits_for_the_maintenance_window_and_contradicts_the_spec
 #[tokio::test(start_paused = true)]
 async fn what_no_spec_can_set_is_put_right_if_somebody_changes_it() {
     type Change = fn(ModifyDBInstanceFluentBuilder) -> ModifyDBInstanceFluentBuilder;
-    let changes_by_hand: [(Change, &str); 4] = [
-        (|call| call.publicly_accessible(true), "instance publiclyAccessible: true -> false"),
+    let changes_by_hand: [(Change, &str); 3] = [
         (|call| call.copy_tags_to_snapshot(false), "instance copyTagsToSnapshot: false -> true"),
         (|call| call.auto_minor_version_upgrade(false), "instance autoMinorVersionUpgrade: false -> true"),
         (
@@ -63,9 +64,40 @@ async fn what_no_spec_can_set_is_put_right_if_somebody_changes_it() {
         assert_eq!((changes(&next), planned(&rehearsal).await), (vec![], vec![]), "after {wanted}");
     }
     let db = database(&rehearsal).await;
-    assert_eq!((db.publicly_accessible(), db.copy_tags_to_snapshot()), (Some(false), Some(true)));
-    assert_eq!(db.auto_minor_version_upgrade(), Some(true));
+    assert_eq!((db.auto_minor_version_upgrade(), db.copy_tags_to_snapshot()), (Some(true), Some(true)));
     assert!(db.master_user_secret().is_some(), "RDS manages the password");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_somebody_opens_to_the_internet_is_closed_again() {
+    let rehearsal = rehearsal(DATABASE);
+    let first = deployed(&rehearsal, DATABASE).await;
+    // RDS gives no public address without a route to the internet.
+    ManualChange::AddDatabaseRoute.apply(&rehearsal, &outputs_of(&first).unwrap()).await;
+    pause(Duration::from_mins(1)).await;
+    let modify = rehearsal.aws().rds().modify_db_instance().db_instance_identifier("shop-database");
+    modify.publicly_accessible(true).apply_immediately(true).send().await.unwrap();
+    pause(Duration::from_mins(5)).await;
+    let repaired = redeploy(&rehearsal).await;
+    assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
+    let plan = planned(&rehearsal).await;
+    assert!(plan.contains(&"instance publiclyAccessible: true -> false".to_owned()), "{plan:?}");
+    assert_eq!(database(&rehearsal).await.publicly_accessible(), Some(false));
+    assert_eq!(changes(&redeploy(&rehearsal).await), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_storage_type_is_changed_back_once_rds_allows_it() {
+    let rehearsal = rehearsal(DATABASE);
+    deployed(&rehearsal, DATABASE).await;
+    let modify = rehearsal.aws().rds().modify_db_instance().db_instance_identifier("shop-database");
+    modify.storage_type("gp2").apply_immediately(true).send().await.unwrap();
+    // The lock of RDS after a change of the storage.
+    pause(Duration::from_hours(13)).await;
+    let repaired = redeploy(&rehearsal).await;
+    assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
+    assert_eq!(planned(&rehearsal).await, ["instance storageType: gp2 -> gp3"]);
+    assert_eq!(database(&rehearsal).await.storage_type(), Some("gp3"));
 }
 
 #[tokio::test(start_paused = true)]

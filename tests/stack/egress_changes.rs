@@ -1,7 +1,10 @@
 //! Updates that replace the egress of the private subnets. The previous egress is kept until everything is healthy, since
 //! a released public address cannot be recovered.
 
-use aws_sdk_ec2::types::IpPermission;
+use std::time::Duration;
+
+use aws_sdk_ec2::operation::modify_vpc_endpoint::builders::ModifyVpcEndpointFluentBuilder;
+use aws_sdk_ec2::types::{IpPermission, VpcEndpoint};
 use serde_json::json;
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
@@ -14,7 +17,8 @@ use stackdrop_specs::Spec;
 use crate::redeploy;
 use crate::updates_network::{INSTANCE_ONLY, planned};
 use crate::{
-    MINIMAL, PRIVATE, SHOP, StopAt, admitted_state, deployed, failed_step, object, rehearsal, run, with,
+    MINIMAL, PRIVATE, SHOP, StopAt, admitted_state, deployed, failed_step, object, pause, rehearsal, run,
+    with,
 };
 
 const CHANGES: [(&str, &str); 5] = [
@@ -148,6 +152,46 @@ async fn apply_and_prune_write_nothing_when_the_plan_is_empty() {
             Vec::<String>::new(),
             "{from} to {to}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn interface_endpoints_changed_by_hand_are_put_right() {
+    type Change = fn(ModifyVpcEndpointFluentBuilder, &VpcEndpoint, &str) -> ModifyVpcEndpointFluentBuilder;
+    let changes_by_hand: [(Change, &str); 4] = [
+        (|call, _, _| call.private_dns_enabled(false), "endpoint/ssm privateDnsEnabled false -> true"),
+        (
+            |call, _, _| {
+                let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ssm:GetParameter","Resource":"*"}]}"#;
+                call.policy_document(policy)
+            },
+            "endpoint/ssm policy {",
+        ),
+        (
+            |call, endpoint, _| call.remove_subnet_ids(&endpoint.subnet_ids()[0]),
+            "endpoint/ssm subnets (none) -> subnet-",
+        ),
+        (|call, _, group| call.add_security_group_ids(group), "endpoint/ssm securityGroups sg-"),
+    ];
+    let rehearsal = rehearsal_of(&with(INSTANCE_ONLY, "nat: single", "nat: none")).await;
+    let ec2 = aws_sdk_ec2::Client::new(rehearsal.sdk());
+    let vpc = ec2.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id().unwrap().to_owned();
+    let group = ec2.create_security_group().group_name("theirs").description("theirs").vpc_id(vpc);
+    let group = group.send().await.unwrap().group_id().unwrap().to_owned();
+    for (change, difference) in changes_by_hand {
+        let of_ssm = aws_sdk_ec2::types::Filter::builder().name("service-name");
+        let of_ssm = of_ssm.values("com.amazonaws.eu-central-1.ssm").build();
+        let found = ec2.describe_vpc_endpoints().filters(of_ssm).send().await.unwrap();
+        let endpoint = &found.vpc_endpoints()[0];
+        let call = ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint.vpc_endpoint_id().unwrap());
+        change(call, endpoint, &group).send().await.unwrap();
+        pause(Duration::from_mins(5)).await;
+        let repaired = redeploy(&rehearsal).await;
+        assert!(repaired.succeeded(), "{difference}: {:?}", repaired.error());
+        let plan = planned(&rehearsal, &repaired).await;
+        assert!(plan.len() == 1 && plan[0].starts_with(difference), "{difference}: {plan:?}");
+        let next = redeploy(&rehearsal).await;
+        assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new(), "after {difference}");
     }
 }
 

@@ -17,7 +17,8 @@ async fn a_secret_that_its_owner_rotates_restarts_the_services_that_read_it() {
     pause(Duration::from_mins(1)).await;
     assert_eq!(without_password(&rehearsal).len(), 2, "both tasks have the previous value");
     run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
-    assert_eq!(planned(&rehearsal).await, ["service: restart service/web (secret: shop/payment-Ab3dEf)"]);
+    let restart = "service: restart service/web (tasks: started before secret shop/payment-Ab3dEf was changed -> new ones)";
+    assert_eq!(planned(&rehearsal).await, [restart]);
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy", "scheduled": true })).await;
     assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());
     assert_eq!(changes(&night), ["ecs:UpdateService"]);
