@@ -42,6 +42,7 @@ mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
 mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
+mod plan_only; // executions that only plan change nothing
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change
 #[path = "../python/mod.rs"]

@@ -7,7 +7,7 @@ use stackdrop_specs::{Drift, StackName};
 
 use crate::aws::Settings;
 use crate::aws::error::StepError;
-use crate::deployment::event::stack_of;
+use crate::deployment::event::{self, stack_of};
 use crate::deployment::failure::message_of;
 use crate::deployment::state::Trigger;
 
@@ -329,6 +329,9 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
         Some(text) => serde_json::from_str(text).map_err(|error| no_event(error.to_string()))?,
         None => return Err(no_event("it lacks the execution's input".into())),
     };
+    if input.as_ref().is_some_and(event::is_plan) {
+        return Ok(Input::Harmless("the execution that ended only planned".into()));
+    }
     let cleaned_up = input.as_ref().is_some_and(|input| input["detail-type"] == STATUS_CHANGE);
     if let Some(password) = input.as_ref().and_then(restarted_after) {
         // One that was stopped is repeated: the services need the new password, and nothing was left incomplete. One that failed

@@ -24,6 +24,14 @@ pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Res
     Ok(None)
 }
 
+/// Says that a stack has no spec.
+pub(super) fn no_spec(aws: &Aws, stack: &StackName) -> StepError {
+    let bucket = &aws.settings.bucket;
+    StepError::InvalidEvent(format!(
+        "stack {stack} has no spec: upload it to s3://{bucket}/specs/{stack}.yaml"
+    ))
+}
+
 /// A given version of a stack's spec, with its text.
 pub(super) async fn version_of(
     aws: &Aws,
@@ -89,7 +97,8 @@ pub(super) async fn parse_or_reject(
     }
 }
 
-fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
+/// Parses a spec, and checks that it is for this stack and region.
+pub(super) fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
     let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
     let (name, _) = parts_of(key)?;
     if spec.stack != name {
