@@ -30,6 +30,7 @@ mod installation; // an installation that runs by itself: uploads, the schedule,
 mod interrupted; // stopped executions are rolled back
 mod large_specs; // the workflow's state stays below Step Functions' limit, also in a rollback
 mod late_events; // events of the bucket that come late, or not at all
+mod leaks; // what a refused spec contains is written nowhere
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments

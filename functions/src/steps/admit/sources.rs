@@ -97,20 +97,25 @@ pub(super) async fn parse_or_reject(
     }
 }
 
+/// How a person sees what is wrong.
+const SEE_LINES: &str = "To see what is wrong there: `stackdrop validate FILE`.";
+
 /// Parses a spec, and checks that it is for this stack and region.
 pub(super) fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
-    let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
+    // Without the lines: everybody who may read the records or the announcements would see what was written to a wrong place.
+    let mut spec = Spec::read(text).map_err(|errors| {
+        StepError::InvalidSpec(format!("the spec is not valid at\n{}\n{SEE_LINES}", errors.places(key)))
+    })?;
     let (name, _) = parts_of(key)?;
     if spec.stack != name {
         return Err(StepError::InvalidSpec(format!(
-            "{key} is for the stack {}: upload it under that name, or set `stack: {name}`",
-            spec.stack
+            "{key} is for another stack: upload it under the name of that stack, or set `stack: {name}`"
         )));
     }
     let here = &aws.settings.region;
     match &spec.region {
         Some(region) if region != here => Err(StepError::InvalidSpec(format!(
-            "{key} is for the region {region}, but this Stackdrop is installed in {here}: set `region: {here}`, or \
+            "{key} is for another region, but this Stackdrop is installed in {here}: set `region: {here}`, or \
              upload the spec to the bucket of the installation in {region}"
         ))),
         _ => {
