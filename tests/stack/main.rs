@@ -35,6 +35,7 @@ mod leftovers; // what a deployment leaves behind is deleted later, and the lock
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
 mod moto; // whole stacks in moto, another simulation of AWS
+mod names; // the names of two stacks never collide
 mod network_events; // what AWS and people do to the network, egress and instance
 mod network_security; // security properties of the network, egress and instance
 mod network_tags; // removed and changed tags of the network, egress and instance
