@@ -42,6 +42,7 @@ impl<'a> File<'a> {
             expected,
             source: line.chars().skip(skipped).take(LINE_MAX).collect(),
             before: column - skipped,
+            steps: path.clone(),
         }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
+use crate::shape::resolve;
+
 /// One step down: into a map by its key, or into a list by its index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
@@ -44,6 +48,26 @@ impl Path {
         Self(steps)
     }
 
+    /// The path as far as the schema knows it: `*` stands for a key that a spec's author chooses, and nothing follows an unknown
+    /// key.
+    pub(crate) fn known(&self, root: &Value) -> String {
+        let (mut path, mut schema) = (Self::default(), root.clone());
+        for step in &self.0 {
+            let inner = resolve(root, &schema);
+            let (known, next) = match step {
+                Step::Index(index) => (Step::Index(*index), inner.get("items")),
+                Step::Key(key) => match inner.get("properties").and_then(|known| known.get(key)) {
+                    Some(property) => (Step::Key(key.clone()), Some(property)),
+                    None => (Step::Key("*".to_owned()), inner.get("additionalProperties")),
+                },
+            };
+            let Some(next) = next.filter(|schema| schema.is_object()) else { break };
+            schema = next.clone();
+            path.0.push(known);
+        }
+        path.to_string()
+    }
+
     /// Whether the path is `other`, or inside of it.
     pub(crate) fn is_in(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
@@ -60,7 +84,7 @@ impl fmt::Display for Path {
                         f.write_str(".")?;
                     }
                     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-                    if !key.is_empty() && key.len() <= 128 && key.chars().all(plain) {
+                    if key == "*" || (!key.is_empty() && key.len() <= 128 && key.chars().all(plain)) {
                         f.write_str(key)?;
                     } else {
                         write!(f, "{:?}", crate::problem::shortened(key))?;

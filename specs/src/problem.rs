@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::path::Path;
+use crate::schema::schema_ref;
+
 /// The longest excerpt of the offending text in a message, in characters.
 const EXCERPT_MAX: usize = 120;
 
@@ -27,6 +30,9 @@ pub struct Problem {
     /// The number of characters of `source` before the offending text.
     #[serde(skip)]
     pub(crate) before: usize,
+    /// The path's steps.
+    #[serde(skip)]
+    pub(crate) steps: Path,
 }
 
 /// All problems of a spec, in the order of the file. Never empty.
@@ -63,6 +69,18 @@ impl SpecErrors {
         self.blocks(|problem| format!("{file}:{}:{}", problem.line, problem.column))
     }
 
+    /// The places of all problems, one line each, with nothing of the file's text: a secret that was written to a wrong place
+    /// must not be shown to everybody who may read records. In the paths, `*` stands for keys that a spec's author chooses.
+    #[must_use]
+    pub fn places(&self, file: &str) -> String {
+        let mut places: Vec<String> = self.problems.iter().map(|problem| problem.known_place(file)).collect();
+        places.dedup();
+        if self.more > 0 {
+            places.push(format!("and {} more", self.more));
+        }
+        places.join("\n")
+    }
+
     fn blocks(&self, place: impl Fn(&Problem) -> String) -> String {
         let mut blocks: Vec<String> =
             self.problems.iter().map(|problem| problem.block(&place(problem))).collect();
@@ -90,6 +108,14 @@ impl fmt::Display for Problem {
 impl Problem {
     fn place(&self) -> String {
         format!("line {}, column {}", self.line, self.column)
+    }
+
+    fn known_place(&self, file: &str) -> String {
+        let place = format!("{file}:{}:{}", self.line, self.column);
+        match self.steps.known(schema_ref()) {
+            path if path.is_empty() => place,
+            path => format!("{place}: {path}"),
+        }
     }
 
     /// The message, the place, the line with the offending text marked, and what is expected.

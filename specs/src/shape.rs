@@ -43,20 +43,8 @@ impl Walk<'_, '_> {
         answer
     }
 
-    /// The schema that a `$ref` refers to, with the members beside the `$ref`.
     fn resolve(&self, schema: &Json) -> Json {
-        let target = schema
-            .get("$ref")
-            .and_then(Json::as_str)
-            .and_then(|reference| self.root.pointer(reference.trim_start_matches('#')));
-        match (target, schema) {
-            (Some(Json::Object(target)), Json::Object(beside)) => {
-                let mut merged = target.clone();
-                merged.extend(beside.iter().map(|(key, value)| (key.clone(), value.clone())));
-                Json::Object(merged)
-            }
-            _ => schema.clone(),
-        }
+        resolve(self.root, schema)
     }
 
     fn list(&mut self, items: &[Node], schema: &Json, path: &Path) -> Json {
@@ -293,6 +281,20 @@ impl Walk<'_, '_> {
         } else {
             schema.get("minimum").cloned().unwrap_or(0.into())
         }
+    }
+}
+
+/// The schema that a `$ref` refers to, with the members beside the `$ref`.
+pub(crate) fn resolve(root: &Json, schema: &Json) -> Json {
+    let reference = schema.get("$ref").and_then(Json::as_str);
+    let target = reference.and_then(|reference| root.pointer(reference.trim_start_matches('#')));
+    match (target, schema) {
+        (Some(Json::Object(target)), Json::Object(beside)) => {
+            let mut merged = target.clone();
+            merged.extend(beside.iter().map(|(key, value)| (key.clone(), value.clone())));
+            Json::Object(merged)
+        }
+        _ => schema.clone(),
     }
 }
 

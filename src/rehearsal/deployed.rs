@@ -9,7 +9,6 @@ use stackdrop_functions::deployment::failure::message_of;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::deployment::outputs::Outputs;
 use stackdrop_functions::deployment::plan::ComponentPlan;
-use stackdrop_functions::deployment::state::Verdict;
 use stackdrop_functions::deployment::summary;
 use stackdrop_simulator::Call;
 use stackdrop_statemachine::{self as statemachine, Status};
@@ -45,11 +44,8 @@ impl Deployed {
     /// How an execution ended that has no record.
     fn without_record(&self) -> Outcome {
         match &self.outcome.status {
-            Status::Succeeded(output) => match output.get("verdict").map(Verdict::deserialize) {
-                Some(Ok(Verdict::Superseded)) => Outcome::Superseded,
-                Some(Ok(Verdict::Retained)) => Outcome::Retained,
-                _ => Outcome::Succeeded,
-            },
+            // A result without a known outcome is a bug, and no success.
+            Status::Succeeded(output) => Outcome::deserialize(&output["result"]).unwrap_or(Outcome::Failed),
             Status::Failed(failure) => Outcome::of_error(&failure.error),
             Status::TimedOut | Status::Aborted(_) => Outcome::Interrupted,
         }

@@ -72,6 +72,19 @@ impl Served {
         serde_json::from_str(&printed).unwrap()
     }
 
+    /// Uploads an object, as somebody without the command does.
+    fn upload(&self, key: &str, text: &str) {
+        use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
+        let config = Builder::new().behavior_version(BehaviorVersion::latest()).endpoint_url(&self.url);
+        let config = config.region(Region::new("eu-central-1")).force_path_style(true);
+        let config = config.credentials_provider(Credentials::new("x", "x", None, None, "test")).build();
+        let bucket = "stackdrop-123456789012-eu-central-1";
+        let put = aws_sdk_s3::Client::from_conf(config).put_object().bucket(bucket).key(key);
+        let put = put.body(text.as_bytes().to_vec().into()).send();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(put).unwrap();
+    }
+
     /// A file with the example spec, with some changes.
     fn spec(&self, name: &str, changes: &[(&str, &str)]) -> String {
         let mut text = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
@@ -180,6 +193,29 @@ fn failures_have_exit_codes_and_messages() {
     let another = served.run(&["status", "shop", "--bucket", "another-bucket"]);
     assert_eq!(another.status.code(), Some(2));
     assert!(String::from_utf8(another.stderr).unwrap().contains("help: install Stackdrop"));
+}
+
+#[test]
+fn status_shows_the_lines_of_a_refused_spec_that_its_record_does_not_have() {
+    let served = Served::open("refused", &["--with", "specs/shop.yaml"]);
+    served.upload("specs/shop.yaml", "stack: shop\nnetwork: { zones: 9 }\n");
+    let status = loop {
+        let status = served.run(&["status", "shop"]);
+        if status.status.success() {
+            break String::from_utf8(status.stdout).unwrap();
+        }
+    };
+    contains_all(
+        &status,
+        &[
+            "shop: Invalid: nothing was changed.",
+            "the spec is not valid at\nspecs/shop.yaml:2:19: network.zones\n",
+            "error: network.zones: 9 is out of range\n",
+            "2 | network: { zones: 9 }\n",
+        ],
+    );
+    let record = served.document(0, &["status", "shop"]);
+    assert!(!record.to_string().contains("out of range"), "{record}");
 }
 
 #[test]

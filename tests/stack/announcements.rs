@@ -29,7 +29,7 @@ async fn a_deployment_is_announced_when_it_starts_and_when_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_spec_is_announced_with_all_its_errors() {
+async fn a_refused_spec_is_announced_with_the_places_of_all_its_errors() {
     let rehearsal = rehearsal(SHOP);
     let event =
         rehearsal.upload("specs/shop.yaml", b"stack: shop\nnetwork: { zones: 7 }\nnat: x\n").await.unwrap();
@@ -37,7 +37,9 @@ async fn a_refused_spec_is_announced_with_all_its_errors() {
     assert_eq!(refused.result(), Outcome::InvalidSpec);
     assert_eq!(announced(&rehearsal), ["failed"]);
     let message = rehearsal.account().messages().pop().unwrap().message;
-    assert!(message.contains("zones") && message.contains("nat"), "{message}");
+    for place in ["specs/shop.yaml:2:19: network.zones", "specs/shop.yaml:3:1"] {
+        assert!(message.contains(place), "{place} is not in {message}");
+    }
     assert!(refused.outcome.seconds < 15.0, "{} s", refused.outcome.seconds);
 }
 

@@ -109,13 +109,14 @@ async fn a_database_host_that_was_changed_by_hand_in_a_task_definition_is_put_ri
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let ecs = aws_sdk_ecs::Client::new(rehearsal.sdk());
-    let found = ecs.describe_task_definition().task_definition("shop-web").send().await.unwrap();
+    let found = ecs.describe_task_definition().task_definition("stackdrop-shop_web").send().await.unwrap();
     let right = found.task_definition.unwrap();
     let mut container = right.container_definitions.unwrap().remove(0);
     for pair in container.environment.iter_mut().flatten().filter(|pair| pair.name() == Some("DB_HOST")) {
         pair.value = Some("db.elsewhere.example.com".into());
     }
-    let register = ecs.register_task_definition().family("shop-web").container_definitions(container);
+    let register =
+        ecs.register_task_definition().family("stackdrop-shop_web").container_definitions(container);
     let register = register
         .network_mode(aws_sdk_ecs::types::NetworkMode::Awsvpc)
         .requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate)
@@ -125,7 +126,7 @@ async fn a_database_host_that_was_changed_by_hand_in_a_task_definition_is_put_ri
         .set_task_role_arn(right.task_role_arn)
         .set_tags(found.tags);
     register.send().await.unwrap();
-    let update = ecs.update_service().cluster("shop").service("web").task_definition("shop-web");
+    let update = ecs.update_service().cluster("shop").service("web").task_definition("stackdrop-shop_web");
     update.send().await.unwrap();
     pause(Duration::from_mins(10)).await;
     let repaired = redeploy(&rehearsal).await;

@@ -30,10 +30,12 @@ mod installation; // an installation that runs by itself: uploads, the schedule,
 mod interrupted; // stopped executions are rolled back
 mod large_specs; // the workflow's state stays below Step Functions' limit, also in a rollback
 mod late_events; // events of the bucket that come late, or not at all
+mod leaks; // what a refused spec contains is written nowhere
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
 mod moto; // whole stacks in moto, another simulation of AWS
+mod names; // the names of two stacks never collide
 mod network_events; // what AWS and people do to the network, egress and instance
 mod network_security; // security properties of the network, egress and instance
 mod network_tags; // removed and changed tags of the network, egress and instance
@@ -42,6 +44,7 @@ mod omissions; // every entry of the workflow table is needed
 mod pages; // the pages for contributors name what exists
 mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
+mod plan_only; // executions that only plan change nothing
 mod preflight_network; // problems of network, egress, security groups and instance, reported before any change
 mod preflight_service; // problems of databases, load balancers and services, reported before any change
 #[path = "../python/mod.rs"]

@@ -105,8 +105,11 @@ async fn events_and_inputs_that_start_nothing_report_the_cause() {
     restored["detail-type"] = json!("Object Restore Completed");
     let cases = [
         (json!({ "stack": "nowhere" }), "stack nowhere has no spec"),
-        (json!({ "stack": "Not A Name" }), "invalid stack name"),
-        (json!({ "stock": "shop" }), "neither an S3 event nor"),
+        (json!({ "stack": "Not A Name" }), "its `stack` is not the name of a stack"),
+        (
+            json!({ "stock": "shop" }),
+            "neither an S3 event nor a request, such as { \"stack\": \"NAME\" }: it has a key other than stack",
+        ),
         (json!([1, 2]), "neither an S3 event nor"),
         (other_bucket, "specs are read from"),
         (other_key, "is not a spec"),

@@ -37,6 +37,17 @@ pub(crate) fn stack_of(event: &Value) -> Option<String> {
     stack_of(&input)
 }
 
+/// Whether an execution with this input only plans.
+pub(crate) fn is_plan(event: &Value) -> bool {
+    let key = event.pointer("/detail/object/key").and_then(Value::as_str);
+    event["action"] == "plan" || key.is_some_and(is_plan_key)
+}
+
+/// Whether the spec with this key is only to plan.
+pub(crate) fn is_plan_key(key: &str) -> bool {
+    key.starts_with("plans/")
+}
+
 fn bad_key(key: &str) -> StepError {
     StepError::InvalidEvent(format!(
         "the object {key:?} is not a spec: its key must be specs/NAME.yaml or plans/NAME.yaml (or .yml, .json)"

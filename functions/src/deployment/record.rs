@@ -168,12 +168,16 @@ pub(crate) async fn claim_conclusion(aws: &Aws, record: &Record) -> Result<bool,
     Ok(lock.is_some_and(|(lock, _)| lock.execution == record.execution))
 }
 
-/// Writes a deployment's record as history and as the stack's status, or as the stack's newest plan if it was only planned.
+/// Writes a deployment's record as history and as the stack's status.
 pub(crate) async fn save(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
-    let planned = record.result == Outcome::Planned;
-    let newest = if planned { plan_key(&record.stack) } else { status_key(&record.stack) };
-    write(aws, &newest, record, When::Always).await.map(drop)
+    write(aws, &status_key(&record.stack), record, When::Always).await.map(drop)
+}
+
+/// Writes the record of an execution that only planned as history and as the stack's newest plan.
+pub(crate) async fn save_plan(aws: &Aws, record: &Record) -> Result<(), StepError> {
+    write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
+    write(aws, &plan_key(&record.stack), record, When::Always).await.map(drop)
 }
 
 /// Releases the stack's lock if it still has this `ETag`. If another execution has taken it over, the lock stays.

@@ -45,6 +45,9 @@ pub struct Deployment {
     pub report_only: bool,
     /// Whether the stack is destroyed.
     pub destroying: bool,
+    /// The deployment that was running when this one, which only plans, was admitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
     /// Whether that is the second attempt: the first one failed, because of a fault that has passed, or because something was
@@ -124,6 +127,8 @@ pub enum Verdict {
     Superseded,
     /// The stack is kept though its spec was deleted: nothing is deployed.
     Retained,
+    /// It was only to plan, and could not: nothing is deployed.
+    NotPlanned,
 }
 
 /// The plan that was approved.

@@ -29,7 +29,10 @@ pub(crate) fn of_plan(deployment: &Deployment) -> String {
     let problems =
         if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };
     let warnings = in_words(&warnings(&deployment.plan)).map(|text| format!("\n{text}")).unwrap_or_default();
-    format!("{changes}{estimate}.{problems}{warnings}")
+    let running = deployment.running.as_ref().map(|running| {
+        format!("\nWarning: deployment {running} of the stack was running: what it changes after that is not in the plan.")
+    });
+    format!("{changes}{estimate}.{problems}{warnings}{}", running.unwrap_or_default())
 }
 
 /// What would make the plans fail.

@@ -77,6 +77,7 @@ fn admission(states: &mut States) {
         (text("$.verdict", "restarting"), "RestartServices"),
         (text("$.verdict", "interrupted"), "RollBack"),
         (text("$.verdict", "retained"), "Retained"),
+        (text("$.verdict", "notPlanned"), "NotPlanned"),
     ];
     let comment = "Continues if the deployment was admitted; an interrupted one is rolled back first";
     states.add("Admitted", choice(comment, &ways, "Superseded"));
@@ -85,6 +86,7 @@ fn admission(states: &mut States) {
         "Superseded",
         succeed("A newer version of the spec, or another deployment of this one, replaces it"),
     );
+    states.add("NotPlanned", succeed("It was only to plan, and could not: the stack's newest plan says why"));
     states.add(
         "NotAdmitted",
         fail("The event or the spec was invalid; nothing was changed", "$.Error", "$.Cause"),

@@ -166,10 +166,11 @@ async fn delete_leaves_nothing_whichever_call_was_refused() {
 async fn more_than_a_page_of_revisions_is_deleted() {
     let (account, aws, deployment) = deployed(WORKER).await;
     for _ in 0..130 {
-        let read = aws.ecs().describe_task_definition().task_definition("shop-mail").send().await.unwrap();
+        let read =
+            aws.ecs().describe_task_definition().task_definition("stackdrop-shop_mail").send().await.unwrap();
         let last = read.task_definition.unwrap();
         let tag = aws_sdk_ecs::types::Tag::builder().key("stackdrop:stack").value("shop").build();
-        let call = aws.ecs().register_task_definition().family("shop-mail").tags(tag);
+        let call = aws.ecs().register_task_definition().family("stackdrop-shop_mail").tags(tag);
         let call = call.set_container_definitions(last.container_definitions).cpu("256").memory("512");
         let call = call.network_mode(aws_sdk_ecs::types::NetworkMode::Awsvpc);
         let call = call.requires_compatibilities(aws_sdk_ecs::types::Compatibility::Fargate);

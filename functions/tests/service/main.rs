@@ -175,7 +175,7 @@ async fn a_worker_starts_in_an_account_without_ecs_service_linked_role() {
     let expected = [
         "AWS::ECS::Cluster shop",
         "AWS::ECS::Service mail",
-        "AWS::ECS::TaskDefinition shop-mail:1",
+        "AWS::ECS::TaskDefinition stackdrop-shop_mail:1",
         "AWS::IAM::Role stackdrop-shop-execution-eu-central-1",
         "AWS::IAM::Role stackdrop-shop-task-eu-central-1",
         "AWS::Logs::LogGroup /stackdrop/shop/mail",
@@ -349,13 +349,17 @@ async fn old_tasks_may_read_their_secrets_until_the_new_ones_are_stable() {
     let secrets = async || policy(&aws, "execution").await.unwrap()["Statement"][1]["Resource"].clone();
     let planned = changes(&aws, &changed(&deployment, "second", &spec(OTHER))).await;
     assert!(planned.contains(&format!("delete role/execution (access to {TOKEN})")), "{planned:?}");
-    assert!(planned.contains(&"delete task-definition/mail (shop-mail:1)".to_owned()), "{planned:?}");
+    assert!(
+        planned.contains(&"delete task-definition/mail (stackdrop-shop_mail:1)".to_owned()),
+        "{planned:?}"
+    );
     let second = next(&aws, &deployment, "second", &spec(OTHER)).await;
     assert_eq!(secrets().await, json!([OTHER, TOKEN]), "both, while the old task runs");
     wait_until_stable(&aws, &second).await.unwrap();
     until_done(&aws, NAME, "prune", &second).await.unwrap();
     assert_eq!(secrets().await, json!([OTHER]));
-    let revisions = aws.ecs().list_task_definitions().family_prefix("shop-mail").send().await.unwrap();
+    let revisions =
+        aws.ecs().list_task_definitions().family_prefix("stackdrop-shop_mail").send().await.unwrap();
     assert_eq!(revisions.task_definition_arns().len(), 1);
     assert_nothing_to_do(&account, &aws, &second).await;
 }
@@ -369,7 +373,8 @@ async fn a_workers_own_health_check_decides_whether_it_is_stable() {
         )
     };
     let (account, aws, deployment) = deployed(&checked("mail")).await;
-    let used = aws.ecs().describe_task_definition().task_definition("shop-mail").send().await.unwrap();
+    let used =
+        aws.ecs().describe_task_definition().task_definition("stackdrop-shop_mail").send().await.unwrap();
     let used = used.task_definition.unwrap();
     let check = used.container_definitions()[0].health_check().unwrap();
     assert_eq!(check.command(), ["CMD", "pgrep", "mail"]);

@@ -62,7 +62,7 @@ async fn a_task_definition_that_was_set_by_hand_is_replaced() {
         .task_definition
         .unwrap();
     theirs.container_definitions.as_mut().unwrap()[0].image = Some("other".into());
-    let call = aws.ecs().register_task_definition().family("shop-mail");
+    let call = aws.ecs().register_task_definition().family("stackdrop-shop_mail");
     let call = call
         .cpu("256")
         .memory("512")
@@ -76,7 +76,7 @@ async fn a_task_definition_that_was_set_by_hand_is_replaced() {
         .update_service()
         .cluster("shop")
         .service("mail")
-        .task_definition("shop-mail:2")
+        .task_definition("stackdrop-shop_mail:2")
         .send()
         .await
         .unwrap();

@@ -130,6 +130,15 @@ impl Installation {
         })
     }
 
+    /// A version of an object, if it exists.
+    pub(super) async fn read_version(&self, key: &str, version: &str) -> Result<Option<Vec<u8>>> {
+        let call = self.s3.get_object().bucket(&self.bucket).key(key).version_id(version);
+        let answer = call.send().await.unless(&["NoSuchKey", "NoSuchVersion"], format!("read {key}"))?;
+        let Some(answer) = answer else { return Ok(None) };
+        let bytes = answer.body.collect().await.with_context(|| format!("cannot read {key}"))?;
+        Ok(Some(bytes.to_vec()))
+    }
+
     /// Uploads an object and returns its version.
     pub(super) async fn upload(&self, key: &str, text: &str) -> Result<String> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key).body(text.as_bytes().to_vec().into());

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use stackdrop_functions::deployment::bucket;
-use stackdrop_functions::deployment::outcome::exit_code;
+use stackdrop_functions::deployment::outcome::{Outcome, exit_code};
 use stackdrop_functions::deployment::record::Record;
-use stackdrop_specs::StackName;
+use stackdrop_specs::{Spec, StackName};
 
 use super::installation::Installation;
 use super::{Target, report, with_installation};
@@ -40,9 +40,20 @@ impl Status {
             let record: Record =
                 serde_json::from_value(document).with_context(|| format!("cannot parse {key}"))?;
             print(&summary(&record)?);
+            if let Some(errors) = errors_of(installation, &record).await? {
+                print(&errors);
+            }
         }
         Ok(exit_code::DONE)
     }
+}
+
+/// The errors of an invalid spec, with its lines: the record does not quote it, and whoever may read the spec may see them.
+async fn errors_of(installation: &Installation, record: &Record) -> Result<Option<String>> {
+    let source = record.source.as_ref().filter(|_| record.result == Outcome::InvalidSpec);
+    let Some(source) = source.filter(|source| !source.version.is_empty()) else { return Ok(None) };
+    let Some(text) = installation.read_version(&source.key, &source.version).await? else { return Ok(None) };
+    Ok(Spec::read(&text).err().map(|errors| errors.render(&source.key)))
 }
 
 fn summary(record: &Record) -> Result<String> {

@@ -83,7 +83,7 @@ impl OtherOwner<'_> {
                 }
                 "ECS cluster shop".into()
             }
-            Namesake::TaskDefinition => self.register("shop-web").await,
+            Namesake::TaskDefinition => self.register("stackdrop-shop_web").await,
             Namesake::LoadBalancer => {
                 let call = self.aws().elb().create_load_balancer().name("shop").set_tags(self.elb_tags());
                 let by_name = Filter::builder().name("group-name").values(DATABASE).build();
@@ -168,9 +168,9 @@ impl OtherOwner<'_> {
             }
             Namesake::Cluster => drop(ecs.delete_cluster().cluster("shop").send().await.unwrap()),
             Namesake::TaskDefinition => {
-                let call = ecs.deregister_task_definition().task_definition("shop-web:1");
+                let call = ecs.deregister_task_definition().task_definition("stackdrop-shop_web:1");
                 call.send().await.unwrap();
-                ecs.delete_task_definitions().task_definitions("shop-web:1").send().await.unwrap();
+                ecs.delete_task_definitions().task_definitions("stackdrop-shop_web:1").send().await.unwrap();
             }
             Namesake::LoadBalancer => {
                 let found = elb.describe_load_balancers().names("shop").send().await.unwrap();

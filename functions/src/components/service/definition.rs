@@ -230,11 +230,11 @@ const AT_ONCE: usize = 30;
 /// The active revisions of this stack: in the families of these services, and in other families with the stack's prefix.
 pub(super) async fn find_all(work: &Work<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, StepError> {
     let known: BTreeSet<String> = names.iter().map(|name| family(work, name)).collect();
-    let call = work.aws.ecs().list_task_definition_families().family_prefix(format!("{}-", work.stack.name));
+    let call = work.aws.ecs().list_task_definition_families().family_prefix(family_prefix(work));
     let pages = call.status(TaskDefinitionFamilyStatus::Active).into_paginator().items();
     let families: Vec<String> = pages.send().try_collect().await.doing("listing the task definitions")?;
     let checked = families.into_iter().map(async |family| {
-        // `shop-two` also has the prefix of `shop`. A family belongs to the stack of its latest revision.
+        // Somebody may have registered a family with such a name: it belongs to the stack of its latest revision.
         let ours = known.contains(&family)
             || find(work, &family).await?.is_some_and(|latest| !latest.is_of_another(work));
         if ours { find_revisions(work, &family).await } else { Ok(Vec::new()) }

@@ -258,9 +258,15 @@ fn cluster_name<'w>(work: &'w Work<'_>) -> &'w str {
     work.stack.name.as_str()
 }
 
-/// The task definition family of a service.
+/// The task definition family of a service. Neither a stack's nor a service's name can have an underscore, so the families of two
+/// stacks never have the same name: not `web` of `shop-api` and `api-web` of `shop`.
 fn family(work: &Work<'_>, name: &str) -> String {
-    work.stack.resource(name)
+    format!("{}{name}", family_prefix(work))
+}
+
+/// What the names of the stack's task definition families start with.
+fn family_prefix(work: &Work<'_>) -> String {
+    format!("stackdrop-{}_", work.stack.name)
 }
 
 /// Converts tags to ECS's type.

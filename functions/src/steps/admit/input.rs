@@ -7,7 +7,7 @@ use stackdrop_specs::{Drift, StackName};
 
 use crate::aws::Settings;
 use crate::aws::error::StepError;
-use crate::deployment::event::stack_of;
+use crate::deployment::event::{self, stack_of};
 use crate::deployment::failure::message_of;
 use crate::deployment::state::Trigger;
 
@@ -257,10 +257,36 @@ impl StatusChange {
     }
 }
 
+/// What is wrong with a request, without its text.
+fn wrong_part_of(request: &Value) -> String {
+    let Some(request) = request.as_object() else { return "it is not a JSON object".into() };
+    let keys: [(&str, fn(&Value) -> bool, &str); 6] = [
+        ("stack", |value| is::<StackName>(value), "the name of a stack"),
+        ("action", |value| is::<RequestedAction>(value), "deploy, redeploy, rotate, plan or destroy"),
+        ("version", |value| is::<Option<String>>(value), "text"),
+        ("refreshImage", |value| is::<bool>(value), "true or false"),
+        ("drift", |value| is::<Drift>(value), "repair or report"),
+        ("scheduled", |value| is::<bool>(value), "true or false"),
+    ];
+    if request.keys().any(|key| keys.iter().all(|(known, ..)| known != key)) {
+        return format!("it has a key other than {}", keys.map(|(key, ..)| key).join(", "));
+    }
+    let wrong = keys.iter().find(|(key, fits, _)| request.get(*key).is_some_and(|value| !fits(value)));
+    wrong.map_or("it lacks the stack's name".into(), |(key, _, expected)| {
+        format!("its `{key}` is not {expected}")
+    })
+}
+
+fn is<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
+    T::deserialize(value).is_ok()
+}
+
 fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
-    let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|error| {
+    // Without serde's message, which quotes the input.
+    let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|_| {
         StepError::InvalidEvent(format!(
-            "the execution's input is neither an S3 event nor {{ \"stack\": \"NAME\" }}: {error}"
+            "the execution's input is neither an S3 event nor a request, such as {{ \"stack\": \"NAME\" }}: {}",
+            wrong_part_of(event)
         ))
     })?;
     if request.version.is_some() && request.action != RequestedAction::Deploy {
@@ -329,6 +355,9 @@ fn interruption(event: &Value, settings: &Settings) -> Result<Input, StepError> 
         Some(text) => serde_json::from_str(text).map_err(|error| no_event(error.to_string()))?,
         None => return Err(no_event("it lacks the execution's input".into())),
     };
+    if input.as_ref().is_some_and(event::is_plan) {
+        return Ok(Input::Harmless("the execution that ended only planned".into()));
+    }
     let cleaned_up = input.as_ref().is_some_and(|input| input["detail-type"] == STATUS_CHANGE);
     if let Some(password) = input.as_ref().and_then(restarted_after) {
         // One that was stopped is repeated: the services need the new password, and nothing was left incomplete. One that failed

@@ -16,7 +16,7 @@ use crate::deployment::bucket::{self, When};
 use crate::deployment::failure::{Failure, Failures};
 use crate::deployment::outcome::Outcome;
 use crate::deployment::record::{self, Lock, Record};
-use crate::deployment::state::{Baseline, Source, Trigger, Verdict};
+use crate::deployment::state::{Baseline, Source, Trigger};
 
 /// Records an interrupted deployment and, if it still holds the stack's lock, takes the lock over for the rollback.
 pub(super) async fn interrupted(
@@ -38,7 +38,7 @@ pub(super) async fn interrupted(
         if !interruption.has_failed() {
             record(aws, interruption, None, When::Absent).await?;
         }
-        return not_deployed(execution, stack, Verdict::Superseded, &reason);
+        return not_deployed(execution, stack, &reason);
     };
     if interruption.is_failed_cleanup() && lock.execution == interruption.execution {
         return give_up(aws, execution, interruption, &lock.source).await;
@@ -49,15 +49,6 @@ pub(super) async fn interrupted(
     record(aws, interruption, Some(&source), When::Always).await?;
     if interruption.rotates {
         return rotation::finish(aws, execution, &interruption.stack, etag).await;
-    }
-    if source.plan_only {
-        record::unlock(aws, stack, &etag).await?;
-        return not_deployed(
-            execution,
-            stack,
-            Verdict::Superseded,
-            &format!("deployment {} {}, but was only a plan", interruption.name, interruption.description()),
-        );
     }
     bucket::delete(aws, &bucket::approval_key(stack)).await?;
     let baseline = baseline(aws, &interruption.stack).await?;
@@ -86,7 +77,7 @@ pub(super) async fn restart_ended(
 ) -> Result<Value, StepError> {
     let Some(stack) = rotation::stack_with(aws, &password.secret).await? else {
         let reason = format!("secret {} is not that of a stack's database", password.secret);
-        return not_deployed(execution, "", Verdict::Superseded, &reason);
+        return not_deployed(execution, "", &reason);
     };
     interrupted(aws, execution, &ended.interruption(stack, cleaned_up, true)).await
 }
@@ -123,12 +114,7 @@ async fn give_up(
     bucket::write(aws, &bucket::status_key(stack), &failed, When::Always).await?;
     announce(aws, &Announcement::of(Event::Failed, &failed)).await;
     record::unlock(aws, stack, &etag).await?;
-    not_deployed(
-        execution,
-        stack,
-        Verdict::Superseded,
-        &format!("deployment {name} {why}; it is not repeated"),
-    )
+    not_deployed(execution, stack, &format!("deployment {name} {why}; it is not repeated"))
 }
 
 /// The interrupted deployment's spec, which says whether to keep its resources. If it can no longer be read, the baseline's

@@ -90,6 +90,13 @@ pub(super) async fn take(
     Ok(etag)
 }
 
+/// The deployment of the stack that is running, if one is.
+pub(super) async fn running(aws: &Aws, stack: &str) -> Result<Option<String>, StepError> {
+    let Some((lock, _)) = bucket::read::<Lock>(aws, &bucket::lock_key(stack)).await? else { return Ok(None) };
+    let runs = matches!(holder_state(aws, &lock.execution).await?, Holder::Running);
+    Ok(runs.then_some(lock.deployment))
+}
+
 /// How long an execution's functions may run after its end: neither `StopExecution` nor the workflow's timeout ends the
 /// function that was invoked last (Lambda runs it to its end or its timeout). A cold start, which does not count towards the
 /// timeout, takes at most 10 s ("Lambda execution environment lifecycle", init phase). The rest is for clock differences.

@@ -6,6 +6,7 @@ mod input;
 mod interrupted;
 mod lock;
 mod not_deployed;
+mod planning;
 mod rotation;
 mod sources;
 
@@ -22,7 +23,7 @@ use crate::components::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
-use crate::deployment::event::parts_of;
+use crate::deployment::event::{is_plan_key, parts_of};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
@@ -32,7 +33,7 @@ use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Verdict};
 use input::{Input, ManualRequest, RequestedAction};
 use lock::{Purpose, Waiting};
 use not_deployed::{new_record, not_deployed, supersede};
-use sources::{newest, parse_or_reject, read_newest, read_version};
+use sources::{newest, no_spec, parse_or_reject, read_newest, read_version};
 
 /// The function's name.
 pub const NAME: &str = "admit";
@@ -142,16 +143,23 @@ async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
 
 async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, StepError> {
     match start {
+        Input::Uploaded { key, version } if is_plan_key(&key) => {
+            planning::uploaded(aws, execution, &key, version).await
+        }
         Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
+        Input::Deleted { key } if is_plan_key(&key) => {
+            not_deployed(execution, "", &format!("{key} was only a plan"))
+        }
         Input::Deleted { key } => deleted(aws, execution, &key).await,
         Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
         Input::RestartEnded { password, ended, cleaned_up } => {
             interrupted::restart_ended(aws, execution, &password, ended, cleaned_up).await
         }
         Input::PasswordChanged(change) => rotation::password_changed(aws, execution, &change).await,
-        Input::Harmless(reason) => not_deployed(execution, "", Verdict::Superseded, &reason),
+        Input::Harmless(reason) => not_deployed(execution, "", &reason),
         Input::Manual(request) => match request.action {
-            RequestedAction::Deploy | RequestedAction::Plan => manual(aws, execution, &request).await,
+            RequestedAction::Deploy => manual(aws, execution, &request).await,
+            RequestedAction::Plan => planning::requested(aws, execution, &request).await,
             RequestedAction::Redeploy => redeploy(aws, execution, &request).await,
             RequestedAction::Rotate => rotation::rotate(aws, execution, &request.stack).await,
             RequestedAction::Destroy => destroy(aws, execution, &request.stack).await,
@@ -161,8 +169,8 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
 
 /// Deploys an uploaded version, if it is the newest and was not deployed before.
 async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) -> Result<Value, StepError> {
-    let (stack, plan_only) = parts_of(key)?;
-    let (source, text) = read_newest(aws, key, plan_only).await?.ok_or_else(|| {
+    let (stack, _) = parts_of(key)?;
+    let (source, text) = read_newest(aws, key, false).await?.ok_or_else(|| {
         StepError::InvalidEvent(format!("{key} at version {version} was deleted before it could be read"))
     })?;
     if version != source.version {
@@ -205,19 +213,15 @@ async fn claimed(
     Ok((existing.deployment != execution.name).then_some(existing.deployment))
 }
 
-/// Deploys or plans the spec's newest version, or a given one, on a manual request.
+/// Deploys the spec's newest version, or a given one, on a manual request.
 async fn manual(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Result<Value, StepError> {
     let stack = &request.stack;
-    let plan_only = request.action == RequestedAction::Plan;
     let observed = match &request.version {
-        None => newest(aws, stack, plan_only).await?,
+        None => newest(aws, stack, false).await?,
         Some(version) => sources::version_of(aws, stack, version).await?,
     };
     let observed = observed.ok_or_else(|| match &request.version {
-        None => StepError::InvalidEvent(format!(
-            "stack {stack} has no spec: upload it to s3://{}/specs/{stack}.yaml",
-            aws.settings.bucket
-        )),
+        None => no_spec(aws, stack),
         Some(version) => StepError::InvalidEvent(format!(
             "the spec of stack {stack} has no version {version}: `stackdrop history {stack}` lists the deployed \
              versions"
@@ -238,7 +242,7 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
     let stack = request.stack.as_str();
     let Some(expected) = baseline(aws, &request.stack).await? else {
         let reason = format!("no deployment of stack {stack} has succeeded");
-        return not_deployed(execution, stack, Verdict::Superseded, &reason);
+        return not_deployed(execution, stack, &reason);
     };
     let source = expected.source();
     let lock = match lock_deployed(aws, execution, &request.stack, &source, Waiting::Yield).await? {
@@ -282,16 +286,13 @@ async fn lock_deployed(
     }
     record::unlock(aws, stack.as_str(), &etag).await?;
     let reason = "the stack was destroyed in the meantime";
-    not_deployed(execution, stack.as_str(), Verdict::Superseded, reason).map(Err)
+    not_deployed(execution, stack.as_str(), reason).map(Err)
 }
 
 /// Destroys or retains the stack whose spec was deleted, as the baseline's spec says.
 async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, StepError> {
-    let (stack, plan_only) = parts_of(key)?;
-    let source = Source { key: key.to_owned(), version: String::new(), plan_only };
-    if plan_only {
-        return supersede(aws, source, execution, Outcome::Retained, format!("{key} was only a plan")).await;
-    }
+    let (stack, _) = parts_of(key)?;
+    let source = Source { key: key.to_owned(), version: String::new(), plan_only: false };
     // The baseline is reliable only once this execution holds the lock.
     let purpose = Purpose { destroying: true, ..Purpose::deploy(&source) };
     let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
@@ -351,6 +352,8 @@ struct Admitted {
     refresh_image: bool,
     report_only: bool,
     destroying: bool,
+    /// The deployment that was running when this plan began.
+    running: Option<String>,
     /// The failure of the interrupted execution, if this deployment cleans up after one.
     interruption: Option<Failures>,
     /// What it does with the database's password, if it does nothing else.
@@ -370,6 +373,7 @@ impl Admitted {
             refresh_image: false,
             report_only: false,
             destroying: false,
+            running: None,
             interruption: None,
             rotation: None,
             password_changed: 0,
@@ -402,6 +406,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         baseline: admitted.baseline,
         refresh_image: admitted.refresh_image,
         report_only: admitted.report_only,
+        running: admitted.running,
         destroying: admitted.destroying,
         rolling_back: false,
         rolling_back_again: false,

@@ -1,4 +1,4 @@
-//! Deployments that end in Admit: superseded, retained, or with an invalid spec.
+//! Executions that end in Admit: superseded, retained, with an invalid spec, or as a plan that could not be made.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -35,26 +35,55 @@ pub(super) async fn supersede(
     record.message = Some(reason.clone());
     let key = bucket::history_key(stack.as_str(), &execution.name);
     bucket::write(aws, &key, &record, When::Always).await?;
-    let verdict = if result == Outcome::Retained { Verdict::Retained } else { Verdict::Superseded };
-    not_deployed(execution, stack.as_str(), verdict, &reason)
+    end(execution, stack.as_str(), result, &reason)
 }
 
 /// The response that ends the workflow without a deployment.
 #[derive(Debug, Serialize)]
 struct NotDeployed<'a> {
     verdict: Verdict,
+    result: Outcome,
     stack: &'a str,
     reason: &'a str,
 }
 
-pub(super) fn not_deployed(
+/// Ends the workflow, because there is nothing to do.
+pub(super) fn not_deployed(execution: &Execution, stack: &str, reason: &str) -> Result<Value, StepError> {
+    end(execution, stack, Outcome::Superseded, reason)
+}
+
+/// Ends the workflow without a deployment, and without an error.
+pub(super) fn end(
     execution: &Execution,
     stack: &str,
-    verdict: Verdict,
+    result: Outcome,
     reason: &str,
 ) -> Result<Value, StepError> {
-    tracing::info!(deployment = execution.name, stack, ?verdict, reason, "Nothing is deployed.");
-    respond(&NotDeployed { verdict, stack, reason })
+    tracing::info!(deployment = execution.name, stack, %result, reason, "Nothing is deployed.");
+    let verdict = match result {
+        Outcome::Superseded => Verdict::Superseded,
+        Outcome::Retained => Verdict::Retained,
+        _ => Verdict::NotPlanned,
+    };
+    respond(&NotDeployed { verdict, result, stack, reason })
+}
+
+/// The record of an execution that ended in Admit with an error.
+pub(super) fn failed_record(
+    aws: &Aws,
+    stack: &str,
+    execution: &Execution,
+    source: Option<&Source>,
+    error: &StepError,
+) -> Record {
+    Record {
+        source: source.cloned(),
+        ended: Some(aws.now()),
+        step: Some("Admit".into()),
+        error: Some(error.name().into()),
+        message: Some(error.chain()),
+        ..new_record(aws, stack, execution, Outcome::of_error(error.name()))
+    }
 }
 
 /// Records and announces an invalid spec.
@@ -65,12 +94,7 @@ pub(super) async fn reject(
     error: &StepError,
 ) -> Result<(), StepError> {
     let (stack, _) = parts_of(&source.key)?;
-    let mut record = new_record(aws, stack.as_str(), execution, Outcome::InvalidSpec);
-    record.source = Some(source.clone());
-    record.ended = Some(aws.now());
-    record.step = Some("Admit".into());
-    record.error = Some(error.name().into());
-    record.message = Some(error.chain());
+    let mut record = failed_record(aws, stack.as_str(), execution, Some(source), error);
     record.next = Some("Correct the spec and upload it again. Nothing was changed.".into());
     let key = bucket::history_key(stack.as_str(), &execution.name);
     bucket::write(aws, &key, &record, When::Always).await?;

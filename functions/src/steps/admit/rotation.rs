@@ -20,7 +20,7 @@ use crate::deployment::state::Verdict;
 pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<Value, StepError> {
     let Some(expected) = baseline(aws, stack).await? else {
         let reason = format!("no deployment of stack {stack} has succeeded");
-        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+        return not_deployed(execution, stack.as_str(), &reason);
     };
     let source = expected.source();
     let locked = match lock_deployed(aws, execution, stack, &source, Waiting::Yield).await? {
@@ -30,7 +30,7 @@ pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) 
     if locked.baseline.spec.database.is_none() {
         record::unlock(aws, stack.as_str(), &locked.etag).await?;
         let reason = format!("stack {stack} has no database");
-        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+        return not_deployed(execution, stack.as_str(), &reason);
     }
     start(aws, execution, locked, Verdict::Rotating, 0).await
 }
@@ -50,7 +50,7 @@ pub(super) async fn password_changed(
     let description = describe(aws, secret).await?;
     let Some(stack) = description.as_ref().and_then(stack_of) else {
         let reason = format!("secret {secret} is not that of a stack's database");
-        return not_deployed(execution, "", Verdict::Superseded, &reason);
+        return not_deployed(execution, "", &reason);
     };
     let rotated = description.and_then(|secret| secret.last_rotated_date).map_or(0, |date| date.secs());
     if rotated < change.at && aws.now_seconds() < change.at + ENDS_SECONDS {
@@ -62,7 +62,7 @@ pub(super) async fn password_changed(
     });
     let Some(expected) = expected else {
         let reason = format!("secret {secret} is not that of the database of a deployed stack {stack}");
-        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+        return not_deployed(execution, stack.as_str(), &reason);
     };
     let source = expected.source();
     match lock_deployed(aws, execution, &stack, &source, Waiting::Notify).await? {
@@ -82,7 +82,7 @@ pub(super) async fn finish(
     let Some(baseline) = baseline(aws, stack).await? else {
         record::unlock(aws, stack.as_str(), &etag).await?;
         let reason = format!("no deployment of stack {stack} has succeeded");
-        return not_deployed(execution, stack.as_str(), Verdict::Superseded, &reason);
+        return not_deployed(execution, stack.as_str(), &reason);
     };
     start(aws, execution, Locked { etag, baseline }, Verdict::Restarting, 0).await
 }

@@ -24,6 +24,14 @@ pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Res
     Ok(None)
 }
 
+/// Says that a stack has no spec.
+pub(super) fn no_spec(aws: &Aws, stack: &StackName) -> StepError {
+    let bucket = &aws.settings.bucket;
+    StepError::InvalidEvent(format!(
+        "stack {stack} has no spec: upload it to s3://{bucket}/specs/{stack}.yaml"
+    ))
+}
+
 /// A given version of a stack's spec, with its text.
 pub(super) async fn version_of(
     aws: &Aws,
@@ -89,19 +97,25 @@ pub(super) async fn parse_or_reject(
     }
 }
 
-fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
-    let mut spec = Spec::read(text).map_err(|errors| StepError::InvalidSpec(errors.render(key)))?;
+/// How a person sees what is wrong.
+const SEE_LINES: &str = "To see what is wrong there: `stackdrop validate FILE`.";
+
+/// Parses a spec, and checks that it is for this stack and region.
+pub(super) fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError> {
+    // Without the lines: everybody who may read the records or the announcements would see what was written to a wrong place.
+    let mut spec = Spec::read(text).map_err(|errors| {
+        StepError::InvalidSpec(format!("the spec is not valid at\n{}\n{SEE_LINES}", errors.places(key)))
+    })?;
     let (name, _) = parts_of(key)?;
     if spec.stack != name {
         return Err(StepError::InvalidSpec(format!(
-            "{key} is for the stack {}: upload it under that name, or set `stack: {name}`",
-            spec.stack
+            "{key} is for another stack: upload it under the name of that stack, or set `stack: {name}`"
         )));
     }
     let here = &aws.settings.region;
     match &spec.region {
         Some(region) if region != here => Err(StepError::InvalidSpec(format!(
-            "{key} is for the region {region}, but this Stackdrop is installed in {here}: set `region: {here}`, or \
+            "{key} is for another region, but this Stackdrop is installed in {here}: set `region: {here}`, or \
              upload the spec to the bucket of the installation in {region}"
         ))),
         _ => {

@@ -52,13 +52,19 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = request(NAME, payload)?;
     let verdict = Verdict::of(&deployment);
     let mut record = record(aws, &deployment, verdict);
-    if record::claim_conclusion(aws, &record).await? {
+    let plan_only = deployment.source.plan_only;
+    if plan_only {
+        record::save_plan(aws, &record).await?;
+    } else if record::claim_conclusion(aws, &record).await? {
         conclude(aws, &deployment, &mut record).await?;
     }
-    announce_end(aws, &record).await;
+    // A plan that could not be made is no failed deployment.
+    if !plan_only || record.result == Outcome::Planned {
+        announce_end(aws, &record).await;
+    }
     respond(&Conclusion {
         result: record.result,
-        succeeded: record.result.is_success(),
+        succeeded: plan_only || record.result.is_success(),
         error: record.error.as_deref(),
         cause: record.message.as_deref(),
         outputs: &record.outputs,
