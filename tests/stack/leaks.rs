@@ -145,11 +145,11 @@ async fn written(rehearsal: &Rehearsal, log: &Log) -> Vec<(String, String)> {
     let (aws, account) = (rehearsal.aws(), rehearsal.account());
     let mut written =
         vec![("the functions' log".to_owned(), String::from_utf8(log.0.lock().unwrap().clone()).unwrap())];
-    let mut keys = aws.s3().list_objects_v2().bucket(&aws.settings.bucket).into_paginator().items().send();
-    while let Some(listed) = keys.next().await {
-        let key = listed.unwrap().key.unwrap();
-        if key.starts_with("stacks/") {
-            written.push((key.clone(), object(rehearsal, &key).await.unwrap().to_string()));
+    let mut pages =
+        aws.s3().list_objects_v2().bucket(&aws.settings.bucket).prefix("stacks/").into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for key in page.unwrap().contents().iter().filter_map(|object| object.key()) {
+            written.push((key.to_owned(), object(rehearsal, key).await.unwrap().to_string()));
         }
     }
     written.extend(account.messages().iter().map(|message| ("a message".to_owned(), format!("{message:?}"))));

@@ -13,7 +13,7 @@ use stackdrop_specs::Service;
 use super::content::{Content, sets_image};
 use super::dependencies::Dependencies;
 use super::observed::Observed;
-use super::{NAME, ecs_tags, family, not_owned, plan_not_owned, read_tags, repair_tags};
+use super::{NAME, ecs_tags, family, family_prefix, not_owned, plan_not_owned, read_tags, repair_tags};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::no_retries;
 use crate::contract::component::Work;

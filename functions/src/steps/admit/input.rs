@@ -283,12 +283,17 @@ fn is<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
 
 fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
     // Without serde's message, which quotes the input.
-    let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|_| {
+    let wrong = || {
+        let what = wrong_part_of(event);
         StepError::InvalidEvent(format!(
-            "the execution's input is neither an S3 event nor a request, such as {{ \"stack\": \"NAME\" }}: {}",
-            wrong_part_of(event)
+            "the execution's input is neither an S3 event nor a request, such as {{ \"stack\": \"NAME\" }}: {what}"
         ))
-    })?;
+    };
+    // Serde would read a list as well.
+    if !event.is_object() {
+        return Err(wrong());
+    }
+    let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|_| wrong())?;
     if request.version.is_some() && request.action != RequestedAction::Deploy {
         let error = "`version` is supported only with `\"action\": \"deploy\"`";
         return Err(StepError::InvalidEvent(error.into()));
