@@ -259,6 +259,22 @@ async fn invalid_instances_are_refused() {
         ),
         ("an absent option group", new().option_group_name("mine"), "OptionGroupNotFoundFault"),
         ("another licence", new().license_model("general-public-license"), value),
+        ("another network", new().network_type("DUAL"), value),
+        ("enhanced monitoring", new().monitoring_interval(60), value),
+        ("an unknown support", new().engine_lifecycle_support("forever"), value),
+        ("no storage", new().set_allocated_storage(None), value),
+        ("a short window", new().preferred_backup_window("02:00-02:29"), value),
+        (
+            "throughput for gp2",
+            new().storage_type("gp2").allocated_storage(400).storage_throughput(500),
+            combination,
+        ),
+        ("too many operations", new().storage_type("io1").allocated_storage(100).iops(256_001), combination),
+        ("a high port", new().port(65_536), value),
+        ("a database that always exists", new().db_name("template1"), value),
+        ("a long user", new().master_username("a".repeat(64)), value),
+        ("a long password", with_password().master_user_password("a".repeat(129)), value),
+        ("a password with a blank", with_password().master_user_password("correct horse"), value),
         ("what is not simulated", new().promotion_tier(1), "UnknownParameter"),
     ];
     for (what, call, wanted) in cases {
@@ -289,6 +305,15 @@ async fn an_instance_class_is_not_offered_in_every_zone() {
     assert_eq!(code(old().availability_zone("eu-central-1c").send().await), "InsufficientDBInstanceCapacity");
     let made = old().send().await.unwrap().db_instance.unwrap();
     assert_eq!(made.availability_zone(), Some("eu-central-1b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_has_at_most_100_tib_of_storage() {
+    let site = Site::open().await;
+    site.create().db_instance_identifier("large").allocated_storage(65_536).send().await.unwrap();
+    let create = |size: i32| site.create().allocated_storage(size).send();
+    assert_eq!(code(create(100_000 - 65_536 + 1).await), "StorageQuotaExceeded");
+    create(100_000 - 65_536).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
