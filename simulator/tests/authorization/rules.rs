@@ -88,6 +88,39 @@ fn cross_account_access_needs_a_resource_policy_too() {
 }
 
 #[test]
+fn a_key_a_role_and_a_service_need_a_policy_of_the_resource() {
+    let all = || vec![policy(&everything())];
+    let to = |principal: Value| {
+        policy(&json!({ "Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*" }))
+    };
+    let role = role("123456789012");
+    let service = Principal::Service { name: "events.amazonaws.com".into() };
+    let account = json!({ "AWS": "arn:aws:iam::123456789012:root" });
+    let itself = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
+    let events = json!({ "Service": "events.amazonaws.com" });
+    let other = json!({ "Service": "s3.amazonaws.com" });
+    let key = ("kms:Decrypt", "key", "arn:aws:kms:eu-central-1:123456789012:key/1");
+    let assumed = ("sts:AssumeRole", "role", "arn:aws:iam::123456789012:role/other");
+    let queue = ("sqs:SendMessage", "queue", "arn:aws:sqs:eu-central-1:123456789012:letters");
+    let none = Some(Reason::NoResourcePolicy);
+    for (principal, (action, kind, resource), identity, named, expected) in [
+        (&role, key, all(), None, none),
+        (&role, key, all(), Some(&account), None),
+        (&role, key, Vec::new(), Some(&account), Some(Reason::NoIdentityPolicy)),
+        (&role, key, Vec::new(), Some(&itself), None),
+        (&role, assumed, all(), None, none),
+        (&role, assumed, Vec::new(), Some(&itself), None),
+        (&service, queue, all(), None, none),
+        (&service, queue, all(), Some(&other), none),
+        (&service, queue, Vec::new(), Some(&events), None),
+    ] {
+        let grants = Grants { identity, boundary: None, resource: named.map(|named| to(named.clone())) };
+        let verdict = grants.decide(principal, &AccessRequest::new(action, kind, resource)).err();
+        assert_eq!(verdict.map(|denial| denial.reason), expected, "{principal:?} {action} {named:?}");
+    }
+}
+
+#[test]
 fn a_policy_that_cannot_be_evaluated_is_refused() {
     for (statement, named) in [
         (json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "NotPrincipal": "*" }), "NotPrincipal"),
