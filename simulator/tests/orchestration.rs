@@ -176,6 +176,20 @@ async fn a_role_that_does_not_trust_the_scheduler_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_role_is_not_known_to_the_scheduler_at_once() {
+    let (account, client) = scheduler();
+    let iam = aws_sdk_iam::Client::new(&sdk(&account));
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"scheduler.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    iam.create_role().role_name("new").assume_role_policy_document(trust).send().await.unwrap();
+    let target =
+        Target::builder().arn(MACHINE).role_arn("arn:aws:iam::123456789012:role/new").build().unwrap();
+    let schedule = || create(&client, "shop").target(target.clone()).send();
+    assert_eq!(code(schedule().await), "ValidationException");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    schedule().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn schedules_and_groups_are_listed_in_pages() {
     let (_, client) = scheduler();
     for number in 0..3 {

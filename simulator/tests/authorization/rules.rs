@@ -1,6 +1,7 @@
 //! How policies are combined. Source: "Policy evaluation logic" in the IAM user guide.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop_simulator::{AccessRequest, Grants, Policy, PolicySeed, Principal, Reason, Seed};
@@ -190,4 +191,31 @@ async fn iam_is_evaluated_in_its_own_region() {
         let iam = aws_sdk_iam::Client::new(&sdk(&account));
         assert_eq!(acting(iam.list_roles().send()).await.is_ok(), allowed, "{region}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_a_roles_policy_reaches_the_other_services_late() {
+    let account = account();
+    give_role(&account, ROLE, &json!([allow(&["ec2:DescribeVpcs"], &["*"])]));
+    let (ec2, iam) = (aws_sdk_ec2::Client::new(&sdk(&account)), aws_sdk_iam::Client::new(&sdk(&account)));
+    let put = async |action: &str| {
+        let document =
+            json!({ "Version": "2012-10-17", "Statement": [allow(&[action], &["*"])] }).to_string();
+        let call = iam.put_role_policy().role_name("caller").policy_name("more").policy_document(document);
+        call.send().await.unwrap();
+    };
+    let (subnets, volumes) =
+        (|| acting(ec2.describe_subnets().send()), || acting(ec2.describe_volumes().send()));
+    let denied = "UnauthorizedOperation";
+    put("ec2:DescribeSubnets").await;
+    assert_denied(subnets().await, denied, "ec2:DescribeSubnets");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    subnets().await.unwrap();
+    // Until a change is seen, the policy is as it was.
+    put("ec2:DescribeVolumes").await;
+    subnets().await.unwrap();
+    assert_denied(volumes().await, denied, "ec2:DescribeVolumes");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_denied(subnets().await, denied, "ec2:DescribeSubnets");
+    volumes().await.unwrap();
 }

@@ -2,7 +2,8 @@
 
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::site::{AVAILABLE_SECONDS, Site, code, make_group, make_vpc, wait};
+use crate::common::{account, sdk};
+use crate::site::{AVAILABLE_SECONDS, Site, code, make_group, make_subnet, make_vpc, wait};
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_is_created_backed_up_and_then_available() {
@@ -305,6 +306,25 @@ async fn an_instance_class_is_not_offered_in_every_zone() {
     assert_eq!(code(old().availability_zone("eu-central-1c").send().await), "InsufficientDBInstanceCapacity");
     let made = old().send().await.unwrap().db_instance.unwrap();
     assert_eq!(made.availability_zone(), Some("eu-central-1b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_subnet_group_of_an_account_waits_for_the_service_linked_role() {
+    let account = account();
+    let (ec2, rds) = (aws_sdk_ec2::Client::new(&sdk(&account)), aws_sdk_rds::Client::new(&sdk(&account)));
+    let vpc = make_vpc(&ec2, "10.0.0.0/16").await;
+    let a = make_subnet(&ec2, &vpc, "10.0.0.0/24", "a").await;
+    let b = make_subnet(&ec2, &vpc, "10.0.1.0/24", "b").await;
+    wait(10.0).await;
+    let create = || {
+        let call = rds.create_db_subnet_group().db_subnet_group_name("shop").db_subnet_group_description("d");
+        call.subnet_ids(&a).subnet_ids(&b).send()
+    };
+    for _ in 0..2 {
+        assert_eq!(code(create().await), "InvalidParameterValue");
+    }
+    wait(2.0).await;
+    create().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
