@@ -207,6 +207,8 @@ async fn listings_filter_by_prefix_and_paginate() {
     let folders = s3.list_objects_v2().bucket(BUCKET).delimiter("/").send().await.unwrap();
     let folders: Vec<_> = folders.common_prefixes().iter().filter_map(|prefix| prefix.prefix()).collect();
     assert_eq!(folders, ["specs/", "stacks/"]);
+    let negative = s3.list_objects_v2().bucket(BUCKET).max_keys(-1).send().await;
+    assert_eq!(refusal(negative), ("InvalidArgument".into(), 400));
     let wrong = s3.list_objects_v2().bucket(BUCKET).continuation_token("x").send().await;
     assert_eq!(refusal(wrong), ("InvalidArgument".into(), 400));
 }
