@@ -50,7 +50,7 @@ fn address(name: &str) -> ResourceRecordSet {
 /// Makes the same change of each record in one batch. Returns the code and the HTTP status of a refusal.
 async fn change(
     dns: &Client,
-    action: ChangeAction,
+    action: &ChangeAction,
     records: Vec<ResourceRecordSet>,
 ) -> Result<(), (String, u16)> {
     pause().await;
@@ -72,12 +72,12 @@ async fn a_batch_has_at_most_a_thousand_changes_and_an_upsert_counts_twice() {
     let addresses =
         |count: u32| (0..count).map(|number| address(&format!("a{number}.example.com"))).collect();
     let invalid = refused("InvalidChangeBatch");
-    assert_eq!(change(&dns, ChangeAction::Upsert, addresses(501)).await, invalid);
-    assert_eq!(change(&dns, ChangeAction::Create, addresses(1001)).await, invalid);
-    assert_eq!(change(&dns, ChangeAction::Create, addresses(0)).await, refused("InvalidInput"));
-    change(&dns, ChangeAction::Upsert, addresses(500)).await.unwrap();
-    change(&dns, ChangeAction::Delete, addresses(500)).await.unwrap();
-    change(&dns, ChangeAction::Create, addresses(1000)).await.unwrap();
+    assert_eq!(change(&dns, &ChangeAction::Upsert, addresses(501)).await, invalid);
+    assert_eq!(change(&dns, &ChangeAction::Create, addresses(1001)).await, invalid);
+    assert_eq!(change(&dns, &ChangeAction::Create, addresses(0)).await, refused("InvalidInput"));
+    change(&dns, &ChangeAction::Upsert, addresses(500)).await.unwrap();
+    change(&dns, &ChangeAction::Delete, addresses(500)).await.unwrap();
+    change(&dns, &ChangeAction::Create, addresses(1000)).await.unwrap();
     pause().await;
     let pages = dns.list_resource_record_sets().hosted_zone_id("ZSHOP").max_items(1000).send().await.unwrap();
     assert_eq!((pages.resource_record_sets().len(), pages.is_truncated()), (300, true), "the most of a page");
@@ -106,25 +106,25 @@ async fn records_that_route_53_does_not_take_are_refused() {
         (one("a.example.com", RrType::Txt, "\""), "InvalidChangeBatch"),
     ] {
         let shown = format!("{record:?}");
-        assert_eq!(change(&dns, ChangeAction::Create, vec![record]).await, refused(code), "{shown}");
+        assert_eq!(change(&dns, &ChangeAction::Create, vec![record]).await, refused(code), "{shown}");
     }
     let most = addresses(400);
-    change(&dns, ChangeAction::Create, vec![record("a.example.com", RrType::A, 60, &most)]).await.unwrap();
+    change(&dns, &ChangeAction::Create, vec![record("a.example.com", RrType::A, 60, &most)]).await.unwrap();
     // The order of values does not matter to a deletion.
     let mut turned = most;
     turned.reverse();
-    change(&dns, ChangeAction::Delete, vec![record("a.example.com", RrType::A, 60, &turned)]).await.unwrap();
+    change(&dns, &ChangeAction::Delete, vec![record("a.example.com", RrType::A, 60, &turned)]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_no_cname_takes_one_only_once_its_other_records_are_gone() {
     let dns = open(&[("ZSHOP", "example.com")]);
     let alias = || record("a.example.com", RrType::Cname, 60, &["b.example.com".into()]);
-    change(&dns, ChangeAction::Create, vec![alias()]).await.unwrap();
-    let conflict = change(&dns, ChangeAction::Create, vec![address("a.example.com")]).await;
+    change(&dns, &ChangeAction::Create, vec![alias()]).await.unwrap();
+    let conflict = change(&dns, &ChangeAction::Create, vec![address("a.example.com")]).await;
     assert_eq!(conflict, refused("InvalidChangeBatch"), "a CNAME is alone");
-    change(&dns, ChangeAction::Delete, vec![alias()]).await.unwrap();
-    change(&dns, ChangeAction::Create, vec![address("a.example.com")]).await.unwrap();
+    change(&dns, &ChangeAction::Delete, vec![alias()]).await.unwrap();
+    change(&dns, &ChangeAction::Create, vec![address("a.example.com")]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -260,22 +260,6 @@ async fn invalid_instances_are_refused() {
         ),
         ("an absent option group", new().option_group_name("mine"), "OptionGroupNotFoundFault"),
         ("another licence", new().license_model("general-public-license"), value),
-        ("another network", new().network_type("DUAL"), value),
-        ("enhanced monitoring", new().monitoring_interval(60), value),
-        ("an unknown support", new().engine_lifecycle_support("forever"), value),
-        ("no storage", new().set_allocated_storage(None), value),
-        ("a short window", new().preferred_backup_window("02:00-02:29"), value),
-        (
-            "throughput for gp2",
-            new().storage_type("gp2").allocated_storage(400).storage_throughput(500),
-            combination,
-        ),
-        ("too many operations", new().storage_type("io1").allocated_storage(100).iops(256_001), combination),
-        ("a high port", new().port(65_536), value),
-        ("a database that always exists", new().db_name("template1"), value),
-        ("a long user", new().master_username("a".repeat(64)), value),
-        ("a long password", with_password().master_user_password("a".repeat(129)), value),
-        ("a password with a blank", with_password().master_user_password("correct horse"), value),
         ("what is not simulated", new().promotion_tier(1), "UnknownParameter"),
     ];
     for (what, call, wanted) in cases {
@@ -306,6 +290,37 @@ async fn an_instance_class_is_not_offered_in_every_zone() {
     assert_eq!(code(old().availability_zone("eu-central-1c").send().await), "InsufficientDBInstanceCapacity");
     let made = old().send().await.unwrap().db_instance.unwrap();
     assert_eq!(made.availability_zone(), Some("eu-central-1b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_beyond_the_limits_of_rds_are_refused() {
+    let site = Site::open().await;
+    let new = || site.create();
+    let with_password =
+        |password: String| new().set_manage_master_user_password(None).master_user_password(password);
+    let (value, combination) = ("InvalidParameterValue", "InvalidParameterCombination");
+    let cases = vec![
+        ("another network", new().network_type("DUAL"), value),
+        ("enhanced monitoring", new().monitoring_interval(60), value),
+        ("an unknown support", new().engine_lifecycle_support("forever"), value),
+        ("no storage", new().set_allocated_storage(None), value),
+        ("a short window", new().preferred_backup_window("02:00-02:29"), value),
+        (
+            "throughput for gp2",
+            new().storage_type("gp2").allocated_storage(400).storage_throughput(500),
+            combination,
+        ),
+        ("too many operations", new().storage_type("io1").allocated_storage(100).iops(256_001), combination),
+        ("a high port", new().port(65_536), value),
+        ("a database that always exists", new().db_name("template1"), value),
+        ("a long user", new().master_username("a".repeat(64)), value),
+        ("a long password", with_password("a".repeat(129)), value),
+        ("a password with a blank", with_password("correct horse".into()), value),
+    ];
+    for (what, call, wanted) in cases {
+        assert_eq!(code(call.send().await), wanted, "{what}");
+    }
+    with_password("a".repeat(128)).send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
