@@ -207,6 +207,8 @@ async fn listings_filter_by_prefix_and_paginate() {
     let folders = s3.list_objects_v2().bucket(BUCKET).delimiter("/").send().await.unwrap();
     let folders: Vec<_> = folders.common_prefixes().iter().filter_map(|prefix| prefix.prefix()).collect();
     assert_eq!(folders, ["specs/", "stacks/"]);
+    let negative = s3.list_objects_v2().bucket(BUCKET).max_keys(-1).send().await;
+    assert_eq!(refusal(negative), ("InvalidArgument".into(), 400));
     let wrong = s3.list_objects_v2().bucket(BUCKET).continuation_token("x").send().await;
     assert_eq!(refusal(wrong), ("InvalidArgument".into(), 400));
 }
@@ -278,7 +280,10 @@ async fn buckets_have_rules_of_their_own() {
         |name: &str, place| s3.create_bucket().bucket(name).create_bucket_configuration(place).send();
     let again = create(BUCKET, here()).await.unwrap_err();
     assert!(again.into_service_error().is_bucket_already_owned_by_you());
-    assert_eq!(refusal(create("Not_A_Name", here()).await), ("InvalidBucketName".into(), 400));
+    let long = "a".repeat(64);
+    for name in ["Not_A_Name", "ab", &long, "a..b", "shop-", "192.0.2.1", "xn--shop", "sthree-shop"] {
+        assert_eq!(refusal(create(name, here()).await), ("InvalidBucketName".into(), 400), "{name}");
+    }
     let code = "IllegalLocationConstraintException".to_owned();
     assert_eq!(refusal(create("other", place(BucketLocationConstraint::EuWest1)).await), (code.clone(), 400));
     assert_eq!(refusal(s3.create_bucket().bucket("other").send().await), (code, 400));
@@ -305,4 +310,21 @@ async fn unsupported_operations_and_parameters_are_errors() {
     assert_eq!(refusal(long).0, "KeyTooLongError");
     let damaged = s3.put_object().bucket(BUCKET).key("k").checksum_sha256("AAAA").send().await;
     assert_eq!(refusal(damaged).0, "BadDigest");
+    for (md5, code) in
+        [("no base64", "InvalidDigest"), ("AAAA", "InvalidDigest"), ("AAAAAAAAAAAAAAAAAAAAAA==", "BadDigest")]
+    {
+        let put = s3.put_object().bucket(BUCKET).key("k").content_md5(md5).send().await;
+        assert_eq!(refusal(put), (code.into(), 400), "{md5}");
+    }
+    assert_eq!(s3.list_objects_v2().bucket(BUCKET).send().await.unwrap().key_count(), Some(0));
+    put(&s3, "k", "1").await;
+    let unknown = s3.delete_object().bucket(BUCKET).key("k").version_id("seven").send().await;
+    assert_eq!(refusal(unknown), ("InvalidArgument".into(), 400));
+    s3.delete_object().bucket(BUCKET).key("k").version_id("0".repeat(32)).send().await.unwrap();
+    assert_eq!(read(&s3, "k").await, "1");
+    let marker = s3.list_object_versions().bucket(BUCKET).version_id_marker("0".repeat(32)).send().await;
+    assert_eq!(refusal(marker), ("InvalidArgument".into(), 400));
+    let neither = VersioningConfiguration::builder().build();
+    let neither = s3.put_bucket_versioning().bucket(BUCKET).versioning_configuration(neither).send().await;
+    assert_eq!(refusal(neither), ("IllegalVersioningConfigurationException".into(), 400));
 }

@@ -290,6 +290,31 @@ async fn certificates_are_listed_by_status_and_key_and_keep_tags() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn impossible_lists_of_certificates_and_too_many_tags_are_refused() {
+    let house = House::new();
+    let list = || house.acm.list_certificates();
+    for (call, expected) in [
+        (list().max_items(0), "InvalidArgsException"),
+        (list().max_items(1001), "InvalidArgsException"),
+        (list().next_token("x"), "InvalidArgsException"),
+        (list().certificate_statuses("LOST".into()), "ValidationException"),
+    ] {
+        let shown = format!("{call:?}");
+        assert_eq!(code(call.send().await), expected, "{shown}");
+    }
+    let arn = house.request("shop.example.com", "first").await;
+    seconds(1.0).await;
+    let tags = |numbers: std::ops::Range<u32>| {
+        let tag = |number: u32| Tag::builder().key(number.to_string()).value("").build().unwrap();
+        let call = house.acm.add_tags_to_certificate().certificate_arn(&arn);
+        call.set_tags(Some(numbers.map(tag).collect())).send()
+    };
+    tags(0..49).await.unwrap();
+    assert_eq!(code(tags(49..51).await), "TooManyTagsException");
+    tags(49..50).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn zones_are_found_by_name_and_by_id() {
     let house = House::new();
     house.account.seed(&Seed::HostedZone { id: "ZOTHER".into(), name: "other.org".into() });

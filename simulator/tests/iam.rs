@@ -11,7 +11,7 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_iam::types::Tag;
 use common::{account, sdk};
-use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
+use stackdrop_simulator::{Account, Fault, FaultKind, PolicySeed, Seed, When};
 
 const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
 
@@ -204,6 +204,11 @@ async fn malformed_policies_are_refused() {
         ("{".to_owned(), "invalid Json"),
         ("{}".to_owned(), "Syntax errors"),
         (r#"{"Version":"2026-01-01","Statement":[]}"#.to_owned(), "Syntax errors"),
+        (r#"{"Version":"2012-10-17"}"#.to_owned(), "Syntax errors"),
+        (policy("s3:GetObject").replace(r#""Version""#, r#""Extra":1,"Version""#), "Syntax errors"),
+        (policy("s3:GetObject").replace(r#""Effect""#, r#""Extra":1,"Effect""#), "Syntax errors"),
+        (policy("s3:GetObject").replace("Allow", "allow"), "Effect"),
+        (statement(r#""Effect":"Allow","Action":[],"Resource":"*""#), "must contain actions"),
         (statement(r#""Action":"s3:GetObject","Resource":"*""#), "Effect"),
         (statement(r#""Effect":"Allow","Resource":"*""#), "must contain actions"),
         (statement(r#""Effect":"Allow","Action":"GetObject","Resource":"*""#), "prefaced by a vendor"),
@@ -356,6 +361,146 @@ async fn a_lost_response_leaves_the_role_created() {
     create().await.unwrap_err();
     assert_refused(create().await, "EntityAlreadyExists", "already exists");
     assert_eq!(account.inventory().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_paths_and_lists_that_iam_does_not_take_are_refused() {
+    let account = account();
+    let iam = iam(&account);
+    let create = |name: &str| {
+        iam.create_role().role_name(name).assume_role_policy_document(trust("ec2.amazonaws.com"))
+    };
+    let invalid = "ValidationError";
+    for (request, message) in [
+        (create("a b"), "invalid"),
+        (create(&"r".repeat(65)), "less than or equal to 64"),
+        (create("r").path("stackdrop"), "path"),
+        (create("r").max_session_duration(3599), "between 3600 and 43200"),
+        (create("r").max_session_duration(43_201), "between 3600 and 43200"),
+    ] {
+        assert_refused(request.send().await, invalid, message);
+    }
+    for name in ["r".repeat(64), "second".into()] {
+        create(&name).max_session_duration(43_200).send().await.unwrap();
+    }
+    let list = || iam.list_roles();
+    for (request, message) in [
+        (list().max_items(0), "between 1 and 1000"),
+        (list().max_items(1001), "between 1 and 1000"),
+        (list().marker("x"), "Marker"),
+    ] {
+        assert_refused(request.send().await, invalid, message);
+    }
+    let page = list().max_items(1).send().await.unwrap();
+    let rest = list().marker(page.marker().unwrap()).send().await.unwrap();
+    assert_eq!((page.is_truncated(), rest.roles().len(), rest.is_truncated()), (true, 1, false));
+    let service = iam.create_service_linked_role().aws_service_name("shop.amazonaws.com").send().await;
+    assert_refused(service, "InvalidInput", "not valid");
+    let status =
+        |refused: Option<&aws_sdk_iam::config::http::HttpResponse>| refused.unwrap().status().as_u16();
+    let taken = create("second").send().await.unwrap_err();
+    assert_eq!(status(taken.raw_response()), 409);
+    let absent = iam.get_role().role_name("nobody").send().await.unwrap_err();
+    assert_eq!(status(absent.raw_response()), 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_has_limits_for_its_policies_and_tags() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    // An inline policy with this many characters.
+    let of_size = |size: usize| policy(&format!("s3:{}", "a".repeat(size - policy("s3:").len())));
+    let put = |name: &str, size: usize| {
+        iam.put_role_policy().role_name("r").policy_name(name).policy_document(of_size(size)).send()
+    };
+    put("large", 10_000).await.unwrap();
+    assert_refused(put("small", 241).await, "LimitExceeded", "10240");
+    put("small", 240).await.unwrap();
+    put("large", 9000).await.unwrap();
+    let long = trust("ec2.amazonaws.com").replace("sts:AssumeRole", &format!("sts:{}", "A".repeat(2048)));
+    let update = iam.update_assume_role_policy().role_name("r").policy_document(long).send().await;
+    assert_refused(update, "LimitExceeded", "2048");
+    for number in 0..11 {
+        let document = serde_json::from_str(&policy("s3:GetObject")).unwrap();
+        let arn = format!("arn:aws:iam::123456789012:policy/p{number}");
+        account.seed_policy(&PolicySeed::ManagedPolicy { arn: arn.clone(), document }).unwrap();
+        let attached = iam.attach_role_policy().role_name("r").policy_arn(arn).send().await;
+        if number < 10 {
+            attached.unwrap();
+        } else {
+            assert_refused(attached, "LimitExceeded", "PoliciesPerRole: 10");
+        }
+    }
+    let first = "arn:aws:iam::123456789012:policy/p0";
+    iam.attach_role_policy().role_name("r").policy_arn(first).send().await.unwrap();
+    let tags = |numbers: std::ops::Range<u32>| {
+        let tag = |number: u32| Tag::builder().key(number.to_string()).value("").build().unwrap();
+        iam.tag_role().role_name("r").set_tags(Some(numbers.map(tag).collect())).send()
+    };
+    tags(0..49).await.unwrap();
+    assert_refused(tags(49..51).await, "LimitExceeded", "TagsPerResource: 50");
+    tags(49..50).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_linked_role_changes_only_through_its_service() {
+    let account = account();
+    let iam = iam(&account);
+    iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").send().await.unwrap();
+    let name = "AWSServiceRoleForECS";
+    let (code, message) = ("UnmodifiableEntity", "only modifiable by AWS");
+    let put = iam.put_role_policy().role_name(name).policy_name("p").policy_document(policy("s3:*"));
+    assert_refused(put.send().await, code, message);
+    assert_refused(iam.attach_role_policy().role_name(name).policy_arn(CORE).send().await, code, message);
+    assert_refused(iam.detach_role_policy().role_name(name).policy_arn(CORE).send().await, code, message);
+    let update = iam.update_assume_role_policy().role_name(name).policy_document(trust("ec2.amazonaws.com"));
+    assert_refused(update.send().await, code, message);
+    assert_refused(iam.delete_role_policy().role_name(name).policy_name("p").send().await, code, message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_for_secrets_that_aws_does_not_take_are_refused() {
+    use aws_sdk_secretsmanager::primitives::Blob;
+    use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
+    let account = account();
+    let secrets = aws_sdk_secretsmanager::Client::new(&sdk(&account));
+    let create = |name: &str| secrets.create_secret().name(name);
+    let tag = |number: u32| Tag::builder().key(number.to_string()).value("").build();
+    let invalid = "InvalidParameterException";
+    for (request, message) in [
+        (create("own").secret_string("x").client_request_token("short"), "between 32 and 64"),
+        (create("own").secret_string("x").secret_binary(Blob::new("x")), "both a binary"),
+        (create("own").set_tags(Some((0..51).map(tag).collect())), "no more than 50 tags"),
+        (create(""), "Name"),
+    ] {
+        assert_refused(request.send().await, invalid, message);
+    }
+    let odd = create(&"n".repeat(513)).secret_string("x").send().await;
+    assert_refused(odd, "ValidationException", "Invalid name");
+    create("own")
+        .secret_string("x".repeat(65_536))
+        .set_tags(Some((0..50).map(tag).collect()))
+        .send()
+        .await
+        .unwrap();
+    let more = secrets.tag_resource().secret_id("own").tags(tag(50)).send().await;
+    assert_refused(more, invalid, "no more than 50 tags");
+    let delete = || secrets.delete_secret().secret_id("own");
+    for days in [6, 31] {
+        assert_refused(delete().recovery_window_in_days(days).send().await, invalid, "between 7 and 30 days");
+    }
+    let all = Filter::builder().key(FilterNameStringType::All).values("own").build();
+    assert_refused(secrets.list_secrets().filters(all).send().await, invalid, "Invalid filter key");
+    assert_refused(secrets.list_secrets().max_results(0).send().await, invalid, "MaxResults");
+    delete().recovery_window_in_days(7).send().await.unwrap();
+    assert_refused(delete().send().await, "InvalidRequestException", "marked for deletion");
+    let untag = secrets.untag_resource().secret_id("own").tag_keys("0").send().await;
+    assert_refused(untag, "InvalidRequestException", "marked for deletion");
+    // A deletion without recovery frees the name at once.
+    create("other").send().await.unwrap();
+    secrets.delete_secret().secret_id("other").force_delete_without_recovery(true).send().await.unwrap();
+    create("other").send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

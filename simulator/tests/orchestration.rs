@@ -7,6 +7,7 @@ mod common;
 use std::time::Duration;
 
 use aws_sdk_scheduler::error::ProvideErrorMetadata;
+use aws_sdk_scheduler::primitives::DateTime;
 use aws_sdk_scheduler::types::{
     FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleGroupState, ScheduleState, Target,
 };
@@ -115,6 +116,11 @@ async fn invalid_schedules_are_refused() {
     let new = || create(&client, "shop");
     let bad = |target: aws_sdk_scheduler::types::builders::TargetBuilder| target.build().unwrap();
     let retries = RetryPolicy::builder().maximum_retry_attempts(186).build();
+    let young = RetryPolicy::builder().maximum_event_age_in_seconds(59).build();
+    let long_input = format!("\"{}\"", "i".repeat(262_143));
+    let minutes = |mode: FlexibleTimeWindowMode, minutes: i32| {
+        FlexibleTimeWindow::builder().mode(mode).maximum_window_in_minutes(minutes).build().unwrap()
+    };
     let flexible = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Flexible).build().unwrap();
     let cases = [
         ("an expression", new().schedule_expression("cron(0 6 * * * *)")),
@@ -131,6 +137,20 @@ async fn invalid_schedules_are_refused() {
             new().target(bad(Target::builder().arn(MACHINE).role_arn(ROLE).retry_policy(retries))),
         ),
         ("a description", new().description("d".repeat(513))),
+        ("a window of nothing", new().flexible_time_window(minutes(FlexibleTimeWindowMode::Flexible, 0))),
+        (
+            "a window of over a day",
+            new().flexible_time_window(minutes(FlexibleTimeWindowMode::Flexible, 1441)),
+        ),
+        ("a window that is off", new().flexible_time_window(minutes(FlexibleTimeWindowMode::Off, 5))),
+        (
+            "an age of events",
+            new().target(bad(Target::builder().arn(MACHINE).role_arn(ROLE).retry_policy(young))),
+        ),
+        ("a long input", new().target(bad(Target::builder().arn(MACHINE).role_arn(ROLE).input(long_input)))),
+        ("an end at the start", new().start_date(DateTime::from_secs(9)).end_date(DateTime::from_secs(9))),
+        ("a state", new().state("ASLEEP".into())),
+        ("what follows its completion", new().action_after_completion("FORGET".into())),
     ];
     for (what, call) in cases {
         assert_eq!(code(call.send().await), "ValidationException", "{what}");
@@ -156,6 +176,20 @@ async fn a_role_that_does_not_trust_the_scheduler_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_role_is_not_known_to_the_scheduler_at_once() {
+    let (account, client) = scheduler();
+    let iam = aws_sdk_iam::Client::new(&sdk(&account));
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"scheduler.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    iam.create_role().role_name("new").assume_role_policy_document(trust).send().await.unwrap();
+    let target =
+        Target::builder().arn(MACHINE).role_arn("arn:aws:iam::123456789012:role/new").build().unwrap();
+    let schedule = || create(&client, "shop").target(target.clone()).send();
+    assert_eq!(code(schedule().await), "ValidationException");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    schedule().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn schedules_and_groups_are_listed_in_pages() {
     let (_, client) = scheduler();
     for number in 0..3 {
@@ -173,6 +207,13 @@ async fn schedules_and_groups_are_listed_in_pages() {
     assert_eq!(names(list().group_name("stackdrop").name_prefix("shop-2")).await, ["shop-2"]);
     assert_eq!(names(list().state(ScheduleState::Disabled)).await, ["other"]);
     assert_eq!(code(list().group_name("nowhere").send().await), "ResourceNotFoundException");
+    for (what, call) in [
+        ("no size", list().max_results(0)),
+        ("a large size", list().max_results(101)),
+        ("a token", list().next_token("x")),
+    ] {
+        assert_eq!(code(call.send().await), "ValidationException", "{what}");
+    }
     let groups = client.list_schedule_groups().send().await.unwrap();
     let groups: Vec<_> = groups.schedule_groups().iter().filter_map(|group| group.name()).collect();
     assert_eq!(groups, ["default", "stackdrop"]);
@@ -190,6 +231,8 @@ async fn deleting_a_group_deletes_its_schedules() {
     let read = || client.get_schedule_group().name("mine").send();
     assert_eq!(read().await.unwrap().state(), Some(&ScheduleGroupState::Deleting));
     assert_eq!(code(create(&client, "late").group_name("mine").send().await), "ConflictException");
+    assert_eq!(code(client.delete_schedule_group().name("mine").send().await), "ConflictException");
+    assert_eq!(code(client.create_schedule_group().name("default").send().await), "ConflictException");
     tokio::time::advance(Duration::from_secs(10)).await;
     assert_eq!(account.inventory(), []);
     assert_eq!(code(read().await), "ResourceNotFoundException");
@@ -204,6 +247,18 @@ async fn deleting_a_group_deletes_its_schedules() {
         let call = client.create_schedule_group().name("tagged").set_tags(Some(tags));
         assert_eq!(code(call.send().await), "ValidationException");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_created_once_per_token_and_refusals_have_the_status_of_their_kind() {
+    let (_, client) = scheduler();
+    let make = |name: &str| client.create_schedule_group().name(name).client_token("t").send();
+    let first = make("mine").await.unwrap();
+    assert_eq!(make("mine").await.unwrap().schedule_group_arn(), first.schedule_group_arn());
+    let other = make("yours").await.unwrap_err();
+    assert_eq!(other.raw_response().unwrap().status().as_u16(), 409);
+    let absent = client.get_schedule().name("shop").send().await.unwrap_err();
+    assert_eq!(absent.raw_response().unwrap().status().as_u16(), 404);
 }
 
 const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:stackdrop";
@@ -253,12 +308,19 @@ async fn invalid_messages_are_refused() {
         ("a subject with a line break", publish().subject("a\nb"), "InvalidParameter"),
         ("a subject that is not ASCII", publish().subject("ü"), "InvalidParameter"),
         ("JSON without a default", publish().message_structure("json").message("{}"), "InvalidParameter"),
+        ("no JSON", publish().message_structure("json").message("{"), "InvalidParameter"),
+        ("another structure", publish().message_structure("xml"), "InvalidParameter"),
+        ("an empty subject", publish().subject(""), "InvalidParameter"),
+        ("a subject that begins with a blank", publish().subject(" a"), "InvalidParameter"),
     ];
     for (what, call, wanted) in cases {
         assert_eq!(code(call.send().await), wanted, "{what}");
     }
-    publish().message("m".repeat(262_144)).send().await.unwrap();
+    publish().message("m".repeat(262_144)).subject("s".repeat(100)).send().await.unwrap();
     assert_eq!(account.messages().len(), 1);
+    let policy = sns.create_topic().name("other").attributes("Policy", "{}").send().await;
+    assert_eq!(code(policy), "InvalidParameter");
+    assert_eq!(code(sns.create_topic().name("n".repeat(257)).send().await), "InvalidParameter");
     let absent = sns.get_topic_attributes().topic_arn(format!("{TOPIC}-2")).send().await;
     assert!(absent.unwrap_err().into_service_error().is_not_found_exception());
 }
@@ -360,8 +422,46 @@ async fn invalid_executions_are_refused() {
         assert_eq!(code(call.send().await), wanted, "{what}");
     }
     assert_eq!(code(client.describe_execution().execution_arn("d1").send().await), "InvalidArn");
+    let foreign = "arn:aws:states:eu-central-1:999999999999:execution:deploy:d1";
+    assert_eq!(code(client.describe_execution().execution_arn(foreign).send().await), "InvalidArn");
+    let list = || client.list_executions().state_machine_arn(MACHINE);
+    assert_eq!(code(list().max_results(1001).send().await), "ValidationException");
+    assert_eq!(code(list().state_machine_arn("deploy").send().await), "InvalidArn");
+    start().name("n".repeat(80)).send().await.unwrap();
     let absent = "arn:aws:states:eu-central-1:123456789012:execution:deploy:no";
     assert_eq!(code(client.stop_execution().execution_arn(absent).send().await), "ExecutionDoesNotExist");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_has_ended_cannot_be_stopped() {
+    let (account, client) = sfn();
+    let started = client.start_execution().state_machine_arn(MACHINE).name("d1").send().await.unwrap();
+    account.execution_ended(started.execution_arn(), "SUCCEEDED");
+    client.stop_execution().execution_arn(started.execution_arn()).cause("by hand").send().await.unwrap();
+    let shown = client.describe_execution().execution_arn(started.execution_arn()).send().await.unwrap();
+    assert_eq!((shown.status(), shown.cause()), (&ExecutionStatus::Succeeded, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_answered_once_and_only_while_it_waits() {
+    let (account, client) = sfn();
+    let token = "arn:aws:states:eu-central-1:123456789012:task/1";
+    let succeed =
+        |token: &str, output: &str| client.send_task_success().task_token(token).output(output).send();
+    let fail = || client.send_task_failure().task_token(token).error("Declined").cause("by hand");
+    assert_eq!(code(succeed(token, "{}").await), "TaskTimedOut", "no task waits");
+    let answers = async {
+        assert_eq!(code(succeed("token", "{}").await), "InvalidToken");
+        assert_eq!(code(succeed(token, "{").await), "InvalidOutput");
+        let long = format!("\"{}\"", "o".repeat(262_143));
+        assert_eq!(code(succeed(token, &long).await), "ValidationException");
+        assert_eq!(code(fail().error("e".repeat(257)).send().await), "ValidationException");
+        assert_eq!(code(fail().cause("c".repeat(32_769)).send().await), "ValidationException");
+        fail().send().await.unwrap();
+        assert_eq!(code(succeed(token, "{}").await), "TaskTimedOut", "it was answered");
+    };
+    let (answer, ()) = tokio::join!(account.task_answer(token), answers);
+    assert_eq!(answer, Err(("Declined".into(), "by hand".into())));
 }
 
 #[tokio::test(start_paused = true)]

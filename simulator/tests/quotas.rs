@@ -1,4 +1,4 @@
-//! Service Quotas with an unmodified SDK, and the services that enforce the quotas.
+//! Service Quotas with an unmodified SDK, the services that enforce the quotas, and throttled calls.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
@@ -6,7 +6,7 @@ mod common;
 
 use aws_sdk_ec2::error::ProvideErrorMetadata;
 use common::{account, sdk};
-use stackdrop_simulator::Seed;
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_was_not_set_has_its_default() {
@@ -46,4 +46,70 @@ async fn ec2_enforces_quotas() {
     ec2.allocate_address().send().await.unwrap();
     let address = ec2.allocate_address().send().await.unwrap_err().into_service_error();
     assert_eq!(address.code(), Some("AddressLimitExceeded"));
+}
+
+/// The code and the HTTP status of a refusal. S3 and EC2 throttle with 503, the other services with 400.
+macro_rules! refusal {
+    ($call:expr) => {{
+        let error = $call.send().await.unwrap_err();
+        let status = error.raw_response().unwrap().status().as_u16();
+        (error.code().unwrap_or_default().to_owned(), status)
+    }};
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_throttles_and_denies_with_its_own_code_and_status() {
+    let (throttled, denied) = (FaultKind::Throttled, FaultKind::AccessDenied);
+    for (kind, expected) in [
+        (
+            throttled,
+            [
+                ("RequestLimitExceeded", 503_u16),
+                ("SlowDown", 503),
+                ("ThrottlingException", 400),
+                ("ThrottlingException", 400),
+                ("Throttling", 400),
+                ("TooManyRequestsException", 400),
+                ("Throttling", 400),
+            ],
+        ),
+        (
+            denied,
+            [
+                ("UnauthorizedOperation", 403),
+                ("AccessDenied", 403),
+                ("AccessDeniedException", 400),
+                ("AccessDeniedException", 403),
+                ("AccessDenied", 403),
+                ("AccessDeniedException", 400),
+                ("AuthorizationError", 403),
+            ],
+        ),
+    ] {
+        let account = account();
+        let config = sdk(&account);
+        for (service, operation) in [
+            ("ec2", "DescribeVpcs"),
+            ("s3", "ListBuckets"),
+            ("ecs", "ListClusters"),
+            ("scheduler", "ListSchedules"),
+            ("iam", "ListRoles"),
+            ("servicequotas", "GetServiceQuota"),
+            ("sns", "ListTopics"),
+        ] {
+            account.arm(Fault::at(service, operation, When::From(1), kind.clone()));
+        }
+        let quota = aws_sdk_servicequotas::Client::new(&config).get_service_quota().service_code("vpc");
+        let found = [
+            refusal!(aws_sdk_ec2::Client::new(&config).describe_vpcs()),
+            refusal!(aws_sdk_s3::Client::new(&config).list_buckets()),
+            refusal!(aws_sdk_ecs::Client::new(&config).list_clusters()),
+            refusal!(aws_sdk_scheduler::Client::new(&config).list_schedules()),
+            refusal!(aws_sdk_iam::Client::new(&config).list_roles()),
+            refusal!(quota.quota_code("L-F678F1CE")),
+            refusal!(aws_sdk_sns::Client::new(&config).list_topics()),
+        ];
+        let expected = expected.map(|(code, status)| (code.to_owned(), status));
+        assert_eq!(found, expected, "{kind:?}");
+    }
 }

@@ -48,3 +48,18 @@ async fn images_that_a_registry_lacks_are_refused() {
         assert_eq!(refused.code(), Some(code));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_prefix_has_one_pull_through_rule() {
+    let account = account();
+    let ecr = aws_sdk_ecr::Client::new(&sdk(&account));
+    let rule = || {
+        let call = ecr.create_pull_through_cache_rule().ecr_repository_prefix("docker-hub");
+        call.upstream_registry_url("registry-1.docker.io").send()
+    };
+    rule().await.unwrap();
+    let again = rule().await.unwrap_err().into_service_error();
+    assert_eq!(again.code(), Some("PullThroughCacheRuleAlreadyExistsException"));
+    let rules = ecr.describe_pull_through_cache_rules().send().await.unwrap();
+    assert_eq!(rules.pull_through_cache_rules()[0].ecr_repository_prefix(), Some("docker-hub"));
+}

@@ -139,3 +139,57 @@ async fn a_body_that_is_too_large_is_refused_before_decoding() {
     assert!(answer.contains("<Code>RequestEntityTooLarge</Code>"), "{answer}");
     assert_eq!(account.calls(), 0);
 }
+
+#[tokio::test]
+async fn an_event_that_is_refused_fails_alone() {
+    let (account, address) = open().await;
+    let entry = |source: &str, kind: &str, detail: &str, bus: &str| serde_json::json!({ "Source": source, "DetailType": kind, "Detail": detail, "EventBusName": bus });
+    let put = async |entries: Vec<serde_json::Value>| {
+        let body = serde_json::json!({ "Entries": entries }).to_string();
+        let target = "x-amz-target: AWSEvents.PutEvents\r\n";
+        let answer = exchange(address, request("POST", "/", "events", target, &body).as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), serde_json::from_str::<serde_json::Value>(body).unwrap())
+    };
+    let good = || entry("stackdrop", "Deployment", "{}", "default");
+    let long = format!("{{\"a\":\"{}\"}}", "a".repeat(262_144));
+    let (head, answer) = put(vec![
+        entry("", "Deployment", "{}", "default"),
+        entry("stackdrop", "", "{}", "default"),
+        entry("stackdrop", "Deployment", "", "default"),
+        entry("aws.rds", "Deployment", "{}", "default"),
+        entry("stackdrop", "Deployment", "{}", "other"),
+        entry("stackdrop", "Deployment", "[]", "default"),
+        entry("stackdrop", "Deployment", "{", "default"),
+        entry("stackdrop", "Deployment", &long, "default"),
+        good(),
+    ])
+    .await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(answer["FailedEntryCount"], 8);
+    let codes: Vec<&str> = answer["Entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["ErrorCode"].as_str().unwrap_or(""))
+        .collect();
+    let argument = "InvalidArgument";
+    assert_eq!(
+        codes,
+        [
+            argument,
+            argument,
+            argument,
+            "NotAuthorizedForSourceException",
+            "ResourceNotFoundException",
+            "MalformedDetail",
+            "MalformedDetail",
+            argument,
+            "",
+        ]
+    );
+    for entries in [vec![], vec![good(); 11]] {
+        assert!(put(entries).await.0.starts_with("HTTP/1.1 400"));
+    }
+    assert_eq!(account.events().len(), 1, "the one that was accepted");
+}

@@ -5,7 +5,9 @@
 mod common;
 mod ssm_network;
 
-use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
+use aws_sdk_ssm::types::{
+    InstanceInformationFilter, InstanceInformationFilterKey, InstanceInformationStringFilter, PingStatus,
+};
 use common::{account, sdk};
 use ssm_network::{Network, assert_refused, wait};
 
@@ -70,4 +72,30 @@ async fn an_agent_that_reached_no_service_at_boot_tries_again_after_half_an_hour
     assert_eq!(network.ping(&id).await, None, "there is a way out, and it has not looked again");
     wait(900).await;
     assert_eq!(network.ping(&id).await, Some(PingStatus::Online));
+}
+
+#[tokio::test(start_paused = true)]
+async fn impossible_questions_about_instances_are_refused() {
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account()));
+    let ask = || ssm.describe_instance_information();
+    let by_tag = |values: Vec<String>| {
+        let filter = InstanceInformationStringFilter::builder().key("tag:Name").set_values(Some(values));
+        filter.build().unwrap()
+    };
+    let old = InstanceInformationFilter::builder().key(InstanceInformationFilterKey::InstanceIds);
+    let old = old.value_set("i-00000000000000000").build().unwrap();
+    for (call, code) in [
+        (ask().max_results(4), "ValidationException"),
+        (ask().max_results(51), "ValidationException"),
+        (ask().next_token("x"), "InvalidNextToken"),
+        (ask().filters(by_tag(vec![])), "InvalidInstanceInformationFilterValue"),
+        (ask().filters(by_tag(vec!["shop".into(); 101])), "InvalidInstanceInformationFilterValue"),
+        (
+            ask().filters(by_tag(vec!["shop".into()])).instance_information_filter_list(old),
+            "ValidationException",
+        ),
+    ] {
+        assert_refused(call.send().await, code, "");
+    }
+    ask().max_results(5).filters(by_tag(vec!["shop".into(); 100])).send().await.unwrap();
 }

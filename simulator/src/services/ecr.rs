@@ -224,12 +224,6 @@ fn describe_images(world: &World, params: &Params) -> Result<Reply, Refusal> {
     };
     let mut found = BTreeMap::new();
     for (digest, tag) in &asked {
-        if digest.is_none() && tag.is_none() {
-            return Err(Refusal::new(
-                "InvalidParameterException",
-                "Invalid parameter at 'imageIds' failed to satisfy constraint: 'must have a digest or a tag'",
-            ));
-        }
         let fits = |(known, tags): &(&String, &BTreeSet<String>)| {
             digest.as_ref().is_none_or(|digest| digest == *known)
                 && tag.as_ref().is_none_or(|tag| tags.contains(tag))

@@ -1,6 +1,7 @@
 //! How policies are combined. Source: "Policy evaluation logic" in the IAM user guide.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop_simulator::{AccessRequest, Grants, Policy, PolicySeed, Principal, Reason, Seed};
@@ -88,6 +89,39 @@ fn cross_account_access_needs_a_resource_policy_too() {
 }
 
 #[test]
+fn a_key_a_role_and_a_service_need_a_policy_of_the_resource() {
+    let all = || vec![policy(&everything())];
+    let to = |principal: Value| {
+        policy(&json!({ "Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*" }))
+    };
+    let role = role("123456789012");
+    let service = Principal::Service { name: "events.amazonaws.com".into() };
+    let account = json!({ "AWS": "arn:aws:iam::123456789012:root" });
+    let itself = json!({ "AWS": "arn:aws:iam::123456789012:role/shop" });
+    let events = json!({ "Service": "events.amazonaws.com" });
+    let other = json!({ "Service": "s3.amazonaws.com" });
+    let key = ("kms:Decrypt", "key", "arn:aws:kms:eu-central-1:123456789012:key/1");
+    let assumed = ("sts:AssumeRole", "role", "arn:aws:iam::123456789012:role/other");
+    let queue = ("sqs:SendMessage", "queue", "arn:aws:sqs:eu-central-1:123456789012:letters");
+    let none = Some(Reason::NoResourcePolicy);
+    for (principal, (action, kind, resource), identity, named, expected) in [
+        (&role, key, all(), None, none),
+        (&role, key, all(), Some(&account), None),
+        (&role, key, Vec::new(), Some(&account), Some(Reason::NoIdentityPolicy)),
+        (&role, key, Vec::new(), Some(&itself), None),
+        (&role, assumed, all(), None, none),
+        (&role, assumed, Vec::new(), Some(&itself), None),
+        (&service, queue, all(), None, none),
+        (&service, queue, all(), Some(&other), none),
+        (&service, queue, Vec::new(), Some(&events), None),
+    ] {
+        let grants = Grants { identity, boundary: None, resource: named.map(|named| to(named.clone())) };
+        let verdict = grants.decide(principal, &AccessRequest::new(action, kind, resource)).err();
+        assert_eq!(verdict.map(|denial| denial.reason), expected, "{principal:?} {action} {named:?}");
+    }
+}
+
+#[test]
 fn a_policy_that_cannot_be_evaluated_is_refused() {
     for (statement, named) in [
         (json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "NotPrincipal": "*" }), "NotPrincipal"),
@@ -157,4 +191,31 @@ async fn iam_is_evaluated_in_its_own_region() {
         let iam = aws_sdk_iam::Client::new(&sdk(&account));
         assert_eq!(acting(iam.list_roles().send()).await.is_ok(), allowed, "{region}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_a_roles_policy_reaches_the_other_services_late() {
+    let account = account();
+    give_role(&account, ROLE, &json!([allow(&["ec2:DescribeVpcs"], &["*"])]));
+    let (ec2, iam) = (aws_sdk_ec2::Client::new(&sdk(&account)), aws_sdk_iam::Client::new(&sdk(&account)));
+    let put = async |action: &str| {
+        let document =
+            json!({ "Version": "2012-10-17", "Statement": [allow(&[action], &["*"])] }).to_string();
+        let call = iam.put_role_policy().role_name("caller").policy_name("more").policy_document(document);
+        call.send().await.unwrap();
+    };
+    let (subnets, volumes) =
+        (|| acting(ec2.describe_subnets().send()), || acting(ec2.describe_volumes().send()));
+    let denied = "UnauthorizedOperation";
+    put("ec2:DescribeSubnets").await;
+    assert_denied(subnets().await, denied, "ec2:DescribeSubnets");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    subnets().await.unwrap();
+    // Until a change is seen, the policy is as it was.
+    put("ec2:DescribeVolumes").await;
+    subnets().await.unwrap();
+    assert_denied(volumes().await, denied, "ec2:DescribeVolumes");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_denied(subnets().await, denied, "ec2:DescribeSubnets");
+    volumes().await.unwrap();
 }

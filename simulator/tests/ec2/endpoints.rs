@@ -1,6 +1,6 @@
 //! VPC endpoints.
 
-use aws_sdk_ec2::types::VpcEndpointType;
+use aws_sdk_ec2::types::{IpAddressType, VpcEndpointType};
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::site::{Site, code, filter, group, refusal, subnet, table, vpc, wait};
@@ -119,7 +119,9 @@ async fn invalid_endpoints_are_refused() {
     let other = vpc(&site.ec2, "10.1.0.0/16").await;
     let foreign = subnet(&site.ec2, &other, "10.1.0.0/24", "a").await;
     let same_zone = subnet(&site.ec2, &site.vpc, "10.0.4.0/24", "a").await;
+    let foreign_table = table(&site.ec2, &other, &[]).await;
     let base = || site.endpoint(SSM).private_dns_enabled(false);
+    let gateway = || site.endpoint(S3).vpc_endpoint_type(VpcEndpointType::Gateway);
     let calls = [
         (base().service_name("com.amazonaws.eu-central-1.pigeon"), "InvalidServiceName"),
         (base().service_name("com.amazonaws.us-east-1.ssm"), "InvalidServiceName"),
@@ -134,6 +136,12 @@ async fn invalid_endpoints_are_refused() {
             "InvalidParameter",
         ),
         (base().vpc_id("vpc-00000000000000000"), "InvalidVpcID.NotFound"),
+        (base().vpc_endpoint_type(VpcEndpointType::GatewayLoadBalancer), "InvalidParameterValue"),
+        (base().ip_address_type(IpAddressType::Dualstack), "InvalidParameterValue"),
+        (gateway().private_dns_enabled(true), "InvalidParameter"),
+        (gateway().security_group_ids("sg-00000000000000000"), "InvalidParameter"),
+        (gateway().route_table_ids(&foreign_table), "InvalidParameter"),
+        (gateway().route_table_ids("rtb-00000000000000000"), "InvalidRouteTableID.NotFound"),
     ];
     for (call, expected) in calls {
         assert_eq!(code(call.send().await), expected);
@@ -191,4 +199,51 @@ async fn an_endpoint_changes_its_subnets_and_groups_in_place() {
     assert_eq!((&standing[0].subnet, &standing[0].groups[0].0), (&site.private[1], &own));
     let found = site.ec2.describe_vpc_endpoints().filters(filter("service-name", SSM)).send().await.unwrap();
     assert_eq!(found.vpc_endpoints()[0].subnet_ids(), [site.private[1].clone()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_an_endpoint_does_not_take_changes_nothing() {
+    let site = Site::open().await;
+    let other = vpc(&site.ec2, "10.1.0.0/16").await;
+    let foreign = subnet(&site.ec2, &other, "10.1.0.0/24", "b").await;
+    let same_zone = subnet(&site.ec2, &site.vpc, "10.0.4.0/24", "a").await;
+    let interface = site.endpoint(SSM).private_dns_enabled(false).subnet_ids(&site.private[0]);
+    let interface = interface.send().await.unwrap().vpc_endpoint.unwrap().vpc_endpoint_id.unwrap();
+    let routed = |table: &str| {
+        site.endpoint(S3).vpc_endpoint_type(VpcEndpointType::Gateway).route_table_ids(table).send()
+    };
+    wait(4.0).await;
+    routed(&site.public_table).await.unwrap();
+    wait(4.0).await;
+    let gateway = routed(&site.private_table).await.unwrap().vpc_endpoint.unwrap().vpc_endpoint_id.unwrap();
+    wait(95.0).await;
+    let modify = |id: &str| site.ec2.modify_vpc_endpoint().vpc_endpoint_id(id);
+    for (call, expected) in [
+        (modify(&interface).add_route_table_ids(&site.private_table), "InvalidParameter"),
+        (modify(&interface).add_subnet_ids(&foreign), "InvalidParameter"),
+        (modify(&interface).add_subnet_ids(&same_zone), "DuplicateSubnetsInSameZone"),
+        (modify(&interface).private_dns_enabled(true), "InvalidParameter"),
+        (modify(&interface).policy_document("{"), "InvalidPolicyDocument"),
+        (modify(&interface).add_security_group_ids("sg-00000000000000000"), "InvalidGroup.NotFound"),
+        (modify(&gateway).add_security_group_ids("sg-00000000000000000"), "InvalidParameter"),
+        (modify(&gateway).private_dns_enabled(true), "InvalidParameter"),
+        (modify(&gateway).add_route_table_ids(&site.public_table), "RouteAlreadyExists"),
+        (modify("vpce-00000000000000000"), "InvalidVpcEndpointId.NotFound"),
+    ] {
+        let shown = format!("{call:?}");
+        assert_eq!(code(call.send().await), expected, "{shown}");
+        wait(1.0).await;
+    }
+    let policy = async || {
+        let shown = site.ec2.describe_vpc_endpoints().vpc_endpoint_ids(&gateway).send().await.unwrap();
+        shown.vpc_endpoints()[0].policy_document().unwrap().to_owned()
+    };
+    let all = policy().await;
+    let nobody = r#"{"Statement":[]}"#;
+    modify(&gateway).policy_document(nobody).send().await.unwrap();
+    assert_eq!(policy().await, nobody);
+    modify(&gateway).reset_policy(true).send().await.unwrap();
+    assert_eq!(policy().await, all);
+    site.delete_endpoint(&gateway).await;
+    assert_eq!(code(modify(&gateway).reset_policy(true).send().await), "IncorrectState");
 }

@@ -1,7 +1,8 @@
 //! Security groups and their rules.
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, ResourceType, SecurityGroupRuleRequest, SecurityGroupRuleUpdate, UserIdGroupPair,
+    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroupRuleRequest, SecurityGroupRuleUpdate,
+    UserIdGroupPair,
 };
 use stackdrop_simulator::Source;
 
@@ -46,7 +47,9 @@ async fn group_names_are_unique_in_a_vpc_and_plain() {
     let (refused, message) = refusal(create(&site.vpc, "shop").await);
     assert_eq!(refused, "InvalidGroup.Duplicate");
     assert_eq!(message, format!("The security group 'shop' already exists for VPC '{}'", site.vpc));
-    assert_eq!(code(create(&site.vpc, "default").await), "InvalidParameterValue");
+    assert_eq!(code(create(&site.vpc, "Shop ").await), "InvalidGroup.Duplicate", "they differ in case only");
+    assert_eq!(code(create(&site.vpc, &"a".repeat(256)).await), "InvalidParameterValue");
+    assert_eq!(code(create(&site.vpc, "Default").await), "InvalidParameterValue");
     assert_eq!(code(create(&site.vpc, "sg-shop").await), "InvalidParameterValue");
     assert_eq!(code(create(&site.vpc, "Müller").await), "InvalidParameterValue");
     let no_vpc = site.ec2.create_security_group().group_name("x").description("d").send().await;
@@ -103,6 +106,8 @@ async fn invalid_rules_are_refused() {
         "the specified rule \"peer: 0.0.0.0/0, TCP, from port: 443, to port: 443, ALLOW\" already exists"
     );
     let range = || IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let odd = IpRange::builder().cidr_ip("10.0.0.0/8").description("a → b").build();
+    let six = |cidr: &str| Ipv6Range::builder().cidr_ipv6(cidr).build();
     let permission = || IpPermission::builder().ip_ranges(range());
     for (rule, expected) in [
         (tcp(443, "10.0.0.1/16"), "InvalidParameterValue"),
@@ -115,6 +120,11 @@ async fn invalid_rules_are_refused() {
         (IpPermission::builder().ip_protocol("-1").build(), "MissingParameter"),
         (tcp_of(443, "sg-00000000000000000"), "InvalidGroup.NotFound"),
         (tcp_of(443, "shop"), "InvalidGroupId.Malformed"),
+        (IpPermission::builder().ip_protocol("-1").ip_ranges(odd).build(), "InvalidParameterValue"),
+        (
+            IpPermission::builder().ip_protocol("-1").ipv6_ranges(six("::1/64")).build(),
+            "InvalidParameterValue",
+        ),
     ] {
         let shown = format!("{rule:?}");
         assert_eq!(code(authorize(rule).await), expected, "{shown}");
@@ -217,6 +227,30 @@ async fn a_rule_changes_in_place_but_not_its_type_of_source() {
     assert_eq!(code(nothing), "MissingParameter");
     let none = modify(request().from_port(443).to_port(443).build()).await;
     assert_eq!(code(none), "InvalidParameterCombination");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_is_changed_and_revoked_through_its_own_group_and_direction_only() {
+    let site = Site::open().await;
+    let (own, other) = (group(&site.ec2, &site.vpc, "a").await, group(&site.ec2, &site.vpc, "b").await);
+    let made =
+        site.ec2.authorize_security_group_ingress().group_id(&own).ip_permissions(tcp(80, "10.0.0.0/8"));
+    let made = made.send().await.unwrap();
+    let id = made.security_group_rules()[0].security_group_rule_id().unwrap();
+    wait(1.0).await;
+    let unknown = "InvalidSecurityGroupRuleId.NotFound";
+    let ingress =
+        |of: &str| site.ec2.revoke_security_group_ingress().group_id(of).security_group_rule_ids(id).send();
+    let egress =
+        site.ec2.revoke_security_group_egress().group_id(&own).security_group_rule_ids(id).send().await;
+    assert_eq!(code(egress), unknown);
+    assert_eq!(code(ingress(&other).await), unknown);
+    let request = SecurityGroupRuleRequest::builder().ip_protocol("tcp").from_port(81).to_port(81);
+    let update = SecurityGroupRuleUpdate::builder().security_group_rule_id(id);
+    let update = update.security_group_rule(request.cidr_ipv4("10.0.0.0/8").build()).build();
+    let modify = site.ec2.modify_security_group_rules().group_id(&other).security_group_rules(update);
+    assert_eq!(code(modify.send().await), unknown);
+    ingress(&own).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

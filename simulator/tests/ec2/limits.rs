@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{Filter, IpPermission, PrefixListId, VpcEndpointType};
 
-use crate::site::{Site, code, empty, filter, group, vpc, wait};
+use crate::site::{Site, code, empty, filter, group, tcp, vpc, wait};
 
 #[tokio::test(start_paused = true)]
 async fn a_vpc_has_at_most_200_subnets_and_200_route_tables() {
@@ -58,6 +58,53 @@ async fn a_vpc_has_at_most_50_interface_endpoints() {
         create().await.unwrap();
     }
     assert_eq!(code(create().await), "VpcEndpointLimitExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_has_at_most_20_gateway_endpoints() {
+    let site = Site::open().await;
+    let create = async || {
+        wait(4.0).await;
+        let call =
+            site.ec2.create_vpc_endpoint().vpc_id(&site.vpc).service_name("com.amazonaws.eu-central-1.s3");
+        call.vpc_endpoint_type(VpcEndpointType::Gateway).send().await
+    };
+    for _ in 0..20 {
+        create().await.unwrap();
+    }
+    assert_eq!(code(create().await), "VpcEndpointLimitExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_has_exactly_60_rules_in_each_direction() {
+    let site = Site::open().await;
+    let own = group(&site.ec2, &site.vpc, "a").await;
+    let authorize = |ports: std::ops::Range<i32>| {
+        let rules = ports.map(|port| tcp(port, "10.0.0.0/8")).collect();
+        site.ec2.authorize_security_group_ingress().group_id(&own).set_ip_permissions(Some(rules)).send()
+    };
+    authorize(1..60).await.unwrap();
+    assert_eq!(code(authorize(60..62).await), "RulesPerSecurityGroupLimitExceeded");
+    authorize(60..61).await.unwrap();
+    assert_eq!(code(authorize(61..62).await), "RulesPerSecurityGroupLimitExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_the_request_rate_are_refused_until_it_recovers() {
+    let site = Site::open().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        calls.spawn(site.launch().send());
+    }
+    let (accepted, refused): (Vec<_>, Vec<_>) = calls.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!((accepted.len(), refused.len()), (5, 1), "the bucket of RunInstances has five tokens");
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert_eq!(error.raw_response().unwrap().status().as_u16(), 503);
+        assert_eq!(code::<(), _>(Err(error)), "RequestLimitExceeded");
+    }
+    wait(1.0).await;
+    site.launch().send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

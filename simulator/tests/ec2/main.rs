@@ -6,6 +6,7 @@
 mod common;
 
 mod access;
+mod changes;
 mod endpoints;
 mod gateways;
 mod groups;

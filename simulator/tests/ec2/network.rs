@@ -239,6 +239,8 @@ async fn tags_are_set_by_the_create_call_and_can_be_filtered() {
     }
     let tag = Tag::builder().key("owner").value("me").build();
     ec2.create_tags().resources(&id).tags(tag).send().await.unwrap();
+    let other = Tag::builder().key("owner").value("you").build();
+    ec2.delete_tags().resources(&id).tags(other).send().await.unwrap();
     ec2.delete_tags().resources(&id).tags(Tag::builder().key("Name").build()).send().await.unwrap();
     let listed = ec2.describe_tags().filters(filter("resource-id", &id)).send().await.unwrap();
     let keys: Vec<_> = listed.tags().iter().map(|tag| tag.key().unwrap()).collect();
@@ -284,7 +286,17 @@ async fn a_describe_call_refuses_unknown_ids_and_filters() {
     let (_, ec2) = empty();
     let unknown = ec2.describe_vpcs().filters(filter("colour", "red")).send().await;
     assert_eq!(refusal(unknown), ("InvalidParameterValue".into(), "The filter 'colour' is invalid".into()));
-    assert_eq!(code(ec2.describe_vpcs().max_results(4).send().await), "InvalidParameterValue");
+    for size in [4, 1001] {
+        assert_eq!(code(ec2.describe_vpcs().max_results(size).send().await), "InvalidParameterValue");
+    }
+    let zone = ec2.describe_availability_zones().zone_ids("euc1-az4").send().await;
+    assert_eq!(code(zone), "InvalidParameterValue");
+    let location = ec2.describe_instance_type_offerings().location_type("outpost".into()).send().await;
+    assert_eq!(code(location), "InvalidParameterValue");
+    assert_eq!(code(ec2.describe_images().owners("me!").send().await), "InvalidUserID.Malformed");
+    let profile =
+        ec2.describe_iam_instance_profile_associations().association_ids("iip-assoc-0").send().await;
+    assert_eq!(code(profile), "InvalidAssociationID.NotFound");
     assert_eq!(code(ec2.describe_vpcs().next_token("x").send().await), "InvalidNextToken");
     assert_eq!(code(ec2.describe_vpcs().vpc_ids("vpc").send().await), "InvalidVpcID.Malformed");
     let missing = |id: &str| ec2.describe_vpcs().vpc_ids(id).send();

@@ -1,8 +1,10 @@
 //! Targets and their health.
 
 use crate::common::sdk;
-use crate::site::{Network, seconds};
-use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerStateEnum, TargetDescription};
+use crate::site::{Network, code, seconds};
+use aws_sdk_elasticloadbalancingv2::types::{
+    LoadBalancerStateEnum, ProtocolEnum, TargetDescription, TargetTypeEnum,
+};
 
 /// A running instance with the targets' group, and its address.
 async fn instance(network: &Network) -> (String, String) {
@@ -128,4 +130,48 @@ async fn a_target_group_without_a_listener_is_unused_and_starts_over_with_the_ne
     let modify = network.elb.modify_target_group().target_group_arn(&group).healthy_threshold_count(10);
     modify.send().await.unwrap();
     assert_eq!(network.health(&group).await.0, "healthy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_instances_takes_running_instances_of_its_vpc_only() {
+    let network = Network::new().await;
+    let (id, _) = instance(&network).await;
+    let other = network.ec2.create_vpc().cidr_block("10.9.0.0/16").send().await.unwrap();
+    seconds(15.0).await;
+    let group = async |name: &str, vpc: &str| {
+        let create = network.elb.create_target_group().name(name).protocol(ProtocolEnum::Http).port(8080);
+        let made = create.vpc_id(vpc).target_type(TargetTypeEnum::Instance).send().await.unwrap();
+        seconds(1.0).await;
+        made.target_groups()[0].target_group_arn().unwrap().to_owned()
+    };
+    let own = group("own", &network.vpc).await;
+    let foreign = group("foreign", other.vpc().unwrap().vpc_id().unwrap()).await;
+    let register = |group: &str, targets: Vec<TargetDescription>| {
+        network.elb.register_targets().target_group_arn(group).set_targets(Some(targets)).send()
+    };
+    let target = |id: &str| vec![TargetDescription::builder().id(id).build()];
+    register(&own, target(&id)).await.unwrap();
+    assert_eq!(code(register(&own, target("i-00000000000000000")).await), "InvalidTarget");
+    assert_eq!(code(register(&foreign, target(&id)).await), "InvalidTarget");
+    network.ec2.terminate_instances().instance_ids(&id).send().await.unwrap();
+    assert_eq!(code(register(&own, target(&id)).await), "InvalidTarget");
+    assert_eq!(code(register(&own, vec![]).await), "ValidationError");
+    let none = network.elb.deregister_targets().target_group_arn(&own).set_targets(Some(vec![])).send().await;
+    assert_eq!(code(none), "ValidationError");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_of_a_target_is_private_or_shared() {
+    let network = Network::new().await;
+    let group = network.target_group("shop").await;
+    let register = |address: &str| {
+        let target = TargetDescription::builder().id(address).build();
+        network.elb.register_targets().target_group_arn(&group).targets(target).send()
+    };
+    for address in ["10.0.0.9", "172.31.0.9", "192.168.0.9", "100.64.0.9", "100.127.0.9"] {
+        register(address).await.unwrap();
+    }
+    for address in ["100.63.0.9", "100.128.0.9", "101.64.0.9", "172.32.0.9"] {
+        assert_eq!(code(register(address).await), "InvalidTarget", "{address}");
+    }
 }

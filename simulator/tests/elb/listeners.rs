@@ -5,6 +5,7 @@ use crate::site::{CERTIFICATE, Network, POLICY, answer, code, forward, redirect,
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, Certificate, ProtocolEnum, RedirectActionConfig, RedirectActionStatusCodeEnum,
 };
+use stackdrop_simulator::Seed;
 
 #[tokio::test(start_paused = true)]
 async fn an_https_listener_needs_an_issued_certificate_and_a_policy() {
@@ -197,4 +198,45 @@ async fn security_policies_are_known_by_name() {
     assert!(found.ssl_policies()[0].ciphers().len() > 5);
     let unknown = network.elb.describe_ssl_policies().names("TLS-of-mine").send().await;
     assert!(unknown.unwrap_err().into_service_error().is_ssl_policy_not_found_exception());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_known_to_elb_a_moment_after_it_was_issued() {
+    use aws_sdk_route53::types::{
+        Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
+    };
+    let network = Network::new().await;
+    network.account.seed(&Seed::HostedZone { id: "ZSHOP".into(), name: "example.com".into() });
+    let load_balancer = network.load_balancer("shop").await;
+    let acm = aws_sdk_acm::Client::new(&sdk(&network.account));
+    let request = acm.request_certificate().domain_name("new.example.com").validation_method("DNS".into());
+    let arn = request.send().await.unwrap().certificate_arn.unwrap();
+    seconds(5.0).await;
+    let describe = async || {
+        let answer = acm.describe_certificate().certificate_arn(&arn).send().await.unwrap();
+        answer.certificate.unwrap()
+    };
+    let wanted = describe().await.domain_validation_options.unwrap().remove(0).resource_record.unwrap();
+    let value = ResourceRecord::builder().value(wanted.value()).build().unwrap();
+    let record = ResourceRecordSet::builder().name(wanted.name()).r#type(RrType::Cname).ttl(60);
+    let record = record.resource_records(value).build().unwrap();
+    let change = Change::builder().action(ChangeAction::Create).resource_record_set(record).build().unwrap();
+    let batch = ChangeBatch::builder().changes(change).build().unwrap();
+    let dns = aws_sdk_route53::Client::new(&sdk(&network.account));
+    dns.change_resource_record_sets().hosted_zone_id("ZSHOP").change_batch(batch).send().await.unwrap();
+    for _ in 0..3000 {
+        if describe().await.status.unwrap().as_str() == "ISSUED" {
+            break;
+        }
+        seconds(0.1).await;
+    }
+    let listen = || {
+        let create = network.elb.create_listener().load_balancer_arn(&load_balancer).port(443);
+        let certificate = Certificate::builder().certificate_arn(&arn).build();
+        let create = create.protocol(ProtocolEnum::Https).certificates(certificate).ssl_policy(POLICY);
+        create.default_actions(answer("404")).send()
+    };
+    assert_eq!(code(listen().await), "CertificateNotFound");
+    seconds(1.0).await;
+    listen().await.unwrap();
 }

@@ -76,6 +76,11 @@ async fn invalid_load_balancers_are_refused() {
         create().name("shop").security_groups(&network.front).set_subnets(Some(subnets))
     };
     let [a, b] = &network.public;
+    let other = network.ec2.create_vpc().cidr_block("10.9.0.0/16").send().await.unwrap();
+    seconds(15.0).await;
+    let foreign = other.vpc().unwrap().vpc_id().unwrap();
+    let foreign = subnet(&network.ec2, foreign, "10.9.0.0/24", "eu-central-1b").await;
+    seconds(5.0).await;
     let cases = [
         (good().name("a".repeat(33)), "ValidationError"),
         (good().name("under_score"), "ValidationError"),
@@ -94,12 +99,23 @@ async fn invalid_load_balancers_are_refused() {
         (good().tags(tag("aws:mine", "1")), "ValidationError"),
         (good().tags(tag("a", &"v".repeat(257))), "ValidationError"),
         (good().customer_owned_ipv4_pool("pool"), "UnknownParameter"),
+        (good().name("shop-"), "ValidationError"),
+        (good().r#type("network".into()), "ValidationError"),
+        (good().ip_address_type("dualstack".into()), "InvalidConfigurationRequest"),
+        (good().set_security_groups(Some(vec![network.front.clone(); 6])), "InvalidSecurityGroup"),
+        (in_subnets(&[a, &foreign]).scheme("internal".into()), "InvalidConfigurationRequest"),
     ];
     for (request, expected) in cases {
         let shown = format!("{request:?}");
         assert_eq!(code(request.send().await), expected, "{shown}");
     }
     assert!(network.elb.describe_load_balancers().send().await.unwrap().load_balancers().is_empty());
+    let describe = || network.elb.describe_load_balancers();
+    let both = describe().names("shop").load_balancer_arns("arn:aws:nothing").send().await;
+    assert_eq!(code(both), "ValidationError");
+    assert_eq!(code(describe().set_names(Some(vec!["shop".into(); 21])).send().await), "ValidationError");
+    let odd = network.elb.delete_load_balancer().load_balancer_arn("arn:aws:nothing").send().await;
+    assert_eq!(code(odd), "ValidationError");
 }
 
 #[tokio::test(start_paused = true)]

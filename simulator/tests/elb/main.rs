@@ -10,6 +10,7 @@
 mod common;
 
 mod access;
+mod actions;
 mod health;
 mod limits;
 mod listeners;

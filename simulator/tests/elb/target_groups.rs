@@ -78,11 +78,20 @@ async fn invalid_target_groups_are_refused() {
         (create("other").set_port(None), "ValidationError"),
         (create("other").set_vpc_id(None), "MissingParameter"),
         (create("other").target_control_port(3000), "UnknownParameter"),
+        (create("other").protocol_version("GRPC"), "ValidationError"),
+        (create("other").ip_address_type("ipv6".into()), "ValidationError"),
+        (create("other").health_check_port("65536"), "ValidationError"),
+        (create("other").health_check_path("/a b"), "ValidationError"),
+        (create("other").matcher(Matcher::builder().http_code("299-200").build()), "ValidationError"),
     ];
     for (request, expected) in cases {
         let shown = format!("{request:?}");
         assert_eq!(code(request.send().await), expected, "{shown}");
     }
+    let both = network.elb.describe_target_groups().names("shop").target_group_arns(&arn).send().await;
+    assert_eq!(code(both), "ValidationError");
+    let odd = network.elb.delete_target_group().target_group_arn("arn:aws:nothing").send().await;
+    assert_eq!(code(odd), "ValidationError");
     let unknown = network.elb.describe_target_groups().names("nobody").send().await;
     assert!(unknown.unwrap_err().into_service_error().is_target_group_not_found_exception());
 }
@@ -113,6 +122,19 @@ async fn target_group_attributes_are_checked() {
     ] {
         assert_eq!(code(set(key, value).await), "InvalidConfigurationRequest", "{key}");
     }
+    // Some are checked together.
+    set("slow_start.duration_seconds", "30").await.unwrap();
+    set("stickiness.enabled", "true").await.unwrap();
+    for (key, value) in
+        [("load_balancing.algorithm.type", "weighted_random"), ("stickiness.type", "app_cookie")]
+    {
+        assert_eq!(code(set(key, value).await), "InvalidConfigurationRequest", "{key}");
+    }
+    let attribute = || TargetGroupAttribute::builder().key("stickiness.enabled").value("false").build();
+    let modify = || network.elb.modify_target_group_attributes().target_group_arn(&arn);
+    let twice = modify().attributes(attribute()).attributes(attribute()).send().await;
+    assert_eq!(code(twice), "InvalidConfigurationRequest");
+    assert_eq!(code(modify().set_attributes(Some(vec![])).send().await), "ValidationError");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 //! What RDS offers.
 
+use aws_sdk_rds::primitives::DateTime;
+use aws_sdk_rds::types::{ApplyMethod, Filter, Parameter};
+
 use crate::site::{Site, code, wait};
 
 #[tokio::test(start_paused = true)]
@@ -59,4 +62,59 @@ async fn classes_are_offered_by_version_and_zone() {
     let all: Vec<_> = all.into_paginator().items().send().try_collect().await.unwrap();
     assert!(all.len() > 100, "they come in pages");
     assert_eq!(code(ask("db.m5.large").max_records(500).send().await), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_that_rds_does_not_answer_are_refused() {
+    let site = Site::bare().await;
+    let (value, combination) = ("InvalidParameterValue", "InvalidParameterCombination");
+    let events = || site.rds.describe_events();
+    for (call, expected) in [
+        (events().source_type("database".into()), value),
+        (events().duration(0), value),
+        (events().start_time(DateTime::from_secs(2_000_000_000)), combination),
+        (events().marker("x"), value),
+    ] {
+        let shown = format!("{call:?}");
+        assert_eq!(code(call.send().await), expected, "{shown}");
+    }
+    let versions = || site.rds.describe_db_engine_versions();
+    let filter = |name: &str, values: &[&str]| {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        Filter::builder().name(name).set_values(Some(values)).build()
+    };
+    assert_eq!(code(versions().filters(filter("colour", &["red"])).send().await), value);
+    assert_eq!(code(versions().filters(filter("status", &[])).send().await), combination);
+    assert_eq!(code(versions().max_records(19).send().await), value);
+    assert_eq!(code(versions().max_records(101).send().await), value);
+    let snapshot = site.rds.delete_db_snapshot().db_snapshot_identifier("rds:shop").send().await;
+    assert_eq!(code(snapshot), value, "an automated snapshot");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_parameters_that_rds_does_not_take_are_refused() {
+    let site = Site::bare().await;
+    let group = site.rds.create_db_parameter_group().db_parameter_group_name("shop").description("d");
+    group.db_parameter_group_family("postgres17").send().await.unwrap();
+    wait(1.0).await;
+    let memory = |method: ApplyMethod| {
+        Parameter::builder().parameter_name("work_mem").parameter_value("128").apply_method(method).build()
+    };
+    let modify = || site.rds.modify_db_parameter_group().db_parameter_group_name("shop");
+    assert_eq!(code(modify().parameters(memory("later".into())).send().await), "InvalidParameterValue");
+    modify().parameters(memory(ApplyMethod::Immediate)).send().await.unwrap();
+    let reset = || site.rds.reset_db_parameter_group().db_parameter_group_name("shop");
+    let combination = "InvalidParameterCombination";
+    assert_eq!(code(reset().send().await), combination, "nothing is named");
+    let both = reset().reset_all_parameters(true).parameters(memory(ApplyMethod::Immediate));
+    assert_eq!(code(both.send().await), combination);
+    let user = async || {
+        let call = site.rds.describe_db_parameters().db_parameter_group_name("shop").source("user");
+        call.send().await.unwrap().parameters.unwrap_or_default().len()
+    };
+    assert_eq!(user().await, 1);
+    reset().parameters(memory(ApplyMethod::Immediate)).send().await.unwrap();
+    assert_eq!(user().await, 0);
+    let source = site.rds.describe_db_parameters().db_parameter_group_name("shop").source("nobody");
+    assert_eq!(code(source.send().await), "InvalidParameterValue");
 }

@@ -2,7 +2,8 @@
 
 use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::site::{AVAILABLE_SECONDS, Site, code, make_group, make_vpc, wait};
+use crate::common::{account, sdk};
+use crate::site::{AVAILABLE_SECONDS, Site, code, make_group, make_subnet, make_vpc, wait};
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_is_created_backed_up_and_then_available() {
@@ -289,6 +290,65 @@ async fn an_instance_class_is_not_offered_in_every_zone() {
     assert_eq!(code(old().availability_zone("eu-central-1c").send().await), "InsufficientDBInstanceCapacity");
     let made = old().send().await.unwrap().db_instance.unwrap();
     assert_eq!(made.availability_zone(), Some("eu-central-1b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_beyond_the_limits_of_rds_are_refused() {
+    let site = Site::open().await;
+    let new = || site.create();
+    let with_password =
+        |password: String| new().set_manage_master_user_password(None).master_user_password(password);
+    let (value, combination) = ("InvalidParameterValue", "InvalidParameterCombination");
+    let cases = vec![
+        ("another network", new().network_type("DUAL"), value),
+        ("enhanced monitoring", new().monitoring_interval(60), value),
+        ("an unknown support", new().engine_lifecycle_support("forever"), value),
+        ("no storage", new().set_allocated_storage(None), value),
+        ("a short window", new().preferred_backup_window("02:00-02:29"), value),
+        (
+            "throughput for gp2",
+            new().storage_type("gp2").allocated_storage(400).storage_throughput(500),
+            combination,
+        ),
+        ("too many operations", new().storage_type("io1").allocated_storage(100).iops(256_001), combination),
+        ("a high port", new().port(65_536), value),
+        ("a database that always exists", new().db_name("template1"), value),
+        ("a long user", new().master_username("a".repeat(64)), value),
+        ("a long password", with_password("a".repeat(129)), value),
+        ("a password with a blank", with_password("correct horse".into()), value),
+    ];
+    for (what, call, wanted) in cases {
+        assert_eq!(code(call.send().await), wanted, "{what}");
+    }
+    with_password("a".repeat(128)).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_subnet_group_of_an_account_waits_for_the_service_linked_role() {
+    let account = account();
+    let (ec2, rds) = (aws_sdk_ec2::Client::new(&sdk(&account)), aws_sdk_rds::Client::new(&sdk(&account)));
+    let vpc = make_vpc(&ec2, "10.0.0.0/16").await;
+    let a = make_subnet(&ec2, &vpc, "10.0.0.0/24", "a").await;
+    let b = make_subnet(&ec2, &vpc, "10.0.1.0/24", "b").await;
+    wait(10.0).await;
+    let create = || {
+        let call = rds.create_db_subnet_group().db_subnet_group_name("shop").db_subnet_group_description("d");
+        call.subnet_ids(&a).subnet_ids(&b).send()
+    };
+    for _ in 0..2 {
+        assert_eq!(code(create().await), "InvalidParameterValue");
+    }
+    wait(2.0).await;
+    create().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_has_at_most_100_tib_of_storage() {
+    let site = Site::open().await;
+    site.create().db_instance_identifier("large").allocated_storage(65_536).send().await.unwrap();
+    let create = |size: i32| site.create().allocated_storage(size).send();
+    assert_eq!(code(create(100_000 - 65_536 + 1).await), "StorageQuotaExceeded");
+    create(100_000 - 65_536).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

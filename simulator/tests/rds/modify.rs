@@ -1,6 +1,6 @@
 //! Changes of an instance.
 
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance};
 
 use crate::site::{Site, code, make_group, make_vpc, wait};
 
@@ -315,6 +315,7 @@ async fn an_instance_that_is_not_available_takes_no_change() {
 async fn invalid_changes_are_refused() {
     let site = Site::with_database().await;
     let new = || site.modify();
+    let logs = CloudwatchLogsExportConfiguration::builder().enable_log_types("slowquery").build();
     let cases = vec![
         ("a class", new().db_instance_class("db.x"), "InvalidParameterValue"),
         ("backups", new().backup_retention_period(36), "InvalidParameterValue"),
@@ -331,10 +332,58 @@ async fn invalid_changes_are_refused() {
             new().apply_immediately(false).rotate_master_user_password(true),
             "InvalidParameterCombination",
         ),
+        ("a log", new().cloudwatch_logs_export_configuration(logs), "InvalidParameterCombination"),
+        (
+            "insights that are off",
+            new().performance_insights_retention_period(7),
+            "InvalidParameterCombination",
+        ),
+        ("overlapping windows", new().preferred_backup_window("04:00-05:00"), "InvalidParameterCombination"),
+        ("a large ceiling", new().max_allocated_storage(65_537), "InvalidParameterCombination"),
+        ("throughput", new().storage_throughput(500), "InvalidParameterCombination"),
+        (
+            "a password",
+            new().manage_master_user_password(false).master_user_password("short"),
+            "InvalidParameterValue",
+        ),
         ("what is not simulated", new().new_db_instance_identifier("other"), "UnknownParameter"),
     ];
     for (what, call, wanted) in cases {
         assert_eq!(code(call.send().await), wanted, "{what}");
     }
     assert_eq!(states(&site, 30).await, ["available"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_rds_does_not_keep_is_not_rotated() {
+    let site = Site::with_database().await;
+    site.modify()
+        .manage_master_user_password(false)
+        .master_user_password("correct-horse")
+        .send()
+        .await
+        .unwrap();
+    wait(80.0).await;
+    let refused = "InvalidParameterValue";
+    assert_eq!(code(site.modify().rotate_master_user_password(true).send().await), refused);
+    assert_eq!(code(site.modify().master_user_secret_kms_key_id("k").send().await), refused);
+    site.modify().master_user_password("battery-staple").send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_in_the_middle_of_a_change_is_neither_stopped_nor_restarted() {
+    let site = Site::with_database().await;
+    site.modify().db_instance_class("db.t4g.small").send().await.unwrap();
+    assert_eq!(site.status().await, "available", "the status shows the change some seconds later");
+    let restart = || site.rds.reboot_db_instance().db_instance_identifier("shop").send();
+    let stop = || site.rds.stop_db_instance().db_instance_identifier("shop").send();
+    for _ in 0..2 {
+        assert_eq!(code(restart().await), "InvalidDBInstanceState");
+        assert_eq!(code(stop().await), "InvalidDBInstanceState");
+        wait(60.0).await;
+    }
+    wait(310.0).await;
+    restart().await.unwrap();
+    let start = site.rds.start_db_instance().db_instance_identifier("shop").send().await;
+    assert_eq!(code(start), "InvalidDBInstanceState");
 }

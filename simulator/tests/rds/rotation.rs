@@ -112,3 +112,64 @@ async fn the_password_of_a_stopped_database_does_not_change() {
     let call = managed.secrets.rotate_secret().secret_id(&managed.arn).client_request_token("d".repeat(32));
     assert_eq!(code(call.send().await), "InvalidRequestException");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_password_changes_on_time_even_if_nobody_looks_for_three_weeks() {
+    let managed = Managed::new().await;
+    let created = managed.describe().await.created_date.unwrap().as_secs_f64();
+    wait(22.0 * DAY_SECONDS).await;
+    let secret = managed.describe().await;
+    let days = (secret.last_rotated_date.unwrap().as_secs_f64() - created) / DAY_SECONDS;
+    assert!((20.9..21.1).contains(&days), "{days} days after its creation");
+    assert_eq!(secret.version_ids_to_stages.unwrap().len(), 2, "the current version and the one before it");
+    assert!(secret.next_rotation_date.unwrap().as_secs_f64() > created + 27.9 * DAY_SECONDS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_cannot_be_asked_for_in_every_way() {
+    let managed = Managed::new().await;
+    let rotate = |secret: &str| managed.secrets.rotate_secret().secret_id(secret);
+    let token = "e".repeat(32);
+    managed.secrets.create_secret().name("own").send().await.unwrap();
+    managed.secrets.create_secret().name("old").send().await.unwrap();
+    managed.secrets.delete_secret().secret_id("old").send().await.unwrap();
+    let own = |secret: &str| rotate(secret).client_request_token(&token);
+    let expression = RotationRulesType::builder().schedule_expression("every now and then").build();
+    for (call, expected) in [
+        (rotate(&managed.arn).client_request_token("short"), "InvalidParameterException"),
+        (own(&managed.arn).rotation_rules(expression), "InvalidParameterException"),
+        (own(&managed.arn).rotation_lambda_arn("arn:aws:lambda:x"), "InvalidRequestException"),
+        (own("own"), "InvalidRequestException"),
+        (own("old"), "InvalidRequestException"),
+        (own("none"), "ResourceNotFoundException"),
+    ] {
+        let shown = format!("{call:?}");
+        assert_eq!(code(call.send().await), expected, "{shown}");
+    }
+    assert_eq!(managed.states().await, ("available".into(), "active".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_schedule_replaces_the_planned_rotation_and_a_rate_does_not() {
+    let managed = Managed::new().await;
+    let planned = managed.describe().await.next_rotation_date;
+    let set = async |expression: &str| {
+        let rules = RotationRulesType::builder().schedule_expression(expression).build();
+        let call = managed.secrets.rotate_secret().secret_id(&managed.arn).rotation_rules(rules);
+        call.rotate_immediately(false).client_request_token("f".repeat(32)).send().await.unwrap();
+        managed.describe().await.next_rotation_date
+    };
+    assert_eq!(set("rate(30 days)").await, planned);
+    // Simulations begin on 2026-01-01.
+    assert_eq!(set("cron(0 4 1 2 ? *)").await.unwrap().to_string(), "2026-02-01T04:00:00Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_rds_keeps_is_not_changed_by_others() {
+    let managed = Managed::new().await;
+    let tag = aws_sdk_secretsmanager::types::Tag::builder().key("a").value("b").build();
+    let delete = managed.secrets.delete_secret().secret_id(&managed.arn).send().await;
+    assert_eq!(code(delete), "InvalidRequestException");
+    let tagged = managed.secrets.tag_resource().secret_id(&managed.arn).tags(tag).send().await;
+    assert_eq!(code(tagged), "InvalidRequestException");
+}

@@ -98,10 +98,15 @@ mod tests {
         let code = |backup, maintenance| check(backup, maintenance).map_err(|refusal| refusal.code);
         assert_eq!(code(BACKUP, MAINTENANCE), Ok(()));
         assert_eq!(code("23:45-00:30", "sat:23:00-sat:23:30"), Ok(()));
+        assert_eq!(code("04:30-05:00", MAINTENANCE), Ok(()), "it begins when the other one ends");
+        assert_eq!(code("03:30-04:00", MAINTENANCE), Ok(()), "it ends when the other one begins");
         for (backup, maintenance) in [
             ("2:00-02:30", MAINTENANCE),
             ("02:00-02:10", MAINTENANCE),
-            ("25:00-25:30", MAINTENANCE),
+            ("24:00-24:30", MAINTENANCE),
+            ("02:60-03:30", MAINTENANCE),
+            (BACKUP, "sun:04:00-sun:04:29"),
+            (BACKUP, "sun:04:00-mon:04:01"),
             (BACKUP, "sunday:04:00-sun:05:00"),
             (BACKUP, "sun:04:00-tue:04:00"),
         ] {
@@ -111,7 +116,14 @@ mod tests {
                 "{backup} {maintenance}"
             );
         }
-        for (backup, maintenance) in [("04:10-04:40", MAINTENANCE), ("23:45-00:30", "sun:00:00-sun:01:00")] {
+        for (backup, maintenance) in [
+            ("04:10-04:40", MAINTENANCE),
+            ("04:29-05:00", MAINTENANCE),
+            ("03:30-04:01", MAINTENANCE),
+            ("23:45-00:30", "sun:00:00-sun:01:00"),
+            // A window of 24 hours is not too long.
+            (BACKUP, "sun:04:00-mon:04:00"),
+        ] {
             let combination = Err("InvalidParameterCombination".into());
             assert_eq!(code(backup, maintenance), combination, "{backup} {maintenance}");
         }
