@@ -36,8 +36,10 @@ pub(super) enum Check {
     LogsOmitData,
     /// Earlier versions of records are deleted after a time, earlier versions of specs never.
     RecordsExpire,
-    /// The bucket accepts only TLS.
+    /// The bucket, the topic and the queue accept only TLS.
     OnlyOverTls,
+    /// Only the functions that write records, and the administrator's role, may put objects among the records.
+    OnlyFunctionsWriteRecords,
     /// All roles have the permissions boundary of the parameter.
     RolesAreBounded,
     /// Subscribers of the topic are notified of each failure.
@@ -45,7 +47,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Installs,
         Self::UploadsStart,
         Self::StoppedAreRecovered,
@@ -56,6 +58,7 @@ impl Check {
         Self::LogsOmitData,
         Self::RecordsExpire,
         Self::OnlyOverTls,
+        Self::OnlyFunctionsWriteRecords,
         Self::RolesAreBounded,
         Self::AlarmsFire,
     ];
@@ -79,6 +82,7 @@ impl Check {
             Self::LogsOmitData => logs_omit_data(installation),
             Self::RecordsExpire => records_expire(installation),
             Self::OnlyOverTls => only_over_tls(installation),
+            Self::OnlyFunctionsWriteRecords => only_functions_write_records(template),
             Self::RolesAreBounded => roles_are_bounded(template),
             Self::AlarmsFire => alarms_fire(&rehearsal),
         };
@@ -263,26 +267,76 @@ fn records_expire(installation: &Installation) -> CheckResult {
     expect(!goes("specs/shop.yaml"), "earlier specs are deleted")
 }
 
-fn only_over_tls(installation: &Installation) -> CheckResult {
-    let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
-    let policy = installation.resource_policies.get(&bucket).ok_or("the bucket has no policy")?;
+/// What a principal with every permission may do with a resource that has a policy.
+fn grants_with(installation: &Installation, resource: &str) -> Result<Grants, String> {
+    let policy = installation.resource_policies.get(resource).ok_or(format!("{resource} has no policy"))?;
     let everything = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
-    let grants = Grants {
+    Ok(Grants {
         identity: vec![Arc::new(Policy::read(&everything).unwrap())],
         boundary: None,
         resource: Some(Arc::new(Policy::read(policy).unwrap())),
-    };
-    let administrator =
-        Principal::Role { arn: "arn:aws:iam::123456789012:role/admin".into(), session: "x".into() };
+    })
+}
+
+fn role(arn: &str) -> Principal {
+    Principal::Role { arn: arn.into(), session: "x".into() }
+}
+
+const ADMINISTRATOR: &str = "arn:aws:iam::123456789012:role/admin";
+
+fn only_over_tls(installation: &Installation) -> CheckResult {
+    let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
     let object = format!("{bucket}/specs/shop.yaml");
-    for (action, resource) in
-        [("s3:GetObject", &object), ("s3:PutObject", &object), ("s3:ListBucket", &bucket)]
-    {
+    let topic = &installation.settings.topic;
+    let queue = installation.queues.keys().next().ok_or("there is no queue")?;
+    for (action, resource, owner) in [
+        ("s3:GetObject", &object, &bucket),
+        ("s3:PutObject", &object, &bucket),
+        ("s3:ListBucket", &bucket, &bucket),
+        ("sns:Publish", topic, topic),
+        ("sqs:SendMessage", queue, queue),
+        ("sqs:ReceiveMessage", queue, queue),
+    ] {
+        let grants = grants_with(installation, owner)?;
         for (secure, expected) in [("true", true), ("false", false)] {
             let mut request = AccessRequest::new(action, "", resource);
             request.key("aws:SecureTransport", secure);
-            let allowed = grants.decide(&administrator, &request).is_ok();
+            let allowed = grants.decide(&role(ADMINISTRATOR), &request).is_ok();
             expect(allowed == expected, format!("{action} with TLS {secure}: {allowed}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether others can put no object among the records, but read, copy and delete those that are there.
+fn only_functions_write_records(template: &str) -> CheckResult {
+    for administrator in ["", ADMINISTRATOR] {
+        let rehearsal = installed(template, &[("RecordsAdministrator", administrator)])?;
+        let installation = rehearsal.installation();
+        let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
+        let grants = grants_with(installation, &bucket)?;
+        let writes = ["s3:PutObject", "s3:ReplicateObject", "s3:RestoreObject"];
+        let others = ["s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion"];
+        let functions = installation.roles.iter();
+        let functions =
+            functions.map(|(name, of)| (of.arn.as_str(), ["AdmitRole", "ConcludeRole"].contains(&&**name)));
+        for (arn, may_write) in functions.chain([
+            (ADMINISTRATOR, !administrator.is_empty()),
+            ("arn:aws:iam::123456789012:role/developer", false),
+        ]) {
+            for (action, folder, expected) in writes
+                .iter()
+                .flat_map(|action| {
+                    [(*action, "stacks/shop/baseline.json", may_write), (*action, "specs/shop.yaml", true)]
+                })
+                .chain(others.map(|action| (action, "stacks/shop/baseline.json", true)))
+            {
+                let mut request = AccessRequest::new(action, "", &format!("{bucket}/{folder}"));
+                request.key("aws:SecureTransport", "true");
+                request.key("aws:PrincipalArn", arn);
+                let allowed = grants.decide(&role(arn), &request).is_ok();
+                expect(allowed == expected, format!("{action} on {folder} by {arn}: {allowed}"))?;
+            }
         }
     }
     Ok(())
