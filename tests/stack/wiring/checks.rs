@@ -356,21 +356,35 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
     let installation = rehearsal.installation();
     let machine = ("StateMachineArn", installation.workflow.arn.as_str());
     let queue = installation.queues.keys().next().and_then(|arn| arn.rsplit(':').next()).unwrap();
-    for (namespace, metric, dimension, periods) in [
-        ("AWS/States", "ExecutionsFailed", Some(machine), 1),
-        ("AWS/States", "ExecutionsTimedOut", Some(machine), 1),
-        ("AWS/States", "ExecutionThrottled", Some(machine), 1),
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Some(("QueueName", queue)), 1),
+    let mut functions: Vec<&str> =
+        installation.functions.values().map(|function| function.name.as_str()).collect();
+    functions.sort_unstable();
+    for (namespace, metric, dimension, mut values, periods) in [
+        ("AWS/States", "ExecutionsFailed", machine.0, vec![machine.1], 1),
+        ("AWS/States", "ExecutionsTimedOut", machine.0, vec![machine.1], 1),
+        ("AWS/States", "ExecutionThrottled", machine.0, vec![machine.1], 1),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", vec![queue], 1),
         // A few throttled invocations are normal: other functions share the account's concurrency.
-        ("AWS/Lambda", "Throttles", None, 3),
+        ("AWS/Lambda", "Throttles", "FunctionName", functions, 3),
     ] {
-        let mut alarms = installation.alarms.iter();
-        let alarm = alarms.find(|alarm| alarm.namespace == namespace && alarm.metric_name == metric);
-        let alarm = alarm.ok_or(format!("no alarm for {metric}"))?;
-        let dimensions = alarm.dimensions.iter().map(|it| (it.name.as_str(), &it.value));
-        let expected = dimension.map(|(name, value)| (name, Value::from(value)));
-        let expected: Vec<(&str, &Value)> = expected.iter().map(|(name, value)| (*name, value)).collect();
-        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} has other dimensions", alarm.id))?;
+        let is_on = |alarm: &&Alarm| {
+            let mut metrics = alarm.metrics.iter();
+            metrics.any(|of| of.namespace == namespace && of.name == metric)
+        };
+        let alarm = installation.alarms.iter().find(is_on).ok_or(format!("no alarm for {metric}"))?;
+        let mut watched: Vec<(&str, &str)> = alarm
+            .metrics
+            .iter()
+            .flat_map(|of| &of.dimensions)
+            .filter_map(|it| Some((it.name.as_str(), it.value.as_str()?)))
+            .collect();
+        watched.sort_unstable();
+        let expected: Vec<(&str, &str)> = values.drain(..).map(|value| (dimension, value)).collect();
+        expect(watched == expected, format!("{} has other dimensions: {watched:?}", alarm.id))?;
+        expect(
+            alarm.metrics.len() == expected.len(),
+            format!("{} has metrics without dimensions", alarm.id),
+        )?;
         fires_after(alarm, periods)?;
         expect(
             alarm.alarm_actions == [installation.settings.topic.as_str()],
@@ -383,7 +397,8 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
 
 fn fires_after(alarm: &Alarm, periods: usize) -> CheckResult {
     let id = &alarm.id;
-    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow or notifies nobody"))?;
+    let quick = alarm.metrics.iter().all(|metric| metric.period <= 300);
+    expect(alarm.actions_enabled && quick, format!("{id} is slow or notifies nobody"))?;
     expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
     expect(!alarm.fires(&vec![Some(1.0); periods - 1]), format!("{id} fires too soon"))?;
     expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires without a failure"))?;

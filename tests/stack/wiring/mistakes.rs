@@ -540,6 +540,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake(
         AlarmsFire,
         "FunctionThrottled",
+        "functions of others raise it",
+        ", Dimensions: [{Name: FunctionName, Value: !Ref EgressFunction}]",
+        "",
+    ),
+    mistake(
+        AlarmsFire,
+        "FunctionThrottled",
         "the alarm fires too early",
         "EvaluationPeriods: 3",
         "EvaluationPeriods: 1",
