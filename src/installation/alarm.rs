@@ -109,6 +109,8 @@ struct QueriedMetric {
 
 /// The expression that adds up all metrics of an alarm ("Using metric math" in the CloudWatch user guide).
 const SUM: &str = "SUM(METRICS())";
+/// The most metrics of an alarm (CloudFormation reference, `AWS::CloudWatch::Alarm MetricDataQuery`).
+const METRICS_MAX: usize = 10;
 
 impl Properties {
     fn watched(&mut self) -> Result<Vec<Metric>, String> {
@@ -125,8 +127,11 @@ impl Properties {
             (Some(SUM), None) => {}
             _ => return Err(format!("an alarm evaluates one metric, or exactly one expression, {SUM}")),
         }
-        let stats = queries.into_iter().filter_map(|query| query.metric_stat);
-        let metrics = stats.map(|MetricStat { metric, stat, period }| Metric {
+        let stats: Vec<MetricStat> = queries.into_iter().filter_map(|query| query.metric_stat).collect();
+        if stats.len() > METRICS_MAX {
+            return Err(format!("an alarm has at most {METRICS_MAX} metrics"));
+        }
+        let metrics = stats.into_iter().map(|MetricStat { metric, stat, period }| Metric {
             namespace: metric.namespace,
             name: metric.metric_name,
             dimensions: metric.dimensions,
