@@ -13,7 +13,7 @@ const EXIT_CODES: [(u8, &str); 7] = [
     (exit_code::ROLLBACK_FAILED, "the rollback failed too, or a stack could not be destroyed completely"),
     (exit_code::REJECTED, "the spec, the request or the plan was rejected; nothing was changed"),
     (exit_code::INCOMPLETE, "incomplete: superseded or awaiting approval"),
-    (exit_code::PLAN_HAS_CHANGES, "reserved for a plan that has changes"),
+    (exit_code::PLAN_HAS_CHANGES, "the plan has changes (`stackdrop plan --exit-code`)"),
 ];
 
 /// The end of the help of every command.

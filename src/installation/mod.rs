@@ -18,7 +18,7 @@ use serde_json::Value;
 use stackdrop_functions::Settings;
 use stackdrop_simulator::PolicySeed;
 
-pub use alarm::{Alarm, Comparison, Dimension, Missing, Statistic};
+pub use alarm::{Alarm, Comparison, Dimension, Metric, Missing, Statistic};
 pub use parts::{Bucket, DeadLetters, Expiry, Function, Role, Rule, Target, Workflow};
 pub use pattern::Pattern;
 pub use scope::Place;

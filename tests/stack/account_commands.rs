@@ -109,6 +109,7 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     let served = Served::open("life-cycle", &["--with", "specs/shop.yaml"]);
     let spec = served.spec("shop.yaml", &[]);
 
+    assert!(served.output(10, &["plan", &spec, "--exit-code"]).contains("network: create vpc"));
     let planned = served.output(0, &["plan", &spec]);
     contains_all(&planned, &["Planned: nothing was changed (", "network: create vpc", "PlanNetwork"]);
     assert_eq!(
@@ -129,7 +130,7 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     );
     contains_all(&deployed, &["the stack matches its spec", "https://shop-"]);
 
-    let again = served.document(0, &["plan", &spec]);
+    let again = served.document(0, &["plan", &spec, "--exit-code"]);
     assert_eq!(
         (again["result"].as_str(), again["changes"].as_array().map(Vec::len)),
         (Some("Planned"), Some(0))
@@ -152,7 +153,7 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     let uploads: Vec<&Value> =
         history.as_array().unwrap().iter().filter(|record| record["trigger"] == "upload").collect();
     let results: Vec<&str> = uploads.iter().map(|record| record["result"].as_str().unwrap()).collect();
-    assert_eq!(results, ["Succeeded", "Planned", "Succeeded", "Planned"], "the newest first");
+    assert_eq!(results, ["Succeeded", "Planned", "Succeeded", "Planned", "Planned"], "the newest first");
     let table = served.output(0, &["history", "shop", "--limit", "2"]);
     assert_eq!(table.lines().count(), 3);
     assert!(table.starts_with("STARTED"), "{table}");

@@ -233,6 +233,7 @@ fn every_list_of_functions_in_the_template_has_the_order_of_the_workflow() {
         ("\"Duration\", \"FunctionName\", \"${", "Function}\""),
         ("\"Errors\", \"FunctionName\", \"${", "Function}\""),
         ("SOURCE '${", "Logs}'"),
+        ("Name: FunctionName, Value: !Ref ", "Function}]"),
     ] {
         let listed = text.split(before).skip(1).filter_map(|rest| {
             let name = rest.split(after).next().filter(|name| name.len() < rest.len())?;

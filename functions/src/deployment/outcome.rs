@@ -170,6 +170,6 @@ pub mod exit_code {
     pub const REJECTED: u8 = 4;
     /// Incomplete: superseded or awaiting approval.
     pub const INCOMPLETE: u8 = 5;
-    /// Reserved for a plan that has changes.
+    /// The plan has changes: only if the command was asked to tell.
     pub const PLAN_HAS_CHANGES: u8 = 10;
 }

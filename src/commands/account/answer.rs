@@ -71,7 +71,7 @@ impl Approve {
             return Ok(too_late(&self.stack));
         }
         let followed = follow(installation, &self.target, &approval.execution, requests_before).await?;
-        report::finish(installation, &self.target, self.stack.as_str(), &followed).await
+        report::finish(installation, &self.target, self.stack.as_str(), &followed, false).await
     }
 }
 

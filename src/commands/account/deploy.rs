@@ -29,7 +29,9 @@ pub(in crate::commands) struct Deploy {
 
 impl Deploy {
     pub(in crate::commands) fn run(self) -> Result<ExitCode> {
-        let Some(version) = &self.version else { return upload_file(&self.target, "specs", &self.spec) };
+        let Some(version) = &self.version else {
+            return upload_file(&self.target, "specs", &self.spec, false);
+        };
         let stack = super::stack_name(&self.spec.to_string_lossy()).map_err(anyhow::Error::msg);
         let stack = stack.context("--version takes the name of a stack, not a file")?;
         with_installation(&self.target, async |installation| {
@@ -39,8 +41,14 @@ impl Deploy {
     }
 }
 
-/// Uploads a spec file under a prefix, and follows the execution that this starts.
-pub(super) fn upload_file(target: &Target, prefix: &str, file: &Path) -> Result<ExitCode> {
+/// Uploads a spec file under a prefix, and follows the execution that this starts. `tells_changes`: a plan with changes has an
+/// exit code of its own.
+pub(super) fn upload_file(
+    target: &Target,
+    prefix: &str,
+    file: &Path,
+    tells_changes: bool,
+) -> Result<ExitCode> {
     let (text, spec) = match read_spec(file)? {
         Ok(read) => read,
         Err(code) => return Ok(code),
@@ -55,7 +63,7 @@ pub(super) fn upload_file(target: &Target, prefix: &str, file: &Path) -> Result<
             Some(arn) => arn,
             None => start_without_event(&installation, target, &key, &spec.stack, &version).await?,
         };
-        follow_to_end(&installation, target, spec.stack.as_str(), &arn).await
+        follow_to_end(&installation, target, spec.stack.as_str(), &arn, tells_changes).await
     })
 }
 
@@ -96,13 +104,19 @@ pub(super) async fn deploy_request(
     request: &serde_json::Value,
 ) -> Result<u8> {
     let arn = installation.start(request).await?;
-    follow_to_end(installation, target, stack, &arn).await
+    follow_to_end(installation, target, stack, &arn, false).await
 }
 
-async fn follow_to_end(installation: &Installation, target: &Target, stack: &str, arn: &str) -> Result<u8> {
+async fn follow_to_end(
+    installation: &Installation,
+    target: &Target,
+    stack: &str,
+    arn: &str,
+    tells_changes: bool,
+) -> Result<u8> {
     if !target.json {
         print(&format!("Deployment {}", deployment_of(arn)));
     }
     let followed = follow(installation, target, arn, 0).await?;
-    report::finish(installation, target, stack, &followed).await
+    report::finish(installation, target, stack, &followed, tells_changes).await
 }

@@ -15,12 +15,15 @@ use super::deploy::upload_file;
 pub(in crate::commands) struct Plan {
     /// The spec file.
     spec: PathBuf,
+    /// Exit with 10 if the plan has changes, and with 0 only if it has none.
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     target: Target,
 }
 
 impl Plan {
     pub(in crate::commands) fn run(self) -> Result<ExitCode> {
-        upload_file(&self.target, "plans", &self.spec)
+        upload_file(&self.target, "plans", &self.spec, self.exit_code)
     }
 }

@@ -15,12 +15,13 @@ use super::follow::Followed;
 use super::installation::Installation;
 use crate::commands::{print, print_error, print_json, text};
 
-/// Prints the report and returns the command's exit code.
+/// Prints the report and returns the command's exit code; with `tells_changes`, that of a plan says whether it has changes.
 pub(super) async fn finish(
     installation: &Installation,
     target: &Target,
     stack: &str,
     followed: &Followed,
+    tells_changes: bool,
 ) -> Result<u8> {
     let key = if followed.awaits_approval {
         bucket::status_key(stack)
@@ -37,8 +38,13 @@ pub(super) async fn finish(
     } else {
         print(&report.text()?);
     }
-    let failed = outcome == Outcome::Planned && !problems.is_empty();
-    Ok(if failed { exit_code::FAILED } else { outcome.exit_code() })
+    Ok(match outcome {
+        Outcome::Planned if !problems.is_empty() => exit_code::FAILED,
+        Outcome::Planned if tells_changes && !summary::changes(plan).is_empty() => {
+            exit_code::PLAN_HAS_CHANGES
+        }
+        outcome => outcome.exit_code(),
+    })
 }
 
 /// Says that a stack has no deployments, and returns the command's exit code.

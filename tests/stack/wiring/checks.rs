@@ -36,8 +36,10 @@ pub(super) enum Check {
     LogsOmitData,
     /// Earlier versions of records are deleted after a time, earlier versions of specs never.
     RecordsExpire,
-    /// The bucket accepts only TLS.
+    /// The bucket, the topic and the queue accept only TLS.
     OnlyOverTls,
+    /// Only the functions that write records, and the administrator's role, may put objects among the records.
+    OnlyFunctionsWriteRecords,
     /// All roles have the permissions boundary of the parameter.
     RolesAreBounded,
     /// Subscribers of the topic are notified of each failure.
@@ -45,7 +47,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Installs,
         Self::UploadsStart,
         Self::StoppedAreRecovered,
@@ -56,6 +58,7 @@ impl Check {
         Self::LogsOmitData,
         Self::RecordsExpire,
         Self::OnlyOverTls,
+        Self::OnlyFunctionsWriteRecords,
         Self::RolesAreBounded,
         Self::AlarmsFire,
     ];
@@ -79,6 +82,7 @@ impl Check {
             Self::LogsOmitData => logs_omit_data(installation),
             Self::RecordsExpire => records_expire(installation),
             Self::OnlyOverTls => only_over_tls(installation),
+            Self::OnlyFunctionsWriteRecords => only_functions_write_records(template),
             Self::RolesAreBounded => roles_are_bounded(template),
             Self::AlarmsFire => alarms_fire(&rehearsal),
         };
@@ -263,26 +267,76 @@ fn records_expire(installation: &Installation) -> CheckResult {
     expect(!goes("specs/shop.yaml"), "earlier specs are deleted")
 }
 
-fn only_over_tls(installation: &Installation) -> CheckResult {
-    let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
-    let policy = installation.resource_policies.get(&bucket).ok_or("the bucket has no policy")?;
+/// What a principal with every permission may do with a resource that has a policy.
+fn grants_with(installation: &Installation, resource: &str) -> Result<Grants, String> {
+    let policy = installation.resource_policies.get(resource).ok_or(format!("{resource} has no policy"))?;
     let everything = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
-    let grants = Grants {
+    Ok(Grants {
         identity: vec![Arc::new(Policy::read(&everything).unwrap())],
         boundary: None,
         resource: Some(Arc::new(Policy::read(policy).unwrap())),
-    };
-    let administrator =
-        Principal::Role { arn: "arn:aws:iam::123456789012:role/admin".into(), session: "x".into() };
+    })
+}
+
+fn role(arn: &str) -> Principal {
+    Principal::Role { arn: arn.into(), session: "x".into() }
+}
+
+const ADMINISTRATOR: &str = "arn:aws:iam::123456789012:role/admin";
+
+fn only_over_tls(installation: &Installation) -> CheckResult {
+    let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
     let object = format!("{bucket}/specs/shop.yaml");
-    for (action, resource) in
-        [("s3:GetObject", &object), ("s3:PutObject", &object), ("s3:ListBucket", &bucket)]
-    {
+    let topic = &installation.settings.topic;
+    let queue = installation.queues.keys().next().ok_or("there is no queue")?;
+    for (action, resource, owner) in [
+        ("s3:GetObject", &object, &bucket),
+        ("s3:PutObject", &object, &bucket),
+        ("s3:ListBucket", &bucket, &bucket),
+        ("sns:Publish", topic, topic),
+        ("sqs:SendMessage", queue, queue),
+        ("sqs:ReceiveMessage", queue, queue),
+    ] {
+        let grants = grants_with(installation, owner)?;
         for (secure, expected) in [("true", true), ("false", false)] {
             let mut request = AccessRequest::new(action, "", resource);
             request.key("aws:SecureTransport", secure);
-            let allowed = grants.decide(&administrator, &request).is_ok();
+            let allowed = grants.decide(&role(ADMINISTRATOR), &request).is_ok();
             expect(allowed == expected, format!("{action} with TLS {secure}: {allowed}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether others can put no object among the records, but read, copy and delete those that are there.
+fn only_functions_write_records(template: &str) -> CheckResult {
+    for administrator in ["", ADMINISTRATOR] {
+        let rehearsal = installed(template, &[("RecordsAdministrator", administrator)])?;
+        let installation = rehearsal.installation();
+        let bucket = format!("arn:aws:s3:::{}", installation.bucket.name);
+        let grants = grants_with(installation, &bucket)?;
+        let writes = ["s3:PutObject", "s3:ReplicateObject", "s3:RestoreObject"];
+        let others = ["s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion"];
+        let functions = installation.roles.iter();
+        let functions =
+            functions.map(|(name, of)| (of.arn.as_str(), ["AdmitRole", "ConcludeRole"].contains(&&**name)));
+        for (arn, may_write) in functions.chain([
+            (ADMINISTRATOR, !administrator.is_empty()),
+            ("arn:aws:iam::123456789012:role/developer", false),
+        ]) {
+            for (action, folder, expected) in writes
+                .iter()
+                .flat_map(|action| {
+                    [(*action, "stacks/shop/baseline.json", may_write), (*action, "specs/shop.yaml", true)]
+                })
+                .chain(others.map(|action| (action, "stacks/shop/baseline.json", true)))
+            {
+                let mut request = AccessRequest::new(action, "", &format!("{bucket}/{folder}"));
+                request.key("aws:SecureTransport", "true");
+                request.key("aws:PrincipalArn", arn);
+                let allowed = grants.decide(&role(arn), &request).is_ok();
+                expect(allowed == expected, format!("{action} on {folder} by {arn}: {allowed}"))?;
+            }
         }
     }
     Ok(())
@@ -302,21 +356,35 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
     let installation = rehearsal.installation();
     let machine = ("StateMachineArn", installation.workflow.arn.as_str());
     let queue = installation.queues.keys().next().and_then(|arn| arn.rsplit(':').next()).unwrap();
-    for (namespace, metric, dimension, periods) in [
-        ("AWS/States", "ExecutionsFailed", Some(machine), 1),
-        ("AWS/States", "ExecutionsTimedOut", Some(machine), 1),
-        ("AWS/States", "ExecutionThrottled", Some(machine), 1),
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Some(("QueueName", queue)), 1),
+    let mut functions: Vec<&str> =
+        installation.functions.values().map(|function| function.name.as_str()).collect();
+    functions.sort_unstable();
+    for (namespace, metric, dimension, mut values, periods) in [
+        ("AWS/States", "ExecutionsFailed", machine.0, vec![machine.1], 1),
+        ("AWS/States", "ExecutionsTimedOut", machine.0, vec![machine.1], 1),
+        ("AWS/States", "ExecutionThrottled", machine.0, vec![machine.1], 1),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", vec![queue], 1),
         // A few throttled invocations are normal: other functions share the account's concurrency.
-        ("AWS/Lambda", "Throttles", None, 3),
+        ("AWS/Lambda", "Throttles", "FunctionName", functions, 3),
     ] {
-        let mut alarms = installation.alarms.iter();
-        let alarm = alarms.find(|alarm| alarm.namespace == namespace && alarm.metric_name == metric);
-        let alarm = alarm.ok_or(format!("no alarm for {metric}"))?;
-        let dimensions = alarm.dimensions.iter().map(|it| (it.name.as_str(), &it.value));
-        let expected = dimension.map(|(name, value)| (name, Value::from(value)));
-        let expected: Vec<(&str, &Value)> = expected.iter().map(|(name, value)| (*name, value)).collect();
-        expect(dimensions.collect::<Vec<_>>() == expected, format!("{} has other dimensions", alarm.id))?;
+        let is_on = |alarm: &&Alarm| {
+            let mut metrics = alarm.metrics.iter();
+            metrics.any(|of| of.namespace == namespace && of.name == metric)
+        };
+        let alarm = installation.alarms.iter().find(is_on).ok_or(format!("no alarm for {metric}"))?;
+        let mut watched: Vec<(&str, &str)> = alarm
+            .metrics
+            .iter()
+            .flat_map(|of| &of.dimensions)
+            .filter_map(|it| Some((it.name.as_str(), it.value.as_str()?)))
+            .collect();
+        watched.sort_unstable();
+        let expected: Vec<(&str, &str)> = values.drain(..).map(|value| (dimension, value)).collect();
+        expect(watched == expected, format!("{} has other dimensions: {watched:?}", alarm.id))?;
+        expect(
+            alarm.metrics.len() == expected.len(),
+            format!("{} has metrics without dimensions", alarm.id),
+        )?;
         fires_after(alarm, periods)?;
         expect(
             alarm.alarm_actions == [installation.settings.topic.as_str()],
@@ -329,7 +397,8 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
 
 fn fires_after(alarm: &Alarm, periods: usize) -> CheckResult {
     let id = &alarm.id;
-    expect(alarm.actions_enabled && alarm.period <= 300, format!("{id} is slow or notifies nobody"))?;
+    let quick = alarm.metrics.iter().all(|metric| metric.period <= 300);
+    expect(alarm.actions_enabled && quick, format!("{id} is slow or notifies nobody"))?;
     expect(alarm.fires(&vec![Some(1.0); periods]), format!("{id} does not fire"))?;
     expect(!alarm.fires(&vec![Some(1.0); periods - 1]), format!("{id} fires too soon"))?;
     expect(!alarm.fires(&vec![Some(0.0); periods]), format!("{id} fires without a failure"))?;

@@ -453,6 +453,42 @@ pub(super) const MISTAKES: &[Mistake] = &[
         "",
     ),
     mistake(OnlyOverTls, "BucketPolicy", "TLS is denied instead of plain HTTP", "'false'", "'true'"),
+    mistake(OnlyOverTls, "TopicPolicy", "plain HTTP is allowed", "Effect: Deny", "Effect: Allow"),
+    mistake(
+        OnlyOverTls,
+        "LostEventsPolicy",
+        "plain HTTP is denied for one action only",
+        "sqs:*",
+        "sqs:SendMessage",
+    ),
+    mistake(
+        OnlyFunctionsWriteRecords,
+        "BucketPolicy",
+        "the policy is for specs instead of records",
+        "${Bucket.Arn}/stacks/*",
+        "${Bucket.Arn}/specs/*",
+    ),
+    mistake(
+        OnlyFunctionsWriteRecords,
+        "BucketPolicy",
+        "every function may write records",
+        "ArnNotEquals:",
+        "ArnNotLike:\n                'aws:PrincipalArn': arn:aws:iam::*:role/stackdrop/functions/*\n              ArnNotEquals:",
+    ),
+    mistake(
+        OnlyFunctionsWriteRecords,
+        "BucketPolicy",
+        "nobody may delete records",
+        "[s3:PutObject, s3:ReplicateObject, s3:RestoreObject]",
+        "[s3:PutObject, s3:ReplicateObject, s3:RestoreObject, s3:DeleteObject]",
+    ),
+    mistake(
+        OnlyFunctionsWriteRecords,
+        "BucketPolicy",
+        "the administrator's role is left out",
+        "                  - !If [HasRecordsAdministrator, !Ref RecordsAdministrator, !Ref AWS::NoValue]\n",
+        "",
+    ),
     // ---------------------------------------------------------------- notifications
     mistake(AlarmsFire, "DeploymentFailed", "the threshold is too high", "Threshold: 1", "Threshold: 91"),
     mistake(
@@ -501,6 +537,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(AlarmsFire, "EventLost", "the alarm notifies nobody", ALARM, "AlarmActions: []"),
     mistake(AlarmsFire, "FunctionThrottled", "the threshold is too high", "Threshold: 1", "Threshold: 91"),
+    mistake(
+        AlarmsFire,
+        "FunctionThrottled",
+        "functions of others raise it",
+        ", Dimensions: [{Name: FunctionName, Value: !Ref EgressFunction}]",
+        "",
+    ),
     mistake(
         AlarmsFire,
         "FunctionThrottled",
