@@ -43,7 +43,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
         [
             "delete service/post",
             "delete cluster",
-            "delete task-definition (shop-post:1)",
+            "delete task-definition (stackdrop-shop_post:1)",
             "delete role/execution",
             "delete role/task",
         ]
