@@ -1,6 +1,6 @@
 //! What people do to a database by hand: it is put right, left alone, or named.
 
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{DbInstance, Subnet};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_functions::{Aws, handle};
@@ -48,6 +48,33 @@ async fn a_security_group_that_somebody_gives_the_database_is_taken_away() {
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     wait_until_stable(&aws, &mut deployment).await;
     assert_eq!(groups(&instance(&aws).await.unwrap()), [ours.as_str()]);
+    assert_nothing_to_do(&aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subnet_that_somebody_puts_into_the_subnet_group_is_taken_out() {
+    let (account, aws, mut deployment) = unprotected(SPEC).await;
+    let db = instance(&aws).await.unwrap();
+    let subnets = db.db_subnet_group().unwrap().subnets();
+    let zone =
+        |subnet: &Subnet| subnet.subnet_availability_zone().and_then(|zone| zone.name().map(str::to_owned));
+    let used = subnets.iter().find(|subnet| zone(subnet).as_deref() == db.availability_zone()).unwrap();
+    let used = used.subnet_identifier().unwrap();
+    let network = &deployment["outputs"]["network"];
+    let mut of_database = network["databaseSubnets"].as_object().unwrap().iter();
+    let (other, _) = of_database.find(|(_, id)| id.as_str() != Some(used)).unwrap();
+    let private = network["privateSubnets"][other.as_str()].as_str().unwrap();
+    let call = aws.rds().modify_db_subnet_group().db_subnet_group_name("shop-database");
+    call.subnet_ids(used).subnet_ids(private).send().await.unwrap();
+    later(10).await;
+    let (changes, ..) = planned(&aws, &deployment).await;
+    assert_eq!((&changes[0]["verb"], &changes[0]["resource"]), (&json!("update"), &json!("subnet-group")));
+    let before = account.calls();
+    let kind = FaultKind::Refused { code: "InvalidSubnet".into(), message: "not now".into() };
+    account.arm(Fault::at("rds", "ModifyDBSubnetGroup", When::Only(1), kind));
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    assert_eq!(writes_since(&account, before), ["rds:ModifyDBSubnetGroup"; 2]);
+    wait_until_stable(&aws, &mut deployment).await;
     assert_nothing_to_do(&aws, &deployment).await;
 }
 
@@ -163,6 +190,12 @@ async fn conclude_changes_no_database_without_the_stacks_tag() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_explained_with_the_events_of_this_database_of_a_whole_day() {
     let (account, aws, deployment) = unprotected(SPEC).await;
+    // More events than RDS lists at once, the oldest first.
+    let mut rebooted = 0;
+    while rebooted < 110 {
+        rebooted += account.cause(Incident::named("database-rebooted").unwrap(), "shop").len();
+        later(240).await;
+    }
     assert_eq!(account.cause(Incident::named("database-stopped").unwrap(), "shop"), ["shop-database"]);
     later(3 * 3600).await;
     // Another database, with newer events.

@@ -48,3 +48,13 @@ async fn a_full_version_is_kept_upgraded_or_refused() {
     assert_eq!(instance(&aws).await.unwrap().engine_version(), Some("17.9"));
     assert_eq!(planned(&aws, &deployment, "17.9").await, nothing);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_rds_does_not_make_in_one_step_is_a_problem() {
+    let (_account, aws, mut deployment) = deployed(&SPEC.replace("'16'", "'16.12'")).await;
+    next(&mut deployment);
+    let (_, problems) = planned(&aws, &deployment, "17.6").await;
+    assert_eq!(problems, ["database.version cannot be changed from 16.12 to 17.6 in one step"]);
+    let (_, problems) = planned(&aws, &deployment, "17.8").await;
+    assert_eq!(problems, Vec::<String>::new());
+}

@@ -6,6 +6,7 @@ mod common;
 
 mod deletion; // deletion, its order, and resources that the stack does not manage
 mod failures; // failed rollouts and their diagnosis
+mod limits; // limits and defaults of ECS
 mod manual_changes; // changes by hand or by other tools
 mod preflight; // preflight checks of a plan
 
@@ -382,29 +383,4 @@ async fn a_workers_own_health_check_decides_whether_it_is_stable() {
     let sick = next(&aws, &deployment, "second", &checked("sick")).await;
     let failed = wait_until_stable(&aws, &sick).await.unwrap_err();
     assert!(failed.to_string().contains("container health checks"), "{failed}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_limits_of_a_containers_health_check_are_those_of_ecs() {
-    let check =
-        "healthCheck: { command: [pgrep, mail], interval: 90, timeout: 80, unhealthy: 4, grace: 900 }";
-    let spec = WORKER.replace("image: mail", &format!("image: mail, {check}"));
-    let (account, aws, deployment) = deployed(&spec).await;
-    let used =
-        aws.ecs().describe_task_definition().task_definition("stackdrop-shop_mail").send().await.unwrap();
-    let used = used.task_definition.unwrap();
-    let check = used.container_definitions()[0].health_check().unwrap();
-    assert_eq!((check.interval(), check.timeout()), (Some(90), Some(60)));
-    assert_eq!((check.retries(), check.start_period()), (Some(4), Some(300)));
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_cluster_has_no_container_insights_whatever_the_accounts_default_is() {
-    let (_account, aws, _deployment) = deployed(WORKER).await;
-    let call = aws.ecs().describe_clusters().clusters("shop");
-    let found = call.include(aws_sdk_ecs::types::ClusterField::Settings).send().await.unwrap();
-    let settings = found.clusters()[0].settings().iter();
-    let settings: Vec<_> = settings.map(|one| (one.name().unwrap().as_str(), one.value().unwrap())).collect();
-    assert_eq!(settings, [("containerInsights", "disabled")]);
 }
