@@ -92,7 +92,9 @@ async fn a_change_that_rds_refuses_for_a_while_is_made_again() {
     refuse_once(&account, "StartDBInstance", busy);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     wait_until_stable(&aws, &mut deployment).await;
-    assert_eq!(account.strikes().len(), 4);
+    refuse_once(&account, "DescribeDBParameters", ("DBParameterGroupNotFound", "It was not found."));
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    assert_eq!(account.strikes().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,5 +134,22 @@ async fn what_rds_refuses_to_delete_is_named_with_rds_s_reason() {
         assert!(remaining["why"].as_str().unwrap().contains(why), "{deletion}");
         // The groups wait for the instance.
         assert_eq!(writes_since(&account, before), ["rds:DeleteDBInstance"], "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_disappears_while_it_is_read_or_deleted_is_no_failure() {
+    for (action, operation, code) in [
+        ("plan", "ListTagsForResource", "DBSubnetGroupNotFoundFault"),
+        ("plan", "ListTagsForResource", "DBParameterGroupNotFound"),
+        ("await-deletion", "DeleteDBInstance", "DBInstanceNotFound"),
+        ("await-deletion", "DeleteDBSubnetGroup", "DBSubnetGroupNotFoundFault"),
+        ("await-deletion", "DeleteDBParameterGroup", "DBParameterGroupNotFound"),
+    ] {
+        let (account, aws, deployment) = deployed(SPEC).await;
+        refuse_once(&account, operation, (code, "It was not found."));
+        let done = until_done(&aws, NAME, action, &deployment).await;
+        assert!(done.is_ok(), "{operation} {code}: {done:?}");
+        assert_eq!(account.strikes().len(), 1, "{operation} {code}");
     }
 }

@@ -182,3 +182,45 @@ async fn more_than_a_page_of_revisions_is_deleted() {
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), BTreeSet::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_aws_refuses_for_a_while_is_tried_again() {
+    for (operation, code) in [
+        ("DeleteService", "InvalidParameterException"),
+        ("DeleteService", "ServiceNotFoundException"),
+        ("DeleteService", "ServiceNotActiveException"),
+        ("DeleteService", "ClusterNotFoundException"),
+        ("DeleteCluster", "ClusterContainsServicesException"),
+        ("DeleteCluster", "ClusterContainsContainerInstancesException"),
+        ("DeleteCluster", "ClusterContainsTasksException"),
+        ("DeleteCluster", "UpdateInProgressException"),
+        ("DeregisterTaskDefinition", "ClientException"),
+    ] {
+        let (account, aws, mut deployment) = deployed(WORKER).await;
+        deployment["destroying"] = json!(true);
+        let kind = FaultKind::Refused { code: code.into(), message: "not now".into() };
+        account.arm(Fault::at("ecs", operation, When::Only(1), kind));
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+        assert_eq!(account.strikes().len(), 1, "{operation} {code}");
+        assert_eq!(inventory(&account), BTreeSet::new(), "{operation} {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_when_it_is_deleted_is_no_failure() {
+    for (service, operation, code) in [
+        ("ecs", "DeleteCluster", "ClusterNotFoundException"),
+        ("logs", "DescribeLogStreams", "ResourceNotFoundException"),
+        ("logs", "DeleteLogGroup", "ResourceNotFoundException"),
+        ("application-autoscaling", "DeregisterScalableTarget", "ObjectNotFoundException"),
+    ] {
+        let (account, aws, mut deployment) = deployed(WEB).await;
+        // A rollback, not a destroy, asks whether the log group has lines.
+        deployment["destroying"] = json!(operation != "DescribeLogStreams");
+        let kind = FaultKind::Refused { code: code.into(), message: "it is gone".into() };
+        account.arm(Fault::at(service, operation, When::Only(1), kind));
+        let done = until_done(&aws, NAME, "await-deletion", &deployment).await;
+        assert!(done.is_ok(), "{operation}: {done:?}");
+        assert_eq!(account.strikes().len(), 1, "{operation}");
+    }
+}
