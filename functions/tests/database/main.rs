@@ -8,6 +8,7 @@ mod deletion; // protection and final snapshots
 mod manual_changes; // what people do to a database by hand
 mod preflight; // preflight checks of a plan
 mod refused_calls; // calls that RDS refuses for a while
+mod rollbacks; // rollbacks to the baseline
 mod versions; // versions of PostgreSQL
 
 use std::time::Duration;
