@@ -53,6 +53,9 @@ async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
     dropped["baseline"] = deployment["baseline"].clone();
     let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
     assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
+    let deleted = ["instance", "subnet-group", "parameter-group (shop-postgres16)"]
+        .map(|resource| json!({ "verb": "delete", "resource": resource }));
+    assert_eq!(plan["changes"], json!(deleted));
     let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();

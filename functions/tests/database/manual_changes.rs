@@ -107,12 +107,12 @@ async fn a_parameter_group_that_waits_for_a_reboot_gets_one_and_the_plan_says_so
 async fn queued_changes_that_no_spec_has_are_named_and_left_alone() {
     let (account, aws, deployment) = unprotected(SPEC).await;
     let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database");
-    let call = call.ca_certificate_identifier("rds-ca-ecc384-g1");
+    let call = call.engine_version("16.12").ca_certificate_identifier("rds-ca-ecc384-g1");
     call.enable_iam_database_authentication(true).send().await.unwrap();
     later(60).await;
     let (changes, problems, warnings) = planned(&aws, &deployment).await;
     assert_eq!((changes, problems), (json!([]), json!([])));
-    let named = "(CA certificate rds-ca-ecc384-g1, IAM authentication true)";
+    let named = "(version 16.12, CA certificate rds-ca-ecc384-g1, IAM authentication true)";
     assert!(warnings[0]["why"].as_str().unwrap().contains(named), "{warnings}");
     let before = account.calls();
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
