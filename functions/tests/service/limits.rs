@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ecs::types::ClusterField;
+use aws_sdk_ecs::types::{ClusterField, LoadBalancer};
 
 use crate::common::until_done;
 use crate::{
@@ -36,9 +36,9 @@ async fn a_cluster_has_no_container_insights_whatever_the_accounts_default_is() 
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_with_more_services_than_one_call_reads_is_deployed_and_deleted() {
-    let services: String =
+    let services: Vec<String> =
         (0..12).map(|number| format!("  mail{number}: {{ image: mail, count: 1 }}\n")).collect();
-    let spec = format!("stack: shop\nservices:\n{services}");
+    let spec = format!("stack: shop\nservices:\n{}", services.concat());
     let (account, aws, mut deployment) = deployed(&spec).await;
     assert_nothing_to_do(&account, &aws, &deployment).await;
     deployment["destroying"] = true.into();
@@ -52,7 +52,7 @@ async fn a_service_can_listen_on_another_port() {
     let second = next(&aws, &deployment, "second", &WEB.replace("port: 8080", "port: 9090")).await;
     wait_until_stable(&aws, &second).await.unwrap();
     let service = described(&aws, "web").await;
-    let ports: Vec<_> = service.load_balancers().iter().map(|entry| entry.container_port()).collect();
+    let ports: Vec<_> = service.load_balancers().iter().map(LoadBalancer::container_port).collect();
     assert_eq!(ports, [Some(9090)]);
     assert_nothing_to_do(&account, &aws, &second).await;
 }
