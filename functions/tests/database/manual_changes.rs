@@ -251,3 +251,16 @@ async fn a_rotation_that_secrets_manager_refuses_for_a_while_is_requested_again(
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_rds_is_changing_stays_unprotected_and_the_deployment_says_so() {
+    let (_account, aws, deployment) = deployed(SPEC).await;
+    let call = aws.rds().modify_db_instance().db_instance_identifier("shop-database").apply_immediately(true);
+    call.db_instance_class("db.t4g.medium").send().await.unwrap();
+    later(20).await;
+    let concluded = handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
+    assert_eq!(concluded["succeeded"], json!(true), "{concluded}");
+    let why = "it is modifying, so its deletion protection stays off until the next deployment";
+    assert!(concluded["cause"].as_str().unwrap_or_default().contains(why), "{concluded}");
+    assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(false));
+}
