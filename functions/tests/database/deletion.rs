@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
+use stackdrop_simulator::Account;
 
 use crate::common::{act, until_done};
 use crate::{NAME, SPEC, deployed, existing, instance, later, next, prepared, wait_until_stable};
@@ -52,6 +53,9 @@ async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
     dropped["baseline"] = deployment["baseline"].clone();
     let plan = act(&aws, NAME, "plan", &dropped).await.unwrap();
     assert!(plan["problems"][0]["fix"].as_str().unwrap().contains("deletionProtection: false"), "{plan}");
+    let deleted = ["instance", "subnet-group", "parameter-group (shop-postgres16)"]
+        .map(|resource| json!({ "verb": "delete", "resource": resource }));
+    assert_eq!(plan["changes"], json!(deleted));
     let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
     assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
@@ -75,4 +79,46 @@ async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
     );
     until_done(&aws, NAME, "prune", &dropped).await.unwrap();
     assert!(instance(&aws).await.is_none());
+}
+
+/// The types of what RDS keeps of a deleted database.
+fn kept(account: &Account) -> Vec<String> {
+    let kinds = account.inventory().into_iter().map(|item| item.kind);
+    kinds.filter(|kind| kind.contains("Snapshot") || kind.contains("Backup")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_snapshot_is_taken_only_if_the_newest_spec_with_a_database_has_one() {
+    for (baseline, spec, is_taken) in [
+        (true, Some(true), true),
+        (true, Some(false), false),
+        (false, Some(true), true),
+        (false, None, false),
+        (true, None, true),
+    ] {
+        let (account, aws, mut deployment) = deployed(SPEC).await;
+        deployment["spec"]["database"]["finalSnapshot"] = json!(baseline);
+        next(&mut deployment);
+        match spec {
+            Some(spec) => deployment["spec"]["database"]["finalSnapshot"] = json!(spec),
+            None => {
+                deployment["spec"]["database"] = Value::Null;
+                deployment["spec"]["services"] = json!({});
+            }
+        }
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+        let expected = if is_taken { vec!["AWS::RDS::DBSnapshot"] } else { Vec::new() };
+        assert_eq!(kept(&account), expected, "baseline {baseline}, spec {spec:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_still_being_created_is_deleted_without_a_snapshot() {
+    let (account, aws, mut deployment) = prepared(SPEC).await;
+    next(&mut deployment);
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    later(20).await;
+    assert_eq!(instance(&aws).await.unwrap().db_instance_status(), Some("creating"));
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(kept(&account), Vec::<String>::new());
 }

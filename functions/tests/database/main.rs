@@ -5,7 +5,11 @@
 mod common;
 
 mod deletion; // protection and final snapshots
+mod manual_changes; // what people do to a database by hand
 mod preflight; // preflight checks of a plan
+mod refused_calls; // calls that RDS refuses for a while
+mod rollbacks; // rollbacks to the baseline
+mod versions; // versions of PostgreSQL
 
 use std::time::Duration;
 
@@ -168,6 +172,27 @@ async fn a_stack_without_a_database_has_nothing_to_do() {
     assert_eq!(act(&aws, NAME, "apply", &deployment).await.unwrap(), json!({ "awaited": false }));
     assert_eq!(act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap(), json!({ "awaited": false }));
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_no_service_uses_is_not_awaited() {
+    let spec = SPEC.replace(", database: { DB_HOST: host }", "");
+    let (_account, aws, deployment) = prepared(&spec).await;
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    assert_eq!(outputs["awaited"], json!(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_warns_of_lost_data_only_if_the_stack_had_a_database() {
+    let (_account, aws, mut deployment) = prepared(SPEC).await;
+    next(&mut deployment);
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let why = plan["warnings"][0]["why"].as_str().unwrap();
+    assert!(why.contains("somebody deleted RDS instance shop-database: the new one is empty"), "{plan}");
+    deployment["baseline"]["spec"]["database"] = Value::Null;
+    deployment["baseline"]["spec"]["services"] = json!({});
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!(plan["warnings"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]

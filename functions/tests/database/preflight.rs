@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{self, act, aws, deployment};
-use crate::{NAME, SPEC, deployed, next, writes_since};
+use crate::{NAME, SPEC, deployed, next, prepared, writes_since};
 
 /// The problems of a plan, each as `why; fix`.
 fn problems(plan: &Value) -> Vec<String> {
@@ -53,4 +53,26 @@ async fn a_plan_rejects_an_upgrade_to_a_version_that_rds_does_not_have() {
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     assert!(problems(&plan)[0].contains("RDS has no PostgreSQL 17.1"), "{plan}");
     assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_needs_a_class_that_the_zones_of_the_database_subnets_have() {
+    let spec = format!("{SPEC}network: {{ excludeZones: [eu-central-1a] }}\n");
+    let old_class = |deployment: &Value| {
+        let mut deployment = deployment.clone();
+        deployment["spec"]["database"]["class"] = json!("db.m5.large");
+        deployment["spec"]["database"]["multiAz"] = json!(true);
+        deployment
+    };
+    // Before the network exists, before the database exists, and for an existing one.
+    let account = common::account();
+    let nothing = deployment(&spec);
+    let (_other, with_network, network) = prepared(&spec).await;
+    let (_third, with_database, mut database) = deployed(&spec).await;
+    next(&mut database);
+    for (aws, before) in [(aws(&account), nothing), (with_network, network), (with_database, database)] {
+        let problems = problems(&act(&aws, NAME, "plan", &old_class(&before)).await.unwrap());
+        let expected = "2 of the zones of the database subnets (eu-central-1b, eu-central-1c) must have it";
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    }
 }

@@ -1,9 +1,10 @@
 //! Deletion: its order, resources that the stack does not manage, and lost or refused calls.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_sdk_ecs::types::Tag;
-use serde_json::json;
+use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
@@ -43,7 +44,7 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
         [
             "delete service/post",
             "delete cluster",
-            "delete task-definition (shop-post:1)",
+            "delete task-definition (stackdrop-shop_post:1)",
             "delete role/execution",
             "delete role/task",
         ]
@@ -83,12 +84,12 @@ async fn resources_that_the_stack_does_not_manage_are_reported_and_left_alone() 
     let (aws, deployment) = prepared(&account, WORKER).await;
     aws.logs().create_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap_err();
-    tokio::time::advance(std::time::Duration::from_secs(30)).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
     aws.ecs().create_cluster().cluster_name("shop").send().await.unwrap();
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let role = "stackdrop-shop-task-eu-central-1";
     aws.iam().create_role().role_name(role).assume_role_policy_document(trust).send().await.unwrap();
-    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
     let problems: Vec<&str> =
         plan["problems"].as_array().unwrap().iter().map(|one| one["resource"].as_str().unwrap()).collect();
@@ -178,7 +179,88 @@ async fn more_than_a_page_of_revisions_is_deleted() {
         call.send().await.unwrap();
     }
     let mut deployment = deployment;
-    deployment["destroying"] = serde_json::json!(true);
+    deployment["destroying"] = json!(true);
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_aws_refuses_for_a_while_is_tried_again() {
+    for (operation, code) in [
+        ("DeleteService", "InvalidParameterException"),
+        ("DeleteService", "ServiceNotFoundException"),
+        ("DeleteService", "ServiceNotActiveException"),
+        ("DeleteService", "ClusterNotFoundException"),
+        ("DeleteCluster", "ClusterContainsServicesException"),
+        ("DeleteCluster", "ClusterContainsContainerInstancesException"),
+        ("DeleteCluster", "ClusterContainsTasksException"),
+        ("DeleteCluster", "UpdateInProgressException"),
+        ("DeregisterTaskDefinition", "ClientException"),
+    ] {
+        let (account, aws, mut deployment) = deployed(WORKER).await;
+        deployment["destroying"] = json!(true);
+        let kind = FaultKind::Refused { code: code.into(), message: "not now".into() };
+        account.arm(Fault::at("ecs", operation, When::Only(1), kind));
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+        assert_eq!(account.strikes().len(), 1, "{operation} {code}");
+        assert_eq!(inventory(&account), BTreeSet::new(), "{operation} {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_when_it_is_deleted_is_no_failure() {
+    for (service, operation, code) in [
+        ("ecs", "DeleteCluster", "ClusterNotFoundException"),
+        ("logs", "DescribeLogStreams", "ResourceNotFoundException"),
+        ("logs", "DeleteLogGroup", "ResourceNotFoundException"),
+        ("application-autoscaling", "DeregisterScalableTarget", "ObjectNotFoundException"),
+    ] {
+        let (account, aws, mut deployment) = deployed(WEB).await;
+        // A rollback, not a destroy, asks whether the log group has lines.
+        deployment["destroying"] = json!(operation != "DescribeLogStreams");
+        let kind = FaultKind::Refused { code: code.into(), message: "it is gone".into() };
+        account.arm(Fault::at(service, operation, When::Only(1), kind));
+        let done = until_done(&aws, NAME, "await-deletion", &deployment).await;
+        assert!(done.is_ok(), "{operation}: {done:?}");
+        assert_eq!(account.strikes().len(), 1, "{operation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlives_a_service_that_somebody_deletes_is_deleted_with_the_stack() {
+    for also_its_log_group in [false, true] {
+        let (account, aws, mut deployment) = deployed(WEB).await;
+        aws.ecs().delete_service().cluster("shop").service("web").force(true).send().await.unwrap();
+        tokio::time::advance(Duration::from_mins(10)).await;
+        if also_its_log_group {
+            aws.logs().delete_log_group().log_group_name("/stackdrop/shop/web").send().await.unwrap();
+        }
+        deployment["destroying"] = json!(true);
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+        assert_eq!(inventory(&account), BTreeSet::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlives_a_service_that_somebody_deletes_is_deleted_when_the_spec_drops_it() {
+    let two = format!("{WORKER}  audit: {{ image: audit, count: 1, scaling: {{ min: 1, max: 2 }} }}\n");
+    let (account, aws, deployment) = deployed(&two).await;
+    aws.ecs().delete_service().cluster("shop").service("audit").force(true).send().await.unwrap();
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let dropped = changed(&deployment, "second", WORKER);
+    assert_eq!(changes(&aws, &dropped).await, ["delete scalable-target/audit"]);
+    let deployment = next(&aws, &deployment, "second", WORKER).await;
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    let kept: Vec<String> = inventory(&account).into_iter().filter(|item| item.contains("audit")).collect();
+    assert_eq!(kept, ["AWS::Logs::LogGroup /stackdrop/shop/audit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_neither_a_baseline_nor_a_log_group_names_is_found_in_the_cluster() {
+    let (_account, aws, deployment) = deployed(WORKER).await;
+    aws.logs().delete_log_group().log_group_name("/stackdrop/shop/mail").send().await.unwrap();
+    let mut renamed = changed(&deployment, "second", &WORKER.replace("  mail:", "  post:"));
+    renamed["baseline"] = Value::Null;
+    let planned = changes(&aws, &renamed).await;
+    assert!(planned.contains(&"delete service/mail".to_owned()), "{planned:?}");
 }

@@ -1,10 +1,11 @@
 //! Failed rollouts and their diagnosis.
 
 use stackdrop_functions::aws::error::StepError;
+use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
 use crate::common::{apply, until_done, writes};
 use crate::{
-    NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, next, prepared,
+    NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, described, next, prepared,
     wait_until_stable,
 };
 
@@ -94,4 +95,63 @@ async fn a_completed_rollout_without_healthy_targets_is_not_stable() {
     let answer = stackdrop_functions::handle(NAME, payload, &aws).await;
     let targets = |error: &StepError| error.to_string().contains("the targets of ECS service web");
     assert!(matches!(&answer, Err(error) if error.is_retried() && targets(error)), "{answer:?}");
+}
+
+/// Makes AWS refuse the next call of `service:operation`, once.
+fn refuse_once(account: &Account, call: &str, code: &str, message: &str) {
+    let (service, operation) = call.split_once(':').unwrap();
+    let kind = FaultKind::Refused { code: code.into(), message: message.into() };
+    account.arm(Fault::at(service, operation, When::Only(1), kind));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_aws_refuses_for_a_while_is_tried_again() {
+    const INVALID: &str = "InvalidParameterException";
+    const ROLE: &str =
+        "Unable to assume the service linked role. Please verify that the ECS service linked role exists.";
+    const REGISTER: &str = "application-autoscaling:RegisterScalableTarget";
+    for (call, code, message, is_retried) in [
+        ("ecs:CreateCluster", INVALID, ROLE, true),
+        ("ecs:CreateCluster", INVALID, "Invalid setting", false),
+        ("ecs:CreateService", INVALID, ROLE, true),
+        ("ecs:CreateService", INVALID, "The target group does not have an associated load balancer.", true),
+        ("ecs:CreateService", INVALID, "Unable to Start a service that is still Draining.", true),
+        ("ecs:CreateService", INVALID, "Creation of service was not idempotent.", true),
+        ("ecs:CreateService", INVALID, "Container web does not exist in the task definition.", false),
+        ("ecs:CreateService", "ClusterNotFoundException", "Cluster not found.", true),
+        ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "The log group exists.", true),
+        ("logs:PutRetentionPolicy", "ResourceNotFoundException", "The log group does not exist.", true),
+        (REGISTER, "ValidationException", "ECS service doesn't exist: service/shop/web", true),
+        (REGISTER, "ValidationException", "Tags can only be specified for a new target.", true),
+        (REGISTER, "ValidationException", "Maximum capacity cannot be less than minimum capacity", false),
+        ("application-autoscaling:PutScalingPolicy", "ObjectNotFoundException", "No target.", true),
+    ] {
+        let account = account();
+        let (aws, mut deployment) = prepared(&account, WEB).await;
+        refuse_once(&account, call, code, message);
+        let applied = until_done(&aws, NAME, "apply", &deployment).await;
+        assert_eq!(account.strikes().len(), 1, "{call}");
+        match applied {
+            Ok(outputs) => {
+                assert!(is_retried, "{call}: {message}");
+                deployment["outputs"][NAME] = outputs;
+                wait_until_stable(&aws, &deployment).await.unwrap();
+                assert_nothing_to_do(&account, &aws, &deployment).await;
+            }
+            Err(error) => {
+                assert!(!is_retried, "{call}: {message}: {error}");
+                assert!(matches!(error, StepError::Refused { .. }), "{call}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_ecs_refuses_for_a_while_is_tried_again() {
+    let (account, aws, deployment) = deployed(WORKER).await;
+    refuse_once(&account, "ecs:UpdateService", "ServiceNotFoundException", "Service not found.");
+    let second = next(&aws, &deployment, "second", &WORKER.replace("count: 1", "count: 2")).await;
+    wait_until_stable(&aws, &second).await.unwrap();
+    assert_eq!(account.strikes().len(), 1);
+    assert_eq!(described(&aws, "mail").await.desired_count(), 2);
 }

@@ -6,6 +6,7 @@ mod common;
 
 mod deletion; // deletion, its order, and resources that the stack does not manage
 mod failures; // failed rollouts and their diagnosis
+mod limits; // limits and defaults of ECS
 mod manual_changes; // changes by hand or by other tools
 mod preflight; // preflight checks of a plan
 

@@ -191,3 +191,44 @@ services:
     assert_eq!(problems.len(), 5, "{problems:#?}");
     assert_eq!(writes(&account), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_names_secrets_that_exist_and_that_no_task_can_read() {
+    const THEIRS: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf";
+    let account = account();
+    account.seed(&Seed::Secret { arn: THEIRS.into() });
+    let aws = aws(&account);
+    aws.secrets().delete_secret().secret_id(TOKEN).send().await.unwrap();
+    let problems = problems(&aws, &deployment(&with_secrets(TOKEN, THEIRS))).await;
+    for (at, expected) in [
+        (0, "(services.mail.secrets.ONE) is scheduled for deletion; restore the secret"),
+        (
+            1,
+            "(services.mail.secrets.TWO) of another account is encrypted with a KMS key that only that account can use",
+        ),
+    ] {
+        assert!(problems[at].contains(expected), "{expected}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_to_keys_and_caches_that_cannot_be_read_at_the_moment_is_kept() {
+    let account = account();
+    account.seed(&Seed::PullThroughCache { prefix: "hub".into() });
+    let key = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    put_key(&account, key);
+    let own = secret(&aws(&account), "shop/one", key).await;
+    let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/hub/library/nginx:1.29";
+    let spec = with_secrets(&own, &own).replace("image: mail", &format!("image: '{image}'"));
+    let (aws, mut deployment) = prepared(&account, &spec).await;
+    apply(&aws, &[NAME], &mut deployment).await;
+    wait_until_stable(&aws, &deployment).await.unwrap();
+    deny(&account, "secretsmanager", "DescribeSecret");
+    deny(&account, "ecr", "DescribePullThroughCacheRules");
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    act(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(statement(&aws, "kms:Decrypt").await[0]["Resource"], json!(key));
+    let repository = "arn:aws:ecr:eu-central-1:123456789012:repository/hub/library/nginx";
+    assert_eq!(statement(&aws, "ecr:BatchImportUpstreamImage").await[0]["Resource"], json!([repository]));
+}

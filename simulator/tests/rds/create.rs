@@ -151,6 +151,21 @@ async fn defaults_are_those_of_rds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_database_is_public_by_default_where_the_vpc_has_an_internet_gateway() {
+    let site = Site::open().await;
+    let gateway = site.ec2.create_internet_gateway().send().await.unwrap().internet_gateway.unwrap();
+    let gateway = gateway.internet_gateway_id.unwrap();
+    wait(5.0).await;
+    site.ec2.attach_internet_gateway().internet_gateway_id(&gateway).vpc_id(&site.vpc).send().await.unwrap();
+    wait(5.0).await;
+    for (name, asked, public) in [("open", None, true), ("closed", Some(false), false)] {
+        let call = site.create().db_instance_identifier(name).set_publicly_accessible(asked);
+        let made = call.send().await.unwrap().db_instance.unwrap();
+        assert_eq!(made.publicly_accessible(), Some(public), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_identifier_is_taken_until_its_instance_is_gone() {
     let site = Site::open().await;
     site.create().send().await.unwrap();

@@ -227,28 +227,63 @@ fn refusals(
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_rds::types::AvailabilityZone;
+    use aws_sdk_rds::types::builders::OrderableDbInstanceOptionBuilder;
+
     use super::*;
+
+    fn spec(more: &str) -> Database {
+        let text = format!("stack: shop\ndatabase: {{ version: '17', class: db.m5.large, name: a{more} }}");
+        stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap()
+    }
+
+    /// An offer in two zones.
+    fn offer(zones: [&str; 2]) -> OrderableDbInstanceOptionBuilder {
+        let zone = |name: &str| AvailabilityZone::builder().name(name).build();
+        let offer = OrderableDbInstanceOption::builder().storage_type(STORAGE_TYPE);
+        let offer = offer.min_storage_size(20).max_storage_size(65_536);
+        zones.into_iter().fold(offer, |offer, name| offer.availability_zones(zone(name)))
+    }
 
     #[test]
     fn a_standby_needs_a_class_that_two_of_the_zones_have() {
-        use aws_sdk_rds::types::AvailabilityZone;
-        let zone = |name: &str| AvailabilityZone::builder().name(name).build();
-        let option = OrderableDbInstanceOption::builder()
-            .storage_type(STORAGE_TYPE)
-            .availability_zones(zone("eu-central-1a"))
-            .availability_zones(zone("eu-central-1c"))
-            .min_storage_size(20)
-            .max_storage_size(65_536)
-            .build();
-        let spec = |more: &str| {
-            let text =
-                format!("stack: shop\ndatabase: {{ version: '17', class: db.m5.large, name: a{more} }}");
-            stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap()
-        };
+        let option = offer(["eu-central-1a", "eu-central-1c"]).build();
         let zones = ["eu-central-1a", "eu-central-1b"].map(str::to_owned).into();
         let refused = |more: &str| refusals(&spec(more), "17.7", std::slice::from_ref(&option), &zones);
         assert_eq!(refused(""), Vec::new());
         let [(why, _)] = &refused(", multiAz: true")[..] else { panic!("one refusal") };
         assert!(why.contains("in eu-central-1a, eu-central-1c, and 2 of the zones"), "{why}");
+    }
+
+    #[test]
+    fn each_limit_of_an_offer_is_a_problem_only_for_a_spec_beyond_it() {
+        let zones = ["a", "b"];
+        let no_standby = || offer(zones).multi_az_capable(false);
+        let small = || offer(zones).max_storage_size(100);
+        let fixed = || offer(zones).supports_storage_autoscaling(false);
+        for (offer, more, expected) in [
+            (offer(zones), ", multiAz: true, maxStorage: 100", None),
+            (no_standby(), "", None),
+            (no_standby(), ", multiAz: true", Some("set another database.class, or database.multiAz: false")),
+            (offer(zones).min_storage_size(50), ", storage: 49", Some("50 to 65536 GiB, not 49")),
+            (offer(zones).min_storage_size(50), ", storage: 50", None),
+            (small(), ", storage: 80, maxStorage: 100", None),
+            (small(), ", storage: 101", Some("set database.storage to a value from 20 to 100")),
+            (small(), ", maxStorage: 101", Some("set database.maxStorage to a value from 20 to 100")),
+            (fixed(), "", None),
+            (
+                fixed(),
+                ", maxStorage: 100",
+                Some("does not support storage autoscaling; remove database.maxStorage"),
+            ),
+            (offer(zones).storage_type("io2"), "", Some("RDS does not offer database.class db.m5.large")),
+        ] {
+            let zones = zones.map(str::to_owned).into();
+            let refused = refusals(&spec(more), "17.7", &[offer.build()], &zones);
+            let refused: Vec<String> = refused.iter().map(|(why, fix)| format!("{why}; {fix}")).collect();
+            assert_eq!(refused.len(), usize::from(expected.is_some()), "{more}: {refused:?}");
+            let is_told = expected.is_none_or(|expected| refused[0].contains(expected));
+            assert!(is_told, "{expected:?}: {refused:?}");
+        }
     }
 }

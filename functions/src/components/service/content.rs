@@ -76,15 +76,7 @@ impl Content {
     /// The content of a revision, if it contains nothing else.
     pub(super) fn of(definition: &TaskDefinition) -> Option<Self> {
         let [container] = definition.container_definitions() else { return None };
-        let plain = definition.volumes().is_empty()
-            && definition.network_mode() == Some(&NetworkMode::Awsvpc)
-            && definition.requires_compatibilities() == [Compatibility::Fargate]
-            && container.entry_point().is_empty()
-            && container.mount_points().is_empty()
-            && container.user().is_none()
-            && container.working_directory().is_none()
-            && container.environment_files().is_empty()
-            && container.port_mappings().len() <= 1;
+        let plain = is_plain(definition) && is_plain_container(container);
         let log = container.log_configuration().filter(|log| *log.log_driver() == LogDriver::Awslogs)?;
         let option = |name: &str| Some((name.to_owned(), log.options()?.get(name)?.clone()));
         let variables = container.environment().iter();
@@ -226,6 +218,29 @@ impl std::fmt::Display for Check {
             "{command} (every {interval} s, at most {timeout} s, {retries} failures, after {start_period} s)"
         )
     }
+}
+
+/// Whether a task definition has nothing, beside its containers, that Stackdrop never writes.
+fn is_plain(definition: &TaskDefinition) -> bool {
+    definition.volumes().is_empty()
+        && definition.network_mode() == Some(&NetworkMode::Awsvpc)
+        && definition.requires_compatibilities() == [Compatibility::Fargate]
+        && definition.runtime_platform().is_none()
+        && definition.ephemeral_storage().is_none()
+}
+
+/// Whether a container has nothing that Stackdrop never writes.
+fn is_plain_container(container: &ContainerDefinition) -> bool {
+    container.entry_point().is_empty()
+        && container.mount_points().is_empty()
+        && container.user().is_none()
+        && container.working_directory().is_none()
+        && container.environment_files().is_empty()
+        && container.port_mappings().len() <= 1
+        && container.readonly_root_filesystem() != Some(true)
+        && container.start_timeout().is_none()
+        && container.stop_timeout().is_none()
+        && container.ulimits().is_empty()
 }
 
 /// The log driver's options that Stackdrop sets. AWS may add others.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{Container, LoadBalancer, Service, ServiceEvent, Task};
 use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
+use stackdrop_specs::Service as Spec;
 
 use super::targets::{describe_target, health_check};
 use super::{logs, tasks};
@@ -185,15 +186,14 @@ async fn last_lines(work: &Work<'_>, name: &str, task: &Task) -> Option<String> 
         Err(error) => return Some(unreadable("the end of its log", &error)),
     };
     let messages = response.events().iter().filter_map(|event| event.message());
-    let lines: Vec<String> = messages.map(|line| redacted(work, name, line)).collect();
+    let lines: Vec<String> = messages.map(|line| redacted(work.spec.services.get(name), line)).collect();
     (!lines.is_empty()).then(|| {
         format!("its log ends with: {} (the whole log is in the log group {group})", lines.join(" | "))
     })
 }
 
 /// A line of a log for a record: shortened, and without the values of variables that come from a secret.
-fn redacted(work: &Work<'_>, name: &str, line: &str) -> String {
-    let service = work.spec.services.get(name);
+fn redacted(service: Option<&Spec>, line: &str) -> String {
     let secrets = service.into_iter().flat_map(|service| {
         let of_database = service.database.iter().filter(|(_, value)| value.is_secret());
         service.secrets.keys().chain(of_database.map(|(variable, _)| variable))
@@ -248,5 +248,28 @@ mod tests {
         ] {
             assert_eq!(redact(line, "DB_PASSWORD"), redacted);
         }
+    }
+
+    #[test]
+    fn a_line_of_a_log_is_short_and_has_no_value_of_a_variable_that_comes_from_a_secret() {
+        let spec = "
+stack: shop
+database: { version: '17', class: db.t4g.micro, storage: 20, name: shop }
+services:
+  web:
+    image: web
+    environment: { LEVEL: info }
+    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf' }
+    database: { PGHOST: host, PGUSER: username, PGPASSWORD: password }
+";
+        let spec = stackdrop_specs::Spec::read(spec.as_bytes()).unwrap();
+        let line = |text: &str| redacted(spec.services.get("web"), text);
+        assert_eq!(
+            line(" LEVEL=info TOKEN=t0 PGHOST=db PGUSER=u0 PGPASSWORD=p0\n"),
+            "LEVEL=info TOKEN=*** PGHOST=db PGUSER=*** PGPASSWORD=***"
+        );
+        assert_eq!(line(&"é".repeat(300)), "é".repeat(300));
+        assert_eq!(line(&"é".repeat(301)), format!("{}…", "é".repeat(300)));
+        assert_eq!(redacted(None, "TOKEN=t0"), "TOKEN=t0");
     }
 }

@@ -211,6 +211,11 @@ pub(crate) fn vpc_exists(world: &World, id: &str) -> bool {
     world.states.ec2.vpcs.get(id).is_some_and(|vpc| known(world, vpc))
 }
 
+/// Whether an internet gateway is attached to a VPC.
+pub(crate) fn has_internet_gateway(world: &World, vpc: &str) -> bool {
+    gateway::is_attached_to(world, vpc)
+}
+
 /// A subnet, if it exists.
 pub(crate) fn subnet(world: &World, id: &str) -> Option<SubnetFacts> {
     let subnet = world.states.ec2.subnets.get(id).filter(|subnet| known(world, *subnet))?;

@@ -311,10 +311,12 @@ fn settings(world: &World, params: &Params, group: &SubnetGroup) -> Result<Setti
             Refusal::new("OptionGroupNotFoundFault", format!("Option group not found: {other}")).status(404)
         );
     }
-    let public = params.flag("PubliclyAccessible")?.unwrap_or(false);
-    if public {
+    let public = params.flag("PubliclyAccessible")?;
+    if public == Some(true) {
         checks::public(world, group)?;
     }
+    // "If the subnets are part of a VPC that has an internet gateway attached to it, the DB instance is public" (API reference).
+    let public = public.unwrap_or_else(|| ec2::has_internet_gateway(world, &group.vpc));
     let mut settings = Settings {
         class,
         version,
