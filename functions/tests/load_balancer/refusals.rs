@@ -7,9 +7,9 @@ use stackdrop_simulator::{Account, Fault, FaultKind, When};
 use crate::common::{act, apply, until_done};
 use crate::{DOMAIN, GIVEN, NAME, assert_nothing_to_do, deployed, inventory, prepared};
 
-fn arm(account: &Account, service: &str, operation: &str, code: &str) {
+fn arm(account: &Account, service: &str, operation: &str, when: When, code: &str) {
     let kind = FaultKind::Refused { code: code.into(), message: "the test says no".into() };
-    account.arm(Fault::at(service, operation, When::Only(1), kind));
+    account.arm(Fault::at(service, operation, when, kind));
 }
 
 #[tokio::test(start_paused = true)]
@@ -24,7 +24,7 @@ async fn a_call_that_aws_refuses_for_a_moment_delays_a_deployment_and_does_not_f
         ("CreateRule", "TargetGroupNotFound"),
     ] {
         let (account, aws, mut deployment) = prepared(DOMAIN).await;
-        arm(&account, "elasticloadbalancing", operation, code);
+        arm(&account, "elasticloadbalancing", operation, When::Only(1), code);
         apply(&aws, &[NAME], &mut deployment).await;
         assert_eq!(account.strikes().len(), 1, "{operation}: {code}");
         until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_call_that_aws_refuses_for_a_moment_delays_a_deployment_and_does_not_f
 async fn a_certificate_of_the_user_that_the_load_balancer_rejects_is_told_at_once() {
     for code in ["CertificateNotFound", "UnsupportedCertificate"] {
         let (account, aws, deployment) = prepared(GIVEN).await;
-        arm(&account, "elasticloadbalancing", "CreateListener", code);
+        arm(&account, "elasticloadbalancing", "CreateListener", When::From(1), code);
         let refused = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
         assert_eq!(refused.name(), "Refused");
         assert!(refused.chain().contains(code), "{}", refused.chain());
@@ -52,7 +52,7 @@ async fn a_call_that_aws_refuses_for_a_moment_delays_a_deletion_and_does_not_fai
         ("acm", "DeleteCertificate", "ResourceInUseException", "certificate"),
     ] {
         let (account, aws, deployment) = deployed(DOMAIN).await;
-        arm(&account, service, operation, code);
+        arm(&account, service, operation, When::Only(1), code);
         let first = act(&aws, NAME, "delete", &deployment).await.unwrap();
         assert!(first["remaining"].to_string().contains(resource), "{operation}: {first}");
         until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
