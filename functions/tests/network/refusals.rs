@@ -1,23 +1,13 @@
-//! Refusals that pass: AWS shows a resource late, or an answer was lost. The step reads again, and completes. What a lost answer
-//! leaves twice is deleted.
-#![expect(clippy::unwrap_used, reason = "what a helper cannot do is a failure of the test that asked for it")]
-
-mod common;
+//! Refusals that pass: AWS shows a resource late, or an answer was lost. The step reads again, and completes.
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{DomainType, ResourceType, Tag, TagSpecification};
-use common::{account, act, apply, aws, deployment, until_done};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
-/// An instance behind a NAT gateway, and one behind interface endpoints.
-const NAT: &str = "stack: shop\nnetwork: { nat: single }\ninstance: {}\n";
-const ENDPOINTS: &str = "stack: shop\nnetwork: { nat: none }\ninstance: {}\n";
-
-/// The components, in their order.
-const COMPONENTS: [&str; 4] = ["network", "security-groups", "egress", "instance"];
+use crate::common::{act, until_done};
+use crate::{COMPONENTS, ENDPOINTS, NAT, applied, deployed};
 
 /// A call of a component, and the codes with which AWS refuses it for a while.
 struct Refused {
@@ -207,22 +197,10 @@ fn messages(code: &str) -> &'static [&'static str] {
     }
 }
 
-/// Applies a component, and waits until it is stable.
-async fn applied(aws: &Aws, component: &str, deployment: &mut Value) {
-    apply(aws, &[component], deployment).await;
-    if ["egress", "instance"].contains(&component) {
-        until_done(aws, component, "wait-until-stable", deployment).await.unwrap();
-    }
-}
-
-/// An account in which the next call is refused once, with the components before this one.
+/// An account with the components before this one.
 async fn before(refused: &Refused) -> (Account, Aws, Value) {
-    let account = account();
-    let (aws, mut deployment) = (aws(&account), deployment(refused.spec));
-    for component in COMPONENTS.into_iter().take_while(|component| *component != refused.component) {
-        applied(&aws, component, &mut deployment).await;
-    }
-    (account, aws, deployment)
+    let at = COMPONENTS.iter().position(|component| *component == refused.component).unwrap();
+    deployed(refused.spec, &COMPONENTS[..at]).await
 }
 
 fn arm(account: &Account, refused: &Refused, code: &str, message: &str) {
@@ -270,49 +248,4 @@ async fn a_call_that_aws_refuses_for_a_moment_delays_a_deletion_and_does_not_fai
             assert_eq!(ours.map(|item| item.id).collect::<Vec<_>>(), Vec::<String>::new(), "{about}");
         }
     }
-}
-
-/// The tags that a component gives to its resources.
-fn tags(kind: ResourceType, component: &str, logical_id: &str) -> TagSpecification {
-    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
-    TagSpecification::builder()
-        .resource_type(kind)
-        .tags(tag("stackdrop:stack", "shop"))
-        .tags(tag("stackdrop:component", component))
-        .tags(tag("stackdrop:logical-id", logical_id))
-        .build()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_second_resource_for_one_logical_id_is_named_and_deleted_and_the_one_in_use_stays() {
-    let account = account();
-    let (aws, mut deployment) = (aws(&account), deployment(NAT));
-    for component in ["network", "security-groups", "egress"] {
-        applied(&aws, component, &mut deployment).await;
-    }
-    let ids = || account.inventory().into_iter().map(|item| item.id).collect::<Vec<_>>();
-    let before = ids();
-    let ec2 = aws.ec2();
-    let call = ec2.create_vpc().cidr_block("10.99.0.0/16");
-    let vpc = call.tag_specifications(tags(ResourceType::Vpc, "network", "vpc")).send().await.unwrap();
-    let of_gateway = tags(ResourceType::InternetGateway, "network", "internet-gateway");
-    let gateway = ec2.create_internet_gateway().tag_specifications(of_gateway).send().await.unwrap();
-    let of_address = tags(ResourceType::ElasticIp, "egress", "address/a");
-    let call = ec2.allocate_address().domain(DomainType::Vpc).tag_specifications(of_address);
-    let address = call.send().await.unwrap();
-    tokio::time::advance(Duration::from_secs(30)).await;
-    let vpc = format!("vpc ({})", vpc.vpc().unwrap().vpc_id().unwrap());
-    let gateway = gateway.internet_gateway().unwrap().internet_gateway_id().unwrap();
-    let gateway = format!("internet-gateway ({gateway})");
-    let address = format!("address/a ({})", address.public_ip().unwrap());
-    for (component, copies) in [("network", vec![vpc, gateway]), ("egress", vec![address])] {
-        let plan = act(&aws, component, "plan", &deployment).await.unwrap();
-        let wanted: Value = copies.iter().map(|copy| json!({ "verb": "delete", "resource": copy })).collect();
-        assert_eq!(plan["changes"], wanted, "{component}");
-        let outputs = until_done(&aws, component, "apply", &deployment).await.unwrap();
-        assert_eq!(outputs, deployment["outputs"][component], "{component}");
-        let plan = act(&aws, component, "plan", &deployment).await.unwrap();
-        assert_eq!(plan["changes"], json!([]), "{component}");
-    }
-    assert_eq!(ids(), before);
 }
