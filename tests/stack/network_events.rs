@@ -188,6 +188,23 @@ async fn a_zone_without_an_endpoint_service_is_named_before_anything_is_created(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_update_is_not_advised_to_exclude_a_zone_that_the_stack_uses() {
+    let spec = with(INSTANCE_ONLY, "nat: single", "nat: none");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let lacks = Seed::ZoneWithoutEndpoints { service: "ecr.api".into(), zone: zone('b') };
+    rehearsal.account().seed(&lacks);
+    let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/worker:1";
+    let update = format!("{spec}services: {{ worker: {{ image: '{image}' }} }}\n");
+    let refused = rehearsal.deploy(&update, &()).await.unwrap();
+    let error = refused.error().unwrap_or_default();
+    let why = "AWS has no interface endpoints for com.amazonaws.eu-central-1.ecr.api in eu-central-1b";
+    assert!(error.contains(why) && error.contains("set network.nat to single or per-zone"), "{error}");
+    assert!(!error.contains("excludeZones"), "{error}");
+    assert_eq!(changes(&refused), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_is_launched_in_a_zone_that_has_capacity() {
     let rehearsal = seeded(INSTANCE_ONLY, vec![Seed::ZoneWithoutCapacity { zone: zone('a') }]);
     deployed(&rehearsal, INSTANCE_ONLY).await;

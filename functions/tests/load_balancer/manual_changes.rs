@@ -46,13 +46,23 @@ fn redirect(change: fn(RedirectActionConfigBuilder) -> RedirectActionConfigBuild
     Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(change(ours).build()).build()
 }
 
+type ListenerChange = fn(ModifyListenerFluentBuilder) -> ModifyListenerFluentBuilder;
+
+/// Changes the listener on a port in each of these ways, and fails unless each is put right.
+async fn assert_listener_is_put_right(port: i32, cases: &[(ListenerChange, &[&str])]) {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    account.seed(&Seed::Certificate { arn: OTHER.into(), domain: "*.example.com".into() });
+    for (change, wanted) in cases {
+        let arn = listeners(&aws, &deployment).await[&port].listener_arn().unwrap().to_owned();
+        change(aws.elb().modify_listener().listener_arn(arn)).send().await.unwrap();
+        assert_put_right(&account, &aws, &deployment, wanted).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn listeners_that_somebody_changed_are_put_right() {
-    type Change = fn(ModifyListenerFluentBuilder) -> ModifyListenerFluentBuilder;
-    const ACTION: &[&str] = &["update listener/http defaultAction"];
-    let cases: [(i32, Change, &[&str]); 13] = [
+async fn an_https_listener_that_somebody_changed_is_put_right() {
+    let cases: [(ListenerChange, &[&str]); 5] = [
         (
-            443,
             |call| call.protocol(ProtocolEnum::Http),
             &[
                 "update listener/https certificate",
@@ -61,7 +71,6 @@ async fn listeners_that_somebody_changed_are_put_right() {
             ],
         ),
         (
-            443,
             |call| {
                 let clients = MutualAuthenticationAttributes::builder().mode("passthrough").build();
                 call.mutual_authentication(clients)
@@ -69,22 +78,23 @@ async fn listeners_that_somebody_changed_are_put_right() {
             &["update listener/https mutualAuthentication"],
         ),
         (
-            443,
             |call| call.certificates(Certificate::builder().certificate_arn(OTHER).build()),
             &["update listener/https certificate"],
         ),
         (
-            443,
             |call| call.default_actions(response("503", "There is nothing at this address.")),
             &["update listener/https defaultAction"],
         ),
+        (|call| call.default_actions(response("404", "Closed.")), &["update listener/https defaultAction"]),
+    ];
+    assert_listener_is_put_right(443, &cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_listener_that_somebody_changed_is_put_right() {
+    const ACTION: &[&str] = &["update listener/http defaultAction"];
+    let cases: [(ListenerChange, &[&str]); 8] = [
         (
-            443,
-            |call| call.default_actions(response("404", "Closed.")),
-            &["update listener/https defaultAction"],
-        ),
-        (
-            80,
             |call| {
                 let certificate = Certificate::builder().certificate_arn(CERTIFICATE).build();
                 let call = call.protocol(ProtocolEnum::Https).certificates(certificate);
@@ -92,27 +102,20 @@ async fn listeners_that_somebody_changed_are_put_right() {
             },
             &["update listener/http protocol"],
         ),
-        (80, |call| call.default_actions(response("200", "Hello.")), ACTION),
-        (80, |call| call.default_actions(redirect(|ours| ours.protocol("HTTP").port("8080"))), ACTION),
-        (80, |call| call.default_actions(redirect(|ours| ours.port("8443"))), ACTION),
+        (|call| call.default_actions(response("200", "Hello.")), ACTION),
+        (|call| call.default_actions(redirect(|ours| ours.protocol("HTTP").port("8080"))), ACTION),
+        (|call| call.default_actions(redirect(|ours| ours.port("8443"))), ACTION),
         (
-            80,
             |call| {
                 call.default_actions(redirect(|ours| ours.status_code(RedirectActionStatusCodeEnum::Http302)))
             },
             ACTION,
         ),
-        (80, |call| call.default_actions(redirect(|ours| ours.host("other.example.com"))), ACTION),
-        (80, |call| call.default_actions(redirect(|ours| ours.path("/sorry"))), ACTION),
-        (80, |call| call.default_actions(redirect(|ours| ours.query("from=http"))), ACTION),
+        (|call| call.default_actions(redirect(|ours| ours.host("other.example.com"))), ACTION),
+        (|call| call.default_actions(redirect(|ours| ours.path("/sorry"))), ACTION),
+        (|call| call.default_actions(redirect(|ours| ours.query("from=http"))), ACTION),
     ];
-    let (account, aws, deployment) = deployed(GIVEN).await;
-    account.seed(&Seed::Certificate { arn: OTHER.into(), domain: "*.example.com".into() });
-    for (port, change, wanted) in cases {
-        let arn = listeners(&aws, &deployment).await[&port].listener_arn().unwrap().to_owned();
-        change(aws.elb().modify_listener().listener_arn(arn)).send().await.unwrap();
-        assert_put_right(&account, &aws, &deployment, wanted).await;
-    }
+    assert_listener_is_put_right(80, &cases).await;
 }
 
 #[tokio::test(start_paused = true)]
