@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, SecurityGroup, Tag, UserIdGroupPair};
+use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, Ipv6Range, SecurityGroup, Tag, UserIdGroupPair};
 use common::{act, apply, aws, deployment, until_done};
 use serde_json::{Value, json};
 use stackdrop_functions::Aws;
@@ -206,6 +206,54 @@ async fn manual_changes_are_planned_and_repaired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rules_of_every_kind_that_somebody_added_are_revoked() {
+    let (_account, aws, deployment) = deployed(ALL).await;
+    let before = permitted(&aws, &deployment).await;
+    let database = output(&deployment, "database");
+    let tcp = |first, last| IpPermission::builder().ip_protocol("tcp").from_port(first).to_port(last);
+    let anyone = || IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let everyone = Ipv6Range::builder().cidr_ipv6("::/0").build();
+    for (rule, is_out, shown) in [
+        (tcp(1024, 65_535).ip_ranges(anyone()), false, "in tcp 1024-65535 from 0.0.0.0/0"),
+        (tcp(5432, 5432).ipv6_ranges(everyone), false, "in tcp 5432 from ::/0"),
+        (tcp(443, 443).ip_ranges(anyone()), true, "out tcp 443 to 0.0.0.0/0"),
+    ] {
+        if is_out {
+            let call = aws.ec2().authorize_security_group_egress().group_id(database);
+            call.ip_permissions(rule.build()).send().await.unwrap();
+        } else {
+            let call = aws.ec2().authorize_security_group_ingress().group_id(database);
+            call.ip_permissions(rule.build()).send().await.unwrap();
+        }
+        later().await;
+        let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+        let fields = json!([{ "field": shown, "from": "allowed", "to": "(none)" }]);
+        let expected = json!([{ "verb": "update", "resource": "database", "fields": fields }]);
+        assert_eq!(plan["changes"], expected);
+        until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+        assert_eq!(permitted(&aws, &deployment).await, before, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_with_the_same_name_in_another_vpc_is_left_alone() {
+    let (_account, aws, deployment) = deployed(ALL).await;
+    let vpc = aws.ec2().create_vpc().cidr_block("10.77.0.0/16").send().await.unwrap();
+    let vpc = vpc.vpc().unwrap().vpc_id().unwrap().to_owned();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let call = aws.ec2().create_security_group().group_name("shop-service").description("theirs");
+    let theirs = call.vpc_id(vpc).send().await.unwrap().group_id().unwrap().to_owned();
+    later().await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
+    let outputs = until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    assert_eq!(outputs, deployment["outputs"]["securityGroups"]);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let found = aws.ec2().describe_security_groups().group_ids(theirs).send().await.unwrap();
+    assert_eq!(found.security_groups().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_ranges_are_added_before_old_ones_are_revoked() {
     let (account, aws, mut deployment) = deployed(ALL).await;
     deployment["spec"]["loadBalancer"]["allowedCidrs"] = json!(["198.51.100.0/24", "192.0.2.0/24"]);
@@ -349,4 +397,23 @@ async fn dependents_of_a_group_are_named_and_left_alone() {
     assert!(why(instance).contains("a hand-made one"), "{}", why(instance));
     let theirs = groups(&aws, &deployment).await.into_iter().find(|group| group.group_id() == Some(&theirs));
     assert_eq!(theirs.unwrap().ip_permissions().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbound_rule_of_others_that_refers_to_a_group_is_named() {
+    let (_account, aws, deployment) = deployed(ALL).await;
+    let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
+    let call = aws.ec2().create_security_group().group_name("theirs").description("by hand").vpc_id(vpc);
+    let theirs = call.send().await.unwrap().group_id().unwrap().to_owned();
+    later().await;
+    let pair = UserIdGroupPair::builder().group_id(output(&deployment, "database")).build();
+    let rule = IpPermission::builder().ip_protocol("tcp").from_port(5432).to_port(5432);
+    let rule = rule.user_id_group_pairs(pair).build();
+    let call = aws.ec2().authorize_security_group_egress().group_id(&theirs).ip_permissions(rule);
+    call.send().await.unwrap();
+    later().await;
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    let remaining = deletion["remaining"].as_array().unwrap();
+    assert_eq!(remaining.len(), 1, "{remaining:?}");
+    assert!(remaining[0]["why"].as_str().unwrap().contains(&format!("{theirs} (theirs)")), "{remaining:?}");
 }

@@ -11,7 +11,7 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
 use crate::updates_network::{INSTANCE_ONLY, assert_planned, planned};
-use crate::{cause, changes, deployed, redeploy, rehearsal, resources, run, with};
+use crate::{cause, changes, deployed, object, pause, redeploy, rehearsal, resources, run, with};
 
 fn seeded(spec: &str, seeds: Vec<Seed>) -> Rehearsal {
     let read = Spec::read(spec.as_bytes()).unwrap();
@@ -41,6 +41,30 @@ async fn what_is_just_being_deleted_is_created_again() {
         deployed(&rehearsal, spec).await;
         let before = resources(&rehearsal).len();
         cause(&rehearsal, incident);
+        let repaired = redeploy(&rehearsal).await;
+        assert!(repaired.succeeded(), "{incident}: {:?}", repaired.error());
+        assert_planned(&planned(&rehearsal, &repaired).await, &[line]);
+        assert_eq!(resources(&rehearsal).len(), before, "{incident}");
+        let next = redeploy(&rehearsal).await;
+        assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new(), "{incident}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_some_time_ago_is_created_again() {
+    let none = with(INSTANCE_ONLY, "nat: single", "nat: none");
+    for (spec, incident, line) in [
+        (INSTANCE_ONLY, "s3-endpoint-deleted", "endpoint/s3 create"),
+        (INSTANCE_ONLY, "nat-gateways-deleted", "nat/a create"),
+        (none.as_str(), "interface-endpoints-deleted", "endpoint/ssm create"),
+        (INSTANCE_ONLY, "instance-terminated", "instance create"),
+    ] {
+        let rehearsal = rehearsal(spec);
+        deployed(&rehearsal, spec).await;
+        let before = resources(&rehearsal).len();
+        cause(&rehearsal, incident);
+        // EC2 still shows what is deleted.
+        pause(Duration::from_mins(10)).await;
         let repaired = redeploy(&rehearsal).await;
         assert!(repaired.succeeded(), "{incident}: {:?}", repaired.error());
         assert_planned(&planned(&rehearsal, &repaired).await, &[line]);
@@ -123,11 +147,31 @@ async fn excluded_zones_get_no_subnets_and_existing_subnets_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn too_many_excluded_zones_are_refused_by_the_plan() {
-    let zones = format!("nat: single, excludeZones: [{}, {}]", zone('a'), zone('b'));
-    let spec = with(INSTANCE_ONLY, "nat: single", &zones);
-    let refused = rehearsal(&spec).deploy(&spec, &()).await.unwrap();
-    let error = refused.error().unwrap_or_default();
-    assert!(error.contains("only 1 usable availability zones") && error.contains("exclude fewer"), "{error}");
+    for (zones, excluded, why, fix) in [
+        (2, format!("{}, {}", zone('a'), zone('b')), "only 1 usable availability zones", "exclude fewer"),
+        (3, zone('a'), "only 2 usable availability zones", "set network.zones to 2"),
+    ] {
+        let spec = with(INSTANCE_ONLY, "zones: 2", &format!("zones: {zones}, excludeZones: [{excluded}]"));
+        let refused = rehearsal(&spec).deploy(&spec, &()).await.unwrap();
+        let error = refused.error().unwrap_or_default();
+        assert!(error.contains(why) && error.contains(fix), "{error}");
+        assert_eq!(changes(&refused), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_that_is_excluded_although_it_has_subnets_is_named_when_zones_are_added() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
+    let wider = format!("zones: 3, excludeZones: [{}]", zone('a'));
+    deployed(&rehearsal, &with(INSTANCE_ONLY, "zones: 2", &wider)).await;
+    assert_eq!(zones_of(&rehearsal).await, [zone('a'), zone('b'), zone('c')]);
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    let told = status["message"].as_str().unwrap();
+    assert!(
+        told.contains("excludeZones has eu-central-1a, in which the stack already has subnets"),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,6 +185,23 @@ async fn a_zone_without_an_endpoint_service_is_named_before_anything_is_created(
     assert!(error.contains("network.excludeZones to [eu-central-1b]"), "{error}");
     assert_eq!(changes(&refused), Vec::<String>::new());
     deployed(&rehearsal, &with(&spec, "nat: none", "nat: none, excludeZones: [eu-central-1b]")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_is_not_advised_to_exclude_a_zone_that_the_stack_uses() {
+    let spec = with(INSTANCE_ONLY, "nat: single", "nat: none");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let lacks = Seed::ZoneWithoutEndpoints { service: "ecr.api".into(), zone: zone('b') };
+    rehearsal.account().seed(&lacks);
+    let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/worker:1";
+    let update = format!("{spec}services: {{ worker: {{ image: '{image}' }} }}\n");
+    let refused = rehearsal.deploy(&update, &()).await.unwrap();
+    let error = refused.error().unwrap_or_default();
+    let why = "AWS has no interface endpoints for com.amazonaws.eu-central-1.ecr.api in eu-central-1b";
+    assert!(error.contains(why) && error.contains("set network.nat to single or per-zone"), "{error}");
+    assert!(!error.contains("excludeZones"), "{error}");
+    assert_eq!(changes(&refused), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +257,30 @@ async fn a_route_to_another_network_stays_only_if_the_spec_names_it() {
         let plan = planned(&rehearsal, &next).await;
         assert_eq!(plan.iter().any(|line| line.contains("routes.10.99.0.0/16 pcx-")), kept == 0, "{plan:#?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_route_must_not_lead_to_the_internet() {
+    let keeping = with(INSTANCE_ONLY, "nat: single", "nat: single, keepRoutes: [198.51.100.0/24]");
+    let rehearsal = rehearsal(&keeping);
+    deployed(&rehearsal, &keeping).await;
+    let ec2 = Client::new(rehearsal.sdk());
+    let by_name = Filter::builder().name("tag:stackdrop:logical-id").values("route-table/database").build();
+    let tables = ec2.describe_route_tables().filters(by_name).send().await.unwrap();
+    let table = tables.route_tables()[0].route_table_id().unwrap();
+    let gateways = ec2.describe_internet_gateways().send().await.unwrap();
+    let gateway = gateways.internet_gateways()[0].internet_gateway_id().unwrap();
+    let call = ec2.create_route().route_table_id(table).destination_cidr_block("198.51.100.0/24");
+    call.gateway_id(gateway).send().await.unwrap();
+    pause(Duration::from_mins(1)).await;
+    let repaired = redeploy(&rehearsal).await;
+    assert!(repaired.succeeded(), "{:?}", repaired.error());
+    assert_eq!(
+        planned(&rehearsal, &repaired).await,
+        [format!("route-table/database routes.198.51.100.0/24 {gateway} -> (none)")]
+    );
+    let found = ec2.describe_route_tables().route_table_ids(table).send().await.unwrap();
+    assert_eq!(found.route_tables()[0].routes().len(), 1, "only the local route remains");
 }
 
 #[tokio::test(start_paused = true)]

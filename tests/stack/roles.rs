@@ -33,6 +33,17 @@ pub(crate) async fn trust_another_service(rehearsal: &Rehearsal, role: &str) {
     call.policy_document(trust).send().await.unwrap();
 }
 
+/// Gives an instance profile another role than the one with its name.
+pub(crate) async fn replace_role_of_profile(rehearsal: &Rehearsal, profile: &str) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let iam = &rehearsal.aws().iam();
+    iam.create_role().role_name("theirs").assume_role_policy_document(trust).send().await.unwrap();
+    let call = iam.remove_role_from_instance_profile().instance_profile_name(profile);
+    call.role_name(profile).send().await.unwrap();
+    let call = iam.add_role_to_instance_profile().instance_profile_name(profile);
+    call.role_name("theirs").send().await.unwrap();
+}
+
 async fn policies(rehearsal: &Rehearsal, role: &str) -> Vec<String> {
     let iam = &rehearsal.aws().iam();
     let attached = iam.list_attached_role_policies().role_name(role).send().await.unwrap();

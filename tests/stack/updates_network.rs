@@ -194,6 +194,7 @@ async fn changes_of_the_spec_are_applied_in_place_without_interruption() {
         }
         let next = redeploy(&rehearsal).await;
         assert_eq!(changes(&next), Vec::<String>::new(), "after {to}");
+        assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new(), "after {to}");
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, PathPatternConditionConfig, RuleCondition, Tag, TargetDescription,
+    Action, ActionTypeEnum, FixedResponseActionConfig, PathPatternConditionConfig, ProtocolEnum,
+    RuleCondition, Tag, TargetDescription,
 };
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
-use serde_json::json;
+use serde_json::{Value, json};
+use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::Incident;
 
@@ -115,6 +117,59 @@ async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
     assert_eq!(writes(&account).len(), before);
+}
+
+/// Creates a load balancer without tags, with a security group of its own, in the stack's subnets.
+async fn create_theirs(aws: &Aws, deployment: &Value, name: &str) -> String {
+    let network = &deployment["outputs"]["network"];
+    let call = aws.ec2().create_security_group().group_name("theirs").description("theirs");
+    let group = call.vpc_id(network["vpc"].as_str().unwrap()).send().await.unwrap().group_id.unwrap();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let subnets = network["publicSubnets"].as_object().unwrap().values();
+    let subnets = subnets.map(|subnet| subnet.as_str().unwrap().to_owned()).collect();
+    let call = aws.elb().create_load_balancer().name(name).set_subnets(Some(subnets));
+    let created = call.security_groups(group).send().await.unwrap();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    created.load_balancers()[0].load_balancer_arn().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_without_tags_is_the_stacks_own_if_it_has_the_stacks_security_group() {
+    // No baseline names the load balancer of a first deployment.
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let untagged = account.cause(Incident::named("load-balancer-untagged").unwrap(), "shop");
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    let remaining = deletion["remaining"].to_string();
+    assert!(remaining.contains(&format!("add-tags --resource-arns {}", untagged[0])), "{remaining}");
+
+    let (account, aws, deployment) = prepared(GIVEN).await;
+    create_theirs(&aws, &deployment, "shop").await;
+    let before = writes(&account).len();
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
+    assert_eq!(writes(&account).len(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_another_load_balancer_uses_is_told() {
+    let (_account, aws, deployment) = deployed(DOMAIN).await;
+    let theirs = create_theirs(&aws, &deployment, "theirs").await;
+    let ours = crate::listeners(&aws, &deployment).await[&443].certificates()[0].clone();
+    let response = FixedResponseActionConfig::builder().status_code("200").build();
+    let action =
+        Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(response).build();
+    let call = aws.elb().create_listener().load_balancer_arn(&theirs).port(443);
+    let call = call.protocol(ProtocolEnum::Https).certificates(ours);
+    let call = call.ssl_policy("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09").default_actions(action);
+    call.send().await.unwrap();
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert!(deletion["remaining"].to_string().contains("certificate"), "{deletion}");
+    // By then, AWS has released everything else.
+    tokio::time::advance(Duration::from_hours(1)).await;
+    let stalled = act(&aws, NAME, "await-deletion", &deployment).await.unwrap_err();
+    assert_eq!(stalled.name(), "Stalled", "{stalled}");
+    let told = stalled.to_string();
+    assert!(told.contains(&theirs) && told.contains("remove the certificate there"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::json;
 use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
-use stackdrop_simulator::{Fault, FaultKind, When};
+use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 
 use crate::common::{act, apply, until_done, writes};
 use crate::{
@@ -215,7 +215,9 @@ async fn each_host_of_a_route_gets_a_certificate_and_a_record() {
 #[tokio::test(start_paused = true)]
 async fn a_plan_finds_records_of_others_at_the_names_of_the_stack() {
     let (_, aws, deployment) = prepared(HOSTS).await;
-    for (kind, value) in [(RrType::Cname, "old.example.net"), (RrType::Aaaa, "2001:db8::1")] {
+    let others =
+        [(RrType::Cname, "old.example.net"), (RrType::Aaaa, "2001:db8::1"), (RrType::Ns, "ns.example.net")];
+    for (kind, value) in others {
         let value = ResourceRecord::builder().value(value).build().unwrap();
         let record = ResourceRecordSet::builder().name("api.example.com").r#type(kind.clone()).ttl(60);
         let record = record.resource_records(value).build().unwrap();
@@ -232,4 +234,144 @@ async fn a_plan_finds_records_of_others_at_the_names_of_the_stack() {
         call.change_batch(batch.unwrap()).send().await.unwrap();
     }
     assert_eq!(problems(&aws, &deployment).await, "[]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_can_be_the_name_of_its_zone() {
+    // The zone's own NS records stand beside the alias record.
+    let spec = DOMAIN.replace("domain: shop.example.com", "domain: example.com");
+    let (account, aws, deployment) = deployed(&spec).await;
+    assert_eq!(deployment["outputs"]["loadBalancer"]["url"], "https://example.com");
+    assert!(record(&aws, "example.com", RrType::A).await.is_some());
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
+}
+
+/// Adds this many records of others to the zone.
+async fn add_records(aws: &Aws, count: usize) {
+    let create = |number: usize| {
+        let value = ResourceRecord::builder().value("192.0.2.1").build().unwrap();
+        let record = ResourceRecordSet::builder().name(format!("a{number}.example.com")).r#type(RrType::A);
+        let record = record.ttl(300).resource_records(value).build().unwrap();
+        let change = aws_sdk_route53::types::Change::builder().resource_record_set(record);
+        change.action(aws_sdk_route53::types::ChangeAction::Create).build().unwrap()
+    };
+    let changes = (0..count).map(create).collect();
+    let batch = aws_sdk_route53::types::ChangeBatch::builder().set_changes(Some(changes)).build().unwrap();
+    let call = aws.route53().change_resource_record_sets().hosted_zone_id(ZONE).change_batch(batch);
+    call.send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_with_many_records_is_served_like_a_small_one() {
+    let (account, aws, mut deployment) = prepared(HOSTS).await;
+    add_records(&aws, 120).await;
+    let value = ResourceRecord::builder().value("2001:db8::1").build().unwrap();
+    let theirs = ResourceRecordSet::builder().name("api.example.com").r#type(RrType::Aaaa).ttl(60);
+    let theirs = theirs.resource_records(value).build().unwrap();
+    put_record(&aws, theirs.clone()).await;
+    let found = problems(&aws, &deployment).await;
+    assert!(found.contains("DNS record api.example.com (AAAA)"), "{found}");
+    let change = aws_sdk_route53::types::Change::builder().resource_record_set(theirs);
+    let change = change.action(aws_sdk_route53::types::ChangeAction::Delete).build().unwrap();
+    let batch = aws_sdk_route53::types::ChangeBatch::builder().changes(change).build().unwrap();
+    let call = aws.route53().change_resource_record_sets().hosted_zone_id(ZONE).change_batch(batch);
+    call.send().await.unwrap();
+    apply(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    for host in ["shop.example.com", "api.example.com"] {
+        assert!(record(&aws, host, RrType::A).await.is_some(), "{host}");
+    }
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let records = aws.route53().list_resource_record_sets().hosted_zone_id(ZONE).send().await.unwrap();
+    assert_eq!(records.resource_record_sets().len(), 122, "those of others, and the zone's own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validation_record_that_another_certificate_needs_stays() {
+    // ACM validates a wildcard with the record of its parent.
+    let cases: [&[&str]; 2] = [&["shop.example.com"], &["other.example.com", "*.shop.example.com"]];
+    for names in cases {
+        let (account, aws, deployment) = deployed(DOMAIN).await;
+        let call = aws.acm().request_certificate().domain_name(names[0]);
+        let others: Vec<String> = names[1..].iter().map(|name| (*name).to_owned()).collect();
+        let call = call.set_subject_alternative_names((!others.is_empty()).then_some(others));
+        let call = call.validation_method(aws_sdk_acm::types::ValidationMethod::Dns);
+        let theirs = call.send().await.unwrap().certificate_arn.unwrap();
+        tokio::time::advance(Duration::from_mins(1)).await;
+        let detail = aws.acm().describe_certificate().certificate_arn(theirs).send().await.unwrap();
+        let mut options = detail.certificate().unwrap().domain_validation_options().iter();
+        let option = options.find(|option| option.domain_name().ends_with("shop.example.com")).unwrap();
+        let shared = option.resource_record().unwrap().name().trim_end_matches('.').to_owned();
+        assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
+        until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+        assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
+        assert!(record(&aws, "shop.example.com", RrType::A).await.is_none(), "{names:?}");
+        let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
+        assert_eq!(certificates.count(), 0, "{names:?}: the stack's own is deleted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_the_user_can_be_replaced_by_a_requested_one() {
+    const THEIRS: &str =
+        "arn:aws:acm:eu-central-1:123456789012:certificate/77777777-2222-3333-4444-555555555555";
+    let given = DOMAIN.replace("{ domain:", &format!("{{ certificateArn: '{THEIRS}', domain:"));
+    let (account, aws, mut deployment) = prepared(&given).await;
+    account.seed(&Seed::Certificate { arn: THEIRS.into(), domain: "shop.example.com".into() });
+    apply(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    let mut deployment = next(&deployment, DOMAIN);
+    // The listener uses a certificate for the domain without the stack's tag: the spec named it before.
+    assert_eq!(
+        changes(&aws, &deployment).await,
+        ["create certificate", "create certificate/validation-record", "update listener/https certificate"]
+    );
+    apply(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    assert!(aws.acm().describe_certificate().certificate_arn(THEIRS).send().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_outside_the_zone_is_left_to_its_owner() {
+    const THEIRS: &str =
+        "arn:aws:acm:eu-central-1:123456789012:certificate/77777777-2222-3333-4444-555555555555";
+    let spec = HOSTS.replace("{ domain:", &format!("{{ certificateArn: '{THEIRS}', domain:"));
+    let spec = spec.replace("api.example.com", "api.example.org");
+    let (account, aws, mut deployment) = prepared(&spec).await;
+    let names = ["shop.example.com", "api.example.org"].map(str::to_owned).to_vec();
+    account.seed(&Seed::CertificateOf { arn: THEIRS.into(), names, is_issued: true });
+    let planned = changes(&aws, &deployment).await;
+    let aliases: Vec<&String> = planned.iter().filter(|line| line.contains("alias-record")).collect();
+    assert_eq!(aliases, ["create alias-record"]);
+    apply(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let warnings = plan["warnings"].to_string();
+    assert!(warnings.contains("Stackdrop creates no DNS record for the host api.example.org"), "{warnings}");
+    assert!(!warnings.contains("for the host shop.example.com"), "{warnings}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_record_that_changes_during_a_deletion_keeps_the_load_balancer() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let changed = FaultKind::Refused {
+        code: "InvalidChangeBatch".into(),
+        message: "the values provided do not match the current values".into(),
+    };
+    account.arm(Fault::at("route53", "ChangeResourceRecordSets", When::Only(1), changed));
+    let before = writes(&account).len();
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    assert_eq!(deletion["remaining"][0]["resource"], "alias-record");
+    assert_eq!(deletion["remaining"][0]["why"], "it was changed during the deletion");
+    // Without the load balancer, nothing would tell that the record is the stack's.
+    assert_eq!(writes(&account)[before..], ["route53:ChangeResourceRecordSets"]);
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
 }

@@ -72,13 +72,17 @@ async fn what_is_stricter_or_harmless_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_protected_load_balancer_is_a_problem_before_a_stack_is_destroyed() {
-    let (account, aws, mut deployment) = deployed(GIVEN).await;
-    cause(&account, "load-balancer-protected");
-    deployment["destroying"] = json!(true);
-    let found = problems(&aws, &deployment).await;
-    assert!(found.contains("turned on the deletion protection"), "{found}");
-    let stalled = act(&aws, NAME, "await-deletion", &deployment).await.unwrap_err();
-    assert_eq!(stalled.name(), "Stalled", "AWS is not working on it");
+    for spec in [GIVEN, DOMAIN] {
+        let (account, aws, mut deployment) = deployed(spec).await;
+        cause(&account, "load-balancer-protected");
+        deployment["destroying"] = json!(true);
+        let found = problems(&aws, &deployment).await;
+        assert!(found.contains("turned on the deletion protection"), "{found}");
+        let stalled = act(&aws, NAME, "await-deletion", &deployment).await.unwrap_err();
+        // ACM would release the requested certificate only after the load balancer.
+        assert_eq!(stalled.name(), "Stalled", "AWS is not working on it: {stalled}");
+        assert!(stalled.to_string().contains("deletion protection"), "{stalled}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,9 @@ mod common;
 mod deletion; // pruning, deletion, and resources that the stack does not manage
 mod domain; // requested certificates and their domain's DNS records
 mod incidents; // what people and AWS do between deployments
+mod manual_changes; // what somebody changes or adds by hand
 mod preflight; // preflight checks of a plan
+mod refusals; // calls that AWS refuses for a moment
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Preflight checks of the load balancer.
 
+use std::time::Duration;
+
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 
@@ -43,6 +45,28 @@ async fn a_plan_rejects_an_unusable_certificate_or_zone() {
     // A wildcard covers one label below it.
     let covered = GIVEN.replace("loadBalancer:", "loadBalancer:\n  domain: shop.example.com");
     assert_eq!(problems(&aws, &deployment(&covered)).await, "[]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_not_issued_is_a_problem_with_what_to_do() {
+    let account = account();
+    let aws = aws(&account);
+    let failed = "arn:aws:acm:eu-central-1:123456789012:certificate/77777777-2222-3333-4444-555555555555";
+    let names = vec!["*.example.com".to_owned()];
+    account.seed(&Seed::CertificateOf { arn: failed.into(), names, is_issued: false });
+    let call = aws.acm().request_certificate().domain_name("*.example.com");
+    let call = call.validation_method(aws_sdk_acm::types::ValidationMethod::Dns);
+    let pending = call.send().await.unwrap().certificate_arn.unwrap();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    for (arn, status, fix) in [
+        (failed, "VALIDATION_TIMED_OUT", "set loadBalancer.certificateArn to a certificate that is ISSUED"),
+        (pending.as_str(), "PENDING_VALIDATION", "create the DNS record that ACM requires (_"),
+    ] {
+        let deployment = deployment(&GIVEN.replace(crate::CERTIFICATE, arn));
+        let found = problems(&aws, &deployment).await;
+        assert!(found.contains(&format!("certificate {arn} is {status}")), "{found}");
+        assert!(found.contains(fix), "{found}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, HttpTokensState, IpPermission, IpRange, RouteTable};
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, Filter, HttpTokensState, InstanceMetadataEndpointState, IpPermission, IpRange,
+    RouteTable,
+};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outputs::{NetworkOutputs, Outputs};
 
@@ -13,6 +16,7 @@ pub(crate) enum ManualChange {
     OpenInstance,
     AddDefaultGroupRules,
     DisableHostNames,
+    DisableDnsSupport,
     AddDatabaseRoute,
     DeletePublicRoute,
     RoutePrivateSubnetToInternetGateway,
@@ -27,8 +31,11 @@ pub(crate) enum ManualChange {
     NarrowEndpointPolicy,
     StopInstance,
     AllowMetadataVersion1,
+    LetMetadataLeaveInstance,
+    TurnOffMetadata,
     ReplaceInstanceGroup,
     RemoveInstanceProfile,
+    ReplaceRoleOfProfile,
     AssociateElasticAddress,
     AssignPublicAddress,
     TrustAnotherService,
@@ -39,9 +46,10 @@ impl ManualChange {
         let ec2 = &Client::new(rehearsal.sdk());
         let network = outputs.network.as_ref().unwrap();
         match self {
-            Self::AddDefaultGroupRules | Self::DisableHostNames | Self::MapPublicAddressesInSubnet => {
-                self.change_vpc(ec2, network).await;
-            }
+            Self::AddDefaultGroupRules
+            | Self::DisableHostNames
+            | Self::DisableDnsSupport
+            | Self::MapPublicAddressesInSubnet => self.change_vpc(ec2, network).await,
             Self::AddDatabaseRoute | Self::DeletePublicRoute | Self::RoutePrivateSubnetToInternetGateway => {
                 self.change_routes(ec2, network).await;
             }
@@ -55,6 +63,9 @@ impl ManualChange {
             | Self::DeleteNatGateway => self.change_gateways(ec2, outputs).await,
             Self::TrustAnotherService => {
                 crate::roles::trust_another_service(rehearsal, crate::roles::INSTANCE).await;
+            }
+            Self::ReplaceRoleOfProfile => {
+                crate::roles::replace_role_of_profile(rehearsal, crate::roles::INSTANCE).await;
             }
             _ => self.change_instance(ec2, outputs).await,
         }
@@ -72,6 +83,11 @@ impl ManualChange {
             Self::DisableHostNames => {
                 let off = AttributeBooleanValue::builder().value(false).build();
                 let call = ec2.modify_vpc_attribute().vpc_id(&network.vpc).enable_dns_hostnames(off);
+                call.send().await.unwrap();
+            }
+            Self::DisableDnsSupport => {
+                let off = AttributeBooleanValue::builder().value(false).build();
+                let call = ec2.modify_vpc_attribute().vpc_id(&network.vpc).enable_dns_support(off);
                 call.send().await.unwrap();
             }
             Self::MapPublicAddressesInSubnet => {
@@ -169,6 +185,14 @@ impl ManualChange {
             Self::AllowMetadataVersion1 => {
                 let call = ec2.modify_instance_metadata_options().instance_id(id);
                 call.http_tokens(HttpTokensState::Optional).send().await.unwrap();
+            }
+            Self::LetMetadataLeaveInstance => {
+                let call = ec2.modify_instance_metadata_options().instance_id(id);
+                call.http_put_response_hop_limit(2).send().await.unwrap();
+            }
+            Self::TurnOffMetadata => {
+                let call = ec2.modify_instance_metadata_options().instance_id(id);
+                call.http_endpoint(InstanceMetadataEndpointState::Disabled).send().await.unwrap();
             }
             Self::ReplaceInstanceGroup => {
                 let vpc = &outputs.network.as_ref().unwrap().vpc;

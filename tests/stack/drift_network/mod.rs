@@ -11,10 +11,11 @@ use crate::{changes, deployed, rehearsal};
 pub(crate) use manual_change::ManualChange;
 
 /// The manual changes, and the start of the line that the plan of the next deployment must have for each.
-pub(crate) const DRIFTS: [(ManualChange, &str); 22] = [
+pub(crate) const DRIFTS: [(ManualChange, &str); 26] = [
     (ManualChange::OpenInstance, "instance in tcp 22 from 0.0.0.0/0 allowed -> (none)"),
     (ManualChange::AddDefaultGroupRules, "default-security-group rules 1 -> 0"),
     (ManualChange::DisableHostNames, "vpc enableDnsHostnames false -> true"),
+    (ManualChange::DisableDnsSupport, "vpc enableDnsSupport false -> true"),
     (ManualChange::AddDatabaseRoute, "route-table/database routes.0.0.0.0/0 igw-"),
     (ManualChange::DeletePublicRoute, "route-table/public routes.0.0.0.0/0 (none) -> igw-"),
     (ManualChange::RoutePrivateSubnetToInternetGateway, "route/private/b natGateway igw-"),
@@ -32,8 +33,11 @@ pub(crate) const DRIFTS: [(ManualChange, &str); 22] = [
     (ManualChange::NarrowEndpointPolicy, "endpoint/s3 policy"),
     (ManualChange::StopInstance, "instance state stopped -> running"),
     (ManualChange::AllowMetadataVersion1, "instance metadata.httpTokens optional -> required"),
+    (ManualChange::LetMetadataLeaveInstance, "instance metadata.hopLimit 2 -> 1"),
+    (ManualChange::TurnOffMetadata, "instance metadata.httpEndpoint disabled -> enabled"),
     (ManualChange::ReplaceInstanceGroup, "instance securityGroups sg-"),
     (ManualChange::RemoveInstanceProfile, "instance profile (none) -> stackdrop-shop"),
+    (ManualChange::ReplaceRoleOfProfile, "profile/instance role theirs -> stackdrop-shop"),
     (ManualChange::AssociateElasticAddress, "instance publicAddress 198.18."),
     (ManualChange::AssignPublicAddress, "instance publicAddress 198.18."),
     (ManualChange::TrustAnotherService, "role/instance trust {"),

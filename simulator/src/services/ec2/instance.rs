@@ -100,12 +100,12 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// The defaults of the API. Images can set others (Amazon Linux 2023 does); the simulator does not, so that a
-    /// request that needs `IMDSv2` must say so.
+    /// The less secure of two defaults, so that a request that needs more must say so: the tokens as in the API, the hop limit as
+    /// with an image of Amazon Linux 2023. Source: "Configure instance metadata options for new instances" in the EC2 user guide.
     pub(super) fn default_settings() -> Self {
         Self {
             tokens: "optional".into(),
-            hop_limit: 1,
+            hop_limit: 2,
             endpoint: "enabled".into(),
             ipv6: "disabled".into(),
             tags: "disabled".into(),

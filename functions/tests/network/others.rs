@@ -1,0 +1,154 @@
+//! What people do to the stack's network, addresses and instance, and resources of others in their place: put right, or named with
+//! what to do.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::types::AttributeBooleanValue;
+use serde_json::{Value, json};
+use stackdrop_functions::aws::error::StepError;
+use stackdrop_simulator::{Fault, FaultKind, When};
+
+use crate::common::{act, until_done};
+use crate::{COMPONENTS, NAT, applied, deployed, next};
+
+fn output<'d>(deployment: &'d Value, pointer: &str) -> &'d str {
+    deployment["outputs"].pointer(pointer).and_then(Value::as_str).unwrap()
+}
+
+/// Waits until EC2 shows what was just changed.
+async fn later() {
+    tokio::time::advance(Duration::from_secs(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_internet_gateway_that_somebody_attached_to_another_vpc_is_named() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let (ec2, vpc) = (aws.ec2(), output(&deployment, "/network/vpc"));
+    let gateways = ec2.describe_internet_gateways().send().await.unwrap();
+    let gateway = gateways.internet_gateways()[0].internet_gateway_id().unwrap();
+    ec2.detach_internet_gateway().internet_gateway_id(gateway).vpc_id(vpc).send().await.unwrap();
+    let other = ec2.create_vpc().cidr_block("10.77.0.0/16").send().await.unwrap();
+    let other = other.vpc().unwrap().vpc_id().unwrap();
+    later().await;
+    ec2.attach_internet_gateway().internet_gateway_id(gateway).vpc_id(other).send().await.unwrap();
+    later().await;
+    let plan = act(&aws, "network", "plan", &deployment).await.unwrap();
+    let found = plan["problems"].to_string();
+    let why = format!("internet gateway {gateway} is attached to VPC {other}, which is not the stack's");
+    assert!(found.contains(&why) && found.contains(&format!("detach {gateway} from {other}")), "{found}");
+    let refused = act(&aws, "network", "apply", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+    ec2.detach_internet_gateway().internet_gateway_id(gateway).vpc_id(other).send().await.unwrap();
+    later().await;
+    until_done(&aws, "network", "apply", &deployment).await.unwrap();
+    later().await;
+    assert_eq!(act(&aws, "network", "plan", &deployment).await.unwrap()["changes"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subnet_of_others_in_a_range_that_the_stack_needs_is_named() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let (ec2, vpc) = (aws.ec2(), output(&deployment, "/network/vpc"));
+    let subnet = output(&deployment, "/network/databaseSubnets/b");
+    let found = ec2.describe_subnets().subnet_ids(subnet).send().await.unwrap();
+    let range = found.subnets()[0].cidr_block().unwrap();
+    ec2.delete_subnet().subnet_id(subnet).send().await.unwrap();
+    later().await;
+    let part = format!("{}/28", range.split('/').next().unwrap());
+    let theirs = ec2.create_subnet().vpc_id(vpc).cidr_block(part).send().await.unwrap();
+    let theirs = theirs.subnet().unwrap().subnet_id().unwrap();
+    later().await;
+    let refused = until_done(&aws, "network", "apply", &deployment).await.unwrap_err();
+    assert!(matches!(refused, StepError::NotOwned { .. }), "{refused:?}");
+    let told = refused.to_string();
+    assert!(told.contains(theirs) && told.contains(&format!("overlaps the range {range}")), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_somebody_uses_elsewhere_is_told_by_a_deployment_and_by_a_deletion() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
+    let (ec2, instance) = (aws.ec2(), output(&deployment, "/instance/id"));
+    let gateway = output(&deployment, "/egress/natGateways/a");
+    ec2.delete_nat_gateway().nat_gateway_id(gateway).send().await.unwrap();
+    tokio::time::advance(Duration::from_hours(2)).await;
+    let addresses = ec2.describe_addresses().send().await.unwrap();
+    let address = addresses.addresses()[0].allocation_id().unwrap();
+    ec2.associate_address().allocation_id(address).instance_id(instance).send().await.unwrap();
+    later().await;
+    for action in ["apply", "await-deletion"] {
+        let stalled = act(&aws, "egress", action, &deployment).await.unwrap_err();
+        assert_eq!(stalled.name(), "Stalled", "{action}: AWS is not working on it: {stalled}");
+        let told = stalled.to_string().to_lowercase();
+        let why = format!("somebody associated it with ec2 instance {instance}: disassociate it");
+        assert!(told.contains(&why), "{action}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_somebody_protected_is_told_by_a_deletion() {
+    let (account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
+    let protect = async |on: bool| {
+        let on = AttributeBooleanValue::builder().value(on).build();
+        let call = aws.ec2().modify_instance_attribute().instance_id(output(&deployment, "/instance/id"));
+        call.disable_api_termination(on).send().await.unwrap();
+        later().await;
+    };
+    protect(true).await;
+    assert_eq!(act(&aws, "instance", "plan", &deployment).await.unwrap()["changes"], json!([]));
+    let stalled = act(&aws, "instance", "await-deletion", &deployment).await.unwrap_err();
+    assert_eq!(stalled.name(), "Stalled", "{stalled}");
+    assert!(stalled.to_string().contains("termination protection was turned on by hand"), "{stalled}");
+    protect(false).await;
+    until_done(&aws, "instance", "await-deletion", &deployment).await.unwrap();
+    assert!(!account.inventory().iter().any(|item| item.component == "instance"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_somebody_stopped_is_started_or_the_lack_of_capacity_is_told() {
+    let (account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
+    let instance = output(&deployment, "/instance/id");
+    aws.ec2().stop_instances().instance_ids(instance).send().await.unwrap();
+    tokio::time::advance(Duration::from_mins(5)).await;
+    let stopped = act(&aws, "instance", "wait-until-stable", &deployment).await.unwrap_err();
+    assert!(stopped.to_string().contains("Deploy again: Stackdrop starts it"), "{stopped}");
+    let no_capacity =
+        FaultKind::Refused { code: "InsufficientInstanceCapacity".into(), message: "no capacity".into() };
+    account.arm(Fault::at("ec2", "StartInstances", When::From(1), no_capacity));
+    let failed = until_done(&aws, "instance", "apply", &deployment).await.unwrap_err();
+    assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
+    assert!(failed.to_string().contains("AWS has no capacity for t3.micro"), "{failed}");
+    account.disarm();
+    until_done(&aws, "instance", "apply", &deployment).await.unwrap();
+    until_done(&aws, "instance", "wait-until-stable", &deployment).await.unwrap();
+    assert_eq!(act(&aws, "instance", "plan", &deployment).await.unwrap()["changes"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_terminated_during_its_deployment_is_created_again_only_by_the_next_one() {
+    let (account, aws, mut deployment) = deployed(NAT, &COMPONENTS).await;
+    let instance = output(&deployment, "/instance/id").to_owned();
+    aws.ec2().terminate_instances().instance_ids(&instance).send().await.unwrap();
+    tokio::time::advance(Duration::from_mins(5)).await;
+    for action in ["wait-until-stable", "apply"] {
+        let failed = act(&aws, "instance", action, &deployment).await.unwrap_err();
+        assert!(matches!(failed, StepError::Unhealthy { .. }), "{action}: {failed:?}");
+        assert!(failed.to_string().contains(&instance), "{action}: {failed}");
+    }
+    deployment["id"] = json!("second");
+    applied(&aws, "instance", &mut deployment).await;
+    assert_ne!(output(&deployment, "/instance/id"), instance);
+    let items = account.inventory();
+    assert_eq!(items.iter().filter(|item| item.kind == "AWS::EC2::Instance").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_grows_once_also_if_the_answer_is_lost() {
+    let (account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
+    let deployment = next(&deployment, &NAT.replace("disk: 20", "disk: 30"));
+    account.arm(Fault::at("ec2", "ModifyVolume", When::Only(1), FaultKind::LostAfter));
+    until_done(&aws, "instance", "apply", &deployment).await.unwrap();
+    later().await;
+    let volumes = aws.ec2().describe_volumes().send().await.unwrap();
+    assert_eq!(volumes.volumes()[0].size(), Some(30));
+    assert_eq!(act(&aws, "instance", "plan", &deployment).await.unwrap()["changes"], json!([]));
+}
