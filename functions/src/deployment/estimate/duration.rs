@@ -360,7 +360,12 @@ mod tests {
             (SECURITY_GROUPS, Verb::Update, "database", 0.0),
             (DATABASE, Verb::Create, "instance", VISIBLE_SECONDS + database + beside(5.0)),
             (LOAD_BALANCER, Verb::Create, "certificate", call + certificate),
-            (LOAD_BALANCER, Verb::Create, "load-balancer", call + VISIBLE_SECONDS + create("alb") + beside(3.0)),
+            (
+                LOAD_BALANCER,
+                Verb::Create,
+                "load-balancer",
+                call + VISIBLE_SECONDS + create("alb") + beside(3.0),
+            ),
             (EGRESS, Verb::Create, "nat/a", VISIBLE_SECONDS + create("nat_gateway")),
             (EGRESS, Verb::Create, "endpoint/logs", VISIBLE_SECONDS + create("vpc_endpoint_interface")),
             (EGRESS, Verb::Update, "nat/a", 0.0),
@@ -463,8 +468,8 @@ mod tests {
         assert_seconds(seconds_of_first(&database), before + rds, "a database");
         database.database = database.database.map(|database| Database { multi_az: true, ..database });
         assert_seconds(seconds_of_first(&database), before + rds * MULTI_AZ_FACTOR, "a standby");
-        let steady = created("ecs_service_create_call")
-            + model.create_seconds("ecs_service_steady_after_alb_active");
+        let steady =
+            created("ecs_service_create_call") + model.create_seconds("ecs_service_steady_after_alb_active");
         let balanced = Spec { load_balancer: full.load_balancer.clone(), ..bare.clone() };
         let balancer = public + created("alb");
         assert_seconds(seconds_of_first(&balanced), balancer.max(egress), "a load balancer");
