@@ -130,6 +130,7 @@ fn a_catch_tells_where_it_inserts_the_error() {
     let state = task("f", json!({ "Catch": catch, "End": true }));
     let machine = load(&definition(json!({ "T": state }))).unwrap();
     let catches = machine.states().next().unwrap().catches;
-    let paths: Vec<Option<String>> = catches.iter().map(|catcher| catcher.result_path()).collect();
+    let paths: Vec<Option<String>> =
+        catches.iter().map(stackdrop_statemachine::Catcher::result_path).collect();
     assert_eq!(paths, [None, Some("$".to_owned()), Some("$.failed.T".to_owned())]);
 }
