@@ -257,3 +257,34 @@ async fn a_claim_or_a_lock_that_s3_rejects_because_of_another_write_is_tried_aga
         assert_never_concurrent(&rehearsal, &[&first], &case).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_admission_that_fails_releases_the_lock_that_it_has_taken() {
+    let rehearsal = rehearsal(MINIMAL);
+    // After the spec and the lock, Admit reads the baseline.
+    let denied = Fault::at("s3", "GetObject", When::Only(3), FaultKind::AccessDenied).during("/admit/run");
+    rehearsal.account().arm(denied);
+    let failed = rehearsal.deploy(MINIMAL, &()).await.unwrap();
+    let error = failed.error().unwrap();
+    assert!(error.contains("reading stacks/hello/baseline.json"), "{error}");
+    assert_never_concurrent(&rehearsal, &[&failed], "after the failure").await;
+    deployed(&rehearsal, MINIMAL).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_waits_for_a_destroy_ends_and_releases_the_lock() {
+    let rehearsal = rehearsal(MINIMAL);
+    deployed(&rehearsal, MINIMAL).await;
+    let (watch, entered) = Entered::new("DeleteService");
+    let abort = Abort::default();
+    let night = async {
+        entered.await.unwrap();
+        let input = json!({ "stack": "hello", "action": "redeploy", "scheduled": true });
+        rehearsal.run(input, &(), &Abort::default()).await
+    };
+    let destroy = json!({ "stack": "hello", "action": "destroy" });
+    let (destroyed, night) = tokio::join!(rehearsal.run(destroy, &watch, &abort), night);
+    assert_eq!((destroyed.result(), night.result()), (Outcome::Destroyed, Outcome::Superseded));
+    assert_eq!(changes(&night), Vec::<String>::new());
+    assert_never_concurrent(&rehearsal, &[&destroyed, &night], "after the destroy").await;
+}

@@ -3,7 +3,9 @@
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::{SHOP, changes, deployed, open_the_database, rehearsal, resources, run, unprotected};
+use crate::{
+    SHOP, changes, deployed, object, open_the_database, rehearsal, resources, run, unprotected, with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn refreshing_the_image_restarts_the_tasks_and_changes_nothing_else() {
@@ -155,4 +157,20 @@ async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
     assert_eq!(changes(&next), Vec::<String>::new());
     let wide = deployed(&rehearsal, &wider).await;
     assert!(changes(&wide).contains(&"ec2:CreateSubnet".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_spec_destroys_nothing_while_the_stack_has_another_one() {
+    let spec = with(&unprotected(), "onDelete: retain", "onDelete: destroy");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let before = resources(&rehearsal);
+    rehearsal.upload("specs/shop.json", b"{}").await.unwrap();
+    let event = rehearsal.delete("specs/shop.yaml").await.unwrap();
+    let kept = run(&rehearsal, event).await;
+    assert_eq!(kept.result(), Outcome::Superseded, "{:?}", kept.error());
+    assert_eq!(resources(&rehearsal), before);
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", kept.id)).await.unwrap();
+    assert_eq!(record["message"], "the stack has another spec: specs/shop.json");
 }
