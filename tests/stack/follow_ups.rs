@@ -309,3 +309,78 @@ async fn what_is_created_itself_is_not_updated_with_what_it_uses() {
     let lines = reviewed(&rehearsal, &spec, &created, false).await;
     assert_eq!(lines, created.map(|(component, resource)| format!("{component}: create {resource}")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn tasks_follow_the_host_secret_and_password_of_the_database_as_far_as_they_use_them() {
+    let rehearsal = rehearsal(SHOP);
+    let revision = "service: update service/web (taskDefinition: shop_web:1 -> a new revision)";
+    let pruned = "service: delete task-definition/web (shop_web:1)";
+    let tasks = |is_pruned: bool, host: Value, secret: Value| json!({ "revision": "shop_web:1", "isPruned": is_pruned, "host": host, "secret": secret });
+    let database = |host: &str, secret: &str, rotates: bool| json!({ "host": host, "secret": secret, "rotates": rotates });
+    for (variables, used, now, expected) in [
+        (
+            json!({ "DB_PASSWORD": "password" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.old", "arn:old", true),
+            vec!["service: restart service/web (tasks: with a password that is being changed -> new ones)"],
+        ),
+        (
+            json!({ "DB_USER": "username" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.old", "arn:old", true),
+            vec![],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(true, json!("db.old"), json!(null)),
+            database("db.new", "arn:new", false),
+            vec![
+                "service: update task-definition/web (environment.DB_HOST: db.old -> db.new)",
+                revision,
+                pruned,
+            ],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(false, json!("db.old"), json!(null)),
+            database("db.new", "arn:new", false),
+            vec!["service: update task-definition/web (environment.DB_HOST: db.old -> db.new)", revision],
+        ),
+        (
+            json!({ "DB_PASSWORD": "password" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.new", "arn:new", false),
+            vec![
+                "service: update task-definition/web (secrets.DB_PASSWORD: arn:old -> arn:new)",
+                revision,
+                pruned,
+                "service: update role/execution (policy: access to the previous secret -> access to the database's new secret)",
+                "service: delete role/execution (access to arn:old)",
+            ],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(true, json!(null), json!(null)),
+            database("db.new", "arn:new", false),
+            vec![],
+        ),
+        (
+            json!({ "DB_PORT": "port" }),
+            tasks(true, json!("db.old"), json!("arn:old")),
+            database("db.new", "arn:new", false),
+            vec![],
+        ),
+    ] {
+        let mut spec = json!(Spec::read(SHOP.as_bytes()).unwrap());
+        spec["services"]["web"]["database"] = variables.clone();
+        let mut state = admitted_state(&serde_json::from_value(spec).unwrap());
+        state["plan"] = json!([
+            { "component": "database", "changes": [], "problems": [], "database": now },
+            { "component": "service", "changes": [], "problems": [], "tasks": { "web": used } },
+        ]);
+        let payload = json!({ "action": "review", "deployment": state });
+        let answer = handle("admit", payload, rehearsal.aws()).await.unwrap();
+        let plan: Vec<ComponentPlan> = serde_json::from_value(answer["plan"].clone()).unwrap();
+        assert_eq!(summary::changes(&plan), expected, "{variables}");
+    }
+}
