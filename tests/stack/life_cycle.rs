@@ -60,6 +60,9 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
     deployed(&rehearsal, &spec).await;
     let removed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     assert_eq!(removed.result(), Outcome::Destroyed, "{:?}", removed.error());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!(status.get("estimate"), None, "a destroyed stack costs nothing");
+    assert_eq!((&status["outputs"], status.get("drift")), (&json!({}), None));
     let left = resources(&rehearsal);
     assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");
     let again = deployed(&rehearsal, &spec).await;
