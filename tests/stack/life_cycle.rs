@@ -79,10 +79,20 @@ async fn deleting_the_spec_retains_or_destroys_the_stack_as_the_spec_says() {
         let event = rehearsal.delete("specs/shop.yaml").await.unwrap();
         let deleted = run(&rehearsal, event).await;
         assert_eq!(deleted.result(), result, "{:?}", deleted.error());
+        assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none(), "{on_delete}");
+        let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", deleted.id)).await.unwrap();
+        assert_eq!(
+            (&record["result"], &record["trigger"]),
+            (&json!(result.to_string()), &json!("deletion")),
+            "{on_delete}"
+        );
+        let is_deployed = object(&rehearsal, "stacks/shop/baseline.json").await.is_some();
         if on_delete == "retain" {
             assert_eq!(resources(&rehearsal), before);
+            assert!(is_deployed);
         } else {
             assert!(resources(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+            assert!(!is_deployed);
         }
     }
 }
