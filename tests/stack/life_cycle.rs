@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::{Fault, When};
 
 use crate::{
-    SHOP, changes, deployed, object, open_the_database, rehearsal, resources, run, unprotected, with,
+    SHOP, changes, deployed, object, open_the_database, refused, rehearsal, resources, run, unprotected, with,
 };
 
 #[tokio::test(start_paused = true)]
@@ -186,4 +187,20 @@ async fn a_deleted_spec_destroys_nothing_while_the_stack_has_another_one() {
     assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
     let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", kept.id)).await.unwrap();
     assert_eq!(record["message"], "the stack has another spec: specs/shop.json");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_whose_first_deployment_was_kept_can_be_destroyed() {
+    let spec = with(&unprotected(), "onFailure: rollback", "onFailure: keep");
+    let rehearsal = rehearsal(&spec);
+    rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    let kept = rehearsal.deploy(&spec, &()).await.unwrap();
+    assert_eq!(kept.result(), Outcome::Kept, "{:?}", kept.error());
+    rehearsal.account().disarm();
+    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
+    let left = resources(&rehearsal);
+    assert!(left.iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")), "{left:?}");
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Destroyed");
 }
