@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::{Fault, When};
+use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::{
     SHOP, changes, deployed, object, open_the_database, refused, rehearsal, resources, run, unprotected, with,
@@ -23,7 +23,6 @@ async fn refreshing_the_image_restarts_the_tasks_and_changes_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refreshed_image_that_does_not_run_is_rolled_back_and_reported() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
@@ -138,7 +137,6 @@ async fn resources_removed_from_the_spec_are_deleted_once_unused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_update_leaves_none_of_its_new_resources() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, WORKER).await;
     let before = resources(&rehearsal);
@@ -156,7 +154,6 @@ async fn a_failed_update_leaves_none_of_its_new_resources() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
