@@ -1,11 +1,13 @@
 //! Notifications for people and programs, drift reports, and deploying an earlier version again.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::Incident;
+use stackdrop_simulator::{Fault, Incident, When};
 
-use crate::{SHOP, changes, deployed, object, open_the_database, rehearsal, run};
+use crate::{SHOP, changes, deployed, object, open_the_database, pause, refused, rehearsal, run};
 
 /// The announced events, in order. Fails unless the event bus and the topic got the same ones.
 fn announced(rehearsal: &Rehearsal) -> Vec<String> {
@@ -26,6 +28,32 @@ async fn a_deployment_is_announced_when_it_starts_and_when_it_ends() {
     let event = rehearsal.account().events().pop().unwrap();
     assert_eq!((event.source.as_str(), event.detail_type.as_str()), ("stackdrop", "Stackdrop Deployment"));
     assert_eq!((&event.detail["stack"], &event.detail["result"]), (&json!("shop"), &json!("Succeeded")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribers_can_filter_by_event_and_stack() {
+    let rehearsal = rehearsal(SHOP);
+    rehearsal.account().keep_exchanges();
+    deployed(&rehearsal, SHOP).await;
+    let subjects: Vec<Option<String>> =
+        rehearsal.account().messages().into_iter().map(|message| message.subject).collect();
+    let expected = ["a deployment has started", "the stack matches its spec"];
+    assert_eq!(subjects, expected.map(|title| Some(format!("Stackdrop: shop: {title}"))));
+    let exchanges = rehearsal.account().exchanges().into_iter();
+    let published: Vec<String> =
+        exchanges.filter(|it| it.operation == "Publish").map(|exchange| exchange.body).collect();
+    for event in ["started", "succeeded"] {
+        let has = |body: &String, name: &str, value: &str| {
+            let attribute = |number: usize| format!("&MessageAttributes.entry.{number}");
+            (1..=2).map(attribute).any(|attribute| {
+                [("Name", name), ("Value.DataType", "String"), ("Value.StringValue", value)].iter().all(
+                    |(field, text)| format!("&{body}&").contains(&format!("{attribute}.{field}={text}&")),
+                )
+            })
+        };
+        let found = published.iter().any(|body| has(body, "event", event) && has(body, "stack", "shop"));
+        assert!(found, "{event}: {published:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +148,9 @@ async fn an_earlier_version_can_be_deployed_again_and_the_schedule_keeps_it() {
 async fn a_version_that_does_not_exist_changes_nothing() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    for version in ["nonsense", "00000000000000000000000000000000", ""] {
+    let deleted = rehearsal.delete("specs/shop.yaml").await.unwrap();
+    let marker = deleted["detail"]["object"]["version-id"].as_str().unwrap();
+    for version in ["nonsense", "00000000000000000000000000000000", "", marker] {
         let input = json!({ "stack": "shop", "action": "deploy", "version": version });
         let refused = run(&rehearsal, input).await;
         assert_eq!(refused.result(), Outcome::InvalidSpec, "{version}");
@@ -163,4 +193,91 @@ async fn a_schedule_that_somebody_changed_is_put_right_and_the_status_says_so() 
             );
         }
     }
+}
+
+/// What the stack's schedule does, and when.
+async fn schedule(rehearsal: &Rehearsal) -> String {
+    let aws = rehearsal.aws();
+    let get = aws.scheduler().get_schedule().name("shop").group_name(&aws.settings.schedule_group);
+    let found = get.send().await.unwrap();
+    format!(
+        "{:?} {:?} {:?} {:?} {:?}",
+        found.schedule_expression,
+        found.schedule_expression_timezone,
+        found.flexible_time_window,
+        found.target,
+        found.state
+    )
+}
+
+/// Changes one part of the stack's schedule by hand. `role` is another role that EventBridge Scheduler may assume.
+async fn change_schedule(rehearsal: &Rehearsal, part: &str, role: &str) {
+    let aws = rehearsal.aws();
+    let group = &aws.settings.schedule_group;
+    let found = aws.scheduler().get_schedule().name("shop").group_name(group).send().await.unwrap();
+    let (mut target, mut window) = (found.target.unwrap(), found.flexible_time_window.unwrap());
+    let mut expression = found.schedule_expression.unwrap();
+    let mut timezone = found.schedule_expression_timezone.unwrap();
+    match part {
+        "expression" => expression = "rate(1 hour)".into(),
+        "timezone" => timezone = "UTC".into(),
+        "window" => {
+            window.mode = "FLEXIBLE".into();
+            window.maximum_window_in_minutes = Some(15);
+        }
+        "input" => target.input = Some(json!({ "stack": "shop", "action": "destroy" }).to_string()),
+        "target" => target.arn = format!("{}-other", target.arn),
+        "role" => target.role_arn = role.into(),
+        other => panic!("a schedule has no {other}"),
+    }
+    let update = aws.scheduler().update_schedule().name("shop").group_name(group);
+    let update = update.schedule_expression(expression).schedule_expression_timezone(timezone);
+    update.flexible_time_window(window).target(target).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_part_of_a_schedule_is_put_right_by_a_deployment_and_left_alone_by_a_report() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"scheduler.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let create = rehearsal.aws().iam().create_role().role_name("another").assume_role_policy_document(trust);
+    let role = create.send().await.unwrap().role.unwrap().arn;
+    pause(Duration::from_mins(1)).await;
+    let right = schedule(&rehearsal).await;
+    for part in ["expression", "timezone", "window", "input", "target", "role"] {
+        change_schedule(&rehearsal, part, &role).await;
+        assert_ne!(schedule(&rehearsal).await, right, "{part}");
+        let report = json!({ "stack": "shop", "action": "redeploy", "drift": "report" });
+        assert_eq!(changes(&run(&rehearsal, report).await), [""; 0], "{part}");
+        let repaired = run(&rehearsal, json!({ "stack": "shop" })).await;
+        assert_eq!(changes(&repaired), ["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], "{part}");
+        assert_eq!(schedule(&rehearsal).await, right, "{part}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_aws_refuses_is_a_warning_and_the_next_deployment_tries_again() {
+    let rehearsal = rehearsal(SHOP);
+    let unscheduled = SHOP.split("\nredeploy:\n").next().unwrap();
+    for (operation, spec, next) in [
+        ("CreateSchedule", SHOP, &["scheduler:CreateSchedule"; 2][..]),
+        (
+            "DeleteSchedule",
+            unscheduled,
+            &["scheduler:DeleteSchedule", "scheduler:CreateSchedule", "scheduler:UpdateSchedule"],
+        ),
+    ] {
+        rehearsal.account().arm(Fault::at("scheduler", operation, When::From(1), refused()));
+        deployed(&rehearsal, spec).await;
+        rehearsal.account().disarm();
+        let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+        let message = status["message"].as_str().unwrap();
+        assert!(message.contains("with a warning: ") && message.contains("the test says no"), "{message}");
+        assert_eq!(changes(&deployed(&rehearsal, spec).await), next, "{operation}");
+        assert_eq!(changes(&deployed(&rehearsal, spec).await), [""; 0], "{operation}");
+    }
+    let scheduler = rehearsal.aws().scheduler();
+    let group = &rehearsal.aws().settings.schedule_group;
+    let left = scheduler.list_schedules().group_name(group).send().await.unwrap();
+    assert_eq!(left.schedules().iter().map(|it| it.name().unwrap()).collect::<Vec<_>>(), ["shop.rotation"]);
 }

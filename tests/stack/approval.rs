@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
 use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, resources};
@@ -48,6 +49,12 @@ async fn nothing_is_changed_before_approval() {
         assert!(lines.iter().any(|line| line == "network: create vpc"), "{lines:?}");
         let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
         assert_eq!(status["result"], "AwaitingApproval");
+        let (message, next) = (status["message"].as_str().unwrap(), status["next"].as_str().unwrap());
+        assert!(message.contains("changes: about ") && message.contains("USD a month"), "{message}");
+        let file = format!("s3://{}/stacks/shop/approval.json", rehearsal.aws().settings.bucket);
+        for text in ["stackdrop approve shop", "stackdrop reject shop", "send-task-success", &file] {
+            assert!(next.contains(text), "{text} is not in {next}");
+        }
         // A person answers after a day.
         pause(Duration::from_hours(24)).await;
         reply(&rehearsal, json!({ "approved": true, "by": "anna" })).await;
@@ -154,6 +161,42 @@ async fn a_newer_version_supersedes_a_deployment_that_waits_for_approval() {
     let (older, newer) = tokio::join!(deploy(&rehearsal, &spec), newer);
     assert_eq!((older.result(), newer.result()), (Outcome::Superseded, Outcome::Succeeded));
     assert_eq!(changes(&older), Vec::<String>::new());
+    let cause = older.conclusion().unwrap()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.contains("another deployment of the stack was requested"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_version_waits_for_a_deployment_whose_plan_was_answered_just_now() {
+    for code in ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"] {
+        let spec = with_approval(SHOP);
+        let rehearsal = rehearsal(&spec);
+        let closed = FaultKind::Refused { code: code.into(), message: "the task has ended".into() };
+        rehearsal.account().arm(Fault::at("states", "SendTaskFailure", When::Only(1), closed));
+        let newer = async {
+            approval_request(&rehearsal).await;
+            deploy(&rehearsal, SHOP).await
+        };
+        let (older, newer) = tokio::join!(deploy(&rehearsal, &spec), newer);
+        assert_eq!((older.result(), newer.result()), (Outcome::Superseded, Outcome::Succeeded), "{code}");
+        assert_eq!(rehearsal.account().strikes().len(), 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_that_comes_after_a_newer_upload_deploys_nothing() {
+    let spec = with_approval(SHOP);
+    let rehearsal = rehearsal(&spec);
+    let person = async {
+        approval_request(&rehearsal).await;
+        // Its event has not arrived yet.
+        rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+        reply(&rehearsal, json!({ "approved": true })).await;
+    };
+    let (older, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
+    assert_eq!(older.result(), Outcome::Superseded, "{:?}", older.error());
+    assert_eq!(changes(&older), Vec::<String>::new());
+    let cause = older.conclusion().unwrap()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.contains("specs/shop.yaml was changed while its plan awaited approval"), "{cause}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,6 +155,51 @@ async fn events_of_other_buckets_or_kinds_are_refused_with_the_cause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_are_refused_with_the_field_that_is_wrong() {
+    let rehearsal = rehearsal(MINIMAL);
+    let with = |field: &str, value: Value| {
+        let mut request = json!({ "stack": "hello" });
+        request[field] = value;
+        request
+    };
+    for (request, expected) in [
+        (with("stack", json!("No Name")), "its `stack` is not the name of a stack"),
+        (with("action", json!("explode")), "its `action` is not deploy, redeploy, rotate, plan or destroy"),
+        (with("version", json!(7)), "its `version` is not text"),
+        (with("refreshImage", json!("yes")), "its `refreshImage` is not true or false"),
+        (with("drift", json!("ignore")), "its `drift` is not repair or report"),
+        (with("scheduled", json!(1)), "its `scheduled` is not true or false"),
+        (
+            with("force", json!(true)),
+            "it has a key other than stack, action, version, refreshImage, drift, scheduled",
+        ),
+        (json!({}), "it lacks the stack's name"),
+        (json!({ "action": "plan", "refreshImage": true }), "it lacks the stack's name"),
+        (json!(["hello"]), "it is not a JSON object"),
+    ] {
+        let refused = run(&rehearsal, request).await;
+        assert_refused(&rehearsal, &refused, expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_secrets_whose_password_has_not_changed_are_refused_with_the_cause() {
+    let rehearsal = rehearsal(MINIMAL);
+    let changed = rehearsal.secret_event("rds!db-0a1b2c3d-0000-4000-8000-000000000000").unwrap();
+    for (pointer, value, expected) in [
+        ("/source", json!("aws.rds"), "its source is not aws.secretsmanager"),
+        ("/detail/labelUpdated", json!("AWSPENDING"), "the label AWSCURRENT has not moved"),
+        ("/resources", json!([]), "it lacks the secret's ARN"),
+        ("/time", json!("yesterday"), "it has no time"),
+    ] {
+        let mut event = changed.clone();
+        *event.pointer_mut(pointer).unwrap() = value;
+        let refused = run(&rehearsal, event).await;
+        assert_refused(&rehearsal, &refused, expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_spec_is_named_with_the_error_from_aws() {
     let rehearsal = rehearsal(MINIMAL);
     let fault = Fault::at("s3", "GetObject", When::From(1), FaultKind::AccessDenied).during("/admit/run");

@@ -1,10 +1,11 @@
 //! How a deployment ends, by what its steps left in the workflow's state.
 
 use serde_json::{Value, json};
+use stackdrop::Rehearsal;
 use stackdrop_functions::handle;
 use stackdrop_specs::Spec;
 
-use crate::{MINIMAL, admitted_state, rehearsal};
+use crate::{MINIMAL, admitted_state, object, rehearsal};
 
 /// Fields of the workflow's state, the outcome that follows from them, and a part of its message.
 type Case = (Value, &'static str, &'static str);
@@ -21,18 +22,37 @@ fn baseline() -> Value {
     json!({ "deployment": "earlier", "version": "0", "spec": spec(), "outputs": {} })
 }
 
+/// Concludes a deployment with these fields of the workflow's state.
+async fn concluded(rehearsal: &Rehearsal, id: &str, fields: &Value) -> Value {
+    let mut state = admitted_state(&spec());
+    state["id"] = json!(id);
+    state["lock"] = json!("\"none\"");
+    state.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let payload = json!({ "action": "conclude", "deployment": state });
+    handle("conclude", payload, rehearsal.aws()).await.unwrap()
+}
+
 async fn assert_ends(cases: &[Case]) {
     let rehearsal = rehearsal(MINIMAL);
     for (number, (fields, outcome, message)) in cases.iter().enumerate() {
-        let mut state = admitted_state(&spec());
-        state["id"] = json!(format!("deployment-{number}"));
-        state["lock"] = json!("\"none\"");
-        state.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let payload = json!({ "action": "conclude", "deployment": state });
-        let end = handle("conclude", payload, rehearsal.aws()).await.unwrap();
+        let end = concluded(&rehearsal, &format!("deployment-{number}"), fields).await;
         assert_eq!(end["result"], *outcome, "{fields}: {end}");
         assert!(end["cause"].as_str().unwrap().contains(*message), "{message} is not in {end}");
     }
+}
+
+/// The plan of the network with a problem.
+fn blocked_plan() -> Value {
+    let problem = json!({ "resource": "vpc", "why": "no room", "fix": "make room" });
+    json!([{ "component": "network", "changes": [], "problems": [problem] }])
+}
+
+/// The outputs of a deployment that ran these services, and restarted them or not.
+fn running(names: &[&str], restarted: bool) -> Value {
+    let running = json!({ "arn": "arn", "taskDefinition": "web:1", "rollout": "1", "restarted": restarted });
+    let services: serde_json::Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), running.clone())).collect();
+    json!({ "service": { "services": services } })
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,6 +86,10 @@ async fn a_person_can_reject_with_any_error_and_a_fault_is_no_rejection() {
         (asked(failure("Superseded")), "Superseded", "no."),
         (asked(failure("States.Timeout")), "Failed", "within three days"),
         (asked(failure("Lambda.ServiceException")), "Failed", "AwaitApproval failed: no"),
+        (asked(failure("Runtime.ExitError")), "Failed", "AwaitApproval failed: no"),
+        (asked(failure("Sandbox.Timedout")), "Failed", "AwaitApproval failed: no"),
+        (asked(failure("States.Permissions")), "Failed", "AwaitApproval failed: no"),
+        (asked(failure("Denied")), "Failed", "AwaitApproval failed: no"),
         (read(failure("ApprovalRejected")), "ApprovalRejected", "no."),
         (read(failure("Superseded")), "Superseded", "no."),
         (read(failure("Refused")), "Failed", "ReadReply failed: no"),
@@ -174,4 +198,170 @@ async fn a_destroy_names_what_remains() {
         ),
     ])
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_names_the_services_that_have_the_new_password_or_why_they_do_not() {
+    let rotating = |fields: Value| {
+        let mut state = json!({ "verdict": "rotating" });
+        state.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        state
+    };
+    let not = |step: &str| json!({ "rotationFailed": { step: failure("Refused") } });
+    assert_ends(&[
+        (rotating(json!({})), "Succeeded", "was changed; no service uses it."),
+        (rotating(json!({ "outputs": running(&["api"], false) })), "Succeeded", "service api runs with the new"),
+        (
+            rotating(json!({ "outputs": running(&["api", "web"], false) })),
+            "Succeeded",
+            "services api, web run with the new one.",
+        ),
+        (
+            rotating(not("RotatePassword")),
+            "Failed",
+            "RotatePassword failed: no\nThe services were not restarted, because their tasks still have the current",
+        ),
+        (
+            rotating(not("RestartServices")),
+            "Failed",
+            "RestartServices failed: no\nTasks that started before the database's password was changed cannot",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_ends_with_its_plan_says_what_it_restarted_or_why_it_could_not() {
+    let not = || json!({ "RestartServices": failure("Refused") });
+    let drift = json!([{
+        "component": "network", "changes": [{ "verb": "update", "resource": "vpc" }], "problems": [],
+    }]);
+    assert_ends(&[
+        (json!({ "plan": blocked_plan() }), "Failed", "Nothing was changed. vpc: no room; make room"),
+        (
+            json!({ "plan": blocked_plan(), "outputs": running(&["web"], true) }),
+            "Failed",
+            "service/web.\nNothing else was changed. vpc: no room; make room",
+        ),
+        (
+            json!({ "plan": drift, "reportOnly": true }),
+            "Drifted",
+            "The drift was only reported (drift: report); nothing was changed.",
+        ),
+        (
+            json!({ "plan": drift, "reportOnly": true, "outputs": running(&["web"], true) }),
+            "Drifted",
+            "service/web.\nThe drift was only reported (drift: report); nothing else was changed.",
+        ),
+        (
+            json!({ "planFailed": { "Plan": failure("Refused") }, "rotationFailed": not() }),
+            "Failed",
+            "Plan failed: no\nNothing was changed.\nRestartServices failed: no\n",
+        ),
+        (
+            json!({ "plan": drift, "reportOnly": true, "rotationFailed": not() }),
+            "Failed",
+            "The next deployment restarts them.\nThe drift was only reported",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_step_follows_from_the_error() {
+    let rehearsal = rehearsal(MINIMAL);
+    let failed = |error: &str| json!({ "failed": { "Service": failure(error) } });
+    let asked = |error: &str| json!({ "notApproved": { "AwaitApproval": failure(error) } });
+    let rolled_back = json!({
+        "rollingBack": true, "baseline": baseline(), "firstFailure": { "Service": failure("Refused") },
+        "failed": { "Database": failure("Refused") },
+    });
+    let cases = [
+        (failed("Denied"), "Allow the call to the role in AWS's message"),
+        (failed("Unhealthy"), "`stackdrop logs hello` shows the containers' logs"),
+        (failed("NotOwned"), "choose another name for the stack"),
+        (failed("Pending"), "AWS still reports progress after the step's time limit"),
+        (failed("Stalled"), "Fix what keeps AWS from finishing, then start { \"stack\": \"hello\" }"),
+        (failed("Transient"), "failed repeatedly. Later, start"),
+        (failed("Defect"), "Report this bug"),
+        (failed("Interrupted"), "Check why the execution was stopped"),
+        (failed("Refused"), "Fix the rejected request"),
+        (failed("States.Timeout"), "Fix the cause, then start"),
+        (asked("States.Timeout"), "To request approval again, start"),
+        (json!({ "plan": blocked_plan() }), "Fix each of the problems"),
+        (
+            rolled_back,
+            "Delete what depends on each remaining resource, then start { \"stack\": \"hello\" }, or upload",
+        ),
+        (
+            json!({ "destroying": true, "failed": { "DeleteNetwork": failure("Refused") } }),
+            "then start { \"stack\": \"hello\", \"action\": \"destroy\" } again",
+        ),
+    ];
+    for (number, (fields, expected)) in cases.iter().enumerate() {
+        concluded(&rehearsal, &format!("deployment-{number}"), fields).await;
+        let status = object(&rehearsal, "stacks/hello/status.json").await.unwrap();
+        let next = status["next"].as_str().unwrap();
+        assert!(next.contains(expected), "{fields}: {expected:?} is not in {next:?}");
+    }
+    concluded(&rehearsal, "rejected", &asked("No")).await;
+    let status = object(&rehearsal, "stacks/hello/status.json").await.unwrap();
+    assert_eq!((&status["result"], status.get("next")), (&json!("ApprovalRejected"), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_rollback_leaves_it_to_the_next_deployment_to_prune_what_the_update_added() {
+    let rehearsal = rehearsal(MINIMAL);
+    let mut attempted = json!(spec());
+    attempted["tags"] = json!({ "team": "books" });
+    let state = json!({
+        "rollingBack": true, "baseline": baseline(), "attempted": attempted,
+        "firstFailure": { "Service": failure("Refused") }, "failed": { "Database": failure("Refused") },
+    });
+    let end = concluded(&rehearsal, "update", &state).await;
+    assert_eq!(end["remaining"], json!(["Database: no"]));
+    let kept = object(&rehearsal, "stacks/hello/baseline.json").await.unwrap();
+    assert_eq!((&kept["deployment"], &kept["unpruned"]), (&json!("earlier"), &json!(true)));
+    assert_eq!(kept["unprunedSpec"]["tags"], attempted["tags"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outputs_of_a_failed_deployment_are_those_of_what_is_still_there() {
+    let rehearsal = rehearsal(MINIMAL);
+    let network = |vpc: &str| {
+        json!({
+            "vpc": vpc, "publicSubnets": {}, "privateSubnets": {}, "databaseSubnets": {}, "privateTables": {},
+        })
+    };
+    let mut before = baseline();
+    before["outputs"] = json!({ "network": network("vpc-before") });
+    let mut keep = json!(spec());
+    keep["onFailure"] = json!("keep");
+    let state = |more: Value| {
+        let failed = json!({ "Service": failure("Refused") });
+        let mut state = json!({ "failed": failed, "outputs": { "network": network("vpc-new") } });
+        state.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        state
+    };
+    let cases = [
+        ("first", state(json!({})), json!(null)),
+        ("kept", state(json!({ "spec": keep })), json!("vpc-new")),
+        (
+            "plan",
+            json!({ "baseline": before, "planFailed": { "Plan": failure("Refused") } }),
+            json!("vpc-before"),
+        ),
+        (
+            "rolled-back",
+            json!({
+                "rollingBack": true, "baseline": before, "firstFailure": { "Service": failure("Refused") },
+                "outputs": { "network": network("vpc-new") },
+            }),
+            json!("vpc-before"),
+        ),
+    ];
+    for (id, state, vpc) in cases {
+        let end = concluded(&rehearsal, id, &state).await;
+        assert_eq!(end["outputs"]["network"]["vpc"], vpc, "{id}: {end}");
+    }
 }

@@ -225,3 +225,66 @@ async fn the_lock_of_an_ended_execution_is_taken_over_once_its_functions_must_ha
         assert_never_concurrent(&rehearsal, &[&next], ended).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_or_a_lock_that_s3_rejects_because_of_another_write_is_tried_again() {
+    let taken_over = json!({ "execution": "", "deployment": "gone", "since": "2026-01-01T00:00:00Z",
+        "source": { "key": "specs/hello.yaml", "version": "1" } });
+    for (code, write, stale) in [
+        ("PreconditionFailed", 1, false),
+        ("PreconditionFailed", 2, false),
+        ("ConditionalRequestConflict", 1, false),
+        ("ConditionalRequestConflict", 2, false),
+        ("PreconditionFailed", 2, true),
+        ("NoSuchKey", 2, true),
+    ] {
+        let case = format!("{code} at write {write}, stale lock: {stale}");
+        let rehearsal = rehearsal(MINIMAL);
+        if stale {
+            // AWS forgets executions after 90 days.
+            let machine = &rehearsal.aws().settings.state_machine;
+            let mut lock = taken_over.clone();
+            lock["execution"] =
+                json!(format!("{}:gone", machine.replacen(":stateMachine:", ":execution:", 1)));
+            rehearsal.upload("stacks/hello/lock.json", lock.to_string().as_bytes()).await.unwrap();
+        }
+        let rejected = FaultKind::Refused { code: code.into(), message: "another write was first".into() };
+        let fault = Fault::at("s3", "PutObject", When::Only(write), rejected).during("/admit/run");
+        rehearsal.account().arm(fault);
+        let first = deployed(&rehearsal, MINIMAL).await;
+        assert_eq!(rehearsal.account().strikes().len(), 1, "{case}");
+        assert_eq!(first.outcome.steps[0].attempts, 2, "{case}");
+        assert_never_concurrent(&rehearsal, &[&first], &case).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_admission_that_fails_releases_the_lock_that_it_has_taken() {
+    let rehearsal = rehearsal(MINIMAL);
+    // After the spec and the lock, Admit reads the baseline.
+    let denied = Fault::at("s3", "GetObject", When::Only(3), FaultKind::AccessDenied).during("/admit/run");
+    rehearsal.account().arm(denied);
+    let failed = rehearsal.deploy(MINIMAL, &()).await.unwrap();
+    let error = failed.error().unwrap();
+    assert!(error.contains("reading stacks/hello/baseline.json"), "{error}");
+    assert_never_concurrent(&rehearsal, &[&failed], "after the failure").await;
+    deployed(&rehearsal, MINIMAL).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_waits_for_a_destroy_ends_and_releases_the_lock() {
+    let rehearsal = rehearsal(MINIMAL);
+    deployed(&rehearsal, MINIMAL).await;
+    let (watch, entered) = Entered::new("DeleteService");
+    let abort = Abort::default();
+    let night = async {
+        entered.await.unwrap();
+        let input = json!({ "stack": "hello", "action": "redeploy", "scheduled": true });
+        rehearsal.run(input, &(), &Abort::default()).await
+    };
+    let destroy = json!({ "stack": "hello", "action": "destroy" });
+    let (destroyed, night) = tokio::join!(rehearsal.run(destroy, &watch, &abort), night);
+    assert_eq!((destroyed.result(), night.result()), (Outcome::Destroyed, Outcome::Superseded));
+    assert_eq!(changes(&night), Vec::<String>::new());
+    assert_never_concurrent(&rehearsal, &[&destroyed, &night], "after the destroy").await;
+}

@@ -111,6 +111,10 @@ async fn a_failed_cleanup_is_told_and_not_repeated_and_the_next_deployment_conti
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("deployment-2") && message.contains("States.Runtime"), "{message}");
     assert!(status["next"].as_str().unwrap().contains("the next deployment continues from there"));
+    assert_eq!((&status["error"], &status["trigger"]), (&json!("RollbackFailed"), &json!("interruption")));
+    assert_eq!(status["source"]["key"], "specs/shop.yaml");
+    assert!(status["ended"].as_str().unwrap() > status["started"].as_str().unwrap(), "{status}");
+    assert_eq!(object(&rehearsal, "stacks/shop/history/deployment-2.json").await.unwrap(), status);
     let told = rehearsal.account().messages();
     assert!(told.iter().any(|message| format!("{message:?}").contains("RollbackFailed")), "nobody is told");
     deployed(&rehearsal, SHOP).await;
@@ -128,14 +132,74 @@ async fn the_end_of_an_execution_with_an_invalid_input_starts_no_endless_chain()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_event_with_a_forged_name_is_refused() {
+async fn status_events_that_aws_does_not_send_are_refused_with_the_cause() {
     let rehearsal = rehearsal(SHOP);
     let input = upload(&rehearsal, SHOP).await;
-    let mut event = failed_at(&rehearsal, input, "Network").await;
-    event["detail"]["name"] = json!("../../../lock");
-    let refused = run(&rehearsal, event).await;
-    let error = refused.error().unwrap();
-    assert!(error.starts_with("InvalidEvent: ") && error.contains("is not the name of"), "{error}");
+    let good = failed_at(&rehearsal, input, "Network").await;
+    let other = json!("arn:aws:states:eu-central-1:123456789012:stateMachine:other");
+    let with_slash = format!("{}:a/b", good["detail"]["executionArn"].as_str().unwrap());
+    let cases = [
+        (vec![("/source", json!("aws.s3"))], "its source is not aws.states"),
+        (vec![("/detail", json!({}))], "missing field"),
+        (vec![("/detail/stateMachineArn", other)], "is another state machine"),
+        (
+            vec![("/detail/status", json!("RUNNING"))],
+            "its status is RUNNING, not ABORTED, FAILED or TIMED_OUT",
+        ),
+        (vec![("/detail/name", json!("../../../lock"))], "is not the name of"),
+        (vec![("/detail/name", json!("another"))], "is not the name of"),
+        (
+            vec![("/detail/name", json!("a/b")), ("/detail/executionArn", json!(with_slash))],
+            "\"a/b\" is not the name of",
+        ),
+        (vec![("/detail/input", json!(null))], "it lacks the execution's input"),
+        (vec![("/detail/input", json!("{"))], "EOF while parsing"),
+        (
+            vec![("/detail/input", json!("{}")), ("/detail/status", json!("ABORTED"))],
+            "its input names no stack",
+        ),
+        (
+            vec![("/detail/input", json!("{}")), ("/detail/status", json!("TIMED_OUT"))],
+            "its input names no stack",
+        ),
+    ];
+    for (fields, expected) in cases {
+        let mut event = good.clone();
+        for (pointer, value) in fields {
+            *event.pointer_mut(pointer).unwrap() = value;
+        }
+        let refused = run(&rehearsal, event).await;
+        let error = refused.error().unwrap();
+        assert!(error.starts_with("InvalidEvent: ") && error.contains(expected), "{expected}: {error}");
+        assert_eq!(changes(&refused), Vec::<String>::new(), "{expected}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_an_interrupted_deployment_says_what_it_deployed_and_how_it_ended() {
+    for (status, error, cause, expected) in [
+        ("TIMED_OUT", json!(null), json!(null), "It ran longer than the workflow allows."),
+        ("ABORTED", json!(null), json!(null), "It was stopped by hand."),
+        ("ABORTED", json!("Stopped"), json!(""), "It was stopped by hand."),
+        ("ABORTED", json!(null), json!("too slow"), "It was stopped by hand (too slow)."),
+        ("FAILED", json!("States.Runtime"), json!(null), "It was ended by Step Functions (States.Runtime)."),
+        ("FAILED", json!(null), json!("no"), "It was ended by Step Functions (no error: no)."),
+    ] {
+        let rehearsal = rehearsal(SHOP);
+        let input = upload(&rehearsal, SHOP).await;
+        let mut event = failed_at(&rehearsal, input, "Plan").await;
+        for (field, value) in [("status", json!(status)), ("error", error), ("cause", cause)] {
+            event["detail"][field] = value;
+        }
+        let after = run(&rehearsal, event).await;
+        assert_eq!(after.result(), Outcome::Failed, "{expected}: {:?}", after.error());
+        let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
+        assert_eq!(record["message"], expected);
+        assert_eq!((&record["error"], &record["result"]), (&json!("Interrupted"), &json!("Interrupted")));
+        assert_eq!(record["source"]["key"], "specs/shop.yaml");
+        assert!(record["ended"].as_str().unwrap() >= record["started"].as_str().unwrap(), "{record}");
+        assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["trigger"], "interruption");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,9 +8,14 @@ use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_functions::deployment::plan::ComponentPlan;
 use stackdrop_functions::deployment::summary;
+use stackdrop_functions::{COMPONENTS, handle};
+use stackdrop_specs::Spec;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, StopAt, changes, deployed, object, pause, redeploy, rehearsal, run, unprotected, with};
+use crate::{
+    PRIVATE, SHOP, StopAt, admitted_state, changes, deployed, object, pause, redeploy, rehearsal, run,
+    unprotected, with,
+};
 
 /// The changes of the last plan in the record of the stack's last deployment, one line each.
 async fn planned(rehearsal: &Rehearsal) -> Vec<String> {
@@ -182,4 +187,200 @@ async fn a_password_that_is_being_changed_restarts_the_services_in_the_plan() {
     assert_eq!(next.result(), Outcome::Succeeded, "{:?}", next.error());
     assert_names(&planned(&rehearsal).await, &["service: restart service/web", "is being changed"]);
     assert!(rehearsal.account().outdated_tasks().iter().all(|task| task.until.is_some()));
+}
+
+/// The last deployment's outputs, as far as other components use them.
+fn outputs() -> Value {
+    json!({
+        "network": {
+            "vpc": "vpc-1", "publicSubnets": { "a": "public-a", "b": "public-b" },
+            "privateSubnets": { "a": "private-a" }, "databaseSubnets": { "a": "data-a", "b": "data-b" },
+            "privateTables": {},
+        },
+        "securityGroups": {
+            "loadBalancer": "sg-1", "database": "sg-2", "endpoints": "sg-3", "instance": "sg-4", "service": "sg-5",
+        },
+        "loadBalancer": { "targetGroups": { "web": "group-1", "api": "group-2" } },
+    })
+}
+
+/// The lines of the plan after the review of a plan that creates these resources of components.
+async fn reviewed(
+    rehearsal: &Rehearsal,
+    spec: &Spec,
+    created: &[(&str, &str)],
+    destroying: bool,
+) -> Vec<String> {
+    let of = |component: &str| {
+        let own = created.iter().filter(|(of, _)| *of == component);
+        let changes: Vec<Value> =
+            own.map(|(_, resource)| json!({ "verb": "create", "resource": resource })).collect();
+        json!({ "component": component, "changes": changes, "problems": [] })
+    };
+    let mut state = admitted_state(spec);
+    state["destroying"] = json!(destroying);
+    state["baseline"] =
+        json!({ "deployment": "earlier", "version": "0", "spec": spec, "outputs": outputs() });
+    state["plan"] = COMPONENTS.iter().map(|component| of(component.name)).collect();
+    let payload = json!({ "action": "review", "deployment": state });
+    let answer = handle("admit", payload, rehearsal.aws()).await.unwrap();
+    let plan: Vec<ComponentPlan> = serde_json::from_value(answer["plan"].clone()).unwrap();
+    summary::changes(&plan)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_subnet_security_group_or_target_group_is_entered_where_it_is_used() {
+    let mut spec = Spec::read(PRIVATE.as_bytes()).unwrap();
+    spec.instance = Spec::read(SHOP.as_bytes()).unwrap().instance;
+    spec.services.retain(|name, _| name != "mailer");
+    let rehearsal = rehearsal(PRIVATE);
+    for (component, resource, expected) in [
+        (
+            "network",
+            "subnet/public/c",
+            vec!["load-balancer: update load-balancer (subnets: public-a, public-b -> (new))"],
+        ),
+        (
+            "network",
+            "subnet/database/c",
+            vec!["database: update subnet-group (subnets: data-a, data-b -> (new))"],
+        ),
+        (
+            "network",
+            "subnet/private/c",
+            vec![
+                "egress: update endpoint/ecr.api (subnets: private-a -> (new))",
+                "egress: update endpoint/ssmmessages (subnets: private-a -> (new))",
+                "service: update service/api (subnets: private-a -> (new))",
+                "service: update service/web (subnets: private-a -> (new))",
+            ],
+        ),
+        (
+            "security-groups",
+            "load-balancer",
+            vec!["load-balancer: update load-balancer (securityGroups: sg-1 -> (new))"],
+        ),
+        ("security-groups", "database", vec!["database: update instance (securityGroups: sg-2 -> (new))"]),
+        ("security-groups", "endpoints", vec!["egress: update endpoint/ssm (securityGroups: sg-3 -> (new))"]),
+        ("security-groups", "instance", vec!["instance: update instance (securityGroups: sg-4 -> (new))"]),
+        (
+            "security-groups",
+            "service",
+            vec![
+                "service: update service/api (securityGroups: sg-5 -> (new))",
+                "service: update service/web (securityGroups: sg-5 -> (new))",
+            ],
+        ),
+        ("load-balancer", "target-group/web", vec!["service: update service/web (routes: group-1 -> (new))"]),
+        ("load-balancer", "target-group/api", vec!["service: update service/api (routes: group-2 -> (new))"]),
+        ("network", "route-table/public", vec![]),
+        ("network", "vpc", vec![]),
+    ] {
+        let lines = reviewed(&rehearsal, &spec, &[(component, resource)], false).await;
+        for line in &expected {
+            assert!(
+                lines.contains(&(*line).to_owned()),
+                "{component} {resource}: {line} is not in {lines:#?}"
+            );
+        }
+        let is_cause = |line: &&String| **line == format!("{component}: create {resource}");
+        let followers = lines.iter().filter(|line| !is_cause(line));
+        let each =
+            if resource.ends_with("endpoints") || resource.starts_with("subnet/private") { 6 } else { 0 };
+        let others = expected.iter().filter(|line| !line.starts_with("egress")).count();
+        assert_eq!(followers.count(), each + others, "{component} {resource}: {lines:#?}");
+        let destroyed = reviewed(&rehearsal, &spec, &[(component, resource)], true).await;
+        assert_eq!(destroyed, [format!("{component}: create {resource}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_created_itself_is_not_updated_with_what_it_uses() {
+    let spec = Spec::read(SHOP.as_bytes()).unwrap();
+    let rehearsal = rehearsal(SHOP);
+    let created = [
+        ("network", "subnet/public/c"),
+        ("security-groups", "load-balancer"),
+        ("security-groups", "service"),
+        ("load-balancer", "load-balancer"),
+        ("load-balancer", "target-group/web"),
+        ("service", "service/web"),
+    ];
+    let lines = reviewed(&rehearsal, &spec, &created, false).await;
+    assert_eq!(lines, created.map(|(component, resource)| format!("{component}: create {resource}")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_follow_the_host_secret_and_password_of_the_database_as_far_as_they_use_them() {
+    let rehearsal = rehearsal(SHOP);
+    let revision = "service: update service/web (taskDefinition: shop_web:1 -> a new revision)";
+    let pruned = "service: delete task-definition/web (shop_web:1)";
+    let tasks = |is_pruned: bool, host: Value, secret: Value| json!({ "revision": "shop_web:1", "isPruned": is_pruned, "host": host, "secret": secret });
+    let database = |host: &str, secret: &str, rotates: bool| json!({ "host": host, "secret": secret, "rotates": rotates });
+    for (variables, used, now, expected) in [
+        (
+            json!({ "DB_PASSWORD": "password" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.old", "arn:old", true),
+            vec!["service: restart service/web (tasks: with a password that is being changed -> new ones)"],
+        ),
+        (
+            json!({ "DB_USER": "username" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.old", "arn:old", true),
+            vec![],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(true, json!("db.old"), json!(null)),
+            database("db.new", "arn:new", false),
+            vec![
+                "service: update task-definition/web (environment.DB_HOST: db.old -> db.new)",
+                revision,
+                pruned,
+            ],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(false, json!("db.old"), json!(null)),
+            database("db.new", "arn:new", false),
+            vec!["service: update task-definition/web (environment.DB_HOST: db.old -> db.new)", revision],
+        ),
+        (
+            json!({ "DB_PASSWORD": "password" }),
+            tasks(true, json!(null), json!("arn:old")),
+            database("db.new", "arn:new", false),
+            vec![
+                "service: update task-definition/web (secrets.DB_PASSWORD: arn:old -> arn:new)",
+                revision,
+                pruned,
+                "service: update role/execution (policy: access to the previous secret -> access to the database's new secret)",
+                "service: delete role/execution (access to arn:old)",
+            ],
+        ),
+        (
+            json!({ "DB_HOST": "host" }),
+            tasks(true, json!(null), json!(null)),
+            database("db.new", "arn:new", false),
+            vec![],
+        ),
+        (
+            json!({ "DB_PORT": "port" }),
+            tasks(true, json!("db.old"), json!("arn:old")),
+            database("db.new", "arn:new", false),
+            vec![],
+        ),
+    ] {
+        let mut spec = json!(Spec::read(SHOP.as_bytes()).unwrap());
+        spec["services"]["web"]["database"] = variables.clone();
+        let mut state = admitted_state(&serde_json::from_value(spec).unwrap());
+        state["plan"] = json!([
+            { "component": "database", "changes": [], "problems": [], "database": now },
+            { "component": "service", "changes": [], "problems": [], "tasks": { "web": used } },
+        ]);
+        let payload = json!({ "action": "review", "deployment": state });
+        let answer = handle("admit", payload, rehearsal.aws()).await.unwrap();
+        let plan: Vec<ComponentPlan> = serde_json::from_value(answer["plan"].clone()).unwrap();
+        assert_eq!(summary::changes(&plan), expected, "{variables}");
+    }
 }

@@ -6,7 +6,7 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use crate::{
-    SHOP, StopAt, changes, deployed, object, rehearsal, resources, resources_but_logs, run, unprotected,
+    SHOP, StopAt, changes, deployed, object, rehearsal, resources, resources_but_logs, run, unprotected, with,
 };
 
 /// Runs an execution with this input, stops it at a step, and returns the event of the interruption.
@@ -94,16 +94,21 @@ async fn a_stopped_rollback_of_a_stopped_deployment_is_completed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_destroy_is_reported_as_incomplete_and_can_be_repeated() {
-    let spec = unprotected();
-    let rehearsal = rehearsal(&spec);
-    deployed(&rehearsal, &spec).await;
+    let spec = with(&unprotected(), "onDelete: retain", "onDelete: destroy");
     let destroy = json!({ "stack": "shop", "action": "destroy" });
-    let event = stopped(&rehearsal, destroy.clone(), "DeleteDatabase").await;
-    let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), Outcome::DestroyFailed);
-    assert!(after.error().unwrap().contains("not destroyed completely"), "{:?}", after.error());
-    let again = run(&rehearsal, destroy).await;
-    assert_eq!(again.result(), Outcome::Destroyed, "{:?}", again.error());
+    for by_deletion in [false, true] {
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        let input =
+            if by_deletion { rehearsal.delete("specs/shop.yaml").await.unwrap() } else { destroy.clone() };
+        let event = stopped(&rehearsal, input, "DeleteDatabase").await;
+        let after = run(&rehearsal, event).await;
+        assert_eq!(after.result(), Outcome::DestroyFailed, "{:?}", after.error());
+        assert!(after.error().unwrap().contains("not destroyed completely"), "{:?}", after.error());
+        assert_eq!(changes(&after), Vec::<String>::new(), "nothing is created again");
+        let again = run(&rehearsal, destroy.clone()).await;
+        assert_eq!(again.result(), Outcome::Destroyed, "{:?}", again.error());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::{Fault, FaultKind, When};
 
-use crate::{SHOP, changes, deployed, open_the_database, rehearsal, resources, run, unprotected};
+use crate::{
+    SHOP, changes, deployed, object, open_the_database, refused, rehearsal, resources, run, unprotected, with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn refreshing_the_image_restarts_the_tasks_and_changes_nothing_else() {
@@ -20,7 +23,6 @@ async fn refreshing_the_image_restarts_the_tasks_and_changes_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refreshed_image_that_does_not_run_is_rolled_back_and_reported() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
@@ -58,6 +60,9 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
     deployed(&rehearsal, &spec).await;
     let removed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
     assert_eq!(removed.result(), Outcome::Destroyed, "{:?}", removed.error());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!(status.get("estimate"), None, "a destroyed stack costs nothing");
+    assert_eq!((&status["outputs"], status.get("drift")), (&json!({}), None));
     let left = resources(&rehearsal);
     assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");
     let again = deployed(&rehearsal, &spec).await;
@@ -74,10 +79,20 @@ async fn deleting_the_spec_retains_or_destroys_the_stack_as_the_spec_says() {
         let event = rehearsal.delete("specs/shop.yaml").await.unwrap();
         let deleted = run(&rehearsal, event).await;
         assert_eq!(deleted.result(), result, "{:?}", deleted.error());
+        assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none(), "{on_delete}");
+        let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", deleted.id)).await.unwrap();
+        assert_eq!(
+            (&record["result"], &record["trigger"]),
+            (&json!(result.to_string()), &json!("deletion")),
+            "{on_delete}"
+        );
+        let is_deployed = object(&rehearsal, "stacks/shop/baseline.json").await.is_some();
         if on_delete == "retain" {
             assert_eq!(resources(&rehearsal), before);
+            assert!(is_deployed);
         } else {
             assert!(resources(&rehearsal).iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")));
+            assert!(!is_deployed);
         }
     }
 }
@@ -122,7 +137,6 @@ async fn resources_removed_from_the_spec_are_deleted_once_unused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_update_leaves_none_of_its_new_resources() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, WORKER).await;
     let before = resources(&rehearsal);
@@ -140,7 +154,6 @@ async fn a_failed_update_leaves_none_of_its_new_resources() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
-    use stackdrop_simulator::{Fault, FaultKind, When};
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let before = resources(&rehearsal);
@@ -155,4 +168,36 @@ async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
     assert_eq!(changes(&next), Vec::<String>::new());
     let wide = deployed(&rehearsal, &wider).await;
     assert!(changes(&wide).contains(&"ec2:CreateSubnet".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_spec_destroys_nothing_while_the_stack_has_another_one() {
+    let spec = with(&unprotected(), "onDelete: retain", "onDelete: destroy");
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    let before = resources(&rehearsal);
+    rehearsal.upload("specs/shop.json", b"{}").await.unwrap();
+    let event = rehearsal.delete("specs/shop.yaml").await.unwrap();
+    let kept = run(&rehearsal, event).await;
+    assert_eq!(kept.result(), Outcome::Superseded, "{:?}", kept.error());
+    assert_eq!(resources(&rehearsal), before);
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", kept.id)).await.unwrap();
+    assert_eq!(record["message"], "the stack has another spec: specs/shop.json");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_whose_first_deployment_was_kept_can_be_destroyed() {
+    let spec = with(&unprotected(), "onFailure: rollback", "onFailure: keep");
+    let rehearsal = rehearsal(&spec);
+    rehearsal.account().arm(Fault::at("ecs", "CreateService", When::From(1), refused()));
+    let kept = rehearsal.deploy(&spec, &()).await.unwrap();
+    assert_eq!(kept.result(), Outcome::Kept, "{:?}", kept.error());
+    rehearsal.account().disarm();
+    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
+    let left = resources(&rehearsal);
+    assert!(left.iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")), "{left:?}");
+    assert!(object(&rehearsal, "stacks/shop/lock.json").await.is_none());
+    assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Destroyed");
 }

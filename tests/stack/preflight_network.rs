@@ -60,6 +60,14 @@ async fn a_problem_ends_the_deployment_before_any_change() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn quotas_that_are_just_enough_are_no_problem() {
+    let seeds =
+        vec![quota("vpc", "L-F678F1CE", 1), quota("vpc", "L-A4707A72", 1), quota("ec2", "L-0263D0A3", 1)];
+    let (_, deployed) = preflight(INSTANCE_ONLY, seeds).await;
+    assert!(deployed.succeeded(), "{:?}", deployed.error());
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_problems_are_reported_together() {
     let seeds = vec![
         quota("vpc", "L-F678F1CE", 0),

@@ -1,10 +1,12 @@
 //! The records in the bucket, and which events and requests start a deployment.
 
+use std::time::Duration;
+
 use serde_json::json;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
-use crate::{SHOP, StopAt, changes, deployed, object, rehearsal, resources};
+use crate::{SHOP, StopAt, changes, deployed, object, pause, rehearsal, resources};
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_writes_a_baseline_a_status_and_a_record_and_releases_the_lock() {
@@ -27,6 +29,8 @@ async fn the_same_event_delivered_twice_deploys_once() {
     let second = rehearsal.run(event, &(), &Abort::default()).await;
     assert_eq!((first.result(), second.result()), (Outcome::Succeeded, Outcome::Superseded));
     assert_eq!(changes(&second), Vec::<String>::new());
+    let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", second.id)).await.unwrap();
+    assert_eq!(record["message"], format!("deployment {} has the same version", first.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,9 +38,15 @@ async fn an_old_version_delivered_after_a_newer_one_changes_nothing() {
     let rehearsal = rehearsal(SHOP);
     let old = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
     let new = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
-    let late = rehearsal.run(old, &(), &Abort::default()).await;
+    let late = rehearsal.run(old.clone(), &(), &Abort::default()).await;
     assert_eq!(late.result(), Outcome::Superseded);
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
+    let record = object(&rehearsal, &format!("stacks/shop/history/{}.json", late.id)).await.unwrap();
+    assert_eq!((&record["result"], &record["trigger"]), (&json!("Superseded"), &json!("upload")));
+    assert_eq!(record["source"]["version"], old["detail"]["object"]["version-id"]);
+    assert!(record["ended"].is_string(), "{record}");
+    let message = record["message"].as_str().unwrap();
+    assert!(message.contains("a newer version of specs/shop.yaml exists"), "{message}");
     let newest = rehearsal.run(new, &(), &Abort::default()).await;
     assert_eq!(newest.result(), Outcome::Succeeded, "{:?}", newest.error());
 }
@@ -171,4 +181,19 @@ async fn a_field_that_cannot_change_in_place_is_refused_before_any_change() {
     let error = refused.error().unwrap();
     assert!(error.contains("PreflightFailed") && error.contains("network.cidr"), "{error}");
     assert_eq!(changes(&refused), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_upload_during_a_deployment_leaves_the_status_to_that_deployment() {
+    let rehearsal = rehearsal(SHOP);
+    let person = async {
+        pause(Duration::from_mins(4)).await;
+        let event = rehearsal.upload("specs/shop.yaml", b"stack: shop\nnat: x\n").await.unwrap();
+        let refused = rehearsal.run(event, &(), &Abort::default()).await;
+        assert_eq!(object(&rehearsal, "stacks/shop/status.json").await.unwrap()["result"], "Running");
+        object(&rehearsal, &format!("stacks/shop/history/{}.json", refused.id)).await.unwrap()
+    };
+    let (_, record) = tokio::join!(deployed(&rehearsal, SHOP), person);
+    assert_eq!((&record["result"], &record["step"]), (&json!("InvalidSpec"), &json!("Admit")));
+    assert_eq!(record["next"], "Correct the spec and upload it again. Nothing was changed.");
 }

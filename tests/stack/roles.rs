@@ -88,6 +88,38 @@ async fn the_instance_role_allows_sessions_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_role_says_what_it_is_for() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    for (role, component) in ROLES.into_iter().zip(["instance", "service", "service"]) {
+        let found = rehearsal.aws().iam().get_role().role_name(role).send().await.unwrap().role.unwrap();
+        let expected = format!("Assumed by the {component} of the stack shop");
+        assert_eq!(found.description(), Some(expected.as_str()), "{role}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_in_an_instance_profile_of_others_is_named_and_deleted_once_they_have_removed_it() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
+    let iam = rehearsal.aws().iam();
+    iam.create_instance_profile().instance_profile_name("theirs").send().await.unwrap();
+    let add = iam.add_role_to_instance_profile().instance_profile_name("theirs").role_name(INSTANCE);
+    add.send().await.unwrap();
+    let destroy = || run(&rehearsal, json!({ "stack": "shop", "action": "destroy" }));
+    let kept = destroy().await;
+    assert_eq!(kept.result(), Outcome::DestroyFailed, "{:?}", kept.error());
+    let error = kept.error().unwrap();
+    for text in ["role/instance", INSTANCE, "remove the role from the profile"] {
+        assert!(error.contains(text), "{text} is not in {error}");
+    }
+    let remove = iam.remove_role_from_instance_profile().instance_profile_name("theirs").role_name(INSTANCE);
+    remove.send().await.unwrap();
+    let destroyed = destroy().await;
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
+}
+
+#[tokio::test(start_paused = true)]
 async fn policies_attached_by_others_are_reported_and_kept() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected()).await;

@@ -9,8 +9,8 @@ use stackdrop_simulator::{Fault, FaultKind, Seed, When};
 use stackdrop_specs::Spec;
 
 use crate::{
-    PRIVATE, SHOP, changes_something, deployed, failed_step, refused, rehearsal, resources,
-    resources_but_logs,
+    PRIVATE, SHOP, changes, changes_something, deployed, failed_step, refused, rehearsal, resources,
+    resources_but_logs, with,
 };
 
 #[tokio::test(start_paused = true)]
@@ -151,4 +151,18 @@ async fn a_failed_update_rolls_back_to_the_last_good_version() {
     assert_eq!(resources(&rehearsal), before);
     let third = deployed(&rehearsal, SHOP).await;
     assert_eq!(crate::changes(&third), Vec::<String>::new(), "the baseline is deployed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_restarts_no_service_that_the_update_did_not_reach() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let rejected = Fault::at("elasticloadbalancing", "SetSubnets", When::Only(1), refused());
+    rehearsal.account().arm(rejected);
+    let failed = rehearsal.deploy(&with(SHOP, "zones: 2", "zones: 3"), &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert_eq!(failed_step(&failed).as_deref(), Some("LoadBalancer"));
+    let of_services: Vec<String> =
+        changes(&failed).into_iter().filter(|call| call.starts_with("ecs:")).collect();
+    assert_eq!(of_services, Vec::<String>::new());
 }

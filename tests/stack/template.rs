@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stackdrop::rehearsal::pascal_case;
 
 /// The template. `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` are read as their text.
@@ -70,4 +70,95 @@ fn the_handbook_explains_every_alarm_and_every_parameter() {
     assert_eq!(missing_in_the_handbook(alarms.into_keys()), Vec::<&str>::new());
     let parameters = template["Parameters"].as_object().unwrap();
     assert_eq!(missing_in_the_handbook(parameters.keys().map(String::as_str)), Vec::<&str>::new());
+}
+
+#[test]
+fn everything_that_is_kept_is_encrypted_and_belongs_to_the_account() {
+    let template = template();
+    let bucket = properties(&template, "Bucket");
+    let encryption = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+    assert_eq!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"], "AES256");
+    assert_eq!(bucket["OwnershipControls"]["Rules"][0]["ObjectOwnership"], "BucketOwnerEnforced");
+    assert_eq!(properties(&template, "LostEvents")["SqsManagedSseEnabled"], true);
+    let key = properties(&template, "TopicKey");
+    // KMS keeps a deleted key for 7 to 30 days.
+    assert_eq!((&key["EnableKeyRotation"], &key["PendingWindowInDays"]), (&json!(true), &json!(7)));
+    // Without this statement, nobody could manage the key.
+    let owner = &key["KeyPolicy"]["Statement"][0];
+    assert_eq!(owner["Principal"]["AWS"], "arn:${AWS::Partition}:iam::${AWS::AccountId}:root");
+    assert_eq!((&owner["Effect"], &owner["Action"]), (&json!("Allow"), &json!("kms:*")));
+}
+
+#[test]
+fn uninstalling_keeps_the_bucket_and_deletes_the_key() {
+    let resources = &template()["Resources"];
+    for (name, policy) in [("Bucket", "Retain"), ("TopicKey", "Delete")] {
+        for event in ["DeletionPolicy", "UpdateReplacePolicy"] {
+            assert_eq!(resources[name][event], policy, "{name}");
+        }
+    }
+}
+
+#[test]
+fn uploads_that_were_given_up_are_deleted_after_a_day() {
+    let template = template();
+    let rule = &properties(&template, "Bucket")["LifecycleConfiguration"]["Rules"][0];
+    assert_eq!(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 1);
+}
+
+#[test]
+fn an_email_address_is_subscribed_to_the_topic_if_one_is_given() {
+    let template = template();
+    // Without the condition, the installation would fail without an address.
+    assert_eq!(template["Resources"]["TopicMail"]["Condition"], "HasEmail");
+    assert_eq!(
+        *properties(&template, "TopicMail"),
+        json!({ "TopicArn": "Topic", "Protocol": "email", "Endpoint": "Email" })
+    );
+}
+
+#[test]
+fn functions_run_the_built_program_as_the_parameters_say_and_log_json() {
+    let template = template();
+    let function = &template["Globals"]["Function"];
+    for (field, expected) in [
+        ("Runtime", json!("provided.al2023")),
+        // What cargo-lambda calls the program in the package.
+        ("Handler", json!("bootstrap")),
+        ("CodeUri", json!(".")),
+        ("Architectures", json!(["Architecture"])),
+        ("MemorySize", json!("MemorySize")),
+        // The dashboard searches for fields of the log.
+        ("LoggingConfig", json!({ "LogFormat": "JSON" })),
+    ] {
+        assert_eq!(function[field], expected, "{field}");
+    }
+}
+
+#[test]
+fn the_workflow_is_traced_and_its_log_group_has_the_prefix_for_which_no_policy_grows() {
+    let template = template();
+    let workflow = properties(&template, "Workflow");
+    assert_eq!(workflow["Tracing"]["Enabled"], true);
+    assert_eq!(workflow["DefinitionUri"], "statemachine/deploy.asl.json");
+    let group = properties(&template, "WorkflowLogs")["LogGroupName"].as_str().unwrap();
+    assert!(group.starts_with("/aws/vendedlogs/states/"), "{group}");
+}
+
+#[test]
+fn events_are_delivered_for_as_long_as_eventbridge_tries() {
+    for (name, rule) in resources(&template(), "AWS::Events::Rule") {
+        let expected = json!({ "MaximumEventAgeInSeconds": 24 * 60 * 60, "MaximumRetryAttempts": 185 });
+        assert_eq!(rule["Targets"][0]["RetryPolicy"], expected, "{name}");
+    }
+}
+
+#[test]
+fn the_installations_roles_have_a_path_at_which_no_function_can_change_them() {
+    let template = template();
+    let roles = resources(&template, "AWS::IAM::Role");
+    assert!(roles.len() > 11, "{roles:?}");
+    for (name, role) in roles {
+        assert_eq!(role["Path"], "/stackdrop/functions/", "{name}");
+    }
 }

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stackdrop::rehearsal::WORKFLOW;
+use stackdrop::rehearsal::{WORKFLOW, substitutions};
+use stackdrop_functions::aws::error::names;
 use stackdrop_functions::workflow::table::{
-    ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PARTS, PLAN, READ_REPLY, Removal, Wait,
+    ADMIT, APPROVAL, AWAIT_RESTART, CONCLUDE, DEPLOYMENT, INVOCATION, PARTS, PLAN, READ_REPLY, RESTART,
+    ROTATE, Removal, Wait,
 };
 use stackdrop_functions::workflow::{definition, text_of};
+use stackdrop_statemachine::{Machine, StateInfo, StateKind};
 
 #[test]
 fn workflow_file_is_the_one_generated_from_the_table() {
@@ -61,4 +64,50 @@ fn no_two_components_wait_for_the_same_one() {
         count,
         "two states would have the name Await…: name them after both components"
     );
+}
+
+fn action<'m>(state: &StateInfo<'m>) -> &'m str {
+    state.payload.and_then(|payload| payload.get("action")?.as_str()).unwrap_or("run")
+}
+
+/// How long the table lets a state wait; `None` if its function never has to.
+fn wait_of(state: &StateInfo<'_>) -> Option<Wait> {
+    let part = PARTS.into_iter().find(|part| Some(part.component) == state.function);
+    match (action(state), part) {
+        ("run", _) => Some(ADMIT),
+        ("read-reply", _) => Some(READ_REPLY),
+        ("conclude", _) => Some(CONCLUDE),
+        ("plan", _) => Some(PLAN),
+        ("rotate", _) => Some(ROTATE),
+        ("restart", _) => Some(RESTART),
+        ("await-restart", _) => Some(AWAIT_RESTART),
+        // Among the waits for everything, one component is applied again.
+        ("apply" | "wait-until-stable", Some(part)) if state.parent.is_some() => part.stable,
+        ("apply", Some(part)) => Some(part.apply),
+        ("prepare", Some(part)) => part.prepare.map(|prepare| prepare.wait),
+        ("wait-until-stable", Some(part)) => {
+            let mut needs = PARTS.into_iter().flat_map(|other| other.needs);
+            needs.find(|need| need.component == part.component).map(|need| need.wait)
+        }
+        ("prune" | "await-deletion", Some(part)) => {
+            let (Removal::Parallel(wait) | Removal::Last(wait)) = part.removal;
+            Some(wait)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn every_state_of_the_workflow_file_waits_as_long_as_the_table_says() {
+    let machine = Machine::load(WORKFLOW, &substitutions()).unwrap();
+    assert_eq!(machine.timeout_seconds().map(u64::from), Some(DEPLOYMENT.as_secs()));
+    for state in machine.states().filter(|state| state.kind == StateKind::Task) {
+        let limit = if action(&state) == "ask-for-approval" { APPROVAL } else { INVOCATION };
+        assert_eq!(state.timeout_seconds.map(u64::from), Some(limit.as_secs()), "{}", state.name);
+        let pending = state.retries.iter().find(|retrier| retrier.errors == [names::PENDING]);
+        let waits = pending.map(|it| (it.interval_seconds, it.interval_seconds * it.max_attempts));
+        let waits = waits.map(|(every, at_most)| (u64::from(every), u64::from(at_most)));
+        let expected = wait_of(&state).map(|wait| (wait.every.as_secs(), wait.at_most.as_secs()));
+        assert_eq!(waits, expected, "{}", state.name);
+    }
 }

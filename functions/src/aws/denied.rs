@@ -78,6 +78,18 @@ mod tests {
                 " because no permissions boundary allows the ecs:CreateCluster action",
                 Some("allow ecs:CreateCluster in the permissions boundary of the role stackdrop-service"),
             ),
+            (
+                "AccessDenied",
+                " with an explicit deny in an identity-based policy",
+                Some(
+                    "a policy explicitly denies ecs:CreateCluster to the role stackdrop-service: remove that statement",
+                ),
+            ),
+            (
+                "AccessDenied",
+                " because no resource-based policy allows the ecs:CreateCluster action",
+                Some("allow ecs:CreateCluster for the role stackdrop-service in the policy of the resource"),
+            ),
             ("Throttling", "", None),
         ] {
             let error = AwsError { code: code.into(), message: format!("{user}{reason}") };

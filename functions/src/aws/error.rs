@@ -350,3 +350,54 @@ pub(crate) fn unless_denied<T>(result: Result<T, StepError>) -> Result<Option<T>
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    type Failed = SdkError<ErrorMetadata, HttpResponse>;
+
+    fn answered(status: u16, code: &str) -> Failed {
+        let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
+        SdkError::service_error(ErrorMetadata::builder().code(code).message("no.").build(), raw)
+    }
+
+    fn error_of(failed: Failed) -> StepError {
+        Err::<(), Failed>(failed).doing("creating VPC vpc").unwrap_err()
+    }
+
+    #[test]
+    fn an_error_is_transient_by_its_code_or_as_a_fault_of_the_server_or_the_network() {
+        for (failed, name) in [
+            (answered(400, "Throttling"), names::TRANSIENT),
+            (answered(400, "OperationAborted"), names::TRANSIENT),
+            (answered(503, "SomethingNew"), names::TRANSIENT),
+            (answered(500, ""), names::TRANSIENT),
+            (answered(400, "InvalidParameter"), names::REFUSED),
+            (answered(404, "NoSuchEntity"), names::REFUSED),
+            (answered(403, "AccessDenied"), names::DENIED),
+            (answered(403, "UnauthorizedOperation"), names::DENIED),
+            (SdkError::timeout_error("slow"), names::TRANSIENT),
+            (SdkError::construction_failure("no region"), names::REFUSED),
+        ] {
+            let error = error_of(failed);
+            assert_eq!(error.name(), name, "{error:?}");
+            assert_eq!(error.is_retried(), name == names::TRANSIENT, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_chain_has_the_operation_the_code_the_message_and_for_a_denied_call_advice() {
+        assert_eq!(error_of(answered(400, "VpcLimit")).chain(), "creating VPC vpc: VpcLimit: no.");
+        assert_eq!(
+            error_of(answered(403, "AccessDenied")).chain(),
+            "creating VPC vpc: AccessDenied: no; allow this call in the policy of the function's role"
+        );
+        let slow = error_of(SdkError::timeout_error("slow")).chain();
+        assert!(slow.starts_with("creating VPC vpc: ") && slow.ends_with(": slow"), "{slow}");
+    }
+}

@@ -44,9 +44,12 @@ impl Settings {
     /// # Errors
     /// `Defect` with the name of the missing environment variable.
     pub fn from_env() -> Result<Self, StepError> {
+        Self::from_variables(|name| std::env::var(name))
+    }
+
+    fn from_variables(value: impl Fn(&str) -> Result<String, std::env::VarError>) -> Result<Self, StepError> {
         let read = |name: &str| {
-            std::env::var(name)
-                .map_err(|_| StepError::Defect(format!("the environment variable {name} is not set")))
+            value(name).map_err(|_| StepError::Defect(format!("the environment variable {name} is not set")))
         };
         let state_machine = read("STACKDROP_STATE_MACHINE")?;
         let field = |number| state_machine.split(':').nth(number).unwrap_or_default().to_owned();
@@ -181,4 +184,41 @@ impl ClassifyRetry for LostResponses {
 /// may have taken effect ([`LostResponses`] has the rule for all calls). The next attempt of the step reads the state first.
 pub(crate) fn no_retries() -> RetryConfig {
     RetryConfig::disabled()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env::VarError;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_the_variables_and_account_and_partition_from_the_workflows_arn() {
+        let machine = "arn:aws-us-gov:states:us-gov-west-1:123456789012:stateMachine:stackdrop-deploy";
+        let value = |name: &str| match name {
+            "STACKDROP_BUCKET" => Ok("specs".to_owned()),
+            "STACKDROP_STATE_MACHINE" => Ok(machine.to_owned()),
+            "STACKDROP_TOPIC" => Ok("arn:topic".to_owned()),
+            "STACKDROP_SCHEDULE_GROUP" => Ok("stackdrop".to_owned()),
+            "STACKDROP_SCHEDULE_ROLE" => Ok("arn:role".to_owned()),
+            "AWS_REGION" => Ok("us-gov-west-1".to_owned()),
+            _ => Err(VarError::NotPresent),
+        };
+        let settings = Settings::from_variables(value).unwrap();
+        let expected = Settings {
+            bucket: "specs".into(),
+            state_machine: machine.into(),
+            topic: "arn:topic".into(),
+            schedule_group: "stackdrop".into(),
+            schedule_role: "arn:role".into(),
+            region: "us-gov-west-1".into(),
+            account: "123456789012".into(),
+            partition: "aws-us-gov".into(),
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(settings.arn("rds", "db:shop"), "arn:aws-us-gov:rds:us-gov-west-1:123456789012:db:shop");
+        let missing = |name: &str| if name == "AWS_REGION" { Err(VarError::NotPresent) } else { value(name) };
+        let error = Settings::from_variables(missing).unwrap_err().to_string();
+        assert!(error.starts_with("the environment variable AWS_REGION is not set"), "{error}");
+    }
 }

@@ -53,3 +53,24 @@ pub(crate) fn is_leaving(work: &Work<'_>, interface: &NetworkInterface) -> bool 
     interface.requester_managed() == Some(true)
         && interface.groups().iter().any(|group| is_ours(group.group_name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_is_described_by_its_purpose_and_by_who_requested_it_or_else_owns_it() {
+        let interface = || NetworkInterface::builder().network_interface_id("eni-1");
+        for (interface, expected) in [
+            (
+                interface().description("ELB app/shop").owner_id("1").requester_id("amazon-elb"),
+                "ELB app/shop; owner amazon-elb",
+            ),
+            (interface().description("a test").owner_id("1"), "a test; owner 1"),
+            (interface().description("").owner_id("1"), "no description; owner 1"),
+            (interface(), "no description; owner unknown"),
+        ] {
+            assert_eq!(describe(&interface.build()), format!("network interface eni-1 ({expected})"));
+        }
+    }
+}

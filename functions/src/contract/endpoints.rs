@@ -48,3 +48,35 @@ pub(crate) async fn delete_endpoints(
     });
     Ok(remaining.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_single_statement_that_allows_everything_to_everyone_gives_full_access() {
+        let full = json!({ "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" });
+        let with = |key: &str, value: Value| {
+            let mut statement = full.clone();
+            statement[key] = value;
+            statement
+        };
+        for (statements, expected) in [
+            (full.clone(), true),
+            (json!([full]), true),
+            (json!([with("Principal", json!({ "AWS": "*" }))]), true),
+            (json!([full, full]), false),
+            (json!([]), false),
+            (with("Effect", json!("Deny")), false),
+            (with("Principal", json!({ "AWS": "123456789012" })), false),
+            (with("Action", json!("s3:GetObject")), false),
+            (with("Resource", json!("arn:aws:s3:::books/*")), false),
+            (with("Condition", json!({ "Bool": { "aws:SecureTransport": "true" } })), false),
+        ] {
+            let policy = json!({ "Version": "2008-10-17", "Statement": statements }).to_string();
+            let endpoint = VpcEndpoint::builder().policy_document(&policy).build();
+            assert_eq!(gives_full_access(&endpoint), expected, "{policy}");
+        }
+        assert!(gives_full_access(&VpcEndpoint::builder().build()), "AWS omits the default policy");
+    }
+}

@@ -157,3 +157,32 @@ async fn put(aws: &Aws, text: &str) -> Result<(), StepError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::plan::{ComponentPlan, Plan, Verb};
+
+    /// The changes in the announcement of a deployment that creates this number of subnets.
+    fn announced(number: usize) -> Vec<String> {
+        let mut plan = Plan::default();
+        for index in 1..=number {
+            plan.change(Verb::Create, format!("subnet/{index}"));
+        }
+        let began = Record::begin("shop", "first", "arn", String::new(), Outcome::Running);
+        let plan = vec![ComponentPlan { component: "network".into(), plan }];
+        let record = Record { plan, drift: vec!["network: delete vpc".into()], ..began };
+        assert_eq!(Announcement::of(Event::DriftFound, &record).changes, ["network: delete vpc"]);
+        Announcement::of(Event::AwaitingApproval, &record).changes
+    }
+
+    #[test]
+    fn an_announcement_lists_as_many_changes_as_fit_and_counts_the_others() {
+        let fits = announced(CHANGES_MAX);
+        assert_eq!(fits.len(), CHANGES_MAX);
+        assert_eq!(fits.last().unwrap(), &format!("network: create subnet/{CHANGES_MAX}"));
+        let shortened = announced(CHANGES_MAX + 3);
+        assert_eq!(shortened[..CHANGES_MAX], fits);
+        assert_eq!(shortened[CHANGES_MAX..], ["and 3 more"]);
+    }
+}

@@ -273,3 +273,38 @@ pub struct Problem {
     /// How to fix it, in the imperative.
     pub fix: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan whose only change has fields of these lengths, shortened.
+    fn shortened(lengths: &[usize]) -> Vec<FieldChange> {
+        let field = |length: &usize| FieldChange::new("variable", "a", "b".repeat(*length));
+        let fields = lengths.iter().map(field).collect();
+        let change = Change { verb: Verb::Update, resource: "service/web".into(), fields };
+        let plan = Plan { changes: vec![change], ..Plan::default() }.shortened();
+        plan.changes.into_iter().flat_map(|change| change.fields).collect()
+    }
+
+    #[test]
+    fn fields_beyond_the_limit_become_one_whose_hash_differs_with_them() {
+        let half = FIELD_BYTES_MAX / 2;
+        assert_eq!(shortened(&[10, 20]).len(), 2, "both fit");
+        let fields = shortened(&[half, half, 10]);
+        assert_eq!(fields.len(), 2, "none after the first that does not fit");
+        assert_eq!((fields[1].field.as_str(), fields[1].from.as_str()), ("more", ""));
+        assert!(fields[1].to.starts_with("2 more fields ("), "{}", fields[1].to);
+        assert_ne!(shortened(&[half, half, 11])[1], fields[1], "an approval is bound to all fields");
+        assert_eq!(shortened(&[half, half, 10]), fields);
+        assert_eq!(shortened(&[FIELD_BYTES_MAX]).len(), 1);
+        assert_eq!(shortened(&[FIELD_BYTES_MAX])[0].field, "more", "a field has more bytes than its value");
+    }
+
+    #[test]
+    fn long_values_end_with_an_ellipsis_after_as_many_characters_as_fit() {
+        let fits = "é".repeat(VALUE_CHARACTERS_MAX);
+        assert_eq!(truncated(fits.clone()), fits);
+        assert_eq!(truncated(format!("{fits}é")), format!("{fits}…"));
+    }
+}

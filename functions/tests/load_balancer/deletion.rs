@@ -201,3 +201,20 @@ async fn records_rules_and_listeners_of_others_are_left_alone() {
     let remaining = crate::record(&aws, "shop.example.com", RrType::A).await.unwrap();
     assert_eq!(remaining.resource_records()[0].value(), "198.51.100.7");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_waits_for_the_load_balancer_unless_its_deletion_was_given_up() {
+    let (_account, aws, mut deployment) = deployed(GIVEN).await;
+    let given_up = json!({ "failure": { "Error": "Stalled", "Cause": "deletion protection is on" } });
+    for (ends, waits) in [
+        (json!([]), true),
+        (json!([{ "found": 3, "remaining": [] }]), true),
+        (json!([{ "found": 3, "remaining": [] }, given_up]), false),
+    ] {
+        deployment["deletionEnds"] = ends.clone();
+        let error = act(&aws, "security-groups", "await-deletion", &deployment).await.unwrap_err();
+        assert!(error.to_string().contains("in use by network interface"), "{ends}: {error}");
+        assert_eq!(matches!(error, StepError::Pending(_)), waits, "{ends}: {error:?}");
+        assert_eq!(matches!(error, StepError::Stalled { .. }), !waits, "{ends}: {error:?}");
+    }
+}

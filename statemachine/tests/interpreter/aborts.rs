@@ -46,6 +46,22 @@ async fn a_stopped_execution_runs_no_catch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_execution_that_step_functions_fails_runs_no_catch() {
+    let (machine, execution, script, abort) =
+        (machine(caught()), execution(json!({})), hanging(), Abort::default());
+    let options = Options { abort: abort.clone(), ..Options::default() };
+    let fail = async {
+        pause(7.0).await;
+        abort.fail("States.Runtime", "by AWS");
+    };
+    let (outcome, ()) = tokio::join!(machine.run(&execution, &script, &(), &options), fail);
+    assert_eq!(outcome.status, Status::Failed(Failure::new("States.Runtime", "by AWS")));
+    assert_eq!(script.calls().len(), 1);
+    assert_eq!(outcome.steps[0].ending, Ending::Aborted);
+    assert_eq!(events(&outcome)[4..], ["ExecutionFailed"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_execution_stopped_before_its_start_runs_nothing() {
     let (script, options) = (hanging(), Options::default());
     options.abort.stop("Stopped", "");

@@ -53,6 +53,7 @@ async fn the_result_is_the_answer_and_not_the_functions_result() {
         events(&outcome)[2..6],
         ["TaskScheduled Approve", "TaskStarted Approve", "TaskSubmitted Approve", "TaskSucceeded Approve"]
     );
+    assert_eq!(outcome.history[2].detail.to_json()["resource"], "invoke.waitForTaskToken");
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,3 +103,34 @@ fn missing_unused_and_malformed_substitutions_are_refused() {
     assert!(error.contains("line 2: expected a name and `}` after `${`"), "{error}");
     assert!(error.contains("unused substitution `Other`"), "{error}");
 }
+
+#[test]
+fn a_retrier_tells_how_long_all_its_delays_take() {
+    for (fields, expected) in [
+        (json!({ "IntervalSeconds": 15, "BackoffRate": 1, "MaxAttempts": 40 }), 600.0),
+        (json!({ "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4, "MaxDelaySeconds": 10 }), 28.0),
+        (json!({}), 7.0),
+        (json!({ "MaxAttempts": 0 }), 0.0),
+    ] {
+        let retry = json!([with(json!({ "ErrorEquals": ["E"] }), fields)]);
+        let state = task("f", json!({ "Retry": retry, "End": true }));
+        let machine = load(&definition(json!({ "T": state }))).unwrap();
+        let seconds = machine.states().next().unwrap().retries[0].seconds_max();
+        assert!((seconds - expected).abs() < 1e-9, "{retry}: {seconds}");
+    }
+}
+
+#[test]
+fn a_catch_tells_where_it_inserts_the_error() {
+    let catch = json!([
+        { "ErrorEquals": ["A"], "ResultPath": null, "Next": "T" },
+        { "ErrorEquals": ["B"], "Next": "T" },
+        { "ErrorEquals": ["C"], "ResultPath": "$.failed.T", "Next": "T" },
+    ]);
+    let state = task("f", json!({ "Catch": catch, "End": true }));
+    let machine = load(&definition(json!({ "T": state }))).unwrap();
+    let catches = machine.states().next().unwrap().catches;
+    let paths: Vec<Option<String>> =
+        catches.iter().map(stackdrop_statemachine::Catcher::result_path).collect();
+    assert_eq!(paths, [None, Some("$".to_owned()), Some("$.failed.T".to_owned())]);
+}

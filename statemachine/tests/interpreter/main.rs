@@ -23,4 +23,6 @@ mod outcomes;
 #[cfg(test)]
 mod refuses;
 #[cfg(test)]
+mod resumes;
+#[cfg(test)]
 mod support;

@@ -8,7 +8,7 @@ use stackdrop_simulator::{Fault, FaultKind, Incident, When};
 use stackdrop_statemachine::Abort;
 
 use super::{rotate_by_hand, without_password};
-use crate::{SHOP, StopAt, changes, deployed, object, pause, rehearsal, run, with};
+use crate::{MINIMAL, SHOP, StopAt, changes, deployed, object, pause, rehearsal, run, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_rotated_is_a_warning_and_a_failed_rotation() {
@@ -148,4 +148,13 @@ async fn a_database_without_a_deployed_stack_is_not_rotated() {
     let refused = run(&rehearsal, json!({ "stack": "shop", "action": "rotate" })).await;
     assert_eq!(changes(&refused), Vec::<String>::new());
     pause(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_without_a_database_has_no_password_to_rotate() {
+    let rehearsal = rehearsal(MINIMAL);
+    deployed(&rehearsal, MINIMAL).await;
+    let skipped = run(&rehearsal, json!({ "stack": "hello", "action": "rotate" })).await;
+    assert_eq!((skipped.result(), changes(&skipped)), (Outcome::Superseded, Vec::new()));
+    assert!(object(&rehearsal, "stacks/hello/lock.json").await.is_none());
 }

@@ -390,6 +390,7 @@ fn alarms_fire(rehearsal: &Rehearsal) -> CheckResult {
             alarm.alarm_actions == [installation.settings.topic.as_str()],
             format!("{} notifies nobody", alarm.id),
         )?;
+        expect(alarm.ok_actions == alarm.alarm_actions, format!("{} does not say that it ended", alarm.id))?;
         can_publish(rehearsal.account(), installation, alarm)?;
     }
     Ok(())

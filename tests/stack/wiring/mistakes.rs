@@ -503,6 +503,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake(AlarmsFire, "DeploymentFailed", "the alarm notifies nobody", ALARM, "AlarmActions: []"),
     mistake(
         AlarmsFire,
+        "EventLost",
+        "nobody learns that the alarm is over",
+        "      OKActions: [!Ref Topic]\n",
+        "",
+    ),
+    mistake(
+        AlarmsFire,
         "DeploymentFailed",
         "the alarm ignores a single failure",
         "GreaterThanOrEqualToThreshold",

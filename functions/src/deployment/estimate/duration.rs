@@ -304,3 +304,181 @@ fn modification(FieldChange { field, from, to }: &FieldChange) -> u32 {
         _ => changes::DATABASE_SETTING,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::deployment::component_names::{
+        DATABASE, EGRESS, INSTANCE as INSTANCES, LOAD_BALANCER, NETWORK, SECURITY_GROUPS, SERVICE,
+    };
+    use crate::deployment::plan::Plan;
+
+    /// The example; one of its services, `mailer`, is a worker.
+    fn shop() -> Spec {
+        let mut spec = Spec::read(include_str!("../../../../specs/shop.yaml").as_bytes()).unwrap();
+        let worker = Spec::read(include_str!("../../../../specs/private.yaml").as_bytes()).unwrap();
+        spec.services.insert("mailer".into(), worker.services["mailer"].clone());
+        spec
+    }
+
+    fn without_services() -> Spec {
+        Spec { services: BTreeMap::new(), ..shop() }
+    }
+
+    /// The duration of a plan with one change, beyond that of a plan whose steps find nothing to do.
+    fn beyond(spec: &Spec, component: &str, verb: Verb, resource: &str, field: Option<[&str; 3]>) -> f64 {
+        let fields = field.into_iter().map(|[field, from, to]| FieldChange::new(field, from, to)).collect();
+        let change = Change { verb, resource: resource.into(), fields };
+        let plan = Plan { changes: vec![change], ..Plan::default() };
+        let plan = ComponentPlan { component: component.into(), plan };
+        seconds_of(&[plan], spec, Some(spec)) - AROUND_SECONDS - 8.0 * STEP_SECONDS
+    }
+
+    fn assert_seconds(actual: f64, expected: f64, what: &str) {
+        assert!((actual - expected).abs() < 1e-6, "{what}: {actual} s, expected {expected} s");
+    }
+
+    #[test]
+    fn each_created_or_deleted_resource_takes_its_own_time() {
+        let (spec, model) = (without_services(), LatencyModel::built_in());
+        let create = |resource: &str| model.create_seconds(resource);
+        let delete = |resource: &str| model.delete_seconds(resource);
+        let call = create("api_control_call");
+        let certificate = create("route53_record_insync") + create("acm_certificate_dns_validated");
+        let boots = create("ec2_instance_running") + create("ssm_agent_online_after_running");
+        let profile = create("iam_instance_profile_visible_to_ec2");
+        let database = create("db_subnet_group") + create("rds_postgres_single_az");
+        // What runs after the step goes on while AWS creates the resource.
+        let beside = |steps: f64| -steps * STEP_SECONDS;
+        for (component, verb, resource, expected) in [
+            (NETWORK, Verb::Create, "vpc", call + create("vpc")),
+            (NETWORK, Verb::Create, "subnet/private/a", call + create("subnet") + VISIBLE_SECONDS),
+            (NETWORK, Verb::Delete, "subnet/private/c", call),
+            (SECURITY_GROUPS, Verb::Create, "database", create("security_group") + 1.0),
+            (SECURITY_GROUPS, Verb::Update, "database", 0.0),
+            (DATABASE, Verb::Create, "instance", VISIBLE_SECONDS + database + beside(5.0)),
+            (LOAD_BALANCER, Verb::Create, "certificate", call + certificate),
+            (
+                LOAD_BALANCER,
+                Verb::Create,
+                "load-balancer",
+                call + VISIBLE_SECONDS + create("alb") + beside(3.0),
+            ),
+            (EGRESS, Verb::Create, "nat/a", VISIBLE_SECONDS + create("nat_gateway")),
+            (EGRESS, Verb::Create, "endpoint/logs", VISIBLE_SECONDS + create("vpc_endpoint_interface")),
+            (EGRESS, Verb::Update, "nat/a", 0.0),
+            (INSTANCES, Verb::Create, "instance", profile + boots + beside(1.0)),
+            (SERVICE, Verb::Create, "role/task", call + create("iam_role") + ROLES_SECONDS + beside(3.0)),
+            (SERVICE, Verb::Create, "cluster", call + create("iam_role")),
+            (SERVICE, Verb::Create, "log-group/web", call + create("iam_role")),
+            (DATABASE, Verb::Delete, "instance", delete("rds_postgres_single_az") + SNAPSHOT_SECONDS),
+            (LOAD_BALANCER, Verb::Delete, "load-balancer", call + delete("alb")),
+            (EGRESS, Verb::Delete, "nat/a", delete("nat_gateway")),
+            (EGRESS, Verb::Delete, "endpoint/logs", delete("vpc_endpoint_interface")),
+            (INSTANCES, Verb::Delete, "instance", delete("ec2_instance_running")),
+        ] {
+            let what = format!("{component}: {verb:?} {resource}");
+            assert_seconds(beyond(&spec, component, verb, resource, None), expected, &what);
+        }
+    }
+
+    #[test]
+    fn each_update_of_a_database_or_instance_takes_its_own_time() {
+        let (spec, model) = (without_services(), LatencyModel::built_in());
+        for (field, from, to, expected) in [
+            ("class", "db.t4g.micro", "db.t4g.small", changes::DATABASE_CLASS),
+            ("multiAz", "false", "true", changes::DATABASE_STANDBY_ADDED),
+            ("multiAz", "true", "false", changes::DATABASE_STANDBY_REMOVED),
+            ("version", "17.4", "17.9", changes::DATABASE_MINOR_VERSION),
+            ("version", "17.9", "18.1", changes::DATABASE_MAJOR_VERSION),
+            ("status", "stopped", "available", changes::DATABASE_START),
+            ("parameters", "a", "b", changes::DATABASE_REBOOT),
+            ("securityGroups", "a", "b", changes::DATABASE_GROUPS),
+            ("parameterGroup", "a", "b", changes::DATABASE_GROUPS),
+            ("backupDays", "7", "8", changes::DATABASE_SETTING),
+            ("deletionProtection", "false", "true", 0),
+            ("tags.team", "shop", "books", 0),
+        ] {
+            let expected = f64::from(expected + changes::DATABASE_ACCEPTED) - 5.0 * STEP_SECONDS;
+            let took = beyond(&spec, DATABASE, Verb::Update, "instance", Some([field, from, to]));
+            assert_seconds(took, expected, &format!("{field}: {from} -> {to}"));
+        }
+        let boots = model.create_seconds("ec2_instance_running")
+            + model.create_seconds("ssm_agent_online_after_running");
+        for (field, expected) in [("type", changes::INSTANCE_STOP + boots - STEP_SECONDS), ("disk", 0.0)] {
+            let took = beyond(&spec, INSTANCES, Verb::Update, "instance", Some([field, "a", "b"]));
+            assert_seconds(took, expected, field);
+        }
+    }
+
+    #[test]
+    fn services_take_the_time_of_their_rollout_and_other_changes_of_them_one_call() {
+        let (spec, model) = (shop(), LatencyModel::built_in());
+        let call = model.create_seconds("api_control_call");
+        let steady = model.create_seconds("ecs_service_steady_after_alb_active");
+        let rollout = steady + DRAINING_SECONDS + changes::TASK_STOP;
+        let update = |resource: &str, field: &str, from: &str, to: &str| {
+            beyond(&spec, SERVICE, Verb::Update, resource, Some([field, from, to]))
+        };
+        for field in ["taskDefinition", "rollout", "routes", "exec", "subnets", "securityGroups", "tasks"] {
+            assert_seconds(update("service/web", field, "a", "b"), call + rollout, field);
+        }
+        assert_seconds(update("service/web", "tags.team", "a", "b"), call, "a tag");
+        assert_seconds(update("scalable-target/web", "min", "2", "4"), call + steady, "more tasks");
+        assert_seconds(update("scalable-target/web", "min", "4", "2"), call, "fewer tasks");
+        assert_seconds(update("scalable-target/web", "min", "2", "2"), call, "as many tasks");
+        assert_seconds(update("scalable-target/web", "max", "2", "4"), call, "the most tasks");
+        assert_seconds(update("role/execution", "policy", "a", "b"), call + ROLES_SECONDS, "access");
+        assert_seconds(update("role/execution", "trust", "a", "b"), call, "trust");
+        let worker = steady + UNCHECKED_SECONDS;
+        for (verb, resource, field, expected) in [
+            (Verb::Create, "service/web", None, steady),
+            (Verb::Create, "service/mailer", None, worker),
+            (Verb::Update, "service/mailer", Some(["taskDefinition", "a", "b"]), worker + changes::TASK_STOP),
+            (Verb::Restart, "service/web", Some(["tasks", "a", "b"]), rollout),
+        ] {
+            let what = format!("{verb:?} {resource}");
+            assert_seconds(beyond(&spec, SERVICE, verb, resource, field), call + expected, &what);
+        }
+    }
+
+    #[test]
+    fn a_first_deployment_takes_at_least_its_longest_path() {
+        let model = LatencyModel::built_in();
+        let call = model.create_seconds("api_control_call");
+        let created = |resource: &str| model.create_seconds(resource) + call;
+        let full = shop();
+        let bare = Spec { load_balancer: None, instance: None, database: None, ..without_services() };
+        let subnets = created("vpc") + created("subnet");
+        let public = subnets.max(created("vpc") + created("internet_gateway"));
+        let egress = public + created("nat_gateway");
+        assert_seconds(seconds_of_first(&bare), egress, "the network");
+        let instance = Spec { instance: full.instance.clone(), ..bare.clone() };
+        let boots = created("ec2_instance_running") + model.create_seconds("ssm_agent_online_after_running");
+        assert_seconds(seconds_of_first(&instance), egress + boots, "an instance");
+        let mut private = instance.clone();
+        private.network.nat = Nat::None;
+        let endpoints = subnets + created("vpc_endpoint_interface");
+        assert_seconds(seconds_of_first(&private), endpoints + boots, "an instance without a NAT gateway");
+        let mut database = Spec { database: full.database.clone(), ..bare.clone() };
+        let rds = model.create_seconds("rds_postgres_single_az");
+        let before = subnets + created("db_subnet_group") + call;
+        assert_seconds(seconds_of_first(&database), before + rds, "a database");
+        database.database = database.database.map(|database| Database { multi_az: true, ..database });
+        assert_seconds(seconds_of_first(&database), before + rds * MULTI_AZ_FACTOR, "a standby");
+        let steady =
+            created("ecs_service_create_call") + model.create_seconds("ecs_service_steady_after_alb_active");
+        let balanced = Spec { load_balancer: full.load_balancer.clone(), ..bare.clone() };
+        let balancer = public + created("alb");
+        assert_seconds(seconds_of_first(&balanced), balancer.max(egress), "a load balancer");
+        let only = |name: &str| BTreeMap::from([(name.to_owned(), full.services[name].clone())]);
+        let worker = Spec { services: only("mailer"), ..balanced.clone() };
+        assert_seconds(seconds_of_first(&worker), (egress + steady).max(balancer), "a worker");
+        let mut web = Spec { services: only("web"), ..balanced };
+        assert_seconds(seconds_of_first(&web), egress.max(balancer) + steady, "a service");
+        web.database.clone_from(&full.database);
+        assert_seconds(seconds_of_first(&web), before + rds + steady, "a service with a database");
+    }
+}

@@ -97,3 +97,21 @@ pub fn monthly_usd(spec: &Spec) -> f64 {
 fn copies_of(database: &Database) -> f64 {
     if database.multi_az { 2.0 } else { 1.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_shown_in_seconds_up_to_a_minute_and_in_whole_minutes_beyond() {
+        for (seconds, takes) in
+            [(4.6, "5 seconds"), (60.0, "60 seconds"), (61.0, "2 minutes"), (121.0, "3 minutes")]
+        {
+            let estimate = Estimate { monthly_usd_before: 0.0, monthly_usd_after: 9.5, seconds };
+            assert_eq!(
+                estimate.to_string(),
+                format!("about {takes}, 9.50 USD a month (now 0.00; list prices, without usage)")
+            );
+        }
+    }
+}

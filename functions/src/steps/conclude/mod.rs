@@ -167,9 +167,10 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     Ok(warnings)
 }
 
-/// Whether a difference that the deployment finds is drift: the spec has not changed since the last deployment.
+/// Whether a difference that the deployment finds is drift: the spec has not changed since the last deployment. The plan of a
+/// destroy has no differences.
 fn looks_for_drift(deployment: &Deployment) -> bool {
-    deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying
+    deployment.is_unchanged() && !deployment.source.plan_only
 }
 
 fn record(aws: &Aws, deployment: &Deployment, verdict: Verdict) -> Record {

@@ -155,7 +155,7 @@ fn restarted_first(deployment: &Deployment) -> Option<String> {
 /// A deployment that ended with its plan, or had no failure.
 fn planned(deployment: &Deployment) -> Verdict {
     let problems = summary::problems(&deployment.plan);
-    if deployment.source.plan_only && !deployment.destroying {
+    if deployment.source.plan_only {
         return Verdict::saying(Outcome::Planned, summary::of_plan(deployment));
     }
     let restarted = restarted_first(deployment);
