@@ -25,6 +25,8 @@ pub struct Alarm {
     pub treat_missing_data: Missing,
     /// What it notifies when it fires.
     pub alarm_actions: Vec<String>,
+    /// What it notifies when it is OK again.
+    pub ok_actions: Vec<String>,
     /// Whether it notifies at all.
     pub actions_enabled: bool,
 }
@@ -68,7 +70,7 @@ struct Properties {
     #[serde(default)]
     alarm_actions: Vec<String>,
     #[serde(default, rename = "OKActions")]
-    _ok_actions: Vec<String>,
+    ok_actions: Vec<String>,
     #[serde(default = "enabled")]
     actions_enabled: bool,
 }
@@ -156,6 +158,7 @@ impl TryFrom<Properties> for Alarm {
             comparison_operator: properties.comparison_operator,
             treat_missing_data: properties.treat_missing_data,
             alarm_actions: properties.alarm_actions,
+            ok_actions: properties.ok_actions,
             actions_enabled: properties.actions_enabled,
         })
     }

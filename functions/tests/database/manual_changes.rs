@@ -47,6 +47,8 @@ async fn a_security_group_that_somebody_gives_the_database_is_taken_away() {
     assert!(changes[0]["fields"][0]["from"].as_str().unwrap().contains(&theirs), "{changes}");
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     wait_until_stable(&aws, &mut deployment).await;
+    // RDS shows a group that it is removing for a while.
+    later(600).await;
     assert_eq!(groups(&instance(&aws).await.unwrap()), [ours.as_str()]);
     assert_nothing_to_do(&aws, &deployment).await;
 }

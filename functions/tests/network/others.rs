@@ -66,15 +66,16 @@ async fn a_subnet_of_others_in_a_range_that_the_stack_needs_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_somebody_uses_elsewhere_is_told_by_a_deployment_and_by_a_deletion() {
-    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
-    let (ec2, instance) = (aws.ec2(), output(&deployment, "/instance/id"));
+    let (_account, aws, mut deployment) = deployed(NAT, &COMPONENTS).await;
+    let (ec2, instance) = (aws.ec2(), output(&deployment, "/instance/id").to_owned());
     let gateway = output(&deployment, "/egress/natGateways/a");
     ec2.delete_nat_gateway().nat_gateway_id(gateway).send().await.unwrap();
     tokio::time::advance(Duration::from_hours(2)).await;
     let addresses = ec2.describe_addresses().send().await.unwrap();
     let address = addresses.addresses()[0].allocation_id().unwrap();
-    ec2.associate_address().allocation_id(address).instance_id(instance).send().await.unwrap();
+    ec2.associate_address().allocation_id(address).instance_id(&instance).send().await.unwrap();
     later().await;
+    deployment["id"] = json!("second");
     for action in ["apply", "await-deletion"] {
         let stalled = act(&aws, "egress", action, &deployment).await.unwrap_err();
         assert_eq!(stalled.name(), "Stalled", "{action}: AWS is not working on it: {stalled}");

@@ -1,13 +1,8 @@
 //! Limits and defaults of ECS: health checks, Container Insights, calls that take ten services, ports of a service.
 
-use std::collections::BTreeSet;
-
 use aws_sdk_ecs::types::{ClusterField, LoadBalancer};
 
-use crate::common::until_done;
-use crate::{
-    NAME, WEB, WORKER, assert_nothing_to_do, deployed, described, inventory, next, wait_until_stable,
-};
+use crate::{WEB, WORKER, assert_nothing_to_do, deployed, described, next, wait_until_stable};
 
 #[tokio::test(start_paused = true)]
 async fn the_limits_of_a_containers_health_check_are_those_of_ecs() {
@@ -32,18 +27,6 @@ async fn a_cluster_has_no_container_insights_whatever_the_accounts_default_is() 
     let settings = found.clusters()[0].settings().iter();
     let settings: Vec<_> = settings.map(|one| (one.name().unwrap().as_str(), one.value().unwrap())).collect();
     assert_eq!(settings, [("containerInsights", "disabled")]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stack_with_more_services_than_one_call_reads_is_deployed_and_deleted() {
-    let services: Vec<String> =
-        (0..12).map(|number| format!("  mail{number}: {{ image: mail, count: 1 }}\n")).collect();
-    let spec = format!("stack: shop\nservices:\n{}", services.concat());
-    let (account, aws, mut deployment) = deployed(&spec).await;
-    assert_nothing_to_do(&account, &aws, &deployment).await;
-    deployment["destroying"] = true.into();
-    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
-    assert_eq!(inventory(&account), BTreeSet::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,8 +54,8 @@ async fn manual_changes_are_planned_and_repaired() {
             "update service/web tags.Name",
             "update scalable-target/web min",
             "update scalable-target/web max",
-            "update scaling-policy/web cpuPercent",
             "update scalable-target/web tags",
+            "update scaling-policy/web cpuPercent",
         ]
     );
     apply(&aws, &[NAME], &mut deployment).await;

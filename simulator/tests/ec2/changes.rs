@@ -73,7 +73,11 @@ async fn a_launch_with_disks_that_ebs_does_not_have_is_refused() {
     let bare = BlockDeviceMapping::builder().device_name("/dev/xvdb").build();
     let cases = vec![
         ("no disk of EBS", vec![bare], "InvalidBlockDeviceMapping"),
-        ("no size", vec![disk("/dev/xvdb", EbsBlockDevice::builder().build())], "MissingParameter"),
+        (
+            "no size",
+            vec![disk("/dev/xvdb", EbsBlockDevice::builder().delete_on_termination(true).build())],
+            "MissingParameter",
+        ),
         ("the same device twice", vec![small(), small()], "InvalidBlockDeviceMapping"),
         (
             "a type",

@@ -5,7 +5,7 @@ use stackdrop_functions::deployment::outcome::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stackdrop::installation::{Alarm, Installation, TEMPLATE};
 use stackdrop::rehearsal::{pascal_case, substitutions};
 use stackdrop::{Rehearsal, Setting};
