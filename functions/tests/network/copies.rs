@@ -61,10 +61,8 @@ async fn a_failed_endpoint_or_gateway_ends_the_deployment_and_the_next_one_repla
     ] {
         let about = format!("{component} {operation}");
         let (account, aws, mut deployment) = deployed(spec, before).await;
-        account.arm(Fault::at("ec2", operation, When::Only(1), FaultKind::ResourceFails));
-        // The step that created it does not try again: another one would fail too. A gateway fails only in the wait after it.
-        let attempts = if operation == "CreateNatGateway" { 1 } else { 2 };
-        for _ in 0..attempts {
+        account.arm(Fault::at("ec2", operation, When::From(1), FaultKind::ResourceFails));
+        for _ in 0..2 {
             let failed = match until_done(&aws, component, "apply", &deployment).await {
                 Err(failed) => failed,
                 Ok(outputs) => {
@@ -74,6 +72,7 @@ async fn a_failed_endpoint_or_gateway_ends_the_deployment_and_the_next_one_repla
             };
             assert!(matches!(failed, StepError::Unhealthy { .. }), "{about}: {failed:?}");
         }
+        account.disarm();
         deployment["id"] = json!("second");
         applied(&aws, component, &mut deployment).await;
         tokio::time::advance(Duration::from_secs(30)).await;
