@@ -41,6 +41,13 @@ impl Deployed {
         }
     }
 
+    /// Whether the execution only planned, or could not.
+    #[must_use]
+    pub fn only_plans(&self) -> bool {
+        let state = self.outcome.input_of("Conclude").or_else(|| self.outcome.input_of("Plan"));
+        state.is_some_and(|state| state["source"]["planOnly"] == true)
+    }
+
     /// How an execution ended that has no record.
     fn without_record(&self) -> Outcome {
         match &self.outcome.status {

@@ -48,7 +48,7 @@ impl Status {
     }
 }
 
-/// The errors of an invalid spec, with its lines: the record does not quote it, and whoever may read the spec may see them.
+/// The errors of an invalid spec, with its lines: the record does not quote it, but a person who may read the spec may see them.
 async fn errors_of(installation: &Installation, record: &Record) -> Result<Option<String>> {
     let source = record.source.as_ref().filter(|_| record.result == Outcome::InvalidSpec);
     let Some(source) = source.filter(|source| !source.version.is_empty()) else { return Ok(None) };

@@ -30,6 +30,8 @@ pub(super) enum Change {
     OthersKeyValue,
     PlainHttp,
     OthersService,
+    /// Another role of the account puts an object among the records.
+    OthersRole,
 }
 
 /// A request that differs from an allowed one.
@@ -55,8 +57,9 @@ pub(super) fn of_policy(policy: &PolicyUnderTest<'_>) -> Vec<Variant> {
         variants.of_tags();
         variants.of_sources();
         variants.of_values();
-        if policy.attached_to == AttachedTo::Caller {
-            variants.of_resources();
+        match policy.attached_to {
+            AttachedTo::Caller => variants.of_resources(),
+            AttachedTo::Resource => variants.of_roles(),
         }
         variants.all
     });
@@ -139,6 +142,18 @@ impl Variants<'_> {
         self.add(Change::PlainHttp, |request| {
             request.keys.set_all("aws:SecureTransport", ["false".to_owned()]);
         });
+    }
+
+    fn of_roles(&mut self) {
+        let is_record =
+            self.request.resource.contains(":::stackdrop-") && self.request.resource.contains("/stacks/");
+        if self.request.action == "s3:PutObject" && is_record {
+            let arn = format!("arn:aws:iam::123456789012:role/{OTHERS}");
+            let mut request = self.request.clone();
+            request.keys.set_all("aws:PrincipalArn", [arn.clone()]);
+            let principal = Principal::Role { arn, session: OTHERS.into() };
+            self.all.push(Variant { principal, request, change: Change::OthersRole });
+        }
     }
 
     fn of_resources(&mut self) {

@@ -170,7 +170,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
 /// Whether a difference that the deployment finds is drift: the spec has not changed since the last deployment. The plan of a
 /// destroy has no differences.
 fn looks_for_drift(deployment: &Deployment) -> bool {
-    deployment.is_unchanged() && !deployment.source.plan_only
+    deployment.is_unchanged() && !deployment.source.plan_only && !deployment.destroying
 }
 
 fn record(aws: &Aws, deployment: &Deployment, verdict: Verdict) -> Record {
