@@ -122,7 +122,7 @@ async fn invalid_schedules_are_refused() {
         FlexibleTimeWindow::builder().mode(mode).maximum_window_in_minutes(minutes).build().unwrap()
     };
     let flexible = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Flexible).build().unwrap();
-    let cases = [
+    let cases = vec![
         ("an expression", new().schedule_expression("cron(0 6 * * * *)")),
         ("a rate of nothing", new().schedule_expression("rate(0 days)")),
         ("a time zone", new().schedule_expression_timezone("CEST")),

@@ -162,7 +162,6 @@ async fn written(rehearsal: &Rehearsal, log: &Log) -> Vec<(String, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::print_stdout, reason = "a figure of the test")]
 async fn passwords_in_every_wrong_place_are_written_nowhere() {
     let log = Log::default();
     let writer = {

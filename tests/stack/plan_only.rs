@@ -196,7 +196,6 @@ async fn try_everything(rehearsal: &Rehearsal) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::print_stdout, reason = "a figure of the test")]
 async fn whoever_may_only_plan_has_no_effect_on_a_stack_or_on_a_waiting_deployment() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;

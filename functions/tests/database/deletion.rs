@@ -99,12 +99,11 @@ async fn a_final_snapshot_is_taken_only_if_the_newest_spec_with_a_database_has_o
         let (account, aws, mut deployment) = deployed(SPEC).await;
         deployment["spec"]["database"]["finalSnapshot"] = json!(baseline);
         next(&mut deployment);
-        match spec {
-            Some(spec) => deployment["spec"]["database"]["finalSnapshot"] = json!(spec),
-            None => {
-                deployment["spec"]["database"] = Value::Null;
-                deployment["spec"]["services"] = json!({});
-            }
+        if let Some(spec) = spec {
+            deployment["spec"]["database"]["finalSnapshot"] = json!(spec);
+        } else {
+            deployment["spec"]["database"] = Value::Null;
+            deployment["spec"]["services"] = json!({});
         }
         until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
         let expected = if is_taken { vec!["AWS::RDS::DBSnapshot"] } else { Vec::new() };

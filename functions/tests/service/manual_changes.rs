@@ -131,7 +131,8 @@ async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_of_a_task_definition_with_something_that_no_spec_has_is_replaced() {
-    let copies: [(&str, fn(&mut Vec<ContainerDefinition>)); 6] = [
+    type Copy = (&'static str, fn(&mut Vec<ContainerDefinition>));
+    let copies: [Copy; 6] = [
         ("an entry point", |containers| containers[0].entry_point = Some(vec!["sh".into()])),
         ("a user", |containers| containers[0].user = Some("root".into())),
         ("a working directory", |containers| containers[0].working_directory = Some("/tmp".into())),

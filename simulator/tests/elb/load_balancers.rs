@@ -81,7 +81,7 @@ async fn invalid_load_balancers_are_refused() {
     let foreign = other.vpc().unwrap().vpc_id().unwrap();
     let foreign = subnet(&network.ec2, foreign, "10.9.0.0/24", "eu-central-1b").await;
     seconds(5.0).await;
-    let cases = [
+    let cases = vec![
         (good().name("a".repeat(33)), "ValidationError"),
         (good().name("under_score"), "ValidationError"),
         (good().name("-shop"), "ValidationError"),

@@ -150,7 +150,7 @@ async fn unfinished(
     match used {
         // Without this permission, ECS's own reason is told when the rollout has ended.
         Err(StepError::Refused { source, .. }) => {
-            tracing::warn!(cause = %source, "Target health is unknown.")
+            tracing::warn!(cause = %source, "Target health is unknown.");
         }
         used => used?,
     }

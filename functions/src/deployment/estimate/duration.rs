@@ -470,13 +470,13 @@ mod tests {
         assert_seconds(seconds_of_first(&database), before + rds * MULTI_AZ_FACTOR, "a standby");
         let steady =
             created("ecs_service_create_call") + model.create_seconds("ecs_service_steady_after_alb_active");
-        let balanced = Spec { load_balancer: full.load_balancer.clone(), ..bare.clone() };
+        let of_balancer = Spec { load_balancer: full.load_balancer.clone(), ..bare.clone() };
         let balancer = public + created("alb");
-        assert_seconds(seconds_of_first(&balanced), balancer.max(egress), "a load balancer");
+        assert_seconds(seconds_of_first(&of_balancer), balancer.max(egress), "a load balancer");
         let only = |name: &str| BTreeMap::from([(name.to_owned(), full.services[name].clone())]);
-        let worker = Spec { services: only("mailer"), ..balanced.clone() };
+        let worker = Spec { services: only("mailer"), ..of_balancer.clone() };
         assert_seconds(seconds_of_first(&worker), (egress + steady).max(balancer), "a worker");
-        let mut web = Spec { services: only("web"), ..balanced };
+        let mut web = Spec { services: only("web"), ..of_balancer };
         assert_seconds(seconds_of_first(&web), egress.max(balancer) + steady, "a service");
         web.database.clone_from(&full.database);
         assert_seconds(seconds_of_first(&web), before + rds + steady, "a service with a database");

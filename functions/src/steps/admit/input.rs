@@ -257,10 +257,13 @@ impl StatusChange {
     }
 }
 
+/// A key of a request, whether its value fits, and what it must be.
+type Key = (&'static str, fn(&Value) -> bool, &'static str);
+
 /// What is wrong with a request, without its text.
 fn wrong_part_of(request: &Value) -> String {
     let Some(request) = request.as_object() else { return "it is not a JSON object".into() };
-    let keys: [(&str, fn(&Value) -> bool, &str); 6] = [
+    let keys: [Key; 6] = [
         ("stack", |value| is::<StackName>(value), "the name of a stack"),
         ("action", |value| is::<RequestedAction>(value), "deploy, redeploy, rotate, plan or destroy"),
         ("version", |value| is::<Option<String>>(value), "text"),
