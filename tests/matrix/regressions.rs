@@ -50,7 +50,7 @@ fn a_revision_that_could_not_be_pruned_is_pruned_by_the_next_deployment_of_the_s
         rehearsal.account().arm(denied.during("/service/prune"));
         assert!(deploy(&rehearsal, &update::updated_spec()).await.succeeded());
         let revisions = |resources: &[String]| {
-            resources.iter().filter(|item| *item == "AWS::ECS::TaskDefinition shop-web").count()
+            resources.iter().filter(|item| *item == "AWS::ECS::TaskDefinition stackdrop-shop_web").count()
         };
         assert_eq!(revisions(&resources(&rehearsal)), 2, "the previous revision could not be deleted");
         rehearsal.account().disarm();

@@ -147,13 +147,7 @@ async fn unfinished(
         let why = diagnosis::why(work, name, service, rollout, Some(&reason)).await;
         return Ok(StepError::Unhealthy { what: format!("ECS service {name}"), why });
     }
-    match used {
-        // Without this permission, ECS's own reason is told when the rollout has ended.
-        Err(StepError::Refused { source, .. }) => {
-            tracing::warn!(cause = %source, "Target health is unknown.");
-        }
-        used => used?,
-    }
+    used?;
     if starts || runs {
         return Ok(StepError::pending(progress(name, service, newest, &failed)));
     }
