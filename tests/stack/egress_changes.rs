@@ -17,8 +17,8 @@ use stackdrop_specs::Spec;
 use crate::redeploy;
 use crate::updates_network::{INSTANCE_ONLY, planned};
 use crate::{
-    MINIMAL, PRIVATE, SHOP, StopAt, admitted_state, deployed, failed_step, object, pause, rehearsal, run,
-    with,
+    MINIMAL, PRIVATE, SHOP, StopAt, admitted_state, cause, deployed, failed_step, object, pause, rehearsal,
+    run, with,
 };
 
 const CHANGES: [(&str, &str); 5] = [
@@ -153,6 +153,20 @@ async fn apply_and_prune_write_nothing_when_the_plan_is_empty() {
             "{from} to {to}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_lost_its_gateway_and_its_logical_id_is_released_as_planned() {
+    let rehearsal = rehearsal_of(INSTANCE_ONLY).await;
+    cause(&rehearsal, "nat-gateways-deleted");
+    // For an hour, EC2 still shows the deleted gateway, whose tags name the address too.
+    pause(Duration::from_hours(2)).await;
+    cause(&rehearsal, "logical-id-tags-removed");
+    let private = deployed(&rehearsal, &with(INSTANCE_ONLY, "nat: single", "nat: none")).await;
+    let plan = planned(&rehearsal, &private).await;
+    assert!(plan.iter().any(|line| line.starts_with("address (198.18.")), "{plan:?}");
+    assert_eq!(private.unplanned, Vec::<String>::new());
+    assert!(!rehearsal.account().inventory().iter().any(|item| item.kind == "AWS::EC2::EIP"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,3 +181,21 @@ async fn an_instance_that_loses_its_tag_late_in_a_rollback_is_named_too() {
     let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
     assert_eq!(baseline["unpruned"], true, "the next deployment prunes what the update left");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_fails_because_something_lost_its_tag_says_so() {
+    // The rule is not created again, because the load balancer is left as it is: so the tasks get no requests.
+    let from = before("LoadBalancer").await;
+    let rehearsal = Rehearsal::resume(&from);
+    cause(&rehearsal, "listener-rules-deleted");
+    cause(&rehearsal, "target-groups-untagged");
+    let failed = rehearsal.go_on(&from).await.unwrap();
+    assert_eq!(failed.result(), Outcome::RollbackFailed, "{:?}", failed.error());
+    let error = failed.error().unwrap();
+    for text in [
+        "The rollback left as it is what has lost the stack's tag:",
+        "restore its tag stackdrop:stack = shop",
+    ] {
+        assert!(error.contains(text), "{text:?} is not in {error}");
+    }
+}

@@ -61,13 +61,18 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
             }
         }
     }
+    // Somebody may have removed the tag with the logical ID.
+    let or_kind = |logical_id: &str, kind: &str| {
+        if logical_id.is_empty() { kind.to_owned() } else { logical_id.to_owned() }
+    };
     for logical_id in observed.gateways.keys().filter(|logical_id| !is_desired(work, logical_id)) {
-        plan.change(Verb::Delete, logical_id);
+        plan.change(Verb::Delete, or_kind(logical_id, "nat"));
     }
     for (logical_id, same) in &observed.addresses {
         let kept = usize::from(is_desired(work, logical_id));
         for address in same.iter().skip(kept) {
-            plan.change(Verb::Delete, format!("{logical_id} ({})", address.public_ip().unwrap_or_default()));
+            let public = address.public_ip().unwrap_or_default();
+            plan.change(Verb::Delete, format!("{} ({public})", or_kind(logical_id, "address")));
         }
     }
 }

@@ -265,9 +265,12 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
     };
     if let Some((step, failure)) = first(&deployment.failed) {
         let why = failure.message();
+        let left = left_alone(deployment)
+            .map(|left| format!("\nThe rollback left as it is what has lost the stack's tag:{left}"));
         let message = format!(
-            "{what}\nThe rollback to the baseline failed: {step} failed: {why}\n\
-             Fix the cause, then deploy the stack again: the next deployment continues from there."
+            "{what}\nThe rollback to the baseline failed: {step} failed: {why}{}\n\
+             Fix the cause, then deploy the stack again: the next deployment continues from there.",
+            left.unwrap_or_default()
         );
         return rollback_failed(message, format!("{step}: {why}"));
     }
@@ -279,16 +282,10 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         return rollback_failed(message, remaining);
     }
     let baseline = deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
-    let left_alone = deployment.left_alone();
-    let except = if left_alone.is_empty() {
-        ".".to_owned()
-    } else {
-        let why = left_alone.into_values().map(|why| format!("\n- {why}"));
-        format!(
-            ", except what has lost the stack's tag meanwhile and was left as it is:{}",
-            why.collect::<String>()
-        )
-    };
+    let except = left_alone(deployment).map_or_else(
+        || ".".to_owned(),
+        |left| format!(", except what has lost the stack's tag meanwhile and was left as it is:{left}"),
+    );
     Verdict {
         step: Some(step.clone()),
         error: Some(failure.error.clone()),
@@ -297,6 +294,12 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
             format!("{what}\nThe stack was rolled back to deployment {baseline}{except}"),
         )
     }
+}
+
+/// What a rollback left alone, one line each, if there is anything.
+fn left_alone(deployment: &Deployment) -> Option<String> {
+    let lines: String = deployment.left_alone().into_values().map(|why| format!("\n- {why}")).collect();
+    (!lines.is_empty()).then_some(lines)
 }
 
 /// A deployment that failed and was not rolled back, or was rolled back by deleting its resources.
