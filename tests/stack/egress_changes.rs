@@ -156,12 +156,14 @@ async fn apply_and_prune_write_nothing_when_the_plan_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_lost_its_gateway_and_its_logical_id_is_released_as_planned() {
+async fn an_address_that_lost_its_gateway_and_its_names_is_released_as_planned() {
     let rehearsal = rehearsal_of(INSTANCE_ONLY).await;
     cause(&rehearsal, "nat-gateways-deleted");
     // For an hour, EC2 still shows the deleted gateway, whose tags name the address too.
     pause(Duration::from_hours(2)).await;
-    cause(&rehearsal, "logical-id-tags-removed");
+    for incident in ["logical-id-tags-removed", "names-changed"] {
+        cause(&rehearsal, incident);
+    }
     let private = deployed(&rehearsal, &with(INSTANCE_ONLY, "nat: single", "nat: none")).await;
     let plan = planned(&rehearsal, &private).await;
     assert!(plan.iter().any(|line| line.starts_with("address (198.18.")), "{plan:?}");
