@@ -79,6 +79,9 @@ impl Variant {
         if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance) {
             text += "    database: { DB_HOST: host }\n";
         }
+        if self == Self::Full {
+            text += "    secrets: { KEY: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:chaos/key-AbCdEf' }\n";
+        }
         text
     }
 }

@@ -6,7 +6,7 @@ use stackdrop::chaos::{ExpectedResources, chaos_test};
 fn stacks_reach_their_goal_after_random_faults_and_stopped_executions() {
     let mut expected = ExpectedResources::default();
     let (mut executions, mut faults, mut incidents, mut cleanups) = (0, 0, 0, 0);
-    for seed in 0..40 {
+    for seed in 0..50 {
         let test = chaos_test(seed, &mut expected).unwrap();
         assert!(
             test.violations.is_empty(),

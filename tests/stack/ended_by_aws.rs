@@ -48,6 +48,22 @@ async fn a_first_deployment_that_step_functions_fails_is_rolled_back_and_recorde
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_input_that_step_functions_quotes_in_its_error_is_left_out() {
+    let rehearsal = rehearsal(SHOP);
+    let input = upload(&rehearsal, SHOP).await;
+    let mut event = failed_at(&rehearsal, input, "Plan").await;
+    event["detail"]["cause"] = json!(
+        "An error occurred while executing the state 'Plan'. The JSONPath '$.x' could not be found in the input '{\"spec\":{\"environment\":{\"KEY\":\"hunter2\"}}}'"
+    );
+    let after = run(&rehearsal, event).await;
+    let error = after.error().unwrap();
+    assert!(error.contains("The JSONPath '$.x' could not be found in the input)"), "{error}");
+    let record = object(&rehearsal, "stacks/shop/history/deployment-1.json").await.unwrap();
+    let told = format!("{error}{record}{:?}", rehearsal.account().messages());
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_that_step_functions_fails_is_rolled_back_to_the_baseline() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;

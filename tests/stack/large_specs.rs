@@ -63,3 +63,43 @@ async fn the_state_of_a_rollback_with_the_largest_specs_fits_into_an_execution()
         assert!(most + RESERVE <= STATE_BYTES_MAX, "{services} services: {most} bytes");
     }
 }
+
+/// A spec with hundreds of variables from a secret that the tasks cannot read.
+fn with_unreadable_secrets() -> String {
+    let mut text =
+        "stack: shop\nregion: eu-central-1\nnetwork: { cidr: 10.20.0.0/16, zones: 2 }\nservices:\n"
+            .to_owned();
+    for service in ["s0", "s1"] {
+        write!(text, "  {service}:\n    image: public.ecr.aws/docker/library/nginx:1.21\n    secrets:\n")
+            .unwrap();
+        for variable in 0..200 {
+            writeln!(
+                text,
+                "      V{variable}: arn:aws:secretsmanager:eu-central-1:999999999999:secret:x-AbCdEf"
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_with_hundreds_of_problems_fits_into_an_execution() {
+    let before = largest(2, 1000, 1);
+    let rehearsal = rehearsal(&before);
+    deployed(&rehearsal, &before).await;
+    let bad = with_unreadable_secrets();
+    let event = rehearsal.upload("plans/shop.yaml", bad.as_bytes()).await.unwrap();
+    let planned = crate::run(&rehearsal, event).await;
+    assert_eq!(planned.result(), Outcome::Planned, "{:?}", planned.error());
+    let refused = rehearsal.deploy(&bad, &()).await.unwrap();
+    assert_eq!(refused.result(), Outcome::Failed, "{:?}", refused.error());
+    for ended in [planned, refused] {
+        let values =
+            ended.outcome.history.iter().filter_map(|event| event.detail.input().or(event.detail.output()));
+        let most = values.map(|value| value.to_string().len()).max().unwrap();
+        assert!(most + RESERVE <= STATE_BYTES_MAX, "{most} bytes");
+    }
+    let problems = crate::object(&rehearsal, "stacks/shop/plan.json").await.unwrap()["message"].to_string();
+    assert!(problems.contains("V0") && problems.contains(" more like these ("), "{problems}");
+}

@@ -31,6 +31,8 @@ pub enum Event {
     Started,
     /// A deployment has a plan that awaits approval.
     AwaitingApproval,
+    /// A requested plan was made; nothing was changed.
+    Planned,
     /// A deployment succeeded: it did what was requested, or another deployment replaced it.
     Succeeded,
     /// A deployment failed.
@@ -85,7 +87,9 @@ impl<'a> Announcement<'a> {
         let title = match event {
             Event::Started => format!("{stack}: a deployment has started"),
             Event::AwaitingApproval => format!("{stack}: a plan awaits approval"),
-            Event::Succeeded | Event::Failed => format!("{stack}: {}", record.result.title()),
+            Event::Planned | Event::Succeeded | Event::Failed => {
+                format!("{stack}: {}", record.result.title())
+            }
             Event::DriftFound => format!("{stack}: the account differs from the last deployment"),
         };
         let mut changes = if event == Event::DriftFound { record.drift.clone() } else { record.changes() };

@@ -103,9 +103,11 @@ impl Plan {
         }
     }
 
-    /// The plan with as many fields as Step Functions' limit for the workflow's state allows. The other fields of a change
-    /// become one, whose hash keeps the plan's fingerprint exact.
+    /// The plan with as many fields, problems and warnings as Step Functions' limit for the workflow's state allows. The other
+    /// ones become one, whose hash keeps the plan's fingerprint exact.
     pub(crate) fn shortened(mut self) -> Self {
+        self.problems = few_of(self.problems);
+        self.warnings = few_of(self.warnings);
         let mut left = FIELD_BYTES_MAX;
         for change in &mut self.changes {
             let fits = |field: &FieldChange| {
@@ -204,6 +206,31 @@ impl PlanReview {
 /// the state too large, and then the rollback could not start.
 const FIELD_BYTES_MAX: usize = 12 * 1024;
 
+/// The most bytes of all problems, and of all warnings, in one component's plan, as JSON: a wrong spec can cause hundreds.
+const PROBLEM_BYTES_MAX: usize = 12 * 1024;
+
+/// The first problems or warnings, at least one; the others become one.
+fn few_of(mut all: Vec<Problem>) -> Vec<Problem> {
+    let mut left = PROBLEM_BYTES_MAX;
+    let fits = |problem: &Problem| {
+        let bytes = json!(problem).to_string().len();
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    let kept = all.iter().map(fits).take_while(|fits| *fits).count();
+    let rest = all.split_off(kept.max(1).min(all.len()));
+    if !rest.is_empty() {
+        let hash = hex::encode(&Sha256::digest(json!(rest).to_string())[..8]);
+        all.push(Problem {
+            resource: "more".into(),
+            why: format!("{} more like these ({hash})", rest.len()),
+            fix: "correct those first".into(),
+        });
+    }
+    all
+}
+
 /// The maximum length of a value in a plan, in characters: plans are part of the workflow's state, whose size AWS limits.
 const VALUE_CHARACTERS_MAX: usize = 120;
 
@@ -285,6 +312,27 @@ mod tests {
         let change = Change { verb: Verb::Update, resource: "service/web".into(), fields };
         let plan = Plan { changes: vec![change], ..Plan::default() }.shortened();
         plan.changes.into_iter().flat_map(|change| change.fields).collect()
+    }
+
+    #[test]
+    fn problems_and_warnings_beyond_the_limit_become_one() {
+        let plan = |count: usize, length: usize| {
+            let mut plan = Plan::default();
+            for number in 0..count {
+                plan.problem(format!("secret/{number}"), "x".repeat(length), "correct it");
+                plan.warn(format!("secret/{number}"), "x".repeat(length), "correct it");
+            }
+            plan.shortened()
+        };
+        assert_eq!(plan(3, 100).problems.len(), 3, "all fit");
+        let many = plan(500, 300);
+        assert!(json!(many).to_string().len() < 2 * PROBLEM_BYTES_MAX + 1000, "{many:?}");
+        assert_eq!(many.problems, many.warnings);
+        let last = many.problems.last().unwrap();
+        let expected = format!("{} more like these (", 500 - (many.problems.len() - 1));
+        assert!(last.why.starts_with(&expected), "{last:?}");
+        assert_ne!(plan(501, 300).problems.last(), Some(last));
+        assert_eq!(plan(1, PROBLEM_BYTES_MAX).problems.len(), 1, "the only one is kept");
     }
 
     #[test]

@@ -130,10 +130,13 @@ impl Installation {
         })
     }
 
-    /// A version of an object, if it exists.
-    pub(super) async fn read_version(&self, key: &str, version: &str) -> Result<Option<Vec<u8>>> {
+    /// A version of a spec, if it exists, the person may read it, and it is not too long for a spec.
+    pub(super) async fn read_spec(&self, key: &str, version: &str) -> Result<Option<Vec<u8>>> {
         let call = self.s3.get_object().bucket(&self.bucket).key(key).version_id(version);
-        let answer = call.send().await.unless(&["NoSuchKey", "NoSuchVersion"], format!("read {key}"))?;
+        let absent = ["NoSuchKey", "NoSuchVersion", "AccessDenied"];
+        let answer = call.send().await.unless(&absent, format!("read {key}"))?;
+        let longest = i64::try_from(stackdrop_specs::LONGEST_SPEC).unwrap_or(i64::MAX);
+        let answer = answer.filter(|answer| answer.content_length().is_none_or(|length| length <= longest));
         let Some(answer) = answer else { return Ok(None) };
         let bytes = answer.body.collect().await.with_context(|| format!("cannot read {key}"))?;
         Ok(Some(bytes.to_vec()))

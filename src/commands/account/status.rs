@@ -52,7 +52,7 @@ impl Status {
 async fn errors_of(installation: &Installation, record: &Record) -> Result<Option<String>> {
     let source = record.source.as_ref().filter(|_| record.result == Outcome::InvalidSpec);
     let Some(source) = source.filter(|source| !source.version.is_empty()) else { return Ok(None) };
-    let Some(text) = installation.read_version(&source.key, &source.version).await? else { return Ok(None) };
+    let Some(text) = installation.read_spec(&source.key, &source.version).await? else { return Ok(None) };
     Ok(Spec::read(&text).err().map(|errors| errors.render(&source.key)))
 }
 

@@ -87,7 +87,17 @@ impl Interruption {
             ("TIMED_OUT", _) => "ran longer than the workflow allows".into(),
             ("FAILED", cause) => {
                 let error = self.error.as_deref().unwrap_or("no error");
-                let cause = cause.map(|cause| format!(": {}", message_of(cause))).unwrap_or_default();
+                // Step Functions quotes the state's input, with the whole spec: "… could not be found in the input '{…}'".
+                let cause = cause.map(|cause| message_of(cause));
+                let cause = cause.map(|cause| {
+                    cause
+                        .split(['{', '['])
+                        .next()
+                        .unwrap_or_default()
+                        .trim_end_matches([' ', '\''])
+                        .to_owned()
+                });
+                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
                 format!("was ended by Step Functions ({error}{cause})")
             }
             (_, None) => "was stopped by hand".into(),

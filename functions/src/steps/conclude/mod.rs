@@ -114,7 +114,11 @@ async fn announce_end(aws: &Aws, record: &Record) {
     if !record.drift.is_empty() {
         announce(aws, &Announcement::of(Event::DriftFound, record)).await;
     }
-    let event = if record.result.is_success() { Event::Succeeded } else { Event::Failed };
+    let event = match record.result {
+        Outcome::Planned => Event::Planned,
+        result if result.is_success() => Event::Succeeded,
+        _ => Event::Failed,
+    };
     announce(aws, &Announcement::of(event, record)).await;
 }
 
