@@ -298,8 +298,8 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
 
 /// What a rollback left alone, one line each, if there is anything.
 fn left_alone(deployment: &Deployment) -> Option<String> {
-    let lines: String = deployment.left_alone().into_values().map(|why| format!("\n- {why}")).collect();
-    (!lines.is_empty()).then_some(lines)
+    let lines: Vec<&str> = deployment.left_alone().into_values().collect();
+    (!lines.is_empty()).then(|| format!("\n- {}", lines.join("\n- ")))
 }
 
 /// A deployment that failed and was not rolled back, or was rolled back by deleting its resources.
