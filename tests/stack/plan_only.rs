@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
-use stackdrop_simulator::{Fault, When};
+use stackdrop_simulator::{Fault, FaultKind, When};
 use stackdrop_statemachine::Abort;
 
 use crate::{
@@ -83,6 +83,23 @@ async fn a_plan_beside_a_running_deployment_neither_waits_nor_disturbs() {
     };
     let (_, planned) = tokio::join!(deployed(&rehearsal, SHOP), person);
     assert_eq!(planned, Outcome::Planned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_takes_long_does_not_replace_a_newer_one() {
+    let rehearsal = rehearsal(SHOP);
+    let hangs = Fault::at("ec2", "DescribeVpcs", When::Only(1), FaultKind::Hangs);
+    rehearsal.account().arm(hangs.during("/network/plan"));
+    let newer = async {
+        pause(Duration::from_secs(10)).await;
+        run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await
+    };
+    rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let (older, newer) = tokio::join!(plan(&rehearsal, SHOP), newer);
+    assert_eq!((older.result(), newer.result()), (Outcome::Planned, Outcome::Planned));
+    assert!(older.outcome.seconds > newer.outcome.seconds + 10.0, "the older one ends later");
+    let newest = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
+    assert_eq!(newest["deployment"], newer.id.as_str());
 }
 
 #[tokio::test(start_paused = true)]

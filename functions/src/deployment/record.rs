@@ -174,10 +174,17 @@ pub(crate) async fn save(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &status_key(&record.stack), record, When::Always).await.map(drop)
 }
 
-/// Writes the record of an execution that only planned as history and as the stack's newest plan.
+/// Writes the record of an execution that only planned as history and, unless a newer one has ended before it, as the stack's
+/// newest plan.
 pub(crate) async fn save_plan(aws: &Aws, record: &Record) -> Result<(), StepError> {
     write(aws, &history_key(&record.stack, &record.deployment), record, When::Always).await?;
-    write(aws, &plan_key(&record.stack), record, When::Always).await.map(drop)
+    let key = plan_key(&record.stack);
+    let newest = read::<Record>(aws, &key).await?;
+    // Plans take no lock. Times in the form of RFC 3339, with the same zone, have the order of their texts.
+    if newest.is_some_and(|(newest, _)| newest.started > record.started) {
+        return Ok(());
+    }
+    write(aws, &key, record, When::Always).await.map(drop)
 }
 
 /// Releases the stack's lock if it still has this `ETag`. If another execution has taken it over, the lock stays.
