@@ -12,7 +12,7 @@ use stackdrop_statemachine::{Ending, EventKind, Step};
 
 use stackdrop_specs::Spec;
 
-use crate::{deployed, rehearsal, run, unprotected, with};
+use crate::{cause, deployed, rehearsal, run, unprotected, with};
 
 /// The longest time between the end of the last thing in progress and the failure that tells a person what to do.
 const TOLD_SECONDS_MAX: f64 = 120.0;
@@ -156,6 +156,30 @@ fn what_a_person_must_do_after_an_incident_is_told_within_two_minutes() {
     }
     check(&table);
     assert!(!table.is_empty());
+}
+
+#[test]
+fn a_listener_that_somebody_deletes_during_a_rollout_is_told_within_two_minutes() {
+    let (spec, checkpoint) = with_the_example();
+    let deployed = in_simulated_time(async {
+        let rehearsal = Rehearsal::resume(&checkpoint);
+        let update = with(&spec, "nginx:1.29", "nginx:1.30");
+        let event = rehearsal.upload("specs/shop.yaml", update.as_bytes()).await.unwrap();
+        let (_, checkpoints) = rehearsal.run_with_checkpoints(event).await;
+        let from = checkpoints.iter().find(|it| it.step() == Some("WaitUntilStable")).unwrap();
+        let rehearsal = Rehearsal::resume(from);
+        cause(&rehearsal, "listener-deleted");
+        rehearsal.go_on(from).await.unwrap()
+    });
+    let deployed = deployed.unwrap();
+    let step = failed(&deployed).unwrap();
+    println!("WaitUntilStable failed after {:.0} s", step.end - step.start);
+    assert!(
+        deployed.error().unwrap().contains("to use the target group of ECS service web"),
+        "{:?}",
+        deployed.error()
+    );
+    check(&[told("a listener deleted during a rollout".to_owned(), &deployed)]);
 }
 
 #[test]
