@@ -36,5 +36,6 @@ UNMODELLED = {
 # Operations whose requests may have a random token: why a repeated call does no harm.
 RANDOM_TOKENS = {
     "scheduler:CreateSchedule": "its name is taken: ConflictException, after which it is updated",
+    "scheduler:UpdateSchedule": "it sets the same values once more",
     "scheduler:DeleteSchedule": "the schedule is gone: ResourceNotFoundException, which is a success",
 }
