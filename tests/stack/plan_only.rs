@@ -213,7 +213,7 @@ async fn try_everything(rehearsal: &Rehearsal) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_may_only_plan_has_no_effect_on_a_stack_or_on_a_waiting_deployment() {
+async fn a_person_who_may_only_plan_has_no_effect_on_a_stack_or_on_a_waiting_deployment() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let on_a_stack = try_everything(&rehearsal).await;
