@@ -110,22 +110,10 @@ impl Plan {
         self.warnings = few_of(self.warnings);
         let mut left = FIELD_BYTES_MAX;
         for change in &mut self.changes {
-            let fits = |field: &FieldChange| {
-                let bytes = json!(field).to_string().len();
-                let fits = bytes <= left;
-                left = left.saturating_sub(bytes);
-                fits
-            };
-            // Not after the first that does not fit.
-            let kept = change.fields.iter().map(fits).take_while(|fits| *fits).count();
-            let rest = change.fields.split_off(kept);
+            let rest = change.fields.split_off(fitting(&change.fields, &mut left));
             if !rest.is_empty() {
-                let hash = hex::encode(&Sha256::digest(json!(rest).to_string())[..8]);
-                change.fields.push(FieldChange::new(
-                    "more",
-                    "",
-                    format!("{} more fields ({hash})", rest.len()),
-                ));
+                let more = format!("{} more fields ({})", rest.len(), hash(&rest));
+                change.fields.push(FieldChange::new("more", "", more));
             }
         }
         self
@@ -209,22 +197,31 @@ const FIELD_BYTES_MAX: usize = 12 * 1024;
 /// The most bytes of all problems, and of all warnings, in one component's plan, as JSON: a wrong spec can cause hundreds.
 const PROBLEM_BYTES_MAX: usize = 12 * 1024;
 
+/// How many of these, as JSON, fit into the bytes that are left: none after the first that does not fit.
+fn fitting<T: Serialize>(items: &[T], left: &mut usize) -> usize {
+    let fits = |item: &T| {
+        let bytes = json!(item).to_string().len();
+        let fits = bytes <= *left;
+        *left = left.saturating_sub(bytes);
+        fits
+    };
+    items.iter().map(fits).take_while(|fits| *fits).count()
+}
+
+/// A hash of what a plan does not list.
+fn hash(rest: &impl Serialize) -> String {
+    hex::encode(&Sha256::digest(json!(rest).to_string())[..8])
+}
+
 /// The first problems or warnings, at least one; the others become one.
 fn few_of(mut all: Vec<Problem>) -> Vec<Problem> {
     let mut left = PROBLEM_BYTES_MAX;
-    let fits = |problem: &Problem| {
-        let bytes = json!(problem).to_string().len();
-        let fits = bytes <= left;
-        left = left.saturating_sub(bytes);
-        fits
-    };
-    let kept = all.iter().map(fits).take_while(|fits| *fits).count();
+    let kept = fitting(&all, &mut left);
     let rest = all.split_off(kept.max(1).min(all.len()));
     if !rest.is_empty() {
-        let hash = hex::encode(&Sha256::digest(json!(rest).to_string())[..8]);
         all.push(Problem {
             resource: "more".into(),
-            why: format!("{} more like these ({hash})", rest.len()),
+            why: format!("{} more like these ({})", rest.len(), hash(&rest)),
             fix: "correct those first".into(),
         });
     }
