@@ -102,7 +102,7 @@ const UPDATES: [(&str, &str, &str); 29] = [
     ("max: 6", "max: 8", "scalable-target/web max: 6 -> 8"),
     ("cpuPercent: 70", "cpuPercent: 60", "scaling-policy/web cpuPercent: 70 -> 60"),
     ("LOG_LEVEL: info", "LOG_LEVEL: debug", "task-definition/web environment.LOG_LEVEL: info -> debug"),
-    ("payment-Ab3dEf:key::", "payment-Ab3dEf:newer::", "payment-Ab3dEf:newer::"),
+    ("payment-Ab3dEf:key::", "payment-Ab3dEf:newer::", "task-definition/web secrets.PAYMENT_KEY: arn:aws:"),
     ("      path: /\n", "      path: /health\n", "target-group/web healthCheck.path: / -> /health"),
     ("interval: 10", "interval: 15", "target-group/web healthCheck.interval: 10 -> 15"),
     ("grace: 60", "grace: 90", "service/web healthCheck.grace: 60 -> 90"),

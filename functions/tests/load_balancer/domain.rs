@@ -249,6 +249,21 @@ async fn a_domain_can_be_the_name_of_its_zone() {
     assert!(record(&aws, "example.com", RrType::A).await.is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn records_of_others_with_a_wildcard_are_left_alone() {
+    let (account, aws, deployment) = prepared(HOSTS).await;
+    let value = ResourceRecord::builder().value("192.0.2.1").build().unwrap();
+    let theirs = ResourceRecordSet::builder().name("*.shop.example.com").r#type(RrType::A).ttl(60);
+    put_record(&aws, theirs.resource_records(value).build().unwrap()).await;
+    let mut deployment = deployment;
+    apply(&aws, &[NAME], &mut deployment).await;
+    until_done(&aws, NAME, "wait-until-stable", &deployment).await.unwrap();
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    // Route 53 shows `*` as its code.
+    assert!(record(&aws, "\\052.shop.example.com", RrType::A).await.is_some());
+}
+
 /// Adds this many records of others to the zone.
 async fn add_records(aws: &Aws, count: usize) {
     let create = |number: usize| {
