@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{
-    Compatibility, ContainerDefinition, HealthCheck, KeyValuePair, LinuxParameters, LogConfiguration,
-    LogDriver, NetworkMode, PortMapping, Secret, TaskDefinition, TransportProtocol,
+    Compatibility, ContainerDefinition, CpuArchitecture, HealthCheck, KeyValuePair, LinuxParameters,
+    LogConfiguration, LogDriver, NetworkMode, OsFamily, PortMapping, RuntimePlatform, Secret, TaskDefinition,
+    TransportProtocol,
 };
 use stackdrop_specs::{DATABASE_PORT, DatabaseValue, Managed, Service};
 
@@ -225,8 +226,14 @@ fn is_plain(definition: &TaskDefinition) -> bool {
     definition.volumes().is_empty()
         && definition.network_mode() == Some(&NetworkMode::Awsvpc)
         && definition.requires_compatibilities() == [Compatibility::Fargate]
-        && definition.runtime_platform().is_none()
+        && definition.runtime_platform().is_none_or(is_default_platform)
         && definition.ephemeral_storage().is_none()
+}
+
+/// Whether a platform is Fargate's default, which means the same as none: it is not documented whether ECS returns it then.
+fn is_default_platform(platform: &RuntimePlatform) -> bool {
+    platform.cpu_architecture().is_none_or(|it| *it == CpuArchitecture::X8664)
+        && platform.operating_system_family().is_none_or(|it| *it == OsFamily::Linux)
 }
 
 /// Whether a container has nothing that Stackdrop never writes.
@@ -264,4 +271,26 @@ pub(super) fn image<'a>(
         .map(|definition| definition.image.as_str())
         .filter(|image| !image.is_empty())
         .unwrap_or(&service.image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_platform_than_fargates_default_is_something_that_stackdrop_never_writes() {
+        let platform = |processor: Option<CpuArchitecture>, system: Option<OsFamily>| {
+            RuntimePlatform::builder()
+                .set_cpu_architecture(processor)
+                .set_operating_system_family(system)
+                .build()
+        };
+        assert!(is_default_platform(&platform(None, None)));
+        assert!(is_default_platform(&platform(Some(CpuArchitecture::X8664), Some(OsFamily::Linux))));
+        assert!(!is_default_platform(&platform(Some(CpuArchitecture::Arm64), Some(OsFamily::Linux))));
+        assert!(!is_default_platform(&platform(
+            Some(CpuArchitecture::X8664),
+            Some(OsFamily::WindowsServer2022Core)
+        )));
+    }
 }

@@ -87,17 +87,8 @@ impl Interruption {
             ("TIMED_OUT", _) => "ran longer than the workflow allows".into(),
             ("FAILED", cause) => {
                 let error = self.error.as_deref().unwrap_or("no error");
-                // Step Functions quotes the state's input, with the whole spec: "… could not be found in the input '{…}'".
-                let cause = cause.map(|cause| message_of(cause));
-                let cause = cause.map(|cause| {
-                    cause
-                        .split(['{', '['])
-                        .next()
-                        .unwrap_or_default()
-                        .trim_end_matches([' ', '\''])
-                        .to_owned()
-                });
-                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                let cause = cause.map(|cause| format!(": {}", without_input(&message_of(cause))));
+                let cause = cause.unwrap_or_default();
                 format!("was ended by Step Functions ({error}{cause})")
             }
             (_, None) => "was stopped by hand".into(),
@@ -115,6 +106,11 @@ impl Interruption {
     pub(super) fn is_failed_cleanup(&self) -> bool {
         self.has_failed() && self.cleaned_up
     }
+}
+
+/// A cause without the state's input, which has the whole spec: Step Functions quotes it in "… could not be found in the input '{…}'".
+fn without_input(cause: &str) -> &str {
+    cause.split(['{', '[']).next().unwrap_or_default().trim_end_matches([' ', '\''])
 }
 
 /// The input of a schedule's execution, or of one that was started by hand.
