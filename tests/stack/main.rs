@@ -7,6 +7,7 @@ mod agrees; // the workflow file, the components, the error names and the templa
 mod announcements; // notifications, drift reports, deploying an earlier version again
 mod any_spec; // whatever `validate` accepts can be deployed
 mod approval; // deployments that wait for approval
+mod approval_rules; // which deployments need approval
 mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
 mod command; // the commands without an account: rehearse, validate

@@ -64,7 +64,8 @@ async fn a_plan_leaves_a_deployment_that_awaits_approval_alone() {
         assert_eq!(objects(&rehearsal).await, before);
         let token = request["token"].as_str().unwrap();
         let approve = rehearsal.aws().sfn().send_task_success().task_token(token);
-        approve.output(json!({ "approved": true }).to_string()).send().await.unwrap();
+        let reply = json!({ "approved": true, "plan": request["plan"] });
+        approve.output(reply.to_string()).send().await.unwrap();
     };
     let (deployed, ()) = tokio::join!(deployed(&rehearsal, &spec), person);
     assert_eq!(deployed.result(), Outcome::Succeeded);
@@ -224,7 +225,8 @@ async fn a_person_who_may_only_plan_has_no_effect_on_a_stack_or_on_a_waiting_dep
         assert_eq!(object(&rehearsal, "stacks/shop/approval.json").await.unwrap(), request);
         let approve =
             rehearsal.aws().sfn().send_task_success().task_token(request["token"].as_str().unwrap());
-        approve.output(json!({ "approved": true }).to_string()).send().await.unwrap();
+        let reply = json!({ "approved": true, "plan": request["plan"] });
+        approve.output(reply.to_string()).send().await.unwrap();
         on_a_request
     };
     let update = with(&update, "LOG_LEVEL: info", "LOG_LEVEL: debug");

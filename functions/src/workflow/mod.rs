@@ -180,7 +180,7 @@ impl Workflow<'_> {
     }
 
     fn approve(&self, states: &mut States) {
-        let required = || text("$.spec.approval", "required");
+        let required = || is("$.review.needsApproval", true);
         let ways = [
             (all(&[required(), is_present("$.approved", false)]), "AwaitApproval"),
             (

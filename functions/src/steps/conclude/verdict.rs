@@ -152,11 +152,19 @@ fn restarted_first(deployment: &Deployment) -> Option<String> {
     })
 }
 
+/// Why a deployment of a requested plan would await approval.
+fn would_need_approval(deployment: &Deployment) -> Option<String> {
+    let review = deployment.review.as_ref().filter(|review| review.needs_approval && review.changes)?;
+    let reasons: Vec<String> = review.approval.iter().map(ToString::to_string).collect();
+    Some(format!("A deployment needs approval: {}. The plan's ID is {}.", reasons.join("; "), review.id()))
+}
+
 /// A deployment that ended with its plan, or had no failure.
 fn planned(deployment: &Deployment) -> Verdict {
     let problems = summary::problems(&deployment.plan);
     if deployment.source.plan_only {
-        return Verdict::saying(Outcome::Planned, summary::of_plan(deployment));
+        let plan = lines(Some(summary::of_plan(deployment)), would_need_approval(deployment));
+        return Verdict::saying(Outcome::Planned, plan);
     }
     let restarted = restarted_first(deployment);
     let nothing = if restarted.is_some() { "nothing else was changed" } else { "nothing was changed" };
