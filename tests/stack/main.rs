@@ -63,6 +63,7 @@ mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod traffic; // requests are answered in each second of an update
 mod updates_network; // updates of network, egress, security groups and instance
+mod updates_of_stackdrop; // what an update of Stackdrop itself does to stacks
 mod updates_service; // updates of databases, load balancers and services
 mod waits; // how soon is told what a person must do
 mod wiring; // the template's wiring: what starts what, which events are kept, who is notified

@@ -55,6 +55,10 @@ pub struct Deployment {
     /// What a person agreed to lose with this deployment.
     #[serde(default, skip_serializing_if = "Consent::is_empty")]
     pub consent: Consent,
+    /// The version of Stackdrop that made the stack, if a schedule found another one: then differences may come from the other
+    /// version, and are only reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
     /// Who uploaded the spec, if an upload started the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader: Option<Uploader>,
@@ -284,6 +288,9 @@ pub struct Source {
 pub struct Baseline {
     /// That deployment's id.
     pub deployment: String,
+    /// The version of Stackdrop that made the stack, or found that it had nothing to change.
+    #[serde(default)]
+    pub made_by: String,
     /// The S3 key of its spec.
     #[serde(default)]
     pub key: String,

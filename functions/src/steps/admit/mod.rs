@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
-use crate::aws::Aws;
 use crate::aws::error::StepError;
+use crate::aws::rules::AfterUpdate;
+use crate::aws::{Aws, Settings};
 use crate::components::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
@@ -253,12 +254,22 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
         Err(ended) => return Ok(ended),
     };
     let (spec, source) = (lock.baseline.spec.clone(), lock.baseline.source());
+    let made_by = made_by_another_version(aws, execution, &lock.baseline);
     let admitted = Admitted {
         refresh_image: request.refresh_image,
-        report_only: request.drift == Drift::Report,
+        report_only: request.drift == Drift::Report || made_by.is_some(),
+        made_by,
         ..Admitted::new(spec, source, lock.etag, Some(lock.baseline))
     };
     admit(aws, execution, admitted).await
+}
+
+/// The version that made a stack, if it is another one and the schedule must not apply what this version does differently: a
+/// person who updates Stackdrop at noon does not expect changes at night.
+fn made_by_another_version(aws: &Aws, execution: &Execution, baseline: &Baseline) -> Option<String> {
+    let Settings { version, rules, .. } = &aws.settings;
+    let reports = execution.trigger == Trigger::Schedule && rules.changes_after_update == AfterUpdate::Report;
+    (reports && baseline.made_by != *version).then(|| baseline.made_by.clone())
 }
 
 /// The lock of a stack that is deployed.
@@ -285,6 +296,7 @@ async fn lock_deployed(
     };
     // The previous holder of the lock may have changed the baseline.
     if let Some(baseline) = baseline(aws, stack).await? {
+        check(aws, &baseline)?;
         return Ok(Ok(Locked { etag, baseline }));
     }
     record::unlock(aws, stack.as_str(), &etag).await?;
@@ -343,9 +355,38 @@ async fn destroy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> R
     admit(aws, execution, admitted).await
 }
 
+/// The stack's baseline.
+///
+/// # Errors
+/// `InvalidEvent` if it belongs to another stack or region.
 async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, StepError> {
-    let observed = bucket::read::<Baseline>(aws, &bucket::baseline_key(stack.as_str())).await?;
-    Ok(observed.map(|(baseline, _)| baseline))
+    let key = bucket::baseline_key(stack.as_str());
+    let Some((baseline, _)) = bucket::read::<Baseline>(aws, &key).await? else { return Ok(None) };
+    let belongs =
+        parts_of(&baseline.source().key).is_ok_and(|(named, plan_only)| named == *stack && !plan_only);
+    let is_here = baseline.spec.region.as_ref().is_none_or(|region| *region == aws.settings.region);
+    if baseline.spec.stack != *stack || !belongs || !is_here {
+        return Err(wrong_baseline(aws, &key, "it belongs to another stack or region"));
+    }
+    Ok(Some(baseline))
+}
+
+/// Checks the spec in a baseline as an upload's: a schedule deploys it without a person, and somebody may have written it.
+///
+/// # Errors
+/// `InvalidEvent` if it is not valid.
+fn check(aws: &Aws, baseline: &Baseline) -> Result<(), StepError> {
+    let text = serde_json::to_vec(&baseline.spec)
+        .map_err(|error| StepError::Defect(format!("writing the spec of the baseline: {error}")))?;
+    let key = bucket::baseline_key(baseline.spec.stack.as_str());
+    Spec::read(&text).map(drop).map_err(|_| wrong_baseline(aws, &key, "its spec is not valid"))
+}
+
+fn wrong_baseline(aws: &Aws, key: &str, what: &str) -> StepError {
+    StepError::InvalidEvent(format!(
+        "the record {key} in the bucket {} is wrong: {what}. Restore its previous version",
+        aws.settings.bucket
+    ))
 }
 
 /// The start of an admitted deployment.
@@ -368,6 +409,8 @@ struct Admitted {
     password_changed: i64,
     /// What a person agreed to lose.
     consent: Consent,
+    /// The other version of Stackdrop that made the stack, whose differences are only reported.
+    made_by: Option<String>,
 }
 
 impl Admitted {
@@ -386,6 +429,7 @@ impl Admitted {
             rotation: None,
             password_changed: 0,
             consent: Consent::default(),
+            made_by: None,
         }
     }
 }
@@ -417,6 +461,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         report_only: admitted.report_only,
         running: admitted.running,
         consent: admitted.consent,
+        made_by: admitted.made_by,
         uploader: execution.uploader.clone(),
         refused: None,
         destroying: admitted.destroying,

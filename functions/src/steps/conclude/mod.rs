@@ -52,7 +52,7 @@ struct Conclusion<'a> {
 /// When the bucket, the scheduler or RDS refuse a call.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = request(NAME, payload)?;
-    let verdict = Verdict::of(&deployment);
+    let verdict = Verdict::of(&deployment, &aws.settings.version);
     let mut record = record(aws, &deployment, verdict);
     let plan_only = deployment.source.plan_only;
     if plan_only {
@@ -148,6 +148,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
+        made_by: aws.settings.version.clone(),
         key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
         spec: deployment.spec.clone(),
