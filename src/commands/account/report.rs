@@ -56,7 +56,7 @@ pub(super) fn no_deployments(stack: &StackName) -> u8 {
 /// The outcome of an execution that left no record.
 fn without_record(followed: &Followed) -> Outcome {
     match followed.status {
-        ExecutionStatus::Succeeded => Outcome::Succeeded,
+        ExecutionStatus::Succeeded if followed.error.is_none() => Outcome::Succeeded,
         ExecutionStatus::Aborted | ExecutionStatus::TimedOut => Outcome::Interrupted,
         _ => Outcome::of_error(followed.error.as_deref().unwrap_or_default()),
     }
