@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 /// What decides how the functions behave.
-const SOURCES: [&str; 4] = ["src", "../specs/src", "../figures/src", "../Cargo.lock"];
+const SOURCES: [&str; 5] = ["src", "Cargo.toml", "../specs/src", "../figures/src", "../Cargo.lock"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut hasher = DefaultHasher::new();

@@ -51,6 +51,10 @@ impl Deployed {
     /// How an execution ended that has no record.
     fn without_record(&self) -> Outcome {
         match &self.outcome.status {
+            // An execution that could not plan succeeds, with the error as its output.
+            Status::Succeeded(output) if output["Error"].is_string() => {
+                Outcome::of_error(output["Error"].as_str().unwrap_or_default())
+            }
             // A result without a known outcome is a bug, and no success.
             Status::Succeeded(output) => Outcome::deserialize(&output["result"]).unwrap_or(Outcome::Failed),
             Status::Failed(failure) => Outcome::of_error(&failure.error),
@@ -64,11 +68,14 @@ impl Deployed {
         matches!(self.outcome.status, Status::Succeeded(_))
     }
 
-    /// The error of the execution, for people.
+    /// The error of the execution, for people: also of one that could not plan, which succeeds.
     #[must_use]
     pub fn error(&self) -> Option<String> {
         match &self.outcome.status {
-            Status::Succeeded(_) => None,
+            Status::Succeeded(output) => {
+                let cause = message_of(output["Cause"].as_str().unwrap_or_default());
+                output["Error"].as_str().map(|error| format!("{error}: {cause}"))
+            }
             Status::Failed(failure) | Status::Aborted(failure) => {
                 Some(format!("{}: {}", failure.error, message_of(&failure.cause)))
             }
@@ -79,7 +86,8 @@ impl Deployed {
     /// The result of Conclude, if the deployment reached it.
     #[must_use]
     pub fn conclusion(&self) -> Option<Value> {
-        self.outcome.output_of("Conclude").cloned()
+        // What a failed attempt leaves is an error.
+        self.outcome.output_of("Conclude").filter(|output| output.get("result").is_some()).cloned()
     }
 
     /// The problems that the plan found.

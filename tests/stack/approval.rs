@@ -263,7 +263,8 @@ async fn a_reply_for_another_plan_or_for_none_is_refused_and_approval_is_request
         for (answer, why) in [
             (json!({ "approved": true }), "An approval was refused, because it names no plan"),
             (json!({ "approved": true, "plan": "aaaaaaaaaaaa" }), "it is for plan aaaaaaaaaaaa"),
-            (json!({ "approved": true, "plan": &plan[..4] }), "at least 12 hexadecimal digits"),
+            (json!({ "approved": true, "plan": &plan[..4] }), "at least 12 must be given"),
+            (json!({ "approved": true, "plan": &plan[..12] }), "it has only a part of the plan's ID"),
             (json!({ "approved": false, "plan": "aaaaaaaaaaaa" }), "A rejection was refused"),
         ] {
             reply_to(&rehearsal, &request, &answer).await;
@@ -294,7 +295,7 @@ async fn a_deployment_ends_after_fifty_replies_for_another_plan() {
     };
     let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
     assert_eq!(rejected.result(), Outcome::ApprovalRejected);
-    assert!(rejected.error().unwrap().contains("50 replies did not mean the plan"), "{:?}", rejected.error());
+    assert!(rejected.error().unwrap().contains("50 replies did not decide"), "{:?}", rejected.error());
     let decision = &object(&rehearsal, "stacks/shop/status.json").await.unwrap()["decision"];
     assert_eq!(decision["claimedBy"], Value::Null, "who wanted to approve has not rejected the plan");
 }

@@ -1,12 +1,15 @@
 //! Executions that were stopped or timed out. None of their `Catch` fields ran; another deployment rolls them back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_statemachine::Abort;
 
 use crate::{
-    SHOP, StopAt, changes, deployed, object, rehearsal, resources, resources_but_logs, run, unprotected, with,
+    SHOP, StopAt, changes, deployed, object, open_the_database, pause, rehearsal, resources,
+    resources_but_logs, run, unprotected, with,
 };
 
 /// Runs an execution with this input, stops it at a step, and returns the event of the interruption.
@@ -136,4 +139,52 @@ async fn a_deployment_stopped_while_waiting_for_approval_leaves_nothing() {
     assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
+}
+
+/// Runs the cleanup after an interrupted deployment, which must change nothing though the account differs from the baseline.
+async fn cleans_up_without_a_change(rehearsal: &Rehearsal, event: Value, trigger: &str) {
+    let before = resources(rehearsal);
+    let cleanup = run(rehearsal, event).await;
+    assert_eq!((cleanup.result(), changes(&cleanup)), (Outcome::Superseded, Vec::new()));
+    assert_eq!(resources(rehearsal), before);
+    let status = object(rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!((&status["result"], &status["trigger"]), (&json!("Interrupted"), &json!(trigger)));
+    assert!(status["message"].as_str().unwrap().ends_with("Nothing was changed."), "{status}");
+    for gone in ["approval", "lock"] {
+        assert!(object(rehearsal, &format!("stacks/shop/{gone}.json")).await.is_none(), "{gone}");
+    }
+    // The stack can be deployed again.
+    deployed(rehearsal, SHOP).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_is_stopped_while_it_awaits_approval_is_not_rolled_back() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    // A rollback would repair this, and nobody has agreed to that.
+    open_the_database(&rehearsal).await;
+    let required = with(SHOP, "approval: none", "approval: required");
+    let event = rehearsal.upload("specs/shop.yaml", required.as_bytes()).await.unwrap();
+    let abort = Abort::default();
+    let person = async {
+        while object(&rehearsal, "stacks/shop/approval.json").await.is_none() {
+            pause(Duration::from_secs(1)).await;
+        }
+        pause(Duration::from_mins(5)).await;
+        abort.stop("Stopped", "by the test");
+    };
+    let (stopped, ()) = tokio::join!(rehearsal.run(event.clone(), &(), &abort), person);
+    assert_eq!(stopped.result(), Outcome::Interrupted);
+    let interruption = rehearsal.interruption(&stopped.id, &event).unwrap();
+    cleans_up_without_a_change(&rehearsal, interruption, "upload").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduled_run_that_only_reports_is_not_rolled_back() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    open_the_database(&rehearsal).await;
+    let at_night = json!({ "stack": "shop", "action": "redeploy", "drift": "report", "scheduled": true });
+    let event = stopped(&rehearsal, at_night, "Review").await;
+    cleans_up_without_a_change(&rehearsal, event, "schedule").await;
 }

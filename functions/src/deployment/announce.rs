@@ -86,7 +86,10 @@ pub struct Announcement<'a> {
     /// Who approved or rejected the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<&'a Decision>,
-    /// What the spec asks for, one line each.
+    /// Whether the deployment destroys the stack.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub destroying: bool,
+    /// What the spec asks for, or what is deleted, one line each.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub facts: &'a [String],
     /// The plan's cost (USD a month) and duration (seconds).
@@ -134,6 +137,7 @@ impl<'a> Announcement<'a> {
             plan_id: record.plan_id.as_ref(),
             approval_reasons: record.approval_reasons.iter().map(ToString::to_string).collect(),
             decision: record.decision.as_ref(),
+            destroying: record.destroying,
             facts: &record.facts,
             estimate: record.estimate,
             changes,

@@ -72,7 +72,11 @@ impl Reply {
     pub(crate) fn means(&self, fingerprint: &str) -> Result<(), String> {
         let Some(plan) = &self.plan else { return Err("it names no plan".into()) };
         let plan = PlanId::try_from(plan.clone()).map_err(|error| format!("its plan is no ID: {error}"))?;
-        if plan.names(fingerprint) { Ok(()) } else { Err(format!("it is for plan {plan}")) }
+        match (plan.names(fingerprint), plan.is_whole()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(format!("it has only a part of the plan's ID: {plan}")),
+            (false, _) => Err(format!("it is for plan {plan}")),
+        }
     }
 }
 
@@ -112,11 +116,14 @@ mod tests {
 
     #[test]
     fn a_reply_means_only_the_plan_that_it_names() {
-        let means = |reply: Value| Reply::read(&reply).unwrap().means("3f9a12b4c5d60718");
-        assert_eq!(means(json!({ "approved": true, "plan": "3f9a12b4c5d6" })), Ok(()));
+        let fingerprint = "3f9a12b4c5d60718293a4b5c6d7e8f90";
+        let means = |reply: Value| Reply::read(&reply).unwrap().means(fingerprint);
+        assert_eq!(means(json!({ "approved": true, "plan": fingerprint })), Ok(()));
+        let part = means(json!({ "approved": true, "plan": &fingerprint[..12] }));
+        assert_eq!(part, Err("it has only a part of the plan's ID: 3f9a12b4c5d6".into()));
         assert_eq!(means(json!({ "approved": true })), Err("it names no plan".into()));
         assert_eq!(means(json!({ "plan": "aaaaaaaaaaaa" })), Err("it is for plan aaaaaaaaaaaa".into()));
-        assert!(means(json!({ "plan": "3f9a" })).unwrap_err().contains("12 hexadecimal digits"));
+        assert!(means(json!({ "plan": "3f9a" })).unwrap_err().contains("at least 12 must be given"));
     }
 
     #[test]

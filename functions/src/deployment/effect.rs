@@ -23,7 +23,7 @@ pub struct Effect {
 pub enum EffectKind {
     /// Data is lost.
     DeletesData,
-    /// The change cannot be undone.
+    /// The change is final.
     CannotBeUndone,
     /// The service is interrupted.
     Interrupts,

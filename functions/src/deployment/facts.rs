@@ -5,9 +5,35 @@
 use ipnet::Ipv4Net;
 use stackdrop_specs::{Database, DatabaseClient, Instance, LoadBalancer, Nat, Network, Service, Spec};
 
-/// The facts of a spec, one line each.
+use crate::deployment::state::Deployment;
+
+/// What a person must be shown of a deployment, one line each: if that person decides about it, or it is the stack's first.
 #[must_use]
-pub fn of(spec: &Spec) -> Vec<String> {
+pub fn of(deployment: &Deployment) -> Vec<String> {
+    let decides = deployment.review.as_ref().is_some_and(|review| review.needs_approval);
+    match (deployment.destroying, decides || deployment.baseline.is_none()) {
+        (true, _) if decides => of_destroy(&deployment.spec),
+        (false, true) if !deployment.plan.is_empty() => of_spec(&deployment.spec),
+        _ => Vec::new(),
+    }
+}
+
+/// What the deletion of a stack deletes. Its plan lists only what would prevent it.
+fn of_destroy(spec: &Spec) -> Vec<String> {
+    let services = spec.services.keys().map(|name| format!("deletes service {name}, with its logs"));
+    let database = spec.database.as_ref().map(|database| {
+        let then = if database.final_snapshot { "after a final snapshot" } else { "with all its data" };
+        format!("deletes the database, {then}")
+    });
+    let instance = spec.instance.as_ref().map(|_| "deletes the instance, with its disk".to_owned());
+    let load_balancer =
+        spec.load_balancer.as_ref().map(|_| "deletes the load balancer and its DNS records".into());
+    let network = format!("deletes the VPC {}", spec.network.cidr);
+    services.chain(database).chain(instance).chain(load_balancer).chain([network]).collect()
+}
+
+/// The facts of a spec.
+fn of_spec(spec: &Spec) -> Vec<String> {
     let services = spec.services.iter().map(|(name, service)| of_service(name, service));
     std::iter::once(of_network(&spec.network))
         .chain(spec.load_balancer.as_ref().map(of_load_balancer))
@@ -96,7 +122,7 @@ mod tests {
     use super::*;
 
     fn facts(spec: &str) -> Vec<String> {
-        of(&Spec::read(spec.as_bytes()).unwrap())
+        of_spec(&Spec::read(spec.as_bytes()).unwrap())
     }
 
     #[test]
@@ -139,19 +165,43 @@ instance: { type: t4g.micro, disk: 20 }
     }
 
     #[test]
+    fn a_destroy_shows_what_is_lost() {
+        let lost = |spec: &str| of_destroy(&Spec::read(spec.as_bytes()).unwrap());
+        let all = "
+stack: shop
+loadBalancer: { certificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23' }
+services: { web: { image: 'nginx:1.29', port: 80, routes: [{ path: /* }] } }
+database: { finalSnapshot: false, allow: [services] }
+instance: {}
+";
+        assert_eq!(
+            lost(all),
+            [
+                "deletes service web, with its logs",
+                "deletes the database, with all its data",
+                "deletes the instance, with its disk",
+                "deletes the load balancer and its DNS records",
+                "deletes the VPC 10.0.0.0/16",
+            ]
+        );
+        let kept = all.replace("finalSnapshot: false", "finalSnapshot: true");
+        assert_eq!(lost(&kept)[1], "deletes the database, after a final snapshot");
+    }
+
+    #[test]
     fn what_is_open_to_everyone_says_so() {
         let spec = "
 stack: shop
 loadBalancer:
   certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23
 services: { web: { image: 'nginx:1.29', port: 80, routes: [{ path: /* }] } }
-database: { allow: [], deletionProtection: false, finalSnapshot: false }
+database: { allow: [services], deletionProtection: false, finalSnapshot: false }
 ";
         let facts = facts(spec).join("\n");
         for expected in [
             "load balancer: ports 443 and 80 (redirect) open to the whole internet",
             "permissions in AWS: none",
-            "open to nothing;",
+            "open to the services;",
             "deletion protection off, no final snapshot",
         ] {
             assert!(facts.contains(expected), "{expected}: {facts}");

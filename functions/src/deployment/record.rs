@@ -11,9 +11,8 @@ use crate::deployment::estimate::Estimate;
 use crate::deployment::facts;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::ComponentPlan;
+use crate::deployment::plan::{ComponentPlan, PlanReview};
 use crate::deployment::plan_id::PlanId;
-use crate::deployment::review::PlanReview;
 use crate::deployment::state::{Deployment, Source, Trigger, Uploader};
 use crate::deployment::summary;
 
@@ -32,6 +31,10 @@ pub(crate) struct Lock {
     /// Whether the deployment destroys the stack.
     #[serde(default)]
     pub(crate) destroying: bool,
+    /// Whether the deployment changes nothing that a rollback would have to undo: it only reports differences, or cleans up after
+    /// one that still awaited approval.
+    #[serde(default)]
+    pub(crate) changes_nothing: bool,
 }
 
 /// A plan that awaits approval: `stacks/NAME/approval.json`, which exists only until the reply.
@@ -48,9 +51,14 @@ pub struct Approval {
     pub since: String,
     /// The plan's ID, which the reply must name.
     pub plan: PlanId,
+    /// Whether it destroys the stack.
+    #[serde(default)]
+    pub destroying: bool,
     /// Why it needs approval.
+    #[serde(default)]
     pub reasons: Vec<ApprovalReason>,
     /// What started the deployment.
+    #[serde(default)]
     pub trigger: Trigger,
     /// Who uploaded the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +130,10 @@ pub struct Record {
     /// Who approved or rejected the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// What the spec asks for, one line each: of a stack's first plan, and of one that needs approval.
+    /// Whether it destroys the stack.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroying: bool,
+    /// What the spec asks for, or what is deleted, one line each: of a stack's first plan, and of one that needs approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<String>,
     /// The plans of the components.
@@ -148,7 +159,8 @@ impl Record {
             plan_id: review.as_ref().map(PlanReview::id),
             approval_reasons: review.as_ref().map(|review| review.approval.clone()).unwrap_or_default(),
             decision: deployment.decision(),
-            facts: if deployment.shows_facts() { facts::of(&deployment.spec) } else { Vec::new() },
+            destroying: deployment.destroying,
+            facts: facts::of(deployment),
             source: Some(deployment.source.clone()),
             trigger: deployment.trigger,
             estimate: Estimate::of_deployment(deployment),
@@ -184,6 +196,7 @@ impl Record {
             plan_id: None,
             approval_reasons: Vec::new(),
             decision: None,
+            destroying: false,
             facts: Vec::new(),
             plan: Vec::new(),
             outputs: Outputs::default(),

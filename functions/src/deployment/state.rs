@@ -15,8 +15,8 @@ use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::failure::Failures;
 use crate::deployment::names::Stack;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::ComponentPlan;
-use crate::deployment::review::PlanReview;
+use crate::deployment::plan::{ComponentPlan, PlanReview};
+use crate::deployment::plan_id::PlanId;
 
 /// The state of a deployment: what Admit returned, and what the steps since have added.
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that the workflow branches on")]
@@ -62,9 +62,12 @@ pub struct Deployment {
     /// Who uploaded the spec, if an upload started the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploader: Option<Uploader>,
-    /// The replies to a request for approval that did not mean the plan.
+    /// How many replies to a request for approval did not decide.
+    #[serde(default)]
+    pub replies: u32,
+    /// Why the last reply was refused, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<RefusedReplies>,
+    pub refused: Option<String>,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
     /// Whether that is the second attempt: the first one failed, because of a fault that has passed, or because something was
@@ -162,16 +165,6 @@ pub struct Approved {
     pub at: String,
 }
 
-/// The replies that did not mean the plan that awaited approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RefusedReplies {
-    /// How many there were.
-    pub count: u32,
-    /// Why the last one was refused, for people.
-    pub last: String,
-}
-
 /// What S3 says about an upload. It does not name the person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -226,19 +219,11 @@ impl Deployment {
         started.map_or(0, time::OffsetDateTime::unix_timestamp)
     }
 
-    /// The plan that was approved, if it is the one that the deployment has.
+    /// The last approval. Its plan may no longer be the one that the deployment has.
     pub(crate) fn decision(&self) -> Option<Decision> {
-        let review = self.review.as_ref()?;
-        let approved =
-            self.approved.as_ref().filter(|approved| approved.fingerprint == review.fingerprint)?;
-        let (claimed_by, at) = (approved.by.clone(), approved.at.clone());
-        Some(Decision { plan: review.id(), approved: true, claimed_by, at, reason: None })
-    }
-
-    /// Whether people must be shown what the spec asks for: they decide about it, or it is the stack's first plan.
-    pub(crate) fn shows_facts(&self) -> bool {
-        let decides = self.review.as_ref().is_some_and(|review| review.needs_approval);
-        !self.plan.is_empty() && !self.destroying && (decides || self.baseline.is_none())
+        let Approved { fingerprint, by, at } = self.approved.clone()?;
+        let plan = PlanId::of(&fingerprint);
+        Some(Decision { plan, approved: true, claimed_by: by, at, reason: None })
     }
 
     /// Whether somebody was asked for approval.

@@ -86,7 +86,10 @@ fn admission(states: &mut States) {
         "Superseded",
         succeed("A newer version of the spec, or another deployment of this one, replaces it"),
     );
-    states.add("NotPlanned", succeed("It was only to plan, and could not: the stack's newest plan says why"));
+    states.add(
+        "NotPlanned",
+        succeed("It was only to plan, and could not: the stack's newest plan says why, unless AWS failed"),
+    );
     states.add("AdmitFailed", unless_it_only_planned("NotAdmitted"));
     states.add(
         "NotAdmitted",

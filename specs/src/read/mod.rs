@@ -24,20 +24,35 @@ impl Spec {
     ///
     /// All problems of the spec together.
     pub fn read(text: &[u8]) -> Result<Self, SpecErrors> {
-        let text = decode(text)?;
-        let tree = Node::parse(text)
-            .map_err(|error| at(text, syntax::place(text, &error), syntax::explain(&error)))?;
-        let mut findings = Findings::new(text, &tree);
-        let mut walk = Walk { findings: &mut findings, root: schema_ref() };
-        let Some(mut json) = walk.value(&tree, schema_ref(), &Path::default(), Place::default()) else {
-            return findings.conclude(()).and_then(|()| Err(whole(text, "invalid spec", "a map")));
-        };
-        set_default_memory(&mut json);
-        // The walk has checked or replaced every value, so its result is always a spec.
-        let spec: Self = serde_json::from_value(json).map_err(|error| whole(text, &error.to_string(), ""))?;
-        rules::check(&spec, &mut findings);
-        findings.conclude(spec)
+        read(decode(text)?)
     }
+
+    /// Checks a spec that was read before, and may have been changed since.
+    ///
+    /// # Errors
+    ///
+    /// All problems of the spec together.
+    pub fn check(&self) -> Result<(), SpecErrors> {
+        // As JSON, it may be longer than the file that it was read from.
+        let text = serde_json::to_string(self).map_err(|error| whole("", &error.to_string(), ""))?;
+        read(&text).map(drop)
+    }
+}
+
+/// Reads and checks the text of a spec.
+fn read(text: &str) -> Result<Spec, SpecErrors> {
+    let tree =
+        Node::parse(text).map_err(|error| at(text, syntax::place(text, &error), syntax::explain(&error)))?;
+    let mut findings = Findings::new(text, &tree);
+    let mut walk = Walk { findings: &mut findings, root: schema_ref() };
+    let Some(mut json) = walk.value(&tree, schema_ref(), &Path::default(), Place::default()) else {
+        return findings.conclude(()).and_then(|()| Err(whole(text, "invalid spec", "a map")));
+    };
+    set_default_memory(&mut json);
+    // The walk has checked or replaced every value, so its result is always a spec.
+    let spec: Spec = serde_json::from_value(json).map_err(|error| whole(text, &error.to_string(), ""))?;
+    rules::check(&spec, &mut findings);
+    findings.conclude(spec)
 }
 
 /// Sets the only default that depends on another value: the smallest memory that Fargate offers for the CPU units.

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use serde_json::json;
 use stackdrop_functions::deployment::bucket;
 use stackdrop_functions::deployment::outcome::exit_code;
-use stackdrop_functions::deployment::plan_id::PlanId;
+use stackdrop_functions::deployment::plan_id::{DIGITS_MIN, PlanId};
 use stackdrop_functions::deployment::record::Approval;
 use stackdrop_functions::deployment::state::Uploader;
 use stackdrop_specs::StackName;
@@ -28,7 +28,7 @@ pub(in crate::commands) struct Approve {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// The ID of the plan: at least twelve digits. Another plan is not approved.
+    /// The ID of the plan: another plan is not approved. At a terminal, its first twelve digits are enough.
     #[arg(long, value_name = "ID", value_parser = plan_id)]
     plan: Option<PlanId>,
     /// Do not ask for confirmation. Needs `--plan`.
@@ -81,8 +81,7 @@ impl Approve {
         // If the account has changed since the plan was made, the deployment plans again and requests approval once
         // more.
         let requests_before = approval_requests(installation, &approval.execution).await?;
-        let plan = self.plan.as_ref().unwrap_or(&approval.plan);
-        let reply = json!({ "approved": true, "plan": plan, "by": installation.caller });
+        let reply = json!({ "approved": true, "plan": approval.plan, "by": installation.caller });
         let send = installation.sfn.send_task_success().task_token(&approval.token).output(reply.to_string());
         if send.send().await.unless(&GONE, "approve the plan")?.is_none() {
             return Ok(too_late(&self.stack));
@@ -94,19 +93,26 @@ impl Approve {
     /// Whether the person who approves has seen the plan: named it, or confirms it now.
     fn is_confirmed(&self, approval: &Approval) -> Result<bool> {
         let plan = &approval.plan;
-        let (question, expected) = match &self.plan {
-            None => (format!("Approve plan {plan}? Type its ID:"), plan.to_string()),
-            Some(_) if self.yes || self.target.json => return Ok(true),
-            Some(_) => (format!("Approve plan {plan}? Type yes:"), "yes".to_owned()),
+        let is_whole = self.plan.as_ref().is_some_and(PlanId::is_whole);
+        let unnamed = || {
+            anyhow!(
+                "name the whole ID of the plan that you have reviewed with --plan; plan {plan} awaits approval"
+            )
         };
-        match prompt::ask(&question)? {
-            Some(answer) => Ok(answer == expected),
-            None if self.plan.is_some() => Ok(true),
-            None => {
-                bail!(
-                    "not a terminal: name the plan that you have reviewed with --plan; plan {plan} awaits approval"
-                )
+        if self.yes || self.target.json {
+            return if is_whole { Ok(true) } else { Err(unnamed()) };
+        }
+        let question = match &self.plan {
+            None => format!("Approve plan {plan}? Type the first {DIGITS_MIN} digits of its ID:"),
+            Some(_) => format!("Approve plan {plan}? Type yes:"),
+        };
+        match (prompt::ask(&question)?, &self.plan) {
+            (Some(answer), None) => {
+                Ok(PlanId::try_from(answer).is_ok_and(|typed| typed.names(&plan.to_string())))
             }
+            (Some(answer), Some(_)) => Ok(answer == "yes"),
+            (None, _) if is_whole => Ok(true),
+            (None, _) => Err(unnamed().context("not a terminal")),
         }
     }
 }
@@ -123,7 +129,7 @@ impl Reject {
         if let Some(refused) = another_plan(&self.stack, self.plan.as_ref(), &approval) {
             return Ok(refused);
         }
-        let (plan, by) = (self.plan.as_ref().unwrap_or(&approval.plan), &installation.caller);
+        let (plan, by) = (&approval.plan, &installation.caller);
         let reply = json!({ "approved": false, "plan": plan, "by": by, "reason": self.reason });
         let send = installation.sfn.send_task_success().task_token(&approval.token).output(reply.to_string());
         if send.send().await.unless(&GONE, "reject the plan")?.is_none() {
@@ -155,25 +161,27 @@ fn shown(stack: &StackName, approval: &Approval) -> String {
         format!("Plan {plan} of stack {stack} has awaited approval since {since}."),
         format!("  deployment  {deployment}, started by {trigger}{}", by.unwrap_or_default()),
     ];
+    if approval.destroying {
+        lines.push(format!("  IT DESTROYS STACK {stack}."));
+    }
     lines.extend(approval.reasons.iter().map(|reason| format!("  because     {reason}")));
     lines.extend(approval.estimate.as_ref().map(|estimate| format!("  estimate    {estimate}")));
     let part = |title: &str, items: &[String]| {
-        let items = items.iter().map(|item| format!("  {item}"));
-        std::iter::once(format!("{title}:")).filter(|_| items.len() > 0).chain(items).collect::<Vec<_>>()
+        let heading = items.first().map(|_| format!("{title}:"));
+        heading.into_iter().chain(items.iter().map(|item| format!("  {item}"))).collect::<Vec<_>>()
     };
     let effects: Vec<String> =
         approval.effects.iter().map(|effect| format!("{}: {}", effect.resource, effect.what)).collect();
     lines.extend(part("Attention", &effects));
     lines.extend(part("Changes", &approval.changes));
-    lines.extend(part("The spec asks for", &approval.facts));
+    lines.extend(part(if approval.destroying { "It" } else { "The spec asks for" }, &approval.facts));
     lines.join("\n")
 }
 
 /// The exit code if the named plan is not the one that awaits approval.
 fn another_plan(stack: &StackName, named: Option<&PlanId>, approval: &Approval) -> Option<u8> {
     let waiting = &approval.plan;
-    let named =
-        named.filter(|named| !named.names(&waiting.to_string()) && !waiting.names(&named.to_string()))?;
+    let named = named.filter(|named| !named.names(&waiting.to_string()))?;
     print_error(&format!(
         "error: plan {named} of stack {stack} does not await approval; plan {waiting} does\n\
          help: `stackdrop status {stack}` shows it"

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, Result};
 
-use crate::commands::print;
+use crate::commands::print_error;
 
 /// Asks a question and returns the answer; `None` if nobody sits at a terminal.
 pub(super) fn ask(question: &str) -> Result<Option<String>> {
@@ -12,7 +12,8 @@ pub(super) fn ask(question: &str) -> Result<Option<String>> {
     if !input.is_terminal() {
         return Ok(None);
     }
-    print(question);
+    // Not on standard output, which may be a file.
+    print_error(question);
     let mut answer = String::new();
     input.lock().read_line(&mut answer).context("cannot read the answer")?;
     Ok(Some(answer.trim().to_owned()))

@@ -295,7 +295,7 @@ fn unsupported_paths_are_refused() {
 
 #[test]
 fn unsupported_fields_of_the_context_object_are_refused() {
-    for path in ["$$", "$$.Execution", "$$.Execution.Input", "$$.State.Name", "$$.Map.Item.Index"] {
+    for path in ["$$", "$$.Execution", "$$.Execution.Inputs", "$$.State.Name", "$$.Map.Item.Index"] {
         let message = format!("the context path `{path}` is not supported by this interpreter");
         refused(selecting(path), "/States/S/Parameters/it.$", &message);
     }
@@ -349,7 +349,7 @@ fn a_choice_without_default_or_rules_is_refused() {
 #[test]
 fn unsupported_and_malformed_conditions_are_refused() {
     let rule = "/States/S/Choices/0";
-    for operator in ["NumericEquals", "NumericLessThan", "StringMatches", "TimestampEquals"] {
+    for operator in ["NumericEquals", "NumericLessThan", "StringGreaterThan", "TimestampEquals"] {
         let test = json!({ "Variable": "$.a", operator: 1 });
         let message = format!(
             "`{operator}` of a condition of the Choice state `S` is not supported by this interpreter"

@@ -12,10 +12,10 @@ use crate::deployment::bucket::{self, When};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
+use crate::deployment::plan::PlanReview;
 use crate::deployment::plan_id::PlanId;
 use crate::deployment::record::{Approval, Lock, Record};
-use crate::deployment::review::PlanReview;
-use crate::deployment::state::{Approved, Deployment, RefusedReplies, Trigger};
+use crate::deployment::state::{Approved, Deployment, Trigger};
 use crate::deployment::summary;
 
 /// Writes the plan and the token to the bucket, and announces that the plan awaits approval. The task ends when somebody
@@ -40,6 +40,7 @@ pub(super) async fn ask(
         token,
         since: aws.now(),
         plan: review.id(),
+        destroying: deployment.destroying,
         reasons: review.approval.clone(),
         trigger: deployment.trigger,
         uploader: deployment.uploader.clone(),
@@ -64,11 +65,11 @@ fn review_of(deployment: &Deployment) -> Result<&PlanReview, StepError> {
 
 /// The message of the request: why it is needed, and what the plan is.
 fn request_text(deployment: &Deployment, review: &PlanReview) -> String {
-    let refused =
-        deployment.refused.as_ref().map(|refused| format!("{}\n", refused.last)).unwrap_or_default();
+    let refused = deployment.refused.as_ref().map(|refused| format!("{refused}\n")).unwrap_or_default();
     let reasons: Vec<String> = review.approval.iter().map(ToString::to_string).collect();
     let (plan, reasons) = (review.id(), reasons.join("; "));
-    format!("{refused}Plan {plan} needs approval: {reasons}.\n{}", summary::of_plan(deployment))
+    let destroys = if deployment.destroying { "It DESTROYS the stack. " } else { "" };
+    format!("{refused}Plan {plan} needs approval: {reasons}.\n{destroys}{}", summary::of_plan(deployment))
 }
 
 fn how_to_reply(aws: &Aws, stack: &str, plan: &PlanId) -> String {
@@ -82,9 +83,9 @@ fn how_to_reply(aws: &Aws, stack: &str, plan: &PlanId) -> String {
     )
 }
 
-/// How many replies may mean another plan before the deployment ends: each one makes the execution's history longer, which has
+/// How many replies may not decide before the deployment ends: each one makes the execution's history longer, which has
 /// at most 25,000 events (Step Functions Developer Guide, "Service quotas").
-const REFUSED_REPLIES_MAX: u32 = 50;
+const REPLIES_MAX: u32 = 50;
 
 /// Reads the reply. The workflow then plans again. If that is the approved plan, the deployment continues; otherwise, and if the
 /// reply meant another plan, approval is requested again.
@@ -103,18 +104,26 @@ pub(super) async fn read_reply(deployment: Deployment, aws: &Aws) -> Result<Depl
     let again = Deployment { approved: None, outputs: Outputs::default(), ..deployment.clone() };
     if reply.password_changed {
         bucket::delete(aws, &bucket::approval_key(stack)).await?;
+        let replies = deployment.replies + 1;
+        if replies >= REPLIES_MAX {
+            let what =
+                format!("{replies} replies did not decide, the last one about the database's password");
+            return Err(StepError::ApprovalRejected(what));
+        }
         // A restart of services is possible again, see `Decide`; one that failed, only after the password has changed again.
-        return Ok(Deployment { rotation_failed: Failures::new(), ..again });
+        return Ok(Deployment { replies, rotation_failed: Failures::new(), ..again });
     }
     let review = review_of(&deployment)?;
-    if reply.approved || reply.plan.is_some() {
-        if let Err(why) = reply.means(&review.fingerprint) {
-            return refuse(again, review.id(), reply.approved, &why);
-        }
+    if (reply.approved || reply.plan.is_some())
+        && let Err(why) = reply.means(&review.fingerprint)
+    {
+        return refuse(again, &review.id(), reply.approved, &why);
     }
     if !reply.approved {
         let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
-        let reason = reply.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        // The message has a full stop already.
+        let reason = reply.reason.map(|reason| format!(": {}", reason.trim_end_matches('.')));
+        let reason = reason.unwrap_or_default();
         return Err(StepError::ApprovalRejected(format!("the plan was rejected{by}{reason}")));
     }
     if deployment.trigger == Trigger::Upload {
@@ -137,14 +146,14 @@ pub(super) async fn read_reply(deployment: Deployment, aws: &Aws) -> Result<Depl
 }
 
 /// Requests approval again, because a reply meant another plan: a person approves only what that person has seen.
-fn refuse(deployment: Deployment, plan: PlanId, approves: bool, why: &str) -> Result<Deployment, StepError> {
-    let count = deployment.refused.as_ref().map_or(0, |refused| refused.count) + 1;
+fn refuse(deployment: Deployment, plan: &PlanId, approves: bool, why: &str) -> Result<Deployment, StepError> {
     let what = if approves { "An approval" } else { "A rejection" };
-    let last = format!("{what} was refused, because {why}; the plan that awaited approval was {plan}.");
-    if count >= REFUSED_REPLIES_MAX {
-        return Err(StepError::ApprovalRejected(format!("{count} replies did not mean the plan. {last}")));
+    let refused = format!("{what} was refused, because {why}; the plan that awaited approval was {plan}.");
+    let replies = deployment.replies + 1;
+    if replies >= REPLIES_MAX {
+        return Err(StepError::ApprovalRejected(format!("{replies} replies did not decide. {refused}")));
     }
-    Ok(Deployment { refused: Some(RefusedReplies { count, last }), ..deployment })
+    Ok(Deployment { replies, refused: Some(refused), ..deployment })
 }
 
 /// Ends a deployment that awaits approval, so that a newer one can take the lock; or yields to it.

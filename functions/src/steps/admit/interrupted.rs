@@ -15,7 +15,7 @@ use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
 use crate::deployment::failure::{Failure, Failures};
 use crate::deployment::outcome::Outcome;
-use crate::deployment::record::{self, Lock, Record};
+use crate::deployment::record::{self, Approval, Lock, Record};
 use crate::deployment::state::{Baseline, Source, Trigger};
 
 /// Records an interrupted deployment and, if it still holds the stack's lock, takes the lock over for the rollback.
@@ -43,14 +43,17 @@ pub(super) async fn interrupted(
     if interruption.is_failed_cleanup() && lock.execution == interruption.execution {
         return give_up(aws, execution, interruption, &lock.source).await;
     }
-    let (source, destroying) = (lock.source, lock.destroying);
-    let purpose = Purpose { source: &source, destroying, waiting: Waiting::Replace };
+    let Lock { source, destroying, .. } = lock;
+    let changes_nothing = lock.changes_nothing || awaited_approval(aws, interruption).await?;
+    let purpose = Purpose { source: &source, destroying, changes_nothing, waiting: Waiting::Replace };
     let etag = lock::take(aws, stack, execution, &purpose).await?;
+    if changes_nothing && !interruption.rotates {
+        return nothing_to_roll_back(aws, execution, interruption, &source, &etag).await;
+    }
     record(aws, interruption, Some(&source), When::Always).await?;
     if interruption.rotates {
         return rotation::finish(aws, execution, &interruption.stack, etag).await;
     }
-    bucket::delete(aws, &bucket::approval_key(stack)).await?;
     let baseline = baseline(aws, &interruption.stack).await?;
     let spec = spec(aws, interruption, &source, baseline.as_ref()).await?;
     let admitted = Admitted {
@@ -65,6 +68,33 @@ pub(super) async fn interrupted(
         ..Admitted::new(spec, source, etag, baseline)
     };
     admit(aws, execution, admitted).await
+}
+
+/// Whether the interrupted deployment still awaited approval. Then nobody has agreed to change anything, not even by a rollback.
+async fn awaited_approval(aws: &Aws, interruption: &Interruption) -> Result<bool, StepError> {
+    let request = bucket::read::<Approval>(aws, &bucket::approval_key(interruption.stack.as_str())).await?;
+    Ok(request.is_some_and(|(request, _)| request.deployment == interruption.name))
+}
+
+/// Records and announces an interrupted deployment that has changed nothing, and releases its lock.
+async fn nothing_to_roll_back(
+    aws: &Aws,
+    execution: &Execution,
+    interruption: &Interruption,
+    source: &Source,
+    etag: &str,
+) -> Result<Value, StepError> {
+    let stack = interruption.stack.as_str();
+    let mut ended = interrupted_record(aws, interruption, Some(source)).await?;
+    ended.message = Some(format!("It {}. Nothing was changed.", interruption.description()));
+    bucket::write(aws, &bucket::history_key(stack, &interruption.name), &ended, When::Always).await?;
+    bucket::write(aws, &bucket::status_key(stack), &ended, When::Always).await?;
+    bucket::delete(aws, &bucket::approval_key(stack)).await?;
+    announce(aws, &Announcement::of(Event::Failed, &ended)).await;
+    record::unlock(aws, stack, etag).await?;
+    let reason =
+        format!("deployment {} {}; it had changed nothing", interruption.name, interruption.description());
+    not_deployed(execution, stack, &reason)
 }
 
 /// Concludes an execution that restarted services, if it has not concluded itself. Its input names only the secret.
@@ -143,18 +173,35 @@ async fn record(
     source: Option<&Source>,
     when: When<'_>,
 ) -> Result<(), StepError> {
-    let (started, result) = (interruption.started.clone(), Outcome::Interrupted);
-    let mut record = Record::begin(
-        interruption.stack.as_str(),
-        &interruption.name,
-        &interruption.execution,
-        started,
-        result,
-    );
-    record.source = source.cloned();
-    record.ended = Some(interruption.stopped.clone());
-    record.error = Some(names::INTERRUPTED.into());
-    record.message = Some(format!("It {}.", interruption.description()));
+    let record = interrupted_record(aws, interruption, source).await?;
     let key = bucket::history_key(interruption.stack.as_str(), &interruption.name);
     bucket::write(aws, &key, &record, when).await.map(drop)
+}
+
+/// The interrupted deployment's record. While it ran, the stack's status said who had started and who had approved it.
+async fn interrupted_record(
+    aws: &Aws,
+    interruption: &Interruption,
+    source: Option<&Source>,
+) -> Result<Record, StepError> {
+    let Interruption { stack, name, execution, started, .. } = interruption;
+    let status = match bucket::read::<Record>(aws, &bucket::status_key(stack.as_str())).await {
+        Err(StepError::InvalidEvent(why)) => {
+            tracing::warn!(why, "The interrupted deployment's status could not be read.");
+            None
+        }
+        read => read?.map(|(record, _)| record).filter(|record| record.deployment == *name),
+    };
+    let record = status.unwrap_or_else(|| {
+        Record::begin(stack.as_str(), name, execution, started.clone(), Outcome::Interrupted)
+    });
+    Ok(Record {
+        result: Outcome::Interrupted,
+        source: source.cloned().or(record.source),
+        ended: Some(interruption.stopped.clone()),
+        error: Some(names::INTERRUPTED.into()),
+        message: Some(format!("It {}.", interruption.description())),
+        next: None,
+        ..record
+    })
 }

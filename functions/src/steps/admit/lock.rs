@@ -15,6 +15,8 @@ use crate::deployment::state::Source;
 pub(super) struct Purpose<'a> {
     pub(super) source: &'a Source,
     pub(super) destroying: bool,
+    /// Whether it changes nothing that a rollback would have to undo.
+    pub(super) changes_nothing: bool,
     /// What it does with a deployment that awaits approval.
     pub(super) waiting: Waiting,
 }
@@ -34,7 +36,7 @@ pub(super) enum Waiting {
 impl<'a> Purpose<'a> {
     /// To deploy a spec on request.
     pub(super) fn deploy(source: &'a Source) -> Self {
-        Self { source, destroying: false, waiting: Waiting::Replace }
+        Self { source, destroying: false, changes_nothing: false, waiting: Waiting::Replace }
     }
 }
 
@@ -57,6 +59,7 @@ pub(super) async fn take(
         since: aws.now(),
         source: purpose.source.clone(),
         destroying: purpose.destroying,
+        changes_nothing: purpose.changes_nothing,
     };
     let taken = match held {
         None => bucket::write(aws, &key, &mine, When::Absent).await?,

@@ -30,7 +30,7 @@ use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::record;
-use crate::deployment::review::PlanReview;
+use crate::deployment::review::review;
 use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Uploader, Verdict};
 use input::{Input, ManualRequest, RequestedAction};
 use lock::{Purpose, Waiting};
@@ -113,7 +113,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         Action::Review => {
             let mut plan = deployment.plan.clone();
             follow_ups::add(&mut plan, &deployment);
-            let review = Some(PlanReview::of(&deployment, &plan, &aws.settings.rules)?);
+            let review = Some(review(&deployment, &plan, &aws.settings.rules)?);
             respond(&Deployment { plan, review, ..deployment })
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
@@ -230,10 +230,11 @@ async fn manual(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Re
         )),
     })?;
     let (spec, source) = parse_or_reject(aws, execution, observed).await?;
-    let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
+    let report_only = request.drift == Drift::Report;
+    let purpose = Purpose { changes_nothing: report_only, ..Purpose::deploy(&source) };
+    let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
     let baseline = baseline(aws, stack).await?;
     let refresh_image = request.refresh_image;
-    let report_only = request.drift == Drift::Report;
     let consent = request.consent();
     let admitted =
         Admitted { refresh_image, report_only, consent, ..Admitted::new(spec, source, lock, baseline) };
@@ -249,14 +250,19 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
         return not_deployed(execution, stack, &reason);
     };
     let source = expected.source();
-    let lock = match lock_deployed(aws, execution, &request.stack, &source, Waiting::Yield).await? {
+    let report_only =
+        request.drift == Drift::Report || made_by_another_version(aws, execution, &expected).is_some();
+    let purpose =
+        Purpose { waiting: Waiting::Yield, changes_nothing: report_only, ..Purpose::deploy(&source) };
+    let lock = match lock_deployed(aws, execution, &request.stack, &purpose).await? {
         Ok(lock) => lock,
         Err(ended) => return Ok(ended),
     };
     let (spec, source) = (lock.baseline.spec.clone(), lock.baseline.source());
     let made_by = made_by_another_version(aws, execution, &lock.baseline);
     let admitted = Admitted {
-        refresh_image: request.refresh_image,
+        // What is only reported is not restarted either.
+        refresh_image: request.refresh_image && made_by.is_none(),
         report_only: request.drift == Drift::Report || made_by.is_some(),
         made_by,
         ..Admitted::new(spec, source, lock.etag, Some(lock.baseline))
@@ -283,20 +289,21 @@ async fn lock_deployed(
     aws: &Aws,
     execution: &Execution,
     stack: &StackName,
-    source: &Source,
-    waiting: Waiting,
+    purpose: &Purpose<'_>,
 ) -> Result<Result<Locked, Value>, StepError> {
-    let purpose = Purpose { waiting, ..Purpose::deploy(source) };
-    let etag = match lock::take(aws, stack.as_str(), execution, &purpose).await {
+    let etag = match lock::take(aws, stack.as_str(), execution, purpose).await {
         Err(StepError::Superseded(reason)) => {
-            let source = source.clone();
+            let source = purpose.source.clone();
             return supersede(aws, source, execution, Outcome::Superseded, reason).await.map(Err);
         }
         taken => taken?,
     };
     // The previous holder of the lock may have changed the baseline.
     if let Some(baseline) = baseline(aws, stack).await? {
-        check(aws, &baseline)?;
+        // After a changed password, tasks are only restarted as they are.
+        if purpose.waiting != Waiting::Notify {
+            check(aws, &baseline)?;
+        }
         return Ok(Ok(Locked { etag, baseline }));
     }
     record::unlock(aws, stack.as_str(), &etag).await?;
@@ -376,10 +383,8 @@ async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, Step
 /// # Errors
 /// `InvalidEvent` if it is not valid.
 fn check(aws: &Aws, baseline: &Baseline) -> Result<(), StepError> {
-    let text = serde_json::to_vec(&baseline.spec)
-        .map_err(|error| StepError::Defect(format!("writing the spec of the baseline: {error}")))?;
     let key = bucket::baseline_key(baseline.spec.stack.as_str());
-    Spec::read(&text).map(drop).map_err(|_| wrong_baseline(aws, &key, "its spec is not valid"))
+    baseline.spec.check().map_err(|_| wrong_baseline(aws, &key, "its spec is not valid"))
 }
 
 fn wrong_baseline(aws: &Aws, key: &str, what: &str) -> StepError {
@@ -463,6 +468,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         consent: admitted.consent,
         made_by: admitted.made_by,
         uploader: execution.uploader.clone(),
+        replies: 0,
         refused: None,
         destroying: admitted.destroying,
         rolling_back: false,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use stackdrop_specs::StackName;
 
 use super::input::PasswordChange;
-use super::lock::Waiting;
+use super::lock::{Purpose, Waiting};
 use super::not_deployed::not_deployed;
 use super::{Admitted, Execution, Locked, admit, baseline, lock_deployed};
 use crate::aws::Aws;
@@ -23,7 +23,8 @@ pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) 
         return not_deployed(execution, stack.as_str(), &reason);
     };
     let source = expected.source();
-    let locked = match lock_deployed(aws, execution, stack, &source, Waiting::Yield).await? {
+    let purpose = Purpose { waiting: Waiting::Yield, ..Purpose::deploy(&source) };
+    let locked = match lock_deployed(aws, execution, stack, &purpose).await? {
         Ok(locked) => locked,
         Err(ended) => return Ok(ended),
     };
@@ -65,7 +66,8 @@ pub(super) async fn password_changed(
         return not_deployed(execution, stack.as_str(), &reason);
     };
     let source = expected.source();
-    match lock_deployed(aws, execution, &stack, &source, Waiting::Notify).await? {
+    let purpose = Purpose { waiting: Waiting::Notify, ..Purpose::deploy(&source) };
+    match lock_deployed(aws, execution, &stack, &purpose).await? {
         Ok(locked) => start(aws, execution, locked, Verdict::Restarting, change.at).await,
         Err(ended) => Ok(ended),
     }

@@ -148,7 +148,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
-        made_by: aws.settings.version.clone(),
+        made_by: made_by(aws, deployment),
         key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
         spec: deployment.spec.clone(),
@@ -172,6 +172,13 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         warnings.extend(unless_retried(database::set_rotation_rules(&work).await)?.err());
     }
     Ok(warnings)
+}
+
+/// The version whose work the stack is: the previous one while differences that a new version causes are only reported.
+fn made_by(aws: &Aws, deployment: &Deployment) -> String {
+    let differs = deployment.review.as_ref().is_some_and(|review| review.changes);
+    let previous = deployment.made_by.clone().filter(|_| differs);
+    previous.unwrap_or_else(|| aws.settings.version.clone())
 }
 
 /// Whether a difference that the deployment finds is drift: the spec has not changed since the last deployment. The plan of a
@@ -213,7 +220,8 @@ fn rejection(aws: &Aws, deployment: &Deployment, outcome: Outcome) -> Option<Dec
     let reply = deployment.reply.as_ref().filter(|_| of_task.is_none()).and_then(Reply::read);
     // The last of too many replies that meant another plan may be an approval.
     let reply = reply.filter(|reply| !reply.approved);
-    let reason = of_task.map(Failure::message).filter(|reason| !reason.is_empty());
+    let is_given = |reason: &String| !["", verdict::TASK_FAILED].contains(&reason.as_str());
+    let reason = of_task.map(Failure::message).filter(is_given);
     Some(Decision {
         plan: review.id(),
         approved: false,

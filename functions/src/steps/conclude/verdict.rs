@@ -180,10 +180,17 @@ fn planned(deployment: &Deployment, version: &str) -> Verdict {
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
         let reported = match &deployment.made_by {
             None => format!("The drift was only reported (drift: report); {nothing}."),
-            Some(made_by) => format!(
-                "The differences may come from Stackdrop {version}, because Stackdrop {made_by} made the stack: they wait for an \
-                 upload or a request; {nothing}. With the parameter `ChangesAfterUpdate: repair`, schedules apply them."
-            ),
+            Some(made_by) => {
+                let other = if made_by.is_empty() {
+                    "an earlier version".into()
+                } else {
+                    format!("Stackdrop {made_by}")
+                };
+                format!(
+                    "The differences may come from Stackdrop {version}, because {other} made the stack: they wait for an upload \
+                     or a request; {nothing}. The parameter `ChangesAfterUpdate: repair` lets schedules repair them."
+                )
+            }
         };
         let reported = lines(Some(reported), warnings);
         return Verdict::saying(Outcome::Drifted, lines(restarted, Some(reported)));
@@ -225,7 +232,7 @@ fn not_approved((step, failure): Failed<'_>) -> Verdict {
 }
 
 /// Step Functions' name for the failure of a task that has no name of its own.
-const TASK_FAILED: &str = "States.TaskFailed";
+pub(super) const TASK_FAILED: &str = "States.TaskFailed";
 
 /// Whether an error is named neither by a function nor by Step Functions or Lambda.
 fn is_of_person(error: &str) -> bool {
