@@ -261,3 +261,23 @@ async fn the_image_and_count_that_a_pipeline_sets_are_kept_when_other_fields_cha
     let kept = aws.ecs().list_task_definitions().family_prefix("stackdrop-shop_mail").send().await.unwrap();
     assert_eq!(kept.task_definition_arns().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_image_of_a_pipeline_is_that_of_the_essential_container() {
+    let managed = WORKER.replace("count: 1", "count: 1, managedElsewhere: [image]");
+    let (_, aws, deployment) = deployed(&managed).await;
+    use_copy(&aws, |containers| {
+        containers[0].image = Some("mail:of-the-pipeline".into());
+        let agent = ContainerDefinition::builder().name("agent").image("agent").essential(false);
+        containers.insert(0, agent.build());
+    })
+    .await;
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let next = next(&aws, &deployment, "second", &managed).await;
+    wait_until_stable(&aws, &next).await.unwrap();
+    let used = described(&aws, "mail").await.task_definition.unwrap();
+    let found = aws.ecs().describe_task_definition().task_definition(used).send().await.unwrap();
+    let containers = found.task_definition.unwrap().container_definitions.unwrap();
+    let images: Vec<_> = containers.iter().map(|container| container.image.as_deref()).collect();
+    assert_eq!(images, [Some("mail:of-the-pipeline")]);
+}

@@ -175,7 +175,8 @@ pub(super) fn left_alone(spec: &Database, db: &DbInstance) -> Vec<String> {
         return Vec::new();
     };
     let grows_now = Some(size(spec.storage)) > db.allocated_storage();
-    let larger = pending.allocated_storage().filter(|pending| *pending > size(spec.storage) && !grows_now);
+    // Storage never shrinks, so what waits is larger than the spec's unless the deployment itself grows it.
+    let larger = pending.allocated_storage().filter(|_| !grows_now);
     let newer =
         pending.engine_version().filter(|newer| version::major(newer) == version::major(&spec.version));
     let named = [
