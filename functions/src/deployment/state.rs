@@ -74,10 +74,10 @@ pub struct Deployment {
     /// deleted after its step.
     #[serde(default)]
     pub rolling_back_again: bool,
-    /// When AWS announced that the database's password had changed (seconds since 1970); 0 for another deployment. The secret
-    /// itself shows the time of a rotation some seconds later, once the rotation is complete.
-    #[serde(default)]
-    pub password_changed: i64,
+    /// When AWS announced that the database's password had changed (seconds since 1970). The secret itself shows the time of
+    /// a rotation some seconds later, once the rotation is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_changed: Option<i64>,
     /// During a rollback: the spec that failed, whose additions are pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted: Option<Spec>,

@@ -42,7 +42,7 @@ fn changed(work: &Work<'_>, spec: &Spec, service: &Service, dependencies: &Depen
         |changed: Option<DateTime>| changed.is_some_and(|changed| started.as_nanos() < changed.as_nanos());
     if uses_password(spec) {
         let rotated = dependencies.password().and_then(|arn| dependencies.secrets.rotated(arn)).copied();
-        let announced = Some(work.deployment.password_changed).filter(|at| *at > 0).map(DateTime::from_secs);
+        let announced = work.deployment.password_changed.map(DateTime::from_secs);
         if before(rotated) || before(announced) {
             return Some("the database's password".into());
         }

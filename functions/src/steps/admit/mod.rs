@@ -411,7 +411,7 @@ struct Admitted {
     /// What it does with the database's password, if it does nothing else.
     rotation: Option<Verdict>,
     /// When the password changed, according to an event.
-    password_changed: i64,
+    password_changed: Option<i64>,
     /// What a person agreed to lose.
     consent: Consent,
     /// The other version of Stackdrop that made the stack, whose differences are only reported.
@@ -432,7 +432,7 @@ impl Admitted {
             running: None,
             interruption: None,
             rotation: None,
-            password_changed: 0,
+            password_changed: None,
             consent: Consent::default(),
             made_by: None,
         }

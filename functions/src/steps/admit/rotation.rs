@@ -33,7 +33,7 @@ pub(super) async fn rotate(aws: &Aws, execution: &Execution, stack: &StackName) 
         let reason = format!("stack {stack} has no database");
         return not_deployed(execution, stack.as_str(), &reason);
     }
-    start(aws, execution, locked, Verdict::Rotating, 0).await
+    start(aws, execution, locked, Verdict::Rotating, None).await
 }
 
 /// The stack whose database has this secret.
@@ -68,7 +68,7 @@ pub(super) async fn password_changed(
     let source = expected.source();
     let purpose = Purpose { waiting: Waiting::Notify, ..Purpose::deploy(&source) };
     match lock_deployed(aws, execution, &stack, &purpose).await? {
-        Ok(locked) => start(aws, execution, locked, Verdict::Restarting, change.at).await,
+        Ok(locked) => start(aws, execution, locked, Verdict::Restarting, Some(change.at)).await,
         Err(ended) => Ok(ended),
     }
 }
@@ -86,7 +86,7 @@ pub(super) async fn finish(
         let reason = format!("no deployment of stack {stack} has succeeded");
         return not_deployed(execution, stack.as_str(), &reason);
     };
-    start(aws, execution, Locked { etag, baseline }, Verdict::Restarting, 0).await
+    start(aws, execution, Locked { etag, baseline }, Verdict::Restarting, None).await
 }
 
 async fn start(
@@ -94,7 +94,7 @@ async fn start(
     execution: &Execution,
     Locked { etag, baseline }: Locked,
     verdict: Verdict,
-    password_changed: i64,
+    password_changed: Option<i64>,
 ) -> Result<Value, StepError> {
     let (spec, source) = (baseline.spec.clone(), baseline.source());
     let rotation = Some(verdict);
