@@ -105,6 +105,8 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "GetRolePolicy" => roles::get_policy(world, params),
         "ListRolePolicies" => roles::list_policies(world, params),
         "DeleteRolePolicy" => roles::delete_policy(world, params),
+        "PutRolePermissionsBoundary" => roles::put_boundary(world, params),
+        "DeleteRolePermissionsBoundary" => roles::delete_boundary(world, params),
         "CreateServiceLinkedRole" => roles::create_service_linked(world, params),
         "CreateInstanceProfile" => profiles::create(world, params),
         "GetInstanceProfile" => profiles::get(world, params),
@@ -218,6 +220,11 @@ pub(crate) fn grants(world: &World, role: &str) -> Grants {
         boundary: boundary.map(|arn| managed_policy(world, arn).unwrap_or_default()),
         resource: None,
     }
+}
+
+/// The tags of a role (an ARN), if it exists.
+pub(crate) fn role_tags<'w>(world: &'w World, role: &str) -> Option<&'w Tags> {
+    find_role(world, role).map(|role| &role.tags)
 }
 
 /// A role's trust policy.
