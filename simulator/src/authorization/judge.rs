@@ -131,8 +131,8 @@ impl Grants {
         }
         // Neither a boundary nor a missing identity policy limits what a resource's policy allows a role's session by its
         // name ("Policy evaluation for requests within a single account").
-        let by_session =
-            by_resource && self.resource.as_ref().is_some_and(|policy| policy.names_session(principal, request));
+        let by_session = by_resource
+            && self.resource.as_ref().is_some_and(|policy| policy.names_session(principal, request));
         if by_session && owner.is_none_or(|owner| principal.account() == Some(owner)) {
             return Ok(());
         }

@@ -101,7 +101,8 @@ impl Policy {
     /// Whether an allowing statement names the session of a role that the principal is.
     pub(super) fn names_session(&self, principal: &Principal, request: &Request) -> bool {
         self.statements.iter().any(|statement| {
-            let by_session = statement.principals.as_ref().is_some_and(|named| named.holds_session(principal));
+            let by_session =
+                statement.principals.as_ref().is_some_and(|named| named.holds_session(principal));
             by_session && !statement.denies && statement.speaks_of(principal, request)
         })
     }
@@ -177,7 +178,9 @@ fn check_resource(pattern: &str) -> Result<(), InvalidPolicy> {
     if pattern == "*" || (parts.next().is_some() && !has_variable) {
         return Ok(());
     }
-    Err(InvalidPolicy::new(format!("the resource {pattern} is no ARN, or has a variable before its last part")))
+    Err(InvalidPolicy::new(format!(
+        "the resource {pattern} is no ARN, or has a variable before its last part"
+    )))
 }
 
 impl Principals {

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn an_unsupported_variable_is_refused() {
-        for text in ["${aws:username}", "${*}", "${aws:TagKeys}", "${aws:PrincipalTag/team, 'none'}", "a${b"] {
+        for text in ["${aws:username}", "${*}", "${aws:TagKeys}", "${aws:PrincipalTag/team, 'none'}", "a${b"]
+        {
             assert!(Text::read(text).is_err(), "{text}");
         }
     }

@@ -169,9 +169,17 @@ pub(crate) fn seed_role(
     Ok(())
 }
 
+/// The size limit of a managed policy (characters without white space). Source: "IAM and AWS STS quotas".
+const MANAGED_CHARACTERS_MAX: usize = 6144;
+
 /// Adds a customer managed policy that exists from the start.
 pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
-    world.states.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
+    let document = Document::seeded(document)?;
+    if roles::size(&document.text) > MANAGED_CHARACTERS_MAX {
+        let reason = format!("{arn} has more than {MANAGED_CHARACTERS_MAX} characters");
+        return Err(InvalidPolicy::new(reason));
+    }
+    world.states.iam.policies.insert(arn.to_owned(), document.policy);
     Ok(())
 }
 
