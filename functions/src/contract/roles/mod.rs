@@ -117,7 +117,7 @@ pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>,
     let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
     if !observed.is_bounded(work) {
         let actual = observed.boundary.as_deref().unwrap_or("(none)");
-        plan.update(desired.logical_id, "permissions boundary", actual, boundary(work));
+        plan.update(desired.logical_id, "boundary", actual, boundary(work));
     }
     let trust = desired.trust(work);
     if observed.trust.as_ref() != Some(&trust) {
