@@ -23,7 +23,7 @@ pub(super) static INSTALLATION: LazyLock<Installation> = LazyLock::new(|| {
     Installation::of(Template::built_in().unwrap(), place).unwrap()
 });
 
-const TASK: &str = "arn:aws:iam::123456789012:role/stackdrop/stackdrop-shop-task-eu-central-1";
+pub(super) const TASK: &str = "arn:aws:iam::123456789012:role/stackdrop/stackdrop-shop-task-eu-central-1";
 const SESSION: &str = "arn:aws:sts::123456789012:assumed-role/stackdrop-shop-task-eu-central-1/task";
 const ACCESS: &str = "aws:ResourceTag/stackdrop-access";
 const INSTANCE: &str = "aws:ResourceTag/aws:rds:primaryDBInstanceArn";
@@ -169,8 +169,17 @@ const DENIED: [Call; 25] = [
     ("sqs:ReceiveMessage", "sqs:eu-central-1:123456789012:stackdrop-LostEvents", &[]),
 ];
 
-fn own() -> &'static Value {
+pub(super) fn own() -> &'static Value {
     &INSTALLATION.managed_policies[&INSTALLATION.settings.rules.boundary]
+}
+
+/// The reads of secrets, parameters and keys above, and whether they are allowed.
+pub(super) fn reads() -> Vec<(AccessRequest, bool)> {
+    const READS: [&str; 4] =
+        ["kms:Decrypt", "secretsmanager:GetSecretValue", "ssm:GetParameter", "ssm:GetParameters"];
+    let calls = ALLOWED.iter().map(|call| (call, true)).chain(NOT_ALLOWED.iter().map(|call| (call, false)));
+    let reads = calls.filter(|(call, _)| READS.contains(&call.0));
+    reads.map(|(call, is_allowed)| (request(call, Some("shop")), is_allowed)).collect()
 }
 
 fn request((action, resource, keys): &Call, tag: Option<&str>) -> AccessRequest {

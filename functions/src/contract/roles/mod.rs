@@ -252,7 +252,7 @@ async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, S
     let response = call.send().await.stalled_on(
         &["EntityAlreadyExists"],
         &waiting_for,
-        format!("creating IAM role {name}"),
+        format!("creating IAM role {name} with the permissions boundary {}", boundary(work)),
     )?;
     tracing::info!(name, "Role created.");
     response.role.map(|role| role.arn).ok_or_else(|| StepError::incomplete("the role"))
