@@ -246,8 +246,8 @@ pub(super) const READS: &[Exception] = &[
     exception(
         "LoadBalancerRole",
         &[OthersName],
-        &["s3:ListBucket on bucket"],
-        "the spec names the bucket for access logs. This also lists the objects of every bucket, and could be narrowed",
+        &["s3:GetBucketLocation on bucket"],
+        "the spec names the bucket for access logs; the region only, not the content",
     ),
     exception(
         "NetworkRole",
