@@ -55,6 +55,7 @@ pub(crate) fn settings() -> Settings {
             boundary: "arn:aws:iam::123456789012:policy/stackdrop/functions/boundary".into(),
             ..Rules::default()
         },
+        version: "1.0.0".into(),
     }
 }
 
