@@ -364,6 +364,24 @@ fn no_function_can_make_a_role_that_can_do_more_than_the_boundary() {
 }
 
 #[test]
+fn no_function_can_change_the_boundary_itself() {
+    let boundary = INSTALLATION.settings.rules.boundary.as_str();
+    for role in INSTALLATION.roles.values() {
+        for action in
+            ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:SetDefaultPolicyVersion", "iam:TagPolicy"]
+        {
+            let grants = Grants {
+                identity: role.policies.iter().map(|(_, document)| read_document(document)).collect(),
+                ..Grants::default()
+            };
+            let principal = Principal::Role { arn: role.arn.clone(), session: "function".into() };
+            let verdict = grants.decide(&principal, &AccessRequest::new(action, "policy", boundary));
+            assert!(verdict.is_err(), "{} may {action}", role.arn);
+        }
+    }
+}
+
+#[test]
 fn no_function_can_move_a_role_to_another_stack() {
     const OF: &str = "aws:ResourceTag/stackdrop:stack";
     const TO: &str = "aws:RequestTag/stackdrop:stack";
