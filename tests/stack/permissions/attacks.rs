@@ -52,7 +52,7 @@ fn every_action_on_a_foreign_resource_is_denied_or_listed() {
         for attack in attacks(statement, action) {
             let name = format!("{action} on {}", resource_type(&attack));
             if is_allowed(role, &attack) {
-                allowed.entry(role).or_default().insert(name.clone());
+                allowed.entry(role).or_default().insert(name);
             }
             tried.insert((role, attack));
         }

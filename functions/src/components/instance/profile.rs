@@ -76,7 +76,11 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
     // `AccessDenied`: IAM allows the call by the profile's tag, and shows a new profile after a while.
     let created = observed.profile.as_ref().map(|profile| profile.create_date().secs());
     let is_new = created.is_none_or(|created| roles::may_be_invisible(work, created));
-    let not_visible = &["NoSuchEntity", "LimitExceeded", "AccessDenied"][..if is_new { 3 } else { 2 }];
+    let not_visible: &[&str] = if is_new {
+        &["NoSuchEntity", "LimitExceeded", "AccessDenied"]
+    } else {
+        &["NoSuchEntity", "LimitExceeded"]
+    };
     let waiting_for = format!("IAM role {role} to become visible");
     call.send()
         .await
