@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
-use stackdrop_simulator::{AccessRequest, Fault, FaultKind, PolicySeed, Principal, When};
+use stackdrop_simulator::{AccessRequest, PolicySeed, Principal};
 use stackdrop_specs::Spec;
 
 use crate::redeploy;
@@ -348,15 +348,4 @@ async fn every_trust_policy_names_its_source_or_is_listed() {
     let without: Vec<&str> = without.map(|(name, _)| name.as_str()).collect();
     println!("{} trust policies; without a source: {without:?}", trusts.len());
     assert_eq!(without, WITHOUT_SOURCE);
-}
-
-#[tokio::test(start_paused = true)]
-async fn iam_may_show_a_new_role_late_to_itself() {
-    for operation in ["PutRolePolicy", "AddRoleToInstanceProfile"] {
-        let rehearsal = rehearsal(SHOP);
-        // IAM does not see yet the boundary or tag by which it allows the call.
-        rehearsal.account().arm(Fault::at("iam", operation, When::Only(1), FaultKind::AccessDenied));
-        deployed(&rehearsal, SHOP).await;
-        assert_eq!(changes(&redeploy(&rehearsal).await), Vec::<String>::new(), "{operation}");
-    }
 }
