@@ -17,6 +17,7 @@ mod own_roles; // functions cannot change, pass or assume the installation's rol
 mod policies; // the policies of the installation
 mod rehearsals; // rehearsals that make every call of the functions
 mod second_engine; // another implementation of IAM's rules makes the same decisions
+mod stack_roles; // functions can make no role of a stack that can do more than the boundary
 mod unavoidable; // what the functions' roles allow on resources of others
 mod variants; // forbidden variants of allowed requests
 
