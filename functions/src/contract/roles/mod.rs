@@ -61,8 +61,9 @@ impl Role {
         name(work, self.logical_id)
     }
 
-    /// The trust policy. ECS assumes a role only for tasks of this account and region: "Prevent the cross-service confused
-    /// deputy problem" in the ECS developer guide. EC2 sends no source; its roles cannot be passed from another account.
+    /// The trust policy. ECS may assume a role only for tasks of this account and region. It documents that it names this
+    /// source for the roles of tasks ("Amazon ECS task IAM role" in the ECS developer guide), not for execution roles: hence
+    /// `IfExists`. EC2 names no source; a role of another account cannot be passed to an instance.
     fn trust(&self, work: &Work<'_>) -> Value {
         let mut trust = json!({
             "Version": "2012-10-17",
@@ -74,8 +75,8 @@ impl Role {
         });
         if self.principal == "ecs-tasks.amazonaws.com" {
             trust["Statement"][0]["Condition"] = json!({
-                "StringEquals": { "aws:SourceAccount": work.aws.settings.account },
-                "ArnLike": { "aws:SourceArn": work.aws.settings.arn("ecs", "*") },
+                "StringEqualsIfExists": { "aws:SourceAccount": work.aws.settings.account },
+                "ArnLikeIfExists": { "aws:SourceArn": work.aws.settings.arn("ecs", "*") },
             });
         }
         trust
