@@ -593,3 +593,42 @@ async fn a_deleted_secret_keeps_its_name_until_its_recovery_window_ends() {
     tokio::time::advance(Duration::from_hours(8 * 24)).await;
     create().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_roles_boundary_is_set_replaced_and_removed() {
+    let account = account();
+    let iam = iam(&account);
+    role(&iam, "r").await;
+    let boundary = "arn:aws:iam::123456789012:policy/boundary";
+    let put = |name: &str, arn: &str| {
+        iam.put_role_permissions_boundary().role_name(name).permissions_boundary(arn).send()
+    };
+    assert_refused(put("r", boundary).await, "NoSuchEntity", "does not exist or is not attachable");
+    let document = serde_json::from_str(&policy("s3:GetObject")).unwrap();
+    account.seed_policy(&PolicySeed::ManagedPolicy { arn: boundary.into(), document }).unwrap();
+    let shown = async || {
+        let role = iam.get_role().role_name("r").send().await.unwrap().role.unwrap();
+        role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn)
+    };
+    for arn in [boundary, CORE] {
+        put("r", arn).await.unwrap();
+        assert_eq!(shown().await.as_deref(), Some(arn));
+    }
+    let delete = || iam.delete_role_permissions_boundary().role_name("r").send();
+    delete().await.unwrap();
+    assert_eq!(shown().await, None);
+    assert_refused(delete().await, "NoSuchEntity", "permissions boundary");
+    iam.create_service_linked_role().aws_service_name("ecs.amazonaws.com").send().await.unwrap();
+    assert_refused(put("AWSServiceRoleForECS", CORE).await, "UnmodifiableEntity", "only modifiable by AWS");
+}
+
+#[test]
+fn a_managed_policy_has_at_most_6144_characters() {
+    for (size, accepted) in [(6144, true), (6145, false)] {
+        let text = policy(&format!("s3:{}", "a".repeat(size - policy("s3:").len())));
+        let document = serde_json::from_str(&text).unwrap();
+        let arn = "arn:aws:iam::123456789012:policy/large".into();
+        let seeded = account().seed_policy(&PolicySeed::ManagedPolicy { arn, document });
+        assert_eq!(seeded.is_ok(), accepted, "{size}");
+    }
+}

@@ -38,6 +38,8 @@ pub struct Installation {
     pub functions: BTreeMap<String, Function>,
     /// The roles, by logical ID.
     pub roles: BTreeMap<String, Role>,
+    /// The documents of the managed policies, by ARN.
+    pub managed_policies: BTreeMap<String, Value>,
     /// The rules that start executions.
     pub rules: Vec<Rule>,
     /// The alarms.
@@ -69,6 +71,7 @@ impl Installation {
             workflow,
             functions,
             roles: roles.map(|id| Ok((id.to_owned(), Role::read(&scope, id)?))).collect::<Result<_>>()?,
+            managed_policies: managed_policies(&scope)?,
             rules: rules(&scope)?,
             alarms: alarms(&scope)?,
             resource_policies: parts::resource_policies(&scope)?,
@@ -84,7 +87,11 @@ impl Installation {
             arn: arn.clone(),
             document: document.clone(),
         });
-        self.roles.values().map(Role::seed).chain(of_resources)
+        let managed = self.managed_policies.iter().map(|(arn, document)| PolicySeed::ManagedPolicy {
+            arn: arn.clone(),
+            document: document.clone(),
+        });
+        managed.chain(self.roles.values().map(Role::seed)).chain(of_resources)
     }
 }
 
@@ -127,6 +134,11 @@ fn settings(place: &Place<'_>, functions: &BTreeMap<String, Function>) -> Result
 fn rules(scope: &Scope<'_>) -> Result<Vec<Rule>> {
     let ids = scope.resources("AWS::Events::Rule")?.into_iter();
     ids.map(|id| Ok(Rule { id: id.into(), arn: scope.arn(id)?, ..parts::read(scope, id)? })).collect()
+}
+
+fn managed_policies(scope: &Scope<'_>) -> Result<BTreeMap<String, Value>> {
+    let ids = scope.resources("AWS::IAM::ManagedPolicy")?.into_iter();
+    ids.map(|id| Ok((scope.arn(id)?, parts::managed_policy(scope, id)?))).collect()
 }
 
 fn alarms(scope: &Scope<'_>) -> Result<Vec<Alarm>> {
@@ -226,8 +238,11 @@ mod tests {
     fn rules_for_stacks_are_parameters_with_the_documented_defaults() {
         let rules = |parameters: &[(&str, &str)]| installed(TEMPLATE, parameters).unwrap().settings.rules;
         let defaults = rules(&[]);
+        let own = "arn:aws:iam::123456789012:policy/stackdrop/functions/stackdrop-StackBoundaryPolicy";
+        assert_eq!(defaults.boundary, own);
         assert_eq!(Rules { boundary: String::new(), ..defaults }, Rules::default());
         let changed = rules(&[
+            ("StackBoundary", "arn:aws:iam::123456789012:policy/organisation"),
             ("HostedZones", "Z1, Z2"),
             ("DomainSuffixes", "shop=shop.example.com,team-a-*=a.example.com"),
             ("ApprovalFor", "prod-*"),
@@ -237,6 +252,7 @@ mod tests {
             ("MaxVcpus", "4"),
             ("ChangesAfterUpdate", "repair"),
         ]);
+        assert_eq!(changed.boundary, "arn:aws:iam::123456789012:policy/organisation");
         assert_eq!(changed.zones, ["Z1".to_owned(), "Z2".to_owned()].into());
         assert_eq!(
             changed.domains.iter().map(|rule| rule.suffix.as_str()).collect::<Vec<_>>(),

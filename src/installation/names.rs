@@ -63,8 +63,10 @@ impl Scope<'_> {
         if let Some(function) = id.strip_suffix(".Version") {
             return self.version(function);
         }
-        if self.kind_of(id)? == "AWS::IAM::Role" {
-            return self.name(id);
+        match self.kind_of(id)? {
+            "AWS::IAM::Role" => return self.name(id),
+            "AWS::IAM::ManagedPolicy" => return self.arn(id),
+            _ => {}
         }
         match self.known(id)?.reference {
             Reference::Name => self.name(id),
@@ -90,7 +92,11 @@ impl Scope<'_> {
 
     /// A resource's physical name.
     pub(super) fn name(&self, id: &str) -> Result<String> {
-        let property = if self.kind_of(id)? == "AWS::IAM::Role" { "RoleName" } else { self.known(id)?.name };
+        let property = match self.kind_of(id)? {
+            "AWS::IAM::Role" => "RoleName",
+            "AWS::IAM::ManagedPolicy" => "ManagedPolicyName",
+            _ => self.known(id)?.name,
+        };
         match self.property(id, property)? {
             None => Ok(format!("{}-{id}", self.place.stack)),
             Some(Value::String(name)) => Ok(name),
@@ -101,10 +107,15 @@ impl Scope<'_> {
     /// A resource's ARN.
     pub(super) fn arn(&self, id: &str) -> Result<String> {
         let (name, partition) = (self.name(id)?, self.place.partition);
-        if self.kind_of(id)? == "AWS::IAM::Role" {
+        let of_iam = match self.kind_of(id)? {
+            "AWS::IAM::Role" => Some("role"),
+            "AWS::IAM::ManagedPolicy" => Some("policy"),
+            _ => None,
+        };
+        if let Some(kind) = of_iam {
             let path = self.property(id, "Path")?;
             let path = path.as_ref().and_then(Value::as_str).unwrap_or("/");
-            return Ok(format!("arn:{partition}:iam::{}:role{path}{name}", self.place.account));
+            return Ok(format!("arn:{partition}:iam::{}:{kind}{path}{name}", self.place.account));
         }
         Ok(format!("arn:{partition}:{}", (self.known(id)?.arn)(&self.place, &name)))
     }

@@ -295,6 +295,20 @@ impl Role {
     }
 }
 
+/// The document of a managed policy.
+pub(super) fn managed_policy(scope: &Scope<'_>, id: &str) -> Result<Value> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "known properties that are not used here")]
+    struct Properties {
+        managed_policy_name: Option<String>,
+        description: Option<String>,
+        path: Option<String>,
+        policy_document: Value,
+    }
+    Ok(read::<Properties>(scope, id)?.policy_document)
+}
+
 /// The properties of a resource, read into a type.
 pub(super) fn read<T: DeserializeOwned>(scope: &Scope<'_>, id: &str) -> Result<T> {
     serde_json::from_value(scope.properties(id)?).with_context(|| format!("in {id}"))

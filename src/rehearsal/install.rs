@@ -53,7 +53,8 @@ pub(super) fn install(account: &Account, installation: &Installation) -> Result<
     create_workflow(account, &installation.workflow, &settings.account)?;
     for function in installation.functions.values() {
         // "The role defined for the function cannot be assumed by Lambda."
-        assume(account, &function.role, "lambda.amazonaws.com", &[])
+        let source = [("aws:SourceAccount", settings.account.as_str())];
+        assume(account, &function.role, "lambda.amazonaws.com", &source)
             .map_err(|denial| anyhow!("cannot create function {}: {denial}", function.name))?;
     }
     Ok(())

@@ -37,7 +37,9 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
         for value in spec.services.values().flat_map(|service| service.secrets.values()) {
             // An ARN has seven parts; the rest selects a key, stage and version of the secret.
             let arn = value.split(':').take(7).collect::<Vec<_>>().join(":");
-            add(Seed::Secret { arn });
+            // Its owner shares it with all stacks.
+            let tags = [("stackdrop-access".to_owned(), "*".to_owned())].into();
+            add(Seed::SecretOf { arn, tags, kms_key: None });
         }
     }
     seeds

@@ -117,6 +117,7 @@ const WRITES: [Writes; 33] = [
         &[
             "CreateRole",
             "PutRolePolicy",
+            "PutRolePermissionsBoundary",
             "AttachRolePolicy",
             "UpdateAssumeRolePolicy",
             "DeleteRolePolicy",

@@ -26,6 +26,8 @@ ACCOUNT, REGION = "123456789012", "eu-central-1"
 # How many times faster than AWS everything runs, including waits.
 SPEED = 30
 STACK = "stackdrop"
+# The boundary of stacks in the simulated account.
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/stackdrop/functions/{STACK}-StackBoundaryPolicy"
 # Limits in seconds for the whole program and for one execution. An idle machine with two cores takes about 120 and 40.
 TOTAL_SECONDS_MAX, EXECUTION_SECONDS_MAX = 800, 300
 
@@ -196,6 +198,8 @@ class Trial:
         formation.create_stack(
             StackName=STACK, TemplateURL=f"{self.gateway.url}/{artifacts}/template.yaml",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            # The emulator gives policies other names than the simulated account, which decides the functions' calls.
+            Parameters=[{"ParameterKey": "StackBoundary", "ParameterValue": BOUNDARY}],
         )
 
         def installed():

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stackdrop::{Rehearsal, Setting};
+use stackdrop_simulator::{AccessRequest, PolicySeed, Principal};
 use stackdrop_specs::Spec;
 
 use crate::redeploy;
@@ -235,4 +236,116 @@ async fn no_task_starts_before_its_role_may_read_what_the_task_needs() {
         assert!(!endings.iter().any(|why| why.contains("AccessDenied")), "seed {seed}: {endings:?}");
         assert_eq!(endings.len(), 2, "only the previous tasks were stopped: {endings:?}");
     }
+}
+
+/// Removes the permissions boundary of a role.
+pub(crate) async fn remove_boundary(rehearsal: &Rehearsal, role: &str) {
+    let iam = rehearsal.aws().iam();
+    iam.delete_role_permissions_boundary().role_name(role).send().await.unwrap();
+}
+
+/// The ARN of a role's permissions boundary.
+async fn boundary(rehearsal: &Rehearsal, role: &str) -> Option<String> {
+    let role = rehearsal.aws().iam().get_role().role_name(role).send().await.unwrap().role.unwrap();
+    role.permissions_boundary?.permissions_boundary_arn
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_role_of_a_stack_has_the_boundary_and_gets_it_back() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, &unprotected()).await;
+    let expected = rehearsal.installation().settings.rules.boundary.clone();
+    for role in ROLES {
+        assert_eq!(boundary(&rehearsal, role).await.as_ref(), Some(&expected), "{role}");
+        remove_boundary(&rehearsal, role).await;
+    }
+    let repaired = redeploy(&rehearsal).await;
+    assert!(repaired.succeeded(), "{:?}", repaired.error());
+    let lines =
+        ["instance", "execution", "task"].map(|role| format!("role/{role} boundary (none) -> {expected}"));
+    assert_planned(&planned(&rehearsal, &repaired).await, &lines.each_ref().map(String::as_str));
+    assert_eq!(changes(&repaired), ["iam:PutRolePermissionsBoundary"; 3]);
+    for role in ROLES {
+        assert_eq!(boundary(&rehearsal, role).await.as_ref(), Some(&expected), "{role}");
+    }
+    // IAM would let no function delete a role without the boundary.
+    for role in ROLES {
+        remove_boundary(&rehearsal, role).await;
+    }
+    let gone = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
+    let left: Vec<String> = resources(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+/// The boundary of an organization, which allows what Stackdrop grants to roles.
+const OF_THE_ORGANIZATION: &str = "arn:aws:iam::123456789012:policy/organization";
+
+#[tokio::test(start_paused = true)]
+async fn the_organizations_boundary_replaces_the_templates() {
+    let parameters = [("StackBoundary".to_owned(), OF_THE_ORGANIZATION.to_owned())].into();
+    let setting = Setting { parameters, ..Setting::default() };
+    let rehearsal = Rehearsal::open(&setting, &[&Spec::read(SHOP.as_bytes()).unwrap()]).unwrap();
+    // Without the policy, IAM creates no role.
+    let failed = rehearsal.deploy(SHOP, &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert!(failed.error().unwrap().contains("permissions boundary does not exist"), "{:?}", failed.error());
+    let document = serde_json::from_str(EVERYTHING).unwrap();
+    let policy = PolicySeed::ManagedPolicy { arn: OF_THE_ORGANIZATION.into(), document };
+    rehearsal.account().seed_policy(&policy).unwrap();
+    deployed(&rehearsal, SHOP).await;
+    for role in ROLES {
+        assert_eq!(boundary(&rehearsal, role).await.as_deref(), Some(OF_THE_ORGANIZATION), "{role}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_policy_on_a_task_role_reads_no_secret_of_another_stack() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let arn = "arn:aws:iam::123456789012:role/stackdrop/stackdrop-shop-task-eu-central-1";
+    attach_policies(&rehearsal, ROLES[2]).await;
+    let task = Principal::Role { arn: arn.into(), session: "task".into() };
+    for (secret, tag, allowed) in [
+        ("stackdrop/shop/payment", None, true),
+        ("platform/mail", Some("shop"), true),
+        ("stackdrop/books/payment", None, false),
+        ("platform/root", None, false),
+        ("platform/root", Some("books"), false),
+    ] {
+        let secret = format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{secret}-AbCdEf");
+        let mut request = AccessRequest::new("secretsmanager:GetSecretValue", "Secret", &secret);
+        if let Some(tag) = tag {
+            request.key("aws:ResourceTag/stackdrop-access", tag);
+        }
+        let decision = rehearsal.account().decide("test", &task, request);
+        assert_eq!(decision.is_ok(), allowed, "{secret} {tag:?}: {decision:?}");
+    }
+}
+
+/// The roles whose services name no source when they assume them.
+const WITHOUT_SOURCE: [&str; 1] = [INSTANCE];
+
+#[tokio::test(start_paused = true)]
+async fn every_trust_policy_names_its_source_or_is_listed() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let of_installation = rehearsal.installation().roles.iter();
+    let mut trusts: Vec<(String, Value)> =
+        of_installation.map(|(id, role)| (id.clone(), role.trust.clone())).collect();
+    for name in ROLES {
+        let role = rehearsal.aws().iam().get_role().role_name(name).send().await.unwrap().role.unwrap();
+        let trust = decoded(role.assume_role_policy_document().unwrap());
+        trusts.push((name.to_owned(), serde_json::from_str(&trust).unwrap()));
+    }
+    let names_source = |statement: &Value| {
+        let conditions = statement["Condition"].as_object().into_iter().flatten();
+        let mut keys = conditions.flat_map(|(_, keys)| keys.as_object().unwrap().keys());
+        keys.any(|key| key == "aws:SourceAccount" || key == "aws:SourceArn")
+    };
+    let without =
+        trusts.iter().filter(|(_, trust)| !trust["Statement"].as_array().unwrap().iter().all(names_source));
+    let without: Vec<&str> = without.map(|(name, _)| name.as_str()).collect();
+    println!("{} trust policies; without a source: {without:?}", trusts.len());
+    assert_eq!(without, WITHOUT_SOURCE);
 }

@@ -152,9 +152,9 @@ fn everything_that_is_kept_is_encrypted_and_belongs_to_the_account() {
 }
 
 #[test]
-fn uninstalling_keeps_the_bucket_and_deletes_the_key() {
+fn uninstalling_keeps_the_bucket_and_the_boundary_of_stacks_and_deletes_the_key() {
     let resources = &template()["Resources"];
-    for (name, policy) in [("Bucket", "Retain"), ("TopicKey", "Delete")] {
+    for (name, policy) in [("Bucket", "Retain"), ("StackBoundaryPolicy", "Retain"), ("TopicKey", "Delete")] {
         for event in ["DeletionPolicy", "UpdateReplacePolicy"] {
             assert_eq!(resources[name][event], policy, "{name}");
         }
@@ -223,4 +223,5 @@ fn the_installations_roles_have_a_path_at_which_no_function_can_change_them() {
     for (name, role) in roles {
         assert_eq!(role["Path"], "/stackdrop/functions/", "{name}");
     }
+    assert_eq!(properties(&template, "StackBoundaryPolicy")["Path"], "/stackdrop/functions/");
 }

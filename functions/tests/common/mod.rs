@@ -31,6 +31,12 @@ pub(crate) fn account() -> Account {
         boundary: None,
     };
     account.seed_policy(&role).unwrap();
+    let everything = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    let boundary = PolicySeed::ManagedPolicy {
+        arn: settings().rules.boundary,
+        document: json!({ "Statement": everything }),
+    };
+    account.seed_policy(&boundary).unwrap();
     account
 }
 
@@ -45,7 +51,10 @@ pub(crate) fn settings() -> Settings {
         region: "eu-central-1".into(),
         account: "123456789012".into(),
         partition: "aws".into(),
-        rules: Rules::default(),
+        rules: Rules {
+            boundary: "arn:aws:iam::123456789012:policy/stackdrop/functions/boundary".into(),
+            ..Rules::default()
+        },
         version: "1.0.0".into(),
     }
 }

@@ -82,7 +82,7 @@ async fn a_plan_checks_the_access_logs_bucket_only_when_it_changes() {
         expected.contains("S3 bucket no-such-bucket (loadBalancer.accessLogs.bucket) does not exist"),
         "{expected}"
     );
-    account.arm(Fault::at("s3", "HeadBucket", When::Only(1), FaultKind::AccessDenied));
+    account.arm(Fault::at("s3", "GetBucketLocation", When::Only(1), FaultKind::AccessDenied));
     let of_another_account = problems(&aws, &next(&deployment, &with("their-logs"))).await;
     assert_eq!(of_another_account, "[]", "it may accept the logs although Stackdrop must not read it");
     account.seed(&Seed::Bucket { name: "shop-logs".into() });

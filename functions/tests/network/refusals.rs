@@ -28,7 +28,7 @@ const fn refused(
     Refused { spec, component, service, operation, codes }
 }
 
-const OF_APPLY: [Refused; 20] = [
+const OF_APPLY: [Refused; 21] = [
     refused(NAT, "network", "ec2", "DescribeVpcAttribute", &["InvalidVpcID.NotFound"]),
     refused(NAT, "network", "ec2", "ModifyVpcAttribute", &["InvalidVpcID.NotFound"]),
     refused(NAT, "network", "ec2", "RevokeSecurityGroupIngress", &["InvalidPermission.NotFound"]),
@@ -133,7 +133,15 @@ const OF_APPLY: [Refused; 20] = [
         ],
     ),
     refused(NAT, "instance", "iam", "CreateInstanceProfile", &["EntityAlreadyExists"]),
-    refused(NAT, "instance", "iam", "AddRoleToInstanceProfile", &["NoSuchEntity", "LimitExceeded"]),
+    // IAM allows changes of a new role by its boundary, and of a new profile by its tag.
+    refused(NAT, "instance", "iam", "PutRolePolicy", &["NoSuchEntity", "AccessDenied"]),
+    refused(
+        NAT,
+        "instance",
+        "iam",
+        "AddRoleToInstanceProfile",
+        &["NoSuchEntity", "LimitExceeded", "AccessDenied"],
+    ),
     refused(NAT, "instance", "ec2", "DescribeSubnets", &["InvalidSubnetID.NotFound"]),
     refused(NAT, "instance", "ec2", "RunInstances", &["InvalidParameterValue"]),
 ];

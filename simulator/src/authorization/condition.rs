@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::pattern::{arn_like, like};
-use super::policy::{InvalidPolicy, refuse_variables};
+use super::policy::InvalidPolicy;
 use super::request::Keys;
+use super::variables::Text;
 
 /// One operator on one key, such as `StringEquals` on `iam:PassedToService`.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub(super) struct Condition {
     if_exists: bool,
     over: Over,
     key: String,
-    values: Vec<String>,
+    values: Vec<Text>,
 }
 
 /// How a value of the request is compared with one of the policy.
@@ -82,11 +83,14 @@ impl Condition {
                 )));
             }
         };
-        let values: Vec<String> = match values {
-            Value::Array(values) => values.iter().map(text).collect(),
-            one => vec![text(one)],
-        };
-        refuse_variables(&values)?;
+        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+        let values = values.iter().map(|value| Text::read(&text(value))).collect::<Result<Vec<_>, _>>()?;
+        // "Variables and tags" in the IAM user guide: only in conditions on texts and ARNs.
+        let takes_variables = !matches!(compare, Compare::Bool | Compare::Null);
+        if let Some(value) = values.iter().find(|value| value.has_variables() && !takes_variables) {
+            let value = value.as_written();
+            return Err(InvalidPolicy::new(format!("{operator} does not take the variable in {value}")));
+        }
         Ok(Self { compare, negated, if_exists, over, key: key.into(), values })
     }
 
@@ -100,11 +104,16 @@ impl Condition {
         self.over == Over::One && self.compare != Compare::Null
     }
 
+    /// The values that the policy names.
+    pub(super) fn values(&self) -> &[Text] {
+        &self.values
+    }
+
     /// Whether the condition is met by the keys of a request.
     pub(super) fn holds(&self, keys: &Keys) -> bool {
         let found = keys.get(&self.key).filter(|values| !values.is_empty());
         if self.compare == Compare::Null {
-            let absent = self.values.iter().any(|value| value == "true");
+            let absent = self.values.iter().any(|value| value.as_written() == "true");
             return found.is_none() == absent;
         }
         let Some(found) = found else {
@@ -114,7 +123,7 @@ impl Condition {
                 Over::One => self.negated || self.if_exists,
             };
         };
-        let matches = |value: &String| self.matches(value);
+        let matches = |value: &String| self.matches(value, keys);
         match self.over {
             Over::ForAllValues => found.iter().all(matches),
             // For a key with several values and no set operator, one matching value is enough, as with `ForAnyValue`.
@@ -123,12 +132,13 @@ impl Condition {
     }
 
     /// Whether one value of the request matches: it equals one of the policy's values or, negated, none of them.
-    fn matches(&self, value: &str) -> bool {
-        let hit = self.values.iter().any(|wanted| match self.compare {
+    fn matches(&self, value: &str, keys: &Keys) -> bool {
+        let mut wanted = self.values.iter().filter_map(|wanted| wanted.value(keys));
+        let hit = wanted.any(|wanted| match self.compare {
             Compare::Equals => wanted == value,
             Compare::EqualsIgnoringCase | Compare::Bool => wanted.eq_ignore_ascii_case(value),
-            Compare::Like => like(wanted, value),
-            Compare::Arn => arn_like(wanted, value),
+            Compare::Like => like(&wanted, value),
+            Compare::Arn => arn_like(&wanted, value),
             Compare::Null => false,
         });
         hit != self.negated

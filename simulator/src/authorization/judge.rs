@@ -129,6 +129,13 @@ impl Grants {
         if owner.is_some_and(|owner| principal.account() != Some(owner)) && !by_resource {
             return Err(Reason::NoResourcePolicy);
         }
+        // Neither a boundary nor a missing identity policy limits what a resource's policy allows a role's session by its
+        // name ("Policy evaluation for requests within a single account").
+        let by_session = by_resource
+            && self.resource.as_ref().is_some_and(|policy| policy.names_session(principal, request));
+        if by_session && owner.is_none_or(|owner| principal.account() == Some(owner)) {
+            return Ok(());
+        }
         // A boundary also limits what a resource's policy allows a role to do ("Permissions boundaries for IAM
         // entities").
         match (by_identity || by_name, boundary) {

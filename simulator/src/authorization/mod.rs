@@ -15,6 +15,7 @@ mod pattern;
 mod policy;
 mod reference;
 mod request;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

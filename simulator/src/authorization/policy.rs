@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use super::pattern::{arn_like, like_ignoring_case};
-use super::request::{Principal, Request};
+use super::request::{Keys, Principal, Request};
+use super::variables::Text;
 
 /// A policy document, parsed once.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,7 @@ struct Statement {
     /// Absent in trust policies, which apply to the role they belong to.
     resources: Option<Names>,
     conditions: Vec<Condition>,
+    has_variables: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ enum Principals {
 #[derive(Debug, Clone)]
 struct Names {
     negated: bool,
-    patterns: Vec<String>,
+    patterns: Vec<Text>,
 }
 
 impl Policy {
@@ -67,7 +69,12 @@ impl Policy {
             Some(one @ Value::Object(_)) => vec![one],
             _ => return Err(InvalidPolicy::new("it has no statement")),
         };
-        let statements = statements.into_iter().map(Statement::read).collect::<Result<_, _>>()?;
+        let statements = statements.into_iter().map(Statement::read).collect::<Result<Vec<_>, _>>()?;
+        // An older version takes variables literally ("Version" in the IAM user guide).
+        let has_variables = statements.iter().any(|statement| statement.has_variables);
+        if has_variables && document.get("Version").is_none_or(|version| version != "2012-10-17") {
+            return Err(InvalidPolicy::new("it has variables, but not the version 2012-10-17"));
+        }
         Ok(Self { statements })
     }
 
@@ -88,6 +95,15 @@ impl Policy {
         self.statements.iter().any(|statement| {
             let by_name = statement.principals.as_ref().is_some_and(|named| named.holds_itself(principal));
             by_name && !statement.denies && statement.speaks_of(principal, request)
+        })
+    }
+
+    /// Whether an allowing statement names the session of a role that the principal is.
+    pub(super) fn names_session(&self, principal: &Principal, request: &Request) -> bool {
+        self.statements.iter().any(|statement| {
+            let by_session =
+                statement.principals.as_ref().is_some_and(|named| named.holds_session(principal));
+            by_session && !statement.denies && statement.speaks_of(principal, request)
         })
     }
 
@@ -116,26 +132,55 @@ impl Statement {
         let conditions = elements.get("Condition").map_or_else(|| Ok(Vec::new()), Condition::read)?;
         let resources = Names::read(statement, "Resource")?;
         for pattern in resources.iter().flat_map(|resources| &resources.patterns) {
-            if pattern != "*" && pattern.split(':').count() < 6 {
-                return Err(InvalidPolicy::new(format!("the resource {pattern} is no ARN")));
-            }
+            check_resource(pattern.as_written())?;
         }
-        refuse_variables(resources.as_ref().map_or(&[][..], |resources| &resources.patterns))?;
+        if let Some(action) = actions.patterns.iter().find(|action| action.has_variables()) {
+            let action = action.as_written();
+            return Err(InvalidPolicy::new(format!("an Action does not take the variable in {action}")));
+        }
+        let mut texts = resources.iter().flat_map(|resources| &resources.patterns);
+        let has_variables = texts.any(Text::has_variables)
+            || conditions.iter().flat_map(Condition::values).any(Text::has_variables);
         Ok(Self {
             denies,
             principals: elements.get("Principal").map(Principals::read).transpose()?,
             actions,
             resources,
             conditions,
+            has_variables,
         })
     }
 
     fn speaks_of(&self, principal: &Principal, request: &Request) -> bool {
-        self.actions.hold_action(&request.action)
-            && self.resources.as_ref().is_none_or(|resources| resources.hold_resource(&request.resource))
+        let Request { action, resource, keys, .. } = request;
+        self.actions.hold_action(action)
+            && (!self.has_variables || self.is_resolved(keys))
+            && self.resources.as_ref().is_none_or(|resources| resources.hold_resource(resource, keys))
             && self.principals.as_ref().is_none_or(|principals| principals.hold(principal))
-            && self.conditions.iter().all(|condition| condition.holds(&request.keys))
+            && self.conditions.iter().all(|condition| condition.holds(keys))
     }
+
+    /// Whether every variable has a value. A statement with another variable does not apply, whatever its effect: "If the
+    /// variable is not present …, this might render the entire statement invalid" ("Variables and tags" in the IAM user
+    /// guide).
+    fn is_resolved(&self, keys: &Keys) -> bool {
+        let resources = self.resources.iter().flat_map(|resources| &resources.patterns);
+        let mut texts = resources.chain(self.conditions.iter().flat_map(Condition::values));
+        texts.all(|text| text.value(keys).is_some())
+    }
+}
+
+/// Checks the form of a statement's resource. Only the last part of its ARN can have variables ("Variables and tags" in
+/// the IAM user guide).
+fn check_resource(pattern: &str) -> Result<(), InvalidPolicy> {
+    let mut parts = pattern.splitn(6, ':');
+    let has_variable = parts.by_ref().take(5).any(|part| part.contains("${"));
+    if pattern == "*" || (parts.next().is_some() && !has_variable) {
+        return Ok(());
+    }
+    Err(InvalidPolicy::new(format!(
+        "the resource {pattern} is no ARN, or has a variable before its last part"
+    )))
 }
 
 impl Principals {
@@ -169,9 +214,16 @@ impl Principals {
         match (self, principal) {
             (Self::Everyone, _) => true,
             (Self::These { services, .. }, Principal::Service { name }) => services.contains(name),
-            (Self::These { aws, .. }, Principal::Role { arn, .. }) => aws.contains(arn),
+            (Self::These { aws, .. }, Principal::Role { arn, .. }) => {
+                aws.contains(arn) || self.holds_session(principal)
+            }
             (Self::These { .. }, Principal::Owner) => false,
         }
+    }
+
+    fn holds_session(&self, principal: &Principal) -> bool {
+        matches!((self, principal), (Self::These { aws, .. }, Principal::Role { .. })
+            if aws.contains(&principal.shown()))
     }
 }
 
@@ -190,7 +242,7 @@ impl Names {
                 return Err(InvalidPolicy::new(format!("a statement has {element} and Not{element}")));
             }
         };
-        let patterns = texts(names);
+        let patterns = texts(names).iter().map(|text| Text::read(text)).collect::<Result<Vec<_>, _>>()?;
         if patterns.is_empty() {
             return Err(InvalidPolicy::new(format!("a statement's {element} is empty")));
         }
@@ -198,11 +250,13 @@ impl Names {
     }
 
     fn hold_action(&self, action: &str) -> bool {
-        self.patterns.iter().any(|pattern| like_ignoring_case(pattern, action)) != self.negated
+        let mut patterns = self.patterns.iter().map(Text::as_written);
+        patterns.any(|pattern| like_ignoring_case(pattern, action)) != self.negated
     }
 
-    fn hold_resource(&self, resource: &str) -> bool {
-        self.patterns.iter().any(|pattern| arn_like(pattern, resource)) != self.negated
+    fn hold_resource(&self, resource: &str, keys: &Keys) -> bool {
+        let mut patterns = self.patterns.iter().filter_map(|pattern| pattern.value(keys));
+        patterns.any(|pattern| arn_like(&pattern, resource)) != self.negated
     }
 }
 
@@ -212,13 +266,5 @@ fn texts(value: &Value) -> Vec<String> {
         Value::String(text) => vec![text.clone()],
         Value::Array(texts) => texts.iter().filter_map(|text| Some(text.as_str()?.to_owned())).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// Policy variables such as `${aws:PrincipalTag/team}` are not supported.
-pub(super) fn refuse_variables(texts: &[String]) -> Result<(), InvalidPolicy> {
-    match texts.iter().find(|text| text.contains("${")) {
-        None => Ok(()),
-        Some(text) => Err(InvalidPolicy::new(format!("the variable in {text} is not supported"))),
     }
 }

@@ -64,6 +64,7 @@ const MODELED: &[&str] = &[
     "application-autoscaling:service-namespace",
     "aws:PrincipalAccount",
     "aws:PrincipalArn",
+    "aws:PrincipalTag/",
     "aws:RequestTag/",
     "aws:RequestedRegion",
     "aws:ResourceAccount",

@@ -155,6 +155,10 @@ impl Request {
         if let Principal::Role { arn, .. } = principal {
             self.key("aws:PrincipalArn", arn.clone());
             self.key("aws:PrincipalAccount", account_of(arn).unwrap_or_default());
+            // The tags of a role are those of its sessions ("Passing session tags in AWS STS" in the IAM user guide).
+            for (tag, value) in crate::services::iam::role_tags(world, arn).into_iter().flatten() {
+                self.key(&format!("aws:PrincipalTag/{tag}"), value);
+            }
         }
     }
 

@@ -98,3 +98,34 @@ async fn a_boundary_that_does_not_exist_allows_nothing() {
     let list = client(&account).list_roles().send();
     assert_denied(acting(list).await, "AccessDenied", "because no permissions boundary allows");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_sets_a_boundary_is_judged_by_the_new_one() {
+    let account = account();
+    let [ours, other] = ["ours", "other"].map(|name| format!("arn:aws:iam::123456789012:policy/{name}"));
+    for arn in [&ours, &other] {
+        let document = json!({ "Statement": everything() });
+        account.seed_policy(&PolicySeed::ManagedPolicy { arn: arn.clone(), document }).unwrap();
+    }
+    let mut statement = allow(&["iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"], &["*"]);
+    statement["Condition"] = json!({ "StringEquals": { "iam:PermissionsBoundary": ours } });
+    give_role(&account, ROLE, &json!([statement]));
+    let iam = client(&account);
+    let create = iam.create_role().role_name("shop").permissions_boundary(&other);
+    create.assume_role_policy_document(TRUST).send().await.unwrap();
+    let document =
+        json!({ "Version": "2012-10-17", "Statement": allow(&["s3:GetObject"], &["*"]) }).to_string();
+    let write = || {
+        let call = iam.put_role_policy().role_name("shop").policy_name("calls");
+        acting(call.policy_document(&document).send())
+    };
+    let set = |arn: &str| {
+        acting(iam.put_role_permissions_boundary().role_name("shop").permissions_boundary(arn).send())
+    };
+    let denied = "is not authorized to perform";
+    assert_denied(write().await, "AccessDenied", denied);
+    assert_denied(set(&other).await, "AccessDenied", denied);
+    set(&ours).await.unwrap();
+    write().await.unwrap();
+    assert_denied(set(&other).await, "AccessDenied", denied);
+}

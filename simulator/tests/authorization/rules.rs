@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stackdrop_simulator::{AccessRequest, Grants, Policy, PolicySeed, Principal, Reason, Seed};
+use stackdrop_simulator::{AccessRequest, Account, Grants, Policy, PolicySeed, Principal, Reason, Seed};
 
 use crate::common::{account, sdk};
 use crate::stage::{ROLE, acting, allow, assert_denied, everything, give_role};
@@ -131,6 +131,14 @@ fn a_policy_that_cannot_be_evaluated_is_refused() {
             "${aws:username}",
         ),
         (
+            json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::${aws:PrincipalTag/team}" }),
+            "version 2012-10-17",
+        ),
+        (
+            json!({ "Effect": "Allow", "Action": "iam:*", "Resource": "arn:aws:iam::${aws:PrincipalAccount}:role/*" }),
+            "${aws:PrincipalAccount}",
+        ),
+        (
             json!({
                 "Effect": "Deny", "Action": "*", "Resource": "*",
                 "Condition": { "DateLessThan": { "aws:CurrentTime": "2030-01-01" } },
@@ -146,7 +154,7 @@ fn a_policy_that_cannot_be_evaluated_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_condition_that_the_simulator_cannot_decide_refuses_the_call() {
     for (condition, named) in [
-        (json!({ "StringEquals": { "aws:PrincipalTag/team": "shop" } }), "aws:PrincipalTag/team"),
+        (json!({ "StringEquals": { "aws:PrincipalType": "User" } }), "aws:PrincipalType"),
         (json!({ "StringNotEquals": { "aws:PrincipalOrgID": "o-1" } }), "aws:PrincipalOrgID"),
         (json!({ "StringEquals": { "aws:TagKeys": "team" } }), "ForAllValues"),
     ] {
@@ -218,4 +226,60 @@ async fn a_change_of_a_roles_policy_reaches_the_other_services_late() {
     tokio::time::advance(Duration::from_secs(10)).await;
     assert_denied(subnets().await, denied, "ec2:DescribeSubnets");
     volumes().await.unwrap();
+}
+
+/// Tags the calling role.
+async fn tag_the_caller(account: &Account, value: &str) {
+    let iam = aws_sdk_iam::Client::new(&sdk(account));
+    let tag = aws_sdk_iam::types::Tag::builder().key("stack").value(value).build().unwrap();
+    iam.tag_role().role_name("caller").tags(tag).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_takes_the_principals_tag_and_an_unset_one_matches_nothing() {
+    for (tag, allowed) in [(Some("shop"), true), (Some("shop-two"), false), (Some("*"), false), (None, false)]
+    {
+        let account = account();
+        account.seed(&Seed::Bucket { name: "shop".into() });
+        let mut statement = allow(&["s3:PutObject"], &["arn:aws:s3:::shop/${aws:PrincipalTag/stack}/*"]);
+        give_role(&account, ROLE, &json!([statement]));
+        let s3 = aws_sdk_s3::Client::new(&sdk(&account));
+        if let Some(tag) = tag {
+            tag_the_caller(&account, tag).await;
+        }
+        let put = acting(s3.put_object().bucket("shop").key("shop/key").send()).await;
+        assert_eq!(put.is_ok(), allowed, "{tag:?} in a resource");
+        statement["Resource"] = json!("*");
+        statement["Condition"] =
+            json!({ "StringNotEquals": { "aws:RequestedRegion": "${aws:PrincipalTag/stack}" } });
+        // This replaces the role, with its tags.
+        give_role(&account, ROLE, &json!([statement]));
+        if let Some(tag) = tag {
+            tag_the_caller(&account, tag).await;
+        }
+        // The region differs from every tag, but a variable without a value makes the whole statement void.
+        let put = acting(s3.put_object().bucket("shop").key("shop/key").send()).await;
+        assert_eq!(put.is_ok(), matches!(tag, Some("shop" | "shop-two")), "{tag:?} in a condition");
+    }
+}
+
+#[test]
+fn a_boundary_does_not_limit_what_a_resource_allows_to_a_session_by_name() {
+    let session = json!({ "AWS": "arn:aws:sts::123456789012:assumed-role/shop/test" });
+    let other = json!({ "AWS": "arn:aws:sts::123456789012:assumed-role/shop/other" });
+    let boundary = |effect: &str| {
+        let mut statement = allow(&["ec2:*"], &["*"]);
+        if effect == "Deny" {
+            statement = json!({ "Effect": "Deny", "Action": "s3:*", "Resource": "*" });
+        }
+        Some(policy(&statement))
+    };
+    for (named, boundary, expected) in [
+        (&session, boundary("Allow"), None),
+        (&session, boundary("Deny"), Some(Reason::Denied)),
+        (&other, boundary("Allow"), Some(Reason::NoIdentityPolicy)),
+    ] {
+        let grants = Grants { identity: Vec::new(), boundary, resource: Some(of_bucket("Allow", named)) };
+        assert_eq!(decided(&grants, &role("123456789012")), expected, "{grants:?}");
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) fn give_role(account: &Account, arn: &str, statements: &Value) {
     let role = PolicySeed::Role {
         arn: arn.into(),
         trust: trust("ecs-tasks.amazonaws.com"),
-        policies: vec![("calls".into(), json!({ "Statement": statements }))],
+        policies: vec![("calls".into(), json!({ "Version": "2012-10-17", "Statement": statements }))],
         attached: Vec::new(),
         boundary: None,
     };

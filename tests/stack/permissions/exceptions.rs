@@ -43,15 +43,10 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     ),
     exception(
         "DatabaseRole",
-        &[NoRequestTag, NoResourceTag],
-        &["rds:AddTagsToResource on db", "rds:AddTagsToResource on pg", "rds:AddTagsToResource on subgrp"],
-        "by name (`…-database`, `…-postgres…`); rds:TagsFromRequest can narrow it once the simulator sets that key",
-    ),
-    exception(
-        "DatabaseRole",
         &[NoResourceTag],
-        &["rds:CreateDBInstance on pg", "rds:CreateDBInstance on subgrp"],
-        "by name (`…-database`, `…-postgres…`), for a new database with a stack's tag",
+        &["rds:AddTagsToResource on db", "rds:AddTagsToResource on pg", "rds:AddTagsToResource on subgrp"],
+        "by name (`…-database`, `…-postgres…`): RDS has no condition key that distinguishes a new resource from an existing \
+         one. rds:TagsFromRequest is true for both",
     ),
     exception(
         "EgressRole",
@@ -74,19 +69,8 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     exception(
         "InstanceRole",
         &[NoResourceTag],
-        &[
-            "iam:AddRoleToInstanceProfile on instance-profile",
-            "iam:DeleteInstanceProfile on instance-profile",
-            "iam:DeleteRole on role",
-            "iam:DeleteRolePolicy on role",
-            "iam:DetachRolePolicy on role",
-            "iam:PutRolePolicy on role",
-            "iam:RemoveRoleFromInstanceProfile on instance-profile",
-            "iam:TagInstanceProfile on instance-profile",
-            "iam:TagRole on role",
-            "iam:UpdateAssumeRolePolicy on role",
-        ],
-        "by name (`stackdrop-…-instance-REGION`): IAM also decides on roles that do not exist, which carry no tag",
+        &["iam:TagInstanceProfile on instance-profile", "iam:TagRole on role"],
+        "by name (`stackdrop-…-instance-REGION`): a new role has no tag either. Its boundary cannot be removed",
     ),
     exception(
         "InstanceRole",
@@ -183,22 +167,15 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     ),
     exception(
         "ServiceRole",
-        &[NoCreateAction, NoResourceTag, OthersKeyValue, OthersName],
+        &[NoCreateAction, NoResourceTag, OthersKeyValue],
         &["ecs:TagResource on task-definition"],
-        "Stackdrop adopts a revision that a pipeline has registered, by tagging it",
+        "by name (`stackdrop-…`): Stackdrop adopts a revision that a pipeline has registered, by tagging it",
     ),
     exception(
         "ServiceRole",
         &[NoResourceTag],
-        &[
-            "iam:DeleteRole on role",
-            "iam:DeleteRolePolicy on role",
-            "iam:DetachRolePolicy on role",
-            "iam:PutRolePolicy on role",
-            "iam:TagRole on role",
-            "iam:UpdateAssumeRolePolicy on role",
-        ],
-        "by name (`stackdrop-…-execution-REGION`, `…-task-REGION`)",
+        &["iam:TagRole on role"],
+        "by name (`stackdrop-…-execution-REGION`, `…-task-REGION`): a new role has no tag either. Its boundary cannot be removed",
     ),
     exception(
         "ServiceRole",
@@ -269,8 +246,8 @@ pub(super) const READS: &[Exception] = &[
     exception(
         "LoadBalancerRole",
         &[OthersName],
-        &["s3:ListBucket on bucket"],
-        "the spec names the bucket for access logs. This also lists the objects of every bucket, and could be narrowed",
+        &["s3:GetBucketLocation on bucket"],
+        "the spec names the bucket for access logs; the region only, not the content",
     ),
     exception(
         "NetworkRole",

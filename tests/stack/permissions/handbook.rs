@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use stackdrop::installation::{Installation, Place, Template};
 
+use super::unavoidable::UNAVOIDABLE;
 use crate::template::many;
 
 const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permissions.md");
@@ -47,6 +48,36 @@ fn written() -> String {
             write!(text, "\n{}\n", trust(statement)).unwrap();
         }
     }
+    text + &boundary(&installation) + &unavoidable()
+}
+
+/// The most that the roles of stacks can do.
+fn boundary(installation: &Installation) -> String {
+    let mut text = String::from(
+        "\n## Boundary of the roles of stacks\n\n\
+         The permissions boundary of every role that a stack gets, unless the parameter `StackBoundary` names another one. A \
+         role can do what both the boundary and the role's own policies allow.\n\n\
+         | effect | actions | resources | conditions |\n| --- | --- | --- | --- |\n",
+    );
+    let document = &installation.managed_policies[&installation.settings.rules.boundary];
+    for statement in document["Statement"].as_array().unwrap() {
+        writeln!(text, "| {} {}", statement["Effect"].as_str().unwrap(), row(statement)).unwrap();
+    }
+    text
+}
+
+/// What the functions' roles allow on resources of others.
+fn unavoidable() -> String {
+    let mut text = String::from(
+        "\n## What the roles allow on resources of others\n\n\
+         A test tries each action above on each type of resource, without a stack's tag and with the best of what a caller can \
+         choose. Everything else is denied. IAM cannot tell these apart:\n\n\
+         | role | actions | what limits them |\n| --- | --- | --- |\n",
+    );
+    for (role, requests, limit) in UNAVOIDABLE {
+        let requests: Vec<String> = requests.iter().map(|request| format!("`{request}`")).collect();
+        writeln!(text, "| {role} | {} | {limit} |", requests.join(" ")).unwrap();
+    }
     text
 }
 
@@ -57,7 +88,11 @@ fn row(statement: &Value) -> String {
         _ => code(many(&statement["Resource"])),
     };
     let conditions = conditions(statement).join("; ");
-    format!("| {} | {resources} | {conditions} |", code(many(&statement["Action"])))
+    let actions = match statement.get("NotAction") {
+        Some(others) => format!("all but {}", code(many(others))),
+        None => code(many(&statement["Action"])),
+    };
+    format!("| {actions} | {resources} | {conditions} |")
 }
 
 /// Who is allowed to assume a role. Principals of another kind, and denials, are not supported yet.
@@ -105,10 +140,9 @@ fn in_words(operator: &str, key: &str, values: &Value) -> String {
                 (true, 1) => "is not",
                 (true, _) => "is none of",
             };
-            format!(
-                "{subject} {relation} {}",
-                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
-            )
+            let values = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+            let or_absent = if operator.ends_with("IfExists") { " or is not set" } else { "" };
+            format!("{subject} {relation} {values}{or_absent}")
         }
     }
 }

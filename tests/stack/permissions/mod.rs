@@ -4,6 +4,8 @@
 //! examine IAM's decisions: no call was denied, every part of every policy is needed, and resources of others are denied.
 
 mod arn; // the parts of ARNs and of their patterns
+mod attacks; // each action of each function on each kind of foreign resource: denied, or listed
+mod boundary; // the most that the role of a stack can do
 mod calls_in_code; // every call in the code is rehearsed
 mod dependent_actions; // dependent actions are requested
 pub(crate) mod evidence; // the decisions of IAM in the rehearsals
@@ -15,6 +17,8 @@ mod own_roles; // functions cannot change, pass or assume the installation's rol
 mod policies; // the policies of the installation
 mod rehearsals; // rehearsals that make every call of the functions
 mod second_engine; // another implementation of IAM's rules makes the same decisions
+mod stack_roles; // functions can make no role of a stack that can do more than the boundary
+mod unavoidable; // what the functions' roles allow on resources of others
 mod variants; // forbidden variants of allowed requests
 
 use std::collections::BTreeMap;

@@ -111,7 +111,7 @@ impl Evidence {
 pub(super) const ACCOUNT: &str = "123456789012";
 
 /// A resource policy that delegates the decision to the policies of the account.
-fn delegate_to_account() -> Value {
+pub(super) fn delegate_to_account() -> Value {
     json!({
         "Statement": [{
             "Effect": "Allow",
@@ -124,7 +124,7 @@ fn delegate_to_account() -> Value {
 
 /// Reads statements as one policy.
 pub(super) fn read(statements: &[&Value]) -> Arc<Policy> {
-    read_document(&json!({ "Statement": statements }))
+    read_document(&json!({ "Version": "2012-10-17", "Statement": statements }))
 }
 
 pub(super) fn read_document(document: &Value) -> Arc<Policy> {
@@ -140,6 +140,6 @@ pub(super) fn owner(resource: &str) -> &str {
     if resource.starts_with("arn:aws:s3:::") { resource.split('/').next().unwrap() } else { resource }
 }
 
-fn anything() -> Arc<Policy> {
+pub(super) fn anything() -> Arc<Policy> {
     read_document(&json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } }))
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 use stackdrop_simulator::{AccessRequest, Grants, Principal};
 
+use super::boundary;
 use super::evidence::EVIDENCE;
 use super::policies::{owner, read_document};
 use super::variants::{self, resource_type};
@@ -48,6 +49,7 @@ fn a_second_engine_makes_the_same_decisions() {
     input.rehearsed();
     input.forbidden();
     input.bounded();
+    input.of_stacks();
     let file = tools.join("decisions.json");
     std::fs::write(&file, input.document().to_string()).unwrap();
     let script = root.join("tests/stack/permissions/second_engine.mjs");
@@ -186,6 +188,17 @@ impl Input {
             allowed.iter().all(|count| *count > 0),
             "the boundary must allow some requests and deny some: {allowed:?}"
         );
+    }
+
+    /// Reads of secrets, parameters and keys by the role of a stack, within the boundary of stacks.
+    fn of_stacks(&mut self) {
+        let anything = json!({ "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] });
+        self.identity.insert(boundary::TASK.into(), json!([versioned(&anything)]));
+        self.boundary.insert(boundary::TASK.into(), versioned(boundary::own()));
+        let task = Principal::Role { arn: boundary::TASK.into(), session: String::new() };
+        for (request, is_allowed) in boundary::reads() {
+            self.decide(&task, &request, is_allowed);
+        }
     }
 
     fn decide(&mut self, principal: &Principal, request: &AccessRequest, allowed: bool) {

@@ -27,6 +27,12 @@ pub(super) enum Change {
     /// A service acts for another resource of the account.
     OthersSource,
     NoEventSource,
+    /// The role belongs to another stack than the one in the call's tags.
+    OthersStack,
+    /// The call removes the tag that says to which stack the role belongs.
+    NoStackTagAfterwards,
+    /// The role has no permissions boundary, or the call creates it without one.
+    NoBoundary,
     OthersKeyValue,
     PlainHttp,
     OthersService,
@@ -80,8 +86,10 @@ pub(super) fn creates_tagged(request: &AccessRequest) -> bool {
     let operation = request.action.split(':').nth(1).unwrap();
     let creates = VERBS.iter().any(|verb| operation.starts_with(verb)) && operation != "CreateTags";
     let tags_new = request.keys.iter().any(|(key, _)| key.ends_with(":CreateAction"));
-    (creates || tags_new) && request.keys.get("aws:RequestTag/stackdrop:stack").is_some()
+    (creates || tags_new) && request.keys.get(STACK_IN_REQUEST).is_some()
 }
+
+const STACK_IN_REQUEST: &str = "aws:RequestTag/stackdrop:stack";
 
 struct Variants<'r> {
     principal: &'r Principal,
@@ -110,6 +118,23 @@ impl Variants<'_> {
             self.add(Change::NoRequestTag, without_request_tags);
         }
         self.add(Change::NoCreateAction, |request| request.keys.retain(|key| !key.contains(":CreateAction")));
+        if self.request.action.starts_with("iam:") {
+            self.of_roles_in_iam(is_tagged);
+        }
+    }
+
+    fn of_roles_in_iam(&mut self, is_tagged: bool) {
+        if is_tagged && self.request.keys.get(STACK_IN_REQUEST).is_some() {
+            self.add(Change::OthersStack, |request| {
+                request.keys.set_all("aws:ResourceTag/stackdrop:stack", [OTHERS.to_owned()]);
+            });
+        }
+        if self.request.action.starts_with("iam:Untag") {
+            self.add(Change::NoStackTagAfterwards, |request| {
+                request.keys.set_all("aws:TagKeys", ["team".to_owned(), "stackdrop:stack".to_owned()]);
+            });
+        }
+        self.add(Change::NoBoundary, |request| request.keys.retain(|key| key != "iam:PermissionsBoundary"));
     }
 
     fn of_sources(&mut self) {
@@ -196,7 +221,7 @@ const OTHERS: &str = "other-owner";
 const OTHERS_ACCOUNT: &str = "999999999999";
 
 /// For each condition key that distinguishes resources or services, a value that Stackdrop never sends.
-const OTHERS_VALUES: [(&str, &str); 14] = [
+const OTHERS_VALUES: [(&str, &str); 15] = [
     ("aws:ResourceTag/aws:rds:primaryDBInstanceArn", "arn:aws:rds:eu-central-1:123456789012:db:other"),
     ("application-autoscaling:service-namespace", "dynamodb"),
     ("ec2:CreateAction", "CreateImage"),
@@ -206,6 +231,7 @@ const OTHERS_VALUES: [(&str, &str); 14] = [
     ("events:source", "other.source"),
     ("iam:AWSServiceName", "spot.amazonaws.com"),
     ("iam:PassedToService", "lambda.amazonaws.com"),
+    ("iam:PermissionsBoundary", "arn:aws:iam::aws:policy/AdministratorAccess"),
     ("iam:PolicyARN", "arn:aws:iam::aws:policy/AdministratorAccess"),
     ("kms:GrantIsForAWSResource", "false"),
     ("kms:ViaService", "s3.eu-central-1.amazonaws.com"),

@@ -73,11 +73,18 @@ pub(super) async fn apply(work: &Work<'_>, observed: &Observed) -> Result<(), St
     let role = roles::name(work, ROLE);
     let call = work.aws.iam().add_role_to_instance_profile().instance_profile_name(&name).role_name(&role);
     // `LimitExceeded`: the profile already has a role, maybe ours after a lost response; the next attempt reads it.
-    let not_visible = ["NoSuchEntity", "LimitExceeded"];
+    // `AccessDenied`: IAM allows the call by the profile's tag, and shows a new profile after a while.
+    let created = observed.profile.as_ref().map(|profile| profile.create_date().secs());
+    let is_new = created.is_none_or(|created| roles::may_be_invisible(work, created));
+    let not_visible: &[&str] = if is_new {
+        &["NoSuchEntity", "LimitExceeded", "AccessDenied"]
+    } else {
+        &["NoSuchEntity", "LimitExceeded"]
+    };
     let waiting_for = format!("IAM role {role} to become visible");
     call.send()
         .await
-        .stalled_on(&not_visible, &waiting_for, format!("adding IAM role {role} to instance profile {name}"))
+        .stalled_on(not_visible, &waiting_for, format!("adding IAM role {role} to instance profile {name}"))
         .map(drop)
 }
 

@@ -1,5 +1,6 @@
 //! Preflight checks of the load balancer: the access logs' bucket. They run only if the plan changes the access logs.
 
+use aws_sdk_s3::types::BucketLocationConstraint;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use stackdrop_specs::LoadBalancer;
 
@@ -12,6 +13,16 @@ use crate::deployment::plan::Plan;
 /// S3's header with the bucket's region, which it also sends with an error.
 const REGION_HEADER: &str = "x-amz-bucket-region";
 
+/// The region of a bucket. S3 does not name us-east-1, and has an old name for eu-west-1.
+/// Source: `GetBucketLocation` in the S3 API reference.
+fn region_of(location: Option<&BucketLocationConstraint>) -> &str {
+    match location.map(BucketLocationConstraint::as_str) {
+        None | Some("") => "us-east-1",
+        Some("EU") => "eu-west-1",
+        Some(region) => region,
+    }
+}
+
 /// Plans the problems of the access logs' bucket.
 pub(super) async fn plan(
     work: &Work<'_>,
@@ -23,11 +34,11 @@ pub(super) async fn plan(
         return Ok(());
     };
     let bucket = &logs.bucket;
-    let response = work.aws.s3().head_bucket().bucket(bucket).send().await;
+    let response = work.aws.s3().get_bucket_location().bucket(bucket).send().await;
     let refusal = response.as_ref().err().and_then(|error| error.raw_response());
     let status = refusal.map(|response| response.status().as_u16());
     let region = match &response {
-        Ok(response) => response.bucket_region(),
+        Ok(response) => Some(region_of(response.location_constraint())),
         Err(_) => refusal.and_then(|response: &HttpResponse| response.headers().get(REGION_HEADER)),
     };
     let here = &work.aws.settings.region;

@@ -85,7 +85,10 @@ fn on_role(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     if let Some(policy) = params.text("PolicyArn") {
         request.key("iam:PolicyARN", policy);
     }
-    if let Some(boundary) = role.and_then(|role| role.boundary.as_ref()) {
+    // A call that sets a boundary is judged by that one: otherwise the condition could not protect it ("Delegating
+    // responsibility to others using permissions boundaries" in the IAM user guide allows the call by this key).
+    let boundary = params.text("PermissionsBoundary").or_else(|| role.and_then(|role| role.boundary.clone()));
+    if let Some(boundary) = boundary {
         request.key("iam:PermissionsBoundary", boundary);
     }
 }

@@ -105,6 +105,8 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "GetRolePolicy" => roles::get_policy(world, params),
         "ListRolePolicies" => roles::list_policies(world, params),
         "DeleteRolePolicy" => roles::delete_policy(world, params),
+        "PutRolePermissionsBoundary" => roles::put_boundary(world, params),
+        "DeleteRolePermissionsBoundary" => roles::delete_boundary(world, params),
         "CreateServiceLinkedRole" => roles::create_service_linked(world, params),
         "CreateInstanceProfile" => profiles::create(world, params),
         "GetInstanceProfile" => profiles::get(world, params),
@@ -167,9 +169,17 @@ pub(crate) fn seed_role(
     Ok(())
 }
 
+/// The size limit of a managed policy (characters without white space). Source: "IAM and AWS STS quotas".
+const MANAGED_CHARACTERS_MAX: usize = 6144;
+
 /// Adds a customer managed policy that exists from the start.
 pub(crate) fn seed_policy(world: &mut World, arn: &str, document: &Value) -> Result<(), InvalidPolicy> {
-    world.states.iam.policies.insert(arn.to_owned(), Arc::new(Policy::read(document)?));
+    let document = Document::seeded(document)?;
+    if roles::size(&document.text) > MANAGED_CHARACTERS_MAX {
+        let reason = format!("{arn} has more than {MANAGED_CHARACTERS_MAX} characters");
+        return Err(InvalidPolicy::new(reason));
+    }
+    world.states.iam.policies.insert(arn.to_owned(), document.policy);
     Ok(())
 }
 
@@ -218,6 +228,11 @@ pub(crate) fn grants(world: &World, role: &str) -> Grants {
         boundary: boundary.map(|arn| managed_policy(world, arn).unwrap_or_default()),
         resource: None,
     }
+}
+
+/// The tags of a role (an ARN), if it exists.
+pub(crate) fn role_tags<'w>(world: &'w World, role: &str) -> Option<&'w Tags> {
+    find_role(world, role).map(|role| &role.tags)
 }
 
 /// A role's trust policy.

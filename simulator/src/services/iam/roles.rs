@@ -36,10 +36,8 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let boundary = params.text("PermissionsBoundary");
     let tags = tags_of(params)?;
     params.done()?;
-    if boundary.as_ref().is_some_and(|arn| managed_policy(world, arn).is_none()) {
-        return Err(no_such(
-            "Scope ARN: the permissions boundary does not exist or is not attachable.".into(),
-        ));
+    if let Some(boundary) = &boundary {
+        check_boundary(world, boundary)?;
     }
     if !(3600..=43_200).contains(&max_session_seconds) {
         return Err(invalid(
@@ -234,6 +232,34 @@ pub(super) fn delete_policy(world: &mut World, params: &Params) -> Result<Reply,
     }
 }
 
+/// "Adds or updates the policy that is specified as the IAM role's permissions boundary" (API reference).
+pub(super) fn put_boundary(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let name = needed(params, "RoleName")?;
+    let boundary = needed(params, "PermissionsBoundary")?;
+    params.done()?;
+    check_boundary(world, &boundary)?;
+    modifiable(world, &name)?.boundary = Some(boundary);
+    Ok(Reply::empty())
+}
+
+pub(super) fn delete_boundary(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
+    let name = needed(params, "RoleName")?;
+    params.done()?;
+    match modifiable(world, &name)?.boundary.take() {
+        Some(_) => Ok(Reply::empty()),
+        None => Err(no_such(format!("The permissions boundary of role {name} cannot be found."))),
+    }
+}
+
+fn check_boundary(world: &World, arn: &str) -> Result<(), Refusal> {
+    match managed_policy(world, arn) {
+        Some(_) => Ok(()),
+        None => {
+            Err(no_such("Scope ARN: the permissions boundary does not exist or is not attachable.".into()))
+        }
+    }
+}
+
 pub(super) fn create_service_linked(world: &mut World, params: &Params) -> Result<Reply, Refusal> {
     let service = needed(params, "AWSServiceName")?;
     params.ignore("Description");
@@ -326,7 +352,7 @@ fn trust(params: &Params, key: &str) -> Result<Document, Refusal> {
     Document::trust(&text)
 }
 
-fn size(text: &str) -> usize {
+pub(super) fn size(text: &str) -> usize {
     text.chars().filter(|character| !character.is_whitespace()).count()
 }
 

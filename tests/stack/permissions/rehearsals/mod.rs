@@ -126,8 +126,9 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
     ] {
         succeeds(&rehearsal, input).await;
     }
-    // Others attach policies to the roles, and let another service assume them.
+    // Others attach policies to the roles, let another service assume them, and remove their boundary.
     for role in crate::roles::ROLES {
+        crate::roles::remove_boundary(&rehearsal, role).await;
         crate::roles::attach_policies(&rehearsal, role).await;
         crate::roles::trust_another_service(&rehearsal, role).await;
     }

@@ -1,8 +1,11 @@
 //! IAM roles that a stack's resources assume: created with their tags, under Stackdrop's own path.
 //!
-//! Stackdrop manages a role's trust policy and its inline policy `stackdrop`, and repairs them. Other policies are not
-//! Stackdrop's: security tools and Systems Manager Quick Setup attach some to every role. The plan warns of them, and
-//! Stackdrop leaves them alone until it deletes the role.
+//! Stackdrop manages a role's trust policy, its permissions boundary and its inline policy `stackdrop`, and repairs them.
+//! The functions may change only roles that have the installation's boundary. Other policies are not Stackdrop's: security
+//! tools and Systems Manager Quick Setup attach some to every role. The plan warns of them, and Stackdrop leaves them alone
+//! until it deletes the role.
+
+mod observed;
 
 use serde_json::{Value, json};
 
@@ -12,6 +15,8 @@ use crate::contract::identity::or_tag;
 use crate::deployment::deletion::Deletion;
 use crate::deployment::names::Tags;
 use crate::deployment::plan::{Plan, Verb};
+
+pub(crate) use observed::{Expected, Observed, find};
 
 /// The path of every role and instance profile that Stackdrop creates, so that a policy can name them all.
 pub(crate) const PATH: &str = "/stackdrop/";
@@ -38,51 +43,16 @@ pub(crate) struct Role {
     pub(crate) policy: Option<Value>,
 }
 
-/// The observed state of a role.
-#[derive(Debug)]
-pub(crate) struct Observed {
-    pub(crate) arn: String,
-    /// When it was created (seconds since 1970).
-    created: i64,
-    tags: Tags,
-    /// The inline policy that Stackdrop manages.
-    policy: Option<Value>,
-    /// The trust policy.
-    trust: Option<Value>,
-    others: Others,
-}
-
-/// A role's policies that Stackdrop did not add.
-#[derive(Debug, Default)]
-struct Others {
-    /// The ARNs of managed policies.
-    attached: Vec<String>,
-    /// The names of inline policies.
-    inline: Vec<String>,
-}
-
-impl Observed {
-    /// The inline policy that Stackdrop manages.
-    pub(crate) fn policy(&self) -> Option<&Value> {
-        self.policy.as_ref()
-    }
-
-    /// Whether the role is so new that other services may not see it yet.
-    pub(crate) fn is_new(&self, work: &Work<'_>) -> bool {
-        may_be_invisible(work, self.created)
-    }
-
-    /// Whether this stack manages the role.
-    pub(crate) fn is_ours(&self, work: &Work<'_>) -> bool {
-        work.stack.owns(&self.tags)
-    }
-}
-
 /// Whether other services may not see yet what IAM changed then (seconds since 1970).
 pub(crate) fn may_be_invisible(work: &Work<'_>, since: i64) -> bool {
     let age = work.aws.now_seconds().saturating_sub(since);
     // Not below: a clock that is far behind IAM's must not make the change new for ever.
     (-VISIBLE_SECONDS..VISIBLE_SECONDS).contains(&age)
+}
+
+/// The ARN of the permissions boundary of every role that Stackdrop creates.
+fn boundary<'a>(work: &Work<'a>) -> &'a str {
+    &work.aws.settings.rules.boundary
 }
 
 impl Role {
@@ -91,15 +61,25 @@ impl Role {
         name(work, self.logical_id)
     }
 
-    fn trust(&self) -> Value {
-        json!({
+    /// The trust policy. ECS may assume a role only for tasks of this account and region. It documents that it names this
+    /// source for the roles of tasks ("Amazon ECS task IAM role" in the ECS developer guide), not for execution roles: hence
+    /// `IfExists`. EC2 names no source; a role of another account cannot be passed to an instance.
+    fn trust(&self, work: &Work<'_>) -> Value {
+        let mut trust = json!({
             "Version": "2012-10-17",
             "Statement": [{
                 "Effect": "Allow",
                 "Principal": { "Service": self.principal },
                 "Action": "sts:AssumeRole",
             }],
-        })
+        });
+        if self.principal == "ecs-tasks.amazonaws.com" {
+            trust["Statement"][0]["Condition"] = json!({
+                "StringEqualsIfExists": { "aws:SourceAccount": work.aws.settings.account },
+                "ArnLikeIfExists": { "aws:SourceArn": work.aws.settings.arn("ecs", "*") },
+            });
+        }
+        trust
     }
 }
 
@@ -122,91 +102,6 @@ pub(crate) fn read_tags(tags: &[aws_sdk_iam::types::Tag]) -> Tags {
     tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect()
 }
 
-/// What probably exists: what is expected is read at once, and the rest only if it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expected {
-    /// Not even the role.
-    Nothing,
-    /// The role, without a policy of Stackdrop's.
-    Role,
-    /// The role with its policy.
-    Policy,
-}
-
-/// Finds the role by its name, managed by this stack or not.
-pub(crate) async fn find(
-    work: &Work<'_>,
-    desired: &Role,
-    expected: Expected,
-) -> Result<Option<Observed>, StepError> {
-    let name = desired.name(work);
-    if expected == Expected::Nothing && find_role(work, &name).await?.is_none() {
-        return Ok(None);
-    }
-    let (role, attached, (policy, inline)) = tokio::try_join!(
-        find_role(work, &name),
-        find_attached(work, &name),
-        find_inline(work, &name, expected)
-    )?;
-    Ok(role.map(|role| Observed {
-        arn: role.arn().to_owned(),
-        created: role.create_date().secs(),
-        tags: read_tags(role.tags()),
-        policy,
-        trust: role.assume_role_policy_document().and_then(document),
-        others: Others { attached, inline },
-    }))
-}
-
-async fn find_role(work: &Work<'_>, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, StepError> {
-    let call = work.aws.iam().get_role().role_name(name).send().await;
-    let response = call.unless(&ABSENT).doing(format!("looking for IAM role {name}"))?;
-    Ok(response.and_then(|response| response.role))
-}
-
-async fn find_policy(work: &Work<'_>, name: &str) -> Result<Option<Value>, StepError> {
-    let call = work.aws.iam().get_role_policy().role_name(name).policy_name(POLICY).send().await;
-    let response = call.unless(&ABSENT).doing(format!("reading the policy of IAM role {name}"))?;
-    Ok(response.and_then(|response| document(&response.policy_document)))
-}
-
-/// The ARNs of the managed policies that are attached to a role.
-async fn find_attached(work: &Work<'_>, name: &str) -> Result<Vec<String>, StepError> {
-    let pages = work.aws.iam().list_attached_role_policies().role_name(name).into_paginator().items();
-    let observed: Result<Vec<_>, _> = pages.send().try_collect().await;
-    let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
-    Ok(observed.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect())
-}
-
-/// The inline policies of a role: Stackdrop's own, and the names of the others.
-async fn find_inline(
-    work: &Work<'_>,
-    name: &str,
-    expected: Expected,
-) -> Result<(Option<Value>, Vec<String>), StepError> {
-    let listed = async {
-        let pages = work.aws.iam().list_role_policies().role_name(name).into_paginator().items();
-        let observed: Result<Vec<String>, _> = pages.send().try_collect().await;
-        let observed = observed.unless(&ABSENT).doing(format!("listing the policies of IAM role {name}"))?;
-        Ok::<_, StepError>(observed.unwrap_or_default())
-    };
-    let (policy, mut listed) = if expected == Expected::Policy {
-        tokio::try_join!(find_policy(work, name), listed)?
-    } else {
-        let listed = listed.await?;
-        let has_own = listed.iter().any(|policy| policy == POLICY);
-        (if has_own { find_policy(work, name).await? } else { None }, listed)
-    };
-    listed.retain(|policy| policy != POLICY);
-    Ok((policy, listed))
-}
-
-/// Decodes a policy document, which IAM returns URL-encoded.
-fn document(encoded: &str) -> Option<Value> {
-    let text = percent_encoding::percent_decode_str(encoded).decode_utf8().ok()?;
-    serde_json::from_str(&text).ok()
-}
-
 /// Plans what `apply` would change, and warns of policies that Stackdrop did not add.
 pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>, plan: &mut Plan) {
     let Some(observed) = observed else { return plan.change(Verb::Create, desired.logical_id) };
@@ -221,8 +116,13 @@ pub(crate) fn plan(work: &Work<'_>, desired: &Role, observed: Option<&Observed>,
     }
     plan.tags(&work.stack, desired.component, desired.logical_id, &observed.tags);
     let shown = |policy: Option<&Value>| policy.map_or("(none)".into(), Value::to_string);
-    if observed.trust.as_ref() != Some(&desired.trust()) {
-        plan.update(desired.logical_id, "trust", shown(observed.trust.as_ref()), desired.trust());
+    if !observed.is_bounded(work) {
+        let actual = observed.boundary.as_deref().unwrap_or("(none)");
+        plan.update(desired.logical_id, "boundary", actual, boundary(work));
+    }
+    let trust = desired.trust(work);
+    if observed.trust.as_ref() != Some(&trust) {
+        plan.update(desired.logical_id, "trust", shown(observed.trust.as_ref()), trust);
     }
     if desired.policy != observed.policy {
         plan.update(
@@ -253,6 +153,7 @@ pub(crate) async fn apply(
     let arn = match observed {
         Some(observed) => {
             repair_tags(work, desired, observed, &name).await?;
+            repair_boundary(work, observed, &name).await?;
             repair_trust(work, desired, observed, &name).await?;
             observed.arn.clone()
         }
@@ -263,7 +164,8 @@ pub(crate) async fn apply(
             let call = work.aws.iam().put_role_policy().role_name(&name).policy_name(POLICY);
             let call = call.policy_document(policy.to_string()).send().await;
             let waiting_for = format!("IAM role {name} to become visible");
-            call.stalled_on(&ABSENT, &waiting_for, format!("writing the policy of IAM role {name}"))?;
+            let doing = format!("writing the policy of IAM role {name}");
+            call.stalled_on(unseen(work, observed), &waiting_for, doing)?;
         }
         (None, Some(_)) => delete_policy(work, &name, POLICY).await?,
         _ => {}
@@ -305,12 +207,34 @@ async fn repair_trust(
     observed: &Observed,
     name: &str,
 ) -> Result<(), StepError> {
-    if observed.trust.as_ref() == Some(&desired.trust()) {
+    let trust = desired.trust(work);
+    if observed.trust.as_ref() == Some(&trust) {
         return Ok(());
     }
     let call = work.aws.iam().update_assume_role_policy().role_name(name);
-    let call = call.policy_document(desired.trust().to_string()).send().await;
-    call.doing(format!("updating the trust policy of IAM role {name}")).map(drop)
+    let call = call.policy_document(trust.to_string()).send().await;
+    let waiting_for = format!("the permissions boundary of IAM role {name} to become visible");
+    let doing = format!("updating the trust policy of IAM role {name}");
+    call.stalled_on(unseen(work, Some(observed)), &waiting_for, doing).map(drop)
+}
+
+/// Gives the role the installation's boundary. Until then, IAM refuses every other change of the role.
+async fn repair_boundary(work: &Work<'_>, observed: &Observed, name: &str) -> Result<(), StepError> {
+    if observed.is_bounded(work) {
+        return Ok(());
+    }
+    let call = work.aws.iam().put_role_permissions_boundary().role_name(name);
+    let call = call.permissions_boundary(boundary(work)).send().await;
+    call.doing(format!("setting the permissions boundary of IAM role {name}")).map(drop)
+}
+
+/// The error codes of a change that IAM refuses because it does not see the role, or the role's boundary, yet. Changes are
+/// visible after a while: "Troubleshooting IAM" in the IAM user guide.
+fn unseen(work: &Work<'_>, observed: Option<&Observed>) -> &'static [&'static str] {
+    match observed {
+        Some(observed) if observed.is_bounded(work) && !observed.is_new(work) => &ABSENT,
+        _ => &["NoSuchEntity", "AccessDenied"],
+    }
 }
 
 async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, StepError> {
@@ -320,7 +244,8 @@ async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, S
         .create_role()
         .role_name(name)
         .path(PATH)
-        .assume_role_policy_document(desired.trust().to_string())
+        .permissions_boundary(boundary(work))
+        .assume_role_policy_document(desired.trust(work).to_string())
         .description(format!("Assumed by the {} of the stack {}", desired.component, work.stack.name))
         .set_tags(Some(iam_tags(work.stack.tags(desired.component, desired.logical_id))?));
     // The role exists if an earlier response was lost: the next attempt reads its tags.
@@ -328,7 +253,7 @@ async fn create(work: &Work<'_>, desired: &Role, name: &str) -> Result<String, S
     let response = call.send().await.stalled_on(
         &["EntityAlreadyExists"],
         &waiting_for,
-        format!("creating IAM role {name}"),
+        format!("creating IAM role {name} with the permissions boundary {}", boundary(work)),
     )?;
     tracing::info!(name, "Role created.");
     response.role.map(|role| role.arn).ok_or_else(|| StepError::incomplete("the role"))
@@ -354,6 +279,12 @@ pub(crate) async fn delete(work: &Work<'_>, desired: &Role) -> Result<Deletion, 
     else {
         return Ok(deletion);
     };
+    if !observed.is_bounded(work) {
+        repair_boundary(work, &observed, &name).await?;
+        return Err(StepError::stalled(format!(
+            "the permissions boundary of IAM role {name} to become visible"
+        )));
+    }
     deletion.found = 1;
     for policy in &observed.others.attached {
         detach(work, &name, policy).await?;
