@@ -266,6 +266,7 @@ fn take_effect(world: &mut World, id: &str, at: Duration, mut changes: Vec<Chang
             Change::ParameterGroup(_) => instance.awaits_reboot = true,
             Change::Version(version) => upgraded = catalogue::major(version) > major,
             Change::Storage(_) => instance.condition = None,
+            Change::BackupDays(_) if instance.settings.backup_days == 0 => instance.backups_since = at,
             Change::MultiAz(true) => joins = true,
             Change::MultiAz(false) => leaving = instance.nodes.split_off(1),
             _ => {}
