@@ -50,8 +50,19 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     exception(
         "DatabaseRole",
         &[NoResourceTag],
-        &["rds:CreateDBInstance on pg", "rds:CreateDBInstance on subgrp"],
+        &[
+            "rds:CreateDBInstance on pg",
+            "rds:CreateDBInstance on subgrp",
+            "rds:RestoreDBInstanceFromDBSnapshot on pg",
+            "rds:RestoreDBInstanceFromDBSnapshot on subgrp",
+        ],
         "by name (`…-database`, `…-postgres…`), for a new database with a stack's tag",
+    ),
+    exception(
+        "DatabaseRole",
+        &[OthersName],
+        &["kms:CreateGrant on key"],
+        "only through RDS, for the restore of a snapshot whose key is not known in advance",
     ),
     exception(
         "EgressRole",
@@ -246,9 +257,12 @@ pub(super) const READS: &[Exception] = &[
         &[
             "ec2:DescribeVpcAttribute on vpc",
             "kms:DescribeKey on key",
+            "rds:DescribeDBInstanceAutomatedBackups on auto-backup",
+            "rds:DescribeDBInstanceAutomatedBackups on db",
             "rds:DescribeDBInstances on db",
             "rds:DescribeDBParameterGroups on pg",
             "rds:DescribeDBParameters on pg",
+            "rds:DescribeDBSnapshots on snapshot",
             "rds:DescribeDBSubnetGroups on subgrp",
             "rds:ListTagsForResource on pg",
             "rds:ListTagsForResource on subgrp",

@@ -52,7 +52,7 @@ impl Change {
             Self::MultiAz(true) => ("modifying", times::DATABASE_STANDBY_ADDED),
             Self::Class(_) => ("modifying", times::DATABASE_CLASS),
             Self::MultiAz(false) | Self::Port(_) => ("modifying", times::DATABASE_STANDBY_REMOVED),
-            Self::Password => ("resetting-master-credentials", 60),
+            Self::Password => ("resetting-master-credentials", times::DATABASE_PASSWORD),
             Self::LogExports(_) => ("configuring-log-exports", 30),
             Self::IamAuthentication(_) => ("configuring-iam-database-auth", 60),
             Self::Storage(_)
