@@ -39,12 +39,11 @@ pub(super) async fn plan(
 ) -> Result<(), StepError> {
     let Some(db) = observed.instance.as_ref().filter(|db| !is_deleting(db)) else {
         plan.database = Some(DatabaseValues::default());
-        match &spec.restore_from {
-            Some(snapshot) => restore::plan(work, spec, snapshot, plan).await?,
-            None => {
-                plan.change(Verb::Create, LOGICAL_ID);
-                warn_of_lost_data(work, plan);
-            }
+        if let Some(snapshot) = &spec.restore_from {
+            restore::plan(work, spec, snapshot, plan).await?;
+        } else {
+            plan.change(Verb::Create, LOGICAL_ID);
+            warn_of_lost_data(work, plan);
         }
         return version::plan_support(work, spec, None, plan).await;
     };
