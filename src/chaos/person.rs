@@ -9,6 +9,7 @@ use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerAttribute, Tag};
 use aws_sdk_rds::types::{DbInstance, DbParameterGroupStatus};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecordSet, RrType};
 use stackdrop_functions::Aws;
+use stackdrop_functions::deployment::consent::EMPTY_DATABASE;
 use stackdrop_functions::deployment::names::TAG_STACK;
 use stackdrop_simulator::{Caller, as_caller};
 
@@ -83,7 +84,7 @@ impl<'a> Person<'a> {
     /// The metadata of the person's upload: what the person agrees to.
     pub(super) fn agreed(&self) -> Vec<(String, String)> {
         let is_agreed = self.done.contains(&Act::AgreeToAnEmptyDatabase);
-        let agreed = ("stackdrop-empty-database".to_owned(), format!("{}-database", self.stack));
+        let agreed = (EMPTY_DATABASE.to_owned(), format!("{}-database", self.stack));
         is_agreed.then_some(agreed).into_iter().collect()
     }
 

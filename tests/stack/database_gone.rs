@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use stackdrop::Rehearsal;
+use stackdrop_functions::deployment::consent::EMPTY_DATABASE;
 use stackdrop_functions::deployment::outcome::Outcome;
 
-use crate::database_incidents::{DATABASE, cause};
+use crate::database_incidents::{DATABASE, cause, planned};
 use crate::{changes, deployed, object, pause, redeploy, rehearsal, run, with};
 
 /// Deletes the database as a person does, and waits until it is gone.
@@ -50,6 +51,34 @@ async fn a_gone_database_stops_the_schedule_the_request_and_the_upload() {
     assert!(planned.error().is_none_or(|error| error.contains("shop-database is gone")));
     let plan = object(&rehearsal, "stacks/shop/plan.json").await.unwrap().to_string();
     assert!(plan.contains("shop-database is gone"), "{plan}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_database_needs_its_name_and_only_once() {
+    let rehearsal = rehearsal(DATABASE);
+    deployed(&rehearsal, DATABASE).await;
+    delete_with_snapshot(&rehearsal, "shop-database-last").await;
+    for other in [json!({ "emptyDatabase": "shop" }), json!({ "deleteData": ["shop-database"] })] {
+        let mut request = other;
+        request["stack"] = json!("shop");
+        let stopped = run(&rehearsal, request).await;
+        assert_eq!((stopped.result(), changes(&stopped)), (Outcome::Failed, vec![]));
+    }
+    let agreed = run(&rehearsal, json!({ "stack": "shop", "emptyDatabase": "shop-database" })).await;
+    assert_eq!(agreed.result(), Outcome::Succeeded, "{:?}", agreed.error());
+    assert_eq!(databases(&rehearsal), 1);
+    let plan = planned(&rehearsal).await;
+    assert!(plan.iter().any(|line| line.contains("the new one is empty, as requested")), "{plan:?}");
+    // The next one, which is deleted too, needs the word again: of a request, or of an upload.
+    delete_with_snapshot(&rehearsal, "shop-database-second").await;
+    assert_eq!(redeploy(&rehearsal).await.result(), Outcome::Failed);
+    let agreed = vec![(EMPTY_DATABASE.to_owned(), "shop-database".to_owned())];
+    let upload = rehearsal.upload_with("specs/shop.yaml", DATABASE.as_bytes(), agreed).await.unwrap();
+    let uploaded = run(&rehearsal, upload).await;
+    assert_eq!(uploaded.result(), Outcome::Succeeded, "{:?}", uploaded.error());
+    assert_eq!(databases(&rehearsal), 1);
+    delete_with_snapshot(&rehearsal, "shop-database-third").await;
+    assert_eq!(redeploy(&rehearsal).await.result(), Outcome::Failed, "the word was of that upload");
 }
 
 #[tokio::test(start_paused = true)]
