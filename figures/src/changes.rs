@@ -19,6 +19,8 @@ pub const DATABASE_REBOOT: u32 = 60;
 pub const DATABASE_SETTING: u32 = 60;
 /// A database's security groups or parameter group.
 pub const DATABASE_GROUPS: u32 = 30;
+/// RDS takes over the management of a database's password.
+pub const DATABASE_PASSWORD: u32 = 60;
 /// For how long an accepted modification of a database is not to be seen in its status.
 pub const DATABASE_ACCEPTED: u32 = 5;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
-use crate::services::{acm, ec2, ecr, ecs, iam, quotas, route53, s3, scheduler, secrets, sns};
+use crate::services::{acm, ec2, ecr, ecs, iam, quotas, rds, route53, s3, scheduler, secrets, sns};
 use crate::world::{Tags, World};
 
 /// A resource that exists from the start.
@@ -54,6 +54,17 @@ pub enum Seed {
         tags: BTreeMap<String, String>,
         /// The ARN of the customer key that encrypts it, if any.
         kms_key: Option<String>,
+    },
+    /// A manual snapshot of a PostgreSQL database that does not exist.
+    DatabaseSnapshot {
+        /// Its name.
+        name: String,
+        /// The version of PostgreSQL.
+        version: String,
+        /// The ARN of the key that encrypts it, if any.
+        kms_key: Option<String>,
+        /// Its tags.
+        tags: BTreeMap<String, String>,
     },
     /// An image in the account's private ECR registry, with its repository.
     Image {
@@ -219,6 +230,9 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::HostedZone { id, name } => route53::seed_zone(world, id, name),
         Seed::Secret { arn } => secrets::seed(world, arn, &Tags::new(), None),
         Seed::SecretOf { arn, tags, kms_key } => secrets::seed(world, arn, tags, kms_key.as_deref()),
+        Seed::DatabaseSnapshot { name, version, kms_key, tags } => {
+            rds::seed_snapshot(world, name, version, kms_key.as_deref(), tags);
+        }
         Seed::Image { image } => ecr::seed(world, image),
         Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
         Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),

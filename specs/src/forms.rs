@@ -20,6 +20,7 @@ pub(crate) const HOST_PATTERN: &str = "^[a-z0-9.*?-]+\\.[a-z*?]+$";
 pub(crate) const INSTANCE_TYPE: &str = "^[a-z][a-z0-9-]*\\.[a-z0-9-]+$";
 pub(crate) const DATABASE_CLASS: &str = "^db\\.[a-z][a-z0-9-]*\\.[a-z0-9]+$";
 pub(crate) const DATABASE_NAME: &str = "^[a-z][a-z0-9_]{0,62}$";
+pub(crate) const SNAPSHOT: &str = "^(rds:)?[A-Za-z](-?[A-Za-z0-9])*$";
 pub(crate) const CRON: &str = "^cron\\(.+\\)$";
 pub(crate) const SCHEDULE: &str = "^(rate|cron)\\(.+\\)$";
 

@@ -216,6 +216,8 @@ fn instances_databases_and_schedules() {
         "stack: shop\ndatabase: { version: 12, class: t4g.micro, storage: 10, maxStorage: 21, backupDays: 36, name: Shop }\n",
         "stack: shop\ndatabase: { version: 17.x, class: db.serverless, storage: 100, maxStorage: 109, name: user }\n",
         "stack: shop\ndatabase: { allow: [] }\n",
+        "stack: shop\ndatabase: { restoreFrom: 'arn:aws:rds:eu-central-1:123456789012:snapshot:last' }\n",
+        "stack: shop\ndatabase: { restoreFrom: shop--last }\n",
         "stack: shop\ndatabase: { allow: [services, services, instance, everyone] }\n",
         "stack: shop\nredeploy: { schedule: hourly, timezone: Berlin }\n",
         "stack: shop\nredeploy: { schedule: rate(5 minutes) }\n",

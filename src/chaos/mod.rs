@@ -234,7 +234,7 @@ async fn reach(
 ) -> Result<(Deployed, Vec<String>)> {
     let variant = if let Goal::Deployed(variant) = goal { variant } else { Variant::Worker };
     let spec = person.correct(variant.text(stack));
-    let event = rehearsal.upload(&spec_key(stack), spec.as_bytes()).await?;
+    let event = rehearsal.upload_with(&spec_key(stack), spec.as_bytes(), person.agreed()).await?;
     let (input, expected) = match goal {
         Goal::Deployed(_) => (event, Outcome::Succeeded),
         Goal::Destroyed => (json!({ "stack": stack, "action": "destroy" }), Outcome::Destroyed),

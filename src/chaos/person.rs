@@ -9,6 +9,7 @@ use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerAttribute, Tag};
 use aws_sdk_rds::types::{DbInstance, DbParameterGroupStatus};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecordSet, RrType};
 use stackdrop_functions::Aws;
+use stackdrop_functions::deployment::consent::EMPTY_DATABASE;
 use stackdrop_functions::deployment::names::TAG_STACK;
 use stackdrop_simulator::{Caller, as_caller};
 
@@ -31,10 +32,11 @@ enum Act {
     UpgradeVersion,
     DeleteRecords,
     WaitForStorage,
+    AgreeToAnEmptyDatabase,
 }
 
 /// A part of what a deployment says, and what a person does then.
-const ADVICE: [(&str, Act); 11] = [
+const ADVICE: [(&str, Act); 12] = [
     ("aws elbv2 add-tags", Act::RestoreTags),
     ("restore its tag stackdrop:stack", Act::RestoreTags),
     // Only a listener or a rule without its tag is left.
@@ -47,6 +49,7 @@ const ADVICE: [(&str, Act); 11] = [
     ("six hours after the last one", Act::WaitForStorage),
     ("optimizes the storage", Act::WaitForStorage),
     ("which can take hours", Act::WaitForStorage),
+    ("--empty-database", Act::AgreeToAnEmptyDatabase),
 ];
 
 /// Whether a deployment says what a person must do: then only a person can continue.
@@ -78,6 +81,13 @@ impl<'a> Person<'a> {
         spec
     }
 
+    /// The metadata of the person's upload: what the person agrees to.
+    pub(super) fn agreed(&self) -> Vec<(String, String)> {
+        let is_agreed = self.done.contains(&Act::AgreeToAnEmptyDatabase);
+        let agreed = (EMPTY_DATABASE.to_owned(), format!("{}-database", self.stack));
+        is_agreed.then_some(agreed).into_iter().collect()
+    }
+
     /// Does what a deployment said. Returns what the person did.
     pub(super) async fn follow(&mut self, said: &str) -> Result<String> {
         let acts: Vec<Act> =
@@ -96,7 +106,9 @@ impl<'a> Person<'a> {
             Act::AllowDeletion => self.allow_deletion().await,
             Act::ResetParameters => self.reset_parameters().await,
             Act::DeleteRecords => self.delete_records().await,
-            Act::EnlargeStorage | Act::UpgradeVersion | Act::WaitForStorage => Ok(()),
+            Act::EnlargeStorage | Act::UpgradeVersion | Act::WaitForStorage | Act::AgreeToAnEmptyDatabase => {
+                Ok(())
+            }
         }
     }
 

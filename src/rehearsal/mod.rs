@@ -227,11 +227,25 @@ impl Rehearsal {
     /// # Errors
     /// If the upload fails.
     pub async fn upload(&self, key: &str, bytes: &[u8]) -> Result<Value> {
+        self.upload_with(key, bytes, Vec::new()).await
+    }
+
+    /// Uploads an object with metadata, by which a person can agree to lose data.
+    ///
+    /// # Errors
+    /// If the upload fails.
+    pub async fn upload_with(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        metadata: Vec<(String, String)>,
+    ) -> Result<Value> {
         let bucket = &self.aws.settings.bucket;
         let put = aws_sdk_s3::Client::new(&self.sdk)
             .put_object()
             .bucket(bucket)
             .key(key)
+            .set_metadata(Some(metadata.into_iter().collect()))
             .body(bytes.to_vec().into());
         let answer = as_caller(Caller::new("user"), put.send())
             .await

@@ -56,7 +56,14 @@ const WRITES: [Writes; 33] = [
     writes(
         "database",
         &["instance"],
-        &["CreateDBInstance", "ModifyDBInstance", "StartDBInstance", "RebootDBInstance", "DeleteDBInstance"],
+        &[
+            "CreateDBInstance",
+            "RestoreDBInstanceFromDBSnapshot",
+            "ModifyDBInstance",
+            "StartDBInstance",
+            "RebootDBInstance",
+            "DeleteDBInstance",
+        ],
     ),
     // A new instance has a new secret.
     writes("database", &["secret", "instance"], &["RotateSecret"]),
@@ -258,7 +265,8 @@ fn hidden(call: &Call, changes: &[Change], component: &str) -> Option<String> {
 
 /// Whether a planned change of a resource includes a call. Updates may replace the resource.
 fn allows(verb: Verb, operation: &str) -> bool {
-    let creates = ["Create", "Run", "Allocate", "Request"].iter().any(|verb| operation.starts_with(verb));
+    let creates =
+        ["Create", "Restore", "Run", "Allocate", "Request"].iter().any(|verb| operation.starts_with(verb));
     match verb {
         Verb::Create | Verb::Update | Verb::Restart => true,
         Verb::Delete => !creates,

@@ -137,7 +137,7 @@ fn quota(service: &str, operation: &str) -> Option<&'static str> {
         ("ec2", "RunInstances") => "VcpuLimitExceeded",
         ("rds", "CreateDBSubnetGroup") => "DBSubnetGroupQuotaExceeded",
         ("rds", "CreateDBParameterGroup") => "DBParameterGroupQuotaExceeded",
-        ("rds", "CreateDBInstance") => "InstanceQuotaExceeded",
+        ("rds", "CreateDBInstance" | "RestoreDBInstanceFromDBSnapshot") => "InstanceQuotaExceeded",
         ("rds", "ModifyDBInstance") => "StorageQuotaExceeded",
         ("elasticloadbalancing", "CreateLoadBalancer") => "TooManyLoadBalancers",
         ("elasticloadbalancing", "CreateTargetGroup") => "TooManyTargetGroups",

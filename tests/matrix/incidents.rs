@@ -29,9 +29,10 @@ const UNTAGGED: &str = "restore its tag stackdrop:stack";
 const ADD_TAGS: &str = "run `aws elbv2 add-tags";
 
 /// The incidents after which a person must act, and what the next deployment tells that person.
-const FOR_A_PERSON: [(&str, &str); 12] = [
+const FOR_A_PERSON: [(&str, &str); 13] = [
     ("load-balancer-untagged", ADD_TAGS),
     ("target-groups-untagged", ADD_TAGS),
+    ("database-deleted", "--empty-database shop-database"),
     ("database-storage-full", "Set a larger database.storage"),
     ("load-balancer-protected", "turn it off in the attributes of the load balancer"),
     ("load-balancer-untagged", UNTAGGED),

@@ -188,21 +188,6 @@ async fn maintenance_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_somebody_deletes_is_created_again_with_a_warning() {
-    let rehearsal = rehearsal(DATABASE);
-    deployed(&rehearsal, DATABASE).await;
-    cause(&rehearsal, "database-deleted");
-    pause(Duration::from_secs(5)).await;
-    let again = redeploy(&rehearsal).await;
-    assert_eq!(again.result(), Outcome::Succeeded, "{:?}", again.error());
-    let plan = planned(&rehearsal).await;
-    assert!(plan.iter().any(|line| line.contains("somebody deleted RDS instance shop-database")), "{plan:?}");
-    let instances =
-        rehearsal.account().inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBInstance");
-    assert_eq!(instances.count(), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_impaired_secret_is_a_warning_and_no_reason_to_wait() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;

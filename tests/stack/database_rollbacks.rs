@@ -84,6 +84,29 @@ async fn an_update_goes_through_or_is_rolled_back_whatever_happens_before_its_da
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_database_deleted_during_a_deployment_is_not_replaced_by_the_rollback() {
+    for step in ["Database", "Service"] {
+        let rehearsal = rehearsal(DATABASE);
+        deployed(&rehearsal, DATABASE).await;
+        let incident = Incident::named("database-deleted").unwrap();
+        let watch = CauseAt { step, incident, rehearsal: &rehearsal, caused: AtomicUsize::new(0) };
+        if step == "Service" {
+            rehearsal.account().arm(Fault::at("ecs", "RegisterTaskDefinition", When::Only(1), refused()));
+        }
+        let failed = rehearsal.deploy(&with(DATABASE, "LOG: info", "LOG: debug"), &watch).await.unwrap();
+        let error = failed.error().unwrap();
+        assert_eq!(failed.result(), Outcome::Failed, "{step}: {error}");
+        assert!(!failed.calls.iter().any(|call| call.operation == "CreateDBInstance"), "{step}");
+        for text in ["was left as it is", "the database shop-database is", "--empty-database shop-database"] {
+            assert!(error.contains(text), "{step}: {text} is not in {error}");
+        }
+        pause(Duration::from_mins(30)).await;
+        let next = redeploy(&rehearsal).await;
+        assert!(next.error().unwrap().contains("shop-database is gone"), "{:?}", next.error());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_database_that_stops_during_an_update_is_started_by_the_rollback() {
     let rehearsal = rehearsal(DATABASE);
     deployed(&rehearsal, DATABASE).await;

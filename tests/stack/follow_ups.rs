@@ -57,25 +57,28 @@ async fn assert_nothing_to_do(rehearsal: &Rehearsal) {
     assert_eq!((next.result(), changes(&next)), (Outcome::Succeeded, Vec::new()), "{:?}", next.error());
 }
 
-/// Deletes the example's database without a snapshot, and waits until it is gone.
+/// The snapshot of the deleted database.
+const SNAPSHOT: &str = "shop-database-last";
+
+/// Deletes the example's database with a snapshot, and waits until it is gone.
 async fn delete_the_database(rehearsal: &Rehearsal) {
     let rds = rehearsal.aws().rds();
-    let call = rds.delete_db_instance().db_instance_identifier("shop-database").skip_final_snapshot(true);
-    call.send().await.unwrap();
+    let call = rds.delete_db_instance().db_instance_identifier("shop-database");
+    call.final_db_snapshot_identifier(SNAPSHOT).send().await.unwrap();
     pause(Duration::from_mins(30)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_created_again_gives_its_secret_to_the_tasks_and_the_plan_says_so() {
+async fn a_database_that_is_restored_gives_its_secret_to_the_tasks_and_the_plan_says_so() {
     let spec = unprotected();
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let before = secret(&rehearsal).await;
     delete_the_database(&rehearsal).await;
-    let repaired = redeploy(&rehearsal).await;
-    assert_eq!(repaired.result(), Outcome::Succeeded, "{:?}", repaired.error());
+    let restored = format!("finalSnapshot: true\n  restoreFrom: {SNAPSHOT}");
+    deployed(&rehearsal, &with(&spec, "finalSnapshot: true", &restored)).await;
     let plan = planned(&rehearsal).await;
-    assert_names(&plan, &["database: create instance"]);
+    assert_names(&plan, &["database: create instance", "restoreFrom", SNAPSHOT]);
     assert_names(&plan, &["update task-definition/web", "secrets.DB_PASSWORD", "(new)"]);
     assert_names(&plan, &["update service/web", "a new revision"]);
     assert_names(&plan, &["update role/execution", "the database's new secret"]);

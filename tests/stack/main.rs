@@ -15,6 +15,7 @@ mod components; // what a component needs outside its own folder
 mod conclusions; // how a deployment ends, by what its steps left in the state
 mod concurrency; // several deployments of one stack: duplicate, late and unordered events, stopped executions
 mod database_changes; // queued changes, storage, upgrades and parameters of a database, as RDS has them
+mod database_gone; // a database that somebody deleted is not replaced by an empty one
 mod database_incidents; // what AWS and people do to a database between deployments
 mod database_rollbacks; // rollbacks while something happens to the database
 mod deployment_costs; // what AWS charges for a deployment itself
@@ -52,6 +53,7 @@ mod preflight_service; // problems of databases, load balancers and services, re
 mod python; // the Python environment of the judges
 mod quiet_nights; // nights in which nothing changes find no drift
 mod records; // the records in the bucket, and what starts a deployment
+mod restore; // databases that are created from a snapshot
 mod retries; // every action run twice, and killed at each of its calls
 mod roles; // the IAM roles of a stack: permissions, trust, policies of others
 mod rollback_attempts; // what happens during a rollback does not make it fail

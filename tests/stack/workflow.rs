@@ -35,6 +35,7 @@ fn waits() -> Vec<Wait> {
         waits.extend([part.apply, removal]);
         waits.extend(part.stable);
         waits.extend(part.needs.iter().map(|need| need.wait));
+        waits.extend(part.needs.iter().filter_map(|need| need.again).map(|again| again.wait));
     }
     waits
 }
@@ -83,7 +84,11 @@ fn wait_of(state: &StateInfo<'_>) -> Option<Wait> {
         ("await-restart", _) => Some(AWAIT_RESTART),
         // Among the waits for everything, one component is applied again.
         ("apply" | "wait-until-stable", Some(part)) if state.parent.is_some() => part.stable,
-        ("apply", Some(part)) => Some(part.apply),
+        ("apply", Some(part)) => {
+            let mut again = PARTS.into_iter().flat_map(|other| other.needs).filter_map(|need| need.again);
+            let again = again.find(|again| again.states.1 == state.name);
+            Some(again.map_or(part.apply, |again| again.wait))
+        }
         ("prepare", Some(part)) => part.prepare.map(|prepare| prepare.wait),
         ("wait-until-stable", Some(part)) => {
             let mut needs = PARTS.into_iter().flat_map(|other| other.needs);

@@ -116,6 +116,9 @@ pub enum StepError {
         /// How to resolve it, in the imperative.
         fix: String,
     },
+    /// A resource with data is gone, and nobody agreed to an empty one in its place. The text says how to continue.
+    #[error("{0}")]
+    Gone(String),
     /// The spec cannot be deployed as it is written. The text names every problem.
     #[error("{0}")]
     InvalidSpec(String),
@@ -143,7 +146,7 @@ impl StepError {
             Self::Transient { .. } => names::TRANSIENT,
             Self::Refused { source, .. } if denied::is(source) => names::DENIED,
             Self::Refused { .. } => names::REFUSED,
-            Self::Unhealthy { .. } => names::UNHEALTHY,
+            Self::Unhealthy { .. } | Self::Gone(_) => names::UNHEALTHY,
             Self::NotOwned { .. } => names::NOT_OWNED,
             Self::InvalidSpec(_) => names::INVALID_SPEC,
             Self::InvalidEvent(_) => names::INVALID_EVENT,

@@ -131,7 +131,7 @@ pub(crate) async fn act<C: Component>(
             respond(&ComponentPlan { component: name.into(), plan: plan.shortened() })
         }
         Action::Apply => match component.apply(&work).await {
-            Err(error @ StepError::NotOwned { .. }) => left_alone(&work, name, error),
+            Err(error @ (StepError::NotOwned { .. } | StepError::Gone(_))) => left_alone(&work, name, error),
             applied => respond(&applied?),
         },
         Action::Prepare => match component.prepare(&work).await {
@@ -161,8 +161,9 @@ pub(crate) async fn act<C: Component>(
     }
 }
 
-/// What a rollback returns for a component with a resource that has lost the stack's tag: it leaves that component as it is, so
-/// that the others can still be rolled back. In any other deployment, and without a baseline, it is an error.
+/// What a rollback returns for a component with a resource that has lost the stack's tag, or whose database is gone: it leaves
+/// that component as it is, so that the others can still be rolled back. In any other deployment, and without a baseline, it is an
+/// error.
 fn left_alone(work: &Work<'_>, name: &str, error: StepError) -> Result<Value, StepError> {
     if !work.deployment.rolling_back {
         return Err(error);

@@ -95,9 +95,11 @@ fn of_database(database: &Database) -> String {
         DatabaseClient::Instance => "the instance",
     });
     let protection = if database.deletion_protection { "on" } else { "off" };
+    let origin = database.restore_from.as_ref().map(|name| format!("; created from snapshot {name}"));
+    let origin = origin.unwrap_or_default();
     let snapshot = if database.final_snapshot { "a final snapshot" } else { "no final snapshot" };
     format!(
-        "database: PostgreSQL {} on {}, {storage} GiB{copies}; open to {}; backups for {} days; deletion protection {protection}, {snapshot}",
+        "database: PostgreSQL {} on {}, {storage} GiB{copies}; open to {}; backups for {} days; deletion protection {protection}, {snapshot}{origin}",
         database.version,
         database.class,
         list(clients),

@@ -181,6 +181,8 @@ pub struct DatabaseOutputs {
     pub secret: Option<String>,
     /// Whether a service uses the database, so that it must wait for it.
     pub awaited: bool,
+    /// Whether a restore has begun, after which the step runs again: RDS does not manage the password yet.
+    pub restoring: bool,
 }
 
 /// The outputs of `load-balancer`. Empty if the spec has none.

@@ -14,7 +14,7 @@ use crate::steps::admit::Action as AdmitAction;
 use crate::steps::{admit, conclude};
 use states::rule::{all, any, is, is_null, is_present, matches, not, same, text};
 use states::{Result, States, Task, choice, fail, finish, parallel, retry, seconds, succeed};
-use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, Prepare, READ_REPLY, Wait};
+use table::{ADMIT, APPROVAL, Again, CONCLUDE, DEPLOYMENT, Need, PLAN, Part, Prepare, READ_REPLY, Wait};
 
 /// The workflow's definition in the Amazon States Language. `${Network}` and the like stand for the functions.
 #[must_use]
@@ -50,11 +50,18 @@ pub fn text_of(definition: &Value) -> serde_json::Result<String> {
 
 /// The state with which a component's turn begins: a wait for what it needs, or its own.
 fn entry(part: &Part) -> String {
-    match part.needs.first() {
-        Some(need) if need.only_if.is_some() => format!("Needs{}", pascal_case(need.component)),
-        Some(need) => format!("Await{}", pascal_case(need.component)),
-        None => pascal_case(part.component),
-    }
+    part.needs.first().map_or_else(|| pascal_case(part.component), first_of)
+}
+
+/// The first state for what a component needs.
+fn first_of(need: &Need) -> String {
+    need.again.map_or_else(|| wait_for(need), |again| again.states.0.to_owned())
+}
+
+/// The state with which the wait for what a component needs begins.
+fn wait_for(need: &Need) -> String {
+    let prefix = if need.only_if.is_some() { "Needs" } else { "Await" };
+    format!("{prefix}{}", pascal_case(need.component))
 }
 
 fn admission(states: &mut States) {
@@ -240,13 +247,10 @@ impl Workflow<'_> {
         for (index, part) in self.parts.iter().enumerate() {
             let own = pascal_case(part.component);
             for (number, need) in part.needs.iter().enumerate() {
-                let next = part.needs.get(number + 1).map_or_else(
-                    || own.clone(),
-                    |next| {
-                        let prefix = if next.only_if.is_some() { "Needs" } else { "Await" };
-                        format!("{prefix}{}", pascal_case(next.component))
-                    },
-                );
+                let next = part.needs.get(number + 1).map_or_else(|| own.clone(), first_of);
+                if let Some(again) = need.again {
+                    apply_again(states, need, again);
+                }
                 let await_state = format!("Await{}", pascal_case(need.component));
                 if let Some((output, why)) = need.only_if {
                     let variable = format!("$.outputs.{}.payload.{output}", field(need.component));
@@ -335,6 +339,15 @@ impl Workflow<'_> {
             states.add(&*finish, applying(task, &finish, part.component, next));
         }
     }
+}
+
+/// Applies a component once more, if its outputs say so, before another one that needs it.
+fn apply_again(states: &mut States, need: &Need, again: Again) {
+    let ((choice_state, name), (output, comment)) = (again.states, again.only_if);
+    let variable = format!("$.outputs.{}.payload.{output}", field(need.component));
+    states.add(choice_state, choice(comment, &[(is(&variable, true), name)], &wait_for(need)));
+    let task = task(need.component, Action::Apply, again.why, Some(again.wait));
+    states.add(name, applying(task, name, need.component, wait_for(need)));
 }
 
 /// A task that applies a part of a component early. It has no result: the component's turn reads again.

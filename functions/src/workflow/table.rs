@@ -80,6 +80,21 @@ pub struct Need {
     pub wait: Wait,
     /// The field of its outputs that says whether the wait is needed, and the comment of that choice. `None`: always.
     pub only_if: Option<(&'static str, &'static str)>,
+    /// How the component is applied once more before that, if it has to be. `None`: never.
+    pub again: Option<Again>,
+}
+
+/// A component that is applied once more before another one that needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Again {
+    /// The names of the choice and of the state.
+    pub states: (&'static str, &'static str),
+    /// The field of the component's outputs that says whether it is needed, and the comment of that choice.
+    pub only_if: (&'static str, &'static str),
+    /// What it does: the state's comment.
+    pub why: &'static str,
+    /// The wait.
+    pub wait: Wait,
 }
 
 /// When a component is pruned and deleted.
@@ -165,6 +180,7 @@ pub const PARTS: [Part; 7] = [
             why: "Waits until the NAT gateways or endpoints are available: without them, an instance or task retries for minutes",
             wait: every(2).for_minutes(15),
             only_if: None,
+            again: None,
         }],
         prepare: None,
         apply: every(1).for_minutes(10),
@@ -184,6 +200,7 @@ pub const PARTS: [Part; 7] = [
             why: "Waits until the database is available and its endpoint is known",
             wait: every(5).for_minutes(75),
             only_if: Some(("awaited", "Skips the wait unless a service uses the database")),
+            again: Some(RESTORE),
         }],
         prepare: Some(Prepare {
             after: DATABASE,
@@ -198,6 +215,15 @@ pub const PARTS: [Part; 7] = [
         prunes: "Deletes what only the previous tasks needed: services, revisions, access to secrets and images",
     },
 ];
+
+/// The end of a restore. RDS makes the first backup before the instance is available, which takes hours for a large database
+/// (hashicorp/terraform-provider-aws#44104).
+const RESTORE: Again = Again {
+    states: ("RestoreFinished", "FinishRestore"),
+    only_if: ("restoring", "Continues if the database was not restored from a snapshot"),
+    why: "Waits until the database is restored, then lets RDS manage its password and sets what else the snapshot had otherwise",
+    wait: every(15).for_minutes(6 * 60),
+};
 
 /// The removal of what is neither network nor security group.
 const PARALLEL: Removal = Removal::Parallel(every(5).for_minutes(60));

@@ -97,8 +97,8 @@ async fn a_final_snapshot_takes_longer_and_stays() {
     site.create().send().await.unwrap();
     wait(300.0).await;
     assert_eq!(code(delete("shop-final").await), "DBSnapshotAlreadyExists");
-    let of_instance = site.rds.describe_db_snapshots().db_instance_identifier("shop").send().await.unwrap();
-    assert_eq!(of_instance.db_snapshots().len(), 1);
+    let of_instance = site.rds.describe_db_snapshots().db_instance_identifier("shop").snapshot_type("manual");
+    assert_eq!(of_instance.send().await.unwrap().db_snapshots().len(), 1);
     remove().await.unwrap();
     assert_eq!(code(remove().await), "DBSnapshotNotFound");
     assert_eq!(code(read().await), "DBSnapshotNotFound");

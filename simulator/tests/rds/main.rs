@@ -9,10 +9,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backups;
 mod catalogue;
 mod create;
 mod delete;
 mod groups;
 mod modify;
+mod restore;
 mod rotation;
 mod site;

@@ -353,3 +353,22 @@ pub(crate) fn database_name(name: &str, _: &()) -> garde::Result {
         && name.chars().all(|c| is_lower_or_digit(c) || c == '_');
     require(is_valid, || format!("invalid database name `{name}`"), form)
 }
+
+/// The name of a snapshot, manual or automated. Source of the form: `CreateDBSnapshot`, `DBSnapshotIdentifier`.
+pub(crate) fn snapshot(name: &str, _: &()) -> garde::Result {
+    let own = name.strip_prefix("rds:").unwrap_or(name);
+    let is_valid = (1..=255).contains(&name.len())
+        && own.starts_with(|c: char| c.is_ascii_alphabetic())
+        && own.split('-').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()));
+    if name.starts_with("arn:") {
+        return refuse(
+            format!("`{name}` is an ARN"),
+            "the name of a snapshot in this account and region; copy a snapshot of another one first",
+        );
+    }
+    require(
+        is_valid,
+        || format!("invalid snapshot name `{name}`"),
+        "letters, digits and single hyphens, starting with a letter; before the name of an automated snapshot `rds:`",
+    )
+}

@@ -52,6 +52,11 @@ pub struct Database {
     /// Whether a final snapshot is created before the database is deleted.
     #[garde(skip)]
     pub final_snapshot: bool,
+    /// The snapshot from which the database is created: the name of a snapshot in this account and region, such as this stack's final snapshot. It has no effect once the database exists. Default: an empty database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(checks::snapshot)))]
+    #[schemars(extend("pattern" = forms::SNAPSHOT), length(max = 255))]
+    pub restore_from: Option<String>,
     /// The database's name inside PostgreSQL. It cannot be changed later.
     #[garde(custom(checks::database_name))]
     #[schemars(extend("pattern" = forms::DATABASE_NAME))]
@@ -106,6 +111,7 @@ impl Default for Database {
             backup_days: 7,
             deletion_protection: true,
             final_snapshot: true,
+            restore_from: None,
             name: "app".into(),
             allow: vec![DatabaseClient::Services],
             rotation: Rotation::default(),

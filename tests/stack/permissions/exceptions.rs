@@ -49,6 +49,12 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
          one. rds:TagsFromRequest is true for both",
     ),
     exception(
+        "DatabaseRole",
+        &[OthersName],
+        &["kms:CreateGrant on key"],
+        "only through RDS, for the restore of a snapshot whose key is not known in advance",
+    ),
+    exception(
         "EgressRole",
         &[NoResourceTag],
         &["ec2:ModifyVpcEndpoint on subnet"],
@@ -223,9 +229,12 @@ pub(super) const READS: &[Exception] = &[
         &[
             "ec2:DescribeVpcAttribute on vpc",
             "kms:DescribeKey on key",
+            "rds:DescribeDBInstanceAutomatedBackups on auto-backup",
+            "rds:DescribeDBInstanceAutomatedBackups on db",
             "rds:DescribeDBInstances on db",
             "rds:DescribeDBParameterGroups on pg",
             "rds:DescribeDBParameters on pg",
+            "rds:DescribeDBSnapshots on snapshot",
             "rds:DescribeDBSubnetGroups on subgrp",
             "rds:ListTagsForResource on pg",
             "rds:ListTagsForResource on subgrp",

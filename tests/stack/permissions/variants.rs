@@ -82,7 +82,7 @@ pub(super) fn resource_type(request: &AccessRequest) -> &str {
 
 /// Whether the request creates a resource with a stack's tag.
 pub(super) fn creates_tagged(request: &AccessRequest) -> bool {
-    const VERBS: [&str; 6] = ["Allocate", "Authorize", "Create", "Register", "Request", "Run"];
+    const VERBS: [&str; 7] = ["Allocate", "Authorize", "Create", "Register", "Request", "Restore", "Run"];
     let operation = request.action.split(':').nth(1).unwrap();
     let creates = VERBS.iter().any(|verb| operation.starts_with(verb)) && operation != "CreateTags";
     let tags_new = request.keys.iter().any(|(key, _)| key.ends_with(":CreateAction"));

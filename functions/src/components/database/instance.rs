@@ -1,15 +1,13 @@
 //! The RDS instance: PostgreSQL, encrypted, not public, with a master password that RDS manages in Secrets Manager.
 
 use aws_sdk_rds::types::DbInstance;
-use stackdrop_specs::{DATABASE_PORT, Database};
+use stackdrop_specs::Database;
 
 use super::observed::{self, Observed, Reboot};
-use super::settings::{self, Difference, Setting, View, size};
+use super::settings::{self, Difference, Setting, View};
 use super::status::{self, State, is_available, is_deleting, status};
-use super::storage::STORAGE_TYPE;
 use super::values::{host, outputs, secret, values};
-use super::version::{self, NO_EXTENDED_SUPPORT, POSTGRES};
-use super::{NAME, linked_role, parameter_group, rds_tags, repair_tags, subnet_group};
+use super::{NAME, creation, repair_tags, restore, version};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::outputs::DatabaseOutputs;
@@ -18,7 +16,7 @@ use crate::deployment::plan::{DatabaseValues, Plan, Verb};
 /// The instance's logical ID.
 pub(super) const LOGICAL_ID: &str = "instance";
 /// The master user. RDS rejects names that the engine reserves, such as `rdsadmin`.
-const MASTER_USER: &str = "stackdrop";
+pub(super) const MASTER_USER: &str = "stackdrop";
 /// RDS's error code while the instance does not accept a change.
 pub(super) const BUSY: &str = "InvalidDBInstanceState";
 
@@ -40,9 +38,13 @@ pub(super) async fn plan(
     plan: &mut Plan,
 ) -> Result<(), StepError> {
     let Some(db) = observed.instance.as_ref().filter(|db| !is_deleting(db)) else {
-        plan.change(Verb::Create, LOGICAL_ID);
         plan.database = Some(DatabaseValues::default());
-        warn_of_lost_data(work, plan);
+        if let Some(snapshot) = &spec.restore_from {
+            restore::plan(work, spec, snapshot, plan).await?;
+        } else {
+            plan.change(Verb::Create, LOGICAL_ID);
+            warn_of_lost_data(work, plan);
+        }
         return version::plan_support(work, spec, None, plan).await;
     };
     for (why, fix) in settings::refusals(work, spec, db) {
@@ -79,16 +81,30 @@ pub(super) async fn plan(
         plan.change(Verb::Wait, LOGICAL_ID);
     }
     warn(spec, db, observed, &differences, plan);
+    warn_of_restore(work, spec, plan);
     version::plan_support(work, spec, Some(db), plan).await
 }
 
-/// Warns if the stack had a database: the new one is empty.
+/// Warns if the stack had a database, and somebody agreed to an empty one.
 fn warn_of_lost_data(work: &Work<'_>, plan: &mut Plan) {
     if work.deployment.baseline.as_ref().is_some_and(|baseline| baseline.spec.database.is_some()) {
         plan.warn(
             LOGICAL_ID,
-            format!("somebody deleted RDS instance {}: the new one is empty", identifier(work)),
-            "copy the data from a snapshot or an automated backup, if there is one",
+            format!("somebody deleted RDS instance {}: the new one is empty, as requested", identifier(work)),
+            "set database.restoreFrom to a snapshot instead, if the data is needed",
+        );
+    }
+}
+
+/// Warns if the spec names another snapshot than before, and the database exists.
+fn warn_of_restore(work: &Work<'_>, spec: &Database, plan: &mut Plan) {
+    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
+    let is_new = baseline.is_some_and(|baseline| baseline.restore_from != spec.restore_from);
+    if let Some(snapshot) = spec.restore_from.as_ref().filter(|_| is_new) {
+        plan.warn(
+            LOGICAL_ID,
+            format!("the database exists, so {snapshot} (database.restoreFrom) is not restored"),
+            "destroy the stack, or remove the database from the spec, before a restore; or deploy a stack with another name",
         );
     }
 }
@@ -142,7 +158,7 @@ pub(super) async fn apply(
     observed: &Observed,
 ) -> Result<DatabaseOutputs, StepError> {
     let Some(db) = &observed.instance else {
-        let created = create(work, spec).await?;
+        let created = creation::create(work, spec).await?;
         return Ok(outputs(work, created.as_ref()));
     };
     let id = identifier(work);
@@ -153,6 +169,9 @@ pub(super) async fn apply(
     if !refusals.is_empty() {
         let text: Vec<String> = refusals.iter().map(|(why, fix)| format!("{why}; {fix}")).collect();
         return Err(StepError::InvalidSpec(text.join("; ")));
+    }
+    if finishes_restore(work) && status::of(db) == State::Working {
+        return Err(StepError::pending(format!("RDS instance {id} to be restored: it is {}", status(db))));
     }
     let arn = db.db_instance_arn().unwrap_or_default();
     repair_tags(work, arn, LOGICAL_ID, &observed::tags_of(db)).await?;
@@ -188,6 +207,11 @@ pub(super) async fn apply(
         _ => change(work, &id, db, observed, &differences).await?,
     }
     Ok(outputs(work, Some(db)))
+}
+
+/// Whether this is the second time that the step runs, after a restore began: it sets what the restore cannot.
+fn finishes_restore(work: &Work<'_>) -> bool {
+    work.outputs.database.as_ref().is_some_and(|outputs| outputs.restoring)
 }
 
 /// Changes what differs, and reboots the instance if its parameters need it.
@@ -231,65 +255,6 @@ fn busy(db: &DbInstance, waiting_for: String) -> StepError {
     match status::of(db) {
         State::Available => StepError::stalled(waiting_for),
         _ => StepError::pending(format!("{waiting_for}: it is {}", status(db))),
-    }
-}
-
-async fn create(work: &Work<'_>, spec: &Database) -> Result<Option<DbInstance>, StepError> {
-    let group = work.groups()?.database.clone();
-    let group = group
-        .ok_or_else(|| StepError::Defect("the security groups have no group for the database".into()))?;
-    let id = identifier(work);
-    let call = work
-        .aws
-        .rds()
-        .create_db_instance()
-        .db_instance_identifier(&id)
-        .engine(POSTGRES)
-        .engine_version(&spec.version)
-        .db_instance_class(&spec.class)
-        .allocated_storage(size(spec.storage))
-        .set_max_allocated_storage(spec.max_storage.map(size))
-        .storage_type(STORAGE_TYPE)
-        // After the end of standard support, RDS would charge more for the support than for a small instance.
-        .engine_lifecycle_support(NO_EXTENDED_SUPPORT)
-        // Encryption cannot be turned on later.
-        .storage_encrypted(true)
-        .publicly_accessible(false)
-        .manage_master_user_password(true)
-        .master_username(MASTER_USER)
-        .db_name(&spec.name)
-        .port(DATABASE_PORT.into())
-        .vpc_security_group_ids(group)
-        .db_subnet_group_name(subnet_group::name(work))
-        .db_parameter_group_name(parameter_group::name(work, spec))
-        .backup_retention_period(spec.backup_days.into())
-        .multi_az(spec.multi_az)
-        .copy_tags_to_snapshot(true)
-        .auto_minor_version_upgrade(true)
-        // Protection is turned on after the deployment has succeeded: this one may have to roll back.
-        .deletion_protection(false)
-        .set_tags(Some(rds_tags(work.stack.tags(NAME, LOGICAL_ID))));
-    let doing = format!("creating RDS instance {id}");
-    let refusal = match call.send().await.unless(&[]) {
-        Ok(response) => {
-            tracing::info!(id, "RDS instance created.");
-            return Ok(response.and_then(|response| response.db_instance));
-        }
-        Err(refusal) => refusal,
-    };
-    linked_role::check(work, &refusal.aws()).await?;
-    // The groups are new, or a lost response created the instance: both become visible soon. RDS has no code of its own for
-    // a security group that it does not see yet.
-    let not_visible = ["DBInstanceAlreadyExists", "DBParameterGroupNotFound", "DBSubnetGroupNotFoundFault"];
-    let waiting_for = "the RDS instance and its groups to become visible";
-    if refusal.aws().message.contains("Invalid security group") {
-        return Err(StepError::stalled(waiting_for));
-    }
-    let refused: Result<(), _> = Err(refusal);
-    let refused = refused.unless(&["InvalidDBParameterGroupState"]);
-    match refused {
-        Ok(_) => Err(StepError::pending("RDS to create the DB parameter group")),
-        Err(refusal) => Err(refusal).stalled_on(&not_visible, waiting_for, doing),
     }
 }
 

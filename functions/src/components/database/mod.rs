@@ -1,11 +1,14 @@
 //! The PostgreSQL database: DB subnet group, DB parameter group and RDS instance.
 
+mod creation;
 mod deletion;
+mod gone;
 mod instance;
 mod linked_role;
 mod observed;
 mod parameter_group;
 mod preflight;
+mod restore;
 mod rotation;
 mod settings;
 mod status;
@@ -55,9 +58,13 @@ impl Component for Database {
         linked_role::plan(work, &observed, &mut plan).await?;
         subnet_group::plan(work, &observed, &mut plan);
         parameter_group::plan(work, spec, &observed, &mut plan);
-        instance::plan(work, spec, &observed, &mut plan).await?;
-        rotation::plan(work, &observed, &mut plan).await?;
-        preflight::plan(work, spec, &observed, &mut plan).await?;
+        if let Some(gone) = gone::find(work, spec, &observed).await? {
+            plan.problem(instance::LOGICAL_ID, gone.why, gone.fix);
+        } else {
+            instance::plan(work, spec, &observed, &mut plan).await?;
+            rotation::plan(work, &observed, &mut plan).await?;
+            preflight::plan(work, spec, &observed, &mut plan).await?;
+        }
         for (logical_id, what) in &observed.not_owned {
             plan.problem(
                 *logical_id,
@@ -83,6 +90,9 @@ impl Component for Database {
         };
         if let Some((_, what)) = observed.not_owned.first() {
             return Err(StepError::NotOwned { what: what.clone(), fix: how_to_own(work) });
+        }
+        if let Some(gone) = gone::find(work, spec, &observed).await? {
+            return Err(gone.into());
         }
         // Both run to their end: an error of one must not cancel a creation of the other.
         join::both(subnet_group::apply(work, &observed), parameter_group::apply(work, spec, &observed))

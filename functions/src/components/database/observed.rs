@@ -109,7 +109,8 @@ pub(super) fn tags_of(instance: &DbInstance) -> Tags {
     tags(instance.tag_list())
 }
 
-fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
+/// RDS's tags in the form of the stack's.
+pub(super) fn tags(tags: &[aws_sdk_rds::types::Tag]) -> Tags {
     tags.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
         .collect()

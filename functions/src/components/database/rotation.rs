@@ -108,7 +108,7 @@ pub(super) async fn rotate(work: &Work<'_>) -> Result<DatabaseOutputs, StepError
     let id = instance::identifier(work);
     let db = find(work).await?;
     let Some(db) = db else {
-        let why = format!("RDS instance {id} does not exist: deploy the stack to create it.");
+        let why = format!("RDS instance {id} does not exist: deploy the stack, and read how to continue.");
         return Err(StepError::stalled_because(CHANGE, why));
     };
     let arn = arn(&db).ok_or_else(|| {

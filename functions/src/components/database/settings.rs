@@ -230,8 +230,8 @@ pub(super) fn protection_difference(on: bool) -> Difference {
 /// cannot be reverted.
 pub(super) fn refusals(work: &Work<'_>, spec: &Database, db: &DbInstance) -> Vec<(String, String)> {
     let mut all = Vec::new();
-    let name = db.db_name().unwrap_or_default();
-    if name != spec.name {
+    // Unverified: RDS shows no name for a restored instance. An unknown one is no difference.
+    if let Some(name) = db.db_name().filter(|name| *name != spec.name) {
         all.push((
             format!(
                 "database.name cannot be changed from {name} to {}: RDS creates the database only once",

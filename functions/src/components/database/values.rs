@@ -32,6 +32,7 @@ pub(super) fn outputs(work: &Work<'_>, db: Option<&DbInstance>) -> DatabaseOutpu
         host: db.and_then(host).map(str::to_owned),
         secret: db.and_then(secret_arn).map(str::to_owned),
         awaited: work.spec.services.values().any(stackdrop_specs::Service::uses_database),
+        restoring: db.is_some_and(|db| db.master_user_secret().is_none()),
     }
 }
 

@@ -64,9 +64,14 @@ pub fn seconds_of_first(spec: &Spec) -> f64 {
 }
 
 /// The duration of a database's creation. The model has only single-zone instances; RDS creates the standby in another
-/// zone from a snapshot.
+/// zone from a snapshot. A restored database gets its password once it is available.
 fn database_creation(model: &LatencyModel, database: &Database) -> f64 {
-    model.create_seconds("rds_postgres_single_az") * if database.multi_az { MULTI_AZ_FACTOR } else { 1.0 }
+    let zones = if database.multi_az { MULTI_AZ_FACTOR } else { 1.0 };
+    if database.restore_from.is_none() {
+        return model.create_seconds("rds_postgres_single_az") * zones;
+    }
+    let password = f64::from(changes::DATABASE_ACCEPTED + changes::DATABASE_PASSWORD);
+    model.create_seconds("rds_postgres_restored") * zones + password
 }
 
 /// The duration of a plan's deployment. Waits that run concurrently count once.

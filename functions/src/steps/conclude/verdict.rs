@@ -286,8 +286,7 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
     };
     if let Some((step, failure)) = first(&deployment.failed) {
         let why = failure.message();
-        let left = left_alone(deployment)
-            .map(|left| format!("\nThe rollback left as it is what has lost the stack's tag:{left}"));
+        let left = left_alone(deployment).map(|left| format!("\nThe rollback left this as it is:{left}"));
         let message = format!(
             "{what}\nThe rollback to the baseline failed: {step} failed: {why}{}\n\
              Fix the cause, then deploy the stack again: the next deployment continues from there.",
@@ -303,10 +302,8 @@ fn rolled_back(deployment: &Deployment, (step, failure): Failed<'_>) -> Verdict 
         return rollback_failed(message, remaining);
     }
     let baseline = deployment.baseline.as_ref().map_or("(none)", |baseline| baseline.deployment.as_str());
-    let except = left_alone(deployment).map_or_else(
-        || ".".to_owned(),
-        |left| format!(", except what has lost the stack's tag meanwhile and was left as it is:{left}"),
-    );
+    let except = left_alone(deployment)
+        .map_or_else(|| ".".to_owned(), |left| format!(", except what was left as it is:{left}"));
     Verdict {
         step: Some(step.clone()),
         error: Some(failure.error.clone()),

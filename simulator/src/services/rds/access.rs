@@ -13,6 +13,7 @@ use crate::world::{Tags, World};
 pub(super) fn access(world: &World, operation: &str, params: &Params, requests: &mut AccessRequests<'_>) {
     match operation {
         "CreateDBInstance" => create_instance(world, params, requests),
+        "RestoreDBInstanceFromDBSnapshot" => restore_instance(world, params, requests),
         "ModifyDBInstance" => modify_instance(world, params, requests),
         "DeleteDBInstance" => delete_instance(world, params, requests),
         "CreateDBSubnetGroup" => {
@@ -37,6 +38,10 @@ pub(super) fn access(world: &World, operation: &str, params: &Params, requests: 
             if params.has("DBInstanceIdentifier") {
                 on(world, params, requests, "db", "DBInstanceIdentifier");
             }
+        }
+        "DescribeDBInstanceAutomatedBackups" => {
+            on(world, params, requests, "db", "DBInstanceIdentifier");
+            requests.resource("auto-backup", arn(world, "auto-backup", "*"), None);
         }
         "AddTagsToResource" | "RemoveTagsFromResource" | "ListTagsForResource" => {
             by_arn(world, params, requests);
@@ -77,7 +82,8 @@ fn tags<'w>(world: &'w World, kind: &str, name: &str) -> Option<&'w Tags> {
 fn by_arn(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
     let arn = params.text("ResourceName").unwrap_or_default();
     let known = ["db", "subgrp", "pg", "og", "snapshot"];
-    let mut parts = arn.split(':').skip(5);
+    // The name of an automated snapshot has a colon.
+    let mut parts = arn.splitn(7, ':').skip(5);
     let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let kind = if known.contains(&kind) { kind } else { "" };
     let request = requests.resource(kind, &arn, tags(world, kind, name));
@@ -120,6 +126,28 @@ fn create_instance(world: &World, params: &Params, requests: &mut AccessRequests
     secret(world, params, requests);
     storage_key(params, requests);
     network(world, subnet_group.as_deref().unwrap_or_default(), requests);
+    requests.linked_role("rds.amazonaws.com");
+}
+
+/// A restore takes the permission for the snapshot too. Unverified: for a snapshot with a customer key, RDS uses the key with
+/// the caller's permissions, as for a new instance.
+fn restore_instance(world: &World, params: &Params, requests: &mut AccessRequests<'_>) {
+    on(world, params, requests, "db", "DBInstanceIdentifier");
+    on(world, params, requests, "subgrp", "DBSubnetGroupName");
+    on(world, params, requests, "snapshot", "DBSnapshotIdentifier");
+    let snapshot = name(params, "DBSnapshotIdentifier").and_then(|id| world.states.rds.snapshots.get(&id));
+    let version = snapshot.map(|snapshot| snapshot.engine_version);
+    let major = catalogue::resolve(world, version).map(catalogue::major).unwrap_or_default();
+    let group = name(params, "DBParameterGroupName").unwrap_or_else(|| default_name(major));
+    requests.resource("pg", arn(world, "pg", &group), tags(world, "pg", &group));
+    requests.resource("og", option_group(world, major), None);
+    with_tags(world, params, requests, "db", "DBInstanceIdentifier");
+    let key = snapshot.and_then(|snapshot| snapshot.kms_key.as_ref());
+    if let Some(key) = key.filter(|key| **key != create::default_key(world, "aws/rds")) {
+        requests.key_use("kms:DescribeKey", key, "rds");
+        requests.key_use("kms:CreateGrant", key, "rds");
+    }
+    network(world, &name(params, "DBSubnetGroupName").unwrap_or_default(), requests);
     requests.linked_role("rds.amazonaws.com");
 }
 

@@ -52,7 +52,7 @@ impl Change {
             Self::MultiAz(true) => ("modifying", times::DATABASE_STANDBY_ADDED),
             Self::Class(_) => ("modifying", times::DATABASE_CLASS),
             Self::MultiAz(false) | Self::Port(_) => ("modifying", times::DATABASE_STANDBY_REMOVED),
-            Self::Password => ("resetting-master-credentials", 60),
+            Self::Password => ("resetting-master-credentials", times::DATABASE_PASSWORD),
             Self::LogExports(_) => ("configuring-log-exports", 30),
             Self::IamAuthentication(_) => ("configuring-iam-database-auth", 60),
             Self::Storage(_)
@@ -266,6 +266,7 @@ fn take_effect(world: &mut World, id: &str, at: Duration, mut changes: Vec<Chang
             Change::ParameterGroup(_) => instance.awaits_reboot = true,
             Change::Version(version) => upgraded = catalogue::major(version) > major,
             Change::Storage(_) => instance.condition = None,
+            Change::BackupDays(_) if instance.settings.backup_days == 0 => instance.backups_since = at,
             Change::MultiAz(true) => joins = true,
             Change::MultiAz(false) => leaving = instance.nodes.split_off(1),
             _ => {}

@@ -16,7 +16,7 @@ use super::{contradiction, document, events, invalid, linked_role, tagging, wind
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::{ec2, secrets};
-use crate::world::World;
+use crate::world::{Tags, World};
 
 /// RDS's default quotas.
 const INSTANCES: usize = 40;
@@ -61,7 +61,12 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let wanted = Wanted::read(world, params)?;
     let tags = tagging::read(params)?;
     params.done()?;
-    if world.states.rds.instances.contains_key(&id) {
+    begin(world, &id, wanted, tags)
+}
+
+/// Starts the creation of an instance, empty or from a snapshot.
+pub(super) fn begin(world: &mut World, id: &str, wanted: Wanted, tags: Tags) -> Result<Reply, Refusal> {
+    if world.states.rds.instances.contains_key(id) {
         return Err(Refusal::new("DBInstanceAlreadyExists", "DB instance already exists"));
     }
     check_quotas(world, wanted.settings.storage)?;
@@ -71,9 +76,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         .iter()
         .map(|place| attach(world, place, &wanted.settings))
         .collect::<Result<Vec<Node>, Refusal>>()?;
-    let birth = birth(world, &wanted.settings);
-    let secret = wanted.password_kept_with.map(|kms_key| keep_password(world, &id, kms_key));
-    let resource_id = resource_id(world, &id);
+    let birth = birth(world, &wanted.settings, wanted.timing);
+    let secret = wanted.password_kept_with.map(|kms_key| keep_password(world, id, kms_key));
+    let resource_id = resource_id(world, id);
     let instance = Instance {
         resource_id,
         settings: wanted.settings,
@@ -88,6 +93,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         minor_upgrades: wanted.minor_upgrades,
         max_storage: wanted.max_storage,
         backup_window: wanted.backup_window,
+        backups_since: birth.creating_until,
         maintenance_window: wanted.maintenance_window,
         lifecycle_support: wanted.lifecycle_support,
         tags,
@@ -102,9 +108,9 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
         blocks_upgrade: false,
         deletion: None,
     };
-    announce(world, &id, &instance);
-    world.states.rds.instances.insert(id.clone(), instance);
-    document::reply(world, &id)
+    announce(world, id, &instance);
+    world.states.rds.instances.insert(id.to_owned(), instance);
+    document::reply(world, id)
 }
 
 fn check_quotas(world: &World, storage: u32) -> Result<(), Refusal> {
@@ -141,8 +147,8 @@ pub(super) fn attach(world: &mut World, place: &Member, settings: &Settings) -> 
 }
 
 /// The times of the creation's steps. The latency model's value is the total until `available`.
-fn birth(world: &mut World, settings: &Settings) -> Birth {
-    let whole = world.latency.create("rds_postgres_single_az");
+fn birth(world: &mut World, settings: &Settings, timing: &str) -> Birth {
+    let whole = world.latency.create(timing);
     let whole = if settings.multi_az { whole.mul_f64(MULTI_AZ_FACTOR) } else { whole };
     let backup = if settings.backup_days > 0 {
         world.latency.seconds(BACKUP_SECONDS).min(whole.mul_f64(0.2))
@@ -195,22 +201,24 @@ fn resource_id(world: &mut World, id: &str) -> String {
 }
 
 /// The checked parameters of the request.
-struct Wanted {
-    settings: Settings,
-    master_username: String,
-    db_name: Option<String>,
-    subnet_group: String,
-    places: Vec<Member>,
-    kms_key: Option<String>,
+pub(super) struct Wanted {
+    /// The latency model's name of how it is created.
+    pub(super) timing: &'static str,
+    pub(super) settings: Settings,
+    pub(super) master_username: String,
+    pub(super) db_name: Option<String>,
+    pub(super) subnet_group: String,
+    pub(super) places: Vec<Member>,
+    pub(super) kms_key: Option<String>,
     /// The key of the secret, if RDS manages the master password.
-    password_kept_with: Option<String>,
-    protected: bool,
-    copies_tags: bool,
-    minor_upgrades: bool,
-    max_storage: Option<u32>,
-    backup_window: String,
-    maintenance_window: String,
-    lifecycle_support: String,
+    pub(super) password_kept_with: Option<String>,
+    pub(super) protected: bool,
+    pub(super) copies_tags: bool,
+    pub(super) minor_upgrades: bool,
+    pub(super) max_storage: Option<u32>,
+    pub(super) backup_window: String,
+    pub(super) maintenance_window: String,
+    pub(super) lifecycle_support: String,
 }
 
 impl Wanted {
@@ -235,6 +243,7 @@ impl Wanted {
             checks::max_storage(max, settings.storage, &settings.storage_type)?;
         }
         Ok(Self {
+            timing: "rds_postgres_single_az",
             places,
             subnet_group,
             max_storage,
@@ -270,7 +279,7 @@ fn check_fixed(params: &Params) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn lifecycle_support(params: &Params) -> Result<String, Refusal> {
+pub(super) fn lifecycle_support(params: &Params) -> Result<String, Refusal> {
     const SUPPORTS: [&str; 2] =
         ["open-source-rds-extended-support", "open-source-rds-extended-support-disabled"];
     let support = params.text("EngineLifecycleSupport").unwrap_or_else(|| SUPPORTS[0].into());
@@ -281,7 +290,10 @@ fn lifecycle_support(params: &Params) -> Result<String, Refusal> {
     }
 }
 
-fn subnet_group<'w>(world: &'w World, params: &Params) -> Result<(String, &'w SubnetGroup), Refusal> {
+pub(super) fn subnet_group<'w>(
+    world: &'w World,
+    params: &Params,
+) -> Result<(String, &'w SubnetGroup), Refusal> {
     let name = params.text("DBSubnetGroupName").ok_or_else(|| {
         // RDS would use the default VPC; this account has none.
         Refusal::new(
@@ -356,7 +368,7 @@ fn insights(params: &Params) -> Result<Option<u32>, Refusal> {
 }
 
 /// The subnets of the primary and the standby, in zones that offer the class.
-fn places(
+pub(super) fn places(
     world: &World,
     group: &SubnetGroup,
     settings: &Settings,

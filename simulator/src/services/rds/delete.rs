@@ -1,14 +1,14 @@
 //! Deleting instances.
 
+use super::backups::{DAY, Retained};
 use super::instance::{self, Deletion, Instance, wrong_state};
 use super::query::identifier;
 use super::snapshots::{SNAPSHOTS, Snapshot};
-use super::{Retained, contradiction, document, events};
+use super::{contradiction, document, events};
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::services::{ec2, secrets};
 use crate::world::World;
-use std::time::Duration;
 
 /// The duration of a final snapshot: minutes with data in the database, a minute without.
 const SNAPSHOT_SECONDS: f64 = 60.0;
@@ -101,7 +101,8 @@ fn check(
             ),
         ));
     }
-    if world.states.rds.snapshots.len() >= SNAPSHOTS {
+    let manual = world.states.rds.snapshots.values().filter(|snapshot| !snapshot.automated);
+    if manual.count() >= SNAPSHOTS {
         return Err(Refusal::new(
             "SnapshotQuotaExceeded",
             format!("Cannot create more than {SNAPSHOTS} manual snapshots"),
@@ -122,13 +123,9 @@ pub(super) fn advance(world: &mut World, id: &str) {
     if let Some(secret) = &instance.secret {
         secrets::delete_managed(world, &secret.arn);
     }
-    if let Some(deletion) = instance.deletion.filter(|deletion| deletion.keeps_backups) {
-        let days = u64::from(instance.settings.backup_days);
-        world.states.rds.retained.push(Retained {
-            resource_id: instance.resource_id,
-            gibibytes: instance.settings.storage,
-            tags: instance.tags,
-            until: deletion.until + Duration::from_secs(days * 86_400),
-        });
+    if let Some(until) = instance.deletion.as_ref().filter(|it| it.keeps_backups).map(|it| it.until) {
+        let expires = until + DAY * instance.settings.backup_days;
+        let retained = Retained { id: id.to_owned(), instance, latest: until, expires };
+        world.states.rds.retained.push(retained);
     }
 }

@@ -11,7 +11,7 @@ use super::condition::Condition;
 use super::{visible, windows};
 
 /// How long the backup of each night takes.
-const BACKUP: Duration = Duration::from_mins(3);
+pub(super) const BACKUP: Duration = Duration::from_mins(3);
 
 /// A DB instance.
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of RDS")]
@@ -33,6 +33,8 @@ pub(super) struct Instance {
     pub(super) minor_upgrades: bool,
     pub(super) max_storage: Option<u32>,
     pub(super) backup_window: String,
+    /// Since when it has automated backups, if it has them.
+    pub(super) backups_since: Duration,
     pub(super) maintenance_window: String,
     pub(super) lifecycle_support: String,
     pub(super) tags: Tags,

@@ -1,9 +1,10 @@
-//! RDS for PostgreSQL: subnet groups, parameter groups, instances, snapshots, events.
+//! RDS for PostgreSQL: subnet groups, parameter groups, instances, snapshots, automated backups, events.
 //!
 //! Source of rules, codes and messages, unless a file names another one: the RDS API reference, the RDS user guide
 //! for PostgreSQL, and public reports of tools.
 
 mod access;
+mod backups;
 mod catalogue;
 mod change;
 mod checks;
@@ -20,6 +21,7 @@ mod parameter_groups;
 mod parameters;
 mod password;
 mod query;
+mod restore;
 mod snapshots;
 mod subnet_groups;
 mod tagging;
@@ -37,11 +39,13 @@ use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::World;
 
+use backups::Retained;
 use events::Event;
 use instance::Instance;
 use parameter_groups::ParameterGroup;
 pub(crate) use password::reset_password;
 use snapshots::Snapshot;
+pub(crate) use snapshots::seed as seed_snapshot;
 use subnet_groups::SubnetGroup;
 
 /// For how long after its creation a resource is unknown to calls that read it by name or refer to it. RDS is
@@ -55,7 +59,7 @@ pub(crate) static SERVICE: Service = Service {
         ("CreateDBSubnetGroup", Timing::Create("db_subnet_group")),
         ("DeleteDBSubnetGroup", Timing::Delete("db_subnet_group")),
     ],
-    can_fail: &["CreateDBInstance"],
+    can_fail: &["CreateDBInstance", "RestoreDBInstanceFromDBSnapshot"],
     // A rotation of the master password causes an event of Secrets Manager.
     causes_events: true,
     incidents: incidents::ALL,
@@ -78,15 +82,6 @@ pub(crate) struct State {
     events: Vec<Event>,
 }
 
-/// Automated backups that were kept when their instance was deleted.
-#[derive(Debug, Clone)]
-struct Retained {
-    resource_id: String,
-    gibibytes: u32,
-    tags: crate::world::Tags,
-    until: Duration,
-}
-
 fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Refusal> {
     match operation {
         "CreateDBSubnetGroup" => subnet_groups::create(world, params),
@@ -100,12 +95,14 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
         "DescribeDBParameters" => parameter_groups::describe_parameters(world, params),
         "DeleteDBParameterGroup" => parameter_groups::delete(world, params),
         "CreateDBInstance" => create::create(world, params),
+        "RestoreDBInstanceFromDBSnapshot" => restore::restore(world, params),
         "DescribeDBInstances" => document::describe(world, params),
         "ModifyDBInstance" => modify::modify(world, params),
         "RebootDBInstance" => condition::reboot(world, params),
         "StopDBInstance" => condition::stop(world, params),
         "StartDBInstance" => condition::start(world, params),
         "DeleteDBInstance" => delete::delete(world, params),
+        "DescribeDBInstanceAutomatedBackups" => backups::describe(world, params),
         "DescribeDBSnapshots" => snapshots::describe(world, params),
         "DeleteDBSnapshot" => snapshots::delete(world, params),
         "AddTagsToResource" => tagging::add(world, params),
@@ -142,10 +139,10 @@ fn advance(world: &mut World) {
         condition::advance(world, &id);
         change::advance(world, &id);
         export_logs(world, &id);
+        backups::advance(world, &id);
         delete::advance(world, &id);
     }
-    let now = world.now;
-    world.states.rds.retained.retain(|backups| backups.until > now);
+    backups::expire(world);
 }
 
 /// RDS creates a log group for each kind of exported log once the instance runs, and never deletes it.
@@ -161,7 +158,7 @@ fn export_logs(world: &mut World, id: &str) {
 }
 
 /// Lists existing resources. The price of snapshots and retained backups is that of their source's storage, which is
-/// an upper limit. A managed secret is priced with its instance, with which it is created and deleted.
+/// an upper limit; automated snapshots are free or belong to a retained backup. A managed secret is priced with its instance, with which it is created and deleted.
 fn inventory(world: &World, items: &mut Vec<Item>) {
     let rds = &world.states.rds;
     for (name, group) in &rds.subnet_groups {
@@ -182,18 +179,18 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
                 .monthly(storage * f64::from(instance.settings.storage) * copies + secret),
         );
     }
-    for (id, snapshot) in &rds.snapshots {
+    for (id, snapshot) in rds.snapshots.iter().filter(|(_, snapshot)| !snapshot.automated) {
         items.push(
             Item::new("AWS::RDS::DBSnapshot", id, &snapshot.tags)
                 .named(id)
                 .monthly(BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
         );
     }
-    for backups in &rds.retained {
+    for instance in rds.retained.iter().map(|retained| &retained.instance) {
         items.push(
-            Item::new("AWS::RDS::DBInstanceAutomatedBackup", &backups.resource_id, &backups.tags)
-                .named(&backups.resource_id)
-                .monthly(BACKUP_MONTHLY * f64::from(backups.gibibytes)),
+            Item::new("AWS::RDS::DBInstanceAutomatedBackup", &instance.resource_id, &instance.tags)
+                .named(&instance.resource_id)
+                .monthly(BACKUP_MONTHLY * f64::from(instance.settings.storage)),
         );
     }
 }

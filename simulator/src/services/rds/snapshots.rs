@@ -1,4 +1,4 @@
-//! Final snapshots of instances.
+//! Snapshots of instances: final and automated ones.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::instance::Instance;
 use super::query::{Filters, Page};
-use super::{invalid, tagging};
+use super::{catalogue, invalid, tagging};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -18,15 +18,19 @@ pub(super) const SNAPSHOTS: usize = 100;
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     instance: String,
-    resource_id: String,
-    engine_version: &'static str,
+    pub(super) resource_id: String,
+    /// Whether it belongs to the automated backups.
+    pub(super) automated: bool,
+    pub(super) engine_version: &'static str,
     pub(super) gibibytes: u32,
-    storage_type: String,
-    master_username: String,
-    port: u16,
+    pub(super) storage_type: String,
+    pub(super) master_username: String,
+    pub(super) port: u16,
+    pub(super) backup_days: u32,
     zone: String,
     vpc: String,
-    kms_key: Option<String>,
+    /// The key that encrypts it; `None` for one that is not encrypted.
+    pub(super) kms_key: Option<String>,
     instance_made_at: Duration,
     pub(super) tags: Tags,
     pub(super) made_at: Duration,
@@ -45,11 +49,13 @@ impl Snapshot {
         Self {
             instance: id.to_owned(),
             resource_id: instance.resource_id.clone(),
+            automated: false,
             engine_version: instance.settings.version,
             gibibytes: instance.settings.storage,
             storage_type: instance.settings.storage_type.clone(),
             master_username: instance.master_username.clone(),
             port: instance.settings.port,
+            backup_days: instance.settings.backup_days,
             zone: instance.nodes.first().map(|node| node.zone.clone()).unwrap_or_default(),
             vpc: vpc.to_owned(),
             kms_key: instance.kms_key.clone(),
@@ -60,9 +66,41 @@ impl Snapshot {
         }
     }
 
-    fn status(&self, now: Duration) -> &'static str {
+    pub(super) fn status(&self, now: Duration) -> &'static str {
         if now < self.available_at { "creating" } else { "available" }
     }
+
+    fn kind(&self) -> &'static str {
+        if self.automated { "automated" } else { "manual" }
+    }
+}
+
+/// A snapshot that exists from the start, of an instance that does not.
+pub(crate) fn seed(world: &mut World, name: &str, version: &str, kms_key: Option<&str>, tags: &Tags) {
+    let Ok(engine_version) = catalogue::resolve(world, Some(version)) else { return };
+    let snapshot = Snapshot {
+        instance: "elsewhere".into(),
+        resource_id: "db-ELSEWHERE".into(),
+        automated: false,
+        engine_version,
+        gibibytes: 20,
+        storage_type: "gp3".into(),
+        master_username: "postgres".into(),
+        port: 5432,
+        backup_days: 1,
+        zone: format!("{}a", world.region),
+        vpc: "vpc-elsewhere".into(),
+        kms_key: kms_key.map(str::to_owned),
+        instance_made_at: world.now,
+        tags: tags.clone(),
+        made_at: world.now,
+        available_at: world.now,
+    };
+    world.states.rds.snapshots.insert(name.to_owned(), snapshot);
+}
+
+pub(super) fn find<'w>(world: &'w World, id: &str) -> Result<&'w Snapshot, Refusal> {
+    world.states.rds.snapshots.get(id).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Refusal {
@@ -83,20 +121,25 @@ pub(super) fn describe(world: &mut World, params: &Params) -> Result<Reply, Refu
     )?;
     let page = Page::read(params)?;
     params.done()?;
-    if let Some(id) = id.as_ref().filter(|id| !world.states.rds.snapshots.contains_key(*id)) {
-        return Err(not_found(id));
+    if let Some(id) = &id {
+        // Source: API reference, `DBSnapshotIdentifier`: "If this identifier is for an automated snapshot, the SnapshotType
+        // parameter must also be specified".
+        let found = world.states.rds.snapshots.get(id);
+        if !found.is_some_and(|snapshot| !snapshot.automated || kind.is_some()) {
+            return Err(not_found(id));
+        }
     }
     let matches = |name: &String, snapshot: &Snapshot| {
         id.as_ref().is_none_or(|id| id == name)
             && instance.as_ref().is_none_or(|instance| *instance == snapshot.instance)
             && resource_id.as_ref().is_none_or(|id| *id == snapshot.resource_id)
-            && kind.as_deref().is_none_or(|kind| kind == "manual")
+            && kind.as_deref().is_none_or(|kind| kind == snapshot.kind())
             && filters.pass(|filter| match filter {
                 "db-instance-id" => Some(&snapshot.instance),
                 "db-snapshot-id" => Some(name),
                 "dbi-resource-id" => Some(&snapshot.resource_id),
                 "engine" => Some("postgres"),
-                _ => Some("manual"),
+                _ => Some(snapshot.kind()),
             })
     };
     let found = world.states.rds.snapshots.iter().filter(|(name, snapshot)| matches(name, snapshot));
@@ -121,7 +164,7 @@ fn document(world: &World, id: &str, snapshot: &Snapshot) -> Value {
         "InstanceCreateTime": Clock::date(snapshot.instance_made_at),
         "MasterUsername": snapshot.master_username,
         "LicenseModel": "postgresql-license",
-        "SnapshotType": "manual",
+        "SnapshotType": snapshot.kind(),
         "PercentProgress": if available { 100 } else { 0 },
         "StorageType": snapshot.storage_type,
         "Encrypted": snapshot.kms_key.is_some(),
@@ -138,7 +181,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if id.starts_with("rds:") {
         return Err(invalid(format!("Automated snapshots cannot be deleted: {id}")));
     }
-    let snapshot = world.states.rds.snapshots.get(&id).ok_or_else(|| not_found(&id))?;
+    let snapshot = find(world, &id)?;
     if snapshot.status(world.now) != "available" {
         return Err(Refusal::new(
             "InvalidDBSnapshotState",

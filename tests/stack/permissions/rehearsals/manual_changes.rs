@@ -3,10 +3,11 @@
 use serde_json::json;
 use stackdrop::Rehearsal;
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_simulator::Seed;
 use stackdrop_statemachine::Abort;
 
 use super::{rehearsal, succeeds, unprotected, wait};
-use crate::{SHOP, deployed};
+use crate::{SHOP, deployed, with};
 
 pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
@@ -35,8 +36,8 @@ pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     rehearsal
 }
 
-/// Manual changes stop the database, replace its parameter group, and delete it and the load balancer: the next deployment creates
-/// new ones in the existing subnets.
+/// Manual changes stop the database, replace its parameter group, and delete it and the load balancer. A deployment is refused until
+/// the spec names a snapshot; then the database and the load balancer are created again in the existing subnets.
 pub(super) async fn shop_loses_its_database_and_load_balancer() -> Rehearsal {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected(SHOP)).await;
@@ -48,14 +49,34 @@ pub(super) async fn shop_loses_its_database_and_load_balancer() -> Rehearsal {
         succeeds(&rehearsal, json!({ "stack": "shop" })).await;
     }
     let delete = rehearsal.aws().rds().delete_db_instance().db_instance_identifier("shop-database");
-    delete.skip_final_snapshot(true).send().await.unwrap();
+    delete.final_db_snapshot_identifier("shop-database-last").send().await.unwrap();
     wait(1800).await;
-    succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    let refused = rehearsal.run(json!({ "stack": "shop" }), &(), &Abort::default()).await;
+    assert_eq!(refused.result(), Outcome::Failed, "{:?}", refused.error());
+    deployed(&rehearsal, &restored_from(&unprotected(SHOP), "shop-database-last")).await;
     // The services wait for the new load balancer.
     let incident = stackdrop_simulator::Incident::named("load-balancer-deleted").unwrap();
     assert_eq!(rehearsal.account().cause(incident, "shop").len(), 1);
     wait(600).await;
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
+    rehearsal
+}
+
+fn restored_from(spec: &str, snapshot: &str) -> String {
+    with(spec, "finalSnapshot: true", &format!("finalSnapshot: true\n  restoreFrom: {snapshot}"))
+}
+
+/// A new stack is created from a snapshot that another owner shares with it, and that has a customer key.
+pub(super) async fn shop_is_restored_from_a_shared_snapshot() -> Rehearsal {
+    let spec = restored_from(&unprotected(SHOP), "shared");
+    let rehearsal = rehearsal(&spec);
+    rehearsal.account().seed(&Seed::DatabaseSnapshot {
+        name: "shared".into(),
+        version: "17".into(),
+        kms_key: Some("arn:aws:kms:eu-central-1:123456789012:key/of-the-owner".into()),
+        tags: [("stackdrop-access".to_owned(), "shop".to_owned())].into(),
+    });
+    deployed(&rehearsal, &spec).await;
     rehearsal
 }
 

@@ -19,6 +19,7 @@ pub(super) async fn all() -> Vec<Rehearsal> {
         shop_is_updated_and_destroyed().await,
         manual_changes::shop_is_changed_manually().await,
         manual_changes::shop_loses_its_database_and_load_balancer().await,
+        manual_changes::shop_is_restored_from_a_shared_snapshot().await,
         private_gets_nat_and_is_destroyed().await,
         minimal_is_deployed().await,
         too_many_ranges_are_refused().await,
