@@ -41,7 +41,7 @@ mod network_security; // security properties of the network, egress and instance
 mod network_tags; // removed and changed tags of the network, egress and instance
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
-mod pages; // the pages for contributors name what exists
+mod pages; // the pages for contributors and reviewers name what exists
 mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
 mod plan_only; // executions that only plan change nothing
