@@ -213,6 +213,28 @@ pub(crate) fn prefix(prefix: &str, _: &()) -> garde::Result {
     )
 }
 
+/// A folder in a container that is writable although the container's root file system is not.
+pub(crate) fn writable_path(path: &str, _: &()) -> garde::Result {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && ![".", ".."].contains(&part)
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    };
+    let mut parts = path.strip_prefix('/').unwrap_or_default().split('/');
+    if path.len() > 255 || !parts.clone().all(is_part) {
+        return refuse(
+            format!("invalid path `{path}`"),
+            "the absolute path of a folder, such as /tmp: at most 255 letters, digits and `/_.-`, without a slash at the end",
+        );
+    }
+    // The container runtime mounts its own file systems there.
+    require(
+        parts.next().is_none_or(|first| !["dev", "proc", "sys"].contains(&first)),
+        || format!("`{path}` belongs to the system"),
+        "a folder outside /dev, /proc and /sys",
+    )
+}
+
 pub(crate) fn health_path(path: &str, _: &()) -> garde::Result {
     let is_valid = path.starts_with('/') && path.len() <= 1024 && path.chars().all(|c| c.is_ascii_graphic());
     require(

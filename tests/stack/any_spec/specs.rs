@@ -275,6 +275,11 @@ fn work() -> impl Strategy<Value = Map<String, Value>> {
         ("scaling", scaling.boxed()),
         ("routes", vec(route, 1..4).prop_map(Value::from).boxed()),
         ("exec", flag()),
+        ("readOnlyRootFilesystem", flag()),
+        (
+            "writablePaths",
+            one_of(vec![json!([]), json!(["/tmp"]), json!(["/var/run", "/_x.y-z/9", "/tmp", "/tmp2"])]),
+        ),
         ("logDays", one_of(vec![1, 5, 30, 1096, 3653])),
         (
             "managedElsewhere",
@@ -285,6 +290,13 @@ fn work() -> impl Strategy<Value = Map<String, Value>> {
         // `count` must be within the range of `scaling`.
         if let Some(least) = work.get("scaling").map(|scaling| scaling["min"].clone()) {
             work.insert("count".into(), least);
+        }
+        // Writable paths need a read-only file system, which excludes `exec`.
+        if work.get("writablePaths").is_some_and(|paths| *paths != json!([])) {
+            work.insert("readOnlyRootFilesystem".into(), true.into());
+        }
+        if work.get("readOnlyRootFilesystem") == Some(&true.into()) {
+            work.remove("exec");
         }
         work
     })
