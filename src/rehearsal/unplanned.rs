@@ -220,7 +220,8 @@ fn component_of(call: &Call) -> Option<&str> {
         return None;
     }
     match call.caller.split('/').nth(1) {
-        // Conclude switches on the database's deletion protection.
+        // Conclude turns on the deletion protection of the database and of the load balancer.
+        Some("conclude") if call.service == "elasticloadbalancing" => Some("load-balancer"),
         Some("conclude") => Some("database"),
         component => component,
     }

@@ -34,6 +34,7 @@ mod leaks; // what a refused spec contains is written nowhere
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
+mod load_balancer_protection; // the deletion protection of a load balancer
 mod moto; // whole stacks in moto, another simulation of AWS
 mod names; // the names of two stacks never collide
 mod network_events; // what AWS and people do to the network, egress and instance

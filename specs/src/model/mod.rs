@@ -149,6 +149,10 @@ pub struct LoadBalancer {
     #[serde(default = "default_idle_timeout")]
     #[garde(range(min = 1, max = 4000))]
     pub idle_timeout: u16,
+    /// Whether AWS refuses to delete the load balancer, once the first deployment has succeeded. To remove it, deploy `false` first.
+    #[serde(default)]
+    #[garde(skip)]
+    pub deletion_protection: bool,
     /// The destination of access logs. Default: no access logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]

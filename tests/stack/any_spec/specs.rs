@@ -142,6 +142,7 @@ fn load_balancer(region: &'static str) -> impl Strategy<Value = Value> {
         ("allowedCidrs", ranges.boxed()),
         ("redirectHttp", flag()),
         ("idleTimeout", one_of(vec![1, 60, 4000])),
+        ("deletionProtection", flag()),
         ("accessLogs", logs.boxed()),
     ]);
     (certificate, others).prop_map(|(mut load_balancer, others)| {
