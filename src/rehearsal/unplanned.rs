@@ -25,7 +25,7 @@ const fn writes(
 }
 
 /// Every writing call of the components, except those that change tags.
-const WRITES: [Writes; 33] = [
+const WRITES: [Writes; 34] = [
     writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
     // A new VPC has a default security group, whose rules are deleted.
     writes(
@@ -34,6 +34,7 @@ const WRITES: [Writes; 33] = [
         &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"],
     ),
     writes("network", &["subnet"], &["CreateSubnet", "ModifySubnetAttribute", "DeleteSubnet"]),
+    writes("network", &["flow-log"], &["CreateFlowLogs", "DeleteFlowLogs"]),
     writes(
         "network",
         &["internet-gateway"],

@@ -24,6 +24,7 @@ mod egress_changes; // the previous egress is kept until the new one works
 mod ended_by_aws; // executions that Step Functions itself ends as FAILED are rolled back
 mod estimates; // the estimated cost and duration, compared with the rehearsal
 mod floors; // imports of the functions go one way
+mod flow_logs; // flow logs of the VPC
 mod follow_ups; // what follows in one component from a change in another is in the plan
 mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API

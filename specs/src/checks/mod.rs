@@ -200,7 +200,7 @@ pub(crate) fn bucket(name: &str, _: &()) -> garde::Result {
 }
 
 pub(crate) fn prefix(prefix: &str, _: &()) -> garde::Result {
-    // The load balancer appends `AWSLogs` to the prefix, and refuses a prefix that contains it.
+    // Elastic Load Balancing and EC2 append `AWSLogs` to the prefix, and refuse a prefix that contains it.
     let is_valid = (1..=200).contains(&prefix.len())
         && !prefix.starts_with('/')
         && !prefix.ends_with('/')
@@ -208,7 +208,7 @@ pub(crate) fn prefix(prefix: &str, _: &()) -> garde::Result {
         && prefix.chars().all(|c| c.is_ascii_alphanumeric() || "/!-_.*'()".contains(c));
     require(
         is_valid,
-        || format!("invalid access log prefix `{prefix}`"),
+        || format!("invalid prefix for logs `{prefix}`"),
         "at most 200 letters, digits and `/!-_.*'()`, without a slash at either end and without `AWSLogs`",
     )
 }
