@@ -57,6 +57,18 @@ async fn a_flow_log_is_created_replaced_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flow_log_that_somebody_deletes_is_created_again() {
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, LOGGED).await;
+    let (first, _) = only(&rehearsal).await;
+    rehearsal.aws().ec2().delete_flow_logs().flow_log_ids(&first).send().await.unwrap();
+    let repair = redeploy(&rehearsal).await;
+    assert_eq!(changes(&repair), ["ec2:CreateFlowLogs"]);
+    assert_planned(&planned(&rehearsal, &repair).await, &["flow-log create"]);
+    assert_ne!(only(&rehearsal).await.0, first);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_destroy_deletes_the_flow_log() {
     let rehearsal = rehearsal(LOGGED);
     deployed(&rehearsal, LOGGED).await;

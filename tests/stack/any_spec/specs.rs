@@ -103,8 +103,18 @@ fn tags() -> impl Strategy<Value = Map<String, Value>> {
 
 fn network(nat: &'static str) -> impl Strategy<Value = Value> {
     let range = (select(vec![[10, 0], [10, 200], [172, 16], [172, 31], [192, 168]]), 16..=24_u8);
-    (range, 2..=3_u8).prop_map(move |(([first, second], length), zones)| {
-        json!({ "cidr": format!("{first}.{second}.0.0/{length}"), "zones": zones, "nat": nat })
+    let logs =
+        ("[a-z0-9][a-z0-9-]{1,30}[a-z0-9]", select(vec!["", "a", "b/c"]), select(vec!["all", "reject"]));
+    (range, 2..=3_u8, weighted(0.3, logs)).prop_map(move |(([first, second], length), zones, logs)| {
+        let cidr = format!("{first}.{second}.0.0/{length}");
+        let mut network = json!({ "cidr": cidr, "zones": zones, "nat": nat });
+        if let Some((bucket, prefix, traffic)) = logs {
+            network["flowLogs"] = json!({ "bucket": bucket, "traffic": traffic });
+            if !prefix.is_empty() {
+                network["flowLogs"]["prefix"] = prefix.into();
+            }
+        }
+        network
     })
 }
 
