@@ -11,10 +11,10 @@ use aws_sdk_ecs::types::builders::{
 use aws_sdk_ecs::types::{
     ApplicationProtocol, AvailabilityZoneRebalancing, AwsVpcConfiguration, ClusterField, ClusterSetting,
     ClusterSettingName, ContainerDefinition, DeploymentConfiguration, DeploymentRolloutState,
-    DeploymentStrategy, EphemeralStorage, HealthCheck, KernelCapabilities, LinuxParameters, LoadBalancer,
-    LogConfiguration, LogDriver, MountPoint, NetworkConfiguration, PortMapping, PropagateTags,
-    RuntimePlatform, SchedulingStrategy, ServiceDeploymentStatus, StopServiceDeploymentStopType, Tag,
-    TaskField, Ulimit, UlimitName,
+    DeploymentStrategy, EphemeralStorage, HealthCheck, HostVolumeProperties, KernelCapabilities,
+    LinuxParameters, LoadBalancer, LogConfiguration, LogDriver, MountPoint, NetworkConfiguration,
+    PortMapping, PropagateTags, RuntimePlatform, SchedulingStrategy, ServiceDeploymentStatus,
+    StopServiceDeploymentStopType, Tag, TaskField, Ulimit, UlimitName, Volume,
 };
 use common::{account, sdk};
 use ecs_shop::{Shop, assert_refused, container, wait};
@@ -35,11 +35,20 @@ async fn container_settings_that_fargate_lacks_are_refused() {
     let storage = |gib: i32| {
         with(container("web")).ephemeral_storage(EphemeralStorage::builder().size_in_gib(gib).build())
     };
+    let volume = |name: &str| Volume::builder().name(name).build();
+    let mount = |of: &str, at: &str| MountPoint::builder().source_volume(of).container_path(at).build();
+    let host = HostVolumeProperties::builder().source_path("/data").build();
+    let of_host = Volume::builder().name("v").host(host).build();
     for (request, message) in vec![
+        (with(container("web").mount_points(mount("v", "/v"))), "Unknown volume 'v'"),
+        (with(container("web").mount_points(mount("v", "v"))).volumes(volume("v")), "Invalid mount point"),
         (
-            with(container("web").mount_points(MountPoint::builder().source_volume("v").build())),
-            "Unknown volume",
+            with(container("web").mount_points(mount("v", "/v")).mount_points(mount("v", "/v")))
+                .volumes(volume("v")),
+            "Invalid mount point",
         ),
+        (with(container("web")).volumes(volume("a/b")), "Invalid volume name"),
+        (with(container("web")).volumes(of_host), "does not support the parameter sourcePath"),
         (with(container("web").ulimits(limit)), "only supports the ulimit nofile"),
         (
             with(container("web").linux_parameters(LinuxParameters::builder().capabilities(admin).build())),
@@ -68,6 +77,10 @@ async fn container_settings_that_fargate_lacks_are_refused() {
     let fits = storage(21).container_definitions(port(grpc).name("other").essential(false).build());
     let made = fits.send().await.unwrap().task_definition.unwrap();
     assert_eq!(made.ephemeral_storage().unwrap().size_in_gib(), 21);
+    let writable = container("web").readonly_root_filesystem(true).mount_points(mount("v", "/v"));
+    let made = with(writable).volumes(volume("v")).send().await.unwrap().task_definition.unwrap();
+    assert_eq!(made.volumes()[0].name(), Some("v"));
+    assert_eq!(made.container_definitions()[0].mount_points()[0].container_path(), Some("/v"));
 }
 
 #[tokio::test(start_paused = true)]

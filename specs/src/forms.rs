@@ -15,6 +15,7 @@ pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]
 pub(crate) const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$";
 pub(crate) const HOSTED_ZONE: &str = "^Z[A-Z0-9]{1,31}$";
 pub(crate) const BUCKET: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
+pub(crate) const FOLDER: &str = "^(/[A-Za-z0-9_.-]+)+$";
 pub(crate) const PATH_PATTERN: &str = "^[/*?][A-Za-z0-9_.$/~\"'@:+&*?-]*$";
 pub(crate) const HOST_PATTERN: &str = "^[a-z0-9.*?-]+\\.[a-z*?]+$";
 pub(crate) const INSTANCE_TYPE: &str = "^[a-z][a-z0-9-]*\\.[a-z0-9-]+$";
@@ -101,4 +102,10 @@ form!(
     /// The ARN of a secret for ECS.
     SecretArn,
     { "type": "string", "pattern": SECRET }
+);
+
+form!(
+    /// The absolute path of a folder in a container.
+    Folder,
+    { "type": "string", "pattern": FOLDER, "maxLength": 255, "examples": ["/tmp"] }
 );

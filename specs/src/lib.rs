@@ -26,9 +26,9 @@ mod subnets;
 mod tree;
 
 pub use model::{
-    AccessLogs, Approval, Database, DatabaseClient, DatabaseValue, Drift, HealthCheck, Instance,
+    AccessLogs, Approval, Database, DatabaseClient, DatabaseValue, Drift, FlowLogs, HealthCheck, Instance,
     LoadBalancer, Managed, Nat, Network, OnDelete, OnFailure, Redeploy, Rotation, Route, Scaling, Service,
-    Spec,
+    Spec, Traffic,
 };
 pub use name::StackName;
 pub use problem::{Problem, SpecErrors};

@@ -270,3 +270,22 @@ fn a_control_character_is_shown_at_its_place() {
     let problem = &errors.problems()[0];
     assert_eq!((problem.line, problem.column, problem.text.as_str()), (2, 11, "\u{7}"), "{errors}");
 }
+
+#[test]
+fn a_writable_path_is_an_absolute_folder_outside_of_the_systems_own() {
+    let accepts = |path: &str| {
+        let paths = format!("readOnlyRootFilesystem: true, writablePaths: ['{path}']");
+        accepts(&format!("stack: shop\nservices: {{ web: {{ image: nginx, {paths} }} }}\n"), path)
+    };
+    let longest = format!("/{}", "x".repeat(254));
+    for path in ["/tmp", "/var/cache/nginx", "/.cache", "/a..b", "/device", longest.as_str()] {
+        assert!(accepts(path), "{path}");
+    }
+    let too_long = format!("/{}", "x".repeat(255));
+    for path in [
+        "/", "tmp", "/tmp/", "//tmp", "/a/../b", "/a/.", "/a b", "/ä", "/proc", "/sys/fs", "/dev/shm",
+        &too_long,
+    ] {
+        assert!(!accepts(path), "{path}");
+    }
+}

@@ -198,6 +198,11 @@ fn services() {
         service(
             "    secrets: { A: my-secret, B: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:short', C: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-123456:key' }\n"
         ),
+        service("    exec: true\n    readOnlyRootFilesystem: true\n"),
+        service("    writablePaths: [/tmp]\n"),
+        service(
+            "    readOnlyRootFilesystem: true\n    writablePaths: [/, tmp, /tmp/, /a/../b, /sys/fs, '/a b', /tmp, /tmp, /tmp/x, /tmpx]\n"
+        ),
         service("    database: { HOST: host }\n"),
         service("    database: { HOST: host }\ndatabase: { allow: [instance] }\ninstance: {}\n"),
         service(&format!("    command: ['{}']\n", "x".repeat(34_000))),

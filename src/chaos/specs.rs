@@ -27,8 +27,13 @@ impl Variant {
     /// The spec's text.
     pub(super) fn text(self, stack: &str) -> String {
         let nat = if self == Self::Private { "none" } else { "single" };
+        let logs = match self {
+            Self::Larger => ", flowLogs: { bucket: chaos-flow-logs }",
+            Self::Private => ", flowLogs: { bucket: chaos-flow-logs, traffic: reject }",
+            _ => "",
+        };
         let mut text = format!(
-            "stack: {stack}\nregion: eu-central-1\nnetwork: {{ cidr: 10.20.0.0/16, zones: 2, nat: {nat} }}\n"
+            "stack: {stack}\nregion: eu-central-1\nnetwork: {{ cidr: 10.20.0.0/16, zones: 2, nat: {nat}{logs} }}\n"
         );
         if self == Self::WithoutInstance {
             text = format!(
@@ -68,7 +73,8 @@ impl Variant {
             _ => "services:\n  web:\n    image: public.ecr.aws/docker/library/nginx:1.29\n".to_owned(),
         };
         if self == Self::Larger {
-            text += "    count: 3\n    cpu: 512\n";
+            text +=
+                "    count: 3\n    cpu: 512\n    readOnlyRootFilesystem: true\n    writablePaths: [/tmp]\n";
         }
         if matches!(self, Self::Full | Self::WithoutInstance) {
             text += "    scaling: { min: 2, max: 4, cpuPercent: 70 }\n";

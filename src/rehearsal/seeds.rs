@@ -31,6 +31,9 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
                 add(Seed::Bucket { name: logs.bucket.clone() });
             }
         }
+        if let Some(logs) = &spec.network.flow_logs {
+            add(Seed::Bucket { name: logs.bucket.clone() });
+        }
         for service in spec.services.values() {
             add(Seed::Image { image: service.image.clone() });
         }

@@ -25,7 +25,7 @@ const fn writes(
 }
 
 /// Every writing call of the components, except those that change tags.
-const WRITES: [Writes; 33] = [
+const WRITES: [Writes; 34] = [
     writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
     // A new VPC has a default security group, whose rules are deleted.
     writes(
@@ -34,6 +34,7 @@ const WRITES: [Writes; 33] = [
         &["RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress"],
     ),
     writes("network", &["subnet"], &["CreateSubnet", "ModifySubnetAttribute", "DeleteSubnet"]),
+    writes("network", &["flow-log"], &["CreateFlowLogs", "DeleteFlowLogs"]),
     writes(
         "network",
         &["internet-gateway"],
@@ -228,7 +229,8 @@ fn component_of(call: &Call) -> Option<&str> {
         return None;
     }
     match call.caller.split('/').nth(1) {
-        // Conclude switches on the database's deletion protection.
+        // Conclude turns on the deletion protection of the database and of the load balancer.
+        Some("conclude") if call.service == "elasticloadbalancing" => Some("load-balancer"),
         Some("conclude") => Some("database"),
         component => component,
     }

@@ -133,6 +133,7 @@ fn quota(service: &str, operation: &str) -> Option<&'static str> {
         }
         ("ec2", "AllocateAddress") => "AddressLimitExceeded",
         ("ec2", "CreateNatGateway") => "NatGatewayLimitExceeded",
+        ("ec2", "CreateFlowLogs") => "FlowLogsLimitExceeded",
         ("ec2", "CreateVpcEndpoint") => "VpcEndpointLimitExceeded",
         ("ec2", "RunInstances") => "VcpuLimitExceeded",
         ("rds", "CreateDBSubnetGroup") => "DBSubnetGroupQuotaExceeded",

@@ -26,6 +26,7 @@ mod egress_changes; // the previous egress is kept until the new one works
 mod ended_by_aws; // executions that Step Functions itself ends as FAILED are rolled back
 mod estimates; // the estimated cost and duration, compared with the rehearsal
 mod floors; // imports of the functions go one way
+mod flow_logs; // flow logs of the VPC
 mod follow_ups; // what follows in one component from a change in another is in the plan
 mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
@@ -36,6 +37,7 @@ mod leaks; // what a refused spec contains is written nowhere
 mod leftovers; // what a deployment leaves behind is deleted later, and the locks of others stay
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
+mod load_balancer_protection; // the deletion protection of a load balancer
 mod moto; // whole stacks in moto, another simulation of AWS
 mod names; // the names of two stacks never collide
 mod network_events; // what AWS and people do to the network, egress and instance
@@ -43,7 +45,7 @@ mod network_security; // security properties of the network, egress and instance
 mod network_tags; // removed and changed tags of the network, egress and instance
 mod not_owned; // resources of other owners are named, and never changed
 mod omissions; // every entry of the workflow table is needed
-mod pages; // the pages for contributors name what exists
+mod pages; // the pages for contributors and reviewers name what exists
 mod password; // rotations of the database's password, and the restarts after them
 mod permissions; // what each role allows
 mod plan_only; // executions that only plan change nothing

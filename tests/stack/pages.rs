@@ -1,9 +1,9 @@
-//! The pages for contributors name files, tests and other names in the code that exist.
+//! The pages for contributors and reviewers name files, tests and other names in the code that exist.
 
 use std::path::{Path, PathBuf};
 
 /// The pages.
-const PAGES: [&str; 3] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/contributing"];
+const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/contributing", "docs/security.md"];
 
 /// The folders with which a path in a page begins.
 const FOLDERS: [&str; 8] =

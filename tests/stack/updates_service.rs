@@ -86,7 +86,7 @@ async fn watched(rehearsal: &Rehearsal, spec: &str) -> (Deployed, usize) {
 }
 
 /// The text that is replaced in the spec, its replacement, and what the plan must say.
-const UPDATES: [(&str, &str, &str); 29] = [
+const UPDATES: [(&str, &str, &str); 33] = [
     (
         "nginx:1.29",
         "nginx:1.30",
@@ -107,6 +107,16 @@ const UPDATES: [(&str, &str, &str); 29] = [
     ("interval: 10", "interval: 15", "target-group/web healthCheck.interval: 10 -> 15"),
     ("grace: 60", "grace: 90", "service/web healthCheck.grace: 60 -> 90"),
     ("exec: true", "exec: false", "service/web exec: true -> false"),
+    (
+        "readOnlyRootFilesystem: false",
+        "readOnlyRootFilesystem: true",
+        "task-definition/web readOnlyRootFilesystem: false -> true",
+    ),
+    (
+        "exec: false",
+        "exec: false\n    writablePaths: [/var/cache/nginx, /tmp]",
+        "task-definition/web writablePaths: (none) -> /tmp, /var/cache/nginx",
+    ),
     ("logDays: 30", "logDays: 14", "log-group/web logDays: 30 -> 14"),
     ("- path: /*", "- path: /shop/*", "create rule/any-host/shop/_"),
     ("- path: /shop/*", "- path: /shop/*\n        priority: 7", "rule/any-host/shop/_ priority: "),
@@ -117,6 +127,16 @@ const UPDATES: [(&str, &str, &str); 29] = [
         "idleTimeout: 120",
         "accessLogs: { bucket: shop-access-logs }\n  idleTimeout: 120",
         "load-balancer access_logs.s3.enabled: false -> true",
+    ),
+    (
+        "deletionProtection: false",
+        "deletionProtection: true",
+        "load-balancer deletion_protection.enabled: false -> true",
+    ),
+    (
+        "deletionProtection: true",
+        "deletionProtection: false",
+        "load-balancer deletion_protection.enabled: true -> false",
     ),
     (
         "certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23",

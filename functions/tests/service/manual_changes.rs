@@ -131,25 +131,32 @@ async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_of_a_task_definition_with_something_that_no_spec_has_is_replaced() {
-    type Copy = (&'static str, fn(&mut Vec<ContainerDefinition>));
+    // What is copied, the field that the plan names, and the change.
+    type Copy = (&'static str, &'static str, fn(&mut Vec<ContainerDefinition>));
     let copies: [Copy; 6] = [
-        ("an entry point", |containers| containers[0].entry_point = Some(vec!["sh".into()])),
-        ("a user", |containers| containers[0].user = Some("root".into())),
-        ("a working directory", |containers| containers[0].working_directory = Some("/tmp".into())),
-        ("a read-only file system", |containers| containers[0].readonly_root_filesystem = Some(true)),
-        ("a stop timeout", |containers| containers[0].stop_timeout = Some(120)),
-        ("another container", |containers| {
+        ("an entry point", "revision", |containers| containers[0].entry_point = Some(vec!["sh".into()])),
+        ("a user", "revision", |containers| containers[0].user = Some("root".into())),
+        ("a working directory", "revision", |containers| {
+            containers[0].working_directory = Some("/tmp".into())
+        }),
+        ("a read-only file system", "readOnlyRootFilesystem", |containers| {
+            containers[0].readonly_root_filesystem = Some(true)
+        }),
+        ("a stop timeout", "revision", |containers| containers[0].stop_timeout = Some(120)),
+        ("another container", "revision", |containers| {
             let sidecar = ContainerDefinition::builder().name("sidecar").image("sidecar").essential(false);
             containers.push(sidecar.build());
         }),
     ];
     let (account, aws, mut deployment) = deployed(WORKER).await;
-    for (what, copy) in copies {
+    for (what, field, copy) in copies {
         use_copy(&aws, copy).await;
         tokio::time::advance(Duration::from_mins(10)).await;
         let planned = changes(&aws, &deployment).await;
-        for line in ["update task-definition/mail revision", "update service/mail taskDefinition"] {
-            assert!(planned.iter().any(|planned| planned == line), "{what}: {line} is not in {planned:?}");
+        for line in
+            [format!("update task-definition/mail {field}"), "update service/mail taskDefinition".into()]
+        {
+            assert!(planned.contains(&line), "{what}: {line} is not in {planned:?}");
         }
         apply(&aws, &[NAME], &mut deployment).await;
         wait_until_stable(&aws, &deployment).await.unwrap();

@@ -8,6 +8,7 @@ mod common;
 mod access;
 mod changes;
 mod endpoints;
+mod flow_logs;
 mod gateways;
 mod groups;
 mod instances;

@@ -200,7 +200,7 @@ pub(crate) fn bucket(name: &str, _: &()) -> garde::Result {
 }
 
 pub(crate) fn prefix(prefix: &str, _: &()) -> garde::Result {
-    // The load balancer appends `AWSLogs` to the prefix, and refuses a prefix that contains it.
+    // Elastic Load Balancing and EC2 append `AWSLogs` to the prefix, and refuse a prefix that contains it.
     let is_valid = (1..=200).contains(&prefix.len())
         && !prefix.starts_with('/')
         && !prefix.ends_with('/')
@@ -208,8 +208,30 @@ pub(crate) fn prefix(prefix: &str, _: &()) -> garde::Result {
         && prefix.chars().all(|c| c.is_ascii_alphanumeric() || "/!-_.*'()".contains(c));
     require(
         is_valid,
-        || format!("invalid access log prefix `{prefix}`"),
+        || format!("invalid prefix for logs `{prefix}`"),
         "at most 200 letters, digits and `/!-_.*'()`, without a slash at either end and without `AWSLogs`",
+    )
+}
+
+/// A folder in a container that is writable although the container's root file system is not.
+pub(crate) fn writable_path(path: &str, _: &()) -> garde::Result {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && ![".", ".."].contains(&part)
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    };
+    let mut parts = path.strip_prefix('/').unwrap_or_default().split('/');
+    if path.len() > 255 || !parts.clone().all(is_part) {
+        return refuse(
+            format!("invalid path `{path}`"),
+            "the absolute path of a folder, such as /tmp: at most 255 letters, digits and `/_.-`, without a slash at the end",
+        );
+    }
+    // The container runtime mounts its own file systems there.
+    require(
+        parts.next().is_none_or(|first| !["dev", "proc", "sys"].contains(&first)),
+        || format!("`{path}` belongs to the system"),
+        "a folder outside /dev, /proc and /sys",
     )
 }
 

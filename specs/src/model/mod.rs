@@ -98,6 +98,40 @@ pub struct Network {
     #[garde(inner(custom(checks::kept_route)))]
     #[schemars(with = "Vec<forms::Cidr>", length(max = 40))]
     pub keep_routes: Vec<Ipv4Net>,
+    /// The destination of flow logs, which record the connections of the VPC. Default: no flow logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub flow_logs: Option<FlowLogs>,
+}
+
+/// The destination of the VPC's flow logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FlowLogs {
+    /// An existing bucket whose policy allows `delivery.logs.amazonaws.com` to write to it.
+    #[garde(custom(checks::bucket))]
+    #[schemars(extend("pattern" = forms::BUCKET), example = &"flow-logs")]
+    pub bucket: String,
+    /// The prefix of the object keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(checks::prefix)))]
+    #[schemars(length(max = 200))]
+    pub prefix: Option<String>,
+    /// The connections that are recorded.
+    #[serde(default)]
+    #[garde(skip)]
+    pub traffic: Traffic,
+}
+
+/// The connections that a flow log records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// All connections.
+    #[default]
+    All,
+    /// Only connections that security groups reject.
+    Reject,
 }
 
 /// The internet access of private subnets.
@@ -149,6 +183,10 @@ pub struct LoadBalancer {
     #[serde(default = "default_idle_timeout")]
     #[garde(range(min = 1, max = 4000))]
     pub idle_timeout: u16,
+    /// Whether AWS refuses to delete the load balancer, once the first deployment has succeeded. To remove it, deploy `false` first.
+    #[serde(default)]
+    #[garde(skip)]
+    pub deletion_protection: bool,
     /// The destination of access logs. Default: no access logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
@@ -244,6 +282,7 @@ impl Default for Network {
             nat: Nat::Single,
             exclude_zones: Vec::new(),
             keep_routes: Vec::new(),
+            flow_logs: None,
         }
     }
 }

@@ -66,6 +66,15 @@ pub struct Service {
     #[serde(default)]
     #[garde(skip)]
     pub exec: bool,
+    /// Whether the container cannot change the image's files. Not with `exec`, whose agent needs a writable file system.
+    #[serde(default)]
+    #[garde(skip)]
+    pub read_only_root_filesystem: bool,
+    /// The folders that the container can nevertheless write to, such as `/tmp`. Each is on the task's own storage, and its content is deleted with the task. It is empty and belongs to root, unless the image declares the folder as a `VOLUME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[garde(inner(custom(checks::writable_path)))]
+    #[schemars(with = "Vec<forms::Folder>", length(max = 10))]
+    pub writable_paths: Vec<String>,
     /// The requests that the load balancer sends to the service. A service without routes is a worker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[garde(dive)]

@@ -15,6 +15,8 @@ use crate::{Nat, Service, Spec};
 const NAME_MAX: usize = 27;
 /// A task definition has 64 KiB in total (ECS, "Service quotas"); this part is for the texts of the spec, which has 40 KiB.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
+/// Each is a volume of the task definition.
+const WRITABLE_PATHS_MAX: usize = 10;
 /// Variables that ECS or Fargate sets.
 const RESERVED_VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -46,6 +48,7 @@ pub(super) fn check(spec: &Spec, name: &str, service: &Service, findings: &mut F
         let message = format!("CloudWatch Logs does not offer a retention of {} days", service.log_days);
         findings.value(&here.child("logDays"), &[], message, in_words(&LOG_DAYS));
     }
+    file_system(service, &here, findings);
     variables(spec, service, &here, findings);
     routes(spec, service, &here, findings);
 }
@@ -116,6 +119,45 @@ fn count(service: &Service, here: &Path, findings: &mut Findings<'_>) {
             format!("{} is outside the range of `scaling`", service.count),
             format!("{} to {}", scaling.min, scaling.max),
         );
+    }
+}
+
+fn file_system(service: &Service, here: &Path, findings: &mut Findings<'_>) {
+    let [read_only, paths] = ["readOnlyRootFilesystem", "writablePaths"].map(|key| here.child(key));
+    // ECS: "SSM agent requires that the container file system is able to be written to" (ECS developer guide, "Monitor
+    // Amazon ECS containers with ECS Exec", considerations).
+    if service.exec && service.read_only_root_filesystem {
+        findings.value(
+            &read_only,
+            &[here.child("exec")],
+            "`exec` does not work with a read-only file system: its agent writes to it",
+            "`readOnlyRootFilesystem: false`, or `exec: false`",
+        );
+    }
+    if !service.writable_paths.is_empty() && !service.read_only_root_filesystem {
+        findings.value(
+            &paths,
+            std::slice::from_ref(&read_only),
+            "without `readOnlyRootFilesystem`, every folder is writable",
+            "`readOnlyRootFilesystem: true`, or no `writablePaths`",
+        );
+    }
+    if service.writable_paths.len() > WRITABLE_PATHS_MAX {
+        let message = format!("found {} paths", service.writable_paths.len());
+        findings.value(&paths, &[], message, format!("at most {WRITABLE_PATHS_MAX}"));
+    }
+    for (index, path) in service.writable_paths.iter().enumerate() {
+        for (other_index, other) in service.writable_paths.iter().enumerate() {
+            let inside = path.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            if inside || path == other && other_index < index {
+                findings.value(
+                    &paths.child(index),
+                    &[paths.child(other_index)],
+                    format!("`{other}` already contains this folder"),
+                    "only the outer folder",
+                );
+            }
+        }
     }
 }
 

@@ -103,8 +103,18 @@ fn tags() -> impl Strategy<Value = Map<String, Value>> {
 
 fn network(nat: &'static str) -> impl Strategy<Value = Value> {
     let range = (select(vec![[10, 0], [10, 200], [172, 16], [172, 31], [192, 168]]), 16..=24_u8);
-    (range, 2..=3_u8).prop_map(move |(([first, second], length), zones)| {
-        json!({ "cidr": format!("{first}.{second}.0.0/{length}"), "zones": zones, "nat": nat })
+    let logs =
+        ("[a-z0-9][a-z0-9-]{1,30}[a-z0-9]", select(vec!["", "a", "b/c"]), select(vec!["all", "reject"]));
+    (range, 2..=3_u8, weighted(0.3, logs)).prop_map(move |(([first, second], length), zones, logs)| {
+        let cidr = format!("{first}.{second}.0.0/{length}");
+        let mut network = json!({ "cidr": cidr, "zones": zones, "nat": nat });
+        if let Some((bucket, prefix, traffic)) = logs {
+            network["flowLogs"] = json!({ "bucket": bucket, "traffic": traffic });
+            if !prefix.is_empty() {
+                network["flowLogs"]["prefix"] = prefix.into();
+            }
+        }
+        network
     })
 }
 
@@ -142,6 +152,7 @@ fn load_balancer(region: &'static str) -> impl Strategy<Value = Value> {
         ("allowedCidrs", ranges.boxed()),
         ("redirectHttp", flag()),
         ("idleTimeout", one_of(vec![1, 60, 4000])),
+        ("deletionProtection", flag()),
         ("accessLogs", logs.boxed()),
     ]);
     (certificate, others).prop_map(|(mut load_balancer, others)| {
@@ -275,6 +286,11 @@ fn work() -> impl Strategy<Value = Map<String, Value>> {
         ("scaling", scaling.boxed()),
         ("routes", vec(route, 1..4).prop_map(Value::from).boxed()),
         ("exec", flag()),
+        ("readOnlyRootFilesystem", flag()),
+        (
+            "writablePaths",
+            one_of(vec![json!([]), json!(["/tmp"]), json!(["/var/run", "/_x.y-z/9", "/tmp", "/tmp2"])]),
+        ),
         ("logDays", one_of(vec![1, 5, 30, 1096, 3653])),
         (
             "managedElsewhere",
@@ -285,6 +301,13 @@ fn work() -> impl Strategy<Value = Map<String, Value>> {
         // `count` must be within the range of `scaling`.
         if let Some(least) = work.get("scaling").map(|scaling| scaling["min"].clone()) {
             work.insert("count".into(), least);
+        }
+        // Writable paths need a read-only file system, which excludes `exec`.
+        if work.get("writablePaths").is_some_and(|paths| *paths != json!([])) {
+            work.insert("readOnlyRootFilesystem".into(), true.into());
+        }
+        if work.get("readOnlyRootFilesystem") == Some(&true.into()) {
+            work.remove("exec");
         }
         work
     })

@@ -10,6 +10,8 @@ use super::evidence::EVIDENCE;
 /// Exceptions: the dependent action, the action that depends on it (`SERVICE:*` for all), and why no call requests it.
 const NOT_REQUESTED: &[(&str, &str, &str)] = &[
     ("route53:AssociateVPCWithHostedZone", "ec2:CreateVpcEndpoint", "a gateway endpoint has no private name"),
+    ("ecs:*", "ec2:CreateFlowLogs", "the records have no fields of ECS"),
+    ("iam:PassRole", "ec2:CreateFlowLogs", "a flow log to S3 needs no role"),
     ("ssm:GetParameters", "ec2:RunInstances", "the call names the image by its ID"),
     ("iam:PassRole", "rds:*", "no database has a role for monitoring or a domain"),
     ("kms:*", "rds:*", "the keys are AWS's own: their policies allow everyone who is allowed to use RDS"),

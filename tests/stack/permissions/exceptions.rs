@@ -138,6 +138,12 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "AWS creates a VPC's default group without tags",
     ),
     exception(
+        "NetworkRole",
+        &[NoResource],
+        &["logs:CreateLogDelivery on *", "logs:DeleteLogDelivery on *"],
+        "take no narrower resource (Amazon VPC user guide, Create a flow log that publishes to Amazon S3)",
+    ),
+    exception(
         "ServiceRole",
         &[OthersName],
         &["ecs:StopServiceDeployment on service-deployment"],

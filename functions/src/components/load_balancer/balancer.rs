@@ -7,8 +7,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancerTypeEnum,
 };
 
-use super::NAME;
-use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_attributes, find_interfaces, repair_tags};
+use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_interfaces, repair_tags};
+use super::{NAME, protection};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
@@ -42,8 +42,7 @@ impl Handle {
     }
 }
 
-/// The desired attributes. Deletion protection is not among them: Stackdrop never turns it on, and does not turn it off if
-/// people turned it on (then a deletion reports the remaining resources).
+/// The desired attributes, without deletion protection.
 fn attributes(work: &Work<'_>) -> BTreeMap<&'static str, String> {
     let mut attributes = BTreeMap::from([
         // Malformed headers are used in attacks on servers behind a load balancer.
@@ -138,6 +137,9 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     for (key, (from, to)) in differing_attributes(work, Some(balancer)) {
         plan.update(LOGICAL_ID, key, from, to);
     }
+    if let Some(on) = protection::difference(work, balancer) {
+        plan.update(LOGICAL_ID, protection::ATTRIBUTE, !on, on);
+    }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &balancer.tags);
     if !serves(detail) {
         plan.change(Verb::Wait, LOGICAL_ID);
@@ -146,23 +148,6 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
         let why = format!("the load balancer serves requests, but cannot scale: {}", reason(detail));
         plan.warn(LOGICAL_ID, why, "free addresses in the public subnets, or contact AWS Support");
     }
-}
-
-/// Plans the problem that somebody protects the load balancer, although the spec no longer has it.
-pub(super) async fn plan_deletion(
-    work: &Work<'_>,
-    balancer: &Balancer,
-    plan: &mut Plan,
-) -> Result<(), StepError> {
-    let attributes = find_attributes(work, balancer.arn()).await?;
-    if attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
-        plan.problem(
-            LOGICAL_ID,
-            format!("somebody turned on the deletion protection of load balancer {}", balancer.arn()),
-            "turn it off in the attributes of the load balancer",
-        );
-    }
-    Ok(())
 }
 
 /// Whether it serves requests. In the state `active_impaired` it does, but it cannot scale.
@@ -242,13 +227,17 @@ pub(super) async fn configure(
     observed: &Observed,
     handle: &Handle,
 ) -> Result<(), StepError> {
-    let differing = differing_attributes(work, observed.balancer.as_ref());
-    if differing.is_empty() {
+    let differing = differing_attributes(work, observed.balancer.as_ref()).into_iter();
+    let protection = observed.balancer.as_ref().and_then(|balancer| protection::applied(work, balancer));
+    let pairs: Vec<(&str, String)> = differing
+        .map(|(key, (_, value))| (key, value))
+        .chain(protection.map(|on| (protection::ATTRIBUTE, on.to_string())))
+        .collect();
+    if pairs.is_empty() {
         return Ok(());
     }
-    let attributes = differing
-        .into_iter()
-        .map(|(key, (_, value))| LoadBalancerAttribute::builder().key(key).value(value).build());
+    let attributes =
+        pairs.into_iter().map(|(key, value)| LoadBalancerAttribute::builder().key(key).value(value).build());
     let call = work.aws.elb().modify_load_balancer_attributes().load_balancer_arn(&handle.arn);
     let call = call.set_attributes(Some(attributes.collect())).send().await;
     let doing = format!("setting the attributes of load balancer {}", handle.arn);

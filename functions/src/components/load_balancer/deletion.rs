@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::observed::{self, Balancer, Group, Observed, Purpose};
 use super::targets::Target;
-use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups};
+use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups, protection};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 use crate::contract::identity::{self, Lost};
@@ -19,7 +19,7 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
         plan.change(Verb::Delete, balancer::LOGICAL_ID);
     }
     if let Some(balancer) = &observed.balancer {
-        balancer::plan_deletion(work, balancer, &mut plan).await?;
+        protection::plan_deletion(work, balancer, &mut plan).await?;
     }
     for alias in observed.aliases.ours(work, &observed) {
         plan.change(Verb::Delete, format!("{} ({})", aliases::LOGICAL_ID, alias.domain));
@@ -39,7 +39,7 @@ pub(super) async fn plan_destroy(work: &Work<'_>) -> Result<Plan, StepError> {
     let observed = Observed::read(work, Purpose::Prune).await?;
     identity::plan(work, &lost(work, &observed).await?, &mut plan);
     if let Some(balancer) = &observed.balancer {
-        balancer::plan_deletion(work, balancer, &mut plan).await?;
+        protection::plan_deletion(work, balancer, &mut plan).await?;
     }
     Ok(plan)
 }
@@ -119,8 +119,8 @@ async fn delete_balancer(
     if balancer::delete(work, arn).await? {
         deletion.leaving(balancer::LOGICAL_ID, arn, "is being deleted");
     } else {
-        let why = "somebody turned on its deletion protection: turn it off in its attributes";
-        deletion.held(balancer::LOGICAL_ID, arn, why);
+        let (why, fix) = protection::explanation(work);
+        deletion.held(balancer::LOGICAL_ID, arn, format!("{why}: {fix}"));
     }
     Ok(())
 }

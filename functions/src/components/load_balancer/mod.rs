@@ -13,6 +13,7 @@ mod listeners;
 mod observed;
 mod other_records;
 mod preflight;
+mod protection;
 mod rule_calls;
 mod rules;
 mod targets;
@@ -140,6 +141,11 @@ impl Component for LoadBalancer {
         let observed = Observed::read(work, Purpose::Delete).await?;
         deletion::delete(work, &observed).await
     }
+}
+
+/// Turns on deletion protection if the spec has it. Runs after the deployment has succeeded.
+pub(crate) async fn protect(work: &Work<'_>) -> Result<(), StepError> {
+    protection::turn_on(work).await
 }
 
 /// A reason why the load balancer cannot be created or updated.

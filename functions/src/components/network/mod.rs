@@ -1,6 +1,7 @@
-//! The network: VPC, subnets, internet gateway, route tables and S3 gateway endpoint.
+//! The network: VPC, subnets, internet gateway, route tables, S3 gateway endpoint and flow log.
 
 mod endpoint;
+mod flow_logs;
 mod gateway;
 mod guard_duty;
 mod observed;
@@ -51,6 +52,7 @@ impl Component for Network {
         gateway::plan(work, &observed, &mut plan).await?;
         tables::plan(work, &observed, &mut plan).await?;
         endpoint::plan(work, &observed, &mut plan).await?;
+        flow_logs::plan(work, &observed, &mut plan).await?;
         preflight::plan(work, &observed, &mut plan).await?;
         Ok(plan)
     }
@@ -82,11 +84,12 @@ impl Component for Network {
         if !subnets::available(&observed) {
             return Err(StepError::pending("the subnets to become available"));
         }
-        let second: [BoxFuture<'_, Result<(), StepError>>; 4] = [
+        let second: [BoxFuture<'_, Result<(), StepError>>; 5] = [
             Box::pin(tables::associate(work, &observed)),
             Box::pin(tables::apply_default_route(work, &observed)),
             Box::pin(routes::delete_manual_routes(work, &observed)),
             Box::pin(endpoint::apply(work, &observed, &vpc)),
+            Box::pin(flow_logs::apply(work, &observed, &vpc)),
         ];
         join::all(second).await?;
         observed.outputs(work)
@@ -98,6 +101,7 @@ impl Component for Network {
         let undesired = |logical_id: &str| !subnets::is_desired(work, logical_id);
         let subnets = observed.subnets.iter().filter(|(logical_id, _)| undesired(logical_id));
         let leaving = guard_duty::leave(work, &subnets.map(|(_, subnet)| subnet).collect::<Vec<_>>()).await?;
+        flow_logs::delete_undesired(work, &observed, &mut deletion).await?;
         subnets::delete(work, &observed, &mut deletion, &leaving, undesired).await?;
         if deletion.remaining.is_empty() {
             endpoint::detach_undesired_tables(work, &observed).await?;
@@ -124,6 +128,7 @@ impl Component for Network {
         }
         subnets::delete(work, &observed, &mut deletion, &[], |_| true).await?;
         tables::delete(work, &observed, &mut deletion, |_| true).await?;
+        flow_logs::delete(work, &observed, &mut deletion).await?;
         vpc::delete(work, &observed, &mut deletion).await?;
         Ok(deletion)
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, InternetGateway, RouteTable, RouteTableAssociation, SecurityGroup, Subnet, Vpc,
-    VpcAttributeName, VpcEndpoint,
+    AttributeBooleanValue, FlowLog, InternetGateway, RouteTable, RouteTableAssociation, SecurityGroup,
+    Subnet, Vpc, VpcAttributeName, VpcEndpoint,
 };
 use stackdrop_specs::Tier;
 
-use super::{NAME, endpoint, subnet_logical_id, tables, vpc};
+use super::{NAME, endpoint, flow_logs, subnet_logical_id, tables, vpc};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::identity::{Lost, identify, is_ours, of_stack};
@@ -35,18 +35,20 @@ pub(super) struct Observed {
     pub(super) previous_endpoint: Option<VpcEndpoint>,
     /// The IDs of the deleted S3 endpoints, which EC2 returns for a while.
     pub(super) deleted_endpoints: Vec<String>,
+    pub(super) flow_logs: Vec<FlowLog>,
     /// The resources of the baseline that lack the stack's tag.
     pub(super) lost: Vec<Lost>,
 }
 
 impl Observed {
     pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
-        let (mut vpcs, subnets, mut gateways, tables, endpoints) = tokio::try_join!(
+        let (mut vpcs, subnets, mut gateways, tables, endpoints, flow_logs) = tokio::try_join!(
             find_vpcs(work),
             find_subnets(work),
             find_gateways(work),
             find_tables(work),
             find_endpoints(work),
+            flow_logs::find_all(work),
         )?;
         let Endpoints { live: endpoint, previous: previous_endpoint, deleted: deleted_endpoints } = endpoints;
         let lost = find_lost(work, &vpcs, &subnets, &tables).await?;
@@ -86,6 +88,7 @@ impl Observed {
             endpoint,
             previous_endpoint,
             deleted_endpoints,
+            flow_logs,
             lost,
         })
     }
@@ -102,6 +105,7 @@ impl Observed {
             + self.gateways.len()
             + self.tables.len()
             + usize::from(self.endpoint.is_some())
+            + self.flow_logs.len()
     }
 
     /// Adds all other resources as remaining: they can only be deleted after the ones that were added before.

@@ -1,6 +1,6 @@
 //! The content of a task definition: the desired one, and that of an existing revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, CpuArchitecture, HealthCheck, KeyValuePair, LinuxParameters,
@@ -11,7 +11,7 @@ use stackdrop_specs::{DATABASE_PORT, DatabaseValue, Managed, Service};
 
 use super::dependencies::Dependencies;
 use super::observed::Observed;
-use super::{logs, permissions};
+use super::{logs, permissions, volumes};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 
@@ -27,6 +27,9 @@ pub(super) struct Content {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) secrets: BTreeMap<String, String>,
     exec: bool,
+    read_only: bool,
+    /// The folders that are writable although the file system is not.
+    pub(super) writable: BTreeSet<String>,
     pub(super) roles: [String; 2],
     log: BTreeMap<String, String>,
 }
@@ -69,6 +72,8 @@ impl Content {
             environment,
             secrets,
             exec: service.exec,
+            read_only: service.read_only_root_filesystem,
+            writable: service.writable_paths.iter().cloned().collect(),
             roles: ["role/execution", "role/task"].map(|role| permissions::arn(work, role)),
             log: log.zip([logs::group_name(work, name), region, name.to_owned()]).collect(),
         }
@@ -78,6 +83,7 @@ impl Content {
     pub(super) fn of(definition: &TaskDefinition) -> Option<Self> {
         let [container] = definition.container_definitions() else { return None };
         let plain = is_plain(definition) && is_plain_container(container);
+        let writable = volumes::writable(definition, container)?;
         let log = container.log_configuration().filter(|log| *log.log_driver() == LogDriver::Awslogs)?;
         let option = |name: &str| Some((name.to_owned(), log.options()?.get(name)?.clone()));
         let variables = container.environment().iter();
@@ -96,6 +102,8 @@ impl Content {
                 .map(|secret| (secret.name().to_owned(), secret.value_from().to_owned()))
                 .collect(),
             exec: container.linux_parameters().and_then(LinuxParameters::init_process_enabled) == Some(true),
+            read_only: container.readonly_root_filesystem() == Some(true),
+            writable,
             roles: [definition.execution_role_arn(), definition.task_role_arn()]
                 .map(|arn| arn.unwrap_or_default().to_owned()),
             log: LOG_OPTIONS.into_iter().filter_map(option).collect(),
@@ -114,11 +122,16 @@ impl Content {
             ("cpu".to_owned(), self.cpu.clone()),
             ("memory".to_owned(), self.memory.clone()),
             ("exec".to_owned(), self.exec.to_string()),
+            ("readOnlyRootFilesystem".to_owned(), self.read_only.to_string()),
             ("executionRole".to_owned(), self.roles[0].clone()),
             ("taskRole".to_owned(), self.roles[1].clone()),
         ]);
         if !self.command.is_empty() {
             fields.insert("command".into(), self.command.join(" "));
+        }
+        if !self.writable.is_empty() {
+            let paths: Vec<&str> = self.writable.iter().map(String::as_str).collect();
+            fields.insert("writablePaths".into(), paths.join(", "));
         }
         fields.extend(self.check.as_ref().map(|check| ("healthCheck".to_owned(), check.to_string())));
         fields.extend(self.port.map(|port| ("port".to_owned(), port.to_string())));
@@ -159,6 +172,12 @@ impl Content {
         for (name, from) in &self.secrets {
             container =
                 container.secrets(Secret::builder().name(name).value_from(from).build().map_err(defect)?);
+        }
+        if self.read_only {
+            container = container.readonly_root_filesystem(true);
+        }
+        if !self.writable.is_empty() {
+            container = container.set_mount_points(Some(volumes::mounts(&self.writable)));
         }
         if self.exec {
             // An init process removes the processes that ECS exec's agent leaves behind.
@@ -223,8 +242,7 @@ impl std::fmt::Display for Check {
 
 /// Whether a task definition has nothing, beside its containers, that Stackdrop never writes.
 fn is_plain(definition: &TaskDefinition) -> bool {
-    definition.volumes().is_empty()
-        && definition.network_mode() == Some(&NetworkMode::Awsvpc)
+    definition.network_mode() == Some(&NetworkMode::Awsvpc)
         && definition.requires_compatibilities() == [Compatibility::Fargate]
         && definition.runtime_platform().is_none_or(is_default_platform)
         && definition.ephemeral_storage().is_none()
@@ -239,12 +257,10 @@ fn is_default_platform(platform: &RuntimePlatform) -> bool {
 /// Whether a container has nothing that Stackdrop never writes.
 fn is_plain_container(container: &ContainerDefinition) -> bool {
     container.entry_point().is_empty()
-        && container.mount_points().is_empty()
         && container.user().is_none()
         && container.working_directory().is_none()
         && container.environment_files().is_empty()
         && container.port_mappings().len() <= 1
-        && container.readonly_root_filesystem() != Some(true)
         && container.start_timeout().is_none()
         && container.stop_timeout().is_none()
         && container.ulimits().is_empty()

@@ -13,7 +13,9 @@ use stackdrop_specs::Service;
 use super::content::{Content, sets_image};
 use super::dependencies::Dependencies;
 use super::observed::Observed;
-use super::{NAME, ecs_tags, family, family_prefix, not_owned, plan_not_owned, read_tags, repair_tags};
+use super::{
+    NAME, ecs_tags, family, family_prefix, not_owned, plan_not_owned, read_tags, repair_tags, volumes,
+};
 use crate::aws::error::{AwsResult, StepError};
 use crate::aws::no_retries;
 use crate::contract::component::Work;
@@ -214,6 +216,7 @@ async fn register(work: &Work<'_>, name: &str, desired: &Content) -> Result<Stri
         .execution_role_arn(execution_role)
         .task_role_arn(task_role)
         .container_definitions(desired.container(name)?)
+        .set_volumes((!desired.writable.is_empty()).then(|| volumes::of(&desired.writable)))
         .set_tags(Some(ecs_tags(work.stack.tags(NAME, &logical_id(name)))))
         .customize()
         .config_override(aws_sdk_ecs::Config::builder().retry_config(no_retries()));

@@ -21,6 +21,7 @@ mod scaling;
 mod secrets;
 mod targets;
 mod tasks;
+mod volumes;
 
 use std::collections::BTreeMap;
 

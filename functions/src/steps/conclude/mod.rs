@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
-use crate::components::database;
+use crate::components::{database, load_balancer};
 use crate::contract::component::Work;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
@@ -170,6 +170,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
         let work = Work::new(aws, deployment);
         warnings.extend(unless_retried(database::protect(&work).await)?.err());
         warnings.extend(unless_retried(database::set_rotation_rules(&work).await)?.err());
+        warnings.extend(unless_retried(load_balancer::protect(&work).await)?.err());
     }
     Ok(warnings)
 }

@@ -6,6 +6,7 @@ use stackdrop_figures::prices::{
 
 use super::address::Address;
 use super::endpoint::Endpoint;
+use super::flow_log::FlowLog;
 use super::gateway::InternetGateway;
 use super::group::Group;
 use super::instance::{Instance, InstanceState};
@@ -47,6 +48,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
         let zones = u32::try_from(endpoint.interfaces.len()).unwrap_or_default();
         item("AWS::EC2::VPCEndpoint", endpoint).hourly(ENDPOINT_HOURLY * f64::from(zones))
     }));
+    items.extend(every::<FlowLog>(world).map(|log| item("AWS::EC2::FlowLog", log)));
     items.extend(
         every::<Group>(world)
             .filter(|group| !group.is_default())

@@ -8,6 +8,7 @@ mod address;
 mod catalogue;
 mod endpoint;
 mod endpoint_change;
+mod flow_log;
 mod gateway;
 mod group;
 mod incidents;
@@ -114,6 +115,7 @@ pub(crate) struct State {
     addresses: BTreeMap<String, address::Address>,
     nats: BTreeMap<String, nat::NatGateway>,
     endpoints: BTreeMap<String, endpoint::Endpoint>,
+    flow_logs: BTreeMap<String, flow_log::FlowLog>,
     groups: BTreeMap<String, group::Group>,
     rules: BTreeMap<String, rule::Rule>,
     interfaces: BTreeMap<String, interface::Interface>,

@@ -4,8 +4,9 @@ use Operation::{Read, Write};
 
 use super::query::describe;
 use super::{
-    address, catalogue, endpoint, endpoint_change, gateway, group, instance, instance_change, interface,
-    launch, nat, offers, profile, route, route_table, rule, rule_change, subnet, tagging, volume, vpc, zone,
+    address, catalogue, endpoint, endpoint_change, flow_log, gateway, group, instance, instance_change,
+    interface, launch, nat, offers, profile, route, route_table, rule, rule_change, subnet, tagging, volume,
+    vpc, zone,
 };
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -29,6 +30,9 @@ static OPERATIONS: &[(&str, Operation)] = &[
     ("DescribeSubnets", Read(describe::<subnet::Subnet>)),
     ("DeleteSubnet", Write(subnet::delete)),
     ("ModifySubnetAttribute", Write(subnet::modify_attribute)),
+    ("CreateFlowLogs", Write(flow_log::create)),
+    ("DescribeFlowLogs", Read(describe::<flow_log::FlowLog>)),
+    ("DeleteFlowLogs", Write(flow_log::delete)),
     // Internet gateways and route tables.
     ("CreateInternetGateway", Write(gateway::create)),
     ("AttachInternetGateway", Write(gateway::attach)),

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::query::{Filter, Filters, Page, one};
 use super::resource::{Kind, Resource, exists, find_mut, known};
 use super::{
-    address::Address, endpoint::Endpoint, gateway::InternetGateway, group::Group, instance::Instance,
-    interface::Interface, nat::NatGateway, route_table::RouteTable, rule::Rule, subnet::Subnet,
-    volume::Volume, vpc::Vpc,
+    address::Address, endpoint::Endpoint, flow_log::FlowLog, gateway::InternetGateway, group::Group,
+    instance::Instance, interface::Interface, nat::NatGateway, route_table::RouteTable, rule::Rule,
+    subnet::Subnet, volume::Volume, vpc::Vpc,
 };
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
@@ -69,7 +69,7 @@ struct Tagged {
     list: fn(&World, &mut Vec<TagRow>),
 }
 
-static TAGGED: [Tagged; 12] = [
+static TAGGED: [Tagged; 13] = [
     tagged::<Vpc>(),
     tagged::<Subnet>(),
     tagged::<InternetGateway>(),
@@ -77,6 +77,7 @@ static TAGGED: [Tagged; 12] = [
     tagged::<Address>(),
     tagged::<NatGateway>(),
     tagged::<Endpoint>(),
+    tagged::<FlowLog>(),
     tagged::<Group>(),
     tagged::<Rule>(),
     tagged::<Interface>(),

@@ -31,7 +31,7 @@ pub(super) struct Container {
     #[serde(default)]
     pub(super) environment: Vec<Variable>,
     #[serde(default)]
-    mount_points: Vec<Value>,
+    mount_points: Vec<MountPoint>,
     #[serde(default)]
     volumes_from: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,32 @@ pub(super) struct PortMapping {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     app_protocol: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MountPoint {
+    source_volume: String,
+    container_path: String,
+    #[serde(default)]
+    read_only: bool,
+}
+
+/// A volume of a task definition. Of the kinds that Fargate has, only the bind mount on the task's own storage is simulated.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Volume {
+    pub(super) name: String,
+    // ECS returns an empty `host` for a volume that was registered without one ("Use bind mounts with Amazon ECS").
+    #[serde(default)]
+    host: Host,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Host {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_path: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -157,7 +183,37 @@ impl PortMapping {
     }
 }
 
+impl Volume {
+    /// Source: `Volume` and `HostVolumeProperties` in the ECS API reference: Fargate has no hosts whose paths could be named.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let legal = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+        if self.name.is_empty() || self.name.len() > 255 || !self.name.chars().all(legal) {
+            return Err(client(format!("Invalid volume name '{}'.", self.name)));
+        }
+        if self.host.source_path.is_some() {
+            return Err(client("Fargate does not support the parameter sourcePath of host."));
+        }
+        Ok(())
+    }
+}
+
 impl Container {
+    /// Checks that every mount names a volume of the task definition.
+    pub(super) fn check_mounts(&self, volumes: &[Volume]) -> Result<(), Refusal> {
+        for (place, mount) in self.mount_points.iter().enumerate() {
+            if !volumes.iter().any(|volume| volume.name == mount.source_volume) {
+                return Err(client(format!("Unknown volume '{}'.", mount.source_volume)));
+            }
+            let mut earlier = self.mount_points[..place].iter();
+            if !mount.container_path.starts_with('/')
+                || earlier.any(|other| other.container_path == mount.container_path)
+            {
+                return Err(client(format!("Invalid mount point '{}'.", mount.container_path)));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn cpu(&self) -> i64 {
         self.cpu
     }
@@ -224,10 +280,9 @@ impl Container {
     /// Settings that Fargate does not support, and its longest stop timeout. Source: `ContainerDefinition` in the ECS
     /// API reference; "Task definition differences for Fargate".
     fn check_limits(&self) -> Result<(), Refusal> {
-        if !(self.mount_points.is_empty() && self.volumes_from.is_empty() && self.system_controls.is_empty())
-        {
+        if !(self.volumes_from.is_empty() && self.system_controls.is_empty()) {
             return Err(client(
-                "Unknown volume: the simulator's tasks have neither volumes nor system controls.",
+                "the simulator's containers have neither volumes of others nor system controls",
             ));
         }
         if self.ulimits.as_ref().is_some_and(|limits| limits.iter().any(|limit| limit["name"] != "nofile")) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::containers::Container;
+use super::containers::{Container, Volume};
 use super::{client, includes_tags, needed, one_of, page, part, tag_list, tags_of};
 use crate::clock::Clock;
 use crate::params::{Params, Refusal};
@@ -21,6 +21,7 @@ pub(super) struct Definition {
     pub(super) cpu: u32,
     pub(super) memory: u32,
     pub(super) containers: Vec<Container>,
+    volumes: Vec<Volume>,
     pub(super) tags: Tags,
     runtime: Option<Value>,
     ephemeral_storage: Option<Value>,
@@ -70,7 +71,8 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
     let containers: Option<Vec<Container>> = part(params, "containerDefinitions")?;
     let runtime = runtime(params)?;
     let ephemeral_storage = ephemeral_storage(params)?;
-    let (volumes, placement) = (params.list("volumes"), params.list("placementConstraints"));
+    let volumes: Vec<Volume> = part(params, "volumes")?.unwrap_or_default();
+    let placement = params.list("placementConstraints");
     let tags = tags_of(params)?;
     params.done()?;
     let legal = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
@@ -83,15 +85,17 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
     if network_mode.as_deref() != Some("awsvpc") {
         return Err(client("Fargate only supports network mode 'awsvpc'."));
     }
-    if !volumes.is_empty() || !placement.is_empty() {
-        return Err(client("the simulator knows neither volumes nor placement constraints"));
+    if !placement.is_empty() {
+        return Err(client("the simulator knows no placement constraints"));
     }
+    volumes.iter().try_for_each(Volume::check)?;
     let containers = checked(
         containers.unwrap_or_default(),
         execution_role.is_some(),
         (i64::from(cpu), i64::from(memory)),
         &world.region,
     )?;
+    containers.iter().try_for_each(|container| container.check_mounts(&volumes))?;
     let revision = world
         .states
         .ecs
@@ -107,6 +111,7 @@ pub(super) fn register(world: &mut World, params: &Params) -> Result<Reply, Refu
         cpu,
         memory,
         containers,
+        volumes,
         tags,
         runtime,
         ephemeral_storage,
@@ -371,7 +376,7 @@ fn document(definition: &Definition) -> Value {
         "family": definition.family,
         "networkMode": "awsvpc",
         "revision": definition.revision,
-        "volumes": [],
+        "volumes": definition.volumes,
         "status": definition.status(),
         "placementConstraints": [],
         "compatibilities": ["EC2", "FARGATE"],

@@ -498,7 +498,7 @@ fn check_logs(world: &World, logs: &str, attributes: &BTreeMap<String, String>) 
             "The value of '{logs}.s3.prefix' cannot begin or end with '/' or contain 'AWSLogs'"
         )));
     }
-    if !s3::admits_access_logs(world, bucket) {
+    if !s3::admits_logs(world, bucket) {
         return Err(misconfigured(format!(
             "Access Denied for bucket: {bucket}. Please check S3bucket permission"
         )));

@@ -41,9 +41,9 @@ pub(crate) struct State {
 struct Bucket {
     made_at: Duration,
     versioning: Versioning,
-    /// Whether its policy allows load balancers to write their access logs. The buckets that exist from the start do; a new
+    /// Whether its policy allows load balancers and flow logs to write to it. The buckets that exist from the start do; a new
     /// bucket has no policy, and the simulator cannot give it one.
-    admits_access_logs: bool,
+    admits_logs: bool,
     /// The versions of each key, newest last; every key has at least one.
     objects: BTreeMap<String, Vec<Version>>,
 }
@@ -58,7 +58,7 @@ enum Versioning {
 
 impl Bucket {
     fn new(made_at: Duration, versioning: Versioning) -> Self {
-        Self { made_at, versioning, admits_access_logs: false, objects: BTreeMap::new() }
+        Self { made_at, versioning, admits_logs: false, objects: BTreeMap::new() }
     }
 }
 
@@ -101,13 +101,18 @@ impl State {
 
 /// Adds an empty, versioned bucket.
 pub(crate) fn seed_bucket(world: &mut World, name: &str) {
-    let bucket = Bucket { admits_access_logs: true, ..Bucket::new(world.now, Versioning::Enabled) };
+    let bucket = Bucket { admits_logs: true, ..Bucket::new(world.now, Versioning::Enabled) };
     world.states.s3.buckets.entry(name.to_owned()).or_insert(bucket);
 }
 
-/// Whether a bucket exists and allows load balancers to write their access logs.
-pub(crate) fn admits_access_logs(world: &World, name: &str) -> bool {
-    world.states.s3.buckets.get(name).is_some_and(|bucket| bucket.admits_access_logs)
+/// Whether a bucket exists.
+pub(crate) fn exists(world: &World, name: &str) -> bool {
+    world.states.s3.buckets.contains_key(name)
+}
+
+/// Whether a bucket exists and allows load balancers and flow logs to write to it.
+pub(crate) fn admits_logs(world: &World, name: &str) -> bool {
+    world.states.s3.buckets.get(name).is_some_and(|bucket| bucket.admits_logs)
 }
 
 // There is no inventory: buckets contain Stackdrop's own records, which outlive every stack, and belong to the

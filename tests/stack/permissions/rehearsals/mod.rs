@@ -95,6 +95,7 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
         ("nat: single", "nat: per-zone"),
         ("6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23", "00000000-8f3a-4f0e-9a51-2b7c9d0e1f23"),
         ("redirectHttp: true", "redirectHttp: false"),
+        ("deletionProtection: false # true", "deletionProtection: true # true"),
         ("interval: 10", "interval: 15"),
         ("path: /v2/*\n        priority: 20", "path: /v3/*\n        priority: 30"),
         ("scaling: { min: 1, max: 2, cpuPercent: 50 }", "count: 1"),

@@ -3,6 +3,7 @@
 use super::Call;
 use crate::services::ec2::address::Address;
 use crate::services::ec2::endpoint::Endpoint;
+use crate::services::ec2::flow_log::FlowLog;
 use crate::services::ec2::gateway::InternetGateway;
 use crate::services::ec2::group::Group;
 use crate::services::ec2::instance::Instance;
@@ -36,7 +37,7 @@ pub(super) fn access(call: &mut Call<'_, '_>) -> bool {
             call.creates(NatGateway::KIND);
         }
         "DeleteNatGateway" => call.names(NatGateway::KIND, "NatGatewayId"),
-        _ => return route_tables(call) || addresses(call) || endpoints(call),
+        _ => return route_tables(call) || addresses(call) || endpoints(call) || flow_logs(call),
     }
     true
 }
@@ -154,4 +155,21 @@ fn create_endpoint(call: &mut Call<'_, '_>) {
         let zones = "arn:aws:route53:::hostedzone/*";
         call.requests.other_action("route53:AssociateVPCWithHostedZone", "hostedzone", zones, None);
     }
+}
+
+/// A flow log to S3 also needs permission for the delivery: "Create a flow log that publishes to Amazon S3" in the Amazon VPC
+/// User Guide. The page names both actions, whether a flow log is created or deleted.
+fn flow_logs(call: &mut Call<'_, '_>) -> bool {
+    match call.operation {
+        "CreateFlowLogs" => {
+            call.names(Vpc::KIND, "ResourceId");
+            call.creates(FlowLog::KIND);
+        }
+        "DeleteFlowLogs" => call.names(FlowLog::KIND, "FlowLogId"),
+        _ => return false,
+    }
+    for action in ["logs:CreateLogDelivery", "logs:DeleteLogDelivery"] {
+        call.requests.other_action(action, "", "*", None);
+    }
+    true
 }
