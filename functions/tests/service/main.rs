@@ -21,7 +21,7 @@ use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
 const NAME: &str = "service";
 const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555";
-const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf";
+const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/token-AbCdEf";
 
 /// An image in the account's own registry.
 const MAIL: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
@@ -45,7 +45,7 @@ services:
     routes: [{ path: /* }]
     scaling: { min: 2, max: 6 }
     environment: { LOG_LEVEL: info }
-    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf:token::' }
+    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/token-AbCdEf:token::' }
 ";
 
 fn account() -> Account {
@@ -342,7 +342,7 @@ async fn auto_scaling_manages_the_count() {
 
 #[tokio::test(start_paused = true)]
 async fn old_tasks_may_read_their_secrets_until_the_new_ones_are_stable() {
-    const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/other-AbCdEf";
+    const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/other-AbCdEf";
     let spec =
         |secret: &str| WORKER.replace("count: 1", &format!("count: 1, secrets: {{ TOKEN: '{secret}' }}"));
     let (account, aws, deployment) = deployed(&spec(TOKEN)).await;
