@@ -58,6 +58,7 @@ mod rolls_back; // a failure at any step leaves no resources
 mod service_events; // what AWS and people do to services is repaired, rolled back or explained
 mod service_failures; // failures of databases, load balancers and services are explained
 mod service_models; // requests and answers agree with AWS's models of its services
+mod shared_secrets; // which secrets and parameters of the account a stack may use
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod traffic; // requests are answered in each second of an update

@@ -67,7 +67,10 @@ async fn the_execution_role_may_use_only_the_keys_of_its_secrets() {
     // The simulator returns the alias in place of the key.
     put_key(&account, "arn:aws:kms:eu-central-1:123456789012:key/shop");
     let own = aws(&account);
-    let (one, two) = (secret(&own, "stackdrop/shop/one", key).await, secret(&own, "stackdrop/shop/two", "alias/shop").await);
+    let (one, two) = (
+        secret(&own, "stackdrop/shop/one", key).await,
+        secret(&own, "stackdrop/shop/two", "alias/shop").await,
+    );
     let spec = with_secrets(&one, &two);
     let (aws, mut deployment) = prepared(&account, &spec).await;
     apply(&aws, &[NAME], &mut deployment).await;
@@ -100,7 +103,8 @@ async fn the_execution_role_may_use_only_the_keys_of_its_secrets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_described_is_a_problem_unless_tasks_use_it_already() {
-    const FOREIGN: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
+    const FOREIGN: &str =
+        "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
     let (account, aws, before) = deployed(&with_secrets(TOKEN, TOKEN)).await;
     deny(&account, "secretsmanager", "DescribeSecret");
     let changed = changed(&before, "second", &with_secrets(TOKEN, FOREIGN));
@@ -194,7 +198,8 @@ services:
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_names_secrets_that_exist_and_that_no_task_can_read() {
-    const THEIRS: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
+    const THEIRS: &str =
+        "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
     let account = account();
     account.seed(&Seed::Secret { arn: THEIRS.into() });
     let aws = aws(&account);

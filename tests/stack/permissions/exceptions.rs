@@ -292,9 +292,10 @@ pub(super) const READS: &[Exception] = &[
             "ecs:DescribeTasks on task",
             "ecs:ListServiceDeployments on service",
             "secretsmanager:DescribeSecret on Secret",
+            "ssm:ListTagsForResource on parameter",
         ],
-        "settings only, never a secret's value. Images and secrets are those that the spec names; ECS is read before its \
-         tags are known",
+        "settings only, never the value of a secret or parameter. Images, secrets and parameters are those that the spec names; \
+         ECS is read before its tags are known",
     ),
 ];
 
