@@ -261,7 +261,9 @@ async fn tasks_get_the_databases_values_and_never_a_password() {
         "count: 1, database: { PGHOST: host, PGPORT: port, PGDATABASE: name, PGUSER: username, PGPASSWORD: password }",
     ) + "database: { name: orders }\n";
     let account = account();
-    account.seed(&Seed::Secret { arn: SECRET.into() });
+    let instance = "arn:aws:rds:eu-central-1:123456789012:db:shop-database".to_owned();
+    let tags = [("aws:rds:primaryDBInstanceArn".to_owned(), instance)].into();
+    account.seed(&Seed::SecretOf { arn: SECRET.into(), tags, kms_key: None });
     let (aws, mut deployment) = prepared(&account, &spec).await;
     let pending = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
