@@ -42,6 +42,12 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
     seeds
 }
 
+/// The IDs of the Route 53 zones that the specs name, as a parameter of the template.
+pub(super) fn zones(specs: &[&Spec]) -> String {
+    let zones = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.hosted_zone_id.clone());
+    zones.collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(",")
+}
+
 /// The secrets and parameters, which the stacks may use: those with other names have the tag that shares them.
 fn secrets(specs: &[&Spec]) -> Vec<Seed> {
     let mut users: BTreeMap<String, BTreeSet<&StackName>> = BTreeMap::new();

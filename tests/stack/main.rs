@@ -18,6 +18,7 @@ mod database_incidents; // what AWS and people do to a database between deployme
 mod database_rollbacks; // rollbacks while something happens to the database
 mod deployment_costs; // what AWS charges for a deployment itself
 mod deploys; // the resources of a deployed stack, and the connections that they allow
+mod domains; // the zones and names of Route 53 that an installation opens to stacks
 mod drift_network; // manual changes of network, egress, security groups and instance are repaired
 mod drift_service; // manual changes of databases, load balancers and services are repaired
 mod egress_changes; // the previous egress is kept until the new one works

@@ -45,7 +45,7 @@ pub(crate) fn settings() -> Settings {
         region: "eu-central-1".into(),
         account: "123456789012".into(),
         partition: "aws".into(),
-        rules: Rules::default(),
+        rules: Rules { zones: ["Z0123456789ABCDEFGHIJ", "Z9"].map(str::to_owned).into(), ..Rules::default() },
     }
 }
 
