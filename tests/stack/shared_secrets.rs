@@ -167,7 +167,7 @@ async fn a_task_without_internet_access_reads_an_encrypted_parameter() {
     assert!(!rehearsal.account().can_read(&role("intranet", "task"), &parameter));
 }
 
-/// The value of the database's secret in the stack's outputs.
+/// The ARN of the secret of the stack's database.
 async fn password(rehearsal: &Rehearsal, stack: &str) -> String {
     let baseline: Value = object(rehearsal, &format!("stacks/{stack}/baseline.json")).await.unwrap();
     baseline["outputs"]["database"]["secret"].as_str().unwrap().to_owned()
