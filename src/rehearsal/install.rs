@@ -34,7 +34,10 @@ pub(super) fn installation(
     specs: &[&Spec],
 ) -> Result<Installation> {
     let mut parameters = setting.parameters.clone();
-    parameters.entry("HostedZones".into()).or_insert_with(|| seeds::zones(specs));
+    let zones = seeds::zones(specs);
+    if !zones.is_empty() {
+        parameters.entry("HostedZones".into()).or_insert(zones);
+    }
     let place = Place { stack: STACK, account, region, partition: "aws", parameters: &parameters };
     match &setting.template {
         None => Installation::of(Template::built_in()?, place),
