@@ -148,3 +148,27 @@ async fn impossible_questions_about_instances_are_refused() {
     }
     ask().max_results(5).filters(by_tag(vec!["shop".into(); 100])).send().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn impossible_questions_about_parameters_are_refused() {
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account()));
+    let ask = || ssm.describe_parameters();
+    let by = |key: &str, option: &str, values: usize| {
+        let values = vec!["/shop/key".to_owned(); values];
+        let filter = ParameterStringFilter::builder().key(key).option(option).set_values(Some(values));
+        filter.build().unwrap()
+    };
+    for (call, code) in [
+        (ask().max_results(0), "ValidationException"),
+        (ask().max_results(51), "ValidationException"),
+        (ask().next_token("x"), "InvalidNextToken"),
+        (ask().parameter_filters(by("Colour", "Equals", 1)), "InvalidFilterKey"),
+        (ask().parameter_filters(by("Name", "Near", 1)), "InvalidFilterOption"),
+        (ask().parameter_filters(by("Name", "Equals", 51)), "InvalidFilterValue"),
+    ] {
+        assert_refused(call.send().await, code, "");
+    }
+    ask().max_results(50).parameter_filters(by("Name", "BeginsWith", 50)).send().await.unwrap();
+    let document = ssm.list_tags_for_resource().resource_type(ResourceTypeForTagging::Document);
+    assert_refused(document.resource_id("shop").send().await, "InvalidResourceType", "");
+}
