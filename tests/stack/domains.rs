@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+use stackdrop::installation::{Installation, Place, Template};
 use stackdrop::{Deployed, Rehearsal, Setting};
 use stackdrop_simulator::{AccessRequest, Principal};
 use stackdrop_specs::Spec;
@@ -111,5 +113,28 @@ async fn the_role_denies_other_zones() {
         assert!(!allows(&open, action, "Z9"), "{action}");
         assert!(!allows(&open, action, &format!("{ZONE}9")), "{action}");
         assert!(!allows(&closed, action, ZONE), "{action}");
+    }
+}
+
+#[test]
+fn the_role_allows_the_zones_of_its_partition() {
+    let parameters = BTreeMap::from([("HostedZones".to_owned(), "Z1,Z2".to_owned())]);
+    for partition in ["aws", "aws-cn", "aws-us-gov"] {
+        let place = Place {
+            stack: "stackdrop",
+            account: "123456789012",
+            region: "eu-central-1",
+            partition,
+            parameters: &parameters,
+        };
+        let installation = Installation::of(Template::built_in().unwrap(), place).unwrap();
+        let (_, policy) = &installation.roles["LoadBalancerRole"].policies[0];
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let on_zones: Vec<&Value> = statements
+            .map(|statement| &statement["Resource"])
+            .filter(|resource| resource.to_string().contains(":hostedzone/"))
+            .collect();
+        let zone = |id: &str| format!("arn:{partition}:route53:::hostedzone/{id}");
+        assert_eq!(on_zones, [&json!([zone("Z1"), zone("Z2")])]);
     }
 }
