@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
-use crate::services::{acm, ec2, ecr, ecs, iam, quotas, rds, route53, s3, scheduler, secrets, sns};
+use crate::services::{acm, ec2, ecr, ecs, iam, quotas, rds, route53, s3, scheduler, secrets, sns, ssm};
 use crate::world::{Tags, World};
 
 /// A resource that exists from the start.
@@ -65,6 +65,15 @@ pub enum Seed {
         kms_key: Option<String>,
         /// Its tags.
         tags: BTreeMap<String, String>,
+    },
+    /// A parameter in Systems Manager.
+    Parameter {
+        /// Its ARN.
+        arn: String,
+        /// Its tags.
+        tags: BTreeMap<String, String>,
+        /// The customer key that encrypts it: its ARN, or `alias/aws/ssm`; without one, it is a plain text.
+        kms_key: Option<String>,
     },
     /// An image in the account's private ECR registry, with its repository.
     Image {
@@ -233,6 +242,7 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::DatabaseSnapshot { name, version, kms_key, tags } => {
             rds::seed_snapshot(world, name, version, kms_key.as_deref(), tags);
         }
+        Seed::Parameter { arn, tags, kms_key } => ssm::seed(world, arn, tags, kms_key.as_deref()),
         Seed::Image { image } => ecr::seed(world, image),
         Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
         Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),

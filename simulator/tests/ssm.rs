@@ -1,15 +1,19 @@
-//! Systems Manager: the images of the public parameters, and the registration of instances.
+//! Systems Manager: the images of the public parameters, the account's own parameters, and the registration of instances.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper does not expect fails the test")]
 
 mod common;
 mod ssm_network;
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ssm::types::{
-    InstanceInformationFilter, InstanceInformationFilterKey, InstanceInformationStringFilter, PingStatus,
+    InstanceInformationFilter, InstanceInformationFilterKey, InstanceInformationStringFilter,
+    ParameterStringFilter, PingStatus, ResourceTypeForTagging, Tag,
 };
 use common::{account, sdk};
 use ssm_network::{Network, assert_refused, wait};
+use stackdrop_simulator::Seed;
 
 #[tokio::test(start_paused = true)]
 async fn the_public_parameters_name_the_newest_images() {
@@ -25,6 +29,51 @@ async fn the_public_parameters_name_the_newest_images() {
     assert_ne!(images[0], images[1]);
     let nothing = ssm.get_parameter().name("/nothing").send().await;
     assert_refused(nothing, "ParameterNotFound", "/nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_are_described_by_name_with_their_keys_and_never_with_a_value() {
+    let account = account();
+    let arn = |path: &str| format!("arn:aws:ssm:eu-central-1:123456789012:parameter/{path}");
+    let key = Some("alias/aws/ssm".to_owned());
+    account.seed(&Seed::Parameter { arn: arn("shop/key"), tags: BTreeMap::new(), kms_key: key });
+    account.seed(&Seed::Parameter { arn: arn("plain"), tags: BTreeMap::new(), kms_key: None });
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account));
+    let named = |names: &[&str]| {
+        let names = names.iter().map(ToString::to_string).collect();
+        let filter = ParameterStringFilter::builder().key("Name").option("Equals").set_values(Some(names));
+        ssm.describe_parameters().parameter_filters(filter.build().unwrap())
+    };
+    let found = named(&["/shop/key", "plain", "/plain", "/none"]).send().await.unwrap();
+    let found: Vec<_> = found
+        .parameters()
+        .iter()
+        .map(|found| (found.name().unwrap(), found.arn().unwrap().to_owned(), found.key_id()))
+        .collect();
+    let expected = [("/shop/key", arn("shop/key"), Some("alias/aws/ssm")), ("plain", arn("plain"), None)];
+    assert_eq!(found, expected);
+    let read = ssm.get_parameter().name("/shop/key").send().await;
+    assert_refused(read, "ParameterNotFound", "/shop/key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_has_the_tags_that_its_owner_sets() {
+    let account = account();
+    let arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key".to_owned();
+    let tags = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+    account.seed(&Seed::Parameter { arn, tags, kms_key: None });
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account));
+    let kind = ResourceTypeForTagging::Parameter;
+    let tag = Tag::builder().key("stackdrop-access").value("*").build().unwrap();
+    let add = ssm.add_tags_to_resource().resource_type(kind.clone()).resource_id("/shop/key");
+    add.tags(tag).send().await.unwrap();
+    let remove = ssm.remove_tags_from_resource().resource_type(kind.clone()).resource_id("/shop/key");
+    remove.tag_keys("team").send().await.unwrap();
+    let list = |name: &str| ssm.list_tags_for_resource().resource_type(kind.clone()).resource_id(name);
+    let found = list("/shop/key").send().await.unwrap();
+    let found: Vec<_> = found.tag_list().iter().map(|tag| (tag.key(), tag.value())).collect();
+    assert_eq!(found, [("stackdrop-access", "*")]);
+    assert_refused(list("/none").send().await, "InvalidResourceId", "isn't valid");
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,4 +147,28 @@ async fn impossible_questions_about_instances_are_refused() {
         assert_refused(call.send().await, code, "");
     }
     ask().max_results(5).filters(by_tag(vec!["shop".into(); 100])).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn impossible_questions_about_parameters_are_refused() {
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&account()));
+    let ask = || ssm.describe_parameters();
+    let by = |key: &str, option: &str, values: usize| {
+        let values = vec!["/shop/key".to_owned(); values];
+        let filter = ParameterStringFilter::builder().key(key).option(option).set_values(Some(values));
+        filter.build().unwrap()
+    };
+    for (call, code) in [
+        (ask().max_results(0), "ValidationException"),
+        (ask().max_results(51), "ValidationException"),
+        (ask().next_token("x"), "InvalidNextToken"),
+        (ask().parameter_filters(by("Colour", "Equals", 1)), "InvalidFilterKey"),
+        (ask().parameter_filters(by("Name", "Near", 1)), "InvalidFilterOption"),
+        (ask().parameter_filters(by("Name", "Equals", 51)), "InvalidFilterValue"),
+    ] {
+        assert_refused(call.send().await, code, "");
+    }
+    ask().max_results(50).parameter_filters(by("Name", "BeginsWith", 50)).send().await.unwrap();
+    let document = ssm.list_tags_for_resource().resource_type(ResourceTypeForTagging::Document);
+    assert_refused(document.resource_id("shop").send().await, "InvalidResourceType", "");
 }

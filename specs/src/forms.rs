@@ -11,7 +11,7 @@ pub(crate) const STACK: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 pub(crate) const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]$";
 pub(crate) const ZONE: &str = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$";
 pub(crate) const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
-pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?$";
+pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter(/[A-Za-z0-9_.-]+)+)$";
 pub(crate) const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$";
 pub(crate) const HOSTED_ZONE: &str = "^Z[A-Z0-9]{1,31}$";
 pub(crate) const BUCKET: &str = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$";
@@ -99,7 +99,7 @@ form!(
 );
 
 form!(
-    /// The ARN of a secret for ECS.
+    /// The ARN of a secret or parameter for ECS.
     SecretArn,
     { "type": "string", "pattern": SECRET }
 );

@@ -21,6 +21,7 @@ mod read;
 mod routes;
 mod rules;
 mod schema;
+mod secret;
 mod shape;
 mod subnets;
 mod tree;
@@ -35,6 +36,7 @@ pub use problem::{Problem, SpecErrors};
 pub use read::LONGEST_SPEC;
 pub use routes::{RoutePlan, is_dns_name};
 pub use schema::schema;
+pub use secret::is_parameter;
 pub use subnets::{SubnetPlan, Tier};
 
 /// The port that the stack's PostgreSQL database listens on.

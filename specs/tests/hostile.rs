@@ -193,6 +193,7 @@ fn any_text() -> impl Strategy<Value = String> {
         "[a-z_][a-z0-9_]{0,8}|[a-z][a-z0-9]{0,3}(-[a-z0-9]{1,3}){0,3}",
         "(ghcr\\.io/)?[a-z]{1,5}(/[a-z._-]{1,5})?(:[a-z0-9.]{1,5})?",
         "arn:aws:(acm|secretsmanager):eu-central-1:123456789012:(certificate/|secret:)[a-z0-9-]{1,8}(:k::)?",
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/?[a-z0-9/._:-]{1,12}",
         "Z[A-Z0-9]{4,12}",
     ])
     .prop_flat_map(|pattern| pattern)

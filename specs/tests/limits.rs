@@ -130,7 +130,7 @@ fn a_region_has_an_area_a_direction_and_a_digit() {
 }
 
 #[test]
-fn a_secret_is_the_full_arn_of_a_secret_or_of_one_of_its_keys() {
+fn a_secret_is_the_full_arn_of_a_secret_or_of_one_of_its_keys_or_of_a_parameter() {
     let accepts = |arn: &str| {
         accepts(
             &format!("stack: shop\nservices: {{ web: {{ image: nginx, secrets: {{ KEY: '{arn}' }} }} }}\n"),
@@ -154,6 +154,15 @@ fn a_secret_is_the_full_arn_of_a_secret_or_of_one_of_its_keys() {
         assert!(!accepts(&arn(rest)), "{rest}");
     }
     assert!(!accepts("arn:aws:ssm:eu-central-1:123456789012:secret:a-aBcD12"));
+    let parameter = |rest: &str| format!("arn:aws:ssm:eu-central-1:123456789012:parameter{rest}");
+    for rest in ["/key", "/stackdrop/shop/licence-Key_2.0"] {
+        assert!(accepts(&parameter(rest)), "{rest}");
+    }
+    for rest in ["", "/", "//key", "/shop/", "/shop/key:3", "/shop/*", "key"] {
+        assert!(!accepts(&parameter(rest)), "{rest}");
+    }
+    // A parameter of AWS's own, which has no account.
+    assert!(!accepts("arn:aws:ssm:eu-central-1::parameter/aws/service/list"));
 }
 
 #[test]

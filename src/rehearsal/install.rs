@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use stackdrop_simulator::{AccessRequest, Account, PolicySeed, Principal, Seed};
+use stackdrop_specs::Spec;
 
-use super::{Setting, WORKFLOW};
+use super::{Setting, WORKFLOW, seeds};
 use crate::installation::{Installation, Place, Template, Workflow};
 
 /// The name of the CloudFormation stack: the command finds the state machine by it.
@@ -25,9 +26,19 @@ const LOG_DELIVERY: [&str; 8] = [
 const TRACING: [&str; 4] =
     ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"];
 
-/// The template of the setting, resolved for an account.
-pub(super) fn installation(setting: &Setting, account: &str, region: &str) -> Result<Installation> {
-    let place = Place { stack: STACK, account, region, partition: "aws", parameters: &setting.parameters };
+/// The template of the setting, resolved for an account. Unless the setting has the parameter, the zones of the specs are open.
+pub(super) fn installation(
+    setting: &Setting,
+    account: &str,
+    region: &str,
+    specs: &[&Spec],
+) -> Result<Installation> {
+    let mut parameters = setting.parameters.clone();
+    let zones = seeds::zones(specs);
+    if !zones.is_empty() {
+        parameters.entry("HostedZones".into()).or_insert(zones);
+    }
+    let place = Place { stack: STACK, account, region, partition: "aws", parameters: &parameters };
     match &setting.template {
         None => Installation::of(Template::built_in()?, place),
         Some(text) => Installation::of(&Template::read(text)?, place),

@@ -123,7 +123,7 @@ impl Rehearsal {
         if setting.keep_exchanges {
             account.keep_exchanges();
         }
-        let installation = Arc::new(install::installation(setting, &number, &region)?);
+        let installation = Arc::new(install::installation(setting, &number, &region, specs)?);
         install::install(&account, &installation).context("cannot install Stackdrop")?;
         for seed in seeds::of_specs(specs).iter().chain(&setting.seeds) {
             account.seed(seed);

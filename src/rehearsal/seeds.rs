@@ -1,8 +1,11 @@
 //! The resources that specs refer to: the simulated account has them before anything is deployed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Result, bail};
+use stackdrop_functions::contract::shared_secrets::{ALL_STACKS, TAG_ACCESS, is_named_for};
 use stackdrop_simulator::Seed;
-use stackdrop_specs::{Spec, is_dns_name};
+use stackdrop_specs::{Spec, StackName, is_dns_name, is_parameter};
 
 /// The resources that the specs refer to. A rehearsal assumes that they exist.
 pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
@@ -37,15 +40,40 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
         for service in spec.services.values() {
             add(Seed::Image { image: service.image.clone() });
         }
+    }
+    seeds.extend(secrets(specs));
+    seeds
+}
+
+/// The IDs of the Route 53 zones that the specs name, as a parameter of the template.
+pub(super) fn zones(specs: &[&Spec]) -> String {
+    let zones = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.hosted_zone_id.clone());
+    zones.collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// The secrets and parameters, which the stacks may use: those with other names have the tag that shares them.
+fn secrets(specs: &[&Spec]) -> Vec<Seed> {
+    let mut users: BTreeMap<String, BTreeSet<&StackName>> = BTreeMap::new();
+    for spec in specs {
         for value in spec.services.values().flat_map(|service| service.secrets.values()) {
-            // An ARN has seven parts; the rest selects a key, stage and version of the secret.
+            // The ARN of a secret has seven parts; the rest selects a key, stage and version of the secret.
             let arn = value.split(':').take(7).collect::<Vec<_>>().join(":");
-            // Its owner shares it with all stacks.
-            let tags = [("stackdrop-access".to_owned(), "*".to_owned())].into();
-            add(Seed::SecretOf { arn, tags, kms_key: None });
+            users.entry(arn).or_default().insert(&spec.stack);
         }
     }
-    seeds
+    let seed = |(arn, stacks): (String, BTreeSet<&StackName>)| {
+        let others: Vec<&str> =
+            stacks.iter().filter(|stack| !is_named_for(stack, &arn)).map(|stack| stack.as_str()).collect();
+        let shared_with = if let [only] = others[..] { only } else { ALL_STACKS };
+        let tag = (TAG_ACCESS.to_owned(), shared_with.to_owned());
+        let tags = if others.is_empty() { BTreeMap::new() } else { BTreeMap::from([tag]) };
+        if is_parameter(&arn) {
+            Seed::Parameter { arn, tags, kms_key: None }
+        } else {
+            Seed::SecretOf { arn, tags, kms_key: None }
+        }
+    };
+    users.into_iter().map(seed).collect()
 }
 
 /// The name of a certificate that covers a host: a wildcard covers one label.

@@ -20,6 +20,7 @@ mod database_incidents; // what AWS and people do to a database between deployme
 mod database_rollbacks; // rollbacks while something happens to the database
 mod deployment_costs; // what AWS charges for a deployment itself
 mod deploys; // the resources of a deployed stack, and the connections that they allow
+mod domains; // the zones and names of Route 53 that an installation opens to stacks
 mod drift_network; // manual changes of network, egress, security groups and instance are repaired
 mod drift_service; // manual changes of databases, load balancers and services are repaired
 mod egress_changes; // the previous egress is kept until the new one works
@@ -63,6 +64,7 @@ mod rolls_back; // a failure at any step leaves no resources
 mod service_events; // what AWS and people do to services is repaired, rolled back or explained
 mod service_failures; // failures of databases, load balancers and services are explained
 mod service_models; // requests and answers agree with AWS's models of its services
+mod shared_secrets; // which secrets and parameters of the account a stack may use
 mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod traffic; // requests are answered in each second of an update

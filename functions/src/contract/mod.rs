@@ -9,6 +9,7 @@ pub(crate) mod ports;
 pub(crate) mod quotas;
 pub(crate) mod roles;
 pub(crate) mod routes;
+pub mod shared_secrets;
 pub(crate) mod tagging;
 pub(crate) mod targets;
 pub(crate) mod zones;

@@ -1,6 +1,6 @@
 //! The AWS services that a stack without NAT reaches through interface endpoints.
 
-use stackdrop_specs::{Nat, Spec};
+use stackdrop_specs::{Nat, Spec, is_parameter};
 
 /// The services that a stack needs an endpoint for. Each endpoint costs money in each zone, so there are no others.
 pub(crate) fn endpoint_services(spec: &Spec) -> Vec<&'static str> {
@@ -8,15 +8,17 @@ pub(crate) fn endpoint_services(spec: &Spec) -> Vec<&'static str> {
         return Vec::new();
     }
     let tasks = !spec.services.is_empty();
-    let secrets =
-        spec.services.values().any(|service| !service.secrets.is_empty() || service.uses_database());
+    let named = || spec.services.values().flat_map(|service| service.secrets.values());
+    let secrets = named().any(|arn| !is_parameter(arn))
+        || spec.services.values().any(stackdrop_specs::Service::uses_database);
+    let parameters = named().any(|arn| is_parameter(arn));
     let shells = spec.instance.is_some() || spec.services.values().any(|service| service.exec);
     [
         ("ecr.api", tasks),
         ("ecr.dkr", tasks),
         ("logs", tasks),
         ("secretsmanager", secrets),
-        ("ssm", spec.instance.is_some()),
+        ("ssm", spec.instance.is_some() || parameters),
         ("ssmmessages", shells),
     ]
     .into_iter()
@@ -50,6 +52,12 @@ mod tests {
         spec.services.values_mut().for_each(|service| service.exec = true);
     }
 
+    fn parameter(spec: &mut Spec) {
+        let arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/stackdrop/intranet/smtp";
+        let all = spec.services.values_mut().flat_map(|service| service.secrets.values_mut());
+        all.for_each(|secret| *secret = arn.into());
+    }
+
     fn bare(spec: &mut Spec) {
         for service in spec.services.values_mut() {
             service.secrets.clear();
@@ -67,6 +75,7 @@ mod tests {
             ("plain tasks", with(Some("web"), bare), and(&[])),
             ("tasks with a database", with(Some("web"), |_| {}), and(&["secretsmanager"])),
             ("tasks with a secret", with(Some("mailer"), |_| {}), and(&["secretsmanager"])),
+            ("tasks with a parameter", with(Some("mailer"), parameter), and(&["ssm"])),
             ("tasks with shells", with(Some("mailer"), exec), and(&["secretsmanager", "ssmmessages"])),
             ("NAT gateways", with(Some("web"), |spec| spec.network.nat = Nat::Single), Vec::new()),
         ] {

@@ -53,6 +53,7 @@ pub(crate) fn settings() -> Settings {
         partition: "aws".into(),
         rules: Rules {
             boundary: "arn:aws:iam::123456789012:policy/stackdrop/functions/boundary".into(),
+            zones: ["Z0123456789ABCDEFGHIJ", "Z9"].map(str::to_owned).into(),
             ..Rules::default()
         },
         version: "1.0.0".into(),

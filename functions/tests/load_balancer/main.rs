@@ -13,6 +13,7 @@ mod deletion; // pruning, deletion, and resources that the stack does not manage
 mod domain; // requested certificates and their domain's DNS records
 mod incidents; // what people and AWS do between deployments
 mod manual_changes; // what somebody changes or adds by hand
+mod open_zones; // zones that the installation does not open to stacks
 mod preflight; // preflight checks of a plan
 mod refusals; // calls that AWS refuses for a moment
 

@@ -21,7 +21,7 @@ use stackdrop_simulator::{Account, Fault, FaultKind, Seed, When};
 const NAME: &str = "service";
 const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/11111111-2222-3333-4444-555555555555";
-const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf";
+const TOKEN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/token-AbCdEf";
 
 /// An image in the account's own registry.
 const MAIL: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop/mail:1";
@@ -45,7 +45,7 @@ services:
     routes: [{ path: /* }]
     scaling: { min: 2, max: 6 }
     environment: { LOG_LEVEL: info }
-    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/token-AbCdEf:token::' }
+    secrets: { TOKEN: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/token-AbCdEf:token::' }
 ";
 
 fn account() -> Account {
@@ -261,7 +261,9 @@ async fn tasks_get_the_databases_values_and_never_a_password() {
         "count: 1, database: { PGHOST: host, PGPORT: port, PGDATABASE: name, PGUSER: username, PGPASSWORD: password }",
     ) + "database: { name: orders }\n";
     let account = account();
-    account.seed(&Seed::Secret { arn: SECRET.into() });
+    let instance = "arn:aws:rds:eu-central-1:123456789012:db:shop-database".to_owned();
+    let tags = [("aws:rds:primaryDBInstanceArn".to_owned(), instance)].into();
+    account.seed(&Seed::SecretOf { arn: SECRET.into(), tags, kms_key: None });
     let (aws, mut deployment) = prepared(&account, &spec).await;
     let pending = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
     assert!(
@@ -342,7 +344,7 @@ async fn auto_scaling_manages_the_count() {
 
 #[tokio::test(start_paused = true)]
 async fn old_tasks_may_read_their_secrets_until_the_new_ones_are_stable() {
-    const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/other-AbCdEf";
+    const OTHER: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/other-AbCdEf";
     let spec =
         |secret: &str| WORKER.replace("count: 1", &format!("count: 1, secrets: {{ TOKEN: '{secret}' }}"));
     let (account, aws, deployment) = deployed(&spec(TOKEN)).await;

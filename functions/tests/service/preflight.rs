@@ -67,7 +67,10 @@ async fn the_execution_role_may_use_only_the_keys_of_its_secrets() {
     // The simulator returns the alias in place of the key.
     put_key(&account, "arn:aws:kms:eu-central-1:123456789012:key/shop");
     let own = aws(&account);
-    let (one, two) = (secret(&own, "shop/one", key).await, secret(&own, "shop/two", "alias/shop").await);
+    let (one, two) = (
+        secret(&own, "stackdrop/shop/one", key).await,
+        secret(&own, "stackdrop/shop/two", "alias/shop").await,
+    );
     let spec = with_secrets(&one, &two);
     let (aws, mut deployment) = prepared(&account, &spec).await;
     apply(&aws, &[NAME], &mut deployment).await;
@@ -100,14 +103,15 @@ async fn the_execution_role_may_use_only_the_keys_of_its_secrets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_described_is_a_problem_unless_tasks_use_it_already() {
-    const FOREIGN: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf";
+    const FOREIGN: &str =
+        "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
     let (account, aws, before) = deployed(&with_secrets(TOKEN, TOKEN)).await;
     deny(&account, "secretsmanager", "DescribeSecret");
     let changed = changed(&before, "second", &with_secrets(TOKEN, FOREIGN));
     let problems = problems(&aws, &changed).await;
     assert_eq!(problems.len(), 1, "{problems:#?}");
     for expected in [
-        "service/mail: the KMS key of secret arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf",
+        "service/mail: the KMS key of secret arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf",
         "(services.mail.secrets.TWO) is unknown",
         "allow secretsmanager:DescribeSecret for the role of Stackdrop's service function",
     ] {
@@ -157,7 +161,7 @@ async fn a_plan_warns_when_optional_reads_are_denied() {
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_names_every_missing_image_and_secret_and_the_missing_vcpus() {
-    const NONE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf";
+    const NONE: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/none-AbCdEf";
     let account = account();
     let aws = aws(&account);
     let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
@@ -182,7 +186,7 @@ services:
         (2, "repository shop/mail has none with the tag 2; push the image first"),
         (
             3,
-            "secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop/none-AbCdEf (services.secret.secrets.BAD) does not exist",
+            "secret arn:aws:secretsmanager:eu-central-1:123456789012:secret:stackdrop/shop/none-AbCdEf (services.secret.secrets.BAD) does not exist",
         ),
         (4, "service/large: 0 of the"),
     ] {
@@ -194,7 +198,8 @@ services:
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_names_secrets_that_exist_and_that_no_task_can_read() {
-    const THEIRS: &str = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:shop/token-AbCdEf";
+    const THEIRS: &str =
+        "arn:aws:secretsmanager:eu-central-1:210987654321:secret:stackdrop/shop/token-AbCdEf";
     let account = account();
     account.seed(&Seed::Secret { arn: THEIRS.into() });
     let aws = aws(&account);
@@ -218,7 +223,7 @@ async fn access_to_keys_and_caches_that_cannot_be_read_at_the_moment_is_kept() {
     account.seed(&Seed::PullThroughCache { prefix: "hub".into() });
     let key = "arn:aws:kms:eu-central-1:210987654321:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     put_key(&account, key);
-    let own = secret(&aws(&account), "shop/one", key).await;
+    let own = secret(&aws(&account), "stackdrop/shop/one", key).await;
     let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/hub/library/nginx:1.29";
     let spec = with_secrets(&own, &own).replace("image: mail", &format!("image: '{image}'"));
     let (aws, mut deployment) = prepared(&account, &spec).await;

@@ -9,7 +9,7 @@ use crate::events::AccountEvent;
 use crate::exchange::Exchange;
 use crate::params::lock;
 use crate::services::ecs::OutdatedTask;
-use crate::services::{ec2, ecs, events, scheduler, secrets, sns};
+use crate::services::{ec2, ecs, events, scheduler, secrets, sns, ssm};
 use crate::view::{GroupView, InterfaceView, Origin};
 
 impl Account {
@@ -35,6 +35,19 @@ impl Account {
     #[must_use]
     pub fn outdated_tasks(&self) -> Vec<OutdatedTask> {
         self.with(|world| ecs::outdated_tasks(world))
+    }
+
+    /// Whether a role (an ARN) can read the value of a secret of Secrets Manager or a parameter of Systems Manager (an ARN).
+    #[must_use]
+    pub fn can_read(&self, role: &str, arn: &str) -> bool {
+        self.with(|world| {
+            let denied = if arn.contains(":parameter/") {
+                ssm::denied_parameter(world, role, "test", arn)
+            } else {
+                secrets::denied_value(world, role, "test", arn)
+            };
+            denied.is_none()
+        })
     }
 
     /// Every event that was put on the default event bus, in order.

@@ -130,24 +130,37 @@ pub(crate) fn certificate(text: &str, _: &()) -> garde::Result {
     )
 }
 
-/// The `valueFrom` of ECS for a secret of Secrets Manager: the full ARN, followed for one key of a JSON secret by
-/// `:KEY:STAGE:VERSION`, of which the last two can be empty.
+/// The `valueFrom` of ECS for a secret of Secrets Manager or a parameter of Systems Manager: the full ARN.
 pub(crate) fn secret(text: &str) -> garde::Result {
-    let is_valid = arn(text).is_some_and(|[_, service, _, _, resource]| {
-        let parts: Vec<&str> = resource.split(':').collect();
-        let (["secret", name] | ["secret", name, _, _, _]) = parts[..] else { return false };
-        let Some((start, suffix)) = name.rsplit_once('-') else { return false };
-        service == "secretsmanager"
-            && !start.is_empty()
-            && start.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
-            && suffix.len() == 6
-            && suffix.chars().all(|c| c.is_ascii_alphanumeric())
+    let is_valid = arn(text).is_some_and(|[_, service, _, _, resource]| match service {
+        "secretsmanager" => is_secret(resource),
+        "ssm" => resource.strip_prefix("parameter/").is_some_and(is_parameter_path),
+        _ => false,
     });
     require(
         is_valid,
-        || format!("invalid secret ARN `{text}`"),
-        "the full ARN arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-xxxxxx, followed by `:KEY::` for one key of a JSON secret",
+        || format!("invalid ARN of a secret or parameter `{text}`"),
+        "the full ARN arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-xxxxxx, followed by `:KEY::` for one key of a JSON \
+         secret; or arn:aws:ssm:REGION:ACCOUNT:parameter/NAME",
     )
+}
+
+/// The end of a secret's ARN, followed for one key of a JSON secret by `:KEY:STAGE:VERSION`, of which the last two can be
+/// empty.
+fn is_secret(resource: &str) -> bool {
+    let parts: Vec<&str> = resource.split(':').collect();
+    let (["secret", name] | ["secret", name, _, _, _]) = parts[..] else { return false };
+    let Some((start, suffix)) = name.rsplit_once('-') else { return false };
+    !start.is_empty()
+        && start.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
+        && suffix.len() == 6
+        && suffix.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// A parameter's name without its leading slash. Source: `Name` of `PutParameter` in the API reference of Systems Manager.
+fn is_parameter_path(path: &str) -> bool {
+    path.split('/')
+        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)))
 }
 
 pub(crate) fn domain(name: &str, _: &()) -> garde::Result {

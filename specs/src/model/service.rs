@@ -53,7 +53,7 @@ pub struct Service {
     #[garde(skip)]
     #[schemars(with = "BTreeMap<String, forms::Plain>")]
     pub environment: BTreeMap<String, String>,
-    /// Environment variables whose values ECS reads from Secrets Manager: the ARN of a secret, followed by `:KEY::` for one key of a JSON secret.
+    /// Environment variables whose values ECS reads when a task starts: the ARN of a secret in Secrets Manager, followed by `:KEY::` for one key of a JSON secret; or the ARN of a parameter in Systems Manager. The stack may use those whose names begin with `stackdrop/STACK/` (parameters: `/stackdrop/STACK/`), and those whose tag `stackdrop-access` is the stack's name or `*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     #[schemars(with = "BTreeMap<String, forms::SecretArn>")]

@@ -329,7 +329,7 @@ fn health_check() -> impl Strategy<Value = Map<String, Value>> {
 /// What is in the containers.
 fn contents(region: &'static str) -> impl Strategy<Value = Map<String, Value>> {
     let secret = format!(
-        "arn:aws:secretsmanager:{region}:123456789012:secret:[A-Za-z0-9/_+=.@-]{{1,12}}-[A-Za-z0-9]{{6}}(:[a-z]{{1,5}}::)?"
+        "arn:aws:(secretsmanager:{region}:123456789012:secret:[A-Za-z0-9/_+=.@-]{{1,12}}-[A-Za-z0-9]{{6}}(:[a-z]{{1,5}}::)?|ssm:{region}:123456789012:parameter(/[A-Za-z0-9_.-]{{1,6}}){{1,3}})"
     );
     let secret = proptest::string::string_regex(&secret).unwrap();
     let value =

@@ -34,7 +34,7 @@ from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23"
-SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:shop/payment-Ab3dEf"
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:stackdrop/shop/payment-Ab3dEf"
 # The policy of an endpoint without one of its own.
 FULL_ACCESS = json.dumps({"Version": "2008-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]})
 # The versions of PostgreSQL.
@@ -50,11 +50,11 @@ def seed():
     certificate.arn, certificate.status, certificate.type = CERTIFICATE, "ISSUED", "IMPORTED"
     acm_backends[ACCOUNT][REGION]._certificates[CERTIFICATE] = certificate
     backend = secretsmanager_backends[ACCOUNT][REGION]
-    backend.create_secret(name="shop/payment", secret_string="{}", secret_binary=None, description=None, tags=[],
+    backend.create_secret(name="stackdrop/shop/payment", secret_string="{}", secret_binary=None, description=None, tags=[],
                           kms_key_id=None, client_request_token=None, replica_regions=[], force_overwrite=False)
     FakeSecret.arn = property(lambda secret: secret.__dict__["arn"], lambda secret, arn: secret.__dict__.update(
-        arn=SECRET if secret.name == "shop/payment" else arn))
-    backend.secrets.get("shop/payment").arn = SECRET
+        arn=SECRET if secret.name == "stackdrop/shop/payment" else arn))
+    backend.secrets.get("stackdrop/shop/payment").arn = SECRET
 
 
 # ---- What moto does not have: answers in its place, by the operation.

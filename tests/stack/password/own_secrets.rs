@@ -13,11 +13,11 @@ async fn a_secret_that_its_owner_rotates_restarts_the_services_that_read_it() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let rotated = cause(&rehearsal, "own-secrets-rotated");
-    assert!(rotated.len() == 1 && rotated[0].contains(":secret:shop/payment-"), "{rotated:?}");
+    assert!(rotated.len() == 1 && rotated[0].contains(":secret:stackdrop/shop/payment-"), "{rotated:?}");
     pause(Duration::from_mins(1)).await;
     assert_eq!(without_password(&rehearsal).len(), 2, "both tasks have the previous value");
     run(&rehearsal, json!({ "stack": "shop", "action": "plan" })).await;
-    let restart = "service: restart service/web (tasks: started before secret shop/payment-Ab3dEf was changed -> new ones)";
+    let restart = "service: restart service/web (tasks: started before secret stackdrop/shop/payment-Ab3dEf was changed -> new ones)";
     assert_eq!(planned(&rehearsal).await, [restart]);
     let night = run(&rehearsal, json!({ "stack": "shop", "action": "redeploy", "scheduled": true })).await;
     assert_eq!(night.result(), Outcome::Succeeded, "{:?}", night.error());

@@ -107,12 +107,6 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
     exception(
         "LoadBalancerRole",
         &[OthersName],
-        &["route53:ChangeResourceRecordSets on hostedzone"],
-        "the spec names the zone; only for records of the types A and CNAME",
-    ),
-    exception(
-        "LoadBalancerRole",
-        &[OthersName],
         &["elasticloadbalancing:SetRulePriorities on listener-rule/app"],
         "the action does not support tags (Service Authorization Reference): it can move the rules of any load balancer",
     ),
@@ -250,13 +244,8 @@ pub(super) const READS: &[Exception] = &[
     exception(
         "LoadBalancerRole",
         &[OthersName],
-        &[
-            "acm:DescribeCertificate on certificate",
-            "acm:ListTagsForCertificate on certificate",
-            "route53:GetHostedZone on hostedzone",
-            "route53:ListResourceRecordSets on hostedzone",
-        ],
-        "settings only, of the certificates and zones that belong to the spec or its domain",
+        &["acm:DescribeCertificate on certificate", "acm:ListTagsForCertificate on certificate"],
+        "settings only, of the certificates that belong to the spec or its domain",
     ),
     exception(
         "LoadBalancerRole",
@@ -284,9 +273,10 @@ pub(super) const READS: &[Exception] = &[
             "ecs:DescribeTasks on task",
             "ecs:ListServiceDeployments on service",
             "secretsmanager:DescribeSecret on Secret",
+            "ssm:ListTagsForResource on parameter",
         ],
-        "settings only, never a secret's value. Images and secrets are those that the spec names; ECS is read before its \
-         tags are known",
+        "settings only, never the value of a secret or parameter. Images, secrets and parameters are those that the spec names; \
+         ECS is read before its tags are known",
     ),
 ];
 

@@ -23,7 +23,7 @@ fn the_handbook_lists_the_permissions_of_each_role() {
 
 fn written() -> String {
     let template = Template::read(include_str!("../../../template.yaml")).unwrap();
-    let parameters = BTreeMap::new();
+    let parameters = BTreeMap::from([("HostedZones".to_owned(), "ZONE".to_owned())]);
     let place = Place {
         stack: "stackdrop",
         account: "ACCOUNT",
@@ -34,7 +34,8 @@ fn written() -> String {
     let installation = Installation::of(&template, place).unwrap();
     let mut text = String::from(
         "# Permissions of each role\n\n\
-         Generated from `template.yaml` by `UPDATE=1 cargo test handbook`, for an installation with the default parameters. \
+         Generated from `template.yaml` by `UPDATE=1 cargo test handbook`, for an installation with the zone `ZONE` in the parameter `HostedZones`; the \
+         other parameters have their defaults. \
          Each row allows its actions on its resources, if all of its conditions are met. All other actions are denied.\n",
     );
     for (id, role) in &installation.roles {

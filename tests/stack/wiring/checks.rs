@@ -175,7 +175,7 @@ fn stopped_are_recovered(rehearsal: &Rehearsal) -> CheckResult {
 fn password_changes_start(rehearsal: &Rehearsal) -> CheckResult {
     let managed = rehearsal.secret_event("rds!db-0a1b2c3d-0000-4000-8000-000000000000");
     let event = managed.ok_or("the changed password of an RDS instance starts nothing")?;
-    expect(rehearsal.secret_event("shop/payment").is_none(), "another secret starts an execution")?;
+    expect(rehearsal.secret_event("stackdrop/shop/payment").is_none(), "another secret starts an execution")?;
     for (field, other) in [("/detail-type", "Secret Rotated"), ("/detail/labelUpdated", "CUSTOM")] {
         let mut other_event = event.clone();
         *other_event.pointer_mut(field).unwrap() = json!(other);

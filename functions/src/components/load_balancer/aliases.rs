@@ -109,7 +109,7 @@ impl Alias {
 }
 
 /// The zone of a spec's alias records, if it has one.
-fn zone_of(spec: &Spec) -> Option<&str> {
+pub(super) fn zone_of(spec: &Spec) -> Option<&str> {
     let desired = spec.load_balancer.as_ref()?;
     desired.domain.as_ref()?;
     desired.hosted_zone_id.as_deref()
@@ -172,6 +172,11 @@ impl Aliases {
                 .await?,
         );
         Ok(())
+    }
+
+    /// The names of the spec's alias records.
+    pub(super) fn desired_names(&self) -> impl Iterator<Item = &str> {
+        self.desired.iter().map(|alias| alias.domain.as_str())
     }
 
     /// The alias records to the stack's load balancer.

@@ -4,7 +4,10 @@ use futures::future::join_all;
 
 use super::observed::{self, Balancer, Group, Observed, Purpose};
 use super::targets::Target;
-use super::{aliases, balancer, certificate, certificate_deletion, certificates, groups, protection};
+use super::{
+    aliases, balancer, certificate, certificate_deletion, certificates, domains, groups, plan_blockers,
+    protection,
+};
 use crate::aws::error::StepError;
 use crate::contract::component::Work;
 use crate::contract::identity::{self, Lost};
@@ -13,8 +16,11 @@ use crate::deployment::plan::{Plan, Verb};
 
 /// Plans the deletion of a load balancer that the spec no longer has.
 pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
-    let observed = Observed::read(work, Purpose::Prune).await?;
     let mut plan = Plan::default();
+    if plan_blockers(domains::closed_zones(work), &mut plan) {
+        return Ok(plan);
+    }
+    let observed = Observed::read(work, Purpose::Prune).await?;
     if observed.balancer.is_some() || !observed.interfaces.is_empty() {
         plan.change(Verb::Delete, balancer::LOGICAL_ID);
     }
@@ -36,6 +42,9 @@ pub(super) async fn plan(work: &Work<'_>) -> Result<Plan, StepError> {
 /// Plans what would prevent the deletion of the stack.
 pub(super) async fn plan_destroy(work: &Work<'_>) -> Result<Plan, StepError> {
     let mut plan = Plan::default();
+    if plan_blockers(domains::closed_zones(work), &mut plan) {
+        return Ok(plan);
+    }
     let observed = Observed::read(work, Purpose::Prune).await?;
     identity::plan(work, &lost(work, &observed).await?, &mut plan);
     if let Some(balancer) = &observed.balancer {

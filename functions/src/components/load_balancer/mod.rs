@@ -8,6 +8,7 @@ mod certificate_deletion;
 mod certificates;
 mod deletion;
 mod dns;
+mod domains;
 mod groups;
 mod listeners;
 mod observed;
@@ -48,18 +49,12 @@ impl Component for LoadBalancer {
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
         let Some(desired) = &work.spec.load_balancer else { return deletion::plan(work).await };
-        let observed = Observed::read(work, Purpose::Compare).await?;
         let mut plan = Plan::default();
-        for blocker in blockers(work, desired, &observed) {
-            match blocker {
-                Blocker::NotOwned { resource, what, fix } => {
-                    plan.problem(resource, format!("{what} exists but is not managed by this stack"), fix);
-                }
-                Blocker::Spec { resource, why, fix } => {
-                    plan.problem(resource, why, fix);
-                }
-            }
+        if plan_blockers(domains::closed_zones(work), &mut plan) {
+            return Ok(plan);
         }
+        let observed = Observed::read(work, Purpose::Compare).await?;
+        plan_blockers(blockers(work, desired, &observed), &mut plan);
         certificate::plan(work, &observed, &mut plan);
         balancer::plan(work, &observed, &mut plan);
         groups::plan(work, &observed, &mut plan);
@@ -157,6 +152,20 @@ enum Blocker {
     Spec { resource: String, why: String, fix: String },
 }
 
+/// Plans the problems, and returns whether there are any.
+fn plan_blockers(blockers: Vec<Blocker>, plan: &mut Plan) -> bool {
+    let has_any = !blockers.is_empty();
+    for blocker in blockers {
+        match blocker {
+            Blocker::NotOwned { resource, what, fix } => {
+                plan.problem(resource, format!("{what} exists but is not managed by this stack"), fix);
+            }
+            Blocker::Spec { resource, why, fix } => plan.problem(resource, why, fix),
+        }
+    }
+    has_any
+}
+
 fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: &Observed) -> Vec<Blocker> {
     let mut blockers = Vec::new();
     if let Some(arn) = &observed.not_owned_balancer {
@@ -192,6 +201,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
     }
     blockers.extend(rules::blockers(work, observed));
     blockers.extend(certificate::blockers(work, desired, observed));
+    blockers.extend(domains::closed_names(work, observed));
     blockers.extend(aliases::blockers(work, observed));
     blockers
 }

@@ -11,7 +11,7 @@ use super::aliases::{self, Aliases};
 use super::certificates::Certificates;
 use super::dns::Zones;
 use super::targets::{self, Target};
-use super::{NAME, groups, listeners};
+use super::{NAME, domains, groups, listeners};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
@@ -116,7 +116,9 @@ pub(super) struct Tagged<T> {
 }
 
 impl Observed {
+    /// Reads it, unless one of the stack's zones is not open: then AWS would deny it.
     pub(super) async fn read(work: &Work<'_>, purpose: Purpose) -> Result<Self, StepError> {
+        domains::check_zones(work)?;
         // The future of this many calls is too large for the stack.
         Box::pin(Self::read_all(work, purpose)).await
     }

@@ -54,7 +54,7 @@ fn unreadable(what: &str, error: &StepError) -> String {
 /// What to do about a cause that AWS's texts, or the container's log, name.
 fn advice(text: &str) -> Option<&'static str> {
     // Source of AWS's texts: "Amazon ECS stopped tasks error messages" and "Service event messages" in the ECS developer guide.
-    const ADVICE: [(&str, &str); 8] = [
+    const ADVICE: [(&str, &str); 9] = [
         (
             "exec format error",
             "the image is built for another CPU architecture: build it for linux/amd64 (docker build --platform linux/amd64)",
@@ -73,7 +73,13 @@ fn advice(text: &str) -> Option<&'static str> {
         ),
         (
             "failed to fetch secret",
-            "check that the secret exists, and that its policy and its KMS key allow the execution role to read it",
+            "check that the secret exists, that its name or its tag stackdrop-access lets the stack use it, and that its policy \
+             and its KMS key allow the execution role to read it",
+        ),
+        (
+            "unable to retrieve secrets from ssm",
+            "check that the parameter exists, that its name or its tag stackdrop-access lets the stack use it, and that its KMS \
+             key allows the execution role to decrypt it",
         ),
         (
             "CannotPullContainerError",

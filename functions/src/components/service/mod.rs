@@ -13,6 +13,7 @@ mod fargate;
 mod logs;
 mod observed;
 mod outdated;
+mod parameters;
 mod permissions;
 mod preflight;
 mod registry;

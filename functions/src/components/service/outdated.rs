@@ -1,17 +1,18 @@
-//! Services whose tasks read a secret before it changed. ECS reads secrets only when a task starts (ECS developer guide, "Pass
-//! Secrets Manager secrets through Amazon ECS environment variables"), so these tasks have a password that no longer works.
+//! Services whose tasks read a secret or parameter before it changed. ECS reads them only when a task starts (ECS developer guide,
+//! "Pass Secrets Manager secrets through Amazon ECS environment variables"), so these tasks have a password that no longer works.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ecs::types::{Deployment, Service};
 use aws_smithy_types::DateTime;
-use stackdrop_specs::{DatabaseValue, Service as Spec};
+use stackdrop_specs::{DatabaseValue, Service as Spec, is_parameter};
 
 use super::dependencies::Dependencies;
 use super::fargate::primary;
 use super::observed::Observed;
 use super::{secrets, spec_of};
 use crate::contract::component::Work;
+use crate::contract::shared_secrets::name;
 
 /// The services with such tasks: for each, what changed.
 ///
@@ -41,16 +42,19 @@ fn changed(work: &Work<'_>, spec: &Spec, service: &Service, dependencies: &Depen
     let before =
         |changed: Option<DateTime>| changed.is_some_and(|changed| started.as_nanos() < changed.as_nanos());
     if uses_password(spec) {
-        let rotated = dependencies.password().and_then(|arn| dependencies.secrets.rotated(arn)).copied();
+        let rotated = dependencies.password().and_then(|arn| dependencies.secrets.changed(arn)).copied();
         let announced = work.deployment.password_changed.map(DateTime::from_secs);
         if before(rotated) || before(announced) {
             return Some("the database's password".into());
         }
     }
     let mut named = spec.secrets.values().map(|named| secrets::arn(named));
-    named
-        .find(|arn| before(dependencies.secrets.rotated(arn).copied()))
-        .map(|arn| format!("secret {}", arn.rsplit(':').next().unwrap_or_default()))
+    let changed = named.find(|arn| before(dependencies.secrets.changed(arn).copied()))?;
+    Some(if is_parameter(&changed) {
+        format!("parameter {}", name(&changed))
+    } else {
+        format!("secret {}", changed.rsplit(':').next().unwrap_or_default())
+    })
 }
 
 /// Whether a service's tasks read the database's password.

@@ -1,4 +1,4 @@
-//! Preflight checks of the services: images, secrets, vCPUs, and ECS's service-linked role.
+//! Preflight checks of the services: images, secrets and parameters, vCPUs, and ECS's service-linked role.
 //!
 //! They run only for what the plan creates or changes. Images of public registries, or of another account or region, are not
 //! checked: the functions have no credentials for these registries.
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use futures::future::try_join_all;
-use stackdrop_specs::Service;
+use stackdrop_specs::{Service, is_parameter};
 
 use super::content;
 use super::dependencies::Dependencies;
@@ -20,6 +20,7 @@ use crate::aws::error::unless_denied;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::quotas::{self, FARGATE_VCPUS, Need};
+use crate::contract::shared_secrets::{TAG_ACCESS, name, prefix};
 use crate::deployment::plan::{Plan, Verb};
 
 /// ECS's service-linked role, one in each account.
@@ -50,9 +51,7 @@ pub(super) async fn plan(
             plan.warn(fargate::logical_id(&name), format!("{why}, {unless_cached}"), fix);
         }
     }
-    for (name, why, fix) in secret_problems(work, observed, &dependencies.secrets) {
-        plan.problem(fargate::logical_id(&name), why, fix);
-    }
+    plan_secrets(work, observed, &dependencies.secrets, plan);
     check_vcpus(work, observed, plan).await
 }
 
@@ -125,9 +124,9 @@ async fn check_image(
     }
 }
 
-/// The problems of secrets that the current tasks do not use yet.
-fn secret_problems(work: &Work<'_>, observed: &Observed, secrets: &Secrets) -> Vec<ServiceProblem> {
-    let mut problems = Vec::new();
+/// Plans the problems of secrets and parameters that the current tasks do not use yet, and warns of those that they can no longer
+/// read: running tasks still have the value.
+fn plan_secrets(work: &Work<'_>, observed: &Observed, secrets: &Secrets, plan: &mut Plan) {
     for (name, service) in &work.spec.services {
         let used = observed.definitions.get(name).and_then(|definition| definition.content.as_ref());
         let used: BTreeSet<String> = used
@@ -138,23 +137,35 @@ fn secret_problems(work: &Work<'_>, observed: &Observed, secrets: &Secrets) -> V
         for (variable, from) in &service.secrets {
             let arn = secrets::arn(from);
             let field = format!("services.{name}.secrets.{variable}");
-            let problem = secrets.get(&arn).filter(|_| !used.contains(&arn));
-            if let Some((why, fix)) = problem.and_then(|secret| secret_problem(work, secret, &arn, &field)) {
-                problems.push((name.clone(), why, fix));
+            let Some(secret) = secrets.get(&arn) else { continue };
+            let problem = secret_problem(work, secret, &arn, &field);
+            match (problem, used.contains(&arn), secret) {
+                (Some((why, fix)), false, _) => plan.problem(fargate::logical_id(name), why, fix),
+                (Some((why, fix)), true, Secret::Present { is_shared: false, .. }) => {
+                    plan.warn(fargate::logical_id(name), format!("no new task can start: {why}"), fix);
+                }
+                _ => {}
             }
         }
     }
-    problems
 }
 
-/// Why tasks cannot read a secret, and how to fix it.
+/// Why tasks cannot read a secret or parameter, and how to fix it.
 fn secret_problem(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> Option<(String, String)> {
     let is_ours = arn.split(':').nth(4) == Some(work.aws.settings.account.as_str());
+    let noun = if is_parameter(arn) { "parameter" } else { "secret" };
     match secret {
         Secret::Absent => Some((
-            format!("secret {arn} ({field}) does not exist"),
-            format!("create the secret, or correct {field}"),
+            format!("{noun} {arn} ({field}) does not exist"),
+            format!("create the {noun}, or correct {field}"),
         )),
+        // Source: "Specifying sensitive data" in the ECS developer guide: "must be
+        // from within the same account".
+        Secret::Elsewhere => Some((
+            format!("parameter {arn} ({field}) is not in this account and region: no task can read it"),
+            format!("create a parameter or a secret here, and correct {field}"),
+        )),
+        Secret::Present { is_shared: false, .. } => Some(not_shared(work, arn, noun, field)),
         Secret::ScheduledForDeletion => Some((
             format!("secret {arn} ({field}) is scheduled for deletion"),
             format!("restore the secret (`aws secretsmanager restore-secret`), or correct {field}"),
@@ -169,7 +180,7 @@ fn secret_problem(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> O
             ),
         )),
         // Source: "Permissions to AWS Secrets Manager secrets for users in a different account" in its user guide.
-        Secret::UnderAwsKey if !is_ours => Some((
+        Secret::Present { key: None, .. } if !is_ours => Some((
             format!(
                 "secret {arn} ({field}) of another account is encrypted with a KMS key that only that account can use"
             ),
@@ -177,8 +188,26 @@ fn secret_problem(work: &Work<'_>, secret: &Secret, arn: &str, field: &str) -> O
                 "encrypt the secret with a customer managed key that allows this account to decrypt, or correct {field}"
             ),
         )),
-        Secret::UnderAwsKey | Secret::UnderKey(_) => None,
+        Secret::Present { .. } => None,
     }
+}
+
+/// Why the stack may not use a secret or parameter, and what its owner can do.
+fn not_shared(work: &Work<'_>, arn: &str, noun: &str, field: &str) -> (String, String) {
+    let stack = &work.stack.name;
+    let of_parameters = is_parameter(arn);
+    let command = if of_parameters {
+        format!("aws ssm add-tags-to-resource --resource-type Parameter --resource-id {}", name(arn))
+    } else {
+        format!("aws secretsmanager tag-resource --secret-id {arn}")
+    };
+    (
+        format!("stack {stack} may not use {noun} {} ({field})", name(arn)),
+        format!(
+            "let its owner share it: `{command} --tags Key={TAG_ACCESS},Value={stack}`; or use a {noun} whose name begins with {}",
+            prefix(stack, of_parameters)
+        ),
+    )
 }
 
 /// The vCPUs of a service's desired tasks. If another tool manages their number, the number is the actual one.

@@ -8,7 +8,7 @@ use super::services::{self, Status};
 use super::tasks::{self, Behaviour};
 use super::{Crash, clusters, definitions, lifecycle};
 use crate::incident::Incident;
-use crate::services::{ec2, secrets};
+use crate::services::{ec2, secrets, ssm};
 use crate::world::World;
 
 /// All incidents of ECS.
@@ -47,7 +47,7 @@ pub(super) const ALL: [Incident; 11] = [
     },
     Incident {
         name: "own-secrets-rotated",
-        what: "The owners of the secrets that a stack's tasks read rotate them",
+        what: "The owners of the secrets and parameters that a stack's tasks read change them",
         cause: rotate_secrets,
     },
     Incident {
@@ -88,7 +88,9 @@ fn rotate_secrets(world: &mut World, stack: &str) -> Vec<String> {
     let running = tasks.filter(|task| task.is_running(world.now) && task.cluster == stack);
     let read = running.filter_map(|task| definitions::find(world, &task.definition)).flat_map(secrets_of);
     let read: BTreeSet<String> = read.collect();
-    read.into_iter().filter(|arn| secrets::rotated_by_owner(world, arn)).collect()
+    let mut changes =
+        |arn: &String| secrets::rotated_by_owner(world, arn) || ssm::rewritten_by_owner(world, arn);
+    read.into_iter().filter(|arn| changes(arn)).collect()
 }
 
 fn crash_containers(world: &mut World, stack: &str) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::definitions::{self, Definition};
 use super::tasks::Task;
-use crate::services::secrets;
+use crate::services::{secrets, ssm};
 use crate::world::World;
 
 /// A task that had the previous value of a secret: with the previous password of a database, it cannot open connections.
@@ -39,7 +39,9 @@ fn of_task(world: &World, task: &Task) -> Vec<OutdatedTask> {
     };
     let until = task.stop.as_ref().map(|stop| stop.drained_at);
     let outdated = secrets_of(definition).into_iter().filter_map(|secret| {
-        let since = secrets::changed_after(world, &secret, read_at)?.max(running_at);
+        let changed = secrets::changed_after(world, &secret, read_at)
+            .or_else(|| ssm::parameter_changed_after(world, &secret, read_at));
+        let since = changed?.max(running_at);
         let service = task.service.rsplit('/').next().unwrap_or_default().to_owned();
         until.is_none_or(|until| since < until).then(|| OutdatedTask {
             task: task.arn.clone(),

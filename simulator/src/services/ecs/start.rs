@@ -4,7 +4,7 @@ use super::ImageView;
 use super::containers::Container;
 use super::definitions::Definition;
 use super::tasks::{Behaviour, Task};
-use crate::services::{ec2, ecr, iam, logs, secrets};
+use crate::services::{ec2, ecr, iam, logs, secrets, ssm};
 use crate::world::World;
 
 /// The result of an attempt to start a task.
@@ -123,9 +123,11 @@ fn secret_problem(
         // The ARN itself, without `:key:stage:version`.
         let arn = named.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
         if !arn.starts_with(&world.arn("secretsmanager", "secret:")) {
-            return Some(Outcome::Fails(format!(
-                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: The simulator holds no parameter or secret {named}"
-            )));
+            let problem = parameter_problem(world, task, role, &arn);
+            if problem.is_some() {
+                return problem;
+            }
+            continue;
         }
         if !ec2::reaches(world, &task.subnet, &task.groups, "secretsmanager") {
             return Some(Outcome::Unreachable(format!(
@@ -144,6 +146,23 @@ fn secret_problem(
         }
     }
     None
+}
+
+/// Why a task cannot read a parameter. The messages are those of public reports of tasks that failed.
+fn parameter_problem(world: &World, task: &Task, role: &str, arn: &str) -> Option<Outcome> {
+    const FETCHING: &str = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 1 time(s):";
+    if !ec2::reaches(world, &task.subnet, &task.groups, "ssm") {
+        return Some(Outcome::Unreachable(format!(
+            "{FETCHING} RequestCanceled: request context canceled caused by: context deadline exceeded"
+        )));
+    }
+    if let Some(denial) = ssm::denied_parameter(world, role, &task.id, arn) {
+        return Some(Outcome::Fails(format!("{FETCHING} AccessDeniedException: {denial}")));
+    }
+    (!ssm::has_parameter(world, arn)).then(|| {
+        let name = arn.split_once(":parameter").map_or(arn, |(_, name)| name);
+        Outcome::Fails(format!("{FETCHING} invalid parameters: {name}"))
+    })
 }
 
 fn log_problem(

@@ -91,6 +91,10 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
     let mut third = second.clone();
     for (from, to) in [
         ("  team: shop\n", "  owner: anna\n"),
+        (
+            "    secrets:\n",
+            "    secrets:\n      TOKEN: arn:aws:ssm:eu-central-1:123456789012:parameter/platform/token\n",
+        ),
         ("zones: 2", "zones: 3"),
         ("nat: single", "nat: per-zone"),
         ("6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23", "00000000-8f3a-4f0e-9a51-2b7c9d0e1f23"),

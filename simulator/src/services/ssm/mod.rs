@@ -1,4 +1,7 @@
-//! Systems Manager: the public parameters with image IDs, and the instances whose agent has registered.
+//! Systems Manager: the public parameters with image IDs, the account's own parameters, and the instances whose agent has
+//! registered.
+
+mod parameters;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +15,11 @@ use crate::clock::Clock;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::world::{Tags, World};
+use parameters::Parameter;
+
+pub(crate) use parameters::{
+    denied_parameter, has_parameter, parameter_changed_after, rewritten_by_owner, seed,
+};
 
 pub(crate) static SERVICE: Service =
     Service { advance, ..Service::json("ssm", "1.1", "AmazonSSM", act, access) };
@@ -21,6 +29,8 @@ pub(crate) static SERVICE: Service =
 pub(crate) struct State {
     /// The agent on each instance that ever ran.
     agents: BTreeMap<String, Agent>,
+    /// The account's own parameters, by name.
+    parameters: BTreeMap<String, Parameter>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,9 +78,10 @@ fn access(world: &World, operation: &str, params: &Params, requests: &mut Access
             let path = name.strip_prefix('/').unwrap_or(&name);
             requests.resource("parameter", world.arn("ssm", &format!("parameter/{path}")), None);
         }
-        _ => {
+        ("DescribeInstanceInformation", _) => {
             requests.no_resource();
         }
+        _ => parameters::access(world, operation, params, requests),
     }
 }
 
@@ -78,6 +89,10 @@ fn act(world: &mut World, operation: &str, params: &Params) -> Result<Reply, Ref
     match operation {
         "GetParameter" => get_parameter(world, params),
         "DescribeInstanceInformation" => describe_instances(world, params),
+        "DescribeParameters" => parameters::describe(world, params),
+        "ListTagsForResource" => parameters::list_tags(world, params),
+        "AddTagsToResource" => parameters::add_tags(world, params),
+        "RemoveTagsFromResource" => parameters::remove_tags(world, params),
         _ => Err(unknown("ssm", operation)),
     }
 }
