@@ -117,22 +117,11 @@ fn settings(place: &Place<'_>, functions: &BTreeMap<String, Function>) -> Result
     if environments.any(|other| other != environment) {
         bail!("the functions have different environments");
     }
-    let read = |name: &str| {
-        environment
-            .get(name)
-            .cloned()
-            .with_context(|| format!("the functions have no {name} in their environment"))
+    let value = |name: &str| match name {
+        "AWS_REGION" => Some(place.region.to_owned()),
+        _ => environment.get(name).cloned(),
     };
-    Ok(Settings {
-        bucket: read("STACKDROP_BUCKET")?,
-        state_machine: read("STACKDROP_STATE_MACHINE")?,
-        topic: read("STACKDROP_TOPIC")?,
-        schedule_group: read("STACKDROP_SCHEDULE_GROUP")?,
-        schedule_role: read("STACKDROP_SCHEDULE_ROLE")?,
-        region: place.region.into(),
-        account: place.account.into(),
-        partition: place.partition.into(),
-    })
+    Ok(Settings::from_variables(value)?)
 }
 
 fn rules(scope: &Scope<'_>) -> Result<Vec<Rule>> {
@@ -173,6 +162,8 @@ fn queues(scope: &Scope<'_>) -> Result<BTreeMap<String, u64>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 mod tests {
+    use stackdrop_functions::aws::rules::{AfterUpdate, Rules};
+
     use super::*;
 
     fn installed(text: &str, parameters: &[(&str, &str)]) -> Result<Installation> {
@@ -229,6 +220,32 @@ mod tests {
         assert!(other.resource_policies.contains_key("arn:aws:s3:::specs-of-ours"));
         assert!(installed(TEMPLATE, &[("WorkflowLogLevel", "SOME")]).is_err());
         assert!(installed(TEMPLATE, &[("Colour", "red")]).is_err());
+    }
+
+    #[test]
+    fn rules_for_stacks_are_parameters_with_the_documented_defaults() {
+        let rules = |parameters: &[(&str, &str)]| installed(TEMPLATE, parameters).unwrap().settings.rules;
+        let defaults = rules(&[]);
+        assert_eq!(Rules { boundary: String::new(), ..defaults }, Rules::default());
+        let changed = rules(&[
+            ("HostedZones", "Z1, Z2"),
+            ("DomainSuffixes", "shop=shop.example.com,team-a-*=a.example.com"),
+            ("ApprovalFor", "prod-*"),
+            ("MaxMonthlyUsd", "1"),
+            ("MaxTasks", "2"),
+            ("MaxStorageGib", "3"),
+            ("MaxVcpus", "4"),
+            ("ChangesAfterUpdate", "repair"),
+        ]);
+        assert_eq!(changed.zones, ["Z1".to_owned(), "Z2".to_owned()].into());
+        assert_eq!(
+            changed.domains.iter().map(|rule| rule.suffix.as_str()).collect::<Vec<_>>(),
+            ["shop.example.com", "a.example.com"]
+        );
+        assert!(changed.approval_for[0].matches(&"prod-shop".to_owned().try_into().unwrap()));
+        let Rules { max_monthly_usd, max_tasks, max_storage_gib, max_vcpus, .. } = changed;
+        assert_eq!([max_monthly_usd, max_tasks, max_storage_gib, max_vcpus], [1, 2, 3, 4]);
+        assert_eq!(changed.changes_after_update, AfterUpdate::Repair);
     }
 
     #[test]

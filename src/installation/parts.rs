@@ -9,7 +9,7 @@ use serde_json::Value;
 use stackdrop_simulator::PolicySeed;
 
 use super::pattern::Pattern;
-use super::scope::Scope;
+use super::scope::{self, Scope};
 
 /// The bucket of specs and records.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,9 +82,14 @@ impl Function {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Environment {
-            variables: BTreeMap<String, String>,
+            variables: BTreeMap<String, Value>,
         }
         let Properties { role, logging_config, environment } = read(scope, id)?;
+        // CloudFormation writes numbers as texts.
+        let variables = environment.variables.into_iter().map(|(name, value)| {
+            let value = scope::text(&value).with_context(|| format!("{id}: {name} is not a text"))?;
+            Ok((name, value))
+        });
         let name = scope.name(id)?;
         let program = &scope.resource(id)?["Metadata"]["BuildProperties"]["Binary"];
         Ok(Self {
@@ -96,7 +101,7 @@ impl Function {
             role,
             // Lambda's default.
             log_group: logging_config.log_group.unwrap_or_else(|| format!("/aws/lambda/{name}")),
-            environment: environment.variables,
+            environment: variables.collect::<Result<_>>()?,
             name,
         })
     }

@@ -154,6 +154,13 @@ impl<'t> Scope<'t> {
                 [Value::String(between), values] => Ok(Some(self.texts(values)?.join(between).into())),
                 _ => bail!("{name} {argument} is not supported"),
             },
+            ("Fn::Split", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(between), whole] => {
+                    let whole = self.text(whole)?;
+                    Ok(Some(whole.split(between.as_str()).map(Value::from).collect()))
+                }
+                _ => bail!("{name} {argument} is not supported"),
+            },
             ("Fn::Select", Value::Array(parts)) => match parts.as_slice() {
                 [index, Value::Array(values)] => {
                     let index = text(index).and_then(|index| index.parse::<usize>().ok());
@@ -180,7 +187,9 @@ impl<'t> Scope<'t> {
         if let Some(parameter) = self.template.entry("Parameters", name) {
             let given = self.place.parameters.get(name).map(|given| Value::from(given.as_str()));
             let value = given.or_else(|| parameter.get("Default").cloned());
-            return value.with_context(|| format!("the parameter {name} has no value"));
+            let value = value.with_context(|| format!("the parameter {name} has no value"))?;
+            let is_list = parameter.get("Type").is_some_and(|kind| kind == "CommaDelimitedList");
+            return if is_list { entries(name, &value) } else { Ok(value) };
         }
         self.deeper(|| self.reference(name)).map(Value::from)
     }
@@ -264,6 +273,13 @@ impl<'t> Scope<'t> {
     }
 }
 
+/// The value of a parameter of the type `CommaDelimitedList`. CloudFormation removes spaces around the entries; of an empty
+/// text it makes a list with an empty entry.
+fn entries(name: &str, value: &Value) -> Result<Value> {
+    let text = text(value).with_context(|| format!("the parameter {name} is not a text"))?;
+    Ok(text.split(',').map(|entry| Value::from(entry.trim())).collect())
+}
+
 /// The intrinsic function of an object. An object whose only key is `Condition` is a function only if its value is a
 /// text: a policy statement can have that key too.
 fn function(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
@@ -273,7 +289,7 @@ fn function(entries: &Map<String, Value>) -> Option<(&str, &Value)> {
 }
 
 /// A text, number or boolean as text.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),

@@ -15,7 +15,7 @@ use super::order;
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
 /// The functions whose short form is the long form without `Fn::` (CloudFormation's intrinsic function reference).
-const FUNCTIONS: [&str; 8] = ["Sub", "If", "Equals", "Not", "And", "Or", "Join", "Select"];
+const FUNCTIONS: [&str; 9] = ["Sub", "If", "Equals", "Not", "And", "Or", "Join", "Select", "Split"];
 
 /// A template, read but not resolved.
 #[derive(Debug, Clone, PartialEq)]

@@ -54,7 +54,10 @@ def start(program, function):
             "AWS_REGION": "eu-central-1", "AWS_LAMBDA_FUNCTION_NAME": function, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
             "STACKDROP_BUCKET": "bucket", "STACKDROP_TOPIC": "topic", "STACKDROP_SCHEDULE_GROUP": "group",
-            "STACKDROP_SCHEDULE_ROLE": "role",
+            "STACKDROP_SCHEDULE_ROLE": "role", "STACKDROP_STACK_BOUNDARY": "boundary", "STACKDROP_HOSTED_ZONES": "",
+            "STACKDROP_DOMAIN_SUFFIXES": "", "STACKDROP_APPROVAL_FOR": "", "STACKDROP_MAX_MONTHLY_USD": "1000",
+            "STACKDROP_MAX_TASKS": "50", "STACKDROP_MAX_STORAGE_GIB": "1000", "STACKDROP_MAX_VCPUS": "64",
+            "STACKDROP_CHANGES_AFTER_UPDATE": "report",
             "STACKDROP_STATE_MACHINE": "arn:aws:states:eu-central-1:123456789012:stateMachine:stackdrop-deploy",
             "PATH": os.environ["PATH"],
         }

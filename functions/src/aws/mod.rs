@@ -4,6 +4,7 @@ pub mod aws_error;
 pub(crate) mod denied;
 pub mod error;
 pub(crate) mod join;
+pub mod rules;
 
 use std::sync::OnceLock;
 
@@ -16,6 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::aws::error::StepError;
+use crate::aws::rules::Rules;
 
 /// The settings of this installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub account: String,
     /// The account's partition, the second field of every ARN: for example `aws` or `aws-us-gov`.
     pub partition: String,
+    /// What the installation's administrator allows stacks.
+    pub rules: Rules,
 }
 
 impl Settings {
@@ -44,12 +48,17 @@ impl Settings {
     /// # Errors
     /// `Defect` with the name of the missing environment variable.
     pub fn from_env() -> Result<Self, StepError> {
-        Self::from_variables(|name| std::env::var(name))
+        Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    fn from_variables(value: impl Fn(&str) -> Result<String, std::env::VarError>) -> Result<Self, StepError> {
+    /// Reads the settings from the values of these variables.
+    ///
+    /// # Errors
+    /// `Defect` with the name of a variable that is missing or wrong.
+    pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Result<Self, StepError> {
         let read = |name: &str| {
-            value(name).map_err(|_| StepError::Defect(format!("the environment variable {name} is not set")))
+            let value = value(name);
+            value.ok_or_else(|| StepError::Defect(format!("the environment variable {name} is not set")))
         };
         let state_machine = read("STACKDROP_STATE_MACHINE")?;
         let field = |number| state_machine.split(':').nth(number).unwrap_or_default().to_owned();
@@ -63,6 +72,7 @@ impl Settings {
             region: read("AWS_REGION")?,
             account,
             partition,
+            rules: Rules::read(read)?,
         })
     }
 
@@ -188,21 +198,24 @@ pub(crate) fn no_retries() -> RetryConfig {
 
 #[cfg(test)]
 mod tests {
-    use std::env::VarError;
-
     use super::*;
 
     #[test]
     fn settings_are_read_from_the_variables_and_account_and_partition_from_the_workflows_arn() {
         let machine = "arn:aws-us-gov:states:us-gov-west-1:123456789012:stateMachine:stackdrop-deploy";
         let value = |name: &str| match name {
-            "STACKDROP_BUCKET" => Ok("specs".to_owned()),
-            "STACKDROP_STATE_MACHINE" => Ok(machine.to_owned()),
-            "STACKDROP_TOPIC" => Ok("arn:topic".to_owned()),
-            "STACKDROP_SCHEDULE_GROUP" => Ok("stackdrop".to_owned()),
-            "STACKDROP_SCHEDULE_ROLE" => Ok("arn:role".to_owned()),
-            "AWS_REGION" => Ok("us-gov-west-1".to_owned()),
-            _ => Err(VarError::NotPresent),
+            "STACKDROP_BUCKET" => Some("specs".to_owned()),
+            "STACKDROP_STATE_MACHINE" => Some(machine.to_owned()),
+            "STACKDROP_TOPIC" => Some("arn:topic".to_owned()),
+            "STACKDROP_SCHEDULE_GROUP" => Some("stackdrop".to_owned()),
+            "STACKDROP_SCHEDULE_ROLE" => Some("arn:role".to_owned()),
+            "AWS_REGION" => Some("us-gov-west-1".to_owned()),
+            "STACKDROP_MAX_MONTHLY_USD" => Some("7".to_owned()),
+            "STACKDROP_MAX_TASKS" | "STACKDROP_MAX_STORAGE_GIB" | "STACKDROP_MAX_VCPUS" => {
+                Some("9".to_owned())
+            }
+            "STACKDROP_CHANGES_AFTER_UPDATE" => Some("report".to_owned()),
+            name => name.starts_with("STACKDROP_").then(String::new),
         };
         let settings = Settings::from_variables(value).unwrap();
         let expected = Settings {
@@ -214,11 +227,20 @@ mod tests {
             region: "us-gov-west-1".into(),
             account: "123456789012".into(),
             partition: "aws-us-gov".into(),
+            rules: Rules {
+                max_monthly_usd: 7,
+                max_tasks: 9,
+                max_storage_gib: 9,
+                max_vcpus: 9,
+                ..Rules::default()
+            },
         };
         assert_eq!(settings, expected);
         assert_eq!(settings.arn("rds", "db:shop"), "arn:aws-us-gov:rds:us-gov-west-1:123456789012:db:shop");
-        let missing = |name: &str| if name == "AWS_REGION" { Err(VarError::NotPresent) } else { value(name) };
-        let error = Settings::from_variables(missing).unwrap_err().to_string();
-        assert!(error.starts_with("the environment variable AWS_REGION is not set"), "{error}");
+        for missing in ["AWS_REGION", "STACKDROP_HOSTED_ZONES"] {
+            let without = |name: &str| if name == missing { None } else { value(name) };
+            let error = Settings::from_variables(without).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the environment variable {missing} is not set")), "{error}");
+        }
     }
 }

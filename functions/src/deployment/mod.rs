@@ -1,9 +1,12 @@
 //! A deployment: its state in the workflow, its plan, its records and its announcements.
 
 pub mod announce;
+pub mod approval;
 pub mod bucket;
 pub mod component_names;
+pub mod consent;
 pub mod deletion;
+pub mod effect;
 pub(crate) mod endpoint_services;
 pub mod estimate;
 pub mod event;

@@ -7,6 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::aws::error::StepError;
+use crate::deployment::effect::Effect;
 use crate::deployment::names::{Stack, Tags};
 
 /// What a component would change, and what would make it fail.
@@ -20,6 +21,9 @@ pub struct Plan {
     /// What people should know, and Stackdrop does not change.
     #[serde(default)]
     pub warnings: Vec<Problem>,
+    /// What people must know of the changes before they agree to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
     /// The services whose running tasks read a secret before it changed. They are restarted even if nothing else of the plan
     /// is carried out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

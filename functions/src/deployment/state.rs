@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stackdrop_specs::{Spec, StackName};
 
+use crate::deployment::consent::Consent;
 use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::failure::Failures;
 use crate::deployment::names::Stack;
@@ -48,6 +49,9 @@ pub struct Deployment {
     /// The deployment that was running when this one, which only plans, was admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
+    /// What a person agreed to lose with this deployment.
+    #[serde(default, skip_serializing_if = "Consent::is_empty")]
+    pub consent: Consent,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
     /// Whether that is the second attempt: the first one failed, because of a fault that has passed, or because something was

@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
+use stackdrop_functions::aws::rules::Rules;
 use stackdrop_functions::{Aws, Settings, handle};
 use stackdrop_simulator::{Account, Options, PolicySeed, Seed};
 use stackdrop_specs::Spec;
@@ -44,6 +45,7 @@ pub(crate) fn settings() -> Settings {
         region: "eu-central-1".into(),
         account: "123456789012".into(),
         partition: "aws".into(),
+        rules: Rules::default(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::components::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
+use crate::deployment::consent::Consent;
 use crate::deployment::event::{is_plan_key, parts_of};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
@@ -360,6 +361,8 @@ struct Admitted {
     rotation: Option<Verdict>,
     /// When the password changed, according to an event.
     password_changed: i64,
+    /// What a person agreed to lose.
+    consent: Consent,
 }
 
 impl Admitted {
@@ -377,6 +380,7 @@ impl Admitted {
             interruption: None,
             rotation: None,
             password_changed: 0,
+            consent: Consent::default(),
         }
     }
 }
@@ -407,6 +411,7 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         refresh_image: admitted.refresh_image,
         report_only: admitted.report_only,
         running: admitted.running,
+        consent: admitted.consent,
         destroying: admitted.destroying,
         rolling_back: false,
         rolling_back_again: false,
