@@ -66,7 +66,8 @@ impl Prices {
     pub fn of(region: &str) -> Self {
         let known = REGIONS.iter().find(|(name, _, _)| *name == region);
         let (factor, instances) = known.map_or((ELSEWHERE, &[][..]), |(_, factor, of)| (*factor, *of));
-        let services = |name: &str| SERVICES.iter().find(|(of, _)| *of == name).map(|(_, services)| *services);
+        let services =
+            |name: &str| SERVICES.iter().find(|(of, _)| *of == name).map(|(_, services)| *services);
         let services = services(region).or_else(|| services(FIRST).map(|first| first.times(factor)));
         Self { factor, instances, services: services.unwrap_or(Services::NONE) }
     }

@@ -35,10 +35,12 @@ fn tables(data: &Value) -> [String; 3] {
     ];
     let mut tables = [String::new(), String::new(), String::new()];
     for (region, services) in fields(&data["services"]["regions"]) {
-        let prices = NAMES.map(|(field, key)| format!("{field}: {:?}", services[key].as_f64().unwrap_or(1.0)));
+        let prices =
+            NAMES.map(|(field, key)| format!("{field}: {:?}", services[key].as_f64().unwrap_or(1.0)));
         let estimated = &services["estimate"];
         let prices = prices.join(", ");
-        writeln!(tables[0], "    (\"{region}\", Services {{ is_estimated: {estimated}, {prices} }}),").unwrap();
+        writeln!(tables[0], "    (\"{region}\", Services {{ is_estimated: {estimated}, {prices} }}),")
+            .unwrap();
     }
     let mut databases: Vec<String> = Vec::new();
     for (family, sizes) in fields(&data["databases"]["families"]) {
@@ -114,10 +116,7 @@ fn every_price_has_a_source_and_a_date() {
 fn a_region_without_prices_is_marked_as_an_estimate() {
     let (first, frankfurt, nowhere) =
         (Prices::of("us-east-1"), Prices::of("eu-central-1"), Prices::of("xx-north-9"));
-    assert_eq!(
-        [first.is_estimated(), frankfurt.is_estimated(), nowhere.is_estimated()],
-        [false, true, true]
-    );
+    assert_eq!([first.is_estimated(), frankfurt.is_estimated(), nowhere.is_estimated()], [false, true, true]);
     let of = |prices: &Prices| prices.instance_hourly("t3.micro").unwrap();
     assert_eq!(of(&first), Price { usd: 0.0104, is_estimated: false });
     assert_eq!(of(&frankfurt), Price { usd: 0.012, is_estimated: false });

@@ -109,7 +109,7 @@ impl<'a> Announcement<'a> {
             error: record.error.as_deref(),
             message: record.message.as_deref(),
             next: record.next.clone(),
-            estimate: record.estimate,
+            estimate: record.estimate.clone(),
             changes,
             warnings: record.warnings(),
         }

@@ -153,6 +153,11 @@ impl Deployment {
         Stack::new(self.stack.clone(), self.id.clone(), self.spec.tags.clone(), dropped)
     }
 
+    /// The region: that of the execution.
+    pub(crate) fn region(&self) -> &str {
+        self.execution.split(':').nth(3).unwrap_or_default()
+    }
+
     /// Whether the spec is the one of the last good deployment: then any difference is drift.
     pub(crate) fn is_unchanged(&self) -> bool {
         let baseline = self.baseline.as_ref();

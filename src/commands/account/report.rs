@@ -92,7 +92,7 @@ impl Report<'_> {
             "changes": summary::changes(self.plan),
             "problems": self.problems,
             "warnings": summary::warnings(self.plan),
-            "estimate": self.record.and_then(|record| record.estimate),
+            "estimate": self.record.and_then(|record| record.estimate.as_ref()),
             "outputs": self.record.map(|record| &record.outputs),
         })
     }

@@ -24,6 +24,7 @@ use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
 use crate::deployment::consent::Consent;
+use crate::deployment::estimate;
 use crate::deployment::event::{is_plan_key, parts_of};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
@@ -109,6 +110,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         Action::Review => {
             let mut plan = deployment.plan.clone();
             follow_ups::add(&mut plan, &deployment);
+            estimate::add_ceilings(&mut plan, &deployment, &aws.settings.rules);
             let review = Some(PlanReview::of(&plan)?);
             respond(&Deployment { plan, review, ..deployment })
         }

@@ -28,7 +28,7 @@ mod windows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
+use stackdrop_figures::prices::SECRET_MONTHLY;
 
 use super::{Service, logs, unknown};
 use crate::inventory::Item;
@@ -163,7 +163,7 @@ fn export_logs(world: &mut World, id: &str) {
 /// Lists existing resources. The price of snapshots and retained backups is that of their source's storage, which is
 /// an upper limit. A managed secret is priced with its instance, with which it is created and deleted.
 fn inventory(world: &World, items: &mut Vec<Item>) {
-    let rds = &world.states.rds;
+    let (rds, prices) = (&world.states.rds, world.prices());
     for (name, group) in &rds.subnet_groups {
         items.push(Item::new("AWS::RDS::DBSubnetGroup", name, &group.tags).named(name));
     }
@@ -172,8 +172,8 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
     for (id, instance) in &rds.instances {
         let copies = if instance.settings.multi_az { 2.0 } else { 1.0 };
-        let class = database_hourly(&instance.settings.class).unwrap_or_default();
-        let storage = database_storage_monthly(&instance.settings.storage_type);
+        let class = prices.database_hourly(&instance.settings.class).map_or(0.0, |price| price.usd);
+        let storage = prices.database_storage_monthly(&instance.settings.storage_type);
         let secret = instance.secret.as_ref().map_or(0.0, |_| SECRET_MONTHLY);
         items.push(
             Item::new("AWS::RDS::DBInstance", id, &instance.tags)
@@ -186,14 +186,14 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
         items.push(
             Item::new("AWS::RDS::DBSnapshot", id, &snapshot.tags)
                 .named(id)
-                .monthly(BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
+                .monthly(prices.backup_monthly() * f64::from(snapshot.gibibytes)),
         );
     }
     for backups in &rds.retained {
         items.push(
             Item::new("AWS::RDS::DBInstanceAutomatedBackup", &backups.resource_id, &backups.tags)
                 .named(&backups.resource_id)
-                .monthly(BACKUP_MONTHLY * f64::from(backups.gibibytes)),
+                .monthly(prices.backup_monthly() * f64::from(backups.gibibytes)),
         );
     }
 }
