@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+/// The key of an object's metadata with the resources whose data may be deleted, separated by commas.
+pub const DELETE_DATA: &str = "stackdrop-delete-data";
+/// The key of an object's metadata with the database that is gone and may be replaced by an empty one.
+pub const EMPTY_DATABASE: &str = "stackdrop-empty-database";
+
 /// What a person agreed to lose, by the names of resources. It is valid for one uploaded version of a spec, or for one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

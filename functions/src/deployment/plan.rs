@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::aws::error::StepError;
-use crate::deployment::effect::Effect;
+use crate::deployment::effect::{Effect, EffectKind};
 use crate::deployment::names::{Stack, Tags};
 
 /// What a component would change, and what would make it fail.
@@ -107,11 +107,17 @@ impl Plan {
         }
     }
 
+    /// Adds an effect that needs no consent.
+    pub(crate) fn effect(&mut self, kind: EffectKind, resource: &str, what: impl Into<String>) {
+        self.effects.push(Effect { kind, resource: resource.into(), what: what.into(), word: None });
+    }
+
     /// The plan with as many fields, problems and warnings as Step Functions' limit for the workflow's state allows. The other
     /// ones become one, whose hash keeps the plan's fingerprint exact.
     pub(crate) fn shortened(mut self) -> Self {
         self.problems = few_of(self.problems);
         self.warnings = few_of(self.warnings);
+        self.effects = few_effects(self.effects);
         let mut left = FIELD_BYTES_MAX;
         for change in &mut self.changes {
             let rest = change.fields.split_off(fitting(&change.fields, &mut left));
@@ -232,6 +238,22 @@ fn few_of(mut all: Vec<Problem>) -> Vec<Problem> {
     all
 }
 
+/// The most effects of one component.
+const EFFECTS_MAX: usize = 20;
+
+/// The first effects in the order in which plans list them; the others become one. What deletes data comes first, so no word that
+/// a person must give is left out.
+pub(crate) fn few_effects(mut all: Vec<Effect>) -> Vec<Effect> {
+    all.sort();
+    all.dedup();
+    if all.len() > EFFECTS_MAX {
+        let rest = all.split_off(EFFECTS_MAX - 1);
+        let what = format!("{} more effects ({})", rest.len(), hash(&rest));
+        all.push(Effect { kind: rest[0].kind, resource: "more".into(), what, word: None });
+    }
+    all
+}
+
 /// The maximum length of a value in a plan, in characters: plans are part of the workflow's state, whose size AWS limits.
 const VALUE_CHARACTERS_MAX: usize = 120;
 
@@ -334,6 +356,21 @@ mod tests {
         assert!(last.why.starts_with(&expected), "{last:?}");
         assert_ne!(plan(501, 300).problems.last(), Some(last));
         assert_eq!(plan(1, PROBLEM_BYTES_MAX).problems.len(), 1, "the only one is kept");
+    }
+
+    #[test]
+    fn effects_beyond_the_limit_become_one_and_those_that_delete_data_stay() {
+        let mut plan = Plan::default();
+        for number in 0..500 {
+            plan.effect(EffectKind::Interrupts, &format!("service/{number}"), "deletes the service");
+        }
+        plan.effect(EffectKind::DeletesData, "instance", "deletes the disk");
+        plan.effect(EffectKind::DeletesData, "instance", "deletes the disk");
+        let effects = plan.shortened().effects;
+        assert_eq!(effects.len(), EFFECTS_MAX);
+        assert_eq!(effects[0].resource, "instance");
+        assert_eq!(effects[1].kind, EffectKind::Interrupts, "the same effect is listed once");
+        assert!(effects[EFFECTS_MAX - 1].what.starts_with("482 more effects ("), "{effects:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::version::{self, NO_EXTENDED_SUPPORT, POSTGRES};
 use super::{NAME, linked_role, parameter_group, rds_tags, repair_tags, subnet_group};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::deployment::effect::EffectKind;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::{DatabaseValues, Plan, Verb};
 
@@ -78,6 +79,7 @@ pub(super) async fn plan(
     if !is_changed && (waits || host(db).is_none() || secret(db).is_none()) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
+    plan_irreversible(&differences, plan);
     warn(spec, db, observed, &differences, plan);
     version::plan_support(work, spec, Some(db), plan).await
 }
@@ -93,6 +95,22 @@ fn warn_of_lost_data(work: &Work<'_>, plan: &mut Plan) {
     }
 }
 
+/// Says what RDS does not take back: more storage, and another major version.
+fn plan_irreversible(differences: &[Difference], plan: &mut Plan) {
+    for Difference { change, setting } in differences {
+        let what = match setting {
+            Setting::Version { version, major: true } => {
+                format!("upgrades PostgreSQL from {} to {version}: RDS cannot downgrade it", change.from)
+            }
+            Setting::Storage(_) if change.field == "storage" => {
+                format!("grows the storage from {} to {} GiB: RDS cannot reduce it", change.from, change.to)
+            }
+            _ => continue,
+        };
+        plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
+    }
+}
+
 /// Warns of what the deployment causes beside its changes, and of what it leaves alone.
 fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Difference], plan: &mut Plan) {
     let names = |chosen: &dyn Fn(&Setting) -> bool| {
@@ -104,13 +122,10 @@ fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Di
         interrupting = "parameters".into();
     }
     if !interrupting.is_empty() {
-        plan.warn(
-            LOGICAL_ID,
-            format!(
-                "the change of {interrupting} interrupts the database, for some minutes without a standby"
-            ),
-            "deploy when nobody needs the database",
+        let what = format!(
+            "the change of {interrupting} interrupts the database, for some minutes without a standby"
         );
+        plan.effect(EffectKind::Interrupts, LOGICAL_ID, what);
     }
     let left_alone = settings::left_alone(spec, db).join(", ");
     if !left_alone.is_empty() {

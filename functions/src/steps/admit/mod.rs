@@ -19,7 +19,7 @@ use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
 use crate::aws::Aws;
 use crate::aws::error::StepError;
-use crate::components::follow_ups;
+use crate::components::{effects, follow_ups};
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
@@ -110,6 +110,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
         Action::Review => {
             let mut plan = deployment.plan.clone();
             follow_ups::add(&mut plan, &deployment);
+            effects::add(&mut plan, &deployment);
             estimate::add_ceilings(&mut plan, &deployment, &aws.settings.rules);
             let review = Some(PlanReview::of(&plan)?);
             respond(&Deployment { plan, review, ..deployment })
