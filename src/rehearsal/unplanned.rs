@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use stackdrop_functions::deployment::effect::{Effect, EffectKind};
 use stackdrop_functions::deployment::plan::{Change, ComponentPlan, Verb};
 use stackdrop_simulator::{Call, Ending};
 use stackdrop_statemachine::{Outcome, Step};
@@ -166,8 +167,11 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
     let Some(state) = planned_state(outcome) else { return Vec::new() };
     let plans = state.get("plan").map(Vec::<ComponentPlan>::deserialize);
     let Some(Ok(plans)) = plans else { return Vec::new() };
-    if plans.is_empty() || state["destroying"] == true {
+    if plans.is_empty() {
         return Vec::new();
+    }
+    if state["destroying"] == true {
+        return unannounced(state, &plans, calls.iter().filter(|call| took_effect(call)));
     }
     let only_plans = state["source"]["planOnly"] == true
         || state["reportOnly"] == true
@@ -179,6 +183,7 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
     };
     let done = calls.iter().filter(|call| took_effect(call) && call.at <= until && !of_restart(call));
     let mut hidden: Vec<String> = done
+        .clone()
         .filter_map(|call| {
             let component = component_of(call)?;
             let name = call.name();
@@ -190,9 +195,39 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
             Some(format!("{component}: {name} {why}"))
         })
         .collect();
+    hidden.extend(unannounced(state, &plans, done));
     hidden.sort();
     hidden.dedup();
     hidden
+}
+
+/// The calls that delete a database or an instance, with its disk, though no effect of the plan says so. What a deployment
+/// without a baseline deletes has no data.
+fn unannounced<'c>(
+    state: &serde_json::Value,
+    plans: &[ComponentPlan],
+    done: impl Iterator<Item = &'c Call>,
+) -> Vec<String> {
+    let says_so = |component: &str| {
+        let effects = plans.iter().filter(|of| of.component == component).flat_map(|of| &of.plan.effects);
+        let is_loss = |effect: &Effect| {
+            matches!(effect.kind, EffectKind::DeletesData | EffectKind::CannotBeUndone)
+                && effect.resource == "instance"
+        };
+        effects.into_iter().any(is_loss)
+    };
+    let deletes = |call: &&Call| match (call.operation.as_str(), component_of(call)) {
+        ("DeleteDBInstance", Some("database")) => true,
+        // A second copy of an instance that the deployment itself started is terminated too.
+        ("TerminateInstances", Some("instance")) => {
+            state["destroying"] == true || state["spec"]["instance"].is_null()
+        }
+        _ => false,
+    };
+    let has_data = !state["baseline"].is_null();
+    let losses =
+        done.filter(deletes).filter(|call| has_data && component_of(call).is_some_and(|of| !says_so(of)));
+    losses.map(|call| format!("{} deletes data, and no effect of the plan says so", call.name())).collect()
 }
 
 /// The last state of the deployment that has its plan.

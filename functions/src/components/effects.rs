@@ -10,7 +10,7 @@ use crate::deployment::component_names::{
     DATABASE, EGRESS, INSTANCE, LOAD_BALANCER, NETWORK, SECURITY_GROUPS, SERVICE,
 };
 use crate::deployment::effect::{Effect, EffectKind};
-use crate::deployment::plan::{Change, ComponentPlan, Verb, few_effects};
+use crate::deployment::plan::{Change, ComponentPlan, FieldChange, Verb, few_effects};
 use crate::deployment::state::Deployment;
 
 /// A change that has an effect: its component, its verb, the start of the resource's logical ID, and for an update the field.
@@ -18,9 +18,9 @@ struct Rule {
     component: &'static str,
     verb: Verb,
     resource: &'static str,
-    field: Option<&'static str>,
+    field: Option<fn(&FieldChange) -> bool>,
     kind: EffectKind,
-    /// What happens, without the resource.
+    /// What happens, before the resource's name.
     what: &'static str,
     /// What follows from it.
     so: &'static str,
@@ -30,60 +30,43 @@ const fn deletes(
     component: &'static str,
     resource: &'static str,
     kind: EffectKind,
-    what: &'static str,
     so: &'static str,
 ) -> Rule {
-    Rule { component, verb: Verb::Delete, resource, field: None, kind, what, so }
+    Rule { component, verb: Verb::Delete, resource, field: None, kind, what: "deletes", so }
 }
 
-const RULES: [Rule; 10] = [
-    deletes(NETWORK, "subnet/", EffectKind::Interrupts, "deletes", "what is in it moves to another subnet"),
-    deletes(EGRESS, "nat", EffectKind::Interrupts, "deletes", "its open connections end"),
-    deletes(
-        EGRESS,
-        "address",
-        EffectKind::CannotBeUndone,
-        "releases",
-        "AWS does not give this address again",
-    ),
-    deletes(
-        LOAD_BALANCER,
-        "load-balancer",
-        EffectKind::Interrupts,
-        "deletes",
-        "its clients can no longer reach the services",
-    ),
-    deletes(LOAD_BALANCER, "listener/", EffectKind::Interrupts, "deletes", "its port no longer answers"),
-    deletes(LOAD_BALANCER, "alias-record", EffectKind::Interrupts, "deletes", "the name leads nowhere"),
-    deletes(SERVICE, "service/", EffectKind::Interrupts, "deletes", "its tasks end"),
+const RULES: [Rule; 9] = [
+    deletes(NETWORK, "subnet/", EffectKind::Interrupts, "what is in it moves to another subnet"),
+    deletes(EGRESS, "nat", EffectKind::Interrupts, "its open connections end"),
+    deletes(EGRESS, "address", EffectKind::CannotBeUndone, "AWS does not give this address again"),
+    deletes(LOAD_BALANCER, "load-balancer", EffectKind::Interrupts, "its clients lose the services"),
+    deletes(LOAD_BALANCER, "listener/", EffectKind::Interrupts, "its port no longer answers"),
+    deletes(LOAD_BALANCER, "alias-record", EffectKind::Interrupts, "the name leads nowhere"),
+    deletes(SERVICE, "service/", EffectKind::Interrupts, "its tasks end"),
     Rule {
         component: LOAD_BALANCER,
         verb: Verb::Update,
         resource: "load-balancer",
-        field: Some("subnets"),
+        field: Some(leaves_a_subnet),
         kind: EffectKind::Interrupts,
         what: "moves",
-        so: "requests in the subnets that it leaves can fail",
+        so: "requests in a subnet that it leaves can fail",
     },
     Rule {
         component: EGRESS,
         verb: Verb::Update,
         resource: "route/",
-        field: Some("natGateway"),
+        field: Some(|field| field.field == "natGateway"),
         kind: EffectKind::Interrupts,
         what: "changes",
         so: "open connections to the internet end",
     },
-    Rule {
-        component: SERVICE,
-        verb: Verb::Delete,
-        resource: "log-group/",
-        field: None,
-        kind: EffectKind::CannotBeUndone,
-        what: "deletes",
-        so: "its log is lost",
-    },
 ];
+
+fn leaves_a_subnet(field: &FieldChange) -> bool {
+    let stays = |subnet: &str| field.to.split(", ").any(|other| other == subnet);
+    field.field == "subnets" && !field.to.is_empty() && !field.from.split(", ").all(stays)
+}
 
 /// Adds the effects that follow from the changes of all components' plans.
 pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
@@ -91,12 +74,13 @@ pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
     for ComponentPlan { component, plan } in plans {
         let mut found: Vec<Effect> =
             plan.changes.iter().flat_map(|change| of_change(component, change)).collect();
-        if component == SECURITY_GROUPS && !deployment.destroying {
+        if *component == SECURITY_GROUPS && !deployment.destroying {
             found.extend(opened(&plan.changes, deployment));
         }
-        // Database and instance have planned what the account shows.
-        let destroyed = of_destroy.iter().filter(|_| ![DATABASE, INSTANCE].contains(&component.as_str()));
-        found.extend(destroyed.filter(|(of, _)| of == component).map(|(_, effect)| effect.clone()));
+        if !has_own_effects {
+            let destroyed = of_destroy.iter().filter(|(of, _)| *of == component.as_str());
+            found.extend(destroyed.map(|(_, effect)| effect.clone()));
+        }
         if !found.is_empty() {
             found.append(&mut plan.effects);
             plan.effects = few_effects(found);
@@ -109,7 +93,7 @@ fn of_change(component: &str, change: &Change) -> Vec<Effect> {
         rule.component == component
             && rule.verb == change.verb
             && change.resource.starts_with(rule.resource)
-            && rule.field.is_none_or(|field| change.fields.iter().any(|changed| changed.field == field))
+            && rule.field.is_none_or(|field| change.fields.iter().any(field))
     };
     let effect = |rule: &Rule| {
         let what = format!("{} {}: {}", rule.what, change.resource, rule.so);

@@ -89,6 +89,7 @@ impl Report<'_> {
             "message": self.message(),
             "next": self.record.and_then(|record| record.next.as_deref()),
             "version": self.record.and_then(|record| Some(record.source.as_ref()?.version.as_str())),
+            "effects": summary::effects(self.plan),
             "changes": summary::changes(self.plan),
             "problems": self.problems,
             "warnings": summary::warnings(self.plan),
