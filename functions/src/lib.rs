@@ -22,6 +22,9 @@ pub use aws::{Aws, Settings};
 pub use components::COMPONENTS;
 pub use contract::handler::Function;
 
+/// The version of the functions, which changes with their sources.
+pub const VERSION: &str = env!("STACKDROP_VERSION");
+
 /// Every function: those of the components, Admit and Conclude.
 pub fn functions() -> impl Iterator<Item = Function> {
     COMPONENTS.into_iter().chain([steps::admit::FUNCTION, steps::conclude::FUNCTION])

@@ -24,9 +24,9 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
-use stackdrop_functions::Aws;
 use stackdrop_functions::deployment::consent::DELETE_DATA;
 use stackdrop_functions::deployment::estimate;
+use stackdrop_functions::{Aws, Settings};
 use stackdrop_simulator::{Account, AccountEvent, Call, Caller, ExecutionEnd, as_caller};
 use stackdrop_specs::Spec;
 use stackdrop_statemachine::{Abort, Execution, Machine, Options, Outcome, Status, Watch};
@@ -260,6 +260,12 @@ impl Rehearsal {
         };
         let now = self.account.clock().now();
         Ok(event::created(&self.aws.settings, key, version, bytes.len(), answer.e_tag(), now))
+    }
+
+    /// Installs another version of Stackdrop, whose functions run from now on.
+    pub fn update_to(&mut self, version: &str) {
+        let settings = Settings { version: version.into(), ..self.aws.settings.clone() };
+        self.aws = Arc::new(Aws::new(self.sdk.clone(), settings));
     }
 
     /// A record in the bucket, if it exists.

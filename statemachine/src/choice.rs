@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Scope;
@@ -31,7 +32,40 @@ pub(crate) enum Comparison {
     IsNull(bool),
     StringEquals(String),
     StringEqualsPath(Path),
+    StringMatches(Pattern),
     BooleanEquals(bool),
+}
+
+/// A pattern of `StringMatches`, in which `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Pattern(String);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.contains('\\') {
+            return Err(format!(
+                "the pattern `{text}` is not supported by this interpreter: it has a backslash"
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl Pattern {
+    fn matches(&self, text: &str) -> bool {
+        fn fits(pattern: &str, text: &str) -> bool {
+            match pattern.split_once('*') {
+                None => pattern == text,
+                Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+                    (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| fits(rest, text)))
+                }),
+            }
+        }
+        fits(&self.0, text)
+    }
 }
 
 impl Condition {
@@ -70,6 +104,9 @@ impl Comparison {
             Self::StringEqualsPath(other) => {
                 let (value, other) = (required(variable, scope)?, required(other, scope)?);
                 value.is_string() && value == other
+            }
+            Self::StringMatches(pattern) => {
+                required(variable, scope)?.as_str().is_some_and(|text| pattern.matches(text))
             }
             Self::BooleanEquals(expected) => required(variable, scope)?.as_bool() == Some(*expected),
         })

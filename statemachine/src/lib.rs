@@ -4,8 +4,10 @@
 //!
 //! - the states Task (`lambda:invoke`, `lambda:invoke.waitForTaskToken`), Parallel, Choice, Pass, Succeed and Fail,
 //! - `Parameters`, `ResultSelector`, `ResultPath`, `OutputPath`, `TimeoutSeconds`, `Retry` and `Catch`,
-//! - the operators `And`, `Or`, `Not`, `IsPresent`, `IsNull`, `StringEquals`, `StringEqualsPath`, `BooleanEquals`,
-//! - paths of names and indexes, and `$$.Execution.Id`, `$$.Execution.Name` and `$$.Task.Token`.
+//! - the operators `And`, `Or`, `Not`, `IsPresent`, `IsNull`, `StringEquals`, `StringEqualsPath`, `StringMatches`,
+//!   `BooleanEquals`,
+//! - paths of names and indexes, also in `$$.Execution.Input`; and `$$.Execution.Id`, `$$.Execution.Name` and
+//!   `$$.Task.Token`.
 //!
 //! [`Machine::load`] refuses everything else with an error that names the place; nothing is ignored.
 //!

@@ -1,4 +1,4 @@
-//! Reference paths (`$`, `$.name`, `$.name[0]`), three fields of the context object `$$`, and `ResultPath`.
+//! Reference paths (`$`, `$.name`, `$.name[0]`), four fields of the context object `$$`, and `ResultPath`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(crate) struct Path {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     Input(Vec<Step>),
+    /// Within the execution's input.
+    ExecutionInput(Vec<Step>),
     Context(ContextField),
 }
 
@@ -42,6 +44,7 @@ pub(crate) const TASK_TOKEN: &str = "$$.Task.Token";
 
 const EXECUTION_ID: &str = "$$.Execution.Id";
 const EXECUTION_NAME: &str = "$$.Execution.Name";
+const EXECUTION_INPUT: &str = "$$.Execution.Input";
 
 impl Path {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -49,10 +52,15 @@ impl Path {
             EXECUTION_ID => Source::Context(ContextField::ExecutionId),
             EXECUTION_NAME => Source::Context(ContextField::ExecutionName),
             TASK_TOKEN => Source::Context(ContextField::TaskToken),
-            other if other.starts_with("$$") => {
-                let supported = [EXECUTION_ID, EXECUTION_NAME, TASK_TOKEN];
-                return Err(not_supported(&format!("the context path `{text}`"), &supported));
-            }
+            other if other.starts_with("$$") => match other.strip_prefix(EXECUTION_INPUT) {
+                Some(rest) if rest.is_empty() || rest.starts_with(['.', '[']) => {
+                    Source::ExecutionInput(parsed(text, rest)?)
+                }
+                _ => {
+                    let supported = [EXECUTION_ID, EXECUTION_NAME, EXECUTION_INPUT, TASK_TOKEN];
+                    return Err(not_supported(&format!("the context path `{text}`"), &supported));
+                }
+            },
             other if other.starts_with("States.") => {
                 return Err(not_supported(&format!("the intrinsic function `{text}`"), &["paths"]));
             }
@@ -60,9 +68,7 @@ impl Path {
                 let Some(rest) = other.strip_prefix('$') else {
                     return Err(format!("`{text}` is not a path: a path starts with `$`"));
                 };
-                Source::Input(steps(rest).map_err(|reason| {
-                    format!("the path `{text}` is not supported by this interpreter: {reason}")
-                })?)
+                Source::Input(parsed(text, rest)?)
             }
         };
         Ok(Self { text: text.to_owned(), source })
@@ -78,6 +84,7 @@ impl Path {
         let text = |text: &str| Some(Cow::Owned(Value::from(text)));
         match &self.source {
             Source::Input(steps) => select(steps, scope.input).map(Cow::Borrowed),
+            Source::ExecutionInput(steps) => select(steps, &scope.context.execution.input).map(Cow::Borrowed),
             Source::Context(ContextField::ExecutionId) => text(&scope.context.execution.arn),
             Source::Context(ContextField::ExecutionName) => text(&scope.context.execution.name),
             Source::Context(ContextField::TaskToken) => scope.context.token.and_then(text),
@@ -119,6 +126,11 @@ impl TryFrom<String> for Path {
     fn try_from(text: String) -> Result<Self, String> {
         Self::parse(&text)
     }
+}
+
+/// The steps of a path, after its beginning.
+fn parsed(path: &str, rest: &str) -> Result<Vec<Step>, String> {
+    steps(rest).map_err(|reason| format!("the path `{path}` is not supported by this interpreter: {reason}"))
 }
 
 fn select<'v>(steps: &[Step], value: &'v Value) -> Option<&'v Value> {

@@ -226,8 +226,16 @@ fn a_plan_awaits_approval() {
     let spec = served.spec("shop.yaml", &[("approval: none", "approval: required")]);
 
     let waiting = served.output(5, &["deploy", &spec]);
-    contains_all(&waiting, &["Awaiting approval", "network: create vpc", "stackdrop approve shop"]);
-    assert!(served.output(0, &["reject", "shop", "--reason", "too dear"]).contains("Rejected the plan"));
+    contains_all(
+        &waiting,
+        &[
+            "Awaiting approval",
+            "network: create vpc",
+            "stackdrop approve shop --plan ",
+            "open to the whole internet",
+        ],
+    );
+    assert!(served.output(0, &["reject", "shop", "--reason", "too dear"]).contains("Rejected plan "));
     let history = loop {
         let history = served.document(0, &["history", "shop"]);
         if history[0]["result"] != "AwaitingApproval" && history.as_array().is_some_and(|all| !all.is_empty())
@@ -237,8 +245,30 @@ fn a_plan_awaits_approval() {
     };
     assert_eq!(history[0]["result"], "ApprovalRejected");
     assert!(history[0]["message"].as_str().unwrap().contains("too dear"));
+    let caller = history[0]["decision"]["claimedBy"].as_str().unwrap();
+    assert!(caller.starts_with("arn:aws:"), "the command names the caller: {caller}");
 
-    assert_eq!(served.document(5, &["deploy", &spec])["result"], "AwaitingApproval");
-    let agreed = served.output(0, &["approve", "shop", "--by", "anna"]);
-    contains_all(&agreed, &["Approving ", "network: create vpc", "Succeeded: the stack matches its spec ("]);
+    let waiting = served.document(5, &["deploy", &spec]);
+    assert_eq!(waiting["result"], "AwaitingApproval");
+    let plan = waiting["planId"].as_str().unwrap();
+    let unnamed = served.output(2, &["approve", "shop"]);
+    contains_all(&unnamed, &["not a terminal: name the plan that you have reviewed with --plan", plan]);
+    let another = served.output(4, &["approve", "shop", "--plan", "aaaaaaaaaaaa"]);
+    contains_all(&another, &["plan aaaaaaaaaaaa of stack shop does not await approval", plan]);
+    served.output(2, &["approve", "shop", "--plan", &plan[..4]]);
+    let agreed = served.output(0, &["approve", "shop", "--plan", plan]);
+    contains_all(
+        &agreed,
+        &[
+            &format!("Plan {plan} of stack shop has awaited approval since "),
+            "because     the spec has `approval: required`",
+            "network: create vpc",
+            "image ",
+            "Succeeded: the stack matches its spec (",
+        ],
+    );
+    contains_all(
+        &served.output(0, &["status", "shop"]),
+        &[&format!("approval    plan {plan} was approved by arn:aws:")],
+    );
 }

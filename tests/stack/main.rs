@@ -7,6 +7,7 @@ mod agrees; // the workflow file, the components, the error names and the templa
 mod announcements; // notifications, drift reports, deploying an earlier version again
 mod any_spec; // whatever `validate` accepts can be deployed
 mod approval; // deployments that wait for approval
+mod approval_rules; // which deployments need approval
 mod bad_input; // invalid uploads, events and manual requests
 mod chaos; // random faults, duplicate events and stopped executions
 mod command; // the commands without an account: rehearse, validate
@@ -62,6 +63,7 @@ mod tags; // tags of the spec reach every resource, and are restored
 mod template; // properties of template.yaml
 mod traffic; // requests are answered in each second of an update
 mod updates_network; // updates of network, egress, security groups and instance
+mod updates_of_stackdrop; // what an update of Stackdrop itself does to stacks
 mod updates_service; // updates of databases, load balancers and services
 mod waits; // how soon is told what a person must do
 mod wiring; // the template's wiring: what starts what, which events are kept, who is notified

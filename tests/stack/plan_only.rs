@@ -64,7 +64,8 @@ async fn a_plan_leaves_a_deployment_that_awaits_approval_alone() {
         assert_eq!(objects(&rehearsal).await, before);
         let token = request["token"].as_str().unwrap();
         let approve = rehearsal.aws().sfn().send_task_success().task_token(token);
-        approve.output(json!({ "approved": true }).to_string()).send().await.unwrap();
+        let reply = json!({ "approved": true, "plan": request["plan"] });
+        approve.output(reply.to_string()).send().await.unwrap();
     };
     let (deployed, ()) = tokio::join!(deployed(&rehearsal, &spec), person);
     assert_eq!(deployed.result(), Outcome::Succeeded);
@@ -224,10 +225,46 @@ async fn a_person_who_may_only_plan_has_no_effect_on_a_stack_or_on_a_waiting_dep
         assert_eq!(object(&rehearsal, "stacks/shop/approval.json").await.unwrap(), request);
         let approve =
             rehearsal.aws().sfn().send_task_success().task_token(request["token"].as_str().unwrap());
-        approve.output(json!({ "approved": true }).to_string()).send().await.unwrap();
+        let reply = json!({ "approved": true, "plan": request["plan"] });
+        approve.output(reply.to_string()).send().await.unwrap();
         on_a_request
     };
     let update = with(&update, "LOG_LEVEL: info", "LOG_LEVEL: debug");
     let (_, on_a_request) = tokio::join!(deployed(&rehearsal, &update), person);
     println!("plans and attempts at plans: {}, effects: 0", on_a_stack + on_a_request);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_an_outage_ends_is_no_failed_execution() {
+    for (operation, during) in [("GetObject", "/admit/run"), ("PutObject", "/conclude/run")] {
+        for by_upload in [true, false] {
+            let rehearsal = rehearsal(SHOP);
+            rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+            let uploaded = rehearsal.upload("plans/shop.yaml", SHOP.as_bytes()).await.unwrap();
+            let input = if by_upload { uploaded } else { json!({ "stack": "shop", "action": "plan" }) };
+            rehearsal
+                .account()
+                .arm(Fault::at("s3", operation, When::From(1), FaultKind::ServerError).during(during));
+            let planned = run(&rehearsal, input.clone()).await;
+            assert!(planned.succeeded(), "{operation} {input}: {:?}", planned.error());
+            assert_eq!(planned.result(), Outcome::Failed, "{operation}: it says that it has no plan");
+            rehearsal.account().disarm();
+            deployed(&rehearsal, SHOP).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_an_outage_ends_is_a_failed_execution() {
+    for (operation, during) in [("GetObject", "/admit/run"), ("PutObject", "/conclude/run")] {
+        let rehearsal = rehearsal(SHOP);
+        let uploaded = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+        rehearsal
+            .account()
+            .arm(Fault::at("s3", operation, When::From(1), FaultKind::ServerError).during(during));
+        let ended = run(&rehearsal, uploaded).await;
+        assert!(!ended.succeeded(), "{operation}");
+        let error = ended.error().unwrap();
+        assert!(error.starts_with("Transient: "), "{operation}: {error}");
+    }
 }

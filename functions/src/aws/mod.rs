@@ -40,6 +40,8 @@ pub struct Settings {
     pub partition: String,
     /// What the installation's administrator allows stacks.
     pub rules: Rules,
+    /// The version of the functions.
+    pub version: String,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ impl Settings {
             account,
             partition,
             rules: Rules::read(read)?,
+            version: crate::VERSION.into(),
         })
     }
 
@@ -234,6 +237,7 @@ mod tests {
                 max_vcpus: 9,
                 ..Rules::default()
             },
+            version: crate::VERSION.into(),
         };
         assert_eq!(settings, expected);
         assert_eq!(settings.arn("rds", "db:shop"), "arn:aws-us-gov:rds:us-gov-west-1:123456789012:db:shop");

@@ -11,9 +11,14 @@ use serde::Serialize;
 use crate::aws::Aws;
 use crate::aws::aws_error::AwsError;
 use crate::aws::error::{AwsResult, StepError};
+use crate::deployment::approval::Decision;
+use crate::deployment::effect::Effect;
 use crate::deployment::estimate::Estimate;
 use crate::deployment::outcome::Outcome;
+use crate::deployment::plan_id::PlanId;
 use crate::deployment::record::Record;
+use crate::deployment::state::{Trigger, Uploader};
+use crate::deployment::summary;
 
 /// The source of Stackdrop's events.
 pub const SOURCE: &str = "stackdrop";
@@ -69,9 +74,29 @@ pub struct Announcement<'a> {
     /// What to do next, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What started the deployment.
+    pub trigger: Trigger,
+    /// Who uploaded the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploader: Option<&'a Uploader>,
+    /// The plan's ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<&'a PlanId>,
+    /// Why the plan needs approval.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approval_reasons: Vec<String>,
+    /// Who approved or rejected the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<&'a Decision>,
+    /// What the spec asks for, one line each.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub facts: &'a [String],
     /// The plan's cost (USD a month) and duration (seconds).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// What the plan deletes, interrupts, opens to the internet or cannot undo, the worst first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
     /// The changes, one line for each resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
@@ -109,7 +134,14 @@ impl<'a> Announcement<'a> {
             error: record.error.as_deref(),
             message: record.message.as_deref(),
             next: record.next.clone(),
+            trigger: record.trigger,
+            uploader: record.uploader.as_ref(),
+            plan_id: record.plan_id.as_ref(),
+            approval_reasons: record.approval_reasons.iter().map(ToString::to_string).collect(),
+            decision: record.decision.as_ref(),
+            facts: &record.facts,
             estimate: record.estimate.clone(),
+            effects: summary::effects(&record.plan),
             changes,
             warnings: record.warnings(),
         }

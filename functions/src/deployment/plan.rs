@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::aws::error::StepError;
 use crate::deployment::effect::{Effect, EffectKind};
 use crate::deployment::names::{Stack, Tags};
 
@@ -159,45 +158,6 @@ pub struct ComponentPlan {
     /// Its plan.
     #[serde(flatten)]
     pub plan: Plan,
-}
-
-/// The summary of all components' plans, by which the workflow decides.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question that the workflow asks")]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlanReview {
-    /// Whether the deployment would change anything.
-    pub changes: bool,
-    /// Whether a problem would make the deployment fail.
-    pub blocked: bool,
-    /// Whether resources that the spec no longer has would be deleted.
-    pub prunes: bool,
-    /// Whether running tasks read a secret, such as the database's password, before it changed.
-    pub outdated: bool,
-    /// A hash of the changes and problems, to which an approval is bound. Warnings are not part of it: they do not affect
-    /// the deployment.
-    pub fingerprint: String,
-}
-
-impl PlanReview {
-    /// Summarizes the plans of all components.
-    ///
-    /// # Errors
-    /// `Defect` if a plan cannot be written as JSON.
-    pub fn of(plans: &[ComponentPlan]) -> Result<Self, StepError> {
-        let changes = || plans.iter().flat_map(|component| &component.plan.changes);
-        let compared: Vec<_> =
-            plans.iter().map(|of| (&of.component, &of.plan.changes, &of.plan.problems)).collect();
-        let text = serde_json::to_vec(&compared)
-            .map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
-        Ok(Self {
-            changes: changes().next().is_some(),
-            blocked: plans.iter().any(|component| !component.plan.problems.is_empty()),
-            prunes: changes().any(|change| change.verb == Verb::Delete),
-            outdated: plans.iter().any(|component| !component.plan.outdated.is_empty()),
-            fingerprint: hex::encode(&Sha256::digest(text)[..16]),
-        })
-    }
 }
 
 /// The most bytes of all fields in one component's plan, as JSON. An update of thousands of variables would otherwise make

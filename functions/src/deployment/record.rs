@@ -4,12 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError};
+use crate::deployment::approval::{ApprovalReason, Decision};
 use crate::deployment::bucket::{When, history_key, lock_key, plan_key, read, status_key, write};
+use crate::deployment::effect::Effect;
 use crate::deployment::estimate::Estimate;
+use crate::deployment::facts;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::plan::ComponentPlan;
-use crate::deployment::state::{Deployment, Source, Trigger};
+use crate::deployment::plan_id::PlanId;
+use crate::deployment::review::PlanReview;
+use crate::deployment::state::{Deployment, Source, Trigger, Uploader};
 use crate::deployment::summary;
 
 /// A stack's lock: names the execution that holds it.
@@ -41,8 +46,26 @@ pub struct Approval {
     pub token: String,
     /// When approval was requested (RFC 3339).
     pub since: String,
+    /// The plan's ID, which the reply must name.
+    pub plan: PlanId,
+    /// Why it needs approval.
+    pub reasons: Vec<ApprovalReason>,
+    /// What started the deployment.
+    pub trigger: Trigger,
+    /// Who uploaded the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploader: Option<Uploader>,
+    /// What the plan deletes for good, interrupts or opens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
     /// The changes, one line for each resource.
     pub changes: Vec<String>,
+    /// What the spec asks for, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
+    /// The plan's cost (USD a month) and duration (seconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// The record of a deployment, for people and programs: `stacks/NAME/history/DEPLOYMENT.json`. The record of the stack's
@@ -64,6 +87,9 @@ pub struct Record {
     /// What started the deployment.
     #[serde(default)]
     pub trigger: Trigger,
+    /// Who uploaded the spec, if an upload started the deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploader: Option<Uploader>,
     /// When the deployment was admitted (RFC 3339).
     pub started: String,
     /// When the deployment ended (RFC 3339).
@@ -87,6 +113,18 @@ pub struct Record {
     /// The plan's cost (USD a month) and duration (seconds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// The plan's ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<PlanId>,
+    /// Why the plan needs approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approval_reasons: Vec<ApprovalReason>,
+    /// Who approved or rejected the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// What the spec asks for, one line each: of a stack's first plan, and of one that needs approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
     /// The plans of the components.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<ComponentPlan>,
@@ -104,8 +142,13 @@ pub struct Record {
 impl Record {
     /// The record of a deployment in its current state.
     pub(crate) fn of(deployment: &Deployment, result: Outcome) -> Self {
-        let Deployment { stack, id, execution, started, .. } = deployment;
+        let Deployment { stack, id, execution, started, review, .. } = deployment;
         Self {
+            uploader: deployment.uploader.clone(),
+            plan_id: review.as_ref().map(PlanReview::id),
+            approval_reasons: review.as_ref().map(|review| review.approval.clone()).unwrap_or_default(),
+            decision: deployment.decision(),
+            facts: if deployment.shows_facts() { facts::of(&deployment.spec) } else { Vec::new() },
             source: Some(deployment.source.clone()),
             trigger: deployment.trigger,
             estimate: Estimate::of_deployment(deployment),
@@ -129,6 +172,7 @@ impl Record {
             result,
             source: None,
             trigger: Trigger::default(),
+            uploader: None,
             started,
             ended: None,
             step: None,
@@ -137,6 +181,10 @@ impl Record {
             next: None,
             drift: Vec::new(),
             estimate: None,
+            plan_id: None,
+            approval_reasons: Vec::new(),
+            decision: None,
+            facts: Vec::new(),
             plan: Vec::new(),
             outputs: Outputs::default(),
             deleted: 0,

@@ -3,17 +3,20 @@
 //! The workflow file writes into these fields and no others: an unknown field is an error.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stackdrop_specs::{Spec, StackName};
 
+use crate::deployment::approval::Decision;
 use crate::deployment::consent::Consent;
 use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::failure::Failures;
 use crate::deployment::names::Stack;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::{ComponentPlan, PlanReview};
+use crate::deployment::plan::ComponentPlan;
+use crate::deployment::review::PlanReview;
 
 /// The state of a deployment: what Admit returned, and what the steps since have added.
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that the workflow branches on")]
@@ -52,6 +55,16 @@ pub struct Deployment {
     /// What a person agreed to lose with this deployment.
     #[serde(default, skip_serializing_if = "Consent::is_empty")]
     pub consent: Consent,
+    /// The version of Stackdrop that made the stack, if a schedule found another one: then differences may come from the other
+    /// version, and are only reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
+    /// Who uploaded the spec, if an upload started the deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploader: Option<Uploader>,
+    /// The replies to a request for approval that did not mean the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedReplies>,
     /// Whether a failed update is being rolled back to the baseline.
     pub rolling_back: bool,
     /// Whether that is the second attempt: the first one failed, because of a fault that has passed, or because something was
@@ -141,6 +154,32 @@ pub enum Verdict {
 pub struct Approved {
     /// Its fingerprint, from [`PlanReview`].
     pub fingerprint: String,
+    /// The ARN of the person who approved it, as the reply claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When the reply was read (RFC 3339).
+    #[serde(default)]
+    pub at: String,
+}
+
+/// The replies that did not mean the plan that awaited approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedReplies {
+    /// How many there were.
+    pub count: u32,
+    /// Why the last one was refused, for people.
+    pub last: String,
+}
+
+/// What S3 says about an upload. It does not name the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uploader {
+    /// The account that uploaded the object.
+    pub account: String,
+    /// The IP address from which it was uploaded, or the name of an AWS service.
+    pub address: String,
 }
 
 impl Deployment {
@@ -192,6 +231,21 @@ impl Deployment {
         started.map_or(0, time::OffsetDateTime::unix_timestamp)
     }
 
+    /// The plan that was approved, if it is the one that the deployment has.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        let review = self.review.as_ref()?;
+        let approved =
+            self.approved.as_ref().filter(|approved| approved.fingerprint == review.fingerprint)?;
+        let (claimed_by, at) = (approved.by.clone(), approved.at.clone());
+        Some(Decision { plan: review.id(), approved: true, claimed_by, at, reason: None })
+    }
+
+    /// Whether people must be shown what the spec asks for: they decide about it, or it is the stack's first plan.
+    pub(crate) fn shows_facts(&self) -> bool {
+        let decides = self.review.as_ref().is_some_and(|review| review.needs_approval);
+        !self.plan.is_empty() && !self.destroying && (decides || self.baseline.is_none())
+    }
+
     /// Whether somebody was asked for approval.
     pub(crate) fn asked_for_approval(&self) -> bool {
         self.approved.is_some() || !self.not_approved.is_empty()
@@ -239,6 +293,9 @@ pub struct Source {
 pub struct Baseline {
     /// That deployment's id.
     pub deployment: String,
+    /// The version of Stackdrop that made the stack, or found that it had nothing to change.
+    #[serde(default)]
+    pub made_by: String,
     /// The S3 key of its spec.
     #[serde(default)]
     pub key: String,
@@ -293,4 +350,18 @@ pub enum Trigger {
     Rotation,
     /// An execution that was stopped, timed out, or that Step Functions failed.
     Interruption,
+}
+
+impl fmt::Display for Trigger {
+    /// In words: "started by …".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Upload => "an upload",
+            Self::Deletion => "the deletion of its spec",
+            Self::Manual => "a request",
+            Self::Schedule => "its schedule",
+            Self::Rotation => "a changed password",
+            Self::Interruption => "the end of another execution",
+        })
+    }
 }

@@ -12,7 +12,7 @@ use crate::deployment::component_names::field;
 pub use crate::deployment::component_names::pascal_case;
 use crate::steps::admit::Action as AdmitAction;
 use crate::steps::{admit, conclude};
-use states::rule::{all, any, is, is_null, is_present, not, same, text};
+use states::rule::{all, any, is, is_null, is_present, matches, not, same, text};
 use states::{Result, States, Task, choice, fail, finish, parallel, retry, seconds, succeed};
 use table::{ADMIT, APPROVAL, CONCLUDE, DEPLOYMENT, PLAN, Part, Prepare, READ_REPLY, Wait};
 
@@ -67,7 +67,7 @@ fn admission(states: &mut States) {
         }),
         wait: Some(ADMIT),
         result: Result::State,
-        catch: Some(("$".into(), "NotAdmitted".into())),
+        catch: Some(("$".into(), "AdmitFailed".into())),
         next: Some("Admitted".into()),
     };
     states.add("Admit", task.into_state());
@@ -87,10 +87,20 @@ fn admission(states: &mut States) {
         succeed("A newer version of the spec, or another deployment of this one, replaces it"),
     );
     states.add("NotPlanned", succeed("It was only to plan, and could not: the stack's newest plan says why"));
+    states.add("AdmitFailed", unless_it_only_planned("NotAdmitted"));
     states.add(
         "NotAdmitted",
         fail("The event or the spec was invalid; nothing was changed", "$.Error", "$.Cause"),
     );
+}
+
+/// Ends an execution that could not plan without an error, so that no alarm rings; another one fails.
+fn unless_it_only_planned(otherwise: &str) -> Value {
+    let (key, action) = ("$$.Execution.Input.detail.object.key", "$$.Execution.Input.action");
+    let uploaded = all(&[is_present(key, true), matches(key, "plans/*")]);
+    let requested = all(&[is_present(action, true), text(action, "plan")]);
+    let comment = "An execution that only planned and could not is no failed deployment: no alarm rings";
+    choice(comment, &[(uploaded, "NotPlanned"), (requested, "NotPlanned")], otherwise)
 }
 
 struct Workflow<'t> {
@@ -180,7 +190,7 @@ impl Workflow<'_> {
     }
 
     fn approve(&self, states: &mut States) {
-        let required = || text("$.spec.approval", "required");
+        let required = || is("$.review.needsApproval", true);
         let ways = [
             (all(&[required(), is_present("$.approved", false)]), "AwaitApproval"),
             (
@@ -354,7 +364,7 @@ fn conclude(states: &mut States) {
         payload: json!({ "action": "conclude", "deployment.$": "$" }),
         wait: Some(CONCLUDE),
         result: Result::State,
-        catch: None,
+        catch: Some(("$".into(), "ConcludeFailed".into())),
         next: Some("Concluded".into()),
     };
     states.add("Conclude", task.into_state());
@@ -362,6 +372,11 @@ fn conclude(states: &mut States) {
     states.add(
         "Concluded",
         choice("Ends the execution as succeeded or failed, as the deployment ended", &ways, "Failed"),
+    );
+    states.add("ConcludeFailed", unless_it_only_planned("NotConcluded"));
+    states.add(
+        "NotConcluded",
+        fail("The end could not be recorded; another execution does that", "$.Error", "$.Cause"),
     );
     states.add("Succeeded", succeed("The deployment did what was requested"));
     states

@@ -213,6 +213,11 @@ pub(super) mod rule {
         json!({ "Variable": variable, "StringEqualsPath": other })
     }
 
+    /// `*` stands for any characters.
+    pub(crate) fn matches(variable: &str, pattern: &str) -> Value {
+        json!({ "Variable": variable, "StringMatches": pattern })
+    }
+
     pub(crate) fn is_present(variable: &str, value: bool) -> Value {
         json!({ "Variable": variable, "IsPresent": value })
     }

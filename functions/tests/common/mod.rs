@@ -46,6 +46,7 @@ pub(crate) fn settings() -> Settings {
         account: "123456789012".into(),
         partition: "aws".into(),
         rules: Rules::default(),
+        version: "1.0.0".into(),
     }
 }
 

@@ -2,31 +2,38 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 use stackdrop_functions::deployment::bucket;
 use stackdrop_functions::deployment::outcome::exit_code;
+use stackdrop_functions::deployment::plan_id::PlanId;
 use stackdrop_functions::deployment::record::Approval;
+use stackdrop_functions::deployment::state::Uploader;
 use stackdrop_specs::StackName;
 
 use super::follow::{approval_requests, follow};
 use super::installation::{Installation, Refusal};
-use super::{Target, report, with_installation};
+use super::{Target, prompt, report, with_installation};
 use crate::commands::{print, print_error, print_json};
 
 /// AWS's error codes for a task that no longer waits.
 const GONE: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
 
 /// Approve the plan that awaits approval, and follow the deployment to the end.
+///
+/// At a terminal, the plan is shown and must be confirmed. Elsewhere, `--plan` names the plan that was reviewed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::CREDENTIALS)]
 pub(in crate::commands) struct Approve {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
-    /// Who approves, for the record.
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
+    /// The ID of the plan: at least twelve digits. Another plan is not approved.
+    #[arg(long, value_name = "ID", value_parser = plan_id)]
+    plan: Option<PlanId>,
+    /// Do not ask for confirmation. Needs `--plan`.
+    #[arg(long, requires = "plan")]
+    yes: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -38,11 +45,18 @@ pub(in crate::commands) struct Reject {
     /// The stack's name.
     #[arg(value_parser = super::stack_name)]
     stack: StackName,
+    /// The ID of the plan. Another plan is not rejected. Default: the plan that awaits approval.
+    #[arg(long, value_name = "ID", value_parser = plan_id)]
+    plan: Option<PlanId>,
     /// The reason, for the record.
     #[arg(long, value_name = "TEXT", default_value = "no reason was given")]
     reason: String,
     #[command(flatten)]
     target: Target,
+}
+
+fn plan_id(text: &str) -> std::result::Result<PlanId, String> {
+    PlanId::try_from(text.to_owned())
 }
 
 impl Approve {
@@ -54,24 +68,46 @@ impl Approve {
         let Some(approval) = pending(installation, &self.stack).await? else {
             return Ok(exit_code::INCOMPLETE);
         };
+        if let Some(refused) = another_plan(&self.stack, self.plan.as_ref(), &approval) {
+            return Ok(refused);
+        }
         if !self.target.json {
-            let changes = if approval.changes.len() == 1 { "change" } else { "changes" };
-            print(&format!("Approving {} {changes}:", approval.changes.len()));
-            approval.changes.iter().for_each(|change| print(&format!("  {change}")));
+            print(&shown(&self.stack, &approval));
+        }
+        if !self.is_confirmed(&approval)? {
+            print_error("Not confirmed: the plan still awaits approval.");
+            return Ok(exit_code::REJECTED);
         }
         // If the account has changed since the plan was made, the deployment plans again and requests approval once
         // more.
         let requests_before = approval_requests(installation, &approval.execution).await?;
-        let mut reply = json!({ "approved": true });
-        if let Some(by) = &self.by {
-            reply["by"] = json!(by);
-        }
+        let plan = self.plan.as_ref().unwrap_or(&approval.plan);
+        let reply = json!({ "approved": true, "plan": plan, "by": installation.caller });
         let send = installation.sfn.send_task_success().task_token(&approval.token).output(reply.to_string());
         if send.send().await.unless(&GONE, "approve the plan")?.is_none() {
             return Ok(too_late(&self.stack));
         }
         let followed = follow(installation, &self.target, &approval.execution, requests_before).await?;
         report::finish(installation, &self.target, self.stack.as_str(), &followed, false).await
+    }
+
+    /// Whether the person who approves has seen the plan: named it, or confirms it now.
+    fn is_confirmed(&self, approval: &Approval) -> Result<bool> {
+        let plan = &approval.plan;
+        let (question, expected) = match &self.plan {
+            None => (format!("Approve plan {plan}? Type its ID:"), plan.to_string()),
+            Some(_) if self.yes || self.target.json => return Ok(true),
+            Some(_) => (format!("Approve plan {plan}? Type yes:"), "yes".to_owned()),
+        };
+        match prompt::ask(&question)? {
+            Some(answer) => Ok(answer == expected),
+            None if self.plan.is_some() => Ok(true),
+            None => {
+                bail!(
+                    "not a terminal: name the plan that you have reviewed with --plan; plan {plan} awaits approval"
+                )
+            }
+        }
     }
 }
 
@@ -84,18 +120,65 @@ impl Reject {
         let Some(approval) = pending(installation, &self.stack).await? else {
             return Ok(exit_code::INCOMPLETE);
         };
-        let send = installation.sfn.send_task_failure().task_token(&approval.token);
-        let send = send.error("Rejected").cause(&self.reason);
+        if let Some(refused) = another_plan(&self.stack, self.plan.as_ref(), &approval) {
+            return Ok(refused);
+        }
+        let (plan, by) = (self.plan.as_ref().unwrap_or(&approval.plan), &installation.caller);
+        let reply = json!({ "approved": false, "plan": plan, "by": by, "reason": self.reason });
+        let send = installation.sfn.send_task_success().task_token(&approval.token).output(reply.to_string());
         if send.send().await.unless(&GONE, "reject the plan")?.is_none() {
             return Ok(too_late(&self.stack));
         }
         if self.target.json {
-            print_json(&json!({ "stack": self.stack, "deployment": approval.deployment, "rejected": true }))?;
+            let deployment = &approval.deployment;
+            let rejected =
+                json!({ "stack": self.stack, "deployment": deployment, "plan": plan, "rejected": true });
+            print_json(&rejected)?;
         } else {
-            print(&format!("Rejected the plan of deployment {}; nothing was changed.", approval.deployment));
+            print(&format!(
+                "Rejected plan {plan} of deployment {}; nothing was changed.",
+                approval.deployment
+            ));
         }
         Ok(exit_code::DONE)
     }
+}
+
+/// The plan, for the person who decides about it.
+fn shown(stack: &StackName, approval: &Approval) -> String {
+    let Approval { plan, deployment, since, trigger, .. } = approval;
+    let by = approval
+        .uploader
+        .as_ref()
+        .map(|Uploader { account, address }| format!(", uploaded by account {account} from {address}"));
+    let mut lines = vec![
+        format!("Plan {plan} of stack {stack} has awaited approval since {since}."),
+        format!("  deployment  {deployment}, started by {trigger}{}", by.unwrap_or_default()),
+    ];
+    lines.extend(approval.reasons.iter().map(|reason| format!("  because     {reason}")));
+    lines.extend(approval.estimate.as_ref().map(|estimate| format!("  estimate    {estimate}")));
+    let part = |title: &str, items: &[String]| {
+        let items = items.iter().map(|item| format!("  {item}"));
+        std::iter::once(format!("{title}:")).filter(|_| items.len() > 0).chain(items).collect::<Vec<_>>()
+    };
+    let effects: Vec<String> =
+        approval.effects.iter().map(|effect| format!("{}: {}", effect.kind, effect.what)).collect();
+    lines.extend(part("Attention", &effects));
+    lines.extend(part("Changes", &approval.changes));
+    lines.extend(part("The spec asks for", &approval.facts));
+    lines.join("\n")
+}
+
+/// The exit code if the named plan is not the one that awaits approval.
+fn another_plan(stack: &StackName, named: Option<&PlanId>, approval: &Approval) -> Option<u8> {
+    let waiting = &approval.plan;
+    let named =
+        named.filter(|named| !named.names(&waiting.to_string()) && !waiting.names(&named.to_string()))?;
+    print_error(&format!(
+        "error: plan {named} of stack {stack} does not await approval; plan {waiting} does\n\
+         help: `stackdrop status {stack}` shows it"
+    ));
+    Some(exit_code::REJECTED)
 }
 
 /// The plan that awaits approval, if any.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
+use serde_json::Value;
 use stackdrop_functions::deployment::failure::message_of;
 
 use super::installation::{Installation, Refusal};
@@ -65,13 +66,22 @@ pub(super) async fn follow(
     let described = described.or_cannot("describe the execution")?;
     let seconds =
         described.stop_date.map(|stopped| stopped.as_secs_f64() - described.start_date.as_secs_f64());
+    // An execution that could not plan succeeds, with the error as its output.
+    let output: Value = described
+        .output
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .unwrap_or_default()
+        .unwrap_or_default();
+    let of_output = |key: &str| output[key].as_str().map(str::to_owned);
     Ok(Followed {
         arn: arn.to_owned(),
         status: described.status,
         awaits_approval,
         seconds: seconds.unwrap_or_default(),
-        error: described.error,
-        message: described.cause.as_deref().map(message_of),
+        error: described.error.or_else(|| of_output("Error")),
+        message: described.cause.or_else(|| of_output("Cause")).as_deref().map(message_of),
     })
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Installation {
     pub(super) sfn: aws_sdk_sfn::Client,
     pub(super) logs: aws_sdk_cloudwatchlogs::Client,
     pub(super) bucket: String,
+    /// The ARN of the person who runs the command.
+    pub(super) caller: String,
     machine: String,
 }
 
@@ -87,9 +89,10 @@ impl Installation {
         let identity = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await;
         let identity = identity.or_cannot("identify the account")?;
         let account = identity.account().context("cannot identify the account: the answer has no account")?;
+        let caller = identity.arn().context("cannot identify the caller: the answer has no ARN")?;
         // `arn:PARTITION:sts::ACCOUNT:…`
-        let partition = identity.arn().and_then(|arn| arn.split(':').nth(1));
-        let partition = partition.context("cannot identify the partition: the answer has no ARN")?;
+        let partition = caller.split(':').nth(1);
+        let partition = partition.context("cannot identify the partition: the ARN has none")?;
         let bucket = target.bucket.clone().or_else(|| std::env::var("STACKDROP_BUCKET").ok());
         // A simulated account has no host name for each bucket.
         let by_path = config.endpoint_url().is_some();
@@ -99,6 +102,7 @@ impl Installation {
             sfn: aws_sdk_sfn::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             bucket: bucket.unwrap_or_else(|| format!("stackdrop-{account}-{region}")),
+            caller: caller.to_owned(),
             machine: format!("arn:{partition}:states:{region}:{account}:stateMachine:{MACHINE}"),
         })
     }

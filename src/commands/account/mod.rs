@@ -10,6 +10,7 @@ pub(super) mod history;
 mod installation;
 pub(super) mod logs;
 pub(super) mod plan;
+mod prompt;
 mod report;
 pub(super) mod status;
 

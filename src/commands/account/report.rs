@@ -56,7 +56,7 @@ pub(super) fn no_deployments(stack: &StackName) -> u8 {
 /// The outcome of an execution that left no record.
 fn without_record(followed: &Followed) -> Outcome {
     match followed.status {
-        ExecutionStatus::Succeeded => Outcome::Succeeded,
+        ExecutionStatus::Succeeded if followed.error.is_none() => Outcome::Succeeded,
         ExecutionStatus::Aborted | ExecutionStatus::TimedOut => Outcome::Interrupted,
         _ => Outcome::of_error(followed.error.as_deref().unwrap_or_default()),
     }
@@ -89,6 +89,10 @@ impl Report<'_> {
             "message": self.message(),
             "next": self.record.and_then(|record| record.next.as_deref()),
             "version": self.record.and_then(|record| Some(record.source.as_ref()?.version.as_str())),
+            "planId": self.record.and_then(|record| record.plan_id.as_ref()),
+            "approvalReasons": self.record.map(|record| record.approval_reasons.as_slice()).unwrap_or_default(),
+            "decision": self.record.and_then(|record| record.decision.as_ref()),
+            "facts": self.record.map(|record| record.facts.as_slice()).unwrap_or_default(),
             "effects": summary::effects(self.plan),
             "changes": summary::changes(self.plan),
             "problems": self.problems,
@@ -109,6 +113,9 @@ impl Report<'_> {
         lines.extend(self.message().map(str::to_owned));
         if matches!(self.outcome, Outcome::Planned | Outcome::AwaitingApproval) {
             lines.extend(summary::changes(self.plan).iter().map(|change| format!("  {change}")));
+            let facts = self.record.map(|record| record.facts.as_slice()).unwrap_or_default();
+            lines.extend(facts.first().map(|_| "The spec asks for:".to_owned()));
+            lines.extend(facts.iter().map(|fact| format!("  {fact}")));
         }
         lines.extend(self.record.and_then(|record| record.next.clone()));
         if let (Outcome::Succeeded, Some(record)) = (self.outcome, self.record) {

@@ -66,6 +66,10 @@ fn summary(record: &Record) -> Result<String> {
     if let Some(source) = &record.source {
         lines.push(format!("  spec        {} (version {})", source.key, source.version));
     }
+    let uploader = record.uploader.as_ref();
+    lines.extend(uploader.map(|by| format!("  uploaded    by account {} from {}", by.account, by.address)));
+    lines.extend(record.plan_id.as_ref().map(|plan| format!("  plan        {plan}")));
+    lines.extend(record.decision.as_ref().map(|decision| format!("  approval    {decision}")));
     lines.extend(record.message.clone());
     lines.extend(record.next.clone());
     lines.extend(text::outputs(&serde_json::to_value(&record.outputs).context("cannot read the outputs")?));

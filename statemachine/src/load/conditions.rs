@@ -15,6 +15,7 @@ const OPERATORS: &[&str] = &[
     "IsNull",
     "StringEquals",
     "StringEqualsPath",
+    "StringMatches",
     "BooleanEquals",
 ];
 
@@ -76,6 +77,7 @@ fn comparison(reader: &mut Reader, object: &mut Object, operator: &str) -> Read<
         "IsNull" => reader.required(object, operator).map(Comparison::IsNull),
         "StringEquals" => reader.required(object, operator).map(Comparison::StringEquals),
         "StringEqualsPath" => reader.required(object, operator).map(Comparison::StringEqualsPath),
+        "StringMatches" => reader.required(object, operator).map(Comparison::StringMatches),
         "BooleanEquals" => reader.required(object, operator).map(Comparison::BooleanEquals),
         other => {
             let what = format!("`{other}` of {}", object.what);

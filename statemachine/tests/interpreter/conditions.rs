@@ -102,3 +102,27 @@ async fn a_variable_can_be_a_field_of_the_context_object() {
     let test = json!({ "Variable": "$$.Execution.Name", "StringEquals": "first" });
     assert!(holds(test, json!({})).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_can_be_a_part_of_the_executions_input_that_the_state_no_longer_has() {
+    let rule = json!({ "Variable": "$$.Execution.Input.action", "StringEquals": "plan" });
+    assert!(holds(rule.clone(), json!({ "action": "plan" })).await);
+    assert!(!holds(rule, json!({ "action": "deploy" })).await);
+    let is_present = json!({ "Variable": "$$.Execution.Input.a[1].b", "IsPresent": true });
+    assert!(holds(is_present.clone(), json!({ "a": [0, { "b": 1 }] })).await);
+    assert!(!holds(is_present, json!({ "a": [0] })).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_star_in_a_pattern_stands_for_any_characters() {
+    let matches = |pattern: &str| json!({ "Variable": "$.a", "StringMatches": pattern });
+    for (pattern, text) in
+        [("plans/*", "plans/shop.yaml"), ("plans/*", "plans/"), ("a*b*c", "aXbYc"), ("*", "")]
+    {
+        assert!(holds(matches(pattern), json!({ "a": text })).await, "{pattern} {text}");
+    }
+    for (pattern, text) in [("plans/*", "specs/plans/x"), ("a*b", "abc"), ("a", "ab")] {
+        assert!(!holds(matches(pattern), json!({ "a": text })).await, "{pattern} {text}");
+    }
+    assert!(!holds(matches("*"), json!({ "a": 1 })).await, "a number is no text");
+}

@@ -36,7 +36,8 @@ async fn requested(rehearsal: &Rehearsal, before: &str) -> Value {
 async fn approve(rehearsal: &Rehearsal, before: &str) {
     let request = requested(rehearsal, before).await;
     let call = rehearsal.aws().sfn().send_task_success().task_token(request["token"].as_str().unwrap());
-    call.output(json!({ "approved": true }).to_string()).send().await.unwrap();
+    let reply = json!({ "approved": true, "plan": request["plan"] });
+    call.output(reply.to_string()).send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,5 @@
 //! Approval of a plan: people reply with the token of the workflow's task.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::lock::Waiting;
@@ -8,10 +7,15 @@ use super::read_newest;
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError, names};
 use crate::deployment::announce::{Announcement, Event, announce};
+use crate::deployment::approval::Reply;
 use crate::deployment::bucket::{self, When};
+use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
+use crate::deployment::outputs::Outputs;
+use crate::deployment::plan_id::PlanId;
 use crate::deployment::record::{Approval, Lock, Record};
-use crate::deployment::state::{Approved, Deployment, Trigger};
+use crate::deployment::review::PlanReview;
+use crate::deployment::state::{Approved, Deployment, RefusedReplies, Trigger};
 use crate::deployment::summary;
 
 /// Writes the plan and the token to the bucket, and announces that the plan awaits approval. The task ends when somebody
@@ -27,68 +31,94 @@ pub(super) async fn ask(
     let token =
         token.ok_or_else(|| StepError::Defect("the workflow requested approval without a token".into()))?;
     let stack = deployment.stack.as_str();
-    let changes = summary::changes(&deployment.plan);
+    let review = review_of(deployment)?;
+    let mut record = Record::of(deployment, Outcome::AwaitingApproval);
     let approval = Approval {
         deployment: deployment.id.clone(),
         execution: deployment.execution.clone(),
         token,
         since: aws.now(),
-        changes,
+        plan: review.id(),
+        reasons: review.approval.clone(),
+        trigger: deployment.trigger,
+        uploader: deployment.uploader.clone(),
+        effects: summary::effects(&deployment.plan),
+        changes: summary::changes(&deployment.plan),
+        facts: record.facts.clone(),
+        estimate: record.estimate.clone(),
     };
     bucket::write(aws, &bucket::approval_key(stack), &approval, When::Always).await?;
-    let mut record = Record::of(deployment, Outcome::AwaitingApproval);
-    record.message = Some(summary::of_plan(deployment));
-    record.next = Some(format!(
-        "Approve with `stackdrop approve {stack}`, or reject with `stackdrop reject {stack}`. Without the command: the token \
-         is in s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output \
-         '{{\"approved\":true}}'` approves, `aws stepfunctions send-task-failure --task-token TOKEN --error {} --cause 'REASON'` \
-         rejects. A newer version of the spec replaces this one.",
-        aws.settings.bucket,
-        bucket::approval_key(stack),
-        names::APPROVAL_REJECTED
-    ));
+    record.message = Some(request_text(deployment, review));
+    record.next = Some(how_to_reply(aws, stack, &review.id()));
     bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
     announce(aws, &Announcement::of(Event::AwaitingApproval, &record)).await;
     Ok(json!({}))
 }
 
-/// The reply that somebody sent with the token.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Reply {
-    approved: bool,
-    /// Not a reply of a person: an execution reports that the database's password has changed.
-    password_changed: bool,
-    by: Option<String>,
-    reason: Option<String>,
+/// The review of the plan that awaits approval.
+fn review_of(deployment: &Deployment) -> Result<&PlanReview, StepError> {
+    let review = deployment.review.as_ref();
+    review.ok_or_else(|| StepError::Defect("approval was requested before the plan was reviewed".into()))
 }
 
-/// Reads the reply. The deployment continues if the reply approves the plan and no newer version of the spec exists. The
-/// workflow then plans again, and compares the plan with the approved one. `None` if approval must be requested again, because
-/// services are restarted first.
+/// The message of the request: why it is needed, and what the plan is.
+fn request_text(deployment: &Deployment, review: &PlanReview) -> String {
+    let refused =
+        deployment.refused.as_ref().map(|refused| format!("{}\n", refused.last)).unwrap_or_default();
+    let reasons: Vec<String> = review.approval.iter().map(ToString::to_string).collect();
+    let (plan, reasons) = (review.id(), reasons.join("; "));
+    format!("{refused}Plan {plan} needs approval: {reasons}.\n{}", summary::of_plan(deployment))
+}
+
+fn how_to_reply(aws: &Aws, stack: &str, plan: &PlanId) -> String {
+    format!(
+        "Approve with `stackdrop approve {stack} --plan {plan}`, or reject with `stackdrop reject {stack}`. Without the command: \
+         the token is in s3://{}/{}; `aws stepfunctions send-task-success --task-token TOKEN --task-output \
+         '{{\"approved\":true,\"plan\":\"{plan}\"}}'` approves, with `false` it rejects. A newer version of the spec replaces this \
+         one.",
+        aws.settings.bucket,
+        bucket::approval_key(stack),
+    )
+}
+
+/// How many replies may mean another plan before the deployment ends: each one makes the execution's history longer, which has
+/// at most 25,000 events (Step Functions Developer Guide, "Service quotas").
+const REFUSED_REPLIES_MAX: u32 = 50;
+
+/// Reads the reply. The workflow then plans again. If that is the approved plan, the deployment continues; otherwise, and if the
+/// reply meant another plan, approval is requested again.
 ///
 /// # Errors
-/// `ApprovalRejected`, `Superseded`.
-pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<Option<Approved>, StepError> {
+/// `ApprovalRejected`; `Superseded` if a newer version of the spec exists.
+pub(super) async fn read_reply(deployment: Deployment, aws: &Aws) -> Result<Deployment, StepError> {
     let stack = deployment.stack.as_str();
-    let reply = deployment.reply.clone().unwrap_or_default();
-    let reply: Reply = serde_json::from_value(reply).map_err(|error| {
-        StepError::ApprovalRejected(format!(
-            "the reply is not {{ \"approved\": true }} or {{ \"approved\": false }}, so it does not approve the plan: {error}"
-        ))
+    // Without serde's message, which quotes the reply.
+    let reply = Reply::read(&deployment.reply.clone().unwrap_or_default()).ok_or_else(|| {
+        StepError::ApprovalRejected(
+            "the reply is not of the form {\"approved\": true, \"plan\": \"ID\"}, so it does not approve the plan".into(),
+        )
     })?;
-    let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
+    // What the services restarted meanwhile is over.
+    let again = Deployment { approved: None, outputs: Outputs::default(), ..deployment.clone() };
     if reply.password_changed {
         bucket::delete(aws, &bucket::approval_key(stack)).await?;
-        return Ok(None);
+        // A restart of services is possible again, see `Decide`; one that failed, only after the password has changed again.
+        return Ok(Deployment { rotation_failed: Failures::new(), ..again });
+    }
+    let review = review_of(&deployment)?;
+    if reply.approved || reply.plan.is_some() {
+        if let Err(why) = reply.means(&review.fingerprint) {
+            return refuse(again, review.id(), reply.approved, &why);
+        }
     }
     if !reply.approved {
+        let by = reply.by.map(|by| format!(" by {by}")).unwrap_or_default();
         let reason = reply.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         return Err(StepError::ApprovalRejected(format!("the plan was rejected{by}{reason}")));
     }
     if deployment.trigger == Trigger::Upload {
         let newest = read_newest(aws, &deployment.source.key, deployment.source.plan_only).await?;
-        let newest = newest.map(|(source, _)| source.version);
+        let newest = newest.map(|upload| upload.source.version);
         if newest.as_ref() != Some(&deployment.source.version) {
             return Err(StepError::Superseded(format!(
                 "{} was changed while its plan awaited approval",
@@ -97,13 +127,23 @@ pub(super) async fn read_reply(deployment: &Deployment, aws: &Aws) -> Result<Opt
         }
     }
     bucket::delete(aws, &bucket::approval_key(stack)).await?;
-    let record = Record::of(deployment, Outcome::Running);
-    bucket::write(aws, &bucket::status_key(stack), &record, When::Always).await?;
-    tracing::info!(deployment = deployment.id, "The plan was approved{by}.");
-    let review = deployment.review.as_ref();
-    let review =
-        review.ok_or_else(|| StepError::Defect("a plan was approved before it was reviewed".into()))?;
-    Ok(Some(Approved { fingerprint: review.fingerprint.clone() }))
+    let approved = Approved { fingerprint: review.fingerprint.clone(), by: reply.by, at: aws.now() };
+    let deployment = Deployment { approved: Some(approved), refused: None, ..again };
+    let record = Record::of(&deployment, Outcome::Running);
+    bucket::write(aws, &bucket::status_key(deployment.stack.as_str()), &record, When::Always).await?;
+    tracing::info!(deployment = deployment.id, plan = %review.id(), by = record.decision.and_then(|decision| decision.claimed_by), "The plan was approved.");
+    Ok(deployment)
+}
+
+/// Requests approval again, because a reply meant another plan: a person approves only what that person has seen.
+fn refuse(deployment: Deployment, plan: PlanId, approves: bool, why: &str) -> Result<Deployment, StepError> {
+    let count = deployment.refused.as_ref().map_or(0, |refused| refused.count) + 1;
+    let what = if approves { "An approval" } else { "A rejection" };
+    let last = format!("{what} was refused, because {why}; the plan that awaited approval was {plan}.");
+    if count >= REFUSED_REPLIES_MAX {
+        return Err(StepError::ApprovalRejected(format!("{count} replies did not mean the plan. {last}")));
+    }
+    Ok(Deployment { refused: Some(RefusedReplies { count, last }), ..deployment })
 }
 
 /// Ends a deployment that awaits approval, so that a newer one can take the lock; or yields to it.

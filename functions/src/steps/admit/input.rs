@@ -1,5 +1,7 @@
 //! The execution's input: an event from S3 or Step Functions, or the request of a schedule or a person.
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,17 +9,18 @@ use stackdrop_specs::{Drift, StackName};
 
 use crate::aws::Settings;
 use crate::aws::error::StepError;
+use crate::deployment::consent::Consent;
 use crate::deployment::event::{self, stack_of};
 use crate::deployment::failure::message_of;
-use crate::deployment::state::Trigger;
+use crate::deployment::state::{Trigger, Uploader};
 
 /// The execution's input.
 #[derive(Debug)]
 pub(super) enum Input {
     /// A version of an object was uploaded.
-    Uploaded { key: String, version: String },
+    Uploaded { key: String, version: String, uploader: Option<Uploader> },
     /// An object was deleted.
-    Deleted { key: String },
+    Deleted { key: String, uploader: Option<Uploader> },
     /// A schedule or a person requested an action.
     Manual(ManualRequest),
     /// An execution failed, was stopped by hand or timed out.
@@ -40,6 +43,14 @@ pub(super) struct PasswordChange {
 }
 
 impl Input {
+    /// Who uploaded or deleted the spec.
+    pub(super) fn uploader(&self) -> Option<&Uploader> {
+        match self {
+            Self::Uploaded { uploader, .. } | Self::Deleted { uploader, .. } => uploader.as_ref(),
+            _ => None,
+        }
+    }
+
     /// What started the execution.
     pub(super) fn trigger(&self) -> Trigger {
         match self {
@@ -134,6 +145,19 @@ pub(super) struct ManualRequest {
     /// Whether a schedule requests it: a person can request the same.
     #[serde(default)]
     pub(super) scheduled: bool,
+    /// The resources whose data may be deleted.
+    #[serde(default)]
+    delete_data: BTreeSet<String>,
+    /// The database that is gone and may be replaced by an empty one.
+    #[serde(default)]
+    empty_database: Option<String>,
+}
+
+impl ManualRequest {
+    /// What the person who made the request agrees to lose.
+    pub(super) fn consent(&self) -> Consent {
+        Consent { delete_data: self.delete_data.clone(), empty_database: self.empty_database.clone() }
+    }
 }
 
 /// The requested action.
@@ -159,6 +183,10 @@ pub(super) enum RequestedAction {
 struct Detail {
     bucket: Bucket,
     object: Object,
+    /// An account's ID, or the name of an AWS service.
+    requester: Option<String>,
+    #[serde(rename = "source-ip-address")]
+    address: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,7 +221,8 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
         )));
     }
     let detail: Detail = serde_json::from_value(event.detail).map_err(no_event)?;
-    let Detail { bucket: Bucket { name }, object: Object { key, version } } = detail;
+    let Detail { bucket: Bucket { name }, object: Object { key, version }, requester, address } = detail;
+    let uploader = requester.map(|account| Uploader { account, address: address.unwrap_or_default() });
     if name != *bucket {
         return Err(StepError::InvalidEvent(format!(
             "the event is from the bucket {name}, but specs are read from {bucket}"
@@ -207,7 +236,7 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
         )));
     }
     if deleted {
-        return Ok(Input::Deleted { key });
+        return Ok(Input::Deleted { key, uploader });
     }
     // If versioning is suspended, every object has the version "null" (Amazon S3 User Guide, "Working with objects in a
     // versioning-suspended bucket"), so two uploads could not be distinguished.
@@ -216,7 +245,7 @@ pub(super) fn parse(event: &Value, settings: &Settings) -> Result<Input, StepErr
             "the event has no version: turn on versioning of the bucket {bucket}"
         ))
     })?;
-    Ok(Input::Uploaded { key, version })
+    Ok(Input::Uploaded { key, version, uploader })
 }
 
 /// The detail type of Step Functions' events about executions (Step Functions Developer Guide, "Automating Step
@@ -269,13 +298,15 @@ type Key = (&'static str, fn(&Value) -> bool, &'static str);
 /// What is wrong with a request, without its text.
 fn wrong_part_of(request: &Value) -> String {
     let Some(request) = request.as_object() else { return "it is not a JSON object".into() };
-    let keys: [Key; 6] = [
+    let keys: [Key; 8] = [
         ("stack", |value| is::<StackName>(value), "the name of a stack"),
         ("action", |value| is::<RequestedAction>(value), "deploy, redeploy, rotate, plan or destroy"),
         ("version", |value| is::<Option<String>>(value), "text"),
         ("refreshImage", |value| is::<bool>(value), "true or false"),
         ("drift", |value| is::<Drift>(value), "repair or report"),
         ("scheduled", |value| is::<bool>(value), "true or false"),
+        ("deleteData", |value| is::<BTreeSet<String>>(value), "a list of names"),
+        ("emptyDatabase", |value| is::<Option<String>>(value), "a name"),
     ];
     if request.keys().any(|key| keys.iter().all(|(known, ..)| known != key)) {
         return format!("it has a key other than {}", keys.map(|(key, ..)| key).join(", "));
@@ -305,6 +336,13 @@ fn manual_request(event: &Value) -> Result<ManualRequest, StepError> {
     let request: ManualRequest = serde_json::from_value(event.clone()).map_err(|_| wrong())?;
     if request.version.is_some() && request.action != RequestedAction::Deploy {
         let error = "`version` is supported only with `\"action\": \"deploy\"`";
+        return Err(StepError::InvalidEvent(error.into()));
+    }
+    // A schedule would repeat it every night.
+    let repeats = matches!(request.action, RequestedAction::Redeploy | RequestedAction::Rotate);
+    if repeats && !request.consent().is_empty() {
+        let error =
+            "`deleteData` and `emptyDatabase` are supported only with the actions deploy, plan and destroy";
         return Err(StepError::InvalidEvent(error.into()));
     }
     Ok(request)

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 
-use crate::aws::Aws;
 use crate::aws::error::StepError;
+use crate::aws::rules::AfterUpdate;
+use crate::aws::{Aws, Settings};
 use crate::components::{effects, follow_ups};
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
@@ -29,9 +30,9 @@ use crate::deployment::event::{is_plan_key, parts_of};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::PlanReview;
 use crate::deployment::record;
-use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Verdict};
+use crate::deployment::review::PlanReview;
+use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Uploader, Verdict};
 use input::{Input, ManualRequest, RequestedAction};
 use lock::{Purpose, Waiting};
 use not_deployed::{new_record, not_deployed, supersede};
@@ -59,6 +60,9 @@ struct Execution {
     /// What started it.
     #[serde(skip)]
     trigger: Trigger,
+    /// Who uploaded or deleted the spec.
+    #[serde(skip)]
+    uploader: Option<Uploader>,
     /// The lock, once the execution has taken it.
     #[serde(skip)]
     lock: OnceLock<HeldLock>,
@@ -112,17 +116,11 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
             follow_ups::add(&mut plan, &deployment);
             effects::add(&mut plan, &deployment);
             estimate::add_ceilings(&mut plan, &deployment, &aws.settings.rules);
-            let review = Some(PlanReview::of(&plan)?);
+            let review = Some(PlanReview::of(&deployment, &plan, &aws.settings.rules)?);
             respond(&Deployment { plan, review, ..deployment })
         }
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
-        Action::ReadReply => {
-            let approved = approval::read_reply(&deployment, aws).await?;
-            // A restart of services is possible again, see `Decide`; one that failed, only after the password has changed again.
-            let rotation_failed =
-                if approved.is_some() { deployment.rotation_failed.clone() } else { Failures::new() };
-            respond(&Deployment { approved, rotation_failed, outputs: Outputs::default(), ..deployment })
-        }
+        Action::ReadReply => respond(&approval::read_reply(deployment, aws).await?),
         Action::RollBack => {
             let rollback = deployment.rollback();
             respond(&rollback.ok_or_else(|| StepError::Defect("a rollback without a baseline".into()))?)
@@ -134,6 +132,7 @@ async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { event, mut execution } = request(NAME, payload)?;
     let input = input::parse(&event, &aws.settings)?;
     execution.trigger = input.trigger();
+    execution.uploader = input.uploader().cloned();
     let admitted = begin(input, aws, &execution).await;
     if let (Err(error), Some(HeldLock { stack, etag })) = (&admitted, execution.lock.get())
         && !error.is_retried()
@@ -147,14 +146,14 @@ async fn start(payload: Value, aws: &Aws) -> Result<Value, StepError> {
 
 async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, StepError> {
     match start {
-        Input::Uploaded { key, version } if is_plan_key(&key) => {
+        Input::Uploaded { key, version, .. } if is_plan_key(&key) => {
             planning::uploaded(aws, execution, &key, version).await
         }
-        Input::Uploaded { key, version } => uploaded(aws, execution, &key, version).await,
-        Input::Deleted { key } if is_plan_key(&key) => {
+        Input::Uploaded { key, version, .. } => uploaded(aws, execution, &key, version).await,
+        Input::Deleted { key, .. } if is_plan_key(&key) => {
             not_deployed(execution, "", &format!("{key} was only a plan"))
         }
-        Input::Deleted { key } => deleted(aws, execution, &key).await,
+        Input::Deleted { key, .. } => deleted(aws, execution, &key).await,
         Input::Interrupted(interruption) => interrupted::interrupted(aws, execution, &interruption).await,
         Input::RestartEnded { password, ended, cleaned_up } => {
             interrupted::restart_ended(aws, execution, &password, ended, cleaned_up).await
@@ -166,7 +165,7 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
             RequestedAction::Plan => planning::requested(aws, execution, &request).await,
             RequestedAction::Redeploy => redeploy(aws, execution, &request).await,
             RequestedAction::Rotate => rotation::rotate(aws, execution, &request.stack).await,
-            RequestedAction::Destroy => destroy(aws, execution, &request.stack).await,
+            RequestedAction::Destroy => destroy(aws, execution, &request).await,
         },
     }
 }
@@ -174,21 +173,23 @@ async fn begin(start: Input, aws: &Aws, execution: &Execution) -> Result<Value, 
 /// Deploys an uploaded version, if it is the newest and was not deployed before.
 async fn uploaded(aws: &Aws, execution: &Execution, key: &str, version: String) -> Result<Value, StepError> {
     let (stack, _) = parts_of(key)?;
-    let (source, text) = read_newest(aws, key, false).await?.ok_or_else(|| {
+    let upload = read_newest(aws, key, false).await?.ok_or_else(|| {
         StepError::InvalidEvent(format!("{key} at version {version} was deleted before it could be read"))
     })?;
-    if version != source.version {
-        let reason = format!("a newer version of {key} exists: {}", source.version);
-        return supersede(aws, Source { version, ..source }, execution, Outcome::Superseded, reason).await;
+    if version != upload.source.version {
+        let reason = format!("a newer version of {key} exists: {}", upload.source.version);
+        let source = Source { version, ..upload.source };
+        return supersede(aws, source, execution, Outcome::Superseded, reason).await;
     }
-    let (spec, source) = parse_or_reject(aws, execution, (source, text)).await?;
+    let consent = upload.consent.clone();
+    let (spec, source) = parse_or_reject(aws, execution, upload).await?;
     if let Some(earlier) = claimed(aws, stack.as_str(), &source, execution).await? {
         let reason = format!("deployment {earlier} has the same version");
         return supersede(aws, source, execution, Outcome::Superseded, reason).await;
     }
     let lock = lock::take(aws, stack.as_str(), execution, &Purpose::deploy(&source)).await?;
     let baseline = baseline(aws, &stack).await?;
-    admit(aws, execution, Admitted::new(spec, source, lock, baseline)).await
+    admit(aws, execution, Admitted { consent, ..Admitted::new(spec, source, lock, baseline) }).await
 }
 
 /// A claim on a spec's version: only the first deployment that claims a version deploys it.
@@ -236,7 +237,9 @@ async fn manual(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Re
     let baseline = baseline(aws, stack).await?;
     let refresh_image = request.refresh_image;
     let report_only = request.drift == Drift::Report;
-    let admitted = Admitted { refresh_image, report_only, ..Admitted::new(spec, source, lock, baseline) };
+    let consent = request.consent();
+    let admitted =
+        Admitted { refresh_image, report_only, consent, ..Admitted::new(spec, source, lock, baseline) };
     admit(aws, execution, admitted).await
 }
 
@@ -254,12 +257,22 @@ async fn redeploy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> 
         Err(ended) => return Ok(ended),
     };
     let (spec, source) = (lock.baseline.spec.clone(), lock.baseline.source());
+    let made_by = made_by_another_version(aws, execution, &lock.baseline);
     let admitted = Admitted {
         refresh_image: request.refresh_image,
-        report_only: request.drift == Drift::Report,
+        report_only: request.drift == Drift::Report || made_by.is_some(),
+        made_by,
         ..Admitted::new(spec, source, lock.etag, Some(lock.baseline))
     };
     admit(aws, execution, admitted).await
+}
+
+/// The version that made a stack, if it is another one and the schedule must not apply what this version does differently: a
+/// person who updates Stackdrop at noon does not expect changes at night.
+fn made_by_another_version(aws: &Aws, execution: &Execution, baseline: &Baseline) -> Option<String> {
+    let Settings { version, rules, .. } = &aws.settings;
+    let reports = execution.trigger == Trigger::Schedule && rules.changes_after_update == AfterUpdate::Report;
+    (reports && baseline.made_by != *version).then(|| baseline.made_by.clone())
 }
 
 /// The lock of a stack that is deployed.
@@ -286,6 +299,7 @@ async fn lock_deployed(
     };
     // The previous holder of the lock may have changed the baseline.
     if let Some(baseline) = baseline(aws, stack).await? {
+        check(aws, &baseline)?;
         return Ok(Ok(Locked { etag, baseline }));
     }
     record::unlock(aws, stack.as_str(), &etag).await?;
@@ -302,8 +316,8 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
     let lock = lock::take(aws, stack.as_str(), execution, &purpose).await?;
     let baseline = baseline(aws, &stack).await?;
     let (outcome, reason) = match (newest(aws, &stack, false).await?, &baseline) {
-        (Some((existing, _)), _) => {
-            (Outcome::Superseded, format!("the stack has another spec: {}", existing.key))
+        (Some(existing), _) => {
+            (Outcome::Superseded, format!("the stack has another spec: {}", existing.source.key))
         }
         (None, None) => (Outcome::Retained, format!("no deployment of stack {stack} has succeeded")),
         (None, Some(baseline)) if baseline.spec.on_delete == OnDelete::Destroy => {
@@ -319,11 +333,12 @@ async fn deleted(aws: &Aws, execution: &Execution, key: &str) -> Result<Value, S
 }
 
 /// Destroys the stack on a manual request.
-async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<Value, StepError> {
+async fn destroy(aws: &Aws, execution: &Execution, request: &ManualRequest) -> Result<Value, StepError> {
+    let stack = &request.stack;
     let before = baseline(aws, stack).await?;
     let (spec, source) = match (&before, newest(aws, stack, false).await?) {
         (Some(before), newest) => {
-            let key = newest.map_or_else(|| format!("specs/{stack}.yaml"), |(source, _)| source.key);
+            let key = newest.map_or_else(|| format!("specs/{stack}.yaml"), |upload| upload.source.key);
             (before.spec.clone(), Source { key, version: before.version.clone(), plan_only: false })
         }
         (None, Some(observed)) => parse_or_reject(aws, execution, observed).await?,
@@ -338,12 +353,43 @@ async fn destroy(aws: &Aws, execution: &Execution, stack: &StackName) -> Result<
     // The previous holder of the lock may have changed the baseline.
     let baseline = baseline(aws, stack).await?;
     let spec = baseline.as_ref().map_or(spec, |baseline| baseline.spec.clone());
-    admit(aws, execution, Admitted { destroying: true, ..Admitted::new(spec, source, lock, baseline) }).await
+    let consent = request.consent();
+    let admitted = Admitted { destroying: true, consent, ..Admitted::new(spec, source, lock, baseline) };
+    admit(aws, execution, admitted).await
 }
 
+/// The stack's baseline.
+///
+/// # Errors
+/// `InvalidEvent` if it belongs to another stack or region.
 async fn baseline(aws: &Aws, stack: &StackName) -> Result<Option<Baseline>, StepError> {
-    let observed = bucket::read::<Baseline>(aws, &bucket::baseline_key(stack.as_str())).await?;
-    Ok(observed.map(|(baseline, _)| baseline))
+    let key = bucket::baseline_key(stack.as_str());
+    let Some((baseline, _)) = bucket::read::<Baseline>(aws, &key).await? else { return Ok(None) };
+    let belongs =
+        parts_of(&baseline.source().key).is_ok_and(|(named, plan_only)| named == *stack && !plan_only);
+    let is_here = baseline.spec.region.as_ref().is_none_or(|region| *region == aws.settings.region);
+    if baseline.spec.stack != *stack || !belongs || !is_here {
+        return Err(wrong_baseline(aws, &key, "it belongs to another stack or region"));
+    }
+    Ok(Some(baseline))
+}
+
+/// Checks the spec in a baseline as an upload's: a schedule deploys it without a person, and somebody may have written it.
+///
+/// # Errors
+/// `InvalidEvent` if it is not valid.
+fn check(aws: &Aws, baseline: &Baseline) -> Result<(), StepError> {
+    let text = serde_json::to_vec(&baseline.spec)
+        .map_err(|error| StepError::Defect(format!("writing the spec of the baseline: {error}")))?;
+    let key = bucket::baseline_key(baseline.spec.stack.as_str());
+    Spec::read(&text).map(drop).map_err(|_| wrong_baseline(aws, &key, "its spec is not valid"))
+}
+
+fn wrong_baseline(aws: &Aws, key: &str, what: &str) -> StepError {
+    StepError::InvalidEvent(format!(
+        "the record {key} in the bucket {} is wrong: {what}. Restore its previous version",
+        aws.settings.bucket
+    ))
 }
 
 /// The start of an admitted deployment.
@@ -366,6 +412,8 @@ struct Admitted {
     password_changed: i64,
     /// What a person agreed to lose.
     consent: Consent,
+    /// The other version of Stackdrop that made the stack, whose differences are only reported.
+    made_by: Option<String>,
 }
 
 impl Admitted {
@@ -384,6 +432,7 @@ impl Admitted {
             rotation: None,
             password_changed: 0,
             consent: Consent::default(),
+            made_by: None,
         }
     }
 }
@@ -415,6 +464,9 @@ async fn admit(aws: &Aws, execution: &Execution, admitted: Admitted) -> Result<V
         report_only: admitted.report_only,
         running: admitted.running,
         consent: admitted.consent,
+        made_by: admitted.made_by,
+        uploader: execution.uploader.clone(),
+        refused: None,
         destroying: admitted.destroying,
         rolling_back: false,
         rolling_back_again: false,

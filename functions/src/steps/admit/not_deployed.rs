@@ -17,7 +17,7 @@ use crate::deployment::state::{Source, Verdict};
 /// A new record of this deployment.
 pub(super) fn new_record(aws: &Aws, stack: &str, execution: &Execution, result: Outcome) -> Record {
     let record = Record::begin(stack, &execution.name, &execution.id, aws.now(), result);
-    Record { trigger: execution.trigger, ..record }
+    Record { trigger: execution.trigger, uploader: execution.uploader.clone(), ..record }
 }
 
 /// Ends a deployment that another one supersedes. It is recorded only as history: the status is that of the other one.

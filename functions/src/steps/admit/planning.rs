@@ -6,7 +6,7 @@ use stackdrop_specs::StackName;
 
 use super::input::ManualRequest;
 use super::not_deployed::{end, failed_record, supersede};
-use super::sources::{Text, newest, no_spec, parse, read_newest};
+use super::sources::{Upload, newest, no_spec, parse, read_newest};
 use super::{Admitted, Execution, admit, baseline, lock};
 use crate::aws::Aws;
 use crate::aws::error::StepError;
@@ -27,7 +27,7 @@ pub(super) async fn uploaded(
         Err(error) => return end(execution, "", Outcome::of_error(error.name()), &error.chain()),
     };
     let read = match read_newest(aws, key, true).await {
-        Ok(Some((source, _))) if source.version != version => {
+        Ok(Some(Upload { source, .. })) if source.version != version => {
             let reason = format!("a newer version of {key} exists: {}", source.version);
             return supersede(aws, Source { version, ..source }, execution, Outcome::Superseded, reason)
                 .await;
@@ -35,7 +35,7 @@ pub(super) async fn uploaded(
         Ok(None) => Err(StepError::InvalidEvent(format!(
             "{key} at version {version} was deleted before it could be read"
         ))),
-        Ok(Some(text)) => Ok(text),
+        Ok(Some(upload)) => Ok(upload),
         Err(error) => Err(error),
     };
     plan(aws, execution, &stack, read, false).await
@@ -45,25 +45,28 @@ pub(super) async fn uploaded(
 pub(super) async fn requested(
     aws: &Aws,
     execution: &Execution,
-    ManualRequest { stack, refresh_image, .. }: &ManualRequest,
+    request: &ManualRequest,
 ) -> Result<Value, StepError> {
+    let stack = &request.stack;
     let read = newest(aws, stack, true).await;
     let read = read.and_then(|read| read.ok_or_else(|| no_spec(aws, stack)));
-    plan(aws, execution, stack, read, *refresh_image).await
+    let read = read.map(|upload| Upload { consent: request.consent(), ..upload });
+    plan(aws, execution, stack, read, request.refresh_image).await
 }
 
 async fn plan(
     aws: &Aws,
     execution: &Execution,
     stack: &StackName,
-    read: Result<Text, StepError>,
+    read: Result<Upload, StepError>,
     refresh_image: bool,
 ) -> Result<Value, StepError> {
-    let (source, text) = match read {
-        Ok(read) => read,
+    let upload = match read {
+        Ok(upload) => upload,
         Err(error) => return not_planned(aws, execution, stack, None, error).await,
     };
-    match admit_plan(aws, execution, stack, (source.clone(), text), refresh_image).await {
+    let source = upload.source.clone();
+    match admit_plan(aws, execution, stack, upload, refresh_image).await {
         Err(error) => not_planned(aws, execution, stack, Some(&source), error).await,
         admitted => admitted,
     }
@@ -73,7 +76,7 @@ async fn admit_plan(
     aws: &Aws,
     execution: &Execution,
     stack: &StackName,
-    (source, text): Text,
+    Upload { source, text, consent }: Upload,
     refresh_image: bool,
 ) -> Result<Value, StepError> {
     let spec = parse(aws, &source.key, &text?)?;
@@ -82,7 +85,7 @@ async fn admit_plan(
     admit(
         aws,
         execution,
-        Admitted { refresh_image, running, ..Admitted::new(spec, source, String::new(), baseline) },
+        Admitted { refresh_image, running, consent, ..Admitted::new(spec, source, String::new(), baseline) },
     )
     .await
 }

@@ -1,5 +1,7 @@
 //! Reading specs from the bucket.
 
+use std::collections::HashMap;
+
 use stackdrop_specs::{Spec, StackName};
 
 use super::Execution;
@@ -7,14 +9,26 @@ use super::not_deployed::reject;
 use crate::aws::Aws;
 use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::bucket;
+use crate::deployment::consent::{Consent, DELETE_DATA, EMPTY_DATABASE};
 use crate::deployment::event::{EXTENSIONS, parts_of};
 use crate::deployment::state::Source;
 
-/// A spec's object and its text, or the error if the text is too long: the error is recorded under the object's version.
-pub(super) type Text = (Source, Result<Vec<u8>, StepError>);
+/// A version of a spec's object.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) source: Source,
+    /// Its text, or the error if the text is too long: the error is recorded under the object's version.
+    pub(super) text: Result<Vec<u8>, StepError>,
+    /// What the person who uploaded it agreed to lose.
+    pub(super) consent: Consent,
+}
 
 /// The newest version of a stack's spec, with its text.
-pub(super) async fn newest(aws: &Aws, stack: &StackName, plan_only: bool) -> Result<Option<Text>, StepError> {
+pub(super) async fn newest(
+    aws: &Aws,
+    stack: &StackName,
+    plan_only: bool,
+) -> Result<Option<Upload>, StepError> {
     for extension in EXTENSIONS {
         let observed = read_newest(aws, &format!("specs/{stack}.{extension}"), plan_only).await?;
         if observed.is_some() {
@@ -37,34 +51,45 @@ pub(super) async fn version_of(
     aws: &Aws,
     stack: &StackName,
     version: &str,
-) -> Result<Option<Text>, StepError> {
+) -> Result<Option<Upload>, StepError> {
     for extension in EXTENSIONS {
         let key = format!("specs/{stack}.{extension}");
         if let Some(text) = read_version(aws, &key, version).await? {
             let source = Source { key, version: version.to_owned(), plan_only: false };
-            return Ok(Some((source, Ok(text))));
+            return Ok(Some(Upload { source, text: Ok(text), consent: Consent::default() }));
         }
     }
     Ok(None)
 }
 
 /// The newest version of an object, with its text.
-pub(super) async fn read_newest(aws: &Aws, key: &str, plan_only: bool) -> Result<Option<Text>, StepError> {
+pub(super) async fn read_newest(aws: &Aws, key: &str, plan_only: bool) -> Result<Option<Upload>, StepError> {
     let call = aws.s3().get_object().bucket(&aws.settings.bucket).key(key).send().await;
     let Some(response) = call.unless(&["NoSuchKey"]).doing(format!("reading {key}"))? else {
         return Ok(None);
     };
     let version = response.version_id().unwrap_or_default().to_owned();
     let source = Source { key: key.to_owned(), version, plan_only };
+    let consent = consent(response.metadata());
     let longest = i64::try_from(stackdrop_specs::LONGEST_SPEC).unwrap_or(i64::MAX);
     if let Some(length) = response.content_length().filter(|length| *length > longest) {
         let error = StepError::InvalidSpec(format!(
             "{key} has {length} bytes, but a spec can have at most {longest}"
         ));
-        return Ok(Some((source, Err(error))));
+        return Ok(Some(Upload { source, text: Err(error), consent }));
     }
     let text = bucket::body(response.body, key).await?;
-    Ok(Some((source, Ok(text))))
+    Ok(Some(Upload { source, text: Ok(text), consent }))
+}
+
+/// What the metadata of an upload says that the person agrees to lose: it belongs to exactly this version.
+fn consent(metadata: Option<&HashMap<String, String>>) -> Consent {
+    let value = |key: &str| metadata.and_then(|metadata| metadata.get(key)).map(|value| value.trim());
+    let names = value(DELETE_DATA).unwrap_or_default().split(',').map(str::trim);
+    Consent {
+        delete_data: names.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        empty_database: value(EMPTY_DATABASE).filter(|name| !name.is_empty()).map(str::to_owned),
+    }
 }
 
 /// The text of one version of an object, if the version exists. Only the parser limits its length.
@@ -86,7 +111,7 @@ pub(super) async fn read_version(aws: &Aws, key: &str, version: &str) -> Result<
 pub(super) async fn parse_or_reject(
     aws: &Aws,
     execution: &Execution,
-    (source, text): Text,
+    Upload { source, text, .. }: Upload,
 ) -> Result<(Spec, Source), StepError> {
     match text.and_then(|text| parse(aws, &source.key, &text)) {
         Ok(spec) => Ok((spec, source)),

@@ -12,7 +12,9 @@ use crate::components::database;
 use crate::contract::component::Work;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
+use crate::deployment::approval::{Decision, Reply};
 use crate::deployment::bucket::{self, When};
+use crate::deployment::failure::Failure;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::record::{self, Record};
@@ -50,7 +52,7 @@ struct Conclusion<'a> {
 /// When the bucket, the scheduler or RDS refuse a call.
 pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     let Request { deployment } = request(NAME, payload)?;
-    let verdict = Verdict::of(&deployment);
+    let verdict = Verdict::of(&deployment, &aws.settings.version);
     let mut record = record(aws, &deployment, verdict);
     let plan_only = deployment.source.plan_only;
     if plan_only {
@@ -146,6 +148,7 @@ async fn succeed(aws: &Aws, deployment: &Deployment, outputs: &Outputs) -> Resul
     }
     let baseline = Baseline {
         deployment: deployment.id.clone(),
+        made_by: aws.settings.version.clone(),
         key: deployment.source.key.clone(),
         version: deployment.source.version.clone(),
         spec: deployment.spec.clone(),
@@ -187,7 +190,9 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: Verdict) -> Record {
     };
     let drift = if looks_for_drift(deployment) { summary::drift(&deployment.plan) } else { Vec::new() };
     let next = advice::next_step(deployment, &verdict);
+    let decision = deployment.decision();
     Record {
+        decision: decision.or_else(|| rejection(aws, deployment, verdict.outcome)),
         ended: Some(aws.now()),
         step: verdict.step,
         error: verdict.error,
@@ -199,6 +204,23 @@ fn record(aws: &Aws, deployment: &Deployment, verdict: Verdict) -> Record {
         remaining: verdict.remaining,
         ..Record::of(deployment, verdict.outcome)
     }
+}
+
+/// Who rejected the plan: the reply says it, or nobody does if somebody let the task fail.
+fn rejection(aws: &Aws, deployment: &Deployment, outcome: Outcome) -> Option<Decision> {
+    let review = deployment.review.as_ref().filter(|_| outcome == Outcome::ApprovalRejected)?;
+    let of_task = deployment.not_approved.get("AwaitApproval");
+    let reply = deployment.reply.as_ref().filter(|_| of_task.is_none()).and_then(Reply::read);
+    // The last of too many replies that meant another plan may be an approval.
+    let reply = reply.filter(|reply| !reply.approved);
+    let reason = of_task.map(Failure::message).filter(|reason| !reason.is_empty());
+    Some(Decision {
+        plan: review.id(),
+        approved: false,
+        at: aws.now(),
+        claimed_by: reply.as_ref().and_then(|reply| reply.by.clone()),
+        reason: reply.and_then(|reply| reply.reason).or(reason),
+    })
 }
 
 /// The outputs of the stack: those that the components reported once stable, over those of the earlier steps, over the

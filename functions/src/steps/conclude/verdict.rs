@@ -42,8 +42,8 @@ impl Verdict {
     }
 
     /// Judges a deployment whose steps have all ended.
-    pub(super) fn of(deployment: &Deployment) -> Self {
-        let verdict = Self::of_steps(deployment);
+    pub(super) fn of(deployment: &Deployment, version: &str) -> Self {
+        let verdict = Self::of_steps(deployment, version);
         // A deployment that went on has restarted the services itself, or says why it could not.
         let went_on = deployment.outputs.network.is_some();
         match first(&deployment.rotation_failed).filter(|_| !went_on) {
@@ -53,7 +53,7 @@ impl Verdict {
         }
     }
 
-    fn of_steps(deployment: &Deployment) -> Self {
+    fn of_steps(deployment: &Deployment, version: &str) -> Self {
         if let Some((_, failure)) = first(&deployment.rollback_failed) {
             return rollback_not_started(deployment, failure);
         }
@@ -87,7 +87,7 @@ impl Verdict {
         if deployment.destroying && deployment.review.as_ref().is_some_and(|review| !review.blocked) {
             return destroyed(deployment);
         }
-        planned(deployment)
+        planned(deployment, version)
     }
 }
 
@@ -152,11 +152,19 @@ fn restarted_first(deployment: &Deployment) -> Option<String> {
     })
 }
 
+/// Why a deployment of a requested plan would await approval.
+fn would_need_approval(deployment: &Deployment) -> Option<String> {
+    let review = deployment.review.as_ref().filter(|review| review.needs_approval && review.changes)?;
+    let reasons: Vec<String> = review.approval.iter().map(ToString::to_string).collect();
+    Some(format!("A deployment needs approval: {}. The plan's ID is {}.", reasons.join("; "), review.id()))
+}
+
 /// A deployment that ended with its plan, or had no failure.
-fn planned(deployment: &Deployment) -> Verdict {
+fn planned(deployment: &Deployment, version: &str) -> Verdict {
     let problems = summary::problems(&deployment.plan);
     if deployment.source.plan_only {
-        return Verdict::saying(Outcome::Planned, summary::of_plan(deployment));
+        let plan = lines(Some(summary::of_plan(deployment)), would_need_approval(deployment));
+        return Verdict::saying(Outcome::Planned, plan);
     }
     let restarted = restarted_first(deployment);
     let nothing = if restarted.is_some() { "nothing else was changed" } else { "nothing was changed" };
@@ -170,7 +178,13 @@ fn planned(deployment: &Deployment) -> Verdict {
     }
     let warnings = summary::in_words(&summary::warnings(&deployment.plan));
     if deployment.report_only && !summary::drift(&deployment.plan).is_empty() {
-        let reported = format!("The drift was only reported (drift: report); {nothing}.");
+        let reported = match &deployment.made_by {
+            None => format!("The drift was only reported (drift: report); {nothing}."),
+            Some(made_by) => format!(
+                "The differences may come from Stackdrop {version}, because Stackdrop {made_by} made the stack: they wait for an \
+                 upload or a request; {nothing}. With the parameter `ChangesAfterUpdate: repair`, schedules apply them."
+            ),
+        };
         let reported = lines(Some(reported), warnings);
         return Verdict::saying(Outcome::Drifted, lines(restarted, Some(reported)));
     }

@@ -214,7 +214,7 @@ async fn a_plan_is_approved() -> Rehearsal {
     let person = async {
         wait(120).await;
         let question = object(&rehearsal, "stacks/shop/approval.json").await.unwrap();
-        let answer = json!({ "approved": true, "by": "anna" }).to_string();
+        let answer = json!({ "approved": true, "plan": question["plan"], "by": "anna" }).to_string();
         let call = rehearsal.aws().sfn().send_task_success().task_token(question["token"].as_str().unwrap());
         call.output(answer).send().await.unwrap();
     };

@@ -1,0 +1,80 @@
+//! Which deployments need approval.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stackdrop::{Rehearsal, Setting};
+use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_specs::Spec;
+
+use crate::{SHOP, changes, deployed, object, pause, rehearsal, run, with};
+
+/// Waits for a request for approval, and replies.
+async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
+    for _ in 0..600 {
+        if let Some(request) = object(rehearsal, "stacks/shop/approval.json").await {
+            let reply = json!({ "approved": approved, "plan": request["plan"] });
+            let call =
+                rehearsal.aws().sfn().send_task_success().task_token(request["token"].as_str().unwrap());
+            call.output(reply.to_string()).send().await.unwrap();
+            return request;
+        }
+        pause(Duration::from_secs(1)).await;
+    }
+    panic!("approval is not requested");
+}
+
+/// Deploys a spec that awaits approval, and returns the reasons.
+async fn approved(rehearsal: &Rehearsal, spec: &str) -> Value {
+    let (deployed, request) =
+        tokio::join!(async { rehearsal.deploy(spec, &()).await.unwrap() }, answer(rehearsal, true));
+    assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
+    request["reasons"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_the_line_out_does_not_avoid_approval_and_the_approved_spec_decides_next() {
+    let required = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&required);
+    assert_eq!(approved(&rehearsal, &required).await, json!([{ "because": "spec" }]));
+    let without = with(SHOP, "LOG_LEVEL: info", "LOG_LEVEL: debug");
+    assert_eq!(approved(&rehearsal, &without).await, json!([{ "because": "last-good-spec" }]));
+    // The spec that was approved needs none.
+    deployed(&rehearsal, &with(SHOP, "LOG_LEVEL: info", "LOG_LEVEL: warn")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_installation_requires_approval_by_patterns_of_names() {
+    let demanding = |patterns: &str| {
+        let parameters = [("ApprovalFor".to_owned(), patterns.to_owned())].into();
+        let setting = Setting { parameters, ..Setting::default() };
+        Rehearsal::open(&setting, &[&Spec::read(SHOP.as_bytes()).unwrap()]).unwrap()
+    };
+    let rehearsal = demanding("prod-*,sh*");
+    assert_eq!(approved(&rehearsal, SHOP).await, json!([{ "because": "installation" }]));
+    deployed(&demanding("prod-*,shop-*"), SHOP).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requested_plan_says_that_a_deployment_needs_approval() {
+    let required = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&required);
+    let event = rehearsal.upload("plans/shop.yaml", required.as_bytes()).await.unwrap();
+    let planned = run(&rehearsal, event).await;
+    assert_eq!((planned.result(), changes(&planned)), (Outcome::Planned, Vec::new()));
+    let record = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
+    let message = record["message"].as_str().unwrap();
+    assert!(message.contains("A deployment needs approval: the spec has `approval: required`."), "{message}");
+    assert!(message.contains(record["planId"].as_str().unwrap()), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it() {
+    let spec = with(SHOP, "approval: none", "approval: required");
+    let spec = with(&spec, "deletionProtection: true", "deletionProtection: false");
+    let rehearsal = rehearsal(&spec);
+    approved(&rehearsal, &spec).await;
+    let request = json!({ "stack": "shop", "action": "destroy" });
+    let (rejected, _) = tokio::join!(run(&rehearsal, request), answer(&rehearsal, false));
+    assert_eq!((rejected.result(), changes(&rejected)), (Outcome::ApprovalRejected, Vec::new()));
+}
