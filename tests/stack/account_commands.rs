@@ -163,7 +163,10 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     contains_all(&back, &["Service", "Succeeded: the stack matches its spec ("]);
 
     assert!(served.output(2, &["destroy", "shop"]).contains("pass --yes"), "the test has no terminal");
-    contains_all(&served.output(0, &["destroy", "shop", "--yes"]), &["Destroyed (", "DeleteNetwork"]);
+    contains_all(
+        &served.output(0, &["destroy", "shop", "--yes", "--delete-data", "shop-instance"]),
+        &["Destroyed (", "DeleteNetwork"],
+    );
     assert!(served.output(0, &["status", "shop"]).contains("shop: Destroyed."));
 }
 

@@ -4,13 +4,8 @@ use stackdrop::{Deployed, Rehearsal};
 use stackdrop_figures::prices::Prices;
 use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
 use stackdrop_functions::deployment::plan::ComponentPlan;
-use stackdrop_specs::Spec;
 
-use crate::{MINIMAL, PRIVATE, SHOP, deployed, rehearsal};
-
-fn read(text: &str) -> Spec {
-    Spec::read(text.as_bytes()).unwrap()
-}
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, read, rehearsal};
 
 fn bill(rehearsal: &Rehearsal) -> f64 {
     rehearsal.account().inventory().iter().map(|item| item.monthly_usd).sum()
