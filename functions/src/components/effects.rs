@@ -1,5 +1,5 @@
 //! What people must know of a plan before they agree to it, as it follows from the planned changes: what is interrupted, what
-//! cannot be undone, and what is opened to the internet.
+//! is irreversible, and what is opened to the internet.
 //!
 //! The database and the instance know more than their changes show, and plan their own effects, with the deletion of data.
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_of_the_internet_is_told_from_that_of_an_organization() {
+    fn a_large_part_of_the_internet_differs_from_the_network_of_an_organization() {
         for (range, internet) in [
             ("0.0.0.0/0", true),
             ("128.0.0.0/1", true),

@@ -25,7 +25,7 @@ pub struct Effect {
 pub enum EffectKind {
     /// Data is lost.
     DeletesData,
-    /// The change cannot be undone.
+    /// The change is irreversible.
     CannotBeUndone,
     /// The service is interrupted.
     Interrupts,
@@ -38,7 +38,7 @@ impl fmt::Display for EffectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DeletesData => "!! deletes data",
-            Self::CannotBeUndone => " ! cannot be undone",
+            Self::CannotBeUndone => " ! irreversible",
             Self::Interrupts => " ! interrupts",
             Self::OpensToInternet => " ! opens to the internet",
         })
