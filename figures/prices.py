@@ -87,9 +87,9 @@ def paid(lines):
             yield row, row["Instance Type"] if "Instance Type" in row else "", float(row["PricePerUnit"])
 
 
-def ends(row, *usages):
-    """Whether a row is one of these usages; other regions than us-east-1 have a prefix: EUC1-NatGateway-Hours."""
-    return any(row["usageType"] == usage or row["usageType"].endswith("-" + usage) for usage in usages)
+def ends(row, usage):
+    """Whether a row is of this usage; other regions than us-east-1 have a prefix: EUC1-NatGateway-Hours."""
+    return row["usageType"] == usage or row["usageType"].endswith("-" + usage)
 
 
 # The key in prices.json: the service, and the usage as the price list names it.
@@ -103,6 +103,8 @@ USAGES = {
     "gp3Database": ("AmazonRDS", "RDS:GP3-Storage"),
     "backup": ("AmazonRDS", "RDS:ChargedBackupUsage"),
 }
+# An application load balancer: the price list has classic and network ones under the same usage.
+APPLICATION = "LoadBalancing:Application"
 
 
 def from_price_list(region, data):
@@ -116,13 +118,18 @@ def from_price_list(region, data):
                 if DATABASE_FAMILY.fullmatch(kind.split(".")[1]):
                     classes.append((kind, usd))
             for key, (of, usage) in USAGES.items():
-                if of == service and ends(row, usage) and row.get("operation") != "LoadBalancing:Network":
-                    services[key] = max(usd, services.get(key, 0))
+                if of == service and ends(row, usage) and (of != "AWSELB" or row["operation"] == APPLICATION):
+                    services[key] = usd
     data["instances"]["regions"][region] = price_of_large(instances)
     source = f"AWS's price list of {region}"
-    data["services"]["regions"][region] = {"source": source, "taken": today, "estimate": False, **services}
+    families = families_of(classes)
     if region == "us-east-1":
-        data["databases"] |= {"source": source, "taken": today, "families": families_of(classes), "estimates": {}}
+        data["databases"] |= {"source": source, "taken": today, "families": families, "estimates": {}}
+    first = data["databases"]["families"]
+    ratios = [usd / first[family][size] for family, sizes in families.items() for size, usd in sizes.items()
+              if size in first.get(family, {})]
+    services["databaseFactor"] = round(statistics.median(ratios), 3)
+    data["services"]["regions"][region] = {"source": source, "taken": today, "estimate": False, **services}
 
 
 def is_plain_linux(row):
@@ -141,7 +148,7 @@ def families_of(classes):
         _, family, size = name.split(".")
         if (parts_of_large(size) or 2) <= 1:
             families.setdefault(family, {})[size] = usd
-    return dict(sorted(families.items()))
+    return {family: sizes for family, sizes in sorted(families.items()) if "large" in sizes}
 
 
 def main():
