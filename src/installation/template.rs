@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::Tagged;
 
 use super::order;
+use super::scope::{Place, Scope};
 
 /// The text of the template.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
@@ -42,6 +43,14 @@ impl Template {
         static READ: LazyLock<Result<Template, String>> =
             LazyLock::new(|| Template::read(TEMPLATE).map_err(|error| format!("{error:#}")));
         READ.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// The properties of a resource, resolved at a place.
+    ///
+    /// # Errors
+    /// If the resource does not exist there, or cannot be resolved.
+    pub fn properties(&self, place: Place<'_>, resource: &str) -> Result<Value> {
+        Scope::new(self, place)?.properties(resource)
     }
 
     /// The entries of a section such as `Parameters`; empty if the template does not have it.

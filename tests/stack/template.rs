@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use stackdrop::installation::{Place, Template};
 use stackdrop::rehearsal::pascal_case;
 
 /// The template. `!Sub text`, `!Ref Name` and `!GetAtt Name.Attribute` are read as their text.
@@ -44,13 +45,74 @@ fn missing_in_the_handbook<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n 
     names.filter(|name| !handbook.contains(&format!("\n| `{name}` |"))).collect()
 }
 
+/// The properties of a resource in an installation with these parameters.
+fn resolved(resource: &str, parameters: &[(&str, &str)]) -> Value {
+    let parameters =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let place = Place {
+        stack: "stackdrop",
+        account: "123456789012",
+        region: "eu-central-1",
+        partition: "aws",
+        parameters: &parameters,
+    };
+    Template::built_in().unwrap().properties(place, resource).unwrap()
+}
+
+#[test]
+fn a_key_of_the_customer_encrypts_everything_that_is_kept_and_the_writing_functions_may_use_it() {
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd";
+    let with_key = |resource: &str| resolved(resource, &[("KeyArn", key)]);
+    assert_eq!(
+        with_key("Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"][0],
+        json!({
+            "BucketKeyEnabled": true,
+            "ServerSideEncryptionByDefault": { "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key },
+        })
+    );
+    let queue = with_key("LostEvents");
+    // SQS refuses a queue with both.
+    assert_eq!((&queue["KmsMasterKeyId"], queue.get("SqsManagedSseEnabled")), (&json!(key), None));
+    let groups =
+        resources(&template(), "AWS::Logs::LogGroup").into_keys().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(groups.len(), 10);
+    for group in groups {
+        assert_eq!(with_key(&group)["KmsKeyId"], key, "{group}");
+        assert_eq!(resolved(&group, &[]).get("KmsKeyId"), None, "{group}");
+    }
+    for role in ["AdmitRole", "ConcludeRole"] {
+        let statements = |properties: Value| {
+            properties["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap().clone()
+        };
+        let on_key = |properties: Value| {
+            statements(properties).into_iter().find(|statement| statement["Resource"] == key)
+        };
+        let statement = on_key(with_key(role)).unwrap();
+        assert_eq!(statement["Action"], json!(["kms:Decrypt", "kms:GenerateDataKey"]), "{role}");
+        let via = &statement["Condition"]["StringEquals"]["kms:ViaService"];
+        assert_eq!(via, "s3.eu-central-1.amazonaws.com", "{role}");
+        assert_eq!(on_key(resolved(role, &[])), None, "{role}");
+    }
+}
+
+#[test]
+fn access_logs_and_reserved_concurrency_are_optional() {
+    let logged = resolved("Bucket", &[("LogBucket", "access-logs")]);
+    let expected = json!({ "DestinationBucketName": "access-logs", "LogFilePrefix": "stackdrop/" });
+    assert_eq!(logged["LoggingConfiguration"], expected);
+    assert_eq!(resolved("Bucket", &[]).get("LoggingConfiguration"), None);
+    for function in functions().into_values() {
+        let reserved = resolved(&function, &[("ReservedConcurrency", "10")]);
+        assert_eq!(reserved["ReservedConcurrentExecutions"], "10", "{function}");
+        assert_eq!(resolved(&function, &[]).get("ReservedConcurrentExecutions"), None, "{function}");
+    }
+}
+
 #[test]
 fn the_bucket_is_versioned_encrypted_and_private() {
     let template = template();
     let bucket = properties(&template, "Bucket");
     assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
-    let encryption = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
-    assert!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"].is_string());
     let closed = bucket["PublicAccessBlockConfiguration"].as_object().unwrap();
     assert!(closed.len() == 4 && closed.values().all(|closed| closed == true), "{closed:?}");
     assert_eq!(template["Resources"]["Bucket"]["DeletionPolicy"], "Retain");
@@ -76,10 +138,10 @@ fn the_handbook_explains_every_alarm_and_every_parameter() {
 fn everything_that_is_kept_is_encrypted_and_belongs_to_the_account() {
     let template = template();
     let bucket = properties(&template, "Bucket");
-    let encryption = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
-    assert_eq!(encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"], "AES256");
+    let encryption = &resolved("Bucket", &[])["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+    assert_eq!(*encryption, json!({ "ServerSideEncryptionByDefault": { "SSEAlgorithm": "AES256" } }));
     assert_eq!(bucket["OwnershipControls"]["Rules"][0]["ObjectOwnership"], "BucketOwnerEnforced");
-    assert_eq!(properties(&template, "LostEvents")["SqsManagedSseEnabled"], true);
+    assert_eq!(resolved("LostEvents", &[])["SqsManagedSseEnabled"], true);
     let key = properties(&template, "TopicKey");
     // KMS keeps a deleted key for 7 to 30 days.
     assert_eq!((&key["EnableKeyRotation"], &key["PendingWindowInDays"]), (&json!(true), &json!(7)));

@@ -51,7 +51,8 @@ async fn a_service_that_the_spec_drops_or_renames_is_deleted() {
     );
     let outputs = until_done(&aws, NAME, "apply", &none).await.unwrap();
     assert_eq!(outputs, json!({ "services": {} }));
-    assert!(inventory(&account).iter().all(|item| item.starts_with("AWS::Logs::LogGroup")));
+    let groups = ["audit", "mail", "post"].map(|name| format!("AWS::Logs::LogGroup /stackdrop/shop/{name}"));
+    assert_eq!(inventory(&account), BTreeSet::from(groups));
     assert_eq!(changes(&aws, &none).await, [] as [&str; 0]);
     let before = writes(&account).len();
     until_done(&aws, NAME, "apply", &none).await.unwrap();

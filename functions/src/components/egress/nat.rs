@@ -1,6 +1,6 @@
 //! NAT gateways and their Elastic IP addresses: one for all zones, or one in each.
 
-use aws_sdk_ec2::types::{Address, DomainType, NatGateway, NatGatewayState, ResourceType};
+use aws_sdk_ec2::types::{Address, NatGateway, NatGatewayState, ResourceType};
 use stackdrop_specs::Nat;
 
 use super::NAME;
@@ -139,7 +139,6 @@ pub(super) async fn apply_addresses(work: &Work<'_>, observed: &mut Observed) ->
             .aws
             .ec2()
             .allocate_address()
-            .domain(DomainType::Vpc)
             .tag_specifications(tagging::specification(
                 ResourceType::ElasticIp,
                 work.stack.tags(NAME, &logical_id),
