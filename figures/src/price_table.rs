@@ -5,7 +5,7 @@
 use crate::prices::{DatabaseFamily, Region, Services};
 
 /// When the oldest of the prices were taken.
-pub(crate) const TAKEN: &str = "2025-03-02";
+pub const TAKEN: &str = "2025-03-02";
 /// The factor of a region that the table does not have.
 pub(crate) const ELSEWHERE: f64 = 1.25;
 
