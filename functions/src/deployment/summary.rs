@@ -49,7 +49,8 @@ pub(crate) fn of_plan(deployment: &Deployment) -> String {
     };
     let estimate =
         Estimate::of_deployment(deployment).map(|estimate| format!(": {estimate}")).unwrap_or_default();
-    let effects: String = effect_lines(&deployment.plan).iter().map(|line| format!("\n{line}")).collect();
+    let effects = effect_lines(&deployment.plan);
+    let effects = if effects.is_empty() { String::new() } else { format!("\n{}", effects.join("\n")) };
     let problems = problems(&deployment.plan);
     let problems =
         if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };

@@ -68,14 +68,7 @@ pub fn ceilings(spec: &Spec, rules: &Rules) -> Vec<Problem> {
     for (path, gib) in disk.chain(storage).chain(grown) {
         ceilings.check(path.into(), gib, rules.max_storage_gib, "MaxStorageGib");
     }
-    let total = most_vcpus(spec);
-    if total > rules.max_vcpus {
-        ceilings.0.push(Problem {
-            resource: "stack".into(),
-            why: format!("its services, instance and database can have {total} vCPUs, more than this installation allows ({})", rules.max_vcpus),
-            fix: "lower the tasks or sizes in the spec, or raise the parameter MaxVcpus".into(),
-        });
-    }
+    ceilings.check_vcpus(most_vcpus(spec), rules.max_vcpus);
     ceilings.0
 }
 
@@ -90,6 +83,17 @@ impl Ceilings {
                 resource: path,
                 why: format!("{value} is more than this installation allows ({most})"),
                 fix: format!("lower it, or raise the parameter {parameter}"),
+            });
+        }
+    }
+
+    fn check_vcpus(&mut self, total: u32, most: u32) {
+        if total > most {
+            let what = format!("its services, instance and database can have {total} vCPUs");
+            self.0.push(Problem {
+                resource: "stack".into(),
+                why: format!("{what}, more than this installation allows ({most})"),
+                fix: "lower the tasks or sizes in the spec, or raise the parameter MaxVcpus".into(),
             });
         }
     }
