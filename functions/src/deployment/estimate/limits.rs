@@ -54,11 +54,22 @@ fn whole_usd(usd: f64) -> u32 {
 /// What a spec has more of than the installation allows.
 #[must_use]
 pub fn ceilings(spec: &Spec, rules: &Rules) -> Vec<Problem> {
-    let mut ceilings = Ceilings::default();
+    excesses(spec, rules).into_iter().map(|excess| excess.problem).collect()
+}
+
+/// A number above its ceiling.
+struct Excess {
+    number: u32,
+    problem: Problem,
+}
+
+fn excesses(spec: &Spec, rules: &Rules) -> Vec<Excess> {
+    let mut all = Vec::new();
     for (name, service) in &spec.services {
-        ceilings.check(format!("services.{name}.count"), service.count, rules.max_tasks, "MaxTasks");
+        all.extend(excess(format!("services.{name}.count"), service.count, rules.max_tasks, "MaxTasks"));
         if let Some(scaling) = &service.scaling {
-            ceilings.check(format!("services.{name}.scaling.max"), scaling.max, rules.max_tasks, "MaxTasks");
+            let path = format!("services.{name}.scaling.max");
+            all.extend(excess(path, scaling.max, rules.max_tasks, "MaxTasks"));
         }
     }
     let disk = spec.instance.iter().map(|instance| ("instance.disk", instance.disk));
@@ -66,37 +77,29 @@ pub fn ceilings(spec: &Spec, rules: &Rules) -> Vec<Problem> {
     let grown =
         spec.database.iter().filter_map(|database| Some(("database.maxStorage", database.max_storage?)));
     for (path, gib) in disk.chain(storage).chain(grown) {
-        ceilings.check(path.into(), gib, rules.max_storage_gib, "MaxStorageGib");
+        all.extend(excess(path.into(), gib, rules.max_storage_gib, "MaxStorageGib"));
     }
-    ceilings.check_vcpus(most_vcpus(spec), rules.max_vcpus);
-    ceilings.0
+    all.extend(excess_of_vcpus(most_vcpus(spec), rules.max_vcpus));
+    all
 }
 
-/// The problems that were found.
-#[derive(Default)]
-struct Ceilings(Vec<Problem>);
+fn excess(path: String, number: u32, most: u32, parameter: &str) -> Option<Excess> {
+    let problem = Problem {
+        resource: path,
+        why: format!("{number} is more than this installation allows ({most})"),
+        fix: format!("lower it, or raise the parameter {parameter}"),
+    };
+    (number > most).then_some(Excess { number, problem })
+}
 
-impl Ceilings {
-    fn check(&mut self, path: String, value: u32, most: u32, parameter: &str) {
-        if value > most {
-            self.0.push(Problem {
-                resource: path,
-                why: format!("{value} is more than this installation allows ({most})"),
-                fix: format!("lower it, or raise the parameter {parameter}"),
-            });
-        }
-    }
-
-    fn check_vcpus(&mut self, total: u32, most: u32) {
-        if total > most {
-            let what = format!("its services, instance and database can have {total} vCPUs");
-            self.0.push(Problem {
-                resource: "stack".into(),
-                why: format!("{what}, more than this installation allows ({most})"),
-                fix: "lower the tasks or sizes in the spec, or raise the parameter MaxVcpus".into(),
-            });
-        }
-    }
+fn excess_of_vcpus(number: u32, most: u32) -> Option<Excess> {
+    let what = format!("its services, instance and database can have {number} vCPUs");
+    let problem = Problem {
+        resource: "stack".into(),
+        why: format!("{what}, more than this installation allows ({most})"),
+        fix: "lower the tasks or sizes in the spec, or raise the parameter MaxVcpus".into(),
+    };
+    (number > most).then_some(Excess { number, problem })
 }
 
 /// The vCPUs of a stack with all tasks that its spec allows. A type or class without a number in its size counts as 0: its price
@@ -110,16 +113,17 @@ fn most_vcpus(spec: &Spec) -> u32 {
     units.div_ceil(1024) + instance.chain(database).sum::<u32>()
 }
 
-/// Adds what a deployment has too much of to the plans, as problems. What the last good spec has already is allowed, and so is a
+/// Adds what a deployment has too much of to the plans, as problems. As much as the last good spec has is allowed, and so is a
 /// destruction.
 pub(crate) fn add_ceilings(plans: &mut Vec<ComponentPlan>, deployment: &Deployment, rules: &Rules) {
     if deployment.destroying {
         return;
     }
-    let accepted = deployment.baseline.as_ref().map(|baseline| ceilings(&baseline.spec, rules));
+    let accepted = deployment.baseline.as_ref().map(|baseline| excesses(&baseline.spec, rules));
     let accepted = accepted.unwrap_or_default();
-    for problem in ceilings(&deployment.spec, rules) {
-        if accepted.contains(&problem) {
+    for Excess { number, problem } in excesses(&deployment.spec, rules) {
+        let same = accepted.iter().find(|accepted| accepted.problem.resource == problem.resource);
+        if same.is_some_and(|accepted| accepted.number >= number) {
             continue;
         }
         let component = match problem.resource.split('.').next() {
@@ -134,5 +138,47 @@ pub(crate) fn add_ceilings(plans: &mut Vec<ComponentPlan>, deployment: &Deployme
                 plans.push(ComponentPlan { component: component.into(), plan });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(tasks: u32, disk: u32) -> Value {
+        let text = format!(
+            "stack: shop\nservices: {{ web: {{ image: 'nginx:1.29', count: {tasks} }} }}\ninstance: {{ disk: {disk} }}\n"
+        );
+        json!(Spec::read(text.as_bytes()).unwrap())
+    }
+
+    /// The components with a problem in a deployment of these tasks and this disk.
+    fn refused(spec: &Value, baseline: Option<Value>, destroying: bool) -> Vec<String> {
+        let baseline = baseline
+            .map(|spec| json!({ "deployment": "first", "version": "1", "spec": spec, "outputs": {} }));
+        let deployment = json!({
+            "verdict": "admitted", "stack": "shop", "id": "next", "execution": "arn:aws:states:eu-central-1:1:execution:x:next",
+            "source": { "key": "specs/shop.yaml", "version": "2" }, "lock": "", "started": "2026-01-01T00:00:00Z",
+            "trigger": "manual", "spec": spec, "baseline": baseline, "refreshImage": false, "reportOnly": false,
+            "destroying": destroying, "rollingBack": false, "plan": [], "outputs": {}, "failed": {},
+        });
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let rules = Rules { max_tasks: 5, max_storage_gib: 50, ..Rules::default() };
+        let mut plans = vec![ComponentPlan { component: SERVICE.into(), plan: Plan::default() }];
+        add_ceilings(&mut plans, &deployment, &rules);
+        let with_problems = plans.into_iter().filter(|of| !of.plan.problems.is_empty());
+        with_problems.map(|of| format!("{}: {}", of.component, of.plan.problems.len())).collect()
+    }
+
+    #[test]
+    fn a_number_above_its_ceiling_is_a_problem_of_its_component_unless_the_last_good_spec_has_as_much() {
+        assert_eq!(refused(&spec(6, 60), None, false), ["service: 1", "instance: 1"]);
+        assert_eq!(refused(&spec(5, 50), None, false), Vec::<String>::new());
+        assert_eq!(refused(&spec(6, 60), Some(spec(6, 60)), false), Vec::<String>::new());
+        assert_eq!(refused(&spec(6, 60), Some(spec(9, 50)), false), ["instance: 1"], "fewer tasks than now");
+        assert_eq!(refused(&spec(7, 60), Some(spec(6, 60)), false), ["service: 1"], "more tasks than now");
+        assert_eq!(refused(&spec(6, 60), None, true), Vec::<String>::new(), "it is destroyed");
     }
 }
