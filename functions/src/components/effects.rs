@@ -77,7 +77,8 @@ pub(crate) fn add(plans: &mut [ComponentPlan], deployment: &Deployment) {
         if *component == SECURITY_GROUPS && !deployment.destroying {
             found.extend(opened(&plan.changes, deployment));
         }
-        if !has_own_effects {
+        // The database and the instance have planned what the account shows.
+        if ![DATABASE, INSTANCE].contains(&component.as_str()) {
             let destroyed = of_destroy.iter().filter(|(of, _)| *of == component.as_str());
             found.extend(destroyed.map(|(_, effect)| effect.clone()));
         }
