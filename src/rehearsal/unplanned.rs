@@ -304,3 +304,53 @@ fn changes_tags(operation: &str) -> bool {
     let tags = ["Tag", "Untag", "CreateTags", "DeleteTags", "AddTags", "RemoveTags"];
     tags.iter().any(|start| operation.starts_with(start))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stackdrop_functions::deployment::plan::Plan;
+
+    use super::*;
+
+    fn call(component: &str, service: &str, operation: &str) -> Call {
+        Call {
+            number: 0,
+            at: Duration::ZERO,
+            caller: format!("deployment-1/{component}/delete"),
+            service: service.into(),
+            operation: operation.into(),
+            occurrence: 1,
+            writes: true,
+            named: Vec::new(),
+            ending: Ending::Done,
+        }
+    }
+
+    fn plans(kind: Option<EffectKind>) -> Vec<ComponentPlan> {
+        let effect =
+            |kind| Effect { kind, resource: "instance".into(), what: "deletes it".into(), word: None };
+        let plan = Plan { effects: kind.map(effect).into_iter().collect(), ..Plan::default() };
+        ["database", "instance"]
+            .map(|component| ComponentPlan { component: component.into(), plan: plan.clone() })
+            .into()
+    }
+
+    #[test]
+    fn a_deletion_of_data_that_no_effect_announced_is_found() {
+        let deletions =
+            [call("database", "rds", "DeleteDBInstance"), call("instance", "ec2", "TerminateInstances")];
+        let found =
+            |state: &serde_json::Value, kind| unannounced(state, &plans(kind), deletions.iter()).len();
+        let update =
+            |instance| json!({ "baseline": {}, "destroying": false, "spec": { "instance": instance } });
+        assert_eq!(found(&update(json!(null)), None), 2);
+        assert_eq!(found(&update(json!(null)), Some(EffectKind::Interrupts)), 2);
+        assert_eq!(found(&update(json!(null)), Some(EffectKind::DeletesData)), 0);
+        assert_eq!(found(&update(json!({})), None), 1, "a copy of the instance is terminated");
+        let destroy = json!({ "baseline": {}, "destroying": true, "spec": { "instance": {} } });
+        assert_eq!(found(&destroy, None), 2);
+        assert_eq!(found(&destroy, Some(EffectKind::CannotBeUndone)), 0);
+        let first = json!({ "baseline": null, "destroying": true, "spec": { "instance": {} } });
+        assert_eq!(found(&first, None), 0, "no deployment has succeeded");
+    }
+}
