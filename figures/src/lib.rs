@@ -5,6 +5,7 @@
 
 pub mod changes;
 mod latency;
+mod price_table;
 pub mod prices;
 mod table;
 

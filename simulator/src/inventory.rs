@@ -20,7 +20,7 @@ pub struct Item {
     /// All its tags.
     #[serde(skip)]
     pub tags: BTreeMap<String, String>,
-    /// Its price for a month of 730 hours, in US dollars (us-east-1 list prices, without usage such as traffic); 0 if
+    /// Its price for a month of 730 hours, in US dollars (list prices of the account's region, without usage such as traffic); 0 if
     /// it has no fixed price.
     #[serde(rename = "monthlyUsd", skip_serializing_if = "is_free")]
     pub monthly_usd: f64,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stackdrop_figures::prices::Prices;
+
 use crate::authorization;
 use crate::clock::Clock;
 use crate::events::AccountEvent;
@@ -60,6 +62,11 @@ impl World {
     /// An ARN in this account and region.
     pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
+    }
+
+    /// The prices of the account's region.
+    pub(crate) fn prices(&self) -> Prices {
+        Prices::of(&self.region)
     }
 
     /// The current time in seconds since 1970 (the form of the JSON protocols).

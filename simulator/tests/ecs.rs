@@ -163,7 +163,7 @@ async fn a_service_is_steady_soon_after_its_load_balancer_is_active() {
     assert_eq!(health.target_health_descriptions().len(), 2);
     assert_eq!(shop.lines().await, ["starting", "starting"]);
     let item = shop.account.inventory().into_iter().find(|item| item.kind == "AWS::ECS::Service").unwrap();
-    let expected = 2.0 * 730.0 * (0.25 * 0.04048 + 0.5 * 0.004_445);
+    let expected = 2.0 * 730.0 * (0.25 * 0.046_56 + 0.5 * 0.005_11);
     assert!((item.monthly_usd - expected).abs() < 0.001, "{}", item.monthly_usd);
     assert_eq!((item.name.as_str(), item.component.as_str()), ("web", "service"));
 }

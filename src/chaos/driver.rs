@@ -12,7 +12,7 @@ use stackdrop_simulator::Incident;
 use stackdrop_statemachine::{Abort, Status};
 use tokio::task::JoinSet;
 
-use super::specs::Variant;
+use super::specs::{Variant, with_data};
 use super::{Goal, STACKS, faults, spec_key};
 use crate::rehearsal::{Deployed, Rehearsal};
 
@@ -202,10 +202,15 @@ impl<'r> Driver<'r> {
             8 => self.upload_invalid_spec(stack).await?,
             9 => {
                 let refresh = self.rng.bool();
-                self.request(stack, json!({ "stack": stack, "refreshImage": refresh }));
+                let names = with_data(stack);
+                self.request(stack, json!({ "stack": stack, "refreshImage": refresh, "deleteData": names }));
             }
-            10 => self.request(stack, json!({ "stack": stack, "action": "plan" })),
-            11 => self.request(stack, json!({ "stack": stack, "action": "destroy" })),
+            10 => self
+                .request(stack, json!({ "stack": stack, "action": "plan", "deleteData": with_data(stack) })),
+            11 => self.request(
+                stack,
+                json!({ "stack": stack, "action": "destroy", "deleteData": with_data(stack) }),
+            ),
             12 => self.delete(stack).await?,
             13..=15 => self.stop(),
             16 => {
@@ -225,7 +230,9 @@ impl<'r> Driver<'r> {
     async fn upload(&mut self, stack: &'static str) -> Result<()> {
         let variant = self.variant();
         self.note(&format!("{stack}: upload of {variant:?}"));
-        let event = self.rehearsal.upload(&spec_key(stack), variant.text(stack).as_bytes()).await?;
+        let (key, names) = (spec_key(stack), with_data(stack));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let event = self.rehearsal.upload_agreeing(&key, variant.text(stack).as_bytes(), &names).await?;
         if self.rehearsal.starts(&event) == 0 {
             self.note("the bucket of the new installation does not send events yet");
             return Ok(());

@@ -234,10 +234,15 @@ async fn reach(
 ) -> Result<(Deployed, Vec<String>)> {
     let variant = if let Goal::Deployed(variant) = goal { variant } else { Variant::Worker };
     let spec = person.correct(variant.text(stack));
-    let event = rehearsal.upload_with(&spec_key(stack), spec.as_bytes(), person.agreed()).await?;
+    let names = specs::with_data(stack);
+    let mut agreed = person.agreed();
+    agreed.push((DELETE_DATA.to_owned(), names.join(",")));
+    let event = rehearsal.upload_with(&spec_key(stack), spec.as_bytes(), agreed).await?;
     let (input, expected) = match goal {
         Goal::Deployed(_) => (event, Outcome::Succeeded),
-        Goal::Destroyed => (json!({ "stack": stack, "action": "destroy" }), Outcome::Destroyed),
+        Goal::Destroyed => {
+            (json!({ "stack": stack, "action": "destroy", "deleteData": names }), Outcome::Destroyed)
+        }
     };
     let deployed = rehearsal.run(input, &(), &Abort::default()).await;
     let mut violations = Vec::new();

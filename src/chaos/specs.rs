@@ -3,6 +3,11 @@
 /// The zone of the domains.
 pub(super) const HOSTED_ZONE: &str = "Z0123456789ABCDEFGHIJ";
 
+/// The resources of a stack that have data: a person who uploads or requests anything agrees to their loss.
+pub(super) fn with_data(stack: &str) -> [String; 2] {
+    ["database", "instance"].map(|resource| format!("{stack}-{resource}"))
+}
+
 /// A variant of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Variant {

@@ -24,6 +24,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
 use stackdrop_figures::LatencyModel;
+use stackdrop_functions::deployment::consent::DELETE_DATA;
 use stackdrop_functions::deployment::estimate;
 use stackdrop_functions::{Aws, Settings};
 use stackdrop_simulator::{Account, AccountEvent, Call, Caller, ExecutionEnd, as_caller};
@@ -214,10 +215,18 @@ impl Rehearsal {
     /// # Errors
     /// If the upload fails or starts no deployment.
     pub async fn deploy(&self, spec: &str, watch: &dyn Watch) -> Result<Deployed> {
-        let name = stack_of(spec)?;
-        let event = self.upload(&format!("specs/{name}.yaml"), spec.as_bytes()).await?;
+        self.deploy_agreeing(spec, &[], watch).await
+    }
+
+    /// The same, for a person who agrees to the loss of these resources' data.
+    ///
+    /// # Errors
+    /// If the upload fails or starts no deployment.
+    pub async fn deploy_agreeing(&self, spec: &str, names: &[&str], watch: &dyn Watch) -> Result<Deployed> {
+        let key = format!("specs/{}.yaml", stack_of(spec)?);
+        let event = self.upload_agreeing(&key, spec.as_bytes(), names).await?;
         if self.starts(&event) == 0 {
-            bail!("cannot deploy: the upload of specs/{name}.yaml starts no execution");
+            bail!("cannot deploy: the upload of {key} starts no execution");
         }
         Ok(self.run(event, watch, &Abort::default()).await)
     }
@@ -228,6 +237,15 @@ impl Rehearsal {
     /// If the upload fails.
     pub async fn upload(&self, key: &str, bytes: &[u8]) -> Result<Value> {
         self.upload_with(key, bytes, Vec::new()).await
+    }
+
+    /// The same, for a person who agrees to the loss of these resources' data.
+    ///
+    /// # Errors
+    /// If the upload fails.
+    pub async fn upload_agreeing(&self, key: &str, bytes: &[u8], names: &[&str]) -> Result<Value> {
+        let agreed = (!names.is_empty()).then(|| (DELETE_DATA.to_owned(), names.join(",")));
+        self.upload_with(key, bytes, agreed.into_iter().collect()).await
     }
 
     /// Uploads an object with metadata, by which a person can agree to lose data.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use stackdrop_functions::deployment::effect::{Effect, EffectKind};
 use stackdrop_functions::deployment::plan::{Change, ComponentPlan, Verb};
 use stackdrop_simulator::{Call, Ending};
 use stackdrop_statemachine::{Outcome, Step};
@@ -175,8 +176,11 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
     let Some(state) = planned_state(outcome) else { return Vec::new() };
     let plans = state.get("plan").map(Vec::<ComponentPlan>::deserialize);
     let Some(Ok(plans)) = plans else { return Vec::new() };
-    if plans.is_empty() || state["destroying"] == true {
+    if plans.is_empty() {
         return Vec::new();
+    }
+    if state["destroying"] == true {
+        return unannounced(state, &plans, calls.iter().filter(|call| took_effect(call)));
     }
     let only_plans = state["source"]["planOnly"] == true
         || state["reportOnly"] == true
@@ -188,6 +192,7 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
     };
     let done = calls.iter().filter(|call| took_effect(call) && call.at <= until && !of_restart(call));
     let mut hidden: Vec<String> = done
+        .clone()
         .filter_map(|call| {
             let component = component_of(call)?;
             let name = call.name();
@@ -199,9 +204,39 @@ pub(super) fn calls(outcome: &Outcome, calls: &[Call], started_at: Duration) -> 
             Some(format!("{component}: {name} {why}"))
         })
         .collect();
+    hidden.extend(unannounced(state, &plans, done));
     hidden.sort();
     hidden.dedup();
     hidden
+}
+
+/// The calls that delete a database or an instance, with its disk, though no effect of the plan says so. What a deployment
+/// without a baseline deletes has no data.
+fn unannounced<'c>(
+    state: &serde_json::Value,
+    plans: &[ComponentPlan],
+    done: impl Iterator<Item = &'c Call>,
+) -> Vec<String> {
+    let says_so = |component: &str| {
+        let effects = plans.iter().filter(|of| of.component == component).flat_map(|of| &of.plan.effects);
+        let is_loss = |effect: &Effect| {
+            matches!(effect.kind, EffectKind::DeletesData | EffectKind::CannotBeUndone)
+                && effect.resource == "instance"
+        };
+        effects.into_iter().any(is_loss)
+    };
+    let deletes = |call: &&Call| match (call.operation.as_str(), component_of(call)) {
+        ("DeleteDBInstance", Some("database")) => true,
+        // A second copy of an instance that the deployment itself started is terminated too.
+        ("TerminateInstances", Some("instance")) => {
+            state["destroying"] == true || state["spec"]["instance"].is_null()
+        }
+        _ => false,
+    };
+    let has_data = !state["baseline"].is_null();
+    let losses =
+        done.filter(deletes).filter(|call| has_data && component_of(call).is_some_and(|of| !says_so(of)));
+    losses.map(|call| format!("{} deletes data, and no effect of the plan says so", call.name())).collect()
 }
 
 /// The last state of the deployment that has its plan.
@@ -279,4 +314,54 @@ fn allows(verb: Verb, operation: &str) -> bool {
 fn changes_tags(operation: &str) -> bool {
     let tags = ["Tag", "Untag", "CreateTags", "DeleteTags", "AddTags", "RemoveTags"];
     tags.iter().any(|start| operation.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stackdrop_functions::deployment::plan::Plan;
+
+    use super::*;
+
+    fn call(component: &str, service: &str, operation: &str) -> Call {
+        Call {
+            number: 0,
+            at: Duration::ZERO,
+            caller: format!("deployment-1/{component}/delete"),
+            service: service.into(),
+            operation: operation.into(),
+            occurrence: 1,
+            writes: true,
+            named: Vec::new(),
+            ending: Ending::Done,
+        }
+    }
+
+    fn plans(kind: Option<EffectKind>) -> Vec<ComponentPlan> {
+        let effect =
+            |kind| Effect { kind, resource: "instance".into(), what: "deletes it".into(), word: None };
+        let plan = Plan { effects: kind.map(effect).into_iter().collect(), ..Plan::default() };
+        ["database", "instance"]
+            .map(|component| ComponentPlan { component: component.into(), plan: plan.clone() })
+            .into()
+    }
+
+    #[test]
+    fn a_deletion_of_data_that_no_effect_announced_is_found() {
+        let deletions =
+            [call("database", "rds", "DeleteDBInstance"), call("instance", "ec2", "TerminateInstances")];
+        let found =
+            |state: &serde_json::Value, kind| unannounced(state, &plans(kind), deletions.iter()).len();
+        let update =
+            |instance| json!({ "baseline": {}, "destroying": false, "spec": { "instance": instance } });
+        assert_eq!(found(&update(json!(null)), None), 2);
+        assert_eq!(found(&update(json!(null)), Some(EffectKind::Interrupts)), 2);
+        assert_eq!(found(&update(json!(null)), Some(EffectKind::DeletesData)), 0);
+        assert_eq!(found(&update(json!({})), None), 1, "a copy of the instance is terminated");
+        let destroy = json!({ "baseline": {}, "destroying": true, "spec": { "instance": {} } });
+        assert_eq!(found(&destroy, None), 2);
+        assert_eq!(found(&destroy, Some(EffectKind::CannotBeUndone)), 0);
+        let first = json!({ "baseline": null, "destroying": true, "spec": { "instance": {} } });
+        assert_eq!(found(&first, None), 0, "no deployment has succeeded");
+    }
 }

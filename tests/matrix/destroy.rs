@@ -20,7 +20,7 @@ fn unprotected() -> String {
 }
 
 fn destroy() -> serde_json::Value {
-    json!({ "stack": "shop", "action": "destroy" })
+    json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] })
 }
 
 pub(crate) fn undisturbed() -> UndisturbedRun {

@@ -208,7 +208,8 @@ fn no_incident_in_a_destroy_leaves_anything_behind() {
                 return Ok(Ended::Succeeded);
             }
             aws_finishes().await;
-            let again: Value = json!({ "stack": "shop", "action": "destroy" });
+            let again: Value =
+                json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
             let again = run(&rehearsal, again).await;
             if tells_a_person(moment.incident, &again) {
                 return Ok(Ended::FailedClean);

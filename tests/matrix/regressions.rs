@@ -68,7 +68,9 @@ fn a_destroy_whose_plan_is_refused_changes_nothing_and_says_so() {
         let before = resources(&rehearsal);
         let denied = Fault::at("rds", "DescribeDBInstances", When::From(1), FaultKind::AccessDenied);
         rehearsal.account().arm(denied.during("/database/plan"));
-        let deployed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+        let deployed =
+            run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+                .await;
         assert_eq!(deployed.result(), Outcome::Failed);
         assert!(deployed.error().unwrap().contains("Nothing was changed."), "{:?}", deployed.error());
         assert_eq!(resources(&rehearsal), before);

@@ -104,6 +104,12 @@ fn contains_all(printed: &str, parts: &[&str]) {
     }
 }
 
+/// The number of the line that contains a text.
+fn position(lines: &[&str], text: &str) -> usize {
+    let found = lines.iter().position(|line| line.contains(text));
+    found.unwrap_or_else(|| panic!("{text:?} is missing: {lines:#?}"))
+}
+
 #[test]
 fn commands_manage_a_stack_through_its_life_cycle() {
     let served = Served::open("life-cycle", &["--with", "specs/shop.yaml"]);
@@ -162,8 +168,27 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     let back = served.output(0, &["deploy", "shop", "--version", first]);
     contains_all(&back, &["Service", "Succeeded: the stack matches its spec ("]);
 
+    let disk = "!! deletes data: instance: deletes EC2 instance shop-instance with its disk";
+    let without = served.spec(
+        "without.yaml",
+        &[("instance:\n  type: t3.micro\n  disk: 20 # GiB\n", ""), ("[services, instance]", "[services]")],
+    );
+    let planned = served.document(1, &["plan", &without]);
+    assert_eq!(planned["effects"][0]["kind"], "deletes-data");
+    assert_eq!(planned["effects"][0]["word"], "shop-instance");
+    assert!(served.output(1, &["deploy", &without]).contains("deploy with `--delete-data shop-instance`"));
+    let agreed = served.output(0, &["plan", &without, "--delete-data", "shop-instance"]);
+    let lines: Vec<&str> = agreed.lines().collect();
+    let (mark, change) = (position(&lines, disk), position(&lines, "instance: delete instance"));
+    assert!(mark < change, "effects come before the changes: {agreed}");
+
     assert!(served.output(2, &["destroy", "shop"]).contains("pass --yes"), "the test has no terminal");
-    contains_all(&served.output(0, &["destroy", "shop", "--yes"]), &["Destroyed (", "DeleteNetwork"]);
+    let refused = served.output(1, &["destroy", "shop", "--yes"]);
+    assert!(refused.contains("`stackdrop destroy shop --delete-data shop-instance`"), "{refused}");
+    contains_all(
+        &served.output(0, &["destroy", "shop", "--yes", "--delete-data", "shop-instance"]),
+        &["Destroyed (", "DeleteNetwork"],
+    );
     assert!(served.output(0, &["status", "shop"]).contains("shop: Destroyed."));
 }
 

@@ -10,7 +10,7 @@ use stackdrop_specs::Spec;
 use crate::{SHOP, changes, deployed, object, pause, rehearsal, run, with};
 
 /// Waits for a request for approval, and replies.
-async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
+pub(crate) async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
     for _ in 0..600 {
         if let Some(request) = object(rehearsal, "stacks/shop/approval.json").await {
             let reply = json!({ "approved": approved, "plan": request["plan"] });
@@ -25,7 +25,7 @@ async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
 }
 
 /// Deploys a spec that awaits approval, and returns the reasons.
-async fn approved(rehearsal: &Rehearsal, spec: &str) -> Value {
+pub(crate) async fn approved(rehearsal: &Rehearsal, spec: &str) -> Value {
     let (deployed, request) =
         tokio::join!(async { rehearsal.deploy(spec, &()).await.unwrap() }, answer(rehearsal, true));
     assert_eq!(deployed.result(), Outcome::Succeeded, "{:?}", deployed.error());
@@ -74,7 +74,7 @@ async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it() {
     let spec = with(&spec, "deletionProtection: true", "deletionProtection: false");
     let rehearsal = rehearsal(&spec);
     approved(&rehearsal, &spec).await;
-    let request = json!({ "stack": "shop", "action": "destroy" });
+    let request = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
     let (rejected, _) = tokio::join!(run(&rehearsal, request), answer(&rehearsal, false));
     assert_eq!((rejected.result(), changes(&rejected)), (Outcome::ApprovalRejected, Vec::new()));
 }

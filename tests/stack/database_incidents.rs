@@ -56,6 +56,8 @@ pub(crate) async fn planned(rehearsal: &Rehearsal) -> Vec<String> {
         let found = plan[kind].as_array().unwrap().iter();
         lines.extend(found.map(|found| format!("{noun}: {}; {}", text(&found["why"]), text(&found["fix"]))));
     }
+    let effects = plan["effects"].as_array().into_iter().flatten();
+    lines.extend(effects.map(|effect| format!("effect: {}", text(&effect["what"]))));
     lines
 }
 
@@ -204,7 +206,9 @@ async fn a_stopped_database_is_destroyed_with_its_final_snapshot() {
     deployed(&rehearsal, DATABASE).await;
     cause(&rehearsal, "database-stopped");
     pause(Duration::from_mins(10)).await;
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     let left = crate::resources(&rehearsal);
     assert!(left.len() == 1 && left[0].starts_with("AWS::RDS::DBSnapshot"), "{left:?}");

@@ -1,15 +1,11 @@
 //! The estimates of a plan, compared with the rehearsal: the same cost to the cent, and about the same duration.
 
 use stackdrop::{Deployed, Rehearsal};
+use stackdrop_figures::prices::Prices;
 use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
 use stackdrop_functions::deployment::plan::ComponentPlan;
-use stackdrop_specs::Spec;
 
-use crate::{MINIMAL, PRIVATE, SHOP, deployed, rehearsal};
-
-fn read(text: &str) -> Spec {
-    Spec::read(text.as_bytes()).unwrap()
-}
+use crate::{MINIMAL, PRIVATE, SHOP, deployed, read, rehearsal};
 
 fn bill(rehearsal: &Rehearsal) -> f64 {
     rehearsal.account().inventory().iter().map(|item| item.monthly_usd).sum()
@@ -29,7 +25,8 @@ async fn the_estimated_cost_equals_the_cost_of_the_stack() {
     for spec in [SHOP, PRIVATE, MINIMAL, &larger] {
         let rehearsal = rehearsal(spec);
         deployed(&rehearsal, spec).await;
-        let (estimated, is) = (monthly_usd(&read(spec)), bill(&rehearsal));
+        let prices = Prices::of(&rehearsal.aws().settings.region);
+        let (estimated, is) = (monthly_usd(&read(spec), &prices).at_start, bill(&rehearsal));
         assert!((estimated - is).abs() < 0.005, "{}: estimated {estimated}, actual {is}", read(spec).stack);
     }
 }
@@ -104,17 +101,19 @@ async fn the_estimate_includes_the_deletion_of_removed_resources() {
 #[test]
 fn an_estimate_shows_the_monthly_cost_before_and_after() {
     let larger = SHOP.replacen("nat: single", "nat: per-zone", 1);
-    let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)));
+    let update = Estimate::of(&[], &read(&larger), Some(&read(SHOP)), "us-east-1");
     let difference = update.monthly_usd_after - update.monthly_usd_before;
     assert!((difference - 730.0 * 0.05).abs() < 0.011, "one more NAT gateway with its address: {difference}");
     assert!(
-        Estimate::of(&[], &read(SHOP), None).monthly_usd_before.abs() < f64::EPSILON,
+        Estimate::of(&[], &read(SHOP), None, "us-east-1").monthly_usd_before.abs() < f64::EPSILON,
         "an undeployed stack costs nothing"
     );
     let shown = serde_json::to_value(update).unwrap();
     assert!(
         shown["monthlyUsdBefore"].is_number()
             && shown["monthlyUsdAfter"].is_number()
+            && shown["monthlyUsdAtMost"].is_number()
+            && shown["region"] == "us-east-1"
             && shown["seconds"].is_number()
     );
 }

@@ -159,8 +159,7 @@ async fn an_execution_can_be_started_and_stopped_through_the_api() {
 #[tokio::test(start_paused = true)]
 async fn deleting_a_spec_with_on_delete_destroy_destroys_the_stack() {
     let rehearsal = rehearsal(SHOP);
-    let spec = SHOP.replacen("deletionProtection: true", "deletionProtection: false", 1);
-    let spec = spec.replacen("onDelete: retain", "onDelete: destroy", 1);
+    let spec = crate::without_instance().replacen("onDelete: retain", "onDelete: destroy", 1);
     within(&rehearsal, async {
         upload(&rehearsal, "specs/shop.yaml", &spec).await;
         ended(&rehearsal, 1).await;

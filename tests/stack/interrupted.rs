@@ -9,7 +9,7 @@ use stackdrop_statemachine::Abort;
 
 use crate::{
     SHOP, StopAt, changes, deployed, object, open_the_database, pause, rehearsal, resources,
-    resources_but_logs, run, unprotected, with,
+    resources_but_logs, run, with, without_instance,
 };
 
 /// Runs an execution with this input, stops it at a step, and returns the event of the interruption.
@@ -97,8 +97,8 @@ async fn a_stopped_rollback_of_a_stopped_deployment_is_completed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_destroy_is_reported_as_incomplete_and_can_be_repeated() {
-    let spec = with(&unprotected(), "onDelete: retain", "onDelete: destroy");
-    let destroy = json!({ "stack": "shop", "action": "destroy" });
+    let spec = with(&without_instance(), "onDelete: retain", "onDelete: destroy");
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
     for by_deletion in [false, true] {
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;

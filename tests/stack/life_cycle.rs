@@ -47,7 +47,9 @@ async fn a_redeploy_repairs_a_manual_change() {
 async fn a_stack_with_a_protected_database_is_not_partly_destroyed() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
-    let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let refused =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(refused.result(), Outcome::Failed);
     assert!(refused.error().unwrap().contains("deletionProtection: false"), "{:?}", refused.error());
     assert_eq!(changes(&refused), Vec::<String>::new());
@@ -58,7 +60,9 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
     let spec = unprotected();
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
-    let removed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let removed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(removed.result(), Outcome::Destroyed, "{:?}", removed.error());
     let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
     assert_eq!(status.get("estimate"), None, "a destroyed stack costs nothing");
@@ -72,7 +76,8 @@ async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
 #[tokio::test(start_paused = true)]
 async fn deleting_the_spec_retains_or_destroys_the_stack_as_the_spec_says() {
     for (on_delete, result) in [("retain", Outcome::Retained), ("destroy", Outcome::Destroyed)] {
-        let spec = unprotected().replacen("onDelete: retain", &format!("onDelete: {on_delete}"), 1);
+        let spec =
+            crate::without_instance().replacen("onDelete: retain", &format!("onDelete: {on_delete}"), 1);
         let rehearsal = rehearsal(&spec);
         deployed(&rehearsal, &spec).await;
         let before = resources(&rehearsal);
@@ -172,7 +177,7 @@ async fn a_failed_update_to_a_third_zone_leaves_no_third_zone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_spec_destroys_nothing_while_the_stack_has_another_one() {
-    let spec = with(&unprotected(), "onDelete: retain", "onDelete: destroy");
+    let spec = with(&crate::without_instance(), "onDelete: retain", "onDelete: destroy");
     let rehearsal = rehearsal(&spec);
     deployed(&rehearsal, &spec).await;
     let before = resources(&rehearsal);
@@ -194,7 +199,9 @@ async fn a_stack_whose_first_deployment_was_kept_can_be_destroyed() {
     let kept = rehearsal.deploy(&spec, &()).await.unwrap();
     assert_eq!(kept.result(), Outcome::Kept, "{:?}", kept.error());
     rehearsal.account().disarm();
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     let left = resources(&rehearsal);
     assert!(left.iter().all(|item| item.starts_with("AWS::RDS::DBSnapshot")), "{left:?}");

@@ -56,7 +56,9 @@ async fn what_people_change_or_delete_is_repaired() {
         assert_nothing_to_do(&rehearsal, name).await;
         pause(Duration::from_hours(1)).await;
     }
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }
@@ -69,7 +71,9 @@ async fn what_is_stricter_or_harmless_is_left_alone_and_does_not_outlive_the_sta
         cause(&rehearsal, name);
         assert_nothing_to_do(&rehearsal, name).await;
     }
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_eq!(resources(&rehearsal), Vec::<String>::new());
 }
@@ -110,7 +114,9 @@ async fn a_load_balancer_without_the_stacks_tag_is_told_before_anything_is_destr
         deployed(&rehearsal, DOMAIN).await;
         let before = resources(&rehearsal);
         let untagged = cause(&rehearsal, incident);
-        let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+        let refused =
+            run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+                .await;
         assert_eq!(
             (refused.result(), changes(&refused)),
             (Outcome::Failed, Vec::new()),
@@ -129,8 +135,11 @@ async fn a_load_balancer_without_the_stacks_tag_is_told_before_anything_is_destr
 async fn a_load_balancer_that_loses_its_tag_during_a_destroy_is_told_within_minutes() {
     let rehearsal = rehearsal(DOMAIN);
     deployed(&rehearsal, DOMAIN).await;
-    let (_, checkpoints) =
-        rehearsal.run_with_checkpoints(json!({ "stack": "shop", "action": "destroy" })).await;
+    let (_, checkpoints) = rehearsal
+        .run_with_checkpoints(
+            json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }),
+        )
+        .await;
     let from = checkpoints.iter().find(|moment| moment.step() == Some("DeleteLoadBalancer")).unwrap();
     let rehearsal = Rehearsal::resume(from);
     let untagged = cause(&rehearsal, "load-balancer-untagged");
@@ -150,7 +159,9 @@ async fn a_protected_load_balancer_is_told_before_anything_is_destroyed() {
     cause(&rehearsal, "load-balancer-protected");
     assert_nothing_to_do(&rehearsal, "load-balancer-protected").await;
     let before = resources(&rehearsal);
-    let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let refused =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!((refused.result(), changes(&refused)), (Outcome::Failed, Vec::new()), "{:?}", refused.error());
     assert!(refused.error().unwrap_or_default().contains("deletion protection"), "{:?}", refused.error());
     assert_eq!(resources(&rehearsal), before);

@@ -23,6 +23,7 @@ mod deploys; // the resources of a deployed stack, and the connections that they
 mod domains; // the zones and names of Route 53 that an installation opens to stacks
 mod drift_network; // manual changes of network, egress, security groups and instance are repaired
 mod drift_service; // manual changes of databases, load balancers and services are repaired
+mod effects; // what a plan deletes, interrupts, opens or cannot undo, and what people must agree to
 mod egress_changes; // the previous egress is kept until the new one works
 mod ended_by_aws; // executions that Step Functions itself ends as FAILED are rolled back
 mod estimates; // the estimated cost and duration, compared with the rehearsal
@@ -39,6 +40,7 @@ mod leftovers; // what a deployment leaves behind is deleted later, and the lock
 mod life_cycle; // after the first deployment: redeploys, updates, destroys
 mod load_balancer_incidents; // what AWS and people do to load balancers, certificates and DNS records between deployments
 mod load_balancer_protection; // the deletion protection of a load balancer
+mod money; // what a stack may cost without approval, and how large it may be
 mod moto; // whole stacks in moto, another simulation of AWS
 mod names; // the names of two stacks never collide
 mod network_events; // what AWS and people do to the network, egress and instance
@@ -76,6 +78,7 @@ mod wiring; // the template's wiring: what starts what, which events are kept, w
 mod words; // texts for people use the agreed terms
 mod workflow; // the workflow file is the one generated from the table
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -92,10 +95,14 @@ const PRIVATE: &str = include_str!("../../specs/private.yaml");
 /// The minimal spec.
 const MINIMAL: &str = include_str!("../../specs/minimal.yaml");
 
+/// A spec that is valid.
+fn read(spec: &str) -> Spec {
+    Spec::read(spec.as_bytes()).unwrap()
+}
+
 /// An account without deployments.
 fn rehearsal(spec: &str) -> Rehearsal {
-    let spec = Spec::read(spec.as_bytes()).unwrap();
-    Rehearsal::open(&Setting::default(), &[&spec]).unwrap()
+    Rehearsal::open(&Setting::default(), &[&read(spec)]).unwrap()
 }
 
 /// Deploys a spec, and fails unless the deployment succeeds.
@@ -158,6 +165,7 @@ fn admitted_state(spec: &Spec) -> Value {
         "lock": "", "started": "2026-01-01T00:00:00Z", "trigger": "manual", "spec": spec, "baseline": null,
         "refreshImage": false, "reportOnly": false, "destroying": false, "rollingBack": false,
         "plan": [], "outputs": {}, "failed": {},
+        "consent": { "deleteData": ["shop-database", "shop-instance"] },
     })
 }
 
@@ -169,6 +177,20 @@ async fn object(rehearsal: &Rehearsal, key: &str) -> Option<Value> {
 /// The example without deletion protection.
 fn unprotected() -> String {
     with(SHOP, "deletionProtection: true", "deletionProtection: false")
+}
+
+/// The example without deletion protection, and without the instance: nobody has to agree to its destruction.
+fn without_instance() -> String {
+    let spec = with(&unprotected(), "allow: [services, instance]", "allow: [services]");
+    let (before, rest) = spec.split_once("# A small Linux machine").unwrap();
+    let (_, after) = rest.split_once("# PostgreSQL").unwrap();
+    format!("{before}# PostgreSQL{after}")
+}
+
+/// Parameters of an installation that allows every size and every cost.
+fn no_limits() -> BTreeMap<String, String> {
+    let names = ["MaxMonthlyUsd", "MaxTasks", "MaxStorageGib", "MaxVcpus"];
+    names.into_iter().map(|name| (name.to_owned(), "100000000".to_owned())).collect()
 }
 
 /// Makes a dangerous manual change: opens the database of the example to every address.

@@ -19,7 +19,7 @@ fn seeded(spec: &str, seeds: Vec<Seed>) -> Rehearsal {
 }
 
 async fn destroy(rehearsal: &Rehearsal) -> Deployed {
-    run(rehearsal, json!({ "stack": "shop", "action": "destroy" })).await
+    run(rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] })).await
 }
 
 fn zone(letter: char) -> String {

@@ -118,7 +118,9 @@ async fn a_destroy_does_not_leave_a_resource_without_the_stacks_tag_behind_unsee
         ("instance", "instance"),
     ] {
         let (rehearsal, id) = without_stack_tag(kind, logical_id).await;
-        let refused = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+        let refused =
+            run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+                .await;
         let error = refused.error().unwrap_or_default();
         assert_ne!(refused.result(), Outcome::Destroyed, "{kind}");
         assert!(error.contains(&id) && error.contains("create-tags"), "{kind}: {error}");
@@ -136,7 +138,9 @@ async fn a_persons_resource_with_only_the_stacks_tag_is_left_alone() {
     let tag = Tag::builder().key(STACK_TAG).value("shop").build();
     ec2.create_tags().resources(&vpc).tags(tag).send().await.unwrap();
     deployed(&rehearsal, INSTANCE_ONLY).await;
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_eq!(ec2.describe_vpcs().vpc_ids(&vpc).send().await.unwrap().vpcs().len(), 1);
 }

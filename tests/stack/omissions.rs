@@ -151,8 +151,9 @@ async fn in_a_life(workflow: &str, spec: &str) -> Option<String> {
             "the second deployment of the same spec: the stack was not finished after the first".into(),
         );
     }
-    let destroy =
-        serde_json::json!({ "stack": Spec::read(spec.as_bytes()).unwrap().stack, "action": "destroy" });
+    let stack = Spec::read(spec.as_bytes()).unwrap().stack;
+    let names = [format!("{stack}-instance")];
+    let destroy = serde_json::json!({ "stack": stack, "action": "destroy", "deleteData": names });
     let destroyed = rehearsal.run(destroy, &(), &Abort::default()).await;
     trouble("the destruction", &destroyed).or_else(|| {
         let remaining: Vec<String> =

@@ -167,7 +167,10 @@ async fn a_plan_changes_nothing_and_lists_what_would_be_created() {
         assert!(created.contains(&resource), "{created:?}");
     }
     let message = plan["message"].as_str().unwrap();
-    assert!(message.contains("minutes") && message.contains("USD a month (now 0.00;"), "{message}");
+    assert!(
+        message.contains("minutes") && message.contains("USD a month in eu-central-1 (now 0.00;"),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

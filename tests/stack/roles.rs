@@ -107,7 +107,8 @@ async fn a_role_in_an_instance_profile_of_others_is_named_and_deleted_once_they_
     iam.create_instance_profile().instance_profile_name("theirs").send().await.unwrap();
     let add = iam.add_role_to_instance_profile().instance_profile_name("theirs").role_name(INSTANCE);
     add.send().await.unwrap();
-    let destroy = || run(&rehearsal, json!({ "stack": "shop", "action": "destroy" }));
+    let destroy =
+        || run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }));
     let kept = destroy().await;
     assert_eq!(kept.result(), Outcome::DestroyFailed, "{:?}", kept.error());
     let error = kept.error().unwrap();
@@ -156,7 +157,9 @@ async fn policies_attached_by_others_are_reported_and_kept() {
 
     let updated = deployed(&rehearsal, &unprotected().replace("team: shop", "team: books")).await;
     assert!(changes(&updated).contains(&"iam:TagRole".to_owned()));
-    let gone = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let gone =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
     let left: Vec<String> = resources(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
     assert_eq!(left, Vec::<String>::new());

@@ -143,7 +143,9 @@ async fn guard_dutys_endpoint_leaves_the_subnets_of_an_update_that_is_rolled_bac
     let own = |name: &String| name.contains("Subnet") || name.contains("VPC shop");
     let of = |all: Vec<String>| all.into_iter().filter(own).collect::<Vec<_>>();
     assert_eq!(of(resources(&rehearsal)), of(before_update));
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
 }
 

@@ -249,7 +249,9 @@ async fn the_log_that_a_failure_points_to_is_kept_until_the_stack_is_destroyed()
     let kept =
         |name: &str| resources(&rehearsal).contains(&format!("AWS::Logs::LogGroup /stackdrop/shop/{name}"));
     assert!(kept("web") && kept("site"));
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed =
+        run(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+            .await;
     assert!(destroyed.succeeded(), "{:?}", destroyed.error());
     assert_eq!(resources(&rehearsal), [] as [String; 0]);
     assert!(object(&rehearsal, "stacks/shop/baseline.json").await.is_none());

@@ -144,7 +144,7 @@ fn what_a_person_must_do_after_an_incident_is_told_within_two_minutes() {
     let requests = [
         ("deploy", json!({ "stack": "shop" })),
         ("restart", json!({ "stack": "shop", "refreshImage": true })),
-        ("destroy", json!({ "stack": "shop", "action": "destroy" })),
+        ("destroy", json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] })),
     ];
     let mut table = Vec::new();
     for incident in Incident::all().chain(Incident::severe()) {

@@ -2,6 +2,7 @@
 
 pub mod component;
 pub(crate) mod dependents;
+pub(crate) mod effects;
 pub(crate) mod endpoints;
 pub mod handler;
 pub(crate) mod identity;

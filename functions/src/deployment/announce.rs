@@ -12,11 +12,13 @@ use crate::aws::Aws;
 use crate::aws::aws_error::AwsError;
 use crate::aws::error::{AwsResult, StepError};
 use crate::deployment::approval::Decision;
+use crate::deployment::effect::Effect;
 use crate::deployment::estimate::Estimate;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::plan_id::PlanId;
 use crate::deployment::record::Record;
 use crate::deployment::state::{Trigger, Uploader};
+use crate::deployment::summary;
 
 /// The source of Stackdrop's events.
 pub const SOURCE: &str = "stackdrop";
@@ -95,6 +97,9 @@ pub struct Announcement<'a> {
     /// The plan's cost (USD a month) and duration (seconds).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// What the plan deletes, interrupts, opens to the internet or cannot undo, the worst first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
     /// The changes, one line for each resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
@@ -139,7 +144,8 @@ impl<'a> Announcement<'a> {
             decision: record.decision.as_ref(),
             destroying: record.destroying,
             facts: &record.facts,
-            estimate: record.estimate,
+            estimate: record.estimate.clone(),
+            effects: summary::effects(&record.plan),
             changes,
             warnings: record.warnings(),
         }

@@ -1,5 +1,7 @@
 //! Effects: what people must know of a plan before they agree to it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Something that a plan does and that people must know before they agree to it.
@@ -23,10 +25,22 @@ pub struct Effect {
 pub enum EffectKind {
     /// Data is lost.
     DeletesData,
-    /// The change is final.
+    /// The change is irreversible.
     CannotBeUndone,
     /// The service is interrupted.
     Interrupts,
     /// Something can be reached from the internet that could not before.
     OpensToInternet,
+}
+
+impl fmt::Display for EffectKind {
+    /// The kind as lists show it, with a mark that people see at once.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeletesData => "!! deletes data",
+            Self::CannotBeUndone => " ! irreversible",
+            Self::Interrupts => " ! interrupts",
+            Self::OpensToInternet => " ! opens to the internet",
+        })
+    }
 }

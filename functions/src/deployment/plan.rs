@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::deployment::approval::ApprovalReason;
-use crate::deployment::effect::Effect;
+use crate::deployment::effect::{Effect, EffectKind};
 use crate::deployment::names::{Stack, Tags};
-use crate::deployment::plan_id::PlanId;
 
 /// What a component would change, and what would make it fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,11 +106,17 @@ impl Plan {
         }
     }
 
+    /// Adds an effect that needs no consent.
+    pub(crate) fn effect(&mut self, kind: EffectKind, resource: &str, what: impl Into<String>) {
+        self.effects.push(Effect { kind, resource: resource.into(), what: what.into(), word: None });
+    }
+
     /// The plan with as many fields, problems and warnings as Step Functions' limit for the workflow's state allows. The other
     /// ones become one, whose hash keeps the plan's fingerprint exact.
     pub(crate) fn shortened(mut self) -> Self {
         self.problems = few_of(self.problems);
         self.warnings = few_of(self.warnings);
+        self.effects = few_effects(self.effects);
         let mut left = FIELD_BYTES_MAX;
         for change in &mut self.changes {
             let rest = change.fields.split_off(fitting(&change.fields, &mut left));
@@ -156,38 +160,6 @@ pub struct ComponentPlan {
     pub plan: Plan,
 }
 
-/// The review of all components' plans, by which the workflow decides.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question that the workflow asks")]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlanReview {
-    /// Whether the deployment would change anything.
-    pub changes: bool,
-    /// Whether a problem would make the deployment fail.
-    pub blocked: bool,
-    /// Whether resources that the spec no longer has would be deleted.
-    pub prunes: bool,
-    /// Whether running tasks read a secret, such as the database's password, before it changed.
-    pub outdated: bool,
-    /// Whether somebody must approve the plan.
-    #[serde(default)]
-    pub needs_approval: bool,
-    /// Why somebody must approve it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub approval: Vec<ApprovalReason>,
-    /// A hash of what is approved: the spec, what is done with it, and the changes, effects and problems of the plan. Warnings
-    /// are not part of it: they do not affect the deployment.
-    pub fingerprint: String,
-}
-
-impl PlanReview {
-    /// The plan's ID.
-    #[must_use]
-    pub fn id(&self) -> PlanId {
-        PlanId::of(&self.fingerprint)
-    }
-}
-
 /// The most bytes of all fields in one component's plan, as JSON. An update of thousands of variables would otherwise make
 /// the state too large, and then the rollback could not start.
 const FIELD_BYTES_MAX: usize = 12 * 1024;
@@ -222,6 +194,22 @@ fn few_of(mut all: Vec<Problem>) -> Vec<Problem> {
             why: format!("{} more like these ({})", rest.len(), hash(&rest)),
             fix: "correct those first".into(),
         });
+    }
+    all
+}
+
+/// The most effects of one component.
+const EFFECTS_MAX: usize = 20;
+
+/// The first effects in the order in which plans list them; the others become one. What deletes data comes first, so no word that
+/// a person must give is left out.
+pub(crate) fn few_effects(mut all: Vec<Effect>) -> Vec<Effect> {
+    all.sort();
+    all.dedup();
+    if all.len() > EFFECTS_MAX {
+        let rest = all.split_off(EFFECTS_MAX - 1);
+        let what = format!("{} more effects ({})", rest.len(), hash(&rest));
+        all.push(Effect { kind: rest[0].kind, resource: "more".into(), what, word: None });
     }
     all
 }
@@ -328,6 +316,21 @@ mod tests {
         assert!(last.why.starts_with(&expected), "{last:?}");
         assert_ne!(plan(501, 300).problems.last(), Some(last));
         assert_eq!(plan(1, PROBLEM_BYTES_MAX).problems.len(), 1, "the only one is kept");
+    }
+
+    #[test]
+    fn effects_beyond_the_limit_become_one_and_those_that_delete_data_stay() {
+        let mut plan = Plan::default();
+        for number in 0..500 {
+            plan.effect(EffectKind::Interrupts, &format!("service/{number}"), "deletes the service");
+        }
+        plan.effect(EffectKind::DeletesData, "instance", "deletes the disk");
+        plan.effect(EffectKind::DeletesData, "instance", "deletes the disk");
+        let effects = plan.shortened().effects;
+        assert_eq!(effects.len(), EFFECTS_MAX);
+        assert_eq!(effects[0].resource, "instance");
+        assert_eq!(effects[1].kind, EffectKind::Interrupts, "the same effect is listed once");
+        assert!(effects[EFFECTS_MAX - 1].what.starts_with("482 more effects ("), "{effects:?}");
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::deployment::estimate::Estimate;
 use crate::deployment::facts;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::{ComponentPlan, PlanReview};
+use crate::deployment::plan::ComponentPlan;
 use crate::deployment::plan_id::PlanId;
+use crate::deployment::review::PlanReview;
 use crate::deployment::state::{Deployment, Source, Trigger, Uploader};
 use crate::deployment::summary;
 

@@ -15,8 +15,9 @@ use crate::deployment::deletion::{Deletion, DeletionEnd};
 use crate::deployment::failure::Failures;
 use crate::deployment::names::Stack;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::{ComponentPlan, PlanReview};
+use crate::deployment::plan::ComponentPlan;
 use crate::deployment::plan_id::PlanId;
+use crate::deployment::review::PlanReview;
 
 /// The state of a deployment: what Admit returned, and what the steps since have added.
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that the workflow branches on")]
@@ -183,6 +184,11 @@ impl Deployment {
         let earlier = baseline.into_iter().chain(&self.attempted).flat_map(|spec| spec.tags.keys());
         let dropped = earlier.filter(|key| !self.spec.tags.contains_key(*key)).cloned().collect();
         Stack::new(self.stack.clone(), self.id.clone(), self.spec.tags.clone(), dropped)
+    }
+
+    /// The region: that of the execution.
+    pub(crate) fn region(&self) -> &str {
+        self.execution.split(':').nth(3).unwrap_or_default()
     }
 
     /// Whether the spec is the one of the last good deployment: then any difference is drift.

@@ -1,8 +1,32 @@
 //! Plans in words: one line for each resource.
 
+use crate::deployment::effect::Effect;
 use crate::deployment::estimate::Estimate;
 use crate::deployment::plan::{Change, ComponentPlan, Problem, Verb};
 use crate::deployment::state::Deployment;
+
+/// What people must know of the plans before they agree to them, the worst first.
+#[must_use]
+pub fn effects(plans: &[ComponentPlan]) -> Vec<Effect> {
+    in_order(plans).into_iter().map(|(_, effect)| effect.clone()).collect()
+}
+
+/// The same, one line each: `!! deletes data: database: deletes RDS instance shop-database without a final snapshot`.
+#[must_use]
+pub fn effect_lines(plans: &[ComponentPlan]) -> Vec<String> {
+    let line =
+        |(component, Effect { kind, what, .. }): (&str, &Effect)| format!("{kind}: {component}: {what}");
+    in_order(plans).into_iter().map(line).collect()
+}
+
+fn in_order(plans: &[ComponentPlan]) -> Vec<(&str, &Effect)> {
+    let of_each = plans.iter().map(|of| (of.component.as_str(), &of.plan.effects));
+    let mut all: Vec<(&str, &Effect)> = of_each
+        .flat_map(|(component, effects)| effects.iter().map(move |effect| (component, effect)))
+        .collect();
+    all.sort_by_key(|(_, effect)| effect.kind);
+    all
+}
 
 /// What the plans would change, one line for each resource.
 #[must_use]
@@ -25,6 +49,8 @@ pub(crate) fn of_plan(deployment: &Deployment) -> String {
     };
     let estimate =
         Estimate::of_deployment(deployment).map(|estimate| format!(": {estimate}")).unwrap_or_default();
+    let effects = effect_lines(&deployment.plan);
+    let effects = if effects.is_empty() { String::new() } else { format!("\n{}", effects.join("\n")) };
     let problems = problems(&deployment.plan);
     let problems =
         if problems.is_empty() { String::new() } else { format!("\nIt would fail: {}", problems.join("\n")) };
@@ -32,7 +58,7 @@ pub(crate) fn of_plan(deployment: &Deployment) -> String {
     let running = deployment.running.as_ref().map(|running| {
         format!("\nWarning: deployment {running} of the stack was running: what it changes after that is not in the plan.")
     });
-    format!("{changes}{estimate}.{problems}{warnings}{}", running.unwrap_or_default())
+    format!("{changes}{estimate}.{effects}{problems}{warnings}{}", running.unwrap_or_default())
 }
 
 /// What would make the plans fail.

@@ -92,6 +92,7 @@ pub(crate) fn deployment(spec: &str) -> Value {
         "plan": [],
         "outputs": {},
         "failed": {},
+        "consent": { "deleteData": ["shop-database", "shop-instance"] },
     })
 }
 

@@ -5,7 +5,9 @@ use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::Account;
 
 use crate::common::{act, until_done};
-use crate::{NAME, SPEC, deployed, existing, instance, later, next, prepared, wait_until_stable};
+use crate::{
+    NAME, SPEC, deployed, existing, instance, later, next, prepared, wait_until_stable, writes_since,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_database_without_a_baseline_is_deleted_without_a_snapshot() {
@@ -120,4 +122,47 @@ async fn a_database_that_is_still_being_created_is_deleted_without_a_snapshot() 
     assert_eq!(instance(&aws).await.unwrap().db_instance_status(), Some("creating"));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(kept(&account), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_is_deleted_only_with_consent_even_if_the_plan_was_made_before() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
+    deployment["spec"]["database"]["finalSnapshot"] = json!(false);
+    next(&mut deployment);
+    deployment["destroying"] = json!(true);
+    for names in [json!([]), json!(["database", "shop-instance"])] {
+        deployment["consent"] = json!({ "deleteData": names });
+        let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+        assert_eq!(
+            (&plan["effects"][0]["kind"], &plan["effects"][0]["word"]),
+            (&json!("deletes-data"), &json!("shop-database"))
+        );
+        let fix = plan["problems"][0]["fix"].as_str().unwrap();
+        assert!(fix.contains("`stackdrop destroy shop --delete-data shop-database`"), "{fix}");
+        assert!(fix.contains("database.finalSnapshot: true"), "{fix}");
+        let before = account.calls();
+        let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+        let why = deletion["remaining"][0]["why"].as_str().unwrap();
+        assert!(why.contains("--delete-data shop-database"), "{why}");
+        assert_eq!(writes_since(&account, before), Vec::<String>::new());
+    }
+    deployment["consent"] = json!({ "deleteData": ["shop-database"] });
+    assert_eq!(act(&aws, NAME, "plan", &deployment).await.unwrap()["problems"], json!([]));
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    assert_eq!(existing(&account), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_an_earlier_deployment_could_not_prune_is_deleted_with_its_final_snapshot() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
+    next(&mut deployment);
+    let with_database = deployment["spec"].clone();
+    deployment["spec"]["database"] = Value::Null;
+    deployment["spec"]["services"] = json!({});
+    deployment["baseline"]["spec"] = deployment["spec"].clone();
+    deployment["baseline"]["unpruned"] = json!(true);
+    deployment["baseline"]["unprunedSpec"] = with_database;
+    deployment["consent"] = json!({});
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(kept(&account), ["AWS::RDS::DBSnapshot"]);
 }

@@ -89,13 +89,13 @@ async fn a_parameter_group_that_waits_for_a_reboot_gets_one_and_the_plan_says_so
         call.db_parameter_group_name(group).send().await.unwrap();
         later(1200).await;
     }
-    let (changes, _, warnings) = planned(&aws, &deployment).await;
+    let (changes, ..) = planned(&aws, &deployment).await;
     let fields = json!([{ "field": "parameters", "from": "pending-reboot", "to": "in-sync" }]);
     assert_eq!(changes, json!([{ "verb": "update", "resource": "instance", "fields": fields }]));
-    assert!(
-        warnings[0]["why"].as_str().unwrap().contains("the change of parameters interrupts the database"),
-        "{warnings}"
-    );
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    let effect = &plan["effects"][0];
+    assert_eq!(effect["kind"], "interrupts");
+    assert!(effect["what"].as_str().unwrap().contains("the change of parameters interrupts the database"));
     let before = account.calls();
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
     assert_eq!(writes_since(&account, before), ["rds:RebootDBInstance"]);

@@ -428,9 +428,9 @@ async fn existing_resources_have_prices() {
         (of_kind.map(|item| item.monthly_usd).sum::<f64>() * 100.0).round() / 100.0
     };
     for (kind, usd) in [
-        ("AWS::EC2::Instance", 7.59),
-        ("AWS::EC2::Volume", 0.64),
-        ("AWS::EC2::NatGateway", 32.85),
+        ("AWS::EC2::Instance", 8.76),
+        ("AWS::EC2::Volume", 0.76),
+        ("AWS::EC2::NatGateway", 37.96),
         ("AWS::EC2::EIP", 3.65),
         ("AWS::EC2::VPC", 0.0),
     ] {

@@ -371,7 +371,7 @@ async fn every_resource_keeps_tags() {
     let item = items.iter().find(|item| item.id == load_balancer).unwrap();
     assert_eq!(item.kind, "AWS::ElasticLoadBalancingV2::LoadBalancer");
     assert_eq!(item.component, "load-balancer");
-    assert!((item.monthly_usd - 730.0 * (0.0225 + 2.0 * 0.005)).abs() < 1e-9);
+    assert!((item.monthly_usd - 730.0 * (0.027 + 2.0 * 0.005)).abs() < 1e-9);
 }
 
 #[tokio::test(start_paused = true)]

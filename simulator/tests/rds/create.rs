@@ -44,7 +44,7 @@ async fn an_instance_is_created_backed_up_and_then_available() {
     assert_eq!(database.db_parameter_groups()[0].db_parameter_group_name(), Some("default.postgres16"));
     assert_eq!(site.kinds(), ["AWS::RDS::DBSubnetGroup", "AWS::RDS::DBInstance"]);
     let cost: f64 = site.account.inventory().iter().map(|item| item.monthly_usd).sum();
-    let wanted = 0.016 * 730.0 + 20.0 * 0.115 + 0.40;
+    let wanted = 0.016 * 1.19 * 730.0 + 20.0 * 0.137 + 0.40;
     assert!((cost - wanted).abs() < 0.001, "{cost}");
 }
 

@@ -171,7 +171,7 @@ fn shown(stack: &StackName, approval: &Approval) -> String {
         heading.into_iter().chain(items.iter().map(|item| format!("  {item}"))).collect::<Vec<_>>()
     };
     let effects: Vec<String> =
-        approval.effects.iter().map(|effect| format!("{}: {}", effect.resource, effect.what)).collect();
+        approval.effects.iter().map(|effect| format!("{}: {}", effect.kind, effect.what)).collect();
     lines.extend(part("Attention", &effects));
     lines.extend(part("Changes", &approval.changes));
     lines.extend(part(if approval.destroying { "It" } else { "The spec asks for" }, &approval.facts));

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use stackdrop_functions::deployment::event::EXTENSIONS;
 use stackdrop_specs::StackName;
 
+use super::agreed::Agreed;
 use super::follow::{deployment_of, follow};
 use super::installation::Installation;
 use super::{Target, report, with_installation};
@@ -24,18 +25,21 @@ pub(in crate::commands) struct Deploy {
     #[arg(long, value_name = "V")]
     version: Option<String>,
     #[command(flatten)]
+    agreed: Agreed,
+    #[command(flatten)]
     target: Target,
 }
 
 impl Deploy {
     pub(in crate::commands) fn run(self) -> Result<ExitCode> {
         let Some(version) = &self.version else {
-            return upload_file(&self.target, "specs", &self.spec, false);
+            return upload_file(&self.target, "specs", &self.spec, &self.agreed, false);
         };
         let stack = super::stack_name(&self.spec.to_string_lossy()).map_err(anyhow::Error::msg);
         let stack = stack.context("--version takes the name of a stack, not a file")?;
         with_installation(&self.target, async |installation| {
             let request = json!({ "stack": stack, "action": "deploy", "version": version });
+            let request = self.agreed.add_to(request);
             deploy_request(&installation, &self.target, stack.as_str(), &request).await
         })
     }
@@ -47,6 +51,7 @@ pub(super) fn upload_file(
     target: &Target,
     prefix: &str,
     file: &Path,
+    agreed: &Agreed,
     tells_changes: bool,
 ) -> Result<ExitCode> {
     let (text, spec) = match read_spec(file)? {
@@ -55,13 +60,16 @@ pub(super) fn upload_file(
     };
     let key = key_of(prefix, file, &spec.stack);
     with_installation(target, async |installation| {
-        let version = installation.upload(&key, &text).await?;
+        let version = installation.upload(&key, &text, agreed.metadata()).await?;
         if !target.json {
             print(&format!("Uploaded s3://{}/{key} (version {version}).", installation.bucket));
         }
         let arn = match installation.execution_of(&key, &version).await? {
             Some(arn) => arn,
-            None => start_without_event(&installation, target, &key, &spec.stack, &version).await?,
+            None => {
+                let request = json!({ "stack": spec.stack, "action": "deploy", "version": version });
+                start_without_event(&installation, target, &key, &agreed.add_to(request)).await?
+            }
         };
         follow_to_end(&installation, target, spec.stack.as_str(), &arn, tells_changes).await
     })
@@ -73,20 +81,20 @@ async fn start_without_event(
     installation: &Installation,
     target: &Target,
     key: &str,
-    stack: &StackName,
-    version: &str,
+    request: &Value,
 ) -> Result<String> {
     let why = "the bucket's events of a new installation begin after about five minutes; later, check that the \
                installation's EventBridge rule SpecRule is enabled";
     if !key.starts_with("specs/") {
         bail!(
-            "cannot find the plan of {key}: it was uploaded (version {version}), but no execution started\nhelp: {why}"
+            "cannot find the plan of {key}: it was uploaded (version {}), but no execution started\nhelp: {why}",
+            request["version"].as_str().unwrap_or_default()
         );
     }
     if !target.json {
         print(&format!("No event has started the deployment, so it is started by hand: {why}."));
     }
-    installation.start(&json!({ "stack": stack, "action": "deploy", "version": version })).await
+    installation.start(request).await
 }
 
 /// The key of a spec under a prefix. It keeps the file's extension if uploads with that extension start deployments.
@@ -101,7 +109,7 @@ pub(super) async fn deploy_request(
     installation: &Installation,
     target: &Target,
     stack: &str,
-    request: &serde_json::Value,
+    request: &Value,
 ) -> Result<u8> {
     let arn = installation.start(request).await?;
     follow_to_end(installation, target, stack, &arn, false).await

@@ -1,6 +1,6 @@
 //! An installation of Stackdrop in an account: its bucket and its state machine, found by their names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -147,8 +147,14 @@ impl Installation {
     }
 
     /// Uploads an object and returns its version.
-    pub(super) async fn upload(&self, key: &str, text: &str) -> Result<String> {
+    pub(super) async fn upload(
+        &self,
+        key: &str,
+        text: &str,
+        metadata: HashMap<String, String>,
+    ) -> Result<String> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key).body(text.as_bytes().to_vec().into());
+        let put = put.set_metadata(Some(metadata).filter(|metadata| !metadata.is_empty()));
         let answer = put.send().await;
         if answer.as_ref().is_err_and(|error| error.code() == Some("NoSuchBucket")) {
             return Err(self.not_installed());

@@ -1,6 +1,7 @@
 //! The commands that work with an AWS account. The AWS CLI can do the same with S3, Step Functions and CloudWatch
 //! Logs.
 
+mod agreed;
 pub(super) mod answer;
 pub(super) mod deploy;
 pub(super) mod destroy;

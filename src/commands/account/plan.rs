@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::Target;
+use super::agreed::Agreed;
 use super::deploy::upload_file;
 
 /// Show what a deployment of a spec would change, its cost and duration, and what would make it fail. Nothing is
@@ -19,11 +20,13 @@ pub(in crate::commands) struct Plan {
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
+    agreed: Agreed,
+    #[command(flatten)]
     target: Target,
 }
 
 impl Plan {
     pub(in crate::commands) fn run(self) -> Result<ExitCode> {
-        upload_file(&self.target, "plans", &self.spec, self.exit_code)
+        upload_file(&self.target, "plans", &self.spec, &self.agreed, self.exit_code)
     }
 }

@@ -93,10 +93,11 @@ impl Report<'_> {
             "approvalReasons": self.record.map(|record| record.approval_reasons.as_slice()).unwrap_or_default(),
             "decision": self.record.and_then(|record| record.decision.as_ref()),
             "facts": self.record.map(|record| record.facts.as_slice()).unwrap_or_default(),
+            "effects": summary::effects(self.plan),
             "changes": summary::changes(self.plan),
             "problems": self.problems,
             "warnings": summary::warnings(self.plan),
-            "estimate": self.record.and_then(|record| record.estimate),
+            "estimate": self.record.and_then(|record| record.estimate.as_ref()),
             "outputs": self.record.map(|record| &record.outputs),
         })
     }

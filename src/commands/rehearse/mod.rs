@@ -29,6 +29,9 @@ pub(super) struct Rehearse {
     /// Deploy this spec afterwards: the same file again, or a changed one.
     #[arg(long, value_name = "SPEC")]
     then: Option<PathBuf>,
+    /// Agree that the data of this resource is deleted, such as `shop-database`. For several resources, repeat the option.
+    #[arg(long, value_name = "NAME")]
+    delete_data: Vec<String>,
     /// Draw AWS's durations between p10 and p90 with this seed. Default: the medians.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -52,7 +55,10 @@ impl Rehearse {
     }
 
     async fn rehearse(&self, specs: &[(PathBuf, String, Spec)], fault: Option<Fault>) -> Result<ExitCode> {
-        let setting = Setting { seed: self.seed, ..Setting::default() };
+        // Nobody would approve the cost.
+        let parameters = [("MaxMonthlyUsd".to_owned(), u32::MAX.to_string())].into();
+        let setting = Setting { seed: self.seed, parameters, ..Setting::default() };
+        let agreed: Vec<&str> = self.delete_data.iter().map(String::as_str).collect();
         let known: Vec<&Spec> = specs.iter().map(|(_, _, spec)| spec).collect();
         let rehearsal = Rehearsal::open(&setting, &known)?;
         let watch = RehearsalWatch::new(if self.json { Printer::Quiet } else { Printer::Lines });
@@ -64,7 +70,7 @@ impl Rehearse {
             if !self.json {
                 print(&report::opening(file, spec, self.seed));
             }
-            let deployed = rehearsal.deploy(text, &watch).await?;
+            let deployed = rehearsal.deploy_agreeing(text, &agreed, &watch).await?;
             if !self.json {
                 print(&report::closing(&rehearsal, &deployed)?);
             }

@@ -53,6 +53,7 @@ pub(super) fn closing(rehearsal: &Rehearsal, deployed: &Deployed) -> Result<Stri
 /// The resources in the account, and the monthly cost of those that cost money while they exist.
 fn inventory(rehearsal: &Rehearsal) -> Vec<String> {
     let items = rehearsal.account().inventory();
+    let region = &rehearsal.aws().settings.region;
     if items.is_empty() {
         return vec![String::new(), "No resources remain in the account.".into()];
     }
@@ -63,6 +64,6 @@ fn inventory(rehearsal: &Rehearsal) -> Vec<String> {
         let kind = item.kind.trim_start_matches("AWS::").replace("::", " ");
         lines.push(format!("  {:>8.2} USD  {kind:<36} {}", item.monthly_usd, item.name));
     }
-    lines.push(format!("  {total:>8.2} USD  total, at us-east-1 list prices, without traffic and usage"));
+    lines.push(format!("  {total:>8.2} USD  total, at list prices of {region}, without traffic and usage"));
     lines
 }

@@ -94,7 +94,8 @@ fn read(value: &Value) -> Result<Spec, SpecErrors> {
 fn first_deployment(spec: &Spec, keep_exchanges: bool) -> (Deployed, Vec<Exchange>) {
     // The default quota is that of a new account: enough for six vCPUs.
     let quota = Seed::Quota { service: "fargate".into(), code: "L-3032A538".into(), value: 10_000 };
-    let setting = Setting { keep_exchanges, seeds: vec![quota], ..Setting::default() };
+    let parameters = crate::no_limits();
+    let setting = Setting { keep_exchanges, seeds: vec![quota], parameters, ..Setting::default() };
     let text = serde_json::to_string(spec).unwrap();
     in_simulated_time(async {
         let rehearsal = Rehearsal::open(&setting, &[spec]).unwrap();

@@ -125,7 +125,8 @@ fn a_stack_in_moto_is_deployed_updated_and_destroyed() {
         moto.changes_nothing("the update").await;
         moto.succeeds(&with(&update, "nginx:1.29", "nginx:1.30")).await;
         moto.changes_nothing("the update of the image").await;
-        let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
+        let (destroyed, _) =
+            moto.run(json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] })).await;
         assert!(destroyed.succeeded(), "{:?}", destroyed.error());
         assert_eq!(moto.server.resources(), before);
     });
@@ -238,7 +239,8 @@ fn a_refusal_at_any_writing_call_leaves_nothing_in_moto() {
         let spec = unprotected();
         let before = moto.server.resources();
         let (_, writes) = moto.succeeds(&spec).await;
-        let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
+        let (destroyed, _) =
+            moto.run(json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] })).await;
         assert!(destroyed.succeeded(), "{:?}", destroyed.error());
         let mut operations = writes;
         operations.sort();
@@ -250,7 +252,9 @@ fn a_refusal_at_any_writing_call_leaves_nothing_in_moto() {
             moto.calls.refuse(None);
             let left = moto.server.resources();
             if WARNED.contains(&operation.as_str()) && failed.succeeded() {
-                let (destroyed, _) = moto.run(json!({ "stack": "shop", "action": "destroy" })).await;
+                let (destroyed, _) = moto
+                    .run(json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+                    .await;
                 assert!(destroyed.succeeded(), "{:?}", destroyed.error());
                 continue;
             }

@@ -110,7 +110,11 @@ async fn a_deployment_changes_nothing_when_another_owner_has_a_resource_of_the_s
             let (theirs, since) = other_owner.watch_resources();
             deployed(&rehearsal, SPEC).await;
             assert_untouched(&rehearsal, &theirs, since, &about);
-            let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+            let destroyed = run(
+                &rehearsal,
+                json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-database", "shop-instance"] }),
+            )
+            .await;
             assert_eq!(destroyed.result(), Outcome::Destroyed, "{about}: {:?}", destroyed.error());
             assert_untouched(&rehearsal, &theirs, since, &about);
             assert_eq!(resources(&rehearsal).len(), theirs.len(), "{about}: no other resources remain");
@@ -127,7 +131,11 @@ async fn an_untagged_revision_does_not_block_a_deployment_and_is_kept() {
     let (theirs, since) = other_owner.watch_resources();
     deployed(&rehearsal, SPEC).await;
     assert_untouched(&rehearsal, &theirs, since, "deployed");
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed = run(
+        &rehearsal,
+        json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-database", "shop-instance"] }),
+    )
+    .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert_untouched(&rehearsal, &theirs, since, "destroyed");
     assert_eq!(resources(&rehearsal).len(), theirs.len(), "no other resources remain");
@@ -201,7 +209,8 @@ async fn a_destroy_blocked_by_another_owners_resource_names_it_and_completes_onc
         let id = id.strip_prefix("service/shop/").unwrap_or(&id);
         let (theirs, since) = other_owner.watch_resources();
 
-        let destroy = json!({ "stack": "shop", "action": "destroy" });
+        let destroy =
+            json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-database", "shop-instance"] });
         let blocked = run(&rehearsal, destroy.clone()).await;
         assert_blocked(&rehearsal, &blocked, Outcome::DestroyFailed, id, &about).await;
         assert_untouched(&rehearsal, &theirs, since, &about);
@@ -234,7 +243,11 @@ async fn rules_targets_and_records_of_other_owners_survive_updates_and_records_s
     assert!(other_owner.has_record("mail.example.com").await);
 
     // AWS deletes a target group with targets: what is behind them is not changed.
-    let destroyed = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroyed = run(
+        &rehearsal,
+        json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-database", "shop-instance"] }),
+    )
+    .await;
     assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
     assert!(other_owner.has_record("mail.example.com").await, "the record is kept");
     assert_eq!(writes_to_theirs(&rehearsal, since), Vec::<String>::new());

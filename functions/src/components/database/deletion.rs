@@ -7,21 +7,47 @@ use super::observed::Observed;
 use super::status::{self, State, status};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::effects::Loss;
 use crate::deployment::deletion::Deletion;
+use crate::deployment::effect::EffectKind;
 use crate::deployment::plan::{Plan, Verb};
 
 /// Why a protected instance is not deleted, and how to fix it.
 const PROTECTED: &str = "deletion protection is on: set database.deletionProtection: false and deploy first";
 
-/// Plans the instance's deletion, or a problem if it is protected.
-pub(super) fn plan(db: &DbInstance, plan: &mut Plan) {
+/// Plans the instance's deletion, or a problem if it is protected, or if its data would be lost and nobody agreed to that.
+pub(super) fn plan(work: &Work<'_>, db: &DbInstance, plan: &mut Plan) {
     plan.change(Verb::Delete, LOGICAL_ID);
+    let name = identifier(work);
+    match final_backup(work, db) {
+        _ if status::is_deleting(db) => {}
+        (Some(_), _) => {
+            let what = format!("deletes RDS instance {name}; its data stays in a final snapshot");
+            plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
+        }
+        (None, true) => {
+            let what = format!("deletes RDS instance {name}; its data stays in its automated backups");
+            plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
+        }
+        (None, false) => loss(&name).plan(work, plan),
+    }
     if db.deletion_protection() == Some(true) {
         plan.problem(
             LOGICAL_ID,
             "the RDS instance cannot be deleted while its deletion protection is on",
             "set database.deletionProtection: false and deploy, then remove the database from the spec",
         );
+    }
+}
+
+/// The deletion of an instance without a final snapshot.
+fn loss(name: &str) -> Loss<'_> {
+    Loss {
+        logical_id: LOGICAL_ID,
+        name,
+        what: format!("deletes RDS instance {name} without a final snapshot, and its automated backups"),
+        instead: Some("set database.finalSnapshot: true and deploy that first"),
+        is_in: |spec| spec.database.is_some(),
     }
 }
 
@@ -50,6 +76,11 @@ pub(super) async fn delete(work: &Work<'_>, db: &DbInstance) -> Result<Deletion,
         return Ok(deletion);
     }
     let (snapshot, keeps_backups) = final_backup(work, db);
+    let loss = loss(&id);
+    if snapshot.is_none() && !keeps_backups && !loss.is_agreed(work) {
+        deletion.held(LOGICAL_ID, &id, loss.refusal(work));
+        return Ok(deletion);
+    }
     let call = work
         .aws
         .rds()
@@ -110,10 +141,14 @@ async fn retry_later(
 
 /// The final snapshot's name, if RDS takes one, and whether automated backups are kept.
 ///
-/// An instance without a baseline has no data to keep. In some states RDS rejects a final snapshot (API reference of
+/// An instance without a baseline has no data to keep. One that an earlier deployment should have pruned has the settings of
+/// that deployment's baseline. In some states RDS rejects a final snapshot (API reference of
 /// `DeleteDBInstance`); if the spec has one, the automated backups are kept instead.
 fn final_backup(work: &Work<'_>, db: &DbInstance) -> (Option<String>, bool) {
-    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| baseline.spec.database.as_ref());
+    let baseline = work.deployment.baseline.as_ref().and_then(|baseline| {
+        let unpruned = baseline.unpruned_spec.as_ref().and_then(|spec| spec.database.as_ref());
+        baseline.spec.database.as_ref().or(unpruned)
+    });
     let desired = baseline.is_some_and(|baseline| {
         work.spec.database.as_ref().map_or(baseline.final_snapshot, |spec| spec.final_snapshot)
     });

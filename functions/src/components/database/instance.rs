@@ -10,6 +10,7 @@ use super::values::{host, outputs, secret, values};
 use super::{NAME, creation, repair_tags, restore, version};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::deployment::effect::EffectKind;
 use crate::deployment::outputs::DatabaseOutputs;
 use crate::deployment::plan::{DatabaseValues, Plan, Verb};
 
@@ -80,6 +81,7 @@ pub(super) async fn plan(
     if !is_changed && (waits || host(db).is_none() || secret(db).is_none()) {
         plan.change(Verb::Wait, LOGICAL_ID);
     }
+    plan_irreversible(&differences, plan);
     warn(spec, db, observed, &differences, plan);
     warn_of_restore(work, spec, plan);
     version::plan_support(work, spec, Some(db), plan).await
@@ -109,6 +111,22 @@ fn warn_of_restore(work: &Work<'_>, spec: &Database, plan: &mut Plan) {
     }
 }
 
+/// Says what RDS does not take back: more storage, and another major version.
+fn plan_irreversible(differences: &[Difference], plan: &mut Plan) {
+    for Difference { change, setting } in differences {
+        let what = match setting {
+            Setting::Version { version, major: true } => {
+                format!("upgrades PostgreSQL from {} to {version}: RDS cannot downgrade it", change.from)
+            }
+            Setting::Storage(_) if change.field == "storage" => {
+                format!("grows the storage from {} to {} GiB: RDS cannot reduce it", change.from, change.to)
+            }
+            _ => continue,
+        };
+        plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
+    }
+}
+
 /// Warns of what the deployment causes beside its changes, and of what it leaves alone.
 fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Difference], plan: &mut Plan) {
     let names = |chosen: &dyn Fn(&Setting) -> bool| {
@@ -120,13 +138,10 @@ fn warn(spec: &Database, db: &DbInstance, observed: &Observed, differences: &[Di
         interrupting = "parameters".into();
     }
     if !interrupting.is_empty() {
-        plan.warn(
-            LOGICAL_ID,
-            format!(
-                "the change of {interrupting} interrupts the database, for some minutes without a standby"
-            ),
-            "deploy when nobody needs the database",
+        let what = format!(
+            "the change of {interrupting} interrupts the database, for some minutes without a standby"
         );
+        plan.effect(EffectKind::Interrupts, LOGICAL_ID, what);
     }
     let left_alone = settings::left_alone(spec, db).join(", ");
     if !left_alone.is_empty() {

@@ -52,7 +52,7 @@ impl Component for Database {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
         let Some(spec) = &work.spec.database else {
-            plan_deletion(&observed, &mut plan);
+            plan_deletion(work, &observed, &mut plan);
             return Ok(plan);
         };
         linked_role::plan(work, &observed, &mut plan).await?;
@@ -78,7 +78,7 @@ impl Component for Database {
     async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
         let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
-        plan_deletion(&observed, &mut plan);
+        plan_deletion(work, &observed, &mut plan);
         Ok(plan)
     }
 
@@ -171,9 +171,9 @@ async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepEr
 }
 
 /// Plans the deletion of everything.
-fn plan_deletion(observed: &Observed, plan: &mut Plan) {
+fn plan_deletion(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if let Some(db) = &observed.instance {
-        deletion::plan(db, plan);
+        deletion::plan(work, db, plan);
     }
     if observed.subnet_group.is_some() {
         plan.change(Verb::Delete, subnet_group::LOGICAL_ID);

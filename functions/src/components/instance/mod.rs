@@ -82,8 +82,10 @@ impl Component for Instance {
     }
 
     async fn plan_destroy(&self, work: &Work<'_>) -> Result<Plan, StepError> {
+        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
-        identity::plan(work, &Observed::read(work).await?.lost, &mut plan);
+        observed.plan_loss(work, &mut plan);
+        identity::plan(work, &observed.lost, &mut plan);
         Ok(plan)
     }
 

@@ -47,10 +47,18 @@ impl Observed {
         Ok(Self { role, profile, instances, terminated, lost })
     }
 
+    /// Plans the loss of what the instance has on its disk.
+    pub(super) fn plan_loss(&self, work: &Work<'_>, plan: &mut Plan) {
+        if self.instances.iter().any(|one| state(one) != Some(&InstanceStateName::ShuttingDown)) {
+            server::loss(&server::name(work)).plan(work, plan);
+        }
+    }
+
     /// Plans the deletion of everything.
     pub(super) fn plan_deletion(&self, work: &Work<'_>, plan: &mut Plan) {
         if !self.instances.is_empty() {
             plan.change(Verb::Delete, server::LOGICAL_ID);
+            self.plan_loss(work, plan);
         }
         if self.profile.as_ref().is_some_and(|observed| profile::is_ours(work, observed)) {
             plan.change(Verb::Delete, profile::LOGICAL_ID);

@@ -13,17 +13,39 @@ use super::observed::{Observed, state};
 use super::{NAME, association, capacity, offers, offline, profile};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
+use crate::contract::effects::Loss;
 use crate::contract::roles;
 use crate::contract::tagging::{self, filter};
 use crate::deployment::deletion::Deletion;
+use crate::deployment::effect::EffectKind;
 use crate::deployment::names::TAG_DEPLOYMENT;
 use crate::deployment::plan::{FieldChange, Plan, Verb};
 
 /// The logical ID of the instance.
 pub(super) const LOGICAL_ID: &str = "instance";
 
+/// The fields whose change stops the instance, or ends the sessions of the people who use it: the agent of Session Manager starts
+/// again with another profile.
+const INTERRUPTING: [&str; 2] = ["type", "profile"];
+
 /// The hop limit of metadata responses: they do not leave the instance.
 const METADATA_HOPS: i32 = 1;
+
+/// The instance's name.
+pub(super) fn name(work: &Work<'_>) -> String {
+    work.stack.resource(LOGICAL_ID)
+}
+
+/// The deletion of the instance.
+pub(super) fn loss(name: &str) -> Loss<'_> {
+    Loss {
+        logical_id: LOGICAL_ID,
+        name,
+        what: format!("deletes EC2 instance {name} with its disk"),
+        instead: None,
+        is_in: |spec| spec.instance.is_some(),
+    }
+}
 
 pub(super) async fn plan(
     work: &Work<'_>,
@@ -36,12 +58,18 @@ pub(super) async fn plan(
         return offers::plan_new(work, spec, plan).await;
     };
     for difference in differences(work, spec, instance) {
+        if INTERRUPTING.contains(&difference.field.as_str()) {
+            let what = format!("the change of {} interrupts the EC2 instance", difference.field);
+            plan.effect(EffectKind::Interrupts, LOGICAL_ID, what);
+        }
         plan.update_field(Verb::Update, LOGICAL_ID, difference);
     }
     plan.tags(&work.stack, NAME, LOGICAL_ID, &tagging::read(instance.tags()));
     if let Some(Disk { gib: from, .. }) = disk::to_resize(work, spec, instance).await? {
         if spec.disk > from {
             plan.update(LOGICAL_ID, "disk", from, spec.disk);
+            let what = format!("grows the disk from {from} to {} GiB: EC2 cannot reduce it", spec.disk);
+            plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
         } else {
             plan.problem(
                 LOGICAL_ID,
@@ -352,10 +380,16 @@ fn reason(instance: &Instance, state: &str) -> String {
 
 pub(super) async fn delete(work: &Work<'_>, observed: &Observed) -> Result<Deletion, StepError> {
     let mut deletion = Deletion { found: observed.instances.len(), remaining: Vec::new() };
+    let name = name(work);
+    let loss = loss(&name);
     for instance in &observed.instances {
         let id = instance.instance_id().unwrap_or_default();
         let mut protected = false;
         if state(instance) != Some(&InstanceStateName::ShuttingDown) {
+            if !loss.is_agreed(work) {
+                deletion.held(LOGICAL_ID, id, loss.refusal(work));
+                continue;
+            }
             let call = work.aws.ec2().terminate_instances().instance_ids(id).send().await;
             let doing = format!("terminating EC2 instance {id}");
             if call.deleted(&["InvalidInstanceID.NotFound"], &["OperationNotPermitted"], doing)? {

@@ -12,9 +12,9 @@ use crate::deployment::bucket::{self, When};
 use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
-use crate::deployment::plan::PlanReview;
 use crate::deployment::plan_id::PlanId;
 use crate::deployment::record::{Approval, Lock, Record};
+use crate::deployment::review::PlanReview;
 use crate::deployment::state::{Approved, Deployment, Trigger};
 use crate::deployment::summary;
 
@@ -33,7 +33,6 @@ pub(super) async fn ask(
     let stack = deployment.stack.as_str();
     let review = review_of(deployment)?;
     let mut record = Record::of(deployment, Outcome::AwaitingApproval);
-    let plans = deployment.plan.iter();
     let approval = Approval {
         deployment: deployment.id.clone(),
         execution: deployment.execution.clone(),
@@ -44,7 +43,7 @@ pub(super) async fn ask(
         reasons: review.approval.clone(),
         trigger: deployment.trigger,
         uploader: deployment.uploader.clone(),
-        effects: plans.flat_map(|of| of.plan.effects.clone()).collect(),
+        effects: summary::effects(&deployment.plan),
         changes: summary::changes(&deployment.plan),
         facts: record.facts.clone(),
         estimate: record.estimate.clone(),

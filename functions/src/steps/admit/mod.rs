@@ -7,6 +7,7 @@ mod interrupted;
 mod lock;
 mod not_deployed;
 mod planning;
+mod review;
 mod rotation;
 mod sources;
 
@@ -20,7 +21,6 @@ use stackdrop_specs::{Drift, OnDelete, Spec, StackName};
 use crate::aws::error::StepError;
 use crate::aws::rules::AfterUpdate;
 use crate::aws::{Aws, Settings};
-use crate::components::follow_ups;
 use crate::contract::handler::{Function, request, respond};
 use crate::deployment::announce::{Announcement, Event, announce};
 use crate::deployment::bucket::{self, When};
@@ -30,7 +30,6 @@ use crate::deployment::failure::Failures;
 use crate::deployment::outcome::Outcome;
 use crate::deployment::outputs::Outputs;
 use crate::deployment::record;
-use crate::deployment::review::review;
 use crate::deployment::state::{Baseline, Deployment, Source, Trigger, Uploader, Verdict};
 use input::{Input, ManualRequest, RequestedAction};
 use lock::{Purpose, Waiting};
@@ -110,12 +109,7 @@ pub(crate) async fn run(payload: Value, aws: &Aws) -> Result<Value, StepError> {
     }
     let ActionRequest { action, deployment, token } = request(NAME, payload)?;
     match action {
-        Action::Review => {
-            let mut plan = deployment.plan.clone();
-            follow_ups::add(&mut plan, &deployment);
-            let review = Some(review(&deployment, &plan, &aws.settings.rules)?);
-            respond(&Deployment { plan, review, ..deployment })
-        }
+        Action::Review => respond(&review::review(deployment, &aws.settings.rules)?),
         Action::AskForApproval => approval::ask(&deployment, token, aws).await,
         Action::ReadReply => respond(&approval::read_reply(deployment, aws).await?),
         Action::RollBack => {

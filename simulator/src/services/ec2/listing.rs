@@ -1,8 +1,6 @@
 //! The inventory of EC2, with prices.
 
-use stackdrop_figures::prices::{
-    ENDPOINT_HOURLY, NAT_GATEWAY_HOURLY, PUBLIC_ADDRESS_HOURLY, instance_hourly, volume_monthly,
-};
+use stackdrop_figures::prices::PUBLIC_ADDRESS_HOURLY;
 
 use super::address::Address;
 use super::endpoint::Endpoint;
@@ -27,7 +25,7 @@ fn item<T: Resource>(kind: &str, resource: &T) -> Item {
 /// Lists existing resources, without those that AWS creates and deletes with other ones: main route tables, default
 /// security groups, the interfaces of services and instances.
 pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
-    let now = world.now;
+    let (now, prices) = (world.now, world.prices());
     items.extend(every::<Vpc>(world).filter(|vpc| !vpc.is_shared()).map(|vpc| item("AWS::EC2::VPC", vpc)));
     items.extend(every::<Subnet>(world).map(|subnet| item("AWS::EC2::Subnet", subnet)));
     items.extend(every::<InternetGateway>(world).map(|gateway| item("AWS::EC2::InternetGateway", gateway)));
@@ -42,11 +40,11 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     items.extend(
         every::<NatGateway>(world)
             .filter(|nat| nat.is_present(now))
-            .map(|nat| item("AWS::EC2::NatGateway", nat).hourly(NAT_GATEWAY_HOURLY)),
+            .map(|nat| item("AWS::EC2::NatGateway", nat).hourly(prices.nat_gateway_hourly())),
     );
     items.extend(every::<Endpoint>(world).filter(|endpoint| endpoint.is_present(now)).map(|endpoint| {
         let zones = u32::try_from(endpoint.interfaces.len()).unwrap_or_default();
-        item("AWS::EC2::VPCEndpoint", endpoint).hourly(ENDPOINT_HOURLY * f64::from(zones))
+        item("AWS::EC2::VPCEndpoint", endpoint).hourly(prices.endpoint_hourly() * f64::from(zones))
     }));
     items.extend(every::<FlowLog>(world).map(|log| item("AWS::EC2::FlowLog", log)));
     items.extend(
@@ -66,7 +64,7 @@ pub(crate) fn inventory(world: &World, items: &mut Vec<Item>) {
     );
     items.extend(every::<Volume>(world).map(|volume| {
         let gib = i32::try_from(volume.disk.gib).map_or(0.0, f64::from);
-        item("AWS::EC2::Volume", volume).monthly(volume_monthly(&volume.disk.kind) * gib)
+        item("AWS::EC2::Volume", volume).monthly(prices.volume_monthly(&volume.disk.kind) * gib)
     }));
 }
 
@@ -77,7 +75,7 @@ fn instance_item(world: &World, instance: &Instance) -> Item {
         InstanceState::STOPPING | InstanceState::STOPPED | InstanceState::SHUTTING_DOWN
     );
     if !stopped {
-        item = item.hourly(instance_hourly(&instance.kind).unwrap_or_default());
+        item = item.hourly(world.prices().instance_hourly(&instance.kind).map_or(0.0, |price| price.usd));
     }
     if instance.attached(world).is_some_and(|interface| interface.has_public_address(world.now)) {
         item = item.hourly(PUBLIC_ADDRESS_HOURLY);

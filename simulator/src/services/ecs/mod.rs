@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use stackdrop_figures::prices::fargate_hourly;
 
 use self::clusters::Cluster;
 use self::definitions::Definition;
@@ -133,7 +132,8 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
             continue;
         }
         let tasks = world.states.ecs.tasks.values().filter(|task| task.service == *key && !task.ended);
-        let hourly = tasks.map(|task| fargate_hourly(task.cpu, task.memory));
+        let prices = world.prices();
+        let hourly = tasks.map(|task| prices.fargate_hourly(task.cpu, task.memory));
         let item = Item::new("AWS::ECS::Service", &service.arn, &service.tags).named(&service.name);
         items.push(item.hourly(hourly.sum()));
     }

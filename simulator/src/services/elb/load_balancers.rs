@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stackdrop_figures::prices::load_balancer_hourly;
 
 use super::attributes::{self, Attribute, Values};
 use super::{Page, check_name, invalid, is_known, listeners, misconfigured, tags};
@@ -591,7 +590,7 @@ pub(super) fn inventory(world: &World, items: &mut Vec<Item>) {
         items.push(
             Item::new("AWS::ElasticLoadBalancingV2::LoadBalancer", &each.arn, &each.tags)
                 .named(&each.name)
-                .hourly(load_balancer_hourly(addresses)),
+                .hourly(world.prices().load_balancer_hourly(addresses)),
         );
     }
 }

@@ -339,6 +339,7 @@ pub(super) fn describe_orderable(world: &mut World, params: &Params) -> Result<R
         if version.as_deref().is_some_and(|version| version != known) {
             continue;
         }
+        let prices = Prices::of("us-east-1");
         for family in &FAMILIES {
             for size in family.sizes {
                 let name = format!("db.{}.{size}", family.name);
@@ -405,7 +406,7 @@ pub(super) const STORAGE_TYPES: [StorageType; 5] = [
 
 #[cfg(test)]
 mod tests {
-    use stackdrop_figures::prices::database_hourly;
+    use stackdrop_figures::prices::Prices;
 
     use super::*;
 
@@ -441,10 +442,11 @@ mod tests {
 
     #[test]
     fn classes_have_sizes_prices_and_zones() {
+        let prices = Prices::of("us-east-1");
         for family in &FAMILIES {
             for size in family.sizes {
                 let name = format!("db.{}.{size}", family.name);
-                assert!(class(&name).is_some() && database_hourly(&name).is_some(), "{name}");
+                assert!(class(&name).is_some() && prices.database_hourly(&name).is_some(), "{name}");
             }
         }
         assert!(class("db.m7g.micro").is_none() && class("t3.micro").is_none());

@@ -30,7 +30,7 @@ mod windows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use stackdrop_figures::prices::{BACKUP_MONTHLY, SECRET_MONTHLY, database_hourly, database_storage_monthly};
+use stackdrop_figures::prices::SECRET_MONTHLY;
 
 use super::{Service, logs, unknown};
 use crate::inventory::Item;
@@ -160,7 +160,7 @@ fn export_logs(world: &mut World, id: &str) {
 /// Lists existing resources. The price of snapshots and retained backups is that of their source's storage, which is
 /// an upper limit; automated snapshots are free or belong to a retained backup. A managed secret is priced with its instance, with which it is created and deleted.
 fn inventory(world: &World, items: &mut Vec<Item>) {
-    let rds = &world.states.rds;
+    let (rds, prices) = (&world.states.rds, world.prices());
     for (name, group) in &rds.subnet_groups {
         items.push(Item::new("AWS::RDS::DBSubnetGroup", name, &group.tags).named(name));
     }
@@ -169,8 +169,8 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
     }
     for (id, instance) in &rds.instances {
         let copies = if instance.settings.multi_az { 2.0 } else { 1.0 };
-        let class = database_hourly(&instance.settings.class).unwrap_or_default();
-        let storage = database_storage_monthly(&instance.settings.storage_type);
+        let class = prices.database_hourly(&instance.settings.class).map_or(0.0, |price| price.usd);
+        let storage = prices.database_storage_monthly(&instance.settings.storage_type);
         let secret = instance.secret.as_ref().map_or(0.0, |_| SECRET_MONTHLY);
         items.push(
             Item::new("AWS::RDS::DBInstance", id, &instance.tags)
@@ -183,14 +183,14 @@ fn inventory(world: &World, items: &mut Vec<Item>) {
         items.push(
             Item::new("AWS::RDS::DBSnapshot", id, &snapshot.tags)
                 .named(id)
-                .monthly(BACKUP_MONTHLY * f64::from(snapshot.gibibytes)),
+                .monthly(prices.backup_monthly() * f64::from(snapshot.gibibytes)),
         );
     }
     for instance in rds.retained.iter().map(|retained| &retained.instance) {
         items.push(
             Item::new("AWS::RDS::DBInstanceAutomatedBackup", &instance.resource_id, &instance.tags)
                 .named(&instance.resource_id)
-                .monthly(BACKUP_MONTHLY * f64::from(instance.settings.storage)),
+                .monthly(prices.backup_monthly() * f64::from(instance.settings.storage)),
         );
     }
 }

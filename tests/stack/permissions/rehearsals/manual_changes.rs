@@ -30,8 +30,13 @@ pub(super) async fn shop_is_changed_manually() -> Rehearsal {
     let subnet = network.private_subnets.values().next().unwrap();
     ec2.create_network_interface().subnet_id(subnet).groups(group).send().await.unwrap();
     deployed(&rehearsal, &unprotected(SHOP)).await;
-    let blocked =
-        rehearsal.run(json!({ "stack": "shop", "action": "destroy" }), &(), &Abort::default()).await;
+    let blocked = rehearsal
+        .run(
+            json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }),
+            &(),
+            &Abort::default(),
+        )
+        .await;
     assert_eq!(blocked.result(), Outcome::DestroyFailed, "{:?}", blocked.error());
     rehearsal
 }

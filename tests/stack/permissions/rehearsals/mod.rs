@@ -139,7 +139,8 @@ async fn shop_is_updated_and_destroyed() -> Rehearsal {
         crate::roles::trust_another_service(&rehearsal, role).await;
     }
     succeeds(&rehearsal, json!({ "stack": "shop" })).await;
-    succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    succeeds(&rehearsal, json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] }))
+        .await;
     rehearsal
 }
 
@@ -198,7 +199,7 @@ async fn a_request_meets_a_waiting_deployment() -> Rehearsal {
     let cautious = with(SHOP, "approval: none", "approval: required");
     let rehearsal = rehearsal(&cautious);
     let event = rehearsal.upload("specs/shop.yaml", cautious.as_bytes()).await.unwrap();
-    let destroy = json!({ "stack": "shop", "action": "destroy" });
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
     let (nothing, abort) = ((), Abort::default());
     let waiting = rehearsal.run(event, &nothing, &abort);
     let requested = async {
@@ -232,7 +233,7 @@ async fn a_plan_is_approved() -> Rehearsal {
 
 /// An upload for a plan, a drift report, a deployment of an earlier version, and the deletion of a spec.
 async fn shop_is_planned_reverted_and_deleted() -> Rehearsal {
-    let spec = with(&unprotected(SHOP), "onDelete: retain", "onDelete: destroy");
+    let spec = with(&crate::without_instance(), "onDelete: retain", "onDelete: destroy");
     let rehearsal = rehearsal(&spec);
     let plan = rehearsal.upload("plans/shop.yaml", spec.as_bytes()).await.unwrap();
     succeeds(&rehearsal, plan).await;

@@ -18,7 +18,7 @@ pub(super) async fn a_rollback_is_stopped() -> Rehearsal {
     rehearsal.run(recovery, &(), &Abort::default()).await;
     assert_eq!(crate::resources(&rehearsal), Vec::<String>::new());
     deployed(&rehearsal, &spec).await;
-    let destroy = json!({ "stack": "shop", "action": "destroy" });
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
     let recovery = stopped_at(&rehearsal, destroy.clone(), "DeleteDatabase").await;
     rehearsal.run(recovery, &(), &Abort::default()).await;
     succeeds(&rehearsal, destroy).await;

@@ -1,0 +1,76 @@
+//! The review of all components' plans together: what follows in one from another, what people must know and agree to, and what the
+//! installation allows.
+
+use sha2::{Digest, Sha256};
+use stackdrop_specs::Approval;
+
+use crate::aws::error::StepError;
+use crate::aws::rules::Rules;
+use crate::components::{effects, follow_ups};
+use crate::deployment::approval::ApprovalReason;
+use crate::deployment::estimate::{Estimate, add_ceilings, cost_reasons};
+use crate::deployment::plan::{ComponentPlan, Verb};
+use crate::deployment::review::PlanReview;
+use crate::deployment::state::Deployment;
+
+/// Completes a deployment's plans and reviews them.
+///
+/// # Errors
+/// `Defect` if a plan cannot be written as JSON.
+pub(super) fn review(deployment: Deployment, rules: &Rules) -> Result<Deployment, StepError> {
+    let mut plan = deployment.plan.clone();
+    follow_ups::add(&mut plan, &deployment);
+    effects::add(&mut plan, &deployment);
+    add_ceilings(&mut plan, &deployment, rules);
+    let review = Some(review_of(&deployment, &plan, rules)?);
+    Ok(Deployment { plan, review, ..deployment })
+}
+
+fn review_of(
+    deployment: &Deployment,
+    plans: &[ComponentPlan],
+    rules: &Rules,
+) -> Result<PlanReview, StepError> {
+    let changes = || plans.iter().flat_map(|component| &component.plan.changes);
+    let approval = reasons(deployment, plans, rules);
+    Ok(PlanReview {
+        changes: changes().next().is_some(),
+        blocked: plans.iter().any(|component| !component.plan.problems.is_empty()),
+        prunes: changes().any(|change| change.verb == Verb::Delete),
+        outdated: plans.iter().any(|component| !component.plan.outdated.is_empty()),
+        needs_approval: !approval.is_empty(),
+        approval,
+        fingerprint: fingerprint(deployment, plans)?,
+    })
+}
+
+/// Two specs whose changes look the same, such as two images of a first deployment, are two plans.
+fn fingerprint(deployment: &Deployment, plans: &[ComponentPlan]) -> Result<String, StepError> {
+    let plans: Vec<_> = plans
+        .iter()
+        .map(|of| (&of.component, &of.plan.changes, &of.plan.effects, &of.plan.problems))
+        .collect();
+    let Deployment { spec, destroying, refresh_image, consent, .. } = deployment;
+    let text = serde_json::to_vec(&(spec, destroying, refresh_image, consent, plans))
+        .map_err(|error| StepError::Defect(format!("writing a plan: {error}")))?;
+    Ok(hex::encode(&Sha256::digest(text)[..16]))
+}
+
+/// Why a deployment needs approval: leaving a line out of a spec must not be a way around it.
+fn reasons(deployment: &Deployment, plans: &[ComponentPlan], rules: &Rules) -> Vec<ApprovalReason> {
+    let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
+    let mut reasons = Vec::new();
+    if deployment.spec.approval == Approval::Required {
+        reasons.push(ApprovalReason::Spec);
+    } else if baseline.is_some_and(|spec| spec.approval == Approval::Required) {
+        reasons.push(ApprovalReason::LastGoodSpec);
+    }
+    if rules.approval_for.iter().any(|pattern| pattern.matches(&deployment.stack)) {
+        reasons.push(ApprovalReason::Installation);
+    }
+    if !deployment.destroying {
+        let estimate = Estimate::of(plans, &deployment.spec, baseline, deployment.region());
+        reasons.extend(cost_reasons(&estimate, baseline, &deployment.spec, rules));
+    }
+    reasons
+}
