@@ -126,11 +126,13 @@ fn count(lines: &[String], line: &str) -> usize {
 }
 
 fn open(seed: Option<u64>) -> Result<Rehearsal> {
-    let read = |variant: Variant| {
-        Spec::read(variant.text("shop").as_bytes())
-            .map_err(|errors| anyhow!("{variant:?} is invalid: {errors}"))
+    // The account has what the specs of all stacks refer to.
+    let texts =
+        Variant::ALL.into_iter().flat_map(|variant| STACKS.map(|stack| (variant, variant.text(stack))));
+    let read = |(variant, text): (Variant, String)| {
+        Spec::read(text.as_bytes()).map_err(|errors| anyhow!("{variant:?} is invalid: {errors}"))
     };
-    let specs = Variant::ALL.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    let specs = texts.map(read).collect::<Result<Vec<_>>>()?;
     // In some tests, the installation is new.
     let events_begin = if seed.is_some_and(|seed| seed % 4 == 1) { EVENTS_BEGIN } else { Duration::ZERO };
     let setting = Setting { seed, reports_unplanned: true, events_begin, ..Setting::default() };

@@ -277,7 +277,7 @@ fn a_plan_awaits_approval() {
     assert_eq!(waiting["result"], "AwaitingApproval");
     let plan = waiting["planId"].as_str().unwrap();
     let unnamed = served.output(2, &["approve", "shop"]);
-    contains_all(&unnamed, &["not a terminal: name the plan that you have reviewed with --plan", plan]);
+    contains_all(&unnamed, &["name the whole ID of the plan that you have reviewed with --plan", plan]);
     let another = served.output(4, &["approve", "shop", "--plan", "aaaaaaaaaaaa"]);
     contains_all(&another, &["plan aaaaaaaaaaaa of stack shop does not await approval", plan]);
     served.output(2, &["approve", "shop", "--plan", &plan[..4]]);

@@ -7,12 +7,14 @@ use stackdrop::{Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_specs::Spec;
 
-use crate::{SHOP, changes, deployed, object, pause, rehearsal, run, with};
+use crate::{SHOP, changes, deployed, object, pause, rehearsal, run, unprotected, with};
 
 /// Waits for a request for approval, and replies.
 pub(crate) async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
     for _ in 0..600 {
         if let Some(request) = object(rehearsal, "stacks/shop/approval.json").await {
+            // The simulator takes a token once the function that wrote it has ended.
+            pause(Duration::from_secs(5)).await;
             let reply = json!({ "approved": approved, "plan": request["plan"] });
             let call =
                 rehearsal.aws().sfn().send_task_success().task_token(request["token"].as_str().unwrap());
@@ -69,12 +71,19 @@ async fn a_requested_plan_says_that_a_deployment_needs_approval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it() {
-    let spec = with(SHOP, "approval: none", "approval: required");
-    let spec = with(&spec, "deletionProtection: true", "deletionProtection: false");
+async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it_and_shows_what_is_lost() {
+    let spec = with(&unprotected(), "approval: none", "approval: required");
     let rehearsal = rehearsal(&spec);
     approved(&rehearsal, &spec).await;
-    let request = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
-    let (rejected, _) = tokio::join!(run(&rehearsal, request), answer(&rehearsal, false));
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
+    let (rejected, request) = tokio::join!(run(&rehearsal, destroy), answer(&rehearsal, false));
     assert_eq!((rejected.result(), changes(&rejected)), (Outcome::ApprovalRejected, Vec::new()));
+    let reasons = json!([{ "because": "spec" }]);
+    assert_eq!((&request["destroying"], &request["reasons"]), (&json!(true), &reasons));
+    let facts = request["facts"].to_string();
+    for lost in
+        ["deletes service web", "deletes the database, after a final snapshot", "deletes the instance"]
+    {
+        assert!(facts.contains(lost), "{lost}: {facts}");
+    }
 }

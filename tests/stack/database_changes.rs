@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder;
 use stackdrop::rehearsal::outputs_of;
+use stackdrop::{Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
+use stackdrop_specs::Spec;
 
 use crate::database_incidents::{DATABASE, cause, database, planned};
 use crate::drift_network::ManualChange;
 use crate::redeploy;
-use crate::{changes, deployed, pause, rehearsal, with};
+use crate::{changes, deployed, no_limits, pause, rehearsal, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_waits_for_the_maintenance_window_and_contradicts_the_spec_is_cancelled() {
@@ -171,10 +173,16 @@ async fn storage_that_rds_still_optimizes_is_a_problem_of_the_plan() {
     deployed(&rehearsal, &with(DATABASE, "storage: 20", "storage: 50")).await;
 }
 
+/// An account in which a database may be large.
+fn without_limits(spec: &str) -> Rehearsal {
+    let setting = Setting { parameters: no_limits(), ..Setting::default() };
+    Rehearsal::open(&setting, &[&Spec::read(spec.as_bytes()).unwrap()]).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn storage_from_400_gib_on_grows_with_its_iops() {
     let large = with(&with(DATABASE, "storage: 20", "storage: 400"), "maxStorage: 100", "maxStorage: 2000");
-    let rehearsal = rehearsal(&large);
+    let rehearsal = without_limits(&large);
     deployed(&rehearsal, &large).await;
     deployed(&rehearsal, &with(&large, "storage: 400", "storage: 500")).await;
     let db = database(&rehearsal).await;
@@ -183,7 +191,7 @@ async fn storage_from_400_gib_on_grows_with_its_iops() {
         (Some(500), Some(12_000), Some(500))
     );
     let small = with(DATABASE, "maxStorage: 100", "maxStorage: 2000");
-    let other = crate::rehearsal(&small);
+    let other = without_limits(&small);
     deployed(&other, &small).await;
     deployed(&other, &with(&small, "storage: 20", "storage: 400")).await;
     assert_eq!(database(&other).await.iops(), Some(12_000), "beyond the threshold");

@@ -87,7 +87,7 @@ const CASES: [Case; 13] = [
         |spec| spec["database"]["version"] = json!("18"),
         &[
             "cannot-be-undone: upgrades PostgreSQL from 17.7 to 18",
-            "interrupts: the change of version interrupts the database",
+            "interrupts: the change of version, parameterGroup interrupts the database",
         ],
     ),
     (

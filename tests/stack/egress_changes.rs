@@ -91,6 +91,17 @@ async fn the_previous_egress_is_deleted_only_after_everything_is_healthy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_route_leads_to_the_previous_gateway_until_the_new_one_is_available() {
+    let rehearsal = rehearsal_of(INSTANCE_ONLY).await;
+    let update = deployed(&rehearsal, &with(INSTANCE_ONLY, "nat: single", "nat: per-zone")).await;
+    let place = |operation: &str| update.calls.iter().position(|call| call.operation == operation).unwrap();
+    let (created, replaced) = (place("CreateNatGateway"), place("ReplaceRoute"));
+    let looked =
+        update.calls[created..replaced].iter().filter(|call| call.operation == "DescribeNatGateways");
+    assert!(looked.count() > 1, "the step waited for the gateway before it replaced the route");
+}
+
+#[tokio::test(start_paused = true)]
 async fn endpoints_awaiting_deletion_admit_a_new_service() {
     let before = with(INSTANCE_ONLY, "nat: single", "nat: none");
     let rehearsal = rehearsal_of(&before).await;

@@ -136,7 +136,9 @@ async fn a_deployment_stopped_while_waiting_for_approval_leaves_nothing() {
     let upload = rehearsal.upload("specs/shop.yaml", spec.as_bytes()).await.unwrap();
     let event = stopped(&rehearsal, upload, "AwaitApproval").await;
     let after = run(&rehearsal, event).await;
-    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(after.result(), Outcome::Superseded, "{:?}", after.error());
+    let status = object(&rehearsal, "stacks/shop/status.json").await.unwrap();
+    assert_eq!(status["result"], "Interrupted");
     assert!(object(&rehearsal, "stacks/shop/approval.json").await.is_none());
     assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
 }

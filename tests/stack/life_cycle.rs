@@ -123,7 +123,8 @@ services:
 async fn resources_removed_from_the_spec_are_deleted_once_unused() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, &unprotected()).await;
-    let dropping = deployed(&rehearsal, WORKER).await;
+    let dropping = rehearsal.deploy_agreeing(WORKER, &["shop-instance"], &()).await.unwrap();
+    assert_eq!(dropping.result(), Outcome::Succeeded, "{:?}", dropping.error());
     let calls = changes(&dropping);
     let place = |call: &str| calls.iter().position(|made| made == call).unwrap();
     assert!(

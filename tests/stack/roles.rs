@@ -275,7 +275,8 @@ async fn every_role_of_a_stack_has_the_boundary_and_gets_it_back() {
     for role in ROLES {
         remove_boundary(&rehearsal, role).await;
     }
-    let gone = run(&rehearsal, json!({ "stack": "shop", "action": "destroy" })).await;
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
+    let gone = run(&rehearsal, destroy).await;
     assert_eq!(gone.result(), Outcome::Destroyed, "{:?}", gone.error());
     let left: Vec<String> = resources(&rehearsal).into_iter().filter(|line| line.contains("IAM")).collect();
     assert_eq!(left, Vec::<String>::new());

@@ -97,7 +97,7 @@ pub struct Announcement<'a> {
     /// The plan's cost (USD a month) and duration (seconds).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
-    /// What the plan deletes, interrupts, opens to the internet or cannot undo, the worst first.
+    /// What the plan deletes, interrupts, opens to the internet or changes for good, the worst first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
     /// The changes, one line for each resource.

@@ -32,7 +32,7 @@ pub(crate) struct Lock {
     /// Whether the deployment destroys the stack.
     #[serde(default)]
     pub(crate) destroying: bool,
-    /// Whether the deployment changes nothing that a rollback would have to undo: it only reports differences, or cleans up after
+    /// Whether the deployment changes nothing that a rollback would have to repair: it only reports differences, or cleans up after
     /// one that still awaited approval.
     #[serde(default)]
     pub(crate) changes_nothing: bool,

@@ -218,6 +218,14 @@ impl Deployment {
         self.baseline.as_ref().is_some_and(|baseline| baseline.unpruned)
     }
 
+    /// Whether the stack may have something: this spec has it, or one that was deployed or begun to be deployed had it. What most
+    /// stacks do not have is not looked for each night.
+    pub(crate) fn may_have(&self, has: impl Fn(&Spec) -> bool) -> bool {
+        let Some(baseline) = &self.baseline else { return true };
+        let mut known = [&self.spec, &baseline.spec].into_iter().chain(&self.attempted);
+        self.has_unpruned_resources() || known.any(has)
+    }
+
     /// When it was admitted (seconds since 1970); 0 where the workflow's state does not say.
     pub(crate) fn admitted_at(&self) -> i64 {
         let started =

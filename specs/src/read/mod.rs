@@ -33,9 +33,14 @@ impl Spec {
     ///
     /// All problems of the spec together.
     pub fn check(&self) -> Result<(), SpecErrors> {
-        // As JSON, it may be longer than the file that it was read from.
+        // As JSON, it may be longer than the file that it was read from. Control characters, which a file can only have escaped,
+        // are inside of quotes.
         let text = serde_json::to_string(self).map_err(|error| whole("", &error.to_string(), ""))?;
-        read(&text).map(drop)
+        let escaped: String = text.chars().fold(String::new(), |escaped, character| match character {
+            control if control.is_control() => format!("{escaped}\\u{:04x}", u32::from(control)),
+            plain => escaped + plain.encode_utf8(&mut [0; 4]),
+        });
+        read(&escaped).map(drop)
     }
 }
 

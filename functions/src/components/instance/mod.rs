@@ -65,8 +65,11 @@ impl Component for Instance {
     type Outputs = InstanceOutputs;
 
     async fn plan(&self, work: &Work<'_>) -> Result<Plan, StepError> {
-        let observed = Observed::read(work).await?;
         let mut plan = Plan::default();
+        if !work.deployment.may_have(|spec| spec.instance.is_some()) {
+            return Ok(plan);
+        }
+        let observed = Observed::read(work).await?;
         identity::plan(work, &observed.lost, &mut plan);
         if !plan.problems.is_empty() {
             return Ok(plan);

@@ -24,8 +24,11 @@ const EXISTS: &str = "FlowLogAlreadyExists";
 /// EC2's code for a flow log that does not exist.
 const ABSENT: &str = "InvalidFlowLogId.NotFound";
 
-/// Finds this stack's flow logs.
+/// Finds this stack's flow logs, if it may have some.
 pub(super) async fn find_all(work: &Work<'_>) -> Result<Vec<FlowLog>, StepError> {
+    if !work.deployment.may_have(|spec| spec.network.flow_logs.is_some()) {
+        return Ok(Vec::new());
+    }
     let call = work.aws.ec2().describe_flow_logs().set_filter(Some(of_stack(work)));
     let mut all: Vec<FlowLog> =
         call.into_paginator().items().send().try_collect().await.doing("looking for the flow log")?;

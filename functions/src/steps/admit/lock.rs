@@ -15,7 +15,7 @@ use crate::deployment::state::Source;
 pub(super) struct Purpose<'a> {
     pub(super) source: &'a Source,
     pub(super) destroying: bool,
-    /// Whether it changes nothing that a rollback would have to undo.
+    /// Whether it changes nothing that a rollback would have to repair.
     pub(super) changes_nothing: bool,
     /// What it does with a deployment that awaits approval.
     pub(super) waiting: Waiting,

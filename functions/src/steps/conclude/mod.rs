@@ -90,9 +90,10 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
             record.message = Some(message).filter(|message| !message.is_empty());
         }
-        // A rollback that failed has not pruned; one that left something alone has not pruned everything.
-        Outcome::RollbackFailed | Outcome::Failed
-            if record.result == Outcome::RollbackFailed || !deployment.left_alone().is_empty() =>
+        // A rollback that failed has not pruned; one that left something alone has not pruned everything; without a rollback, all
+        // is kept.
+        Outcome::RollbackFailed | Outcome::Kept | Outcome::Failed
+            if record.result != Outcome::Failed || !deployment.left_alone().is_empty() =>
         {
             if let Some(baseline) = &deployment.baseline {
                 let attempted = deployment.attempted.as_ref().unwrap_or(&deployment.spec);

@@ -377,7 +377,7 @@ pub(super) fn document(world: &World, name: &str, role: &Role) -> Value {
         "Description": role.description,
         "MaxSessionDuration": role.max_session_seconds,
         "PermissionsBoundary": role.boundary.as_ref().map(|arn| {
-            json!({ "PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn })
+            json!({ "PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn })
         }),
         "Tags": tag_list(&role.tags),
     })
