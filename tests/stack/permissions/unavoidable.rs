@@ -4,7 +4,7 @@
 pub(super) type Unavoidable = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them. `attacks` fails if one is missing, or not needed.
-pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
+pub(super) const UNAVOIDABLE: [Unavoidable; 23] = [
     (
         "AdmitRole",
         &["states:SendTaskFailure on *", "states:SendTaskSuccess on *"],
@@ -127,11 +127,6 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
             "ec2:RevokeSecurityGroupIngress on security-group",
         ],
         "AWS creates a VPC's default group without tags, and no condition key names the tags of the VPC.",
-    ),
-    (
-        "NetworkRole",
-        &["logs:CreateLogDelivery on *", "logs:DeleteLogDelivery on *"],
-        "EC2 needs them of the caller, for a flow log to S3. They take no narrower resource.",
     ),
     (
         "ServiceRole",
