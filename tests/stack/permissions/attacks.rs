@@ -181,17 +181,19 @@ fn supports(action: &str, kind: &str, key: &str) -> bool {
 /// Whether the call creates the resource, so that it belongs to nobody else.
 fn creates(request: &AccessRequest) -> bool {
     /// What a call creates, if its name does not say so.
-    const CREATED: [(&str, &str); 10] = [
+    const CREATED: [(&str, &str); 12] = [
         ("acm:RequestCertificate", ""),
         ("ec2:AllocateAddress", "elastic-ip"),
         ("ec2:AuthorizeSecurityGroupEgress", "security-group-rule"),
         ("ec2:AuthorizeSecurityGroupIngress", "security-group-rule"),
+        ("ec2:CreateFlowLogs", "vpc-flow-log"),
         ("ec2:RunInstances", "network-interface"),
         ("ec2:RunInstances", "volume"),
         ("logs:CreateLogStream", "log-stream"),
         ("rds:CreateDBParameterGroup", "pg"),
         ("rds:CreateDBSnapshot", "snapshot"),
         ("rds:CreateDBSubnetGroup", "subgrp"),
+        ("rds:RestoreDBInstanceFromDBSnapshot", "db"),
     ];
     let AccessRequest { action, kind, keys, .. } = request;
     let letters = |text: &str| text.to_lowercase().replace('-', "");

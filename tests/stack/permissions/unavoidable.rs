@@ -4,7 +4,7 @@
 pub(super) type Unavoidable = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them. `attacks` fails if one is missing, or not needed.
-pub(super) const UNAVOIDABLE: [Unavoidable; 23] = [
+pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
     (
         "AdmitRole",
         &["states:SendTaskFailure on *", "states:SendTaskSuccess on *"],
@@ -28,8 +28,17 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 23] = [
     ),
     (
         "DatabaseRole",
-        &["rds:CreateDBInstance on og", "rds:ModifyDBInstance on og"],
+        &[
+            "rds:CreateDBInstance on og",
+            "rds:ModifyDBInstance on og",
+            "rds:RestoreDBInstanceFromDBSnapshot on og",
+        ],
         "Only the default option groups, which belong to RDS, and only for a database with a stack's tag.",
+    ),
+    (
+        "DatabaseRole",
+        &["kms:CreateGrant on key", "rds:RestoreDBInstanceFromDBSnapshot on snapshot"],
+        "Only snapshots that their owner shares by the tag `stackdrop-access`, and keys only through RDS.",
     ),
     (
         "DatabaseRole",
@@ -96,11 +105,6 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 23] = [
         "Only Elastic Load Balancing's own role, which an account has once.",
     ),
     (
-        "LoadBalancerRole",
-        &["route53:ChangeResourceRecordSets on hostedzone"],
-        "Only records of the types A and CNAME.",
-    ),
-    (
         "NetworkRole",
         &[
             "ec2:DisassociateRouteTable on subnet",
@@ -119,6 +123,11 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 23] = [
             "ec2:ModifyVpcEndpoint on vpc-endpoint",
         ],
         "Only with GuardDuty's tag: GuardDuty adds an endpoint and a group to each VPC, and they block its deletion.",
+    ),
+    (
+        "NetworkRole",
+        &["logs:CreateLogDelivery on *", "logs:DeleteLogDelivery on *"],
+        "EC2 needs them of the caller, for flow logs to a bucket. The actions take no resource and no condition.",
     ),
     (
         "NetworkRole",
