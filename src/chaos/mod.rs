@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use serde_json::json;
 use stackdrop_functions::deployment::bucket;
+use stackdrop_functions::deployment::consent::DELETE_DATA;
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_simulator::Call;
 use stackdrop_specs::Spec;

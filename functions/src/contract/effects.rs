@@ -43,8 +43,12 @@ impl Loss<'_> {
             let why = format!("the deployment {what}: its data would be lost");
             plan.problem(logical_id, why, how_to_agree(work, name) + &instead);
         }
-        let (kind, word) = (EffectKind::DeletesData, needs_word.then(|| name.to_owned()));
-        plan.effects.push(Effect { kind, resource: logical_id.into(), what, word });
+        plan.effects.push(Effect {
+            kind: EffectKind::DeletesData,
+            resource: logical_id.into(),
+            what,
+            word: needs_word.then(|| name.to_owned()),
+        });
     }
 
     /// Why a resource is not deleted without consent.

@@ -72,7 +72,10 @@ async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
     wait_until_stable(&aws, &mut deployment).await;
     next(&mut deployment);
     dropped["baseline"] = deployment["baseline"].clone();
-    assert_eq!(act(&aws, NAME, "apply", &dropped).await.unwrap(), json!({ "awaited": false }));
+    assert_eq!(
+        act(&aws, NAME, "apply", &dropped).await.unwrap(),
+        json!({ "awaited": false, "restoring": false })
+    );
     assert!(instance(&aws).await.is_some(), "services may use it until the deployment prunes");
     let waiting = act(&aws, NAME, "prune", &dropped).await.unwrap_err();
     assert!(
@@ -116,8 +119,8 @@ async fn a_final_snapshot_is_taken_only_if_the_newest_spec_with_a_database_has_o
 #[tokio::test(start_paused = true)]
 async fn a_database_that_is_still_being_created_is_deleted_without_a_snapshot() {
     let (account, aws, mut deployment) = prepared(SPEC).await;
-    next(&mut deployment);
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    next(&mut deployment);
     later(20).await;
     assert_eq!(instance(&aws).await.unwrap().db_instance_status(), Some("creating"));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();

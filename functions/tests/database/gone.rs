@@ -93,6 +93,7 @@ async fn only_the_name_of_the_database_allows_an_empty_one() {
     let why = plan["warnings"][0]["why"].as_str().unwrap();
     assert!(why.contains("somebody deleted RDS instance shop-database: the new one is empty"), "{plan}");
     apply(&aws, &[NAME], &mut deployment).await;
+    later(20).await;
     assert!(instance(&aws).await.is_some());
 }
 

@@ -137,10 +137,10 @@ async fn a_copy_of_a_task_definition_with_something_that_no_spec_has_is_replaced
         ("an entry point", "revision", |containers| containers[0].entry_point = Some(vec!["sh".into()])),
         ("a user", "revision", |containers| containers[0].user = Some("root".into())),
         ("a working directory", "revision", |containers| {
-            containers[0].working_directory = Some("/tmp".into())
+            containers[0].working_directory = Some("/tmp".into());
         }),
         ("a read-only file system", "readOnlyRootFilesystem", |containers| {
-            containers[0].readonly_root_filesystem = Some(true)
+            containers[0].readonly_root_filesystem = Some(true);
         }),
         ("a stop timeout", "revision", |containers| containers[0].stop_timeout = Some(120)),
         ("another container", "revision", |containers| {

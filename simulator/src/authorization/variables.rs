@@ -26,7 +26,11 @@ impl Text {
         let mut rest = text;
         while let Some((_, after)) = rest.split_once("${") {
             let (key, after) = after.split_once('}').ok_or_else(unsupported)?;
-            if !reference::models(key) || LISTS.iter().any(|list| list.eq_ignore_ascii_case(key)) {
+            let has_default = key.contains(',');
+            if has_default
+                || !reference::models(key)
+                || LISTS.iter().any(|list| list.eq_ignore_ascii_case(key))
+            {
                 return Err(unsupported());
             }
             rest = after;

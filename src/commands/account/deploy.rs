@@ -64,12 +64,11 @@ pub(super) fn upload_file(
         if !target.json {
             print(&format!("Uploaded s3://{}/{key} (version {version}).", installation.bucket));
         }
-        let arn = match installation.execution_of(&key, &version).await? {
-            Some(arn) => arn,
-            None => {
-                let request = json!({ "stack": spec.stack, "action": "deploy", "version": version });
-                start_without_event(&installation, target, &key, &agreed.add_to(request)).await?
-            }
+        let arn = if let Some(arn) = installation.execution_of(&key, &version).await? {
+            arn
+        } else {
+            let request = json!({ "stack": spec.stack, "action": "deploy", "version": version });
+            start_without_event(&installation, target, &key, &agreed.add_to(request)).await?
         };
         follow_to_end(&installation, target, spec.stack.as_str(), &arn, tells_changes).await
     })

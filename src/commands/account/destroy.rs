@@ -57,7 +57,9 @@ async fn confirm(installation: &Installation, stack: &str) -> Result<bool> {
     let baseline: Option<Baseline> = installation.read(&bucket::baseline_key(stack)).await?;
     print(&format!("This destroys stack {stack} and deletes all its resources."));
     let effects = baseline.map(|baseline| shown(&baseline.spec)).unwrap_or_default();
-    effects.iter().for_each(|line| print(line));
+    for line in &effects {
+        print(line);
+    }
     match prompt::ask("Type the stack name to confirm:")? {
         Some(answer) => Ok(answer == stack),
         None => bail!("not a terminal: pass --yes to destroy without confirmation"),

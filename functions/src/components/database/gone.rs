@@ -55,7 +55,7 @@ fn may_be_created(work: &Work<'_>, spec: &Database) -> bool {
 }
 
 /// The snapshots of the instances that had the identifier. The parameter for an identifier "must match the identifier of an
-/// existing DBInstance" (API reference, `DescribeDBSnapshots`), the filter need not.
+/// existing `DBInstance`" (API reference, `DescribeDBSnapshots`), the filter need not.
 async fn find_snapshots(work: &Work<'_>, id: &str) -> Result<Vec<DbSnapshot>, StepError> {
     let call = work.aws.rds().describe_db_snapshots().filters(of_instance(id));
     let pages = call.into_paginator().items().send();

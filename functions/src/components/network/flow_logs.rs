@@ -2,6 +2,7 @@
 //!
 //! AWS cannot change a flow log: another one is created, and the previous one deleted when the deployment prunes.
 
+use aws_sdk_ec2::operation::delete_flow_logs::DeleteFlowLogsOutput;
 use aws_sdk_ec2::types::{FlowLog, FlowLogsResourceType, LogDestinationType, ResourceType, TrafficType};
 use stackdrop_specs::{FlowLogs, Traffic};
 
@@ -245,10 +246,11 @@ async fn delete_all(work: &Work<'_>, logs: Vec<&FlowLog>, deletion: &mut Deletio
     for id in logs.into_iter().map(id_of) {
         let call = work.aws.ec2().delete_flow_logs().flow_log_ids(id).send().await;
         let response = call.unless(&[ABSENT]).doing(format!("deleting flow log {id}"))?;
-        let mut refused = response.iter().flat_map(|response| response.unsuccessful()).map(reason);
-        match refused.find(|(code, _)| code != ABSENT) {
-            Some((code, message)) => deletion.held(LOGICAL_ID, id, format!("{code}: {message}")),
-            None => tracing::info!(id, "Flow log deleted."),
+        let mut refused = response.iter().flat_map(DeleteFlowLogsOutput::unsuccessful).map(reason);
+        if let Some((code, message)) = refused.find(|(code, _)| code != ABSENT) {
+            deletion.held(LOGICAL_ID, id, format!("{code}: {message}"));
+        } else {
+            tracing::info!(id, "Flow log deleted.");
         }
     }
     Ok(())

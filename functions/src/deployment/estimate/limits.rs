@@ -131,12 +131,11 @@ pub(crate) fn add_ceilings(plans: &mut Vec<ComponentPlan>, deployment: &Deployme
             Some("database") => DATABASE,
             _ => SERVICE,
         };
-        match plans.iter_mut().find(|plan| plan.component == component) {
-            Some(of) => of.plan.problems.push(problem),
-            None => {
-                let plan = Plan { problems: vec![problem], ..Plan::default() };
-                plans.push(ComponentPlan { component: component.into(), plan });
-            }
+        if let Some(of) = plans.iter_mut().find(|plan| plan.component == component) {
+            of.plan.problems.push(problem);
+        } else {
+            let plan = Plan { problems: vec![problem], ..Plan::default() };
+            plans.push(ComponentPlan { component: component.into(), plan });
         }
     }
 }

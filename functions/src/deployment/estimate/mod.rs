@@ -58,11 +58,11 @@ impl fmt::Display for Estimate {
         };
         let basis = if self.is_estimated { "estimates from list prices" } else { "list prices" };
         // The month is enough: prices rarely change.
-        let taken = prices::TAKEN.rsplit_once('-').map_or(prices::TAKEN, |(month, _)| month);
+        let month = prices::TAKEN.rsplit_once('-').map_or(prices::TAKEN, |(month, _)| month);
         let region = &self.region;
         write!(
             f,
-            "about {takes}, {least}{amount} USD a month in {region} (now {now:.2}; {basis} of {taken}, without usage{unknown})"
+            "about {takes}, {least}{amount} USD a month in {region} (now {now:.2}; {basis} of {month}, without usage{unknown})"
         )
     }
 }

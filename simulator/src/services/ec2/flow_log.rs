@@ -134,7 +134,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     let token = token.as_deref();
     let request = Request::read(params)?;
     if let Some(ids) = token::used(world, "CreateFlowLogs", token, &request)? {
-        return Ok(answer(&ids, Vec::new(), token));
+        return Ok(answer(&ids, &[], token));
     }
     for vpc in &request.vpcs {
         find::<Vpc>(world, vpc)?;
@@ -160,7 +160,7 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Reply, Refusa
     if refused.is_empty() {
         token::remember(world, "CreateFlowLogs", token, &request, ids.clone());
     }
-    Ok(answer(&ids, refused, token))
+    Ok(answer(&ids, &refused, token))
 }
 
 /// Why a VPC gets no flow log: code and message. Sources: moto's `create_flow_logs`; awsdocs/amazon-vpc-user-guide#28 for a
@@ -184,7 +184,7 @@ fn refusal(world: &World, request: &Request, vpc: &str) -> Option<(&'static str,
     })
 }
 
-fn answer(ids: &[String], refused: Vec<Value>, token: Option<&str>) -> Reply {
+fn answer(ids: &[String], refused: &[Value], token: Option<&str>) -> Reply {
     json!({ "flowLogIdSet": ids, "unsuccessful": refused, "clientToken": token }).into()
 }
 

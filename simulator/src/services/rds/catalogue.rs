@@ -339,7 +339,6 @@ pub(super) fn describe_orderable(world: &mut World, params: &Params) -> Result<R
         if version.as_deref().is_some_and(|version| version != known) {
             continue;
         }
-        let prices = Prices::of("us-east-1");
         for family in &FAMILIES {
             for size in family.sizes {
                 let name = format!("db.{}.{size}", family.name);

@@ -17,7 +17,7 @@ pub(super) const SNAPSHOTS: usize = 100;
 
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
-    instance: String,
+    pub(super) instance: String,
     pub(super) resource_id: String,
     /// Whether it belongs to the automated backups.
     pub(super) automated: bool,
@@ -27,11 +27,11 @@ pub(super) struct Snapshot {
     pub(super) master_username: String,
     pub(super) port: u16,
     pub(super) backup_days: u32,
-    zone: String,
-    vpc: String,
+    pub(super) zone: String,
+    pub(super) vpc: String,
     /// The key that encrypts it; `None` for one that is not encrypted.
     pub(super) kms_key: Option<String>,
-    instance_made_at: Duration,
+    pub(super) instance_made_at: Duration,
     pub(super) tags: Tags,
     pub(super) made_at: Duration,
     pub(super) available_at: Duration,
