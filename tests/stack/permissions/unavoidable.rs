@@ -4,7 +4,7 @@
 pub(super) type Unavoidable = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them. `attacks` fails if one is missing, or not needed.
-pub(super) const UNAVOIDABLE: [Unavoidable; 25] = [
+pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
     (
         "AdmitRole",
         &["states:SendTaskFailure on *", "states:SendTaskSuccess on *"],
@@ -37,14 +37,8 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 25] = [
     ),
     (
         "DatabaseRole",
-        &["rds:RestoreDBInstanceFromDBSnapshot on snapshot"],
-        "Only snapshots that their owner has shared with stacks by the tag `stackdrop-access`. One function serves all stacks; the \
-         plan refuses a snapshot that is shared with another one.",
-    ),
-    (
-        "DatabaseRole",
-        &["kms:CreateGrant on key"],
-        "Only through RDS and for RDS, for the restore of a snapshot. Its key is not known in advance.",
+        &["kms:CreateGrant on key", "rds:RestoreDBInstanceFromDBSnapshot on snapshot"],
+        "Only snapshots that their owner shares by the tag `stackdrop-access`, and keys only through RDS.",
     ),
     (
         "DatabaseRole",
@@ -133,7 +127,7 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 25] = [
     (
         "NetworkRole",
         &["logs:CreateLogDelivery on *", "logs:DeleteLogDelivery on *"],
-        "EC2 needs them of the caller, for flow logs. The actions take no resource.",
+        "EC2 needs them of the caller, for flow logs to a bucket. The actions take no resource and no condition.",
     ),
     (
         "NetworkRole",
